@@ -1,0 +1,120 @@
+"""The one narrow place where composer meets its engine: a Protocol that engine.api.Engine implements.
+
+Reads are plain functions, cheap, and safe from any process. Changes to the containers of a group are coroutines and only
+the group's supervisor calls them. Every change is idempotent or leaves nothing half-made: after a failure (an
+`engine.errors.EngineError`) the same call may simply be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+
+from engine.spec.container import ContainerSpec, ExecSpec
+from engine.spec.image import BuildSpec, ImageRecord
+from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
+from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
+
+Progress = Callable[[dict[str, object]], None]
+"""Called with flat JSON-able events; {"id": layer or step, "status": text, "current": bytes, "total": bytes}."""
+
+
+class Reads(Protocol):
+    """What any command may ask at any time, without a supervisor."""
+
+    def groups(self) -> list[str]: ...
+
+    def containers(self, group: str) -> list[ContainerRecord]:
+        """The group's containers with their state verified against the kernel (a dead pid is not running)."""
+        ...
+
+    def networks(self) -> list[NetworkRecord]: ...
+
+    def volumes(self) -> list[VolumeRecord]: ...
+
+    def image(self, reference: str) -> ImageRecord | None:
+        """The image with this id, tag or digest reference, None when it is not in the store."""
+        ...
+
+    def images(self) -> list[ImageRecord]: ...
+
+
+class Images(Protocol):
+    """Getting images; called by the command itself, side by side with others (the store is content-addressed)."""
+
+    def pull(self, reference: str, *, platform: str = "", progress: Progress | None = None) -> ImageRecord: ...
+
+    def push(self, reference: str, *, progress: Progress | None = None) -> None: ...
+
+    def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord: ...
+
+    def remove_image(self, reference: str, *, force: bool = False) -> None: ...
+
+
+class Changes(Protocol):
+    """What only the group's supervisor does. `group` is fixed when the engine's session for it is opened."""
+
+    async def create_network(self, spec: NetworkSpec) -> NetworkRecord: ...
+
+    async def remove_network(self, name: str) -> None:
+        """Removes the network, its link and rules; no error when it does not exist; Conflict while in use."""
+        ...
+
+    async def create_volume(self, spec: VolumeSpec) -> VolumeRecord: ...
+
+    async def remove_volume(self, name: str) -> None: ...
+
+    async def create(self, spec: ContainerSpec) -> ContainerRecord:
+        """Write the container down; nothing runs. Conflict when the name is taken in the engine."""
+        ...
+
+    async def start(self, container_id: str) -> ContainerRecord:
+        """Make namespaces, root, cgroup, network and start the process. StartFailed, PortInUse, … leave it not running."""
+        ...
+
+    async def signal(self, container_id: str, signal: int) -> None: ...
+
+    async def stop(self, container_id: str, *, timeout: float | None = None, signal: str = "") -> ContainerExit | None:
+        """Stop signal, then SIGKILL after `timeout` seconds (None: the specification's, else 10)."""
+        ...
+
+    async def pause(self, container_id: str) -> None: ...
+
+    async def unpause(self, container_id: str) -> None: ...
+
+    async def remove(self, container_id: str, *, force: bool = False, volumes: bool = False) -> None: ...
+
+    async def rename(self, container_id: str, name: str) -> None: ...
+
+    async def update(self, container_id: str, state: ContainerState) -> None:
+        """Replace the state file atomically (restart counts, stopped_by_user …)."""
+        ...
+
+    async def set_health(self, container_id: str, health: Health) -> None: ...
+
+    async def probe(self, container_id: str, test: Sequence[str], *, timeout: float) -> Probe:
+        """Run a healthcheck command in the container and give its outcome; exit code -1 means it timed out."""
+        ...
+
+    async def exec(self, container_id: str, spec: ExecSpec, *, stdout: int, stderr: int) -> int:
+        """Run a hook to its end and give its exit code; `stdout`, `stderr` are descriptors of the caller's."""
+        ...
+
+    def exits(self) -> AsyncIterator[tuple[str, ContainerExit]]:
+        """Ends of containers as the keeper reports them, for as long as the session is open."""
+        ...
+
+    async def adopt(self) -> list[ContainerRecord]:
+        """Take over what an earlier supervisor left: reconnect or restart the keeper, read exits that nobody saw, take
+        back DNS and port sockets, remove kernel objects that belong to no container. Called once, first."""
+        ...
+
+    async def close(self, *, keep_running: bool = True) -> None:
+        """End the session; the keeper is told to leave when no container is alive."""
+        ...
+
+
+class Engine(Reads, Images, Protocol):
+    def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Awaitable[Changes]:
+        """Open the group for changes. `supervisor` is the command line with which the keeper starts us again."""
+        ...

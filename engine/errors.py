@@ -1,0 +1,123 @@
+"""What can go wrong in the engine, as one tree.
+
+EngineError                 everything below; `str(e)` is one or more lines for a reader, never a traceback
+├── OperationFailed         a system call or file operation failed: operation, subject, errno
+├── InvalidSpec             a specification asks for something contradictory or malformed
+├── Unsupported             a specification asks for something this engine, kernel or host cannot do
+├── NotFound                no such container, image, network, volume …
+├── Conflict                the name is taken, or the object is in use
+├── WrongState              the operation is not possible in the container's present state
+├── PortInUse               a published port is already bound on the host
+├── PoolExhausted           no free address or subnet is left, or the asked subnet overlaps another
+├── StartFailed             the container's process could not be started (exit code 125, 126 or 127)
+├── KeeperLost              the group's keeper does not answer
+├── ImageError              a reference, manifest, layer or blob is unusable
+│   ├── BadReference
+│   └── Corrupt             digest or size does not match what was promised
+├── RegistryError           a registry refused or did not answer; carries the HTTP status
+└── BuildFailed             a Dockerfile is wrong or one of its instructions failed
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+
+
+class EngineError(Exception):
+    """Base of all errors the engine raises on purpose; `hint` says what the reader can do."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class OperationFailed(EngineError):
+    """An operation on a kernel object or file failed.
+
+    `errno` is the number, 0 when there is none; the message carries its name (ENOSPC, EPERM …).
+    """
+
+    def __init__(self, operation: str, subject: object, errno: int = 0, *, detail: str = "", hint: str = "") -> None:
+        name = _errno.errorcode.get(errno, str(errno)) if errno else ""
+        tail = ": ".join(part for part in (name, detail) if part)
+        super().__init__(f"{operation} {subject}" + (f": {tail}" if tail else ""), hint=hint)
+        self.operation, self.subject, self.errno = operation, subject, errno
+
+    @classmethod
+    def of(cls, operation: str, subject: object, error: OSError, *, hint: str = "") -> OperationFailed:
+        """The same failure with its place; use as `raise OperationFailed.of(…) from error`."""
+        return cls(operation, subject, error.errno or 0, detail=error.strerror or str(error), hint=hint)
+
+
+class InvalidSpec(EngineError):
+    pass
+
+
+class Unsupported(EngineError):
+    pass
+
+
+class NotFound(EngineError):
+    """`kind` is what was looked for (container, image, network, volume), `name` how."""
+
+    def __init__(self, kind: str, name: str, *, hint: str = "") -> None:
+        super().__init__(f"no such {kind}: {name}", hint=hint)
+        self.kind, self.name = kind, name
+
+
+class Conflict(EngineError):
+    pass
+
+
+class WrongState(EngineError):
+    pass
+
+
+class PortInUse(EngineError):
+    pass
+
+
+class PoolExhausted(EngineError):
+    pass
+
+
+class StartFailed(EngineError):
+    """`exit_code` as Docker's: 125 the engine failed, 126 cannot be executed, 127 not found."""
+
+    def __init__(self, message: str, *, exit_code: int = 125, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+class KeeperLost(EngineError):
+    pass
+
+
+class ImageError(EngineError):
+    pass
+
+
+class BadReference(ImageError):
+    pass
+
+
+class Corrupt(ImageError):
+    pass
+
+
+class RegistryError(EngineError):
+    def __init__(self, message: str, *, status: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class BuildFailed(EngineError):
+    """`exit_code` is that of the failing RUN, 0 when the Dockerfile itself is wrong."""
+
+    def __init__(self, message: str, *, exit_code: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code

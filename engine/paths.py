@@ -1,0 +1,81 @@
+"""Where state lives: one state root (survives reboots) and one run root (does not).
+
+    <state>/composer.db                     shared facts: images, layers, pools, ports, networks, volumes
+    <state>/blobs/sha256/<hex>              content-addressed blobs
+    <state>/layers/<short id>/diff          unpacked layers
+    <state>/volumes/<name>/_data            named volumes
+    <state>/cache/                          may be deleted at any time (loaded models, seccomp programs)
+    <state>/groups/<group>/<container id>/  spec.json, state.json, exit.json, logs, upper/, work/
+    <run>/<group>/keeper.sock               the keeper's control socket, mode 0600
+    <run>/<group>/supervisor.sock           the supervisor's control socket, mode 0600
+    <run>/<group>/<container id>/           bundle.json and what else only a running container needs
+
+A group is a set of containers that share one keeper; composer makes one a project.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+
+class Roots:
+    """The state root and the run root, as absolute paths."""
+
+    __slots__ = ("run", "state")
+
+    def __init__(self, state: str, run: str) -> None:
+        self.state = os.path.abspath(state)
+        self.run = os.path.abspath(run)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], uid: int) -> Roots:
+        """COMPOSER_STATE_ROOT and COMPOSER_RUN_ROOT, else FHS for root and XDG base directories for others."""
+        if uid == 0:
+            state, run = "/var/lib/composer", "/run/composer"
+        else:
+            home = environ.get("HOME", "/")
+            state = environ.get("XDG_DATA_HOME") or f"{home}/.local/share"
+            run = environ.get("XDG_RUNTIME_DIR") or f"/tmp/composer-{uid}"
+            state, run = f"{state}/composer", f"{run}/composer"
+        return cls(environ.get("COMPOSER_STATE_ROOT") or state, environ.get("COMPOSER_RUN_ROOT") or run)
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make another process of ours use the same roots."""
+        return {"COMPOSER_STATE_ROOT": self.state, "COMPOSER_RUN_ROOT": self.run}
+
+    @property
+    def database(self) -> str:
+        return f"{self.state}/composer.db"
+
+    @property
+    def blobs(self) -> str:
+        return f"{self.state}/blobs/sha256"
+
+    @property
+    def layers(self) -> str:
+        return f"{self.state}/layers"
+
+    @property
+    def volumes(self) -> str:
+        return f"{self.state}/volumes"
+
+    @property
+    def cache(self) -> str:
+        return f"{self.state}/cache"
+
+    @property
+    def groups(self) -> str:
+        return f"{self.state}/groups"
+
+    def container(self, group: str, container_id: str) -> str:
+        return f"{self.state}/groups/{group}/{container_id}"
+
+    def running(self, group: str, container_id: str) -> str:
+        return f"{self.run}/{group}/{container_id}"
+
+    def keeper_socket(self, group: str) -> str:
+        return f"{self.run}/{group}/keeper.sock"
+
+    def supervisor_socket(self, group: str) -> str:
+        return f"{self.run}/{group}/supervisor.sock"

@@ -1,0 +1,73 @@
+"""Images as they are, and builds as asked for."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from engine.spec.container import Healthcheck, Ulimit
+
+
+class ImageConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The execution part of an image's configuration (OCI image specification, config.md)."""
+
+    user: str = ""
+    environment: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    working_dir: str = ""
+    exposed_ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    stop_signal: str = ""
+    shell: tuple[str, ...] = ()
+    healthcheck: Healthcheck | None = None
+    on_build: tuple[str, ...] = ()
+
+
+class ImageRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An image in the store. `layers` are folder names below <state>/layers, lowest first; sizes in bytes."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    config: ImageConfig = ImageConfig()
+    layers: tuple[str, ...] = ()
+    architecture: str = ""
+    os: str = "linux"
+    variant: str = ""
+    size: int = 0
+    created_at: float = 0.0
+
+
+class BuildSecret(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    id: str
+    file: str = ""
+    environment: str = ""
+
+
+class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One image to build (compose-spec, build.md). `dockerfile` is relative to `context`; `dockerfile_inline` wins."""
+
+    context: str
+    dockerfile: str = "Dockerfile"
+    dockerfile_inline: str | None = None
+    tags: tuple[str, ...] = ()
+    args: dict[str, str | None] = {}
+    target: str = ""
+    labels: dict[str, str] = {}
+    platforms: tuple[str, ...] = ()
+    additional_contexts: dict[str, str] = {}
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[str, ...] = ()
+    no_cache: bool = False
+    pull: bool = False
+    network: str = ""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    isolation: str = ""
+    privileged: bool = False
+    entitlements: tuple[str, ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    secrets: tuple[BuildSecret, ...] = ()
+    ssh: tuple[str, ...] = ()
+    environ: dict[str, str] = {}

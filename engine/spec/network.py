@@ -1,0 +1,56 @@
+"""Networks and volumes as asked for, and as they are."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Pool(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One ipam.config entry; "" is chosen by the engine."""
+
+    subnet: str = ""
+    gateway: str = ""
+    ip_range: str = ""
+    aux_addresses: dict[str, str] = {}
+
+
+class NetworkSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A network. Drivers: bridge; host and none exist without being made; others are refused as unsupported."""
+
+    name: str
+    driver: str = "bridge"
+    driver_opts: dict[str, str] = {}
+    internal: bool = False
+    attachable: bool = False
+    enable_ipv4: bool = True
+    enable_ipv6: bool = False
+    ipam_driver: str = ""
+    ipam_options: dict[str, str] = {}
+    pools: tuple[Pool, ...] = ()
+    labels: dict[str, str] = {}
+
+
+class NetworkRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A network that exists: `id` is 64 hex digits, `bridge` its Linux link, `pools` with all fields filled."""
+
+    id: str
+    spec: NetworkSpec
+    bridge: str = ""
+    pools: tuple[Pool, ...] = ()
+    created_at: float = 0.0
+
+
+class VolumeSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A volume of the local driver; driver_opts type, o, device as mount(8) takes them."""
+
+    name: str
+    driver: str = "local"
+    driver_opts: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    anonymous: bool = False
+
+
+class VolumeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    spec: VolumeSpec
+    mountpoint: str
+    created_at: float = 0.0

@@ -1,0 +1,122 @@
+"""What is: a container's state and the records the engine gives out."""
+
+from __future__ import annotations
+
+import enum
+
+from msgspec import Struct, field
+
+from engine.spec.container import ContainerSpec, PortBinding
+
+
+class Status(enum.Enum):
+    """Docker's container states, with the guards that say what is possible in each."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+    REMOVING = "removing"
+    DEAD = "dead"
+
+    @property
+    def can_start(self) -> bool:
+        return self in (Status.CREATED, Status.EXITED, Status.RESTARTING)
+
+    @property
+    def can_kill(self) -> bool:
+        return self in (Status.RUNNING, Status.PAUSED)
+
+    @property
+    def can_pause(self) -> bool:
+        return self is Status.RUNNING
+
+    @property
+    def can_exec(self) -> bool:
+        return self is Status.RUNNING
+
+    @property
+    def can_remove(self) -> bool:
+        return self not in (Status.RUNNING, Status.PAUSED)
+
+    @property
+    def alive(self) -> bool:
+        """A process of the container may exist."""
+        return self in (Status.RUNNING, Status.PAUSED)
+
+
+class Probe(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One run of a healthcheck; times are seconds since the epoch, `output` its first 4,096 bytes."""
+
+    start: float
+    end: float
+    exit_code: int
+    output: str = ""
+
+
+class Health(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`status`: starting, healthy, unhealthy. `log` holds the last five probes."""
+
+    status: str
+    failing_streak: int = 0
+    log: tuple[Probe, ...] = ()
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a container got on one network."""
+
+    network: str
+    interface: str = ""
+    host_interface: str = ""
+    mac_address: str = ""
+    ipv4_address: str = ""
+    ipv4_prefix: int = 0
+    ipv4_gateway: str = ""
+    ipv6_address: str = ""
+    ipv6_prefix: int = 0
+    ipv6_gateway: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A container's state file. Times are seconds since the epoch, 0 for never.
+
+    A process is identified by pid, its start time (clock ticks, proc_pid_stat(5) field 22) and the boot id, so that
+    a recycled pid or an earlier boot is recognised.
+    """
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    pid_start: int = 0
+    boot_id: str = ""
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    restart_count: int = 0
+    stopped_by_user: bool = False
+    health: Health | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[PortBinding, ...] = ()
+    anonymous_volumes: tuple[str, ...] = ()
+
+
+class ContainerRecord(Struct, frozen=True, kw_only=True):
+    """A container as listings give it."""
+
+    id: str
+    group: str
+    spec: ContainerSpec
+    state: ContainerState = field(default_factory=ContainerState)
+
+
+class ContainerExit(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """exit.json, written by the keeper when a container's first process has ended (128+n for signal n)."""
+
+    exit_code: int
+    finished_at: float
+    oom_killed: bool = False
+    pid: int = 0

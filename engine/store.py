@@ -1,0 +1,150 @@
+"""The shared facts in one SQLite database: images, layers, build cache, networks, addresses, ports, volumes.
+
+WAL with foreign keys; every change is one short transaction (`with store.transaction() as db`), so that any number of
+commands, supervisors and keepers may use it at once (https://sqlite.org/wal.html). A structure is kept whole as JSON
+in `record`; only what is searched or must be unique has a column.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+
+from engine.errors import OperationFailed
+from engine.paths import Roots
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE layers (
+    chain_id TEXT PRIMARY KEY,            -- OCI image specification, config.md, layer ChainID
+    folder TEXT NOT NULL UNIQUE,          -- below <state>/layers
+    diff_id TEXT NOT NULL,
+    size INTEGER NOT NULL                 -- bytes unpacked
+) STRICT;
+CREATE TABLE images (
+    id TEXT PRIMARY KEY,                  -- sha256:<hex> of the configuration blob
+    record TEXT NOT NULL                  -- engine.spec.image.ImageRecord, without tags and digests
+) STRICT;
+CREATE TABLE image_layers (
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    chain_id TEXT NOT NULL REFERENCES layers(chain_id),
+    PRIMARY KEY (image_id, position)
+) STRICT;
+CREATE TABLE tags (
+    reference TEXT PRIMARY KEY,           -- normalised: docker.io/library/redis:7
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE digests (
+    reference TEXT PRIMARY KEY,           -- docker.io/library/redis@sha256:…
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE build_cache (
+    key TEXT PRIMARY KEY,
+    record TEXT NOT NULL,
+    used_at REAL NOT NULL
+) STRICT;
+CREATE TABLE networks (
+    name TEXT PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    bridge TEXT NOT NULL,
+    record TEXT NOT NULL                  -- engine.spec.network.NetworkRecord
+) STRICT;
+CREATE TABLE subnets (
+    subnet TEXT PRIMARY KEY,
+    network TEXT NOT NULL REFERENCES networks(name) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE addresses (
+    network TEXT NOT NULL REFERENCES networks(name) ON DELETE CASCADE,
+    address TEXT NOT NULL,
+    owner TEXT NOT NULL,                  -- container id
+    PRIMARY KEY (network, address)
+) STRICT;
+CREATE INDEX addresses_owner ON addresses(owner);
+CREATE TABLE ports (
+    host_ip TEXT NOT NULL,
+    host_port INTEGER NOT NULL,
+    protocol TEXT NOT NULL,
+    owner TEXT NOT NULL,                  -- container id
+    PRIMARY KEY (host_ip, host_port, protocol)
+) STRICT;
+CREATE INDEX ports_owner ON ports(owner);
+CREATE TABLE volumes (
+    name TEXT PRIMARY KEY,
+    record TEXT NOT NULL                  -- engine.spec.network.VolumeRecord
+) STRICT;
+"""
+
+
+class Store:
+    """A connection to the database; opened at first use, one a thread."""
+
+    def __init__(self, roots: Roots) -> None:
+        self.roots = roots
+        self._db: sqlite3.Connection | None = None
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, for reads. Raises OperationFailed when the file cannot be opened or is not ours."""
+        if self._db is None:
+            self._db = self._open()
+        return self._db
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """One write transaction (BEGIN IMMEDIATE): committed at the end of the block, rolled back when it raises."""
+        db = self.db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise OperationFailed("write to", self.roots.database, detail=str(error)) from error
+        try:
+            yield db
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        try:
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            db.execute("ROLLBACK")
+            raise OperationFailed("write to", self.roots.database, detail=str(error)) from error
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _open(self) -> sqlite3.Connection:
+        path = self.roots.database
+        try:
+            os.makedirs(self.roots.state, mode=0o711, exist_ok=True)
+            db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = NORMAL")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._create(db)
+            elif version > SCHEMA_VERSION:
+                raise OperationFailed(
+                    "open", path, detail=f"schema {version} is newer than ours, {SCHEMA_VERSION}", hint="Update composer."
+                )
+        except sqlite3.Error as error:
+            raise OperationFailed("open", path, detail=str(error)) from error
+        except OSError as error:
+            raise OperationFailed.of("open", path, error) from error
+        return db
+
+    @staticmethod
+    def _create(db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        # Another process may have created it while we waited for the lock.
+        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            for statement in SCHEMA.split(";"):
+                if statement.strip():
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
