@@ -72,6 +72,13 @@ CREATE TABLE ports (
     PRIMARY KEY (host_ip, host_port, protocol)
 ) STRICT;
 CREATE INDEX ports_owner ON ports(owner);
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,            -- unique in the whole engine, as Docker's
+    container_group TEXT NOT NULL,
+    image_id TEXT NOT NULL                -- keeps the image from being collected
+) STRICT;
+CREATE INDEX containers_group ON containers(container_group);
 CREATE TABLE volumes (
     name TEXT PRIMARY KEY,
     record TEXT NOT NULL                  -- engine.spec.network.VolumeRecord
