@@ -22,7 +22,8 @@ CREATE TABLE layers (
     chain_id TEXT PRIMARY KEY,            -- OCI image specification, config.md, layer ChainID
     folder TEXT NOT NULL UNIQUE,          -- below <state>/layers
     diff_id TEXT NOT NULL,
-    size INTEGER NOT NULL                 -- bytes unpacked
+    size INTEGER NOT NULL,                -- bytes unpacked
+    blob TEXT NOT NULL DEFAULT ''         -- digest of the blob it was pulled as, '' when made here
 ) STRICT;
 CREATE TABLE images (
     id TEXT PRIMARY KEY,                  -- sha256:<hex> of the configuration blob

@@ -1,0 +1,158 @@
+"""The content-addressed store: <state>/blobs/sha256/<hex>.
+
+A blob is written to a temporary name, verified (digest and size), synced, and renamed; a blob that is there is whole.
+Readers verify again, as discs and people change files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from typing import IO
+
+from engine.errors import Corrupt, NotFound, OperationFailed
+from engine.paths import Roots
+
+_READ = 1 << 20
+PARTIAL = ".partial-"
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class BlobStore:
+    def __init__(self, roots: Roots) -> None:
+        self.folder = roots.blobs
+
+    def path(self, digest: str) -> str:
+        return f"{self.folder}/{digest.removeprefix('sha256:')}"
+
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Whether the blob is in the store (with this size, if one is given)."""
+        try:
+            status = os.stat(self.path(digest))
+        except OSError:
+            return False
+        return size is None or status.st_size == size
+
+    def read(self, digest: str) -> bytes:
+        """A small blob, verified. Raises NotFound, Corrupt."""
+        with self.open(digest) as reader:
+            return b"".join(iter(lambda: reader.read(_READ), b""))
+
+    @contextlib.contextmanager
+    def open(self, digest: str) -> Iterator[VerifyingReader]:
+        try:
+            file = open(self.path(digest), "rb")
+        except FileNotFoundError as error:
+            raise NotFound("blob", digest, hint="Pull or build the image again.") from error
+        except OSError as error:
+            raise OperationFailed.of("open", self.path(digest), error) from error
+        with file:
+            yield VerifyingReader(file, digest, os.fstat(file.fileno()).st_size)
+
+    def add(self, data: bytes) -> str:
+        """Store a small blob; gives its digest. Storing what is there already does nothing."""
+        digest = digest_of(data)
+        if not self.has(digest, len(data)):
+            with self.writer(digest, len(data)) as writer:
+                writer.write(data)
+        return digest
+
+    @contextlib.contextmanager
+    def writer(self, digest: str, size: int) -> Iterator[BlobWriter]:
+        """Write a blob whose digest and size are known: when the block ends they are verified and it appears.
+
+        When the block raises, or they do not match (Corrupt), nothing stays.
+        """
+        partial = f"{self.folder}/{PARTIAL}{secrets.token_hex(8)}"
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            file = open(partial, "xb", buffering=0)
+        except OSError as error:
+            raise OperationFailed.of("create", partial, error) from error
+        try:
+            with file:
+                writer = BlobWriter(file, digest, size)
+                yield writer
+                writer.verify()
+                os.fsync(file.fileno())
+            os.rename(partial, self.path(digest))
+            _sync_folder(self.folder)
+        except OSError as error:
+            raise OperationFailed.of("write blob", digest, error) from error
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(partial)
+
+    def list(self) -> list[str]:
+        """The names in the folder: hex digests, and partial files of writers that may be alive or dead."""
+        try:
+            return os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+
+
+class BlobWriter:
+    """Takes a blob's bytes. More than the promised size raises Corrupt at once, before it is written."""
+
+    def __init__(self, file: IO[bytes], digest: str, size: int) -> None:
+        self._file, self.digest, self.size = file, digest, size
+        self._hash = hashlib.sha256()
+        self.written = 0
+
+    def write(self, data: bytes) -> None:
+        self.written += len(data)
+        if self.written > self.size:
+            raise Corrupt(f"blob {self.digest} is longer than the {self.size} bytes its descriptor promises")
+        self._hash.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def restart(self) -> None:
+        """Forget what was written, for a server that cannot resume."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._hash = hashlib.sha256()
+        self.written = 0
+
+    def verify(self) -> None:
+        """Raises Corrupt unless exactly the promised bytes were written."""
+        _verify(self.digest, self.size, self.written, self._hash.hexdigest())
+
+
+class VerifyingReader:
+    """Reads a blob; the read that reaches the end raises Corrupt when digest or size is wrong."""
+
+    def __init__(self, file: IO[bytes], digest: str, size: int) -> None:
+        self._file, self.digest, self.size = file, digest, size
+        self._hash = hashlib.sha256()
+        self._count = 0
+
+    def read(self, size: int = _READ) -> bytes:
+        data = self._file.read(size)
+        self._hash.update(data)
+        self._count += len(data)
+        if self._count >= self.size or not data:
+            _verify(self.digest, self.size, self._count, self._hash.hexdigest())
+        return data
+
+
+def _verify(digest: str, size: int, count: int, hexdigest: str) -> None:
+    if count != size:
+        raise Corrupt(f"blob {digest} has {count} bytes; its descriptor promises {size}")
+    if f"sha256:{hexdigest}" != digest:
+        raise Corrupt(f"blob {digest} has the digest sha256:{hexdigest}: it was damaged or tampered with")
+
+
+def _sync_folder(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,194 @@
+"""The images in the store: recorded, tagged, found, listed, removed.
+
+Reading one by its id is one row of SQLite and one small JSON document.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from engine.errors import Conflict, NotFound
+from engine.image import config as image_config
+from engine.image import reference as references
+from engine.image.blobs import BlobStore
+from engine.image.layers import LayerStore
+from engine.image.uses import containers_using
+from engine.spec.image import ImageRecord
+from engine.store import Store
+
+_ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})\Z")
+
+
+class ImageStore:
+    """Images, with the `blobs` and `layers` they consist of. As a Store, for one thread."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.blobs = BlobStore(store.roots)
+        self.layers = LayerStore(store)
+
+    # -- reading
+
+    def get(self, name: str) -> ImageRecord | None:
+        """The image with this id (also shortened), tag or digest reference; None when there is none.
+
+        Raises BadReference for what cannot be a name, Conflict when a short id is ambiguous.
+        """
+        image_id = name if _ID.match(name) else self._by_reference(name)
+        if not image_id:
+            image_id = self._by_short_id(name)
+        return self._load(image_id) if image_id else None
+
+    def need(self, name: str) -> ImageRecord:
+        """As `get`, but raises NotFound."""
+        if (found := self.get(name)) is None:
+            raise NotFound("image", name, hint="Pull or build it first.")
+        return found
+
+    def list(self) -> list[ImageRecord]:
+        """All images, the newest first."""
+        ids = [row[0] for row in self.store.db.execute("SELECT id FROM images")]
+        found = [record for image_id in ids if (record := self._load(image_id))]
+        return sorted(found, key=lambda record: (-record.created_at, record.id))
+
+    def file(self, image_id: str) -> image_config.ImageFile:
+        """The whole configuration blob, verified: history and diff_ids too. Raises NotFound, Corrupt."""
+        return image_config.decode(self.blobs.read(image_id), image_id)
+
+    def chain(self, image_id: str) -> list[str]:
+        """The chain ids of an image's layers, lowest first."""
+        rows = self.store.db.execute(
+            "SELECT chain_id FROM image_layers WHERE image_id = ? ORDER BY position", (image_id,)
+        )
+        return [row[0] for row in rows]
+
+    def _by_reference(self, name: str) -> str:
+        if _SHORT_ID.match(name) and len(name) >= 64:
+            return ""
+        parsed = references.parse(name)
+        if parsed.digest:
+            row = self.store.db.execute(
+                "SELECT image_id FROM digests WHERE reference = ?", (f"{parsed.name}@{parsed.digest}",)
+            ).fetchone()
+        else:
+            row = self.store.db.execute("SELECT image_id FROM tags WHERE reference = ?", (str(parsed),)).fetchone()
+        return row[0] if row else ""
+
+    def _by_short_id(self, name: str) -> str:
+        match = _SHORT_ID.match(name)
+        if not match:
+            return ""
+        prefix = f"sha256:{match[1]}"
+        # Hex digits sort below "g", so this is a range over the primary key.
+        rows = self.store.db.execute("SELECT id FROM images WHERE id >= ? AND id < ?", (prefix, prefix + "g")).fetchall()
+        if len(rows) > 1:
+            raise Conflict(f"the image id {name} is ambiguous", hint="Give more of its digits.")
+        return rows[0][0] if rows else ""
+
+    def _load(self, image_id: str) -> ImageRecord | None:
+        row = self.store.db.execute(
+            "SELECT record, (SELECT json_group_array(reference) FROM tags WHERE image_id = id),"
+            " (SELECT json_group_array(reference) FROM digests WHERE image_id = id) FROM images WHERE id = ?",
+            (image_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        record = msgspec.json.decode(row[0], type=ImageRecord)
+        tags, digests = (tuple(sorted(msgspec.json.decode(text, type=list[str]))) for text in row[1:])
+        return msgspec.structs.replace(record, tags=tags, digests=digests) if tags or digests else record
+
+    # -- changing
+
+    def record(
+        self, file: bytes, chain_ids: Sequence[str], *, tags: Iterable[str] = (), digests: Iterable[str] = ()
+    ) -> ImageRecord:
+        """Record the image whose configuration blob is `file` and whose layers are in the store; tag it in the same step.
+
+        Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it. Raises NotFound.
+        """
+        image_id = self.blobs.add(file)
+        image = image_config.decode(file, image_id)
+        layers = self.layers.need(chain_ids)
+        record = ImageRecord(
+            id=image_id,
+            config=image_config.execution(image),
+            layers=tuple(layer.folder for layer in layers),
+            architecture=image.architecture,
+            os=image.os,
+            variant=image.variant,
+            size=sum(layer.size for layer in layers),
+            created_at=image_config.timestamp(image.created),
+        )
+        tag_names = [str(references.parse(tag)) for tag in tags]
+        with self.store.transaction() as db:
+            # The layers' folders may have changed if they were collected and made again: the record is replaced.
+            db.execute(
+                "INSERT INTO images (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+                (image_id, msgspec.json.encode(record).decode()),
+            )
+            db.executemany(
+                "INSERT OR IGNORE INTO image_layers (image_id, position, chain_id) VALUES (?, ?, ?)",
+                [(image_id, position, layer.chain_id) for position, layer in enumerate(layers)],
+            )
+            db.executemany("INSERT OR REPLACE INTO tags (reference, image_id) VALUES (?, ?)", [(t, image_id) for t in tag_names])
+            db.executemany("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", [(d, image_id) for d in digests])
+        return self.need(image_id)
+
+    def tag(self, name: str, new: str) -> None:
+        """Give the image `name` the tag `new`, taking it from the image that had it. Raises NotFound, BadReference."""
+        record = self.need(name)
+        parsed = references.parse(new)
+        if parsed.digest:
+            raise Conflict(f"{new} has a digest, which a tag cannot set")
+        with self.store.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO tags (reference, image_id) VALUES (?, ?)", (str(parsed), record.id))
+
+    def add_digest(self, image_id: str, name: references.Reference) -> None:
+        """Remember under which digest a registry has the image."""
+        with self.store.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", (str(name), image_id))
+
+    def remove(self, name: str, *, force: bool = False) -> list[str]:
+        """Untag an image, and delete it with its last tag; gives lines as `docker rmi` prints them.
+
+        Raises NotFound; Conflict when a container uses it, or when an id has several tags, unless `force`. An image that
+        a container uses loses its tags by force but is kept. Its content goes with the next collection (engine.image.gc).
+        """
+        record = self.need(name)
+        by_id = bool(_SHORT_ID.match(name)) and not self._by_reference_quietly(name)
+        parsed = None if by_id else references.parse(name)
+        users = containers_using(self.store.roots).get(record.id, [])
+        others = [tag for tag in record.tags if parsed is None or tag != str(parsed)]
+        if by_id and len(record.tags) > 1 and not force:
+            raise Conflict(
+                f"image {name} has several tags: {', '.join(record.tags)}", hint="Remove by tag, or use force to remove them all."
+            )
+        last = by_id or not others or (parsed is not None and bool(parsed.digest))
+        if last and users and not force:
+            raise Conflict(f"image {name} is in use by {', '.join(users)}", hint="Remove the container first.")
+        with self.store.transaction() as db:
+            if last:
+                gone = [*record.tags, *record.digests]
+                db.execute("DELETE FROM tags WHERE image_id = ?", (record.id,))
+                db.execute("DELETE FROM digests WHERE image_id = ?", (record.id,))
+            else:
+                gone = [str(parsed)]
+                db.execute("DELETE FROM tags WHERE reference = ?", (str(parsed),))
+            lines = [f"Untagged: {references.parse(text).familiar}" for text in gone]
+            if last and not users:
+                db.execute("DELETE FROM images WHERE id = ?", (record.id,))
+                lines.append(f"Deleted: {record.id}")
+        return lines
+
+    def _by_reference_quietly(self, name: str) -> str:
+        return "" if _ID.match(name) else self._by_reference(name)
+
+
+def now() -> str:
+    """The present time as an image configuration writes it."""
+    return image_config.rfc3339(time.time())

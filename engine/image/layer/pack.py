@@ -1,0 +1,209 @@
+"""A directory in overlayfs's form as a layer's tar stream: the inverse of unpack, the same bytes for the same tree.
+
+Entries are sorted by name; times are whole seconds (as in Docker's layers); overlayfs's own attributes are left out and
+its whiteouts become `.wh.` entries (OCI image specification, layer.md). Long or odd values go into pax records.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from engine.errors import OperationFailed, Unsupported
+from engine.image.layer import overlay, tar
+
+_READ = 1 << 20
+_OCTAL_7 = 0o7777777
+_OCTAL_11 = 0o77777777777
+_XATTRS = ("user.", "security.capability", "system.posix_acl_")
+_BLOCK = bytes(tar.BLOCK)
+
+Write = Callable[[bytes], object]
+
+
+def pack(root: int, write: Write, *, whiteouts: bool = True) -> int:
+    """Write the tree below the descriptor `root` as a tar stream; gives the bytes of file content. Raises OperationFailed.
+
+    With `whiteouts` False the tree is an ordinary one (a merged root), whose devices and attributes mean themselves.
+    """
+    packer = _Packer(write, whiteouts)
+    try:
+        packer.tree(root)
+    except OSError as error:
+        raise OperationFailed.of("read layer at", packer.at or "/", error) from error
+    write(_BLOCK * 2)
+    return packer.size
+
+
+class _Packer:
+    def __init__(self, write: Write, whiteouts: bool) -> None:
+        self.write, self.whiteouts = write, whiteouts
+        self.links: dict[tuple[int, int], str] = {}
+        self.size = 0
+        self.at = ""
+
+    def tree(self, root: int) -> None:
+        """Depth first, one descriptor a level, entries sorted by their bytes."""
+        stack: list[tuple[int, str, Iterator[str]]] = [(os.dup(root), "", iter(self.names(root)))]
+        try:
+            while stack:
+                fd, path, names = stack[-1]
+                name = next(names, None)
+                if name is None:
+                    stack.pop()
+                    os.close(fd)
+                    continue
+                self.at = path + name
+                child = self.one(fd, name, path + name)
+                if child is not None:
+                    stack.append((child, f"{path}{name}/", iter(self.names(child))))
+        finally:
+            for fd, _, _ in stack:
+                os.close(fd)
+
+    @staticmethod
+    def names(fd: int) -> list[str]:
+        return sorted(os.listdir(fd), key=os.fsencode)
+
+    def one(self, parent: int, name: str, path: str) -> int | None:
+        """Write one entry; for a directory, gives the descriptor to go on with."""
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            self.regular(parent, name, path, status)
+        elif stat.S_ISDIR(mode):
+            return self.directory(parent, name, path, status)
+        elif stat.S_ISLNK(mode):
+            if not self.linked(path, status):
+                self.header(path, status, tar.SYMLINK, link=os.readlink(name, dir_fd=parent))
+        elif self.whiteouts and overlay.is_whiteout(status):
+            above, _, last = path.rpartition("/")
+            self.marker(f"{above}/{overlay.WHITEOUT}{last}" if above else overlay.WHITEOUT + last)
+        elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            self.header(path, status, tar.CHARACTER if stat.S_ISCHR(mode) else tar.BLOCK_DEVICE)
+        elif stat.S_ISFIFO(mode):
+            self.header(path, status, tar.FIFO)
+        # Sockets have no form in tar and no meaning without their process: left out, as by others.
+        return None
+
+    def linked(self, path: str, status: os.stat_result) -> bool:
+        """Whether the file was already written under another name; then that is written as a hard link."""
+        if status.st_nlink < 2:
+            return False
+        first = self.links.setdefault((status.st_dev, status.st_ino), path)
+        if first == path:
+            return False
+        self.header(path, status, tar.HARDLINK, link=first)
+        return True
+
+    def regular(self, parent: int, name: str, path: str, status: os.stat_result) -> None:
+        if self.linked(path, status):
+            return
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            self.header(path, status, tar.REGULAR, xattrs=self.xattrs(fd, path))
+            left = status.st_size
+            while left:
+                data = os.read(fd, min(left, _READ))
+                if not data:
+                    raise OSError(errno.ESTALE, "the file became shorter while it was read")
+                self.write(data)
+                left -= len(data)
+            self.write(_BLOCK[: -status.st_size % tar.BLOCK])
+            self.size += status.st_size
+        finally:
+            os.close(fd)
+
+    def directory(self, parent: int, name: str, path: str, status: os.stat_result) -> int:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            self.header(path + "/", status, tar.DIRECTORY, xattrs=self.xattrs(fd, path))
+            if self.whiteouts and overlay.is_opaque(os.listxattr(fd)):
+                self.marker(f"{path}/{overlay.OPAQUE}")
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def xattrs(self, fd: int, path: str) -> dict[str, bytes]:
+        names = os.listxattr(fd)
+        if not names:
+            return {}
+        prefix = overlay.xattr_prefix()
+        if self.whiteouts and (prefix + "redirect" in names or prefix + "metacopy" in names):
+            raise Unsupported(f"{path} was written by an overlay with redirect_dir or metacopy, which a layer cannot hold")
+        kept = (name for name in names if name.startswith(_XATTRS) and not name.startswith("user.overlay."))
+        return {name: os.getxattr(fd, name) for name in sorted(kept)}
+
+    def marker(self, path: str) -> None:
+        self.raw(path, tar.REGULAR, 0o600, 0, 0, 0, 0, "", 0, {})
+
+    def header(
+        self, path: str, status: os.stat_result, kind: bytes, *, link: str = "", xattrs: dict[str, bytes] | None = None
+    ) -> None:
+        size = status.st_size if kind == tar.REGULAR else 0
+        device = status.st_rdev if kind in (tar.CHARACTER, tar.BLOCK_DEVICE) else 0
+        mode = stat.S_IMODE(status.st_mode)
+        self.raw(path, kind, mode, status.st_uid, status.st_gid, size, int(status.st_mtime), link, device, xattrs or {})
+
+    def raw(
+        self,
+        path: str,
+        kind: bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        size: int,
+        mtime: int,
+        link: str,
+        device: int,
+        xattrs: dict[str, bytes],
+    ) -> None:
+        pax: dict[str, bytes] = {f"SCHILY.xattr.{name}": value for name, value in xattrs.items()}
+        name, target = os.fsencode(path), os.fsencode(link)
+        if len(name) > 100 or not name.isascii():
+            pax["path"] = name
+        if len(target) > 100 or not target.isascii():
+            pax["linkpath"] = target
+        for key, number, limit in (("uid", uid, _OCTAL_7), ("gid", gid, _OCTAL_7), ("size", size, _OCTAL_11)):
+            if number > limit:
+                pax[key] = b"%d" % number
+        if not 0 <= mtime <= _OCTAL_11:
+            pax["mtime"] = b"%d" % mtime
+        if pax:
+            self.extended(pax)
+        self.write(_header(name, kind, mode, uid, gid, size, mtime, target, device))
+
+    def extended(self, pax: dict[str, bytes]) -> None:
+        data = b"".join(_record(key.encode(), value) for key, value in sorted(pax.items()))
+        self.write(_header(b"PaxHeaders/entry", b"x", 0o644, 0, 0, len(data), 0, b"", 0))
+        self.write(data + _BLOCK[: -len(data) % tar.BLOCK])
+
+
+def _header(
+    name: bytes, kind: bytes, mode: int, uid: int, gid: int, size: int, mtime: int, link: bytes, device: int
+) -> bytes:
+    """One ustar header; numbers that do not fit are 0 and stand in a pax record before it."""
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        mode,
+        uid if uid <= _OCTAL_7 else 0,
+        gid if gid <= _OCTAL_7 else 0,
+        size if size <= _OCTAL_11 else 0,
+        mtime if 0 <= mtime <= _OCTAL_11 else 0,
+    )
+    head = name[:100].ljust(100, b"\0") + numbers
+    devices = b"%07o\0%07o\0" % (os.major(device), os.minor(device))
+    tail = kind + link[:100].ljust(100, b"\0") + b"ustar\x0000" + bytes(64) + devices + bytes(167)
+    checksum = sum(head) + sum(tail) + 256
+    return head + b"%06o\0 " % checksum + tail
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """`length key=value\\n`, where the length counts its own digits."""
+    rest = len(key) + len(value) + 3
+    length = rest + len(str(rest))
+    if rest + len(str(length)) != length:
+        length += 1
+    return b"%d %b=%b\n" % (length, key, value)

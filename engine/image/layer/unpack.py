@@ -1,0 +1,284 @@
+"""A tar stream into a directory: a layer into the form overlayfs stacks, or an archive as `ADD` extracts it.
+
+Hostile archives are expected. Each name is resolved inside the root on descriptors (engine.image.tree), the last component
+is never followed, and files are made new (O_EXCL), so neither symbolic nor hard links lead out. Ownership is set before
+the mode and the attributes, since chown(2) takes setuid bits and capabilities away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+
+from engine.errors import Corrupt, OperationFailed
+from engine.image.layer import overlay, tar
+from engine.image.layer.compression import Limits
+from engine.image.tree import Tree, clean, remove_at
+
+_XATTR_ALLOWED = ("user.", "security.capability", "system.posix_acl_")
+_XATTR_REFUSED = ("user.overlay.",)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TIMES = range(-(1 << 62), 1 << 62)
+"""Nanoseconds that utimensat(2) takes with room to spare; a time beyond is as good as the epoch."""
+
+
+class Unpacked:
+    """What an extraction did: `size` bytes of file content and `entries`."""
+
+    __slots__ = ("entries", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.entries = 0
+
+
+def unpack(
+    pieces: Iterator[bytes],
+    root: int,
+    subject: str,
+    *,
+    below: str = "",
+    layer: bool = True,
+    owner: tuple[int, int] | None = None,
+    limits: Limits | None = None,
+) -> Unpacked:
+    """Extract the uncompressed tar in `pieces` into the directory open as `root`, and read the stream to its end.
+
+    With `layer`, whiteouts take overlayfs's form; without, the names mean nothing special. `below` is the place inside
+    the root for everything, `owner` replaces the entries' owners. Raises Corrupt, Unsupported, OperationFailed; what was
+    extracted by then stays and is the caller's to remove.
+    """
+    with Tree(root, subject) as tree:
+        return _Unpacker(tree, subject, below, layer, owner, limits or Limits()).run(pieces)
+
+
+class _Unpacker:
+    def __init__(
+        self, tree: Tree, subject: str, below: str, layer: bool, owner: tuple[int, int] | None, limits: Limits
+    ) -> None:
+        self.tree, self.subject, self.layer, self.owner, self.limits = tree, subject, layer, owner, limits
+        self.below = below.strip("/")
+        self.times: dict[str, int] = {}
+        self.done = Unpacked()
+
+    def run(self, pieces: Iterator[bytes]) -> Unpacked:
+        archive = tar.Archive(pieces, self.subject)
+        for entry in archive:
+            self.done.entries += 1
+            if self.done.entries > self.limits.max_entries:
+                raise Corrupt(f"{self.subject}: more than {self.limits.max_entries} entries")
+            path = clean(entry.name)
+            if path is None:
+                raise Corrupt(f"{self.subject}: the entry {entry.name!r} leads out of the root")
+            if entry.mtime not in _TIMES:
+                entry.mtime = 0
+            if self.owner:
+                entry.uid, entry.gid = self.owner
+            try:
+                self.one(archive, entry, f"{self.below}/{path}".strip("/") if self.below else path)
+            except (OverflowError, ValueError) as error:
+                raise Corrupt(f"{self.subject}: {entry.name!r} has a number out of range or a NUL in a name") from error
+            except OSError as error:
+                raise OperationFailed.of("extract", f"{entry.name!r} of {self.subject}", error) from error
+        # Writing into a directory changes its time, so directories get theirs last.
+        for path, mtime in self.times.items():
+            self.touch(path, mtime)
+        return self.done
+
+    def one(self, archive: tar.Archive, entry: tar.Entry, path: str) -> None:
+        if path == self.below:
+            if entry.type == tar.DIRECTORY:
+                self.directory_itself(entry, path)
+            return
+        parent, name = self.tree.parent(path, self.made)
+        if self.layer and name.startswith(overlay.WHITEOUT):
+            self.whiteout(parent, name, path)
+            return
+        kind = entry.type
+        if kind == tar.REGULAR:
+            self.regular(archive, entry, parent, name)
+        elif kind == tar.DIRECTORY:
+            self.directory(entry, parent, name, path)
+        else:
+            self.special(entry, parent, name)
+
+    def regular(self, archive: tar.Archive, entry: tar.Entry, parent: int, name: str) -> None:
+        try:
+            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        except FileExistsError:
+            self.clear(parent, name)
+            fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
+        try:
+            if entry.sparse is None:
+                for piece in archive.content():
+                    _write(fd, piece)
+                self.done.size += entry.size
+            else:
+                self.sparse(archive, entry, fd)
+            self.attributes(fd, entry)
+        finally:
+            os.close(fd)
+
+    def sparse(self, archive: tar.Archive, entry: tar.Entry, fd: int) -> None:
+        content = archive.content()
+        piece = memoryview(b"")
+        for offset, length in entry.sparse or ():
+            if offset + length > entry.real_size:
+                raise Corrupt(f"{self.subject}: the sparse map of {entry.name!r} goes beyond its size")
+            os.lseek(fd, offset, os.SEEK_SET)
+            while length:
+                piece = piece or next(content, memoryview(b""))
+                if not piece:
+                    raise Corrupt(f"{self.subject}: {entry.name!r} has less data than its sparse map says")
+                _write(fd, piece[:length])
+                self.done.size += len(piece[:length])
+                length, piece = length - len(piece[:length]), piece[length:]
+        os.ftruncate(fd, entry.real_size)
+
+    def attributes(self, fd: int, entry: tar.Entry) -> None:
+        """Owner, mode, extended attributes and time of an open file or directory, in the order that keeps them all."""
+        os.fchown(fd, entry.uid, entry.gid)
+        os.fchmod(fd, entry.mode)
+        for name, value in entry.xattrs.items():
+            if name.startswith(_XATTR_ALLOWED) and not name.startswith(_XATTR_REFUSED):
+                try:
+                    os.setxattr(fd, name, value)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTSUP, errno.EPERM):
+                        raise
+        os.utime(fd, ns=(entry.mtime, entry.mtime))
+
+    def directory(self, entry: tar.Entry, parent: int, name: str, path: str) -> None:
+        hidden = False
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISDIR(status.st_mode):
+                # ADD into an existing tree: a link to a directory stands for it, as with tar --keep-directory-symlink.
+                if not self.layer and stat.S_ISLNK(status.st_mode) and self.leads_to_directory(path):
+                    return
+                hidden = self.layer and overlay.is_whiteout(status)
+                self.clear(parent, name)
+                os.mkdir(name, 0o700, dir_fd=parent)
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if hidden:
+                overlay.make_opaque(fd)
+            self.attributes(fd, entry)
+        finally:
+            os.close(fd)
+        self.times[path] = entry.mtime
+
+    def leads_to_directory(self, path: str) -> bool:
+        try:
+            os.close(self.tree.open(path, os.O_PATH | os.O_DIRECTORY))
+        except OSError:
+            return False
+        return True
+
+    def directory_itself(self, entry: tar.Entry, path: str) -> None:
+        """The entry "./": the root of the layer, or the directory that an archive is added to."""
+        if not self.layer:
+            return
+        self.attributes(self.tree.root, entry)
+        self.times[path] = entry.mtime
+
+    def special(self, entry: tar.Entry, parent: int, name: str) -> None:
+        try:
+            self.make(entry, parent, name)
+        except FileExistsError:
+            self.clear(parent, name)
+            self.make(entry, parent, name)
+        if entry.type == tar.HARDLINK:
+            return
+        os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        if entry.type != tar.SYMLINK:
+            # The node is ours and new; nothing in this tree runs while it is unpacked.
+            os.chmod(name, entry.mode, dir_fd=parent)
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def make(self, entry: tar.Entry, parent: int, name: str) -> None:
+        kind = entry.type
+        if kind == tar.SYMLINK:
+            os.symlink(entry.link, name, dir_fd=parent)
+        elif kind == tar.HARDLINK:
+            self.hardlink(entry, parent, name)
+        elif kind == tar.FIFO:
+            os.mkfifo(name, 0o600, dir_fd=parent)
+        else:
+            form = stat.S_IFCHR if kind == tar.CHARACTER else stat.S_IFBLK
+            os.mknod(name, form | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
+
+    def hardlink(self, entry: tar.Entry, parent: int, name: str) -> None:
+        target = clean(entry.link)
+        if not target:
+            raise Corrupt(f"{self.subject}: the hard link {entry.name!r} to {entry.link!r} leads out of the root")
+        target = f"{self.below}/{target}" if self.below else target
+        try:
+            above, last = self.tree.parent(target)
+            if (above, last) == (parent, name):
+                return
+            os.link(last, name, src_dir_fd=above, dst_dir_fd=parent, follow_symlinks=False)
+        except (FileNotFoundError, OperationFailed) as error:
+            raise Corrupt(
+                f"{self.subject}: the hard link {entry.name!r} leads to {entry.link!r}, which the archive does not have"
+            ) from error
+
+    def whiteout(self, parent: int, name: str, path: str) -> None:
+        if name == overlay.OPAQUE:
+            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+            try:
+                overlay.make_opaque(fd)
+            finally:
+                os.close(fd)
+            return
+        if name.startswith(overlay.RESERVED):
+            return  # aufs kept its own files under these names; they have no meaning for others
+        hidden = name[len(overlay.WHITEOUT) :]
+        if not hidden or hidden in (".", ".."):
+            raise Corrupt(f"{self.subject}: the whiteout {path!r} names nothing")
+        try:
+            overlay.make_whiteout(parent, hidden)
+        except FileExistsError:
+            # A whiteout is about the layers below: what this layer itself has stays (layer.md, "Whiteouts").
+            status = os.stat(hidden, dir_fd=parent, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                fd = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+                try:
+                    overlay.make_opaque(fd)
+                finally:
+                    os.close(fd)
+
+    def clear(self, parent: int, name: str) -> None:
+        """Remove what an entry replaces; cached descriptors of a removed directory must not be used again."""
+        is_plain = stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+        remove_at(parent, name)
+        if not is_plain:
+            self.tree.forget(keep=parent)
+
+    def made(self, parent: int, name: str) -> None:
+        """A directory that no entry named: root's, mode 0755 whatever the umask."""
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            os.fchown(fd, *(self.owner or (0, 0)))
+            os.fchmod(fd, 0o755)
+        finally:
+            os.close(fd)
+
+    def touch(self, path: str, mtime: int) -> None:
+        try:
+            fd = self.tree.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except OSError:
+            return  # replaced by a later entry
+        try:
+            os.utime(fd, ns=(mtime, mtime))
+        finally:
+            os.close(fd)
+
+
+def _write(fd: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,41 @@
+"""A layer's tar stream, compressed or not, into the layer store."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from engine.errors import Corrupt
+from engine.image.config import next_chain_id
+from engine.image.layer.compression import Limits, chunks
+from engine.image.layer.pipeline import Hashed
+from engine.image.layer.unpack import unpack
+from engine.image.layers import Draft, Layer, LayerStore
+
+
+class Extracted:
+    """A layer unpacked into `draft`, not recorded yet: its diff_id (verified if one was promised) and size."""
+
+    __slots__ = ("diff_id", "size")
+
+    def __init__(self, diff_id: str, size: int) -> None:
+        self.diff_id, self.size = diff_id, size
+
+
+def extract(draft: Draft, file: IO[bytes], subject: str, *, diff_id: str = "", limits: Limits | None = None) -> Extracted:
+    """Unpack the layer in `file` into `draft`. May run in any thread.
+
+    Raises Corrupt when the stream is damaged, or is not the one that `diff_id` promises.
+    """
+    hashed = Hashed(chunks(file, subject, limits))
+    done = unpack(iter(hashed), draft.fd, subject, limits=limits)
+    if diff_id and hashed.digest != diff_id:
+        raise Corrupt(f"{subject} has the diff_id {hashed.digest}, but the image's configuration promises {diff_id}")
+    return Extracted(hashed.digest, done.size)
+
+
+def add(layers: LayerStore, file: IO[bytes], subject: str, *, parent: Layer | None = None) -> Layer:
+    """Unpack the tar stream in `file` as a new layer on top of `parent`."""
+    with layers.draft(parent.folder if parent else "") as draft:
+        done = extract(draft, file, subject)
+        chain_id = next_chain_id(parent.chain_id if parent else "", done.diff_id)
+        return layers.commit(draft, chain_id=chain_id, diff_id=done.diff_id, size=done.size)

@@ -1,0 +1,155 @@
+"""Unpacked layers: <state>/layers/<folder>/diff, one for each chain id, shared by all images that have it.
+
+A layer is made in a draft folder and moved to its place in the transaction that records it; so a folder that a row names
+is whole, and a folder without a row is rubbish that the collector removes. The parent folder is closed to other users
+(mode 0700): layers hold setuid files (CVE-2021-41091).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from engine.errors import Corrupt, NotFound, OperationFailed
+from engine.image.openat2 import syncfs
+from engine.image.tree import remove_at
+from engine.store import Store
+
+DRAFT = ".draft-"
+
+
+class Layer(Struct, frozen=True):
+    """A layer in the store; `folder` below <state>/layers, `size` in bytes unpacked, `blob` see engine.store."""
+
+    chain_id: str
+    folder: str
+    diff_id: str
+    size: int
+    blob: str = ""
+
+
+class Draft:
+    """A layer in the making: write into `diff` (open as `fd`). `work` is an empty folder for overlayfs beside it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.diff = f"{path}/diff"
+        self.work = f"{path}/work"
+        self.fd = os.open(self.diff, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+class LayerStore:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.root = store.roots.layers
+
+    def path(self, folder: str) -> str:
+        return f"{self.root}/{folder}/diff"
+
+    def get(self, chain_id: str) -> Layer | None:
+        row = self.store.db.execute(
+            "SELECT chain_id, folder, diff_id, size, blob FROM layers WHERE chain_id = ?", (chain_id,)
+        ).fetchone()
+        return Layer(*row) if row else None
+
+    def need(self, chain_ids: Sequence[str]) -> list[Layer]:
+        """The layers with these chain ids, in this order. Raises NotFound."""
+        found = [self.get(chain_id) for chain_id in chain_ids]
+        for chain_id, layer in zip(chain_ids, found, strict=True):
+            if layer is None:
+                raise NotFound("layer", chain_id, hint="Pull or build the image again.")
+        return [layer for layer in found if layer]
+
+    @contextlib.contextmanager
+    def draft(self, parent: str = "") -> Iterator[Draft]:
+        """A new, empty layer; removed at the end of the block unless it was committed.
+
+        The root directory takes owner and mode from that of the folder `parent`, as overlayfs shows the uppermost one.
+        """
+        path = f"{self.root}/{DRAFT}{secrets.token_hex(6)}"
+        try:
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            os.mkdir(path, 0o700)
+            os.mkdir(f"{path}/work", 0o700)
+            os.mkdir(f"{path}/diff", 0o755)
+            draft = Draft(path)
+            self._like_parent(draft, parent)
+        except OSError as error:
+            raise OperationFailed.of("create", path, error) from error
+        try:
+            yield draft
+        finally:
+            os.close(draft.fd)
+            self._discard(os.path.basename(path))
+
+    def _like_parent(self, draft: Draft, parent: str) -> None:
+        os.fchmod(draft.fd, 0o755)
+        if parent:
+            status = os.stat(self.path(parent))
+            os.fchown(draft.fd, status.st_uid, status.st_gid)
+            os.fchmod(draft.fd, status.st_mode & 0o7777)
+
+    def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, blob: str = "") -> Layer:
+        """Make the draft a layer; when another process was faster, its layer is taken and the draft is dropped.
+
+        The files are on the disc (syncfs(2)) before the row is.
+        """
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                parent = os.open(draft.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    remove_at(parent, "work")
+                finally:
+                    os.close(parent)
+            syncfs(draft.fd)
+            with self.store.transaction() as db:
+                if (there := self.get(chain_id)) is not None:
+                    if there.diff_id != diff_id:
+                        raise Corrupt(f"layer {chain_id} is recorded with another diff_id, {there.diff_id}")
+                    if blob and not there.blob:
+                        db.execute("UPDATE layers SET blob = ? WHERE chain_id = ?", (blob, chain_id))
+                    return there
+                folder = self._place(draft, chain_id)
+                db.execute(
+                    "INSERT INTO layers (chain_id, folder, diff_id, size, blob) VALUES (?, ?, ?, ?, ?)",
+                    (chain_id, folder, diff_id, size, blob),
+                )
+        except OSError as error:
+            raise OperationFailed.of("store layer", chain_id, error) from error
+        return Layer(chain_id, folder, diff_id, size, blob)
+
+    def _place(self, draft: Draft, chain_id: str) -> str:
+        """Move the draft to its name: short, as overlayfs's mount options have little room."""
+        hexdigits = chain_id.removeprefix("sha256:")
+        for length in range(12, 65, 4):
+            folder = hexdigits[:length]
+            if not os.path.lexists(f"{self.root}/{folder}"):
+                os.rename(draft.path, f"{self.root}/{folder}")
+                return folder
+        raise FileExistsError(17, "a folder of that name is in the way", f"{self.root}/{hexdigits}")
+
+    def discard(self, folder: str) -> None:
+        """Remove a folder that no row names (any more). Raises OperationFailed."""
+        try:
+            self._discard(folder)
+        except OSError as error:
+            raise OperationFailed.of("remove", f"{self.root}/{folder}", error) from error
+
+    def _discard(self, folder: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                remove_at(root, folder)
+            finally:
+                os.close(root)
+
+    def list(self) -> list[str]:
+        """Every name in the folder, drafts included."""
+        try:
+            return os.listdir(self.root)
+        except FileNotFoundError:
+            return []

@@ -1,0 +1,177 @@
+"""A directory tree whose inside nobody trusts, worked on by directory descriptors.
+
+Every path is resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: symbolic links, "..", and absolute
+names stay inside, whatever is there and whoever changes it meanwhile. No path is ever put together as a string for the
+kernel to resolve from the host's root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+
+from engine.errors import OperationFailed
+from engine.image.openat2 import open_in_root
+
+_CACHE = 64
+_LINKS = 40
+
+Made = Callable[[int, str], None]
+"""Called with (parent descriptor, name) for each directory made on the way to another."""
+
+
+class Tree:
+    """The tree below descriptor `root` (owned by the caller, who keeps it open). Raises OperationFailed.
+
+    `directory` and `parent` give descriptors that belong to the tree's cache: use them at once, do not close them.
+    """
+
+    def __init__(self, root: int, name: str = "") -> None:
+        self.root = root
+        self.name = name
+        self._cache: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close the cached descriptors."""
+        for fd in self._cache.values():
+            os.close(fd)
+        self._cache.clear()
+
+    def __enter__(self) -> Tree:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """A new descriptor for what `path` leads to. The caller closes it. Raises OSError as open(2) does."""
+        return open_in_root(self.root, path or ".", flags | os.O_CLOEXEC)
+
+    def directory(self, path: str, made: Made | None = None) -> int:
+        """A directory's descriptor; with `made`, what is missing on the way is created (mode 0755) and told."""
+        cached = self._cache.pop(path, None)
+        if cached is not None:
+            # Put back as the youngest: the descriptors of the last few calls are never the ones that are closed.
+            self._cache[path] = cached
+            return cached
+        try:
+            fd = self._directory(path, made, 0)
+        except OSError as error:
+            raise OperationFailed.of("open directory", f"{self.name}/{path}", error) from error
+        if len(self._cache) >= _CACHE:
+            os.close(self._cache.pop(next(iter(self._cache))))
+        self._cache[path] = fd
+        return fd
+
+    def _directory(self, path: str, made: Made | None, links: int) -> int:
+        flags = os.O_PATH | os.O_DIRECTORY
+        try:
+            return self.open(path, flags)
+        except FileNotFoundError:
+            if made is None or not path or links > _LINKS:
+                raise
+        above, _, name = path.rpartition("/")
+        parent = self._directory(above, made, links)
+        try:
+            try:
+                os.mkdir(name, 0o755, dir_fd=parent)
+                made(parent, name)
+            except FileExistsError:
+                # Made by somebody else meanwhile, or a link to a place that does not exist yet.
+                with contextlib.suppress(OSError):
+                    target = os.readlink(name, dir_fd=parent)
+                    joined = target if target.startswith("/") else f"{above}/{target}"
+                    os.close(self._directory(joined.strip("/"), made, links + 1))
+        finally:
+            os.close(parent)
+        return self.open(path, flags)
+
+    def parent(self, path: str, made: Made | None = None) -> tuple[int, str]:
+        """The descriptor of the directory that holds `path`, and the last name, which is not followed."""
+        above, _, name = path.rpartition("/")
+        return self.directory(above, made), name
+
+    def lstat(self, path: str) -> os.stat_result | None:
+        """The status of `path` itself, None when it or its directory does not exist."""
+        try:
+            if not path:
+                return os.stat(self.root)
+            fd = self.open(path, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return None
+            raise OperationFailed.of("stat", f"{self.name}/{path}", error) from error
+        try:
+            return os.stat(fd)
+        finally:
+            os.close(fd)
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes | None:
+        """The first `limit` bytes of a regular file, None when there is none."""
+        try:
+            fd = self.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+
+    def forget(self, keep: int = -1) -> None:
+        """Drop cached descriptors, because something on their paths was replaced; `keep` stays open for its user."""
+        for path, fd in list(self._cache.items()):
+            if fd != keep:
+                os.close(fd)
+                del self._cache[path]
+
+
+def remove_at(parent: int, name: str) -> None:
+    """Remove `name` in the directory `parent`, with all below it and without following links. Raises OSError."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except IsADirectoryError:
+        _remove_tree(parent, name)
+    except PermissionError:
+        # What unlink(2) of a directory gives outside Linux; here it is immutability, or it is a directory after all.
+        _remove_tree(parent, name)
+
+
+def _remove_tree(parent: int, name: str) -> None:
+    """Depth first with one open descriptor a level, as deep trees have long paths."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    stack: list[tuple[int, str, Iterator[os.DirEntry[str]]]] = [(fd, name, iter(list(os.scandir(fd))))]
+    try:
+        while stack:
+            fd, here, entries = stack[-1]
+            entry = next(entries, None)
+            if entry is None:
+                stack.pop()
+                os.close(fd)
+                os.rmdir(here, dir_fd=stack[-1][0] if stack else parent)
+            elif entry.is_dir(follow_symlinks=False):
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                child = os.open(entry.name, flags, dir_fd=fd)
+                stack.append((child, entry.name, iter(list(os.scandir(child)))))
+            else:
+                os.unlink(entry.name, dir_fd=fd)
+    finally:
+        for fd, _, _ in stack:
+            os.close(fd)
+
+
+def clean(name: str) -> str | None:
+    """`name` as a relative path without empty, "." and ".." components; None when it leads out of the root or holds a NUL."""
+    if "\0" in name:
+        return None
+    if "/.." not in name and "./" not in name and "//" not in name and name[:2] != ".." and name != ".":
+        return name.strip("/").removesuffix("/.")
+    parts: list[str] = []
+    for part in name.split("/"):
+        if part == "..":
+            if not parts:
+                return None
+            parts.pop()
+        elif part and part != ".":
+            parts.append(part)
+    return "/".join(parts)
