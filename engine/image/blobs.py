@@ -69,6 +69,17 @@ class BlobStore:
 
         When the block raises, or they do not match (Corrupt), nothing stays.
         """
+        with self._write(BlobWriter(digest, size)) as writer:
+            yield writer
+
+    @contextlib.contextmanager
+    def ingest(self) -> Iterator[BlobWriter]:
+        """Write a blob made here: when the block ends it appears under the digest that the writer then has."""
+        with self._write(BlobWriter("", None)) as writer:
+            yield writer
+
+    @contextlib.contextmanager
+    def _write(self, writer: BlobWriter) -> Iterator[BlobWriter]:
         partial = f"{self.folder}/{PARTIAL}{secrets.token_hex(8)}"
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
@@ -77,14 +88,14 @@ class BlobStore:
             raise OperationFailed.of("create", partial, error) from error
         try:
             with file:
-                writer = BlobWriter(file, digest, size)
+                writer.file = file
                 yield writer
-                writer.verify()
+                writer.finish()
                 os.fsync(file.fileno())
-            os.rename(partial, self.path(digest))
+            os.rename(partial, self.path(writer.digest))
             _sync_folder(self.folder)
         except OSError as error:
-            raise OperationFailed.of("write blob", digest, error) from error
+            raise OperationFailed.of("write blob", writer.digest, error) from error
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
@@ -98,32 +109,37 @@ class BlobStore:
 
 
 class BlobWriter:
-    """Takes a blob's bytes. More than the promised size raises Corrupt at once, before it is written."""
+    """Takes a blob's bytes into `file`. More than the promised `size` raises Corrupt at once, before it is written."""
 
-    def __init__(self, file: IO[bytes], digest: str, size: int) -> None:
-        self._file, self.digest, self.size = file, digest, size
+    file: IO[bytes]
+
+    def __init__(self, digest: str, size: int | None) -> None:
+        self.digest, self.size = digest, size
         self._hash = hashlib.sha256()
         self.written = 0
 
     def write(self, data: bytes) -> None:
         self.written += len(data)
-        if self.written > self.size:
+        if self.size is not None and self.written > self.size:
             raise Corrupt(f"blob {self.digest} is longer than the {self.size} bytes its descriptor promises")
         self._hash.update(data)
         view = memoryview(data)
         while view:
-            view = view[self._file.write(view) :]
+            view = view[self.file.write(view) :]
 
     def restart(self) -> None:
         """Forget what was written, for a server that cannot resume."""
-        self._file.seek(0)
-        self._file.truncate()
+        self.file.seek(0)
+        self.file.truncate()
         self._hash = hashlib.sha256()
         self.written = 0
 
-    def verify(self) -> None:
-        """Raises Corrupt unless exactly the promised bytes were written."""
-        _verify(self.digest, self.size, self.written, self._hash.hexdigest())
+    def finish(self) -> None:
+        """Raises Corrupt unless exactly the promised bytes were written; where none were promised, takes their digest."""
+        found = self._hash.hexdigest()
+        if self.size is None:
+            self.digest, self.size = f"sha256:{found}", self.written
+        _verify(self.digest, self.size, self.written, found)
 
 
 class VerifyingReader:

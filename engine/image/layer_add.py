@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import IO
 
 from engine.errors import Corrupt
 from engine.image.config import next_chain_id
 from engine.image.layer.compression import Limits, chunks
+from engine.image.layer.pack import pack
 from engine.image.layer.pipeline import Hashed
 from engine.image.layer.unpack import unpack
 from engine.image.layers import Draft, Layer, LayerStore
 
 
 class Extracted:
-    """A layer unpacked into `draft`, not recorded yet: its diff_id (verified if one was promised) and size."""
+    """A layer unpacked into a draft, not recorded yet: its diff_id (verified if one was promised) and size in bytes.
 
-    __slots__ = ("diff_id", "size")
+    `has_root`: the layer says itself what its root directory is like.
+    """
 
-    def __init__(self, diff_id: str, size: int) -> None:
-        self.diff_id, self.size = diff_id, size
+    __slots__ = ("diff_id", "has_root", "size")
+
+    def __init__(self, diff_id: str, size: int, has_root: bool) -> None:
+        self.diff_id, self.size, self.has_root = diff_id, size, has_root
 
 
 def extract(draft: Draft, file: IO[bytes], subject: str, *, diff_id: str = "", limits: Limits | None = None) -> Extracted:
@@ -30,12 +35,23 @@ def extract(draft: Draft, file: IO[bytes], subject: str, *, diff_id: str = "", l
     done = unpack(iter(hashed), draft.fd, subject, limits=limits)
     if diff_id and hashed.digest != diff_id:
         raise Corrupt(f"{subject} has the diff_id {hashed.digest}, but the image's configuration promises {diff_id}")
-    return Extracted(hashed.digest, done.size)
+    return Extracted(hashed.digest, done.size, done.has_root)
+
+
+def seal(layers: LayerStore, draft: Draft, parent: Layer | None) -> Layer:
+    """Record what was written into `draft` as a layer on top of `parent`.
+
+    Its diff_id is that of the tar stream that `pack` makes of it, so it can be made again for a push.
+    """
+    plain = hashlib.sha256()
+    size = pack(draft.fd, plain.update)
+    diff_id = f"sha256:{plain.hexdigest()}"
+    chain_id = next_chain_id(parent.chain_id if parent else "", diff_id)
+    return layers.commit(draft, chain_id=chain_id, diff_id=diff_id, size=size)
 
 
 def add(layers: LayerStore, file: IO[bytes], subject: str, *, parent: Layer | None = None) -> Layer:
     """Unpack the tar stream in `file` as a new layer on top of `parent`."""
     with layers.draft(parent.folder if parent else "") as draft:
-        done = extract(draft, file, subject)
-        chain_id = next_chain_id(parent.chain_id if parent else "", done.diff_id)
-        return layers.commit(draft, chain_id=chain_id, diff_id=done.diff_id, size=done.size)
+        unpack(iter(Hashed(chunks(file, subject))), draft.fd, subject)
+        return seal(layers, draft, parent)

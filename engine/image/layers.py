@@ -77,7 +77,9 @@ class LayerStore:
             os.mkdir(f"{path}/work", 0o700)
             os.mkdir(f"{path}/diff", 0o755)
             draft = Draft(path)
-            self._like_parent(draft, parent)
+            os.fchmod(draft.fd, 0o755)
+            if parent:
+                self.inherit(draft, parent)
         except OSError as error:
             raise OperationFailed.of("create", path, error) from error
         try:
@@ -86,12 +88,11 @@ class LayerStore:
             os.close(draft.fd)
             self._discard(os.path.basename(path))
 
-    def _like_parent(self, draft: Draft, parent: str) -> None:
-        os.fchmod(draft.fd, 0o755)
-        if parent:
-            status = os.stat(self.path(parent))
-            os.fchown(draft.fd, status.st_uid, status.st_gid)
-            os.fchmod(draft.fd, status.st_mode & 0o7777)
+    def inherit(self, draft: Draft, parent: str) -> None:
+        """Give the draft's root directory the owner and mode of that of the folder `parent`."""
+        status = os.stat(self.path(parent))
+        os.fchown(draft.fd, status.st_uid, status.st_gid)
+        os.fchmod(draft.fd, status.st_mode & 0o7777)
 
     def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, blob: str = "") -> Layer:
         """Make the draft a layer; when another process was faster, its layer is taken and the draft is dropped.
@@ -121,6 +122,11 @@ class LayerStore:
         except OSError as error:
             raise OperationFailed.of("store layer", chain_id, error) from error
         return Layer(chain_id, folder, diff_id, size, blob)
+
+    def set_blob(self, chain_id: str, digest: str) -> None:
+        """Remember that the layer is in the blob store, compressed, under `digest`."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE layers SET blob = ? WHERE chain_id = ?", (digest, chain_id))
 
     def _place(self, draft: Draft, chain_id: str) -> str:
         """Move the draft to its name: short, as overlayfs's mount options have little room."""

@@ -63,7 +63,7 @@ class Descriptor(Struct, rename="camel", kw_only=True, omit_defaults=True):
 class Manifest(Struct, rename="camel", kw_only=True, omit_defaults=True):
     """One platform's image: its configuration and its layers, lowest first."""
 
-    schema_version: int = 2
+    schema_version: int
     media_type: str = ""
     config: Descriptor
     layers: list[Descriptor]
@@ -73,7 +73,7 @@ class Manifest(Struct, rename="camel", kw_only=True, omit_defaults=True):
 class Index(Struct, rename="camel", kw_only=True, omit_defaults=True):
     """The same image for several platforms."""
 
-    schema_version: int = 2
+    schema_version: int
     media_type: str = ""
     manifests: list[Descriptor]
     annotations: dict[str, str] = field(default_factory=dict)

@@ -25,13 +25,14 @@ _TIMES = range(-(1 << 62), 1 << 62)
 
 
 class Unpacked:
-    """What an extraction did: `size` bytes of file content and `entries`."""
+    """What an extraction did: `size` bytes of file content, `entries`, and whether one was for the root directory."""
 
-    __slots__ = ("entries", "size")
+    __slots__ = ("entries", "has_root", "size")
 
     def __init__(self) -> None:
         self.size = 0
         self.entries = 0
+        self.has_root = False
 
 
 def unpack(
@@ -183,6 +184,7 @@ class _Unpacker:
         """The entry "./": the root of the layer, or the directory that an archive is added to."""
         if not self.layer:
             return
+        self.done.has_root = True
         self.attributes(self.tree.root, entry)
         self.times[path] = entry.mtime
 

@@ -1,0 +1,168 @@
+"""The Dockerfile's instructions as typed structures (Dockerfile reference). Texts are as written: variables not expanded."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+Pair = tuple[str, str]
+
+
+class Instruction(Struct, frozen=True, kw_only=True, tag=True):
+    """`start` and `end` are line numbers, `text` what stands there, in one line."""
+
+    start: int = 0
+    end: int = 0
+    text: str = ""
+
+
+class Command(Struct, frozen=True):
+    """A command line: exec form (`args`), or shell form (one argument for the shell)."""
+
+    args: tuple[str, ...]
+    shell: bool
+
+
+class InlineFile(Struct, frozen=True):
+    """A here-document of COPY or ADD: a file of its own."""
+
+    name: str
+    content: str
+    expand: bool
+
+
+class RunMount(Struct, frozen=True, kw_only=True):
+    """RUN --mount; `type` bind, cache, tmpfs, secret or ssh. `read_only` None means the type's default; size in bytes."""
+
+    type: str = "bind"
+    id: str = ""
+    source: str = ""
+    target: str = ""
+    from_: str = ""
+    read_only: bool | None = None
+    required: bool = False
+    sharing: str = "shared"
+    mode: int | None = None
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    env: str = ""
+
+
+class From(Instruction, frozen=True, kw_only=True):
+    image: str
+    platform: str = ""
+    name: str = ""
+
+
+class Arg(Instruction, frozen=True, kw_only=True):
+    pairs: tuple[tuple[str, str | None], ...]
+
+
+class Env(Instruction, frozen=True, kw_only=True):
+    pairs: tuple[Pair, ...]
+
+
+class Label(Instruction, frozen=True, kw_only=True):
+    pairs: tuple[Pair, ...]
+
+
+class Run(Instruction, frozen=True, kw_only=True):
+    """`script` is the here-document that is the whole command, run by its shebang or by the shell."""
+
+    command: Command
+    script: str | None = None
+    mounts: tuple[RunMount, ...] = ()
+    network: str = ""
+    security: str = ""
+
+
+class Copy(Instruction, frozen=True, kw_only=True):
+    """COPY and ADD (`add`). `checksum`, `keep_git_dir` and `unpack` are ADD's."""
+
+    sources: tuple[str, ...]
+    target: str
+    add: bool = False
+    from_: str = ""
+    chown: str = ""
+    chmod: str = ""
+    link: bool = False
+    parents: bool = False
+    exclude: tuple[str, ...] = ()
+    files: tuple[InlineFile, ...] = ()
+    checksum: str = ""
+    keep_git_dir: bool = False
+    unpack: bool | None = None
+
+
+class Workdir(Instruction, frozen=True, kw_only=True):
+    path: str
+
+
+class User(Instruction, frozen=True, kw_only=True):
+    user: str
+
+
+class Expose(Instruction, frozen=True, kw_only=True):
+    ports: tuple[str, ...]
+
+
+class Volume(Instruction, frozen=True, kw_only=True):
+    paths: tuple[str, ...]
+
+
+class Entrypoint(Instruction, frozen=True, kw_only=True):
+    command: Command
+
+
+class Cmd(Instruction, frozen=True, kw_only=True):
+    command: Command
+
+
+class Shell(Instruction, frozen=True, kw_only=True):
+    args: tuple[str, ...]
+
+
+class Stopsignal(Instruction, frozen=True, kw_only=True):
+    signal: str
+
+
+class Healthcheck(Instruction, frozen=True, kw_only=True):
+    """`command` None is HEALTHCHECK NONE; durations in seconds, None where not given."""
+
+    command: Command | None = None
+    interval: float | None = None
+    timeout: float | None = None
+    start_period: float | None = None
+    start_interval: float | None = None
+    retries: int | None = None
+
+
+class Maintainer(Instruction, frozen=True, kw_only=True):
+    name: str
+
+
+class Onbuild(Instruction, frozen=True, kw_only=True):
+    """`instruction` is kept as text: it is parsed again in the build it triggers in."""
+
+    instruction: str
+
+
+AnyInstruction = (
+    From
+    | Arg
+    | Env
+    | Label
+    | Run
+    | Copy
+    | Workdir
+    | User
+    | Expose
+    | Volume
+    | Entrypoint
+    | Cmd
+    | Shell
+    | Stopsignal
+    | Healthcheck
+    | Maintainer
+    | Onbuild
+)

@@ -1,0 +1,44 @@
+"""The registry side: pulling and pushing images over the OCI distribution protocol.
+
+Nothing here is imported until it is called: a command that finds its images in the store pays nothing for HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from engine.image.images import ImageStore
+    from engine.spec.image import ImageRecord
+
+    Progress = Callable[[dict[str, object]], None]
+
+
+def pull(
+    reference: str,
+    *,
+    images: ImageStore,
+    platform: str = "",
+    progress: Progress | None = None,
+    insecure: Collection[str] = (),
+) -> ImageRecord:
+    """Fetch an image and record it under `reference`; what the store has already is not fetched again.
+
+    `platform` is os/architecture[/variant], "" for this machine's. `insecure` names registries (host[:port]) that may speak
+    http or show any certificate, as those on the loopback interface may. Raises RegistryError, ImageError, NotFound,
+    Unsupported, OperationFailed; a failed pull records nothing, and whole blobs that it fetched serve the next one.
+    """
+    from engine.registry.pull import Pull
+
+    return Pull(images, reference, platform, progress, insecure).run()
+
+
+def push(
+    reference: str, *, images: ImageStore, progress: Progress | None = None, insecure: Collection[str] = ()
+) -> str:
+    """Upload the image tagged `reference`; gives the manifest's digest. Blobs that the registry has are not sent."""
+    from engine.registry.push import Push
+
+    return Push(images, reference, progress, insecure).run()

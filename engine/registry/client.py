@@ -1,0 +1,224 @@
+"""The OCI distribution protocol (opencontainers/distribution-spec, v1.1) for one repository."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from urllib3.exceptions import HTTPError
+
+from engine.errors import Corrupt, NotFound, RegistryError
+from engine.image.blobs import BlobWriter, digest_of
+from engine.image.manifest import ACCEPTED, MANIFEST_LIMIT
+from engine.image.reference import Reference
+from engine.registry import challenge, credentials
+from engine.registry.transport import ATTEMPTS, Response, Transport, pause
+
+_READ = 1 << 20
+_ERROR_LIMIT = 1 << 16
+_SLACK_SECONDS = 10.0
+
+
+class Client:
+    """Talks about the repository of `reference`; `actions` is pull, or pull,push. Used by several threads at once."""
+
+    def __init__(self, reference: Reference, actions: str = "pull", insecure: Collection[str] = ()) -> None:
+        self.reference = reference
+        self.transport = Transport(reference.registry, insecure)
+        self._root = f"/v2/{reference.repository}"
+        self._scope = f"repository:{reference.repository}:{actions}"
+        self._authorization = ""
+        self._expires = 0.0
+        self._lock = threading.Lock()
+
+    # -- reading
+
+    def manifest(self, pinned: str) -> tuple[bytes, str, str]:
+        """The manifest for a tag or digest: its bytes, media type and digest, verified. Raises NotFound, Corrupt."""
+        headers = {"Accept": ", ".join(ACCEPTED)}
+        with self._request("GET", f"{self._root}/manifests/{pinned}", headers=headers) as response:
+            self._expect(response, (200,), f"manifest {self.reference.familiar}")
+            body = self._small(response, MANIFEST_LIMIT)
+            digest = digest_of(body)
+            promised = pinned if pinned.startswith("sha256:") else response.headers.get("Docker-Content-Digest", digest)
+            if digest != promised:
+                raise Corrupt(f"the manifest of {self.reference.familiar} has the digest {digest}; promised was {promised}")
+            return body, response.headers.get("Content-Type", ""), digest
+
+    def fetch(self, writer: BlobWriter, progress: Callable[[int], None] | None = None) -> None:
+        """Fetch the blob that `writer` expects; a broken connection is resumed where it broke (RFC 9110, 14.2).
+
+        `progress` is told how many bytes are there, and may raise to stop. Raises RegistryError, Corrupt.
+        """
+        for attempt in range(ATTEMPTS):
+            before = writer.written
+            try:
+                self._fetch_once(writer, progress)
+            except (HTTPError, OSError) as error:
+                if attempt + 1 == ATTEMPTS and writer.written == before:
+                    raise self.transport.failure("GET", f"{self._root}/blobs/{writer.digest}", error) from error
+                pause(attempt)
+                continue
+            return
+        raise RegistryError(f"{self.reference.registry} broke off {ATTEMPTS} times while sending {writer.digest}")
+
+    def _fetch_once(self, writer: BlobWriter, progress: Callable[[int], None] | None) -> None:
+        headers = {"Accept-Encoding": "identity"}
+        if writer.written:
+            headers["Range"] = f"bytes={writer.written}-"
+        with self._request("GET", f"{self._root}/blobs/{writer.digest}", headers=headers) as response:
+            self._expect(response, (200, 206), f"blob {writer.digest} of {self.reference.familiar}")
+            started = response.headers.get("Content-Range", "").startswith(f"bytes {writer.written}-")
+            if writer.written and not (response.status == 206 and started):
+                writer.restart()
+            while data := response.read(_READ):
+                writer.write(data)
+                if progress:
+                    progress(writer.written)
+
+    # -- writing
+
+    def has_blob(self, digest: str) -> bool:
+        with self._request("HEAD", f"{self._root}/blobs/{digest}") as response:
+            self._expect(response, (200, 404), f"blob {digest}")
+            return response.status == 200
+
+    def mount_blob(self, digest: str, repository: str) -> bool:
+        """Take a blob over from another repository of the registry; False when it does not (an upload was begun)."""
+        query = urllib.parse.urlencode({"mount": digest, "from": repository})
+        with self._request("POST", f"{self._root}/blobs/uploads/?{query}", headers={"Content-Length": "0"}) as response:
+            return response.status == 201
+
+    def upload(self, digest: str, size: int, content: Callable[[], Iterable[bytes]]) -> None:
+        """Send a blob in one piece; `content` is called again for another attempt."""
+        with self._request("POST", f"{self._root}/blobs/uploads/", headers={"Content-Length": "0"}) as response:
+            self._expect(response, (202,), f"upload to {self.reference.familiar}")
+            location = urllib.parse.urljoin(self.transport.base, response.headers.get("Location", ""))
+        # A location elsewhere is legal, but it does not get our credentials.
+        same_host = urllib.parse.urlsplit(location).netloc == self.transport.host
+        joined = location + ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": digest})
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        with self._request("PUT", joined, headers=headers, body=content, retry=False, authorize=same_host) as response:
+            self._expect(response, (201, 204), f"upload of {digest} to {self.reference.familiar}")
+
+    def put_manifest(self, tag: str, body: bytes, media_type: str) -> None:
+        headers = {"Content-Type": media_type, "Content-Length": str(len(body))}
+        with self._request("PUT", f"{self._root}/manifests/{tag}", headers=headers, body=lambda: body) as response:
+            self._expect(response, (201,), f"manifest {self.reference.familiar}")
+
+    # -- authorization
+
+    @contextlib.contextmanager
+    def _request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Callable[[], object] | None = None,
+        retry: bool = True,
+        authorize: bool = True,
+    ) -> Iterator[Response]:
+        """A request with what authorization is known; a 401 is answered once by logging in and asking again."""
+        for last in (False, True):
+            with contextlib.ExitStack() as stack:
+                sent = dict(headers or {})
+                if authorize and (known := self._known()):
+                    sent["Authorization"] = known
+                response = stack.enter_context(
+                    self.transport.request(method, url, headers=sent, body=body and body(), retry=retry)
+                )
+                if response.status != 401 or last or not authorize:
+                    yield response
+                    return
+                self._log_in(response.headers.get("WWW-Authenticate", ""), sent.get("Authorization", ""))
+
+    def _known(self) -> str:
+        return self._authorization if not self._expires or time.monotonic() < self._expires else ""
+
+    def _log_in(self, header: str, tried: str) -> None:
+        with self._lock:
+            if self._known() not in ("", tried):
+                return  # another thread was here meanwhile
+            found = credentials.find(self.reference.registry)
+            for offered in challenge.parse(header):
+                if offered.scheme == "bearer":
+                    self._bearer(offered, found)
+                    return
+                if offered.scheme == "basic" and found and found.username:
+                    self._authorization, self._expires = found.basic(), 0.0
+                    return
+        # Nothing to answer with: the second 401 is reported.
+
+    def _bearer(self, offered: challenge.Challenge, found: credentials.Credentials | None) -> None:
+        """The token endpoint (distribution project, spec/auth/token.md; oauth.md when there is an identity token)."""
+        realm = offered.parameters.get("realm", "")
+        parts = urllib.parse.urlsplit(realm)
+        if parts.scheme != "https" and not (parts.scheme == "http" and self.transport.trusting):
+            raise RegistryError(f"{self.reference.registry} names {realm!r} for logging in, which is not https: refused")
+        query = {"scope": self._scope}
+        if service := offered.parameters.get("service"):
+            query["service"] = service
+        headers: dict[str, str] = {}
+        method, body = "GET", None
+        if found and found.identity_token:
+            form = {**query, "grant_type": "refresh_token", "refresh_token": found.identity_token, "client_id": "composer"}
+            method, body = "POST", urllib.parse.urlencode(form).encode()
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        else:
+            realm += ("&" if parts.query else "?") + urllib.parse.urlencode(query)
+            if found:
+                headers["Authorization"] = found.basic()
+        with self.transport.request(method, realm, headers=headers, body=body) as response:
+            self._expect(response, (200,), f"login for {self.reference.name}")
+            try:
+                answer = json.loads(self._small(response, 1 << 20))
+                token = answer.get("token") or answer["access_token"]
+                seconds = float(answer.get("expires_in") or 60)
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                raise RegistryError(f"{parts.netloc} gave no token for {self.reference.name}") from error
+        self._authorization = f"Bearer {token}"
+        self._expires = time.monotonic() + max(seconds - _SLACK_SECONDS, seconds / 2)
+
+    # -- answers
+
+    def _small(self, response: Response, limit: int) -> bytes:
+        try:
+            data = bytes(response.read(limit + 1))
+        except (HTTPError, OSError) as error:
+            raise self.transport.failure("GET", response.url or "", error) from error
+        if len(data) > limit:
+            raise RegistryError(f"{self.reference.registry} sends more than {limit} bytes where little was expected")
+        return data
+
+    def _expect(self, response: Response, statuses: tuple[int, ...], subject: str) -> None:
+        """Raises what an unexpected status means."""
+        status = response.status
+        if status in statuses:
+            return
+        said = self._said(response)
+        registry = self.reference.registry
+        if status == 404:
+            raise NotFound("image", self.reference.familiar, hint=f"{registry} says: {said or 'not found'}")
+        if status in (401, 403):
+            hint = (
+                f"The image may be private or not exist. Credentials are read from ~/.docker/config.json (docker login {registry})."
+            )
+            raise RegistryError(f"access to {subject} denied by {registry}: {said or status}", status=status, hint=hint)
+        if status == 429:
+            raise RegistryError(f"{registry} limits the rate of requests: {said}", status=status, hint="Log in, or try later.")
+        raise RegistryError(f"{subject}: {registry} answered {status}: {said or response.reason}", status=status)
+
+    def _said(self, response: Response) -> str:
+        """The messages in an error body (distribution-spec, "Error Codes")."""
+        try:
+            body: Any = json.loads(response.read(_ERROR_LIMIT))
+            found = [str(item.get("message") or item.get("code")) for item in body["errors"]]
+        except (ValueError, KeyError, TypeError, AttributeError, HTTPError, OSError):
+            return ""
+        return "; ".join(found)[:500]

@@ -1,0 +1,103 @@
+"""What the user once gave `docker login`: ~/.docker/config.json with auths, credsStore and credHelpers.
+
+Helpers are programs docker-credential-<name> that answer `get` (github.com/docker/docker-credential-helpers, README).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from engine.errors import RegistryError
+from engine.image.reference import DEFAULT_REGISTRY
+
+_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
+_HELPER_SECONDS = 30
+
+
+class Credentials(Struct, frozen=True):
+    """A user name with a password, or an identity token for OAuth 2 (then the user name is empty)."""
+
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+
+    def basic(self) -> str:
+        """The value of a Basic Authorization header (RFC 7617)."""
+        pair = f"{self.username}:{self.password}".encode()
+        return "Basic " + base64.b64encode(pair).decode("ascii")
+
+
+def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials | None:
+    """The credentials for a registry, None when there are none. Raises RegistryError for an unreadable file or helper."""
+    folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
+    path = os.path.join(folder, "config.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"cannot read the registry credentials in {path}: {error}") from error
+    if not isinstance(config, dict):
+        raise RegistryError(f"cannot read the registry credentials in {path}: not a JSON object")
+    keys = _HUB_KEYS if registry == DEFAULT_REGISTRY else (registry, f"https://{registry}", f"https://{registry}/v1/")
+    helpers = config.get("credHelpers") or {}
+    for key in keys:
+        if helper := helpers.get(key) or "":
+            return _ask(str(helper), key)
+    auths = config.get("auths") or {}
+    for key in keys:
+        if (entry := auths.get(key)) and (found := _decode(entry, path, key)):
+            return found
+    if store := config.get("credsStore"):
+        for key in keys[:1]:
+            if found := _ask(str(store), key):
+                return found
+    return None
+
+
+def _decode(entry: Mapping[str, Any], path: str, key: str) -> Credentials | None:
+    if token := entry.get("identitytoken"):
+        return Credentials(identity_token=str(token))
+    if entry.get("username") and entry.get("password"):
+        return Credentials(str(entry["username"]), str(entry["password"]))
+    if not entry.get("auth"):
+        return None
+    try:
+        username, colon, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise RegistryError(f"cannot read the registry credentials in {path}: auths.{key}.auth: {error}") from error
+    if not colon:
+        raise RegistryError(f"cannot read the registry credentials in {path}: auths.{key}.auth holds no colon")
+    return Credentials(username, password.rstrip("\0"))
+
+
+def _ask(helper: str, key: str) -> Credentials | None:
+    program = f"docker-credential-{helper}"
+    if "/" in helper:
+        raise RegistryError(f"invalid credential helper name {helper!r}")
+    try:
+        done = subprocess.run(
+            [program, "get"], input=key.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RegistryError(f"the credential helper {program} failed: {error}") from error
+    if done.returncode:
+        said = (done.stdout + done.stderr).decode(errors="replace").strip()
+        if "credentials not found" in said:
+            return None
+        raise RegistryError(f"the credential helper {program} failed for {key}: {said}")
+    try:
+        answer = json.loads(done.stdout)
+        username, secret = str(answer["Username"]), str(answer["Secret"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryError(f"the credential helper {program} gave an unreadable answer for {key}") from error
+    return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)

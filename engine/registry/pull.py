@@ -1,0 +1,186 @@
+"""A pull: manifest → configuration → layers, each verified on the stream, several at once → recorded."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from engine.errors import Corrupt, ImageError, NotFound
+from engine.image import config as image_config
+from engine.image import lease, manifest, platform, reference
+from engine.image.images import ImageStore
+from engine.image.layer_add import Extracted, extract
+from engine.image.layers import Draft
+from engine.image.platform import Platform
+from engine.registry.client import Client
+from engine.spec.image import ImageRecord
+
+_PARALLEL = 3
+_CONFIG_LIMIT = 8 << 20
+
+Progress = Callable[[dict[str, object]], None]
+
+
+class _Stopped(Exception):
+    """Another layer failed, so this one need not go on."""
+
+
+class Pull:
+    """One pull of one reference; see `engine.registry.pull`."""
+
+    def __init__(
+        self, images: ImageStore, name: str, wanted: str, progress: Progress | None, insecure: Collection[str]
+    ) -> None:
+        self.images = images
+        self.reference = reference.parse(name)
+        self.explicit = bool(wanted)
+        self.platform = platform.parse(wanted)
+        self.client = Client(self.reference, insecure=insecure)
+        self._progress = progress or (lambda event: None)
+        self._progress_lock = threading.Lock()
+        self._stop = threading.Event()
+        self._blob_locks: dict[str, threading.Lock] = {}
+
+    def run(self) -> ImageRecord:
+        with lease.adding(self.images.store.roots):
+            body, found, digest = self.resolve()
+            file = self.configuration(found)
+            chain = self.layers(found, image_config.decode(file, self.reference.familiar))
+            self.images.blobs.add(body)
+            tags = [str(self.reference)] if self.reference.tag and not self.reference.digest else []
+            digests = [str(self.reference.with_digest(digest))]
+            return self.images.record(file, chain, tags=tags, digests=digests)
+
+    def resolve(self) -> tuple[bytes, manifest.Manifest, str]:
+        """What the tag names (bytes and digest), and the manifest for our platform."""
+        subject = self.reference.familiar
+        body, media_type, digest = self.client.manifest(self.reference.pinned)
+        found = manifest.parse(body, media_type, subject)
+        if isinstance(found, manifest.Manifest):
+            return body, found, digest
+        chosen = manifest.select(found, self.platform, subject)
+        inner_body, inner_type, _ = self.client.manifest(chosen.digest)
+        if len(inner_body) != chosen.size:
+            raise Corrupt(f"{subject}: manifest {chosen.digest} has {len(inner_body)} bytes, its index promises {chosen.size}")
+        inner = manifest.parse(inner_body, inner_type, subject)
+        if not isinstance(inner, manifest.Manifest):
+            raise ImageError(f"{subject}: the index leads to another index")
+        return body, inner, digest
+
+    def configuration(self, found: manifest.Manifest) -> bytes:
+        descriptor = found.config
+        if descriptor.size > _CONFIG_LIMIT:
+            raise ImageError(f"{self.reference.familiar}: the configuration has {descriptor.size} bytes, more than {_CONFIG_LIMIT}")
+        if not self.images.blobs.has(descriptor.digest, descriptor.size):
+            with self.images.blobs.writer(descriptor.digest, descriptor.size) as writer:
+                self.client.fetch(writer)
+        file = self.images.blobs.read(descriptor.digest)
+        image = image_config.decode(file, self.reference.familiar)
+        theirs = Platform(image.os, image.architecture, image.variant)
+        if not self.platform.runs(theirs):
+            if self.explicit:
+                raise NotFound("image", f"{self.reference.familiar} for platform {self.platform}", hint=f"It is for {theirs}.")
+            self.tell(self.reference.familiar, f"Warning: the image is for {theirs}, this machine is {self.platform}")
+        return file
+
+    def layers(self, found: manifest.Manifest, image: image_config.ImageFile) -> list[str]:
+        """Fetch and unpack the layers that are not there; gives all chain ids."""
+        diff_ids = image.rootfs.diff_ids or []
+        if len(diff_ids) != len(found.layers):
+            raise Corrupt(f"{self.reference.familiar}: {len(found.layers)} layers, but {len(diff_ids)} diff_ids")
+        chain = image_config.chain_ids(diff_ids)
+        store = self.images.layers
+        missing: list[int] = []
+        for position, (chain_id, layer) in enumerate(zip(chain, found.layers, strict=True)):
+            manifest.compression(layer)
+            if store.get(chain_id) is None:
+                missing.append(position)
+                self.tell(layer.digest, "Pulling fs layer")
+            else:
+                self.tell(layer.digest, "Already exists")
+        if not missing:
+            return chain
+        with contextlib.ExitStack() as stack:
+            drafts = {position: stack.enter_context(store.draft()) for position in missing}
+            pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL, thread_name_prefix="pull"))
+            jobs: dict[int, Future[Extracted]] = {}
+            try:
+                for position in missing:
+                    jobs[position] = pool.submit(self.one, found.layers[position], diff_ids[position], drafts[position])
+                for position in missing:
+                    done = self.result(jobs, position)
+                    if position and not done.has_root:
+                        store.inherit(drafts[position], store.need([chain[position - 1]])[0].folder)
+                    store.commit(
+                        drafts[position],
+                        chain_id=chain[position],
+                        diff_id=done.diff_id,
+                        size=done.size,
+                        blob=found.layers[position].digest,
+                    )
+                    self.tell(found.layers[position].digest, "Pull complete")
+            except BaseException:
+                self._stop.set()
+                for job in jobs.values():
+                    job.cancel()
+                raise
+        return chain
+
+    def result(self, jobs: dict[int, Future[Extracted]], position: int) -> Extracted:
+        """The outcome of one job; when it only stopped because of another, that one's error."""
+        try:
+            return jobs[position].result()
+        except _Stopped:
+            for job in jobs.values():
+                if job.done() and not job.cancelled() and (error := job.exception()) and not isinstance(error, _Stopped):
+                    raise error from None
+            raise
+
+    def one(self, layer: manifest.Descriptor, diff_id: str, draft: Draft) -> Extracted:
+        """In a thread of the pool: fetch one layer unless its blob is there, and unpack it."""
+        try:
+            with self._blob_lock(layer.digest):
+                if not self.images.blobs.has(layer.digest, layer.size):
+                    self.fetch(layer)
+            self.check_stop()
+            self.tell(layer.digest, "Extracting", layer.size, layer.size)
+            with open(self.images.blobs.path(layer.digest), "rb") as file:
+                return extract(draft, file, f"layer {layer.digest[7:19]} of {self.reference.familiar}", diff_id=diff_id)
+        except BaseException:
+            self._stop.set()
+            raise
+
+    def fetch(self, layer: manifest.Descriptor) -> None:
+        step = max(layer.size // 100, 1 << 19)
+        told = -step
+
+        def progress(count: int) -> None:
+            nonlocal told
+            self.check_stop()
+            if count - told >= step or count == layer.size:
+                told = count
+                self.tell(layer.digest, "Downloading", count, layer.size)
+
+        with self.images.blobs.writer(layer.digest, layer.size) as writer:
+            self.client.fetch(writer, progress)
+        self.tell(layer.digest, "Download complete", layer.size, layer.size)
+
+    def check_stop(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
+
+    def _blob_lock(self, digest: str) -> threading.Lock:
+        with self._progress_lock:
+            return self._blob_locks.setdefault(digest, threading.Lock())
+
+    def tell(self, subject: str, status: str, current: int = 0, total: int = 0) -> None:
+        name = subject[7:19] if subject.startswith("sha256:") else subject
+        event: dict[str, object] = {"id": name, "status": status, "parent": self.reference.familiar}
+        if total:
+            event |= {"current": current, "total": total}
+        with self._progress_lock:
+            self._progress(event)
+
+

@@ -1,0 +1,127 @@
+"""A push: layers as blobs (what the registry has is skipped or mounted) → configuration → manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Collection, Iterator
+
+import msgspec
+
+from engine.errors import Corrupt, ImageError
+from engine.image import lease, manifest, reference
+from engine.image.blobs import BlobStore
+from engine.image.images import ImageStore
+from engine.image.layer.compression import detect
+from engine.image.layer.pack import pack
+from engine.image.layers import Layer
+from engine.registry.client import Client
+
+_READ = 1 << 20
+_TYPES = {"": manifest.OCI_LAYER, "gzip": f"{manifest.OCI_LAYER}+gzip", "zstd": f"{manifest.OCI_LAYER}+zstd"}
+
+Progress = Callable[[dict[str, object]], None]
+
+
+class Push:
+    """One push of one tag; see `engine.registry.push`."""
+
+    def __init__(self, images: ImageStore, name: str, progress: Progress | None, insecure: Collection[str]) -> None:
+        self.images = images
+        self.reference = reference.parse(name)
+        if self.reference.digest:
+            raise ImageError(f"cannot push {name}: a digest is no name to push to", hint="Push a tag.")
+        self.client = Client(self.reference, "pull,push", insecure)
+        self._progress = progress or (lambda event: None)
+
+    def run(self) -> str:
+        with lease.adding(self.images.store.roots):
+            image = self.images.need(str(self.reference))
+            config = self.images.blobs.read(image.id)
+            others = self.neighbours(image.digests)
+            layers = [self.layer(layer, others) for layer in self.images.layers.need(self.images.chain(image.id))]
+            if not self.client.has_blob(image.id):
+                self.client.upload(image.id, len(config), lambda: config)  # type: ignore[arg-type,return-value]
+            body = msgspec.json.encode(
+                manifest.Manifest(
+                    schema_version=2,
+                    media_type=manifest.OCI_MANIFEST,
+                    config=manifest.Descriptor(media_type=manifest.OCI_CONFIG, digest=image.id, size=len(config)),
+                    layers=layers,
+                )
+            )
+            self.client.put_manifest(self.reference.tag, body, manifest.OCI_MANIFEST)
+            digest = self.images.blobs.add(body)
+            self.images.add_digest(image.id, self.reference.with_digest(digest))
+            self.tell(self.reference.familiar, f"digest: {digest} size: {len(body)}")
+            return digest
+
+    def neighbours(self, digests: Collection[str]) -> list[str]:
+        """Other repositories of the same registry that had this image: blobs may be mounted from there."""
+        known = [reference.parse(text) for text in digests]
+        return [
+            other.repository
+            for other in known
+            if other.registry == self.reference.registry and other.repository != self.reference.repository
+        ]
+
+    def layer(self, layer: Layer, others: list[str]) -> manifest.Descriptor:
+        blobs = self.images.blobs
+        digest = layer.blob
+        if not digest or not blobs.has(digest):
+            self.tell(layer.diff_id, "Preparing")
+            digest = compress(blobs, self.images.layers.path(layer.folder), layer)
+            self.images.layers.set_blob(layer.chain_id, digest)
+        path = blobs.path(digest)
+        size = os.stat(path).st_size
+        if self.client.has_blob(digest):
+            self.tell(layer.diff_id, "Layer already exists")
+        elif any(self.client.mount_blob(digest, other) for other in others):
+            self.tell(layer.diff_id, "Mounted")
+        else:
+            self.client.upload(digest, size, lambda: self.content(path, layer, size))
+            self.tell(layer.diff_id, "Pushed", size, size)
+        with open(path, "rb") as file:
+            media_type = _TYPES[detect(file.read(16))]
+        return manifest.Descriptor(media_type=media_type, digest=digest, size=size)
+
+    def content(self, path: str, layer: Layer, size: int) -> Iterator[bytes]:
+        sent = 0
+        with open(path, "rb") as file:
+            while data := file.read(_READ):
+                yield data
+                sent += len(data)
+                self.tell(layer.diff_id, "Pushing", sent, size)
+
+    def tell(self, subject: str, status: str, current: int = 0, total: int = 0) -> None:
+        name = subject[7:19] if subject.startswith("sha256:") else subject
+        event: dict[str, object] = {"id": name, "status": status, "parent": self.reference.familiar}
+        self._progress(event | {"current": current, "total": total} if total else event)
+
+
+def compress(blobs: BlobStore, folder: str, layer: Layer) -> str:
+    """Make the layer in `folder` a gzip blob again; gives its digest.
+
+    Raises Corrupt when its content is no longer (or, for a layer pulled from elsewhere, not in the same order) what its
+    diff_id was computed from.
+    """
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with blobs.ingest() as writer:
+            plain = hashlib.sha256()
+            deflate = zlib.compressobj(6, zlib.DEFLATED, 31)
+
+            def write(data: bytes) -> None:
+                plain.update(data)
+                writer.write(deflate.compress(data))
+
+            pack(root, write)
+            writer.write(deflate.flush())
+            if f"sha256:{plain.hexdigest()}" != layer.diff_id:
+                raise Corrupt(
+                    f"layer {layer.folder} cannot be packed again as {layer.diff_id}", hint="Pull or build its image again."
+                )
+        return writer.digest
+    finally:
+        os.close(root)

@@ -1,0 +1,187 @@
+"""HTTP to one registry: TLS, retries, redirects, and errors in a reader's words. The only module that knows urllib3."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import random
+import ssl
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Collection, Iterator, Mapping
+
+import urllib3
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+
+from engine.errors import RegistryError
+from engine.image.reference import DEFAULT_REGISTRY
+
+ATTEMPTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_REDIRECT_LIMIT = 5
+_BUSY = (408, 429, 500, 502, 503, 504)
+_TIMEOUT = urllib3.Timeout(connect=15, read=60)
+_HOSTS = {DEFAULT_REGISTRY: "registry-1.docker.io"}
+_CERTIFICATES = "/etc/docker/certs.d"
+_AGENT = "composer"
+_DRAIN_LIMIT = 1 << 14
+
+Response = urllib3.BaseHTTPResponse
+
+
+class Transport:
+    """Requests to the registry `registry`. Used by several threads at once.
+
+    `insecure` registries, and those on the loopback interface, may show any certificate or speak plain http.
+    """
+
+    def __init__(self, registry: str, insecure: Collection[str] = ()) -> None:
+        self.registry = registry
+        self.host = _HOSTS.get(registry, registry)
+        self.trusting = registry in insecure or is_loopback(self.host)
+        self._scheme = ""
+        self._pools: dict[str, urllib3.PoolManager] = {}
+        self._context = self._tls()
+
+    @property
+    def base(self) -> str:
+        """Scheme and host; a registry that need not speak TLS is asked once whether it does."""
+        if not self._scheme:
+            self._scheme = "https"
+            if self.trusting and not self._speaks_tls():
+                self._scheme = "http"
+        return f"{self._scheme}://{self.host}"
+
+    @contextlib.contextmanager
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: object = None, retry: bool = True
+    ) -> Iterator[Response]:
+        """One exchange, its body not read yet; `url` may be a path. Redirects of GET and HEAD are followed.
+
+        A busy or failing server is asked again, with growing pauses. Raises RegistryError when there is no answer;
+        an answer with an error status is the caller's to judge.
+        """
+        url = urllib.parse.urljoin(self.base + "/", url)
+        sent = {"User-Agent": _AGENT, **headers}
+        for attempt in range(ATTEMPTS if retry else 1):
+            try:
+                response = self._follow(method, url, sent, body)
+            except HTTPError as error:
+                if attempt + 1 == (ATTEMPTS if retry else 1) or isinstance(error, SSLError):
+                    raise self.failure(method, url, error) from error
+                pause(attempt)
+                continue
+            try:
+                if retry and response.status in _BUSY and attempt + 1 < ATTEMPTS:
+                    pause(attempt, response.headers.get("Retry-After", ""))
+                    continue
+                yield response
+                return
+            finally:
+                _done_with(response)
+
+    def _follow(self, method: str, url: str, headers: dict[str, str], body: object) -> Response:
+        for _ in range(_REDIRECT_LIMIT + 1):
+            response = self._pool(url).request(
+                method,
+                url,
+                headers=headers,
+                body=body,  # type: ignore[arg-type]
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=_TIMEOUT,
+            )
+            target = response.headers.get("Location", "")
+            if response.status not in _REDIRECTS or method not in ("GET", "HEAD") or not target:
+                return response
+            response.drain_conn()
+            new = urllib.parse.urljoin(url, target)
+            old_parts, new_parts = urllib.parse.urlsplit(url), urllib.parse.urlsplit(new)
+            if new_parts.scheme != "https" and not (new_parts.scheme == "http" and self.trusting):
+                raise RegistryError(f"{self.registry} redirects to {_shown(new)}, which is not https: refused")
+            if (old_parts.scheme, old_parts.netloc) != (new_parts.scheme, new_parts.netloc):
+                # Credentials are for the registry, not for where it sends us.
+                headers = {key: value for key, value in headers.items() if key.lower() != "authorization"}
+            url = new
+        raise RegistryError(f"{self.registry} redirects more than {_REDIRECT_LIMIT} times at {_shown(url)}")
+
+    def _speaks_tls(self) -> bool:
+        try:
+            self._pool(f"https://{self.host}").request(
+                "GET", f"https://{self.host}/v2/", retries=False, redirect=False, timeout=urllib3.Timeout(5)
+            )
+        except (SSLError, NewConnectionError, HTTPError):
+            return False
+        return True
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        parts = urllib.parse.urlsplit(url)
+        proxies = urllib.request.getproxies()
+        proxy = proxies.get(parts.scheme, "")
+        if proxy and (is_loopback(parts.netloc) or urllib.request.proxy_bypass(parts.hostname or "")):
+            proxy = ""
+        if proxy not in self._pools:
+            options = {"ssl_context": self._context, "maxsize": 8, "num_pools": 8}
+            if proxy:
+                self._pools[proxy] = urllib3.ProxyManager(proxy, **options)  # type: ignore[arg-type]
+            else:
+                self._pools[proxy] = urllib3.PoolManager(**options)  # type: ignore[arg-type]
+        return self._pools[proxy]
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self.trusting:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        with contextlib.suppress(OSError):
+            folder = f"{_CERTIFICATES}/{self.host}"
+            for name in sorted(os.listdir(folder)):
+                if name.endswith(".crt"):
+                    context.load_verify_locations(f"{folder}/{name}")
+                elif name.endswith(".cert"):
+                    context.load_cert_chain(f"{folder}/{name}", f"{folder}/{name[:-5]}.key")
+        return context
+
+    def failure(self, method: str, url: str, error: Exception) -> RegistryError:
+        """The connection failed or broke."""
+        reason = getattr(error, "reason", None) or error
+        text = str(reason).partition(": ")[2] if isinstance(reason, NewConnectionError) else str(reason)
+        hint = "Is the registry running and reachable?"
+        if isinstance(reason, SSLError) or "CERTIFICATE" in text:
+            hint = f"Its certificate may be put into {_CERTIFICATES}/{self.host}/ca.crt."
+        return RegistryError(f"no answer from registry {self.registry}: {method} {_shown(url)}: {text}", hint=hint)
+
+
+def _done_with(response: Response) -> None:
+    """Give the connection back when its answer was read; one with an unread rest is closed."""
+    left = response.length_remaining
+    if left is None or left > _DRAIN_LIMIT:
+        response.close()
+    else:
+        response.drain_conn()
+        response.release_conn()
+
+
+def pause(attempt: int, retry_after: str = "") -> None:
+    """Wait before the next attempt: as long as the server says (at most a minute), else twice as long each time."""
+    seconds = min(float(retry_after), 60.0) if retry_after.isdecimal() else 0.2 * 2**attempt * random.uniform(0.8, 1.2)
+    time.sleep(seconds)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether host[:port] is this machine by its name or address alone (no look-up is trusted)."""
+    name = urllib.parse.urlsplit(f"//{host}").hostname or ""
+    if name == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return False
+
+
+def _shown(url: str) -> str:
+    """Without the query: it may hold a signature."""
+    return url.partition("?")[0]
