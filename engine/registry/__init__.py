@@ -30,7 +30,7 @@ def pull(
     http or show any certificate, as those on the loopback interface may. Raises RegistryError, ImageError, NotFound,
     Unsupported, OperationFailed; a failed pull records nothing, and whole blobs that it fetched serve the next one.
     """
-    from engine.registry.pull import Pull
+    from engine.registry.pulling import Pull
 
     return Pull(images, reference, platform, progress, insecure).run()
 
@@ -39,6 +39,6 @@ def push(
     reference: str, *, images: ImageStore, progress: Progress | None = None, insecure: Collection[str] = ()
 ) -> str:
     """Upload the image tagged `reference`; gives the manifest's digest. Blobs that the registry has are not sent."""
-    from engine.registry.push import Push
+    from engine.registry.pushing import Push
 
     return Push(images, reference, progress, insecure).run()
