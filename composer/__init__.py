@@ -1,0 +1,1 @@
+"""Composer: compose projects without Docker."""

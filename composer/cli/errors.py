@@ -1,0 +1,34 @@
+"""What a command may end with.
+
+CommandError        one clear message for the reader, and the exit code
+├── UsageError      the command line itself is wrong
+└── Interrupted     Ctrl-C; 130 = 128 + SIGINT
+ExitCode            no message: the command's own outcome (that of an executed process)
+"""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """`message` may have several lines; the first says what failed."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class UsageError(CommandError):
+    pass
+
+
+class Interrupted(CommandError):
+    def __init__(self) -> None:
+        super().__init__("", 130)
+
+
+class ExitCode(Exception):
+    """Ends the command with this code and no message."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code

@@ -1,0 +1,175 @@
+"""Flags as data, parsed as docker compose parses them (the conventions of GNU getopt_long(3) and of pflag).
+
+    --name value   --name=value   -n value   -nvalue   -n=value   -abc (cluster)   --bool=false   -- (end of flags)
+
+A command's table names every flag docker compose has; one that we cannot honour carries `refused`, and using it is an
+error that says why. Not argparse: importing it costs more than all of `composer version`, and its abbreviations, its
+clusters and its messages differ from what users of docker compose know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from composer.cli.errors import UsageError
+
+TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
+FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
+
+
+class Flag:
+    """One flag. `kind`: bool, string, strings (repeatable), int, uint. `attribute` is its name in the result."""
+
+    __slots__ = ("attribute", "default", "help", "hidden", "kind", "metavar", "name", "refused", "short")
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        kind: str = "bool",
+        *,
+        short: str = "",
+        default: Any = None,
+        metavar: str = "",
+        hidden: bool = False,
+        refused: str = "",
+        attribute: str = "",
+    ) -> None:
+        self.name, self.help, self.kind, self.short = name, help, kind, short
+        self.default = default if default is not None else {"bool": False, "string": "", "strings": ()}.get(kind)
+        self.metavar, self.hidden, self.refused = metavar, hidden, refused
+        self.attribute = attribute or name.replace("-", "_")
+
+    def __str__(self) -> str:
+        return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
+
+
+class Args:
+    """What was given: an attribute for each flag, `positional`, and `given` (the names of the flags that were set)."""
+
+    given: set[str]
+    positional: list[str]
+
+    def __init__(self, flags: Sequence[Flag]) -> None:
+        self.given, self.positional = set(), []
+        for flag in flags:
+            setattr(self, flag.attribute, list(flag.default) if flag.kind == "strings" else flag.default)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+
+class Command:
+    """What a command's module says about itself, as `COMMAND`.
+
+    `positional` is (least, most) number of arguments, None for no upper bound. With `interspersed` False flags end at
+    the first positional argument, so that `exec web ls -l` gives -l to ls.
+    """
+
+    __slots__ = ("flags", "interspersed", "name", "positional", "short", "usage")
+
+    def __init__(
+        self,
+        name: str,
+        short: str,
+        usage: str,
+        flags: Sequence[Flag] = (),
+        *,
+        positional: tuple[int, int | None] = (0, None),
+        interspersed: bool = True,
+    ) -> None:
+        self.name, self.short, self.usage = name, short, usage
+        self.flags, self.positional, self.interspersed = tuple(flags), positional, interspersed
+
+
+def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = True) -> Args:
+    """Read `argv`; UsageError for what is unknown, malformed or refused."""
+    args = Args(flags)
+    by_name = {flag.name: flag for flag in flags}
+    by_short = {flag.short: flag for flag in flags if flag.short}
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            args.positional += rest
+            break
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            flag = by_name.get(name)
+            if flag is None:
+                raise UsageError(f"unknown flag: --{name}")
+            _set(args, flag, value if equals else None, rest)
+        elif word.startswith("-") and word != "-":
+            _cluster(args, by_short, word[1:], rest)
+        else:
+            args.positional.append(word)
+            if not interspersed:
+                args.positional += rest
+                break
+    return args
+
+
+def _cluster(args: Args, by_short: dict[str, Flag], letters: str, rest: list[str]) -> None:
+    """-abc: booleans up to the first flag that takes a value, which takes what is left."""
+    whole = letters
+    while letters:
+        flag, letters = by_short.get(letters[0]), letters[1:]
+        if flag is None:
+            unknown = whole[len(whole) - len(letters) - 1]
+            raise UsageError(f"unknown shorthand flag: {unknown!r} in -{whole}")
+        if letters.startswith("="):
+            _set(args, flag, letters[1:], rest)
+            return
+        if flag.kind == "bool":
+            _set(args, flag, None, rest)
+        else:
+            _set(args, flag, letters or None, rest)
+            return
+
+
+def _set(args: Args, flag: Flag, value: str | None, rest: list[str]) -> None:
+    if flag.refused:
+        raise UsageError(f"--{flag.name} is not supported: {flag.refused}")
+    args.given.add(flag.name)
+    if flag.kind == "bool":
+        if value is not None and value not in TRUE and value not in FALSE:
+            raise UsageError(f'invalid argument "{value}" for "{flag}" flag: neither true nor false')
+        setattr(args, flag.attribute, value is None or value in TRUE)
+        return
+    if value is None:
+        if not rest:
+            raise UsageError(f"flag needs an argument: {flag}")
+        value = rest.pop(0)
+    if flag.kind == "strings":
+        getattr(args, flag.attribute).append(value)
+    elif flag.kind in ("int", "uint"):
+        setattr(args, flag.attribute, _integer(flag, value))
+    else:
+        setattr(args, flag.attribute, value)
+
+
+def _integer(flag: Flag, value: str) -> int:
+    try:
+        number = int(value, 10)
+    except ValueError:
+        raise UsageError(f'invalid argument "{value}" for "{flag}" flag: not a whole number') from None
+    if flag.kind == "uint" and number < 0:
+        raise UsageError(f'invalid argument "{value}" for "{flag}" flag: must not be negative')
+    return number
+
+
+def check_positional(command: Command, positional: Sequence[str]) -> None:
+    """docker compose's messages for too few and too many arguments."""
+    least, most = command.positional
+    if len(positional) < least:
+        raise UsageError(
+            f"'composer {command.name}' requires at least {least} argument{'s' * (least != 1)}\n\n"
+            f"Usage:  composer {command.usage}\n\nSee 'composer {command.name} --help' for more information"
+        )
+    if most is not None and len(positional) > most:
+        if most == 0:
+            raise UsageError(f'unknown command "{positional[0]}" for "composer {command.name}"')
+        raise UsageError(
+            f"'composer {command.name}' accepts at most {most} argument{'s' * (most != 1)}, received {len(positional)}"
+        )

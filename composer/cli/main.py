@@ -1,0 +1,117 @@
+"""`composer`: global flags, the one command's module, and what its ending means to the shell.
+
+Exit codes: 0; 1 an error; 125, 126, 127 a process could not be started; 130 Ctrl-C; of `run` and `exec`, and of
+`up --exit-code-from`, the process's own. COMPOSER_DEBUG=1 shows the traceback of an error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError, ExitCode, UsageError
+from composer.cli.flags import Args, check_positional, parse
+
+if TYPE_CHECKING:
+    from composer.cli.context import Context
+    from composer.run.port import Engine
+    from engine.paths import Roots
+
+
+def open_engine(roots: Roots) -> Engine:
+    """The one place where the command line meets the engine."""
+    from engine.api import Engine as engine
+
+    return engine(roots)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the result is the exit code. Nothing but SystemExit of the interpreter's own leaves this."""
+    try:
+        try:
+            return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
+    except ExitCode as end:
+        return end.code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as error:
+        if os.environ.get("COMPOSER_DEBUG"):
+            raise
+        message, code = _describe(error)
+        if message:
+            print(message, file=sys.stderr)
+        return code
+
+
+def _describe(error: Exception) -> tuple[str, int]:
+    """The message and the exit code for an error; what nobody foresaw is called an internal error."""
+    if isinstance(error, CommandError):
+        return str(error), error.exit_code
+    code = getattr(error, "exit_code", 1)
+    if type(error).__module__.startswith(("composer.", "engine.")):
+        return str(error), code if isinstance(code, int) and code else 1
+    if isinstance(error, OSError) and error.errno:
+        where = f" {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}", 1
+    return f"internal error: {type(error).__name__}: {error}\nSet COMPOSER_DEBUG=1 to see where.", 1
+
+
+def _dispatch(argv: list[str]) -> int:
+    from composer.cli.options import EVERYWHERE, GLOBAL
+
+    options = parse(GLOBAL, argv, interspersed=False)
+    words = options.positional
+    if options.version:
+        words = ["version"]
+    if words and words[0] == "help":
+        words = [*words[1:2], "--help"] if len(words) > 1 else []
+    if not words:
+        from composer.cli.help import general_help
+        from composer.cli.registry import COMMANDS
+
+        print(general_help(GLOBAL, COMMANDS))
+        return 0
+    import importlib
+
+    from composer.cli.registry import module_of
+
+    module = importlib.import_module(module_of(words[0]))
+    command = module.COMMAND
+    flags = (*command.flags, *EVERYWHERE)
+    try:
+        args = parse(flags, words[1:], interspersed=command.interspersed)
+    except UsageError as error:
+        raise _with_place(error, command.name) from None
+    if args.help or options.help:
+        from composer.cli.help import command_help
+
+        print(command_help(command))
+        return 0
+    check_positional(command, args.positional)
+    return module.run(_context(options, args), args) or 0
+
+
+def _with_place(error: UsageError, command: str) -> UsageError:
+    from composer.cli.options import GLOBAL
+
+    message = str(error)
+    if any(message == f"unknown flag: --{flag.name}" for flag in GLOBAL):
+        message += f"\nIt is a flag of composer itself: give it before {command!r}."
+    return UsageError(f"{message}\nSee 'composer {command} --help'.")
+
+
+def _context(options: Args, args: Args) -> Context:
+    from composer.cli.context import Context
+
+    return Context(options, dry_run=bool(options.dry_run or args.dry_run), open_engine=open_engine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""What a changing command shows while it works: one step a resource, on stderr.
+
+A step is named as in docker compose (`Container shop-web-1`) and moves through words (`Creating`, `Created`). Sinks:
+
+    TtyProgress     a line a step, redrawn in place, with spinner and elapsed time (terminal.py)
+    PlainProgress   one line for each step that has finished
+    JsonProgress    one JSON object for each change
+    Progress        nothing (quiet)
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+from composer.cli.errors import UsageError
+from composer.cli.render.ansi import wants_colour, wants_control
+
+if TYPE_CHECKING:
+    from composer.cli.render.terminal import TtyProgress
+
+MODES = ("", "auto", "tty", "plain", "json", "quiet")
+
+
+class State(enum.Enum):
+    WORKING = "Working"
+    DONE = "Done"
+    WARNING = "Warning"
+    ERROR = "Error"
+
+
+LONG = frozenset(("Waiting", "Pulling", "Building", "Pushing"))
+"""Work that may take minutes: its begin is said even where only ends are."""
+
+
+class Progress:
+    """Says nothing; the base of the others. Use as a context manager, so that the terminal is left as it was."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
+        """The step is now at `text`; `detail` is said after it (an error's first line, a pull's image)."""
+
+    def transfer(self, step: str, part: str, current: int, total: int) -> None:
+        """Bytes of one part (a layer) of a step."""
+
+    def note(self, line: str) -> None:
+        """A whole line between the steps (a warning, a build's output)."""
+
+    def title(self, words: str) -> None:
+        """The word of the header: Running, Building, Pulling …"""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class PlainProgress(Progress):
+    def __init__(self, stream: TextIO, *, prefix: str = "") -> None:
+        super().__init__(stream)
+        self._prefix = prefix
+
+    def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
+        if state is State.WORKING and text not in LONG:
+            return
+        self.note(f"{self._prefix} {step}  {text}" + (f" {detail}" if detail else ""))
+
+    def note(self, line: str) -> None:
+        self.stream.write(line + "\n")
+        self.stream.flush()
+
+
+class JsonProgress(Progress):
+    def __init__(self, stream: TextIO, *, dry_run: bool = False) -> None:
+        super().__init__(stream)
+        self._dry_run = dry_run
+
+    def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
+        self._write({"id": step, "status": text, **({"error": True} if state is State.ERROR else {}), "text": detail})
+
+    def transfer(self, step: str, part: str, current: int, total: int) -> None:
+        self._write({"parent_id": step, "id": part, "current": current, "total": total})
+
+    def note(self, line: str) -> None:
+        self._write({"tail": True, "text": line})
+
+    def _write(self, event: dict[str, object]) -> None:
+        import json
+
+        if self._dry_run:
+            event = {"dry-run": True, **event}
+        self.stream.write(json.dumps({k: v for k, v in event.items() if v != ""}, ensure_ascii=False) + "\n")
+        self.stream.flush()
+
+
+def progress_for(
+    mode: str, ansi: str, stream: TextIO, environ: Mapping[str, str], *, dry_run: bool = False, title: str = "Running"
+) -> Progress:
+    """The sink for --progress `mode`, --ansi `ansi` and where stderr goes."""
+    if mode not in MODES:
+        raise UsageError(f'unsupported --progress value "{mode}": one of auto, tty, plain, json, quiet')
+    if mode == "quiet":
+        return Progress(stream)
+    if mode == "json":
+        return JsonProgress(stream, dry_run=dry_run)
+    if mode == "tty" or (mode in ("", "auto") and wants_control(ansi, stream) and environ.get("TERM") != "dumb"):
+        return _tty(stream, colour=wants_colour(ansi, stream, environ), title=title, dry_run=dry_run)
+    return PlainProgress(stream, prefix=" DRY-RUN MODE - " if dry_run else "")
+
+
+def _tty(stream: TextIO, *, colour: bool, title: str, dry_run: bool) -> TtyProgress:
+    from composer.cli.render.terminal import TtyProgress
+
+    return TtyProgress(stream, colour=colour, title=title, dry_run=dry_run)

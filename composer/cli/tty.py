@@ -1,0 +1,124 @@
+"""The terminal of an interactive command: raw mode, window size, detach keys, and the copying in between.
+
+Raw mode makes every key (Ctrl-C too) a byte for the process in the container; termios(3), tty_ioctl(4).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import struct
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from composer.cli.errors import UsageError
+
+DETACH_KEYS = "ctrl-p,ctrl-q"
+CHUNK = 65536
+
+
+@contextmanager
+def raw(fd: int) -> Iterator[None]:
+    """The terminal in raw mode for the time being, and as it was afterwards; nothing for what is no terminal."""
+    if not os.isatty(fd):
+        yield
+        return
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setraw(fd, termios.TCSANOW)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def copy_size(source: int, target: int) -> None:
+    """Give pseudo-terminal `target` the window size of terminal `source`."""
+    with suppress(OSError):
+        size = fcntl.ioctl(source, termios.TIOCGWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
+        fcntl.ioctl(target, termios.TIOCSWINSZ, size)
+
+
+def parse_keys(text: str) -> bytes:
+    """`ctrl-p,ctrl-q` or single characters, separated by commas, as bytes."""
+    keys = bytearray()
+    for word in text.split(",") if text else ():
+        letter = word.removeprefix("ctrl-")
+        if len(letter) != 1 or (word != letter and not ("a" <= letter <= "z" or letter in "@[\\]^_")):
+            raise UsageError(f'invalid detach keys "{text}": a character, or ctrl- and one of a-z @ [ \\ ] ^ _')
+        keys.append(ord(letter.upper()) - 64 if word != letter else ord(letter))
+    return bytes(keys)
+
+
+class Detach:
+    """Looks for the detach keys in what is typed; holds back what may be their beginning."""
+
+    def __init__(self, keys: bytes) -> None:
+        self._keys, self._held = keys, b""
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """What is to be passed on, and whether the keys were complete."""
+        if not self._keys:
+            return data, False
+        data = self._held + data
+        self._held = b""
+        place = data.find(self._keys)
+        if place >= 0:
+            return data[:place], True
+        for length in range(min(len(self._keys) - 1, len(data)), 0, -1):
+            if data.endswith(self._keys[:length]):
+                self._held = data[-length:]
+                return data[:-length], False
+        return data, False
+
+
+@contextmanager
+def following_size(source: int, target: int) -> Iterator[None]:
+    """SIGWINCH on our terminal becomes the size of the other one; the size is given at once, too."""
+    copy_size(source, target)
+    before = signal.signal(signal.SIGWINCH, lambda *_: copy_size(source, target))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+def pump(master: int, stdin: int, stdout: int, *, keys: bytes = b"") -> bool:
+    """Copy between our terminal and the master side of the container's until that ends; True when detached.
+
+    The end of our stdin is passed on as an end-of-file character, as a terminal would.
+    """
+    detach, open_input = Detach(keys), stdin >= 0
+    while True:
+        ready, _, _ = select.select([master, stdin] if open_input else [master], [], [])
+        if master in ready:
+            try:
+                data = os.read(master, CHUNK)
+            except OSError:  # EIO: the last process has closed the other side
+                return False
+            if not data:
+                return False
+            write_all(stdout, data)
+        if open_input and stdin in ready:
+            data = os.read(stdin, CHUNK)
+            if not data:
+                open_input = False
+                write_all(master, b"\x04")
+                continue
+            data, detached = detach.feed(data)
+            with suppress(OSError):
+                write_all(master, data)
+            if detached:
+                return True
+
+
+def write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            select.select([], [fd], [])

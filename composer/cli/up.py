@@ -1,0 +1,49 @@
+"""composer up: create and start a project's containers, and stay with their logs unless detached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import ExitCode, UsageError
+from composer.cli.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.context import Context
+
+COMMAND = Command(
+    "up",
+    "Create and start containers",
+    "up [OPTIONS] [SERVICE...]",
+    (
+        Flag("abort-on-container-exit", "Stops all containers if any container was stopped. Incompatible with -d"),
+        Flag("abort-on-container-failure", "Stops all containers if any container exited with failure. Incompatible with -d"),
+        Flag("always-recreate-deps", "Recreate dependent containers. Incompatible with --no-recreate."),
+        Flag("attach", "Restrict attaching to the specified services. Incompatible with --attach-dependencies.", "strings"),
+        Flag("attach-dependencies", "Automatically attach to log output of dependent services"),
+        Flag("build", "Build images before starting containers"),
+        Flag("detach", "Detached mode: Run containers in the background", short="d"),
+        Flag("exit-code-from", "Return the exit code of the selected service container. Implies --abort-on-container-exit", "string"),
+        Flag("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
+        Flag("menu", "Enable interactive shortcuts when running attached. Incompatible with --detach.",
+             refused="there is no interactive menu; use the commands in another terminal"),
+        Flag("no-attach", "Do not attach (stream logs) to the specified services", "strings"),
+        Flag("no-build", "Don't build an image, even if it's policy"),
+        Flag("no-color", "Produce monochrome output"),
+        Flag("no-deps", "Don't start linked services"),
+        Flag("no-log-prefix", "Don't print prefix in logs"),
+        Flag("no-recreate", "If containers already exist, don't recreate them. Incompatible with --force-recreate."),
+        Flag("no-start", "Don't start the services after creating them"),
+        Flag("pull", 'Pull image before running ("always"|"missing"|"never")', "string", default="policy"),
+        Flag("quiet-build", "Suppress the build output"),
+        Flag("quiet-pull", "Pull without printing progress information"),
+        Flag("remove-orphans", "Remove containers for services not defined in the Compose file"),
+        Flag("renew-anon-volumes", "Recreate anonymous volumes instead of retrieving data from the previous containers", short="V"),
+        Flag("scale", "Scale SERVICE to NUM instances. Overrides the `scale` setting in the Compose file if present.", "strings", metavar="scale"),
+        Flag("timeout", "Use this timeout in seconds for container shutdown when attached or when containers are already running", "int", short="t"),
+        Flag("timestamps", "Show timestamps"),
+        Flag("wait", "Wait for services to be running|healthy. Implies detached mode."),
+        Flag("wait-timeout", "Maximum duration in seconds to wait for the project to be running|healthy", "uint", default=0),
+        Flag("watch", "Watch source code and rebuild/refresh containers when files are updated.", short="w"),
+        Flag("yes", 'Assume "yes" as answer to all prompts and run non-interactively', short="y"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,32 @@
+"""composer version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.flags import Args, Command, Flag
+from composer.cli.release import VERSION
+
+if TYPE_CHECKING:
+    from composer.cli.context import Context
+
+COMMAND = Command(
+    "version",
+    "Show the Composer version information",
+    "version [OPTIONS]",
+    (
+        Flag("format", "Format the output. Values: [pretty | json]. (Default: pretty)", "string", short="f"),
+        Flag("short", "Shows only Composer's version number"),
+    ),
+    positional=(0, 0),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    if args.short:
+        print(VERSION)
+    elif args.format == "json":
+        print(f'{{"version":"{VERSION}"}}')
+    else:
+        print(f"Composer version {VERSION}")
+    return 0

@@ -1,0 +1,116 @@
+"""Parsing, and our tables held against docker compose's own list of commands and flags."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from composer.cli.errors import UsageError
+from composer.cli.flags import Command, Flag, parse
+from composer.cli.options import EVERYWHERE, GLOBAL
+from composer.cli.registry import ALIASES, COMMANDS, REFUSED
+
+REFERENCE: dict[str, dict[str, list[str]]] = json.loads(
+    Path(__file__).with_name("docker_compose_flags.json").read_text()
+)
+KINDS = {"bool": "bool", "string": "string", "stringArray": "strings", "list": "strings", "int": "int"}
+
+FLAGS = (
+    Flag("all", "", short="a"),
+    Flag("quiet", "", short="q"),
+    Flag("file", "", "strings", short="f"),
+    Flag("name", "", "string", short="n"),
+    Flag("timeout", "", "int", short="t"),
+    Flag("index", "", "uint", default=0),
+    Flag("on", "", default=True),
+    Flag("tpm", "", refused="there is no TPM here"),
+)
+
+
+def test_long_short_and_clustered_flags() -> None:
+    args = parse(FLAGS, ["-qa", "-f", "one", "--file=two", "-fthree", "-f=four", "web", "-t-5", "--on=false", "--name", ""])
+    assert (args.all, args.quiet, args.file, args.timeout, args.on) == (True, True, ["one", "two", "three", "four"], -5, False)
+    assert args.name == "" and "name" in args.given and "index" not in args.given
+    assert args.positional == ["web"]
+
+
+def test_a_cluster_may_end_in_a_flag_with_a_value() -> None:
+    args = parse(FLAGS, ["-aqn", "x", "-aqnyz"])
+    assert args.all and args.quiet and args.name == "yz"
+
+
+def test_flags_end_at_two_dashes_and_at_the_first_word_when_not_interspersed() -> None:
+    assert parse(FLAGS, ["web", "--", "-a", "--b"]).positional == ["web", "-a", "--b"]
+    args = parse(FLAGS, ["-a", "web", "ls", "-q", "--", "--b"], interspersed=False)
+    assert args.positional == ["web", "ls", "-q", "--", "--b"] and args.all and not args.quiet
+    assert parse(FLAGS, ["-"]).positional == ["-"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--nope"], "unknown flag: --nope"),
+        (["-ax"], "unknown shorthand flag: 'x' in -ax"),
+        (["--name"], "flag needs an argument: -n, --name"),
+        (["-n"], "flag needs an argument: -n, --name"),
+        (["--all=maybe"], 'invalid argument "maybe" for "-a, --all" flag'),
+        (["-t", "abc"], 'invalid argument "abc" for "-t, --timeout" flag'),
+        (["--index", "-1"], "must not be negative"),
+        (["--tpm"], "--tpm is not supported: there is no TPM here"),
+    ],
+)
+def test_what_is_wrong_is_said(argv: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match="") as caught:
+        parse(FLAGS, argv)
+    assert message in str(caught.value)
+
+
+@given(st.lists(st.text(max_size=6), max_size=6))
+def test_any_words_parse_or_end_in_a_usage_error(argv: list[str]) -> None:
+    try:
+        args = parse(FLAGS, argv)
+    except UsageError as error:
+        assert str(error)
+    else:
+        assert all(isinstance(word, str) for word in args.positional)
+
+
+def command_of(name: str) -> Command:
+    module = importlib.import_module(f"composer.cli.{COMMANDS[ALIASES.get(name, name)][0]}")
+    assert isinstance(module.COMMAND, Command)
+    return module.COMMAND
+
+
+def check(ours: dict[str, Flag], theirs: dict[str, list[str]], where: str) -> None:
+    for name, (short, kind) in theirs.items():
+        flag = ours.get(name)
+        assert flag is not None, f"{where}: no --{name}"
+        assert flag.short == short, f"{where}: --{name} has shorthand {flag.short!r}"
+        if not flag.refused:
+            expected = KINDS.get(kind, flag.kind)
+            got = "int" if flag.kind == "uint" else flag.kind
+            assert got == expected, f"{where}: --{name} is {got}, not {expected}"
+
+
+def test_global_flags_are_docker_composes() -> None:
+    check({flag.name: flag for flag in GLOBAL}, REFERENCE[""], "composer")
+
+
+@pytest.mark.parametrize("name", [name for name in REFERENCE if name and name.split()[0] not in REFUSED])
+def test_every_flag_of_docker_compose_is_honoured_or_refused(name: str) -> None:
+    assert name in COMMANDS or name in ALIASES, f"no command {name}"
+    check({flag.name: flag for flag in command_of(name).flags}, REFERENCE[name], name)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_two_flags_of_a_command_share_a_name(name: str) -> None:
+    command = command_of(name)
+    assert command.name == name and command.usage.split()[0] == name
+    flags = (*command.flags, *EVERYWHERE)
+    names = [flag.name for flag in flags] + [flag.short for flag in flags if flag.short]
+    assert len(names) == len(set(names))
