@@ -1,0 +1,31 @@
+"""Building images from Dockerfiles: lex → parse → instructions → stages → execute, with a cache of layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.build.execute import RunStep
+    from engine.image.images import ImageStore
+    from engine.spec.image import BuildSpec, ImageRecord
+
+
+def build(
+    spec: BuildSpec,
+    *,
+    images: ImageStore,
+    run: RunStep,
+    pull: Callable[[str], ImageRecord] | None = None,
+    progress: Callable[[dict[str, object]], None] | None = None,
+) -> ImageRecord:
+    """Build what `spec` asks for, record and tag it.
+
+    `run` executes RUN instructions, `pull` fetches images that are not in the store (None: they must be). Events are those
+    of engine.build.progress. The same inputs give the same image. Raises BuildFailed for what the Dockerfile or its
+    instructions do wrong, Unsupported, and what the parts raise; layers of the steps before stay in the cache.
+    """
+    from engine.build.builder import Builder
+
+    return Builder(spec, images, run, pull, progress).run()

@@ -44,7 +44,7 @@ def seal(layers: LayerStore, draft: Draft, parent: Layer | None) -> Layer:
     Its diff_id is that of the tar stream that `pack` makes of it, so it can be made again for a push.
     """
     plain = hashlib.sha256()
-    size = pack(draft.fd, plain.update)
+    size = pack(draft.fd, plain.update, root_entry=draft.root_changed)
     diff_id = f"sha256:{plain.hexdigest()}"
     chain_id = next_chain_id(parent.chain_id if parent else "", diff_id)
     return layers.commit(draft, chain_id=chain_id, diff_id=diff_id, size=size)

@@ -40,6 +40,25 @@ class Draft:
         self.diff = f"{path}/diff"
         self.work = f"{path}/work"
         self.fd = os.open(self.diff, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._origin = (0, 0, 0o755)
+
+    @property
+    def root_changed(self) -> bool:
+        """Whether the root directory's owner or mode is no longer what it began with."""
+        status = os.stat(self.fd)
+        return (status.st_uid, status.st_gid, status.st_mode & 0o7777) != self._origin
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written."""
+        return self.root_changed or bool(os.listdir(self.fd))
+
+    def inherit(self, folder: str) -> None:
+        """Give the root directory the owner and mode of that of `folder` (…/diff). Raises OSError."""
+        status = os.stat(folder)
+        os.fchown(self.fd, status.st_uid, status.st_gid)
+        os.fchmod(self.fd, status.st_mode & 0o7777)
+        self._origin = (status.st_uid, status.st_gid, status.st_mode & 0o7777)
 
 
 class LayerStore:
@@ -79,7 +98,7 @@ class LayerStore:
             draft = Draft(path)
             os.fchmod(draft.fd, 0o755)
             if parent:
-                self.inherit(draft, parent)
+                draft.inherit(self.path(parent))
         except OSError as error:
             raise OperationFailed.of("create", path, error) from error
         try:
@@ -87,12 +106,6 @@ class LayerStore:
         finally:
             os.close(draft.fd)
             self._discard(os.path.basename(path))
-
-    def inherit(self, draft: Draft, parent: str) -> None:
-        """Give the draft's root directory the owner and mode of that of the folder `parent`."""
-        status = os.stat(self.path(parent))
-        os.fchown(draft.fd, status.st_uid, status.st_gid)
-        os.fchmod(draft.fd, status.st_mode & 0o7777)
 
     def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, blob: str = "") -> Layer:
         """Make the draft a layer; when another process was faster, its layer is taken and the draft is dropped.

@@ -29,3 +29,25 @@ def syncfs(fd: int) -> None:
     if _libc.syncfs(fd) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+    return result
+
+
+def fsopen(name: str) -> int:
+    return _checked(_libc.syscall(430, name.encode(), 1), "fsopen")
+
+
+def fsconfig(fd: int, command: int, key: str | None, value: str | None) -> None:
+    _checked(
+        _libc.syscall(431, fd, command, key.encode() if key else None, os.fsencode(value) if value else None, 0),
+        f"fsconfig {key}={value}",
+    )
+
+
+def fsmount(fd: int) -> int:
+    return _checked(_libc.syscall(432, fd, 1, 0), "fsmount")

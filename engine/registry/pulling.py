@@ -112,7 +112,7 @@ class Pull:
                 for position in missing:
                     done = self.result(jobs, position)
                     if position and not done.has_root:
-                        store.inherit(drafts[position], store.need([chain[position - 1]])[0].folder)
+                        drafts[position].inherit(store.path(store.need([chain[position - 1]])[0].folder))
                     store.commit(
                         drafts[position],
                         chain_id=chain[position],

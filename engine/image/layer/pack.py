@@ -23,13 +23,15 @@ _BLOCK = bytes(tar.BLOCK)
 Write = Callable[[bytes], object]
 
 
-def pack(root: int, write: Write, *, whiteouts: bool = True) -> int:
+def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False) -> int:
     """Write the tree below the descriptor `root` as a tar stream; gives the bytes of file content. Raises OperationFailed.
 
-    With `whiteouts` False the tree is an ordinary one (a merged root), whose devices and attributes mean themselves.
+    `root_entry` puts an entry for the root directory first. With `whiteouts` False the tree is an ordinary one (a merged root), whose devices and attributes mean themselves.
     """
     packer = _Packer(write, whiteouts)
     try:
+        if root_entry:
+            packer.header("./", os.stat(root), tar.DIRECTORY)
         packer.tree(root)
     except OSError as error:
         raise OperationFailed.of("read layer at", packer.at or "/", error) from error

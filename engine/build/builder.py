@@ -1,0 +1,157 @@
+"""A build from its specification to the recorded image; the pipeline reads from top to bottom in `run`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from engine.build.cache import BuildCache
+from engine.build.execute import RunStep
+from engine.build.lex import Source, lex
+from engine.build.parse import parse
+from engine.build.progress import Reporter, Sink
+from engine.build.sources import IMAGE_SCHEME, Sources
+from engine.build.stage import Build, StageRun
+from engine.build.stages import PREDEFINED, Dockerfile, Stage, arrange, order
+from engine.build.state import State, from_image, scratch
+from engine.errors import BuildFailed, OperationFailed, Unsupported
+from engine.image import lease, platform
+from engine.image.images import ImageStore
+from engine.spec.image import BuildSpec, ImageRecord
+
+KEEP_CACHE = 10 << 30
+"""Bytes of layers that only the build cache keeps."""
+
+Pull = Callable[[str], ImageRecord]
+
+
+class Builder:
+    """One build; see `engine.build.build`."""
+
+    def __init__(self, spec: BuildSpec, images: ImageStore, run: RunStep, pull: Pull | None, progress: Sink | None) -> None:
+        self.spec, self.images, self.run_step, self.pull = spec, images, run, pull
+        self.reporter = Reporter(progress)
+        self.platform = self._platform()
+
+    def run(self) -> ImageRecord:
+        source = self._read()
+        instructions = parse(source)
+        build_args, platform_args = self._build_args(), self._platform_args()
+        dockerfile = arrange(source, instructions, build_args, platform_args)
+        target = self._target(dockerfile)
+        stages = order(dockerfile, target)
+        with lease.adding(self.images.store.roots), contextlib.ExitStack() as stack:
+            sources = Sources(self.spec, self.images, stack, self.pull)
+            build = Build(
+                self.spec, dockerfile, self.images, sources, self.run_step, self.reporter, build_args, platform_args
+            )
+            for stage in stages:
+                build.states[stage.index] = StageRun(build, stage, self._base(build, stage)).execute()
+            self._finish(build)
+            return self._record(build.states[target.index])
+
+    def _read(self) -> Source:
+        if self.spec.dockerfile_inline is not None:
+            return lex(self.spec.dockerfile_inline, "dockerfile_inline")
+        if "://" in self.spec.context or self.spec.context.startswith("git@"):
+            raise Unsupported(f"the build context {self.spec.context} is remote, which is not supported", hint="Clone it first.")
+        path = os.path.join(self.spec.context, self.spec.dockerfile)
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                return lex(file.read(), self.spec.dockerfile)
+        except FileNotFoundError as error:
+            missing = self.spec.context if not os.path.isdir(self.spec.context) else path
+            what = "build context" if missing == self.spec.context else "Dockerfile"
+            raise BuildFailed(f"the {what} {missing} does not exist") from error
+        except UnicodeDecodeError as error:
+            raise BuildFailed(f"the Dockerfile {path} is not UTF-8 text: {error}") from error
+        except OSError as error:
+            raise OperationFailed.of("read Dockerfile", path, error) from error
+
+    def _platform(self) -> platform.Platform:
+        """The one to build for. Without emulation that is this machine's."""
+        here = platform.host()
+        wanted = [platform.parse(text) for text in self.spec.platforms] or [here]
+        for one in wanted:
+            if not here.runs(one):
+                raise Unsupported(
+                    f"cannot build for {one} on {here}: only the machine's own platform is supported", hint="Remove it from build.platforms."
+                )
+        return wanted[0]
+
+    def _build_args(self) -> dict[str, str]:
+        """The given arguments; one without a value takes it from the environment, or is not given."""
+        found: dict[str, str] = {}
+        for name, value in self.spec.args.items():
+            if value is None:
+                value = self.spec.environ.get(name)
+            if value is not None:
+                found[name] = value
+        return found
+
+    def _platform_args(self) -> dict[str, str]:
+        """The automatic arguments of the global scope (Dockerfile reference)."""
+        found: dict[str, str] = {}
+        for prefix, one in (("TARGET", self.platform), ("BUILD", platform.host())):
+            found[f"{prefix}PLATFORM"] = str(one)
+            found[f"{prefix}OS"] = one.os
+            found[f"{prefix}ARCH"] = one.architecture
+            found[f"{prefix}VARIANT"] = one.variant
+        found["TARGETSTAGE"] = self.spec.target or "default"
+        return found
+
+    def _target(self, dockerfile: Dockerfile) -> Stage:
+        if not self.spec.target:
+            return dockerfile.stages[-1]
+        found = dockerfile.find(self.spec.target)
+        if found is None:
+            names = ", ".join(stage.name for stage in dockerfile.stages if stage.name)
+            raise BuildFailed(
+                f"target stage {self.spec.target!r} could not be found in {dockerfile.source.name}",
+                hint=f"It has {names}." if names else "No stage has a name.",
+            )
+        return found
+
+    def _base(self, build: Build, stage: Stage) -> State:
+        """What FROM gives the stage to begin with."""
+        source = build.dockerfile.source
+        if stage.platform and not platform.host().runs(platform.parse(stage.platform)):
+            raise Unsupported(
+                f"{source.name}:{stage.origin.start}: FROM --platform={stage.platform}: only {platform.host()} is supported here"
+            )
+        place = StageRun(build, stage, State(config=scratch(self.platform).config, platform=self.platform)).place()
+        name = stage.image
+        if named := build.sources.named(name):
+            if not named.startswith(IMAGE_SCHEME):
+                raise Unsupported(f"{source.name}:{stage.origin.start}: FROM a context that is a directory is not supported: {named}")
+            name = named.removeprefix(IMAGE_SCHEME)
+        elif stage.base is not None:
+            return build.states[stage.base].copy()
+        if name == "scratch":
+            return scratch(self.platform)
+        step = build.reporter.step(place, stage.origin.text)
+        record = build.sources.image(name)
+        step.done()
+        return from_image(self.images, record)
+
+    def _finish(self, build: Build) -> None:
+        """Warn of what had no effect, and remember what the cache was good for."""
+        build.cache.touch(build.used_keys)
+        unused = sorted(set(build.build_args) - build.used_args - PREDEFINED - set(build.dockerfile.global_args))
+        step = self.reporter.step("internal", "exporting to image")
+        if unused:
+            step.warn(f"one or more build-args were not consumed: {', '.join(unused)}")
+        for name, entries in (("cache_from", self.spec.cache_from), ("cache_to", self.spec.cache_to)):
+            if entries:
+                step.warn(f"{name} has no effect: the cache of this machine is always used ({', '.join(entries)})")
+        step.done()
+
+    def _record(self, state: State) -> ImageRecord:
+        diff_ids = [layer.diff_id for layer in self.images.layers.need(state.chain)]
+        return self.images.record(state.file(diff_ids, self.spec.labels), state.chain, tags=self.spec.tags)
+
+
+def trim(images: ImageStore, keep_bytes: int = KEEP_CACHE) -> None:
+    """Keep the build cache within `keep_bytes`."""
+    BuildCache(images.store).trim(keep_bytes)

@@ -1,0 +1,88 @@
+"""The build cache: from what a step is made of, hashed, to the layer it made.
+
+A key holds the parent's chain id, so it needs no file times and no order of steps; records outlive the build that made
+them until the collector or `trim` drops them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from engine.store import Store
+
+VERSION = 1
+
+
+class CacheRecord(Struct, kw_only=True):
+    """`layers` are chain ids that the record keeps alive: the step's result is the last, or none when it changed nothing.
+
+    `created` is when the step ran (seconds since the epoch), so that a cached build gives the same image again.
+    """
+
+    layers: tuple[str, ...]
+    created: float
+    step: str = ""
+
+
+def key_of(kind: str, *parts: object) -> str:
+    """A key from JSON-able parts."""
+    return hashlib.sha256(msgspec.json.encode([VERSION, kind, *parts], order="sorted")).hexdigest()
+
+
+class BuildCache:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, key: str) -> CacheRecord | None:
+        """The record, when all its layers are still there."""
+        row = self._store.db.execute("SELECT record FROM build_cache WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        record = msgspec.json.decode(row[0], type=CacheRecord)
+        marks = ",".join("?" * len(record.layers))
+        count = self._store.db.execute(f"SELECT count(*) FROM layers WHERE chain_id IN ({marks})", record.layers).fetchone()[0]
+        return record if count == len(set(record.layers)) else None
+
+    def put(self, key: str, layers: Sequence[str], step: str) -> CacheRecord:
+        record = CacheRecord(layers=tuple(layers), created=time.time(), step=step)
+        with self._store.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO build_cache (key, record, used_at) VALUES (?, ?, ?)",
+                (key, msgspec.json.encode(record).decode(), record.created),
+            )
+        return record
+
+    def touch(self, keys: Sequence[str]) -> None:
+        """Remember that the records were of use, in one transaction a build."""
+        if keys:
+            with self._store.transaction() as db:
+                now = time.time()
+                db.executemany("UPDATE build_cache SET used_at = ? WHERE key = ?", [(now, key) for key in keys])
+
+    def trim(self, keep_bytes: int) -> int:
+        """Drop the least recently used records until the layers that only the cache keeps are within `keep_bytes`.
+
+        Gives how many records were dropped; the collector (engine.image.gc) then removes the layers.
+        """
+        with self._store.transaction() as db:
+            sizes = dict(
+                db.execute("SELECT chain_id, size FROM layers WHERE chain_id NOT IN (SELECT chain_id FROM image_layers)").fetchall()
+            )
+            rows = db.execute("SELECT key, record FROM build_cache ORDER BY used_at DESC").fetchall()
+            kept: set[str] = set()
+            total = 0
+            dropped: list[str] = []
+            for key, text in rows:
+                layers = set(msgspec.json.decode(text, type=CacheRecord).layers) & sizes.keys()
+                total += sum(sizes[layer] for layer in layers - kept)
+                if total > keep_bytes:
+                    dropped.append(key)
+                else:
+                    kept |= layers
+            db.executemany("DELETE FROM build_cache WHERE key = ?", [(key,) for key in dropped])
+        return len(dropped)

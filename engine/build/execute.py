@@ -1,0 +1,43 @@
+"""What a RUN instruction needs from a container engine, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from engine.spec.container import Mount, Ulimit
+
+
+class RunRequest(Struct, frozen=True, kw_only=True):
+    """One process in a root of its own. Paths are the host's.
+
+    The root is `lower` (folders, lowest first) under `upper`, with `work` for overlayfs; what the process changes is in
+    `upper` afterwards. `user` is as in an image's configuration. `network_mode`: "" (a private network with a way
+    out), host, none, or an engine network's name.
+    """
+
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+    args: tuple[str, ...]
+    environment: tuple[str, ...]
+    working_dir: str = "/"
+    user: str = ""
+    mounts: tuple[Mount, ...] = ()
+    network_mode: str = ""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    privileged: bool = False
+
+
+class RunStep(Protocol):
+    def __call__(self, request: RunRequest, output: Callable[[bytes], None]) -> int:
+        """Run it to its end; gives the exit code (128+n for signal n, 126 and 127 as a shell). Blocks.
+
+        `output` gets stdout and stderr as they come. When it raises (StartFailed, OperationFailed …), or the calling
+        thread is interrupted, no process, mount or container is left.
+        """
+        ...

@@ -1,0 +1,57 @@
+"""File modes as --chmod takes them: octal, or chmod(1)'s symbols (u=rwX,go=rX)."""
+
+from __future__ import annotations
+
+import re
+import stat
+
+from msgspec import Struct
+
+_CLAUSE = re.compile(r"([ugoa]*)([-+=])([rwxXst]*)\Z")
+_SHIFTS = {"u": 6, "g": 3, "o": 0}
+_BITS = {"r": 4, "w": 2, "x": 1}
+
+
+class Mode(Struct, frozen=True):
+    """A parsed --chmod; `of` applies it to a file's present mode."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Mode:
+        """Raises ValueError for what chmod(1) would not take."""
+        if not re.fullmatch(r"[0-7]{1,4}", text) and not all(_CLAUSE.match(clause) for clause in text.split(",")):
+            raise ValueError(f"invalid chmod parameter {text!r}: expected octal digits or a symbolic mode such as u=rwX,go=rX")
+        return cls(text)
+
+    def of(self, mode: int) -> int:
+        """The permission bits for a file whose st_mode is `mode`."""
+        if self.text.isdecimal():
+            return int(self.text, 8)
+        bits = stat.S_IMODE(mode)
+        for clause in self.text.split(","):
+            match = _CLAUSE.match(clause)
+            if match:
+                bits = self._clause(bits, mode, *match.groups())
+        return bits
+
+    @staticmethod
+    def _clause(bits: int, mode: int, who: str, operator: str, permissions: str) -> int:
+        classes = "ugo" if not who or "a" in who else who
+        executable = stat.S_ISDIR(mode) or bits & 0o111
+        value = cleared = 0
+        for name in classes:
+            shift = _SHIFTS[name]
+            cleared |= 7 << shift
+            for permission in permissions:
+                if permission in _BITS:
+                    value |= _BITS[permission] << shift
+                elif permission == "X" and executable:
+                    value |= 1 << shift
+        if "s" in permissions:
+            value |= (stat.S_ISUID if "u" in classes else 0) | (stat.S_ISGID if "g" in classes else 0)
+        if "t" in permissions:
+            value |= stat.S_ISVTX
+        if operator == "+":
+            return bits | value
+        return bits & ~value if operator == "-" else (bits & ~cleared) | value

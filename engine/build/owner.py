@@ -1,0 +1,44 @@
+"""--chown's user and group, looked up in the image's own /etc/passwd and /etc/group (passwd(5), group(5))."""
+
+from __future__ import annotations
+
+from engine.errors import BuildFailed
+from engine.image.tree import Tree
+
+
+def resolve(text: str, root: Tree) -> tuple[int, int]:
+    """uid and gid for `user[:group]`, names or numbers; a user alone is also the group's name or number.
+
+    Raises BuildFailed for an unknown name.
+    """
+    user, colon, group = text.partition(":")
+    uid = _number(user, root, "etc/passwd", "user")
+    return uid, _number(group, root, "etc/group", "group") if colon and group else _primary(user, uid, root)
+
+
+def _primary(user: str, uid: int, root: Tree) -> int:
+    """Docker: without a group, a number is taken for both, a name has the gid of its passwd entry."""
+    if user.isdecimal():
+        return uid
+    for fields in _entries(root, "etc/passwd"):
+        if fields[0] == user and len(fields) > 3 and fields[3].isdecimal():
+            return int(fields[3])
+    return uid
+
+
+def _number(name: str, root: Tree, file: str, kind: str) -> int:
+    if name.isdecimal():
+        if int(name) > 0xFFFFFFFE:
+            raise BuildFailed(f"the {kind} id {name} is out of range")
+        return int(name)
+    for fields in _entries(root, file):
+        if fields[0] == name and len(fields) > 2 and fields[2].isdecimal():
+            return int(fields[2])
+    if name in ("", "root"):
+        return 0
+    raise BuildFailed(f"unable to convert {kind} {name!r} to an id: it is not in the image's /{file}")
+
+
+def _entries(root: Tree, file: str) -> list[list[str]]:
+    text = (root.read(file) or b"").decode("utf-8", "replace")
+    return [line.split(":") for line in text.splitlines()]

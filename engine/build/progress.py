@@ -1,0 +1,87 @@
+"""What a build tells while it runs: flat events, each with the plain line that says the same.
+
+    {"id": "web 2/4", "step": 5, "name": "[web 2/4] RUN make", "status": "running" | "cached" | "done" | "error" |
+     "output" | "warning", "text": …, "seconds": …, "line": "#5 [web 2/4] RUN make"}
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+Sink = Callable[[dict[str, object]], None]
+
+
+class Reporter:
+    """Numbers the steps of one build and sends their events, from any thread, one at a time."""
+
+    def __init__(self, sink: Sink | None) -> None:
+        self._sink = sink or (lambda event: None)
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def step(self, place: str, text: str) -> Step:
+        """Begin a step; `place` is such as `web 2/4`, `text` the instruction."""
+        with self._lock:
+            self._count += 1
+            step = Step(self, self._count, place, text)
+        self.send(step, "running", line=f"#{step.number} {step.name}")
+        return step
+
+    def send(self, step: Step, status: str, *, line: str, text: str = "") -> None:
+        event: dict[str, object] = {
+            "id": step.place,
+            "step": step.number,
+            "name": step.name,
+            "status": status,
+            "seconds": round(time.monotonic() - step.started, 3),
+            "line": line,
+        }
+        if text:
+            event["text"] = text
+        with self._lock:
+            self._sink(event)
+
+
+class Step:
+    """One step under way; `done`, `cached` or `failed` ends it."""
+
+    def __init__(self, reporter: Reporter, number: int, place: str, text: str) -> None:
+        self._reporter, self.number, self.place = reporter, number, place
+        self.name = f"[{place}] {text}"
+        self.started = time.monotonic()
+        self._rest = b""
+        self.tail: list[str] = []
+
+    def output(self, data: bytes) -> None:
+        """What the step's process writes; told by whole lines, the last ones kept for an error."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._line(line)
+
+    def _line(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
+        self.tail = [*self.tail[-19:], text]
+        seconds = time.monotonic() - self.started
+        self._reporter.send(self, "output", text=text, line=f"#{self.number} {seconds:.3f} {text}")
+
+    def done_output(self) -> None:
+        """Tell what came without a newline at its end."""
+        if self._rest:
+            self._line(self._rest)
+            self._rest = b""
+
+    def warn(self, text: str) -> None:
+        self._reporter.send(self, "warning", text=text, line=f"#{self.number} WARN: {text}")
+
+    def cached(self) -> None:
+        self._reporter.send(self, "cached", line=f"#{self.number} CACHED")
+
+    def done(self) -> None:
+        self.done_output()
+        self._reporter.send(self, "done", line=f"#{self.number} DONE {time.monotonic() - self.started:.1f}s")
+
+    def failed(self, text: str) -> None:
+        self.done_output()
+        self._reporter.send(self, "error", text=text, line=f"#{self.number} ERROR: {text}")

@@ -1,0 +1,74 @@
+"""ADD from http and https: downloaded into the build's cache, verified by --checksum when one is given."""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import os
+import re
+import secrets
+import urllib.parse
+
+from msgspec import Struct
+
+from engine.build.sources import Sources
+from engine.errors import BuildFailed, OperationFailed
+
+_URL = re.compile(r"https?://", re.IGNORECASE)
+_GIT = re.compile(r"git://|git@|ssh://|https?://\S+\.git(?:#|\Z)", re.IGNORECASE)
+_TIMEOUT = 60
+_CHUNK = 1 << 20
+
+
+class Download(Struct, frozen=True):
+    """`path` holds the content until the build ends; `mtime` is the server's Last-Modified, 0 when it said none."""
+
+    url: str
+    name: str
+    path: str
+    digest: str
+    mtime: float
+
+
+def is_url(text: str) -> bool:
+    return bool(_URL.match(text))
+
+
+def is_git(text: str) -> bool:
+    return bool(_GIT.match(text))
+
+
+def fetch(url: str, checksum: str, sources: Sources) -> Download:
+    """Download `url`. Raises BuildFailed when it cannot be had or `checksum` (sha256:…) does not match."""
+    import urllib.error
+    import urllib.request
+
+    folder = f"{sources.images.store.roots.cache}/build"
+    path = f"{folder}/.download-{secrets.token_hex(8)}"
+    digest = hashlib.sha256()
+    request = urllib.request.Request(url, headers={"User-Agent": "composer", "Accept-Encoding": "identity"})
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, open(path, "xb") as file:
+            sources.at_end(lambda: os.unlink(path))
+            if not _URL.match(response.url):
+                raise BuildFailed(f"ADD {url}: redirected to {response.url}, which is not http")
+            expected = response.headers.get("Content-Length", "")
+            while data := response.read(_CHUNK):
+                digest.update(data)
+                file.write(data)
+            if expected.isdecimal() and file.tell() != int(expected):
+                raise BuildFailed(f"ADD {url}: the download broke off after {file.tell()} of {expected} bytes")
+            modified = email.utils.parsedate_tz(response.headers.get("Last-Modified", ""))
+    except urllib.error.HTTPError as error:
+        raise BuildFailed(f"ADD {url}: the server answered {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        raise BuildFailed(f"ADD {url}: {error.reason}") from error
+    except OSError as error:
+        raise OperationFailed.of("download", url, error) from error
+    found = f"sha256:{digest.hexdigest()}"
+    if checksum and found != checksum:
+        raise BuildFailed(f"ADD {url}: digest mismatch: got {found}, --checksum says {checksum}")
+    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2])
+    name = "" if name in (".", "..") or "/" in name else name
+    return Download(url, name, path, found, float(email.utils.mktime_tz(modified)) if modified else 0.0)

@@ -1,0 +1,97 @@
+"""Finding what FROM, COPY --from and RUN --mount=from name: a stage, a named context, or an image."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Sequence
+
+from engine.build.context import SourceTree
+from engine.build.ignore import Ignore
+from engine.errors import BuildFailed, OperationFailed, Unsupported
+from engine.image.images import ImageStore
+from engine.image.merged import merged
+from engine.spec.image import BuildSpec, ImageRecord
+
+Pull = Callable[[str], ImageRecord]
+"""Fetches an image from its registry into the store."""
+
+_REMOTE = re.compile(r"(?:https?|git|ssh|oci-layout)://|git@|github\.com/")
+IMAGE_SCHEME = "docker-image://"
+
+
+class Sources:
+    """The trees of one build; `stack` closes them at its end."""
+
+    def __init__(self, spec: BuildSpec, images: ImageStore, stack: contextlib.ExitStack, pull: Pull | None) -> None:
+        self.spec, self.images = spec, images
+        self._stack, self._pull = stack, pull
+        self._trees: dict[str, SourceTree] = {}
+        self._ignore: Ignore | None = None
+
+    def at_end(self, action: Callable[[], object]) -> None:
+        """Do this when the build is over, however it ends."""
+        self._stack.callback(action)
+
+    def context(self) -> SourceTree:
+        """The build context."""
+        return self._directory("", self.spec.context, "the build context")
+
+    def named(self, name: str) -> str:
+        """What additional_contexts says of `name`: a path or docker-image://…; "" when nothing."""
+        return self.spec.additional_contexts.get(name, "")
+
+    def named_directory(self, name: str) -> SourceTree:
+        return self._directory(name, self.named(name), f"the context {name}")
+
+    def stage(self, chain: Sequence[str], title: str) -> SourceTree:
+        """The root that layers make."""
+        key = f"chain {chain[-1] if chain else ''}"
+        if key not in self._trees:
+            folders = [self.images.layers.path(layer.folder) for layer in self.images.layers.need(chain)]
+            if not folders:
+                raise BuildFailed(f"the stage {title} is empty: there is nothing to copy from it")
+            root = self._stack.enter_context(merged(folders))
+            self._trees[key] = self._keep(SourceTree(root, title))
+        return self._trees[key]
+
+    def image(self, name: str) -> ImageRecord:
+        """The image `name`, fetched when it is not there (or always, with `pull: true`)."""
+        found = None if self.spec.pull and self._pull else self.images.get(name)
+        if found is None:
+            if self._pull is None:
+                return self.images.need(name)
+            found = self._pull(name)
+        return found
+
+    def _directory(self, key: str, path: str, title: str) -> SourceTree:
+        if key not in self._trees:
+            if _REMOTE.match(path):
+                raise Unsupported(
+                    f"{title} {path} is remote, which is not supported", hint="Clone or download it and name the local directory."
+                )
+            try:
+                root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                raise OperationFailed.of(f"open {title}", path, error) from error
+            self._stack.callback(os.close, root)
+            self._trees[key] = self._keep(SourceTree(root, title, ignore=self.ignore(root, key), owned=False))
+        return self._trees[key]
+
+    def ignore(self, root: int, key: str) -> Ignore:
+        """`<Dockerfile>.dockerignore` beside the Dockerfile, else .dockerignore in the context's root."""
+        if not key and self.spec.dockerfile_inline is None:
+            specific = os.path.join(self.spec.context, self.spec.dockerfile + ".dockerignore")
+            with contextlib.suppress(FileNotFoundError), open(specific, encoding="utf-8-sig") as file:
+                return Ignore(file.read().splitlines(), os.path.basename(specific))
+        try:
+            fd = os.open(".dockerignore", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+        except FileNotFoundError:
+            return Ignore(())
+        with os.fdopen(fd, encoding="utf-8-sig") as file:
+            return Ignore(file.read().splitlines())
+
+    def _keep(self, tree: SourceTree) -> SourceTree:
+        self._stack.callback(tree.close)
+        return tree

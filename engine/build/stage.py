@@ -1,0 +1,211 @@
+"""Executing one stage: each instruction changes the state; those that write files make a layer, from the cache if it can."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from engine.build import copy_step, metadata, run_step
+from engine.build import instructions as ins
+from engine.build.cache import BuildCache, CacheRecord, key_of
+from engine.build.context import SourceTree
+from engine.build.execute import RunStep
+from engine.build.lex import Source, lex
+from engine.build.parse import parse_line
+from engine.build.progress import Reporter, Step
+from engine.build.sources import IMAGE_SCHEME, Sources
+from engine.build.stages import Dockerfile, Stage
+from engine.build.state import State
+from engine.build.task import Task
+from engine.build.words import WordError, expand
+from engine.errors import BuildFailed, EngineError
+from engine.image.config import environment
+from engine.image.images import ImageStore
+from engine.image.layer_add import seal
+from engine.image.layers import Draft
+from engine.image.merged import merged
+from engine.image.tree import Tree
+from engine.spec.image import BuildSpec
+
+_VISIBLE = (ins.From, ins.Run, ins.Copy, ins.Workdir)
+
+
+class Build:
+    """What all stages of one build share."""
+
+    def __init__(
+        self,
+        spec: BuildSpec,
+        dockerfile: Dockerfile,
+        images: ImageStore,
+        sources: Sources,
+        run: RunStep,
+        reporter: Reporter,
+        build_args: Mapping[str, str],
+        platform_args: Mapping[str, str],
+    ) -> None:
+        self.spec, self.dockerfile, self.images, self.sources = spec, dockerfile, images, sources
+        self.run, self.reporter = run, reporter
+        self.build_args, self.platform_args = build_args, platform_args
+        self.cache = BuildCache(images.store)
+        self.states: dict[int, State] = {}
+        self.used_keys: list[str] = []
+        self.used_args: set[str] = set()
+
+
+class StageRun:
+    """One stage under construction: `state` is the image so far."""
+
+    def __init__(self, build: Build, stage: Stage, state: State) -> None:
+        self.build, self.stage, self.state = build, stage, state
+        self.source: Source = build.dockerfile.source
+        self._number = 1
+        self._total = 1 + sum(isinstance(one, _VISIBLE) for one in stage.body)
+
+    def place(self) -> str:
+        several = len(self.build.dockerfile.stages) > 1 or self.stage.name
+        return f"{self.stage.title} {self._number}/{self._total}" if several else f"{self._number}/{self._total}"
+
+    def execute(self) -> State:
+        """All instructions, after the triggers that the base image left (ONBUILD)."""
+        triggers = self.state.config.on_build
+        if triggers:
+            self.state.config = msgspec.structs.replace(self.state.config, on_build=())
+            parsed = [self._trigger(text) for text in triggers]
+            self._total += sum(isinstance(one, _VISIBLE) for one in parsed)
+            for instruction in parsed:
+                self.one(instruction)
+        for instruction in self.stage.body:
+            self.one(instruction)
+        return self.state
+
+    def _trigger(self, text: str) -> ins.AnyInstruction:
+        source = lex(text, f"ONBUILD of {self.stage.image}")
+        return parse_line(source.lines[0], source)
+
+    def one(self, instruction: ins.AnyInstruction) -> None:
+        """Execute one instruction; errors get the Dockerfile's place."""
+        try:
+            if isinstance(instruction, ins.Arg):
+                self.arg(instruction)
+            elif isinstance(instruction, ins.Run):
+                self.visible(instruction, run_step.prepare(self, instruction))
+            elif isinstance(instruction, ins.Copy):
+                self.visible(instruction, copy_step.prepare(self, instruction))
+            elif isinstance(instruction, ins.Workdir):
+                self.workdir(instruction)
+            else:
+                self.metadata(instruction)
+        except (ValueError, WordError) as error:
+            raise self.source.error(instruction.start, str(error), end=instruction.end) from error
+
+    # -- instructions without files
+
+    def arg(self, instruction: ins.Arg) -> None:
+        """The given value, else the default, else what an ARG before FROM or the platform says."""
+        build = self.build
+        for name, default in instruction.pairs:
+            self.build.used_args.add(name)
+            if name in build.build_args:
+                value: str | None = build.build_args[name]
+            elif default is not None:
+                value = self.expand(default)
+            else:
+                value = build.dockerfile.global_args.get(name, build.platform_args.get(name))
+            if value is not None:
+                self.state.args[name] = value
+        self.state.note(instruction.text, layer=False)
+
+    def metadata(self, instruction: ins.AnyInstruction) -> None:
+        if isinstance(instruction, ins.Maintainer):
+            self.state.author = instruction.name
+        self.state.config = metadata.apply(
+            self.state.config, instruction, self.expand, self.values(), self.source.escape
+        )
+        self.state.note(instruction.text, layer=False)
+
+    def workdir(self, instruction: ins.Workdir) -> None:
+        self.metadata(instruction)
+        self.state.history.pop()
+        path = self.state.config.working_dir
+        user = self.state.config.user
+
+        def make(draft: Draft, step: Step) -> None:
+            with self.root(draft) as root:
+                copy_step.make_directory(root, path, user)
+
+        self.visible(instruction, Task(key_of("WORKDIR", self.state.top, path), f"WORKDIR {path}", make))
+
+    # -- instructions with files
+
+    def visible(self, instruction: ins.AnyInstruction, task: Task) -> None:
+        """Take the layer from the cache, or make it."""
+        self._number += 1
+        step = self.build.reporter.step(self.place(), instruction.text)
+        record = None if self.build.spec.no_cache else self.build.cache.get(task.key)
+        try:
+            if record is not None:
+                self.build.used_keys.append(task.key)
+                step.cached()
+            else:
+                record = self.make(task, step)
+                step.done()
+        except EngineError as error:
+            step.failed(error.message)
+            if isinstance(error, BuildFailed) and error.exit_code == 0 and instruction.start:
+                raise self.source.error(instruction.start, error.message, hint=error.hint, end=instruction.end) from error
+            raise
+        grown = len(record.layers) > len(self.state.chain)
+        self.state.chain = list(record.layers)
+        self.state.note(task.history, layer=grown, created=record.created)
+
+    def make(self, task: Task, step: Step) -> CacheRecord:
+        layers = self.build.images.layers
+        parents = layers.need(self.state.chain)
+        parent = parents[-1] if parents else None
+        with layers.draft(parent.folder if parent else "") as draft:
+            task.make(draft, step)
+            chain = list(self.state.chain)
+            if draft.changed:
+                chain.append(seal(layers, draft, parent).chain_id)
+        return self.build.cache.put(task.key, chain, task.history)
+
+    @contextlib.contextmanager
+    def root(self, draft: Draft) -> Iterator[Tree]:
+        """The image's root as a tree that writes into `draft`."""
+        with merged(self.lower(), draft.diff, draft.work) as fd, Tree(fd, "the image") as tree:
+            yield tree
+
+    def lower(self) -> list[str]:
+        """The folders of the image so far, lowest first."""
+        layers = self.build.images.layers
+        return [layers.path(layer.folder) for layer in layers.need(self.state.chain)]
+
+    def tree(self, name: str) -> SourceTree:
+        """What `from` names: "" the context, else a stage, a named context, or an image."""
+        build = self.build
+        if not name:
+            return build.sources.context()
+        stage = build.dockerfile.find(name)
+        if stage is not None:
+            return build.sources.stage(build.states[stage.index].chain, f"stage {stage.title}")
+        if named := build.sources.named(name):
+            if not named.startswith(IMAGE_SCHEME):
+                return build.sources.named_directory(name)
+            name = named.removeprefix(IMAGE_SCHEME)
+        record = build.sources.image(name)
+        return build.sources.stage(build.images.chain(record.id), f"image {name}")
+
+    # -- variables
+
+    def values(self) -> dict[str, str]:
+        """What `$name` means here: the environment goes before build arguments."""
+        return {**self.state.args, **environment(self.state.config.environment)}
+
+    def expand(self, text: str) -> str:
+        return expand(text, self.values(), self.source.escape)
+
+    def expand_all(self, texts: Sequence[str]) -> list[str]:
+        return [self.expand(text) for text in texts]

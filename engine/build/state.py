@@ -1,0 +1,88 @@
+"""An image under construction: what a stage has become so far, and how it turns into a configuration blob."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from msgspec import Struct, field
+
+from engine.image import config as image_config
+from engine.image.images import ImageStore
+from engine.image.platform import Platform
+from engine.spec.image import ImageConfig, ImageRecord
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class State(Struct, kw_only=True):
+    """`chain` are the layers' chain ids, lowest first; `args` the build arguments in scope; `created` seconds since the
+    epoch, 0 while no step made anything."""
+
+    config: ImageConfig
+    platform: Platform
+    chain: list[str] = field(default_factory=list)
+    args: dict[str, str] = field(default_factory=dict)
+    history: list[image_config.History] = field(default_factory=list)
+    created: float = 0.0
+    author: str = ""
+
+    @property
+    def top(self) -> str:
+        """What identifies the whole file system."""
+        return self.chain[-1] if self.chain else ""
+
+    def copy(self) -> State:
+        """For a stage that goes on from here."""
+        return State(
+            config=self.config,
+            platform=self.platform,
+            chain=list(self.chain),
+            args=dict(self.args),
+            history=list(self.history),
+            created=self.created,
+            author=self.author,
+        )
+
+    def note(self, text: str, *, layer: bool, created: float = 0.0) -> None:
+        """A line of history. A step without a layer has the time of what is below it: it cannot have its own, as the same
+        build must give the same image."""
+        self.created = max(self.created, created)
+        when = image_config.rfc3339(self.created) if self.created else None
+        self.history.append(image_config.History(created=when, created_by=text, empty_layer=not layer))
+
+    def file(self, diff_ids: Sequence[str], labels: dict[str, str]) -> bytes:
+        """The configuration blob."""
+        config = image_config.raw(self.config)
+        if labels:
+            config.labels = dict(sorted({**self.config.labels, **labels}.items()))
+        return image_config.encode(
+            image_config.ImageFile(
+                created=image_config.rfc3339(self.created or time.time()),
+                author=self.author,
+                architecture=self.platform.architecture,
+                variant=self.platform.variant,
+                os=self.platform.os,
+                config=config,
+                rootfs=image_config.RootFS(diff_ids=list(diff_ids)),
+                history=self.history,
+            )
+        )
+
+
+def scratch(platform: Platform) -> State:
+    """FROM scratch: no layers, and the environment that Docker's builder gives."""
+    return State(config=ImageConfig(environment=(f"PATH={DEFAULT_PATH}",), working_dir="/"), platform=platform)
+
+
+def from_image(images: ImageStore, record: ImageRecord) -> State:
+    """FROM an image in the store."""
+    file = images.file(record.id)
+    return State(
+        config=record.config,
+        platform=Platform(record.os, record.architecture, record.variant),
+        chain=images.chain(record.id),
+        history=list(file.history or ()),
+        created=record.created_at,
+        author=file.author,
+    )
