@@ -14,6 +14,7 @@ from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.image import BuildSpec, ImageRecord
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
+from engine.spec.stream import ContainerStats, LogEntry
 
 Progress = Callable[[dict[str, object]], None]
 """Called with flat JSON-able events; {"id": layer or step, "status": text, "current": bytes, "total": bytes}."""
@@ -114,7 +115,99 @@ class Changes(Protocol):
         ...
 
 
-class Engine(Reads, Images, Protocol):
+class LogReader(Protocol):
+    """A place in a container's log, across its rotated files."""
+
+    def read(self) -> list[LogEntry]:
+        """The entries since the last call, oldest first; empty when there are none yet. Never blocks."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Watch(Protocol):
+    """Tells which containers of a group have news, from inotify(7) on the group's folder."""
+
+    def fileno(self) -> int:
+        """Readable when there is news."""
+        ...
+
+    def read(self) -> set[str]:
+        """Ids of containers whose log grew or whose state was replaced; "" when one was added or removed. Never blocks."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Process(Protocol):
+    """A process in a container, and our end of its streams."""
+
+    @property
+    def terminal(self) -> int | None:
+        """The master side of its pseudo-terminal, to be copied from and to; None when it has none."""
+        ...
+
+    def fileno(self) -> int:
+        """Readable when the process has ended."""
+        ...
+
+    def signal(self, number: int) -> None: ...
+
+    def wait(self) -> int:
+        """Block until it has ended and give its exit code (128+n for signal n)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Streams(Protocol):
+    """What a command does with one container by itself, side by side with the supervisor. Any process may call these."""
+
+    def logs(
+        self, group: str, container_id: str, *, since: float = 0.0, until: float = 0.0, tail: int | None = None
+    ) -> LogReader:
+        """Read from the entry after `since` (seconds since the epoch) or from the last `tail` entries on."""
+        ...
+
+    def watch(self, group: str) -> Watch: ...
+
+    def exec_process(self, group: str, container_id: str, spec: ExecSpec, *, stdio: tuple[int, int, int]) -> Process:
+        """Start a further process. Without a tty it gets `stdio` itself; StartFailed with exit code 126 or 127."""
+        ...
+
+    def attach(self, group: str, container_id: str) -> Process:
+        """The container's own first process: `terminal` is its pty, or, without one, a pipe to its stdin (when open)."""
+        ...
+
+    def stats(self, group: str, container_id: str) -> ContainerStats: ...
+
+    def export(self, group: str, container_id: str, output: int) -> None:
+        """Write the container's file system as a tar archive to descriptor `output`."""
+        ...
+
+    def copy_out(self, group: str, container_id: str, path: str, output: int, *, follow: bool = False) -> None:
+        """Write `path` of the container, its base name as first entry, as a tar archive to `output`."""
+        ...
+
+    def copy_in(self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False) -> None:
+        """Unpack the tar archive from descriptor `input` below directory `path` of the container."""
+        ...
+
+    def commit(
+        self,
+        group: str,
+        container_id: str,
+        reference: str,
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+    ) -> ImageRecord:
+        """Make an image of the container's file system; `changes` are Dockerfile instructions."""
+        ...
+
+
+class Engine(Reads, Images, Streams, Protocol):
     def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Awaitable[Changes]:
         """Open the group for changes. `supervisor` is the command line with which the keeper starts us again."""
         ...
