@@ -1,0 +1,51 @@
+"""Host name, sysctls, limits and the OOM score: what is written to the kernel before the program starts."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import Any
+
+from engine.errors import OperationFailed
+from engine.kernel import calls, flags
+
+
+def name(bundle: dict[str, Any]) -> None:
+    if bundle["namespaces"].get("uts") == "new":
+        calls.sethostname(bundle["hostname"])
+        if bundle.get("domainname"):
+            calls.setdomainname(bundle["domainname"])
+
+
+def apply(bundle: dict[str, Any]) -> None:
+    """Sysctls (only through a procfs that is one, CVE-2019-16884's class), oom_score_adj, rlimits."""
+    settings = {f"sys/{key.replace('.', '/')}": value for key, value in bundle["sysctls"].items()}
+    score = bundle["process"].get("oom_score_adj", 0)
+    if score:
+        settings["self/oom_score_adj"] = str(score)
+    if settings:
+        proc = os.open("/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if calls.filesystem_type(proc) != flags.PROC_SUPER_MAGIC:
+                raise OperationFailed("verify", "/proc", detail="it is not a procfs; the image or a mount replaced it")
+            for path, value in settings.items():
+                _write(proc, path, value)
+        finally:
+            os.close(proc)
+    for kind, soft, hard in bundle["process"]["rlimits"]:
+        try:
+            resource.setrlimit(kind, (soft, hard))
+        except (OSError, ValueError) as error:
+            raise OperationFailed("setrlimit", kind, detail=str(error)) from error
+
+
+def _write(proc: int, path: str, value: str) -> None:
+    beneath = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_XDEV
+    # /proc/self is a magic link in name only: a plain symbolic link inside the same procfs.
+    fd = calls.openat2(proc, path, os.O_WRONLY, resolve=beneath)
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        raise OperationFailed.of("write", f"/proc/{path}", error, hint=f"The value was {value!r}.") from error
+    finally:
+        os.close(fd)

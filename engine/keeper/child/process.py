@@ -1,0 +1,139 @@
+"""The last steps: drop what the program must not have, and execute it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+from typing import Any, NoReturn
+
+from engine.errors import OperationFailed
+from engine.kernel import calls, flags
+from engine.keeper.child.identity import Identity
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class CannotExecute(Exception):
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def become(settings: dict[str, Any], who: Identity, hostname: str, status: int) -> NoReturn:
+    """Working directory, identity, capabilities, seccomp, then execve(2); `status` stays open until it succeeds."""
+    environment = _environment(settings, who, hostname)
+    _descriptors(status)
+    _work_in(settings["cwd"] or "/", who)
+    if who.uid != 0 and not settings.get("tty"):
+        for fd in range(3):
+            _own(fd, who)
+    capabilities = settings["capabilities"]
+    bounding, effective = capabilities["bounding"], capabilities["effective"]
+    last = _last_capability()
+    for number in range(last + 1):
+        if not bounding >> number & 1:
+            calls.prctl(flags.PR_CAPBSET_DROP, number)
+    calls.prctl(flags.PR_SET_KEEPCAPS, 1)
+    os.setgroups(who.groups)
+    os.setresgid(who.gid, who.gid, who.gid)
+    os.setresuid(who.uid, who.uid, who.uid)
+    whole = (1 << (last + 1)) - 1
+    program = _read(settings["seccomp"]) if settings.get("seccomp") else b""
+    if settings.get("no_new_privs"):
+        calls.prctl(flags.PR_SET_NO_NEW_PRIVS, 1)
+    if program and not settings.get("no_new_privs"):
+        permitted = calls.capget()
+        calls.capset(permitted, permitted, 0)
+        calls.seccomp(program)  # needs CAP_SYS_ADMIN, which goes with the next line
+        program = b""
+    mask = effective & whole & calls.capget() if who.uid == 0 else 0
+    calls.capset(mask, mask, 0)
+    if program:
+        calls.seccomp(program)
+    # Nobody may ptrace us or read our memory between here and the exec; the new program gets its own dumpable flag.
+    _reset_signals()
+    _execute(settings["args"], environment)
+
+
+def _read(path: str) -> bytes:
+    return _PROGRAMS[path]
+
+
+_PROGRAMS: dict[str, bytes] = {}
+
+
+def preload(path: str) -> None:
+    """Read a seccomp program while the host's file system is still there."""
+    if path and path not in _PROGRAMS:
+        with open(path, "rb") as file:
+            _PROGRAMS[path] = file.read()
+
+
+def _environment(settings: dict[str, Any], who: Identity, hostname: str) -> dict[str, str]:
+    environment: dict[str, str] = dict(settings["env"])
+    environment.setdefault("PATH", DEFAULT_PATH)
+    environment.setdefault("HOSTNAME", hostname)
+    environment.setdefault("HOME", who.home)
+    if settings.get("tty"):
+        environment.setdefault("TERM", "xterm")
+    return environment
+
+
+def _descriptors(status: int) -> None:
+    """Only 0, 1, 2 and the close-on-exec status socket may be open."""
+    if status > 3:
+        calls.close_range(3, status - 1)
+    calls.close_range(status + 1)
+
+
+def _work_in(path: str, who: Identity) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError:
+        pass  # chdir says what is wrong
+    try:
+        os.chdir(path)
+    except OSError as error:
+        raise OperationFailed.of("change to the working directory", path, error) from error
+    if not os.getcwd().startswith("/"):  # "(unreachable)": a leaked host directory, CVE-2024-21626
+        raise OperationFailed("change to the working directory", path, detail="it is outside the container")
+
+
+def _own(fd: int, who: Identity) -> None:
+    """A program that reopens /dev/stdout must be allowed to: pipes belong to its user."""
+    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.fchown(fd, who.uid, who.gid)
+
+
+def _last_capability() -> int:
+    try:
+        with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 40
+
+
+def _reset_signals() -> None:
+    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGCHLD, signal.SIGTERM, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _execute(args: list[str], environment: dict[str, str]) -> NoReturn:
+    """Look the program up in the container's PATH as execvp(3) does; 127 when it is not there, 126 when it cannot run."""
+    program = args[0]
+    folders = [""] if "/" in program else environment["PATH"].split(":")
+    refused: OSError | None = None
+    for folder in folders:
+        path = f"{folder}/{program}" if folder else program
+        try:
+            os.execve(path, args, environment)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            refused = refused or error
+    if refused is not None:
+        raise CannotExecute(f'exec: "{program}": {(refused.strerror or "").lower()}', 126)
+    where = "no such file or directory" if "/" in program else "executable file not found in $PATH"
+    raise CannotExecute(f'exec: "{program}": {where}', 127)

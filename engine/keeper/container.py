@@ -1,0 +1,192 @@
+"""One container as its keeper knows it: the process, its output, who listens to it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from engine.kernel import calls, flags
+from engine.keeper.child import setup
+from engine.keeper.logfile import LogFile
+from engine.keeper.protocol import Channel
+
+CHUNK = 65536
+
+
+class Container:
+    """Made by `create` or `adopt`. `pid` is ours to wait for unless `adopted`, when a pidfd tells of its end."""
+
+    def __init__(self, container_id: str, bundle: dict[str, Any]) -> None:
+        self.id, self.bundle = container_id, bundle
+        self.pid = self.pidfd = 0
+        self.pid_start = 0
+        self.adopted = False
+        self.child: Channel | None = None
+        self.dns: list[int] = []
+        self.master = -1
+        self.outputs: dict[int, str] = {}
+        self.listeners: list[socket.socket] = []
+        self.input = -1
+        self.ready = False
+        self.failure: dict[str, Any] | None = None
+        self.on_started: Callable[[dict[str, Any] | None], None] | None = None
+        self.executed = False
+        log = bundle["log"]
+        self.log = LogFile(log["path"], log["max_size"], log["max_files"]) if log["path"] else None
+
+    @property
+    def folder(self) -> str:
+        return str(self.bundle["run_folder"])
+
+    def fork(self) -> None:
+        """Fork the child into its new namespaces. Raises OSError or EngineError; then nothing is left but FIFOs."""
+        terminal = self.bundle["process"]["tty"]
+        ends = {} if terminal else self._open_fifos()
+        ours, theirs = setup.channel_pair()
+        kinds = self.bundle["namespaces"]
+        bits = sum(flags.CLONE[kind] for kind, value in kinds.items() if value == "new" and kind != "cgroup")
+        home = -1
+        try:
+            if kinds["pid"].startswith("/"):
+                home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(kinds["pid"], os.O_RDONLY | os.O_CLOEXEC)
+                calls.setns(fd, flags.CLONE["pid"], subject=kinds["pid"])
+                os.close(fd)
+            pid, pidfd = calls.clone(bits)
+        finally:
+            if home >= 0:
+                calls.setns(home, flags.CLONE["pid"])
+                os.close(home)
+        if pid == 0:
+            ours.close()
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            for number, name in enumerate(("stdin", "stdout", "stderr")):
+                os.dup2(ends.get(name, null), number)
+            setup.run(self.bundle, theirs)
+        theirs.close()
+        for fd in ends.values():
+            os.close(fd)
+        self.pid, self.pidfd, self.child = pid, pidfd, ours
+        self.pid_start = calls.start_time(pid)
+        ours.sock.setblocking(False)
+
+    def _open_fifos(self) -> dict[str, int]:
+        """The container's ends, opened read-write: so they outlive a keeper, and a new one opens the same FIFO again."""
+        ends = {}
+        names = ["stdout", "stderr"] + (["stdin"] if self.bundle["process"]["stdin"] else [])
+        for name in names:
+            path = f"{self.folder}/{name}"
+            try:
+                os.mkfifo(path, 0o600)
+            except FileExistsError:
+                pass
+            ends[name] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.open_outputs()
+        return ends
+
+    def open_outputs(self) -> None:
+        for name in ("stdout", "stderr"):
+            try:
+                fd = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            self.outputs[fd] = name
+        if self.bundle["process"]["stdin"]:
+            try:
+                self.input = os.open(f"{self.folder}/stdin", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                self.input = -1
+
+    def use_terminal(self, master: int) -> None:
+        os.set_blocking(master, False)
+        self.master = self.input = master
+        self.outputs[master] = "stdout"
+
+    def read(self, fd: int) -> bool:
+        """Take one chunk of output; False when there is none (now, or any more)."""
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno == errno.EIO:  # the terminal's last slave was closed
+                return False
+            raise
+        if not data:
+            return False
+        stream = self.outputs[fd]
+        if self.log:
+            self.log.feed(stream, data)
+        for listener in list(self.listeners):
+            self._tell(listener, stream, data)
+        return True
+
+    def _tell(self, listener: socket.socket, stream: str, data: bytes) -> None:
+        """Docker's attach multiplexing for pipes (8-byte header), raw bytes for a terminal; a slow listener is dropped."""
+        if self.master < 0:
+            data = bytes((1 if stream == "stdout" else 2, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+        try:
+            listener.sendall(data)
+        except OSError:
+            self.listeners.remove(listener)
+            listener.close()
+
+    def drain(self) -> None:
+        for fd in list(self.outputs):
+            while self.read(fd):
+                pass
+
+    def ended(self, status: int | None) -> dict[str, Any]:
+        """The process has ended (None: nobody can know how): write exit.json, close everything, give the record."""
+        self.drain()
+        code = 255 if status is None else os.waitstatus_to_exitcode(status)
+        record = {
+            "exit_code": code if code >= 0 else 128 - code,
+            "finished_at": time.time(),
+            "oom_killed": bool(code == -9 and self._oom_killed()),
+            "pid": self.pid,
+        }
+        write_atomically(self.bundle["exit_file"], json.dumps(record))
+        self.close()
+        return record
+
+    def _oom_killed(self) -> bool:
+        for path in self.bundle.get("oom_files", ()):
+            try:
+                with open(path, encoding="utf-8") as file:
+                    for line in file:
+                        word, _, number = line.partition(" ")
+                        if word == "oom_kill" and int(number) > 0:
+                            return True
+            except (OSError, ValueError):
+                continue
+        return False
+
+    def close(self) -> None:
+        for fd in {*self.outputs, *self.dns, self.pidfd, self.input}:
+            if fd > 0:
+                os.close(fd)
+        self.outputs.clear()
+        self.dns.clear()
+        self.pidfd = self.input = self.master = -1
+        for listener in self.listeners:
+            listener.close()
+        self.listeners.clear()
+        if self.log:
+            self.log.close()
+            self.log = None
+        if self.child:
+            self.child.close()
+            self.child = None
+
+
+def write_atomically(path: str, text: str) -> None:
+    temporary = f"{path}.new"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)

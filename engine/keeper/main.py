@@ -1,0 +1,450 @@
+"""The keeper: forks a group's containers and owns what they leave behind. `python -I -S main.py ROOT SOCKET [READY_FD]`.
+
+Single-threaded, one epoll loop, standard library and engine.kernel only: it does so little that it does not crash.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
+
+from engine.errors import EngineError
+from engine.kernel import calls, flags
+from engine.keeper import protocol
+from engine.keeper.child import setup
+from engine.keeper.container import Container
+from engine.keeper.protocol import Channel, Message
+
+RESPAWN_PAUSE = 1.0
+"""Seconds between two starts of a supervisor that keeps dying."""
+
+
+class Client:
+    def __init__(self, sock: socket.socket) -> None:
+        self.channel = Channel(sock)
+        self.watching = False
+        self.supervises = False
+
+
+class Exec:
+    """A further process in a container, until it ends."""
+
+    def __init__(self, client: Client, number: int, child: Channel, answer: Callable[[Message, tuple[int, ...]], None]) -> None:
+        self.client, self.number, self.child, self.answer = client, number, child, answer
+        self.master = -1
+        self.failure: Message | None = None
+        self.answered = False
+
+
+class Keeper:
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.loop = selectors.EpollSelector()
+        self.containers: dict[str, Container] = {}
+        self.execs: dict[int, Exec] = {}
+        self.clients: set[Client] = set()
+        self.supervisor: tuple[list[str], dict[str, str]] | None = None
+        self.respawn_at = 0.0
+        self.last_spawn = 0.0
+        self.leaving = False
+
+    def run(self, ready: int) -> None:
+        calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
+        calls.prctl(flags.PR_SET_NAME, _name_address())
+        wake, sleep = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(sleep, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        listener = protocol.listen(self.path)
+        listener.setblocking(False)
+        self.loop.register(listener, selectors.EVENT_READ, self._accept)
+        self.loop.register(wake, selectors.EVENT_READ, self._reap)
+        if ready >= 0:
+            os.write(ready, b"1")
+            os.close(ready)
+        while not self.leaving:
+            for key, _ in self.loop.select(self._timeout()):
+                # An earlier callback of this round may have closed it.
+                if key.fd in self.loop.get_map():
+                    key.data(key.fileobj)
+            self._respawn()
+        os.unlink(self.path)
+
+    # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        if not protocol.peer_is_us(sock):
+            sock.close()
+            return
+        sock.setblocking(False)
+        client = Client(sock)
+        self.clients.add(client)
+        self.loop.register(sock, selectors.EVENT_READ, lambda _: self._read_client(client))
+
+    def _read_client(self, client: Client) -> None:
+        try:
+            open_still = client.channel.feed()
+            while (found := client.channel.take()) is not None:
+                self._handle(client, *found)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            open_still = False
+        if not open_still:
+            self._drop(client)
+
+    def _drop(self, client: Client) -> None:
+        if client not in self.clients:
+            return
+        self.clients.discard(client)
+        self.loop.unregister(client.channel.sock)
+        client.channel.close()
+        if client.supervises and self.supervisor and self.containers:
+            self.respawn_at = max(time.monotonic(), self.last_spawn + RESPAWN_PAUSE)
+
+    def _send(self, client: Client, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+        try:
+            client.channel.send(message, descriptors)
+        except OSError:
+            self._drop(client)
+
+    def _handle(self, client: Client, message: Message, descriptors: list[int]) -> None:
+        number = message.get("n", 0)
+
+        def answer(reply: Message, fds: tuple[int, ...] = ()) -> None:
+            self._send(client, {"re": number, **reply}, fds)
+
+        try:
+            action = getattr(self, f"do_{message.get('do', '')}", None)
+            if action is None:
+                raise EngineError(f"the keeper does not know the request {message.get('do')!r}")
+            action(client, message, descriptors, answer)
+        except EngineError as error:
+            answer({"error": str(error), "errno": getattr(error, "errno", 0)})
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            answer({"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", 0) or 0})
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+
+    def _container(self, message: Message) -> Container:
+        try:
+            return self.containers[message["id"]]
+        except KeyError:
+            raise EngineError(f"container {str(message.get('id'))[:12]} is not running") from None
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def do_create(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        if message["id"] in self.containers:
+            raise EngineError(f"container {message['id'][:12]} is already running")
+        container = Container(message["id"], _bundle(message["bundle"]))
+        try:
+            container.fork()
+        except BaseException:
+            container.close()
+            raise
+        self.containers[container.id] = container
+        assert container.child
+        self.loop.register(container.child, selectors.EVENT_READ, lambda _: self._read_child(container))
+        for fd in container.outputs:
+            self._listen_output(container, fd)
+        answer({"pid": container.pid, "pid_start": container.pid_start})
+
+    def do_start(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        container = self._container(message)
+
+        def started(failure: Message | None) -> None:
+            answer(failure or {"pid": container.pid})
+
+        if container.failure:
+            started(container.failure)
+            return
+        container.on_started = started
+        if container.child:
+            container.child.send({"event": "start"})
+
+    def do_signal(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        calls.pidfd_send_signal(self._container(message).pidfd, message["signal"])
+        answer({})
+
+    def do_sockets(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        answer({}, tuple(self._container(message).dns))
+
+    def do_list(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        answer(
+            {
+                "containers": [
+                    {"id": c.id, "pid": c.pid, "pid_start": c.pid_start, "executed": c.executed, "adopted": c.adopted}
+                    for c in self.containers.values()
+                ]
+            }
+        )
+
+    def do_watch(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        client.watching = True
+        answer({})
+
+    def do_supervise(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        self.supervisor = (message["argv"], message["env"])
+        client.supervises = True
+        self.respawn_at = 0.0
+        answer({})
+
+    def do_goodbye(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        client.supervises = False
+        answer({})
+
+    def do_leave(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        if self.containers:
+            raise EngineError(f"{len(self.containers)} containers are alive")
+        self.leaving = True
+        answer({})
+
+    def do_resize(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        import fcntl
+        import struct
+        import termios
+
+        master = self._container(message).master
+        if master >= 0:
+            size = struct.pack("4H", message["rows"], message["columns"], 0, 0)
+            fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+        answer({})
+
+    def do_attach(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        container = self._container(message)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.settimeout(5)
+        container.listeners.append(ours)
+        if message.get("stdin") and container.input >= 0:
+            self.loop.register(ours, selectors.EVENT_READ, lambda _: self._read_input(container, ours))
+        answer({"tty": container.master >= 0}, (theirs.fileno(),))
+        theirs.close()
+
+    def do_adopt(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        """Take over a container that a dead keeper left running."""
+        if message["id"] in self.containers:
+            answer({"pid": self.containers[message["id"]].pid})
+            return
+        pidfd = calls.pidfd_open(message["pid"])
+        if calls.start_time(message["pid"]) != message["pid_start"]:
+            os.close(pidfd)
+            raise EngineError(f"process {message['pid']} is another one now")
+        container = Container(message["id"], _bundle(message["bundle"]))
+        container.pid, container.pidfd, container.pid_start = message["pid"], pidfd, message["pid_start"]
+        container.adopted = container.executed = container.ready = True
+        container.open_outputs()
+        self.containers[container.id] = container
+        for fd in container.outputs:
+            self._listen_output(container, fd)
+        self.loop.register(pidfd, selectors.EVENT_READ, lambda _: self._ended(container, None))
+        answer({"pid": container.pid})
+
+    def do_exec(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        container = self._container(message)
+        if len(fds) != 3:
+            raise EngineError("exec needs three descriptors")
+        ours, theirs = setup.channel_pair()
+        namespace = os.open(f"/proc/{container.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            calls.setns(namespace, flags.CLONE["pid"])
+            pid, pidfd = calls.clone(0)
+            if pid:
+                calls.setns(home, flags.CLONE["pid"])
+        finally:
+            os.close(namespace)
+            os.close(home)
+        if pid == 0:
+            for number, fd in enumerate(fds):
+                os.dup2(fd, number)
+            setup.join_and_run(container.bundle, message, container.pidfd, theirs)
+        os.close(pidfd)
+        theirs.close()
+        ours.sock.setblocking(False)
+        execution = Exec(client, message["n"], ours, answer)
+        self.execs[pid] = execution
+        self.loop.register(ours, selectors.EVENT_READ, lambda _: self._read_exec(pid, execution))
+
+    # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read_child(self, container: Container) -> bool:
+        """Take what the child says about its start; False when it says nothing now."""
+        assert container.child
+        try:
+            open_still = container.child.feed()
+        except BlockingIOError:
+            return False
+        except OSError:
+            open_still = False
+        while (found := container.child.take()) is not None:
+            message, descriptors = found
+            if message["event"] == "sockets":
+                container.dns = descriptors
+            elif message["event"] == "terminal":
+                container.use_terminal(descriptors[0])
+                self._listen_output(container, descriptors[0])
+            elif message["event"] == "failed":
+                container.failure = {"error": message["error"], "exit_code": message["exit_code"]}
+        if not open_still:
+            self.loop.unregister(container.child)
+            container.child.close()
+            container.child = None
+            container.executed = container.failure is None
+            if container.on_started:
+                container.on_started(container.failure)
+                container.on_started = None
+        return True
+
+    def _read_exec(self, pid: int, execution: Exec) -> None:
+        try:
+            open_still = execution.child.feed()
+        except BlockingIOError:
+            return
+        except OSError:
+            open_still = False
+        while (found := execution.child.take()) is not None:
+            message, descriptors = found
+            if message["event"] == "terminal":
+                execution.master = descriptors[0]
+            elif message["event"] == "failed":
+                execution.failure = {"error": message["error"], "exit_code": message["exit_code"]}
+        if not open_still:
+            self._settle_exec(pid, execution)
+
+    def _settle_exec(self, pid: int, execution: Exec) -> None:
+        """The status socket is closed: the program runs, or never will."""
+        if execution.answered:
+            return
+        execution.answered = True
+        self.loop.unregister(execution.child)
+        execution.child.close()
+        descriptors = (execution.master,) if execution.master >= 0 else ()
+        execution.answer(execution.failure or {"pid": pid}, descriptors)
+        for fd in descriptors:
+            os.close(fd)
+
+    def _listen_output(self, container: Container, fd: int) -> None:
+        self.loop.register(fd, selectors.EVENT_READ, lambda _: self._read_output(container, fd))
+
+    def _read_output(self, container: Container, fd: int) -> None:
+        if not container.read(fd) and fd == container.master:
+            self.loop.unregister(fd)
+
+    def _read_input(self, container: Container, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(4096)
+        except OSError:
+            data = b""
+        if not data:
+            self.loop.unregister(sock)
+            return
+        try:
+            os.write(container.input, data)
+        except OSError:
+            pass  # the program does not read; a terminal's or pipe's buffer is full
+
+    def _reap(self, wake: int) -> None:
+        try:
+            while os.read(wake, 512):
+                pass
+        except BlockingIOError:
+            pass
+        by_pid = {c.pid: c for c in self.containers.values() if not c.adopted}
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in by_pid:
+                self._ended(by_pid[pid], status)
+            elif execution := self.execs.pop(pid, None):
+                if not execution.answered:
+                    self._read_exec(pid, execution)
+                self._settle_exec(pid, execution)
+                code = os.waitstatus_to_exitcode(status)
+                code = code if code >= 0 else 128 - code
+                self._send(execution.client, {"event": "exec", "n": execution.number, "exit_code": code})
+
+    def _ended(self, container: Container, status: int | None) -> None:
+        while container.child and self._read_child(container):
+            pass  # to the end of the stream, which says whether it was executed
+        for fd in (*container.outputs, *((container.pidfd,) if container.adopted else ())):
+            if fd in self.loop.get_map():
+                self.loop.unregister(fd)
+        for listener in container.listeners:
+            if listener.fileno() in self.loop.get_map():
+                self.loop.unregister(listener)
+        if container.child:
+            self.loop.unregister(container.child)
+        del self.containers[container.id]
+        never_ran = not container.executed
+        record = container.ended(status)
+        if container.on_started:
+            container.on_started(container.failure or {"error": "the process ended before it could be executed", "exit_code": 125})
+        if never_ran:
+            return
+        for client in list(self.clients):
+            if client.watching:
+                self._send(client, {"event": "exit", "id": container.id, "exit": record})
+
+    # ── the supervisor ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _timeout(self) -> float | None:
+        return max(0.0, self.respawn_at - time.monotonic()) if self.respawn_at else None
+
+    def _respawn(self) -> None:
+        if not self.respawn_at or time.monotonic() < self.respawn_at:
+            return
+        self.respawn_at = 0.0
+        if self.supervisor and self.containers and not any(c.supervises for c in self.clients):
+            self.last_spawn = time.monotonic()
+            argv, environment = self.supervisor
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            os.posix_spawn(
+                argv[0],
+                argv,
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
+                setsid=True,
+            )
+            os.close(null)
+
+
+def _bundle(path: str) -> dict[str, Any]:
+    import json
+
+    with open(path, encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
+    return found
+
+
+def _name_address() -> int:
+    import ctypes
+
+    global _NAME
+    _NAME = ctypes.create_string_buffer(b"composer-keeper")
+    return ctypes.addressof(_NAME)
+
+
+_NAME: Any = None
+
+if __name__ == "__main__":
+    Keeper(sys.argv[2]).run(int(sys.argv[3]) if len(sys.argv) > 3 else -1)

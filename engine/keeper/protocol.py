@@ -1,0 +1,152 @@
+"""Frames between a keeper and its clients, over a SOCK_STREAM socket in the run root.
+
+    client                                  keeper
+      │  {"do": "create", "id", "bundle"}     │  bundle: path of bundle.json
+      │ ────────────────────────────────────▶ │
+      │        {"re": n, "pid", "pid_start"}  │
+      │ ◀──────────────────────────────────── │
+      │  {"do": "start", "id"}                │  answered when the process has been executed, or could not be
+      │  {"do": "signal", "id", "signal"}     │
+      │  {"do": "sockets", "id"}              │  answer carries the DNS sockets: UDP, TCP
+      │  {"do": "exec", "id", …} + 3 fds      │  stdin, stdout, stderr; with "tty" the answer carries the pty's master
+      │        {"event": "exec", "n", "exit_code"} when it has ended
+      │  {"do": "attach", "id", "stdin"}      │  the answer carries a socket: output comes out, input goes in
+      │  {"do": "resize", "id", "rows", "columns"}
+      │  {"do": "list"}                       │  answer: containers with pid, pid_start, alive
+      │  {"do": "adopt", "id", "bundle", "pid", "pid_start"}
+      │  {"do": "watch"}                      │  then {"event": "exit", "id", "exit": {…}} for every end
+      │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor goes without goodbye
+      │  {"do": "goodbye"}                    │  the supervisor leaves on purpose
+      │  {"do": "leave"}                      │  refused while a container is alive
+
+Every request carries "n", chosen by the client; its answer carries the same number as "re", and "error" (with "errno"
+and "exit_code" where they apply) when it failed. A frame is a 4-byte big-endian length and that many bytes of JSON;
+descriptors travel by SCM_RIGHTS with its first byte.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+Message = dict[str, Any]
+
+MAX_FRAME = 16 * 1024 * 1024
+MAX_DESCRIPTORS = 8
+
+
+class Channel:
+    """Frames on one connected stream socket, blocking or not, with a buffer for what is incomplete."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._buffer = bytearray()
+        self._descriptors: list[int] = []
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+        """Send one whole frame; on a non-blocking socket waits until the peer has taken it (peers read promptly)."""
+        data = json.dumps(message, separators=(",", ":")).encode()
+        frame = memoryview(struct.pack(">I", len(data)) + data)
+        extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        sent = 0
+        while sent < len(frame):
+            try:
+                sent += self.sock.sendmsg([frame[sent:]], extra if sent == 0 else [], socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                import select
+
+                select.select([], [self.sock], [], 5)
+
+    def feed(self) -> bool:
+        """Read what is there into the buffer; False at the end of the stream. Raises BlockingIOError when nothing is."""
+        size = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4)
+        data, ancillary, _, _ = self.sock.recvmsg(65536, size, socket.MSG_CMSG_CLOEXEC)
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                numbers = array.array("i")
+                numbers.frombytes(payload[: len(payload) - len(payload) % 4])
+                self._descriptors.extend(numbers)
+        self._buffer += data
+        return bool(data)
+
+    def take(self) -> tuple[Message, list[int]] | None:
+        """The next complete frame and the descriptors that have come so far. Raises ValueError on nonsense."""
+        if len(self._buffer) < 4:
+            return None
+        (length,) = struct.unpack_from(">I", self._buffer)
+        if length > MAX_FRAME:
+            raise ValueError(f"a frame of {length} bytes")
+        if len(self._buffer) < 4 + length:
+            return None
+        message = json.loads(self._buffer[4 : 4 + length])
+        if not isinstance(message, dict):
+            raise ValueError("a frame that is no object")
+        del self._buffer[: 4 + length]
+        descriptors, self._descriptors = self._descriptors, []
+        return message, descriptors
+
+    def receive(self) -> tuple[Message, list[int]] | None:
+        """Wait for the next frame on a blocking socket; None at the end of the stream."""
+        while (found := self.take()) is None:
+            if not self.feed():
+                return None
+        return found
+
+    def close(self) -> None:
+        for fd in self._descriptors:
+            os.close(fd)
+        self._descriptors.clear()
+        self.sock.close()
+
+
+def address(path: str) -> tuple[str, int]:
+    """A name for bind(2) or connect(2) within sun_path's 108 bytes, and the folder descriptor to close afterwards."""
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{folder}/{os.path.basename(path)}", folder
+
+
+def connect(path: str) -> socket.socket:
+    """Connect to a control socket. Raises OSError when nobody listens."""
+    name, folder = address(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(name)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.close(folder)
+    return sock
+
+
+def listen(path: str) -> socket.socket:
+    """Bind a control socket, mode 0600, over whatever a dead process left there."""
+    name, folder = address(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        previous = os.umask(0o177)
+        try:
+            sock.bind(name)
+        finally:
+            os.umask(previous)
+        sock.listen(64)
+    finally:
+        os.close(folder)
+    return sock
+
+
+def peer_is_us(sock: socket.socket) -> bool:
+    """Whether the peer runs as root or as our own user (unix(7), SO_PEERCRED)."""
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return uid in (0, os.geteuid())

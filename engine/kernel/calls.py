@@ -1,0 +1,186 @@
+"""The raw system calls, each with its error as OperationFailed. The only ctypes in the engine.
+
+Standard library only, and light: the keeper imports it. `PyDLL` keeps the GIL, which is what a fork needs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from engine.errors import OperationFailed
+from engine.kernel import flags
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+_NR = {
+    "x86_64": {"pivot_root": 155, "seccomp": 317},
+    "aarch64": {"pivot_root": 41, "seccomp": 277},
+}[os.uname().machine]
+# The newer calls have one number on every architecture (include/uapi/asm-generic/unistd.h).
+_PIDFD_SEND_SIGNAL, _OPEN_TREE, _MOVE_MOUNT, _PIDFD_OPEN, _CLONE3 = 424, 428, 429, 434, 435
+_CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
+
+
+def _fail(operation: str, subject: object) -> OperationFailed:
+    number = ctypes.get_errno()
+    return OperationFailed(operation, subject, number, detail=os.strerror(number))
+
+
+def _call(operation: str, subject: object, number: int, *args: object) -> int:
+    result = _libc.syscall(ctypes.c_long(number), *args)
+    if result < 0:
+        raise _fail(operation, subject)
+    return int(result)
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else os.fsencode(text)
+
+
+def mount(source: str | None, target: str, kind: str | None, bits: int = 0, data: str | None = None) -> None:
+    """mount(2)."""
+    arguments = (_bytes(source), _bytes(target), _bytes(kind), ctypes.c_ulong(bits), _bytes(data))
+    if _libc.mount(*arguments) != 0:
+        words = " ".join(x for x in (kind, source, f"flags {flags.names(bits, flags.MS)}", data) if x)
+        raise _fail("mount", f"{target} ({words})")
+
+
+def umount(target: str, bits: int = flags.MNT_DETACH) -> None:
+    """umount2(2); lazy unless said otherwise."""
+    if _libc.umount2(_bytes(target), bits) != 0:
+        raise _fail("umount", target)
+
+
+def pivot_root(new: str, put_old: str) -> None:
+    _call("pivot_root", new, _NR["pivot_root"], _bytes(new), _bytes(put_old))
+
+
+def unshare(bits: int) -> None:
+    if _libc.unshare(bits) != 0:
+        raise _fail("unshare", flags.names(bits, flags.CLONE))
+
+
+def setns(fd: int, kind: int = 0, *, subject: str = "") -> None:
+    if _libc.setns(fd, kind) != 0:
+        raise _fail("setns", subject or flags.names(kind, flags.CLONE))
+
+
+def clone(bits: int) -> tuple[int, int]:
+    """fork(2) into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child. Single-threaded callers only."""
+    pidfd = ctypes.c_int(-1)
+    SIGCHLD = 17
+    arguments = struct.pack(
+        "=11Q", bits | flags.CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0
+    )
+    pid = _libc.syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_size_t(len(arguments)))
+    if pid < 0:
+        raise _fail("clone3", flags.names(bits, flags.CLONE))
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0, -1
+    os.set_inheritable(pidfd.value, False)
+    return int(pid), pidfd.value
+
+
+def openat2(folder: int, path: str, how: int, *, mode: int = 0, resolve: int = flags.RESOLVE_IN_ROOT) -> int:
+    """openat2(2): open `path` with every component resolved inside `folder`; always close-on-exec."""
+    arguments = struct.pack("=QQQ", how | os.O_CLOEXEC, mode, resolve | flags.RESOLVE_NO_MAGICLINKS)
+    return _call("open", path, _OPENAT2, folder, _bytes(path), arguments, ctypes.c_size_t(len(arguments)))
+
+
+def open_tree(folder: int, path: str, bits: int) -> int:
+    return _call("open_tree", path, _OPEN_TREE, folder, _bytes(path), ctypes.c_uint(bits | flags.OPEN_TREE_CLOEXEC))
+
+
+def move_mount(tree: int, target: int) -> None:
+    """Attach the detached mount `tree` on the open directory or file `target`."""
+    bits = flags.MOVE_MOUNT_F_EMPTY_PATH | flags.MOVE_MOUNT_T_EMPTY_PATH
+    _call("move_mount", f"/proc/self/fd/{target}", _MOVE_MOUNT, tree, b"", target, b"", ctypes.c_uint(bits))
+
+
+def mount_setattr(tree: int, *, set_bits: int = 0, propagation: int = 0, recursive: bool = False, userns: int = 0) -> None:
+    arguments = struct.pack("=QQQQ", set_bits, 0, propagation, userns)
+    bits = flags.AT_EMPTY_PATH | (flags.AT_RECURSIVE if recursive else 0)
+    _call("mount_setattr", tree, _MOUNT_SETATTR, tree, b"", bits, arguments, ctypes.c_size_t(len(arguments)))
+
+
+def pidfd_open(pid: int) -> int:
+    return _call("pidfd_open", pid, _PIDFD_OPEN, pid, 0)
+
+
+def pidfd_send_signal(pidfd: int, signal: int) -> None:
+    _call("pidfd_send_signal", signal, _PIDFD_SEND_SIGNAL, pidfd, signal, None, 0)
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
+    _call("close_range", first, _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 0)
+
+
+def prctl(option: int, *args: int) -> int:
+    padded = (*args, 0, 0, 0, 0)[:4]
+    result = int(_libc.prctl(option, *(ctypes.c_ulong(a) for a in padded)))
+    if result < 0:
+        raise _fail("prctl", option)
+    return result
+
+
+def capset(effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2), version 3 of the structure; each argument is a bit mask."""
+    header = struct.pack("=Ii", 0x20080522, 0)
+    low, high = 0xFFFFFFFF, 32
+    data = struct.pack(
+        "=6I",
+        *(mask & low for mask in (effective, permitted, inheritable)),
+        *(mask >> high for mask in (effective, permitted, inheritable)),
+    )
+    if _libc.capset(header, data) != 0:
+        raise _fail("capset", hex(effective))
+
+
+def capget() -> int:
+    """Our permitted capabilities as a bit mask (capget(2))."""
+    data = ctypes.create_string_buffer(24)
+    if _libc.capget(struct.pack("=Ii", 0x20080522, 0), data) != 0:
+        raise _fail("capget", "self")
+    words = struct.unpack("=6I", data.raw)
+    return int(words[1] | words[4] << 32)
+
+
+def seccomp(program: bytes) -> None:
+    """Install a BPF filter, an array of struct sock_filter (seccomp(2), SECCOMP_SET_MODE_FILTER)."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
+    _call("seccomp", f"{len(program) // 8} instructions", _NR["seccomp"], 1, 0, fprog)
+
+
+def sethostname(name: str) -> None:
+    data = os.fsencode(name)
+    if _libc.sethostname(data, len(data)) != 0:
+        raise _fail("sethostname", name)
+
+
+def setdomainname(name: str) -> None:
+    data = os.fsencode(name)
+    if _libc.setdomainname(data, len(data)) != 0:
+        raise _fail("setdomainname", name)
+
+
+def filesystem_type(fd: int) -> int:
+    """f_type of fstatfs(2)."""
+    buffer = ctypes.create_string_buffer(256)
+    if _libc.fstatfs(fd, buffer) != 0:
+        raise _fail("fstatfs", fd)
+    return int(struct.unpack_from("=q", buffer)[0])
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks after boot at which `pid` started (proc_pid_stat(5), field 22); 0 when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return 0
+    return int(text[text.rindex(b")") + 2 :].split()[19])
