@@ -57,3 +57,68 @@ class Context:
 
         mode = "quiet" if quiet else self.options.progress or self.environ.get("COMPOSE_PROGRESS", "")
         return progress_for(mode, self.ansi, self.stderr, self.environ, dry_run=self.dry_run, title=title)
+
+    def load_options(self) -> LoadOptions:
+        from composer.load.project import LoadOptions
+
+        options = self.options
+        return LoadOptions(
+            files=tuple(options.file),
+            project_directory=options.project_directory or options.workdir,
+            project_name=options.project_name,
+            env_files=tuple(options.env_file),
+            profiles=tuple(options.profile),
+            environ=self.environ,
+        )
+
+    @cached_property
+    def project(self) -> Project:
+        from composer.load.project import load
+
+        return load(self.load_options())
+
+    @cached_property
+    def project_name(self) -> str:
+        """-p, COMPOSE_PROJECT_NAME, or what the files and their folder say, without reading more than that needs."""
+        if self.options.project_name:
+            return self.options.project_name
+        from composer.load.project import project_name
+
+        return project_name(self.load_options())
+
+    def containers(self) -> list[ContainerRecord]:
+        """The project's containers as they are now."""
+        return self.engine.containers(self.project_name)
+
+    def image_config(self, image: str) -> ImageConfig | None:
+        """The configuration of an image that a container is made from; None when it is no longer there."""
+        if image not in self._images:
+            record = self.engine.image(image)
+            self._images[image] = record.config if record else None
+        return self._images[image]
+
+    def declared_services(self) -> set[str] | None:
+        """The project's services; None when only its name is given and there is no file."""
+        raise NotImplementedError
+
+    def check_services(self, services: Iterable[str], *, among_containers: bool = False) -> None:
+        """CommandError for a service that the project has not (nor, if asked for, any container), with the nearest name."""
+        services = list(services)
+        if not services:
+            return
+        known = self.declared_services()
+        if known is None:
+            from composer.cli.containers import service_of
+
+            known = {service_of(record) for record in self.containers()}
+        for service in services:
+            if service not in known:
+                raise CommandError(f"no such service: {service}{nearest(service, known)}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`: did you mean …?` when something is near enough."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f": did you mean {near[0]}?" if near else ""

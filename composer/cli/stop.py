@@ -13,9 +13,7 @@ COMMAND = Command(
     "stop",
     "Stop services",
     "stop [OPTIONS] [SERVICE...]",
-    (
-        Flag("timeout", "Seconds to wait for containers to stop before they are killed", "int", short="t"),
-    ),
+    (Flag("timeout", "Seconds to wait for containers to stop before they are killed", "int", short="t"),),
 )
 
 

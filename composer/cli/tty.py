@@ -86,26 +86,25 @@ def following_size(source: int, target: int) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def pump(master: int, stdin: int, stdout: int, *, keys: bytes = b"") -> bool:
+def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes = b"") -> bool:
     """Copy between our terminal and the master side of the container's until that ends; True when detached.
 
-    The end of our stdin is passed on as an end-of-file character, as a terminal would.
+    `ended` becomes readable when the process has ended: what is left is copied, even if a child of it keeps the
+    terminal open. The end of our stdin is passed on as an end-of-file character, as a terminal would.
     """
-    detach, open_input = Detach(keys), stdin >= 0
+    detach = Detach(keys)
+    sources = [fd for fd in (master, stdin, ended) if fd >= 0]
     while True:
-        ready, _, _ = select.select([master, stdin] if open_input else [master], [], [])
+        ready, _, _ = select.select(sources, [], [])
         if master in ready:
-            try:
-                data = os.read(master, CHUNK)
-            except OSError:  # EIO: the last process has closed the other side
+            if not _copy_out(master, stdout):
                 return False
-            if not data:
-                return False
-            write_all(stdout, data)
-        if open_input and stdin in ready:
+        elif ended in ready:
+            return False
+        if stdin in ready:
             data = os.read(stdin, CHUNK)
             if not data:
-                open_input = False
+                sources.remove(stdin)
                 write_all(master, b"\x04")
                 continue
             data, detached = detach.feed(data)
@@ -113,6 +112,16 @@ def pump(master: int, stdin: int, stdout: int, *, keys: bytes = b"") -> bool:
                 write_all(master, data)
             if detached:
                 return True
+
+
+def _copy_out(master: int, stdout: int) -> bool:
+    """One piece of output; False at its end, which is EIO once the last process has closed the other side."""
+    try:
+        data = os.read(master, CHUNK)
+    except OSError:
+        return False
+    write_all(stdout, data)
+    return bool(data)
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -190,7 +190,8 @@ class Streams(Protocol):
         ...
 
     def copy_in(self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False) -> None:
-        """Unpack the tar archive from descriptor `input` below directory `path` of the container."""
+        """Unpack the tar archive from descriptor `input`: into `path` of the container when that is a directory, else its
+        one tree takes the name `path` (its parent must exist)."""
         ...
 
     def commit(

@@ -33,8 +33,16 @@ FLAGS = (
 
 
 def test_long_short_and_clustered_flags() -> None:
-    args = parse(FLAGS, ["-qa", "-f", "one", "--file=two", "-fthree", "-f=four", "web", "-t-5", "--on=false", "--name", ""])
-    assert (args.all, args.quiet, args.file, args.timeout, args.on) == (True, True, ["one", "two", "three", "four"], -5, False)
+    args = parse(
+        FLAGS, ["-qa", "-f", "one", "--file=two", "-fthree", "-f=four", "web", "-t-5", "--on=false", "--name", ""]
+    )
+    assert (args.all, args.quiet, args.file, args.timeout, args.on) == (
+        True,
+        True,
+        ["one", "two", "three", "four"],
+        -5,
+        False,
+    )
     assert args.name == "" and "name" in args.given and "index" not in args.given
     assert args.positional == ["web"]
 

@@ -91,9 +91,12 @@ class TtyProgress(Progress):
 
     def _animate(self) -> None:
         while not self._wake.wait(INTERVAL):
-            with self._lock:
-                self._frame += 1
-                self._draw()
+            self._animate_once()
+
+    def _animate_once(self) -> None:
+        with self._lock:
+            self._frame += 1
+            self._draw()
 
     def _size(self) -> tuple[int, int]:
         try:

@@ -1,0 +1,68 @@
+"""composer attach: our terminal becomes that of a running container's first process."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from composer.cli.containers import one
+from composer.cli.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.context import Context
+    from engine.spec.state import ContainerRecord
+
+COMMAND = Command(
+    "attach",
+    "Attach local standard input, output, and error streams to a service's running container",
+    "attach [OPTIONS] SERVICE",
+    (
+        Flag("detach-keys", "The keys that detach again, ctrl-p,ctrl-q by default", "string"),
+        Flag("index", "Index of the container if the service has several", "uint", default=0),
+        Flag("no-stdin", "Do not attach STDIN"),
+        Flag("sig-proxy", "Pass signals that we receive on to the process", default=True),
+    ),
+    positional=(1, 1),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    record = one(context, args.positional[0], args.index)
+    return attach(context, record, stdin=not args.no_stdin, keys=args.detach_keys, sig_proxy=args.sig_proxy)
+
+
+def attach(
+    context: Context, record: ContainerRecord, *, stdin: bool = True, keys: str = "", sig_proxy: bool = True,
+    past: bool = False,
+) -> int:  # fmt: skip
+    """Stay with the container's process until it ends (its exit code) or the detach keys are typed (0).
+
+    `past`: show what it has written so far, too. Without a terminal its output is read from its log.
+    """
+    from composer.cli.process import feed_stdin, passing_signals, terminal_session
+    from composer.cli.tty import DETACH_KEYS, parse_keys
+
+    sequence = parse_keys(keys or DETACH_KEYS)
+    process = context.engine.attach(record.group, record.id)
+    try:
+        if record.spec.tty and process.terminal is not None:
+            return terminal_session(process, stdin=0 if stdin else -1, keys=sequence)
+        if stdin and process.terminal is not None:
+            feed_stdin(process)
+        with passing_signals(process) if sig_proxy else nullcontext():
+            _show_log(context, record, past=past)
+            return process.wait()
+    finally:
+        process.close()
+
+
+def _show_log(context: Context, record: ContainerRecord, *, past: bool) -> None:
+    from composer.cli.follow import Follower
+    from composer.cli.render.lines import Lines
+
+    lines = Lines(sys.stdout, sys.stderr, prefix=False)
+    follower = Follower(context, lines, wanted=lambda other: other.id == record.id)
+    follower.open([record], tail=None if past else 0)
+    follower.past()
+    follower.follow()

@@ -1,0 +1,160 @@
+"""Reading the logs of several containers, and staying with them as they grow, restart and are replaced.
+
+What wakes us is the engine's watch on the project's folder (inotify), so that following works without any other process
+of ours, and nothing is polled.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select as selecting
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from composer.cli.containers import is_up, select, short_name
+from composer.cli.render.lines import Lines
+
+if TYPE_CHECKING:
+    from composer.cli.context import Context
+    from composer.run.port import LogReader
+    from engine.spec.state import ContainerRecord
+    from engine.spec.stream import LogEntry
+
+Ended = Callable[["ContainerRecord"], None]
+
+
+class Source:
+    """One container's log and what of its last line has come so far."""
+
+    __slots__ = ("finished_at", "name", "parts", "reader", "up")
+
+    def __init__(self, name: str, reader: LogReader, record: ContainerRecord) -> None:
+        self.name, self.reader = name, reader
+        self.parts: dict[str, str] = {}
+        self.up, self.finished_at = is_up(record), record.state.finished_at
+
+
+class Follower:
+    """Prints the logs of a project's containers to `lines`.
+
+    `wanted` chooses among new containers; `ended` is told of each container that stops.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        lines: Lines,
+        *,
+        services: Sequence[str] = (),
+        index: int = 0,
+        wanted: Callable[[ContainerRecord], bool] = lambda record: True,
+        ended: Ended | None = None,
+    ) -> None:
+        self._context, self._lines = context, lines
+        self._services, self._index, self._wanted, self._ended = services, index, wanted, ended
+        self._sources: dict[str, Source] = {}
+        self._done = False
+
+    def open(
+        self, records: Iterable[ContainerRecord], *, since: float = 0.0, until: float = 0.0, tail: int | None = None
+    ) -> None:
+        """Take these containers in, their logs from `since` or their last `tail` entries on."""
+        for record in records:
+            if record.id not in self._sources and self._wanted(record):
+                reader = self._context.engine.logs(record.group, record.id, since=since, until=until, tail=tail)
+                self._sources[record.id] = Source(short_name(record), reader, record)
+        self._lines.register(source.name for source in self._sources.values())
+
+    def past(self) -> None:
+        """Print what there is, merged by time."""
+        streams = [_timed(key, source.reader) for key, source in self._sources.items()]
+        for _, key, entry in heapq.merge(*streams, key=lambda item: item[0]):
+            self._print(self._sources[key], entry)
+        if self._context.dry_run:
+            self._done = True
+
+    def stop(self) -> None:
+        """Makes `follow` return soon; may be called from a callback or a signal handler."""
+        self._done = True
+
+    def follow(self, *, until: float = 0.0, wake: int = -1) -> None:
+        """Print what comes, until every container has stopped, or `stop` is called, or the time `until`.
+
+        `wake`: a descriptor that interrupts the waiting when it becomes readable (signals).
+        """
+        watch = self._context.engine.watch(self._context.project_name)
+        try:
+            self._refresh()
+            while not self._done and any(source.up for source in self._sources.values()):
+                pause = max(0.0, until - time.time()) if until else None
+                files = [watch.fileno(), *([wake] if wake >= 0 else [])]
+                ready, _, _ = selecting.select(files, [], [], pause)
+                if until and time.time() >= until:
+                    break
+                if wake in ready:
+                    return
+                watch.read()
+                self._refresh()
+        finally:
+            watch.close()
+            for source in self._sources.values():
+                self._drain(source)
+
+    def _refresh(self) -> None:
+        records = select(self._context.containers(), self._services, index=self._index)
+        self.open(records)
+        self._drain_all()
+        by_id = {record.id: record for record in records}
+        for key in list(self._sources):
+            source, record = self._sources[key], by_id.get(key)
+            source.up = record is not None and is_up(record)
+            if record is None:
+                source.reader.close()
+                del self._sources[key]
+            elif record.state.finished_at > source.finished_at:
+                source.finished_at = record.state.finished_at
+                self._drain(source)
+                if self._ended is not None:
+                    again = " (restarting)" if source.up else ""
+                    self._lines.status(source.name, f"exited with code {record.state.exit_code}{again}")
+                    self._ended(record)
+
+    def _drain_all(self) -> None:
+        """What has come since the last time, merged by time over the containers."""
+        entries = [
+            (entry.time, key, entry) for key, source in self._sources.items() for entry in _entries(source.reader)
+        ]
+        for _, key, entry in sorted(entries, key=lambda item: item[0]):
+            self._print(self._sources[key], entry)
+
+    def _drain(self, source: Source) -> None:
+        for entry in _entries(source.reader):
+            self._print(source, entry)
+        for stream, rest in source.parts.items():
+            if rest:
+                self._lines.line(source.name, rest, stream=stream)
+        source.parts.clear()
+
+    def _print(self, source: Source, entry: LogEntry) -> None:
+        text = source.parts.pop(entry.stream, "") + entry.text
+        if not text.endswith("\n"):
+            source.parts[entry.stream] = text
+            return
+        self._lines.line(source.name, text, stream=entry.stream, timestamp=rfc3339_ns(entry.time))
+
+
+def rfc3339_ns(nanoseconds: int) -> str:
+    """UTC with nine digits, as docker's --timestamps."""
+    whole, fraction = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:09d}Z"
+
+
+def _entries(reader: LogReader) -> Iterator[LogEntry]:
+    while batch := reader.read():
+        yield from batch
+
+
+def _timed(key: str, reader: LogReader) -> Iterator[tuple[int, str, LogEntry]]:
+    for entry in _entries(reader):
+        yield entry.time, key, entry

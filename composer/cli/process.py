@@ -1,0 +1,87 @@
+"""Our end of a process in a container: its terminal or its streams, the signals we pass on, its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from composer.cli.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw, write_all
+
+if TYPE_CHECKING:
+    from composer.cli.context import Context
+    from composer.run.port import Process
+    from engine.spec.container import ExecSpec
+    from engine.spec.state import ContainerRecord
+
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def run_exec(
+    context: Context, record: ContainerRecord, spec: ExecSpec, *, detach: bool = False, interactive: bool = True
+) -> int:
+    """Start a process in the container and stay with it, unless detached; its exit code."""
+    sys.stdout.flush()
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        stdin = 0 if interactive and not detach else null
+        output = (null, null) if detach else (1, 2)
+        process = context.engine.exec_process(record.group, record.id, spec, stdio=(stdin, *output))
+    finally:
+        os.close(null)
+    try:
+        if detach:
+            return 0
+        if process.terminal is None:
+            with passing_signals(process):
+                return process.wait()
+        return terminal_session(process, stdin=0 if interactive else -1, keys=parse_keys(DETACH_KEYS))
+    finally:
+        process.close()
+
+
+def terminal_session(process: Process, *, stdin: int, keys: bytes) -> int:
+    """Our terminal is the process's until it ends (its exit code) or the detach keys are typed (0)."""
+    assert process.terminal is not None
+    with raw(0), following_size(1 if os.isatty(1) else 0, process.terminal):
+        detached = pump(process.terminal, stdin, 1, ended=process.fileno(), keys=keys)
+    return 0 if detached else process.wait()
+
+
+@contextmanager
+def passing_signals(process: Process) -> Iterator[None]:
+    """Signals that would end us go to the process instead."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        with suppress(Exception):
+            process.signal(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def feed_stdin(process: Process, *, keys: bytes = b"") -> threading.Thread:
+    """Copy our stdin into the pipe to the process's, in the background; its end closes the pipe."""
+
+    def copy() -> None:
+        assert process.terminal is not None
+        with suppress(OSError):
+            while data := os.read(0, CHUNK):
+                write_all(process.terminal, data)
+        process.close()
+
+    thread = threading.Thread(target=copy, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,179 @@
+"""Live progress on a real pseudo-terminal, and what is written where there is none."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import io
+import json
+import os
+import re
+import struct
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from composer.cli.errors import UsageError
+from composer.cli.render.progress import Progress, State, progress_for
+from composer.cli.render.terminal import TtyProgress
+
+
+def screen_class() -> Any:
+    spec = importlib.util.spec_from_file_location("screen", Path(__file__).with_name("screen.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Screen
+
+
+Screen = screen_class()
+
+
+class Terminal:
+    """A pseudo-terminal of a size; `written` is what has been sent to it."""
+
+    def __init__(self, columns: int, rows: int = 24) -> None:
+        self.master, slave = os.openpty()
+        attributes = termios.tcgetattr(slave)
+        attributes[1] &= ~termios.OPOST
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
+        self.stream = os.fdopen(slave, "w")
+        self.resize(columns, rows)
+        os.set_blocking(self.master, False)
+
+    def resize(self, columns: int, rows: int = 24) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def written(self) -> str:
+        data = b""
+        try:
+            while piece := os.read(self.master, 65536):
+                data += piece
+        except BlockingIOError:
+            pass
+        return data.decode()
+
+    def close(self) -> None:
+        self.stream.close()
+        os.close(self.master)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    terminal = Terminal(80)
+    yield terminal
+    terminal.close()
+
+
+def untimed(text: str) -> str:
+    """Without the seconds, which differ from run to run, and with one spinner."""
+    return re.sub(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", "~", re.sub(r" +\d+\.\ds$", "", text, flags=re.M))
+
+
+def test_each_step_keeps_its_line(terminal: Terminal) -> None:
+    with TtyProgress(terminal.stream, colour=True) as progress:
+        progress.update("Network shop_default", "Creating")
+        progress.update("Network shop_default", "Created", State.DONE)
+        progress.update("Container shop-web-1", "Starting")
+        progress._animate_once()
+        middle = Screen(80).feed(written := terminal.written())
+        assert untimed(middle.text) == (
+            "[+] Running 1/2\n ✔ Network shop_default  Created\n ~ Container shop-web-1  Starting"
+        )
+        progress.update("Container shop-web-1", "Started", State.DONE)
+    screen = Screen(80).feed(written + terminal.written())
+    assert untimed(screen.text) == (
+        "[+] Running 2/2\n ✔ Network shop_default  Created\n ✔ Container shop-web-1  Started"
+    )
+    assert screen.text.splitlines()[1].endswith("0.0s")
+
+
+def test_notes_stand_above_the_steps(terminal: Terminal) -> None:
+    with TtyProgress(terminal.stream, colour=False) as progress:
+        progress.update("Container a", "Starting")
+        progress.note("a warning")
+        progress.update("Container a", "Error", State.ERROR, detail="no such image\nand more")
+    text = terminal.written()
+    assert "\x1b[3" not in text
+    assert untimed(Screen(80).feed(text).text) == "a warning\n[+] Running 1/1\n ✘ Container a  Error no such image"
+
+
+def test_a_window_made_narrower_leaves_nothing_behind(terminal: Terminal) -> None:
+    screen = Screen(80)
+    with TtyProgress(terminal.stream, colour=True) as progress:
+        for name in ("Container shop-database-1", "Container shop-web-1"):
+            progress.update(name, "Starting")
+        progress._animate_once()
+        screen.feed(terminal.written())
+        terminal.resize(30)
+        screen.resize(30)
+        for name in ("Container shop-database-1", "Container shop-web-1"):
+            progress.update(name, "Started", State.DONE)
+    screen.feed(terminal.written())
+    assert screen.text.count("[+]") == 1
+    lines = screen.text.splitlines()
+    assert len(lines) == 3 and all(len(line) <= 30 for line in lines)
+
+
+def test_more_steps_than_rows(terminal: Terminal) -> None:
+    terminal.resize(80, 6)
+    with TtyProgress(terminal.stream, colour=False) as progress:
+        for number in range(20):
+            progress.update(f"Container c-{number}", "Started", State.DONE)
+        progress.update("Container last", "Starting")
+    text = Screen(80).feed(terminal.written()).text
+    assert "Container last" in text and "[+] Running 20/21" in text and len(text.splitlines()) == 5
+
+
+def test_transfers_are_summed(terminal: Terminal) -> None:
+    with TtyProgress(terminal.stream, colour=False) as progress:
+        progress.update("web", "Pulling")
+        progress.transfer("web", "layer1", 500_000, 1_000_000)
+        progress.transfer("web", "layer2", 1_000_000, 1_000_000)
+    assert "[⣤⣿] 1.5MB / 2MB Pulling" in Screen(80).feed(terminal.written()).text
+
+
+def sink(mode: str, **options: Any) -> tuple[Progress, io.StringIO]:
+    stream = io.StringIO()
+    return progress_for(mode, "auto", stream, {}, **options), stream
+
+
+def story(progress: Progress) -> None:
+    with progress:
+        progress.update("Network n", "Creating")
+        progress.update("Network n", "Created", State.DONE)
+        progress.update("Container a", "Waiting")
+        progress.transfer("web", "l", 1, 2)
+        progress.note("text")
+        progress.update("Container a", "Error", State.ERROR, detail="why")
+
+
+def test_plain_lines_for_what_is_finished() -> None:
+    progress, stream = sink("auto")
+    story(progress)
+    assert stream.getvalue() == " Network n  Created\n Container a  Waiting\ntext\n Container a  Error why\n"
+
+
+def test_dry_run_is_said_in_each_line() -> None:
+    progress, stream = sink("plain", dry_run=True)
+    story(progress)
+    assert stream.getvalue().startswith(" DRY-RUN MODE -  Network n  Created\n")
+
+
+def test_json_and_quiet() -> None:
+    progress, stream = sink("json")
+    story(progress)
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert events[0] == {"id": "Network n", "status": "Creating"}
+    assert events[-1] == {"id": "Container a", "status": "Error", "error": True, "text": "why"}
+    progress, stream = sink("quiet")
+    story(progress)
+    assert stream.getvalue() == ""
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(UsageError, match='unsupported --progress value "fancy"'):
+        sink("fancy")
