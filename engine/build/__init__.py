@@ -22,9 +22,9 @@ def build(
 ) -> ImageRecord:
     """Build what `spec` asks for, record and tag it.
 
-    `run` executes RUN instructions, `pull` fetches images that are not in the store (None: they must be). Events are those
-    of engine.build.progress. The same inputs give the same image. Raises BuildFailed for what the Dockerfile or its
-    instructions do wrong, Unsupported, and what the parts raise; layers of the steps before stay in the cache.
+    `run` executes RUN instructions, `pull` fetches images that are not in the store (None: they must be). Events are
+    those of engine.build.progress. The same inputs give the same image. Raises BuildFailed for what the Dockerfile or
+    its instructions do wrong, Unsupported, and what the parts raise; layers of the steps before stay in the cache.
     """
     from engine.build.builder import Builder
 

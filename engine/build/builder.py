@@ -29,7 +29,9 @@ Pull = Callable[[str], ImageRecord]
 class Builder:
     """One build; see `engine.build.build`."""
 
-    def __init__(self, spec: BuildSpec, images: ImageStore, run: RunStep, pull: Pull | None, progress: Sink | None) -> None:
+    def __init__(
+        self, spec: BuildSpec, images: ImageStore, run: RunStep, pull: Pull | None, progress: Sink | None
+    ) -> None:
         self.spec, self.images, self.run_step, self.pull = spec, images, run, pull
         self.reporter = Reporter(progress)
         self.platform = self._platform()
@@ -55,7 +57,9 @@ class Builder:
         if self.spec.dockerfile_inline is not None:
             return lex(self.spec.dockerfile_inline, "dockerfile_inline")
         if "://" in self.spec.context or self.spec.context.startswith("git@"):
-            raise Unsupported(f"the build context {self.spec.context} is remote, which is not supported", hint="Clone it first.")
+            raise Unsupported(
+                f"the build context {self.spec.context} is remote, which is not supported", hint="Clone it first."
+            )
         path = os.path.join(self.spec.context, self.spec.dockerfile)
         try:
             with open(path, encoding="utf-8", newline="") as file:
@@ -76,7 +80,8 @@ class Builder:
         for one in wanted:
             if not here.runs(one):
                 raise Unsupported(
-                    f"cannot build for {one} on {here}: only the machine's own platform is supported", hint="Remove it from build.platforms."
+                    f"cannot build for {one} on {here}: only the machine's own platform is supported",
+                    hint="Remove it from build.platforms.",
                 )
         return wanted[0]
 
@@ -118,13 +123,15 @@ class Builder:
         source = build.dockerfile.source
         if stage.platform and not platform.host().runs(platform.parse(stage.platform)):
             raise Unsupported(
-                f"{source.name}:{stage.origin.start}: FROM --platform={stage.platform}: only {platform.host()} is supported here"
+                f"{source.name}:{stage.origin.start}: FROM --platform={stage.platform} on {platform.host()}"
             )
         place = StageRun(build, stage, State(config=scratch(self.platform).config, platform=self.platform)).place()
         name = stage.image
         if named := build.sources.named(name):
             if not named.startswith(IMAGE_SCHEME):
-                raise Unsupported(f"{source.name}:{stage.origin.start}: FROM a context that is a directory is not supported: {named}")
+                raise Unsupported(
+                    f"{source.name}:{stage.origin.start}: FROM a context that is a directory is not supported: {named}"
+                )
             name = named.removeprefix(IMAGE_SCHEME)
         elif stage.base is not None:
             return build.states[stage.base].copy()

@@ -19,7 +19,8 @@ VERSION = 1
 
 
 class CacheRecord(Struct, kw_only=True):
-    """`layers` are chain ids that the record keeps alive: the step's result is the last, or none when it changed nothing.
+    """`layers` are chain ids that the record keeps alive: the step's result is the last, or none when it changed
+    nothing.
 
     `created` is when the step ran (seconds since the epoch), so that a cached build gives the same image again.
     """
@@ -45,7 +46,9 @@ class BuildCache:
             return None
         record = msgspec.json.decode(row[0], type=CacheRecord)
         marks = ",".join("?" * len(record.layers))
-        count = self._store.db.execute(f"SELECT count(*) FROM layers WHERE chain_id IN ({marks})", record.layers).fetchone()[0]
+        count = self._store.db.execute(
+            f"SELECT count(*) FROM layers WHERE chain_id IN ({marks})", record.layers
+        ).fetchone()[0]
         return record if count == len(set(record.layers)) else None
 
     def put(self, key: str, layers: Sequence[str], step: str) -> CacheRecord:
@@ -71,7 +74,9 @@ class BuildCache:
         """
         with self._store.transaction() as db:
             sizes = dict(
-                db.execute("SELECT chain_id, size FROM layers WHERE chain_id NOT IN (SELECT chain_id FROM image_layers)").fetchall()
+                db.execute(
+                    "SELECT chain_id, size FROM layers WHERE chain_id NOT IN (SELECT chain_id FROM image_layers)"
+                ).fetchall()
             )
             rows = db.execute("SELECT key, record FROM build_cache ORDER BY used_at DESC").fetchall()
             kept: set[str] = set()

@@ -1,4 +1,6 @@
-"""Where COPY takes files from: the build context, a named context, a stage or an image; each a tree that is not trusted."""
+"""Where COPY takes files from: the build context, a named context, a stage or an image; each a tree that is not
+trusted.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ class SourceTree:
         return Match(name, (Item(name, "", status),))
 
     def _walk(self, fd: int, top: str, exclude: Ignore) -> Iterator[Item]:
-        """All below a directory in a fixed order. Directories that are ignored but hold something that is not are given."""
+        """All below a directory in a fixed order. Directories that are ignored but hold something that is not are
+        given.
+        """
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
         stack: list[tuple[int, str, Iterator[str]]] = [(root, "", iter(sorted(os.listdir(root))))]
         waiting: list[Item] = []

@@ -36,7 +36,9 @@ class _Copy:
         self.name = "ADD" if instruction.add else "COPY"
         texts = run.expand_all(instruction.sources)
         if any(remote.is_git(text) for text in texts) and self.add:
-            raise Unsupported("ADD from a Git repository is not supported", hint="Clone it and COPY it from the context.")
+            raise Unsupported(
+                "ADD from a Git repository is not supported", hint="Clone it and COPY it from the context."
+            )
         self.urls = [text for text in texts if self.add and remote.is_url(text)]
         self.patterns = [text for text in texts if text not in self.urls]
         target = run.expand(instruction.target)
@@ -55,7 +57,9 @@ class _Copy:
         values = run.values()
         self.files = [
             ins.InlineFile(
-                file.name, expand_heredoc(file.content, values, run.source.escape) if file.expand else file.content, False
+                file.name,
+                expand_heredoc(file.content, values, run.source.escape) if file.expand else file.content,
+                False,
             )
             for file in instruction.files
         ]
@@ -65,7 +69,8 @@ class _Copy:
             self.matches = [match for pattern in self.patterns for match in self.source.match(pattern, self.exclude)]
         if len(self.matches) + len(self.urls) + len(self.files) > 1 and not self.target.endswith("/"):
             raise BuildFailed(
-                f"when using {self.name} with more than one source file, the destination must be a directory and end with a /"
+                f"when using {self.name} with more than one source file, the destination must be a directory"
+                " and end with a /"
             )
 
 
@@ -146,7 +151,9 @@ def _is_archive(fd: int) -> bool:
 def _write_download(
     copy: _Copy, download: remote.Download, target: Target, root: Tree, ids: tuple[int, int] | None
 ) -> None:
-    if copy.unpack and _unpack(os.open(download.path, os.O_RDONLY | os.O_CLOEXEC), download.name, copy.target, root, ids):
+    if copy.unpack and _unpack(
+        os.open(download.path, os.O_RDONLY | os.O_CLOEXEC), download.name, copy.target, root, ids
+    ):
         return
     if not download.name and target.wants_directory:
         raise BuildFailed(f"ADD: cannot tell a file name from the URL {download.url}")

@@ -21,7 +21,9 @@ _XATTRS = ("user.", "security.capability", "system.posix_acl_")
 
 
 class How(Struct, frozen=True):
-    """`owner` (uid, gid) for everything, None to keep the sources'; `mode` from --chmod; `parents` keeps source folders."""
+    """`owner` (uid, gid) for everything, None to keep the sources'; `mode` from --chmod; `parents` keeps source
+    folders.
+    """
 
     owner: tuple[int, int] | None = None
     mode: Mode | None = None
@@ -37,10 +39,7 @@ class Target:
         self.wants_directory = path.endswith("/") or not self.path
 
     def copy(self, source: SourceTree, matches: Sequence[Match]) -> None:
-        """Raises BuildFailed when several sources meet a destination that is no directory, OperationFailed."""
-        several = len(matches) > 1 or self.how.parents
-        if several and not self.wants_directory:
-            raise BuildFailed(f"when using COPY with more than one source file, the destination must be a directory and end with a /: /{self.path}")
+        """Raises BuildFailed when a file and a directory meet, OperationFailed."""
         is_directory = self.wants_directory or self._is_directory(self.path)
         for match in matches:
             if self.how.parents:
@@ -54,7 +53,9 @@ class Target:
     def write(self, name: str, content: bytes, mode: int) -> None:
         """A file made here: a here-document, or what was downloaded."""
         into = self.wants_directory or self._is_directory(self.path)
-        self._file(f"{self.path}/{name}".strip("/") if into else self.path, mode, lambda fd: _write_all(fd, content), None)
+        self._file(
+            f"{self.path}/{name}".strip("/") if into else self.path, mode, lambda fd: _write_all(fd, content), None
+        )
 
     def adopt(self, name: str, source: int, mode: int, mtime: float) -> None:
         """A file from the open descriptor `source`."""

@@ -66,7 +66,7 @@ def _at_or_below(pattern: re.Pattern[str], path: str) -> bool:
 def _may_be_below(text: str, prefix: str) -> bool:
     """Whether something below the directory `prefix` could match the negated pattern."""
     literal = re.split(r"[*?\[\\]", text, maxsplit=1)[0]
-    return literal.startswith(prefix) or prefix.startswith(literal) and (literal != text or f"{text}/" == prefix)
+    return literal.startswith(prefix) or (prefix.startswith(literal) and (literal != text or f"{text}/" == prefix))
 
 
 def _clean(pattern: str) -> str:

@@ -1,4 +1,6 @@
-"""The Dockerfile's instructions as typed structures (Dockerfile reference). Texts are as written: variables not expanded."""
+"""The Dockerfile's instructions as typed structures (Dockerfile reference). Texts are as written: variables not
+expanded.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class InlineFile(Struct, frozen=True):
 
 
 class RunMount(Struct, frozen=True, kw_only=True):
-    """RUN --mount; `type` bind, cache, tmpfs, secret or ssh. `read_only` None means the type's default; size in bytes."""
+    """RUN --mount; `type` bind, cache, tmpfs, secret or ssh. `read_only` None means the type's default; size in
+    bytes.
+    """
 
     type: str = "bind"
     id: str = ""

@@ -134,9 +134,7 @@ def _heredocs(text: str) -> Iterator[re.Match[str]]:
     return (match for match in _HEREDOC.finditer(text) if match.start() not in quoted_at)
 
 
-def _heredoc(
-    match: re.Match[str], physical: list[str], number: int, start: int, source: Source
-) -> tuple[Heredoc, int]:
+def _heredoc(match: re.Match[str], physical: list[str], number: int, start: int, source: Source) -> tuple[Heredoc, int]:
     name, strip = match[4], bool(match[2])
     taken: list[str] = []
     for at in range(number, len(physical)):

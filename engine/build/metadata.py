@@ -20,19 +20,25 @@ Expand = Callable[[str], str]
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?\Z", re.IGNORECASE)
 
 
-def apply(config: ImageConfig, instruction: ins.AnyInstruction, expand: Expand, values: Mapping[str, str], escape: str) -> ImageConfig:
+def apply(
+    config: ImageConfig, instruction: ins.AnyInstruction, expand: Expand, values: Mapping[str, str], escape: str
+) -> ImageConfig:
     """The configuration after `instruction`. Raises ValueError for what does not make sense."""
     if isinstance(instruction, ins.Env):
         return set_environment(config, [(expand(name), expand(value)) for name, value in instruction.pairs])
     if isinstance(instruction, ins.Label):
-        return replace(config, labels={**config.labels, **{expand(name): expand(value) for name, value in instruction.pairs}})
+        return replace(
+            config, labels={**config.labels, **{expand(name): expand(value) for name, value in instruction.pairs}}
+        )
     if isinstance(instruction, ins.User):
         return replace(config, user=expand(instruction.user))
     if isinstance(instruction, ins.Workdir):
         return replace(config, working_dir=working_dir(config, expand(instruction.path)))
     if isinstance(instruction, ins.Expose):
         words = [port for text in instruction.ports for port in expand_words(text, values, escape)]
-        return replace(config, exposed_ports=tuple(sorted({*config.exposed_ports, *(p for w in words for p in ports(w))})))
+        return replace(
+            config, exposed_ports=tuple(sorted({*config.exposed_ports, *(p for w in words for p in ports(w))}))
+        )
     if isinstance(instruction, ins.Volume):
         return replace(config, volumes=tuple(sorted({*config.volumes, *map(expand, instruction.paths)})))
     if isinstance(instruction, ins.Cmd):

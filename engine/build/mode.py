@@ -21,7 +21,9 @@ class Mode(Struct, frozen=True):
     def parse(cls, text: str) -> Mode:
         """Raises ValueError for what chmod(1) would not take."""
         if not re.fullmatch(r"[0-7]{1,4}", text) and not all(_CLAUSE.match(clause) for clause in text.split(",")):
-            raise ValueError(f"invalid chmod parameter {text!r}: expected octal digits or a symbolic mode such as u=rwX,go=rX")
+            raise ValueError(
+                f"invalid chmod parameter {text!r}: expected octal digits or a symbolic mode such as u=rwX,go=rX"
+            )
         return cls(text)
 
     def of(self, mode: int) -> int:

@@ -11,10 +11,9 @@ from engine.build import instructions as ins
 from engine.build.flags import Flags, duration, run_mount
 from engine.build.lex import Line, Source
 from engine.build.words import split
-from engine.errors import BuildFailed
 
 
-class Problem(ValueError):
+class ProblemError(ValueError):
     """What is wrong with an instruction; the place is added by the caller."""
 
 
@@ -33,10 +32,10 @@ def parse_line(line: Line, source: Source) -> ins.AnyInstruction:
     try:
         flags, rest = Flags.take(line.rest) if line.keyword in _FLAGGED else (Flags({}), line.rest)
         if not rest and line.keyword not in ("ONBUILD",):
-            raise Problem(f"{line.keyword} requires at least one argument")
+            raise ProblemError(f"{line.keyword} requires at least one argument")
         found = parser(_Args(line, rest, flags, source))
         flags.finish(line.keyword)
-    except (Problem, ValueError) as error:
+    except ValueError as error:
         raise source.error(line.start, str(error), end=line.end) from error
     return found
 
@@ -55,7 +54,7 @@ class _Args:
     def one(self) -> str:
         words = self.words()
         if len(words) != 1:
-            raise Problem(f"{self.line.keyword} requires exactly one argument")
+            raise ProblemError(f"{self.line.keyword} requires exactly one argument")
         return words[0]
 
     def array(self) -> tuple[str, ...] | None:
@@ -78,15 +77,15 @@ class _Args:
         if "=" not in words[0]:
             name, _, value = self.rest.partition(" ")
             if not value.strip():
-                raise Problem(f"{self.line.keyword} must have two arguments: a name and a value")
+                raise ProblemError(f"{self.line.keyword} must have two arguments: a name and a value")
             return ((name, value.strip()),)
         found: list[ins.Pair] = []
         for word in words:
             name, equals, value = word.partition("=")
             if not equals:
-                raise Problem(f"can't find = in {word!r}: expected name=value")
+                raise ProblemError(f"can't find = in {word!r}: expected name=value")
             if not name:
-                raise Problem(f"{self.line.keyword} names cannot be blank")
+                raise ProblemError(f"{self.line.keyword} names cannot be blank")
             found.append((name, value))
         return tuple(found)
 
@@ -96,13 +95,15 @@ def _from(args: _Args) -> ins.From:
     if len(words) == 3 and words[1].upper() == "AS":
         name = words[2].lower()
         if not re.fullmatch(r"[a-z][a-z0-9-_.]*", name):
-            raise Problem(f"invalid name for a build stage: {words[2]!r}; it must start with a letter and hold only a-z0-9-_.")
+            raise ProblemError(
+                f"invalid name for a build stage: {words[2]!r}; it must start with a letter and hold only a-z0-9-_."
+            )
         if name in ("scratch", "context"):
-            raise Problem(f"{name} is a reserved stage name")
+            raise ProblemError(f"{name} is a reserved stage name")
     elif len(words) == 1:
         name = ""
     else:
-        raise Problem("FROM requires either one argument, or three: FROM <image> AS <name>")
+        raise ProblemError("FROM requires either one argument, or three: FROM <image> AS <name>")
     return ins.From(image=words[0], name=name, platform=args.flags.text("platform"), text=args.text, **args.place)
 
 
@@ -111,7 +112,7 @@ def _arg(args: _Args) -> ins.Arg:
     for word in args.words():
         name, equals, value = word.partition("=")
         if not name:
-            raise Problem("ARG names cannot be blank")
+            raise ProblemError("ARG names cannot be blank")
         pairs.append((name, value if equals else None))
     return ins.Arg(pairs=tuple(pairs), text=args.text, **args.place)
 
@@ -120,9 +121,9 @@ def _run(args: _Args) -> ins.Run:
     mounts = tuple(run_mount(text) for text in args.flags.every("mount"))
     network, security = args.flags.text("network"), args.flags.text("security")
     if network not in ("", "default", "none", "host"):
-        raise Problem(f"unsupported network mode {network!r}: default, none or host")
+        raise ProblemError(f"unsupported network mode {network!r}: default, none or host")
     if security not in ("", "sandbox", "insecure"):
-        raise Problem(f"unsupported security mode {security!r}: sandbox or insecure")
+        raise ProblemError(f"unsupported security mode {security!r}: sandbox or insecure")
     command, script = args.command(), None
     heredocs = args.line.heredocs
     if heredocs and command.shell:
@@ -149,11 +150,11 @@ def _copy(args: _Args) -> ins.Copy:
         else:
             sources.append(word)
     if len(words) < 2:
-        raise Problem(f"{args.line.keyword} requires at least two arguments: sources and the destination")
+        raise ProblemError(f"{args.line.keyword} requires at least two arguments: sources and the destination")
     flags = args.flags
     checksum = flags.text("checksum") if add else ""
     if checksum and not re.fullmatch(r"sha256:[0-9a-f]{64}", checksum):
-        raise Problem(f"invalid checksum {checksum!r}: expected sha256: and 64 hex digits")
+        raise ProblemError(f"invalid checksum {checksum!r}: expected sha256: and 64 hex digits")
     return ins.Copy(
         sources=tuple(sources),
         target=words[-1],
@@ -181,47 +182,57 @@ def _volume(args: _Args) -> ins.Volume:
     array = args.array()
     paths = array if array is not None else tuple(args.words())
     if any(not path.strip() for path in paths):
-        raise Problem("VOLUME specified can not be an empty string")
+        raise ProblemError("VOLUME specified can not be an empty string")
     return ins.Volume(paths=paths, text=args.text, **args.place)
 
 
 def _shell(args: _Args) -> ins.Shell:
     array = args.array()
     if not array:
-        raise Problem("SHELL requires the arguments to be in JSON form")
+        raise ProblemError("SHELL requires the arguments to be in JSON form")
     return ins.Shell(args=array, text=args.text, **args.place)
 
 
 def _healthcheck(args: _Args) -> ins.Healthcheck:
     kind, _, rest = args.rest.partition(" ")
-    place = {"text": args.text, **args.place}
     if kind.upper() == "NONE":
         if rest.strip():
-            raise Problem("HEALTHCHECK NONE takes no arguments")
-        return ins.Healthcheck(**place)
+            raise ProblemError("HEALTHCHECK NONE takes no arguments")
+        return ins.Healthcheck(text=args.text, **args.place)
     if kind.upper() != "CMD":
-        raise Problem(f"unknown type {kind!r} in HEALTHCHECK: expected NONE or CMD")
+        raise ProblemError(f"unknown type {kind!r} in HEALTHCHECK: expected NONE or CMD")
     command = _Args(args.line, rest.strip(), args.flags, args.source).command()
     if not command.args or command.args == ("",):
-        raise Problem("missing command after HEALTHCHECK CMD")
+        raise ProblemError("missing command after HEALTHCHECK CMD")
     retries = args.flags.text("retries")
     if retries and not re.fullmatch(r"[0-9]+", retries):
-        raise Problem(f"--retries must be a number, not {retries!r}")
-    times = {
-        name.replace("-", "_"): duration(text) if (text := args.flags.text(name)) else None
-        for name in ("interval", "timeout", "start-period", "start-interval")
-    }
-    return ins.Healthcheck(command=command, retries=int(retries) if retries else None, **times, **place)
+        raise ProblemError(f"--retries must be a number, not {retries!r}")
+
+    def time(name: str) -> float | None:
+        text = args.flags.text(name)
+        return duration(text) if text else None
+
+    return ins.Healthcheck(
+        command=command,
+        interval=time("interval"),
+        timeout=time("timeout"),
+        start_period=time("start-period"),
+        start_interval=time("start-interval"),
+        retries=int(retries) if retries else None,
+        text=args.text,
+        start=args.line.start,
+        end=args.line.end,
+    )
 
 
 def _onbuild(args: _Args) -> ins.Onbuild:
     keyword = args.rest.split(" ", 1)[0].upper()
     if not keyword:
-        raise Problem("ONBUILD requires at least one argument")
+        raise ProblemError("ONBUILD requires at least one argument")
     if keyword in ("ONBUILD", "FROM", "MAINTAINER"):
-        raise Problem(f"{keyword} isn't allowed as an ONBUILD trigger")
+        raise ProblemError(f"{keyword} isn't allowed as an ONBUILD trigger")
     if keyword not in _PARSERS:
-        raise Problem(f"unknown instruction: {keyword}")
+        raise ProblemError(f"unknown instruction: {keyword}")
     text = args.rest + "".join("\n" + heredoc.raw.removesuffix("\n") for heredoc in args.line.heredocs)
     return ins.Onbuild(instruction=text, text=args.text, **args.place)
 
@@ -247,5 +258,3 @@ _PARSERS: dict[str, Callable[[_Args], ins.AnyInstruction]] = {
     "MAINTAINER": lambda args: ins.Maintainer(name=args.rest, text=args.text, **args.place),
     "ONBUILD": _onbuild,
 }
-
-__all__ = ["BuildFailed", "parse", "parse_line"]

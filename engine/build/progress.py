@@ -1,7 +1,7 @@
 """What a build tells while it runs: flat events, each with the plain line that says the same.
 
-    {"id": "web 2/4", "step": 5, "name": "[web 2/4] RUN make", "status": "running" | "cached" | "done" | "error" |
-     "output" | "warning", "text": …, "seconds": …, "line": "#5 [web 2/4] RUN make"}
+{"id": "web 2/4", "step": 5, "name": "[web 2/4] RUN make", "status": "running" | "cached" | "done" | "error" |
+ "output" | "warning", "text": …, "seconds": …, "line": "#5 [web 2/4] RUN make"}
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import secrets
-import urllib.parse
 
 from msgspec import Struct
 
@@ -41,6 +40,7 @@ def is_git(text: str) -> bool:
 def fetch(url: str, checksum: str, sources: Sources) -> Download:
     """Download `url`. Raises BuildFailed when it cannot be had or `checksum` (sha256:…) does not match."""
     import urllib.error
+    import urllib.parse
     import urllib.request
 
     folder = f"{sources.images.store.roots.cache}/build"

@@ -1,8 +1,8 @@
 """RUN --mount: what is mounted while the process runs, and what of it counts for the cache.
 
-    bind      from the context, a stage or an image: a copy, so that nothing written gets back and .dockerignore holds
-    cache     <state>/cache/build/<hash>: kept between builds, never part of the image, may be deleted at any time
-    tmpfs, secret (a file on a tmpfs), ssh (the agent's socket)
+bind      from the context, a stage or an image: a copy, so that nothing written gets back and .dockerignore holds
+cache     <state>/cache/build/<hash>: kept between builds, never part of the image, may be deleted at any time
+tmpfs, secret (a file on a tmpfs), ssh (the agent's socket)
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import os
 import secrets
 import stat
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from engine.build import instructions as ins
 from engine.build.context import Match, SourceTree
@@ -38,8 +40,6 @@ class Mounts:
         self._binds = {at: self._bind(mount) for at, mount in enumerate(self._mounts) if mount.type == "bind"}
 
     def _expanded(self, mount: ins.RunMount) -> ins.RunMount:
-        import msgspec
-
         expand = self._run.expand
         target = expand(mount.target)
         return msgspec.structs.replace(
@@ -75,7 +75,14 @@ class Mounts:
             if mount.type == "tmpfs":
                 mounts.append(Mount(type="tmpfs", target=mount.target, size=mount.size))
             elif mount.type == "cache":
-                mounts.append(Mount(type="bind", source=self._cache(mount, stack), target=mount.target, read_only=bool(mount.read_only)))
+                mounts.append(
+                    Mount(
+                        type="bind",
+                        source=self._cache(mount, stack),
+                        target=mount.target,
+                        read_only=bool(mount.read_only),
+                    )
+                )
             elif mount.type == "bind":
                 mounts.append(self._copied(mount, *self._binds[at], stack))
             elif mount.type == "secret":
@@ -107,7 +114,9 @@ class Mounts:
 
     @staticmethod
     def _locked(lock: int, sharing: str) -> bool:
-        operation = {"shared": fcntl.LOCK_SH, "locked": fcntl.LOCK_EX, "private": fcntl.LOCK_EX | fcntl.LOCK_NB}[sharing]
+        operation = {"shared": fcntl.LOCK_SH, "locked": fcntl.LOCK_EX, "private": fcntl.LOCK_EX | fcntl.LOCK_NB}[
+            sharing
+        ]
         try:
             fcntl.flock(lock, operation)
         except BlockingIOError:
@@ -176,7 +185,9 @@ class Mounts:
             mode = mount.mode if mount.mode is not None else 0o400
             target = mount.target or f"/run/secrets/{name}"
             mounts.append(
-                Mount(type="file", target=target, content=content, uid=mount.uid, gid=mount.gid, mode=mode, read_only=True)
+                Mount(
+                    type="file", target=target, content=content, uid=mount.uid, gid=mount.gid, mode=mode, read_only=True
+                )
             )
 
     def _ssh(self, mount: ins.RunMount, mounts: list[Mount], variables: dict[str, str]) -> None:
@@ -189,7 +200,10 @@ class Mounts:
                 raise BuildFailed(f"ssh {name}: no agent", hint="Start ssh-agent, or name its socket in build.ssh.")
             return
         if not os.path.exists(socket) or not stat.S_ISSOCK(os.stat(socket).st_mode):
-            raise Unsupported(f"ssh {name}: {socket} is not an agent's socket", hint="Load the key into ssh-agent and name its socket.")
+            raise Unsupported(
+                f"ssh {name}: {socket} is not an agent's socket",
+                hint="Load the key into ssh-agent and name its socket.",
+            )
         target = mount.target or _SSH_SOCKET
         mounts.append(Mount(type="bind", source=socket, target=target, create_host_path=False))
         variables["SSH_AUTH_SOCK"] = target

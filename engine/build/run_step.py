@@ -37,7 +37,9 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
     mounts = Mounts(run, instruction.mounts)
     privileged = instruction.security == "insecure"
     if privileged and not (spec.privileged or "security.insecure" in spec.entitlements):
-        raise Unsupported("RUN --security=insecure needs the entitlement security.insecure", hint="Add it to build.entitlements.")
+        raise Unsupported(
+            "RUN --security=insecure needs the entitlement security.insecure", hint="Add it to build.entitlements."
+        )
     network = instruction.network if instruction.network not in ("", "default") else spec.network
     declared = {name: value for name, value in run.state.args.items() if name not in PREDEFINED}
     proxies = {name: value for name, value in run.build.build_args.items() if name in PREDEFINED}
@@ -70,7 +72,9 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
                 upper=draft.diff,
                 work=draft.work,
                 args=args,
-                environment=tuple(f"{name}={value}" for name, value in {"PATH": DEFAULT_PATH, **proxies, **values, **extra}.items()),
+                environment=tuple(
+                    f"{name}={value}" for name, value in {"PATH": DEFAULT_PATH, **proxies, **values, **extra}.items()
+                ),
                 working_dir=config.working_dir or "/",
                 user=config.user,
                 mounts=tuple(prepared),

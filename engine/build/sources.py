@@ -69,7 +69,8 @@ class Sources:
         if key not in self._trees:
             if _REMOTE.match(path):
                 raise Unsupported(
-                    f"{title} {path} is remote, which is not supported", hint="Clone or download it and name the local directory."
+                    f"{title} {path} is remote, which is not supported",
+                    hint="Clone or download it and name the local directory.",
                 )
             try:
                 root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

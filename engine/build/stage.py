@@ -1,4 +1,6 @@
-"""Executing one stage: each instruction changes the state; those that write files make a layer, from the cache if it can."""
+"""Executing one stage: each instruction changes the state; those that write files make a layer, from the cache if it
+can.
+"""
 
 from __future__ import annotations
 
@@ -155,7 +157,9 @@ class StageRun:
         except EngineError as error:
             step.failed(error.message)
             if isinstance(error, BuildFailed) and error.exit_code == 0 and instruction.start:
-                raise self.source.error(instruction.start, error.message, hint=error.hint, end=instruction.end) from error
+                raise self.source.error(
+                    instruction.start, error.message, hint=error.hint, end=instruction.end
+                ) from error
             raise
         grown = len(record.layers) > len(self.state.chain)
         self.state.chain = list(record.layers)

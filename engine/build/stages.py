@@ -11,13 +11,19 @@ from engine.build.lex import Source
 from engine.build.words import WordError, expand
 
 PREDEFINED = frozenset(
-    name for upper in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY") for name in (upper, upper.lower())
+    name
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+    for name in (upper, upper.lower())
 )
-"""Build arguments that need no ARG, and that do not take part in cache keys (Dockerfile reference, "Predefined ARGs")."""
+"""Build arguments that need no ARG, and that do not take part in cache keys (Dockerfile reference, "Predefined
+ARGs").
+"""
 
 
 class Stage(Struct, frozen=True):
-    """One FROM with what follows. `image` and `platform` are expanded; `base` is the earlier stage it names, else None."""
+    """One FROM with what follows. `image` and `platform` are expanded; `base` is the earlier stage it names, else
+    None.
+    """
 
     index: int
     name: str
@@ -48,7 +54,10 @@ class Dockerfile(Struct, frozen=True):
 
 
 def arrange(
-    source: Source, instructions: Sequence[ins.AnyInstruction], build_args: Mapping[str, str], platform_args: Mapping[str, str]
+    source: Source,
+    instructions: Sequence[ins.AnyInstruction],
+    build_args: Mapping[str, str],
+    platform_args: Mapping[str, str],
 ) -> Dockerfile:
     """Split at FROM and resolve what each is based on. Raises BuildFailed."""
     global_args: dict[str, str] = {}
@@ -57,7 +66,9 @@ def arrange(
     while at < len(instructions) and not isinstance(instructions[at], ins.From):
         first = instructions[at]
         if not isinstance(first, ins.Arg):
-            raise source.error(first.start, "no build stage in current context: the first instruction must be FROM", end=first.end)
+            raise source.error(
+                first.start, "no build stage in current context: the first instruction must be FROM", end=first.end
+            )
         for name, default in first.pairs:
             try:
                 value = build_args.get(name, expand(default, scope, source.escape) if default is not None else None)
@@ -81,7 +92,11 @@ def arrange(
 
 
 def _stage(
-    source: Source, origin: ins.From, body: tuple[ins.AnyInstruction, ...], earlier: Sequence[Stage], scope: Mapping[str, str]
+    source: Source,
+    origin: ins.From,
+    body: tuple[ins.AnyInstruction, ...],
+    earlier: Sequence[Stage],
+    scope: Mapping[str, str],
 ) -> Stage:
     try:
         image = expand(origin.image, scope, source.escape)
@@ -90,7 +105,9 @@ def _stage(
         raise source.error(origin.start, str(error), end=origin.end) from error
     if not image:
         raise source.error(
-            origin.start, f"base name ({origin.image}) should not be blank", hint="Give the ARG before FROM a default or a value."
+            origin.start,
+            f"base name ({origin.image}) should not be blank",
+            hint="Give the ARG before FROM a default or a value.",
         )
     base = next((stage.index for stage in reversed(earlier) if stage.name and stage.name == image.lower()), None)
     if origin.name and any(stage.name == origin.name for stage in earlier):

@@ -45,8 +45,8 @@ class State(Struct, kw_only=True):
         )
 
     def note(self, text: str, *, layer: bool, created: float = 0.0) -> None:
-        """A line of history. A step without a layer has the time of what is below it: it cannot have its own, as the same
-        build must give the same image."""
+        """A line of history. A step without a layer has the time of what is below it: it cannot have its own, as the
+        same build must give the same image."""
         self.created = max(self.created, created)
         when = image_config.rfc3339(self.created) if self.created else None
         self.history.append(image_config.History(created=when, created_by=text, empty_layer=not layer))

@@ -52,7 +52,9 @@ def expand(text: str, values: Mapping[str, str], escape: str = "\\", *, used: se
     return _Expander(values, escape, used if used is not None else set()).word(text)
 
 
-def expand_words(text: str, values: Mapping[str, str], escape: str = "\\", *, used: set[str] | None = None) -> list[str]:
+def expand_words(
+    text: str, values: Mapping[str, str], escape: str = "\\", *, used: set[str] | None = None
+) -> list[str]:
     """As `expand`, split into words at unquoted blanks first."""
     return [expand(word, values, escape, used=used) for word in split(text, escape)]
 

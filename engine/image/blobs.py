@@ -47,7 +47,7 @@ class BlobStore:
     @contextlib.contextmanager
     def open(self, digest: str) -> Iterator[VerifyingReader]:
         try:
-            file = open(self.path(digest), "rb")
+            file = open(self.path(digest), "rb")  # noqa: SIM115 (closed below)
         except FileNotFoundError as error:
             raise NotFound("blob", digest, hint="Pull or build the image again.") from error
         except OSError as error:
@@ -83,7 +83,7 @@ class BlobStore:
         partial = f"{self.folder}/{PARTIAL}{secrets.token_hex(8)}"
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            file = open(partial, "xb", buffering=0)
+            file = open(partial, "xb", buffering=0)  # noqa: SIM115 (closed below)
         except OSError as error:
             raise OperationFailed.of("create", partial, error) from error
         try:
@@ -100,7 +100,7 @@ class BlobStore:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
 
-    def list(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names in the folder: hex digests, and partial files of writers that may be alive or dead."""
         try:
             return os.listdir(self.folder)
@@ -135,7 +135,9 @@ class BlobWriter:
         self.written = 0
 
     def finish(self) -> None:
-        """Raises Corrupt unless exactly the promised bytes were written; where none were promised, takes their digest."""
+        """Raises Corrupt unless exactly the promised bytes were written; where none were promised, takes their
+        digest.
+        """
         found = self._hash.hexdigest()
         if self.size is None:
             self.digest, self.size = f"sha256:{found}", self.written

@@ -93,7 +93,6 @@ def encode(image: ImageFile) -> bytes:
 def execution(image: ImageFile) -> ImageConfig:
     """What the engine needs of it to run a container."""
     raw = image.config or RawConfig()
-    health = raw.healthcheck
     return ImageConfig(
         user=raw.user,
         environment=tuple(raw.env or ()),
@@ -106,21 +105,25 @@ def execution(image: ImageFile) -> ImageConfig:
         stop_signal=raw.stop_signal,
         shell=tuple(raw.shell or ()),
         on_build=tuple(raw.on_build or ()),
-        healthcheck=health
-        and Healthcheck(
-            test=tuple(health.test) if health.test else None,
-            interval=health.interval / _NANO or None,
-            timeout=health.timeout / _NANO or None,
-            start_period=health.start_period / _NANO or None,
-            start_interval=health.start_interval / _NANO or None,
-            retries=health.retries or None,
-        ),
+        healthcheck=_healthcheck(raw.healthcheck),
+    )
+
+
+def _healthcheck(raw: RawHealthcheck | None) -> Healthcheck | None:
+    if raw is None:
+        return None
+    return Healthcheck(
+        test=tuple(raw.test) if raw.test else None,
+        interval=raw.interval / _NANO or None,
+        timeout=raw.timeout / _NANO or None,
+        start_period=raw.start_period / _NANO or None,
+        start_interval=raw.start_interval / _NANO or None,
+        retries=raw.retries or None,
     )
 
 
 def raw(config: ImageConfig) -> RawConfig:
     """The inverse of `execution`."""
-    health = config.healthcheck
     return RawConfig(
         user=config.user,
         exposed_ports=_keys(config.exposed_ports),
@@ -133,15 +136,20 @@ def raw(config: ImageConfig) -> RawConfig:
         stop_signal=config.stop_signal,
         on_build=list(config.on_build) or None,
         shell=list(config.shell) or None,
-        healthcheck=health
-        and RawHealthcheck(
-            test=list(health.test) if health.test else None,
-            interval=_nano(health.interval),
-            timeout=_nano(health.timeout),
-            start_period=_nano(health.start_period),
-            start_interval=_nano(health.start_interval),
-            retries=health.retries or 0,
-        ),
+        healthcheck=_raw_healthcheck(config.healthcheck),
+    )
+
+
+def _raw_healthcheck(health: Healthcheck | None) -> RawHealthcheck | None:
+    if health is None:
+        return None
+    return RawHealthcheck(
+        test=list(health.test) if health.test else None,
+        interval=_nano(health.interval),
+        timeout=_nano(health.timeout),
+        start_period=_nano(health.start_period),
+        start_interval=_nano(health.start_interval),
+        retries=health.retries or 0,
     )
 
 

@@ -1,4 +1,5 @@
-"""Removing what nothing refers to: mark from images (which tags, containers or a build keep) and the build cache, then sweep.
+"""Removing what nothing refers to: mark from images (which tags, containers or a build keep) and the build cache,
+then sweep.
 
 Safe at any time: nothing is removed while somebody adds content (engine.image.lease), and what a crash left (drafts,
 partial blobs, folders without a row) goes as well.
@@ -34,7 +35,7 @@ def prune(images: ImageStore, *, all_unused: bool = False) -> list[str]:
     """Delete images without a tag, or with `all_unused` all that no container uses; gives their ids. Then collect."""
     used = containers_using(images.store.roots)
     gone: list[str] = []
-    for record in images.list():
+    for record in images.all():
         if record.id not in used and (all_unused or not record.tags):
             with images.store.transaction() as db:
                 db.execute("DELETE FROM images WHERE id = ?", (record.id,))
@@ -65,7 +66,7 @@ def _layers(images: ImageStore, done: Collected) -> None:
         named = {row[0] for row in db.execute("SELECT folder FROM layers")}
     done.layers = len(unmarked)
     done.size += sum(size for _, size in unmarked)
-    for folder in images.layers.list():
+    for folder in images.layers.names():
         if folder not in named:
             images.layers.discard(folder)
 
@@ -74,7 +75,7 @@ def _blobs(images: ImageStore, done: Collected) -> None:
     db = images.store.db
     marked = {row[0] for row in db.execute("SELECT id FROM images UNION SELECT blob FROM layers")}
     marked.update(row[0].partition("@")[2] for row in db.execute("SELECT reference FROM digests"))
-    for name in images.blobs.list():
+    for name in images.blobs.names():
         if f"sha256:{name}" not in marked:
             path = images.blobs.path(name)
             done.size += os.stat(path).st_size

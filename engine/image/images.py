@@ -50,7 +50,7 @@ class ImageStore:
             raise NotFound("image", name, hint="Pull or build it first.")
         return found
 
-    def list(self) -> list[ImageRecord]:
+    def all(self) -> list[ImageRecord]:
         """All images, the newest first."""
         ids = [row[0] for row in self.store.db.execute("SELECT id FROM images")]
         found = [record for image_id in ids if (record := self._load(image_id))]
@@ -85,7 +85,9 @@ class ImageStore:
             return ""
         prefix = f"sha256:{match[1]}"
         # Hex digits sort below "g", so this is a range over the primary key.
-        rows = self.store.db.execute("SELECT id FROM images WHERE id >= ? AND id < ?", (prefix, prefix + "g")).fetchall()
+        rows = self.store.db.execute(
+            "SELECT id FROM images WHERE id >= ? AND id < ?", (prefix, prefix + "g")
+        ).fetchall()
         if len(rows) > 1:
             raise Conflict(f"the image id {name} is ambiguous", hint="Give more of its digits.")
         return rows[0][0] if rows else ""
@@ -107,7 +109,8 @@ class ImageStore:
     def record(
         self, file: bytes, chain_ids: Sequence[str], *, tags: Iterable[str] = (), digests: Iterable[str] = ()
     ) -> ImageRecord:
-        """Record the image whose configuration blob is `file` and whose layers are in the store; tag it in the same step.
+        """Record the image whose configuration blob is `file` and whose layers are in the store; tag it in the same
+        step.
 
         Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it. Raises NotFound.
         """
@@ -135,8 +138,12 @@ class ImageStore:
                 "INSERT OR IGNORE INTO image_layers (image_id, position, chain_id) VALUES (?, ?, ?)",
                 [(image_id, position, layer.chain_id) for position, layer in enumerate(layers)],
             )
-            db.executemany("INSERT OR REPLACE INTO tags (reference, image_id) VALUES (?, ?)", [(t, image_id) for t in tag_names])
-            db.executemany("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", [(d, image_id) for d in digests])
+            db.executemany(
+                "INSERT OR REPLACE INTO tags (reference, image_id) VALUES (?, ?)", [(t, image_id) for t in tag_names]
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", [(d, image_id) for d in digests]
+            )
         return self.need(image_id)
 
     def tag(self, name: str, new: str) -> None:
@@ -156,8 +163,9 @@ class ImageStore:
     def remove(self, name: str, *, force: bool = False) -> list[str]:
         """Untag an image, and delete it with its last tag; gives lines as `docker rmi` prints them.
 
-        Raises NotFound; Conflict when a container uses it, or when an id has several tags, unless `force`. An image that
-        a container uses loses its tags by force but is kept. Its content goes with the next collection (engine.image.gc).
+        Raises NotFound; Conflict when a container uses it, or when an id has several tags, unless `force`. An image
+        that a container uses loses its tags by force but is kept. Its content goes with the next collection
+        (engine.image.gc).
         """
         record = self.need(name)
         by_id = bool(_SHORT_ID.match(name)) and not self._by_reference_quietly(name)
@@ -166,7 +174,8 @@ class ImageStore:
         others = [tag for tag in record.tags if parsed is None or tag != str(parsed)]
         if by_id and len(record.tags) > 1 and not force:
             raise Conflict(
-                f"image {name} has several tags: {', '.join(record.tags)}", hint="Remove by tag, or use force to remove them all."
+                f"image {name} has several tags: {', '.join(record.tags)}",
+                hint="Remove by tag, or use force to remove them all.",
             )
         last = by_id or not others or (parsed is not None and bool(parsed.digest))
         if last and users and not force:

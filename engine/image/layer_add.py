@@ -26,7 +26,9 @@ class Extracted:
         self.diff_id, self.size, self.has_root = diff_id, size, has_root
 
 
-def extract(draft: Draft, file: IO[bytes], subject: str, *, diff_id: str = "", limits: Limits | None = None) -> Extracted:
+def extract(
+    draft: Draft, file: IO[bytes], subject: str, *, diff_id: str = "", limits: Limits | None = None
+) -> Extracted:
     """Unpack the layer in `file` into `draft`. May run in any thread.
 
     Raises Corrupt when the stream is damaged, or is not the one that `diff_id` promises.

@@ -1,8 +1,8 @@
 """Unpacked layers: <state>/layers/<folder>/diff, one for each chain id, shared by all images that have it.
 
-A layer is made in a draft folder and moved to its place in the transaction that records it; so a folder that a row names
-is whole, and a folder without a row is rubbish that the collector removes. The parent folder is closed to other users
-(mode 0700): layers hold setuid files (CVE-2021-41091).
+A layer is made in a draft folder and moved to its place in the transaction that records it; so a folder that a row
+names is whole, and a folder without a row is rubbish that the collector removes. The parent folder is closed to other
+users (mode 0700): layers hold setuid files (CVE-2021-41091).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from engine.errors import Corrupt, NotFound, OperationFailed
-from engine.image.openat2 import syncfs
 from engine.image.tree import remove_at
+from engine.kernel.detached import syncfs
 from engine.store import Store
 
 DRAFT = ".draft-"
@@ -166,7 +166,7 @@ class LayerStore:
             finally:
                 os.close(root)
 
-    def list(self) -> list[str]:
+    def names(self) -> list[str]:
         """Every name in the folder, drafts included."""
         try:
             return os.listdir(self.root)

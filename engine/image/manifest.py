@@ -1,7 +1,8 @@
 """Manifests and indexes, OCI and Docker schema 2, as typed structures.
 
 Sources: OCI image specification (manifest.md, image-index.md, descriptor.md) and the distribution project's
-manifest-v2-2. Whatever is read here came from a registry: sizes and counts are bounded and digests are checked for shape.
+manifest-v2-2. Whatever is read here came from a registry: sizes and counts are bounded and digests are checked for
+shape.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def parse(body: bytes, media_type: str, subject: str) -> Manifest | Index:
         shape = msgspec.json.decode(body, type=_Shape)
         if shape.schema_version == 1 or media_type.startswith(DOCKER_SCHEMA_1):
             raise Unsupported(
-                f"{subject}: image manifest schema 1 is not supported", hint="Rebuild or push the image again with a current tool."
+                f"{subject}: image manifest schema 1 is not supported",
+                hint="Rebuild or push the image again with a current tool.",
             )
         if shape.schema_version != 2:
             raise ImageError(f"{subject}: not an image manifest (schemaVersion {shape.schema_version})")
@@ -108,11 +110,15 @@ def parse(body: bytes, media_type: str, subject: str) -> Manifest | Index:
         declared = (shape.media_type or media_type).partition(";")[0].strip()
         if is_index != (declared in (OCI_INDEX, DOCKER_LIST)) and declared in ACCEPTED:
             raise ImageError(f"{subject}: the manifest's content is not of its type {declared}")
-        found: Manifest | Index = msgspec.json.decode(body, type=Index if is_index else Manifest)
+        found = _decode(body, is_index)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ImageError(f"{subject}: not an image manifest: {error}") from error
     _check(found, subject)
     return found
+
+
+def _decode(body: bytes, is_index: bool) -> Manifest | Index:
+    return msgspec.json.decode(body, type=Index) if is_index else msgspec.json.decode(body, type=Manifest)
 
 
 def compression(descriptor: Descriptor) -> str:
@@ -121,7 +127,9 @@ def compression(descriptor: Descriptor) -> str:
         return _LAYER_TYPES[descriptor.media_type]
     except KeyError:
         hint = "It is an artifact, not a container image." if "image" not in descriptor.media_type else ""
-        raise Unsupported(f"layer {descriptor.digest} is of the unsupported type {descriptor.media_type!r}", hint=hint) from None
+        raise Unsupported(
+            f"layer {descriptor.digest} is of the unsupported type {descriptor.media_type!r}", hint=hint
+        ) from None
 
 
 def select(index: Index, wanted: Platform, subject: str) -> Descriptor:
@@ -142,15 +150,13 @@ def select(index: Index, wanted: Platform, subject: str) -> Descriptor:
         return best[2]
     if len(index.manifests) == 1 and index.manifests[0].platform is None:
         return index.manifests[0]
-    raise NotFound("image", f"{subject} for platform {wanted}", hint=f"It exists for {', '.join(sorted(set(offered))) or 'none'}.")
+    raise NotFound(
+        "image", f"{subject} for platform {wanted}", hint=f"It exists for {', '.join(sorted(set(offered))) or 'none'}."
+    )
 
 
 def _check(found: Manifest | Index, subject: str) -> None:
-    descriptors: Sequence[Descriptor]
-    if isinstance(found, Index):
-        descriptors = found.manifests
-    else:
-        descriptors = [found.config, *found.layers]
+    descriptors: Sequence[Descriptor] = found.manifests if isinstance(found, Index) else [found.config, *found.layers]
     if len(descriptors) > LAYER_LIMIT:
         raise ImageError(f"{subject}: the manifest names {len(descriptors)} blobs, more than {LAYER_LIMIT}")
     for descriptor in descriptors:

@@ -6,22 +6,25 @@ Nobody else can see it or name a path in it, and it is gone with the descriptor,
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import threading
 from collections.abc import Iterator, Sequence
 
 from engine.errors import OperationFailed
 from engine.image.layer import overlay
-from engine.image.openat2 import fsconfig, fsmount, fsopen
+from engine.kernel import calls, detached, flags
 
-_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _PATH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_WITHOUT = ("index", "metacopy", "redirect_dir")
+"""Features whose attributes in `upper` no layer could express."""
 
 
 @contextlib.contextmanager
 def merged(lower: Sequence[str], upper: str = "", work: str = "") -> Iterator[int]:
-    """Mount `lower` (folders, lowest first), with `upper` and `work` when it is to be written to. Raises OperationFailed.
+    """Mount `lower` (folders, lowest first), with `upper` and `work` when it is to be written to.
 
-    A single folder without an upper needs no mount and is opened as it is.
+    A single folder without an upper needs no mount and is opened as it is. Raises OperationFailed.
     """
     folders = list(reversed(lower))
     if not upper and len(folders) == 1:
@@ -44,29 +47,67 @@ def _open(path: str) -> int:
 
 
 def _mount(folders: Sequence[str], upper: str, work: str) -> int:
-    """`folders` highest first. They are named by descriptor, since a mount option has at most 255 bytes."""
+    """`folders` highest first. They are named by descriptor: options have little room, and names may hold commas."""
     with contextlib.ExitStack() as stack:
 
         def named(path: str) -> str:
-            fd = os.open(path, _PATH)
+            try:
+                fd = os.open(path, _PATH)
+            except OSError as error:
+                raise OperationFailed.of("open layer", path, error) from error
             stack.callback(os.close, fd)
             return f"/proc/self/fd/{fd}"
 
+        lower = [named(folder) for folder in folders]
+        writable = [("upperdir", named(upper)), ("workdir", named(work))] if upper else []
         try:
-            context = fsopen("overlay")
-            stack.callback(os.close, context)
-            fsconfig(context, _SET_STRING, "source", "overlay")
-            for option in ("index", "metacopy", "redirect_dir"):
-                with contextlib.suppress(OSError):
-                    fsconfig(context, _SET_STRING, option, "off")
-            if overlay.xattr_prefix().startswith("user."):
-                fsconfig(context, _SET_FLAG, "userxattr", None)
-            for folder in folders:
-                fsconfig(context, _SET_STRING, "lowerdir+", named(folder))
-            if upper:
-                fsconfig(context, _SET_STRING, "upperdir", named(upper))
-                fsconfig(context, _SET_STRING, "workdir", named(work))
-            fsconfig(context, _CREATE, None, None)
-            return fsmount(context)
-        except OSError as error:
-            raise OperationFailed.of("mount overlay of", f"{len(folders)} layers", error) from error
+            return _mount_detached(lower, writable)
+        except OperationFailed as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS):
+                raise
+            return _mount_in_thread(lower, writable, folders[0])
+
+
+def _mount_detached(lower: Sequence[str], writable: Sequence[tuple[str, str]]) -> int:
+    """By the new mount calls; `lowerdir+` needs Linux 6.5 (EINVAL before)."""
+    context = detached.fsopen("overlay")
+    try:
+        detached.set_option(context, "source", "overlay")
+        for option in _WITHOUT:
+            with contextlib.suppress(OperationFailed):  # a kernel built without the feature
+                detached.set_option(context, option, "off")
+        if overlay.xattr_prefix().startswith("user."):
+            detached.set_option(context, "userxattr")
+        for folder in lower:
+            detached.set_option(context, "lowerdir+", folder)
+        for key, folder in writable:
+            detached.set_option(context, key, folder)
+        return detached.fsmount(context)
+    finally:
+        os.close(context)
+
+
+def _mount_in_thread(lower: Sequence[str], writable: Sequence[tuple[str, str]], place: str) -> int:
+    """By mount(2) over `place`, in the mount namespace of a thread that ends at once: the descriptor keeps the mount."""
+    options = [f"lowerdir={':'.join(lower)}", *(f"{key}={folder}" for key, folder in writable)]
+    if overlay.xattr_prefix().startswith("user."):
+        options.append("userxattr")
+    result: list[int | OperationFailed] = []
+
+    def run() -> None:
+        try:
+            calls.unshare(flags.CLONE["mount"])
+            calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["private"])
+            calls.mount(
+                "overlay", place, "overlay", 0, ",".join([*options, "index=off", "metacopy=off", "redirect_dir=off"])
+            )
+            result.append(_open(place))
+        except OperationFailed as error:
+            result.append(error)
+
+    thread = threading.Thread(target=run, name="overlay")
+    thread.start()
+    thread.join()
+    if isinstance(result[0], OperationFailed):
+        raise result[0]
+    return result[0]

@@ -1,8 +1,8 @@
 """Image references: the grammar of the distribution project and Docker's short forms.
 
-    reference  = name [":" tag] ["@" digest]
-    name       = [domain "/"] path
-    redis:7    = docker.io/library/redis:7        (the domain and `library/` are implied)
+reference  = name [":" tag] ["@" digest]
+name       = [domain "/"] path
+redis:7    = docker.io/library/redis:7        (the domain and `library/` are implied)
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def parse(text: str) -> Reference:
     if not repository or not _PATH.match(repository):
         lower = repository.lower()
         hint = f"Repository names are lower case: {lower}" if lower != repository and _PATH.match(lower) else ""
-        raise BadReference(f"invalid image reference {text!r}: {repository!r} is not a valid repository name", hint=hint)
+        raise BadReference(
+            f"invalid image reference {text!r}: {repository!r} is not a valid repository name", hint=hint
+        )
     if not _DOMAIN.match(registry):
         raise BadReference(f"invalid image reference {text!r}: {registry!r} is not a valid registry")
     if not at and _IMAGE_ID.match(name):

@@ -14,10 +14,11 @@ import stat
 from collections.abc import Callable, Iterator
 
 from engine.errors import OperationFailed
-from engine.image.openat2 import open_in_root
+from engine.kernel.calls import openat2
 
 _CACHE = 64
 _LINKS = 40
+_ATTEMPTS = 64
 
 Made = Callable[[int, str], None]
 """Called with (parent descriptor, name) for each directory made on the way to another."""
@@ -48,7 +49,14 @@ class Tree:
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
         """A new descriptor for what `path` leads to. The caller closes it. Raises OSError as open(2) does."""
-        return open_in_root(self.root, path or ".", flags | os.O_CLOEXEC)
+        for attempt in range(_ATTEMPTS):
+            try:
+                return openat2(self.root, path or ".", flags)
+            except OperationFailed as error:
+                # EAGAIN: something was renamed while ".." was resolved, so the kernel cannot be sure (openat2(2)).
+                if error.errno != errno.EAGAIN or attempt + 1 == _ATTEMPTS:
+                    raise OSError(error.errno, os.strerror(error.errno), path) from error
+        raise AssertionError
 
     def directory(self, path: str, made: Made | None = None) -> int:
         """A directory's descriptor; with `made`, what is missing on the way is created (mode 0755) and told."""
@@ -161,11 +169,14 @@ def _remove_tree(parent: int, name: str) -> None:
 
 
 def clean(name: str) -> str | None:
-    """`name` as a relative path without empty, "." and ".." components; None when it leads out of the root or holds a NUL."""
+    """`name` as a relative path without empty, "." and ".." components; None when it leads out of the root or holds a
+    NUL.
+    """
     if "\0" in name:
         return None
-    if "/.." not in name and "./" not in name and "//" not in name and name[:2] != ".." and name != ".":
-        return name.strip("/").removesuffix("/.")
+    name = name.removeprefix("./")
+    if "/." not in name and "//" not in name and name[:1] != ".":
+        return name.strip("/")
     parts: list[str] = []
     for part in name.split("/"):
         if part == "..":

@@ -26,9 +26,10 @@ def pull(
 ) -> ImageRecord:
     """Fetch an image and record it under `reference`; what the store has already is not fetched again.
 
-    `platform` is os/architecture[/variant], "" for this machine's. `insecure` names registries (host[:port]) that may speak
-    http or show any certificate, as those on the loopback interface may. Raises RegistryError, ImageError, NotFound,
-    Unsupported, OperationFailed; a failed pull records nothing, and whole blobs that it fetched serve the next one.
+    `platform` is os/architecture[/variant], "" for this machine's. `insecure` names registries (host[:port]) that may
+    speak http or show any certificate, as those on the loopback interface may. Raises RegistryError, ImageError,
+    NotFound, Unsupported, OperationFailed; a failed pull records nothing, and whole blobs that it fetched serve the
+    next one.
     """
     from engine.registry.pulling import Pull
 

@@ -47,7 +47,9 @@ class Client:
             digest = digest_of(body)
             promised = pinned if pinned.startswith("sha256:") else response.headers.get("Docker-Content-Digest", digest)
             if digest != promised:
-                raise Corrupt(f"the manifest of {self.reference.familiar} has the digest {digest}; promised was {promised}")
+                raise Corrupt(
+                    f"the manifest of {self.reference.familiar} has the digest {digest}; promised was {promised}"
+                )
             return body, response.headers.get("Content-Type", ""), digest
 
     def fetch(self, writer: BlobWriter, progress: Callable[[int], None] | None = None) -> None:
@@ -160,14 +162,21 @@ class Client:
         realm = offered.parameters.get("realm", "")
         parts = urllib.parse.urlsplit(realm)
         if parts.scheme != "https" and not (parts.scheme == "http" and self.transport.trusting):
-            raise RegistryError(f"{self.reference.registry} names {realm!r} for logging in, which is not https: refused")
+            raise RegistryError(
+                f"{self.reference.registry} names {realm!r} for logging in, which is not https: refused"
+            )
         query = {"scope": self._scope}
         if service := offered.parameters.get("service"):
             query["service"] = service
         headers: dict[str, str] = {}
         method, body = "GET", None
         if found and found.identity_token:
-            form = {**query, "grant_type": "refresh_token", "refresh_token": found.identity_token, "client_id": "composer"}
+            form = {
+                **query,
+                "grant_type": "refresh_token",
+                "refresh_token": found.identity_token,
+                "client_id": "composer",
+            }
             method, body = "POST", urllib.parse.urlencode(form).encode()
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         else:
@@ -206,12 +215,12 @@ class Client:
         if status == 404:
             raise NotFound("image", self.reference.familiar, hint=f"{registry} says: {said or 'not found'}")
         if status in (401, 403):
-            hint = (
-                f"The image may be private or not exist. Credentials are read from ~/.docker/config.json (docker login {registry})."
-            )
+            hint = "The image may be private or not exist. Credentials are read from ~/.docker/config.json."
             raise RegistryError(f"access to {subject} denied by {registry}: {said or status}", status=status, hint=hint)
         if status == 429:
-            raise RegistryError(f"{registry} limits the rate of requests: {said}", status=status, hint="Log in, or try later.")
+            raise RegistryError(
+                f"{registry} limits the rate of requests: {said}", status=status, hint="Log in, or try later."
+            )
         raise RegistryError(f"{subject}: {registry} answered {status}: {said or response.reason}", status=status)
 
     def _said(self, response: Response) -> str:

@@ -36,7 +36,9 @@ class Credentials(Struct, frozen=True):
 
 
 def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials | None:
-    """The credentials for a registry, None when there are none. Raises RegistryError for an unreadable file or helper."""
+    """The credentials for a registry, None when there are none. Raises RegistryError for an unreadable file or
+    helper.
+    """
     folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
     path = os.path.join(folder, "config.json")
     try:

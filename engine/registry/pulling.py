@@ -23,7 +23,7 @@ _CONFIG_LIMIT = 8 << 20
 Progress = Callable[[dict[str, object]], None]
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another layer failed, so this one need not go on."""
 
 
@@ -63,7 +63,9 @@ class Pull:
         chosen = manifest.select(found, self.platform, subject)
         inner_body, inner_type, _ = self.client.manifest(chosen.digest)
         if len(inner_body) != chosen.size:
-            raise Corrupt(f"{subject}: manifest {chosen.digest} has {len(inner_body)} bytes, its index promises {chosen.size}")
+            raise Corrupt(
+                f"{subject}: manifest {chosen.digest} has {len(inner_body)} bytes, its index promises {chosen.size}"
+            )
         inner = manifest.parse(inner_body, inner_type, subject)
         if not isinstance(inner, manifest.Manifest):
             raise ImageError(f"{subject}: the index leads to another index")
@@ -72,7 +74,9 @@ class Pull:
     def configuration(self, found: manifest.Manifest) -> bytes:
         descriptor = found.config
         if descriptor.size > _CONFIG_LIMIT:
-            raise ImageError(f"{self.reference.familiar}: the configuration has {descriptor.size} bytes, more than {_CONFIG_LIMIT}")
+            raise ImageError(
+                f"{self.reference.familiar}: the configuration has {descriptor.size} bytes, more than {_CONFIG_LIMIT}"
+            )
         if not self.images.blobs.has(descriptor.digest, descriptor.size):
             with self.images.blobs.writer(descriptor.digest, descriptor.size) as writer:
                 self.client.fetch(writer)
@@ -81,7 +85,9 @@ class Pull:
         theirs = Platform(image.os, image.architecture, image.variant)
         if not self.platform.runs(theirs):
             if self.explicit:
-                raise NotFound("image", f"{self.reference.familiar} for platform {self.platform}", hint=f"It is for {theirs}.")
+                raise NotFound(
+                    "image", f"{self.reference.familiar} for platform {self.platform}", hint=f"It is for {theirs}."
+                )
             self.tell(self.reference.familiar, f"Warning: the image is for {theirs}, this machine is {self.platform}")
         return file
 
@@ -132,9 +138,14 @@ class Pull:
         """The outcome of one job; when it only stopped because of another, that one's error."""
         try:
             return jobs[position].result()
-        except _Stopped:
+        except _StoppedError:
             for job in jobs.values():
-                if job.done() and not job.cancelled() and (error := job.exception()) and not isinstance(error, _Stopped):
+                if (
+                    job.done()
+                    and not job.cancelled()
+                    and (error := job.exception())
+                    and not isinstance(error, _StoppedError)
+                ):
                     raise error from None
             raise
 
@@ -169,7 +180,7 @@ class Pull:
 
     def check_stop(self) -> None:
         if self._stop.is_set():
-            raise _Stopped
+            raise _StoppedError
 
     def _blob_lock(self, digest: str) -> threading.Lock:
         with self._progress_lock:
@@ -182,5 +193,3 @@ class Pull:
             event |= {"current": current, "total": total}
         with self._progress_lock:
             self._progress(event)
-
-

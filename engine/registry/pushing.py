@@ -120,7 +120,8 @@ def compress(blobs: BlobStore, folder: str, layer: Layer) -> str:
             writer.write(deflate.flush())
             if f"sha256:{plain.hexdigest()}" != layer.diff_id:
                 raise Corrupt(
-                    f"layer {layer.folder} cannot be packed again as {layer.diff_id}", hint="Pull or build its image again."
+                    f"layer {layer.folder} cannot be packed again as {layer.diff_id}",
+                    hint="Pull or build its image again.",
                 )
         return writer.digest
     finally:

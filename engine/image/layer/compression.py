@@ -1,4 +1,5 @@
-"""Decompressing a layer or archive as a stream: gzip (RFC 1952), zstd (RFC 8878), xz, bzip2, or none, told by its first bytes.
+"""Decompressing a layer or archive as a stream: gzip (RFC 1952), zstd (RFC 8878), xz, bzip2, or none, told by its
+first bytes.
 
 A hostile stream may be a bomb, so what comes out is bounded, both absolutely and as a ratio to what went in.
 """
@@ -38,7 +39,7 @@ class _Decoder(Protocol):
 
 
 def detect(head: bytes) -> str:
-    """"", gzip, zstd, xz or bzip2, by the magic bytes that `head` begins with."""
+    """ "", gzip, zstd, xz or bzip2, by the magic bytes that `head` begins with."""
     for magic, name in _MAGICS:
         if head.startswith(magic):
             return name
@@ -138,7 +139,7 @@ def _zstd(source: _Counted, subject: str) -> Iterator[bytes]:
         raise Unsupported(f"{subject} is compressed by zstd", hint="Install the Python package zstandard.") from error
     decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 27)
     try:
-        with decompressor.stream_reader(source, read_size=CHUNK, read_across_frames=True) as reader:  # type: ignore[arg-type]
+        with decompressor.stream_reader(source, CHUNK, True) as reader:  # type: ignore[arg-type]
             while piece := reader.read(CHUNK):
                 yield piece
     except zstandard.ZstdError as error:

@@ -1,7 +1,8 @@
-"""How overlayfs writes deletions down (kernel documentation, filesystems/overlayfs.rst, "whiteouts and opaque directories").
+"""How overlayfs writes deletions down (kernel documentation, filesystems/overlayfs.rst, "whiteouts and opaque
+directories").
 
-    deleted name          a character device 0:0 of that name
-    replaced directory    the extended attribute <prefix>opaque = y; nothing of the lower directory shows through
+deleted name          a character device 0:0 of that name
+replaced directory    the extended attribute <prefix>opaque = y; nothing of the lower directory shows through
 """
 
 from __future__ import annotations

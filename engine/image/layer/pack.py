@@ -24,9 +24,11 @@ Write = Callable[[bytes], object]
 
 
 def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False) -> int:
-    """Write the tree below the descriptor `root` as a tar stream; gives the bytes of file content. Raises OperationFailed.
+    """Write the tree below the descriptor `root` as a tar stream; gives the bytes of file content. Raises
+    OperationFailed.
 
-    `root_entry` puts an entry for the root directory first. With `whiteouts` False the tree is an ordinary one (a merged root), whose devices and attributes mean themselves.
+    `root_entry` puts an entry for the root directory first. With `whiteouts` False the tree is an ordinary one (a
+    merged root), whose devices and attributes mean themselves.
     """
     packer = _Packer(write, whiteouts)
     try:
@@ -135,7 +137,9 @@ class _Packer:
             return {}
         prefix = overlay.xattr_prefix()
         if self.whiteouts and (prefix + "redirect" in names or prefix + "metacopy" in names):
-            raise Unsupported(f"{path} was written by an overlay with redirect_dir or metacopy, which a layer cannot hold")
+            raise Unsupported(
+                f"{path} was written by an overlay with redirect_dir or metacopy, which a layer cannot hold"
+            )
         kept = (name for name in names if name.startswith(_XATTRS) and not name.startswith("user.overlay."))
         return {name: os.getxattr(fd, name) for name in sorted(kept)}
 

@@ -1,4 +1,6 @@
-"""Decompressing and hashing in a thread of their own, so that writing files does not wait for them (both release the GIL)."""
+"""Decompressing and hashing in a thread of their own, so that writing files does not wait for them (both release the
+GIL).
+"""
 
 from __future__ import annotations
 

@@ -239,7 +239,9 @@ class Archive:
         """An octal field, or GNU's base-256 for what does not fit (first bit set)."""
         try:
             if text[0] & 0x80:
-                number = int.from_bytes(text, "big", signed=True) if text[0] == 0xFF else int.from_bytes(text[1:], "big")
+                number = (
+                    int.from_bytes(text, "big", signed=True) if text[0] == 0xFF else int.from_bytes(text[1:], "big")
+                )
                 if not -(1 << 62) < number < 1 << 62:
                     raise ValueError(number)
                 return number

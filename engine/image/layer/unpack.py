@@ -1,8 +1,8 @@
 """A tar stream into a directory: a layer into the form overlayfs stacks, or an archive as `ADD` extracts it.
 
-Hostile archives are expected. Each name is resolved inside the root on descriptors (engine.image.tree), the last component
-is never followed, and files are made new (O_EXCL), so neither symbolic nor hard links lead out. Ownership is set before
-the mode and the attributes, since chown(2) takes setuid bits and capabilities away.
+Hostile archives are expected. Each name is resolved inside the root on descriptors (engine.image.tree), the last
+component is never followed, and files are made new (O_EXCL), so neither symbolic nor hard links lead out. Ownership
+is set before the mode and the attributes, since chown(2) takes setuid bits and capabilities away.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from engine.image.tree import Tree, clean, remove_at
 _XATTR_ALLOWED = ("user.", "security.capability", "system.posix_acl_")
 _XATTR_REFUSED = ("user.overlay.",)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TIMES = range(-(1 << 62), 1 << 62)
-"""Nanoseconds that utimensat(2) takes with room to spare; a time beyond is as good as the epoch."""
+_IDS = range((1 << 32) - 1)
+_TIMES = range(-(1 << 31) * 1_000_000_000, (1 << 34) * 1_000_000_000)
+"""Nanoseconds that file systems keep (ext4: 1901 to 2446); a time beyond is as good as the epoch."""
 
 
 class Unpacked:
@@ -48,8 +49,8 @@ def unpack(
     """Extract the uncompressed tar in `pieces` into the directory open as `root`, and read the stream to its end.
 
     With `layer`, whiteouts take overlayfs's form; without, the names mean nothing special. `below` is the place inside
-    the root for everything, `owner` replaces the entries' owners. Raises Corrupt, Unsupported, OperationFailed; what was
-    extracted by then stays and is the caller's to remove.
+    the root for everything, `owner` replaces the entries' owners. Raises Corrupt, Unsupported, OperationFailed; what
+    was extracted by then stays and is the caller's to remove.
     """
     with Tree(root, subject) as tree:
         return _Unpacker(tree, subject, below, layer, owner, limits or Limits()).run(pieces)
@@ -77,6 +78,8 @@ class _Unpacker:
                 entry.mtime = 0
             if self.owner:
                 entry.uid, entry.gid = self.owner
+            elif entry.uid not in _IDS or entry.gid not in _IDS:
+                raise Corrupt(f"{self.subject}: the owner {entry.uid}:{entry.gid} of {entry.name!r} is out of range")
             try:
                 self.one(archive, entry, f"{self.below}/{path}".strip("/") if self.below else path)
             except (OverflowError, ValueError) as error:
@@ -93,6 +96,8 @@ class _Unpacker:
             if entry.type == tar.DIRECTORY:
                 self.directory_itself(entry, path)
             return
+        if self.layer and overlay.RESERVED in path and not path.endswith(overlay.OPAQUE):
+            return  # aufs kept its own files under these names; they have no meaning for others
         parent, name = self.tree.parent(path, self.made)
         if self.layer and name.startswith(overlay.WHITEOUT):
             self.whiteout(parent, name, path)
@@ -237,8 +242,6 @@ class _Unpacker:
             finally:
                 os.close(fd)
             return
-        if name.startswith(overlay.RESERVED):
-            return  # aufs kept its own files under these names; they have no meaning for others
         hidden = name[len(overlay.WHITEOUT) :]
         if not hidden or hidden in (".", ".."):
             raise Corrupt(f"{self.subject}: the whiteout {path!r} names nothing")

@@ -1,0 +1,56 @@
+"""Mounts that are in no mount namespace: fsopen(2), fsconfig(2), fsmount(2); and syncfs(2).
+
+These may take a while, so unlike `engine.kernel.calls` they let go of the GIL.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from engine.errors import OperationFailed
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+# One number on every architecture (include/uapi/asm-generic/unistd.h).
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
+
+
+def _check(result: int, operation: str, subject: object) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OperationFailed(operation, subject, number, detail=os.strerror(number))
+    return int(result)
+
+
+def fsopen(kind: str) -> int:
+    """A context for configuring a file system of this kind."""
+    number, flags = ctypes.c_long(_FSOPEN), ctypes.c_uint(_FSOPEN_CLOEXEC)
+    return _check(_libc.syscall(number, kind.encode(), flags), "fsopen", kind)
+
+
+def set_option(context: int, key: str, value: str | None = None) -> None:
+    """A mount option; at most 255 bytes of value."""
+    command = _SET_FLAG if value is None else _SET_STRING
+    _config(context, command, key.encode(), None if value is None else os.fsencode(value), f"{key}={value}")
+
+
+def fsmount(context: int) -> int:
+    """Make the file system and give a descriptor of its root; it is unmounted with the last descriptor."""
+    _config(context, _CREATE, None, None, "create")
+    number, flags = ctypes.c_long(_FSMOUNT), ctypes.c_uint(_FSMOUNT_CLOEXEC)
+    return _check(_libc.syscall(number, ctypes.c_int(context), flags, ctypes.c_uint(0)), "fsmount", context)
+
+
+def _config(context: int, command: int, key: bytes | None, value: bytes | None, subject: str) -> None:
+    number = ctypes.c_long(_FSCONFIG)
+    result = _libc.syscall(number, ctypes.c_int(context), ctypes.c_uint(command), key, value, ctypes.c_int(0))
+    _check(result, "fsconfig", subject)
+
+
+def syncfs(fd: int) -> None:
+    """Write all of the file system that holds `fd` to its disc."""
+    _check(_libc.syncfs(ctypes.c_int(fd)), "syncfs", fd)
