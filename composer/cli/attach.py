@@ -46,9 +46,9 @@ def attach(
     sequence = parse_keys(keys or DETACH_KEYS)
     process = context.engine.attach(record.group, record.id)
     try:
-        if record.spec.tty and process.terminal is not None:
+        if record.spec.tty and process.stream is not None:
             return terminal_session(process, stdin=0 if stdin else -1, keys=sequence)
-        if stdin and process.terminal is not None:
+        if stdin and process.stream is not None:
             feed_stdin(process)
         with passing_signals(process) if sig_proxy else nullcontext():
             _show_log(context, record, past=past)

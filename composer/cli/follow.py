@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from composer.cli.containers import is_up, select, short_name
+from composer.cli.containers import is_up, select, service_of, short_name
 from composer.cli.render.lines import Lines
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ Ended = Callable[["ContainerRecord"], None]
 class Source:
     """One container's log and what of its last line has come so far."""
 
-    __slots__ = ("finished_at", "name", "parts", "reader", "up")
+    __slots__ = ("finished_at", "name", "parts", "reader", "shown", "up")
 
     def __init__(self, name: str, reader: LogReader, record: ContainerRecord) -> None:
         self.name, self.reader = name, reader
         self.parts: dict[str, str] = {}
-        self.up, self.finished_at = is_up(record), record.state.finished_at
+        self.up, self.finished_at, self.shown = is_up(record), record.state.finished_at, True
 
 
 class Follower:
@@ -54,7 +54,11 @@ class Follower:
         self._context, self._lines = context, lines
         self._services, self._index, self._wanted, self._ended = services, index, wanted, ended
         self._sources: dict[str, Source] = {}
-        self._done = False
+        self._shown: set[str] | None = None
+
+    def show_only(self, services: set[str]) -> None:
+        """Print the logs of these services alone; the ends of the others are still told."""
+        self._shown = services
 
     def open(
         self, records: Iterable[ContainerRecord], *, since: float = 0.0, until: float = 0.0, tail: int | None = None
@@ -63,30 +67,27 @@ class Follower:
         for record in records:
             if record.id not in self._sources and self._wanted(record):
                 reader = self._context.engine.logs(record.group, record.id, since=since, until=until, tail=tail)
-                self._sources[record.id] = Source(short_name(record), reader, record)
-        self._lines.register(source.name for source in self._sources.values())
+                source = self._sources[record.id] = Source(short_name(record), reader, record)
+                source.shown = self._shown is None or service_of(record) in self._shown
+                if since and not source.up:
+                    source.finished_at = min(source.finished_at, since)
+        self._lines.register(source.name for source in self._sources.values() if source.shown)
 
     def past(self) -> None:
         """Print what there is, merged by time."""
         streams = [_timed(key, source.reader) for key, source in self._sources.items()]
         for _, key, entry in heapq.merge(*streams, key=lambda item: item[0]):
             self._print(self._sources[key], entry)
-        if self._context.dry_run:
-            self._done = True
-
-    def stop(self) -> None:
-        """Makes `follow` return soon; may be called from a callback or a signal handler."""
-        self._done = True
 
     def follow(self, *, until: float = 0.0, wake: int = -1) -> None:
-        """Print what comes, until every container has stopped, or `stop` is called, or the time `until`.
+        """Print what comes, until every container has stopped or the time is `until`.
 
         `wake`: a descriptor that interrupts the waiting when it becomes readable (signals).
         """
         watch = self._context.engine.watch(self._context.project_name)
         try:
             self._refresh()
-            while not self._done and any(source.up for source in self._sources.values()):
+            while any(source.up for source in self._sources.values()):
                 pause = max(0.0, until - time.time()) if until else None
                 files = [watch.fileno(), *([wake] if wake >= 0 else [])]
                 ready, _, _ = selecting.select(files, [], [], pause)
@@ -137,6 +138,8 @@ class Follower:
         source.parts.clear()
 
     def _print(self, source: Source, entry: LogEntry) -> None:
+        if not source.shown:
+            return
         text = source.parts.pop(entry.stream, "") + entry.text
         if not text.endswith("\n"):
             source.parts[entry.stream] = text

@@ -37,7 +37,7 @@ def run_exec(
     try:
         if detach:
             return 0
-        if process.terminal is None:
+        if process.stream is None:
             with passing_signals(process):
                 return process.wait()
         return terminal_session(process, stdin=0 if interactive else -1, keys=parse_keys(DETACH_KEYS))
@@ -47,9 +47,9 @@ def run_exec(
 
 def terminal_session(process: Process, *, stdin: int, keys: bytes) -> int:
     """Our terminal is the process's until it ends (its exit code) or the detach keys are typed (0)."""
-    assert process.terminal is not None
-    with raw(0), following_size(1 if os.isatty(1) else 0, process.terminal):
-        detached = pump(process.terminal, stdin, 1, ended=process.fileno(), keys=keys)
+    assert process.stream is not None
+    with raw(0), following_size(1 if os.isatty(1) else 0, process.resize):
+        detached = pump(process.stream, stdin, 1, ended=process.fileno(), keys=keys)
     return 0 if detached else process.wait()
 
 
@@ -76,10 +76,10 @@ def feed_stdin(process: Process, *, keys: bytes = b"") -> threading.Thread:
     """Copy our stdin into the pipe to the process's, in the background; its end closes the pipe."""
 
     def copy() -> None:
-        assert process.terminal is not None
+        assert process.stream is not None
         with suppress(OSError):
             while data := os.read(0, CHUNK):
-                write_all(process.terminal, data)
+                write_all(process.stream, data)
         process.close()
 
     thread = threading.Thread(target=copy, daemon=True)

@@ -5,14 +5,12 @@ Raw mode makes every key (Ctrl-C too) a byte for the process in the container; t
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
-import struct
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from composer.cli.errors import UsageError
@@ -33,13 +31,6 @@ def raw(fd: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
-
-
-def copy_size(source: int, target: int) -> None:
-    """Give pseudo-terminal `target` the window size of terminal `source`."""
-    with suppress(OSError):
-        size = fcntl.ioctl(source, termios.TIOCGWINSZ, struct.pack("HHHH", 0, 0, 0, 0))
-        fcntl.ioctl(target, termios.TIOCSWINSZ, size)
 
 
 def parse_keys(text: str) -> bytes:
@@ -76,10 +67,16 @@ class Detach:
 
 
 @contextmanager
-def following_size(source: int, target: int) -> Iterator[None]:
-    """SIGWINCH on our terminal becomes the size of the other one; the size is given at once, too."""
-    copy_size(source, target)
-    before = signal.signal(signal.SIGWINCH, lambda *_: copy_size(source, target))
+def following_size(terminal: int, resize: Callable[[int, int], None]) -> Iterator[None]:
+    """Tell `resize` the rows and columns of our terminal, at once and at each SIGWINCH."""
+
+    def tell(*_: object) -> None:
+        with suppress(Exception):
+            size = os.get_terminal_size(terminal)
+            resize(size.lines, size.columns)
+
+    tell()
+    before = signal.signal(signal.SIGWINCH, tell)
     try:
         yield
     finally:

@@ -143,12 +143,17 @@ class Process(Protocol):
     """A process in a container, and our end of its streams."""
 
     @property
-    def terminal(self) -> int | None:
-        """The master side of its pseudo-terminal, to be copied from and to; None when it has none."""
+    def stream(self) -> int | None:
+        """A descriptor with the process's output to read and its input to write: the master side of its pseudo-terminal,
+        or a socket of the keeper's. None when the process has the caller's own descriptors."""
         ...
 
     def fileno(self) -> int:
         """Readable when the process has ended."""
+        ...
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give its pseudo-terminal this size; nothing without one."""
         ...
 
     def signal(self, number: int) -> None: ...
@@ -176,7 +181,7 @@ class Streams(Protocol):
         ...
 
     def attach(self, group: str, container_id: str) -> Process:
-        """The container's own first process: `terminal` is its pty, or, without one, a pipe to its stdin (when open)."""
+        """The container's own first process; output from now on, input when its stdin is open."""
         ...
 
     def stats(self, group: str, container_id: str) -> ContainerStats: ...

@@ -70,7 +70,7 @@ def terminal() -> Iterator[Terminal]:
 
 def untimed(text: str) -> str:
     """Without the seconds, which differ from run to run, and with one spinner."""
-    return re.sub(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", "~", re.sub(r" +\d+\.\ds$", "", text, flags=re.M))
+    return re.sub(r"[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]", "~", re.sub(r" +\d+\.\ds$", "", text, flags=re.MULTILINE))
 
 
 def test_each_step_keeps_its_line(terminal: Terminal) -> None:
