@@ -198,7 +198,7 @@ def _healthcheck(args: _Args) -> ins.Healthcheck:
     if kind.upper() == "NONE":
         if rest.strip():
             raise ProblemError("HEALTHCHECK NONE takes no arguments")
-        return ins.Healthcheck(text=args.text, **args.place)
+        return ins.Healthcheck(text=args.text, start=args.line.start, end=args.line.end)
     if kind.upper() != "CMD":
         raise ProblemError(f"unknown type {kind!r} in HEALTHCHECK: expected NONE or CMD")
     command = _Args(args.line, rest.strip(), args.flags, args.source).command()

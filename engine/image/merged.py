@@ -16,6 +16,7 @@ from engine.image.layer import overlay
 from engine.kernel import calls, detached, flags
 
 _PATH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _WITHOUT = ("index", "metacopy", "redirect_dir")
 """Features whose attributes in `upper` no layer could express."""
 
@@ -41,16 +42,27 @@ def merged(lower: Sequence[str], upper: str = "", work: str = "") -> Iterator[in
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(path, _READ)
     except OSError as error:
         raise OperationFailed.of("open layer", path, error) from error
 
 
 def _mount(folders: Sequence[str], upper: str, work: str) -> int:
-    """`folders` highest first. They are named by descriptor: options have little room, and names may hold commas."""
+    """`folders` highest first."""
+    try:
+        return _mount_detached(folders, upper, work)
+    except OperationFailed as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        return _mount_in_thread(folders, upper, work)
+
+
+@contextlib.contextmanager
+def _named(folders: Sequence[str], upper: str, work: str) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
+    """The folders by descriptor: options have little room, and names may hold commas and colons."""
     with contextlib.ExitStack() as stack:
 
-        def named(path: str) -> str:
+        def name(path: str) -> str:
             try:
                 fd = os.open(path, _PATH)
             except OSError as error:
@@ -58,50 +70,52 @@ def _mount(folders: Sequence[str], upper: str, work: str) -> int:
             stack.callback(os.close, fd)
             return f"/proc/self/fd/{fd}"
 
-        lower = [named(folder) for folder in folders]
-        writable = [("upperdir", named(upper)), ("workdir", named(work))] if upper else []
-        try:
-            return _mount_detached(lower, writable)
-        except OperationFailed as error:
-            if error.errno not in (errno.EINVAL, errno.ENOSYS):
-                raise
-            return _mount_in_thread(lower, writable, folders[0])
+        lower = [name(folder) for folder in folders]
+        yield lower, [("upperdir", name(upper)), ("workdir", name(work))] if upper else []
 
 
-def _mount_detached(lower: Sequence[str], writable: Sequence[tuple[str, str]]) -> int:
+def _mount_detached(folders: Sequence[str], upper: str, work: str) -> int:
     """By the new mount calls; `lowerdir+` needs Linux 6.5 (EINVAL before)."""
     context = detached.fsopen("overlay")
     try:
-        detached.set_option(context, "source", "overlay")
-        for option in _WITHOUT:
-            with contextlib.suppress(OperationFailed):  # a kernel built without the feature
-                detached.set_option(context, option, "off")
-        if overlay.xattr_prefix().startswith("user."):
-            detached.set_option(context, "userxattr")
-        for folder in lower:
-            detached.set_option(context, "lowerdir+", folder)
-        for key, folder in writable:
-            detached.set_option(context, key, folder)
-        return detached.fsmount(context)
+        with _named(folders, upper, work) as (lower, writable):
+            detached.set_option(context, "source", "overlay")
+            for option in _WITHOUT:
+                with contextlib.suppress(OperationFailed):  # a kernel built without the feature
+                    detached.set_option(context, option, "off")
+            if overlay.xattr_prefix().startswith("user."):
+                detached.set_option(context, "userxattr")
+            for folder in lower:
+                detached.set_option(context, "lowerdir+", folder)
+            for key, folder in writable:
+                detached.set_option(context, key, folder)
+            mount = detached.fsmount(context)
     finally:
         os.close(context)
+    try:
+        return os.open(".", _READ, dir_fd=mount)
+    finally:
+        os.close(mount)
 
 
-def _mount_in_thread(lower: Sequence[str], writable: Sequence[tuple[str, str]], place: str) -> int:
-    """By mount(2) over `place`, in the mount namespace of a thread that ends at once: the descriptor keeps the mount."""
-    options = [f"lowerdir={':'.join(lower)}", *(f"{key}={folder}" for key, folder in writable)]
-    if overlay.xattr_prefix().startswith("user."):
-        options.append("userxattr")
+def _mount_in_thread(folders: Sequence[str], upper: str, work: str) -> int:
+    """By mount(2) over the first folder, in a mount namespace of a thread that ends at once.
+
+    The descriptor keeps the mount alive. The folders are opened in the namespace, as overlayfs takes no others.
+    """
     result: list[int | OperationFailed] = []
 
     def run() -> None:
         try:
             calls.unshare(flags.CLONE["mount"])
             calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["private"])
-            calls.mount(
-                "overlay", place, "overlay", 0, ",".join([*options, "index=off", "metacopy=off", "redirect_dir=off"])
-            )
-            result.append(_open(place))
+            with _named(folders, upper, work) as (lower, writable):
+                options = [f"lowerdir={':'.join(lower)}", *(f"{key}={folder}" for key, folder in writable)]
+                options.extend(f"{option}=off" for option in _WITHOUT)
+                if overlay.xattr_prefix().startswith("user."):
+                    options.append("userxattr")
+                calls.mount("overlay", folders[0], "overlay", 0, ",".join(options))
+            result.append(_open(folders[0]))
         except OperationFailed as error:
             result.append(error)
 

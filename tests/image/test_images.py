@@ -1,0 +1,208 @@
+import io
+import json
+import os
+import subprocess
+import tarfile
+import threading
+
+import pytest
+
+from engine.errors import BadReference, Conflict, Corrupt, NotFound
+from engine.image import gc, lease
+from engine.image.images import ImageStore
+from engine.image.importing import import_rootfs
+from engine.image.layer_add import add, seal
+from engine.spec.image import ImageConfig
+from engine.store import Store
+
+
+def rootfs(**files):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+    out.seek(0)
+    return out
+
+
+def make(images, *tags, **files):
+    return import_rootfs(images, rootfs(**(files or {"a": "1"})), tags=tags, created="2024-01-01T00:00:00Z")
+
+
+def use(images, record, name="web-1"):
+    folder = f"{images.store.roots.groups}/g/{name}"
+    os.makedirs(folder)
+    with open(f"{folder}/spec.json", "w") as file:
+        json.dump({"name": name, "image": record.id}, file)
+
+
+def test_an_image_is_found_by_its_names(images):
+    record = make(images, "app:1", "ghcr.io/x/app")
+    assert record.tags == ("docker.io/library/app:1", "ghcr.io/x/app:latest")
+    for name in ("app:1", "docker.io/app:1", "ghcr.io/x/app", record.id, record.id[7:], record.id[7:19], record.id[:20]):
+        assert images.get(name) == record
+    assert images.get("app") is None
+    assert images.get("0" * 12) is None
+    with pytest.raises(BadReference):
+        images.get("NOT A NAME")
+    with pytest.raises(NotFound):
+        images.need("gone")
+
+
+def test_a_tag_goes_before_a_short_id(images):
+    record = make(images, "app")
+    other = make(images, record.id[7:19], b="2")
+    assert images.get(record.id[7:19]).id == other.id
+
+
+def test_reading_by_id_is_cheap(images):
+    record = make(images, "app")
+    code = (
+        "import sys; from engine.paths import Roots; from engine.store import Store; "
+        "from engine.image.images import ImageStore; "
+        f"images = ImageStore(Store(Roots({images.store.roots.state!r}, '/run/x'))); "
+        f"assert images.get({record.id!r}).layers; "
+        "heavy = {'urllib3', 'ssl', 'http.client', 'zstandard', 'tarfile', 'subprocess'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([os.sys.executable, "-c", code], check=True)
+
+
+def test_the_same_content_is_the_same_image_with_one_layer(images):
+    assert make(images, "a").id == make(images, "b").id
+    assert images.get("a").tags == ("docker.io/library/a:latest", "docker.io/library/b:latest")
+    assert len(images.layers.names()) == 1
+
+
+def test_layers_are_closed_to_other_users(images):
+    make(images, "a")
+    assert os.stat(images.layers.root).st_mode & 0o777 == 0o700
+
+
+def test_a_tag_moves(images):
+    one, two = make(images, "app"), make(images, "app", b="2")
+    assert images.get("app").id == two.id
+    assert images.get(one.id).tags == ()
+    images.tag(one.id, "app")
+    assert images.get("app").id == one.id
+
+
+def test_removing_a_tag_and_then_the_image(images):
+    record = make(images, "a", "b")
+    assert images.remove("a") == ["Untagged: a:latest"]
+    assert images.remove("b") == ["Untagged: b:latest", f"Deleted: {record.id}"]
+    assert images.all() == []
+    assert gc.collect(images).layers == 1
+    assert images.layers.names() == images.blobs.names() == []
+
+
+def test_removing_by_id(images):
+    record = make(images, "a", "b")
+    with pytest.raises(Conflict, match="several tags"):
+        images.remove(record.id)
+    assert len(images.remove(record.id[7:20], force=True)) == 3
+
+
+def test_an_image_in_use_is_kept(images):
+    record = make(images, "a")
+    use(images, record)
+    with pytest.raises(Conflict, match="in use by web-1"):
+        images.remove("a")
+    assert images.remove("a", force=True) == ["Untagged: a:latest"]
+    assert gc.prune(images, all_unused=True) == []
+    assert images.get(record.id).layers == record.layers
+    assert os.path.exists(images.layers.path(record.layers[0]) + "/a")
+
+
+def test_collection_keeps_what_is_shared_and_removes_what_a_crash_left(images):
+    base = make(images, "base")
+    layers = images.layers
+    bottom = layers.need(images.chain(base.id))[0]
+    with lease.adding(images.store.roots):
+        top = add(layers, rootfs(b="2"), "top", parent=bottom)
+        file = images.blobs.read(base.id)
+        images.record(file.replace(b"2024", b"2025"), [bottom.chain_id, top.chain_id], tags=["top"])
+    for name in (".draft-dead", "0123456789ab"):
+        os.makedirs(f"{layers.root}/{name}/diff/x")
+    with open(f"{images.blobs.folder}/.partial-dead", "w"):
+        pass
+    images.remove("base")
+    done = gc.collect(images)
+    assert (done.layers, done.blobs) == (0, 2)
+    assert sorted(layers.names()) == sorted([bottom.folder, top.folder])
+    images.remove("top")
+    assert gc.collect(images).layers == 2
+
+
+def test_nothing_is_collected_while_somebody_adds(images):
+    make(images, "a")
+    images.remove("a")
+    with lease.adding(images.store.roots):
+        assert gc.collect(images) is None
+    assert gc.collect(images).layers == 1
+
+
+def test_untagged_images_are_pruned(images):
+    old = make(images, "app")
+    make(images, "app", b="2")
+    assert gc.prune(images) == [old.id]
+    assert [record.tags for record in images.all()] == [("docker.io/library/app:latest",)]
+
+
+def test_a_draft_is_gone_unless_committed(images):
+    with pytest.raises(RuntimeError), images.layers.draft() as draft:
+        os.mkdir(f"{draft.diff}/x")
+        raise RuntimeError
+    assert images.layers.names() == []
+
+
+def test_the_root_directory_of_the_base_shows(images):
+    with images.layers.draft() as draft:
+        os.fchmod(draft.fd, 0o711)
+        os.fchown(draft.fd, 5, 6)
+        base = seal(images.layers, draft, None)
+    with images.layers.draft(base.folder) as draft:
+        assert not draft.changed
+        status = os.stat(draft.fd)
+        assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (5, 6, 0o711)
+
+
+def test_two_writers_of_one_layer(images):
+    """Both get the layer, one copy stays."""
+    roots = images.store.roots
+    found, gate = [], threading.Barrier(2)
+
+    def run():
+        mine = ImageStore(Store(roots))
+        with mine.layers.draft() as draft:
+            with open(f"{draft.diff}/x", "w"):
+                pass
+            os.utime(f"{draft.diff}/x", (1, 1))
+            gate.wait()
+            found.append(seal(mine.layers, draft, None))
+        mine.store.close()
+
+    make(images)
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1]
+    assert len(images.layers.names()) == 2
+
+
+def test_a_failed_import_leaves_nothing(images):
+    with pytest.raises(Corrupt):
+        import_rootfs(images, io.BytesIO(rootfs(a="1" * 10_000).getvalue()[:60]), tags=["x"])
+    assert images.all() == []
+    assert images.layers.names() == []
+
+
+def test_the_configuration_is_kept(images):
+    config = ImageConfig(command=("sh",), environment=("A=b",), user="web")
+    record = import_rootfs(images, rootfs(a="1"), config=config)
+    assert images.get(record.id).config == config
+    assert images.file(record.id).history[0].comment == "imported from rootfs"
