@@ -33,36 +33,23 @@ def run(context: Context, args: Args) -> int:
 
 
 def attach(
-    context: Context, record: ContainerRecord, *, stdin: bool = True, keys: str = "", sig_proxy: bool = True,
-    past: bool = False,
-) -> int:  # fmt: skip
-    """Stay with the container's process until it ends (its exit code) or the detach keys are typed (0).
-
-    `past`: show what it has written so far, too. Without a terminal its output is read from its log.
-    """
-    from composer.cli.process import feed_stdin, passing_signals, terminal_session
+    context: Context, record: ContainerRecord, *, stdin: bool = True, keys: str = "", sig_proxy: bool = True
+) -> int:
+    """Stay with the container's process until it ends (its exit code) or the detach keys are typed (0)."""
+    from composer.cli.process import feed_stdin, passing_signals, show_frames, terminal_session
     from composer.cli.tty import DETACH_KEYS, parse_keys
 
     sequence = parse_keys(keys or DETACH_KEYS)
+    sys.stdout.flush()
     process = context.engine.attach(record.group, record.id)
     try:
-        if record.spec.tty and process.stream is not None:
+        assert process.stream is not None
+        if record.spec.tty:
             return terminal_session(process, stdin=0 if stdin else -1, keys=sequence)
-        if stdin and process.stream is not None:
+        if stdin and record.spec.stdin_open:
             feed_stdin(process)
         with passing_signals(process) if sig_proxy else nullcontext():
-            _show_log(context, record, past=past)
+            show_frames(process.stream)
             return process.wait()
     finally:
         process.close()
-
-
-def _show_log(context: Context, record: ContainerRecord, *, past: bool) -> None:
-    from composer.cli.follow import Follower
-    from composer.cli.render.lines import Lines
-
-    lines = Lines(sys.stdout, sys.stderr, prefix=False)
-    follower = Follower(context, lines, wanted=lambda other: other.id == record.id)
-    follower.open([record], tail=None if past else 0)
-    follower.past()
-    follower.follow()

@@ -129,7 +129,7 @@ def _cluster(args: Args, by_short: dict[str, Flag], letters: str, rest: list[str
 
 
 def _set(args: Args, flag: Flag, value: str | None, rest: list[str]) -> None:
-    if flag.refused:
+    if flag.refused and not (flag.kind == "bool" and value in FALSE):
         raise UsageError(f"--{flag.name} is not supported: {flag.refused}")
     args.given.add(flag.name)
     if flag.kind == "bool":

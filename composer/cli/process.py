@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -72,16 +73,25 @@ def passing_signals(process: Process) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def feed_stdin(process: Process, *, keys: bytes = b"") -> threading.Thread:
-    """Copy our stdin into the pipe to the process's, in the background; its end closes the pipe."""
+def feed_stdin(process: Process) -> None:
+    """Copy our stdin to the process's, in the background; the end of ours is the end of its."""
 
     def copy() -> None:
         assert process.stream is not None
         with suppress(OSError):
             while data := os.read(0, CHUNK):
                 write_all(process.stream, data)
-        process.close()
+        with suppress(OSError), socket.socket(fileno=os.dup(process.stream)) as stream:
+            stream.shutdown(socket.SHUT_WR)
 
-    thread = threading.Thread(target=copy, daemon=True)
-    thread.start()
-    return thread
+    threading.Thread(target=copy, daemon=True).start()
+
+
+def show_frames(stream: int) -> None:
+    """Write what comes in Docker's attach frames to our stdout (1) and stderr (2) until it ends."""
+    held = b""
+    while data := os.read(stream, CHUNK):
+        held += data
+        while len(held) >= 8 and len(held) >= (size := 8 + int.from_bytes(held[4:8], "big")):
+            write_all(2 if held[0] == 2 else 1, held[8:size])
+            held = held[size:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import ExitCode, UsageError
+from composer.cli.errors import UsageError
 from composer.cli.flags import Args, Command, Flag
 
 if TYPE_CHECKING:
@@ -47,3 +47,61 @@ COMMAND = Command(
         Flag("yes", 'Assume "yes" as answer to all prompts and run non-interactively', short="y"),
     ),
 )  # fmt: skip
+
+
+def run(context: Context, args: Args) -> int:
+    _check(context, args)
+    import time
+
+    from composer.cli.converge import converge, wishes_of
+
+    detached = args.detach or args.wait or args.no_start
+    began = time.time()
+    wishes = wishes_of(args, start=not args.no_start)
+    code = converge(context, wishes)
+    if code or args.no_start or context.dry_run:
+        return code
+    if args.wait:
+        from composer.cli.readiness import wait_ready
+
+        wait_ready(context, args.positional, timeout=args.wait_timeout)
+    if detached:
+        return 0
+    from composer.cli.foreground import Foreground
+
+    services, shown = _attached(context, args)
+    if args.watch:
+        from composer.cli.watch import watching
+
+        with watching(context, args.positional):
+            return Foreground(context, args, services, shown, began).run()
+    return Foreground(context, args, services, shown, began).run()
+
+
+def _check(context: Context, args: Args) -> None:
+    """UsageError for flags that contradict each other, in docker compose's words."""
+    attached = (
+        args.abort_on_container_exit or args.abort_on_container_failure or args.attach or args.attach_dependencies
+    )
+    if args.detach and (attached or args.exit_code_from or args.watch):
+        raise UsageError(
+            "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, "
+            "--attach-dependencies, --exit-code-from or --watch"
+        )
+    if args.wait and (attached or args.exit_code_from):
+        raise UsageError("--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies")
+    if args.no_start and (args.wait or args.watch):
+        raise UsageError("--no-start cannot be combined with --wait or --watch")
+    if args.attach and args.attach_dependencies:
+        raise UsageError("--attach and --attach-dependencies are incompatible")
+    if args.always_recreate_deps and args.no_recreate:
+        raise UsageError("--always-recreate-deps and --no-recreate are incompatible")
+    if args.always_recreate_deps and args.no_deps:
+        raise UsageError("--always-recreate-deps and --no-deps are incompatible")
+    if args.abort_on_container_exit and args.abort_on_container_failure:
+        raise UsageError("--abort-on-container-exit and --abort-on-container-failure are incompatible")
+
+
+def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
+    """The services to stay with, and those of them whose logs are shown (--attach, --no-attach, attach: false)."""
+    raise NotImplementedError

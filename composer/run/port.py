@@ -144,8 +144,9 @@ class Process(Protocol):
 
     @property
     def stream(self) -> int | None:
-        """A descriptor with the process's output to read and its input to write: the master side of its pseudo-terminal,
-        or a socket of the keeper's. None when the process has the caller's own descriptors."""
+        """A descriptor with the process's output to read and its input to write: raw bytes where it has a pseudo-terminal,
+        else Docker's attach frames (stream 1 or 2, three zeros, length as 4 bytes big-endian, data). None when the
+        process has the caller's own descriptors."""
         ...
 
     def fileno(self) -> int:
@@ -175,6 +176,10 @@ class Streams(Protocol):
         ...
 
     def watch(self, group: str) -> Watch: ...
+
+    def watch_files(self, paths: Sequence[str], *, skip: Callable[[str], bool]) -> Watch:
+        """Tells the absolute paths that change in files and below folders, except folders that `skip` is true for."""
+        ...
 
     def exec_process(self, group: str, container_id: str, spec: ExecSpec, *, stdio: tuple[int, int, int]) -> Process:
         """Start a further process. Without a tty it gets `stdio` itself; StartFailed with exit code 126 or 127."""

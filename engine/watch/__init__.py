@@ -1,0 +1,1 @@
+"""Waiting for change without polling: of a group's containers, of a tree of files."""

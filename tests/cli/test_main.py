@@ -1,0 +1,124 @@
+"""The program as a whole: help, exit codes, messages, and what is not imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from composer.cli import main as program
+from composer.cli.errors import CommandError, ExitCode
+from composer.cli.registry import COMMANDS
+from engine.errors import EngineError, StartFailed
+
+ROOT = str(Path(__file__).parents[2])
+HEAVY = ("pydantic", "networkx", "pyroute2", "yaml", "anyio", "argparse", "asyncio", "sqlite3", "subprocess", "msgspec")
+
+
+def composer(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "composer", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT, **environ},
+        timeout=30,
+        check=False,
+    )
+
+
+def test_version() -> None:
+    done = composer("version", "--short")
+    assert done.returncode == 0 and done.stdout.strip().count(".") == 2
+    assert composer("version", "-f", "json").stdout.startswith('{"version":"')
+    assert composer("--version").stdout == composer("version").stdout == f"Composer version {done.stdout}"
+
+
+def test_help_lists_the_commands_and_each_has_its_own() -> None:
+    done = composer()
+    assert done.returncode == 0 and done.stdout == composer("--help").stdout
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+    assert max(map(len, done.stdout.split("Commands:")[0].splitlines())) <= 80
+    up = composer("up", "--help")
+    assert up.stdout.startswith("Usage:  composer up [OPTIONS] [SERVICE...]\n") and "-d, --detach" in up.stdout
+    assert composer("help", "up").stdout == up.stdout == composer("up", "-h").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dwon"], 'unknown composer command: "dwon"\nDid you mean: composer down?\n'),
+        (["up", "--nope"], "unknown flag: --nope\nSee 'composer up --help'.\n"),
+        (["ps", "--project-name", "x"], "give it before 'ps'"),
+        (["up", "--menu"], "--menu is not supported: "),
+        (["bridge", "convert"], "composer bridge is not supported: "),
+        (["exec", "web"], "requires at least 2 arguments"),
+        (["version", "extra"], 'unknown command "extra" for "composer version"'),
+        (["-f"], "flag needs an argument: -f, --file"),
+        (["--progress", "fancy", "up", "--build", "--no-build"], "--build and --no-build are incompatible"),
+    ],
+)
+def test_a_wrong_command_line_is_one_clear_message(words: list[str], message: str) -> None:
+    done = composer(*words)
+    assert done.returncode == 1 and done.stdout == ""
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["version"], ["up", "--help"], ["dwon"], ["exec"]])
+def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
+    script = (
+        "import sys; from composer.cli.main import main; main(sys.argv[2:]); "
+        "print([name for name in sys.argv[1].split(',') if name in sys.modules], file=sys.stderr)"
+    )
+    heavy = ",".join(HEAVY if words != ["exec"] else [name for name in HEAVY if name != "msgspec"])
+    done = subprocess.run(
+        [sys.executable, "-c", script, heavy, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (CommandError("no such service: x"), 1, "no such service: x"),
+        (CommandError("bad", 14), 14, "bad"),
+        (EngineError("it failed", hint="do this"), 1, "it failed\ndo this"),
+        (StartFailed("sh: not found", exit_code=127), 127, "sh: not found"),
+        (ExitCode(42), 42, ""),
+        (KeyboardInterrupt(), 130, ""),
+        (PermissionError(13, "Permission denied", "/x"), 1, "Permission denied /x"),
+        (ValueError("oops"), 1, "internal error: ValueError: oops"),
+    ],
+)
+def test_errors_become_a_message_and_an_exit_code(
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(argv: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(program, "_dispatch", fail)
+    monkeypatch.delenv("COMPOSER_DEBUG", raising=False)
+    assert program.main(["x"]) == code
+    assert message in capsys.readouterr().err
+    if isinstance(error, ValueError):
+        monkeypatch.setenv("COMPOSER_DEBUG", "1")
+        with pytest.raises(ValueError, match="oops"):
+            program.main(["x"])
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m composer --help | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        check=False,
+    )
+    assert done.stderr == ""

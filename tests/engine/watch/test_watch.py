@@ -1,0 +1,70 @@
+"""Watching on the real kernel: each test waits for the descriptor, never for time."""
+
+from __future__ import annotations
+
+import os
+import select
+from pathlib import Path
+
+from engine.paths import Roots
+from engine.watch.group import GroupWatch
+from engine.watch.tree import TreeWatch
+
+
+def news(watch: GroupWatch | TreeWatch) -> set[str]:
+    assert select.select([watch.fileno()], [], [], 5)[0], "nothing came"
+    return watch.read()
+
+
+def test_logs_states_and_new_containers_of_a_group(tmp_path: Path) -> None:
+    watch = GroupWatch(Roots(str(tmp_path / "state"), str(tmp_path / "run")), "shop")
+    try:
+        assert watch.read() == set()
+        folder = tmp_path / "state/groups/shop/c1"
+        folder.mkdir()
+        assert news(watch) == {"", "c1"}
+        (folder / "json.log").write_text("x")
+        assert news(watch) == {"c1"}
+        (folder / "state.json.new").write_text("x")
+        os.replace(folder / "state.json.new", folder / "state.json")
+        assert news(watch) == {"c1"}
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+        assert "" in news(watch)
+        folder.mkdir()
+        assert "c1" in news(watch)
+    finally:
+        watch.close()
+
+
+def test_a_log_written_before_the_watch_of_its_folder_is_news(tmp_path: Path) -> None:
+    watch = GroupWatch(Roots(str(tmp_path), str(tmp_path)), "shop")
+    folder = tmp_path / "groups/shop/c1"
+    folder.mkdir()
+    (folder / "json.log").write_text("early")
+    assert news(watch) == {"", "c1"}
+    watch.close()
+
+
+def test_changes_in_a_tree(tmp_path: Path) -> None:
+    (tmp_path / "src/deep").mkdir(parents=True)
+    (tmp_path / "src/node_modules").mkdir()
+    (tmp_path / "one.txt").write_text("1")
+    root = str(tmp_path)
+    watch = TreeWatch([f"{root}/src", f"{root}/one.txt"], skip=lambda path: path.endswith("/node_modules"))
+    try:
+        (tmp_path / "src/deep/a.py").write_text("a")
+        assert news(watch) == {f"{root}/src/deep/a.py"}
+        (tmp_path / "other.txt").write_text("x")
+        (tmp_path / "src/node_modules/b.js").write_text("b")
+        (tmp_path / "new").write_text("2")
+        os.replace(tmp_path / "new", tmp_path / "one.txt")
+        assert news(watch) == {f"{root}/one.txt"}
+        (tmp_path / "src/more").mkdir()
+        (tmp_path / "src/more/c.py").write_text("c")
+        assert f"{root}/src/more/c.py" in news(watch)
+        (tmp_path / "src/deep/a.py").unlink()
+        assert f"{root}/src/deep/a.py" in news(watch)
+    finally:
+        watch.close()
