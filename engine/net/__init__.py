@@ -1,0 +1,1 @@
+"""Networks: bridges, veth pairs, addresses, packet filter rules, published ports, names."""

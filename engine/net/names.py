@@ -1,0 +1,64 @@
+"""Which names a container sees: those of the containers that share a network with it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from engine.spec.state import Endpoint
+
+
+class Names:
+    """The table behind the DNS server: network → name → addresses."""
+
+    def __init__(self) -> None:
+        self._endpoints: dict[str, tuple[tuple[str, ...], tuple[Endpoint, ...]]] = {}
+        self._by_network: dict[str, dict[str, list[str]]] = {}
+        self._reverse: dict[str, dict[str, str]] = {}
+
+    def publish(self, container_id: str, names: Iterable[str], endpoints: Iterable[Endpoint]) -> None:
+        """Make the container findable by `names` (its name, short id, host name) and each endpoint's aliases."""
+        self.withdraw(container_id)
+        entry = (tuple(names), tuple(endpoints))
+        self._endpoints[container_id] = entry
+        for endpoint in entry[1]:
+            table = self._by_network.setdefault(endpoint.network, {})
+            addresses = [a for a in (endpoint.ipv4_address, endpoint.ipv6_address) if a]
+            for name in dict.fromkeys(n.lower() for n in (*entry[0], *endpoint.aliases)):
+                table.setdefault(name, []).extend(addresses)
+            for address in addresses:
+                self._reverse.setdefault(endpoint.network, {})[address] = f"{entry[0][0]}.{endpoint.network}"
+
+    def withdraw(self, container_id: str) -> None:
+        names, endpoints = self._endpoints.pop(container_id, ((), ()))
+        for endpoint in endpoints:
+            table = self._by_network.get(endpoint.network, {})
+            addresses = {endpoint.ipv4_address, endpoint.ipv6_address}
+            for name in {n.lower() for n in (*names, *endpoint.aliases)}:
+                rest = [address for address in table.get(name, ()) if address not in addresses]
+                if rest:
+                    table[name] = rest
+                else:
+                    table.pop(name, None)
+            for address in addresses:
+                self._reverse.get(endpoint.network, {}).pop(address, None)
+
+    def lookup(self, asker: str, name: str) -> list[str] | None:
+        """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when no
+        container that it can reach has this name. `name.network` asks on one network only."""
+        found: list[str] = []
+        for network in self._networks(asker):
+            table = self._by_network.get(network, {})
+            found += table.get(name, ()) or table.get(name.removesuffix(f".{network.lower()}"), ())
+        found = list(dict.fromkeys(found))
+        random.shuffle(found)
+        return found or None
+
+    def reverse(self, asker: str, address: str) -> str | None:
+        for network in self._networks(asker):
+            if name := self._reverse.get(network, {}).get(address):
+                return name
+        return None
+
+    def _networks(self, asker: str) -> list[str]:
+        return [endpoint.network for endpoint in self._endpoints.get(asker, ((), ()))[1]]

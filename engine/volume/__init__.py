@@ -1,0 +1,1 @@
+"""Named and anonymous volumes of the local driver."""

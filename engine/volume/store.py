@@ -1,0 +1,118 @@
+"""Volumes: a row in the database and a folder <state>/volumes/<name>/_data, mounted there when driver options say so."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+
+import msgspec
+
+from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
+from engine.kernel import calls, flags
+from engine.spec.container import ContainerSpec
+from engine.spec.network import VolumeRecord, VolumeSpec
+from engine.store import Store
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+
+
+def get(store: Store, name: str) -> VolumeRecord | None:
+    row = store.db.execute("SELECT record FROM volumes WHERE name = ?", (name,)).fetchone()
+    return msgspec.json.decode(row[0], type=VolumeRecord) if row else None
+
+
+def every(store: Store) -> list[VolumeRecord]:
+    return [msgspec.json.decode(row[0], type=VolumeRecord) for row in store.db.execute("SELECT record FROM volumes ORDER BY name")]
+
+
+def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
+    """Make the volume, or give the one that is there. Raises InvalidSpec, Unsupported, Conflict (other options)."""
+    if not _NAME.fullmatch(spec.name):
+        raise InvalidSpec(f"volume name {spec.name!r} has characters outside [a-zA-Z0-9][a-zA-Z0-9_.-]")
+    if spec.driver not in ("", "local"):
+        raise Unsupported(f"volume {spec.name}: driver {spec.driver!r} is not supported", hint="Supported: local.")
+    unknown = set(spec.driver_opts) - {"type", "o", "device"}
+    if unknown:
+        raise Unsupported(f"volume {spec.name}: the local driver has no option {sorted(unknown)[0]!r}")
+    present = get(store, spec.name)
+    if present is not None:
+        if present.spec.driver_opts != spec.driver_opts:
+            raise Conflict(
+                f"volume {spec.name} exists with other driver options",
+                hint=f"Remove it first (it was made with {present.spec.driver_opts}).",
+            )
+        record = present
+    else:
+        record = VolumeRecord(spec=spec, mountpoint=f"{store.roots.volumes}/{spec.name}/_data", created_at=time.time())
+        with store.transaction() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO volumes VALUES (?, ?)", (spec.name, msgspec.json.encode(record).decode())
+            )
+    try:
+        os.makedirs(store.roots.volumes, mode=0o711, exist_ok=True)
+        os.makedirs(record.mountpoint, mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise OperationFailed.of("make", record.mountpoint, error) from error
+    return record
+
+
+def remove(store: Store, name: str, users: list[str]) -> None:
+    """Remove the volume and what is in it; nothing when there is none. Raises Conflict while `users` has somebody."""
+    record = get(store, name)
+    if record is None:
+        return
+    if users:
+        raise Conflict(f"volume {name} is in use by " + ", ".join(user[:12] for user in users))
+    unmount(record)
+    try:
+        shutil.rmtree(os.path.dirname(record.mountpoint))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OperationFailed.of("remove", record.mountpoint, error) from error
+    with store.transaction() as db:
+        db.execute("DELETE FROM volumes WHERE name = ?", (name,))
+
+
+def prepare(record: VolumeRecord) -> str:
+    """Mount the volume where its driver options want that (mount(8)'s type, o, device); its folder."""
+    options = record.spec.driver_opts
+    if not options or os.path.ismount(record.mountpoint):
+        return record.mountpoint
+    kind, device, words = options.get("type", ""), options.get("device", ""), options.get("o", "")
+    bits, rest = 0, []
+    for word in filter(None, words.split(",")):
+        name = {"rbind": "rec", "rw": "", "defaults": ""}.get(word, word)
+        if word == "rbind":
+            bits |= flags.MS["bind"]
+        if name in flags.MS:
+            bits |= flags.MS[name]
+        elif name:
+            rest.append(_address(word) if kind in ("nfs", "nfs4", "cifs") else word)
+    if kind in ("", "none") and not bits & flags.MS["bind"]:
+        raise InvalidSpec(f"volume {record.spec.name}: driver_opts need a type, or o: bind")
+    calls.mount(device or kind, record.mountpoint, kind or "none", bits, ",".join(rest) or None)
+    return record.mountpoint
+
+
+def unmount(record: VolumeRecord) -> None:
+    if record.spec.driver_opts and os.path.ismount(record.mountpoint):
+        calls.umount(record.mountpoint)
+
+
+def _address(word: str) -> str:
+    """The kernel wants addr= as a number; Docker's local driver resolves a name there too."""
+    if not word.startswith("addr="):
+        return word
+    try:
+        return f"addr={socket.gethostbyname(word.removeprefix('addr='))}"
+    except OSError as error:
+        raise OperationFailed("resolve", word, detail=str(error)) from error
+
+
+def users(specs: list[tuple[str, ContainerSpec]], name: str) -> list[str]:
+    """Ids among `specs`, (id, specification), of the containers that mount the volume."""
+    return [i for i, spec in specs if any(m.type == "volume" and m.source == name for m in spec.mounts)]
