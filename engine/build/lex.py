@@ -14,7 +14,7 @@ from engine.errors import BuildFailed
 
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*\Z")
 _COMMENT = re.compile(r"\s*#")
-_HEREDOC = re.compile(r"""(?<![<\w])(\d*)<<(-?)(?P<quote>['"]?)([A-Za-z_][A-Za-z0-9_.]*)(?P=quote)(?=[\s;|&>)]|\Z)""")
+_HEREDOC = re.compile(r"""(?<!\S)(\d*)<<(-?)(?P<quote>['"]?)([A-Za-z_][A-Za-z0-9_.]*)(?P=quote)(?=[\s;|&>)]|\Z)""")
 _WITH_HEREDOCS = ("RUN", "COPY", "ADD")
 _KNOWN_DIRECTIVES = ("syntax", "escape", "check")
 

@@ -102,6 +102,10 @@ class StageRun:
                 self.metadata(instruction)
         except (ValueError, WordError) as error:
             raise self.source.error(instruction.start, str(error), end=instruction.end) from error
+        except BuildFailed as error:
+            if error.exit_code or error.message.startswith(f"{self.source.name}:"):
+                raise
+            raise self.source.error(instruction.start, error.message, hint=error.hint, end=instruction.end) from error
 
     # -- instructions without files
 
@@ -156,10 +160,6 @@ class StageRun:
                 step.done()
         except EngineError as error:
             step.failed(error.message)
-            if isinstance(error, BuildFailed) and error.exit_code == 0 and instruction.start:
-                raise self.source.error(
-                    instruction.start, error.message, hint=error.hint, end=instruction.end
-                ) from error
             raise
         grown = len(record.layers) > len(self.state.chain)
         self.state.chain = list(record.layers)

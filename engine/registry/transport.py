@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Collection, Iterator, Mapping
 
 import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError, SSLError
 
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
@@ -135,6 +135,8 @@ class Transport:
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         if self.trusting:
+            # Whoever names a registry insecure need not be told so at each request.
+            urllib3.disable_warnings(InsecureRequestWarning)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         with contextlib.suppress(OSError):

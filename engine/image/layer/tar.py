@@ -250,9 +250,13 @@ class Archive:
             raise Corrupt(f"{self.subject}: a tar header has the unreadable number {text!r}") from error
 
     def _verify(self, header: bytes) -> None:
-        wanted = self._number(header[148:156])
         # The checksum field counts as eight spaces.
-        if sum(header) - sum(header[148:156]) + 256 != wanted:
+        total = sum(header) - sum(header[148:156]) + 256
+        try:
+            matches = int(header[148:156].strip(b"\0 ") or b"0", 8) == total
+        except ValueError:
+            matches = False
+        if not matches:
             raise Corrupt(f"{self.subject}: not a tar archive, or damaged (a header's checksum is wrong)")
 
 

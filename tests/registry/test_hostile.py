@@ -1,0 +1,361 @@
+"""Servers that lie, break off, or lead elsewhere."""
+
+import gzip
+import http.server
+import json
+import threading
+
+import pytest
+
+from engine import registry
+from engine.errors import Corrupt, EngineError, ImageError, NotFound, RegistryError
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr("engine.registry.transport.pause", lambda *_: None)
+    monkeypatch.setattr("engine.registry.client.pause", lambda *_: None)
+
+
+@pytest.fixture
+def handler(content):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        """Serves `content`; subclasses spoil a part. Each request is noted."""
+
+        protocol_version = "HTTP/1.1"
+        requests = []
+        lock = threading.Lock()
+
+        def do_GET(self):
+            with self.lock:
+                self.requests.append((self.path, dict(self.headers)))
+            kind, _, name = self.path.rpartition("/")
+            if kind.endswith("/manifests"):
+                self.manifest(name)
+            elif kind.endswith("/blobs"):
+                self.blob(name)
+            else:
+                self.answer(b"{}")
+
+        def manifest(self, name):
+            self.answer(content.manifest, headers={"Content-Type": "application/vnd.oci.image.manifest.v1+json"})
+
+        def blob(self, name):
+            self.answer(content.blobs[name])
+
+        def answer(self, body, status=200, headers=None, length=None):
+            self.send_response(status)
+            for key, value in (headers or {}).items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def is_layer(self, name):
+            return content.blobs[name] == content.layer
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+def nothing_stays(images):
+    assert images.all() == []
+    assert images.layers.names() == []
+    assert not [name for name in images.blobs.names() if name.startswith(".")]
+
+
+def pull_fails(images, host, error, match):
+    with pytest.raises(error, match=match):
+        registry.pull(f"{host}/app:1", images=images)
+    nothing_stays(images)
+
+
+def test_an_honest_server(serve, handler, images):
+    assert registry.pull(f"{serve(handler)}/app:1", images=images).config.command == ("sh",)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "match"),
+    [
+        (lambda layer: layer[:-1] + b"x", "has the digest"),
+        (lambda layer: layer + b"x", "longer than"),
+        (lambda layer: layer + bytes(50_000_000), "longer than"),
+        (lambda layer: layer[:-10], "has .* bytes"),
+        (lambda layer: b"", "has 0 bytes"),
+    ],
+)
+def test_a_blob_that_is_not_what_was_promised(serve, handler, images, content, spoil, match):
+    class Liar(handler):
+        def blob(self, name):
+            body = content.blobs[name]
+            self.answer(spoil(body) if self.is_layer(name) else body)
+
+    pull_fails(images, serve(Liar), Corrupt, match)
+
+
+def test_an_endless_blob_is_cut_off(serve, handler, images):
+    class Endless(handler):
+        def blob(self, name):
+            if not self.is_layer(name):
+                return super().blob(name)
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(b"10000\r\n" + bytes(65536) + b"\r\n")
+            except OSError:
+                self.close_connection = True
+
+    pull_fails(images, serve(Endless), Corrupt, "longer than")
+
+
+def test_a_manifest_with_another_digest(serve, handler, images):
+    class Liar(handler):
+        def manifest(self, name):
+            self.answer(b'{"schemaVersion": 2}', headers={"Docker-Content-Digest": "sha256:" + "0" * 64})
+
+    pull_fails(images, serve(Liar), Corrupt, "promised was sha256:0000")
+
+
+def test_a_manifest_asked_for_by_digest(serve, handler, images):
+    with pytest.raises(Corrupt, match="promised was"):
+        registry.pull(f"{serve(handler)}/app@sha256:{'1' * 64}", images=images)
+
+
+def test_a_huge_manifest(serve, handler, images):
+    class Liar(handler):
+        def manifest(self, name):
+            self.answer(b" " * (5 << 20))
+
+    pull_fails(images, serve(Liar), RegistryError, "more than")
+
+
+@pytest.mark.parametrize("content", ["diff_id"], indirect=True)
+def test_a_layer_that_is_not_the_configuration_s(serve, handler, images):
+    pull_fails(images, serve(handler), Corrupt, "has the diff_id")
+
+
+@pytest.mark.parametrize("content", ["bomb"], indirect=True)
+def test_a_bomb(serve, handler, images, monkeypatch):
+    from engine.image.layer import compression
+
+    small = compression.Limits(max_ratio=100, free_bytes=1 << 22)
+    monkeypatch.setattr(compression, "Limits", lambda: small)
+    pull_fails(images, serve(handler), Corrupt, "decompression bomb")
+
+
+@pytest.mark.parametrize("content", ["garbage", "escape"], indirect=True)
+def test_a_layer_that_is_no_archive_or_hostile(serve, handler, images):
+    pull_fails(images, serve(handler), Corrupt, "not a tar archive|leads out of the root")
+
+
+def test_a_broken_connection_is_resumed(serve, handler, images, content):
+    sent = []
+
+    class Breaking(handler):
+        def blob(self, name):
+            if not self.is_layer(name):
+                return super().blob(name)
+            body = content.layer
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            sent.append(start)
+            half = body[start : start + max(1, (len(body) - start) // 2)] if len(sent) < 4 else body[start:]
+            headers = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
+            self.answer(half, 206 if start else 200, headers, length=len(body) - start)
+            self.close_connection = True
+
+    assert registry.pull(f"{serve(Breaking)}/app:1", images=images).layers
+    assert len(sent) == 4
+    assert sent == sorted(sent)
+    assert sent[1] > 0
+
+
+def test_a_server_that_cannot_resume(serve, handler, images, content):
+    calls = []
+
+    class Forgetful(handler):
+        def blob(self, name):
+            if not self.is_layer(name):
+                return super().blob(name)
+            calls.append(self.headers.get("Range"))
+            body = content.layer if len(calls) > 1 else content.layer[:50]
+            self.answer(body, length=len(content.layer))
+            self.close_connection = True
+
+    assert registry.pull(f"{serve(Forgetful)}/app:1", images=images).layers
+    assert calls == [None, "bytes=50-"]
+
+
+def test_a_server_that_always_breaks_off(serve, handler, images, content):
+    class Broken(handler):
+        def blob(self, name):
+            self.answer(b"", length=len(content.blobs[name]))
+            self.close_connection = True
+
+    pull_fails(images, serve(Broken), RegistryError, "no answer|broke off")
+
+
+def test_a_busy_server_is_asked_again(serve, handler, images):
+    calls = []
+
+    class Busy(handler):
+        def manifest(self, name):
+            calls.append(name)
+            return super().manifest(name) if len(calls) > 2 else self.answer(b"{}", 503, {"Retry-After": "0"})
+
+    assert registry.pull(f"{serve(Busy)}/app:1", images=images)
+    assert len(calls) == 3
+
+
+def test_rate_limits_are_explained(serve, handler, images):
+    class Limited(handler):
+        def manifest(self, name):
+            self.answer(b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "You have reached your limit"}]}', 429)
+
+    with pytest.raises(RegistryError, match=r"limits the rate of requests: You have reached your limit"):
+        registry.pull(f"{serve(Limited)}/app:1", images=images)
+
+
+def test_redirects_do_not_take_credentials_along(serve, handler, images, content, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    seen = []
+
+    class Storage(handler):
+        def do_GET(self):
+            seen.append(self.headers.get("Authorization"))
+            self.answer(content.blobs[self.path.rpartition("/")[2]])
+
+    storage = serve(Storage)
+
+    class Front(handler):
+        def do_GET(self):
+            if self.headers.get("Authorization") != "Basic dTpw":
+                self.answer(b"{}", 401, {"WWW-Authenticate": 'Basic realm="x"'})
+            else:
+                super().do_GET()
+
+        def blob(self, name):
+            self.answer(b"", 307, {"Location": f"http://{storage}/{name}"})
+
+    host = serve(Front)
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {host: {"auth": "dTpw"}}}))
+    assert registry.pull(f"{host}/app:1", images=images)
+    assert seen == [None, None]
+
+
+def test_redirects_in_a_circle(serve, handler, images):
+    class Circle(handler):
+        def manifest(self, name):
+            self.answer(b"", 307, {"Location": self.path})
+
+    pull_fails(images, serve(Circle), RegistryError, "redirects more than")
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
+def test_redirects_to_other_protocols(serve, handler, images, target):
+    class Away(handler):
+        def manifest(self, name):
+            self.answer(b"", 302, {"Location": target})
+
+    pull_fails(images, serve(Away), RegistryError, "refused")
+
+
+@pytest.fixture
+def token_server(serve, handler):
+    """A registry with a token endpoint of its own; gives the host, the requests it got, and its rules."""
+    state = {"requests": [], "token": "t1", "status": 200}
+
+    class Tokens(handler):
+        def do_GET(self):
+            if self.path.startswith("/token"):
+                state["requests"].append((self.path, self.headers.get("Authorization")))
+                self.answer(json.dumps({"token": state["token"], "expires_in": 300}).encode(), state["status"])
+            elif self.headers.get("Authorization") == f"Bearer {state['token']}":
+                super().do_GET()
+            else:
+                realm = f"http://{self.headers['Host']}/token"
+                self.answer(b"{}", 401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="reg",scope="x"'})
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            state["requests"].append((self.path, body))
+            self.answer(json.dumps({"access_token": state["token"]}).encode())
+
+    state["host"] = serve(Tokens)
+    return state
+
+
+def test_an_anonymous_token(token_server, images):
+    assert registry.pull(f"{token_server['host']}/team/app:1", images=images)
+    assert token_server["requests"] == [("/token?scope=repository%3Ateam%2Fapp%3Apull&service=reg", None)]
+
+
+def test_a_token_for_a_user(token_server, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {token_server["host"]: {"auth": "dTpw"}}}))
+    assert registry.pull(f"{token_server['host']}/app:1", images=images)
+    assert [authorization for _, authorization in token_server["requests"]] == ["Basic dTpw"]
+
+
+def test_an_identity_token(token_server, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {token_server["host"]: {"identitytoken": "id"}}}))
+    assert registry.pull(f"{token_server['host']}/app:1", images=images)
+    assert "refresh_token=id" in token_server["requests"][0][1]
+
+
+def test_a_refused_token(token_server, images):
+    token_server["status"] = 403
+    pull_fails(images, token_server["host"], RegistryError, "denied")
+
+
+def test_a_realm_that_is_not_https_gets_no_password(serve, handler, images, monkeypatch, tmp_path):
+    """Only for registries on this machine may it be http."""
+    from engine.registry.challenge import Challenge
+    from engine.registry.client import Client
+    from engine.image.reference import parse
+
+    client = Client(parse("registry.example/app"))
+    assert not client.transport.trusting
+    with pytest.raises(RegistryError, match="not https"):
+        client._bearer(Challenge("bearer", {"realm": "http://evil.example/token"}), None)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"null", b'{"schemaVersion":2,"config":{},"layers":[]}', b"\xff\xfe"])
+def test_nonsense_for_a_manifest(serve, handler, images, body):
+    class Nonsense(handler):
+        def manifest(self, name):
+            self.answer(body)
+
+    pull_fails(images, serve(Nonsense), EngineError, "127.0.0.1")
+
+
+def test_an_index_for_other_platforms(serve, handler, images):
+    class Foreign(handler):
+        def manifest(self, name):
+            entry = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha256:" + "0" * 64, "size": 1,
+                     "platform": {"os": "linux", "architecture": "vax"}}
+            self.answer(json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode())
+
+    pull_fails(images, serve(Foreign), NotFound, "linux/vax")
+
+
+def test_layers_and_diff_ids_must_be_as_many(serve, handler, images, content):
+    class Short(handler):
+        def manifest(self, name):
+            body = json.loads(content.manifest)
+            body["layers"] *= 2
+            self.answer(json.dumps(body).encode())
+
+    pull_fails(images, serve(Short), ImageError, "2 layers, but 1 diff_ids")
+
+
+def test_events_say_how_far_a_download_is(serve, handler, images, content):
+    events = []
+    registry.pull(f"{serve(handler)}/app:1", images=images, progress=events.append)
+    downloads = [event for event in events if event["status"] == "Downloading"]
+    assert downloads[-1]["current"] == downloads[-1]["total"] == len(content.layer)
+    assert gzip.decompress(content.layer)

@@ -1,0 +1,162 @@
+"""Against the distribution project's own registry."""
+
+import base64
+import json
+import os
+import subprocess
+
+import pytest
+
+from engine import registry
+from engine.errors import NotFound, RegistryError
+from engine.image import gc
+
+
+def log_in(password="secret", host="localhost:5000"):
+    os.makedirs(os.environ["DOCKER_CONFIG"], exist_ok=True)
+    auth = base64.b64encode(f"tester:{password}".encode()).decode()
+    with open(f"{os.environ['DOCKER_CONFIG']}/config.json", "w") as file:
+        json.dump({"auths": {host: {"auth": auth}}}, file)
+
+
+def test_there_and_back(start_registry, images, other_images, make):
+    host = start_registry()
+    pushed = make(images, f"{host}/team/app:1", a=b"x" * 100_000)
+    events = []
+    digest = registry.push(f"{host}/team/app:1", images=images, progress=events.append)
+    assert events[-2]["status"] == "Pushed"
+    assert events[-1]["status"].startswith(f"digest: {digest} size: ")
+    events.clear()
+    pulled = registry.pull(f"{host}/team/app:1", images=other_images, progress=events.append)
+    assert pulled.id == pushed.id
+    assert pulled.tags == (f"{host}/team/app:1",)
+    assert pulled.digests == (f"{host}/team/app@{digest}",)
+    statuses = [event["status"] for event in events]
+    assert statuses[0] == "Pulling fs layer"
+    assert statuses[-1] == "Pull complete"
+    with open(other_images.layers.path(pulled.layers[0]) + "/a") as file:
+        assert file.read() == "x" * 100_000
+    # Again: nothing is fetched.
+    events.clear()
+    assert registry.pull(f"{host}/team/app:1", images=other_images, progress=events.append) == pulled
+    assert [event["status"] for event in events] == ["Already exists"]
+    # By digest, and under another name: the layer is there already, and mounted rather than sent.
+    assert registry.pull(f"{host}/team/app@{digest}", images=other_images).id == pushed.id
+    other_images.tag(pulled.id, f"{host}/team/copy:2")
+    events.clear()
+    registry.push(f"{host}/team/copy:2", images=other_images, progress=events.append)
+    assert events[0]["status"] == "Mounted"
+    # What was pulled can be collected again, blobs too.
+    other_images.remove(pulled.id, force=True)
+    gc.collect(other_images)
+    assert other_images.layers.names() == other_images.blobs.names() == []
+
+
+def test_layers_are_shared_between_images(start_registry, images, other_images, make):
+    host = start_registry()
+    for name in ("one", "two"):
+        make(images, f"{host}/{name}", a=b"same")
+        registry.push(f"{host}/{name}", images=images)
+    registry.pull(f"{host}/one", images=other_images)
+    events = []
+    registry.pull(f"{host}/two", images=other_images, progress=events.append)
+    assert [event["status"] for event in events] == ["Already exists"]
+
+
+def test_many_layers(start_registry, images, other_images, make):
+    """More layers than threads, with one content twice."""
+    from engine.image.layer_add import seal
+
+    host = start_registry()
+    base = make(images, "base")
+    file = images.file(base.id)
+    layers = images.layers.need(images.chain(base.id))
+    for number in (1, 2, 3, 4, 5, 3):
+        with images.layers.draft() as draft:
+            with open(f"{draft.diff}/f{number}", "w") as out:
+                out.write("x" * number)
+            os.utime(f"{draft.diff}/f{number}", (number, number))
+            layers.append(seal(images.layers, draft, layers[-1]))
+    from engine.image import config
+
+    file.rootfs.diff_ids = [layer.diff_id for layer in layers]
+    record = images.record(config.encode(file), [layer.chain_id for layer in layers], tags=[f"{host}/many"])
+    registry.push(f"{host}/many", images=images)
+    pulled = registry.pull(f"{host}/many", images=other_images)
+    assert (pulled.id, len(pulled.layers)) == (record.id, 7)
+    assert other_images.chain(pulled.id) == images.chain(record.id)
+
+
+def test_what_is_not_there(start_registry, images):
+    host = start_registry()
+    with pytest.raises(NotFound, match=r"no such image: localhost:5000/app:2\n.*manifest unknown"):
+        registry.pull(f"{host}/app:2", images=images)
+    assert images.all() == []
+
+
+def test_a_password_is_asked_for(start_registry, images, other_images, make):
+    host = start_registry(auth=True)
+    make(images, f"{host}/app")
+    with pytest.raises(RegistryError, match="denied") as caught:
+        registry.push(f"{host}/app", images=images)
+    assert caught.value.status == 401
+    log_in("wrong")
+    with pytest.raises(RegistryError, match="denied"):
+        registry.push(f"{host}/app", images=images)
+    log_in()
+    registry.push(f"{host}/app", images=images)
+    assert registry.pull(f"{host}/app", images=other_images).tags
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificate")
+    paths = str(folder / "cert.pem"), str(folder / "key.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+         "-subj", "/CN=registry.test", "-addext", "subjectAltName=DNS:registry.test",
+         "-keyout", paths[1], "-out", paths[0]],
+        check=True, capture_output=True,
+    )
+    return paths
+
+
+def test_tls_on_the_loopback_interface_needs_no_authority(start_registry, certificate, images, other_images, make):
+    host = start_registry(certificate=certificate)
+    make(images, f"{host}/app")
+    registry.push(f"{host}/app", images=images)
+    assert registry.pull(f"{host}/app", images=other_images).tags
+
+
+@pytest.fixture
+def registry_test_resolves(monkeypatch):
+    """registry.test is this machine, for this process: a name that is not visibly the loopback interface."""
+    import socket
+
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *args, **more: real("127.0.0.1" if host == "registry.test" else host, *args, **more)
+    )
+
+
+def test_tls_elsewhere_is_verified(start_registry, certificate, images, make, monkeypatch, registry_test_resolves):
+    start_registry(certificate=certificate)
+    make(images, "registry.test:5000/app")
+    with pytest.raises(RegistryError, match=r"(?s)certificate verify failed.*certs\.d/registry\.test:5000"):
+        registry.push("registry.test:5000/app", images=images)
+    monkeypatch.setenv("SSL_CERT_FILE", certificate[0])
+    registry.push("registry.test:5000/app", images=images)
+
+
+def test_plain_http_elsewhere_is_refused_unless_allowed(start_registry, images, make, registry_test_resolves):
+    start_registry()
+    make(images, "registry.test:5000/app")
+    with pytest.raises(RegistryError):
+        registry.push("registry.test:5000/app", images=images)
+    registry.push("registry.test:5000/app", images=images, insecure=["registry.test:5000"])
+
+
+def test_nobody_listens(images, monkeypatch):
+    monkeypatch.setattr("engine.registry.transport.pause", lambda *_: None)
+    with pytest.raises(RegistryError, match=r"no answer from registry localhost:5999.*refused"):
+        registry.pull("localhost:5999/app", images=images)
