@@ -1,6 +1,6 @@
 """Bringing a project to what its files say: what up, create, scale and run have in common.
 
-    check the wishes → load → images (pull, build) → one request to the supervisor, its events shown
+check the wishes → load → images (pull, build) → one request to the supervisor, its events shown
 """
 
 from __future__ import annotations

@@ -126,13 +126,16 @@ def unpack(fd: int, source: str, target: str) -> None:
     own = os.path.basename(os.path.abspath(target))
 
     def rename(name: str) -> str:
-        root, _, rest = name.removeprefix("./").partition("/")
+        root, _, rest = name.partition("/")
         head = ("" if content_only else root) if into else own
         return "/".join(part for part in (head, rest) if part) or "."
 
     def placed(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
         link = rename(member.linkname) if member.islnk() else member.linkname
-        return tarfile.tar_filter(member.replace(name=rename(member.name), linkname=link, deep=False), path)
+        try:
+            return tarfile.tar_filter(member.replace(name=rename(member.name), linkname=link, deep=False), path)
+        except tarfile.FilterError as error:
+            raise CommandError(f"the archive wants to write outside {target}: {error}") from error
 
     where = target if into else os.path.dirname(os.path.abspath(target))
     with os.fdopen(os.dup(fd), "rb") as file, tarfile.open(fileobj=file, mode="r|") as archive:

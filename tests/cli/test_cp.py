@@ -1,0 +1,111 @@
+"""cp between a container (here: a folder) and the local file system."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from composer.cli.cp import pack, piped, split, unpack
+from composer.cli.errors import CommandError
+
+
+def tree(path: Path) -> dict[str, str]:
+    return {str(file.relative_to(path)): file.read_text() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "from/conf"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a").write_text("a")
+    (folder / "sub/b").write_text("b")
+    os.link(folder / "a", folder / "hard")
+    return folder
+
+
+def copy(source: str, target: str) -> None:
+    piped(lambda fd: pack(fd, source, follow=False), lambda fd: unpack(fd, source, target))
+
+
+def test_a_folder_into_an_existing_one(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "to").mkdir()
+    copy(str(source), str(tmp_path / "to"))
+    assert tree(tmp_path / "to") == {"conf/a": "a", "conf/hard": "a", "conf/sub/b": "b"}
+    assert (tmp_path / "to/conf/a").stat().st_nlink == 2
+
+
+def test_a_folder_under_a_new_name(source: Path, tmp_path: Path) -> None:
+    copy(str(source), str(tmp_path / "new"))
+    assert tree(tmp_path / "new") == {"a": "a", "hard": "a", "sub/b": "b"}
+
+
+def test_the_content_of_a_folder(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "to").mkdir()
+    copy(f"{source}/.", str(tmp_path / "to"))
+    assert tree(tmp_path / "to") == {"a": "a", "hard": "a", "sub/b": "b"}
+
+
+def test_a_file_into_a_folder_and_under_a_new_name(source: Path, tmp_path: Path) -> None:
+    copy(f"{source}/a", str(tmp_path))
+    copy(f"{source}/a", str(tmp_path / "renamed"))
+    assert (tmp_path / "a").read_text() == (tmp_path / "renamed").read_text() == "a"
+    with pytest.raises(CommandError, match="no such directory"):
+        copy(f"{source}/a", str(tmp_path / "no/such"))
+    with pytest.raises(CommandError, match="no such directory"):
+        copy(f"{source}/a", f"{tmp_path}/nothing/")
+
+
+@pytest.mark.parametrize("name", ["x/../../escaped", "/etc/escaped"])
+def test_an_archive_cannot_leave_the_target(tmp_path: Path, name: str) -> None:
+    """What comes out of a container is not trusted: `..` and absolute names stay inside or are refused."""
+    (tmp_path / "to").mkdir()
+
+    def produce(fd: int) -> None:
+        with os.fdopen(os.dup(fd), "wb") as file, tarfile.open(fileobj=file, mode="w|") as archive:
+            archive.addfile(tarfile.TarInfo(name))
+
+    try:
+        piped(produce, lambda fd: unpack(fd, "x", str(tmp_path / "to")))
+    except CommandError as error:
+        assert "outside" in str(error)
+    assert not (tmp_path / "escaped").exists() and not Path("/etc/escaped").exists()
+
+
+def test_a_symbolic_link_in_the_archive_does_not_lead_out(tmp_path: Path) -> None:
+    (tmp_path / "to").mkdir()
+    (tmp_path / "victim").mkdir()
+
+    def produce(fd: int) -> None:
+        with os.fdopen(os.dup(fd), "wb") as file, tarfile.open(fileobj=file, mode="w|") as archive:
+            folder = tarfile.TarInfo("x")
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(folder)
+            link = tarfile.TarInfo("x/link")
+            link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "victim")
+            archive.addfile(link)
+            archive.addfile(tarfile.TarInfo("x/link/planted"))
+
+    with pytest.raises(CommandError, match="outside"):
+        piped(produce, lambda fd: unpack(fd, "x", str(tmp_path / "to")))
+    assert list((tmp_path / "victim").iterdir()) == []
+
+
+def test_the_producers_error_is_the_one_that_counts() -> None:
+    def fail(fd: int) -> None:
+        raise CommandError("no such path in the container")
+
+    def consume(fd: int) -> None:
+        os.read(fd, 1)
+        raise ValueError("truncated archive")
+
+    with pytest.raises(CommandError, match="no such path"):
+        piped(fail, consume)
+
+
+def test_arguments() -> None:
+    assert split("web:/etc/x") == ("web", "/etc/x")
+    assert split("./web:x") == ("", "./web:x") and split("/a:b") == ("", "/a:b") and split("-") == ("", "-")
+    assert split("plain") == ("", "plain")
