@@ -1,0 +1,246 @@
+"""A container's cgroups: <hierarchy>/composer/<group>/<container id>, whatever the hierarchy's version is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Iterable, Sequence
+
+from engine.cgroup import bpf, settings
+from engine.errors import OperationFailed, Unsupported
+from engine.spec.container import Resources
+
+FOLDER = "composer"
+_V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+_ALWAYS_V1 = ("memory", "pids", "devices", "freezer", "cpuacct")
+"""Made for every container on v1: limits, counting, device access, freezing. The others only when a limit asks."""
+
+
+class Handle:
+    """The folders of one container's cgroups, by controller ("" for the unified one)."""
+
+    def __init__(self, folders: dict[str, str]) -> None:
+        self.folders = folders
+
+    @property
+    def procs(self) -> list[str]:
+        return [f"{folder}/cgroup.procs" for folder in dict.fromkeys(self.folders.values())]
+
+    @property
+    def oom_files(self) -> list[str]:
+        """Files with an oom_kill counter, for whoever sees the container's end."""
+        return [
+            f"{folder}/{'memory.events' if controller == '' else 'memory.oom_control'}"
+            for controller, folder in self.folders.items()
+            if controller in ("", "memory")
+        ]
+
+    def pids(self) -> list[int]:
+        for folder in self.folders.values():
+            try:
+                with open(f"{folder}/cgroup.procs", encoding="utf-8") as file:
+                    return [int(line) for line in file]
+            except OSError:
+                continue
+        return []
+
+    def freeze(self) -> None:
+        self._frozen("1", "FROZEN")
+
+    def thaw(self) -> None:
+        self._frozen("0", "THAWED")
+
+    def _frozen(self, unified: str, v1: str) -> None:
+        if "freezer" in self.folders:
+            _write(f"{self.folders['freezer']}/freezer.state", v1)
+        elif "" in self.folders:
+            _write(f"{self.folders['']}/cgroup.freeze", unified)
+        else:
+            raise Unsupported("this host has no freezer cgroup: a container cannot be paused")
+
+    def kill(self) -> None:
+        """SIGKILL for everything inside (cgroup.kill, else each process)."""
+        if "" in self.folders and os.path.exists(f"{self.folders['']}/cgroup.kill"):
+            _write(f"{self.folders['']}/cgroup.kill", "1")
+            return
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if "freezer" in self.folders:
+            self.thaw()
+
+    def remove(self) -> bool:
+        """Remove the folders; False while processes are still leaving (EBUSY): ask again."""
+        done = True
+        for folder in dict.fromkeys(self.folders.values()):
+            try:
+                os.rmdir(folder)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise OperationFailed.of("remove cgroup", folder, error) from error
+                done = False
+        return done
+
+
+class Cgroups:
+    """The host's hierarchies: controller → mount point; "" is the unified one when it has our controllers."""
+
+    def __init__(self, hierarchies: dict[str, str]) -> None:
+        self.hierarchies = hierarchies
+
+    @property
+    def unified(self) -> bool:
+        return "" in self.hierarchies
+
+    @classmethod
+    def detect(cls, root: str = "/sys/fs/cgroup") -> Cgroups:
+        """Look at what is mounted at `root`. Controllers that no hierarchy has are simply absent."""
+        if os.path.exists(f"{root}/cgroup.controllers"):
+            return cls({"": root})
+        found = {}
+        for controller in ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"):
+            if os.path.exists(f"{root}/{controller}/cgroup.procs"):
+                found[controller] = os.path.realpath(f"{root}/{controller}")
+        return cls(found)
+
+    def handle(self, group: str, container_id: str, parent: str = "") -> Handle:
+        """The folders that exist of a container."""
+        places = {c: self._folder(base, group, container_id, parent) for c, base in self.hierarchies.items()}
+        return Handle({c: folder for c, folder in places.items() if os.path.isdir(folder)})
+
+    def create(
+        self, group: str, container_id: str, limits: Resources, *, parent: str = "", device_rules: Sequence[str] | None = None
+    ) -> Handle:
+        """Make the cgroups and set the limits; idempotent. `device_rules` ("c 1:3 rwm") are all that is allowed, None for
+        everything. Raises Unsupported for a limit whose controller is missing."""
+        if self.unified:
+            handle = Handle({"": self._folder(self.hierarchies[""], group, container_id, parent)})
+            wanted = settings.v2(limits)
+            self._make_unified(handle.folders[""], {controller for controller, _, _ in wanted})
+            folders = {controller: handle.folders[""] for controller in _V2_CONTROLLERS}
+        else:
+            wanted = settings.v1(limits)
+            needed = dict.fromkeys((*_ALWAYS_V1, *(controller for controller, _, _ in wanted)))
+            missing = {controller for controller, _, _ in wanted} - set(self.hierarchies)
+            if missing:
+                raise Unsupported(f"this host has no {sorted(missing)[0]} cgroup controller, which a limit needs")
+            folders = {
+                c: self._folder(self.hierarchies[c], group, container_id, parent) for c in needed if c in self.hierarchies
+            }
+            handle = Handle(folders)
+            for controller, folder in folders.items():
+                _make(folder)
+                if controller == "cpuset":
+                    _inherit_cpuset(folder)
+        for controller, file, value in wanted:
+            _write(f"{folders[controller]}/{file}", value)
+        if device_rules is not None:
+            self._allow_devices(handle, device_rules)
+        return handle
+
+    def sweep(self, group: str, alive: Iterable[str]) -> None:
+        """Kill and remove the group's cgroups whose container is not in `alive`, and the group's folder when empty."""
+        keep = set(alive)
+        for controller, base in self.hierarchies.items():
+            folder = f"{base}/{FOLDER}/{group}"
+            try:
+                names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
+            except FileNotFoundError:
+                continue
+            for name in names:
+                if name not in keep:
+                    left = Handle({controller: f"{folder}/{name}"})
+                    left.kill()
+                    left.remove()
+            for empty in (folder, f"{base}/{FOLDER}"):
+                try:
+                    os.rmdir(empty)
+                except OSError:
+                    break
+
+    @staticmethod
+    def _folder(base: str, group: str, container_id: str, parent: str) -> str:
+        if parent:
+            return f"{base}/{parent.strip('/')}/{container_id}"
+        return f"{base}/{FOLDER}/{group}/{container_id}"
+
+    def _make_unified(self, folder: str, needed: set[str]) -> None:
+        """Make the folder with the controllers switched on along the way (cgroup.subtree_control)."""
+        base = self.hierarchies[""]
+        here = base
+        with open(f"{base}/cgroup.controllers", encoding="utf-8") as file:
+            available = set(file.read().split())
+        lacking = needed - available
+        if lacking:
+            raise Unsupported(f"the cgroup controller {sorted(lacking)[0]} is not available here", hint="See cgroup delegation.")
+        for part in folder[len(base) + 1 :].split("/"):
+            for controller in _V2_CONTROLLERS:
+                if controller in available:
+                    try:
+                        _write(f"{here}/cgroup.subtree_control", f"+{controller}")
+                    except OperationFailed:
+                        if controller in needed:
+                            raise
+            here = f"{here}/{part}"
+            _make(here)
+
+    def _allow_devices(self, handle: Handle, rules: Sequence[str]) -> None:
+        if "devices" in handle.folders:
+            folder = handle.folders["devices"]
+            _write(f"{folder}/devices.deny", "a")
+            for rule in rules:
+                _write(f"{folder}/devices.allow", rule)
+        elif "" in handle.folders:
+            bpf.attach_devices(handle.folders[""], rules)
+
+
+def _make(folder: str) -> None:
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        _make(os.path.dirname(folder))
+        _make(folder)
+    except OSError as error:
+        raise OperationFailed.of("make cgroup", folder, error) from error
+
+
+def _inherit_cpuset(folder: str) -> None:
+    """A v1 cpuset is empty, and takes no process, until its cpus and mems are set."""
+    parent = os.path.dirname(folder)
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        try:
+            with open(f"{folder}/{file}", encoding="utf-8") as own:
+                if own.read().strip():
+                    continue
+            with open(f"{parent}/{file}", encoding="utf-8") as above:
+                value = above.read().strip()
+        except OSError:
+            continue
+        if not value:
+            _inherit_cpuset(parent)
+            with open(f"{parent}/{file}", encoding="utf-8") as above:
+                value = above.read().strip()
+        _write(f"{folder}/{file}", value)
+
+
+def _write(path: str, value: str) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except FileNotFoundError as error:
+        name = os.path.basename(path)
+        if name == "memory.memsw.limit_in_bytes":
+            return  # swap accounting is off: Docker warns and goes on
+        raise Unsupported(f"this kernel has no {name}, which a limit needs") from error
+    except OSError as error:
+        raise OperationFailed.of(f"write {value!r} to", path, error) from error

@@ -1,0 +1,40 @@
+"""The default profile: the effect of Docker's. What is known to libseccomp is allowed but for what stands here; a number
+that it does not know fails with ENOSYS, so that new system calls stay closed until somebody has looked at them."""
+
+from __future__ import annotations
+
+UNLESS_CAPABLE: dict[str, tuple[str, ...]] = {
+    "SYS_ADMIN": (
+        "bpf", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount", "mount_setattr",
+        "move_mount", "open_tree", "perf_event_open", "quotactl", "quotactl_fd", "setdomainname", "sethostname", "setns",
+        "syslog", "umount", "umount2", "unshare", "statmount", "listmount",
+    ),
+    "DAC_READ_SEARCH": ("open_by_handle_at",),
+    "SYS_BOOT": ("reboot",),
+    "SYS_CHROOT": ("chroot",),
+    "SYS_MODULE": ("delete_module", "init_module", "finit_module"),
+    "SYS_PACCT": ("acct",),
+    "SYS_PTRACE": ("kcmp", "pidfd_getfd", "process_madvise"),
+    "SYS_RAWIO": ("iopl", "ioperm"),
+    "SYS_TIME": ("settimeofday", "stime", "clock_settime", "clock_settime64"),
+    "SYS_TTY_CONFIG": ("vhangup",),
+    "SYS_NICE": ("get_mempolicy", "mbind", "set_mempolicy", "set_mempolicy_home_node"),
+}  # fmt: skip
+"""Refused with EPERM unless the container has the capability."""
+
+ALSO_WITH: dict[str, tuple[str, ...]] = {"SYSLOG": ("syslog",), "BPF": ("bpf",), "PERFMON": ("perf_event_open",)}
+"""Further capabilities that open a call of UNLESS_CAPABLE."""
+
+NEVER = (
+    "_sysctl", "add_key", "afs_syscall", "create_module", "get_kernel_syms", "getpmsg", "io_uring_enter",
+    "io_uring_register", "io_uring_setup", "kexec_file_load", "kexec_load", "keyctl", "migrate_pages", "move_pages",
+    "nfsservctl", "pivot_root", "putpmsg", "query_module", "request_key", "security", "swapoff", "swapon", "sysfs",
+    "tuxcall", "uselib", "userfaultfd", "ustat", "vm86", "vm86old", "vserver",
+)  # fmt: skip
+
+NEW_NAMESPACES = 0x7E020000
+"""clone(2) with any of these flags needs CAP_SYS_ADMIN; clone3 hides its flags in memory, so it answers ENOSYS."""
+
+PERSONALITIES = (0x0, 0x0008, 0x20000, 0x20008, 0xFFFFFFFF)
+CLOSED_FAMILIES = (38, 40)
+"""AF_ALG and AF_VSOCK."""
