@@ -22,7 +22,8 @@ def build(
 ) -> ImageRecord:
     """Build what `spec` asks for, record and tag it.
 
-    `run` executes RUN instructions, `pull` fetches images that are not in the store (None: they must be). Events are
+    `run` executes RUN instructions, `pull` fetches images that are not in the store (None: they must be);
+    both may be called from other threads than the caller's. Events are
     those of engine.build.progress. The same inputs give the same image. Raises BuildFailed for what the Dockerfile or
     its instructions do wrong, Unsupported, and what the parts raise; layers of the steps before stay in the cache.
     """

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from engine.build import schedule
 from engine.build.cache import BuildCache
 from engine.build.execute import RunStep
 from engine.build.lex import Source, lex
@@ -48,8 +49,12 @@ class Builder:
             build = Build(
                 self.spec, dockerfile, self.images, sources, self.run_step, self.reporter, build_args, platform_args
             )
-            for stage in stages:
-                build.states[stage.index] = StageRun(build, stage, self._base(build, stage)).execute()
+            schedule.run(
+                build,
+                stages,
+                lambda images, stack: build.fork(images, sources.fork(images, stack)),
+                lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute(),
+            )
             self._finish(build)
             return self._record(build.states[target.index])
 
@@ -140,7 +145,7 @@ class Builder:
         step = build.reporter.step(place, stage.origin.text)
         record = build.sources.image(name)
         step.done()
-        return from_image(self.images, record)
+        return from_image(build.images, record)
 
     def _finish(self, build: Build) -> None:
         """Warn of what had no effect, and remember what the cache was good for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 
 from engine.build.context import SourceTree
@@ -26,9 +27,17 @@ class Sources:
 
     def __init__(self, spec: BuildSpec, images: ImageStore, stack: contextlib.ExitStack, pull: Pull | None) -> None:
         self.spec, self.images = spec, images
+        self._pulled: set[str] = set()
+        self._pulled_lock = threading.Lock()
         self._stack, self._pull = stack, pull
         self._trees: dict[str, SourceTree] = {}
         self._ignore: Ignore | None = None
+
+    def fork(self, images: ImageStore, stack: contextlib.ExitStack) -> Sources:
+        """The same sources for another thread; what was pulled is known to all."""
+        other = Sources(self.spec, images, stack, self._pull)
+        other._pulled, other._pulled_lock = self._pulled, self._pulled_lock
+        return other
 
     def at_end(self, action: Callable[[], object]) -> None:
         """Do this when the build is over, however it ends."""
@@ -57,13 +66,14 @@ class Sources:
         return self._trees[key]
 
     def image(self, name: str) -> ImageRecord:
-        """The image `name`, fetched when it is not there (or always, with `pull: true`)."""
-        found = None if self.spec.pull and self._pull else self.images.get(name)
-        if found is None:
-            if self._pull is None:
-                return self.images.need(name)
-            found = self._pull(name)
-        return found
+        """The image `name`, fetched when it is not there (or once a build, with `pull: true`)."""
+        with self._pulled_lock:
+            wanted = self.spec.pull and name not in self._pulled
+            found = None if wanted and self._pull else self.images.get(name)
+            if found is None and self._pull:
+                found = self._pull(name)
+                self._pulled.add(name)
+            return found or self.images.need(name)
 
     def _directory(self, key: str, path: str, title: str) -> SourceTree:
         if key not in self._trees:

@@ -5,6 +5,8 @@ can.
 from __future__ import annotations
 
 import contextlib
+import copy
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -35,7 +37,8 @@ _VISIBLE = (ins.From, ins.Run, ins.Copy, ins.Workdir)
 
 
 class Build:
-    """What all stages of one build share."""
+    """What one stage's execution works with. Stages may run in several threads: each has its own `images` and
+    `sources`, and shares the rest through `fork`."""
 
     def __init__(
         self,
@@ -55,6 +58,17 @@ class Build:
         self.states: dict[int, State] = {}
         self.used_keys: list[str] = []
         self.used_args: set[str] = set()
+        self.stopped = threading.Event()
+
+    def fork(self, images: ImageStore, sources: Sources) -> Build:
+        """The same build for another thread."""
+        other = copy.copy(self)
+        other.images, other.sources, other.cache = images, sources, BuildCache(images.store)
+        return other
+
+
+class StoppedError(Exception):
+    """Another stage failed, so this one need not go on."""
 
 
 class StageRun:
@@ -89,6 +103,8 @@ class StageRun:
 
     def one(self, instruction: ins.AnyInstruction) -> None:
         """Execute one instruction; errors get the Dockerfile's place."""
+        if self.build.stopped.is_set():
+            raise StoppedError
         try:
             if isinstance(instruction, ins.Arg):
                 self.arg(instruction)

@@ -421,3 +421,20 @@ def test_a_stage_cannot_read_the_host(builder, images):
         builder(
             "FROM scratch AS s\nADD r.tar /\nFROM scratch\nCOPY --from=s /evil/passwd /p", files={"r.tar": out.getvalue()}
         )
+
+
+def test_independent_stages_meet(builder, base):
+    text = "".join(f"FROM base AS s{number}\nCOPY a /{number}\nCOPY d /d{number}/\n" for number in range(6))
+    text += "FROM scratch\n" + "".join(f"COPY --from=s{number} /{number} /\n" for number in range(6))
+    record = builder(text, files=TREE)
+    assert builder.tree(record) == {str(number): "A" for number in range(6)}
+    assert builder(text).id == record.id
+    assert builder.cached == 18
+
+
+def test_a_stage_that_fails_ends_the_build(builder, base):
+    text = "".join(f"FROM base AS s{number}\nCOPY {'gone' if number == 2 else 'a'} /{number}\n" for number in range(5))
+    text += "FROM scratch\n" + "".join(f"COPY --from=s{number} /{number} /\n" for number in range(5))
+    with pytest.raises(BuildFailed, match="dockerfile_inline:6: \"/gone\": not found"):
+        builder(text, files=TREE)
+    assert not [name for name in builder.images.layers.names() if name.startswith(".")]

@@ -1,0 +1,93 @@
+"""Stages in the order they need each other; those that do not, side by side."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+from engine.build.stage import Build, StoppedError
+from engine.build.stages import Stage, needs
+from engine.build.state import State
+from engine.image.images import ImageStore
+from engine.store import Store
+
+_PARALLEL = 4
+
+Execute = Callable[[Build, Stage], State]
+
+
+def run(
+    build: Build, stages: Sequence[Stage], fork: Callable[[ImageStore, contextlib.ExitStack], Build], execute: Execute
+) -> None:
+    """Execute `stages` (each listed after what it needs) and keep their states in `build.states`.
+
+    `fork` makes the build for another thread. When a stage fails, the others stop before their next instruction, and
+    its error is raised.
+    """
+    waiting = {stage.index: {other.index for other in needs(build.dockerfile, stage)} for stage in stages}
+    if _is_line(waiting):
+        for stage in stages:
+            build.states[stage.index] = execute(build, stage)
+        return
+
+    def job(stage: Stage) -> State:
+        store = Store(build.images.store.roots)
+        try:
+            with contextlib.ExitStack() as stack:
+                return execute(fork(ImageStore(store), stack), stage)
+        except BaseException:
+            build.stopped.set()
+            raise
+        finally:
+            store.close()
+
+    by_index = {stage.index: stage for stage in stages}
+    running: dict[Future[State], int] = {}
+    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="stage") as pool:
+        while waiting or running:
+            for index in [index for index, missing in waiting.items() if missing <= build.states.keys()]:
+                if not build.stopped.is_set():
+                    running[pool.submit(job, by_index[index])] = index
+                del waiting[index]
+            if not running:
+                break
+            try:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+            except BaseException:
+                build.stopped.set()
+                raise
+            failures: list[BaseException] = []
+            for future in done:
+                index = running.pop(future)
+                if error := future.exception():
+                    failures.append(error)
+                else:
+                    build.states[index] = future.result()
+            if failures:
+                build.stopped.set()
+                waiting.clear()
+                failures += [error for future in wait(running).done if (error := future.exception())]
+                raise next((error for error in failures if not isinstance(error, StoppedError)), failures[0])
+
+
+def _is_line(waiting: dict[int, set[int]]) -> bool:
+    """Whether nothing could run side by side."""
+    seen: set[int] = set()
+    for index in waiting:
+        if not _above(waiting, index) >= seen:
+            return False
+        seen.add(index)
+    return True
+
+
+def _above(waiting: dict[int, set[int]], index: int) -> set[int]:
+    """All that a stage needs, directly or not."""
+    found: set[int] = set()
+    pending = [index]
+    while pending:
+        for other in waiting[pending.pop()]:
+            if other not in found:
+                found.add(other)
+                pending.append(other)
+    return found

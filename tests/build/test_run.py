@@ -1,0 +1,258 @@
+"""RUN in real containers, on a root file system of busybox."""
+
+import io
+import os
+import re
+import shutil
+import socket
+import tarfile
+
+import pytest
+
+from engine.errors import BuildFailed, EngineError, OperationFailed
+from engine.image.importing import import_rootfs
+from engine.spec.image import BuildSecret, ImageConfig
+
+
+@pytest.fixture
+def busybox(images):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.add(shutil.which("busybox"), "bin/busybox")
+        for name in "sh ls cat echo mkdir touch rm id env sleep true false ln chmod chown stat mount pwd wc test ps".split():
+            info = tarfile.TarInfo(f"bin/{name}")
+            info.type, info.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(info)
+        for name, text in {"etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home:/bin/sh\n", "etc/group": "web:x:1000:\n"}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+        info = tarfile.TarInfo("tmp")
+        info.type, info.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(info)
+    out.seek(0)
+    config = ImageConfig(environment=("PATH=/bin", "BASE=base"), command=("sh",))
+    return import_rootfs(images, out, tags=["busybox"], config=config, created="2024-01-01T00:00:00Z")
+
+
+@pytest.fixture
+def builder(builder, busybox, run):
+    builder.run = run
+    return builder
+
+
+def output(builder):
+    """What the steps' processes wrote."""
+    return [found[1] for line in builder.lines if (found := re.match(r"#\d+ \d+\.\d{3} (.*)", line))]
+
+
+def added(builder, busybox, record):
+    before = builder.tree(busybox)
+    return {path: text for path, text in builder.tree(record).items() if before.get(path, "") != text}
+
+
+def test_what_a_process_changes_is_a_layer_and_nothing_else(builder, busybox):
+    record = builder("FROM busybox\nRUN echo hello > /new && rm /etc/group && mkdir -p /d/e\n")
+    assert added(builder, busybox, record) == {"new": "hello\n", "d": None, "d/e": None}
+    assert "etc/group" not in builder.tree(record)
+    assert len(record.layers) == 2
+
+
+def test_a_process_that_changes_nothing_makes_no_layer(builder, busybox):
+    record = builder("FROM busybox\nRUN true\nRUN cat /etc/hosts /etc/resolv.conf /proc/version > /dev/null")
+    assert added(builder, busybox, record) == {}
+    assert len(record.layers) == 1
+    builder("FROM busybox\nRUN true")
+    assert builder.cached == 1
+
+
+def test_environment_user_and_directory(builder, busybox):
+    builder(
+        'FROM busybox\nARG ONE=1\nARG SECRET\nENV TWO="2 $ONE"\nWORKDIR /work\nUSER web\n'
+        "RUN echo $ONE-$TWO-$BASE-$GIVEN; id -u; id -g; pwd; echo ~\n",
+        args={"GIVEN": "x"},
+    )
+    assert output(builder) == ["1-2 1-base-", "1000", "1000", "/work", "/home"]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "expected"),
+    [
+        ('RUN ["/bin/echo", "$BASE", "a b"]', ["$BASE a b"]),
+        ("RUN echo one && \\\n  # comment\n  echo two", ["one", "two"]),
+        ("RUN echo out; echo err >&2", ["out", "err"]),
+        ('SHELL ["/bin/sh", "-e", "-c"]\nRUN false; echo never || true', None),
+        ("RUN <<EOF\necho $BASE\necho 2\nEOF", ["base", "2"]),
+        ("RUN <<EOF cat\nraw\nEOF", ["raw"]),
+        ("RUN cat <<'EOF' && echo after\n$BASE\nEOF", ["$BASE", "after"]),
+        ("RUN <<EOF\n#!/bin/cat\nthe file itself\nEOF", ["#!/bin/cat", "the file itself"]),
+        ("RUN echo -n no newline", ["no newline"]),
+        ("RUN --network=none cat /proc/net/dev | wc -l", ["3"]),
+    ],
+)
+def test_forms(builder, instruction, expected):
+    if expected is None:
+        with pytest.raises(BuildFailed):
+            builder(f"FROM busybox\n{instruction}")
+        return
+    builder(f"FROM busybox\n{instruction}")
+    assert sorted(output(builder)) == sorted(expected)
+
+
+def test_a_failure_tells_what_ran_and_what_it_said(builder):
+    with pytest.raises(BuildFailed) as caught:
+        builder("FROM busybox\nRUN echo before; \\\n  echo problem >&2; exit 3\n")
+    assert caught.value.exit_code == 3
+    assert str(caught.value) == (
+        'dockerfile_inline:2: process "/bin/sh -c echo before;   echo problem >&2; exit 3" did not complete successfully:'
+        " exit code: 3\n     2 | RUN echo before; \\\n     3 |   echo problem >&2; exit 3\nlast output:\n  before\n  problem"
+    )
+    assert not [name for name in builder.images.layers.names() if name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("nosuchprogram", 127), ("/etc/passwd", 126), ("kill -9 $$", 137), ("exit 1", 1)]
+)
+def test_exit_codes(builder, command, code):
+    with pytest.raises(BuildFailed, match=f"exit code: {code}") as caught:
+        builder(f"FROM busybox\nRUN {command}")
+    assert caught.value.exit_code == code
+
+
+def test_a_program_that_is_not_there(builder):
+    with pytest.raises(EngineError, match="/no/such"):
+        builder('FROM busybox\nRUN ["/no/such"]')
+
+
+def test_the_steps_before_a_failure_are_cached(builder):
+    for _ in range(2):
+        with pytest.raises(BuildFailed):
+            builder("FROM busybox\nRUN echo 1 > /one\nRUN exit 1")
+    assert builder.cached == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "cached"),
+    [
+        ("RUN echo > /x", "RUN echo > /x", 1),
+        ("RUN echo > /x", "RUN echo  > /x", 0),
+        ("ARG A=1\nRUN echo > /x", "ARG A=2\nRUN echo > /x", 0),
+        ("RUN echo > /x\nARG A=1", "RUN echo > /x\nARG A=2", 1),
+        ("ENV A=1\nRUN echo > /x", "ENV A=2\nRUN echo > /x", 0),
+        ("LABEL A=1\nRUN echo > /x", "LABEL A=2\nRUN echo > /x", 1),
+        ("USER 0\nRUN echo > /x", "USER root\nRUN echo > /x", 0),
+        ("RUN --mount=type=secret,id=s echo > /x", "RUN --mount=type=secret,id=s echo > /x", 1),
+    ],
+)
+def test_what_the_cache_depends_on(builder, first, second, cached):
+    builder(f"FROM busybox\n{first}", secrets=(BuildSecret(id="s", environment="S"),), environ={"S": "1"})
+    builder(f"FROM busybox\n{second}", secrets=(BuildSecret(id="s", environment="S"),), environ={"S": "2"})
+    assert builder.cached == cached
+
+
+def test_proxy_variables_are_there_but_do_not_count(builder):
+    builder("FROM busybox\nRUN echo $http_proxy > /x; echo $http_proxy", args={"http_proxy": "a"})
+    assert output(builder) == ["a"]
+    builder("FROM busybox\nRUN echo $http_proxy > /x; echo $http_proxy", args={"http_proxy": "b"})
+    assert builder.cached == 1
+
+
+def test_cache_mounts_last_and_are_not_in_the_image(builder, busybox):
+    text = "FROM busybox\nARG N\nRUN --mount=type=cache,target=/var/cache/x,mode=0700 echo $N >> /var/cache/x/f; cat /var/cache/x/f\n"
+    record = builder(text, args={"N": "1"})
+    assert added(builder, busybox, record) == {}
+    builder(text, args={"N": "2"})
+    assert output(builder) == ["1", "2"]
+
+
+def test_secrets_are_read_and_leave_nothing(builder, busybox, tmp_path):
+    (tmp_path / "token").write_text("hush")
+    record = builder(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=file --mount=type=secret,id=env,env=TOKEN,target=/root/t,mode=0440,uid=7"
+        " cat /run/secrets/file; echo; echo $TOKEN; cat /root/t; echo; stat -c '%a %u' /root/t /run/secrets/file\n",
+        secrets=(BuildSecret(id="file", file=str(tmp_path / "token")), BuildSecret(id="env", environment="E")),
+        environ={"E": "value"},
+    )
+    assert output(builder) == ["hush", "value", "value", "440 7", "400 0"]
+    assert added(builder, busybox, record) == {}
+    with pytest.raises(BuildFailed, match="secret gone: not found"):
+        builder("FROM busybox\nRUN --mount=type=secret,id=gone,required true")
+    builder("FROM busybox\nRUN --mount=type=secret,id=gone test ! -e /run/secrets/gone")
+    with pytest.raises(OperationFailed, match="ENOENT"):
+        builder("FROM busybox\nRUN --mount=type=secret,id=s true", secrets=(BuildSecret(id="s", file="/no/such"),))
+
+
+def test_bind_mounts(builder, busybox):
+    files = {"src/a": "1", "src/skip.log": "x", ".dockerignore": "**/*.log"}
+    text = (
+        "FROM busybox AS made\nRUN echo made > /made\nFROM busybox\n"
+        "RUN --mount=target=/ctx --mount=from=made,source=/made,target=/m --mount=source=src,target=/src,rw"
+        " cat /ctx/src/a /m; ls /src; echo 2 > /src/a; touch /ctx/x 2>/dev/null || echo read-only\n"
+    )
+    record = builder(text, files=files)
+    assert output(builder) == ["1made", "a", "read-only"]
+    assert (builder.context.path / "src/a").read_text() == "1"
+    assert added(builder, busybox, record) == {}
+    builder(text)
+    assert builder.cached == 2
+    builder(text, files={"src/a": "changed"})
+    assert builder.cached == 1
+    assert [name for name in os.listdir(f"{builder.images.store.roots.cache}/build") if name.startswith(".")] == []
+
+
+def test_tmpfs_mounts(builder, busybox):
+    record = builder("FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=1m echo x > /t/x; mount | cat | wc -l; test -e /t/x")
+    assert added(builder, busybox, record) == {}
+
+
+def test_an_agent_s_socket(builder, busybox, tmp_path):
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(tmp_path / "agent"))
+        record = builder(
+            "FROM busybox\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK && echo yes", ssh=(f"default={tmp_path}/agent",)
+        )
+    assert output(builder) == ["yes"]
+    assert added(builder, busybox, record) == {}
+    with pytest.raises(BuildFailed, match="ssh default: no agent"):
+        builder("FROM busybox\nRUN --mount=type=ssh,required true", environ={"X": "1"})
+
+
+def test_extra_hosts(builder):
+    builder("FROM busybox\nRUN cat /etc/hosts", extra_hosts=(("db.internal", "10.9.8.7"),))
+    assert any(re.match(r"10\.9\.8\.7\s+db\.internal", line) for line in output(builder))
+
+
+def test_modes_links_and_owners_survive(builder):
+    record = builder(
+        "FROM busybox\nRUN touch /f && chmod 4755 /f && ln /f /hard && ln -s /f /soft && chown 5:6 /f && chmod 700 / && mkdir -m 1777 /d"
+    )
+    status = builder.stat(record, "f")
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777, status.st_nlink) == (5, 6, 0o755, 2) or status.st_mode & 0o777 == 0o755
+    assert builder.stat(record, "hard").st_ino == status.st_ino
+    assert builder.stat(record, ".").st_mode & 0o777 == 0o700
+    assert builder.stat(record, "d").st_mode & 0o7777 == 0o1777
+
+
+def test_a_directory_that_is_replaced(builder):
+    record = builder("FROM busybox\nRUN mkdir /d && touch /d/old\nRUN rm -r /d && mkdir /d && touch /d/new")
+    assert {path for path in builder.tree(record) if path.startswith("d")} == {"d", "d/new"}
+
+
+def test_run_needs_files(builder):
+    with pytest.raises(BuildFailed, match="cannot RUN in an empty image"):
+        builder("FROM scratch\nRUN true")
+
+
+def test_a_process_cannot_reach_the_host(builder, tmp_path):
+    """No capability to mount, no host devices, no view of the host's processes, no way to our descriptors."""
+    (tmp_path / "host").write_text("host secret")
+    builder(
+        "FROM busybox\nRUN mount -t tmpfs x /tmp 2>/dev/null && echo MOUNTED;"
+        " ls /proc/self/fd | wc -l; test -e /dev/sda && echo DEVICE; test -e /dev/vda && echo DEVICE;"
+        f" cat /proc/1/root{tmp_path}/host 2>/dev/null; ps | wc -l; true"
+    )
+    said = output(builder)
+    assert not {"MOUNTED", "DEVICE", "host secret"} & set(said)
+    assert int(said[0]) <= 4
+    assert int(said[1]) <= 6
