@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class FileEngine:
         self.roots = Roots(str(root), str(root))
         self.folder = root / "groups/shop"
         self.folder.mkdir(parents=True)
+        self.watched = threading.Event()
 
     def put(self, service: str, number: int = 1, *, labels: dict[str, str] | None = None, **state: Any) -> None:
         """Write a container's state, as the supervisor would."""
@@ -83,4 +85,6 @@ class FileEngine:
         return Reader(self.folder / container_id / "json.log", since, tail)
 
     def watch(self, group: str) -> GroupWatch:
-        return GroupWatch(self.roots, group)
+        watch = GroupWatch(self.roots, group)
+        self.watched.set()
+        return watch

@@ -122,3 +122,10 @@ def test_no_two_flags_of_a_command_share_a_name(name: str) -> None:
     flags = (*command.flags, *EVERYWHERE)
     names = [flag.name for flag in flags] + [flag.short for flag in flags if flag.short]
     assert len(names) == len(set(names))
+
+
+def test_every_refusal_is_documented() -> None:
+    told = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+    refused = [f"`{name} --{flag.name}`" for name in COMMANDS for flag in command_of(name).flags if flag.refused]
+    refused += [f"`--{flag.name}`" for flag in GLOBAL if flag.refused] + [f"`{name}`" for name in REFUSED]
+    assert [text for text in refused if text not in told] == []

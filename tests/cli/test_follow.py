@@ -114,6 +114,7 @@ def test_wait_prints_the_exit_codes(engine: FileEngine, output: Output) -> None:
     engine.put("web")
     engine.put("db")
     thread, result = background(command(engine, output, "wait", "web", "db"))
+    assert engine.watched.wait(10)
     engine.put("db", status=Status.EXITED, exit_code=3, finished_at=time.time())
     output.until('container "shop-db-1" exited with status code 3\n')
     engine.put("web", status=Status.EXITED, exit_code=4, finished_at=time.time())

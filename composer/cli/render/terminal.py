@@ -137,7 +137,7 @@ class TtyProgress(Progress):
         if excess <= 0:
             return steps
         hidden = {name for name, step in steps if step.state is State.DONE}
-        hidden = set(list(name for name, _ in steps if name in hidden)[:excess])
+        hidden = set([name for name, _ in steps if name in hidden][:excess])
         return [(name, step) for name, step in steps if name not in hidden][: max(rows, 1)]
 
     def _line(self, name: str, step: Step, width: int, columns: int) -> tuple[str, int]:
