@@ -1,0 +1,77 @@
+"""An image from a container: its image's layers and, on top, what it changed (`docker commit`)."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+
+from engine.image import config as image_config
+from engine.image import lease
+from engine.image.images import ImageStore, now
+from engine.image.layer.pack import pack
+from engine.image.layer.unpack import unpack
+from engine.image.layer_add import seal
+from engine.spec.image import ImageConfig, ImageRecord
+
+
+def commit(
+    images: ImageStore,
+    base: str,
+    upper: str,
+    *,
+    tags: Iterable[str] = (),
+    config: ImageConfig | None = None,
+    author: str = "",
+    message: str = "",
+) -> ImageRecord:
+    """Record the image `base` with the changes in the folder `upper` as a new one, with `config` instead of the base's.
+
+    `upper` is only read, and may belong to a running container. Raises NotFound, OperationFailed.
+    """
+    with lease.adding(images.store.roots):
+        file = images.file(base)
+        chain = images.chain(base)
+        layers = images.layers.need(chain)
+        parent = layers[-1] if layers else None
+        with images.layers.draft(parent.folder if parent else "") as draft:
+            unpack(_stream(upper), draft.fd, "the container's changes")
+            if draft.changed:
+                layer = seal(images.layers, draft, parent)
+                chain.append(layer.chain_id)
+                file.rootfs.diff_ids = [*(file.rootfs.diff_ids or ()), layer.diff_id]
+        file.created = now()
+        file.author = author
+        if config is not None:
+            file.config = image_config.raw(config)
+        step = image_config.History(created=file.created, comment=message, empty_layer=len(chain) == len(layers))
+        file.history = [*(file.history or ()), step]
+        return images.record(image_config.encode(file), chain, tags=tags)
+
+
+def _stream(folder: str) -> Iterator[bytes]:
+    """`folder` as a tar stream, packed in a thread while it is read."""
+    pieces: queue.Queue[bytes | BaseException] = queue.Queue(64)
+
+    def run() -> None:
+        try:
+            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                pack(root, pieces.put)
+            finally:
+                os.close(root)
+            pieces.put(b"")
+        except BaseException as error:  # raised where the stream is read
+            pieces.put(error)
+
+    thread = threading.Thread(target=run, name="commit", daemon=True)
+    thread.start()
+    while True:
+        piece = pieces.get()
+        if isinstance(piece, BaseException):
+            raise piece
+        if not piece:
+            break
+        yield piece
+    thread.join()
