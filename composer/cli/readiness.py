@@ -46,7 +46,9 @@ def wait_ready(context: Context, services: Sequence[str], *, timeout: float = 0)
                     return
                 rest = None if deadline is None else deadline - time.monotonic()
                 if rest is not None and rest <= 0:
-                    raise CommandError(f"timeout waiting for dependencies: {', '.join(waiting)} not ready in {timeout:g}s")
+                    raise CommandError(
+                        f"timeout waiting for dependencies: {', '.join(waiting)} not ready in {timeout:g}s"
+                    )
                 selecting.select([watch.fileno()], [], [], rest)
                 watch.read()
     finally:

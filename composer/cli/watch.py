@@ -1,13 +1,37 @@
-"""composer watch: act on changed files as `develop.watch` says."""
+"""composer watch: act on changed files as `develop.watch` says (compose-spec, develop.md).
+
+    sync            copy the changed files into the running containers
+    rebuild         build the image anew and recreate the containers
+    restart         restart the containers
+    sync+restart    copy, then restart
+    sync+exec       copy, then run a command in the containers
+
+Changes are gathered until there has been none for QUIET seconds, so that a checkout of many files is one action.
+"""
 
 from __future__ import annotations
 
+import os
+import select as selecting
+import tarfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from composer.cli.containers import is_up, select
+from composer.cli.errors import CommandError
 from composer.cli.flags import Args, Command, Flag
+from composer.cli.patterns import Patterns
+from engine.errors import EngineError
+from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
+    from engine.spec.state import ContainerRecord
+
+QUIET = 0.1
+"""Seconds without a change after which the gathered ones are acted on."""
 
 COMMAND = Command(
     "watch",
@@ -19,3 +43,216 @@ COMMAND = Command(
         Flag("quiet", "Do not show the builds' output"),
     ),
 )
+
+
+class Rule:
+    """One entry of a service's develop.watch; `path` is absolute."""
+
+    __slots__ = ("action", "command", "ignore", "include", "initial_sync", "path", "service", "target")
+
+    def __init__(
+        self,
+        service: str,
+        path: str,
+        action: str,
+        *,
+        target: str = "",
+        ignore: Sequence[str] = (),
+        include: Sequence[str] = (),
+        initial_sync: bool = False,
+        command: Sequence[str] = (),
+    ) -> None:
+        self.service, self.path, self.action, self.target = service, path.rstrip("/") or "/", action, target
+        self.ignore = Patterns(ignore)
+        self.include = Patterns(include) if include else None
+        self.initial_sync, self.command = initial_sync, tuple(command)
+
+    def concerns(self, path: str) -> bool:
+        """Whether a changed file is one of this rule's."""
+        if path == self.path:
+            return True
+        if not path.startswith(self.path.rstrip("/") + "/"):
+            return False
+        inside = os.path.relpath(path, self.path)
+        return not self.ignore.match(inside) and (self.include is None or self.include.match(inside))
+
+    def destination(self, path: str) -> str:
+        """Where a changed file belongs in the container."""
+        return self.target if path == self.path else f"{self.target.rstrip('/')}/{os.path.relpath(path, self.path)}"
+
+
+def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
+    """The rules of these services (empty: all). CommandError when there are none, or one cannot work."""
+    rules: list[Rule] = []
+    for name, service in context.project.services.items():
+        if (services and name not in services) or service.develop is None:
+            continue
+        for entry in service.develop.watch:
+            if entry.action == "rebuild" and service.build is None:
+                raise CommandError(
+                    f"service {name}: develop.watch cannot rebuild {entry.path}: there is no build section"
+                )
+            hook = getattr(entry, "exec", None)
+            rules.append(
+                Rule(
+                    name,
+                    entry.path,
+                    entry.action,
+                    target=entry.target or "",
+                    ignore=entry.ignore or (),
+                    include=entry.include or (),
+                    initial_sync=bool(entry.initial_sync),
+                    command=hook.command if hook else (),
+                )
+            )
+    if not rules:
+        raise CommandError("none of the selected services has a 'develop' section with 'watch' rules")
+    return rules
+
+
+def run(context: Context, args: Args) -> int:
+    context.check_services(args.positional)
+    rules = rules_of(context, args.positional)
+    if not args.no_up:
+        from composer.cli.converge import Wishes, converge
+
+        services = tuple(dict.fromkeys(rule.service for rule in rules))
+        converge(context, Wishes(services=services, build=True, quiet_build=args.quiet))
+    Watcher(context, rules, quiet=args.quiet, prune=args.prune).run()
+    return 0
+
+
+@contextmanager
+def watching(context: Context, services: Sequence[str]) -> Iterator[None]:
+    """Watch in the background (`up --watch`)."""
+    read, write = os.pipe()
+    watcher = Watcher(context, rules_of(context, services))
+    thread = threading.Thread(target=watcher.run, args=(read,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(write)
+        thread.join()
+        os.close(read)
+
+
+class Watcher:
+    def __init__(self, context: Context, rules: Sequence[Rule], *, quiet: bool = False, prune: bool = True) -> None:
+        self._context, self._rules, self._quiet, self._prune = context, rules, quiet, prune
+
+    def run(self, stop: int = -1) -> None:
+        """Act on changes until interrupted, or until descriptor `stop` becomes readable."""
+        paths = list(dict.fromkeys(rule.path for rule in self._rules))
+        for path in paths:
+            if not os.path.exists(path):
+                raise CommandError(f"develop.watch: no such file or directory: {path}")
+        watch = self._context.engine.watch_files(paths, skip=self._is_ignored)
+        try:
+            for rule in self._rules:
+                if rule.initial_sync and rule.action.startswith("sync"):
+                    self._sync(rule, list(_files(rule)))
+            self._say("Watch enabled")
+            changed: set[str] = set()
+            while True:
+                files = [watch.fileno(), *([stop] if stop >= 0 else [])]
+                ready, _, _ = selecting.select(files, [], [], QUIET if changed else None)
+                if stop in ready:
+                    return
+                if ready:
+                    changed |= watch.read()
+                    continue
+                self._act(changed)
+                changed = set()
+        finally:
+            watch.close()
+
+    def _is_ignored(self, folder: str) -> bool:
+        """A folder that every rule above it ignores need not be watched."""
+        above = [rule for rule in self._rules if folder.startswith(rule.path.rstrip("/") + "/")]
+        return bool(above) and all(rule.ignore.match(os.path.relpath(folder, rule.path)) for rule in above)
+
+    def _act(self, changed: Iterable[str]) -> None:
+        """A rebuild makes the other actions on its service needless."""
+        todo = [(rule, [path for path in sorted(changed) if rule.concerns(path)]) for rule in self._rules]
+        todo = [(rule, paths) for rule, paths in todo if paths]
+        rebuilt = list(dict.fromkeys(rule.service for rule, _ in todo if rule.action == "rebuild"))
+        try:
+            if rebuilt:
+                self._rebuild(rebuilt)
+            for rule, paths in todo:
+                if rule.service not in rebuilt:
+                    self._apply(rule, paths)
+        except (CommandError, EngineError) as error:
+            self._say(f"watch: {error}")
+
+    def _apply(self, rule: Rule, paths: list[str]) -> None:
+        if rule.action.startswith("sync"):
+            self._sync(rule, paths)
+        if rule.action in ("restart", "sync+restart"):
+            from composer.cli.change import change
+
+            change(self._context, "restart", services=[rule.service], plain=True)
+        if rule.action == "sync+exec":
+            for record in self._running(rule.service):
+                self._execute(record, rule.command)
+
+    def _rebuild(self, services: list[str]) -> None:
+        from composer.cli.converge import Wishes, converge
+
+        self._say(f"Rebuilding service(s) {', '.join(services)} after changes were detected...")
+        converge(self._context, Wishes(services=tuple(services), build=True, no_deps=True, quiet_build=self._quiet))
+        self._say(f"service(s) {', '.join(services)} successfully built")
+
+    def _sync(self, rule: Rule, paths: list[str]) -> None:
+        """Files that are there are copied, those that are gone are removed."""
+        there = [path for path in paths if os.path.lexists(path)]
+        gone = [path for path in paths if not os.path.lexists(path)]
+        for record in self._running(rule.service):
+            if there:
+                self._copy(record, rule, there)
+            if gone:
+                self._execute(record, ("rm", "-rf", *(rule.destination(path) for path in gone)))
+        self._say(f'Syncing service "{rule.service}" after {len(paths)} changes were detected')
+
+    def _copy(self, record: ContainerRecord, rule: Rule, paths: list[str]) -> None:
+        from composer.cli.cp import piped
+
+        def produce(fd: int) -> None:
+            with os.fdopen(os.dup(fd), "wb") as file, tarfile.open(fileobj=file, mode="w|") as archive:
+                for path in paths:
+                    archive.add(path, arcname=rule.destination(path).lstrip("/"), recursive=False)
+
+        engine = self._context.engine
+        piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, keep_owner=False))
+
+    def _execute(self, record: ContainerRecord, command: Sequence[str]) -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            spec = ExecSpec(args=tuple(command))
+            process = self._context.engine.exec_process(record.group, record.id, spec, stdio=(null, 2, 2))
+            try:
+                code = process.wait()
+            finally:
+                process.close()
+        finally:
+            os.close(null)
+        if code:
+            raise CommandError(f"{' '.join(command)} in {record.spec.name} ended with exit code {code}")
+
+    def _running(self, service: str) -> list[ContainerRecord]:
+        return [record for record in select(self._context.containers(), [service]) if is_up(record)]
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._context.stderr, flush=True)
+
+
+def _files(rule: Rule) -> Iterator[str]:
+    if not os.path.isdir(rule.path):
+        yield rule.path
+        return
+    for folder, _, names in os.walk(rule.path):
+        for name in names:
+            path = os.path.join(folder, name)
+            if rule.concerns(path):
+                yield path
