@@ -1,0 +1,41 @@
+# make            install what composer needs, and composer into .venv
+# make demo       build examples/shop, bring it up, ask it something, bring it down
+# make test       lint, types, the whole test suite
+# make bench      compare with Docker Compose, when there is one (DOCKER_HOST is honoured)
+
+COMPOSER := .venv/bin/composer
+BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")
+
+.PHONY: all demo base-images test lint format bench clean
+
+all:
+	@scripts/prepare
+
+demo: base-images
+	@scripts/demo
+
+base-images:
+	@scripts/prepare examples
+	@examples/base/make-rootfs busybox debian
+	@$(COMPOSER) --progress plain -f examples/base/compose.yaml build --quiet
+
+test: lint
+	.venv/bin/python -m pytest $(PYTEST)
+
+lint:
+	@scripts/prepare test
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+format:
+	@scripts/prepare test
+	.venv/bin/ruff check --fix --quiet .
+	.venv/bin/ruff format --quiet .
+
+bench:
+	@scripts/prepare test
+	.venv/bin/python bench/compose.py $(BENCH)
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f examples/base/*/rootfs.tar*
