@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from composer.cli.errors import UsageError
+from composer.cli.flags import parse
+from composer.cli.oneoff import oneoff_spec, ports, volume
+from composer.cli.run import COMMAND
+from engine.spec.container import Attachment, ContainerSpec, Mount, PortBinding, Restart
+
+BASE = ContainerSpec(
+    name="shop-web-1",
+    image="i",
+    labels={"com.docker.compose.service": "web", "com.docker.compose.oneoff": "False"},
+    entrypoint=("/entry",),
+    command=("serve",),
+    environment={"A": "1", "B": "2"},
+    ports=(PortBinding(container_port=80, host_port="8080"),),
+    mounts=(Mount(type="volume", source="shop_data", target="/data"), Mount(type="tmpfs", target="/tmp")),
+    networks=(Attachment(network="shop_default", aliases=("web",), ipv4_address="10.0.0.5"),),
+    restart=Restart(policy="always"),
+    cap_add=("NET_ADMIN",),
+)
+
+
+def spec(*words: str) -> ContainerSpec:
+    args = parse(COMMAND.flags, [*words], interspersed=False)
+    return oneoff_spec(
+        BASE, args, project="shop", service="web", tty=False, volumes={"data": "shop_data"}, environ={"C": "3"},
+        directory="/srv/shop",
+    )  # fmt: skip
+
+
+def test_what_a_oneoff_container_keeps_and_loses() -> None:
+    made = spec("web", "migrate", "--now")
+    assert re.fullmatch("shop-web-run-[0-9a-f]{12}", made.name)
+    assert (made.entrypoint, made.command) == (("/entry",), ("migrate", "--now"))
+    assert made.ports == () and made.restart.policy == "no" and made.stdin_open
+    assert made.networks[0].network == "shop_default" and made.networks[0].aliases == ()
+    assert made.labels["com.docker.compose.oneoff"] == "True" and made.mounts == BASE.mounts
+    assert spec("web").command == ("serve",)
+
+
+def test_the_flags() -> None:
+    made = spec(
+        "--name", "n", "-e", "B=4", "-e", "C", "-u", "1000", "-w", "/w", "--cap-add", "SYS_TIME", "-l", "k=v",
+        "--use-aliases", "-P", "-p", "127.0.0.1:9000:90/udp", "-v", "data:/data:ro", "-v", "./conf:/etc/conf",
+        "--entrypoint", "sh -c", "web", "echo hi",
+    )  # fmt: skip
+    assert made.name == "n" and made.environment == {"A": "1", "B": "4", "C": "3"}
+    assert (made.user, made.working_dir, made.labels["k"]) == ("1000", "/w", "v")
+    assert made.cap_add == ("NET_ADMIN", "SYS_TIME") and made.networks == BASE.networks
+    assert made.ports == (
+        *BASE.ports,
+        PortBinding(container_port=90, protocol="udp", host_ip="127.0.0.1", host_port="9000"),
+    )
+    assert made.mounts == (
+        Mount(type="tmpfs", target="/tmp"),
+        Mount(type="volume", source="shop_data", target="/data", read_only=True),
+        Mount(type="bind", source="/srv/shop/conf", target="/etc/conf"),
+    )
+    assert (made.entrypoint, made.command) == (("sh", "-c"), ("echo hi",))
+    assert spec("--entrypoint", "", "web").entrypoint == () and spec("--entrypoint", "x", "web").command == ()
+
+
+def test_environment_files(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("B=file\nC\nD='quoted value'\n")
+    made = spec("--env-from-file", str(tmp_path / "env"), "-e", "B=flag", "web")
+    assert made.environment == {"A": "1", "B": "flag", "C": "3", "D": "quoted value"}
+    with pytest.raises(UsageError, match="no such file"):
+        spec("--env-from-file", str(tmp_path / "none"), "web")
+
+
+def test_volumes_and_ports() -> None:
+    assert volume("/only", {}, "/") == Mount(type="volume", target="/only")
+    assert volume("other:/x", {}, "/") == Mount(type="volume", source="other", target="/x")
+    assert volume("/a:/b:ro,rshared", {}, "/") == Mount(
+        type="bind", source="/a", target="/b", read_only=True, propagation="rshared"
+    )
+    assert ports("80") == [PortBinding(container_port=80)]
+    assert [p.host_port for p in ports("8000-8001:80-81")] == ["8000", "8001"]
+    assert ports("8000-8010:80") == [PortBinding(container_port=80, host_port="8000-8010")]
+    assert ports("[::1]:8080:80")[0].host_ip == "::1"
+
+
+@pytest.mark.parametrize("text", ["x", "0", "80/icmp", "1-2:80-82", "70000:1", "5-3", ":", "1:2:3:4:x"])
+def test_wrong_ports(text: str) -> None:
+    with pytest.raises(UsageError, match="invalid port"):
+        ports(text)
+
+
+@pytest.mark.parametrize("text", ["data:rel", "a:/b:bad", "", ":"])
+def test_wrong_volumes(text: str) -> None:
+    with pytest.raises(UsageError, match="invalid volume"):
+        volume(text, {}, "/")
+
+
+@given(st.text(alphabet="0159-:/[]tcpudx.", max_size=14))
+def test_any_port_text_is_understood_or_refused(text: str) -> None:
+    try:
+        assert all(0 < binding.container_port < 65536 for binding in ports(text))
+    except UsageError:
+        pass
