@@ -7,34 +7,67 @@ import os
 import stat
 from collections.abc import Iterable
 
+from engine.image.layer import overlay
 from engine.image.tree import Tree, clean
 
 _ALWAYS = ("dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "run/secrets")
 
 
 class Stubs:
-    """The places that do not exist in `root` now, so that empty files and directories there are not the process's."""
+    """The places that do not exist in `root` now, so that empty files and directories there are not the process's.
+
+    Making them copies the directories above to the layer; where nothing else was changed these copies go as well.
+    """
 
     def __init__(self, root: Tree, targets: Iterable[str], working_dir: str) -> None:
         places: set[str] = set()
+        above: dict[str, os.stat_result] = {}
         for target in (*_ALWAYS, *targets, working_dir):
             path = clean(target.strip("/")) or ""
-            while path and root.lstat(path) is None:
+            while path and (status := root.lstat(path)) is None:
                 places.add(path)
                 path = path.rpartition("/")[0]
+            while path and (status := root.lstat(path)) is not None:
+                above[path] = status
+                path = path.rpartition("/")[0]
         # Deepest first, so that a directory is empty when its turn comes.
-        self._places = sorted(places, key=lambda path: -path.count("/"))
+        self._places = sorted(places, key=_depth)
+        self._above = sorted(above.items(), key=lambda item: _depth(item[0]))
 
     def remove(self, upper: int) -> None:
         """Remove those that are still empty from the layer open as `upper`."""
         with Tree(upper, "the layer") as tree:
             for path in self._places:
                 status = tree.lstat(path)
-                if status is None:
-                    continue
-                parent, name = tree.parent(path)
-                with contextlib.suppress(OSError):  # a directory that is not empty is the image's
-                    if stat.S_ISDIR(status.st_mode):
-                        os.rmdir(name, dir_fd=parent)
-                    elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
-                        os.unlink(name, dir_fd=parent)
+                if status and (stat.S_ISDIR(status.st_mode) or (stat.S_ISREG(status.st_mode) and not status.st_size)):
+                    _drop(tree, path, status)
+            for path, before in self._above:
+                status = tree.lstat(path)
+                if status and stat.S_ISDIR(status.st_mode) and _same(status, before) and not _is_opaque(tree, path):
+                    _drop(tree, path, status)
+
+
+def _depth(path: str) -> int:
+    return -path.count("/")
+
+
+def _drop(tree: Tree, path: str, status: os.stat_result) -> None:
+    parent, name = tree.parent(path)
+    with contextlib.suppress(OSError):  # a directory that is not empty is the image's
+        if stat.S_ISDIR(status.st_mode):
+            os.rmdir(name, dir_fd=parent)
+        else:
+            os.unlink(name, dir_fd=parent)
+
+
+def _same(status: os.stat_result, before: os.stat_result) -> bool:
+    return (status.st_mode, status.st_uid, status.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def _is_opaque(tree: Tree, path: str) -> bool:
+    """Whether the directory hides the one below it: then it was removed and made anew."""
+    fd = tree.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        return overlay.is_opaque(os.listxattr(fd))
+    finally:
+        os.close(fd)

@@ -33,6 +33,7 @@ class Client:
         self.channel = Channel(sock)
         self.watching = False
         self.supervises = False
+        self.owns = False
 
 
 class Exec:
@@ -56,6 +57,7 @@ class Keeper:
         self.respawn_at = 0.0
         self.last_spawn = 0.0
         self.leaving = False
+        self.abandoned = False
 
     def run(self, ready: int) -> None:
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
@@ -113,6 +115,11 @@ class Keeper:
         self.clients.discard(client)
         self.loop.unregister(client.channel.sock)
         client.channel.close()
+        if client.owns:
+            self.abandoned = True
+            for container in self.containers.values():
+                calls.pidfd_send_signal(container.pidfd, signal.SIGKILL)
+            self.leaving = not self.containers
         if client.supervises and self.supervisor and self.containers:
             self.respawn_at = max(time.monotonic(), self.last_spawn + RESPAWN_PAUSE)
 
@@ -213,6 +220,10 @@ class Keeper:
         if self.containers:
             raise EngineError(f"{len(self.containers)} containers are alive")
         self.leaving = True
+        answer({})
+
+    def do_own(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        client.owns = True
         answer({})
 
     def do_resize(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
@@ -395,6 +406,7 @@ class Keeper:
         if container.child:
             self.loop.unregister(container.child)
         del self.containers[container.id]
+        self.leaving = self.leaving or (self.abandoned and not self.containers)
         never_ran = not container.executed
         record = container.ended(status)
         if container.on_started:
@@ -447,4 +459,6 @@ def _name_address() -> int:
 _NAME: Any = None
 
 if __name__ == "__main__":
+    if os.fork():
+        os._exit(0)  # whoever spawned us need not wait for us
     Keeper(sys.argv[2]).run(int(sys.argv[3]) if len(sys.argv) > 3 else -1)

@@ -18,6 +18,7 @@
       │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor goes without goodbye
       │  {"do": "goodbye"}                    │  the supervisor leaves on purpose
       │  {"do": "leave"}                      │  refused while a container is alive
+      │  {"do": "own"}                        │  when this client goes, however: kill all containers and leave (builds)
 
 Every request carries "n", chosen by the client; its answer carries the same number as "re", and "error" (with "errno"
 and "exit_code" where they apply) when it failed. A frame is a 4-byte big-endian length and that many bytes of JSON;

@@ -117,3 +117,13 @@ class Builder:
 @pytest.fixture
 def builder(images, context):
     return Builder(images, context)
+
+
+@pytest.fixture
+def run(images):
+    """Steps run in real containers, without a way to the outside."""
+    from engine.build.container_run import ContainerRun
+
+    with ContainerRun(images.store.roots) as found:
+        yield found
+    assert not os.path.exists(found.folder)

@@ -1,15 +1,21 @@
 """RUN in real containers, on a root file system of busybox."""
 
+import glob
 import io
 import os
 import re
+import select
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import tarfile
 
 import pytest
 
-from engine.errors import BuildFailed, EngineError, OperationFailed
+from engine.errors import BuildFailed, EngineError, KeeperLost, OperationFailed
+from engine.image import gc
 from engine.image.importing import import_rootfs
 from engine.spec.image import BuildSecret, ImageConfig
 
@@ -111,7 +117,7 @@ def test_a_failure_tells_what_ran_and_what_it_said(builder):
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [("nosuchprogram", 127), ("/etc/passwd", 126), ("kill -9 $$", 137), ("exit 1", 1)]
+    ("command", "code"), [("nosuchprogram", 127), ("/etc/passwd", 126), ("sh -c 'kill -9 $$'; exit $?", 137), ("exit 1", 1)]
 )
 def test_exit_codes(builder, command, code):
     with pytest.raises(BuildFailed, match=f"exit code: {code}") as caught:
@@ -225,10 +231,11 @@ def test_extra_hosts(builder):
 
 def test_modes_links_and_owners_survive(builder):
     record = builder(
-        "FROM busybox\nRUN touch /f && chmod 4755 /f && ln /f /hard && ln -s /f /soft && chown 5:6 /f && chmod 700 / && mkdir -m 1777 /d"
+        "FROM busybox\nRUN touch /f && ln /f /hard && ln -s /f /soft && chown 5:6 /f && chmod 4755 /f && mkdir -m 1777 /d"
+        "\nRUN chmod 700 /"
     )
     status = builder.stat(record, "f")
-    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777, status.st_nlink) == (5, 6, 0o755, 2) or status.st_mode & 0o777 == 0o755
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777, status.st_nlink) == (5, 6, 0o4755, 2)
     assert builder.stat(record, "hard").st_ino == status.st_ino
     assert builder.stat(record, ".").st_mode & 0o777 == 0o700
     assert builder.stat(record, "d").st_mode & 0o7777 == 0o1777
@@ -256,3 +263,101 @@ def test_a_process_cannot_reach_the_host(builder, tmp_path):
     assert not {"MOUNTED", "DEVICE", "host secret"} & set(said)
     assert int(said[0]) <= 4
     assert int(said[1]) <= 6
+
+
+class Interrupted(Exception):
+    pass
+
+
+def left_behind(run, images):
+    """What a step may leave: processes, mounts, cgroups, folders, drafts."""
+    found = [line for line in open("/proc/self/mountinfo") if images.store.roots.state in line or run.folder in line]
+    found += [f"cgroup {place}" for place in glob.glob(f"/sys/fs/cgroup/**/{run.group}", recursive=True)]
+    found += [name for name in images.layers.names() if name.startswith(".")]
+    if os.path.exists(run.folder):
+        found += [name for name in os.listdir(run.folder) if name not in ("lock", "keeper.sock", "keeper.log")]
+    for process in glob.glob("/proc/[0-9]*/root"):
+        try:
+            command = open(process.replace("root", "cmdline")).read()
+        except OSError:
+            continue
+        if "sleep\x0086399" in command:
+            found.append(command)
+    return found
+
+
+def test_an_interruption_ends_the_process(builder, run):
+    def interrupt(event):
+        if event.get("text") == "started":
+            raise Interrupted
+
+    from engine.build import build
+    from engine.spec.image import BuildSpec
+
+    spec = BuildSpec(
+        context=str(builder.context.path), dockerfile_inline="FROM busybox\nRUN echo started; sleep 86399"
+    )
+    with pytest.raises(Interrupted):
+        build(spec, images=builder.images, run=run, progress=interrupt)
+    assert [one for one in left_behind(run, builder.images) if "cgroup" not in one] == []
+
+
+def test_a_killed_keeper_is_an_error_and_leaves_nothing(builder, run):
+    def strike(event):
+        if event.get("text") == "started":
+            signal.pidfd_send_signal(run._keeper, signal.SIGKILL)
+
+    from engine.build import build
+    from engine.spec.image import BuildSpec
+
+    spec = BuildSpec(
+        context=str(builder.context.path), dockerfile_inline="FROM busybox\nRUN echo started; sleep 86399"
+    )
+    with pytest.raises(KeeperLost):
+        build(spec, images=builder.images, run=run, progress=strike)
+    run.close()
+    assert left_behind(run, builder.images) == []
+
+
+def test_a_killed_build_takes_its_processes_along(builder, images, tmp_path):
+    """SIGKILL in the middle of a step; the next build clears what is left on the disc."""
+    script = f"""
+import sys
+from engine.build import build
+from engine.build.container_run import ContainerRun
+from engine.image.images import ImageStore
+from engine.paths import Roots
+from engine.spec.image import BuildSpec
+from engine.store import Store
+roots = Roots({images.store.roots.state!r}, {images.store.roots.run!r})
+with ContainerRun(roots) as run:
+    spec = BuildSpec(context={str(builder.context.path)!r}, dockerfile_inline="FROM busybox\\nRUN echo started; sleep 86399")
+    print(run.group, flush=True)
+    build(spec, images=ImageStore(Store(roots)), run=run, progress=lambda e: print(e.get("text"), flush=True))
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    group = child.stdout.readline().strip()
+    while child.stdout.readline() != "started\n":
+        assert child.poll() is None
+    keeper = next(
+        int(pid) for pid in os.listdir("/proc") if pid.isdigit() and f"{group}/keeper.sock" in _command(pid)
+    )
+    descriptor = os.pidfd_open(keeper)
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    select.select([descriptor], [], [], 20)
+    assert not os.path.exists(f"/proc/{keeper}") or open(f"/proc/{keeper}/stat").read().split()[2] == "Z"
+    os.close(descriptor)
+    builder("FROM busybox\nRUN true")
+    gc.collect(images)
+    builder.run.group, builder.run.folder, saved = group, f"{images.store.roots.run}/{group}", (builder.run.group, builder.run.folder)
+    assert left_behind(builder.run, images) == []
+    builder.run.group, builder.run.folder = saved
+
+
+def _command(pid):
+    try:
+        return open(f"/proc/{pid}/cmdline").read()
+    except OSError:
+        return ""

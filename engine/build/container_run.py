@@ -1,0 +1,310 @@
+"""RUN in containers: implements engine.build.execute.RunStep with engine.container and a keeper that the build owns.
+
+build ──(own)── keeper ── the step's process        a build that is killed takes its keeper and process along
+<run>/build-<random>/       lock, keeper.sock
+<run>/build-<random>/<id>/  hosts, hostname, resolv.conf, FIFOs, exit.json: gone with the step
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import select
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from engine.build.execute import RunRequest
+from engine.cgroup.manager import Cgroups, Handle
+from engine.container import bundle, capabilities, devices, etc
+from engine.container.seccomp import compile as seccomp
+from engine.errors import KeeperLost, OperationFailed, StartFailed, Unsupported
+from engine.image.tree import remove_at
+from engine.keeper import client, protocol
+from engine.keeper.protocol import Channel
+from engine.kernel import calls
+from engine.paths import Roots
+from engine.spec.container import ContainerSpec, Logging
+from engine.spec.image import ImageRecord
+
+HOSTNAME = "buildkitsandbox"
+_PREFIX = "build-"
+_HEADER = 8
+_RESOLVED = "/run/systemd/resolve/resolv.conf"
+
+Connect = Callable[[str, int], Callable[[], None]]
+"""Gives the process (container id, pid) a way to the outside; what it returns takes that back."""
+
+
+class ContainerRun:
+    """Runs steps; a context manager, whose end removes all that the build had running. For several threads at once.
+
+    Without `connect` a step with the default network has only a loopback interface.
+    """
+
+    def __init__(self, roots: Roots, connect: Connect | None = None) -> None:
+        self.roots, self.connect = roots, connect
+        self.group = _PREFIX + secrets.token_hex(6)
+        self.folder = f"{roots.run}/{self.group}"
+        self.cgroups = Cgroups.detect()
+        self._lock = threading.Lock()
+        self._owner: Channel | None = None
+        self._keeper = -1
+        self._marker = -1
+
+    def __enter__(self) -> ContainerRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the keeper and remove the build's folder. Steps must have ended."""
+        if self._owner:
+            self._owner.close()
+            self._owner = None
+        if self._keeper >= 0:
+            select.select([self._keeper], [], [])
+            os.close(self._keeper)
+            self._keeper = -1
+        if self._marker >= 0:
+            self.cgroups.sweep(self.group, ())
+            _remove(self.folder)
+            os.close(self._marker)
+            self._marker = -1
+
+    def __call__(self, request: RunRequest, output: Callable[[bytes], None]) -> int:
+        """See engine.build.execute.RunStep."""
+        container_id = secrets.token_hex(32)
+        folder = f"{self.folder}/{container_id[:12]}"
+        with contextlib.ExitStack() as stack:
+            channel = stack.enter_context(self._channel())
+            stack.callback(_remove, folder)
+            try:
+                os.mkdir(folder, 0o700)
+            except OSError as error:
+                raise OperationFailed.of("create", folder, error) from error
+            spec = _specification(request, container_id)
+            handle = self.cgroups.create(
+                self.group, container_id, spec.resources, device_rules=devices.rules(spec, devices.nodes(spec))
+            )
+            stack.callback(_leave_cgroup, handle)
+            path = f"{folder}/bundle.json"
+            _write(path, json.dumps(self._bundle(spec, request, folder, handle)))
+            return self._run(channel, container_id, path, request, output, stack)
+
+    def _run(
+        self,
+        channel: Channel,
+        container_id: str,
+        path: str,
+        request: RunRequest,
+        output: Callable[[bytes], None],
+        stack: contextlib.ExitStack,
+    ) -> int:
+        pid = _ask(channel, {"do": "create", "id": container_id, "bundle": path})[0]["pid"]
+        # Whatever happens from here on, the process is gone before its cgroup and folder are.
+        stack.callback(_kill, channel, container_id, calls.pidfd_open(pid))
+        if not request.network_mode and self.connect:
+            stack.callback(self.connect(container_id, pid))
+        (descriptor,) = _ask(channel, {"do": "attach", "id": container_id})[1]
+        _ask(channel, {"do": "watch"})
+        with socket.socket(fileno=descriptor) as stream:
+            answer = _ask(channel, {"do": "start", "id": container_id})[0]
+            if "error" in answer:
+                raise StartFailed(answer["error"], exit_code=answer.get("exit_code", 125))
+            for data in _frames(stream):
+                output(data)
+        while True:
+            message = _receive(channel)
+            if message.get("event") == "exit" and message["id"] == container_id:
+                return int(message["exit"]["exit_code"])
+
+    def _bundle(self, spec: ContainerSpec, request: RunRequest, folder: str, handle: Handle) -> dict[str, Any]:
+        """The container's bundle, with the layers and the upper folder that the build gives."""
+        bits = capabilities.effective((), (), privileged=spec.privileged)
+        try:
+            with open("/etc/resolv.conf", encoding="utf-8") as file:
+                host = file.read()
+            if "nameserver 127.0.0.53" in host and spec.network_mode != "host" and os.path.exists(_RESOLVED):
+                # The stub resolver listens on the host's loopback interface only; these are the servers behind it.
+                with open(_RESOLVED, encoding="utf-8") as file:
+                    host = file.read()
+        except OSError:
+            host = ""
+        _write(f"{folder}/hosts", etc.hosts(spec, HOSTNAME, ()))
+        _write(f"{folder}/hostname", HOSTNAME + "\n")
+        _write(f"{folder}/resolv.conf", etc.resolv_conf(spec, host, embedded=False))
+        facts = bundle.Facts(
+            folder=folder,
+            run_folder=folder,
+            layers_folder=self.roots.layers,
+            hostname=HOSTNAME,
+            volumes={},
+            images={},
+            joined={},
+            seccomp=seccomp.program(self.roots, (), bits, privileged=spec.privileged),
+            devices=devices.nodes(spec),
+            cgroup_procs=handle.procs,
+            cgroup_folders=handle.folders,
+            oom_files=handle.oom_files,
+            unified=self.cgroups.unified,
+        )
+        found = bundle.make(spec, ImageRecord(id=""), facts)
+        found["rootfs"]["layers"] = [os.path.relpath(layer, self.roots.layers) for layer in request.lower]
+        found["rootfs"]["upper"], found["rootfs"]["work"] = request.upper, request.work
+        return found
+
+    @contextlib.contextmanager
+    def _channel(self) -> Iterator[Channel]:
+        """A connection to the keeper, which is started for the first step."""
+        with self._lock:
+            if self._owner is None:
+                self._start()
+        channel = Channel(protocol.connect(self.roots.keeper_socket(self.group)))
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+    def _start(self) -> None:
+        sweep(self.roots, self.cgroups)
+        try:
+            os.makedirs(self.folder, mode=0o700)
+            self._marker = _lock(self.folder)
+        except OSError as error:
+            raise OperationFailed.of("create", self.folder, error) from error
+        client.start(self.roots, self.group)
+        sock = protocol.connect(self.roots.keeper_socket(self.group))
+        self._owner = Channel(sock)
+        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        self._keeper = calls.pidfd_open(pid)
+        _ask(self._owner, {"do": "own"})
+
+
+def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
+    if request.network_mode not in ("", "none", "host"):
+        raise Unsupported(
+            f"build network {request.network_mode!r} is not supported", hint="Supported: default, none, host."
+        )
+    return ContainerSpec(
+        name=container_id[:12],
+        image="",
+        entrypoint=request.args,
+        environment=dict(entry.partition("=")[::2] for entry in request.environment),
+        working_dir=request.working_dir,
+        user=request.user,
+        network_mode=request.network_mode,
+        extra_hosts=request.extra_hosts,
+        mounts=request.mounts,
+        shm_size=request.shm_size,
+        ulimits=request.ulimits,
+        privileged=request.privileged,
+        logging=Logging(driver="none"),
+    )
+
+
+def sweep(roots: Roots, cgroups: Cgroups) -> None:
+    """Remove what killed builds left: their keepers ended with them, their folders and cgroups did not."""
+    try:
+        names = [name for name in os.listdir(roots.run) if name.startswith(_PREFIX)]
+    except FileNotFoundError:
+        return
+    for name in names:
+        folder = f"{roots.run}/{name}"
+        try:
+            marker = _lock(folder)
+        except OSError:
+            continue  # alive, or removed meanwhile
+        cgroups.sweep(name, ())
+        _remove(folder)
+        os.close(marker)
+
+
+def _lock(folder: str) -> int:
+    """Hold the folder as a living build's. Raises BlockingIOError when another does."""
+    fd = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _receive(channel: Channel) -> dict[str, Any]:
+    try:
+        found = channel.receive()
+    except OSError as error:
+        raise KeeperLost(f"the build's keeper does not answer: {error.strerror}") from error
+    if found is None:
+        raise KeeperLost("the build's keeper has ended")
+    return found[0]
+
+
+def _ask(channel: Channel, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
+    """One request and its answer; events in between are not for us yet. Raises StartFailed, KeeperLost."""
+    try:
+        channel.send({"n": 1, **request})
+        while (found := channel.receive()) is not None:
+            if "re" in found[0]:
+                if "error" in found[0] and request["do"] != "start":
+                    raise StartFailed(found[0]["error"])
+                return found
+    except OSError as error:
+        raise KeeperLost(f"the build's keeper does not answer: {error.strerror}") from error
+    raise KeeperLost("the build's keeper has ended")
+
+
+def _frames(stream: socket.socket) -> Iterator[bytes]:
+    """The data of Docker's attach frames: stream number, three zeros, length, bytes."""
+    buffer = b""
+    while data := stream.recv(1 << 16):
+        buffer += data
+        while len(buffer) >= _HEADER:
+            end = _HEADER + int.from_bytes(buffer[4:_HEADER], "big")
+            if len(buffer) < end:
+                break
+            yield buffer[_HEADER:end]
+            buffer = buffer[end:]
+
+
+def _kill(channel: Channel, container_id: str, pidfd: int) -> None:
+    """Kill the process unless it has ended, and wait until it has and the keeper has seen it."""
+    with contextlib.suppress(OperationFailed):  # ended and reaped
+        calls.pidfd_send_signal(pidfd, signal.SIGKILL)
+    select.select([pidfd], [], [])
+    os.close(pidfd)
+    with contextlib.suppress(StartFailed, KeeperLost):
+        # Each round trip lets the keeper's loop come round, which then collects the process.
+        while container_id in {one["id"] for one in _ask(channel, {"do": "list"})[0]["containers"]}:
+            pass
+
+
+def _leave_cgroup(handle: Handle) -> None:
+    if not handle.remove():
+        handle.kill()
+        handle.remove()
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise OperationFailed.of("write", path, error) from error
+
+
+def _remove(folder: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        parent = os.open(os.path.dirname(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove_at(parent, os.path.basename(folder))
+        finally:
+            os.close(parent)
