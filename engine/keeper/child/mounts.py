@@ -20,7 +20,9 @@ def place(root: int, entry: Entry) -> None:
     """
     kind = entry["type"]
     try:
-        if kind in ("bind", "image"):
+        if kind == "image":
+            _image(root, entry)
+        elif kind == "bind":
             _bind(root, entry)
         elif kind == "file":
             _file(root, entry)
@@ -106,6 +108,24 @@ def _bind(root: int, entry: Entry) -> None:
             os.close(target)
     finally:
         os.close(tree)
+
+
+def _image(root: int, entry: Entry) -> None:
+    """Another image's file system, read-only: its layers joined at the staging folder, then bound from there."""
+    staging = entry["staging"]
+    os.makedirs(f"{staging}/empty", exist_ok=True)
+    lower = ":".join([*reversed(entry["layers"]), f"{staging}/empty"])
+    os.makedirs(f"{staging}/root", exist_ok=True)
+    calls.mount("overlay", f"{staging}/root", "overlay", flags.MS["ro"], f"lowerdir={lower}")
+    source = os.open(f"{staging}/root", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        inner = calls.openat2(source, entry.get("subpath") or "/", flags.O_PATH)
+        try:
+            _bind(root, {**entry, "source": f"/proc/self/fd/{inner}", "flags": ["ro"]})
+        finally:
+            os.close(inner)
+    finally:
+        os.close(source)
 
 
 def _file(root: int, entry: Entry) -> None:

@@ -13,14 +13,6 @@ from engine.keeper.protocol import Channel
 Bundle = dict[str, Any]
 
 
-class Refused(Exception):
-    """The program cannot be executed: 126 or 127, with a sentence for the user."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
 def run(bundle: Bundle, channel: Channel) -> NoReturn:
     """Become the container's first process. Everything that fails is told to the keeper over `channel`."""
     code = 125
@@ -62,6 +54,7 @@ def join_and_run(bundle: Bundle, request: dict[str, Any], pidfd: int, channel: C
         os.setsid()
         calls.prctl(flags.PR_SET_DUMPABLE, 0)
         namespaces.enter_cgroups(bundle["cgroup_procs"])
+        process.preload(bundle["process"]["seccomp"])
         kinds = ("mount", "net", "ipc", "uts", "cgroup")
         calls.setns(pidfd, sum(flags.CLONE[kind] for kind in kinds), subject="the container's namespaces")
         os.chdir("/")

@@ -1,0 +1,165 @@
+"""The engine's public face: `Engine` implements composer's port. Imports are lazy: a listing pays for nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from engine.container import state as files
+from engine.paths import Roots
+from engine.session import registry
+from engine.spec.container import ExecSpec
+from engine.spec.image import BuildSpec, ImageRecord
+from engine.spec.network import NetworkRecord, VolumeRecord
+from engine.spec.state import ContainerRecord
+from engine.spec.stream import ContainerStats
+from engine.store import Store
+
+if TYPE_CHECKING:
+    from engine.container.logs import LogReader
+    from engine.image.images import ImageStore
+    from engine.session.process import AttachedProcess, ExecProcess
+    from engine.session.session import Session
+    from engine.watch.group import GroupWatch
+
+Progress = Callable[[dict[str, object]], None]
+
+
+class Engine:
+    """See composer.run.port.Engine for what each operation promises."""
+
+    def __init__(self, roots: Roots) -> None:
+        self.roots = roots
+        self._store = Store(roots)
+
+    @cached_property
+    def _images(self) -> ImageStore:
+        from engine.image.images import ImageStore
+
+        return ImageStore(self._store)
+
+    # ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def groups(self) -> list[str]:
+        try:
+            return sorted(os.listdir(self.roots.groups))
+        except FileNotFoundError:
+            return []
+
+    def containers(self, group: str) -> list[ContainerRecord]:
+        if not os.path.isdir(f"{self.roots.groups}/{group}"):
+            return []
+        return files.every(self.roots, group, registry.names(self._store, group))
+
+    def networks(self) -> list[NetworkRecord]:
+        if not os.path.exists(self.roots.database):
+            return []
+        import msgspec
+
+        rows = self._store.db.execute("SELECT record FROM networks ORDER BY name")
+        return [msgspec.json.decode(row[0], type=NetworkRecord) for row in rows]
+
+    def volumes(self) -> list[VolumeRecord]:
+        if not os.path.exists(self.roots.database):
+            return []
+        import msgspec
+
+        rows = self._store.db.execute("SELECT record FROM volumes ORDER BY name")
+        return [msgspec.json.decode(row[0], type=VolumeRecord) for row in rows]
+
+    def image(self, reference: str) -> ImageRecord | None:
+        return self._images.get(reference)
+
+    def images(self) -> list[ImageRecord]:
+        return self._images.all()
+
+    # ── images ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def pull(self, reference: str, *, platform: str = "", progress: Progress | None = None) -> ImageRecord:
+        from engine import registry as registries
+
+        return registries.pull(reference, images=self._images, platform=platform, progress=progress)
+
+    def push(self, reference: str, *, progress: Progress | None = None) -> None:
+        from engine import registry as registries
+
+        registries.push(reference, images=self._images, progress=progress)
+
+    def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord:
+        from engine.build import build
+        from engine.session.build_run import BuildRun
+
+        with BuildRun(self.roots) as run:
+            return build(spec, images=self._images, run=run, pull=self.pull, progress=progress)
+
+    def remove_image(self, reference: str, *, force: bool = False) -> None:
+        self._images.remove(reference, force=force)
+
+    # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def logs(
+        self, group: str, container_id: str, *, since: float = 0.0, until: float = 0.0, tail: int | None = None
+    ) -> LogReader:
+        from engine.container.logs import LogReader
+
+        return LogReader(self.roots.container(group, container_id), since=since, until=until, tail=tail)
+
+    def watch(self, group: str) -> GroupWatch:
+        from engine.watch.group import GroupWatch
+
+        return GroupWatch(self.roots, group)
+
+    def exec_process(
+        self, group: str, container_id: str, spec: ExecSpec, *, stdio: tuple[int, int, int]
+    ) -> ExecProcess:
+        from engine.session.process import ExecProcess
+
+        return ExecProcess(self.roots, group, container_id, spec, stdio)
+
+    def attach(self, group: str, container_id: str) -> AttachedProcess:
+        from engine.session.process import AttachedProcess
+
+        return AttachedProcess(self.roots, group, container_id)
+
+    def stats(self, group: str, container_id: str) -> ContainerStats:
+        from engine.container.stats import read_stats
+
+        return read_stats(self.roots, group, container_id)
+
+    def export(self, group: str, container_id: str, output: int) -> None:
+        from engine.container.export import export
+
+        export(self._images, group, container_id, output)
+
+    def copy_out(self, group: str, container_id: str, path: str, output: int, *, follow: bool = False) -> None:
+        from engine.container.copy import copy_out
+
+        copy_out(self._images, group, container_id, path, output, follow=follow)
+
+    def copy_in(self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False) -> None:
+        from engine.container.copy import copy_in
+
+        copy_in(self._images, group, container_id, path, input, keep_owner=keep_owner)
+
+    def commit(
+        self,
+        group: str,
+        container_id: str,
+        reference: str,
+        *,
+        author: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+    ) -> ImageRecord:
+        from engine.container.commit import commit
+
+        return commit(self._images, group, container_id, reference, author=author, message=message, changes=changes)
+
+    # ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Session:
+        from engine.session.session import Session
+
+        return Session(self.roots, group, supervisor)

@@ -1,0 +1,207 @@
+"""From a specification and an image to bundle.json: every low-level fact resolved, for the keeper to carry out.
+
+    namespaces       kind → "new" | "host" | path of a namespace file
+    rootfs           layers_folder, layers (below it, lowest first), upper, work, root, read_only, propagation
+    mounts           in order; see engine.keeper.child.mounts.place
+    devices, masked_paths, read_only_paths, sysctls, cgroup_procs, oom_files, privileged, dns
+    process          args, env, cwd, user, groups, tty, stdin, rlimits, capabilities, no_new_privs, seccomp, oom_score_adj
+    log              path ("" for none), max_size, max_files
+    run_folder, exit_file, hostname, domainname
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from engine.container import capabilities, logging, mounts
+from engine.errors import InvalidSpec, Unsupported
+from engine.spec.container import ContainerSpec
+from engine.spec.image import ImageRecord
+
+Bundle = dict[str, Any]
+
+MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)  # fmt: skip
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+_NAMESPACED_SYSCTLS = ("net.", "fs.mqueue.", "kernel.shm", "kernel.msg", "kernel.sem", "kernel.domainname")
+
+
+class Facts(Struct, kw_only=True):
+    """What the session knows and a specification cannot: where things are, which processes to join."""
+
+    folder: str
+    run_folder: str
+    layers_folder: str
+    hostname: str
+    volumes: Mapping[str, str]
+    images: Mapping[str, Sequence[str]]
+    joined: Mapping[str, int]
+    seccomp: str
+    devices: list[dict[str, object]]
+    cgroup_procs: list[str]
+    cgroup_folders: Mapping[str, str]
+    oom_files: list[str]
+    unified: bool
+
+
+def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
+    """The bundle. Raises InvalidSpec and Unsupported for what cannot be carried out."""
+    spaces = _namespaces(spec, facts)
+    bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
+    return {
+        "namespaces": spaces,
+        "rootfs": {
+            "layers_folder": facts.layers_folder,
+            "layers": [f"{layer}/diff" for layer in image.layers],
+            "upper": f"{facts.folder}/upper",
+            "work": f"{facts.folder}/work",
+            "root": f"{facts.folder}/root",
+            "read_only": spec.read_only,
+            "propagation": _root_propagation(spec),
+        },
+        "mounts": mounts.entries(spec, facts, spaces),
+        "devices": facts.devices,
+        "privileged": spec.privileged,
+        "masked_paths": [] if spec.privileged or _unmasked(spec) else list(MASKED),
+        "read_only_paths": [] if spec.privileged or _unmasked(spec) else list(READ_ONLY),
+        "sysctls": _sysctls(spec, spaces),
+        "cgroup_procs": facts.cgroup_procs,
+        "oom_files": facts.oom_files,
+        "dns": bool(spec.networks) and spaces["net"] == "new",
+        "hostname": facts.hostname,
+        "domainname": spec.domainname,
+        "process": {
+            "args": args(spec, image),
+            "env": environment(spec, image),
+            "cwd": spec.working_dir or image.config.working_dir or "/",
+            "user": spec.user or image.config.user,
+            "groups": list(spec.group_add),
+            "tty": spec.tty,
+            "stdin": spec.stdin_open,
+            "rlimits": _rlimits(spec),
+            "capabilities": {"bounding": bits, "effective": bits},
+            "no_new_privs": any(o in _NO_NEW_PRIVILEGES for o in spec.security_opt),
+            "seccomp": facts.seccomp,
+            "oom_score_adj": spec.oom_score_adj,
+            "init": bool(spec.init),
+        },
+        "log": logging.settings(spec.logging, facts.folder),
+        "run_folder": facts.run_folder,
+        "exit_file": f"{facts.folder}/exit.json",
+    }
+
+
+_NO_NEW_PRIVILEGES = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
+_SECURITY_OPTIONS = ("seccomp", "no-new-privileges", "label", "systempaths", "apparmor")
+
+
+def check(spec: ContainerSpec) -> None:
+    """Refuse at creation what could only fail at the start. Raises InvalidSpec and Unsupported."""
+    capabilities.effective(spec.cap_add, spec.cap_drop)
+    _rlimits(spec)
+    logging.settings(spec.logging, "")
+    for option in spec.security_opt:
+        word = option.replace("=", ":").partition(":")[0]
+        if word not in _SECURITY_OPTIONS:
+            raise InvalidSpec(f"security_opt {option!r} is not known", hint=f"Known: {', '.join(_SECURITY_OPTIONS)}.")
+        if word == "apparmor" and not option.endswith("unconfined") and not os.path.exists("/sys/kernel/security/apparmor"):
+            raise Unsupported(f"security_opt {option!r}: this host has no AppArmor")
+    if spec.storage_opt:
+        raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
+    if spec.userns_mode not in ("", "host"):
+        raise Unsupported(f"userns_mode {spec.userns_mode!r} is not supported", hint="Supported: host.")
+    for mount in spec.mounts:
+        if not mount.target.startswith("/"):
+            raise InvalidSpec(f"mount target {mount.target!r} is not an absolute path")
+        if mount.type not in ("bind", "volume", "tmpfs", "image", "file"):
+            raise Unsupported(f"mounts of type {mount.type!r} are not supported")
+
+
+def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:
+    """Docker's rule: a new entrypoint throws the image's command away."""
+    entrypoint = image.config.entrypoint if spec.entrypoint is None else spec.entrypoint
+    if spec.command is not None:
+        command = spec.command
+    else:
+        command = image.config.command if spec.entrypoint is None else ()
+    found = [*entrypoint, *command]
+    if not found:
+        raise InvalidSpec(f"container {spec.name}: no command specified", hint="Give the service a command or entrypoint.")
+    return found
+
+
+def environment(spec: ContainerSpec, image: ImageRecord) -> dict[str, str]:
+    """The image's variables under the specification's; a value of None takes the variable away."""
+    merged: dict[str, str | None] = dict(entry.partition("=")[::2] for entry in image.config.environment)
+    merged.update(spec.environment)
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def _namespaces(spec: ContainerSpec, facts: Facts) -> dict[str, str]:
+    modes = {
+        "net": spec.network_mode,
+        "pid": spec.pid_mode,
+        "ipc": spec.ipc_mode,
+        "uts": spec.uts_mode,
+        "cgroup": spec.cgroup_mode,
+    }
+    spaces = {"mount": "new"}
+    for kind, mode in modes.items():
+        if mode.startswith("container:"):
+            spaces[kind] = f"/proc/{facts.joined[mode.removeprefix('container:')]}/ns/{kind}"
+        elif mode == "host":
+            spaces[kind] = "host"
+        elif mode in ("", "private", "shareable", "none", "bridge", "default"):
+            spaces[kind] = "new"
+        else:
+            raise InvalidSpec(f"{kind} mode {mode!r} is not known")
+    if spaces["net"] == "host" and not spec.uts_mode and not spec.hostname:
+        spaces["uts"] = "host"
+    if spec.privileged and not spec.cgroup_mode and not facts.unified:
+        spaces["cgroup"] = "host"
+    return spaces
+
+
+def _root_propagation(spec: ContainerSpec) -> str:
+    wanted = {mount.propagation.removeprefix("r") for mount in spec.mounts if mount.type == "bind"}
+    return "shared" if "shared" in wanted else "slave"
+
+
+def _unmasked(spec: ContainerSpec) -> bool:
+    return any(o.replace("=", ":") == "systempaths:unconfined" for o in spec.security_opt)
+
+
+def _sysctls(spec: ContainerSpec, spaces: Mapping[str, str]) -> dict[str, str]:
+    """Docker's two defaults of a private network namespace, and the asked ones, which must be namespaced."""
+    found = {}
+    if spaces["net"] == "new":
+        found = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+    for key, value in spec.sysctls.items():
+        if not key.startswith(_NAMESPACED_SYSCTLS):
+            raise InvalidSpec(f"sysctl {key!r} belongs to the whole host and cannot be set in a container")
+        kind = "net" if key.startswith("net.") else "uts" if key == "kernel.domainname" else "ipc"
+        if spaces[kind] == "host":
+            raise InvalidSpec(f"sysctl {key!r} cannot be set with the host's {kind} namespace")
+        found[key] = value
+    return found
+
+
+def _rlimits(spec: ContainerSpec) -> list[tuple[int, int, int]]:
+    found = []
+    for limit in spec.ulimits:
+        kind = getattr(resource, f"RLIMIT_{limit.name.upper()}", None)
+        if kind is None:
+            raise InvalidSpec(f"ulimit {limit.name!r} is not known")
+        if 0 <= limit.hard < limit.soft:
+            raise InvalidSpec(f"ulimit {limit.name}: the soft limit {limit.soft} is above the hard limit {limit.hard}")
+        found.append((kind, limit.soft, limit.hard))
+    return found

@@ -1,0 +1,78 @@
+"""Which devices a container may see and use (OCI runtime specification, config-linux.md; Docker's defaults)."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+
+from engine.errors import InvalidSpec, OperationFailed
+from engine.spec.container import ContainerSpec, Device
+
+DEFAULT_RULES = (
+    "c *:* m", "b *:* m",
+    "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
+    "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm",
+)  # fmt: skip
+"""mknod of anything, but opening only null, zero, full, random, urandom, tty, console, ptmx and terminals."""
+
+Node = dict[str, object]
+
+
+def rules(spec: ContainerSpec, nodes: Sequence[Node]) -> list[str] | None:
+    """All that is allowed, None for everything (privileged)."""
+    if spec.privileged:
+        return None
+    own = [f"{node['kind']} {node['major']}:{node['minor']} {node['permissions']}" for node in nodes]
+    return [*DEFAULT_RULES, *own, *spec.device_cgroup_rules]
+
+
+def nodes(spec: ContainerSpec) -> list[Node]:
+    """The device files to make: those of `devices`, or all of the host's /dev for a privileged container."""
+    if spec.privileged:
+        return [node for path in _walk("/dev") if (node := _node(path, path, "rwm"))]
+    found: list[Node] = []
+    for device in spec.devices:
+        found += _device(device)
+    return found
+
+
+def _device(device: Device) -> list[Node]:
+    if not set(device.permissions) <= set("rwm"):
+        raise InvalidSpec(f"device {device.path_on_host}: permissions {device.permissions!r} are not of r, w and m")
+    host = os.path.realpath(device.path_on_host)
+    if os.path.isdir(host):
+        pairs = [(path, device.path_in_container + path.removeprefix(host)) for path in _walk(host)]
+        return [node for path, inside in pairs if (node := _node(path, inside, device.permissions))]
+    try:
+        node = _node(host, device.path_in_container, device.permissions)
+    except OSError as error:
+        raise OperationFailed.of("find device", device.path_on_host, error) from error
+    if node is None:
+        raise InvalidSpec(f"device {device.path_on_host} is not a device file")
+    return [node]
+
+
+def _walk(folder: str) -> list[str]:
+    found = []
+    skipped = {"/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd", "/dev/.lxc", "/dev/console"}
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if f"{place}/{name}" not in skipped]
+        found += [f"{place}/{name}" for name in files if f"{place}/{name}" not in skipped]
+    return found
+
+
+def _node(path: str, inside: str, permissions: str) -> Node | None:
+    status = os.lstat(path)
+    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+        return None
+    return {
+        "path": inside,
+        "kind": "b" if stat.S_ISBLK(status.st_mode) else "c",
+        "major": os.major(status.st_rdev),
+        "minor": os.minor(status.st_rdev),
+        "mode": stat.S_IMODE(status.st_mode),
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+        "permissions": permissions,
+    }

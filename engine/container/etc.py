@@ -1,0 +1,47 @@
+"""The three files that a container gets from us: /etc/hosts, /etc/hostname, /etc/resolv.conf."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.spec.container import ContainerSpec
+from engine.spec.state import Endpoint
+
+DNS_ADDRESS = "127.0.0.11"
+HOST_GATEWAY = "host-gateway"
+
+_LOCAL = (
+    "127.0.0.1\tlocalhost\n"
+    "::1\tlocalhost ip6-localhost ip6-loopback\n"
+    "fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+)
+
+
+def hosts(spec: ContainerSpec, hostname: str, endpoints: Sequence[Endpoint]) -> str:
+    """hosts(5): localhost, extra_hosts (host-gateway is the first network's gateway), our own addresses."""
+    gateway = next((end.ipv4_gateway for end in endpoints if end.ipv4_gateway), "127.0.0.1")
+    lines = [_LOCAL]
+    for name, address in spec.extra_hosts:
+        lines.append(f"{gateway if address == HOST_GATEWAY else address}\t{name}\n")
+    full = f"{hostname}.{spec.domainname} {hostname}" if spec.domainname else hostname
+    for end in endpoints:
+        lines += [f"{address}\t{full}\n" for address in (end.ipv4_address, end.ipv6_address) if address]
+    return "".join(lines)
+
+
+def resolv_conf(spec: ContainerSpec, host: str, *, embedded: bool) -> str:
+    """resolv.conf(5): our own server on our networks; else `dns` of the specification or `host`, the host's text."""
+    kept = [line for line in host.splitlines() if line.split()[:1] in (["search"], ["domain"], ["options"], ["nameserver"])]
+    servers = [DNS_ADDRESS] if embedded else list(spec.dns)
+    lines = [f"nameserver {server}" for server in servers] or [k for k in kept if k.startswith("nameserver")]
+    if spec.dns_search:
+        lines += [f"search {' '.join(spec.dns_search)}"] if spec.dns_search != (".",) else []
+    else:
+        lines += [k for k in kept if k.startswith(("search", "domain"))]
+    if spec.dns_opt:
+        lines.append(f"options {' '.join(spec.dns_opt)}")
+    elif embedded:
+        lines.append("options ndots:0")
+    else:
+        lines += [k for k in kept if k.startswith("options")]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,160 @@
+"""The list of mounts of a bundle: what every container has, then the specification's, parents before children."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import InvalidSpec, OperationFailed
+from engine.kernel import calls, flags
+from engine.spec.container import ContainerSpec, Mount
+
+if TYPE_CHECKING:
+    from engine.container.bundle import Facts
+
+Entry = dict[str, Any]
+
+_SHM_SIZE = 64 * 1024 * 1024
+_TMPFS_FLAGS = {"nosuid", "nodev", "noexec", "ro", "noatime", "nodiratime", "relatime", "strictatime"}
+_TMPFS_CANCELS = {"suid": "nosuid", "dev": "nodev", "exec": "noexec", "rw": "ro"}
+
+
+def entries(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> list[Entry]:
+    """In the order in which they are mounted."""
+    own = [_entry(mount, facts, number) for number, mount in enumerate(spec.mounts)]
+    taken = {os.path.normpath(mount.target) for mount in spec.mounts}
+    always = [entry for entry in _defaults(spec, facts, spaces) if entry["target"] not in taken]
+    below_dev = [e for e in own if e["target"].startswith("/dev/")]
+    rest = [e for e in own if not e["target"].startswith("/dev/")]
+    return [*always, *sorted(rest, key=lambda e: e["target"].rstrip("/").count("/")), *below_dev]
+
+
+def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> list[Entry]:
+    safe = ["nosuid", "nodev", "noexec"]
+    system = safe if spec.privileged else [*safe, "ro"]
+    found: list[Entry] = [
+        {"type": "proc", "target": "/proc", "flags": safe},
+        {"type": "tmpfs", "target": "/dev", "flags": ["nosuid", "strictatime"], "data": "mode=755,size=65536k"},
+        {
+            "type": "devpts",
+            "target": "/dev/pts",
+            "flags": ["nosuid", "noexec"],
+            "data": "newinstance,ptmxmode=0666,mode=0620,gid=5",
+        },
+    ]
+    if spaces["net"] == "host":
+        # sysfs belongs to the network namespace: a bind of the host's is the one that fits.
+        found.append({"type": "bind", "source": "/sys", "target": "/sys", "flags": system, "recursive": False})
+    else:
+        found.append({"type": "sysfs", "target": "/sys", "flags": system})
+    found += _cgroup(facts, spaces, system)
+    if spaces["ipc"] == "new":
+        size = spec.shm_size or _SHM_SIZE
+        found.append({"type": "tmpfs", "source": "shm", "target": "/dev/shm", "flags": safe, "data": f"mode=1777,size={size}"})
+        found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
+    else:
+        shared = "" if spaces["ipc"] == "host" else spaces["ipc"].removesuffix("/ns/ipc") + "/root"
+        for target in ("/dev/shm", "/dev/mqueue"):
+            if os.path.isdir(shared + target):
+                found.append({"type": "bind", "source": shared + target, "target": target})
+    for name in ("hosts", "hostname", "resolv.conf"):
+        found.append({"type": "bind", "source": f"{facts.folder}/{name}", "target": f"/etc/{name}"})
+    return found
+
+
+def _cgroup(facts: Facts, spaces: Mapping[str, str], system: list[str]) -> list[Entry]:
+    if facts.unified:
+        return [{"type": "cgroup2", "source": "cgroup", "target": "/sys/fs/cgroup", "flags": system}]
+    found: list[Entry] = [
+        {"type": "tmpfs", "target": "/sys/fs/cgroup", "flags": ["nosuid", "nodev", "noexec"], "data": "mode=755,size=64k"}
+    ]
+    for controller, folder in facts.cgroup_folders.items():
+        entry = {"type": "bind", "source": folder, "target": f"/sys/fs/cgroup/{controller}", "flags": system}
+        found.append(entry)
+    return found
+
+
+def _entry(mount: Mount, facts: Facts, number: int) -> Entry:
+    readonly = ["ro"] if mount.read_only else []
+    if mount.type == "bind":
+        return {
+            "type": "bind",
+            "source": _bind_source(mount),
+            "target": mount.target,
+            "flags": readonly,
+            "propagation": mount.propagation,
+            "recursive": mount.recursive != "disabled" and mount.propagation not in ("private", "shared", "slave"),
+        }
+    if mount.type == "volume":
+        source = facts.volumes[mount.source]
+        if mount.subpath:
+            source = _inside(source, mount.subpath)
+        return {"type": "bind", "source": source, "target": mount.target, "flags": readonly, "recursive": True}
+    if mount.type == "tmpfs":
+        return _tmpfs(mount)
+    if mount.type == "image":
+        return {
+            "type": "image",
+            "target": mount.target,
+            "layers": list(facts.images[mount.source]),
+            "subpath": mount.subpath,
+            "staging": f"{facts.folder}/image{number}",
+        }
+    return {
+        "type": "file",
+        "source": mount.source,
+        "content": mount.content,
+        "target": mount.target,
+        "uid": mount.uid,
+        "gid": mount.gid,
+        "mode": 0o444 if mount.mode is None else mount.mode,
+        "staging": f"{facts.folder}/file{number}",
+    }
+
+
+def _bind_source(mount: Mount) -> str:
+    if not os.path.exists(mount.source):
+        if not mount.create_host_path:
+            raise InvalidSpec(
+                f"bind mount: the source path {mount.source} does not exist", hint="Make it, or set bind.create_host_path."
+            )
+        try:
+            os.makedirs(mount.source, exist_ok=True)
+        except OSError as error:
+            raise OperationFailed.of("make the bind mount's source", mount.source, error) from error
+    return mount.source
+
+
+def _inside(volume: str, subpath: str) -> str:
+    """The subpath, proven to be inside the volume; it must exist, as Docker demands."""
+    root = os.open(volume, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = calls.openat2(root, subpath, flags.O_PATH, resolve=flags.RESOLVE_BENEATH | flags.RESOLVE_NO_SYMLINKS)
+        os.close(fd)
+    except OperationFailed as error:
+        raise InvalidSpec(f"volume subpath {subpath!r}: {error}") from error
+    finally:
+        os.close(root)
+    return f"{volume}/{subpath}"
+
+
+def _tmpfs(mount: Mount) -> Entry:
+    chosen = {"nosuid", "nodev", "noexec"}
+    data = []
+    for option in mount.options:
+        if option in _TMPFS_FLAGS:
+            chosen.add(option)
+        elif option in _TMPFS_CANCELS:
+            chosen.discard(_TMPFS_CANCELS[option])
+        elif option.partition("=")[0] in ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"):
+            data.append(option)
+        else:
+            raise InvalidSpec(f"tmpfs {mount.target}: unknown option {option!r}")
+    if mount.size:
+        data.append(f"size={mount.size}")
+    if mount.mode is not None:
+        data.append(f"mode={mount.mode:o}")
+    if mount.read_only:
+        chosen.add("ro")
+    return {"type": "tmpfs", "target": mount.target, "flags": sorted(chosen), "data": ",".join(data) or None, "mode": 0o1777}

@@ -1,0 +1,127 @@
+"""A container's files: spec.json written once and synced, state.json replaced atomically."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+
+from engine.errors import OperationFailed
+from engine.kernel import calls
+from engine.paths import Roots
+from engine.spec.container import ContainerSpec
+from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status
+
+_boot_id = ""
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot (random(4), /proc/sys/kernel/random/boot_id)."""
+    global _boot_id
+    if not _boot_id:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
+            _boot_id = file.read().strip()
+    return _boot_id
+
+
+def write_spec(folder: str, spec: ContainerSpec) -> None:
+    """Make the container's folder with its specification, durable before this returns."""
+    try:
+        os.makedirs(folder, mode=0o710)
+        _replace(f"{folder}/spec.json", msgspec.json.encode(spec), durable=True)
+    except OSError as error:
+        raise OperationFailed.of("write", folder, error) from error
+
+
+def write_state(folder: str, state: ContainerState) -> None:
+    """Replace the state. Not synced: after a power cut an older state is as good, for nothing of it runs any more."""
+    try:
+        _replace(f"{folder}/state.json", msgspec.json.encode(state), durable=False)
+    except OSError as error:
+        raise OperationFailed.of("write", f"{folder}/state.json", error) from error
+
+
+def _replace(path: str, data: bytes, *, durable: bool) -> None:
+    temporary = f"{path}.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(temporary, path)
+
+
+def read_exit(folder: str) -> ContainerExit | None:
+    """What the keeper wrote when the container's process ended, None while it has not."""
+    try:
+        with open(f"{folder}/exit.json", "rb") as file:
+            return msgspec.json.decode(file.read(), type=ContainerExit)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
+    """The container as it is now: a process that is gone counts as exited. None when there is no such container."""
+    folder = roots.container(group, container_id)
+    try:
+        with open(f"{folder}/spec.json", "rb") as file:
+            spec = msgspec.json.decode(file.read(), type=ContainerSpec)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except msgspec.DecodeError as error:
+        raise OperationFailed("read", f"{folder}/spec.json", detail=str(error)) from error
+    try:
+        with open(f"{folder}/state.json", "rb") as file:
+            state = msgspec.json.decode(file.read(), type=ContainerState)
+    except (FileNotFoundError, msgspec.DecodeError):
+        state = ContainerState()
+    return ContainerRecord(id=container_id, group=group, spec=spec, state=verified(folder, state))
+
+
+def verified(folder: str, state: ContainerState) -> ContainerState:
+    """The state corrected by the kernel: alive only with the same process in the same boot."""
+    if not state.status.alive or (state.boot_id == boot_id() and calls.start_time(state.pid) == state.pid_start):
+        return state
+    ended = read_exit(folder)
+    if ended is None or ended.pid != state.pid:
+        # Killed with its keeper, or the machine went down: nobody saw the exit code.
+        ended = ContainerExit(exit_code=255, finished_at=state.started_at)
+    return exited(state, ended)
+
+
+def exited(state: ContainerState, ended: ContainerExit) -> ContainerState:
+    return msgspec.structs.replace(
+        state,
+        status=Status.EXITED,
+        pid=0,
+        pid_start=0,
+        exit_code=ended.exit_code,
+        finished_at=ended.finished_at,
+        oom_killed=ended.oom_killed,
+        endpoints=(),
+        ports=(),
+    )
+
+
+def every(roots: Roots, group: str, names: Mapping[str, str] | None = None) -> list[ContainerRecord]:
+    """The group's containers, oldest first; `names` are their present names where they were renamed."""
+    try:
+        entries = os.listdir(f"{roots.groups}/{group}")
+    except FileNotFoundError:
+        return []
+    found = []
+    for entry in entries:
+        record = read(roots, group, entry)
+        if record is None:
+            continue
+        name = (names or {}).get(record.id)
+        if name and name != record.spec.name:
+            spec = msgspec.structs.replace(record.spec, name=name)
+            record = msgspec.structs.replace(record, spec=spec)
+        found.append(record)
+    return sorted(found, key=lambda record: (record.state.created_at, record.spec.name))

@@ -1,0 +1,109 @@
+"""Taking over: what an earlier supervisor or keeper left is read from files and the kernel, never from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+
+from engine.container import state as files
+from engine.errors import EngineError
+from engine.kernel import calls
+from engine.keeper.client import KeeperClient
+from engine.session import registry
+from engine.spec.state import ContainerRecord, Status
+
+if TYPE_CHECKING:
+    from engine.session.session import Session
+
+
+async def adopt(session: Session) -> list[ContainerRecord]:
+    """See Changes.adopt. A container is alive when its process is; anything of a dead one is removed."""
+    names = registry.names(session.store, session.group)
+    found = files.every(session.roots, session.group, names)
+    session.records = {record.id: record for record in found}
+    for container_id in set(names) - set(session.records):
+        registry.release(session.store, container_id)  # a creation that a crash ended before its folder was whole
+    known = KeeperClient.connect(session.roots, session.group)
+    if known is not None:
+        known.close()
+    if known is None and not any(record.state.status.alive for record in found):
+        await _sweep(session)
+        return list(session.records.values())
+    keeper = await session.keeper()
+    answer, _ = await keeper.ask("list")
+    kept = {entry["id"]: entry for entry in answer["containers"]}
+    for record in found:
+        entry = kept.pop(record.id, None)
+        if entry is None and record.state.status.alive:
+            await _readopt(session, record)
+        elif entry is not None and not record.state.status.alive:
+            await _finish_start(session, record, entry)
+    for container_id in kept:
+        # A container whose folder has gone: it belongs to nobody.
+        with contextlib.suppress(EngineError):
+            await keeper.ask("signal", id=container_id, signal=9)
+    for record in list(session.records.values()):
+        if record.state.status.alive:
+            session.ended.setdefault(record.id, asyncio.Event())
+            await _resume(session, record)
+        elif record.state.status is Status.EXITED:
+            session.replace(record.id, record.state)
+    await _sweep(session)
+    return list(session.records.values())
+
+
+async def _readopt(session: Session, record: ContainerRecord) -> None:
+    """The process lives, its keeper does not: the new keeper takes it over by pidfd."""
+    path = f"{session.roots.running(session.group, record.id)}/bundle.json"
+    try:
+        await (await session.keeper()).ask(
+            "adopt", id=record.id, bundle=path, pid=record.state.pid, pid_start=record.state.pid_start
+        )
+    except EngineError:
+        with contextlib.suppress(ProcessLookupError):
+            if calls.start_time(record.state.pid) == record.state.pid_start:
+                os.kill(record.state.pid, 9)
+        current = files.read(session.roots, session.group, record.id)
+        if current is not None:
+            session.records[record.id] = current
+
+
+async def _finish_start(session: Session, record: ContainerRecord, entry: dict[str, object]) -> None:
+    """The supervisor died between fork and writing the state down: an executed process would run unknown, so it ends."""
+    with contextlib.suppress(EngineError):
+        await (await session.keeper()).ask("signal", id=record.id, signal=9)
+    await session.clean(record.id)
+
+
+async def _resume(session: Session, record: ContainerRecord) -> None:
+    """Serve names and ports of a running container again."""
+    session.publish(record.id)
+    with contextlib.suppress(EngineError):
+        _, descriptors = await (await session.keeper()).ask("sockets", id=record.id)
+        if len(descriptors) == 2:
+            session.dns.serve(record.id, descriptors[0], descriptors[1], record.spec.dns)
+    await session.wiring.resume(record.id, record.state.ports, record.state.endpoints)
+
+
+async def _sweep(session: Session) -> None:
+    """Remove kernel objects and files that belong to no living container."""
+    alive = {record.id for record in session.records.values() if record.state.status.alive}
+    session.cgroups.sweep(session.group, alive)
+    await session.wiring.sweep(alive)
+    running = f"{session.roots.run}/{session.group}"
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(running):
+            if len(name) == 64 and name not in alive:
+                import shutil
+
+                shutil.rmtree(f"{running}/{name}", ignore_errors=True)
+    folder = f"{session.roots.groups}/{session.group}"
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            if name not in session.records:
+                import shutil
+
+                shutil.rmtree(f"{folder}/{name}", ignore_errors=True)  # a creation or removal cut short

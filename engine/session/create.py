@@ -1,0 +1,70 @@
+"""Creating a container: everything that can be refused is refused here; then it is written down. Nothing runs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.container import bundle
+from engine.container import state as files
+from engine.session import registry
+from engine.spec.container import ContainerSpec, Mount
+from engine.spec.network import VolumeSpec
+from engine.spec.state import ContainerRecord, ContainerState
+from engine.volume import store as volumes
+
+if TYPE_CHECKING:
+    from engine.session.session import Session
+
+
+def create(session: Session, spec: ContainerSpec) -> ContainerRecord:
+    """See Changes.create. The name is claimed first; a crash after that leaves a name that `adopt` gives back."""
+    bundle.check(spec)
+    image = session.image(spec.image)
+    bundle.args(spec, image)
+    container_id = registry.new_id()
+    mounts, anonymous = _mounts(session, spec, image.config.volumes)
+    spec = msgspec.structs.replace(spec, mounts=mounts)
+    registry.claim(session.store, container_id, spec.name, session.group, image.id)
+    folder = session.folder(container_id)
+    try:
+        for name in anonymous:
+            volumes.create(session.store, VolumeSpec(name=name, anonymous=True))
+        os.makedirs(f"{session.roots.groups}/{session.group}", mode=0o711, exist_ok=True)
+        files.write_spec(folder, spec)
+        state = ContainerState(created_at=time.time(), anonymous_volumes=tuple(anonymous))
+        files.write_state(folder, state)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in anonymous:
+            volumes.remove(session.store, name, [])
+        registry.release(session.store, container_id)
+        raise
+    record = ContainerRecord(id=container_id, group=session.group, spec=spec, state=state)
+    session.records[container_id] = record
+    return record
+
+
+def _mounts(session: Session, spec: ContainerSpec, declared: tuple[str, ...]) -> tuple[tuple[Mount, ...], list[str]]:
+    """The specification's mounts with volumes_from and the image's VOLUMEs added, and names for anonymous volumes."""
+    found = {os.path.normpath(mount.target): mount for mount in spec.mounts}
+    for source in spec.volumes_from:
+        container_id, _, mode = source.removeprefix("container:").partition(":")
+        for mount in session.record(container_id).spec.mounts:
+            if mount.type in ("bind", "volume"):
+                inherited = msgspec.structs.replace(mount, read_only=True) if mode == "ro" else mount
+                found.setdefault(os.path.normpath(mount.target), inherited)
+    for target in declared:
+        found.setdefault(os.path.normpath(target), Mount(type="volume", target=target))
+    anonymous = []
+    for target, mount in found.items():
+        if mount.type == "volume" and not mount.source:
+            name = secrets.token_hex(32)
+            anonymous.append(name)
+            found[target] = msgspec.structs.replace(mount, source=name)
+    return tuple(found.values()), anonymous

@@ -1,0 +1,100 @@
+"""Further processes for the supervisor's own use: healthchecks and hooks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine.errors import EngineError, StartFailed
+from engine.spec.container import ExecSpec
+from engine.spec.state import Probe
+
+if TYPE_CHECKING:
+    from engine.session.session import Session
+
+MAX_OUTPUT = 4096
+"""Bytes of a probe's output that are kept, as Docker keeps them."""
+
+
+async def probe(session: Session, container_id: str, test: Sequence[str], timeout: float) -> Probe:
+    """See Changes.probe. The output goes through a pipe; what is over MAX_OUTPUT is read and thrown away."""
+    shell = list(session.image(session.record(container_id).spec.image).config.shell) or ["/bin/sh", "-c"]
+    args = [*shell, *test[1:]] if test[0] == "CMD-SHELL" else list(test[1:])
+    begin = time.time()
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    os.set_blocking(writing, True)
+    output = bytearray()
+    loop = asyncio.get_running_loop()
+
+    def collect() -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(reading, 65536)
+            output.extend(data[: max(0, MAX_OUTPUT - len(output))])
+            if not data:
+                loop.remove_reader(reading)
+
+    loop.add_reader(reading, collect)
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            pid, ended = await (await session.keeper()).execute(
+                (null, writing, writing), id=container_id, process={"args": args, "tty": False}
+            )
+        except StartFailed as error:
+            return Probe(start=begin, end=time.time(), exit_code=error.exit_code, output=str(error))
+        finally:
+            os.close(writing)
+        try:
+            code = await asyncio.wait_for(asyncio.shield(ended), timeout or None)
+        except asyncio.TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            note = f"Health check exceeded timeout ({timeout:g}s)"
+            output.extend((b"\n" if output else b"") + note.encode())
+            return Probe(start=begin, end=time.time(), exit_code=-1, output=output.decode(errors="replace"))
+        collect()
+        return Probe(start=begin, end=time.time(), exit_code=code, output=output.decode(errors="replace"))
+    finally:
+        loop.remove_reader(reading)
+        os.close(reading)
+        os.close(null)
+
+
+async def execute(session: Session, container_id: str, spec: ExecSpec, stdout: int, stderr: int) -> int:
+    """See Changes.exec."""
+    process = process_of(session.roots.running(session.group, container_id), spec)
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _, ended = await (await session.keeper()).execute(
+            (null, stdout, stderr), id=container_id, process=process, privileged=spec.privileged
+        )
+        return await ended
+    finally:
+        os.close(null)
+
+
+def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
+    """The `process` of an exec request: what the specification changes of the container's own process."""
+    import json
+
+    try:
+        with open(f"{run_folder}/bundle.json", encoding="utf-8") as file:
+            own = json.load(file)["process"]
+    except FileNotFoundError as error:
+        raise EngineError("the container is not running") from error
+    merged = {**own["env"], **spec.environment}
+    process: dict[str, object] = {
+        "args": list(spec.args),
+        "tty": spec.tty,
+        "env": {key: value for key, value in merged.items() if value is not None},
+    }
+    if spec.user:
+        process["user"] = spec.user
+    if spec.working_dir:
+        process["cwd"] = spec.working_dir
+    return process

@@ -1,0 +1,148 @@
+"""Processes as a command holds them: a further one (exec), or the container's own (attach)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+
+from engine.container import state as files
+from engine.errors import EngineError, KeeperLost, NotFound, StartFailed, WrongState
+from engine.keeper import protocol
+from engine.keeper.protocol import Channel, Message
+from engine.kernel import calls
+from engine.paths import Roots
+from engine.session.probe import process_of
+from engine.spec.container import ExecSpec
+
+
+def _connect(roots: Roots, group: str, container_id: str) -> Channel:
+    try:
+        return Channel(protocol.connect(roots.keeper_socket(group)))
+    except OSError as error:
+        raise WrongState(f"container {container_id[:12]} is not running") from error
+
+
+def _ask(channel: Channel, message: Message, descriptors: tuple[int, ...] = ()) -> tuple[Message, list[int]]:
+    channel.send({"n": 1, **message}, descriptors)
+    while (found := channel.receive()) is not None:
+        answer, received = found
+        if answer.get("re") == 1:
+            if "exit_code" in answer:
+                raise StartFailed(answer["error"], exit_code=answer["exit_code"])
+            if "error" in answer:
+                raise EngineError(answer["error"])
+            return answer, received
+    raise KeeperLost("the keeper has gone")
+
+
+class ExecProcess:
+    """A process started by `exec`; implements composer's `Process`."""
+
+    def __init__(
+        self, roots: Roots, group: str, container_id: str, spec: ExecSpec, stdio: tuple[int, int, int]
+    ) -> None:
+        process = process_of(roots.running(group, container_id), spec)
+        self._channel = _connect(roots, group, container_id)
+        request = {
+            "do": "exec",
+            "id": container_id,
+            "process": process,
+            "tty": spec.tty,
+            "privileged": spec.privileged,
+        }
+        try:
+            answer, descriptors = _ask(self._channel, request, stdio)
+        except EngineError:
+            self._channel.close()
+            raise
+        self._pid = answer["pid"]
+        self._pidfd = -1
+        with contextlib.suppress(EngineError):
+            self._pidfd = calls.pidfd_open(self._pid)
+        self._terminal = descriptors[0] if descriptors else None
+        self._code: int | None = None
+
+    @property
+    def terminal(self) -> int | None:
+        return self._terminal
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    def signal(self, number: int) -> None:
+        if self._pidfd >= 0 and self._code is None:
+            with contextlib.suppress(EngineError):
+                calls.pidfd_send_signal(self._pidfd, number)
+
+    def wait(self) -> int:
+        while self._code is None:
+            found = self._channel.receive()
+            if found is None:
+                raise KeeperLost("the keeper has gone, and with it the exit code of the process")
+            if found[0].get("event") == "exec":
+                self._code = int(found[0]["exit_code"])
+        return self._code
+
+    def close(self) -> None:
+        self._channel.close()
+        for fd in (self._pidfd, self._terminal):
+            if fd is not None and fd >= 0:
+                os.close(fd)
+        self._pidfd, self._terminal = -1, None
+
+
+class AttachedProcess:
+    """The container's first process. `terminal` is a socket that carries its pty's bytes, or its input and framed output
+    (Docker's attach stream); `fileno` is its pidfd."""
+
+    def __init__(self, roots: Roots, group: str, container_id: str) -> None:
+        self._roots, self._group, self._id = roots, group, container_id
+        record = files.read(roots, group, container_id)
+        if record is None:
+            raise NotFound("container", container_id[:12])
+        if not record.state.status.alive:
+            raise WrongState(f"container {record.spec.name} is not running")
+        self.tty = record.spec.tty
+        self._pidfd = calls.pidfd_open(record.state.pid)
+        self._channel = _connect(roots, group, container_id)
+        _, descriptors = _ask(self._channel, {"do": "attach", "id": container_id, "stdin": record.spec.stdin_open or self.tty})
+        self._stream = socket.socket(fileno=descriptors[0])
+        self._folder = roots.container(group, container_id)
+
+    @property
+    def terminal(self) -> int | None:
+        return self._stream.fileno()
+
+    def fileno(self) -> int:
+        return self._pidfd
+
+    def resize(self, rows: int, columns: int) -> None:
+        with contextlib.suppress(EngineError):
+            _ask(self._channel, {"do": "resize", "id": self._id, "rows": rows, "columns": columns})
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(EngineError):
+            calls.pidfd_send_signal(self._pidfd, number)
+
+    def wait(self) -> int:
+        import select
+
+        select.select([self._pidfd], [], [])
+        deadline = threading.Event()
+        for _ in range(200):
+            ended = files.read_exit(self._folder)
+            if ended is not None:
+                return ended.exit_code
+            deadline.wait(0.01)  # the keeper writes exit.json as soon as it has reaped the process
+        return 255
+
+    def close(self) -> None:
+        self._channel.close()
+        self._stream.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+

@@ -1,0 +1,292 @@
+"""A group opened for changes: what the operations share, and the object that implements composer's `Changes`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from engine.cgroup.manager import Cgroups
+from engine.container import state as files
+from engine.errors import EngineError, KeeperLost, NotFound, WrongState
+from engine.image.images import ImageStore
+from engine.keeper import client as keepers
+from engine.keeper.client import KeeperClient
+from engine.net import bridge
+from engine.net.dns import Server
+from engine.net.names import Names
+from engine.net.wiring import Wiring
+from engine.paths import Roots
+from engine.session import adopt, create, probe, registry, start
+from engine.spec.container import ContainerSpec, ExecSpec
+from engine.spec.image import ImageRecord
+from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
+from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe, Status
+from engine.store import Store
+from engine.volume import store as volumes
+
+DEFAULT_STOP_TIMEOUT = 10.0
+"""Seconds between the stop signal and SIGKILL, as Docker's."""
+
+
+class Session:
+    """See composer.run.port.Changes for what each operation promises."""
+
+    def __init__(self, roots: Roots, group: str, supervisor: Sequence[str]) -> None:
+        self.roots, self.group, self.supervisor = roots, group, tuple(supervisor)
+        self.store = Store(roots)
+        self.images = ImageStore(self.store)
+        self.cgroups = Cgroups.detect()
+        self.wiring = Wiring(self.store)
+        self.names = Names()
+        self.dns = Server(self.names)
+        self.records: dict[str, ContainerRecord] = {}
+        self.ended: dict[str, asyncio.Event] = {}
+        self._keeper: KeeperClient | None = None
+        self._keeper_lock = asyncio.Lock()
+        self._image_cache: dict[str, ImageRecord] = {}
+        self._exits: asyncio.Queue[tuple[str, ContainerExit]] = asyncio.Queue()
+        self._watcher: asyncio.Task[None] | None = None
+        self._closing = False
+
+    # ── shared by the operations ─────────────────────────────────────────────────────────────────────────────────
+
+    def record(self, container_id: str) -> ContainerRecord:
+        try:
+            return self.records[container_id]
+        except KeyError:
+            raise NotFound("container", container_id[:12]) from None
+
+    def replace(self, container_id: str, state: ContainerState) -> ContainerRecord:
+        """Write the state down and remember it."""
+        record = msgspec.structs.replace(self.record(container_id), state=state)
+        files.write_state(self.folder(container_id), state)
+        self.records[container_id] = record
+        return record
+
+    def change(self, container_id: str, **fields: object) -> ContainerRecord:
+        return self.replace(container_id, msgspec.structs.replace(self.record(container_id).state, **fields))
+
+    def folder(self, container_id: str) -> str:
+        return self.roots.container(self.group, container_id)
+
+    def image(self, reference: str) -> ImageRecord:
+        if reference not in self._image_cache:
+            self._image_cache[reference] = self.images.need(reference)
+        return self._image_cache[reference]
+
+    async def keeper(self) -> KeeperClient:
+        """The keeper, started when there is none."""
+        async with self._keeper_lock:
+            if self._keeper is None or self._keeper.lost:
+                client = KeeperClient.connect(self.roots, self.group)
+                if client is None:
+                    keepers.start(self.roots, self.group)
+                    client = KeeperClient.connect(self.roots, self.group)
+                if client is None:
+                    raise KeeperLost(f"the keeper of {self.group} does not answer")
+                await client.ask("watch")
+                if self.supervisor:
+                    environment = {**os.environ, **self.roots.environment()}
+                    await client.ask("supervise", argv=list(self.supervisor), env=environment)
+                self._keeper = client
+                self._watcher = asyncio.ensure_future(self._watch(client))
+            return self._keeper
+
+    async def _watch(self, client: KeeperClient) -> None:
+        async for message in client.exits():
+            await self._ended(message["id"], msgspec.convert(message["exit"], ContainerExit))
+        if not self._closing:
+            await self._keeper_gone()
+
+    async def _keeper_gone(self) -> None:
+        """Somebody killed the keeper: start another, which adopts what lives; what died with it is an exit."""
+        for record in await adopt.adopt(self):
+            ended = files.read_exit(self.folder(record.id))
+            if record.state.status is Status.EXITED and record.id in self.ended:
+                self.ended.pop(record.id).set()
+                self._exits.put_nowait((record.id, ended or ContainerExit(exit_code=255, finished_at=time.time())))
+
+    async def _ended(self, container_id: str, ended: ContainerExit) -> None:
+        if container_id not in self.records:
+            return
+        await self.clean(container_id)
+        self.replace(container_id, files.exited(self.record(container_id).state, ended))
+        if event := self.ended.pop(container_id, None):
+            event.set()
+        self._exits.put_nowait((container_id, ended))
+
+    async def clean(self, container_id: str) -> None:
+        """Take away what only a running container has: names, addresses, ports, rules, cgroups, its run folder."""
+        self.names.withdraw(container_id)
+        self.dns.leave(container_id)
+        await self.wiring.disconnect(container_id)
+        handle = self.cgroups.handle(self.group, container_id, self.record(container_id).spec.cgroup_parent)
+        for _ in range(50):
+            if handle.remove():
+                break
+            handle.kill()
+            await asyncio.sleep(0.01)  # cgroups have no event for "the last task has been freed" on v1
+        shutil.rmtree(self.roots.running(self.group, container_id), ignore_errors=True)
+
+    # ── networks and volumes ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def create_network(self, spec: NetworkSpec) -> NetworkRecord:
+        return await bridge.create(self.store, spec)
+
+    async def remove_network(self, name: str) -> None:
+        await bridge.remove(self.store, name)
+
+    async def create_volume(self, spec: VolumeSpec) -> VolumeRecord:
+        return volumes.create(self.store, spec)
+
+    async def remove_volume(self, name: str) -> None:
+        from engine.session.users import volume_users
+
+        volumes.remove(self.store, name, volume_users(self.roots, name))
+
+    # ── containers ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def create(self, spec: ContainerSpec) -> ContainerRecord:
+        return create.create(self, spec)
+
+    async def start(self, container_id: str) -> ContainerRecord:
+        return await start.start(self, container_id)
+
+    async def signal(self, container_id: str, signal: int) -> None:
+        record = self.record(container_id)
+        if not record.state.status.can_kill:
+            raise WrongState(f"container {record.spec.name} is not running")
+        await (await self.keeper()).ask("signal", id=container_id, signal=signal)
+        if record.state.status is Status.PAUSED and signal == 9:
+            await self.unpause(container_id)
+
+    async def stop(self, container_id: str, *, timeout: float | None = None, signal: str = "") -> ContainerExit | None:
+        from engine.session.signals import number
+
+        record = self.record(container_id)
+        if not record.state.status.alive:
+            return None
+        event = self.ended.setdefault(container_id, asyncio.Event())
+        if record.state.status is Status.PAUSED:
+            await self.unpause(container_id)
+        wanted = signal or record.spec.stop_signal or self.image(record.spec.image).config.stop_signal or "SIGTERM"
+        if timeout is None:
+            timeout = DEFAULT_STOP_TIMEOUT if record.spec.stop_timeout is None else record.spec.stop_timeout
+        try:
+            await self.signal(container_id, number(wanted))
+            if timeout < 0:
+                await event.wait()
+            else:
+                await asyncio.wait_for(event.wait(), timeout)
+        except asyncio.TimeoutError:
+            await self._kill(container_id)
+            await event.wait()
+        except EngineError:
+            if not event.is_set():  # it went between our look and the signal
+                await asyncio.wait_for(event.wait(), 5)
+        state = self.record(container_id).state
+        return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
+
+    async def _kill(self, container_id: str) -> None:
+        try:
+            await self.signal(container_id, 9)
+        except EngineError:
+            self.cgroups.handle(self.group, container_id, self.record(container_id).spec.cgroup_parent).kill()
+
+    async def pause(self, container_id: str) -> None:
+        record = self.record(container_id)
+        if not record.state.status.can_pause:
+            raise WrongState(f"container {record.spec.name} is not running")
+        self.cgroups.handle(self.group, container_id, record.spec.cgroup_parent).freeze()
+        self.change(container_id, status=Status.PAUSED)
+
+    async def unpause(self, container_id: str) -> None:
+        record = self.record(container_id)
+        if record.state.status is not Status.PAUSED:
+            raise WrongState(f"container {record.spec.name} is not paused")
+        self.cgroups.handle(self.group, container_id, record.spec.cgroup_parent).thaw()
+        self.change(container_id, status=Status.RUNNING)
+
+    async def remove(self, container_id: str, *, force: bool = False, volumes: bool = False) -> None:
+        record = self.record(container_id)
+        if record.state.status.alive:
+            if not force:
+                raise WrongState(
+                    f"container {record.spec.name} is {record.state.status.value}: stop it before removing it"
+                )
+            await self.stop(container_id, timeout=0, signal="SIGKILL")
+        self.change(container_id, status=Status.REMOVING)
+        await self.clean(container_id)
+        await asyncio.to_thread(shutil.rmtree, self.folder(container_id), True)
+        registry.release(self.store, container_id)
+        del self.records[container_id]
+        if volumes:
+            for name in record.state.anonymous_volumes:
+                try:
+                    await self.remove_volume(name)
+                except EngineError:
+                    pass  # another container took it over
+        for folder in (f"{self.roots.groups}/{self.group}",):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                pass
+
+    async def rename(self, container_id: str, name: str) -> None:
+        record = self.record(container_id)
+        registry.rename(self.store, container_id, name)
+        self.records[container_id] = msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, name=name))
+        if record.state.status.alive:
+            self.publish(container_id)
+
+    def publish(self, container_id: str) -> None:
+        """Make the container known by name to those that share a network with it."""
+        record = self.record(container_id)
+        names = [record.spec.name, container_id[:12]]
+        if record.spec.hostname:
+            names.append(record.spec.hostname)
+        self.names.publish(container_id, names, record.state.endpoints)
+
+    async def update(self, container_id: str, state: ContainerState) -> None:
+        self.replace(container_id, state)
+
+    async def set_health(self, container_id: str, health: Health) -> None:
+        self.change(container_id, health=health)
+
+    async def probe(self, container_id: str, test: Sequence[str], *, timeout: float) -> Probe:
+        return await probe.probe(self, container_id, test, timeout)
+
+    async def exec(self, container_id: str, spec: ExecSpec, *, stdout: int, stderr: int) -> int:
+        return await probe.execute(self, container_id, spec, stdout, stderr)
+
+    async def exits(self) -> AsyncIterator[tuple[str, ContainerExit]]:
+        while True:
+            yield await self._exits.get()
+
+    async def adopt(self) -> list[ContainerRecord]:
+        return await adopt.adopt(self)
+
+    async def close(self, *, keep_running: bool = True) -> None:
+        self._closing = True
+        if self._watcher:
+            self._watcher.cancel()
+        client = self._keeper
+        if client is None or client.lost:
+            client = KeeperClient.connect(self.roots, self.group)
+        if client is not None:
+            try:
+                await client.ask("goodbye")
+                if not any(record.state.status.alive for record in self.records.values()):
+                    await client.ask("leave")
+                    shutil.rmtree(f"{self.roots.run}/{self.group}", ignore_errors=True)
+            except EngineError:
+                pass
+            client.close()
+        self.dns.close()
+        self.wiring.close()
+        self.store.close()

@@ -1,0 +1,19 @@
+"""Signals by name or number, as stop_signal and `kill -s` give them (signal(7))."""
+
+from __future__ import annotations
+
+import signal
+
+from engine.errors import InvalidSpec
+
+
+def number(text: str) -> int:
+    """ "SIGTERM", "term", "15", "RTMIN+3" → the number. Raises InvalidSpec."""
+    name = text.strip().upper().removeprefix("SIG")
+    if name.isdigit() and 0 < int(name) <= 64:
+        return int(name)
+    base, sign, offset = name.replace("-", "+-").partition("+")
+    found = getattr(signal, f"SIG{base}", None)
+    if isinstance(found, signal.Signals) and (not sign or (base in ("RTMIN", "RTMAX") and offset.lstrip("-").isdigit())):
+        return int(found) + (int(offset) if sign else 0)
+    raise InvalidSpec(f"{text!r} is no signal")

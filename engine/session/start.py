@@ -1,0 +1,205 @@
+"""Starting a container: facts, bundle, fork, network, go. A failure anywhere undoes what came before it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.container import bundle, capabilities, devices, etc
+from engine.container import state as files
+from engine.container.seccomp import compile as seccomp
+from engine.errors import EngineError, NotFound, OperationFailed, WrongState
+from engine.spec.image import ImageRecord
+from engine.spec.network import VolumeSpec
+from engine.spec.state import ContainerRecord, Health, Status
+from engine.volume import store as volumes
+from engine.volume.copyup import copy_up
+
+if TYPE_CHECKING:
+    from engine.net.wiring import Plan
+    from engine.session.session import Session
+
+
+async def start(session: Session, container_id: str) -> ContainerRecord:
+    """See Changes.start."""
+    record = session.record(container_id)
+    if not record.state.status.can_start:
+        raise WrongState(f"container {record.spec.name} is {record.state.status.value} and cannot be started")
+    keeper = await session.keeper()
+    spec = record.spec
+    try:
+        image = session.image(spec.image)
+        plans = session.wiring.lease(container_id, spec.networks)
+        bindings = session.wiring.reserve(container_id, spec.ports)
+        path = _write_bundle(session, record, image, plans)
+        answer, _ = await keeper.ask("create", id=container_id, bundle=path)
+        pid, pid_start = answer["pid"], answer["pid_start"]
+        await session.wiring.connect(container_id, pid, plans)
+        endpoints = tuple(plan.endpoint for plan in plans)
+        session.ended.setdefault(container_id, asyncio.Event())
+        started = session.replace(
+            container_id,
+            msgspec.structs.replace(
+                record.state,
+                status=Status.RUNNING,
+                pid=pid,
+                pid_start=pid_start,
+                boot_id=files.boot_id(),
+                started_at=time.time(),
+                finished_at=0.0,
+                exit_code=0,
+                oom_killed=False,
+                error="",
+                stopped_by_user=False,
+                health=Health(status="starting") if _is_checked(spec.healthcheck, image.config.healthcheck) else None,
+                endpoints=endpoints,
+                ports=tuple(bindings),
+            ),
+        )
+        session.publish(container_id)
+        if plans:
+            await _serve_names(session, container_id)
+        await keeper.ask("start", id=container_id)
+    except BaseException as error:
+        await _undo(session, record, error)
+        raise
+    return started
+
+
+def _is_checked(own: object, images: object) -> bool:
+    test = getattr(own, "test", None) or getattr(images, "test", None)
+    return bool(test) and tuple(test)[0] != "NONE"
+
+
+async def _serve_names(session: Session, container_id: str) -> None:
+    """Fetch the DNS sockets of the container's network namespace and answer there."""
+    keeper = await session.keeper()
+    for _ in range(2):
+        _, descriptors = await keeper.ask("sockets", id=container_id)
+        if len(descriptors) == 2:
+            session.dns.serve(container_id, descriptors[0], descriptors[1], session.record(container_id).spec.dns)
+            return
+
+
+async def _undo(session: Session, record: ContainerRecord, error: BaseException) -> None:
+    """Kill what was forked and give everything back; the state is as before, with the error in it."""
+    session.ended.pop(record.id, None)
+    try:
+        keeper = await session.keeper()
+        await keeper.ask("signal", id=record.id, signal=9)
+    except EngineError:
+        pass  # it was never forked, or has gone by itself
+    await session.clean(record.id)
+    code = getattr(error, "exit_code", 0) or 128
+    failed = msgspec.structs.replace(record.state, error=str(error), exit_code=code)
+    session.replace(record.id, failed)
+
+
+def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord, plans: list[Plan]) -> str:
+    spec, folder = record.spec, session.folder(record.id)
+    run_folder = session.roots.running(session.group, record.id)
+    hostname = _hostname(session, record)
+    nodes = devices.nodes(spec)
+    bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
+    handle = session.cgroups.create(
+        session.group,
+        record.id,
+        spec.resources,
+        parent=spec.cgroup_parent,
+        device_rules=devices.rules(spec, nodes),
+    )
+    facts = bundle.Facts(
+        folder=folder,
+        run_folder=run_folder,
+        layers_folder=session.roots.layers,
+        hostname=hostname,
+        volumes=_volumes(session, record, image),
+        images={
+            mount.source: [f"{session.roots.layers}/{layer}/diff" for layer in session.image(mount.source).layers]
+            for mount in spec.mounts
+            if mount.type == "image"
+        },
+        joined=_joined(session, record),
+        seccomp=seccomp.program(session.roots, spec.security_opt, bits, privileged=spec.privileged),
+        devices=nodes,
+        cgroup_procs=handle.procs,
+        cgroup_folders=handle.folders,
+        oom_files=handle.oom_files,
+        unified=session.cgroups.unified,
+    )
+    try:
+        shutil.rmtree(run_folder, ignore_errors=True)
+        os.makedirs(run_folder, mode=0o700)
+        endpoints = [plan.endpoint for plan in plans]
+        _text(f"{folder}/hosts", etc.hosts(spec, hostname, endpoints))
+        _text(f"{folder}/hostname", hostname + "\n")
+        _text(f"{folder}/resolv.conf", etc.resolv_conf(spec, _host_resolv_conf(), embedded=bool(plans)))
+        for leftover in ("exit.json",):
+            if os.path.exists(f"{folder}/{leftover}"):
+                os.unlink(f"{folder}/{leftover}")
+        path = f"{run_folder}/bundle.json"
+        _text(path, json.dumps(bundle.make(spec, image, facts)), 0o600)
+    except OSError as error:
+        raise OperationFailed.of("write the files of", spec.name, error) from error
+    return path
+
+
+def _text(path: str, text: str, mode: int = 0o644) -> None:
+    with open(path, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, mode)) as file:
+        file.write(text)
+
+
+def _host_resolv_conf() -> str:
+    try:
+        with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _hostname(session: Session, record: ContainerRecord) -> str:
+    spec = record.spec
+    if spec.hostname:
+        return spec.hostname
+    if spec.network_mode == "host" or spec.uts_mode == "host":
+        return os.uname().nodename
+    if spec.network_mode.startswith("container:"):
+        return _hostname(session, session.record(spec.network_mode.removeprefix("container:")))
+    return record.id[:12]
+
+
+def _joined(session: Session, record: ContainerRecord) -> dict[str, int]:
+    """Pids of the containers whose namespaces are joined. Raises WrongState when one does not run."""
+    spec = record.spec
+    found = {}
+    for mode in (spec.network_mode, spec.pid_mode, spec.ipc_mode, spec.uts_mode, spec.cgroup_mode):
+        if mode.startswith("container:"):
+            other = session.record(mode.removeprefix("container:"))
+            if not other.state.status.alive:
+                raise WrongState(f"container {spec.name} joins the namespaces of {other.spec.name}, which is not running")
+            found[other.id] = other.state.pid
+    return found
+
+
+def _volumes(session: Session, record: ContainerRecord, image: ImageRecord) -> dict[str, str]:
+    """Volume name → folder, mounted where its driver options say so, filled from the image where it is empty."""
+    found = {}
+    layers = [f"{session.roots.layers}/{layer}/diff" for layer in image.layers]
+    for mount in record.spec.mounts:
+        if mount.type != "volume":
+            continue
+        volume = volumes.get(session.store, mount.source)
+        if volume is None:
+            if mount.source not in record.state.anonymous_volumes:
+                raise NotFound("volume", mount.source)
+            volume = volumes.create(session.store, VolumeSpec(name=mount.source, anonymous=True))
+        found[mount.source] = volumes.prepare(volume)
+        if not mount.nocopy and not mount.subpath:
+            copy_up(layers, mount.target, volume.mountpoint)
+    return found
