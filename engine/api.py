@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.session.process import AttachedProcess, ExecProcess
     from engine.session.session import Session
     from engine.watch.group import GroupWatch
+    from engine.watch.tree import TreeWatch
 
 Progress = Callable[[dict[str, object]], None]
 
@@ -110,6 +111,11 @@ class Engine:
         from engine.watch.group import GroupWatch
 
         return GroupWatch(self.roots, group)
+
+    def watch_files(self, paths: Sequence[str], *, skip: Callable[[str], bool]) -> TreeWatch:
+        from engine.watch.tree import TreeWatch
+
+        return TreeWatch(paths, skip=skip)
 
     def exec_process(
         self, group: str, container_id: str, spec: ExecSpec, *, stdio: tuple[int, int, int]

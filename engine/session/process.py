@@ -65,7 +65,7 @@ class ExecProcess:
         self._code: int | None = None
 
     @property
-    def terminal(self) -> int | None:
+    def stream(self) -> int | None:
         return self._terminal
 
     def fileno(self) -> int:
@@ -94,7 +94,7 @@ class ExecProcess:
 
 
 class AttachedProcess:
-    """The container's first process. `terminal` is a socket that carries its pty's bytes, or its input and framed output
+    """The container's first process. `stream` is a socket that carries its pty's bytes, or its input and framed output
     (Docker's attach stream); `fileno` is its pidfd."""
 
     def __init__(self, roots: Roots, group: str, container_id: str) -> None:
@@ -112,7 +112,7 @@ class AttachedProcess:
         self._folder = roots.container(group, container_id)
 
     @property
-    def terminal(self) -> int | None:
+    def stream(self) -> int | None:
         return self._stream.fileno()
 
     def fileno(self) -> int:
