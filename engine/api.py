@@ -90,13 +90,28 @@ class Engine:
 
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord:
         from engine.build import build
-        from engine.session.build_run import BuildRun
+        from engine.build.container_run import ContainerRun
+        from engine.session.build_network import BuildNetwork
 
-        with BuildRun(self.roots) as run:
-            return build(spec, images=self._images, run=run, pull=self.pull, progress=progress)
+        def pull(reference: str) -> ImageRecord:
+            return self._pull_apart(reference, progress)
+
+        with ContainerRun(self.roots, BuildNetwork(self.roots)) as run:
+            return build(spec, images=self._images, run=run, pull=pull, progress=progress)
+
+    def _pull_apart(self, reference: str, progress: Progress | None) -> ImageRecord:
+        """A pull with a database connection of its own: builds pull from whichever thread needs the image."""
+        other = Engine(self.roots)
+        try:
+            return other.pull(reference, progress=progress)
+        finally:
+            other._store.close()
 
     def remove_image(self, reference: str, *, force: bool = False) -> None:
+        from engine.image import gc
+
         self._images.remove(reference, force=force)
+        gc.collect(self._images)
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -17,7 +17,7 @@ from engine.build.stage import Build, StageRun
 from engine.build.stages import PREDEFINED, Dockerfile, Stage, arrange, order
 from engine.build.state import State, from_image, scratch
 from engine.errors import BuildFailed, OperationFailed, Unsupported
-from engine.image import lease, platform
+from engine.image import gc, lease, platform
 from engine.image.images import ImageStore
 from engine.spec.image import BuildSpec, ImageRecord
 
@@ -56,7 +56,10 @@ class Builder:
                 lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute(),
             )
             self._finish(build)
-            return self._record(build.states[target.index])
+            record = self._record(build.states[target.index])
+        if self.reporter.made:
+            trim(self.images)
+        return record
 
     def _read(self) -> Source:
         if self.spec.dockerfile_inline is not None:
@@ -165,5 +168,6 @@ class Builder:
 
 
 def trim(images: ImageStore, keep_bytes: int = KEEP_CACHE) -> None:
-    """Keep the build cache within `keep_bytes`."""
-    BuildCache(images.store).trim(keep_bytes)
+    """Keep the build cache within `keep_bytes`; the layers that are over go at once, unless somebody adds some now."""
+    if BuildCache(images.store).trim(keep_bytes):
+        gc.collect(images)

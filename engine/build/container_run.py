@@ -18,13 +18,13 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from engine.build.execute import RunRequest
 from engine.cgroup.manager import Cgroups, Handle
 from engine.container import bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
-from engine.errors import KeeperLost, OperationFailed, StartFailed, Unsupported
+from engine.errors import KeeperLost, OperationFailed, StartFailed
 from engine.image.tree import remove_at
 from engine.keeper import client, protocol
 from engine.keeper.protocol import Channel
@@ -35,21 +35,35 @@ from engine.spec.image import ImageRecord
 
 HOSTNAME = "buildkitsandbox"
 _PREFIX = "build-"
+_BUILT_IN = ("none", "host")
 _HEADER = 8
 _RESOLVED = "/run/systemd/resolve/resolv.conf"
 
-Connect = Callable[[str, int], Callable[[], None]]
-"""Gives the process (container id, pid) a way to the outside; what it returns takes that back."""
+
+class Network(Protocol):
+    """Gives steps a way to the outside. Called from several threads."""
+
+    def connect(self, group: str, container_id: str, pid: int, mode: str) -> Callable[[], None]:
+        """Plug the process's network namespace into the network `mode`, "" for the default; gives what unplugs it."""
+        ...
+
+    def forget(self, group: str) -> None:
+        """Give back what the build `group`, which was killed, held."""
+        ...
+
+    def close(self) -> None:
+        """The build is over."""
+        ...
 
 
 class ContainerRun:
     """Runs steps; a context manager, whose end removes all that the build had running. For several threads at once.
 
-    Without `connect` a step with the default network has only a loopback interface.
+    Without `network` a step with the default network has only a loopback interface.
     """
 
-    def __init__(self, roots: Roots, connect: Connect | None = None) -> None:
-        self.roots, self.connect = roots, connect
+    def __init__(self, roots: Roots, network: Network | None = None) -> None:
+        self.roots, self.network = roots, network
         self.group = _PREFIX + secrets.token_hex(6)
         self.folder = f"{roots.run}/{self.group}"
         self.cgroups = Cgroups.detect()
@@ -78,6 +92,8 @@ class ContainerRun:
             _remove(self.folder)
             os.close(self._marker)
             self._marker = -1
+            if self.network:
+                self.network.close()
 
     def __call__(self, request: RunRequest, output: Callable[[bytes], None]) -> int:
         """See engine.build.execute.RunStep."""
@@ -111,8 +127,8 @@ class ContainerRun:
         pid = _ask(channel, {"do": "create", "id": container_id, "bundle": path})[0]["pid"]
         # Whatever happens from here on, the process is gone before its cgroup and folder are.
         stack.callback(_kill, channel, container_id, calls.pidfd_open(pid))
-        if not request.network_mode and self.connect:
-            stack.callback(self.connect(container_id, pid))
+        if request.network_mode not in _BUILT_IN and self.network:
+            stack.callback(self.network.connect(self.group, container_id, pid, request.network_mode))
         (descriptor,) = _ask(channel, {"do": "attach", "id": container_id})[1]
         _ask(channel, {"do": "watch"})
         with socket.socket(fileno=descriptor) as stream:
@@ -174,7 +190,7 @@ class ContainerRun:
             channel.close()
 
     def _start(self) -> None:
-        sweep(self.roots, self.cgroups)
+        self._sweep()
         try:
             os.makedirs(self.folder, mode=0o700)
             self._marker = _lock(self.folder)
@@ -187,12 +203,26 @@ class ContainerRun:
         self._keeper = calls.pidfd_open(pid)
         _ask(self._owner, {"do": "own"})
 
+    def _sweep(self) -> None:
+        """Remove what killed builds left: their keepers ended with them, their folders, cgroups and leases did not."""
+        try:
+            names = [name for name in os.listdir(self.roots.run) if name.startswith(_PREFIX)]
+        except FileNotFoundError:
+            return
+        for name in names:
+            folder = f"{self.roots.run}/{name}"
+            try:
+                marker = _lock(folder)
+            except OSError:
+                continue  # alive, or removed meanwhile
+            self.cgroups.sweep(name, ())
+            if self.network:
+                self.network.forget(name)
+            _remove(folder)
+            os.close(marker)
+
 
 def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
-    if request.network_mode not in ("", "none", "host"):
-        raise Unsupported(
-            f"build network {request.network_mode!r} is not supported", hint="Supported: default, none, host."
-        )
     return ContainerSpec(
         name=container_id[:12],
         image="",
@@ -200,7 +230,7 @@ def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
         environment=dict(entry.partition("=")[::2] for entry in request.environment),
         working_dir=request.working_dir,
         user=request.user,
-        network_mode=request.network_mode,
+        network_mode=request.network_mode if request.network_mode in _BUILT_IN else "",
         extra_hosts=request.extra_hosts,
         mounts=request.mounts,
         shm_size=request.shm_size,
@@ -208,23 +238,6 @@ def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
         privileged=request.privileged,
         logging=Logging(driver="none"),
     )
-
-
-def sweep(roots: Roots, cgroups: Cgroups) -> None:
-    """Remove what killed builds left: their keepers ended with them, their folders and cgroups did not."""
-    try:
-        names = [name for name in os.listdir(roots.run) if name.startswith(_PREFIX)]
-    except FileNotFoundError:
-        return
-    for name in names:
-        folder = f"{roots.run}/{name}"
-        try:
-            marker = _lock(folder)
-        except OSError:
-            continue  # alive, or removed meanwhile
-        cgroups.sweep(name, ())
-        _remove(folder)
-        os.close(marker)
 
 
 def _lock(folder: str) -> int:

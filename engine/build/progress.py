@@ -20,6 +20,8 @@ class Reporter:
         self._sink = sink or (lambda event: None)
         self._lock = threading.Lock()
         self._count = 0
+        self.made = 0
+        """Steps that made a layer or found that there is none to make, counted by who executes them."""
 
     def step(self, place: str, text: str) -> Step:
         """Begin a step; `place` is such as `web 2/4`, `text` the instruction."""

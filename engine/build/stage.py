@@ -182,6 +182,7 @@ class StageRun:
         self.state.note(task.history, layer=grown, created=record.created)
 
     def make(self, task: Task, step: Step) -> CacheRecord:
+        self.build.reporter.made += 1
         layers = self.build.images.layers
         parents = layers.need(self.state.chain)
         parent = parents[-1] if parents else None

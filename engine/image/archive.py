@@ -44,7 +44,7 @@ class _Entry(Struct, rename="pascal", kw_only=True):
 
 
 def save(images: ImageStore, names: Sequence[str], out: IO[bytes]) -> None:
-    """Write the images with these names. Raises NotFound; Corrupt when a layer is no longer what its diff_id promises."""
+    """Write the images with these names. Raises NotFound, Corrupt (a layer is no longer what its diff_id promises)."""
     entries: list[_Entry] = []
     manifests: list[manifest.Descriptor] = []
     written: set[str] = set()

@@ -47,7 +47,7 @@ class BlobStore:
     @contextlib.contextmanager
     def open(self, digest: str) -> Iterator[VerifyingReader]:
         try:
-            file = open(self.path(digest), "rb")  # noqa: SIM115 (closed below)
+            file = open(self.path(digest), "rb")
         except FileNotFoundError as error:
             raise NotFound("blob", digest, hint="Pull or build the image again.") from error
         except OSError as error:
@@ -83,7 +83,7 @@ class BlobStore:
         partial = f"{self.folder}/{PARTIAL}{secrets.token_hex(8)}"
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            file = open(partial, "xb", buffering=0)  # noqa: SIM115 (closed below)
+            file = open(partial, "xb", buffering=0)
         except OSError as error:
             raise OperationFailed.of("create", partial, error) from error
         try:

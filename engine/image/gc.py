@@ -33,7 +33,7 @@ class Collected(Struct):
 
 def prune(images: ImageStore, *, all_unused: bool = False) -> list[str]:
     """Delete images without a tag, or with `all_unused` all that no container uses; gives their ids. Then collect."""
-    used = containers_using(images.store.roots)
+    used = containers_using(images.store)
     gone: list[str] = []
     for record in images.all():
         if record.id not in used and (all_unused or not record.tags):

@@ -170,7 +170,7 @@ class ImageStore:
         record = self.need(name)
         by_id = bool(_SHORT_ID.match(name)) and not self._by_reference_quietly(name)
         parsed = None if by_id else references.parse(name)
-        users = containers_using(self.store.roots).get(record.id, [])
+        users = containers_using(self.store).get(record.id, [])
         others = [tag for tag in record.tags if parsed is None or tag != str(parsed)]
         if by_id and len(record.tags) > 1 and not force:
             raise Conflict(

@@ -1,4 +1,4 @@
-"""Which containers use which images, told from the specifications in their folders."""
+"""Which containers use which images: by their rows, and for mounted images by the specifications in their folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import glob
 import msgspec
 from msgspec import Struct
 
-from engine.paths import Roots
+from engine.store import Store
 
 
 class _Mount(Struct):
@@ -21,15 +21,19 @@ class _Spec(Struct):
     mounts: list[_Mount] = []
 
 
-def containers_using(roots: Roots) -> dict[str, list[str]]:
+def containers_using(store: Store) -> dict[str, list[str]]:
     """Image id → names of the containers made from it or mounting it. An unreadable specification counts as none."""
     users: dict[str, list[str]] = {}
-    for path in glob.iglob(f"{glob.escape(roots.groups)}/*/*/spec.json"):
+    for name, image in store.db.execute("SELECT name, image_id FROM containers ORDER BY name"):
+        users.setdefault(image, []).append(name)
+    for path in glob.iglob(f"{glob.escape(store.roots.groups)}/*/*/spec.json"):
         try:
             with open(path, "rb") as file:
                 spec = msgspec.json.decode(file.read(), type=_Spec)
         except (OSError, msgspec.MsgspecError):
             continue
-        for image in {spec.image, *(mount.source for mount in spec.mounts if mount.type == "image")}:
-            users.setdefault(image, []).append(spec.name)
+        for image in (spec.image, *(mount.source for mount in spec.mounts if mount.type == "image")):
+            names = users.setdefault(image, [])
+            if spec.name not in names:
+                names.append(spec.name)
     return users

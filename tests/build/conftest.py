@@ -1,5 +1,6 @@
 import io
 import os
+import shutil
 import stat
 import tarfile
 
@@ -63,6 +64,33 @@ def base(images):
     out.seek(0)
     config = ImageConfig(environment=("PATH=/bin", "BASE=1"), command=("sh",), entrypoint=("/init",))
     return import_rootfs(images, out, tags=["base"], config=config, created="2024-01-01T00:00:00Z")
+
+
+APPLETS = "sh ls cat echo mkdir touch rm id env sleep true false ln chmod chown stat mount pwd wc test ps ip sed wget"
+
+
+@pytest.fixture
+def busybox(images):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        tar.add(shutil.which("busybox"), "bin/busybox")
+        for name in APPLETS.split():
+            info = tarfile.TarInfo(f"bin/{name}")
+            info.type, info.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(info)
+        for name, text in {
+            "etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home:/bin/sh\n",
+            "etc/group": "web:x:1000:\n",
+        }.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text.encode()))
+        info = tarfile.TarInfo("tmp")
+        info.type, info.mode = tarfile.DIRTYPE, 0o1777
+        tar.addfile(info)
+    out.seek(0)
+    config = ImageConfig(environment=("PATH=/bin", "BASE=base"), command=("sh",))
+    return import_rootfs(images, out, tags=["busybox"], config=config, created="2024-01-01T00:00:00Z")
 
 
 class NoRun:

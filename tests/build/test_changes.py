@@ -7,10 +7,14 @@ from engine.spec.image import ImageConfig
 
 def test_changes():
     config = changed(ImageConfig(environment=("A=1",)), ['CMD ["x"]', "ENV B=$A C=3", "USER web", "EXPOSE 80"])
-    assert config == ImageConfig(command=("x",), environment=("A=1", "B=1", "C=3"), user="web", exposed_ports=("80/tcp",))
+    assert config == ImageConfig(
+        command=("x",), environment=("A=1", "B=1", "C=3"), user="web", exposed_ports=("80/tcp",)
+    )
 
 
-@pytest.mark.parametrize(("change", "message"), [("RUN x", "RUN cannot be used"), ("NOPE", "unknown instruction"), ("ENV A=${", "bad sub")])
+@pytest.mark.parametrize(
+    ("change", "message"), [("RUN x", "RUN cannot be used"), ("NOPE", "unknown instruction"), ("ENV A=${", "bad sub")]
+)
 def test_others_are_refused(change, message):
     with pytest.raises(BuildFailed, match=message):
         changed(ImageConfig(), [change])

@@ -49,15 +49,23 @@ def test_pruning(patterns, directory, prunes):
     assert Ignore(patterns).prunes(directory) is prunes
 
 
-@pytest.mark.parametrize(("line", "message"), [("!", r"\.dockerignore:2: illegal exclusion"), ("[a", r"\.dockerignore:2: invalid pattern")])
+@pytest.mark.parametrize(
+    ("line", "message"), [("!", r"\.dockerignore:2: illegal exclusion"), ("[a", r"\.dockerignore:2: invalid pattern")]
+)
 def test_errors_are_located(line, message):
     with pytest.raises(BuildFailed, match=message):
         Ignore(["ok", line])
 
 
 PATHS = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=4).map("/".join)
-PATTERNS = st.lists(st.builds(lambda n, p: n + p, st.sampled_from(["", "!"]), st.lists(
-    st.sampled_from(["a", "b", "*", "**", "?"]), min_size=1, max_size=3).map("/".join)), max_size=4)
+PATTERNS = st.lists(
+    st.builds(
+        lambda n, p: n + p,
+        st.sampled_from(["", "!"]),
+        st.lists(st.sampled_from(["a", "b", "*", "**", "?"]), min_size=1, max_size=3).map("/".join),
+    ),
+    max_size=4,
+)
 
 
 @given(PATTERNS, PATHS)

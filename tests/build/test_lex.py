@@ -55,13 +55,18 @@ def test_heredocs():
     assert (run.start, run.end, copy.start, copy.end, cmd.start) == (1, 4, 5, 9, 10)
 
 
-@pytest.mark.parametrize("text", ["RUN echo '<<EOF'", 'RUN echo "<<EOF"', "RUN cat <<<EOF", "RUN a=$((1<<2))", "CMD <<EOF", "RUN echo \\<<EOF"])
+@pytest.mark.parametrize(
+    "text",
+    ["RUN echo '<<EOF'", 'RUN echo "<<EOF"', "RUN cat <<<EOF", "RUN a=$((1<<2))", "CMD <<EOF", "RUN echo \\<<EOF"],
+)
 def test_what_is_no_heredoc(text):
     assert lex(text).lines[0].heredocs == ()
 
 
 def test_an_unfinished_heredoc_is_located():
-    with pytest.raises(BuildFailed, match=r"(?s)Dockerfile:2: unterminated here-document: the line 'EOF'.*2 \| RUN <<EOF"):
+    with pytest.raises(
+        BuildFailed, match=r"(?s)Dockerfile:2: unterminated here-document: the line 'EOF'.*2 \| RUN <<EOF"
+    ):
         lex("FROM a\nRUN <<EOF\nfoo\n")
 
 

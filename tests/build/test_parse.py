@@ -45,7 +45,11 @@ EXEC = lambda *args: ins.Command(args, False)  # noqa: E731
             {"from_": "x", "chown": "1:2", "chmod": "u=rwX", "link": True, "parents": True, "exclude": ("*.a", "b")},
         ),
         ("ADD --unpack=false --link=false a.tar /d", ins.Copy, {"add": True, "unpack": False, "link": False}),
-        ("COPY <<a.txt /d\nhi $x\na.txt", ins.Copy, {"files": (ins.InlineFile("a.txt", "hi $x\n", True),), "sources": ()}),
+        (
+            "COPY <<a.txt /d\nhi $x\na.txt",
+            ins.Copy,
+            {"files": (ins.InlineFile("a.txt", "hi $x\n", True),), "sources": ()},
+        ),
         ("WORKDIR /a b", ins.Workdir, {"path": "/a b"}),
         ("USER a:b", ins.User, {"user": "a:b"}),
         ("EXPOSE 80 443/udp", ins.Expose, {"ports": ("80", "443/udp")}),
@@ -56,7 +60,14 @@ EXEC = lambda *args: ins.Command(args, False)  # noqa: E731
         (
             "HEALTHCHECK --interval=1m30s --timeout=500ms --start-period=0 --start-interval=1s --retries=2 CMD curl x",
             ins.Healthcheck,
-            {"command": SHELL("curl x"), "interval": 90.0, "timeout": 0.5, "start_period": 0.0, "start_interval": 1.0, "retries": 2},
+            {
+                "command": SHELL("curl x"),
+                "interval": 90.0,
+                "timeout": 0.5,
+                "start_period": 0.0,
+                "start_interval": 1.0,
+                "retries": 2,
+            },
         ),
         ("MAINTAINER me <me@x>", ins.Maintainer, {"name": "me <me@x>"}),
         ("ONBUILD COPY . /app", ins.Onbuild, {"instruction": "COPY . /app"}),
@@ -71,7 +82,10 @@ def test_instructions(text, kind, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("type=cache,target=/c,id=x,sharing=locked,mode=0700,uid=1,gid=2", {"type": "cache", "sharing": "locked", "mode": 0o700, "gid": 2}),
+        (
+            "type=cache,target=/c,id=x,sharing=locked,mode=0700,uid=1,gid=2",
+            {"type": "cache", "sharing": "locked", "mode": 0o700, "gid": 2},
+        ),
         ("target=/t,src=a,from=b,rw", {"type": "bind", "source": "a", "from_": "b", "read_only": False}),
         ("type=bind,dst=/t,ro=true", {"target": "/t", "read_only": True}),
         ("type=tmpfs,target=/t,size=64m", {"size": 64 << 20}),

@@ -26,8 +26,14 @@ FROM scratch AS later
 
 @pytest.mark.parametrize(
     ("target", "expected"),
-    [("one", ["one"]), ("two", ["one", "two"]), ("three", ["one", "two", "three"]), ("4", ["one", "two", "three", "stage-4"]),
-     ("later", ["later"]), ("LATER", ["later"])],
+    [
+        ("one", ["one"]),
+        ("two", ["one", "two"]),
+        ("three", ["one", "two", "three"]),
+        ("4", ["one", "two", "three", "stage-4"]),
+        ("later", ["later"]),
+        ("LATER", ["later"]),
+    ],
 )
 def test_only_what_is_needed_is_built(target, expected):
     found = load(DIAMOND)

@@ -45,7 +45,7 @@ VALUES = {"x": "foo.tar.gz", "e": "", "path": "/usr/local/bin", "star": "a*b"}
         ("${path//\\//:}", ":usr:local:bin"),
         ("a$", "a$"),
         ("$ x", "$ x"),
-        ("$$", "") ,
+        ("$$", ""),
         ("~", "~"),
     ],
 )
@@ -101,7 +101,11 @@ def test_any_text_is_expanded_or_refused(text):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["#", "##", "%", "%%"]), st.text(alphabet="ab*?.", min_size=1, max_size=5), st.text(alphabet="ab.", max_size=8))
+@given(
+    st.sampled_from(["#", "##", "%", "%%"]),
+    st.text(alphabet="ab*?.", min_size=1, max_size=5),
+    st.text(alphabet="ab.", max_size=8),
+)
 def test_trimming_is_a_shell_s(operator, pattern, value):
     script = f'x="$1"; printf %s "${{x{operator}{pattern}}}"'
     shell = subprocess.run(["dash", "-c", script, "sh", value], capture_output=True, text=True, check=True).stdout

@@ -16,14 +16,18 @@ FULL = ImageConfig(
     labels={"a": "1"},
     stop_signal="SIGQUIT",
     shell=("/bin/bash", "-c"),
-    healthcheck=Healthcheck(test=("CMD", "true"), interval=1.5, timeout=2, start_period=3, start_interval=0.25, retries=4),
+    healthcheck=Healthcheck(
+        test=("CMD", "true"), interval=1.5, timeout=2, start_period=3, start_interval=0.25, retries=4
+    ),
     on_build=("RUN true",),
 )
 
 
 def blob(execution):
     return config.encode(
-        config.ImageFile(architecture="amd64", os="linux", config=config.raw(execution), rootfs=config.RootFS(diff_ids=[]))
+        config.ImageFile(
+            architecture="amd64", os="linux", config=config.raw(execution), rootfs=config.RootFS(diff_ids=[])
+        )
     )
 
 
@@ -38,7 +42,9 @@ def test_the_same_configuration_has_the_same_bytes():
 
 
 def test_nulls_as_docker_writes_them():
-    text = b'{"architecture":"amd64","os":"linux","config":{"Entrypoint":null,"Cmd":["sh"],"Volumes":null,"Labels":null},'
+    text = (
+        b'{"architecture":"amd64","os":"linux","config":{"Entrypoint":null,"Cmd":["sh"],"Volumes":null,"Labels":null},'
+    )
     text += b'"created":"2024-05-01T10:00:00.123456789Z","rootfs":{"type":"layers","diff_ids":null},"history":null}'
     found = config.decode(text, "x")
     assert config.execution(found) == ImageConfig(command=("sh",))
@@ -56,8 +62,13 @@ def test_chain_ids_are_those_of_the_specification():
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"[]", b'{"os":"linux"}', b'{"architecture":"a","os":"linux","rootfs":{"diff_ids":["md5:1"]}}',
-     b'{"architecture":"a","os":"linux","rootfs":{"type":"weird"}}'],
+    [
+        b"",
+        b"[]",
+        b'{"os":"linux"}',
+        b'{"architecture":"a","os":"linux","rootfs":{"diff_ids":["md5:1"]}}',
+        b'{"architecture":"a","os":"linux","rootfs":{"type":"weird"}}',
+    ],
 )
 def test_others_are_refused(text):
     with pytest.raises(ImageError):

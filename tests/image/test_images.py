@@ -41,7 +41,15 @@ def use(images, record, name="web-1"):
 def test_an_image_is_found_by_its_names(images):
     record = make(images, "app:1", "ghcr.io/x/app")
     assert record.tags == ("docker.io/library/app:1", "ghcr.io/x/app:latest")
-    for name in ("app:1", "docker.io/app:1", "ghcr.io/x/app", record.id, record.id[7:], record.id[7:19], record.id[:20]):
+    for name in (
+        "app:1",
+        "docker.io/app:1",
+        "ghcr.io/x/app",
+        record.id,
+        record.id[7:],
+        record.id[7:19],
+        record.id[:20],
+    ):
         assert images.get(name) == record
     assert images.get("app") is None
     assert images.get("0" * 12) is None

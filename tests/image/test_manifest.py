@@ -11,13 +11,16 @@ from engine.image.platform import Platform
 DIGEST = "sha256:" + "0" * 64
 
 
+NAMES = ("os", "architecture", "variant")
+
+
 def descriptor(**more):
     return {"mediaType": manifest.OCI_MANIFEST, "digest": DIGEST, "size": 1, **more}
 
 
 def index(*platforms):
     entries = [
-        descriptor(digest=f"sha256:{number:064x}", platform=dict(zip(("os", "architecture", "variant"), one.split("/"))))
+        descriptor(digest=f"sha256:{number:064x}", platform=dict(zip(NAMES, one.split("/"), strict=False)))
         for number, one in enumerate(platforms)
     ]
     return json.dumps({"schemaVersion": 2, "mediaType": manifest.OCI_INDEX, "manifests": entries}).encode()
@@ -36,7 +39,9 @@ def test_a_manifest():
 )
 def test_selection_takes_the_best_that_runs(wanted, position):
     found = manifest.parse(
-        index("linux/amd64", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8", "unknown/unknown"), manifest.OCI_INDEX, "x"
+        index("linux/amd64", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8", "unknown/unknown"),
+        manifest.OCI_INDEX,
+        "x",
     )
     assert int(manifest.select(found, Platform(*wanted.split("/")), "x").digest[7:], 16) == position
 
@@ -58,8 +63,16 @@ def test_a_missing_platform_names_those_there_are():
         (b'{"schemaVersion": 2, "manifests": [], "layers": []}', "", ImageError),
         (b'{"schemaVersion": 2, "manifests": []}', manifest.OCI_MANIFEST, ImageError),
         (b'{"schemaVersion": 2, "config": {"digest": "sha256:x", "size": 1}, "layers": []}', "", Unsupported),
-        (b'{"schemaVersion": 2, "config": {"digest": "sha512:' + b"0" * 128 + b'", "size": 1}, "layers": []}', "", Unsupported),
-        (b'{"schemaVersion": 2, "config": {"digest": "' + DIGEST.encode() + b'", "size": -1}, "layers": []}', "", ImageError),
+        (
+            b'{"schemaVersion": 2, "config": {"digest": "sha512:' + b"0" * 128 + b'", "size": 1}, "layers": []}',
+            "",
+            Unsupported,
+        ),
+        (
+            b'{"schemaVersion": 2, "config": {"digest": "' + DIGEST.encode() + b'", "size": -1}, "layers": []}',
+            "",
+            ImageError,
+        ),
         (b" " * (manifest.MANIFEST_LIMIT + 1), "", ImageError),
         (b"[" * 100_000, "", ImageError),
     ],
@@ -75,8 +88,17 @@ def test_artifacts_are_refused():
         manifest.compression(one)
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(
-    st.sampled_from(["schemaVersion", "manifests", "layers", "config", "digest", "size"]), inner)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["schemaVersion", "manifests", "layers", "config", "digest", "size"]), inner
+            )
+        ),
+    )
+)
 def test_any_json_is_parsed_or_refused(value):
     try:
         manifest.parse(json.dumps(value).encode(), "", "x")

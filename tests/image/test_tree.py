@@ -102,7 +102,16 @@ def test_clean_names_have_no_way_out(name):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("./a", "a"), ("/a//b/", "a/b"), ("a/../b", "b"), ("../a", None), ("a/../../b", None), (".", ""), ("a/.", "a"), ("..a", "..a")],
+    [
+        ("./a", "a"),
+        ("/a//b/", "a/b"),
+        ("a/../b", "b"),
+        ("../a", None),
+        ("a/../../b", None),
+        (".", ""),
+        ("a/.", "a"),
+        ("..a", "..a"),
+    ],
 )
 def test_clean(name, expected):
     assert clean(name) == expected

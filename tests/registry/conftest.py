@@ -80,7 +80,7 @@ def start_registry(tmp_path):
         folder.mkdir()
         (folder / "htpasswd").write_text(f"tester:{SECRET_HASH}\n")
         config = f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
-        tls = ", tls: {certificate: %s, key: %s}" % certificate if certificate else ""
+        tls = f", tls: {{certificate: {certificate[0]}, key: {certificate[1]}}}" if certificate else ""
         config += f"http: {{addr: '127.0.0.1:{port}'{tls}}}\n"
         if auth:
             config += f"auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}\n"
@@ -138,15 +138,21 @@ class Content:
     def __init__(self, layer=None, *, diff_id=None, compressed=None):
         tar = rootfs(a=b"hello" * 10_000) if layer is None else layer
         self.layer = gzip.compress(tar) if compressed is None else compressed
-        config = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"]},
-                  "rootfs": {"type": "layers", "diff_ids": [diff_id or digest(tar)]}}
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Cmd": ["sh"]},
+            "rootfs": {"type": "layers", "diff_ids": [diff_id or digest(tar)]},
+        }
         self.config = json.dumps(config).encode()
         self.blobs = {digest(self.config): self.config, digest(self.layer): self.layer}
         body = {
             "schemaVersion": 2,
             "mediaType": manifest.OCI_MANIFEST,
             "config": {"mediaType": manifest.OCI_CONFIG, "digest": digest(self.config), "size": len(self.config)},
-            "layers": [{"mediaType": f"{manifest.OCI_LAYER}+gzip", "digest": digest(self.layer), "size": len(self.layer)}],
+            "layers": [
+                {"mediaType": f"{manifest.OCI_LAYER}+gzip", "digest": digest(self.layer), "size": len(self.layer)}
+            ],
         }
         self.manifest = json.dumps(body).encode()
 

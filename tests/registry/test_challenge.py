@@ -10,13 +10,27 @@ from engine.registry.challenge import Challenge, parse
     [
         (
             'Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push"',
-            [Challenge("bearer", {"realm": "https://auth.docker.io/token", "service": "registry.docker.io",
-                                  "scope": "repository:a/b:pull,push"})],
+            [
+                Challenge(
+                    "bearer",
+                    {
+                        "realm": "https://auth.docker.io/token",
+                        "service": "registry.docker.io",
+                        "scope": "repository:a/b:pull,push",
+                    },
+                )
+            ],
         ),
         ('Basic realm="a \\"quoted\\" name"', [Challenge("basic", {"realm": 'a "quoted" name'})]),
         ("basic REALM=x", [Challenge("basic", {"realm": "x"})]),
-        ('Negotiate, Basic realm="x", Bearer realm="y" , service=z',
-         [Challenge("negotiate", {}), Challenge("basic", {"realm": "x"}), Challenge("bearer", {"realm": "y", "service": "z"})]),
+        (
+            'Negotiate, Basic realm="x", Bearer realm="y" , service=z',
+            [
+                Challenge("negotiate", {}),
+                Challenge("basic", {"realm": "x"}),
+                Challenge("bearer", {"realm": "y", "service": "z"}),
+            ],
+        ),
         ("Bearer realm=https://x/token", [Challenge("bearer", {"realm": "https://x/token"})]),
         ("", []),
         ('"', []),

@@ -77,7 +77,9 @@ def test_a_broken_helper_is_named(environ, script):
         find("x.io", environ)
 
 
-@pytest.mark.parametrize("config", ["{", "[]", {"auths": {"x.io": {"auth": "###"}}}, {"auths": {"x.io": {"auth": auth("x")}}}])
+@pytest.mark.parametrize(
+    "config", ["{", "[]", {"auths": {"x.io": {"auth": "###"}}}, {"auths": {"x.io": {"auth": auth("x")}}}]
+)
 def test_an_unreadable_file_is_named(environ, config):
     write(environ, config)
     with pytest.raises(RegistryError, match=r"config\.json"):

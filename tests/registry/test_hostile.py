@@ -3,7 +3,6 @@
 import gzip
 import http.server
 import json
-import threading
 
 import pytest
 
@@ -23,12 +22,8 @@ def handler(content):
         """Serves `content`; subclasses spoil a part. Each request is noted."""
 
         protocol_version = "HTTP/1.1"
-        requests = []
-        lock = threading.Lock()
 
         def do_GET(self):
-            with self.lock:
-                self.requests.append((self.path, dict(self.headers)))
             kind, _, name = self.path.rpartition("/")
             if kind.endswith("/manifests"):
                 self.manifest(name)
@@ -314,9 +309,9 @@ def test_a_refused_token(token_server, images):
 
 def test_a_realm_that_is_not_https_gets_no_password(serve, handler, images, monkeypatch, tmp_path):
     """Only for registries on this machine may it be http."""
+    from engine.image.reference import parse
     from engine.registry.challenge import Challenge
     from engine.registry.client import Client
-    from engine.image.reference import parse
 
     client = Client(parse("registry.example/app"))
     assert not client.transport.trusting
@@ -336,8 +331,12 @@ def test_nonsense_for_a_manifest(serve, handler, images, body):
 def test_an_index_for_other_platforms(serve, handler, images):
     class Foreign(handler):
         def manifest(self, name):
-            entry = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha256:" + "0" * 64, "size": 1,
-                     "platform": {"os": "linux", "architecture": "vax"}}
+            entry = {
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": "sha256:" + "0" * 64,
+                "size": 1,
+                "platform": {"os": "linux", "architecture": "vax"},
+            }
             self.answer(json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode())
 
     pull_fails(images, serve(Foreign), NotFound, "linux/vax")

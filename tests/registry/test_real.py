@@ -113,10 +113,28 @@ def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificate")
     paths = str(folder / "cert.pem"), str(folder / "key.pem")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
-         "-subj", "/CN=registry.test", "-addext", "subjectAltName=DNS:registry.test",
-         "-keyout", paths[1], "-out", paths[0]],
-        check=True, capture_output=True,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=registry.test",
+            "-addext",
+            "subjectAltName=DNS:registry.test",
+            "-keyout",
+            paths[1],
+            "-out",
+            paths[0],
+        ],
+        check=True,
+        capture_output=True,
     )
     return paths
 
@@ -135,7 +153,9 @@ def registry_test_resolves(monkeypatch):
 
     real = socket.getaddrinfo
     monkeypatch.setattr(
-        socket, "getaddrinfo", lambda host, *args, **more: real("127.0.0.1" if host == "registry.test" else host, *args, **more)
+        socket,
+        "getaddrinfo",
+        lambda host, *args, **more: real("127.0.0.1" if host == "registry.test" else host, *args, **more),
     )
 
 

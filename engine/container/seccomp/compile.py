@@ -7,6 +7,7 @@ import ctypes.util
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,7 +86,7 @@ class _Filter:
         return names
 
     def export(self, path: str) -> None:
-        temporary = f"{path}.{os.getpid()}"
+        temporary = f"{path}.{os.getpid()}-{threading.get_ident()}"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         try:
             result = self._lib.seccomp_export_bpf(self._context, fd)

@@ -78,12 +78,16 @@ def test_long_names(extract, tar, form):
 
 
 def test_names_in_any_encoding(extract, tar):
-    data = tar(format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape").add("caf\udce9", b"x").add("é", b"y")
+    data = (
+        tar(format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape").add("caf\udce9", b"x").add("é", b"y")
+    )
     root = extract(data.bytes())
     assert sorted(os.listdir(os.fsencode(root))) == [b"caf\xe9", "é".encode()]
 
 
-@pytest.mark.parametrize("form", ["gnu", "pax --sparse-version=0.0", "pax --sparse-version=0.1", "pax --sparse-version=1.0"])
+@pytest.mark.parametrize(
+    "form", ["gnu", "pax --sparse-version=0.0", "pax --sparse-version=0.1", "pax --sparse-version=1.0"]
+)
 def test_sparse_files(extract, tmp_path, form):
     source = tmp_path / "source"
     source.mkdir()
@@ -94,7 +98,8 @@ def test_sparse_files(extract, tmp_path, form):
         file.truncate(100 << 20)
     data = subprocess.run(
         ["tar", "-C", source, f"--format={form.split()[0]}", *form.split()[1:], "-S", "-cf", "-", "."],
-        check=True, capture_output=True,
+        check=True,
+        capture_output=True,
     ).stdout
     assert len(data) < 5 << 20
     root = extract(data)
@@ -122,11 +127,19 @@ def test_extended_attributes(extract, tar):
 def test_whiteouts_take_overlay_form(extract, tar):
     data = (
         tar()
-        .dir("d").add("d/.wh.gone").add("d/.wh..wh..opq")
-        .add("both", b"kept").add(".wh.both")
-        .dir("dir").add("dir/x").add(".wh.dir")
-        .add(".wh.later").dir("later").add("later/new")
-        .add(".wh..wh.plnk/1.2").add(".wh..wh.aufs")
+        .dir("d")
+        .add("d/.wh.gone")
+        .add("d/.wh..wh..opq")
+        .add("both", b"kept")
+        .add(".wh.both")
+        .dir("dir")
+        .add("dir/x")
+        .add(".wh.dir")
+        .add(".wh.later")
+        .dir("later")
+        .add("later/new")
+        .add(".wh..wh.plnk/1.2")
+        .add(".wh..wh.aufs")
         .bytes()
     )
     root = extract(data)
@@ -147,9 +160,18 @@ def test_an_added_archive_has_no_whiteouts(extract, tar):
 
 def test_later_entries_replace_earlier_ones(extract, tar):
     data = (
-        tar().add("a", b"1").add("a", b"2")
-        .dir("b").add("b/x").link("b", "a").add("c", b"1").dir("c").add("c/x", b"3")
-        .link("e", "nowhere").add("e", b"4").bytes()
+        tar()
+        .add("a", b"1")
+        .add("a", b"2")
+        .dir("b")
+        .add("b/x")
+        .link("b", "a")
+        .add("c", b"1")
+        .dir("c")
+        .add("c/x", b"3")
+        .link("e", "nowhere")
+        .add("e", b"4")
+        .bytes()
     )
     root = extract(data)
     assert (root / "a").read_bytes() == b"2"
