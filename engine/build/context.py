@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from engine.build.ignore import Ignore, has_wildcards, translate
+from engine.build.digests import Digests
+from engine.build.ignore import Ignore, has_wildcards, normalised, translate
 from engine.errors import BuildFailed, OperationFailed
 from engine.image.tree import Tree
 
@@ -39,19 +40,24 @@ class Match(Struct, frozen=True):
 
 
 class SourceTree:
-    """A tree to copy from. `ignore` hides paths; `owned` is False for the build context, whose files become root's."""
+    """A tree to copy from. `ignore` hides paths; `owned` is False for the build context, whose files become root's;
+    `digests` remembers what its files hash to."""
 
-    def __init__(self, root: int, name: str, *, ignore: Ignore = _NOTHING, owned: bool = True) -> None:
+    def __init__(
+        self, root: int, name: str, *, ignore: Ignore = _NOTHING, owned: bool = True, digests: Digests | None = None
+    ) -> None:
         self.tree = Tree(root, name)
-        self.name, self.ignore, self.owned = name, ignore, owned
+        self.name, self.ignore, self.owned, self.digests = name, ignore, owned, digests
 
     def close(self) -> None:
         self.tree.close()
+        if self.digests:
+            self.digests.save()
 
     def match(self, pattern: str, exclude: Ignore = _NOTHING) -> list[Match]:
         """What a source names: itself, or what its wildcards match. Raises BuildFailed when that is nothing."""
         # "../x" stays at the context's root, as in Docker.
-        path = _inside(pattern)
+        path = normalised(pattern)
         names = list(self._glob(path.split("/"))) if has_wildcards(path) else [path]
         found = [match for name in names if (match := self._take(name, exclude))]
         if not found:
@@ -186,25 +192,18 @@ class SourceTree:
         return total.hexdigest()
 
     def _content(self, item: Item) -> bytes:
+        known = self.digests.get(item.path, item.status) if self.digests else None
+        if known is not None:
+            return known
         fd = self.open(item)
         try:
             content = hashlib.sha256()
             while data := os.read(fd, _READ):
                 content.update(data)
+            if self.digests:
+                self.digests.put(item.path, item.status, content.digest())
             return content.digest()
         except OSError as error:
             raise OperationFailed.of("read", f"{self.name}/{item.path}", error) from error
         finally:
             os.close(fd)
-
-
-def _inside(pattern: str) -> str:
-    """A pattern's ".." components may not lead out of the root: they are dropped there."""
-    parts: list[str] = []
-    for part in pattern.split("/"):
-        if part == "..":
-            if parts:
-                parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)

@@ -25,7 +25,7 @@ class Ignore:
                 continue
             negated = text.startswith("!")
             text = text[1:].strip() if negated else text
-            text = _clean(text)
+            text = normalised(text)
             if not text:
                 if negated:
                     raise BuildFailed(f'{subject}:{number}: illegal exclusion pattern: "!"')
@@ -69,7 +69,8 @@ def _may_be_below(text: str, prefix: str) -> bool:
     return literal.startswith(prefix) or (prefix.startswith(literal) and (literal != text or f"{text}/" == prefix))
 
 
-def _clean(pattern: str) -> str:
+def normalised(pattern: str) -> str:
+    """Without empty, "." and ".." components; what would lead out of the root stays at it."""
     parts: list[str] = []
     for part in pattern.strip("/").split("/"):
         if part == "..":

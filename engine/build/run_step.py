@@ -16,7 +16,7 @@ from engine.build.stages import PREDEFINED
 from engine.build.state import DEFAULT_PATH
 from engine.build.stubs import Stubs
 from engine.build.task import Task
-from engine.errors import BuildFailed, Unsupported
+from engine.errors import BuildFailed, StartFailed, Unsupported
 from engine.image.config import environment
 from engine.image.layers import Draft
 from engine.image.merged import merged
@@ -84,7 +84,12 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
                 ulimits=spec.ulimits,
                 privileged=privileged,
             )
-            code = run.build.run(request, step.output)
+            try:
+                code = run.build.run(request, step.output)
+            except StartFailed as error:
+                message = f'process "{" ".join(args)}" could not be started: {error.message}'
+                located = run.source.error(instruction.start, message, end=instruction.end)
+                raise BuildFailed(located.message, exit_code=error.exit_code, hint=error.hint) from error
             if code != 0:
                 raise _failed(run, instruction, args, code, step)
             stubs.remove(draft.fd)

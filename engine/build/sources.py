@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from engine.build.context import SourceTree
+from engine.build.digests import Digests
 from engine.build.ignore import Ignore
 from engine.errors import BuildFailed, OperationFailed, Unsupported
 from engine.image.images import ImageStore
@@ -87,7 +88,9 @@ class Sources:
             except OSError as error:
                 raise OperationFailed.of(f"open {title}", path, error) from error
             self._stack.callback(os.close, root)
-            self._trees[key] = self._keep(SourceTree(root, title, ignore=self.ignore(root, key), owned=False))
+            digests = Digests(f"{self.images.store.roots.cache}/build", path)
+            ignore = self.ignore(root, key)
+            self._trees[key] = self._keep(SourceTree(root, title, ignore=ignore, owned=False, digests=digests))
         return self._trees[key]
 
     def ignore(self, root: int, key: str) -> Ignore:

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from engine.errors import BuildFailed, EngineError, KeeperLost, OperationFailed
+from engine.errors import BuildFailed, KeeperLost, OperationFailed
 from engine.image import gc
 from engine.spec.image import BuildSecret
 
@@ -103,8 +103,13 @@ def test_exit_codes(builder, command, code):
 
 
 def test_a_program_that_is_not_there(builder):
-    with pytest.raises(EngineError, match="/no/such"):
+    with pytest.raises(
+        BuildFailed, match=r'(?s)dockerfile_inline:2: .*could not be started.*"/no/such": no such file'
+    ) as caught:
         builder('FROM busybox\nRUN ["/no/such"]')
+    assert caught.value.exit_code == 127
+    with pytest.raises(BuildFailed, match=r"(?s)dockerfile_inline:3: .*user nobody-here"):
+        builder("FROM busybox\nUSER nobody-here\nRUN true")
 
 
 def test_the_steps_before_a_failure_are_cached(builder):

@@ -1,0 +1,87 @@
+"""What files of a build context hash to, remembered between builds by their status, so that an unchanged context is
+not read again.
+
+    <state>/cache/build/digests-<hash of the context's path>.json    path → [inode, size, mtime, ctime, mode, sha256]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import time
+
+import msgspec
+
+_SETTLED = 2_000_000_000
+"""Nanoseconds: a file changed less than this ago might change again without its times showing it."""
+
+_SLACK = 10_000
+"""Entries that may be kept for other builds."""
+
+Entry = tuple[int, int, int, int, int, str]
+
+
+class Digests:
+    """The remembered digests of one context; the file may be lost, damaged or written by two builds at any time."""
+
+    def __init__(self, folder: str, context: str) -> None:
+        self._path = f"{folder}/digests-{hashlib.sha256(os.fsencode(os.path.abspath(context))).hexdigest()[:24]}.json"
+        self._known: dict[str, Entry] | None = None
+        self._seen: dict[str, Entry] = {}
+        self._changed = False
+        self._now = time.time_ns()
+
+    def get(self, path: str, status: os.stat_result) -> bytes | None:
+        """The digest of the file's content, None when it is not known for exactly this status."""
+        if self._known is None:
+            self._known = self._load()
+        entry = self._known.get(path)
+        if entry is None or entry[:5] != _identity(status):
+            return None
+        self._seen[path] = entry
+        return bytes.fromhex(entry[5])
+
+    def put(self, path: str, status: os.stat_result, digest: bytes) -> None:
+        """Remember it, unless the file is too young to tell a later change by its times."""
+        if max(status.st_mtime_ns, status.st_ctime_ns) + _SETTLED < self._now:
+            self._seen[path] = (*_identity(status), digest.hex())
+            self._changed = True
+
+    def save(self) -> None:
+        """Write what is new. Others build from the same context, so what this build did not see is kept, within reason."""
+        if not self._changed:
+            return
+        known = self._known or {}
+        kept = {**known, **self._seen} if len(known) < _SLACK + 4 * len(self._seen) else self._seen
+        temporary = f"{self._path}.{secrets.token_hex(4)}"
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            with open(temporary, "xb") as file:
+                file.write(msgspec.json.encode({name: entry for name, entry in kept.items() if _is_text(name)}))
+            os.replace(temporary, self._path)
+        except OSError:
+            # It only saves time: a full disk is reported by what really needs the space.
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+    def _load(self) -> dict[str, Entry]:
+        try:
+            with open(self._path, "rb") as file:
+                return msgspec.json.decode(file.read(), type=dict[str, Entry])
+        except (OSError, msgspec.MsgspecError):
+            return {}
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_mode
+
+
+def _is_text(name: str) -> bool:
+    """Names that are not UTF-8 have no form in JSON."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,58 @@
+import os
+
+import pytest
+
+from engine.build.digests import Digests
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file that has not changed for long."""
+    path = tmp_path / "file"
+    path.write_text("x")
+    os.utime(path, (1, 1))
+    return path
+
+
+def old(path, **changes):
+    """The status of `path`, as if its inode had been changed long ago as well."""
+    status = os.stat(path)
+    fields = {name: getattr(status, name) for name in ("st_ino", "st_size", "st_mtime_ns", "st_mode")}
+    return type("Status", (), {**fields, "st_ctime_ns": 5, **changes})()
+
+
+def test_remembered_between_builds(tmp_path, file):
+    first = Digests(str(tmp_path / "cache"), "/context")
+    assert first.get("file", old(file)) is None
+    first.put("file", old(file), b"12")
+    first.save()
+    assert Digests(str(tmp_path / "cache"), "/context").get("file", old(file)) == b"12"
+    assert Digests(str(tmp_path / "cache"), "/other").get("file", old(file)) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"st_ino": 1}, {"st_size": 9}, {"st_mtime_ns": 7}, {"st_ctime_ns": 6}, {"st_mode": 0}]
+)
+def test_any_change_of_status_forgets(tmp_path, file, change):
+    digests = Digests(str(tmp_path), "/context")
+    digests.put("file", old(file), b"12")
+    digests.save()
+    assert Digests(str(tmp_path), "/context").get("file", old(file, **change)) is None
+
+
+def test_a_file_that_was_just_written_is_not_trusted(tmp_path, file):
+    digests = Digests(str(tmp_path), "/context")
+    digests.put("file", os.stat(file), b"12")
+    digests.save()
+    assert [name for name in os.listdir(tmp_path) if name.startswith("digests")] == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"file": 1}', b"\xff"])
+def test_a_damaged_file_is_as_none(tmp_path, file, content):
+    digests = Digests(str(tmp_path), "/context")
+    digests.put("file", old(file), b"12")
+    digests.put("odd\udcff", old(file), b"12")
+    digests.save()
+    (name,) = [name for name in os.listdir(tmp_path) if name.startswith("digests")]
+    (tmp_path / name).write_bytes(content)
+    assert Digests(str(tmp_path), "/context").get("file", old(file)) is None
