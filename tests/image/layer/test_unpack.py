@@ -9,11 +9,14 @@ import tarfile
 
 import pytest
 import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from engine.errors import Corrupt, EngineError
 from engine.image.layer import overlay
 from engine.image.layer.compression import Limits, chunks
 from engine.image.layer.unpack import unpack
+from engine.image.tree import remove_at
 
 
 @pytest.fixture
@@ -292,3 +295,35 @@ def test_malformed_archives_are_refused(extract, data):
 def test_an_empty_archive_is_an_empty_layer(extract):
     assert os.listdir(extract(bytes(1024))) == []
     assert os.listdir(extract(b"")) == []
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), max_size=6), st.integers(0, 3))
+def test_damaged_archives_are_read_or_refused(tmp_path, tar, changes, cut):
+    """Whatever bytes change: extracted inside the root, or an error of ours; nothing else."""
+    data = bytearray(
+        tar(format=tarfile.PAX_FORMAT)
+        .dir("d")
+        .add("d/file", b"hello", pax_headers={"SCHILY.xattr.user.a": "b", "mtime": "1.5"})
+        .link("d/link", "../x")
+        .hard("hard", "d/file")
+        .add("d/.wh.gone")
+        .bytes()
+    )
+    for at, value in changes:
+        data[at % len(data)] = value
+    data = data[: len(data) - cut * 700]
+    root = tmp_path / "inner/root"
+    root.mkdir(parents=True)
+    before = outside(tmp_path)
+    fd = os.open(root, os.O_RDONLY)
+    try:
+        unpack(chunks(io.BytesIO(bytes(data)), "layer"), fd, "layer")
+    except EngineError:
+        pass
+    finally:
+        os.close(fd)
+        assert outside(tmp_path) == before
+        parent = os.open(tmp_path, os.O_RDONLY)
+        remove_at(parent, "inner")
+        os.close(parent)
