@@ -2,8 +2,8 @@
 
     bench/compose.py composer=.venv/bin/composer docker="docker compose"
 
-Each argument is NAME=COMMAND; the first is the one that the others are compared with. Every step is measured RUNS times,
-the tools taking turns, and the median is shown. The image is built by each tool from busybox-static, so that
+Each argument is NAME=COMMAND; the first is the one that the others are compared with. Every step is measured
+RUNS times, the tools taking turns, and the median is shown. Each tool builds the image from busybox-static, so that
 no registry is needed. Memory is what the tool's own processes take while 50 containers run (daemons that were running
 before included, the containers' own processes not): proportional set size, see proc_pid_smaps_rollup(5).
 """
@@ -56,7 +56,7 @@ class Tool:
 
 
 def processes() -> dict[int, str]:
-    """pid → name of every process in our own pid namespace and not below it: containers' own processes are not there."""
+    """pid → name of every process in our own pid namespace, which containers' own processes are not in."""
     ours = os.readlink("/proc/self/ns/pid")
     found = {}
     for entry in os.listdir("/proc"):

@@ -1,0 +1,119 @@
+"""The test session lives in a network and a mount namespace of its own, and what a test leaves behind fails it."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+
+
+def pytest_configure(config):
+    """Leave the machine's network and mounts alone: here are only a loopback interface and private mounts."""
+    if os.geteuid() != 0 or (os.environ.get("PYTEST_XDIST_TESTRUNUID") and not hasattr(config, "workerinput")):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
+        raise OSError(ctypes.get_errno(), "cannot make namespaces for the tests")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def pytest_collection_modifyitems(items):
+    if os.geteuid() != 0:
+        for item in items:
+            if {"composer", "registry"} & set(item.fixturenames):
+                item.add_marker(pytest.mark.skip(reason="containers need root"))
+
+
+@pytest.fixture(scope="session")
+def busybox_rootfs():
+    """busybox-static and its applets' links, as the bytes of a tar archive."""
+    import io
+    import tarfile
+
+    binary = shutil.which("busybox")
+    applets = subprocess.run([binary, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name in ("bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"):
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            tar.addfile(entry)
+        tar.add(binary, "bin/busybox")
+        for name in applets:
+            if name != "busybox":
+                entry = tarfile.TarInfo(f"bin/{name}")
+                entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(entry)
+        for name, text in {
+            "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/:/bin/sh\n",
+            "etc/group": b"root:x:0:\nweb:x:1000:\n",
+        }.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text))
+    return out.getvalue()
+
+
+@pytest.fixture(scope="session")
+def roots(busybox_rootfs):
+    """A state root with the image `busybox`, and a run root. Short paths: a socket's has at most 107 bytes."""
+    import io
+
+    from engine.image.images import ImageStore
+    from engine.image.importing import import_rootfs
+    from engine.paths import Roots
+    from engine.spec.image import ImageConfig
+    from engine.store import Store
+
+    with tempfile.TemporaryDirectory(prefix="ct-") as folder:
+        roots = Roots(f"{folder}/s", f"{folder}/r")
+        store = Store(roots)
+        config = ImageConfig(environment=("PATH=/bin",), command=("sh",))
+        import_rootfs(ImageStore(store), io.BytesIO(busybox_rootfs), tags=["busybox"], config=config)
+        store.close()
+        yield roots
+
+
+@pytest.fixture
+def composer(roots, tmp_path, request):
+    """The command line in a copy of the test's folder; in the end it is brought down and nothing may be left."""
+    from tests.scenario.command import Composer
+    from tests.scenario.leaks import Observed
+
+    before = Observed.now(roots)
+    command = Composer(tmp_path, roots, request.path.parent)
+    yield command
+    command.end()
+    left = before.leaks(roots)
+    if left:
+        before.clean(roots)
+    assert not left, "left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """The distribution project's registry on the loopback interface, with the image `busybox`; gives host:port."""
+    import socket
+    import time
+
+    (tmp_path / "registry").mkdir()
+    config = tmp_path / "registry" / "config.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry/data}}}}\n"
+        "http: {addr: '127.0.0.1:5000'}\n"
+    )
+    with subprocess.Popen(["docker-registry", "serve", config], stderr=subprocess.DEVNULL) as process:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", 5000)).close()
+                break
+            except ConnectionRefusedError:
+                assert process.poll() is None, "the registry ended"
+                time.sleep(0.02)
+        yield "localhost:5000"
+        process.kill()

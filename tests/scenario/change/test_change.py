@@ -1,0 +1,43 @@
+"""What `up` does about a project that differs from what runs."""
+
+
+def ids(composer):
+    return {service: containers[0]["ID"] for service, containers in composer.ps().items()}
+
+
+def test_a_changed_service_is_recreated_and_the_reason_printed(composer):
+    composer("up", "-d")
+    before = ids(composer)
+    done = composer("up", "-d", environ={"VALUE": "two"})
+    after = ids(composer)
+    assert before["a"] != after["a"]
+    assert before["b"] == after["b"]
+    assert "environment" in done.err
+    assert composer("exec", "-T", "a", "sh", "-c", "echo $VALUE").out == "two\n"
+
+
+def test_force_recreate(composer):
+    composer("up", "-d")
+    before = ids(composer)
+    composer("up", "-d", "--force-recreate", "b")
+    after = ids(composer)
+    assert before["a"] == after["a"]
+    assert before["b"] != after["b"]
+
+
+def test_orphans_are_warned_of_then_removed(composer):
+    composer("up", "-d")
+    composer.write(
+        compose="services: {a: {image: busybox, command: [sleep, '1000'], init: true, environment: {VALUE: one}}}\n"
+    )
+    done = composer("up", "-d")
+    assert "orphan" in done.err
+    assert f"{composer.name}-b-1" in done.err
+    composer("up", "-d", "--remove-orphans")
+    assert set(composer.ps("-a")) == {"a"}
+
+
+def test_a_dry_run_changes_nothing(composer):
+    done = composer("--dry-run", "up", "-d")
+    assert "Container" in done.err
+    assert composer.ps("-a") == {}

@@ -1,0 +1,110 @@
+"""The real command line, as a user types it, in the folder of a project."""
+
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+
+class Result(subprocess.CompletedProcess):
+    """`out`, `err`, `code`; prints them all when an assertion about it fails."""
+
+    @property
+    def out(self):
+        return self.stdout
+
+    @property
+    def err(self):
+        return self.stderr
+
+    @property
+    def code(self):
+        return self.returncode
+
+    def __repr__(self):
+        return f"{shlex.join(self.args[3:])} ended with {self.code}\n{self.out}{self.err}"
+
+
+class Composer:
+    def __init__(self, folder, roots, project):
+        self.folder, self.roots = folder / "project", roots
+        shutil.copytree(project, self.folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        self.name = "t" + secrets.token_hex(4)
+        self.names = {self.name}
+        self.running = []
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "COMPOSE_PROJECT_NAME": self.name,
+            "PYTHONPATH": os.getcwd(),
+            **roots.environment(),
+        }
+
+    def write(self, files=None, /, **more):
+        """Files of the project; `compose` stands for compose.yaml."""
+        for name, text in {**(files or {}), **more}.items():
+            path = self.folder / ("compose.yaml" if name == "compose" else name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        return self
+
+    def command(self, *words):
+        return [sys.executable, "-m", "composer", *map(str, words)]
+
+    def __call__(self, *words, code=0, timeout=60, environ=None, stdin=None):
+        """Run a command to its end; it must end with `code` (None: any)."""
+        done = subprocess.run(
+            self.command(*words),
+            cwd=self.folder,
+            env={**self.environ, **(environ or {})},
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        done = Result(done.args, done.returncode, done.stdout, done.stderr)
+        assert code is None or done.returncode == code, done
+        return done
+
+    def start(self, *words, **options):
+        """Start a command and leave it running; its output comes through a pipe, errors with it."""
+        process = subprocess.Popen(
+            self.command(*words),
+            cwd=self.folder,
+            env={**self.environ, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **options,
+        )
+        self.running.append(process)
+        return process
+
+    def interrupt(self, process):
+        """Ctrl-C, and its whole output once it has ended."""
+        process.send_signal(signal.SIGINT)
+        return process.communicate(timeout=30)[0]
+
+    def ps(self, *words):
+        """`ps --format json` as service → list of containers."""
+        import json
+
+        found = {}
+        for line in self("ps", "--format", "json", *words).out.splitlines():
+            container = json.loads(line)
+            found.setdefault(container["Service"], []).append(container)
+        return found
+
+    def end(self):
+        for process in self.running:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+        for name in self.names:
+            self("-p", name, "down", "-v", "--remove-orphans", "-t", "0", code=None)

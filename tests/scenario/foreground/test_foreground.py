@@ -1,0 +1,37 @@
+"""`up` in the foreground."""
+
+import re
+
+
+def test_logs_interleave_and_ctrl_c_stops(composer):
+    up = composer.start("up")
+    seen = ""
+    while not all(text in seen for text in ("first of one", "first of two", "wrong")):
+        line = up.stdout.readline()
+        assert line, seen
+        seen += line
+    assert re.search(r"^one-1 +\| first of one$", seen, re.MULTILINE)
+    composer.interrupt(up)
+    assert up.returncode in (0, 130)
+    assert {containers[0]["State"] for containers in composer.ps("-a").values()} == {"exited"}
+
+
+def test_exit_code_from(composer):
+    composer.write(
+        compose="""
+        services:
+          test: {image: busybox, command: [sh, -c, 'echo tested; exit 5']}
+          server: {image: busybox, command: [sleep, "1000"], init: true}
+        """
+    )
+    done = composer("up", "--exit-code-from", "test", code=5)
+    assert "tested" in done.out
+
+
+def test_logs_follow(composer):
+    composer("up", "-d")
+    logs = composer.start("logs", "-f", "one")
+    assert "first of one" in logs.stdout.readline()
+    composer("stop", "-t", "1", "one")
+    # The container's end is the end of what there is to follow.
+    assert logs.wait(timeout=20) == 0

@@ -1,0 +1,17 @@
+"""Services that are only there when asked for."""
+
+
+def test_profiles(composer):
+    composer("up", "-d")
+    assert set(composer.ps()) == {"always"}
+    composer("--profile", "tools", "up", "-d")
+    assert set(composer.ps()) == {"always", "tool"}
+    composer("--profile", "tools", "down")
+    assert composer.ps("-a") == {}
+    composer("up", "-d", environ={"COMPOSE_PROFILES": "tools"})
+    assert set(composer.ps()) == {"always", "tool"}
+
+
+def test_naming_a_service_activates_its_profile(composer):
+    composer("up", "-d", "tool")
+    assert set(composer.ps()) == {"tool"}

@@ -1,0 +1,183 @@
+"""The rules of docs/architecture.md, held by reading the sources."""
+
+import ast
+import statistics
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parent.parent
+SOURCES = sorted(path for package in ("composer", "engine") for path in (TOP / package).rglob("*.py"))
+TREES = {path: ast.parse(path.read_text(), str(path)) for path in SOURCES}
+
+MAY_IMPORT = {
+    "composer.model": (),
+    "composer.load": ("composer.model",),
+    "composer.plan": ("engine.spec",),
+    "composer.plan.translate": ("composer.model", "composer.plan", "engine.spec"),
+    "composer.plan.graph": ("composer.plan", "engine.spec"),
+    "composer.run": ("composer.plan", "engine.spec", "engine.errors", "engine.paths"),
+    "composer.cli": (
+        "composer.load", "composer.model", "composer.plan", "composer.run",
+        "engine.spec", "engine.errors", "engine.paths",
+    ),
+    "composer.cli.main": ("composer.cli", "engine.api", "engine.paths", "composer.run.port"),
+    "engine.spec": (),
+    "engine.errors": (),
+    "engine.paths": (),
+    "engine.kernel": ("engine.errors",),
+    "engine.store": ("engine.paths", "engine.errors"),
+    "engine.keeper": ("engine.kernel", "engine.errors"),
+    "engine.keeper.client": ("engine.kernel", "engine.errors", "engine.paths"),
+    "engine.watch": ("engine.kernel", "engine.errors", "engine.paths"),
+    "engine.image": ("engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
+    "engine.registry": (
+        "engine.image", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
+    ),
+    "engine.volume": ("engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
+    "engine.net": ("engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
+    "engine.cgroup": ("engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
+    "engine.container": (
+        "engine.kernel", "engine.keeper", "engine.cgroup", "engine.image", "engine.net", "engine.volume",
+        "engine.store", "engine.spec", "engine.paths", "engine.errors",
+    ),
+    "engine.build": (
+        "engine.kernel", "engine.container", "engine.keeper", "engine.cgroup", "engine.net", "engine.image",
+        "engine.registry", "engine.session", "engine.volume", "engine.store",
+        "engine.spec", "engine.paths", "engine.errors",
+    ),
+}  # fmt: skip
+"""Part → what it may import besides itself; the most specific holds. A part not named may import all of its package."""
+
+LEAST_NAMED = {"utils", "util", "common", "helpers", "helper", "misc"}
+
+
+def module_of(path):
+    parts = path.relative_to(TOP).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path, *, run_time=True):
+    """Names of the modules imported in a file; with `run_time`, without those only for type checkers."""
+    skipped = set()
+    if run_time:
+        for node in ast.walk(TREES[path]):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                skipped |= {id(inner) for statement in node.body for inner in ast.walk(statement)}
+    for node in ast.walk(TREES[path]):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name, part):
+    return name == part or name.startswith(f"{part}.")
+
+
+def allowed(module):
+    """What a module may import, its own part included."""
+    package, *rest = module.split(".")
+    if not rest:
+        return (package,)
+    part = max((part for part in MAY_IMPORT if within(module, part)), key=len, default="")
+    return (f"{package}.{rest[0]}", *MAY_IMPORT.get(part, (package,)))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_dependencies_point_one_way(path):
+    module = module_of(path)
+    wrong = []
+    for name in imports(path):
+        if not within(name, "composer") and not within(name, "engine"):
+            continue
+        if name not in ("composer", "engine") and not any(within(name, one) for one in allowed(module)):
+            wrong.append(name)
+    assert not wrong, f"{module} must not import {', '.join(sorted(set(wrong)))}"
+
+
+def test_only_main_opens_the_engine():
+    opening = {module_of(path) for path in SOURCES if any(within(name, "engine.api") for name in imports(path))}
+    assert {name for name in opening if within(name, "composer")} <= {
+        "composer.cli.main",
+        "composer.run.supervisor",
+        "composer.run.main",
+    }
+
+
+def test_only_one_file_imports_networkx():
+    users = {module_of(path) for path in SOURCES if any(within(name, "networkx") for name in imports(path))}
+    assert {name for name in users if within(name, "composer")} <= {"composer.plan.graph"}
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if within(module_of(p), "engine.keeper")], ids=module_of)
+def test_the_keeper_needs_the_standard_library_only(path):
+    foreign = {
+        name
+        for name in imports(path)
+        if name.split(".")[0] not in sys.stdlib_module_names
+        and not within(name, "engine.keeper")
+        and not any(within(name, leaf) for leaf in ("engine.kernel", "engine.errors", "engine.paths"))
+        and name != "engine"
+    }
+    assert not foreign
+
+
+def test_file_lengths():
+    lengths = {module_of(path): len(path.read_text().splitlines()) for path in SOURCES if path.stat().st_size}
+    assert not {name: length for name, length in lengths.items() if length > 600}
+    assert statistics.median(lengths.values()) <= 150
+
+
+def test_names():
+    assert not [path for path in TOP.rglob("*.py") if path.stem in LEAST_NAMED and ".venv" not in path.parts]
+
+
+def test_every_import_is_declared():
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    distributions = {"yaml": "pyyaml", "dotenv": "python-dotenv"}
+    declared = {name.split(">")[0].lower() for name in project["dependencies"]}
+    foreign = {name.split(".")[0] for path in SOURCES for name in imports(path)}
+    foreign -= set(sys.stdlib_module_names) | {"composer", "engine", "__future__"}
+    assert {distributions.get(name, name) for name in foreign} <= declared
+
+
+HEAVY = ("pydantic", "networkx", "pyroute2", "yaml")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("composer.cli.main", (*HEAVY, "asyncio", "anyio", "msgspec", "typing", "re")),
+        ("composer.cli.ps", HEAVY),
+        ("composer.cli.up", HEAVY),
+        ("composer.cli.exec", HEAVY),
+        ("engine.api", HEAVY),
+        ("engine.keeper.main", (*HEAVY, "asyncio", "anyio", "msgspec", "sqlite3")),
+    ],
+)
+def test_what_starts_often_starts_light(module, heavy):
+    code = f"import sys; before = set(sys.modules); import {module}; print(*set(sys.modules) - before)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=TOP, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {name for name in loaded if name.split(".")[0] in heavy}
+
+
+def test_version_imports_little(tmp_path):
+    environ = {
+        "COMPOSER_STATE_ROOT": str(tmp_path / "s"),
+        "COMPOSER_RUN_ROOT": str(tmp_path / "r"),
+        "PYTHONPATH": str(TOP),
+    }
+    command = [sys.executable, "-X", "importtime", "-m", "composer", "version"]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert not loaded & {*HEAVY, "anyio", "asyncio", "sqlite3"}
