@@ -50,7 +50,7 @@ class Digests:
             self._changed = True
 
     def save(self) -> None:
-        """Write what is new. Others build from the same context, so what this build did not see is kept, within reason."""
+        """Write what is new. What this build did not see is kept for others from the same context, within reason."""
         if not self._changed:
             return
         known = self._known or {}

@@ -69,7 +69,8 @@ class Sources:
     def image(self, name: str) -> ImageRecord:
         """The image `name`, fetched when it is not there (or once a build, with `pull: true`)."""
         with self._pulled_lock:
-            wanted = self.spec.pull and name not in self._pulled
+            # An id names what is in the store; there is nothing newer to fetch.
+            wanted = self.spec.pull and name not in self._pulled and not name.startswith("sha256:")
             found = None if wanted and self._pull else self.images.get(name)
             if found is None and self._pull:
                 found = self._pull(name)

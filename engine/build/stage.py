@@ -205,17 +205,16 @@ class StageRun:
         return [layers.path(layer.folder) for layer in layers.need(self.state.chain)]
 
     def tree(self, name: str) -> SourceTree:
-        """What `from` names: "" the context, else a stage, a named context, or an image."""
+        """What `from` names: "" the context, else a named context, a stage, or an image."""
         build = self.build
         if not name:
             return build.sources.context()
-        stage = build.dockerfile.find(name)
-        if stage is not None:
-            return build.sources.stage(build.states[stage.index].chain, f"stage {stage.title}")
         if named := build.sources.named(name):
             if not named.startswith(IMAGE_SCHEME):
                 return build.sources.named_directory(name)
             name = named.removeprefix(IMAGE_SCHEME)
+        elif (stage := build.dockerfile.find(name)) is not None:
+            return build.sources.stage(build.states[stage.index].chain, f"stage {stage.title}")
         record = build.sources.image(name)
         return build.sources.stage(build.images.chain(record.id), f"image {name}")
 
