@@ -40,7 +40,7 @@ def test_pull(composer, registry, roots):
     images = ImageStore(store)
     reference = f"{registry}/busy/box:1"
     images.tag(images.need("busybox").id, reference)
-    push(images, reference)
+    push(reference, images=images)
     images.remove(reference)
     store.close()
     composer.write(compose=f"services: {{web: {{image: '{reference}', command: [sleep, '1000'], init: true}}}}\n")

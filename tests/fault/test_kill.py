@@ -1,0 +1,108 @@
+"""kill -9 of the command, the supervisor or the keeper, at any moment: the next `up` or `down -v` puts it right.
+
+That nothing is left after `down -v` is for the `composer` fixture to find out.
+"""
+
+import random
+import time
+import urllib.request
+
+import pytest
+
+from tests.fault.victims import Moment, find, kill
+
+VICTIMS = ("command", "supervisor", "keeper")
+WANTED = {"db": 1, "web": 1, "worker": 3}
+
+
+def check(composer):
+    """The project is as it should be: everything runs, answers and is found."""
+    assert {service: len(containers) for service, containers in composer.ps().items()} == WANTED
+    composer("exec", "-T", "worker", "true")
+    composer("exec", "-T", "worker", "wget", "-T", "3", "-qO-", "http://web/passwd")
+    with urllib.request.urlopen("http://127.0.0.1:8080/passwd", timeout=5) as answer:
+        assert b"root" in answer.read()
+
+
+@pytest.fixture(params=["up", "down"])
+def repaired(request, composer):
+    """Repair by the next command, and look."""
+
+    def repair():
+        if request.param == "up":
+            composer("up", "-d")
+            check(composer)
+        else:
+            composer("down", "-v", "-t", "1")
+            assert composer.ps("-a") == {}
+
+    return repair
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("name", ["supervisor.sock", "keeper.sock", "spec.json", "bundle.json", "state.json"])
+def test_during_up(composer, name, victim, repaired):
+    moment = Moment(composer, name)
+    up = composer.start("up", "-d")
+    assert moment.wait(up)
+    moment.close()
+    kill(composer, victim, up)
+    up.communicate(timeout=60)
+    repaired()
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("name", ["exit.json", "state.json"])
+def test_during_down(composer, name, victim, repaired):
+    composer("up", "-d")
+    moment = Moment(composer, name)
+    down = composer.start("down", "-t", "1")
+    moment.wait(down)
+    moment.close()
+    kill(composer, victim, down)
+    down.communicate(timeout=60)
+    repaired()
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "keeper"])
+def test_containers_live_on(composer, victim):
+    composer("up", "-d")
+    before = {c["ID"] for cs in composer.ps().values() for c in cs}
+    uptime = composer("exec", "-T", "db", "sh", "-c", "cat /proc/1/stat | cut -d' ' -f22").out
+    assert kill(composer, victim)
+    composer("up", "-d")
+    check(composer)
+    assert {c["ID"] for cs in composer.ps().values() for c in cs} == before
+    assert composer("exec", "-T", "db", "sh", "-c", "cat /proc/1/stat | cut -d' ' -f22").out == uptime
+
+
+def test_the_keeper_starts_the_supervisor_again(composer):
+    composer("up", "-d")
+    (first,) = find(composer, "supervisor")
+    kill(composer, "supervisor")
+    deadline = time.monotonic() + 20
+    while not (found := find(composer, "supervisor")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert found != [first]
+    check(composer)
+
+
+def test_both_at_once(composer, repaired):
+    composer("up", "-d")
+    kill(composer, "keeper")
+    kill(composer, "supervisor")
+    repaired()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_at_random(composer, seed, repaired):
+    """Three kills in a row, each some time into an `up` or a `down`."""
+    chance = random.Random(seed)
+    for _ in range(3):
+        command = composer.start(*chance.choice([("up", "-d"), ("up", "-d", "--force-recreate"), ("down", "-t", "1")]))
+        # Not a wait for something: the moment of the kill.
+        time.sleep(chance.uniform(0, 0.6))
+        kill(composer, chance.choice(VICTIMS), command)
+        command.communicate(timeout=60)
+    repaired()

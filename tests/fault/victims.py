@@ -1,0 +1,76 @@
+"""Finds a project's processes and kills them at the moment when something is seen to happen."""
+
+import contextlib
+import os
+import select
+import signal
+import time
+
+from engine.watch.tree import TreeWatch
+
+
+def _processes(composer, word):
+    """Pids of the project's processes whose command line has `word` in it."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                command = file.read().decode(errors="replace")
+            if word not in command or os.readlink(f"/proc/{entry}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
+                continue
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                where = command + file.read().decode(errors="replace")
+            if composer.roots.run in where and composer.name in where:
+                found.append(int(entry))
+    return found
+
+
+def find(composer, victim):
+    return _processes(composer, {"supervisor": "supervisor", "keeper": "keeper/main.py"}[victim])
+
+
+def kill(composer, victim, command=None):
+    """kill -9 of the command, the supervisor or the keeper; True when there was one."""
+    if victim == "command":
+        command.kill()
+        command.wait()
+        return True
+    pids = find(composer, victim)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            select.select([descriptor], [], [], 10)
+            os.close(descriptor)
+    return bool(pids)
+
+
+class Moment:
+    """Waits until a file with a certain name is written or made below the project's folders."""
+
+    def __init__(self, composer, name):
+        self.name = name
+        folders = [f"{root}/{composer.name}" for root in (composer.roots.groups, composer.roots.run)]
+        for folder in folders:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.watch = TreeWatch(folders, skip=lambda path: os.path.basename(path) in ("upper", "work"))
+
+    def wait(self, command, seconds=20):
+        """False when the command ended without it."""
+        deadline = time.monotonic() + seconds
+        descriptor = os.pidfd_open(command.pid)
+        try:
+            while time.monotonic() < deadline:
+                ready, _, _ = select.select([self.watch, descriptor], [], [], 1)
+                if any(os.path.basename(path) == self.name for path in self.watch.read()):
+                    return True
+                if descriptor in ready:
+                    return False
+        finally:
+            os.close(descriptor)
+        raise AssertionError(f"{self.name} was not seen within {seconds} s")
+
+    def close(self):
+        self.watch.close()
