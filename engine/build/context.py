@@ -58,8 +58,11 @@ class SourceTree:
         """What a source names: itself, or what its wildcards match. Raises BuildFailed when that is nothing."""
         # "../x" stays at the context's root, as in Docker.
         path = normalised(pattern)
-        names = list(self._glob(path.split("/"))) if has_wildcards(path) else [path]
-        found = [match for name in names if (match := self._take(name, exclude))]
+        try:
+            names = list(self._glob(path.split("/"))) if has_wildcards(path) else [path]
+            found = [match for name in names if (match := self._take(name, exclude))]
+        except OSError as error:
+            raise OperationFailed.of("read", f"{self.name}/{path}", error) from error
         if not found:
             raise BuildFailed(f'"/{path}": not found in {self.name}{self._why(path)}')
         return found

@@ -98,15 +98,22 @@ class Sources:
         """`<Dockerfile>.dockerignore` beside the Dockerfile, else .dockerignore in the context's root."""
         if not key and self.spec.dockerfile_inline is None:
             specific = os.path.join(self.spec.context, self.spec.dockerfile + ".dockerignore")
-            with contextlib.suppress(FileNotFoundError), open(specific, encoding="utf-8-sig") as file:
-                return Ignore(file.read().splitlines(), os.path.basename(specific))
-        try:
-            fd = os.open(".dockerignore", os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
-        except FileNotFoundError:
-            return Ignore(())
-        with os.fdopen(fd, encoding="utf-8-sig") as file:
-            return Ignore(file.read().splitlines())
+            if os.path.exists(specific):
+                return _ignore(specific, None)
+        return _ignore(".dockerignore", root)
 
     def _keep(self, tree: SourceTree) -> SourceTree:
         self._stack.callback(tree.close)
         return tree
+
+
+def _ignore(path: str, folder: int | None) -> Ignore:
+    """The patterns in a file, none when it does not exist."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        with os.fdopen(fd, encoding="utf-8-sig", errors="surrogateescape") as file:
+            return Ignore(file.read().splitlines(), os.path.basename(path))
+    except FileNotFoundError:
+        return Ignore(())
+    except OSError as error:
+        raise OperationFailed.of("read", path, error) from error

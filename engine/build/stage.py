@@ -24,7 +24,7 @@ from engine.build.stages import Dockerfile, Stage
 from engine.build.state import State
 from engine.build.task import Task
 from engine.build.words import WordError, expand
-from engine.errors import BuildFailed, EngineError
+from engine.errors import BuildFailed, EngineError, OperationFailed
 from engine.image.config import environment
 from engine.image.images import ImageStore
 from engine.image.layer_add import seal
@@ -187,7 +187,10 @@ class StageRun:
         parents = layers.need(self.state.chain)
         parent = parents[-1] if parents else None
         with layers.draft(parent.folder if parent else "") as draft:
-            task.make(draft, step)
+            try:
+                task.make(draft, step)
+            except OSError as error:
+                raise OperationFailed.of("execute", task.history, error) from error
             chain = list(self.state.chain)
             if draft.changed:
                 chain.append(seal(layers, draft, parent).chain_id)

@@ -248,6 +248,11 @@ def test_dockerignore(builder, base):
         builder("FROM base\nCOPY b.txt /")
 
 
+def test_an_unreadable_ignore_file_is_named(builder, base):
+    with pytest.raises(OperationFailed, match=r"read \.dockerignore: EISDIR"):
+        builder("FROM base\nCOPY . /c/", files={".dockerignore": None})
+
+
 def test_the_dockerfile_s_own_ignore_file(builder, base):
     builder.context.write(
         {**TREE, "web.Dockerfile": "FROM base\nCOPY . /c/", ".dockerignore": "a", "web.Dockerfile.dockerignore": "d"}
