@@ -7,6 +7,7 @@ Readers verify again, as discs and people change files.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
@@ -18,6 +19,7 @@ from engine.paths import Roots
 
 _READ = 1 << 20
 PARTIAL = ".partial-"
+LOCK = ".lock-"
 
 
 def digest_of(data: bytes) -> str:
@@ -99,6 +101,23 @@ class BlobStore:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(partial)
+
+    @contextlib.contextmanager
+    def exclusive(self, digest: str) -> Iterator[None]:
+        """Hold the blob against others who would fetch it too, in any process: look again once it is held."""
+        path = f"{self.folder}/{LOCK}{digest.removeprefix('sha256:')[:24]}"
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise OperationFailed.of("create", path, error) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            os.close(fd)
 
     def names(self) -> list[str]:
         """The names in the folder: hex digests, and partial files of writers that may be alive or dead."""

@@ -41,7 +41,6 @@ class Pull:
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
         self._stop = threading.Event()
-        self._blob_locks: dict[str, threading.Lock] = {}
 
     def run(self) -> ImageRecord:
         with lease.adding(self.images.store.roots):
@@ -152,7 +151,7 @@ class Pull:
     def one(self, layer: manifest.Descriptor, diff_id: str, draft: Draft) -> Extracted:
         """In a thread of the pool: fetch one layer unless its blob is there, and unpack it."""
         try:
-            with self._blob_lock(layer.digest):
+            with self.images.blobs.exclusive(layer.digest):
                 if not self.images.blobs.has(layer.digest, layer.size):
                     self.fetch(layer)
             self.check_stop()
@@ -181,10 +180,6 @@ class Pull:
     def check_stop(self) -> None:
         if self._stop.is_set():
             raise _StoppedError
-
-    def _blob_lock(self, digest: str) -> threading.Lock:
-        with self._progress_lock:
-            return self._blob_locks.setdefault(digest, threading.Lock())
 
     def tell(self, subject: str, status: str, current: int = 0, total: int = 0) -> None:
         name = subject[7:19] if subject.startswith("sha256:") else subject

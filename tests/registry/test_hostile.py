@@ -3,11 +3,14 @@
 import gzip
 import http.server
 import json
+import threading
 
 import pytest
 
 from engine import registry
 from engine.errors import Corrupt, EngineError, ImageError, NotFound, RegistryError
+from engine.image.images import ImageStore
+from engine.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -350,6 +353,34 @@ def test_layers_and_diff_ids_must_be_as_many(serve, handler, images, content):
             self.answer(json.dumps(body).encode())
 
     pull_fails(images, serve(Short), ImageError, "2 layers, but 1 diff_ids")
+
+
+def test_two_pulls_at_once_fetch_a_layer_once(serve, handler, images, content):
+    fetched, gate = [], threading.Barrier(2)
+
+    class Counting(handler):
+        def blob(self, name):
+            if self.is_layer(name):
+                fetched.append(name)
+            super().blob(name)
+
+    host = serve(Counting)
+
+    def pull(tag):
+        store = Store(images.store.roots)
+        gate.wait()
+        registry.pull(f"{host}/app:{tag}", images=ImageStore(store))
+        store.close()
+
+    threads = [threading.Thread(target=pull, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(fetched) == 1
+    assert len(images.all()) == 1
+    assert len(images.all()[0].tags) == 2
+    assert not [name for name in images.blobs.names() if name.startswith(".")]
 
 
 def test_events_say_how_far_a_download_is(serve, handler, images, content):
