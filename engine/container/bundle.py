@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from engine.container import capabilities, logging, mounts
 from engine.errors import InvalidSpec, Unsupported
+from engine.net import redirect
 from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
 
@@ -76,7 +77,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
         "sysctls": _sysctls(spec, spaces),
         "cgroup_procs": facts.cgroup_procs,
         "oom_files": facts.oom_files,
-        "dns": bool(spec.networks) and spaces["net"] == "new",
+        "dns": _dns_port(spec, image) if spec.networks and spaces["net"] == "new" else None,
         "hostname": facts.hostname,
         "domainname": spec.domainname,
         "process": {
@@ -102,6 +103,11 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
 
 _NO_NEW_PRIVILEGES = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
 _SECURITY_OPTIONS = ("seccomp", "no-new-privileges", "label", "systempaths", "apparmor")
+
+
+def _dns_port(spec: ContainerSpec, image: ImageRecord) -> int:
+    """Where our DNS sockets are bound: any port in a container that serves DNS itself."""
+    return 0 if redirect.wanted(spec.ports, (*spec.expose, *image.config.exposed_ports)) else 53
 
 
 def check(spec: ContainerSpec) -> None:

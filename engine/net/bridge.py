@@ -1,34 +1,33 @@
-"""Bridge networks: a row in the database, a bridge link, its rules; made and removed so that a crash leaves nothing odd."""
+"""Bridge networks: a row in the database, a bridge link, its rules; whole again after a crash at any point.
+
+create: row ─▶ link, addresses ─▶ rules ─▶ ifalias "composer:<state root>:<id>", the mark of a whole network
+remove: rules ─▶ link ─▶ row ─▶ our chains, with the last network
+"""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 import secrets
 import socket
 import sqlite3
 import time
+from collections.abc import Mapping
 
 import msgspec
 
-from engine.errors import Conflict, OperationFailed, Unsupported
-from engine.net import ipam, nat
-from engine.net.rtnetlink import Rtnetlink
+from engine.errors import Conflict, InvalidSpec, OperationFailed
+from engine.net import ipam, nat, options
+from engine.net.rtnetlink import Link, Rtnetlink
+from engine.paths import Roots
 from engine.spec.network import NetworkRecord, NetworkSpec
 from engine.store import Store
 
 PREDEFINED = ("bridge", "host", "none")
-_NAME_OPTION = "com.docker.network.bridge.name"
-_MTU_OPTIONS = ("com.docker.network.driver.mtu", "mtu")
-_KNOWN_OPTIONS = {
-    _NAME_OPTION,
-    *_MTU_OPTIONS,
-    nat.ICC_OPTION,
-    nat.MASQUERADE_OPTION,
-    nat.HOST_BINDING_OPTION,
-    nat.GATEWAY_MODE_OPTION,
-}
+"""Docker's networks that are there without being made; a container gets them by its network mode."""
+
+_whole: dict[str, int] = {}
+"""Network id → interface index, of the networks that this process has found whole."""
 
 
 def get(store: Store, name: str) -> NetworkRecord | None:
@@ -42,34 +41,47 @@ def every(store: Store) -> list[NetworkRecord]:
 
 
 def in_use_by(store: Store, name: str) -> list[str]:
-    """Ids of the containers that hold an address of the network."""
-    return [row[0] for row in store.db.execute("SELECT DISTINCT owner FROM addresses WHERE network = ?", (name,))]
+    """Names of the containers that hold an address of the network; the id where the name is not known."""
+    query = (
+        "SELECT DISTINCT coalesce(containers.name, substr(owner, 1, 12)) FROM addresses "
+        "LEFT JOIN containers ON containers.id = owner WHERE network = ? ORDER BY 1"
+    )
+    return [row[0] for row in store.db.execute(query, (name,))]
 
 
 async def create(store: Store, spec: NetworkSpec) -> NetworkRecord:
     """Make the network, or repair the link and rules of one with the same specification.
 
-    Raises Unsupported (driver, option), PoolExhausted (no subnet), Conflict (another network has that name).
+    Raises Unsupported (driver, option), InvalidSpec, PoolExhausted (no subnet) and Conflict (the name is taken).
     """
-    _check(spec)
+    options.check(spec)
+    if spec.name in PREDEFINED:
+        raise Conflict(f"network {spec.name} is predefined and cannot be made")
     record = get(store, spec.name)
     if record is None:
         record = _journal(store, spec)
     elif record.spec != spec:
-        raise Conflict(f"network {spec.name} exists with another specification")
-    await ensure(record)
+        raise Conflict(f"network {spec.name} exists with another specification", hint="Remove it first, or rename one.")
+    await ensure(store.roots, record)
     return record
 
 
-async def ensure(record: NetworkRecord) -> int:
-    """Make what is missing of the network's link and rules; its interface index."""
+async def ensure(roots: Roots, record: NetworkRecord) -> int:
+    """Make what is missing of the network's link and rules; its interface index. Free when it is known to be whole."""
     try:
-        return socket.if_nametoindex(record.bridge)
+        index = socket.if_nametoindex(record.bridge)
     except OSError:
-        pass
-    _make_link(record)
-    await nat.add_network(record)
-    return socket.if_nametoindex(record.bridge)
+        index = 0
+    if index and _whole.get(record.id) == index:
+        return index
+    link = _find(record.bridge) if index else None
+    if link is None or link.alias != _mark(roots, record):
+        index = _make_link(record)
+        await nat.add_network(roots, record)
+        if not record.adopted:
+            _do("mark", record, "alias", record.bridge, _mark(roots, record))
+    _whole[record.id] = index
+    return index
 
 
 async def remove(store: Store, name: str) -> None:
@@ -77,86 +89,132 @@ async def remove(store: Store, name: str) -> None:
     record = get(store, name)
     if record is None:
         return
-    users = in_use_by(store, record.spec.name)
-    if users:
-        raise Conflict(
-            f"network {name} is in use by {len(users)} container{'s' * (len(users) > 1)}: "
-            + ", ".join(user[:12] for user in users[:5])
-        )
-    await nat.remove_network(record)
-    _delete_link(record.bridge)
+    name = record.spec.name
+    if users := in_use_by(store, name):
+        named = ", ".join(users[:5]) + (" …" if len(users) > 5 else "")
+        raise Conflict(f"network {name} is in use by {len(users)} container{'s' * (len(users) > 1)}: {named}")
+    _whole.pop(record.id, None)
+    await nat.remove_network(store.roots, record)
+    _remove_link(record)
     with store.transaction() as db:
-        db.execute("DELETE FROM networks WHERE name = ?", (record.spec.name,))
-        last = db.execute("SELECT count(*) FROM networks").fetchone()[0] == 0
-    if last:
-        await nat.unhook()
+        db.execute("DELETE FROM networks WHERE name = ?", (name,))
+    await _unhook(store, nat.versions(record))
 
 
-def _delete_link(name: str) -> None:
+async def _unhook(store: Store, versions: tuple[int, ...]) -> None:
+    left = every(store)
+    for version in versions:
+        if not any(version in nat.versions(record) for record in left):
+            await nat.unhook(store.roots, version, lambda: every(store))
+
+
+async def sweep(store: Store, owners: set[str], ports: Mapping[str, nat.Rules]) -> None:
+    """Remove bridges and rules of this state root that belong neither to a network nor to one of `owners` (container
+    ids); put back rules that somebody flushed, those of `ports` (container id → rules) too."""
+    prefix = f"composer:{nat.tag(store.roots)}:"
+    with Rtnetlink() as kernel:
+        ours = [link for link in kernel.links() if link.alias.startswith(prefix)]
+    known = {row[0][:12] for row in store.db.execute("SELECT id FROM networks")}
+    for link in ours:
+        if link.alias.removeprefix(prefix) not in known:
+            _do("remove link", None, "delete_link", link.name)
+    networks = every(store)
+    alive = {record.id[:12] for record in networks} | {owner[:12] for owner in owners}
+    for version in (4, 6):
+        if any(version in nat.versions(record) for record in networks):
+            await nat.sweep(store.roots, version, alive, networks, ports)
+    await _unhook(store, (4, 6))
+
+
+def _mark(roots: Roots, record: NetworkRecord) -> str:
+    return f"composer:{nat.tag(roots)}:{record.id[:12]}"
+
+
+def _find(name: str) -> Link | None:
+    with Rtnetlink() as kernel:
+        return next((link for link in kernel.links() if link.name == name), None)
+
+
+def _do(operation: str, record: NetworkRecord | None, message: str, *arguments: object) -> None:
+    """Send one rtnetlink message; a link that has gone does not matter."""
     from engine.net import messages
 
+    subject = record.bridge if record else str(arguments[0])
     with Rtnetlink() as kernel:
-        kernel.do("remove link", name, [messages.delete_link(name)], accept=(errno.ENODEV,))
-
-
-def _check(spec: NetworkSpec) -> None:
-    if spec.driver not in ("", "bridge", "default"):
-        raise Unsupported(
-            f"network {spec.name}: driver {spec.driver!r} is not supported", hint="Supported: bridge (host and none as network_mode)."
-        )
-    if spec.ipam_driver not in ("", "default"):
-        raise Unsupported(f"network {spec.name}: IPAM driver {spec.ipam_driver!r} is not supported")
-    unknown = sorted(set(spec.driver_opts) - _KNOWN_OPTIONS)
-    if unknown:
-        raise Unsupported(f"network {spec.name}: driver option {unknown[0]!r} is not supported by the bridge driver")
-    name = spec.driver_opts.get(_NAME_OPTION, "")
-    if len(name) > 15:
-        raise Unsupported(f"network {spec.name}: the bridge name {name!r} is longer than 15 characters")
+        kernel.do(operation, subject, [getattr(messages, message)(*arguments)], accept=(errno.ENODEV,))
 
 
 def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
     """Write the network down before anything of it exists in the kernel."""
     identifier = secrets.token_hex(32)
-    bridge = spec.driver_opts.get(_NAME_OPTION) or f"cmp-{identifier[:11]}"
+    wanted = spec.driver_opts.get(options.NAME, "")
+    bridge = wanted or f"cmp-{identifier[:11]}"
+    present = _find(wanted) if wanted else None
+    if present and present.kind != "bridge":
+        raise InvalidSpec(f"network {spec.name}: the link {wanted} exists and is no bridge")
     try:
         with store.transaction() as db:
+            row = db.execute("SELECT name FROM networks WHERE bridge = ?", (bridge,)).fetchone()
+            if row:
+                raise Conflict(f"network {spec.name}: the bridge {bridge} belongs to network {row[0]}")
             record = NetworkRecord(
-                id=identifier, spec=spec, bridge=bridge, pools=ipam.choose_pools(db, spec), created_at=time.time()
+                id=identifier,
+                spec=spec,
+                bridge=bridge,
+                pools=ipam.choose_pools(db, spec),
+                adopted=present is not None,
+                created_at=time.time(),
             )
-            db.execute(
-                "INSERT INTO networks VALUES (?, ?, ?, ?)",
-                (spec.name, identifier, bridge, msgspec.json.encode(record).decode()),
-            )
+            text = msgspec.json.encode(record).decode()
+            db.execute("INSERT INTO networks VALUES (?, ?, ?, ?)", (spec.name, identifier, bridge, text))
             db.executemany("INSERT INTO subnets VALUES (?, ?)", [(pool.subnet, spec.name) for pool in record.pools])
     except sqlite3.IntegrityError as error:
         raise Conflict(f"network {spec.name} was made by somebody else in this moment") from error
     return record
 
 
-def mtu(record: NetworkRecord) -> int:
-    return next((int(record.spec.driver_opts[o]) for o in _MTU_OPTIONS if o in record.spec.driver_opts), 0)
-
-
-def _make_link(record: NetworkRecord) -> None:
+def _make_link(record: NetworkRecord) -> int:
+    """The bridge, up, with its addresses, forwarding switched on; its interface index. What is there already stays."""
     from engine.net import messages
 
     hardware = "02:42:" + ":".join(record.id[i : i + 2] for i in range(0, 8, 2))
     with Rtnetlink() as kernel:
-        kernel.do("make bridge", record.bridge, [messages.bridge(record.bridge, hardware, mtu(record))], accept=(errno.EEXIST,))
+        made = messages.bridge(record.bridge, hardware, options.mtu(record))
+        kernel.do("make bridge", record.bridge, [made], accept=(errno.EEXIST,))
         index = socket.if_nametoindex(record.bridge)
+        v6 = any(":" in pool.subnet for pool in record.pools)
+        _set(f"/proc/sys/net/ipv6/conf/{record.bridge}/disable_ipv6", "0" if v6 else "1")
         addresses = []
         for pool in record.pools:
             subnet = ipaddress.ip_network(pool.subnet)
             broadcast = str(subnet.broadcast_address) if subnet.version == 4 else ""
             addresses.append(messages.address(index, pool.gateway, subnet.prefixlen, broadcast))
-        kernel.do("give an address to", record.bridge, addresses, accept=(errno.EEXIST,))
-    # Published ports are reached from 127.0.0.1 through DNAT; INPUT rules in nat.py keep the containers out of loopback.
+        kernel.do("give an address to", record.bridge, [messages.link_up(index), *addresses], accept=(errno.EEXIST,))
+    # Published ports are reached from 127.0.0.1 through DNAT; rules in nat.py keep the containers out of loopback.
     _set(f"/proc/sys/net/ipv4/conf/{record.bridge}/route_localnet", "1")
-    _set(f"/proc/sys/net/ipv6/conf/{record.bridge}/disable_ipv6", "0" if record.spec.enable_ipv6 else "1")
     if not record.spec.internal:
         _set("/proc/sys/net/ipv4/ip_forward", "1")
-        if record.spec.enable_ipv6:
+        if v6:
             _set("/proc/sys/net/ipv6/conf/all/forwarding", "1")
+    return index
+
+
+def _remove_link(record: NetworkRecord) -> None:
+    if not record.adopted:
+        _do("remove link", record, "delete_link", record.bridge)
+        return
+    from engine.net import messages
+
+    try:
+        index = socket.if_nametoindex(record.bridge)
+    except OSError:
+        return
+    gone = [
+        messages.delete_address(index, pool.gateway, ipaddress.ip_network(pool.subnet).prefixlen)
+        for pool in record.pools
+    ]
+    with Rtnetlink() as kernel:
+        kernel.do("take our address from", record.bridge, gone, accept=(errno.EADDRNOTAVAIL, errno.ENODEV))
 
 
 def _set(path: str, value: str) -> None:
@@ -169,7 +227,3 @@ def _set(path: str, value: str) -> None:
         return  # a kernel without IPv6
     except OSError as error:
         raise OperationFailed.of("set", path, error, hint="Set it with sysctl, or run composer as root.") from error
-
-
-def alive(record: NetworkRecord) -> bool:
-    return os.path.exists(f"/sys/class/net/{record.bridge}")

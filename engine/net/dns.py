@@ -7,125 +7,121 @@ import contextlib
 import ipaddress
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
-from engine.net import dnsmessage
+from engine.net import dnsforward, dnsmessage
 from engine.net.names import Names
 
-FORWARD_TIMEOUT = 5.0
-"""Seconds given to each of the host's resolvers."""
-
 MAX_FORWARDED = 256
-"""Questions under way to the host's resolvers at once; more are refused, as Docker's server does."""
+"""Questions under way to resolvers at once; more are refused, as Docker's server does."""
+
+MAX_STREAMS = 32
+"""TCP connections of one container at once; more are closed."""
+
+STREAM_IDLE = 10.0
+"""Seconds after which a quiet TCP connection is closed."""
+
+_BURST = 32
+"""Datagrams of one container answered before the others have their turn."""
 
 
-def host_resolvers(path: str = "/etc/resolv.conf") -> list[str]:
-    """The nameservers of resolv.conf(5)."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            words = [line.split() for line in file]
-    except OSError:
-        return []
-    return [w[1].partition("%")[0] for w in words if len(w) > 1 and w[0] == "nameserver"]
+class _Client:
+    """A container that is served."""
+
+    def __init__(self, container_id: str, udp: socket.socket, tcp: socket.socket, upstream: tuple[str, ...]) -> None:
+        self.container_id, self.udp, self.tcp, self.upstream = container_id, udp, tcp, upstream
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.streams = 0
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
 
 class Server:
-    """Answers every container handed to `serve` from the table, and other names from its resolvers or the host's."""
+    """Answers every container handed to `serve` from the table, and other names from its resolvers or the host's.
+
+    A container on internal networks only gets no answer from outside: a question carries data out (CVE-2024-29018).
+    """
 
     def __init__(self, names: Names) -> None:
         self.names = names
-        self._serving: dict[str, tuple[list[socket.socket], list[asyncio.Task[None]]]] = {}
+        self._clients: dict[str, _Client] = {}
         self._forwarded = 0
 
-    def serve(self, container_id: str, udp: int, tcp: int, resolvers: Sequence[str] = ()) -> None:
-        """Take over the two descriptors (UDP, TCP) and answer there until `leave`."""
+    def serve(self, container_id: str, udp: int, tcp: int, resolvers: Sequence[str] = ()) -> tuple[int, int]:
+        """Take over the two descriptors (UDP, TCP) and answer there until `leave`; the ports that they are bound to."""
         self.leave(container_id)
-        sockets = [socket.socket(fileno=udp), socket.socket(fileno=tcp)]
-        for sock in sockets:
+        sockets = socket.socket(fileno=udp), socket.socket(fileno=tcp)
+        client = _Client(container_id, *sockets, tuple(resolvers))
+        self._clients[container_id] = client
+        loop = asyncio.get_running_loop()
+        for sock, ready in zip(sockets, (self._datagrams, self._accept), strict=True):
             sock.setblocking(False)
-        upstream = tuple(resolvers)
-        tasks = [
-            asyncio.ensure_future(self._datagrams(container_id, sockets[0], upstream)),
-            asyncio.ensure_future(self._streams(container_id, sockets[1], upstream)),
-        ]
-        self._serving[container_id] = (sockets, tasks)
+            loop.add_reader(sock, ready, client)
+        return sockets[0].getsockname()[1], sockets[1].getsockname()[1]
 
     def leave(self, container_id: str) -> None:
-        sockets, tasks = self._serving.pop(container_id, ([], []))
-        for task in tasks:
-            task.cancel()
-        for sock in sockets:
+        client = self._clients.pop(container_id, None)
+        if client is None:
+            return
+        for sock in (client.udp, client.tcp):
+            asyncio.get_running_loop().remove_reader(sock)
             sock.close()
+        for task in client.tasks:
+            task.cancel()
 
     def close(self) -> None:
-        for container_id in list(self._serving):
+        for container_id in list(self._clients):
             self.leave(container_id)
 
-    async def _datagrams(self, asker: str, sock: socket.socket, upstream: Sequence[str]) -> None:
-        loop = asyncio.get_running_loop()
+    def _datagrams(self, client: _Client) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(_BURST):
+                try:
+                    data, peer = client.udp.recvfrom(4096)
+                except ConnectionError:
+                    continue  # the peer of an earlier answer has gone
+                answer = self.local(client.container_id, data)
+                if answer is None:
+                    client.spawn(self._reply(client, data, peer))
+                elif answer:
+                    _send(client.udp, answer, peer)
 
-        async def reply(data: bytes, peer: object) -> None:
-            answer = await self.resolve(asker, data, upstream)
-            if answer:
-                with contextlib.suppress(OSError):
-                    await loop.sock_sendto(sock, answer, peer)  # type: ignore[arg-type]
+    async def _reply(self, client: _Client, data: bytes, peer: object) -> None:
+        _send(client.udp, await self._outside(client, data, stream=False), peer)
 
-        pending: set[asyncio.Task[None]] = set()
-        while True:
-            try:
-                data, peer = await loop.sock_recvfrom(sock, 4096)
-            except OSError:
-                return
-            local = self._local(asker, data, stream=False)
-            if local is not None:
-                with contextlib.suppress(OSError):
-                    sock.sendto(local, peer)
-                continue
-            task = asyncio.ensure_future(reply(data, peer))
-            pending.add(task)
-            task.add_done_callback(pending.discard)
+    def _accept(self, client: _Client) -> None:
+        with contextlib.suppress(OSError):
+            sock, _ = client.tcp.accept()
+            if client.streams >= MAX_STREAMS:
+                sock.close()
+            else:
+                client.streams += 1
+                client.spawn(self._stream(client, sock))
 
-    async def _streams(self, asker: str, listener: socket.socket, upstream: Sequence[str]) -> None:
-        loop = asyncio.get_running_loop()
-        pending: set[asyncio.Task[None]] = set()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(listener)
-            except OSError:
-                return
-            task = asyncio.ensure_future(self._stream(asker, sock, upstream))
-            pending.add(task)
-            task.add_done_callback(pending.discard)
-
-    async def _stream(self, asker: str, sock: socket.socket, upstream: Sequence[str]) -> None:
-        reader, writer = await asyncio.open_connection(sock=sock)
-        with contextlib.suppress(OSError, EOFError, asyncio.TimeoutError):
-            while True:
-                (length,) = struct.unpack(">H", await asyncio.wait_for(reader.readexactly(2), 10))
-                data = await asyncio.wait_for(reader.readexactly(length), 10)
-                answer = await self.resolve(asker, data, upstream, stream=True)
-                if not answer:
-                    break
-                writer.write(struct.pack(">H", len(answer)) + answer)
-                await writer.drain()
-        writer.close()
-
-    async def resolve(self, asker: str, data: bytes, upstream: Sequence[str], *, stream: bool = False) -> bytes | None:
-        """The answer to one query, None for what is none."""
-        local = self._local(asker, data, stream=stream)
-        if local is not None:
-            return local or None
-        query = dnsmessage.parse(data)
-        if self._forwarded >= MAX_FORWARDED:
-            return dnsmessage.answer(query, [], dnsmessage.REFUSED)
-        self._forwarded += 1
+    async def _stream(self, client: _Client, sock: socket.socket) -> None:
         try:
-            return await self._forward(query, data, upstream or host_resolvers(), stream)
+            reader, writer = await asyncio.open_connection(sock=sock)
+            with contextlib.closing(writer), contextlib.suppress(OSError, EOFError, TimeoutError):
+                while True:
+                    async with asyncio.timeout(STREAM_IDLE):
+                        (length,) = struct.unpack(">H", await reader.readexactly(2))
+                        data = await reader.readexactly(length)
+                        answer = self.local(client.container_id, data, stream=True)
+                    if answer is None:
+                        answer = await self._outside(client, data, stream=True)
+                    if not answer:
+                        return
+                    writer.write(struct.pack(">H", len(answer)) + answer)
+                    await asyncio.wait_for(writer.drain(), STREAM_IDLE)
         finally:
-            self._forwarded -= 1
+            client.streams -= 1
 
-    def _local(self, asker: str, data: bytes, *, stream: bool) -> bytes | None:
-        """What we can answer ourselves; b"" for a packet that is no query, None for a name to be forwarded."""
+    def local(self, asker: str, data: bytes, *, stream: bool = False) -> bytes | None:
+        """What we can answer ourselves; b"" for a packet that is no query, None for a name to be asked for outside."""
         try:
             query = dnsmessage.parse(data)
         except dnsmessage.Malformed:
@@ -141,41 +137,30 @@ class Server:
         addresses = self.names.lookup(asker, query.name)
         if addresses is None:
             return None
+        # A name of ours without an address of that kind exists nonetheless: no error, no data (RFC 2308 section 2.2).
         wanted = {dnsmessage.A: (4,), dnsmessage.AAAA: (6,), dnsmessage.ANY: (4, 6)}.get(query.kind, ())
-        records = []
-        for text in addresses:
-            address_object = ipaddress.ip_address(text)
-            if address_object.version in wanted:
-                kind = dnsmessage.A if address_object.version == 4 else dnsmessage.AAAA
-                records.append((kind, address_object.packed))
-        return dnsmessage.answer(query, records, stream=stream)
+        kinds = {4: dnsmessage.A, 6: dnsmessage.AAAA}
+        found = [address for address in map(ipaddress.ip_address, addresses) if address.version in wanted]
+        return dnsmessage.answer(query, [(kinds[a.version], a.packed) for a in found], stream=stream)
 
-    async def _forward(self, query: dnsmessage.Query, data: bytes, upstream: Sequence[str], stream: bool) -> bytes:
-        for server in upstream:
-            try:
-                return await asyncio.wait_for(_ask(server, data, stream), FORWARD_TIMEOUT)
-            except (OSError, EOFError, asyncio.TimeoutError):
-                continue
+    async def _outside(self, client: _Client, data: bytes, *, stream: bool) -> bytes:
+        query = dnsmessage.parse(data)
+        if self._forwarded >= MAX_FORWARDED:
+            return dnsmessage.answer(query, [], dnsmessage.REFUSED)
+        self._forwarded += 1
+        try:
+            servers = client.upstream or dnsforward.host_resolvers()
+            allowed = [server for server in servers if self.names.reaches(client.container_id, server)]
+            found = await dnsforward.ask(allowed, data, stream=stream)
+        finally:
+            self._forwarded -= 1
+        if found is not None:
+            return found
         # A name without a dot that no container has is unknown, whether or not there is a resolver.
-        code = dnsmessage.NXDOMAIN if "." not in query.name else dnsmessage.SERVFAIL
+        code = dnsmessage.SERVFAIL if "." in query.name else dnsmessage.NXDOMAIN
         return dnsmessage.answer(query, [], code)
 
 
-async def _ask(server: str, data: bytes, stream: bool) -> bytes:
-    if stream:
-        reader, writer = await asyncio.open_connection(server, 53)
-        try:
-            writer.write(struct.pack(">H", len(data)) + data)
-            (length,) = struct.unpack(">H", await reader.readexactly(2))
-            return await reader.readexactly(length)
-        finally:
-            writer.close()
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        sock.connect((server, 53))
-        await loop.sock_sendall(sock, data)
-        while True:
-            answer = await loop.sock_recv(sock, 65535)
-            if answer[:2] == data[:2]:  # else a late answer to somebody else's question
-                return answer
+def _send(sock: socket.socket, data: bytes, peer: object) -> None:
+    with contextlib.suppress(OSError):  # the peer's queue is full, or it has gone: DNS clients ask again
+        sock.sendto(data, peer)  # type: ignore[call-overload]

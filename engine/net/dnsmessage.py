@@ -19,7 +19,7 @@ class Malformed(ValueError):
 
 
 class Query(NamedTuple):
-    """The one question of a query: `name` in lower case without the last dot; `size` is the largest UDP answer taken."""
+    """The question of a query: `name` in lower case without the last dot; `size` is the largest UDP answer taken."""
 
     identifier: int
     recursion_desired: bool

@@ -1,13 +1,14 @@
 """rtnetlink(7) messages, encoded by pyroute2, in the few shapes that we need.
 
-`import pyroute2` costs 130 ms because its package imports everything it has; the message classes alone cost 15 ms. So the
-package object is made without running its __init__, and the submodules are imported through it as usual.
+`import pyroute2` costs 130 ms because its package imports everything it has; the message classes alone cost 15 ms. So
+the package object is made without running its __init__, and the submodules are imported through it as usual.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import socket
+import struct
 import sys
 import types
 from typing import Any
@@ -30,9 +31,11 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: E402
 from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: E402
 
-NEWLINK, DELLINK, NEWADDR, NEWROUTE = 16, 17, 20, 24
+NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE = 16, 17, 20, 21, 24
+SETLINK = 19
 REQUEST, ACK, EXCLUSIVE, CREATE, REPLACE = 0x1, 0x4, 0x200, 0x400, 0x100
 IFF_UP = 1
+_AF_BRIDGE, _IFLA_PROTINFO, _IFLA_BRPORT_ISOLATED, _NLA_F_NESTED = 7, 12, 33, 0x8000
 
 Attributes = list[tuple[str, Any]]
 
@@ -46,7 +49,11 @@ def _encode(message: Any, kind: int, bits: int) -> bytes:
 
 def bridge(name: str, mac: str, mtu: int = 0) -> bytes:
     """Make a bridge link, up."""
-    attributes: Attributes = [("IFLA_IFNAME", name), ("IFLA_ADDRESS", mac), ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]})]
+    attributes: Attributes = [
+        ("IFLA_IFNAME", name),
+        ("IFLA_ADDRESS", mac),
+        ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}),
+    ]
     if mtu:
         attributes.append(("IFLA_MTU", mtu))
     message = ifinfmsg()
@@ -56,8 +63,8 @@ def bridge(name: str, mac: str, mtu: int = 0) -> bytes:
 
 
 def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) -> bytes:
-    """Make a veth pair: `name` here, up and a port of the bridge with index `master`; `peer`, not yet up (it
-    could not be before the pair is whole), in the network namespace open at `netns`, with the hardware address `mac`."""
+    """Make a veth pair: `name` here, up and a port of the bridge with index `master`; `peer`, with the hardware address
+    `mac` and not yet up (it could not be before the pair is whole), in the network namespace open at `netns`."""
     far_attributes: Attributes = [("IFLA_IFNAME", peer), ("IFLA_ADDRESS", mac), ("IFLA_NET_NS_FD", netns)]
     near_attributes: Attributes = [("IFLA_IFNAME", name), ("IFLA_MASTER", master)]
     if mtu:
@@ -76,6 +83,13 @@ def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) 
     message["flags"] = message["change"] = IFF_UP
     message["attrs"] = [*near_attributes, ("IFLA_LINKINFO", information)]
     return _encode(message, NEWLINK, CREATE | EXCLUSIVE)
+
+
+def alias(name: str, text: str) -> bytes:
+    """Give the link an ifalias (ip-link(8)): what it is for, readable by anybody."""
+    message = ifinfmsg()
+    message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_IFALIAS", text)]
+    return _encode(message, NEWLINK, 0)
 
 
 def delete_link(name: str) -> bytes:
@@ -107,7 +121,25 @@ def address(index: int, ip: str, prefix: int, broadcast: str = "") -> bytes:
     return _encode(message, NEWADDR, CREATE | REPLACE)
 
 
+def delete_address(index: int, ip: str, prefix: int) -> bytes:
+    message = ifaddrmsg()
+    message["family"] = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    message["prefixlen"] = prefix
+    message["index"] = index
+    message["attrs"] = [("IFA_LOCAL", ip), ("IFA_ADDRESS", ip)]
+    return _encode(message, DELADDR, 0)
+
+
+def isolated(index: int) -> bytes:
+    """Keep this port of a bridge from talking to its other isolated ports (ip-link(8), isolated on)."""
+    flag = struct.pack("=HHB3x", 5, _IFLA_BRPORT_ISOLATED, 1)
+    protocol = struct.pack("=HH", 4 + len(flag), _IFLA_PROTINFO | _NLA_F_NESTED) + flag
+    body = struct.pack("=BxHiII", _AF_BRIDGE, 0, index, 0, 0) + protocol
+    return struct.pack("=IHHII", 16 + len(body), SETLINK, REQUEST | ACK, 0, 0) + body
+
+
 def default_route(gateway: str, index: int) -> bytes:
+    """The one default route of the address's family, in place of another."""
     message = rtmsg()
     message["family"] = socket.AF_INET6 if ":" in gateway else socket.AF_INET
     message["table"], message["proto"], message["type"], message["scope"] = 254, 3, 1, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections.abc import Iterable
 
@@ -44,8 +45,8 @@ class Names:
                 self._reverse.get(endpoint.network, {}).pop(address, None)
 
     def lookup(self, asker: str, name: str) -> list[str] | None:
-        """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when no
-        container that it can reach has this name. `name.network` asks on one network only."""
+        """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
+        no container that it can reach has this name. `name.network` asks on one network only."""
         found: list[str] = []
         for network in self._networks(asker):
             table = self._by_network.get(network, {})
@@ -59,6 +60,19 @@ class Names:
             if name := self._reverse.get(network, {}).get(address):
                 return name
         return None
+
+    def reaches(self, asker: str, server: str) -> bool:
+        """Whether the container may ask this resolver: it has a way outside, or they share a network."""
+        endpoints = self._endpoints.get(asker, ((), ()))[1]
+        if any(one.ipv4_gateway or one.ipv6_gateway for one in endpoints):
+            return True
+        address = ipaddress.ip_address(server)
+        return any(
+            address in ipaddress.ip_network(f"{own}/{prefix}", strict=False)
+            for one in endpoints
+            for own, prefix in ((one.ipv4_address, one.ipv4_prefix), (one.ipv6_address, one.ipv6_prefix))
+            if own
+        )
 
     def _networks(self, asker: str) -> list[str]:
         return [endpoint.network for endpoint in self._endpoints.get(asker, ((), ()))[1]]

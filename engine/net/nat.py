@@ -1,205 +1,280 @@
-"""Packet filter rules: isolation of bridges, masquerading, published ports. One iptables-restore for what comes together.
+"""Packet filter rules: isolation of bridges, masquerading, published ports; many with one iptables-restore.
 
-    filter FORWARD ─▶ COMPOSER-FORWARD ─▶ COMPOSER-IN   -o <bridge> ─▶ CMP-<id>: established, DNAT, own ─▶ ACCEPT; else DROP
+    filter FORWARD ─▶ COMPOSER-FORWARD ─▶ COMPOSER-IN   -o <bridge> ─▶ CMP-<id>: established, DNAT, own ─▶ ACCEPT
+                                       │                                         all else ─▶ DROP
                                        └▶ COMPOSER-OUT  -i <bridge> ─▶ ACCEPT (internal: DROP)
     filter INPUT   ─▶ COMPOSER-INPUT    -i <bridge> to 127.0.0.0/8, new ─▶ DROP (route_localnet lets it come this far)
     nat PREROUTING, OUTPUT (to local addresses) ─▶ COMPOSER-NAT   one DNAT a published port
     nat POSTROUTING ─▶ COMPOSER-MASQ    leaves a bridge's subnet, comes from loopback, or hairpins ─▶ MASQUERADE
 
-Every rule of a network or container carries the comment composer:<id>, so that leftovers are found. iptables-nft and
-iptables-legacy read the same text (iptables-restore(8)).
+Every rule of a network or container carries the comment composer:<state root>:<id>, so that leftovers are found and
+another state root's rules are left alone. iptables-nft and iptables-legacy read the same text (iptables-restore(8)). A
+change reads what is there and makes one atomic step a table from it: it can be repeated, and repairs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import hashlib
 import ipaddress
 import os
+import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from engine.errors import OperationFailed
+from engine.paths import Roots
 from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
 
 ICC_OPTION = "com.docker.network.bridge.enable_icc"
 MASQUERADE_OPTION = "com.docker.network.bridge.enable_ip_masquerade"
-HOST_BINDING_OPTION = "com.docker.network.bridge.host_binding_ipv4"
-GATEWAY_MODE_OPTION = "com.docker.network.bridge.gateway_mode_ipv4"
+SOURCE_OPTIONS = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
+"""The host's address that containers are seen with outside, in place of the outgoing link's."""
 
-Rules = list[tuple[str, str]]
-"""(table, rule without -A), for instance ("nat", "COMPOSER-NAT -p tcp …")."""
+
+class Rule(NamedTuple):
+    """`text` is what follows -A: "COMPOSER-NAT -p tcp …"."""
+
+    version: int
+    table: str
+    text: str
+
+
+Rules = list[Rule]
 
 _CHAINS = {
     "filter": ("COMPOSER-FORWARD", "COMPOSER-IN", "COMPOSER-OUT", "COMPOSER-INPUT"),
     "nat": ("COMPOSER-NAT", "COMPOSER-MASQ"),
 }
-_HOOKS: dict[str, tuple[str, ...]] = {
-    "filter": ("FORWARD -j COMPOSER-FORWARD", "INPUT -j COMPOSER-INPUT"),
-    "nat": (
-        "PREROUTING -m addrtype --dst-type LOCAL -j COMPOSER-NAT",
-        "OUTPUT -m addrtype --dst-type LOCAL -j COMPOSER-NAT",
-        "POSTROUTING -j COMPOSER-MASQ",
-    ),
-}
+# Packets from elsewhere to a loopback address are never ours to serve; [::1] cannot leave lo (proxy.py serves it).
+_LOCAL = {4: "! -d 127.0.0.0/8 ", 6: "! -d ::1/128 "}
+_BEGIN, _INNER = "-I", "-A"
 
 
-def _network_rules(record: NetworkRecord, version: int) -> Rules:
-    bridge, chain = record.bridge, _chain(record)
-    options = record.spec.driver_opts
-    comment = f"-m comment --comment composer:{record.id[:12]}"
-    own = "ACCEPT" if options.get(ICC_OPTION, "true").lower() != "false" else "DROP"
-    rules = [
-        ("filter", f"{chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
-        ("filter", f"{chain} -m conntrack --ctstate DNAT -j ACCEPT"),
-        ("filter", f"{chain} -i {bridge} -j {own}"),
-        ("filter", f"{chain} -j DROP"),
-        ("filter", f"COMPOSER-IN -o {bridge} {comment} -j {chain}"),
-        ("filter", f"COMPOSER-OUT -i {bridge} {comment} -j {'DROP' if record.spec.internal else 'ACCEPT'}"),
-    ]
-    if version == 4:
-        loopback = f"-i {bridge} -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED {comment} -j DROP"
-        rules.append(("filter", f"COMPOSER-INPUT {loopback}"))
-    if record.spec.internal:
-        return rules
-    for pool in record.pools:
-        subnet = ipaddress.ip_network(pool.subnet)
-        if subnet.version != version:
-            continue
-        if options.get(MASQUERADE_OPTION, "true").lower() != "false":
-            rules.append(("nat", f"COMPOSER-MASQ -s {subnet} ! -o {bridge} {comment} -j MASQUERADE"))
-        hairpin = f"-s {subnet} -d {subnet} -m conntrack --ctstate DNAT {comment}"
-        rules.append(("nat", f"COMPOSER-MASQ {hairpin} -j MASQUERADE"))
-    if version == 4:
-        rules.append(("nat", f"COMPOSER-MASQ -s 127.0.0.0/8 -o {bridge} {comment} -j MASQUERADE"))
-    return rules
+def _jumps(table: str, version: int) -> tuple[tuple[str, str], ...]:
+    """(-I at the beginning of a chain of the kernel's | -A inside ours, rule)."""
+    if table == "filter":
+        return (
+            (_BEGIN, "FORWARD -j COMPOSER-FORWARD"),
+            (_BEGIN, "INPUT -j COMPOSER-INPUT"),
+            (_INNER, "COMPOSER-FORWARD -j COMPOSER-IN"),
+            (_INNER, "COMPOSER-FORWARD -j COMPOSER-OUT"),
+        )
+    output = "" if version == 4 else _LOCAL[6]
+    return (
+        (_BEGIN, f"PREROUTING {_LOCAL[version]}-m addrtype --dst-type LOCAL -j COMPOSER-NAT"),
+        (_BEGIN, f"OUTPUT {output}-m addrtype --dst-type LOCAL -j COMPOSER-NAT"),
+        (_BEGIN, "POSTROUTING -j COMPOSER-MASQ"),
+    )
+
+
+def tag(roots: Roots) -> str:
+    """Eight hex digits for the state root, which tell its rules and links from another's."""
+    return hashlib.sha256(roots.state.encode()).hexdigest()[:8]
+
+
+def _comment(roots: Roots, owner: str) -> str:
+    return f"-m comment --comment composer:{tag(roots)}:{owner[:12]}"
 
 
 def _chain(record: NetworkRecord) -> str:
     return f"CMP-{record.id[:12]}"
 
 
-def port_rules(container_id: str, address: str, ports: Iterable[PortBinding]) -> Rules:
-    """One DNAT for each published port that is bound on an IPv4 address of the host."""
-    rules = []
-    for port in ports:
-        if ":" in port.host_ip:
-            continue
-        where = "" if port.host_ip in ("", "0.0.0.0") else f"-d {port.host_ip} "
-        rules.append(
-            (
-                "nat",
-                f"COMPOSER-NAT {where}-p {port.protocol} -m {port.protocol} --dport {port.host_port} "
-                f"-m comment --comment composer:{container_id[:12]} "
-                f"-j DNAT --to-destination {address}:{port.container_port}",
-            )
-        )
-    return rules
+def is_true(record: NetworkRecord, option: str) -> bool:
+    """A driver option that is on unless it says otherwise."""
+    return record.spec.driver_opts.get(option, "true").lower() in ("true", "1", "t")
 
 
-def _versions(record: NetworkRecord) -> tuple[int, ...]:
+def versions(record: NetworkRecord) -> tuple[int, ...]:
     return (4, 6) if record.spec.enable_ipv6 else (4,)
 
 
-async def add_network(record: NetworkRecord) -> None:
-    """Add the network's rules, and our chains where they are missing."""
-    chains = (("filter", _chain(record)),)
-    for version in _versions(record):
-        await _hook(version)
-        try:
-            await apply(_network_rules(record, version), chains=chains, version=version)
-        except OperationFailed:
-            # Another supervisor may have removed the chains with the last network in this moment.
-            _hooked.clear()
-            await _hook(version)
-            await apply(_network_rules(record, version), chains=chains, version=version)
+def network_rules(roots: Roots, record: NetworkRecord) -> Rules:
+    """What isolates the network and lets it out."""
+    return [rule for version in versions(record) for rule in _network_rules(roots, record, version)]
 
 
-async def remove_network(record: NetworkRecord) -> None:
-    for version in _versions(record):
-        own = [(table, rule) for table, rule in _network_rules(record, version) if rule.startswith("COMPOSER")]
-        await withdraw(own, version=version)
-        for action in ("-F", "-X"):
-            await _run((_binary("iptables", version), "-w", "-t", "filter", action, _chain(record)), check=False)
+def _network_rules(roots: Roots, record: NetworkRecord, version: int) -> Rules:
+    bridge, chain, comment = record.bridge, _chain(record), _comment(roots, record.id)
+    own = "ACCEPT" if is_true(record, ICC_OPTION) else "DROP"
+    filtering = [
+        f"{chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        f"{chain} -m conntrack --ctstate DNAT -j ACCEPT",
+        f"{chain} -i {bridge} -j {own}",
+        f"{chain} -j DROP",
+        f"COMPOSER-IN -o {bridge} {comment} -j {chain}",
+        f"COMPOSER-OUT -i {bridge} {comment} -j {'DROP' if record.spec.internal else 'ACCEPT'}",
+    ]
+    if version == 4:
+        loopback = f"-i {bridge} -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED"
+        filtering.append(f"COMPOSER-INPUT {loopback} {comment} -j DROP")
+    rules = [Rule(version, "filter", text) for text in filtering]
+    if record.spec.internal:
+        return rules
+    for pool in record.pools:
+        subnet = ipaddress.ip_network(pool.subnet)
+        if subnet.version != version:
+            continue
+        if is_true(record, MASQUERADE_OPTION):
+            source = record.spec.driver_opts.get(SOURCE_OPTIONS[version], "")
+            target = f"SNAT --to-source {source}" if source else "MASQUERADE"
+            rules.append(Rule(version, "nat", f"COMPOSER-MASQ -s {subnet} ! -o {bridge} {comment} -j {target}"))
+        hairpin = f"-s {subnet} -d {subnet} -m conntrack --ctstate DNAT {comment}"
+        rules.append(Rule(version, "nat", f"COMPOSER-MASQ {hairpin} -j MASQUERADE"))
+    if version == 4:
+        rules.append(Rule(version, "nat", f"COMPOSER-MASQ -s 127.0.0.0/8 -o {bridge} {comment} -j MASQUERADE"))
+    return rules
 
 
-async def unhook() -> None:
-    """Remove our chains and the jumps to them; called when no network is left."""
-    for version, _ in sorted(_hooked) or [(4, 0)]:
-        lines = []
-        for table, chains in _CHAINS.items():
-            jumps = [f"-D {hook}" for hook in _HOOKS[table]]
-            inner = ["-D COMPOSER-FORWARD -j COMPOSER-IN", "-D COMPOSER-FORWARD -j COMPOSER-OUT"] if table == "filter" else []
-            lines += [f"*{table}", *jumps, *inner, *(f"-X {chain}" for chain in chains), "COMMIT"]
-        await _run((_binary("iptables-restore", version), "-w", "--noflush"), check=False, stdin="\n".join(lines) + "\n")
-    _hooked.clear()
+def port_rules(roots: Roots, container_id: str, v4: str, v6: str, ports: Iterable[PortBinding]) -> Rules:
+    """DNAT to the container's addresses ("" for none) for each published port, where its host address allows that."""
+    rules = []
+    comment = _comment(roots, container_id)
+    for port in ports:
+        for version, address in ((4, v4), (6, f"[{v6}]" if v6 else "")):
+            everywhere = port.host_ip in ("", "0.0.0.0", "::")
+            fits = port.host_ip == "" or (":" in port.host_ip) == (version == 6)
+            if not address or not fits:
+                continue
+            where = "" if everywhere else f"-d {port.host_ip} "
+            match = f"{where}-p {port.protocol} -m {port.protocol} --dport {port.host_port} {comment}"
+            text = f"COMPOSER-NAT {match} -j DNAT --to-destination {address}:{port.container_port}"
+            rules.append(Rule(version, "nat", text))
+    return rules
 
 
-async def apply(rules: Rules, *, chains: Sequence[tuple[str, str]] = (), version: int = 4) -> None:
-    """Append the rules, all or none, making (or emptying) `chains`, (table, name), first."""
-    if rules or chains:
-        await _restore(_text("-A", rules, chains), version)
+async def add_network(roots: Roots, record: NetworkRecord) -> None:
+    """Put the network's rules in place of what there may be of them, and our chains where they are missing."""
+    own = network_rules(roots, record)
+    async with _exclusive(roots):
+        for version in versions(record):
+            saved = await _save(version)
+            lines: dict[str, list[str]] = {}
+            for table, chains in _CHAINS.items():
+                present = saved.get(table, [])
+                missing = [f":{chain} - [0:0]" for chain in chains if not _declared(present, chain)]
+                jumps = [f"{how} {rule}" for how, rule in _jumps(table, version) if f"-A {rule}" not in present]
+                # Declaring a chain that exists empties it.
+                chain = [f":{_chain(record)} - [0:0]"] if table == "filter" else []
+                old = _deletions(present, roots, lambda owner: owner == record.id[:12])
+                new = [f"-A {rule.text}" for rule in own if rule[:2] == (version, table)]
+                lines[table] = [*missing, *chain, *jumps, *old, *new]
+            await _restore(version, lines)
 
 
-async def withdraw(rules: Rules, *, version: int = 4) -> None:
-    """Remove the rules; those that do not exist any more do not matter."""
-    if not rules:
-        return
+async def remove_network(roots: Roots, record: NetworkRecord) -> None:
+    """Remove the network's rules; nothing when there are none."""
+    async with _exclusive(roots):
+        for version in versions(record):
+            await _purge(roots, version, lambda owner: owner == record.id[:12])
+
+
+async def unhook(roots: Roots, version: int, networks: Callable[[], Sequence[NetworkRecord]]) -> None:
+    """Remove our chains when no network that is left has this IP version, and with them what may be left in them."""
+    async with _exclusive(roots):
+        if not any(version in versions(record) for record in networks()):
+            await _purge(roots, version, lambda owner: True)
+            await _unhook(version)
+
+
+async def sweep(
+    roots: Roots, version: int, alive: set[str], networks: Sequence[NetworkRecord], ports: Mapping[str, Rules]
+) -> None:
+    """Remove the rules of owners that are not in `alive` (12 digits of network and container ids); put back what
+    somebody flushed of the rules of `networks` and of `ports` (container id → rules)."""
+    async with _exclusive(roots):
+        await _purge(roots, version, lambda owner: owner not in alive)
+    saved = await _save(version)
+    for record in networks:
+        if version in versions(record) and not _declared(saved.get("filter", []), _chain(record)):
+            await add_network(roots, record)
+    present = "\n".join(saved.get("nat", []))
+    flushed = [owner for owner in ports if f"composer:{tag(roots)}:{owner[:12]}" not in present]
+    await apply([rule for owner in flushed for rule in ports[owner] if rule.version == version])
+
+
+async def apply(rules: Rules) -> None:
+    """Append the rules, all of one table and IP version or none of them."""
+    await _change("-A", rules)
+
+
+async def withdraw(roots: Roots, owner: str, rules: Rules) -> None:
+    """Remove the owner's rules; those that do not exist any more do not matter."""
     try:
-        await _restore(_text("-D", rules, ()), version)
+        await _change("-D", rules)
     except OperationFailed:
-        for table, rule in rules:
-            await _run((_binary("iptables", version), "-w", "-t", table, "-D", *rule.split()), check=False)
+        for version in sorted({rule.version for rule in rules}):
+            await _purge(roots, version, lambda found: found == owner[:12])
 
 
-async def leftovers(alive: set[str], version: int = 4) -> Rules:
-    """Our rules whose owner is not in `alive` (12-digit ids of networks and containers)."""
-    found: Rules = []
-    for table in ("filter", "nat"):
-        text = await _run((_binary("iptables-save", version), "-t", table), check=True)
-        for line in text.splitlines():
-            words = line.split()
-            owner = next((w.strip('"').removeprefix("composer:") for w in words if w.strip('"').startswith("composer:")), "")
-            if owner and owner not in alive and words[0] == "-A":
-                found.append((table, line.removeprefix("-A ").replace('"', "")))
-    return found
+async def _change(action: str, rules: Rules) -> None:
+    for version in sorted({rule.version for rule in rules}):
+        lines: dict[str, list[str]] = {}
+        for rule in rules:
+            if rule.version == version:
+                lines.setdefault(rule.table, []).append(f"{action} {rule.text}")
+        await _restore(version, lines)
 
 
-def _text(action: str, rules: Rules, chains: Sequence[tuple[str, str]]) -> str:
-    lines = []
-    for table in ("filter", "nat"):
-        declared = [f":{name} - [0:0]" for where, name in chains if where == table]
-        wanted = [f"{action} {rule}" for where, rule in rules if where == table]
-        if declared or wanted:
-            lines += [f"*{table}", *declared, *wanted, "COMMIT"]
-    return "\n".join(lines) + "\n"
+async def _purge(roots: Roots, version: int, unwanted: Callable[[str], bool]) -> None:
+    """Remove every rule of this state root whose owner is unwanted, and the chain that it jumps to."""
+    saved = await _save(version)
+    lines: dict[str, list[str]] = {}
+    for table, present in saved.items():
+        if deletions := _deletions(present, roots, unwanted):
+            chains = sorted({line.split()[-1] for line in deletions if line.split()[-1].startswith("CMP-")})
+            lines[table] = [*deletions, *(f"{how} {chain}" for how in ("-F", "-X") for chain in chains)]
+    await _restore(version, lines)
 
 
-_hooked: set[tuple[int, int]] = set()
+async def _unhook(version: int) -> None:
+    """Remove our chains and the jumps to them, unless another state root has rules there."""
+    lines: dict[str, list[str]] = {}
+    for table, present in (await _save(version)).items():
+        ours = [chain for chain in _CHAINS.get(table, ()) if _declared(present, chain)]
+        inner = {f"-A {rule}" for how, rule in _jumps(table, version) if how == _INNER} if ours else set()
+        if not ours or any(line.split()[1] in ours and line not in inner for line in present if line[:2] == "-A"):
+            continue
+        jumps = [f"-D {line[3:]}" for line in present if line[:2] == "-A" and line.split()[-1] in ours]
+        lines[table] = [*jumps, *(f"-X {chain}" for chain in ours)]
+    await _restore(version, lines)
 
 
-async def _hook(version: int) -> None:
-    """Make our chains and the jumps to them where they are missing; once a process and network namespace."""
-    key = (version, os.stat("/proc/self/ns/net").st_ino)
-    if key in _hooked:
-        return
-    lines = []
-    saves = [_run((_binary("iptables-save", version), "-t", table), check=True) for table in _CHAINS]
-    for table, present in zip(_CHAINS, await asyncio.gather(*saves), strict=True):
-        words = present.splitlines()
-        made = {line.split()[0] for line in words if line.startswith(":")}
-        missing = [f":{chain} - [0:0]" for chain in _CHAINS[table] if f":{chain}" not in made]
-        jumps = [f"-I {hook}" for hook in _HOOKS[table] if f"-A {hook}" not in words]
-        if "COMPOSER-FORWARD" in _CHAINS[table] and ":COMPOSER-FORWARD" not in made:
-            jumps += ["-A COMPOSER-FORWARD -j COMPOSER-IN", "-A COMPOSER-FORWARD -j COMPOSER-OUT"]
-        if missing or jumps:
-            lines += [f"*{table}", *missing, *jumps, "COMMIT"]
-    if lines:
-        await _restore("\n".join(lines) + "\n", version)
-    _hooked.add(key)
+def _declared(present: Sequence[str], chain: str) -> bool:
+    return any(line.startswith(f":{chain} ") for line in present)
 
 
-def _binary(name: str, version: int) -> str:
+def _deletions(present: Sequence[str], roots: Roots, unwanted: Callable[[str], bool]) -> list[str]:
+    mark = re.compile(rf'--comment "?composer:{tag(roots)}:(\w+)')
+    return [f"-D {line[3:]}" for line in present if (found := mark.search(line)) and unwanted(found[1])]
+
+
+async def _save(version: int) -> dict[str, list[str]]:
+    """Table → its lines as iptables-save(8) prints them."""
+    tables: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in (await _run((binary("iptables-save", version),))).splitlines():
+        if line.startswith("*"):
+            lines = tables.setdefault(line[1:].strip(), [])
+        elif line.startswith((":", "-A")):
+            lines.append(line.strip())
+    return {table: tables[table] for table in _CHAINS if table in tables}
+
+
+async def _restore(version: int, lines: dict[str, list[str]]) -> None:
+    text = "".join(
+        f"*{table}\n" + "".join(f"{line}\n" for line in of) + "COMMIT\n" for table, of in lines.items() if of
+    )
+    if text:
+        await _run((binary("iptables-restore", version), "-w", "--noflush"), text)
+
+
+def binary(name: str, version: int) -> str:
     name = name.replace("iptables", "ip6tables") if version == 6 else name
     path = shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/usr/local/sbin")
     if path is None:
@@ -207,11 +282,7 @@ def _binary(name: str, version: int) -> str:
     return path
 
 
-async def _restore(text: str, version: int) -> None:
-    await _run((_binary("iptables-restore", version), "-w", "--noflush"), check=True, stdin=text)
-
-
-async def _run(command: Sequence[str], *, check: bool, stdin: str = "") -> str:
+async def _run(command: Sequence[str], stdin: str = "") -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
@@ -219,7 +290,26 @@ async def _run(command: Sequence[str], *, check: bool, stdin: str = "") -> str:
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate(stdin.encode())
-    if check and process.returncode:
+    if process.returncode:
         detail = err.decode(errors="replace").strip() or f"exit status {process.returncode}"
-        raise OperationFailed("run", " ".join(command[:1]), detail=detail + (f"\n{stdin}" if stdin else ""))
+        if found := re.search(r"line:? (\d+)", detail):
+            detail += f" ({''.join(stdin.splitlines()[int(found[1]) - 1 : int(found[1])])})"
+        raise OperationFailed("run", os.path.basename(command[0]), detail=detail)
     return out.decode(errors="replace")
+
+
+@contextlib.asynccontextmanager
+async def _exclusive(roots: Roots) -> AsyncIterator[None]:
+    """One at a time in all supervisors: what is read (iptables-save) is still true when it is acted on."""
+    try:
+        lock = os.open(roots.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OperationFailed.of("lock", roots.state, error) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -7,11 +7,22 @@ import errno
 import socket
 from collections.abc import Iterable
 
-from engine.errors import InvalidSpec, OperationFailed, PortInUse
+import msgspec
+
+from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
+from engine.net import options
 from engine.spec.container import PortBinding
+from engine.spec.network import NetworkRecord
 from engine.store import Store
 
-_KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_IPPROTO_SCTP = 132
+_KINDS = {
+    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "sctp": (socket.SOCK_STREAM, _IPPROTO_SCTP),
+}
+_ANY = (0,) * 16
+"""Any free port; asked for again where the one that IPv4 gave is taken in IPv6."""
 
 
 class Reservation:
@@ -25,6 +36,17 @@ class Reservation:
         for sock, _ in self.sockets:
             sock.close()
         self.sockets.clear()
+
+
+def placed(wanted: Iterable[PortBinding], record: NetworkRecord | None) -> list[PortBinding]:
+    """The ports, on the host addresses that the network's driver options name where they have none of their own."""
+    found = []
+    for port in wanted:
+        opts = record.spec.driver_opts if record else {}
+        places = [opts[option] for option in options.HOST_BINDING.values() if option in opts]
+        for place in places if places and not port.host_ip else (port.host_ip,):
+            found.append(msgspec.structs.replace(port, host_ip=place))
+    return found
 
 
 def reserve(store: Store, container_id: str, wanted: Iterable[PortBinding]) -> Reservation:
@@ -47,16 +69,21 @@ def release(store: Store, container_id: str) -> None:
 
 def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation: Reservation) -> None:
     if port.protocol not in _KINDS:
-        raise InvalidSpec(f"protocol {port.protocol!r} of port {port.container_port} cannot be published", hint="Use tcp or udp.")
+        raise InvalidSpec(
+            f"protocol {port.protocol!r} of port {port.container_port} cannot be published",
+            hint="Use tcp, udp or sctp.",
+        )
     candidates = _candidates(port)
     refused: OSError | None = None
     for number in candidates:
         try:
             sockets = _bind(port, number)
         except OSError as error:
+            if error.errno == errno.EPROTONOSUPPORT:
+                raise Unsupported(f"this kernel has no {port.protocol.upper()}") from error
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                where = f"{port.host_ip or '0.0.0.0'}:{number}/{port.protocol}"
-                raise OperationFailed.of("bind the published port", where, error) from error
+                hint = "The host has no such address." if error.errno == errno.EADDRNOTAVAIL else ""
+                raise OperationFailed.of("bind the published port", _where(port, number), error, hint=hint) from error
             refused = error
             continue
         chosen = number or sockets[0].getsockname()[1]
@@ -74,12 +101,20 @@ def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation
 
 def _candidates(port: PortBinding) -> Iterable[int]:
     if not port.host_port:
-        return (0,)
+        return _ANY
     first, _, last = port.host_port.partition("-")
     try:
-        return range(int(first), int(last or first) + 1)
-    except ValueError as error:
-        raise InvalidSpec(f"{port.host_port!r} is no port or range of ports") from error
+        found = range(int(first), int(last or first) + 1)
+        if found and 0 < found[0] <= found[-1] < 65536:
+            return found
+    except ValueError:
+        pass
+    raise InvalidSpec(f"{port.host_port!r} is no port or range of ports")
+
+
+def _where(port: PortBinding, number: int | str) -> str:
+    address = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip or "0.0.0.0"
+    return f"{address}:{number}/{port.protocol}"
 
 
 def _bind(port: PortBinding, number: int) -> list[socket.socket]:
@@ -90,7 +125,7 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
         for address in addresses:
             v6 = ":" in address
             try:
-                sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, _KINDS[port.protocol])
+                sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, *_KINDS[port.protocol])
             except OSError:
                 if v6 and not port.host_ip:
                     continue  # a kernel without IPv6
@@ -98,7 +133,7 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
             sockets.append(sock)
             if v6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if port.protocol == "tcp":
+            if port.protocol != "udp":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if not number and len(sockets) > 1:
                 number = sockets[0].getsockname()[1]
@@ -109,7 +144,7 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
                     sockets.pop().close()
                     continue
                 raise
-            if port.protocol == "tcp":
+            if port.protocol != "udp":
                 sock.listen(128)
             sock.setblocking(False)
     except OSError:
@@ -120,7 +155,7 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
 
 
 def _in_use(store: Store, container_id: str, port: PortBinding, refused: OSError | None) -> PortInUse:
-    where = f"{port.host_ip or '0.0.0.0'}:{port.host_port}/{port.protocol}"
+    where = _where(port, port.host_port or "any free port")
     if refused and refused.errno == errno.EACCES:
         return PortInUse(f"port {where} may not be bound: permission denied", hint="Ports below 1024 need root.")
     holder = ""

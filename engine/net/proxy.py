@@ -1,39 +1,47 @@
-"""Serves at a published port what the packet rules do not reach: [::1], hosts without iptables, other families."""
+"""Serves at a published port what the packet rules do not reach: [::1], and IPv6 for a container that has none."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
+from collections.abc import Sequence
 
 from engine.spec.container import PortBinding
 
 MAX_CONNECTIONS = 512
 """Connections proxied at once for one port; more wait in the listen queue."""
 
+CONNECT_TIMEOUT = 10.0
+"""Seconds that the container has to accept a connection."""
+
 UDP_IDLE = 60.0
 """Seconds after which a quiet UDP peer is forgotten."""
 
 
 class Proxy:
-    """Copies between the sockets of a reservation and the container's address until closed."""
+    """Copies between a reservation's sockets and the container's address until closed. SCTP is left to the rules."""
 
-    def __init__(self, sockets: list[tuple[socket.socket, PortBinding]], address: str) -> None:
-        self._tasks = [
-            asyncio.ensure_future(
-                self._stream(sock, address, port.container_port)
-                if port.protocol == "tcp"
-                else self._datagrams(sock, address, port.container_port)
-            )
-            for sock, port in sockets
-        ]
+    def __init__(self, sockets: Sequence[tuple[socket.socket, PortBinding]], address: str) -> None:
+        self._sockets = [sock for sock, _ in sockets]
         self._connections: set[asyncio.Task[None]] = set()
+        serve = {"tcp": self._stream, "udp": self._datagrams}
+        self._tasks = [
+            asyncio.ensure_future(serve[port.protocol](sock, (address, port.container_port)))
+            for sock, port in sockets
+            if port.protocol in serve
+        ]
 
     def close(self) -> None:
+        """Stop; the sockets may be closed right after."""
+        loop = asyncio.get_running_loop()
+        for sock in self._sockets:
+            loop.remove_reader(sock)
+            loop.remove_writer(sock)
         for task in (*self._tasks, *self._connections):
             task.cancel()
 
-    async def _stream(self, listener: socket.socket, address: str, port: int) -> None:
+    async def _stream(self, listener: socket.socket, target: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()
         slots = asyncio.Semaphore(MAX_CONNECTIONS)
         while True:
@@ -44,60 +52,72 @@ class Proxy:
                 slots.release()
                 await asyncio.sleep(0.1)  # out of descriptors: let some be closed
                 continue
-            task = asyncio.ensure_future(self._connection(near, address, port))
+            task = asyncio.ensure_future(_connection(near, target))
             self._connections.add(task)
-            task.add_done_callback(lambda done: (self._connections.discard(done), slots.release()))
+            task.add_done_callback(self._connections.discard)
+            task.add_done_callback(lambda _: slots.release())
 
-    async def _connection(self, near: socket.socket, address: str, port: int) -> None:
+    async def _datagrams(self, sock: socket.socket, target: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()
-        near.setblocking(False)
-        with near, socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as far:
-            far.setblocking(False)
-            with contextlib.suppress(OSError):
-                await asyncio.wait_for(loop.sock_connect(far, (address, port)), 10)
-                await asyncio.gather(_copy(near, far), _copy(far, near))
-
-    async def _datagrams(self, sock: socket.socket, address: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
-        peers: dict[object, socket.socket] = {}
-        replies: dict[object, asyncio.Task[None]] = {}
+        peers: dict[object, tuple[socket.socket, asyncio.Task[None]]] = {}
         try:
             while True:
-                data, peer = await loop.sock_recvfrom(sock, 65535)
-                far = peers.get(peer)
-                if far is None:
+                try:
+                    data, peer = await loop.sock_recvfrom(sock, 65535)
+                except OSError:
+                    continue
+                if peer not in peers:
                     if len(peers) >= MAX_CONNECTIONS:
                         continue
-                    far = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-                    far.setblocking(False)
-                    far.connect((address, port))
-                    peers[peer] = far
-                    replies[peer] = asyncio.ensure_future(self._replies(sock, far, peer, peers))
+                    far = _socket(target, socket.SOCK_DGRAM)
+                    with contextlib.suppress(OSError):
+                        far.connect(target)
+                    task = asyncio.ensure_future(_replies(sock, far, peer))
+                    peers[peer] = far, task
+                    task.add_done_callback(lambda _, gone=peer: peers.pop(gone))  # type: ignore[misc]
                 with contextlib.suppress(OSError):
-                    await loop.sock_sendall(far, data)
+                    peers[peer][0].send(data)
         finally:
-            for task in replies.values():
+            for _, task in list(peers.values()):
                 task.cancel()
 
-    @staticmethod
-    async def _replies(sock: socket.socket, far: socket.socket, peer: object, peers: dict[object, socket.socket]) -> None:
-        loop = asyncio.get_running_loop()
+
+async def _connection(near: socket.socket, target: tuple[str, int]) -> None:
+    """One connection, to its end on both sides. An error on one side ends the other."""
+    loop = asyncio.get_running_loop()
+    near.setblocking(False)
+    with near, _socket(target, socket.SOCK_STREAM) as far, contextlib.suppress(OSError, TimeoutError):
+        await asyncio.wait_for(loop.sock_connect(far, target), CONNECT_TIMEOUT)
         try:
-            while True:
-                data = await asyncio.wait_for(loop.sock_recv(far, 65535), UDP_IDLE)
-                await loop.sock_sendto(sock, data, peer)  # type: ignore[arg-type]
-        except (OSError, asyncio.TimeoutError):
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_copy(near, far))
+                both.create_task(_copy(far, near))
+        except* OSError:
             pass
-        finally:
-            peers.pop(peer, None)
-            far.close()
 
 
 async def _copy(source: socket.socket, target: socket.socket) -> None:
+    """Until the source ends; the end is passed on, so that the other direction may go on."""
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(source, 65536):
+        await loop.sock_sendall(target, data)
+    target.shutdown(socket.SHUT_WR)
+
+
+async def _replies(sock: socket.socket, far: socket.socket, peer: object) -> None:
     loop = asyncio.get_running_loop()
     try:
-        while data := await loop.sock_recv(source, 65536):
-            await loop.sock_sendall(target, data)
+        while True:
+            data = await asyncio.wait_for(loop.sock_recv(far, 65535), UDP_IDLE)
+            with contextlib.suppress(BlockingIOError):
+                sock.sendto(data, peer)  # type: ignore[call-overload]
+    except (OSError, TimeoutError):
+        pass
     finally:
-        with contextlib.suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
+        far.close()
+
+
+def _socket(target: tuple[str, int], kind: socket.SocketKind) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, kind)
+    sock.setblocking(False)
+    return sock

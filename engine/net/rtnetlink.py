@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags
 
 _HEADER = struct.Struct("=IHHII")
-_NLMSG_ERROR = 2
+_ATTRIBUTE = struct.Struct("=HH")
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
+_RTM_GETLINK, _REQUEST, _DUMP = 18, 0x1, 0x300
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
+_IFLA_INFO_KIND = 1
+
+
+class Link(NamedTuple):
+    """`master` is the index of the bridge that the link is a port of, 0 for none."""
+
+    ifindex: int
+    name: str
+    kind: str
+    alias: str
+    master: int
+
+
+@contextlib.contextmanager
+def inside(netns: int) -> Iterator[None]:
+    """For the length of the block, which must not await, the calling thread is in the namespace open at `netns`."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        calls.setns(netns, flags.CLONE["net"], subject="a container's network namespace")
+        try:
+            yield
+        finally:
+            calls.setns(home, flags.CLONE["net"])
+    finally:
+        os.close(home)
 
 
 class Rtnetlink:
@@ -21,27 +54,14 @@ class Rtnetlink:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._socket.bind((0, 0))
-        # Acknowledgements without a copy of the request (NETLINK_CAP_ACK).
-        self._socket.setsockopt(270, 10, 1)
-
-    @classmethod
-    def inside(cls, netns: int, links: Sequence[str]) -> tuple[Rtnetlink, list[int]]:
-        """A socket of the network namespace open at `netns`, and the indexes of its `links`: the calling thread steps in
-        for this one call."""
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            calls.setns(netns, flags.CLONE["net"], subject="a container's network namespace")
-            try:
-                return cls(), [socket.if_nametoindex(link) for link in links]
-            finally:
-                calls.setns(home, flags.CLONE["net"])
-        finally:
-            os.close(home)
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # acknowledge without a copy of the request
 
     def __enter__(self) -> Rtnetlink:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -58,7 +78,22 @@ class Rtnetlink:
         """Send and raise OperationFailed for the first one that failed with an errno not in `accept`."""
         for number in self.run(messages):
             if number and number not in accept:
-                raise OperationFailed(operation, subject, number, detail=os.strerror(number))
+                hint = "Networks need root." if number == errno.EPERM else ""
+                raise OperationFailed(operation, subject, number, detail=os.strerror(number), hint=hint)
+
+    def links(self) -> list[Link]:
+        """Every link of the namespace."""
+        request = _HEADER.pack(32, _RTM_GETLINK, _REQUEST | _DUMP, 0, 0) + bytes(16)
+        self._socket.send(request)
+        found: list[Link] = []
+        while True:
+            for kind, _, body in self._receive():
+                if kind == _NLMSG_DONE:
+                    return found
+                if kind == _NLMSG_ERROR:
+                    (number,) = struct.unpack_from("=i", body)
+                    raise OperationFailed("list", "links", -number)
+                found.append(_link(body))
 
     def _run(self, messages: Sequence[bytes]) -> list[int]:
         frame = bytearray()
@@ -69,11 +104,36 @@ class Rtnetlink:
         self._socket.send(frame)
         errors: dict[int, int] = {}
         while len(errors) < len(messages):
-            data = self._socket.recv(65536)
-            offset = 0
-            while offset < len(data):
-                length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+            for kind, sequence, body in self._receive():
                 if kind == _NLMSG_ERROR:
-                    errors[sequence] = -struct.unpack_from("=i", data, offset + 16)[0]
-                offset += (length + 3) & ~3
+                    errors[sequence] = -struct.unpack_from("=i", body)[0]
         return [errors[index] for index in range(len(messages))]
+
+    def _receive(self) -> Iterator[tuple[int, int, bytes]]:
+        """(type, sequence, body) of each message of one datagram."""
+        data = self._socket.recv(1 << 18)
+        offset = 0
+        while offset < len(data):
+            length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
+            yield kind, sequence, data[offset + 16 : offset + length]
+            offset += (length + 3) & ~3
+
+
+def _link(body: bytes) -> Link:
+    """Decode struct ifinfomsg and the few attributes that we look at (rtnetlink(7))."""
+    (index,) = struct.unpack_from("=i", body, 4)
+    found = _attributes(body[16:])
+    kind = _attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"")
+    raw = (found.get(_IFLA_IFNAME, b""), kind, found.get(_IFLA_IFALIAS, b""))
+    name, kind_name, alias = (text.rstrip(b"\0").decode(errors="replace") for text in raw)
+    return Link(index, name, kind_name, alias, int.from_bytes(found.get(_IFLA_MASTER, b""), sys.byteorder))
+
+
+def _attributes(body: bytes) -> dict[int, bytes]:
+    found = {}
+    offset = 0
+    while offset + 4 <= len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body, offset)
+        found[kind & 0x3FFF] = body[offset + 4 : offset + length]
+        offset += max(4, (length + 3) & ~3)
+    return found

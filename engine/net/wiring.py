@@ -4,33 +4,25 @@ iptables-restore."""
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
-import os
+import contextlib
+import sqlite3
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from engine.errors import EngineError, NotFound
-from engine.net import bridge, ipam, nat, ports
+from engine.net import bridge, endpoint, ipam, nat, plug, ports
+from engine.net.endpoint import Plan
 from engine.net.proxy import Proxy
-from engine.net.rtnetlink import Rtnetlink
 from engine.spec.container import Attachment, PortBinding
-from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
 from engine.store import Store
-
-
-class Plan(NamedTuple):
-    """One attachment on its way: the leased addresses and the link that will carry them."""
-
-    record: NetworkRecord
-    attachment: Attachment
-    endpoint: Endpoint
 
 
 class _Job(NamedTuple):
     container_id: str
     pid: int
     plans: list[Plan]
+    rules: nat.Rules
     done: asyncio.Future[None]
 
 
@@ -40,61 +32,50 @@ class Wiring:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._jobs: list[_Job] = []
+        self._connecting: set[asyncio.Task[None]] = set()
         self._reservations: dict[str, ports.Reservation] = {}
         self._proxies: dict[str, Proxy] = {}
         self._rules: dict[str, nat.Rules] = {}
-        self._pending_rules: nat.Rules = []
-        self._rules_done: asyncio.Future[None] | None = None
+        self._leased: set[str] = set()
 
-    def lease(self, container_id: str, attachments: tuple[Attachment, ...]) -> list[Plan]:
-        """Lease an address for each attachment (all or none) and choose interface names, in the order of gw_priority,
-        priority, name, as Docker does. Raises NotFound, Conflict, PoolExhausted."""
-        ordered = sorted(attachments, key=lambda a: (-a.priority, a.network))
-        plans = []
+    def lease(self, container_id: str, attachments: Sequence[Attachment]) -> list[Plan]:
+        """Lease an address for each attachment (all or none) and choose interface names, in the order of priority, then
+        name, as Docker does. Raises NotFound, InvalidSpec, Unsupported, Conflict, PoolExhausted."""
+        ordered = sorted(attachments, key=lambda attachment: (-attachment.priority, attachment.network))
         with self.store.transaction() as db:
-            for index, attachment in enumerate(ordered):
-                record = bridge.get(self.store, attachment.network)
-                if record is None:
-                    raise NotFound("network", attachment.network)
-                found = ipam.lease(
-                    db, record, container_id, v4=attachment.ipv4_address, v6=attachment.ipv6_address
-                )
-                plans.append(Plan(record, attachment, _endpoint(container_id, index, record, attachment, found)))
+            plans = [self._plan(db, container_id, index, attachment) for index, attachment in enumerate(ordered)]
+        self._leased.add(container_id)
         return plans
 
-    def reserve(self, container_id: str, wanted: tuple[PortBinding, ...]) -> list[PortBinding]:
-        """Bind the published ports. Raises PortInUse."""
-        reservation = ports.reserve(self.store, container_id, wanted)
+    def reserve(
+        self, container_id: str, wanted: Sequence[PortBinding], plans: Sequence[Plan] = ()
+    ) -> list[PortBinding]:
+        """Bind the published ports, on the host address that the network's driver options name where a port has none.
+
+        Raises PortInUse."""
+        record = next((plan.record for plan in endpoint.outward(plans)), None)
+        reservation = ports.reserve(self.store, container_id, ports.placed(wanted, record))
         self._reservations[container_id] = reservation
         return reservation.bindings
 
-    async def connect(self, container_id: str, pid: int, plans: list[Plan]) -> None:
+    async def connect(self, container_id: str, pid: int, plans: Sequence[Plan]) -> None:
         """Make the links of `plans` in the network namespace of `pid`, and the rules of the reserved ports."""
-        if plans:
-            for plan in plans:
-                await bridge.ensure(plan.record)
-            job = _Job(container_id, pid, plans, asyncio.get_running_loop().create_future())
-            self._jobs.append(job)
-            if len(self._jobs) == 1:
-                asyncio.get_running_loop().call_soon(self._connect_all)
-            await job.done
-        reservation = self._reservations.get(container_id)
-        address = next((p.endpoint.ipv4_address for p in plans if p.endpoint.ipv4_address and not p.record.spec.internal), "")
-        if reservation and reservation.bindings and address:
-            rules = nat.port_rules(container_id, address, reservation.bindings)
-            self._rules[container_id] = rules
-            await self._add_rules(rules)
-            self._proxies[container_id] = Proxy(reservation.sockets, address)
+        if not plans:
+            return
+        for plan in plans:
+            await bridge.ensure(self.store.roots, plan.record)
+        self._publish(container_id, [plan.endpoint for plan in endpoint.outward(plans)])
+        await self._together(container_id, pid, plans, self._rules.get(container_id, []))
 
     async def disconnect(self, container_id: str) -> None:
-        """Withdraw rules, ports and leases; the links went with the network namespace."""
+        """Withdraw rules, then ports and leases; the links go with the network namespace."""
+        if rules := self._rules.pop(container_id, []):
+            await nat.withdraw(self.store.roots, container_id, rules)
         self.release(container_id)
-        rules = self._rules.pop(container_id, [])
-        if rules:
-            await nat.withdraw(rules)
 
     def release(self, container_id: str) -> None:
         """Give ports and addresses back."""
+        self._leased.discard(container_id)
         if proxy := self._proxies.pop(container_id, None):
             proxy.close()
         if reservation := self._reservations.pop(container_id, None):
@@ -103,18 +84,40 @@ class Wiring:
             db.execute("DELETE FROM ports WHERE owner = ?", (container_id,))
             db.execute("DELETE FROM addresses WHERE owner = ?", (container_id,))
 
-    async def resume(self, container_id: str, bindings: tuple[PortBinding, ...], endpoints: tuple[Endpoint, ...]) -> None:
-        """After a supervisor's death: hold a running container's ports again. Its links and rules are still there."""
-        address = next((e.ipv4_address for e in endpoints if e.ipv4_address), "")
-        if not bindings or not address:
-            return
-        self._rules[container_id] = nat.port_rules(container_id, address, bindings)
+    async def attach(
+        self, container_id: str, pid: int, attachment: Attachment, endpoints: Collection[Endpoint]
+    ) -> Endpoint:
+        """Plug a running container, which has `endpoints`, into one more network (docker network connect)."""
+        taken = {one.host_interface for one in endpoints}
+        index = next(i for i in range(256) if endpoint.host_interface(container_id, i) not in taken)
+        with self.store.transaction() as db:
+            plan = self._plan(db, container_id, index, attachment)
         try:
-            reservation = ports.reserve(self.store, container_id, bindings)
-        except EngineError:
-            return  # somebody took the port meanwhile; the packet rules still serve it
-        self._reservations[container_id] = reservation
-        self._proxies[container_id] = Proxy(reservation.sockets, address)
+            await bridge.ensure(self.store.roots, plan.record)
+            await self._together(container_id, pid, [plan], [], routed=not any(endpoint.routed(endpoints)))
+        except BaseException:
+            ipam.release(self.store, container_id, attachment.network)
+            raise
+        return plan.endpoint
+
+    async def detach(
+        self, container_id: str, pid: int, network: str, endpoints: Collection[Endpoint]
+    ) -> list[Endpoint]:
+        """Take a running container off one network (docker network disconnect); the endpoints that it has left."""
+        gone = [one for one in endpoints if one.network == network]
+        left = [one for one in endpoints if one.network != network]
+        plug.remove(one.host_interface for one in gone)
+        if any(endpoint.routed(gone)):
+            plug.route(pid, left)
+        ipam.release(self.store, container_id, network)
+        return left
+
+    async def resume(self, container_id: str, bindings: Sequence[PortBinding], endpoints: Sequence[Endpoint]) -> None:
+        """After a supervisor's death: hold a running container's ports again. Its links and rules are still there."""
+        # Where somebody took the port meanwhile the packet rules still serve it.
+        with contextlib.suppress(EngineError):
+            self._reservations[container_id] = ports.reserve(self.store, container_id, bindings)
+        self._publish(container_id, endpoints, bindings)
 
     def close(self) -> None:
         for proxy in self._proxies.values():
@@ -122,142 +125,81 @@ class Wiring:
         for reservation in self._reservations.values():
             reservation.close()
 
-    async def sweep(self, alive: set[str]) -> None:
-        """Remove rules, leases and ports that belong to no container in `alive` and to no network."""
-        networks = bridge.every(self.store)
-        owners = {row[0] for row in self.store.db.execute("SELECT id FROM containers")}
+    async def sweep(self, alive: set[str], dead: Collection[str] = ()) -> None:
+        """Remove links, rules, leases and ports that belong to nobody, or to one of `dead`: containers that exist and
+        do not run. `alive` are the running ones of this group; what other groups' containers have stays."""
         with self.store.transaction() as db:
+            known = {row[0] for row in db.execute("SELECT id FROM containers")} - set(dead) | alive | self._leased
             for table in ("addresses", "ports"):
                 for (owner,) in db.execute(f"SELECT DISTINCT owner FROM {table}").fetchall():
-                    if owner not in owners:
+                    if owner not in known:
                         db.execute(f"DELETE FROM {table} WHERE owner = ?", (owner,))
-        if networks:
-            known = {record.id[:12] for record in networks} | {owner[:12] for owner in owners | alive}
-            await nat.withdraw(await nat.leftovers(known))
+        await bridge.sweep(self.store, known, self._rules)
 
-    def _connect_all(self) -> None:
+    def _plan(self, db: sqlite3.Connection, container_id: str, index: int, attachment: Attachment) -> Plan:
+        record = bridge.get(self.store, attachment.network)
+        if record is None:
+            raise NotFound("network", attachment.network)
+        return endpoint.plan(db, record, attachment, container_id, index)
+
+    def _publish(self, container_id: str, endpoints: Sequence[Endpoint], bindings: Sequence[PortBinding] = ()) -> None:
+        """Start the proxies of the reserved ports and note the rules that they need. The ports lead to the addresses
+        that answers leave from."""
+        v4, v6 = endpoint.routed(endpoints)
+        reservation = self._reservations.get(container_id)
+        found = reservation.bindings if reservation else bindings
+        if found and (v4 or v6):
+            self._rules[container_id] = nat.port_rules(self.store.roots, container_id, v4, v6, found)
+            if reservation:
+                self._proxies[container_id] = Proxy(reservation.sockets, v4 or v6)
+
+    async def _together(
+        self, container_id: str, pid: int, plans: Sequence[Plan], rules: nat.Rules, *, routed: bool = True
+    ) -> None:
+        """Join the others of this moment of the event loop, and wait for the outcome."""
+        loop = asyncio.get_running_loop()
+        plans = [plan._replace(routed=routed) for plan in plans]
+        job = _Job(container_id, pid, plans, rules, loop.create_future())
+        self._jobs.append(job)
+        if len(self._jobs) == 1:
+            task = asyncio.ensure_future(self._connect_all())
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+        await job.done
+
+    async def _connect_all(self) -> None:
         jobs, self._jobs = self._jobs, []
-        from engine.net import messages
-
-        descriptors: list[int] = []
-        making: list[bytes] = []
-        owners: list[_Job] = []
-        spaces: dict[str, int] = {}
         try:
-            for job in jobs:
-                try:
-                    space = os.open(f"/proc/{job.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                except OSError as error:
-                    job.done.set_exception(EngineError(f"the container's process {job.pid} has gone: {error.strerror}"))
-                    continue
-                descriptors.append(space)
-                spaces[job.container_id] = space
-                for plan in job.plans:
-                    index = _index(plan.record.bridge)
-                    making.append(
-                        messages.veth(
-                            plan.endpoint.host_interface,
-                            index,
-                            plan.endpoint.interface,
-                            space,
-                            plan.endpoint.mac_address,
-                            bridge.mtu(plan.record),
-                        )
-                    )
-                    owners.append(job)
-            with Rtnetlink() as kernel:
-                errors = kernel.run(making)
-            failed: dict[str, int] = {}
-            for job, number in zip(owners, errors, strict=True):
-                if number:
-                    failed.setdefault(job.container_id, number)
-            for job in jobs:
-                if job.done.done():
-                    continue
-                if number := failed.get(job.container_id, 0):
-                    job.done.set_exception(EngineError(f"cannot make a veth pair: {errno.errorcode.get(number, number)}"))
-                    continue
-                try:
-                    _configure(spaces[job.container_id], job.plans)
-                except EngineError as error:
-                    job.done.set_exception(error)
-                else:
-                    job.done.set_result(None)
+            failures = plug.plug([(job.pid, job.plans) for job in jobs])
+            whole = [job for job, failure in zip(jobs, failures, strict=True) if failure is None]
+            for job, failure in zip(jobs, failures, strict=True):
+                if failure is not None:
+                    _end(job, failure)
+            try:
+                await nat.apply([rule for job in whole for rule in job.rules])
+            except EngineError:
+                await self._apply_apart(whole)
+            for job in whole:
+                _end(job)
         except BaseException as error:
             for job in jobs:
-                if not job.done.done():
-                    job.done.set_exception(error)
-        finally:
-            for fd in descriptors:
-                os.close(fd)
+                _end(job, error)
+            raise
 
-    async def _add_rules(self, rules: nat.Rules) -> None:
-        """Gather rules until the restore under way has ended, then add them all at once."""
-        self._pending_rules += rules
-        while self._rules_done is not None:
-            await asyncio.shield(self._rules_done)
-        if not self._pending_rules:
-            return
-        batch, self._pending_rules = self._pending_rules, []
-        self._rules_done = asyncio.get_running_loop().create_future()
-        try:
-            await nat.apply(batch)
-        finally:
-            done, self._rules_done = self._rules_done, None
-            done.set_result(None)
+    async def _apply_apart(self, jobs: Sequence[_Job]) -> None:
+        """A rule of somebody's was refused: find out whose, and serve the others."""
+        for job in jobs:
+            try:
+                await nat.withdraw(self.store.roots, job.container_id, job.rules)
+                await nat.apply(job.rules)
+            except EngineError as error:
+                _end(job, error)
 
 
-def _index(link: str) -> int:
-    import socket
-
-    return socket.if_nametoindex(link)
-
-
-def _configure(space: int, plans: list[Plan]) -> None:
-    """lo up, addresses and the default route inside the network namespace."""
-    from engine.net import messages
-
-    kernel, indexes = Rtnetlink.inside(space, [plan.endpoint.interface for plan in plans])
-    with kernel:
-        commands = [messages.link_up(1)]
-        for index, plan in zip(indexes, plans, strict=True):
-            end = plan.endpoint
-            commands.append(messages.link_up(index))
-            if end.ipv4_address:
-                broadcast = str(ipaddress.ip_interface(f"{end.ipv4_address}/{end.ipv4_prefix}").network.broadcast_address)
-                commands.append(messages.address(index, end.ipv4_address, end.ipv4_prefix, broadcast))
-            if end.ipv6_address:
-                commands.append(messages.address(index, end.ipv6_address, end.ipv6_prefix))
-            for link_local in plan.attachment.link_local_ips:
-                commands.append(messages.address(index, link_local, 64 if ":" in link_local else 16))
-        outward = sorted(
-            (number for number in range(len(plans)) if not plans[number].record.spec.internal),
-            key=lambda number: (-plans[number].attachment.gw_priority, number),
-        )
-        for version in ("ipv4_gateway", "ipv6_gateway"):
-            for number in outward:
-                if gateway := getattr(plans[number].endpoint, version):
-                    commands.append(messages.default_route(gateway, indexes[number]))
-                    break
-        kernel.do("configure the network of", "the container", commands)
-
-
-def _endpoint(
-    container_id: str, index: int, record: NetworkRecord, attachment: Attachment, found: dict[int, tuple[str, ipam.Pool]]
-) -> Endpoint:
-    v4, pool4 = found.get(4, ("", None))
-    v6, pool6 = found.get(6, ("", None))
-    packed = ipaddress.ip_address(v4).packed if v4 else os.urandom(4)
-    return Endpoint(
-        network=record.spec.name,
-        interface=attachment.interface_name or f"eth{index}",
-        host_interface=f"cv{container_id[:11]}{index:x}"[:15],
-        mac_address=attachment.mac_address or "02:42:" + ":".join(f"{byte:02x}" for byte in packed),
-        ipv4_address=v4,
-        ipv4_prefix=ipaddress.ip_network(pool4.subnet).prefixlen if pool4 else 0,
-        ipv4_gateway=pool4.gateway if pool4 else "",
-        ipv6_address=v6,
-        ipv6_prefix=ipaddress.ip_network(pool6.subnet).prefixlen if pool6 else 0,
-        ipv6_gateway=pool6.gateway if pool6 else "",
-        aliases=attachment.aliases,
-    )
+def _end(job: _Job, error: BaseException | None = None) -> None:
+    if job.done.done():
+        return
+    if error is None:
+        job.done.set_result(None)
+    else:
+        job.done.set_exception(error)

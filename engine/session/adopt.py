@@ -92,7 +92,7 @@ async def _sweep(session: Session) -> None:
     """Remove kernel objects and files that belong to no living container."""
     alive = {record.id for record in session.records.values() if record.state.status.alive}
     session.cgroups.sweep(session.group, alive)
-    await session.wiring.sweep(alive)
+    await session.wiring.sweep(alive, session.records.keys() - alive)
     running = f"{session.roots.run}/{session.group}"
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(running):

@@ -15,6 +15,7 @@ from engine.container import bundle, capabilities, devices, etc
 from engine.container import state as files
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, NotFound, OperationFailed, WrongState
+from engine.net.redirect import redirect
 from engine.spec.image import ImageRecord
 from engine.spec.network import VolumeSpec
 from engine.spec.state import ContainerRecord, Health, Status
@@ -36,7 +37,7 @@ async def start(session: Session, container_id: str) -> ContainerRecord:
     try:
         image = session.image(spec.image)
         plans = session.wiring.lease(container_id, spec.networks)
-        bindings = session.wiring.reserve(container_id, spec.ports)
+        bindings = session.wiring.reserve(container_id, spec.ports, plans)
         path = _write_bundle(session, record, image, plans)
         answer, _ = await keeper.ask("create", id=container_id, bundle=path)
         pid, pid_start = answer["pid"], answer["pid_start"]
@@ -64,7 +65,7 @@ async def start(session: Session, container_id: str) -> ContainerRecord:
         )
         session.publish(container_id)
         if plans:
-            await _serve_names(session, container_id)
+            await _serve_names(session, container_id, pid)
         await keeper.ask("start", id=container_id)
     except BaseException as error:
         await _undo(session, record, error)
@@ -77,13 +78,14 @@ def _is_checked(own: object, images: object) -> bool:
     return bool(test) and tuple(test)[0] != "NONE"
 
 
-async def _serve_names(session: Session, container_id: str) -> None:
+async def _serve_names(session: Session, container_id: str, pid: int) -> None:
     """Fetch the DNS sockets of the container's network namespace and answer there."""
     keeper = await session.keeper()
     for _ in range(2):
         _, descriptors = await keeper.ask("sockets", id=container_id)
         if len(descriptors) == 2:
-            session.dns.serve(container_id, descriptors[0], descriptors[1], session.record(container_id).spec.dns)
+            resolvers = session.record(container_id).spec.dns
+            await redirect(pid, *session.dns.serve(container_id, descriptors[0], descriptors[1], resolvers))
             return
 
 

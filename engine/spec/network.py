@@ -31,12 +31,16 @@ class NetworkSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NetworkRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A network that exists: `id` is 64 hex digits, `bridge` its Linux link, `pools` with all fields filled."""
+    """A network that exists: `id` is 64 hex digits, `bridge` its Linux link, `pools` with all fields filled.
+
+    `adopted`: the link was there before the network and stays when it is removed.
+    """
 
     id: str
     spec: NetworkSpec
     bridge: str = ""
     pools: tuple[Pool, ...] = ()
+    adopted: bool = False
     created_at: float = 0.0
 
 

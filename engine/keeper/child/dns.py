@@ -10,8 +10,11 @@ ADDRESS = "127.0.0.11"
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
-def open_sockets() -> tuple[int, ...]:
-    """Bring lo up and bind UDP and TCP (in this order) at 127.0.0.11:53; the descriptors belong to the caller."""
+def open_sockets(port: int = 53) -> tuple[int, ...]:
+    """Bring lo up and bind UDP and TCP (in this order) at 127.0.0.11; the descriptors belong to the caller.
+
+    `port` 0 takes any, for a container that needs port 53 itself (engine/net/redirect.py leads there).
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sH14x", b"lo", 0)
         (bits,) = struct.unpack_from("16xH", fcntl.ioctl(control, _SIOCGIFFLAGS, request))
@@ -20,6 +23,6 @@ def open_sockets() -> tuple[int, ...]:
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     for sock in (udp, tcp):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((ADDRESS, 53))
+        sock.bind((ADDRESS, port))
     tcp.listen(16)
     return udp.detach(), tcp.detach()

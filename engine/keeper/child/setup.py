@@ -22,7 +22,7 @@ def run(bundle: Bundle, channel: Channel) -> NoReturn:
         calls.prctl(flags.PR_SET_PDEATHSIG, 0)
         namespaces.enter_cgroups(bundle["cgroup_procs"])
         namespaces.join(bundle["namespaces"])
-        descriptors = dns.open_sockets() if bundle.get("dns") else ()
+        descriptors = () if bundle.get("dns") is None else dns.open_sockets(bundle["dns"])
         channel.send({"event": "sockets"}, descriptors)
         for fd in descriptors:
             os.close(fd)

@@ -1,0 +1,84 @@
+"""What a container gets on one network: its addresses, its link's names on both sides, its hardware address."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from engine.errors import InvalidSpec
+from engine.net import ipam, options
+from engine.spec.container import Attachment
+from engine.spec.network import NetworkRecord
+from engine.spec.state import Endpoint
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+class Plan(NamedTuple):
+    """One attachment on its way. `routed`: it may carry the default route."""
+
+    record: NetworkRecord
+    attachment: Attachment
+    endpoint: Endpoint
+    sysctls: list[tuple[str, str]]
+    routed: bool = True
+
+
+def host_interface(container_id: str, index: int) -> str:
+    """The host's end of the pair; its container can be read from it."""
+    return f"cv{container_id[:11]}{index:02x}"
+
+
+def plan(db: sqlite3.Connection, record: NetworkRecord, attachment: Attachment, container_id: str, index: int) -> Plan:
+    """Lease addresses and name the links; inside a transaction. Raises what ipam.lease and options do."""
+    name = options.interface(record, attachment, index)
+    sysctls = options.sysctls(attachment, name)
+    mac = attachment.mac_address.lower().replace("-", ":")
+    if mac and (not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1):
+        raise InvalidSpec(f"network {record.spec.name}: {attachment.mac_address!r} is no hardware address of a link")
+    for address in attachment.link_local_ips:
+        try:
+            fits = ipaddress.ip_address(address).is_link_local
+        except ValueError:
+            fits = False
+        if not fits:
+            raise InvalidSpec(f"network {record.spec.name}: {address!r} is no link-local address")
+    found = ipam.lease(db, record, container_id, v4=attachment.ipv4_address, v6=attachment.ipv6_address)
+    fields: dict[str, str | int] = {}
+    for version, (address, pool) in found.items():
+        fields[f"ipv{version}_address"] = address
+        fields[f"ipv{version}_prefix"] = ipaddress.ip_network(pool.subnet).prefixlen
+        # Without a way out there is no gateway; names.py knows an internal network by that.
+        fields[f"ipv{version}_gateway"] = "" if record.spec.internal else pool.gateway
+    made = Endpoint(
+        network=record.spec.name,
+        interface=name,
+        host_interface=host_interface(container_id, index),
+        mac_address=mac or _hardware(next(found[version][0] for version in sorted(found))),
+        aliases=attachment.aliases,
+        **fields,  # type: ignore[arg-type]
+    )
+    return Plan(record, attachment, made, sysctls)
+
+
+def outward(plans: Sequence[Plan]) -> list[Plan]:
+    """The plans that lead outside, the one that carries the default route first (gw_priority, then as they are)."""
+    outside = [one for one in plans if not one.record.spec.internal]
+    return sorted(outside, key=lambda one: -one.attachment.gw_priority)
+
+
+def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:
+    """The IPv4 and the IPv6 address behind the default routes, "" for none; `endpoints` in the order of outward()."""
+    endpoints = list(endpoints)
+    return (
+        next((one.ipv4_address for one in endpoints if one.ipv4_gateway), ""),
+        next((one.ipv6_address for one in endpoints if one.ipv6_gateway), ""),
+    )
+
+
+def _hardware(address: str) -> str:
+    """02:42 and the last four bytes of the address: the same address never shows up with another one in ARP caches."""
+    return "02:42:" + ":".join(f"{byte:02x}" for byte in ipaddress.ip_address(address).packed[-4:])

@@ -1,0 +1,110 @@
+"""Driver options of bridge networks and of their endpoints; one that is not known is refused, never ignored."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+from engine.errors import InvalidSpec, Unsupported
+from engine.net import nat
+from engine.spec.container import Attachment
+from engine.spec.network import NetworkRecord, NetworkSpec
+
+NAME = "com.docker.network.bridge.name"
+HOST_BINDING = {4: "com.docker.network.bridge.host_binding_ipv4", 6: "com.docker.network.bridge.host_binding_ipv6"}
+"""The host address of ports that are published without one."""
+INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
+MTU = ("com.docker.network.driver.mtu", "mtu")
+
+ENDPOINT_INTERFACE = "com.docker.network.endpoint.ifname"
+ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
+
+
+def _is_mtu(text: str) -> bool:
+    return text.isdecimal() and 68 <= int(text) <= 65535
+
+
+def _is_boolean(text: str) -> bool:
+    return text.lower() in ("true", "false", "1", "0", "t", "f")
+
+
+def _is_link_name(text: str) -> bool:
+    """dev_valid_name() of the kernel: at most 15 bytes, no slash, colon or space."""
+    return bool(re.fullmatch(r"[^/:\s]{1,15}", text)) and len(text.encode()) <= 15 and text not in (".", "..")
+
+
+def _is_address(version: int) -> Callable[[str], bool]:
+    def check(text: str) -> bool:
+        try:
+            return ipaddress.ip_address(text).version == version
+        except ValueError:
+            return False
+
+    return check
+
+
+_KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
+    NAME: (_is_link_name, "a link's name of at most 15 characters"),
+    INTERFACE_PREFIX: (lambda text: _is_link_name(text + "00"), "the beginning of a link's name"),
+    **dict.fromkeys(MTU, (_is_mtu, "a number of bytes from 68 to 65535")),
+    nat.ICC_OPTION: (_is_boolean, "true or false"),
+    nat.MASQUERADE_OPTION: (_is_boolean, "true or false"),
+    "com.docker.network.bridge.gateway_mode_ipv4": (lambda text: text == "nat", '"nat"; other modes are not supported'),
+    "com.docker.network.bridge.gateway_mode_ipv6": (lambda text: text == "nat", '"nat"; other modes are not supported'),
+    **{option: (_is_address(version), f"an IPv{version} address") for version, option in HOST_BINDING.items()},
+    **{option: (_is_address(version), f"an IPv{version} address") for version, option in nat.SOURCE_OPTIONS.items()},
+}
+
+
+def check(spec: NetworkSpec) -> None:
+    """Raises Unsupported and InvalidSpec for what the bridge driver cannot do."""
+    where = f"network {spec.name}"
+    if spec.driver not in ("", "bridge", "default"):
+        hint = "Supported: bridge (host and none as network_mode)."
+        raise Unsupported(f"{where}: driver {spec.driver!r} is not supported", hint=hint)
+    if spec.ipam_driver not in ("", "default"):
+        raise Unsupported(f"{where}: IPAM driver {spec.ipam_driver!r} is not supported")
+    if spec.ipam_options:
+        raise Unsupported(f"{where}: the default IPAM driver has no option {min(spec.ipam_options)!r}")
+    if not spec.enable_ipv4 and not spec.enable_ipv6:
+        raise InvalidSpec(f"{where}: neither IPv4 nor IPv6 is enabled")
+    for option, value in sorted(spec.driver_opts.items()):
+        if option not in _KNOWN:
+            raise Unsupported(f"{where}: driver option {option!r} is not supported by the bridge driver")
+        fits, meaning = _KNOWN[option]
+        if not fits(value):
+            raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not {meaning}")
+
+
+def mtu(record: NetworkRecord) -> int:
+    """Bytes; 0 for the kernel's choice."""
+    return next((int(record.spec.driver_opts[option]) for option in MTU if option in record.spec.driver_opts), 0)
+
+
+def interface(record: NetworkRecord, attachment: Attachment, index: int) -> str:
+    """The link's name in the container. Raises InvalidSpec."""
+    asked = attachment.interface_name or attachment.driver_opts.get(ENDPOINT_INTERFACE, "")
+    name = asked or f"{record.spec.driver_opts.get(INTERFACE_PREFIX, 'eth')}{index}"
+    if not _is_link_name(name) or name == "lo":
+        raise InvalidSpec(f"network {record.spec.name}: {name!r} cannot be an interface's name")
+    return name
+
+
+def sysctls(attachment: Attachment, name: str) -> list[tuple[str, str]]:
+    """(path below /proc/sys/net, value) of the endpoint, IFNAME in them standing for its link, here `name`.
+
+    Raises Unsupported for another option, InvalidSpec for a sysctl that is not the link's own.
+    """
+    where = f"network {attachment.network}"
+    for option in sorted(attachment.driver_opts):
+        if option not in (ENDPOINT_INTERFACE, ENDPOINT_SYSCTLS):
+            raise Unsupported(f"{where}: endpoint option {option!r} is not supported")
+    found = []
+    for entry in filter(None, attachment.driver_opts.get(ENDPOINT_SYSCTLS, "").split(",")):
+        key, _, value = entry.strip().partition("=")
+        parts = re.fullmatch(r"net\.(ipv4|ipv6|mpls)\.(conf|neigh)\.IFNAME\.([a-z0-9_]+)", key)
+        if not parts or not value:
+            raise InvalidSpec(f"{where}: {entry!r} is not net.<ipv4|ipv6>.<conf|neigh>.IFNAME.<name>=<value>")
+        found.append((f"{parts[1]}/{parts[2]}/{name}/{parts[3]}", value))
+    return found

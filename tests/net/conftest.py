@@ -1,0 +1,141 @@
+"""Each test has a network namespace that stands for the host's, and a state root; in the end nothing may be left in it."""
+
+import contextlib
+import ctypes
+import os
+import socket
+import subprocess
+
+import pytest
+
+from engine.kernel import calls, flags
+from engine.net import rtnetlink
+from engine.net.wiring import Wiring
+from engine.paths import Roots
+from engine.store import Store
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def apart():
+    """A fresh network namespace for this thread and its children."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    calls.unshare(flags.CLONE["net"])
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    try:
+        yield
+    finally:
+        calls.setns(home, flags.CLONE["net"])
+        os.close(home)
+
+
+def links():
+    with rtnetlink.Rtnetlink() as kernel:
+        return sorted(link.name for link in kernel.links())
+
+
+def rules(tool="iptables-save"):
+    """Rules and chains of ours, as the tool prints them."""
+    lines = subprocess.check_output([tool], text=True).splitlines()
+    return [line for line in lines if "COMPOSER" in line or "CMP-" in line]
+
+
+def rows(store, table):
+    return store.db.execute(f"SELECT * FROM {table}").fetchall()
+
+
+@pytest.fixture(autouse=True)
+def host():
+    if os.geteuid():
+        pytest.skip("network namespaces need root")
+    with apart():
+        yield
+        left = [name for name in links() if name not in ("lo", "outside")]
+        assert left == []
+        assert rules() == [] and rules("ip6tables-save") == []
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(Roots(f"{tmp_path}/s", f"{tmp_path}/r"))
+    store.db  # noqa: B018 (opened here: the state folder exists)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def wiring(store):
+    return Wiring(store)
+
+
+class Space:
+    """A process that waits in a network namespace of its own, as a container's first process does."""
+
+    def __init__(self, number):
+        self.id = f"{number:x}".rjust(12, "c").ljust(64, "0")
+        self.process = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.process.stdout.readline()
+        self.pid = self.process.pid
+        self.net = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
+
+    def inside(self):
+        return rtnetlink.inside(self.net)
+
+    def output(self, *command):
+        with self.inside():
+            done = subprocess.run(command, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def listen(self, port, address="0.0.0.0", kind=socket.SOCK_STREAM):
+        """A bound socket in the namespace; it stays usable from here."""
+        with self.inside():
+            sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+            sock.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen()
+        sock.settimeout(3)
+        return sock
+
+    def close(self):
+        os.close(self.net)
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@pytest.fixture
+def spaces(host):
+    """Makes namespaces like containers'; ended with the test."""
+    made = []
+
+    def make():
+        made.append(Space(len(made)))
+        return made[-1]
+
+    yield make
+    for space in made:
+        space.close()
+    # The kernel buries namespaces by itself, in its own time: what is on the host's side goes first.
+    for name in links():
+        if name.startswith("cv"):
+            subprocess.run(["ip", "link", "delete", name], capture_output=True)
+
+
+def reaches(source, address, port, timeout=0.4, kind=socket.SOCK_STREAM):
+    """The address that a connection from `source` (a Space, None for the host) seems to come from; None if it fails.
+
+    The listener must have been made before.
+    """
+    with source.inside() if source else contextlib.nullcontext():
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+    sock.settimeout(timeout)
+    try:
+        sock.connect((address, port))
+        return sock
+    except OSError:
+        sock.close()
+        return None

@@ -1,0 +1,266 @@
+import asyncio
+import json
+import subprocess
+
+import pytest
+
+from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
+from engine.net import bridge, nat
+from engine.net.rtnetlink import Rtnetlink
+from engine.net.wiring import Wiring
+from engine.paths import Roots
+from engine.spec.network import NetworkSpec, Pool
+from engine.store import Store
+from tests.net.conftest import apart, links, rows, rules
+
+
+def create(store, name="n", **fields):
+    return asyncio.run(bridge.create(store, NetworkSpec(name=name, **fields)))
+
+
+def remove(store, name="n"):
+    asyncio.run(bridge.remove(store, name))
+
+
+def addresses(link):
+    shown = json.loads(subprocess.check_output(["ip", "-j", "addr", "show", link]))[0]
+    return {f"{a['local']}/{a['prefixlen']}" for a in shown["addr_info"] if a["scope"] == "global"}
+
+
+def test_made_and_removed(store):
+    record = create(store, pools=(Pool(subnet="10.1.0.0/24"),))
+    assert links() == sorted([record.bridge, "lo"]) and record.bridge == f"cmp-{record.id[:11]}"
+    assert addresses(record.bridge) == {"10.1.0.1/24"}
+    with Rtnetlink() as kernel:
+        found = next(link for link in kernel.links() if link.name == record.bridge)
+    assert found.kind == "bridge" and found.alias == f"composer:{nat.tag(store.roots)}:{record.id[:12]}"
+    assert open("/proc/sys/net/ipv4/ip_forward").read() == "1\n"
+    assert bridge.get(store, "n") == bridge.get(store, record.id) == record
+    remove(store)
+    remove(store)
+    assert links() == ["lo"] and rules() == [] and not rows(store, "networks") and not rows(store, "subnets")
+
+
+def test_made_twice_is_made_once(store):
+    first = create(store)
+    before = rules()
+    assert create(store) == first and rules() == before
+    with pytest.raises(Conflict, match="network n exists with another specification"):
+        create(store, internal=True)
+    remove(store)
+
+
+def test_ipv6(store):
+    record = create(store, enable_ipv6=True, pools=(Pool(subnet="fd00:7::/64"),))
+    assert addresses(record.bridge) == {"172.17.0.1/16", "fd00:7::1/64"}
+    assert open("/proc/sys/net/ipv6/conf/all/forwarding").read() == "1\n"
+    assert any("MASQUERADE" in rule for rule in rules("ip6tables-save"))
+    remove(store)
+
+
+def test_our_chains_go_with_the_last_network(store):
+    create(store, "a", enable_ipv6=True)
+    create(store, "b")
+    remove(store, "a")
+    assert rules() and not rules("ip6tables-save")
+    remove(store, "b")
+    assert not rules()
+
+
+@pytest.mark.parametrize("done", range(4))
+def test_a_crash_while_it_is_made(store, done, monkeypatch):
+    """After the row, the link, the rules or all of it: the next command goes on from there."""
+    steps = [(bridge, "_make_link"), (nat, "add_network"), (bridge, "_do")]
+    if done < 3:
+
+        def crash(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(*steps[done], crash)
+        with pytest.raises(KeyboardInterrupt):
+            create(store)
+        monkeypatch.undo()
+    bridge._whole.clear()
+    record = create(store)
+    ours = [rule for rule in rules() if record.id[:12] in rule]
+    assert len(ours) == len(set(ours)) and addresses(record.bridge) == {"172.17.0.1/16"}
+    assert {rule.split()[1] for rule in ours if rule[:2] == "-A"} >= {"COMPOSER-IN", "COMPOSER-OUT", "COMPOSER-MASQ"}
+    remove(store)
+
+
+@pytest.mark.parametrize("step", ["rules", "link"])
+def test_a_crash_while_it_is_removed(store, step, monkeypatch):
+    create(store)
+    target = (nat, "remove_network") if step == "rules" else (bridge, "_remove_link")
+
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(*target, crash)
+    with pytest.raises(KeyboardInterrupt):
+        remove(store)
+    monkeypatch.undo()
+    remove(store)
+    assert links() == ["lo"] and not rules() and not rows(store, "networks")
+
+
+def test_a_reboot_takes_the_link_and_the_next_use_makes_it(store):
+    record = create(store)
+    subprocess.run(["ip", "link", "delete", record.bridge], check=True)
+    asyncio.run(bridge.ensure(store.roots, record))
+    assert addresses(record.bridge) == {"172.17.0.1/16"}
+    remove(store)
+
+
+def test_in_use(store):
+    create(store)
+    with store.transaction() as db:
+        db.execute("INSERT INTO containers VALUES ('abc', 'shop-web-1', 'shop', '')")
+        db.execute("INSERT INTO addresses VALUES ('n', '172.17.0.2', 'abc')")
+    with pytest.raises(Conflict, match="network n is in use by 1 container: shop-web-1"):
+        remove(store)
+    with store.transaction() as db:
+        db.execute("DELETE FROM addresses")
+    remove(store)
+
+
+OPTION = "com.docker.network.bridge.name"
+
+
+def test_a_name_and_an_mtu(store):
+    create(store, driver_opts={OPTION: "shop0", "com.docker.network.driver.mtu": "1400"})
+    assert links() == ["lo", "shop0"]
+    assert json.loads(subprocess.check_output(["ip", "-j", "link", "show", "shop0"]))[0]["mtu"] == 1400
+    with pytest.raises(Conflict, match="the bridge shop0 belongs to network n"):
+        create(store, "other", driver_opts={OPTION: "shop0"})
+    remove(store)
+
+
+def test_a_bridge_of_the_users_stays(store):
+    subprocess.run("ip link add mine type bridge; ip addr add 10.5.0.1/24 dev mine", shell=True, check=True)
+    record = create(store, driver_opts={OPTION: "mine"}, pools=(Pool(subnet="10.6.0.0/24"),))
+    assert record.adopted and addresses("mine") == {"10.5.0.1/24", "10.6.0.1/24"}
+    remove(store)
+    assert links() == ["lo", "mine"] and addresses("mine") == {"10.5.0.1/24"}
+    subprocess.run(["ip", "link", "delete", "mine"], check=True)
+
+
+def test_a_link_that_is_no_bridge(store):
+    with pytest.raises(InvalidSpec, match="the link lo exists and is no bridge"):
+        create(store, driver_opts={OPTION: "lo"})
+    assert not rows(store, "networks")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "complaint"),
+    [
+        ({"driver": "overlay"}, Unsupported, "driver 'overlay' is not supported"),
+        ({"driver": "macvlan"}, Unsupported, "driver 'macvlan' is not supported"),
+        ({"ipam_driver": "dhcp"}, Unsupported, "IPAM driver 'dhcp'"),
+        ({"ipam_options": {"a": "b"}}, Unsupported, "no option 'a'"),
+        ({"driver_opts": {"foo": "bar"}}, Unsupported, "driver option 'foo'"),
+        ({"driver_opts": {"mtu": "big"}}, InvalidSpec, "'big' is not a number of bytes"),
+        ({"driver_opts": {nat.ICC_OPTION: "maybe"}}, InvalidSpec, "not true or false"),
+        ({"driver_opts": {OPTION: "a/b"}}, InvalidSpec, "not a link's name"),
+        ({"driver_opts": {OPTION: "x" * 16}}, InvalidSpec, "not a link's name"),
+        ({"driver_opts": {"com.docker.network.bridge.gateway_mode_ipv4": "routed"}}, InvalidSpec, "other modes"),
+        ({"enable_ipv4": False}, InvalidSpec, "neither IPv4 nor IPv6"),
+    ],
+)
+def test_refusals_leave_nothing(store, fields, error, complaint):
+    with pytest.raises(error, match=complaint):
+        create(store, **fields)
+    assert links() == ["lo"] and not rows(store, "networks") and not rules()
+
+
+@pytest.mark.parametrize("name", bridge.PREDEFINED)
+def test_predefined_names(store, name):
+    with pytest.raises(Conflict, match="predefined"):
+        create(store, name)
+
+
+def test_without_iptables(store, monkeypatch):
+    monkeypatch.setattr(nat.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(OperationFailed, match="apt install iptables"):
+        create(store)
+    monkeypatch.undo()
+    remove(store)
+
+
+def test_many_made_and_removed_at_once(store):
+    async def work():
+        names = [f"n{number}" for number in range(12)]
+        await asyncio.gather(*(bridge.create(store, NetworkSpec(name=name)) for name in names))
+        assert len(links()) == 13
+        await asyncio.gather(*(bridge.remove(store, name) for name in names))
+
+    asyncio.run(work())
+    assert links() == ["lo"] and not rules()
+
+
+def test_two_state_roots_leave_each_other_alone(store, tmp_path):
+    other = Store(Roots(f"{tmp_path}/s2", f"{tmp_path}/r2"))
+    mine, theirs = create(store, "mine"), create(other, "theirs")
+    assert mine.pools != theirs.pools
+    asyncio.run(Wiring(other).sweep(set()))
+    assert mine.bridge in links() and any(mine.id[:12] in rule for rule in rules())
+    remove(other, "theirs")
+    assert any(mine.id[:12] in rule for rule in rules()) and mine.bridge in links()
+    remove(store, "mine")
+    other.close()
+
+
+def test_the_sweep_takes_what_no_network_owns_and_puts_back_what_was_flushed(store):
+    kept, lost = create(store, "kept"), create(store, "lost")
+    before = [rule for rule in rules() if kept.id[:12] in rule]
+    with store.transaction() as db:
+        db.execute("DELETE FROM networks WHERE name = 'lost'")
+    asyncio.run(Wiring(store).sweep(set()))
+    assert lost.bridge not in links() and not [rule for rule in rules() if lost.id[:12] in rule]
+    subprocess.run("iptables -F; iptables -X; iptables -t nat -F; iptables -t nat -X", shell=True, check=True)
+    asyncio.run(Wiring(store).sweep(set()))
+    assert [rule for rule in rules() if kept.id[:12] in rule] == before
+    remove(store, "kept")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_hooks_are_recognised_as_the_kernel_prints_them(store, version):
+    create(store, "a", enable_ipv6=True)
+    create(store, "b", enable_ipv6=True)
+    tool = "iptables-save" if version == 4 else "ip6tables-save"
+    jumps = [rule for rule in rules(tool) if rule.split()[-1].startswith("COMPOSER")]
+    assert len(jumps) == len(set(jumps)) == 7
+    remove(store, "a")
+    remove(store, "b")
+
+
+def test_legacy_iptables(store, monkeypatch):
+    legacy = {"iptables": "iptables-legacy", "ip6tables": "ip6tables-legacy"}
+    if subprocess.run(["iptables-legacy", "-t", "nat", "-S"], capture_output=True).returncode:
+        pytest.skip("this kernel has no legacy tables")
+    binary = nat.binary
+
+    def choose(name, version):
+        path = binary(name, version)
+        for plain, replaced in legacy.items():
+            head, _, last = path.rpartition("/")
+            if last.split("-")[0] == plain:
+                return f"{head}/{last.replace(plain, replaced)}"
+
+    monkeypatch.setattr(nat, "binary", choose)
+    create(store, enable_ipv6=True)
+    before = rules("iptables-legacy-save")
+    assert before and not rules()
+    bridge._whole.clear()
+    asyncio.run(nat.add_network(store.roots, bridge.get(store, "n")))
+    assert sorted(rules("iptables-legacy-save")) == sorted(before)
+    remove(store)
+    assert not rules("iptables-legacy-save") and not rules("ip6tables-legacy-save")
+
+
+def test_another_namespace_is_another_host(store):
+    record = create(store)
+    with apart():
+        assert links() == ["lo"]
+    assert record.bridge in links()
+    remove(store)

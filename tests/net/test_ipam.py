@@ -1,0 +1,140 @@
+import ipaddress
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import Conflict, InvalidSpec, PoolExhausted
+from engine.net import ipam
+from engine.spec.network import NetworkRecord, NetworkSpec, Pool
+
+
+def choose(store, **fields):
+    return ipam.choose_pools(store.db, NetworkSpec(name=fields.pop("name", "n"), **fields))
+
+
+def make(store, name="n", **fields):
+    """A network in the database only."""
+    spec = NetworkSpec(name=name, **fields)
+    with store.transaction() as db:
+        record = NetworkRecord(id=f"{name}.".ljust(64, "0"), spec=spec, pools=ipam.choose_pools(db, spec))
+        db.execute("INSERT INTO networks VALUES (?, ?, ?, '')", (name, record.id, name))
+        db.executemany("INSERT INTO subnets VALUES (?, ?)", [(pool.subnet, name) for pool in record.pools])
+    return record
+
+
+def lease(store, record, owner, **asked):
+    with store.transaction() as db:
+        return {version: address for version, (address, _) in ipam.lease(db, record, owner, **asked).items()}
+
+
+def test_default_pools_in_dockers_order(store):
+    assert [make(store, name).pools[0].subnet for name in "ab"] == ["172.17.0.0/16", "172.18.0.0/16"]
+    taken = {make(store, f"n{number}").pools[0].subnet for number in range(29)}
+    assert "172.31.0.0/16" in taken and "192.168.0.0/20" in taken and "192.168.240.0/20" in taken
+    with pytest.raises(PoolExhausted, match="all of the default address pools are in use"):
+        make(store, "last")
+
+
+def test_the_hosts_routes_are_avoided(store):
+    subprocess.run("ip link add outside type bridge; ip addr add 172.17.9.1/24 dev outside; "
+                   "ip link set outside up; ip route add 172.18.0.0/15 dev outside", shell=True, check=True)  # fmt: skip
+    assert choose(store)[0].subnet == "172.20.0.0/16"
+
+
+def test_an_overlap_names_both(store):
+    make(store, "one", pools=(Pool(subnet="10.1.0.0/16"),))
+    with pytest.raises(
+        PoolExhausted, match=r"network two: subnet 10\.1\.2\.0/24 overlaps 10\.1\.0\.0/16 of network one"
+    ):
+        make(store, "two", pools=(Pool(subnet="10.1.2.0/24"),))
+
+
+def test_a_networks_own_subnets_must_not_overlap(store):
+    with pytest.raises(PoolExhausted, match="overlaps"):
+        choose(store, pools=(Pool(subnet="10.1.0.0/16"), Pool(subnet="10.1.0.0/24")))
+
+
+@pytest.mark.parametrize(
+    ("pool", "complaint"),
+    [
+        (Pool(subnet="10.1.0.0/33"), "'10.1.0.0/33' is no subnet"),
+        (Pool(subnet="10.1.0.0/24", gateway="10.2.0.1"), "gateway 10.2.0.1 is not in the subnet 10.1.0.0/24"),
+        (Pool(subnet="10.1.0.0/24", gateway="x"), "'x' is no address"),
+        (Pool(subnet="10.1.0.0/24", ip_range="10.0.0.0/8"), "ip_range 10.0.0.0/8 is not in the subnet"),
+        (Pool(subnet="10.1.0.0/24", ip_range="fd00::/64"), "ip_range fd00::/64 is not in the subnet"),
+        (Pool(subnet="10.1.0.0/24", aux_addresses={"r": "10.9.0.1"}), "aux_addresses.r 10.9.0.1 is not in"),
+        (Pool(subnet="10.1.0.0/31"), "has no room"),
+    ],
+)
+def test_wrong_pools(store, pool, complaint):
+    with pytest.raises(InvalidSpec, match=complaint):
+        choose(store, pools=(pool,))
+
+
+def test_a_subnet_with_host_bits_is_taken_as_its_network(store):
+    assert choose(store, pools=(Pool(subnet="10.1.2.3/24"),))[0] == Pool(subnet="10.1.2.0/24", gateway="10.1.2.1")
+
+
+def test_ipv6_is_unique_local_and_always_the_same(store):
+    first = choose(store, enable_ipv6=True)[1]
+    assert ipaddress.ip_network(first.subnet).subnet_of(ipaddress.ip_network("fd00::/8"))
+    assert choose(store, enable_ipv6=True)[1] == first
+    assert choose(store, enable_ipv6=True, name="other")[1] != first
+
+
+def test_an_ipv6_subnet_without_ipv6_plays_no_part(store):
+    assert [pool.subnet for pool in choose(store, pools=(Pool(subnet="fd00::/64"),))] == ["172.17.0.0/16"]
+
+
+def test_leases_lowest_first_and_the_same_again(store):
+    record = make(store, pools=(Pool(subnet="10.1.0.0/24", aux_addresses={"printer": "10.1.0.3"}),))
+    assert [lease(store, record, owner)[4] for owner in "abab"] == ["10.1.0.2", "10.1.0.4", "10.1.0.2", "10.1.0.4"]
+    ipam.release(store, "a")
+    assert lease(store, record, "c")[4] == "10.1.0.2"
+
+
+def test_a_range_and_its_end(store):
+    record = make(store, pools=(Pool(subnet="10.1.0.0/24", ip_range="10.1.0.252/30"),))
+    assert [lease(store, record, owner)[4] for owner in "abc"] == ["10.1.0.252", "10.1.0.253", "10.1.0.254"]
+    with pytest.raises(PoolExhausted, match=r"no free address is left in 10\.1\.0\.252/30"):
+        lease(store, record, "d")
+    assert lease(store, record, "d", v4="10.1.0.9")[4] == "10.1.0.9"
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "complaint"),
+    [
+        ({"v4": "10.1.0.2"}, Conflict, "already in use by container first"),
+        ({"v4": "10.1.0.1"}, Conflict, "its gateway's"),
+        ({"v4": "10.1.0.9"}, Conflict, "auxiliary"),
+        ({"v4": "10.1.0.0"}, Conflict, "reserved"),
+        ({"v4": "10.1.0.255"}, Conflict, "reserved"),
+        ({"v4": "10.2.0.5"}, InvalidSpec, "in none of its subnets"),
+        ({"v6": "fd00::5"}, InvalidSpec, "in none of its subnets"),
+        ({"v4": "ten"}, InvalidSpec, "'ten' is no address"),
+    ],
+)
+def test_a_fixed_address_refused(store, asked, error, complaint):
+    record = make(store, pools=(Pool(subnet="10.1.0.0/24", aux_addresses={"x": "10.1.0.9"}),))
+    lease(store, record, "first")
+    with pytest.raises(error, match=complaint):
+        lease(store, record, "second", **asked)
+    assert len(store.db.execute("SELECT * FROM addresses").fetchall()) == 1
+
+
+def test_both_versions(store):
+    record = make(store, enable_ipv6=True, pools=(Pool(subnet="10.1.0.0/24"), Pool(subnet="fd00:1::/64")))
+    assert lease(store, record, "a") == {4: "10.1.0.2", 6: "fd00:1::2"}
+    assert lease(store, record, "b", v6="fd00:1::99") == {4: "10.1.0.3", 6: "fd00:1::99"}
+
+
+@given(taken=st.sets(st.integers(0, 2**32 - 1), max_size=6), prefix=st.integers(8, 30))
+def test_a_free_pool_overlaps_nothing(taken, prefix):
+    networks = [ipaddress.ip_network((number, prefix), strict=False) for number in taken]
+    try:
+        found = ipam._free(networks, "n")
+    except PoolExhausted:
+        return
+    assert not any(found.overlaps(network) for network in networks)
