@@ -137,7 +137,10 @@ class Store:
                 self._create(db)
             elif version > SCHEMA_VERSION:
                 raise OperationFailed(
-                    "open", path, detail=f"schema {version} is newer than ours, {SCHEMA_VERSION}", hint="Update composer."
+                    "open",
+                    path,
+                    detail=f"schema {version} is newer than ours, {SCHEMA_VERSION}",
+                    hint="Update composer.",
                 )
         except sqlite3.Error as error:
             raise OperationFailed("open", path, detail=str(error)) from error

@@ -50,6 +50,10 @@ class Context:
     def engine(self) -> Engine:
         return self._open_engine(self.roots)
 
+    def new_engine(self) -> Engine:
+        """One of its own, for another thread."""
+        return self._open_engine(self.roots)
+
     @property
     def ansi(self) -> str:
         return "never" if self.options.no_ansi else self.options.ansi

@@ -13,7 +13,6 @@ from composer.cli.errors import UsageError
 from composer.cli.scale import parse_scale
 
 if TYPE_CHECKING:
-    from composer.cli.context import Context
     from composer.cli.flags import Args
 
 PULL_POLICIES = ("policy", "always", "missing", "never", "build")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.flags import Args, Command, Flag
+from composer.cli.flags import Command, Flag
 
 if TYPE_CHECKING:
-    from composer.cli.context import Context
+    pass
 
 COMMAND = Command(
     "run",

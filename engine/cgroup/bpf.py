@@ -66,7 +66,14 @@ def attach_devices(folder: str, rules: Sequence[str]) -> None:
     program = device_program(rules)
     code, licence = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"GPL")
     load = struct.pack(
-        "=IIQQIIQ48x", _CGROUP_DEVICE_TYPE, len(program) // 8, ctypes.addressof(code), ctypes.addressof(licence), 0, 0, 0
+        "=IIQQIIQ48x",
+        _CGROUP_DEVICE_TYPE,
+        len(program) // 8,
+        ctypes.addressof(code),
+        ctypes.addressof(licence),
+        0,
+        0,
+        0,
     )
     loaded = libc.syscall(_BPF, _PROG_LOAD, load, len(load))
     if loaded < 0:

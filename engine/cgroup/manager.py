@@ -114,7 +114,13 @@ class Cgroups:
         return Handle({c: folder for c, folder in places.items() if os.path.isdir(folder)})
 
     def create(
-        self, group: str, container_id: str, limits: Resources, *, parent: str = "", device_rules: Sequence[str] | None = None
+        self,
+        group: str,
+        container_id: str,
+        limits: Resources,
+        *,
+        parent: str = "",
+        device_rules: Sequence[str] | None = None,
     ) -> Handle:
         """Make the cgroups and set the limits; idempotent. `device_rules` ("c 1:3 rwm") are all that is allowed, None for
         everything. Raises Unsupported for a limit whose controller is missing."""
@@ -122,7 +128,7 @@ class Cgroups:
             handle = Handle({"": self._folder(self.hierarchies[""], group, container_id, parent)})
             wanted = settings.v2(limits)
             self._make_unified(handle.folders[""], {controller for controller, _, _ in wanted})
-            folders = {controller: handle.folders[""] for controller in _V2_CONTROLLERS}
+            folders = dict.fromkeys(_V2_CONTROLLERS, handle.folders[""])
         else:
             wanted = settings.v1(limits)
             needed = dict.fromkeys((*_ALWAYS_V1, *(controller for controller, _, _ in wanted)))
@@ -130,7 +136,9 @@ class Cgroups:
             if missing:
                 raise Unsupported(f"this host has no {sorted(missing)[0]} cgroup controller, which a limit needs")
             folders = {
-                c: self._folder(self.hierarchies[c], group, container_id, parent) for c in needed if c in self.hierarchies
+                c: self._folder(self.hierarchies[c], group, container_id, parent)
+                for c in needed
+                if c in self.hierarchies
             }
             handle = Handle(folders)
             for controller, folder in folders.items():
@@ -177,7 +185,9 @@ class Cgroups:
             available = set(file.read().split())
         lacking = needed - available
         if lacking:
-            raise Unsupported(f"the cgroup controller {sorted(lacking)[0]} is not available here", hint="See cgroup delegation.")
+            raise Unsupported(
+                f"the cgroup controller {sorted(lacking)[0]} is not available here", hint="See cgroup delegation."
+            )
         for part in folder[len(base) + 1 :].split("/"):
             for controller in _V2_CONTROLLERS:
                 if controller in available:

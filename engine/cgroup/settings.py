@@ -89,7 +89,9 @@ def v2(limits: Resources) -> Settings:
     """Raises Unsupported for what the unified hierarchy does not have."""
     for name in ("oom_kill_disable", "memory_swappiness", "cpu_rt_runtime", "cpu_rt_period"):
         if getattr(limits, name):
-            raise Unsupported(f"{name} is not possible with cgroup v2", hint="Remove the key; see docs/compatibility.md.")
+            raise Unsupported(
+                f"{name} is not possible with cgroup v2", hint="Remove the key; see docs/compatibility.md."
+            )
     found: Settings = []
 
     def add(controller: str, file: str, value: object) -> None:

@@ -1,12 +1,12 @@
 """From a specification and an image to bundle.json: every low-level fact resolved, for the keeper to carry out.
 
-    namespaces       kind → "new" | "host" | path of a namespace file
-    rootfs           layers_folder, layers (below it, lowest first), upper, work, root, read_only, propagation
-    mounts           in order; see engine.keeper.child.mounts.place
-    devices, masked_paths, read_only_paths, sysctls, cgroup_procs, oom_files, privileged, dns
-    process          args, env, cwd, user, groups, tty, stdin, rlimits, capabilities, no_new_privs, seccomp, oom_score_adj
-    log              path ("" for none), max_size, max_files
-    run_folder, exit_file, hostname, domainname
+namespaces       kind → "new" | "host" | path of a namespace file
+rootfs           layers_folder, layers (below it, lowest first), upper, work, root, read_only, propagation
+mounts           in order; see engine.keeper.child.mounts.place
+devices, masked_paths, read_only_paths, sysctls, cgroup_procs, oom_files, privileged, dns
+process          args, env, cwd, user, groups, tty, stdin, rlimits, capabilities, no_new_privs, seccomp, oom_score_adj
+log              path ("" for none), max_size, max_files
+run_folder, exit_file, hostname, domainname
 """
 
 from __future__ import annotations
@@ -119,7 +119,11 @@ def check(spec: ContainerSpec) -> None:
         word = option.replace("=", ":").partition(":")[0]
         if word not in _SECURITY_OPTIONS:
             raise InvalidSpec(f"security_opt {option!r} is not known", hint=f"Known: {', '.join(_SECURITY_OPTIONS)}.")
-        if word == "apparmor" and not option.endswith("unconfined") and not os.path.exists("/sys/kernel/security/apparmor"):
+        if (
+            word == "apparmor"
+            and not option.endswith("unconfined")
+            and not os.path.exists("/sys/kernel/security/apparmor")
+        ):
             raise Unsupported(f"security_opt {option!r}: this host has no AppArmor")
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
@@ -141,7 +145,9 @@ def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:
         command = image.config.command if spec.entrypoint is None else ()
     found = [*entrypoint, *command]
     if not found:
-        raise InvalidSpec(f"container {spec.name}: no command specified", hint="Give the service a command or entrypoint.")
+        raise InvalidSpec(
+            f"container {spec.name}: no command specified", hint="Give the service a command or entrypoint."
+        )
     return found
 
 

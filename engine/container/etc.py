@@ -31,7 +31,9 @@ def hosts(spec: ContainerSpec, hostname: str, endpoints: Sequence[Endpoint]) -> 
 
 def resolv_conf(spec: ContainerSpec, host: str, *, embedded: bool) -> str:
     """resolv.conf(5): our own server on our networks; else `dns` of the specification or `host`, the host's text."""
-    kept = [line for line in host.splitlines() if line.split()[:1] in (["search"], ["domain"], ["options"], ["nameserver"])]
+    kept = [
+        line for line in host.splitlines() if line.split()[:1] in (["search"], ["domain"], ["options"], ["nameserver"])
+    ]
     servers = [DNS_ADDRESS] if embedded else list(spec.dns)
     lines = [f"nameserver {server}" for server in servers] or [k for k in kept if k.startswith("nameserver")]
     if spec.dns_search:

@@ -51,7 +51,9 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
     found += _cgroup(facts, spaces, system)
     if spaces["ipc"] == "new":
         size = spec.shm_size or _SHM_SIZE
-        found.append({"type": "tmpfs", "source": "shm", "target": "/dev/shm", "flags": safe, "data": f"mode=1777,size={size}"})
+        found.append(
+            {"type": "tmpfs", "source": "shm", "target": "/dev/shm", "flags": safe, "data": f"mode=1777,size={size}"}
+        )
         found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
     else:
         shared = "" if spaces["ipc"] == "host" else spaces["ipc"].removesuffix("/ns/ipc") + "/root"
@@ -67,7 +69,12 @@ def _cgroup(facts: Facts, spaces: Mapping[str, str], system: list[str]) -> list[
     if facts.unified:
         return [{"type": "cgroup2", "source": "cgroup", "target": "/sys/fs/cgroup", "flags": system}]
     found: list[Entry] = [
-        {"type": "tmpfs", "target": "/sys/fs/cgroup", "flags": ["nosuid", "nodev", "noexec"], "data": "mode=755,size=64k"}
+        {
+            "type": "tmpfs",
+            "target": "/sys/fs/cgroup",
+            "flags": ["nosuid", "nodev", "noexec"],
+            "data": "mode=755,size=64k",
+        }
     ]
     for controller, folder in facts.cgroup_folders.items():
         entry = {"type": "bind", "source": folder, "target": f"/sys/fs/cgroup/{controller}", "flags": system}
@@ -117,7 +124,8 @@ def _bind_source(mount: Mount) -> str:
     if not os.path.exists(mount.source):
         if not mount.create_host_path:
             raise InvalidSpec(
-                f"bind mount: the source path {mount.source} does not exist", hint="Make it, or set bind.create_host_path."
+                f"bind mount: the source path {mount.source} does not exist",
+                hint="Make it, or set bind.create_host_path.",
             )
         try:
             os.makedirs(mount.source, exist_ok=True)
@@ -157,4 +165,10 @@ def _tmpfs(mount: Mount) -> Entry:
         data.append(f"mode={mount.mode:o}")
     if mount.read_only:
         chosen.add("ro")
-    return {"type": "tmpfs", "target": mount.target, "flags": sorted(chosen), "data": ",".join(data) or None, "mode": 0o1777}
+    return {
+        "type": "tmpfs",
+        "target": mount.target,
+        "flags": sorted(chosen),
+        "data": ",".join(data) or None,
+        "mode": 0o1777,
+    }

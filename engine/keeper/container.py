@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from engine.kernel import calls, flags
 from engine.keeper.child import setup
 from engine.keeper.logfile import LogFile
 from engine.keeper.protocol import Channel
+from engine.kernel import calls, flags
 
 CHUNK = 65536
 

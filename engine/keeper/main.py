@@ -18,11 +18,11 @@ if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
 from engine.errors import EngineError
-from engine.kernel import calls, flags
 from engine.keeper import protocol
 from engine.keeper.child import setup
 from engine.keeper.container import Container
 from engine.keeper.protocol import Channel, Message
+from engine.kernel import calls, flags
 
 RESPAWN_PAUSE = 1.0
 """Seconds between two starts of a supervisor that keeps dying."""
@@ -39,7 +39,9 @@ class Client:
 class Exec:
     """A further process in a container, until it ends."""
 
-    def __init__(self, client: Client, number: int, child: Channel, answer: Callable[[Message, tuple[int, ...]], None]) -> None:
+    def __init__(
+        self, client: Client, number: int, child: Channel, answer: Callable[[Message, tuple[int, ...]], None]
+    ) -> None:
         self.client, self.number, self.child, self.answer = client, number, child, answer
         self.master = -1
         self.failure: Message | None = None
@@ -410,7 +412,9 @@ class Keeper:
         never_ran = not container.executed
         record = container.ended(status)
         if container.on_started:
-            container.on_started(container.failure or {"error": "the process ended before it could be executed", "exit_code": 125})
+            container.on_started(
+                container.failure or {"error": "the process ended before it could be executed", "exit_code": 125}
+            )
         if never_ran:
             return
         for client in list(self.clients):

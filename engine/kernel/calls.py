@@ -72,9 +72,7 @@ def clone(bits: int) -> tuple[int, int]:
     """fork(2) into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child. Single-threaded callers only."""
     pidfd = ctypes.c_int(-1)
     SIGCHLD = 17
-    arguments = struct.pack(
-        "=11Q", bits | flags.CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0
-    )
+    arguments = struct.pack("=11Q", bits | flags.CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0)
     pid = _libc.syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_size_t(len(arguments)))
     if pid < 0:
         raise _fail("clone3", flags.names(bits, flags.CLONE))
@@ -101,7 +99,9 @@ def move_mount(tree: int, target: int) -> None:
     _call("move_mount", f"/proc/self/fd/{target}", _MOVE_MOUNT, tree, b"", target, b"", ctypes.c_uint(bits))
 
 
-def mount_setattr(tree: int, *, set_bits: int = 0, propagation: int = 0, recursive: bool = False, userns: int = 0) -> None:
+def mount_setattr(
+    tree: int, *, set_bits: int = 0, propagation: int = 0, recursive: bool = False, userns: int = 0
+) -> None:
     arguments = struct.pack("=QQQQ", set_bits, 0, propagation, userns)
     bits = flags.AT_EMPTY_PATH | (flags.AT_RECURSIVE if recursive else 0)
     _call("mount_setattr", tree, _MOUNT_SETATTR, tree, b"", bits, arguments, ctypes.c_size_t(len(arguments)))

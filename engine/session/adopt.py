@@ -7,11 +7,10 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-
 from engine.container import state as files
 from engine.errors import EngineError
-from engine.kernel import calls
 from engine.keeper.client import KeeperClient
+from engine.kernel import calls
 from engine.session import registry
 from engine.spec.state import ContainerRecord, Status
 

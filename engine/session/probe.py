@@ -51,7 +51,7 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
             os.close(writing)
         try:
             code = await asyncio.wait_for(asyncio.shield(ended), timeout or None)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             note = f"Health check exceeded timeout ({timeout:g}s)"

@@ -107,7 +107,9 @@ class AttachedProcess:
         self.tty = record.spec.tty
         self._pidfd = calls.pidfd_open(record.state.pid)
         self._channel = _connect(roots, group, container_id)
-        _, descriptors = _ask(self._channel, {"do": "attach", "id": container_id, "stdin": record.spec.stdin_open or self.tty})
+        _, descriptors = _ask(
+            self._channel, {"do": "attach", "id": container_id, "stdin": record.spec.stdin_open or self.tty}
+        )
         self._stream = socket.socket(fileno=descriptors[0])
         self._folder = roots.container(group, container_id)
 
@@ -144,5 +146,3 @@ class AttachedProcess:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-
-

@@ -183,7 +183,7 @@ class Session:
                 await event.wait()
             else:
                 await asyncio.wait_for(event.wait(), timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             await self._kill(container_id)
             await event.wait()
         except EngineError:
@@ -240,7 +240,9 @@ class Session:
     async def rename(self, container_id: str, name: str) -> None:
         record = self.record(container_id)
         registry.rename(self.store, container_id, name)
-        self.records[container_id] = msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, name=name))
+        self.records[container_id] = msgspec.structs.replace(
+            record, spec=msgspec.structs.replace(record.spec, name=name)
+        )
         if record.state.status.alive:
             self.publish(container_id)
 

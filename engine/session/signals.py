@@ -14,6 +14,8 @@ def number(text: str) -> int:
         return int(name)
     base, sign, offset = name.replace("-", "+-").partition("+")
     found = getattr(signal, f"SIG{base}", None)
-    if isinstance(found, signal.Signals) and (not sign or (base in ("RTMIN", "RTMAX") and offset.lstrip("-").isdigit())):
+    if isinstance(found, signal.Signals) and (
+        not sign or (base in ("RTMIN", "RTMAX") and offset.lstrip("-").isdigit())
+    ):
         return int(found) + (int(offset) if sign else 0)
     raise InvalidSpec(f"{text!r} is no signal")

@@ -23,7 +23,7 @@ from engine.volume import store as volumes
 from engine.volume.copyup import copy_up
 
 if TYPE_CHECKING:
-    from engine.net.wiring import Plan
+    from engine.net.endpoint import Plan
     from engine.session.session import Session
 
 
@@ -75,7 +75,7 @@ async def start(session: Session, container_id: str) -> ContainerRecord:
 
 def _is_checked(own: object, images: object) -> bool:
     test = getattr(own, "test", None) or getattr(images, "test", None)
-    return bool(test) and tuple(test)[0] != "NONE"
+    return bool(test) and next(iter(test)) != "NONE"
 
 
 async def _serve_names(session: Session, container_id: str, pid: int) -> None:
@@ -184,7 +184,9 @@ def _joined(session: Session, record: ContainerRecord) -> dict[str, int]:
         if mode.startswith("container:"):
             other = session.record(mode.removeprefix("container:"))
             if not other.state.status.alive:
-                raise WrongState(f"container {spec.name} joins the namespaces of {other.spec.name}, which is not running")
+                raise WrongState(
+                    f"container {spec.name} joins the namespaces of {other.spec.name}, which is not running"
+                )
             found[other.id] = other.state.pid
     return found
 

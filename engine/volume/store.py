@@ -25,7 +25,10 @@ def get(store: Store, name: str) -> VolumeRecord | None:
 
 
 def every(store: Store) -> list[VolumeRecord]:
-    return [msgspec.json.decode(row[0], type=VolumeRecord) for row in store.db.execute("SELECT record FROM volumes ORDER BY name")]
+    return [
+        msgspec.json.decode(row[0], type=VolumeRecord)
+        for row in store.db.execute("SELECT record FROM volumes ORDER BY name")
+    ]
 
 
 def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
@@ -48,9 +51,7 @@ def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
     else:
         record = VolumeRecord(spec=spec, mountpoint=f"{store.roots.volumes}/{spec.name}/_data", created_at=time.time())
         with store.transaction() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO volumes VALUES (?, ?)", (spec.name, msgspec.json.encode(record).decode())
-            )
+            db.execute("INSERT OR IGNORE INTO volumes VALUES (?, ?)", (spec.name, msgspec.json.encode(record).decode()))
     try:
         os.makedirs(store.roots.volumes, mode=0o711, exist_ok=True)
         os.makedirs(record.mountpoint, mode=0o755, exist_ok=True)

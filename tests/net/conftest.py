@@ -1,4 +1,4 @@
-"""Each test has a network namespace that stands for the host's, and a state root; in the end nothing may be left in it."""
+"""Each test has a network namespace that stands for the host's, and a state root; nothing may be left in it."""
 
 import contextlib
 import ctypes
@@ -9,9 +9,10 @@ import subprocess
 import pytest
 
 from engine.kernel import calls, flags
-from engine.net import rtnetlink
+from engine.net import bridge, rtnetlink
 from engine.net.wiring import Wiring
 from engine.paths import Roots
+from engine.spec.network import NetworkSpec
 from engine.store import Store
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -73,7 +74,7 @@ class Space:
     """A process that waits in a network namespace of its own, as a container's first process does."""
 
     def __init__(self, number):
-        self.id = f"{number:x}".rjust(12, "c").ljust(64, "0")
+        self.id = f"{number:04x}".ljust(64, "c")
         self.process = subprocess.Popen(
             ["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec cat"],
             stdin=subprocess.PIPE,
@@ -125,17 +126,40 @@ def spaces(host):
             subprocess.run(["ip", "link", "delete", name], capture_output=True)
 
 
-def reaches(source, address, port, timeout=0.4, kind=socket.SOCK_STREAM):
-    """The address that a connection from `source` (a Space, None for the host) seems to come from; None if it fails.
-
-    The listener must have been made before.
-    """
-    with source.inside() if source else contextlib.nullcontext():
-        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-    sock.settimeout(timeout)
+@contextlib.asynccontextmanager
+async def connected(wiring, space, *attachments, ports=()):
+    """A Space plugged in; gives its endpoints and its ports on the host."""
     try:
-        sock.connect((address, port))
-        return sock
-    except OSError:
-        sock.close()
-        return None
+        plans = wiring.lease(space.id, attachments)
+        bindings = wiring.reserve(space.id, ports, plans)
+        await wiring.connect(space.id, space.pid, plans)
+        yield [plan.endpoint for plan in plans], bindings
+    finally:
+        await wiring.disconnect(space.id)
+
+
+@contextlib.asynccontextmanager
+async def network(store, name="n", **fields):
+    record = await bridge.create(store, NetworkSpec(name=name, **fields))
+    try:
+        yield record
+    finally:
+        await bridge.remove(store, name)
+
+
+def reaches(source, address, port, listener=None, timeout=0.3):
+    """Whether a TCP connection from `source` (a Space, None for the host) can be made; with `listener`, whether it is
+    that one which gets it: then the address that it sees."""
+    with source.inside() if source else contextlib.nullcontext():
+        sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    with sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect((address, port))
+        except OSError:
+            return False
+        if listener is None:
+            return True
+        accepted, peer = listener.accept()
+        accepted.close()
+        return peer[0]

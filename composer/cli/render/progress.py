@@ -38,6 +38,9 @@ LONG = frozenset(("Waiting", "Pulling", "Building", "Pushing"))
 class Progress:
     """Says nothing; the base of the others. Use as a context manager, so that the terminal is left as it was."""
 
+    detailed = False
+    """Whether a build's own output belongs into it, line by line."""
+
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
@@ -63,13 +66,18 @@ class Progress:
 
 
 class PlainProgress(Progress):
+    detailed = True
+
     def __init__(self, stream: TextIO, *, prefix: str = "") -> None:
         super().__init__(stream)
         self._prefix = prefix
+        self._begun: set[tuple[str, str]] = set()
 
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
-        if state is State.WORKING and text not in LONG:
-            return
+        if state is State.WORKING:
+            if text not in LONG or (step, text) in self._begun:
+                return
+            self._begun.add((step, text))
         self.note(f"{self._prefix} {step}  {text}" + (f" {detail}" if detail else ""))
 
     def note(self, line: str) -> None:
@@ -78,6 +86,8 @@ class PlainProgress(Progress):
 
 
 class JsonProgress(Progress):
+    detailed = True
+
     def __init__(self, stream: TextIO, *, dry_run: bool = False) -> None:
         super().__init__(stream)
         self._dry_run = dry_run

@@ -52,7 +52,9 @@ class _Filter:
     def __init__(self, default_action: int) -> None:
         name = ctypes.util.find_library("seccomp")
         if name is None:
-            raise OperationFailed("load", "libseccomp", detail="it is not installed", hint="Install it: apt install libseccomp2")
+            raise OperationFailed(
+                "load", "libseccomp", detail="it is not installed", hint="Install it: apt install libseccomp2"
+            )
         self._lib = ctypes.CDLL(name)
         self._lib.seccomp_init.restype = ctypes.c_void_p
         self._lib.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p

@@ -6,8 +6,8 @@ import os
 import stat
 from typing import Any
 
-from engine.kernel import calls, flags
 from engine.keeper.child import mounts
+from engine.kernel import calls
 
 _LINKS = (
     ("fd", "/proc/self/fd"),

@@ -29,7 +29,9 @@ def place(root: int, entry: Entry) -> None:
         else:
             _filesystem(root, entry)
     except OperationFailed as error:
-        raise OperationFailed("mount", f"{entry.get('source') or kind} at {entry['target']}", detail=str(error)) from error
+        raise OperationFailed(
+            "mount", f"{entry.get('source') or kind} at {entry['target']}", detail=str(error)
+        ) from error
     except OSError as error:
         raise OperationFailed.of("mount", f"{entry.get('source') or kind} at {entry['target']}", error) from error
 
@@ -80,7 +82,13 @@ def _bits(entry: Entry) -> int:
 def _filesystem(root: int, entry: Entry) -> None:
     target = directory(root, entry["target"], entry.get("mode") or 0o755)
     try:
-        calls.mount(entry.get("source") or entry["type"], f"/proc/self/fd/{target}", entry["type"], _bits(entry), entry.get("data"))
+        calls.mount(
+            entry.get("source") or entry["type"],
+            f"/proc/self/fd/{target}",
+            entry["type"],
+            _bits(entry),
+            entry.get("data"),
+        )
     finally:
         os.close(target)
 

@@ -8,8 +8,8 @@ import stat
 from typing import Any, NoReturn
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, flags
 from engine.keeper.child.identity import Identity
+from engine.kernel import calls, flags
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, flags
 from engine.keeper.child import devices, mounts, process, terminal
+from engine.kernel import calls, flags
 
 Bundle = dict[str, Any]
 

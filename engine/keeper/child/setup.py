@@ -6,9 +6,9 @@ import os
 import socket
 from typing import Any, NoReturn
 
-from engine.kernel import calls, flags
 from engine.keeper.child import dns, identity, kernel_settings, namespaces, process, rootfs, terminal
 from engine.keeper.protocol import Channel
+from engine.kernel import calls, flags
 
 Bundle = dict[str, Any]
 

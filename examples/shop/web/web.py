@@ -30,7 +30,9 @@ def products():
 
 
 def hits():
-    statement = "INSERT INTO hits VALUES ('hits', 1) ON CONFLICT (page) DO UPDATE SET count = hits.count + 1 RETURNING count"
+    statement = (
+        "INSERT INTO hits VALUES ('hits', 1) ON CONFLICT (page) DO UPDATE SET count = hits.count + 1 RETURNING count"
+    )
     return {"hits": query(statement)[0][0], "served_by": socket.gethostname()}
 
 

@@ -1,0 +1,126 @@
+"""One change to the project: plan it, have the supervisor do it, show what it does.
+
+The plan is made here first, by the same pure function that the supervisor uses: an empty one ends the command without
+a supervisor, a --dry-run shows it and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError
+from composer.cli.render.progress import PlainProgress, Progress, State
+from composer.cli.render.steps import TITLES, WAITED, WORDS
+from composer.plan import observed
+from composer.plan.operations import Kind, Operation, Plan
+from composer.plan.options import Options
+from composer.plan.reconcile import reconcile
+
+if TYPE_CHECKING:
+    from composer.cli.context import Context
+    from composer.plan.desired import Desired
+
+
+def change(
+    context: Context, action: str, *, services: Sequence[str] = (), quiet: bool = False, plain: bool = False,
+    images: str = "", **options: object,
+) -> int:  # fmt: skip
+    """Do `action` (of `composer.plan.options`) to the project; the exit code.
+
+    `plain`: finished steps as plain lines even on a terminal, because something else is written there, too.
+    `images`: for down, which images to remove: "", local or all. Other keywords are fields of `Options`.
+    """
+    context.check_services(services, among_containers=True)
+    wanted = Options(action=action, services=tuple(services), **_given(options))  # type: ignore[arg-type]
+    desired = context.desired_or_none
+    plan = reconcile(desired, snapshot(context, desired), wanted)
+    progress = PlainProgress(context.stderr) if plain else context.progress(TITLES[action], quiet=quiet)
+    with progress:
+        for warning in plan.warnings:
+            progress.note(warning)
+        _show_unchanged(progress, plan, wanted)
+        if context.dry_run:
+            for operation in plan.operations:
+                show(progress, operation, done=True)
+        elif plan.operations:
+            perform(context, progress, desired, wanted)
+        elif not plan.unchanged and not images:
+            _nothing_to_do(context, progress, wanted)
+        if images and desired is not None:
+            _remove_images(context, progress, desired, images)
+    return 0
+
+
+def _given(options: dict[str, object]) -> dict[str, object]:
+    """Without what was not given: None and empty values are the defaults of `Options`."""
+    return {name: value for name, value in options.items() if value not in (None, "", False)}
+
+
+def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
+    """What there is of the project now."""
+    engine = context.engine
+    references = {service.image for service in desired.services.values() if service.image} if desired else set()
+    return observed.take(
+        context.project_name,
+        context.containers(),
+        engine.networks(),
+        engine.volumes(),
+        sorted(references),
+        engine.image,
+    )
+
+
+def step_of(operation: Operation) -> str:
+    return f"{WORDS[operation.kind][0]} {operation.name}"
+
+
+def show(progress: Progress, operation: Operation, *, done: bool) -> None:
+    """The operation has begun, or is done."""
+    _, working, finished = WORDS[operation.kind]
+    if operation.kind is Kind.WAIT:
+        finished = WAITED.get(operation.condition, finished)
+    detail = ""
+    if operation.kind is Kind.RECREATE and done:
+        detail = f"({operation.cause})"
+    progress.update(
+        step_of(operation), finished if done else working, State.DONE if done else State.WORKING, detail=detail
+    )
+
+
+def _show_unchanged(progress: Progress, plan: Plan, options: Options) -> None:
+    for name in plan.unchanged:
+        progress.update(f"Container {name}", "Running" if options.action == "up" else "Created", State.DONE)
+
+
+def _nothing_to_do(context: Context, progress: Progress, options: Options) -> None:
+    """docker compose's words for commands that find nothing to act on."""
+    if options.action == "start":
+        for service in options.services or sorted(context.declared_services() or ()):
+            if not any(observed.service_of(record) == service for record in context.containers()):
+                raise CommandError(f'service "{service}" has no container to start')
+    elif options.action == "kill":
+        progress.note("no container to kill")
+    elif options.action == "down":
+        progress.note(f'Warning: No resource found to remove for project "{context.project_name}".')
+
+
+def _remove_images(context: Context, progress: Progress, desired: Desired, which: str) -> None:
+    """--rmi: local ones are those that the project builds without naming them."""
+    for service in desired.services.values():
+        own = service.build is not None and service.image in (
+            f"{desired.project}-{service.name}", f"{desired.project}-{service.name}:latest",
+        )  # fmt: skip
+        if (which == "local" and not own) or not service.image or context.engine.image(service.image) is None:
+            continue
+        step = f"Image {service.image}"
+        progress.update(step, "Removing")
+        if not context.dry_run:
+            try:
+                context.engine.remove_image(service.image)
+            except Exception as error:
+                if type(error).__name__ != "Conflict":
+                    raise
+                progress.update(step, "Resource is still in use", State.WARNING)
+                continue
+        progress.update(step, "Removed", State.DONE)

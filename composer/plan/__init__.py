@@ -1,0 +1,1 @@
+"""What the project wants, what there is, and the operations between them."""

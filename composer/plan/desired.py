@@ -1,0 +1,83 @@
+"""What a project wants, in engine terms. Frozen, JSON-able, free of pydantic: it is cached and sent to the supervisor."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from engine.spec.container import ContainerSpec
+from engine.spec.image import BuildSpec
+from engine.spec.network import NetworkSpec, VolumeSpec
+
+STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
+
+
+class Dependency(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One depends_on entry; `condition` is one of STARTED, HEALTHY, COMPLETED."""
+
+    service: str
+    condition: str = STARTED
+    restart: bool = False
+    required: bool = True
+
+
+class Hook(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A post_start or pre_stop command."""
+
+    command: tuple[str, ...]
+    user: str = ""
+    privileged: bool = False
+    working_dir: str = ""
+    environment: dict[str, str | None] = {}
+
+
+class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One service. `container` is the template: its name and number are filled per container, `image` (an id) when the
+    image is known. Modes and volumes_from name services as "service:<name>" until the containers are known."""
+
+    name: str
+    hash: str
+    image: str
+    container: ContainerSpec
+    build: BuildSpec | None = None
+    pull_policy: str = ""
+    platform: str = ""
+    scale: int = 1
+    container_name: str = ""
+    depends_on: tuple[Dependency, ...] = ()
+    post_start: tuple[Hook, ...] = ()
+    pre_stop: tuple[Hook, ...] = ()
+    attach: bool = True
+    summary: dict[str, str] = {}
+    """Flat key → value text of the model, for naming what changed; see divergence.py."""
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """Services whose namespaces or volumes this one takes over."""
+        spec = self.container
+        modes = (spec.network_mode, spec.pid_mode, spec.ipc_mode, spec.uts_mode, spec.cgroup_mode)
+        named = [mode.removeprefix("service:") for mode in modes if mode.startswith("service:")]
+        named += [v.removeprefix("service:").partition(":")[0] for v in spec.volumes_from if v.startswith("service:")]
+        return tuple(dict.fromkeys(named))
+
+
+class DesiredNetwork(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    spec: NetworkSpec
+    external: bool = False
+
+
+class DesiredVolume(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    spec: VolumeSpec
+    external: bool = False
+
+
+class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A whole project. `order` lists the enabled services, dependencies first; `known` all, enabled or not."""
+
+    project: str
+    services: dict[str, DesiredService] = {}
+    order: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    networks: dict[str, DesiredNetwork] = {}
+    volumes: dict[str, DesiredVolume] = {}
+    working_dir: str = ""
+    config_files: tuple[str, ...] = ()

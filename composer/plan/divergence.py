@@ -1,0 +1,62 @@
+"""Why a container is no longer what its service wants."""
+
+from __future__ import annotations
+
+import json
+
+from composer.plan import labels
+from composer.plan.desired import DesiredService
+from composer.plan.observed import Snapshot
+from engine.spec.state import ContainerRecord
+
+MAX_REASONS = 3
+
+
+def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> str:
+    """ "" when the container is up to date, else what differs, named by field where that is known."""
+    if record.spec.labels.get(labels.HASH) != service.hash:
+        return f"configuration changed{_fields(service, record)}"
+    wanted = snapshot.images.get(service.image, "")
+    if wanted and record.spec.image != wanted:
+        return f"image {service.image} is now {_short(wanted)}, was {_short(record.spec.image)}"
+    for attachment in record.spec.networks:
+        if attachment.network not in snapshot.networks:
+            return f"its network {attachment.network} is gone"
+    for mount in record.spec.mounts:
+        if mount.type == "volume" and mount.source not in record.state.anonymous_volumes:
+            if mount.source not in snapshot.volumes:
+                return f"its volume {mount.source} is gone"
+    return ""
+
+
+def summary_text(service: DesiredService) -> str:
+    """The label that later names what changed."""
+    return json.dumps(service.summary, sort_keys=True, separators=(",", ":"))
+
+
+def _fields(service: DesiredService, record: ContainerRecord) -> str:
+    try:
+        before: dict[str, str] = json.loads(record.spec.labels.get(labels.SUMMARY, "{}"))
+    except ValueError:
+        before = {}
+    if not before:
+        return ""
+    changed = []
+    for key in sorted(before.keys() | service.summary.keys()):
+        old, new = before.get(key), service.summary.get(key)
+        if old != new:
+            changed.append(f"{key}: {_shown(old)} → {_shown(new)}")
+    if not changed:
+        return ""
+    more = f" and {len(changed) - MAX_REASONS} more" if len(changed) > MAX_REASONS else ""
+    return f" ({'; '.join(changed[:MAX_REASONS])}{more})"
+
+
+def _shown(value: str | None) -> str:
+    if value is None:
+        return "nothing"
+    return value if len(value) <= 60 else value[:57] + "…"
+
+
+def _short(image: str) -> str:
+    return image.removeprefix("sha256:")[:12]

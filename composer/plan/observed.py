@@ -1,0 +1,67 @@
+"""What there is: a snapshot of the project's containers, networks and volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from composer.plan import labels
+from engine.spec.image import ImageRecord
+from engine.spec.network import NetworkRecord, VolumeRecord
+from engine.spec.state import ContainerRecord
+
+
+class Snapshot(Struct, kw_only=True):
+    """`images` maps the references that the project names to the ids they have now ("" when missing)."""
+
+    project: str
+    containers: list[ContainerRecord]
+    networks: dict[str, NetworkRecord]
+    volumes: dict[str, VolumeRecord]
+    images: dict[str, str] = {}
+
+    def service(self, name: str) -> list[ContainerRecord]:
+        """The service's own containers (not one-off ones), by number."""
+        found = [c for c in self.containers if service_of(c) == name and not is_oneoff(c)]
+        return sorted(found, key=number_of)
+
+
+def take(
+    project: str,
+    containers: Iterable[ContainerRecord],
+    networks: Iterable[NetworkRecord],
+    volumes: Iterable[VolumeRecord],
+    references: Iterable[str],
+    image: Callable[[str], ImageRecord | None],
+) -> Snapshot:
+    images = {}
+    for reference in references:
+        record = image(reference)
+        images[reference] = record.id if record else ""
+    return Snapshot(
+        project=project,
+        containers=list(containers),
+        networks={record.spec.name: record for record in networks},
+        volumes={record.spec.name: record for record in volumes},
+        images=images,
+    )
+
+
+def service_of(record: ContainerRecord) -> str:
+    return record.spec.labels.get(labels.SERVICE, "")
+
+
+def number_of(record: ContainerRecord) -> int:
+    text = record.spec.labels.get(labels.NUMBER, "0")
+    return int(text) if text.isdigit() else 0
+
+
+def is_oneoff(record: ContainerRecord) -> bool:
+    return record.spec.labels.get(labels.ONEOFF) == "True"
+
+
+def dependencies_of(record: ContainerRecord) -> list[str]:
+    """Service names from the depends_on label ("db:service_healthy:false,cache:…")."""
+    text = record.spec.labels.get(labels.DEPENDS_ON, "")
+    return [part.partition(":")[0] for part in text.split(",") if part]

@@ -1,0 +1,34 @@
+"""What a command asks for, beside the project: the flags that decide a plan."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`action`: up, create, down, start, stop, restart, kill, pause, unpause, rm, run. `services` empty means all."""
+
+    action: str
+    services: tuple[str, ...] = ()
+    # up, create
+    force_recreate: bool = False
+    no_recreate: bool = False
+    always_recreate_deps: bool = False
+    no_deps: bool = False
+    no_start: bool = False
+    remove_orphans: bool = False
+    ignore_orphans: bool = False
+    renew_anon_volumes: bool = False
+    scale: dict[str, int] = {}
+    wait: bool = False
+    wait_timeout: float = 0.0
+    # down, stop, restart, kill, rm
+    volumes: bool = False
+    timeout: float | None = None
+    signal: str = ""
+    force: bool = False
+    stop: bool = False
+    parallel: int = -1
+    # up in the foreground, with --no-recreate's kind of care for what runs
+    containers: tuple[str, ...] = ()
+    """Act on these container ids alone (one-off containers of `run`)."""

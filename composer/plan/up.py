@@ -1,0 +1,292 @@
+"""Planning `up` and `create`: networks, volumes, then the services in order of their dependencies."""
+
+from __future__ import annotations
+
+from composer.plan import divergence
+from composer.plan.desired import COMPLETED, HEALTHY, Desired, DesiredService
+from composer.plan.observed import Snapshot, is_oneoff, number_of, service_of
+from composer.plan.operations import Kind, Operation, Plan
+from composer.plan.options import Options
+from engine.spec.state import ContainerRecord, Status
+
+
+def plan(desired: Desired, snapshot: Snapshot, options: Options) -> Plan:
+    return _Up(desired, snapshot, options).run()
+
+
+def selected(desired: Desired, options: Options) -> list[str]:
+    """The services to act on, in order: the named ones with all they depend on."""
+    if not options.services:
+        return list(desired.order)
+    chosen: set[str] = set()
+    waiting = list(options.services)
+    while waiting:
+        name = waiting.pop()
+        service = desired.services.get(name)
+        if name in chosen or service is None:
+            continue
+        chosen.add(name)
+        if not options.no_deps:
+            waiting += [d.service for d in service.depends_on]
+            waiting += service.linked
+    return [name for name in desired.order if name in chosen]
+
+
+class _Up:
+    def __init__(self, desired: Desired, snapshot: Snapshot, options: Options) -> None:
+        self.desired, self.snapshot, self.options = desired, snapshot, options
+        self.plan = Plan()
+        self.networks: dict[str, int] = {}
+        self.volumes: dict[str, int] = {}
+        self.starts: dict[str, list[int]] = {}
+        self.waits: dict[tuple[str, str], list[int]] = {}
+        self.replaced: set[str] = set()
+        self.names = selected(desired, options)
+
+    def run(self) -> Plan:
+        self._shared()
+        self._orphans()
+        for name in self.names:
+            self._service(self.desired.services[name])
+        if self.options.wait and not self.options.no_start:
+            for name in self.names:
+                condition = "healthy" if self._checked(self.desired.services[name]) else "running"
+                self._wait(name, condition, "--wait", self.starts.get(name, []))
+        return self.plan
+
+    def _shared(self) -> None:
+        services = [self.desired.services[name] for name in self.names]
+        wanted = {a.network for service in services for a in service.container.networks}
+        for network in self.desired.networks.values():
+            spec = network.spec
+            if spec.name in wanted and not network.external and spec.name not in self.snapshot.networks:
+                made = self.plan.add(Kind.CREATE_NETWORK, spec.name, "no such network", network=spec)
+                self.networks[spec.name] = made.id
+        mounted = {m.source for service in services for m in service.container.mounts if m.type == "volume"}
+        for volume in self.desired.volumes.values():
+            if volume.spec.name in mounted and not volume.external and volume.spec.name not in self.snapshot.volumes:
+                created = self.plan.add(Kind.CREATE_VOLUME, volume.spec.name, "no such volume", volume=volume.spec)
+                self.volumes[volume.spec.name] = created.id
+
+    def _orphans(self) -> None:
+        known = set(self.desired.known)
+        orphans = [c for c in self.snapshot.containers if not is_oneoff(c) and service_of(c) not in known]
+        if not orphans or self.options.ignore_orphans:
+            return
+        if not self.options.remove_orphans:
+            names = " ".join(sorted(c.spec.name for c in orphans))
+            self.plan.warnings.append(
+                f"Found orphan containers ([{names}]) for this project. If you removed or renamed this service in your "
+                "compose file, you can run this command with the --remove-orphans flag to clean it up."
+            )
+            return
+        for record in orphans:
+            self._remove(record, "its service is not in the project", ())
+
+    def _service(self, service: DesiredService) -> None:
+        scale = self.options.scale.get(service.name, service.scale)
+        existing = self.snapshot.service(service.name)
+        keep, surplus = existing[:scale], existing[scale:]
+        for record in reversed(surplus):
+            self._remove(record, f"the service is scaled to {scale}", ())
+        self.starts[service.name] = []
+        gates = self._gates(service)
+        for record in keep:
+            self._existing(service, record, gates)
+        taken = {number_of(record) for record in keep}
+        number = 0
+        for _ in range(scale - len(keep)):
+            number += 1
+            while number in taken:
+                number += 1
+            name = container_name(self.desired.project, service, number)
+            after = tuple(dict.fromkeys((*self._needs(service), *self._links(service))))
+            created = self.plan.add(
+                Kind.CREATE,
+                name,
+                "no existing container",
+                service=service,
+                service_name=service.name,
+                number=number,
+                after=after,
+            )
+            self._start(service, created, name, gates, "it is new")
+
+    def _existing(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...]) -> None:
+        cause = self._recreate_cause(service, record)
+        if cause:
+            self.replaced.add(service.name)
+            operation = self.plan.add(
+                Kind.RECREATE,
+                container_name(self.desired.project, service, number_of(record)),
+                cause,
+                service=service,
+                service_name=service.name,
+                number=number_of(record),
+                container_id=record.id,
+                after=(*self._needs(service), *self._links(service)),
+                timeout=self.options.timeout,
+                renew_volumes=self.options.renew_anon_volumes,
+            )
+            self._start(service, operation, operation.name, gates, "it was recreated")
+            return
+        status = record.state.status
+        restarts = [d.service for d in service.depends_on if d.restart and d.service in self.replaced]
+        if status in (Status.RUNNING, Status.RESTARTING) and restarts and not self.options.no_start:
+            after = tuple(i for name in restarts for i in self.starts.get(name, ()))
+            restarted = self.plan.add(
+                Kind.RESTART,
+                record.spec.name,
+                f"its dependency {restarts[0]} was recreated (restart: true)",
+                container_id=record.id,
+                service=service,
+                service_name=service.name,
+                after=tuple(dict.fromkeys((*gates, *after))),
+                timeout=self.options.timeout,
+            )
+            self.starts[service.name].append(restarted.id)
+        elif status in (Status.RUNNING, Status.RESTARTING) or self.options.no_start or self.options.action == "create":
+            self.plan.unchanged.append(record.spec.name)
+        elif status is Status.PAUSED:
+            resumed = self.plan.add(
+                Kind.UNPAUSE, record.spec.name, "it is paused", container_id=record.id, service_name=service.name
+            )
+            self.starts[service.name].append(resumed.id)
+        else:
+            started = self.plan.add(
+                Kind.START,
+                record.spec.name,
+                f"it is {status.value}",
+                container_id=record.id,
+                service=service,
+                service_name=service.name,
+                after=gates,
+            )
+            self.starts[service.name].append(started.id)
+
+    def _recreate_cause(self, service: DesiredService, record: ContainerRecord) -> str:
+        if self.options.no_recreate:
+            return ""
+        named = not self.options.services or service.name in self.options.services
+        if self.options.force_recreate and (named or self.options.always_recreate_deps):
+            return "--force-recreate"
+        if self.options.always_recreate_deps and not named:
+            return "--always-recreate-deps"
+        linked = [name for name in service.linked if name in self.replaced]
+        if linked:
+            return f"it shares namespaces or volumes with {linked[0]}, which is recreated"
+        return divergence.reason(service, record, self.snapshot)
+
+    def _start(self, service: DesiredService, made: Operation, name: str, gates: tuple[int, ...], cause: str) -> None:
+        if self.options.no_start or self.options.action == "create":
+            return
+        started = self.plan.add(
+            Kind.START,
+            name,
+            cause,
+            service=service,
+            service_name=service.name,
+            number=made.number,
+            after=tuple(dict.fromkeys((made.id, *gates))),
+        )
+        self.starts[service.name].append(started.id)
+
+    def _needs(self, service: DesiredService) -> tuple[int, ...]:
+        """The creations of networks and volumes that the service's containers need."""
+        needed = [self.networks[a.network] for a in service.container.networks if a.network in self.networks]
+        needed += [
+            self.volumes[m.source] for m in service.container.mounts if m.source in self.volumes and m.type == "volume"
+        ]
+        return tuple(dict.fromkeys(needed))
+
+    def _links(self, service: DesiredService) -> tuple[int, ...]:
+        """Containers whose namespaces are joined must run before ours is started; their ids are known from creation."""
+        created = [
+            operation.id
+            for operation in self.plan.operations
+            if operation.service_name in service.linked and operation.kind in (Kind.CREATE, Kind.RECREATE)
+        ]
+        return tuple(created)
+
+    def _gates(self, service: DesiredService) -> tuple[int, ...]:
+        """What must have happened before the service's containers may start."""
+        if self.options.no_start or self.options.action == "create":
+            return ()
+        gates = [i for name in service.linked for i in self.starts.get(name, ())]
+        for dependency in service.depends_on:
+            if dependency.service not in self.names:
+                continue
+            started = self.starts.get(dependency.service, [])
+            if dependency.condition == HEALTHY:
+                gates += self._wait(
+                    dependency.service, "healthy", f"{service.name} needs it healthy", started, dependency.required
+                )
+            elif dependency.condition == COMPLETED:
+                gates += self._wait(
+                    dependency.service, "completed", f"{service.name} needs it completed", started, dependency.required
+                )
+            else:
+                gates += started
+        return tuple(dict.fromkeys(gates))
+
+    def _wait(self, name: str, condition: str, cause: str, after: list[int], required: bool = True) -> list[int]:
+        """One wait for each container of the service; shared by all that wait for the same."""
+        known = self.waits.get((name, condition))
+        if known is not None:
+            return known
+        service = self.desired.services[name]
+        waits: list[int] = []
+        starting = [op for op in self.plan.operations if op.service_name == name and op.id in after]
+        names = {op.name: (op.id,) for op in starting}
+        for record in self.snapshot.service(name)[: self.options.scale.get(name, service.scale)]:
+            if record.spec.name in names:
+                continue
+            if condition == "healthy" and record.state.health and record.state.health.status == "healthy":
+                continue
+            if condition == "completed" and record.state.status is Status.EXITED and record.state.exit_code == 0:
+                continue
+            if condition == "running" and record.state.status is Status.RUNNING:
+                continue
+            names[record.spec.name] = ()
+        for container, needed in names.items():
+            waits.append(
+                self.plan.add(
+                    Kind.WAIT,
+                    container,
+                    cause,
+                    condition=condition,
+                    required=required,
+                    service=service,
+                    service_name=name,
+                    after=needed,
+                    timeout=self.options.wait_timeout or None,
+                ).id
+            )
+        self.waits[(name, condition)] = waits
+        return waits
+
+    def _remove(self, record: ContainerRecord, cause: str, after: tuple[int, ...]) -> None:
+        if record.state.status.alive or record.state.status is Status.RESTARTING:
+            stopped = self.plan.add(
+                Kind.STOP,
+                record.spec.name,
+                cause,
+                container_id=record.id,
+                service_name=service_of(record),
+                service=self.desired.services.get(service_of(record)),
+                timeout=self.options.timeout,
+                after=after,
+            )
+            after = (stopped.id,)
+        self.plan.add(
+            Kind.REMOVE, record.spec.name, cause, container_id=record.id, service_name=service_of(record), after=after
+        )
+
+    @staticmethod
+    def _checked(service: DesiredService) -> bool:
+        check = service.container.healthcheck
+        return check is not None and bool(check.test) and check.test != ("NONE",)
+
+
+def container_name(project: str, service: DesiredService, number: int) -> str:
+    return service.container_name or f"{project}-{service.name}-{number}"
