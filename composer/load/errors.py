@@ -1,0 +1,64 @@
+"""What is wrong with a project's files.
+
+LoadError                 one problem: what, where, what to do
+└── LoadErrors            several independent ones, reported together
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from composer.load.tree import Origin
+
+
+class LoadError(Exception):
+    """A problem with the files of a project. Its text is `file:line:column: message`."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, origin: Origin | str | None = None, hint: str = "") -> None:
+        self.message, self.origin, self.hint = message, origin, hint
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        where = f"{self.origin}: " if self.origin else ""
+        return f"{where}{self.message}" + (f"\n  {self.hint}" if self.hint else "")
+
+
+class LoadErrors(LoadError):
+    """Several problems, in the order of the files."""
+
+    def __init__(self, errors: Sequence[LoadError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+def raise_all(errors: Iterable[LoadError]) -> None:
+    """Nothing when there are none; the one itself when there is one."""
+    found = list(errors)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise LoadErrors(found)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that was probably meant, "" when none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return near[0] if near else ""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "web"?` or, when nothing is near, `; defined are: a, b`."""
+    names = sorted(known)
+    near = nearest(word, names)
+    if near:
+        return f"did you mean {near!r}?"
+    return f"defined: {', '.join(names)}" if names and len(names) <= 20 else ""

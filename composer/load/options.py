@@ -1,0 +1,129 @@
+"""What to load, and what comes of it."""
+
+from __future__ import annotations
+
+from composer.load.tree import Map, Origin, dotted, origin_at
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from composer.load.tree import Path
+
+
+class LoadOptions:
+    """What to load and how far. Defaults are docker compose's own; relative paths are relative to the process's folder.
+
+    files                 -f, in order; "-" is standard input. Empty: COMPOSE_FILE, then the default names here and above
+    project_directory     --project-directory. Empty: the folder of the first file
+    project_name          -p. Empty: COMPOSE_PROJECT_NAME, `name:`, the folder's name
+    env_files             --env-file, in order, later over earlier. Empty: COMPOSE_ENV_FILES, then .env
+    profiles              --profile; "*" is all of them. Empty: COMPOSE_PROFILES
+    environ               the command's environment, before any .env file
+    services              only these, with what they depend on; their profiles count as enabled
+    interpolate, normalize, resolve_paths, consistency: the stages that `config --no-…` leaves out
+    resolve_environment   read env_file into environment
+    all_resources         keep networks, volumes, configs and secrets that no active service uses
+    """
+
+    __slots__ = (
+        "all_resources",
+        "consistency",
+        "env_files",
+        "environ",
+        "files",
+        "interpolate",
+        "normalize",
+        "profiles",
+        "project_directory",
+        "project_name",
+        "resolve_environment",
+        "resolve_paths",
+        "services",
+    )
+
+    def __init__(
+        self,
+        *,
+        files: tuple[str, ...] = (),
+        project_directory: str = "",
+        project_name: str = "",
+        env_files: tuple[str, ...] = (),
+        profiles: tuple[str, ...] = (),
+        environ: Mapping[str, str] | None = None,
+        services: tuple[str, ...] = (),
+        interpolate: bool = True,
+        normalize: bool = True,
+        resolve_paths: bool = True,
+        consistency: bool = True,
+        resolve_environment: bool = True,
+        all_resources: bool = False,
+    ) -> None:
+        self.files, self.env_files, self.profiles, self.services = files, env_files, profiles, services
+        self.project_directory, self.project_name = project_directory, project_name
+        self.environ: Mapping[str, str] = {} if environ is None else environ
+        self.interpolate, self.normalize, self.resolve_paths = interpolate, normalize, resolve_paths
+        self.consistency, self.resolve_environment = consistency, resolve_environment
+        self.all_resources = all_resources
+
+    def replace(self, **changes: Any) -> LoadOptions:
+        """These options with some of them changed."""
+        return LoadOptions(**{name: getattr(self, name) for name in self.__slots__} | changes)
+
+
+class Inputs:
+    """What a loaded project was made from: when none of it changes, neither does the project.
+
+    files                 absolute path → (size, mtime in ns, inode), None for a file that was looked for and not there
+    variables             name → value of the environment variables read, None for one that was not set
+    """
+
+    __slots__ = ("files", "variables")
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[int, int, int] | None] = {}
+        self.variables: dict[str, str | None] = {}
+
+
+class Loaded:
+    """A project's canonical tree and where it came from.
+
+    name                  the project's name
+    working_dir           the project directory, absolute
+    compose_files         the -f files or default ones, absolute
+    tree                  the Map that `docker compose config --format json` prints, entries with their origins
+    disabled              services that no active profile enables, in the same form
+    environment           the variables of interpolation: the command's environment and .env files
+    profiles              the active ones
+    warnings              lines for standard error, in order
+    inputs                what would have to change for this to change
+    """
+
+    __slots__ = (
+        "compose_files",
+        "disabled",
+        "environment",
+        "inputs",
+        "name",
+        "profiles",
+        "tree",
+        "warnings",
+        "working_dir",
+    )
+
+    def __init__(self, *, name: str, working_dir: str, compose_files: tuple[str, ...], tree: Map) -> None:
+        self.name, self.working_dir, self.compose_files, self.tree = name, working_dir, compose_files, tree
+        self.disabled = Map()
+        self.environment: dict[str, str] = {}
+        self.profiles: tuple[str, ...] = ()
+        self.warnings: list[str] = []
+        self.inputs = Inputs()
+
+    def origin(self, path: Path) -> Origin | None:
+        """Where the entry at `path`, or the nearest one above it, was written."""
+        return origin_at(self.tree, path)
+
+    def where(self, path: Path) -> str:
+        """`file:line:column` of the entry at `path`; the path itself when nobody wrote it."""
+        return str(self.origin(path) or dotted(path))
