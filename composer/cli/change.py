@@ -44,7 +44,7 @@ def change(
             for operation in plan.operations:
                 show(progress, operation, done=True)
         elif plan.operations:
-            perform(context, progress, desired, wanted)
+            perform(context, progress, desired, wanted)  # noqa: F821  area run brings it
         elif not plan.unchanged and not images:
             _nothing_to_do(context, progress, wanted)
         if images and desired is not None:

@@ -122,7 +122,7 @@ def test_ps_selections(engine: Engine, capsys: pytest.CaptureFixture[str]) -> No
     assert run(engine, capsys, "ps", "--format", "table {{.Name}}\t{{.State}}", "db") == (
         "NAME        STATE\nshop-db-1   running\n"
     )
-    with pytest.raises(CommandError, match="no such service: wep: did you mean web?"):
+    with pytest.raises(CommandError, match=r"no such service: wep: did you mean web?"):
         run(engine, capsys, "ps", "wep")
     with pytest.raises(UsageError, match="no field 'Nope'"):
         run(engine, capsys, "ps", "--format", "{{.Nope}}")
