@@ -35,7 +35,8 @@ NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE = 16, 17, 20, 21, 24
 SETLINK = 19
 REQUEST, ACK, EXCLUSIVE, CREATE, REPLACE = 0x1, 0x4, 0x200, 0x400, 0x100
 IFF_UP = 1
-_AF_BRIDGE, _IFLA_PROTINFO, _IFLA_BRPORT_ISOLATED, _NLA_F_NESTED = 7, 12, 33, 0x8000
+_AF_BRIDGE, _IFLA_PROTINFO, _NLA_F_NESTED = 7, 12, 0x8000
+_IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 
 Attributes = list[tuple[str, Any]]
 
@@ -130,10 +131,14 @@ def delete_address(index: int, ip: str, prefix: int) -> bytes:
     return _encode(message, DELADDR, 0)
 
 
-def isolated(index: int) -> bytes:
-    """Keep this port of a bridge from talking to its other isolated ports (ip-link(8), isolated on)."""
-    flag = struct.pack("=HHB3x", 5, _IFLA_BRPORT_ISOLATED, 1)
-    protocol = struct.pack("=HH", 4 + len(flag), _IFLA_PROTINFO | _NLA_F_NESTED) + flag
+def bridge_port(index: int, *, isolated: bool) -> bytes:
+    """Let this port of a bridge send back where a frame came from (ip-link(8), hairpin on): with br_netfilter a container's
+    connection to its own published port turns round in the bridge. `isolated` keeps it from talking to the bridge's other
+    isolated ports."""
+    ports = struct.pack("=HHB3x", 5, _IFLA_BRPORT_MODE, 1)
+    if isolated:
+        ports += struct.pack("=HHB3x", 5, _IFLA_BRPORT_ISOLATED, 1)
+    protocol = struct.pack("=HH", 4 + len(ports), _IFLA_PROTINFO | _NLA_F_NESTED) + ports
     body = struct.pack("=BxHiII", _AF_BRIDGE, 0, index, 0, 0) + protocol
     return struct.pack("=IHHII", 16 + len(body), SETLINK, REQUEST | ACK, 0, 0) + body
 

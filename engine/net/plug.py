@@ -37,7 +37,7 @@ def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]
                 if error:
                     detail = f"{plan.endpoint.host_interface} on {plan.record.bridge}"
                     failures[number] = OperationFailed("make the veth pair", detail, error, detail=os.strerror(error))
-            _isolate(kernel, [plan for number, plan, _ in making if failures[number] is None])
+            _set_ports(kernel, [plan for number, plan, _ in making if failures[number] is None])
         for number, (_, plans) in enumerate(jobs):
             if failures[number] is None:
                 try:
@@ -99,13 +99,20 @@ def _make(kernel: Rtnetlink, making: Sequence[tuple[int, Plan, bytes]]) -> list[
     return errors
 
 
-def _isolate(kernel: Rtnetlink, plans: Sequence[Plan]) -> None:
-    """Networks without inter-container communication: what the bridge forwards by itself no packet rule sees."""
+def _set_ports(kernel: Rtnetlink, plans: Sequence[Plan]) -> None:
+    """The pairs' ends at the bridge. Networks without inter-container communication are isolated here: what the bridge
+    forwards by itself no packet rule sees."""
     from engine.net import messages
 
-    apart = [plan.endpoint.host_interface for plan in plans if not nat.is_true(plan.record, nat.ICC_OPTION)]
-    if apart:
-        kernel.do("isolate", "bridge ports", [messages.isolated(socket.if_nametoindex(name)) for name in apart])
+    if plans:
+        commands = [
+            messages.bridge_port(
+                socket.if_nametoindex(plan.endpoint.host_interface),
+                isolated=not nat.is_true(plan.record, nat.ICC_OPTION),
+            )
+            for plan in plans
+        ]
+        kernel.do("set up", "bridge ports", commands)
 
 
 def _enter(space: int, names: Sequence[str], sysctls: Sequence[tuple[str, str]]) -> tuple[Rtnetlink, list[int]]:

@@ -147,7 +147,7 @@ async def network(store, name="n", **fields):
         await bridge.remove(store, name)
 
 
-def reaches(source, address, port, listener=None, timeout=0.3):
+def reaches(source, address, port, listener=None, timeout=5.0):
     """Whether a TCP connection from `source` (a Space, None for the host) can be made; with `listener`, whether it is
     that one which gets it: then the address that it sees."""
     with source.inside() if source else contextlib.nullcontext():
@@ -163,3 +163,8 @@ def reaches(source, address, port, listener=None, timeout=0.3):
         accepted, peer = listener.accept()
         accepted.close()
         return peer[0]
+
+
+def blocked(source, address, port):
+    """Whether nothing answers; what is dropped silently takes the whole time to tell."""
+    return not reaches(source, address, port, timeout=0.3)

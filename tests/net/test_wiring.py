@@ -14,7 +14,7 @@ from engine.net import nat
 from engine.net.wiring import Wiring
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import Pool
-from tests.net.conftest import connected, links, network, reaches, rows, rules
+from tests.net.conftest import blocked, connected, links, network, reaches, rows, rules
 
 
 def running(test):
@@ -110,7 +110,7 @@ async def test_networks_are_apart(store, wiring, spaces):
         assert [end.network for end in ends] == ["back", "front"]
         assert reaches(both, back.ipv4_address, 80, listener) == ends[0].ipv4_address
         assert reaches(both, front.ipv4_address, 81, a.listen(81)) == ends[1].ipv4_address
-        assert not reaches(a, back.ipv4_address, 80)
+        assert blocked(a, back.ipv4_address, 80)
         assert reaches(a, "172.17.0.1", 8080, listener)  # by the published port, as anybody
 
 
@@ -127,7 +127,7 @@ async def test_an_internal_network(store, wiring, spaces, outside):
         assert end.ipv4_gateway == "" and "default" not in a.output("ip", "route")
         assert reaches(a, other.ipv4_address, 80, b.listen(80))
         a.output("ip", "route", "add", "default", "via", "172.17.0.1")
-        assert not reaches(a, "203.0.113.2", 80)
+        assert blocked(a, "203.0.113.2", 80)
         assert not [rule for rule in rules() if "DNAT --to" in rule]
     listener.close()
 
@@ -157,7 +157,7 @@ async def test_the_way_out_is_masqueraded_and_the_way_in_is_closed(store, wiring
     async with network(store), connected(wiring, a, Attachment(network="n")) as ((end,), _):
         assert reaches(a, "203.0.113.2", 80, outside.listen(80)) == "203.0.113.1"
         a.listen(81)
-        assert not reaches(outside, end.ipv4_address, 81)
+        assert blocked(outside, end.ipv4_address, 81)
 
 
 @running
@@ -203,7 +203,7 @@ async def test_a_published_port_from_everywhere(store, wiring, spaces, outside):
             assert reaches(source, "203.0.113.1", 8080, listener), source
         assert reaches(None, "127.0.0.1", 8080, listener) == "172.17.0.1"
         assert reaches(None, "172.17.0.1", 8080, listener)
-    assert not reaches(None, "203.0.113.1", 8080)
+    assert blocked(None, "203.0.113.1", 8080)
 
 
 @running
@@ -220,11 +220,11 @@ async def test_a_port_of_the_loopback_address_is_the_hosts_alone(store, wiring, 
         assert reaches(None, "127.0.0.1", 8080, listener)
         service = socket.create_server(("127.0.0.1", 9090))
         for machine, link, gateway in ((attacker, "eth0", "172.17.0.1"), (outside, "eth0", "203.0.113.1")):
-            assert not reaches(machine, gateway, 8080)
+            assert blocked(machine, gateway, 8080)
             machine.output("sysctl", "-w", f"net.ipv4.conf.{link}.route_localnet=1")
             machine.output("ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
             machine.output("ip", "route", "add", "127.0.0.1", "via", gateway, "dev", link)
-            assert not reaches(machine, "127.0.0.1", 8080) and not reaches(machine, "127.0.0.1", 9090)
+            assert blocked(machine, "127.0.0.1", 8080) and blocked(machine, "127.0.0.1", 9090)
         service.close()
 
 
@@ -243,7 +243,7 @@ async def test_ipv6(store, wiring, spaces, outside):
         assert reaches(a, "2001:db8::2", 80, outside.listen(80, "::"), timeout=2) == "2001:db8::1"
         listener = a.listen(80, "::")
         assert reaches(outside, "2001:db8::1", 8080, listener, timeout=2) == "2001:db8::2"
-        assert not reaches(b, "fd00:5::2", 80) and not reaches(outside, "fd00:5::2", 80)
+        assert blocked(b, "fd00:5::2", 80) and blocked(outside, "fd00:5::2", 80)
 
 
 @running
@@ -288,7 +288,7 @@ async def test_containers_that_may_not_talk(store, wiring, spaces, outside):
         connected(wiring, b, Attachment(network="n")) as ((end,), _),
     ):
         listener = b.listen(80)
-        assert not reaches(a, end.ipv4_address, 80) and reaches(None, end.ipv4_address, 80, listener)
+        assert blocked(a, end.ipv4_address, 80) and reaches(None, end.ipv4_address, 80, listener)
         assert reaches(a, "203.0.113.2", 80, outside.listen(80))
 
 
@@ -353,7 +353,7 @@ async def test_attached_and_detached_while_it_runs(store, wiring, spaces, outsid
         connected(wiring, b, Attachment(network="two")) as ((other,), _),
     ):
         listener = b.listen(80)
-        assert not reaches(a, other.ipv4_address, 80)
+        assert blocked(a, other.ipv4_address, 80)
         second = await wiring.attach(a.id, a.pid, Attachment(network="two", aliases=("x",)), [first])
         assert second.interface == "eth1" and second.aliases == ("x",)
         assert reaches(a, other.ipv4_address, 80, listener)
@@ -391,7 +391,7 @@ async def test_the_next_supervisor_takes_over(store, wiring, spaces, outside):
         await following.sweep({a.id})
         assert reaches(outside, "203.0.113.1", 8080, listener)
         await following.disconnect(a.id)
-        assert not reaches(None, "127.0.0.1", 8080) and not rows(store, "ports") and not rows(store, "addresses")
+        assert blocked(None, "127.0.0.1", 8080) and not rows(store, "ports") and not rows(store, "addresses")
 
 
 @running
