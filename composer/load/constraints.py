@@ -1,0 +1,109 @@
+"""What the JSON schema cannot say of one entry of the canonical tree: fields that exclude each other, addresses.
+
+What needs the whole project (a service that is named but not there) belongs to consistency, which can be switched off; this
+cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from composer.load.errors import LoadError
+from composer.load.tree import dotted, origin_at, value_at
+from composer.load.validate import shown
+
+Path = tuple[str | int, ...]
+Constraint = Callable[[Any], tuple[Path, str] | None]
+"""A value → what is wrong: the path below it, and the message; None when nothing is."""
+
+
+def constrain(tree: Any) -> list[LoadError]:
+    """What is wrong with the canonical tree, nothing when it is valid."""
+    errors = []
+    for pattern, constraint in CONSTRAINTS.items():
+        for path in matching(tree, pattern):
+            wrong = constraint(value_at(tree, path))
+            if wrong:
+                below, message = wrong
+                errors.append(LoadError(f"{dotted(path)}: {message}", origin_at(tree, (*path, *below))))
+    return errors
+
+
+def matching(tree: Any, pattern: tuple[str, ...], path: Path = ()) -> Iterator[Path]:
+    """The paths of the entries that a pattern stands for; "*" is any key or index."""
+    if not pattern:
+        yield path
+        return
+    first, *rest = pattern
+    if first != "*":
+        keys: Any = [first] if isinstance(tree, dict) and first in tree else []
+    else:
+        keys = tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
+    for key in keys:
+        yield from matching(tree[key], tuple(rest), (*path, key))
+
+
+def _volume(value: Any) -> tuple[Path, str] | None:
+    if not isinstance(value, dict) or value.get("external") is not True:
+        return None
+    for key in value:
+        if key not in ("name", "external") and not key.startswith("x-"):
+            return (key,), f"an external volume is not made here, so {key!r} cannot be given with it"
+    return None
+
+
+def _content(*keys: str) -> Constraint:
+    """Exactly one source of content, unless somebody else provides it."""
+
+    def constraint(value: Any) -> tuple[Path, str] | None:
+        given = [key for key in keys if isinstance(value, dict) and key in value]
+        if len(given) > 1:
+            return (given[1],), f"{' and '.join(map(repr, given))} exclude each other"
+        if not given and isinstance(value, dict) and "driver" not in value and "external" not in value:
+            return (), f"one of {', '.join(map(repr, keys))} must be set"
+        return None
+
+    return constraint
+
+
+def _address(value: Any) -> tuple[Path, str] | None:
+    address = value.get("host_ip") if isinstance(value, dict) else None
+    if isinstance(address, str) and not is_address(address):
+        return ("host_ip",), f"{shown(address)} is not an IP address"
+    return None
+
+
+def is_address(text: str) -> bool:
+    """An IPv4 or IPv6 address, without a zone."""
+    from socket import AF_INET, AF_INET6, inet_pton
+
+    for family in (AF_INET, AF_INET6):
+        try:
+            inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
+def _watched(value: Any) -> tuple[Path, str] | None:
+    return ((), "a path to watch must not be empty") if value == "" else None
+
+
+def _device(value: Any) -> tuple[Path, str] | None:
+    if isinstance(value, dict) and "count" in value and "device_ids" in value:
+        return ("device_ids",), "'count' and 'device_ids' exclude each other"
+    return None
+
+
+CONSTRAINTS: dict[tuple[str, ...], Constraint] = {
+    ("volumes", "*"): _volume,
+    ("configs", "*"): _content("file", "environment", "content"),
+    ("secrets", "*"): _content("file", "environment"),
+    ("services", "*", "ports", "*"): _address,
+    ("services", "*", "develop", "watch", "*", "path"): _watched,
+    ("services", "*", "deploy", "resources", "reservations", "devices", "*"): _device,
+    ("services", "*", "gpus", "*"): _device,
+}
+"""Path pattern → what must hold there."""

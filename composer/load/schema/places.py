@@ -1,0 +1,29 @@
+"""Where a key may stand, for a reader who wrote it elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NAMED = "NAME"
+"""Stands for a key that the user chooses: services.NAME.ports."""
+
+
+def places_of(document: Mapping[str, Any], key: str) -> list[tuple[str, ...]]:
+    """The paths of the mappings that may have this key, those at the top first; an item of a list adds nothing to a path."""
+    found: dict[tuple[str, ...], None] = {}
+    level: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [((), document)]
+    while level:
+        below = []
+        for path, schema in level:
+            if "$ref" in schema:
+                schema = document["$defs"][schema["$ref"].rpartition("/")[2]]
+            if key in schema.get("properties", {}):
+                found[path] = None
+            below += [(path, one) for one in schema.get("oneOf", ())]
+            below += [(path, schema["items"])] if "items" in schema else []
+            below += [((*path, name), inner) for name, inner in schema.get("properties", {}).items()]
+            named = [inner for pattern, inner in schema.get("patternProperties", {}).items() if pattern != "^x-"]
+            below += [((*path, NAMED), inner) for inner in named if inner]
+        level = below
+    return list(found)

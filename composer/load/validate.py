@@ -1,0 +1,192 @@
+"""Check a tree against the compose specification's JSON schema; each fault is told with its place and what would be right.
+
+Docker Compose checks the tree once for each file, after interpolation and after merging the file into those before it; so
+does the pipeline. What a schema cannot say is in constraints.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from composer.load.errors import LoadError, nearest
+from composer.load.schema.compile import Compiler, Finding, Table
+from composer.load.tree import dotted, origin_at, value_at
+
+Path = tuple[str | int, ...]
+
+REFUSED: dict[tuple[str, ...], str] = {
+    ("services", "*", "pre_start"): "init containers are not supported; use depends_on with a service that completes",
+}
+"""Keys of the schema that Docker Compose 2.40 does not know and we cannot honour → why."""
+
+WORDS = {
+    "null": "empty",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "a string",
+    "array": "a list",
+    "object": "a mapping",
+}
+
+FEW = 12
+"""So many allowed keys or values are listed; of more, only the nearest."""
+
+REPORTED = 20
+"""So many faults are told; what follows is mostly the same mistake again."""
+
+
+@cache
+def document() -> Mapping[str, Any]:
+    with open(os.path.join(os.path.dirname(__file__), "schema", "compose-spec.json"), encoding="utf-8") as file:
+        schema: Mapping[str, Any] = json.load(file)
+    return schema
+
+
+@cache
+def _table() -> Table:
+    return Compiler(document()).compile(document())
+
+
+def validate(tree: Any) -> list[LoadError]:
+    """What is wrong with a tree, in the order of its files and lines; nothing when it is valid."""
+    errors = [_error(tree, finding) for finding in _table().find(tree)]
+    errors += _refused(tree)
+    errors.sort(key=_place)
+    if len(errors) > REPORTED:
+        errors[REPORTED:] = [LoadError(f"… and {len(errors) - REPORTED} more problems")]
+    return errors
+
+
+def _place(error: LoadError) -> tuple[str, int, int]:
+    origin = error.origin
+    return ("", 0, 0) if origin is None or isinstance(origin, str) else (origin.file, origin.line, origin.column)
+
+
+def _refused(tree: Any) -> Iterable[LoadError]:
+    services = tree.get("services") if isinstance(tree, dict) else None
+    for name, service in services.items() if isinstance(services, dict) else ():
+        for (_, _, key), why in REFUSED.items():
+            if isinstance(service, dict) and key in service:
+                path = ("services", name, key)
+                yield LoadError(f"{dotted(path[:2])}: {key!r} is not supported", origin_at(tree, path), why)
+
+
+def _error(tree: Any, finding: Finding) -> LoadError:
+    path = finding.path
+    message, hint = DESCRIBE[finding.rule](tree, path, finding.wanted)
+    return LoadError(message, origin_at(tree, path), hint)
+
+
+def _type(tree: Any, path: Path, wanted: tuple[str, ...]) -> tuple[str, str]:
+    value = value_at(tree, path)
+    names = [WORDS[kind] for kind in wanted if not (kind == "integer" and "number" in wanted)]
+    hint = ""
+    if value is None and not {"object", "array"}.isdisjoint(wanted):
+        hint = "what belongs to it must be indented below it"
+    elif len(path) == 2 and wanted == ("object",) and not isinstance(value, dict):
+        section, key = path
+        if key in document()["$defs"][str(section).removesuffix("s")].get("properties", {}):
+            hint = f"{key} is a key of one of the {section}: it must be indented below that one's name"
+    return f"{_at(path)} must be {_any(names)}, found {shown(value)}", hint
+
+
+def _unknown(tree: Any, path: Path, known: tuple[str, ...]) -> tuple[str, str]:
+    *above, key = path
+    at, name = _at(tuple(above)), str(key)
+    if any(one.startswith("^") for one in known):
+        return f"{at}: {shown(name)} is not a name", "letters, digits, '.', '_' and '-' are allowed in a name"
+    message = f"{at}: unknown key {shown(name)}"
+    near = nearest(name.lower().replace("-", "_"), known)
+    elsewhere = _elsewhere(tree, path)
+    if near:
+        return message, f"did you mean {near!r}?" + (f" ({elsewhere})" if elsewhere else "")
+    return message, elsewhere or (f"allowed: {', '.join(sorted(known))}" if len(known) <= FEW else "")
+
+
+def _elsewhere(tree: Any, path: Path) -> str:
+    """Where the key belongs, if it is known in another place."""
+    from composer.load.schema.places import places_of
+
+    value, key = value_at(tree, path), str(path[-1])
+    if len(path) == 1 and isinstance(value, dict) and ("image" in value or "build" in value):
+        return f"is it a service? It must be indented below 'services:', as services.{key}"
+    places = places_of(document(), key)
+    if not places:
+        return ""
+    return f"{key!r} is a key of {_any([dotted(place) or 'the top level' for place in places[:2]])}"
+
+
+def _required(tree: Any, path: Path, key: str) -> tuple[str, str]:
+    return f"{_at(path)}: {key!r} is missing", ""
+
+
+def _enum(tree: Any, path: Path, values: tuple[str, ...]) -> tuple[str, str]:
+    found = value_at(tree, path)
+    near = nearest(str(found).lower(), values)
+    hint = f"did you mean {near!r}?" if near else ""
+    return f"{_at(path)} must be {_any([repr(value) for value in values])}, found {shown(found)}", hint
+
+
+def _pattern(tree: Any, path: Path, pattern: str) -> tuple[str, str]:
+    return f"{_at(path)}: {shown(value_at(tree, path))} does not match {pattern}", ""
+
+
+def _minimum(tree: Any, path: Path, bound: float) -> tuple[str, str]:
+    return f"{_at(path)} must be at least {bound}, found {shown(value_at(tree, path))}", ""
+
+
+def _maximum(tree: Any, path: Path, bound: float) -> tuple[str, str]:
+    return f"{_at(path)} must be at most {bound}, found {shown(value_at(tree, path))}", ""
+
+
+def _unique(tree: Any, path: Path, first: int) -> tuple[str, str]:
+    earlier = (*path[:-1], first)
+    place = origin_at(tree, earlier)
+    there = f" (line {place.line})" if place and place.line else ""
+    return f"{_at(path)}: {shown(value_at(tree, path))} is there already, as {dotted(earlier)}{there}", ""
+
+
+def _one_of(tree: Any, path: Path, fitting: int) -> tuple[str, str]:
+    return f"{_at(path)}: {shown(value_at(tree, path))} can be read in {fitting} ways", ""
+
+
+DESCRIBE = {
+    "type": _type,
+    "additionalProperties": _unknown,
+    "required": _required,
+    "enum": _enum,
+    "pattern": _pattern,
+    "minimum": _minimum,
+    "maximum": _maximum,
+    "uniqueItems": _unique,
+    "oneOf": _one_of,
+}
+"""Rule → (message, hint)."""
+
+
+def _at(path: Path) -> str:
+    return dotted(path) or "top level"
+
+
+def _any(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: short, on one line, nothing in it that a terminal would act on."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if not isinstance(value, str):
+        return json.dumps(value)
+    text = value if len(value) <= 60 else value[:59] + "…"
+    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) + "'"
