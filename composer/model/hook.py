@@ -1,0 +1,22 @@
+"""services.*.post_start, pre_stop, pre_start, develop.watch.exec"""
+
+from __future__ import annotations
+
+from composer.model.element import Element, Variables
+
+
+class Hook(Element):
+    """A command in a running container."""
+
+    command: tuple[str, ...] | None = None
+    user: str = ""
+    privileged: bool = False
+    working_dir: str = ""
+    environment: Variables = {}
+
+
+class PreStartHook(Hook):
+    """A command in a container of its own, before the service's start."""
+
+    image: str = ""
+    per_replica: bool = False

@@ -1,0 +1,88 @@
+"""A whole project: the canonical mapping that `config --format json` prints, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from composer.model.config import Config
+from composer.model.element import Element
+from composer.model.languagemodel import LanguageModel
+from composer.model.network import Network
+from composer.model.secret import Secret
+from composer.model.service import Service
+from composer.model.volume import Volume
+
+Path = tuple[str | int, ...]
+"""Keys and indices from the top: ("services", "web", "ports", 0)."""
+
+Where = Callable[[Path], str]
+"""The place of a path in the user's files, "file:line:column"; "" when nobody wrote it there."""
+
+
+class ModelError(Exception):
+    """The canonical mapping has a value of the wrong shape; the message names each path and its place."""
+
+
+def nowhere(path: Path) -> str:
+    return ""
+
+
+class Project(Element):
+    """`services` are the enabled ones, `disabled` those that no active profile enables. `environ` are the variables
+    of the environment and of .env, which configs and secrets may name."""
+
+    name: str
+    services: dict[str, Service] = {}
+    networks: dict[str, Network] = {}
+    volumes: dict[str, Volume] = {}
+    configs: dict[str, Config] = {}
+    secrets: dict[str, Secret] = {}
+    models: dict[str, LanguageModel] = {}
+    disabled: dict[str, Service] = {}
+    working_dir: str = ""
+    compose_files: tuple[str, ...] = ()
+    environ: dict[str, str] = Field(default={}, repr=False)
+    where: Where = Field(default=nowhere, repr=False, exclude=True)
+
+    @classmethod
+    def parse(
+        cls,
+        tree: Mapping[str, Any],
+        *,
+        working_dir: str = "",
+        compose_files: tuple[str, ...] = (),
+        disabled: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str] | None = None,
+        where: Where = nowhere,
+    ) -> Project:
+        """The project in a canonical mapping. ModelError names every value that does not fit."""
+        given = {key: value for key, value in tree.items() if key not in ("version", "include") and value is not None}
+        for key in ("networks", "volumes", "configs", "secrets"):
+            if isinstance(given.get(key), Mapping):
+                given[key] = {name: {} if inner is None else inner for name, inner in given[key].items()}
+        extra = {
+            "working_dir": working_dir,
+            "compose_files": compose_files,
+            "disabled": dict(disabled or {}),
+            "environ": dict(environ or {}),
+            "where": where,
+        }
+        try:
+            return cls.model_validate({**given, **extra})
+        except ValidationError as error:
+            raise ModelError(_explain(error, where)) from error
+
+
+def _explain(error: ValidationError, where: Where) -> str:
+    lines = []
+    for problem in error.errors():
+        path = tuple(part for part in problem["loc"])
+        place = where(path)
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "no such key"
+        lines.append(f"{place + ': ' if place else ''}{'.'.join(str(part) for part in path)}: {message}")
+    return "\n".join(dict.fromkeys(lines))

@@ -1,0 +1,26 @@
+"""services.*.ulimits"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from composer.model.element import Element
+
+
+class Ulimit(Element):
+    """-1 is no limit."""
+
+    soft: int
+    hard: int
+
+
+def _ulimits(value: Any) -> Any:
+    """One number is both limits."""
+    if isinstance(value, dict):
+        return {key: inner if isinstance(inner, dict) else {"soft": inner, "hard": inner} for key, inner in value.items()}
+    return value
+
+
+Ulimits = Annotated[dict[str, Ulimit], BeforeValidator(_ulimits)]
