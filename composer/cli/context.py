@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from composer.cli.render.progress import Progress
     from composer.load.project import LoadOptions
     from composer.model import Project
+    from composer.plan.desired import Desired
     from composer.run.port import Engine
     from engine.spec.image import ImageConfig
     from engine.spec.state import ContainerRecord
@@ -103,9 +104,22 @@ class Context:
             self._images[image] = record.config if record else None
         return self._images[image]
 
+    @cached_property
+    def desired(self) -> Desired:
+        """What the project's files want, in engine terms."""
+        from composer.plan.translate import translate
+
+        return translate(self.project)
+
+    @cached_property
+    def desired_or_none(self) -> Desired | None:
+        """The same; None when only the project's name is given and there is no file."""
+        return self.desired
+
     def declared_services(self) -> set[str] | None:
-        """The project's services; None when only its name is given and there is no file."""
-        raise NotImplementedError
+        """The project's services, enabled or not; None when only its name is given and there is no file."""
+        desired = self.desired_or_none
+        return set(desired.known) if desired else None
 
     def check_services(self, services: Iterable[str], *, among_containers: bool = False) -> None:
         """CommandError for a service that the project has not (nor, if asked for, any container), with the nearest name."""

@@ -8,16 +8,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Element(BaseModel):
-    """A mapping of the specification with known keys. Keys that begin with `x-` are the user's own and are left out."""
+    """A mapping of the specification with known keys. Keys that begin with `x-` are the user's own and are left out; a
+    key with nothing in it is as good as not there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _without_extensions(cls, value: Any) -> Any:
-        if isinstance(value, dict) and any(isinstance(key, str) and key.startswith("x-") for key in value):
-            return {key: inner for key, inner in value.items() if not (isinstance(key, str) and key.startswith("x-"))}
-        return value
+    def _written(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: v for k, v in value.items() if v is not None and not (isinstance(k, str) and k.startswith("x-"))}
 
 
 def _text(value: Any) -> Any:
@@ -28,7 +29,9 @@ def _text(value: Any) -> Any:
 def _texts(value: Any) -> Any:
     """`["a=b", "c"]` → {"a": "b", "c": None}; numbers and booleans as text."""
     if isinstance(value, list):
-        return {str(pair).partition("=")[0]: str(pair).partition("=")[2] if "=" in str(pair) else None for pair in value}
+        return {
+            str(pair).partition("=")[0]: str(pair).partition("=")[2] if "=" in str(pair) else None for pair in value
+        }
     if isinstance(value, dict):
         return {key: _text(inner) for key, inner in value.items()}
     return value

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field, ValidationError
 
 from composer.model.config import Config
 from composer.model.element import Element
-from composer.model.languagemodel import LanguageModel
+from composer.model.model import LanguageModel
 from composer.model.network import Network
 from composer.model.secret import Secret
 from composer.model.service import Service
@@ -24,6 +24,19 @@ Where = Callable[[Path], str]
 
 class ModelError(Exception):
     """The canonical mapping has a value of the wrong shape; the message names each path and its place."""
+
+
+class Loaded(Protocol):
+    """What loading gives (composer.load.options.Loaded)."""
+
+    name: str
+    working_dir: str
+    compose_files: tuple[str, ...]
+    tree: Any
+    disabled: Any
+    environment: dict[str, str]
+
+    def where(self, path: Path) -> str: ...
 
 
 def nowhere(path: Path) -> str:
@@ -46,6 +59,18 @@ class Project(Element):
     compose_files: tuple[str, ...] = ()
     environ: dict[str, str] = Field(default={}, repr=False)
     where: Where = Field(default=nowhere, repr=False, exclude=True)
+
+    @classmethod
+    def from_loaded(cls, loaded: Loaded) -> Project:
+        """The project that the load stages made a tree of."""
+        return cls.parse(
+            loaded.tree,
+            working_dir=loaded.working_dir,
+            compose_files=loaded.compose_files,
+            disabled=loaded.disabled,
+            environ=loaded.environment,
+            where=loaded.where,
+        )
 
     @classmethod
     def parse(

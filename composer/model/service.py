@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from composer.model.build import Build
 from composer.model.deploy import Deploy
@@ -15,7 +15,7 @@ from composer.model.files import FileReference
 from composer.model.healthcheck import Healthcheck
 from composer.model.hook import Hook, PreStartHook
 from composer.model.mount import Mount
-from composer.model.quantities import Bytes, Duration
+from composer.model.quantities import Bytes, Duration, parse_duration
 from composer.model.ulimit import Ulimits
 
 
@@ -118,10 +118,16 @@ def _gpus(value: Any) -> Any:
     return [{"count": -1}] if value == "all" else value
 
 
+def _microseconds(value: Any) -> Any:
+    """A duration, or microseconds."""
+    if isinstance(value, str) and not value.lstrip("-").isdigit():
+        return round(parse_duration(value) * 1_000_000)
+    return value
+
+
 class Service(Element):
     """One service in canonical form. None for command and entrypoint means the image's; [] means none at all."""
 
-    name: str = ""
     annotations: Pairs = {}
     attach: bool | None = None
     blkio_config: BlockIO | None = None
@@ -137,8 +143,8 @@ class Service(Element):
     cpu_percent: float = 0.0
     cpu_period: int = 0
     cpu_quota: int = 0
-    cpu_rt_period: Annotated[int, BeforeValidator(lambda value: _microseconds(value))] = 0
-    cpu_rt_runtime: Annotated[int, BeforeValidator(lambda value: _microseconds(value))] = 0
+    cpu_rt_period: Annotated[int, BeforeValidator(_microseconds)] = 0
+    cpu_rt_runtime: Annotated[int, BeforeValidator(_microseconds)] = 0
     cpu_shares: int = 0
     cpus: float = 0.0
     cpuset: str = ""
@@ -214,12 +220,3 @@ class Service(Element):
     volumes: tuple[Mount, ...] = ()
     volumes_from: Words = ()
     working_dir: str = ""
-
-
-def _microseconds(value: Any) -> Any:
-    """A duration, or microseconds."""
-    from composer.model.quantities import parse_duration
-
-    if isinstance(value, str) and not value.lstrip("-").isdigit():
-        return round(parse_duration(value) * 1_000_000)
-    return value

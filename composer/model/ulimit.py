@@ -19,7 +19,9 @@ class Ulimit(Element):
 def _ulimits(value: Any) -> Any:
     """One number is both limits."""
     if isinstance(value, dict):
-        return {key: inner if isinstance(inner, dict) else {"soft": inner, "hard": inner} for key, inner in value.items()}
+        return {
+            key: inner if isinstance(inner, dict) else {"soft": inner, "hard": inner} for key, inner in value.items()
+        }
     return value
 
 

@@ -237,7 +237,7 @@ class _Up:
         service = self.desired.services[name]
         waits: list[int] = []
         starting = [op for op in self.plan.operations if op.service_name == name and op.id in after]
-        names = {op.name: (op.id,) for op in starting}
+        names: dict[str, tuple[int, ...]] = {op.name: (op.id,) for op in starting}
         for record in self.snapshot.service(name)[: self.options.scale.get(name, service.scale)]:
             if record.spec.name in names:
                 continue

@@ -1,0 +1,78 @@
+"""services.*.build → BuildSpec"""
+
+from __future__ import annotations
+
+from composer.plan import labels
+from composer.plan.translate.files import definition
+from composer.plan.translate.process import extra_hosts, ulimits
+from composer.plan.translate.scope import Scope
+from engine.spec.image import BuildSecret, BuildSpec
+
+
+def build(scope: Scope) -> BuildSpec | None:
+    wanted = scope.service.build
+    if wanted is None:
+        return None
+    platform = scope.service.platform
+    if platform and wanted.platforms and platform not in wanted.platforms:
+        scope.refuse(("build", "platforms"), f"must include the service's platform, {platform}")
+    return BuildSpec(
+        context=wanted.context,
+        dockerfile=wanted.dockerfile or "Dockerfile",
+        dockerfile_inline=wanted.dockerfile_inline,
+        tags=tuple(dict.fromkeys((scope.image, *wanted.tags))),
+        args=dict(wanted.args),
+        target=wanted.target,
+        labels={
+            **wanted.labels,
+            labels.PROJECT: scope.project.name,
+            labels.SERVICE: scope.name,
+            labels.VERSION: labels.COMPOSE_VERSION,
+        },
+        platforms=(platform,) if platform else wanted.platforms,
+        additional_contexts=dict(wanted.additional_contexts),
+        cache_from=wanted.cache_from,
+        cache_to=wanted.cache_to,
+        no_cache=wanted.no_cache,
+        pull=wanted.pull,
+        network=wanted.network,
+        extra_hosts=extra_hosts(wanted.extra_hosts),
+        privileged=wanted.privileged,
+        entitlements=wanted.entitlements,
+        shm_size=wanted.shm_size,
+        ulimits=ulimits(wanted.ulimits),
+        secrets=_secrets(scope),
+        ssh=wanted.ssh,
+        environ=_environ(scope),
+    )
+
+
+def _secrets(scope: Scope) -> tuple[BuildSecret, ...]:
+    assert scope.service.build is not None
+    found = []
+    for index, reference in enumerate(scope.service.build.secrets):
+        path = ("build", "secrets", index)
+        secret = definition(scope.project, "secrets", reference.source)
+        if secret is None:
+            scope.refuse(path, f"there is no secret {reference.source!r} in the project")
+        elif not secret.file and not secret.environment:
+            scope.refuse(path, "only secrets with file or environment can be given to a build")
+        else:
+            name = reference.target
+            if name in ("", f"/run/secrets/{reference.source}"):
+                name = reference.source
+            found.append(BuildSecret(id=name, file=secret.file or "", environment=secret.environment or ""))
+    return tuple(found)
+
+
+def _environ(scope: Scope) -> dict[str, str]:
+    """The variables that the build may ask for, and no other: those of arguments without a value, of secrets, and
+    the agent's."""
+    assert scope.service.build is not None
+    names = [name for name, value in scope.service.build.args.items() if value is None]
+    names += ["SSH_AUTH_SOCK"] if scope.service.build.ssh else []
+    for reference in scope.service.build.secrets:
+        secret = definition(scope.project, "secrets", reference.source)
+        if secret is not None and secret.environment:
+            names.append(secret.environment)
+    return {name: scope.project.environ[name] for name in sorted(set(names)) if name in scope.project.environ}

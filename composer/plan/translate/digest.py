@@ -1,0 +1,107 @@
+"""A service's configuration as a hash, and as a flat summary that can later say what changed.
+
+Both are made of the service's model alone: not of its place in the file, the order of keys, or what was never written.
+Left out is what can change without a new container.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from composer.plan.translate.files import definition, inline, is_copied
+from composer.plan.translate.scope import Scope
+
+EXCLUDED: tuple[tuple[str, ...], ...] = (
+    ("attach",),
+    ("build",),
+    ("depends_on",),
+    ("deploy", "endpoint_mode"),
+    ("deploy", "labels"),
+    ("deploy", "mode"),
+    ("deploy", "placement"),
+    ("deploy", "replicas"),
+    ("deploy", "rollback_config"),
+    ("deploy", "update_config"),
+    ("develop",),
+    ("env_file",),
+    ("label_file",),
+    ("profiles",),
+    ("pull_policy",),
+    ("pull_refresh_after",),
+    ("scale",),
+)
+_CONFIDENTIAL = re.compile(r"pass|secret|token|key|credential|pwd|auth|private", re.IGNORECASE)
+
+
+def digest(scope: Scope) -> tuple[str, dict[str, str]]:
+    """The hash (64 hex digits) and the summary: "ports.0.target" → "80"."""
+    described = _described(scope)
+    text = json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    flat: dict[str, str] = {}
+    _flatten(described, "", flat)
+    return hashlib.sha256(text.encode()).hexdigest(), dict(sorted(flat.items()))
+
+
+def _described(scope: Scope) -> dict[str, Any]:
+    described: dict[str, Any] = scope.service.model_dump(mode="json", exclude_defaults=True)
+    for path in EXCLUDED:
+        _drop(described, path)
+    for kind in ("configs", "secrets"):
+        copies = _copies(scope, kind)
+        if copies:
+            described[f"{kind}_content"] = copies
+    return described
+
+
+def _drop(tree: dict[str, Any], path: tuple[str, ...]) -> None:
+    key, *rest = path
+    if not rest:
+        tree.pop(key, None)
+    elif isinstance(tree.get(key), dict):
+        _drop(tree[key], tuple(rest))
+        if not tree[key]:
+            del tree[key]
+
+
+def _copies(scope: Scope, kind: str) -> dict[str, str]:
+    """Digests of what is copied into the container: it sees a change only when it is made anew."""
+    found = {}
+    for reference in getattr(scope.service, kind):
+        config = definition(scope.project, kind, reference.source)
+        if config is None or config.external or not is_copied(config, reference):
+            continue
+        content = b""
+        if config.file:
+            try:
+                with open(config.file, "rb") as file:
+                    content = file.read()
+            except OSError:
+                continue  # told at the container's start, with its name
+        else:
+            content = (inline(scope.project, config) or "").encode()
+        found[reference.source] = hashlib.sha256(content).hexdigest()[:16]
+    return found
+
+
+def _flatten(value: Any, path: str, flat: dict[str, str]) -> None:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            _flatten(inner, f"{path}.{key}" if path else str(key), flat)
+    elif isinstance(value, list) and value and not all(isinstance(item, str) for item in value):
+        for index, inner in enumerate(value):
+            _flatten(inner, f"{path}.{index}", flat)
+    else:
+        text = " ".join(value) if isinstance(value, list) else "null" if value is None else _plain(value)
+        flat[path] = _hidden(text) if path.startswith("environment.") and _CONFIDENTIAL.search(path[12:]) else text
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _hidden(text: str) -> str:
+    """Enough to see that it changed."""
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"

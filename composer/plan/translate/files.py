@@ -1,0 +1,84 @@
+"""Configs and secrets as files in the container.
+
+A file of the host without wishes about owner or mode is bound into the container, as Docker Compose does it: the container
+sees it as it is, and as it becomes. Everything else is a copy with the owner and the mode asked for.
+"""
+
+from __future__ import annotations
+
+from composer.model import Project
+from composer.model.config import Config
+from composer.model.files import FileReference
+from composer.plan.translate.scope import Scope
+from engine.spec.container import Mount
+
+_FOLDERS = {"configs": "/", "secrets": "/run/secrets/"}
+
+
+def files(scope: Scope, kind: str) -> list[Mount | None]:
+    """One for each entry of the service's `kind`, configs or secrets; None for one that was refused."""
+    references: tuple[FileReference, ...] = getattr(scope.service, kind)
+    return [_file(scope, kind, index, reference) for index, reference in enumerate(references)]
+
+
+def definition(project: Project, kind: str, name: str) -> Config | None:
+    found: dict[str, Config] = getattr(project, kind)
+    return found.get(name)
+
+
+def inline(project: Project, config: Config) -> str | None:
+    """The text of a config that has `content` or `environment`; None for a file, or for a variable that is not set."""
+    if config.content is not None:
+        return config.content
+    if config.environment:
+        return project.environ.get(config.environment)
+    return None
+
+
+def is_copied(config: Config, reference: FileReference) -> bool:
+    return not config.file or reference.uid is not None or reference.gid is not None or reference.mode is not None
+
+
+def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Mount | None:
+    path = (kind, index)
+    word = kind.removesuffix("s")
+    config = definition(scope.project, kind, reference.source)
+    if config is None:
+        scope.refuse(path, f"there is no {word} {reference.source!r} in the project")
+        return None
+    if config.external:
+        scope.refuse(path, f"the {word} {reference.source!r} is external, and there is no store that it could be in")
+        return None
+    target = reference.target or reference.source
+    if not target.startswith("/"):
+        target = _FOLDERS[kind] + target
+    if not is_copied(config, reference):
+        assert config.file is not None
+        return Mount(type="bind", source=config.file, target=target, read_only=True, create_host_path=False)
+    content = None if config.file else inline(scope.project, config)
+    if not config.file and content is None:
+        if config.environment:
+            why = f"environment variable {config.environment!r} required by {word} {reference.source!r} is not set"
+        else:
+            why = f"the {word} {reference.source!r} has neither file nor environment nor content"
+        scope.refuse(path, why)
+        return None
+    return Mount(
+        type="file",
+        source=config.file or "",
+        target=target,
+        content=content,
+        uid=_id(scope, (*path, "uid"), reference.uid),
+        gid=_id(scope, (*path, "gid"), reference.gid),
+        mode=reference.mode,
+        read_only=True,
+    )
+
+
+def _id(scope: Scope, path: tuple[str | int, ...], text: str | None) -> int:
+    if text is None or text == "":
+        return 0
+    if not text.isdigit():
+        scope.refuse(path, f"{text!r} is not a number: names of users are not known outside of the container")
+        return 0
+    return int(text)

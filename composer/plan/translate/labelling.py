@@ -1,0 +1,25 @@
+"""The labels of a container: the user's, and those that tie it to its project (Docker Compose's own names)."""
+
+from __future__ import annotations
+
+from composer.plan import labels
+from composer.plan.desired import Dependency
+from composer.plan.translate.scope import Scope
+
+
+def container_labels(scope: Scope, digest: str, dependencies: tuple[Dependency, ...]) -> dict[str, str]:
+    """What is known before a container has a number: that, the image's id and the summary are added at creation."""
+    project = scope.project
+    return {
+        **scope.service.labels,
+        labels.PROJECT: project.name,
+        labels.SERVICE: scope.name,
+        labels.HASH: digest,
+        labels.DEPENDS_ON: ",".join(
+            f"{one.service}:{one.condition}:{'true' if one.restart else 'false'}" for one in dependencies
+        ),
+        labels.ONEOFF: "False",
+        labels.VERSION: labels.COMPOSE_VERSION,
+        labels.WORKING_DIR: project.working_dir,
+        labels.CONFIG_FILES: ",".join(project.compose_files),
+    }

@@ -1,0 +1,63 @@
+"""Which namespaces a container shares. `service:<name>` stays until the containers are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from composer.plan.translate.scope import Scope
+
+_ALLOWED = {
+    "network_mode": ("bridge", "default", "host", "none", "disabled"),
+    "pid": ("host",),
+    "ipc": ("host", "none", "private", "shareable"),
+    "uts": ("host",),
+    "cgroup": ("host", "private"),
+    "userns_mode": ("host",),
+}
+
+
+def namespaces(scope: Scope) -> dict[str, Any]:
+    service = scope.service
+    modes = {
+        "network_mode": service.network_mode,
+        "pid": service.pid or "",
+        "ipc": service.ipc,
+        "uts": service.uts,
+        "cgroup": service.cgroup,
+        "userns_mode": service.userns_mode,
+    }
+    for key, mode in modes.items():
+        _check(scope, key, mode)
+    network = {"default": "bridge", "disabled": "none"}.get(service.network_mode, service.network_mode)
+    return {
+        "network_mode": "" if is_network(network) else network,
+        "pid_mode": modes["pid"],
+        "ipc_mode": modes["ipc"],
+        "uts_mode": modes["uts"],
+        "cgroup_mode": modes["cgroup"],
+        "userns_mode": modes["userns_mode"],
+        "cgroup_parent": service.cgroup_parent,
+    }
+
+
+def is_network(mode: str) -> bool:
+    """Any other network_mode is the name of a network that exists already."""
+    return bool(mode) and mode not in _ALLOWED["network_mode"] and not mode.startswith(("service:", "container:"))
+
+
+def _check(scope: Scope, key: str, mode: str) -> None:
+    if not mode or mode in _ALLOWED[key]:
+        return
+    kind, colon, name = mode.partition(":")
+    if key in ("network_mode", "pid", "ipc") and kind in ("service", "container") and name:
+        if kind == "service" and name not in scope.project.services:
+            scope.refuse((key,), f"{mode!r}: there is no enabled service {name}")
+        elif kind == "service" and name == scope.name:
+            scope.refuse((key,), f"{mode!r} is the service itself")
+        return
+    if key == "network_mode" and not colon:
+        return
+    known = ", ".join(_ALLOWED[key]) + (
+        ", service:NAME, container:NAME" if key in ("network_mode", "pid", "ipc") else ""
+    )
+    scope.refuse((key,), f"{mode!r} is not supported; supported: {known}")

@@ -1,0 +1,98 @@
+"""Networks of the project, and how a service is attached to them."""
+
+from __future__ import annotations
+
+from composer.model import Project
+from composer.model.network import Network
+from composer.model.service import Attachment as Wanted
+from composer.plan import labels
+from composer.plan.desired import DesiredNetwork
+from composer.plan.translate.namespaces import is_network
+from composer.plan.translate.scope import Problems, Scope
+from engine.spec.container import Attachment
+from engine.spec.network import NetworkSpec, Pool
+
+DRIVERS = ("", "default", "bridge")
+
+
+def attachments(scope: Scope) -> tuple[Attachment, ...]:
+    """By priority, then by name, as Docker Compose orders them: the first is the main one."""
+    service = scope.service
+    if service.network_mode:
+        if service.networks:
+            scope.refuse(("network_mode",), "cannot be combined with networks")
+        return (Attachment(network=service.network_mode),) if is_network(service.network_mode) else ()
+    names = sorted(service.networks, key=lambda name: (-service.networks[name].priority, name))
+    found = []
+    for index, name in enumerate(names):
+        if name not in scope.project.networks:
+            scope.refuse(("networks", name), "there is no such network in the project")
+            continue
+        found.append(_attachment(scope, name, service.networks[name], main=index == 0))
+    return tuple(found)
+
+
+def _attachment(scope: Scope, name: str, wanted: Wanted, *, main: bool) -> Attachment:
+    mac = wanted.mac_address or (scope.service.mac_address if main else "")
+    if main and wanted.mac_address and scope.service.mac_address not in ("", wanted.mac_address):
+        scope.refuse(("mac_address",), f"differs from that of network {name}, {wanted.mac_address}: give only one")
+    return Attachment(
+        network=engine_name(scope.project, name),
+        aliases=tuple(dict.fromkeys((scope.name, *wanted.aliases))),
+        ipv4_address=wanted.ipv4_address,
+        ipv6_address=wanted.ipv6_address,
+        link_local_ips=wanted.link_local_ips,
+        mac_address=mac,
+        interface_name=wanted.interface_name,
+        priority=wanted.priority,
+        gw_priority=wanted.gw_priority,
+        driver_opts=dict(wanted.driver_opts),
+    )
+
+
+def engine_name(project: Project, key: str) -> str:
+    return project.networks[key].name or f"{project.name}_{key}"
+
+
+def networks(project: Project, problems: Problems) -> dict[str, DesiredNetwork]:
+    return {key: _network(project, key, network, problems) for key, network in project.networks.items()}
+
+
+def _network(project: Project, key: str, network: Network, problems: Problems) -> DesiredNetwork:
+    path = ("networks", key)
+    if not network.external:
+        if network.driver not in DRIVERS:
+            hint = (
+                " (network_mode: host or none needs no network)" if network.driver in ("host", "null", "none") else ""
+            )
+            problems.refuse((*path, "driver"), f"{network.driver!r} is not supported; supported: bridge{hint}")
+        if network.ipam is not None and network.ipam.driver not in ("", "default"):
+            problems.refuse((*path, "ipam", "driver"), f"{network.ipam.driver!r} is not supported; supported: default")
+        if network.ipam is not None and network.ipam.options:
+            option = min(network.ipam.options)
+            problems.refuse((*path, "ipam", "options", option), "the default IPAM driver has no such option")
+    pools = (network.ipam.config or ()) if network.ipam is not None else ()
+    spec = NetworkSpec(
+        name=engine_name(project, key),
+        driver_opts=dict(network.driver_opts),
+        internal=network.internal,
+        attachable=network.attachable,
+        enable_ipv4=network.enable_ipv4 is not False,
+        enable_ipv6=network.enable_ipv6 is True,
+        pools=tuple(
+            Pool(
+                subnet=pool.subnet,
+                gateway=pool.gateway,
+                ip_range=pool.ip_range,
+                aux_addresses=dict(pool.aux_addresses),
+            )
+            for pool in pools
+        ),
+        labels={
+            **network.labels,
+            labels.PROJECT: project.name,
+            labels.NETWORK: key,
+            labels.VERSION: labels.COMPOSE_VERSION,
+        },
+    )
+    return DesiredNetwork(spec=spec, external=network.external)

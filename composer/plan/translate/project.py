@@ -1,0 +1,34 @@
+"""The pipeline: refuse what cannot be done, translate each part, order the services."""
+
+from __future__ import annotations
+
+from composer.model import Project
+from composer.plan.desired import Desired
+from composer.plan.graph import CycleError, order
+from composer.plan.translate.networks import networks
+from composer.plan.translate.scope import Problems, Scope, TranslateError
+from composer.plan.translate.service import service
+from composer.plan.translate.volumes import volumes
+
+
+def translate(project: Project) -> Desired:
+    """What the project wants, in engine terms. TranslateError names everything that cannot be done, with its place."""
+    problems = Problems(project)
+    wanted_networks = networks(project, problems)
+    wanted_volumes = volumes(project, problems)
+    services = {name: service(Scope(project, name, problems)) for name in sorted(project.services)}
+    problems.raise_all()
+    try:
+        ordered = order(services.values())
+    except CycleError as error:
+        raise TranslateError(str(error)) from error
+    return Desired(
+        project=project.name,
+        services=services,
+        order=ordered,
+        known=tuple(sorted({*project.services, *project.disabled})),
+        networks=wanted_networks,
+        volumes=wanted_volumes,
+        working_dir=project.working_dir,
+        config_files=project.compose_files,
+    )

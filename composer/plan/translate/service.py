@@ -1,0 +1,110 @@
+"""One service: its parts put together."""
+
+from __future__ import annotations
+
+from composer.model.hook import Hook as Wanted
+from composer.plan.desired import DesiredService, Hook
+from composer.plan.translate.build import build
+from composer.plan.translate.dependencies import dependencies, volumes_from
+from composer.plan.translate.devices import device_requests, devices
+from composer.plan.translate.digest import digest
+from composer.plan.translate.healthcheck import healthcheck
+from composer.plan.translate.labelling import container_labels
+from composer.plan.translate.mounts import mounts
+from composer.plan.translate.namespaces import namespaces
+from composer.plan.translate.networks import attachments
+from composer.plan.translate.ports import expose, ports
+from composer.plan.translate.process import process
+from composer.plan.translate.resources import resources
+from composer.plan.translate.restart import restart
+from composer.plan.translate.scope import Scope
+from composer.plan.translate.security import security
+from engine.spec.container import ContainerSpec, Logging
+
+
+def service(scope: Scope) -> DesiredService:
+    wanted = scope.service
+    hash_, summary = digest(scope)
+    needed = dependencies(scope)
+    container = ContainerSpec(
+        name="",
+        image="",
+        image_ref=scope.image,
+        labels=container_labels(scope, hash_, needed),
+        networks=attachments(scope),
+        ports=ports(scope),
+        expose=expose(scope),
+        mounts=mounts(scope),
+        volumes_from=volumes_from(scope),
+        devices=devices(scope),
+        device_requests=device_requests(scope),
+        resources=resources(scope),
+        healthcheck=healthcheck(scope),
+        restart=restart(scope),
+        logging=Logging(driver=wanted.logging.driver, options=dict(wanted.logging.options))
+        if wanted.logging
+        else Logging(),
+        **process(scope),
+        **namespaces(scope),
+        **security(scope),
+    )
+    return DesiredService(
+        name=scope.name,
+        hash=hash_,
+        image=scope.image,
+        container=container,
+        build=build(scope),
+        pull_policy=pull_policy(scope),
+        platform=wanted.platform,
+        scale=scale(scope),
+        container_name=wanted.container_name,
+        depends_on=needed,
+        post_start=hooks(scope, "post_start", wanted.post_start),
+        pre_stop=hooks(scope, "pre_stop", wanted.pre_stop),
+        attach=wanted.attach is not False,
+        summary=summary,
+    )
+
+
+def scale(scope: Scope) -> int:
+    """`scale`, else deploy.replicas, else 1. A container's name is unique, so that container_name allows but one."""
+    wanted = scope.service
+    replicas = wanted.deploy.replicas if wanted.deploy else None
+    number = wanted.scale if wanted.scale is not None else replicas if replicas is not None else 1
+    key: tuple[str, ...] = ("scale",) if wanted.scale is not None else ("deploy", "replicas")
+    if wanted.scale is not None and replicas is not None and wanted.scale != replicas:
+        scope.refuse(("scale",), f"is {wanted.scale}, but deploy.replicas is {replicas}: give only one of them")
+    if number < 0:
+        scope.refuse(key, f"{number} is negative")
+    if number > 1 and wanted.container_name:
+        scope.refuse(
+            key,
+            f"{number} containers cannot all have the name {wanted.container_name!r}: remove container_name to scale",
+        )
+    return number
+
+
+def pull_policy(scope: Scope) -> str:
+    """`refresh` pulls again after pull_refresh_after; `if_not_present` is another word for missing."""
+    wanted = scope.service
+    if wanted.pull_policy == "refresh":
+        return f"every_{wanted.pull_refresh_after}" if wanted.pull_refresh_after else "always"
+    return "missing" if wanted.pull_policy == "if_not_present" else wanted.pull_policy
+
+
+def hooks(scope: Scope, key: str, wanted: tuple[Wanted, ...]) -> tuple[Hook, ...]:
+    found = []
+    for index, hook in enumerate(wanted):
+        if not hook.command:
+            scope.refuse((key, index), "command is required")
+            continue
+        found.append(
+            Hook(
+                command=hook.command,
+                user=hook.user,
+                privileged=hook.privileged,
+                working_dir=hook.working_dir,
+                environment=dict(hook.environment),
+            )
+        )
+    return tuple(found)
