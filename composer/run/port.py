@@ -65,15 +65,31 @@ class Changes(Protocol):
 
     async def remove_volume(self, name: str) -> None: ...
 
-    async def create(self, spec: ContainerSpec) -> ContainerRecord:
-        """Write the container down; nothing runs. Conflict when the name is taken in the engine."""
+    def record(self, container_id: str) -> ContainerRecord:
+        """The container as this session knows it now. NotFound."""
         ...
 
-    async def start(self, container_id: str) -> ContainerRecord:
-        """Make namespaces, root, cgroup, network and start the process. StartFailed, PortInUse, … leave it not running."""
+    def containers(self) -> list[ContainerRecord]:
+        """All of them, oldest first, as this session knows them now."""
         ...
 
-    async def signal(self, container_id: str, signal: int) -> None: ...
+    async def create(self, spec: ContainerSpec, *, anonymous_volumes: Sequence[str] = ()) -> ContainerRecord:
+        """Write the container down; nothing runs. Conflict when the name is taken in the engine.
+
+        `anonymous_volumes` are those of `spec.mounts` that another container made for itself and that are this one's now.
+        """
+        ...
+
+    async def start(self, container_id: str, *, ready: Callable[[], Awaitable[None]] | None = None) -> ContainerRecord:
+        """Make namespaces, root, cgroup, network and start the process. StartFailed, PortInUse, … leave it not running.
+
+        `ready` is awaited when everything is there but the program: who attaches then misses nothing of it.
+        """
+        ...
+
+    async def signal(self, container_id: str, signal: int | str) -> None:
+        """`signal`: a number, or a name as signal(7) has it, with or without SIG."""
+        ...
 
     async def stop(self, container_id: str, *, timeout: float | None = None, signal: str = "") -> ContainerExit | None:
         """Stop signal, then SIGKILL after `timeout` seconds (None: the specification's, else 10)."""

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from engine.session.session import Session
 
 
-def create(session: Session, spec: ContainerSpec) -> ContainerRecord:
+def create(session: Session, spec: ContainerSpec, inherited: Sequence[str] = ()) -> ContainerRecord:
     """See Changes.create. The name is claimed first; a crash after that leaves a name that `adopt` gives back."""
     bundle.check(spec)
     image = session.image(spec.image)
@@ -37,7 +38,7 @@ def create(session: Session, spec: ContainerSpec) -> ContainerRecord:
             volumes.create(session.store, VolumeSpec(name=name, anonymous=True))
         os.makedirs(f"{session.roots.groups}/{session.group}", mode=0o711, exist_ok=True)
         files.write_spec(folder, spec)
-        state = ContainerState(created_at=time.time(), anonymous_volumes=tuple(anonymous))
+        state = ContainerState(created_at=time.time(), anonymous_volumes=(*inherited, *anonymous))
         files.write_state(folder, state)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -60,6 +60,9 @@ class Session:
             return self.records[container_id]
         except KeyError:
             raise NotFound("container", container_id[:12]) from None
+
+    def containers(self) -> list[ContainerRecord]:
+        return sorted(self.records.values(), key=lambda record: (record.state.created_at, record.spec.name))
 
     def replace(self, container_id: str, state: ContainerState) -> ContainerRecord:
         """Write the state down and remember it."""
@@ -151,13 +154,17 @@ class Session:
 
     # ── containers ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def create(self, spec: ContainerSpec) -> ContainerRecord:
-        return create.create(self, spec)
+    async def create(self, spec: ContainerSpec, *, anonymous_volumes: Sequence[str] = ()) -> ContainerRecord:
+        return create.create(self, spec, anonymous_volumes)
 
-    async def start(self, container_id: str) -> ContainerRecord:
-        return await start.start(self, container_id)
+    async def start(self, container_id: str, *, ready: Callable[[], Awaitable[None]] | None = None) -> ContainerRecord:
+        return await start.start(self, container_id, ready)
 
-    async def signal(self, container_id: str, signal: int) -> None:
+    async def signal(self, container_id: str, signal: int | str) -> None:
+        if isinstance(signal, str):
+            from engine.session.signals import number
+
+            signal = number(signal)
         record = self.record(container_id)
         if not record.state.status.can_kill:
             raise WrongState(f"container {record.spec.name} is not running")
@@ -166,8 +173,6 @@ class Session:
             await self.unpause(container_id)
 
     async def stop(self, container_id: str, *, timeout: float | None = None, signal: str = "") -> ContainerExit | None:
-        from engine.session.signals import number
-
         record = self.record(container_id)
         if not record.state.status.alive:
             return None
@@ -178,7 +183,7 @@ class Session:
         if timeout is None:
             timeout = DEFAULT_STOP_TIMEOUT if record.spec.stop_timeout is None else record.spec.stop_timeout
         try:
-            await self.signal(container_id, number(wanted))
+            await self.signal(container_id, wanted)
             if timeout < 0:
                 await event.wait()
             else:

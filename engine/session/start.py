@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from engine.session.session import Session
 
 
-async def start(session: Session, container_id: str) -> ContainerRecord:
+async def start(
+    session: Session, container_id: str, ready: Callable[[], Awaitable[None]] | None = None
+) -> ContainerRecord:
     """See Changes.start."""
     record = session.record(container_id)
     if not record.state.status.can_start:
@@ -66,6 +69,8 @@ async def start(session: Session, container_id: str) -> ContainerRecord:
         session.publish(container_id)
         if plans:
             await _serve_names(session, container_id, pid)
+        if ready is not None:
+            await ready()
         await keeper.ask("start", id=container_id)
     except BaseException as error:
         await _undo(session, record, error)

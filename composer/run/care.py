@@ -1,0 +1,186 @@
+"""Care of running containers: their healthchecks and their restarts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from composer.run import health, restart
+from composer.run.news import News
+from composer.run.port import Changes
+from engine.errors import EngineError
+from engine.spec.image import ImageRecord
+from engine.spec.state import ContainerRecord, Health, Probe, Status
+
+AUTOREMOVE = "composer.autoremove"
+"""Label of one-off containers that go when they end (`run --rm -d`)."""
+
+
+class Care:
+    """`image` finds an image by its id. `idle` is called whenever nothing is left that lives or is to be restarted."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        image: Callable[[str], ImageRecord | None],
+        news: News,
+        tasks: TaskGroup,
+        idle: Callable[[], None],
+    ) -> None:
+        self._changes, self._image, self._news, self._tasks, self._idle = changes, image, news, tasks, idle
+        self._living: set[str] = set()
+        self._probing: dict[str, anyio.CancelScope] = {}
+        self._restarting: dict[str, anyio.CancelScope] = {}
+        self._backoffs: dict[str, restart.Backoff] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Something lives or is to be restarted."""
+        return bool(self._living or self._restarting)
+
+    async def adopt(self, records: list[ContainerRecord]) -> None:
+        """Take up what an earlier supervisor cared for."""
+        for record in records:
+            if record.state.status.alive:
+                if record.state.stopped_by_user:  # a stop was begun and not finished
+                    await self._update(record.id, stopped_by_user=False)
+                self.started(record.id)
+            elif record.state.status in (Status.EXITED, Status.RESTARTING):
+                await self._after_end(record)
+
+    def started(self, container_id: str) -> None:
+        """It was started (it may have ended since)."""
+        record = self._changes.record(container_id)
+        if not record.state.status.alive:
+            return
+        self._living.add(container_id)
+        self._news.tell(container_id)
+        if container_id not in self._probing and (check := self.check(record)):
+            self._tasks.start_soon(self._watch_health, record, check)
+
+    def check(self, record: ContainerRecord) -> health.Check | None:
+        """The container's healthcheck."""
+        image = self._image(record.spec.image)
+        return health.check_of(record.spec.healthcheck, image.config.healthcheck if image else None)
+
+    async def spare(self, container_id: str) -> None:
+        """The user ends it: it is not restarted, now or when it has ended."""
+        if scope := self._restarting.pop(container_id, None):
+            scope.cancel()
+        record = self._changes.record(container_id)
+        status = Status.EXITED if record.state.status is Status.RESTARTING else record.state.status
+        if record.state.status.alive or record.state.status is Status.RESTARTING:
+            await self._update(container_id, stopped_by_user=True, status=status)
+            self._news.tell(container_id)
+
+    async def fresh(self, container_id: str) -> None:
+        """The user starts it: counting begins anew."""
+        if scope := self._restarting.pop(container_id, None):
+            scope.cancel()
+        self._backoffs.pop(container_id, None)
+        if self._changes.record(container_id).state.restart_count:
+            await self._update(container_id, restart_count=0)
+
+    def removed(self, container_id: str) -> None:
+        self._living.discard(container_id)
+        self._backoffs.pop(container_id, None)
+        self._stop_probing(container_id)
+        self._news.tell(container_id)
+
+    async def ended(self, container_id: str) -> None:
+        """Its process has ended."""
+        self._living.discard(container_id)
+        self._stop_probing(container_id)
+        try:
+            record = self._changes.record(container_id)
+        except EngineError:
+            record = None
+        if record is not None and not record.state.status.alive:
+            if record.spec.labels.get(AUTOREMOVE) and not record.state.stopped_by_user:
+                await self._changes.remove(container_id, force=True, volumes=True)
+            else:
+                await self._after_end(record)
+        self._news.tell(container_id)
+        if not self.busy:
+            self._idle()
+
+    # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _stop_probing(self, container_id: str) -> None:
+        if scope := self._probing.pop(container_id, None):
+            scope.cancel()
+
+    async def _watch_health(self, record: ContainerRecord, check: health.Check) -> None:
+        scope = anyio.CancelScope()
+        self._probing[record.id] = scope
+
+        async def probe() -> Probe | None:
+            if self._changes.record(record.id).state.status is not Status.RUNNING:
+                return None
+            return await self._changes.probe(record.id, check.test, timeout=check.timeout)
+
+        async def report(found: Health) -> None:
+            if self._changes.record(record.id).state.status.alive:
+                await self._changes.set_health(record.id, found)
+                self._news.tell(record.id)
+
+        with scope:
+            now = record.state.health or Health(status=health.STARTING)
+            try:
+                await health.watch(check, record.state.started_at, now, probe=probe, report=report)
+            except EngineError:
+                pass  # the container was removed under us
+        if self._probing.get(record.id) is scope:
+            del self._probing[record.id]
+
+    # ── restarts ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _after_end(self, record: ContainerRecord) -> None:
+        if record.id in self._restarting or not restart.wanted(record.spec.restart, record.state):
+            if record.state.status is Status.RESTARTING and record.id not in self._restarting:
+                await self._update(record.id, status=Status.EXITED)
+            return
+        backoff = self._backoffs.setdefault(record.id, restart.Backoff())
+        ran = max(0.0, record.state.finished_at - record.state.started_at)
+        await self._update(record.id, status=Status.RESTARTING)
+        scope = self._restarting[record.id] = anyio.CancelScope()
+        self._tasks.start_soon(self._restart, record.id, backoff.pause(ran), scope)
+
+    async def _restart(self, container_id: str, pause: float, scope: anyio.CancelScope) -> None:
+        with scope:
+            await anyio.sleep(pause)
+            with anyio.CancelScope(shield=True):
+                await self._start_again(container_id, scope)
+
+    async def _start_again(self, container_id: str, scope: anyio.CancelScope) -> None:
+        try:
+            count = self._changes.record(container_id).state.restart_count
+            await self._update(container_id, restart_count=count + 1)
+            await self._changes.start(container_id)
+        except EngineError:
+            if self._restarting.get(container_id) is scope:
+                del self._restarting[container_id]
+            await self._failed_again(container_id)
+        else:
+            if self._restarting.get(container_id) is scope:
+                del self._restarting[container_id]
+            self.started(container_id)
+        if not self.busy:
+            self._idle()
+
+    async def _failed_again(self, container_id: str) -> None:
+        """A restart that fails is an end like another."""
+        try:
+            await self._update(container_id, status=Status.EXITED, finished_at=time.time())
+            await self._after_end(self._changes.record(container_id))
+        except EngineError:
+            pass  # it was removed meanwhile
+        self._news.tell(container_id)
+
+    async def _update(self, container_id: str, **fields: object) -> None:
+        state = self._changes.record(container_id).state
+        await self._changes.update(container_id, msgspec.structs.replace(state, **fields))

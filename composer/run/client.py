@@ -1,0 +1,173 @@
+"""The command's side: find the project's supervisor or start one, send a request, give its events.
+
+A supervisor that dies in between costs nothing but time: another is started and asked the same again, for what was done
+already is found done.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+
+from composer.run import control, protocol
+from composer.run.protocol import End, Event, Frames, Go, Request
+from engine.errors import EngineError, OperationFailed
+from engine.paths import Roots
+
+ATTEMPTS = 4
+"""How often a request is made before we give up on supervisors that die of it."""
+
+
+class SupervisorLost(EngineError):
+    """Supervisors die of this request."""
+
+
+class Client:
+    """One project's supervisor. `environ` is what a new one is started with."""
+
+    def __init__(self, roots: Roots, project: str, environ: Mapping[str, str]) -> None:
+        self._roots, self._project, self._environ = roots, project, environ
+        self._path = roots.supervisor_socket(project)
+        self._starting: tuple[int, int] | None = None
+
+    def prepare(self) -> None:
+        """Start a supervisor if there is none, without waiting for it: it gets ready while we do other things."""
+        if self._starting is None and not os.path.exists(self._path):
+            self._starting = self._spawn()
+
+    def perform(self, request: Request, *, ready: Callable[[str], None] | None = None) -> Iterator[Event]:
+        """The events of the request, End last. `ready` is called with the id of a container to attach to.
+
+        Raises SupervisorLost when there is no getting to the end, OperationFailed when none can be started.
+        """
+        for _ in range(ATTEMPTS):
+            with self._connect() as sock:
+                try:
+                    sock.sendall(protocol.frame(request))
+                except OSError:
+                    continue
+                for event in self._events(sock, ready):
+                    yield event
+                    if isinstance(event, End):
+                        if event.last:
+                            _until_hung_up(sock)
+                        return
+        log = f"{os.path.dirname(self._path)}/supervisor.log"
+        raise SupervisorLost(
+            f"the supervisor of project {self._project} died {ATTEMPTS} times over this", hint=f"See {log}."
+        )
+
+    @staticmethod
+    def _events(sock: socket.socket, ready: Callable[[str], None] | None) -> Iterator[Event]:
+        """Events until the supervisor hangs up, however that happens."""
+        frames = Frames()
+        while True:
+            try:
+                data = sock.recv(65536)
+            except ConnectionError:
+                return
+            if not data:
+                return
+            for one in frames.feed(data):
+                event = protocol.event_of(one)
+                if isinstance(event, protocol.Ready):
+                    if ready is not None:
+                        ready(event.container_id)
+                    sock.sendall(protocol.frame(Go()))
+                else:
+                    yield event
+
+    def _connect(self) -> socket.socket:
+        for _ in range(ATTEMPTS):
+            if self._starting is None:
+                try:
+                    return control.connect(self._path)
+                except OSError:
+                    self._starting = self._spawn()
+            self._await_start()
+        raise SupervisorLost(
+            f"the supervisor of project {self._project} cannot be reached",
+            hint=f"See {os.path.dirname(self._path)}/supervisor.log.",
+        )
+
+    def _spawn(self) -> tuple[int, int]:
+        """Start a supervisor: its pid, and a pipe that says when it listens. It leaves our session and our folder."""
+        folder = os.path.dirname(self._path)
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            ready, done = os.pipe2(os.O_CLOEXEC)
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            log = os.open(f"{folder}/supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            argv = command_line(self._roots, self._project)
+            try:
+                pid = os.posix_spawn(
+                    argv[0],
+                    [*argv, "3"],
+                    environment(self._environ),
+                    file_actions=[
+                        (os.POSIX_SPAWN_DUP2, null, 0),
+                        (os.POSIX_SPAWN_DUP2, null, 1),
+                        (os.POSIX_SPAWN_DUP2, log, 2),
+                        (os.POSIX_SPAWN_DUP2, done, 3),
+                    ],
+                    setsid=True,
+                )
+            finally:
+                for fd in (done, null, log):
+                    os.close(fd)
+        except OSError as error:
+            raise OperationFailed.of("start the supervisor of", self._project, error) from error
+        return pid, ready
+
+    def _await_start(self) -> None:
+        assert self._starting is not None
+        pid, ready = self._starting
+        self._starting = None
+        alive = os.read(ready, 1)
+        os.close(ready)
+        os.waitpid(pid, 0)
+        if not alive:
+            folder = os.path.dirname(self._path)
+            raise SupervisorLost(
+                f"the supervisor of project {self._project} did not start", hint=_tail(f"{folder}/supervisor.log")
+            )
+
+    def close(self) -> None:
+        """Reap what `prepare` has started and nobody needed; it leaves by itself."""
+        if self._starting is not None:
+            self._await_start()
+
+
+def command_line(roots: Roots, project: str) -> list[str]:
+    """How a supervisor is started, by us or by the keeper. -P: modules come from where ours did, not from a project's
+    folder."""
+    roots_given = ["--state-root", roots.state, "--run-root", roots.run]
+    return [sys.executable, "-P", "-m", "composer", *roots_given, "-p", project, "supervise"]
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Ours, with the place where this program is."""
+    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = environ.get("PYTHONPATH", "")
+    return {**environ, "PYTHONPATH": f"{tree}:{path}" if path else tree}
+
+
+def _tail(path: str) -> str:
+    """The last line of a log that says something."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    return next((f"It says: {line}" for line in reversed(lines) if line.strip()), "")
+
+
+def _until_hung_up(sock: socket.socket) -> None:
+    sock.settimeout(5)
+    try:
+        while sock.recv(4096):
+            pass
+    except OSError:
+        pass

@@ -1,0 +1,119 @@
+"""From a service to the specification of one of its containers: name, number, labels, image, the containers it joins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from composer.plan import divergence, labels
+from composer.plan.desired import Desired, DesiredService
+from engine.errors import NotFound
+from engine.spec.container import ContainerSpec, Mount
+from engine.spec.state import ContainerRecord
+
+MODES = ("network_mode", "pid_mode", "ipc_mode", "uts_mode", "cgroup_mode")
+
+Find = Callable[[str], str]
+"""From "service:web" or "container:name" to the id of a container. Raises NotFound."""
+
+
+def specification(
+    desired: Desired, service: DesiredService, number: int, name: str, images: Mapping[str, str], find: Find
+) -> ContainerSpec:
+    """The specification of container `number` of the service. `images`: references and the ids they have now.
+
+    Raises NotFound for an image that is not there, or a container to join that is not.
+    """
+    known = {
+        labels.PROJECT: desired.project,
+        labels.WORKING_DIR: desired.working_dir,
+        labels.CONFIG_FILES: ",".join(desired.config_files),
+        labels.SERVICE: service.name,
+        labels.ONEOFF: "False",
+        labels.DEPENDS_ON: ",".join(f"{d.service}:{d.condition}:{json.dumps(d.restart)}" for d in service.depends_on),
+        labels.VERSION: labels.COMPOSE_VERSION,
+    }
+    image = image_id(service.image or service.container.image, images, service.name)
+    own = {
+        labels.NUMBER: str(number),
+        labels.IMAGE: image,
+        labels.HASH: service.hash,
+        labels.SUMMARY: divergence.summary_text(service),
+    }
+    return joined(
+        msgspec.structs.replace(
+            service.container,
+            name=name,
+            image=image,
+            image_ref=service.container.image_ref or service.image,
+            labels={**known, **service.container.labels, **own},
+        ),
+        find,
+    )
+
+
+def with_image(spec: ContainerSpec, image: str) -> ContainerSpec:
+    """The specification, made from the image with this id."""
+    own = {**spec.labels, labels.IMAGE: image}
+    return msgspec.structs.replace(spec, image=image, image_ref=spec.image_ref or spec.image, labels=own)
+
+
+def image_id(reference: str, images: Mapping[str, str], service: str) -> str:
+    """The id of the service's image. Raises NotFound."""
+    if reference.startswith("sha256:"):
+        return reference
+    found = images.get(reference, "")
+    if not found:
+        raise NotFound(
+            "image", reference, hint=f"Pull or build it first: composer pull {service}, composer build {service}."
+        )
+    return found
+
+
+def joined(spec: ContainerSpec, find: Find) -> ContainerSpec:
+    """The same with containers' ids for the services and names whose namespaces or volumes it takes over."""
+    changes: dict[str, object] = {}
+    for field in MODES:
+        mode = getattr(spec, field)
+        if mode.startswith(("service:", "container:")):
+            changes[field] = f"container:{find(mode)}"
+    sources = []
+    for source in spec.volumes_from:
+        kind, name, mode = _volumes_from(source)
+        sources.append(f"container:{find(f'{kind}:{name}')}" + (f":{mode}" if mode else ""))
+    if sources:
+        changes["volumes_from"] = tuple(sources)
+    return msgspec.structs.replace(spec, **changes) if changes else spec
+
+
+def _volumes_from(source: str) -> tuple[str, str, str]:
+    """[service:|container:]NAME[:ro|:rw] in its parts."""
+    kind, colon, rest = source.partition(":")
+    if kind not in ("service", "container") or not colon:
+        kind, rest = "service", source
+    name, _, mode = rest.partition(":")
+    return kind, name, mode
+
+
+def inheriting(spec: ContainerSpec, old: ContainerRecord) -> tuple[ContainerSpec, tuple[str, ...]]:
+    """The specification with the anonymous volumes of the container it replaces, and their names."""
+    kept = {
+        mount.target: mount
+        for mount in old.spec.mounts
+        if mount.type == "volume" and mount.source in old.state.anonymous_volumes
+    }
+    mounts: list[Mount] = []
+    taken: list[str] = []
+    for mount in spec.mounts:
+        before = kept.pop(mount.target, None)
+        if before is not None and mount.type == "volume" and not mount.source:
+            mount = msgspec.structs.replace(mount, source=before.source)
+            taken.append(before.source)
+        mounts.append(mount)
+    # What is left was declared by the old image: the new one most likely declares it, too.
+    for before in kept.values():
+        mounts.append(Mount(type="volume", target=before.target, source=before.source))
+        taken.append(before.source)
+    return msgspec.structs.replace(spec, mounts=tuple(mounts)), tuple(taken)

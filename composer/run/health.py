@@ -1,0 +1,102 @@
+"""Healthchecks, with Docker's rules (docs.docker.com/reference/dockerfile, HEALTHCHECK).
+
+Probes come `interval` seconds after the end of the one before, every `start_interval` during `start_period`. A failure
+within the start period does not count until a probe has succeeded; `retries` failures in a row make it unhealthy. Beyond
+Docker there are early probes right after the start, which can only succeed: what is ready at once is healthy at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+from msgspec import Struct
+
+from engine.errors import EngineError
+from engine.spec.container import Healthcheck
+from engine.spec.state import Health, Probe
+
+EARLY = (0.0, 0.1)
+"""Seconds before each early probe. They end before a database that initialises itself would answer for a moment."""
+KEPT = 5
+"""Probes in the health log, as Docker keeps them."""
+
+STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """A healthcheck with nothing left open; seconds, with Docker's defaults."""
+
+    test: tuple[str, ...]
+    interval: float = 30.0
+    timeout: float = 30.0
+    retries: int = 3
+    start_period: float = 0.0
+    start_interval: float = 5.0
+
+
+def check_of(own: Healthcheck | None, images: Healthcheck | None) -> Check | None:
+    """What the service says, over what the image says; None when there is no check or it is disabled."""
+    found: dict[str, object] = {}
+    for source in (images, own):
+        if source is not None:
+            if source.test and source.test[0] == "NONE":
+                found = {}
+                continue
+            values = {name: getattr(source, name) for name in Check.__struct_fields__}
+            found.update({name: value for name, value in values.items() if value is not None})
+    if not found.get("test"):
+        return None
+    if own is not None and own.test and own.test[0] == "NONE":
+        return None
+    zero = {name for name, value in found.items() if not value and name != "start_period"}
+    return Check(**{name: value for name, value in found.items() if name not in zero})  # type: ignore[arg-type]
+
+
+def judged(health: Health, probe: Probe, check: Check, *, in_start_period: bool) -> Health:
+    """The health after this probe."""
+    log = (*health.log, probe)[-KEPT:]
+    if probe.exit_code == 0:
+        return Health(status=HEALTHY, failing_streak=0, log=log)
+    if in_start_period and health.status == STARTING:
+        return Health(status=STARTING, failing_streak=0, log=log)
+    streak = health.failing_streak + 1
+    return Health(status=UNHEALTHY if streak >= check.retries else health.status, failing_streak=streak, log=log)
+
+
+async def watch(
+    check: Check,
+    started_at: float,
+    health: Health,
+    *,
+    probe: Callable[[], Awaitable[Probe | None]],
+    report: Callable[[Health], Awaitable[None]],
+) -> None:
+    """Probe for ever (until cancelled) and report each new health. `probe` gives None when it could not be run (the
+    container is paused, or just ending). `started_at` is in seconds since the epoch."""
+    if health.status == STARTING and not health.log:
+        for pause in EARLY:
+            if pause >= check.interval:
+                break
+            await anyio.sleep(pause)
+            outcome = await _attempt(probe)
+            if outcome is not None and outcome.exit_code == 0:
+                health = judged(health, outcome, check, in_start_period=True)
+                await report(health)
+                break
+    while True:
+        young = health.status == STARTING and time.time() - started_at < check.start_period
+        await anyio.sleep(check.start_interval if young else check.interval)
+        outcome = await _attempt(probe)
+        if outcome is not None:
+            in_start_period = outcome.start - started_at < check.start_period
+            health = judged(health, outcome, check, in_start_period=in_start_period)
+            await report(health)
+
+
+async def _attempt(probe: Callable[[], Awaitable[Probe | None]]) -> Probe | None:
+    try:
+        return await probe()
+    except EngineError:
+        return None  # the container or its keeper is going; if it comes back, so do we

@@ -1,0 +1,49 @@
+"""The container of `composer run`: made and started after what its service depends on."""
+
+from __future__ import annotations
+
+import anyio
+
+from composer.plan.operations import Kind
+from composer.run import creation
+from composer.run.connection import Connection
+from composer.run.executor import Executor
+from composer.run.protocol import BEGUN, DONE, FAILED, Failure, OneOff, Ready, Step
+from engine.errors import EngineError
+
+
+async def start(executor: Executor, wanted: OneOff, connection: Connection, go: anyio.Event) -> str:
+    """Create the container and start its program, when the command has attached to it; its id, "" when that failed."""
+    scene, name = executor.scene, wanted.spec.name
+    kind = Kind.CREATE
+    container_id = ""
+
+    def tell(state: str) -> None:
+        scene.tell(Step(kind=kind.value, name=name, state=state))
+
+    async def attached() -> None:
+        connection.tell(Ready(container_id))
+        await go.wait()
+
+    try:
+        tell(BEGUN)
+        image = creation.image_id(wanted.spec.image_ref or wanted.spec.image, scene.snapshot.images, wanted.service)
+        spec = creation.joined(creation.with_image(wanted.spec, image), executor.find)
+        with anyio.CancelScope(shield=True):
+            container_id = (await scene.changes.create(spec)).id
+        tell(DONE)
+        kind = Kind.START
+        tell(BEGUN)
+        await scene.changes.start(container_id, ready=attached if wanted.attach else None)
+        scene.care.started(container_id)
+        service = scene.desired.services.get(wanted.service) if scene.desired else None
+        if service is not None and service.post_start:
+            from composer.run import hooks
+
+            await hooks.run(scene.changes, container_id, service.post_start, "post_start")
+        tell(DONE)
+    except EngineError as error:
+        tell(FAILED)
+        code = getattr(error, "exit_code", 1) or 1
+        executor.failures.append(Failure(message=f"service {wanted.service}: {error}", exit_code=code))
+    return container_id

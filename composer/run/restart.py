@@ -1,0 +1,36 @@
+"""Restart policies, with Docker's rules (docs.docker.com/engine/containers/start-containers-automatically)."""
+
+from __future__ import annotations
+
+from engine.spec.container import Restart
+from engine.spec.state import ContainerState
+
+FIRST, LONGEST = 0.1, 60.0
+"""Seconds before the first restart, doubled each time up to the longest."""
+SETTLED = 10.0
+"""A container that ran for so many seconds begins with FIRST again."""
+
+
+def wanted(policy: Restart, state: ContainerState) -> bool:
+    """Whether a container that has ended in this state is to be started again."""
+    if state.stopped_by_user or not state.started_at:
+        return False
+    if policy.policy in ("always", "unless-stopped"):
+        return True
+    if policy.policy == "on-failure":
+        return state.exit_code != 0 and (not policy.max_retries or state.restart_count < policy.max_retries)
+    return False
+
+
+class Backoff:
+    """How long to wait before each restart of one container."""
+
+    def __init__(self) -> None:
+        self._next = FIRST
+
+    def pause(self, ran: float) -> float:
+        """Seconds to wait now, after it ran for `ran` seconds."""
+        if ran >= SETTLED:
+            self._next = FIRST
+        pause, self._next = self._next, min(self._next * 2, LONGEST)
+        return pause

@@ -1,0 +1,234 @@
+"""The supervisor of one project: the only writer of its state.
+
+adopt what is there → serve requests, one after the other → care for what runs → leave when nothing is left
+
+A request is planned here, from the state of this moment, so that no two commands act on plans that do not know each other.
+It must stay small: no pydantic, networkx or yaml.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import traceback
+
+import anyio
+from anyio.abc import TaskGroup
+
+from composer.plan import observed
+from composer.plan.reconcile import reconcile
+from composer.run import oneoff, protocol
+from composer.run.care import Care
+from composer.run.connection import Connection
+from composer.run.control import Control, peer_is_us
+from composer.run.executor import Executor, Scene
+from composer.run.news import News
+from composer.run.port import Changes, Engine
+from composer.run.protocol import End, Failure, Note, Queued, Request
+from composer.run.repair import repair
+from engine.errors import EngineError
+
+UNASKED = 5.0
+"""Seconds after which a supervisor that was started for a command which never came leaves."""
+STOPPING = ("down", "stop", "kill")
+"""Actions that need not wait until an `up` has come to its end: they cancel it."""
+STARTING = ("up", "create", "start", "restart", "run")
+
+
+class Turn:
+    """A request that is being served."""
+
+    def __init__(self, request: Request) -> None:
+        self.request, self.scope = request, anyio.CancelScope()
+        self.superseded_by = ""
+
+
+class Supervisor:
+    def __init__(self, engine: Engine, project: str, control: Control, again: list[str]) -> None:
+        self._engine, self._project, self._control, self._again = engine, project, control, again
+        self._news = News()
+        self._leave = anyio.Event()
+        self._one_at_a_time = anyio.Lock()
+        self._turn: Turn | None = None
+        self._asking = 0
+        self._asked = False
+        self._changes: Changes
+        self._care: Care
+        self._last: tuple[Connection, End] | None = None
+
+    async def run(self) -> None:
+        """Until nothing is left to care for. Containers live on when this is cancelled."""
+        self._changes = await self._engine.session(self._project, supervisor=self._again)
+        records = await self._changes.adopt()
+        async with anyio.create_task_group() as tasks:
+            self._care = Care(self._changes, self._engine.image, self._news, tasks, self._consider_leaving)
+            await self._care.adopt(records)
+            tasks.start_soon(self._watch_ends)
+            tasks.start_soon(self._listen, tasks)
+            tasks.start_soon(self._expect_requests)
+            await self._leave.wait()
+            tasks.cancel_scope.cancel()
+        self._control.close()
+        await self._changes.close()
+        if self._last is not None:
+            connection, end = self._last
+            connection.tell(end)
+            await connection.drain()
+
+    # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _consider_leaving(self) -> None:
+        if self._asked and not self._asking and not self._care.busy:
+            self._leave.set()
+
+    async def _expect_requests(self) -> None:
+        await anyio.sleep(UNASKED)
+        self._asked = True
+        self._consider_leaving()
+
+    # ── what happens by itself ───────────────────────────────────────────────────────────────────────────────────
+
+    async def _watch_ends(self) -> None:
+        async for container_id, _ in self._changes.exits():
+            try:
+                await self._care.ended(container_id)
+            except EngineError as error:
+                print(f"container {container_id[:12]}: {error}", file=sys.stderr, flush=True)
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _listen(self, tasks: TaskGroup) -> None:
+        listener = self._control.listener
+        listener.setblocking(False)
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                await anyio.wait_readable(listener)
+                continue
+            except OSError:
+                await anyio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
+                continue
+            if peer_is_us(sock):
+                tasks.start_soon(self._serve, sock)
+            else:
+                sock.close()
+
+    async def _serve(self, sock: socket.socket) -> None:
+        connection = Connection(sock)
+        self._asking += 1
+        try:
+            request = await connection.receive()
+            if isinstance(request, Request):
+                self._asked = True
+                end = await self._take_turn(connection, request)
+                if self._asking == 1 and not self._care.busy:
+                    self._last = connection, End(failures=end.failures, container_id=end.container_id, last=True)
+                    self._leave.set()
+                    return
+                connection.tell(end)
+                await connection.drain()
+        finally:
+            self._asking -= 1
+            if self._last is None or self._last[0] is not connection:
+                connection.close()
+        self._consider_leaving()
+
+    async def _take_turn(self, connection: Connection, request: Request) -> End:
+        current = self._turn
+        if current is not None:
+            connection.tell(Queued())
+            action = request.options.action
+            if action in STOPPING and not request.options.containers and current.request.options.action in STARTING:
+                current.superseded_by = action
+                current.scope.cancel()
+        async with self._one_at_a_time:
+            turn = self._turn = Turn(request)
+            end = End(failures=(Failure(message="", exit_code=130),))
+            try:
+                with turn.scope:
+                    end = await self._attended(connection, turn)
+                if turn.superseded_by:
+                    text = f"{request.options.action} was cancelled by another command: {turn.superseded_by}"
+                    end = End(failures=(Failure(message=text),))
+            finally:
+                self._turn = None
+            return end
+
+    async def _attended(self, connection: Connection, turn: Turn) -> End:
+        """Do it as long as the command is there to hear of it."""
+        go = anyio.Event()
+
+        async def attend() -> None:
+            while await connection.receive() is not None:
+                go.set()
+            turn.scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(attend)
+            end = await self._perform(connection, turn.request, go)
+            tasks.cancel_scope.cancel()
+        return end
+
+    async def _perform(self, connection: Connection, request: Request, go: anyio.Event) -> End:
+        try:
+            with anyio.CancelScope(shield=True):
+                await repair(self._changes)
+            snapshot = self._snapshot(request)
+            plan = reconcile(request.desired, snapshot, request.options)
+            scene = Scene(
+                changes=self._changes,
+                care=self._care,
+                news=self._news,
+                desired=request.desired,
+                snapshot=snapshot,
+                tail=self._tail,
+                tell=connection.tell,
+            )
+            executor = Executor(scene, plan, parallel=request.options.parallel)
+            container_id = ""
+            if await executor.run() and request.oneoff is not None:
+                container_id = await oneoff.start(executor, request.oneoff, connection, go)
+            return End(failures=tuple(executor.failures), container_id=container_id)
+        except EngineError as error:
+            code = getattr(error, "exit_code", 1)
+            return End(failures=(Failure(message=str(error), exit_code=code or 1),))
+        except Exception as error:
+            traceback.print_exc()
+            sys.stderr.flush()
+            text = f"internal error in the supervisor: {type(error).__name__}: {error}"
+            return End(failures=(Failure(message=text),))
+
+    def _snapshot(self, request: Request) -> observed.Snapshot:
+        services = request.desired.services.values() if request.desired else ()
+        return observed.take(
+            self._project,
+            self._changes.containers(),
+            self._engine.networks(),
+            self._engine.volumes(),
+            sorted({service.image for service in services if service.image}),
+            self._engine.image,
+        )
+
+    def _tail(self, container_id: str, count: int) -> list[str]:
+        """The last lines of a container's log; none when it cannot be read."""
+        try:
+            reader = self._engine.logs(self._project, container_id, tail=count)
+        except EngineError:
+            return []
+        try:
+            return "".join(entry.text for entry in reader.read()).splitlines()[-count:]
+        except EngineError:
+            return []
+        finally:
+            reader.close()
+
+
+def supervise(engine: Engine, project: str, control: Control, again: list[str]) -> None:
+    """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another."""
+    supervisor = Supervisor(engine, project, control, again)
+    anyio.run(supervisor.run)
+    folder = os.path.dirname(control.path)
+    shutil.rmtree(folder, ignore_errors=True)
