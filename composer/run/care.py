@@ -85,7 +85,8 @@ class Care:
         if self._changes.record(container_id).state.restart_count:
             await self._update(container_id, restart_count=0)
 
-    def removed(self, container_id: str) -> None:
+    def gone(self, container_id: str) -> None:
+        """It was stopped or removed on purpose."""
         self._living.discard(container_id)
         self._backoffs.pop(container_id, None)
         self._stop_probing(container_id)

@@ -196,7 +196,7 @@ class Executor:
             raise
         with anyio.CancelScope(shield=True):
             await changes.remove(old.id, force=True, volumes=operation.renew_volumes)
-            self.scene.care.removed(old.id)
+            self.scene.care.gone(old.id)
             await changes.rename(new.id, operation.name)
             self._know(operation, new.id)
 
@@ -224,6 +224,7 @@ class Executor:
                 await hooks.run(self.scene.changes, container_id, service.pre_stop, "pre_stop")
         await self.scene.care.spare(container_id)
         await self.scene.changes.stop(container_id, timeout=operation.timeout)
+        self.scene.care.gone(container_id)
 
     async def _restart(self, operation: Operation) -> None:
         container_id = self.id_of(operation)
@@ -236,6 +237,7 @@ class Executor:
             if signal.upper().removeprefix("SIG") in ("KILL", "9"):
                 await self.scene.care.spare(container_id)
                 await self.scene.changes.stop(container_id, timeout=0, signal="SIGKILL")
+                self.scene.care.gone(container_id)
             else:
                 await self.scene.changes.signal(container_id, signal)
 
@@ -255,7 +257,7 @@ class Executor:
                 await self.scene.changes.remove(container_id, force=operation.force, volumes=operation.volumes)
             except NotFound:
                 pass  # it went by itself (run --rm)
-            self.scene.care.removed(container_id)
+            self.scene.care.gone(container_id)
 
     async def _wait(self, operation: Operation) -> None:
         try:

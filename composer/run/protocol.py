@@ -95,8 +95,8 @@ class End(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end"):
 
 Event = Queued | Note | Step | Ready | End
 
-_REQUESTS = msgspec.json.Decoder(Request | Go)
-_EVENTS = msgspec.json.Decoder(Event)
+_REQUESTS: msgspec.json.Decoder[Request | Go] = msgspec.json.Decoder(Request | Go)
+_EVENTS: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 _ENCODER = msgspec.json.Encoder()
 
 

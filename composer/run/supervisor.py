@@ -19,14 +19,14 @@ from anyio.abc import TaskGroup
 
 from composer.plan import observed
 from composer.plan.reconcile import reconcile
-from composer.run import oneoff, protocol
+from composer.run import oneoff
 from composer.run.care import Care
 from composer.run.connection import Connection
 from composer.run.control import Control, peer_is_us
 from composer.run.executor import Executor, Scene
 from composer.run.news import News
 from composer.run.port import Changes, Engine
-from composer.run.protocol import End, Failure, Note, Queued, Request
+from composer.run.protocol import End, Failure, Queued, Request
 from composer.run.repair import repair
 from engine.errors import EngineError
 

@@ -28,7 +28,7 @@ def _processes(composer, word):
 
 
 def find(composer, victim):
-    return _processes(composer, {"supervisor": "supervisor", "keeper": "keeper/main.py"}[victim])
+    return _processes(composer, {"supervisor": "supervise", "keeper": "keeper/main.py"}[victim])
 
 
 def kill(composer, victim, command=None):
