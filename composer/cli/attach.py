@@ -11,6 +11,7 @@ from composer.cli.flags import Args, Command, Flag
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
+    from composer.run.port import Process
     from engine.spec.state import ContainerRecord
 
 COMMAND = Command(
@@ -36,20 +37,27 @@ def attach(
     context: Context, record: ContainerRecord, *, stdin: bool = True, keys: str = "", sig_proxy: bool = True
 ) -> int:
     """Stay with the container's process until it ends (its exit code) or the detach keys are typed (0)."""
-    from composer.cli.process import feed_stdin, passing_signals, show_frames, terminal_session
     from composer.cli.tty import DETACH_KEYS, parse_keys
 
     sequence = parse_keys(keys or DETACH_KEYS)
-    sys.stdout.flush()
     process = context.engine.attach(record.group, record.id)
     try:
-        assert process.stream is not None
-        if record.spec.tty:
-            return terminal_session(process, stdin=0 if stdin else -1, keys=sequence)
-        if stdin and record.spec.stdin_open:
-            feed_stdin(process)
-        with passing_signals(process) if sig_proxy else nullcontext():
-            show_frames(process.stream)
-            return process.wait()
+        stdin = stdin and (record.spec.tty or record.spec.stdin_open)
+        return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy)
     finally:
         process.close()
+
+
+def stay(process: Process, *, tty: bool, stdin: bool, keys: bytes, sig_proxy: bool = True) -> int:
+    """The same with a process that is attached to already."""
+    from composer.cli.process import feed_stdin, passing_signals, show_frames, terminal_session
+
+    sys.stdout.flush()
+    assert process.stream is not None
+    if tty:
+        return terminal_session(process, stdin=0 if stdin else -1, keys=keys)
+    if stdin:
+        feed_stdin(process)
+    with passing_signals(process) if sig_proxy else nullcontext():
+        show_frames(process.stream)
+        return process.wait()

@@ -6,7 +6,7 @@ a supervisor, a --dry-run shows it and ends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
@@ -20,6 +20,10 @@ from composer.plan.reconcile import reconcile
 if TYPE_CHECKING:
     from composer.cli.context import Context
     from composer.plan.desired import Desired
+    from composer.run.client import Client
+    from composer.run.protocol import OneOff, Step
+
+TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True", "y", "yes"))
 
 
 def change(
@@ -32,10 +36,23 @@ def change(
     `images`: for down, which images to remove: "", local or all. Other keywords are fields of `Options`.
     """
     context.check_services(services, among_containers=True)
-    wanted = Options(action=action, services=tuple(services), **_given(options))  # type: ignore[arg-type]
+    wanted = options_of(context, action, services, **options)
     desired = context.desired_or_none
+    supervisor = supervisor_of(context)
+    if action in EAGER and not context.dry_run:
+        supervisor.prepare()
+    try:
+        return _change(context, supervisor, desired, wanted, quiet=quiet, plain=plain, images=images)
+    finally:
+        supervisor.close()
+
+
+def _change(
+    context: Context, supervisor: Client, desired: Desired | None, wanted: Options, *, quiet: bool, plain: bool,
+    images: str,
+) -> int:  # fmt: skip
     plan = reconcile(desired, snapshot(context, desired), wanted)
-    progress = PlainProgress(context.stderr) if plain else context.progress(TITLES[action], quiet=quiet)
+    progress = PlainProgress(context.stderr) if plain else context.progress(TITLES[wanted.action], quiet=quiet)
     with progress:
         for warning in plan.warnings:
             progress.note(warning)
@@ -44,12 +61,70 @@ def change(
             for operation in plan.operations:
                 show(progress, operation, done=True)
         elif plan.operations:
-            perform(context, progress, desired, wanted)  # noqa: F821  area run brings it
+            perform(supervisor, progress, desired, wanted)
         elif not plan.unchanged and not images:
             _nothing_to_do(context, progress, wanted)
         if images and desired is not None:
             _remove_images(context, progress, desired, images)
     return 0
+
+
+EAGER = ("up", "create")
+"""Actions that mostly find something to do when no supervisor is there."""
+
+
+def supervisor_of(context: Context) -> Client:
+    from composer.run.client import Client
+
+    return Client(context.roots, context.project_name, context.environ)
+
+
+def options_of(context: Context, action: str, services: Sequence[str], **options: object) -> Options:
+    """`Options` with what the global flags and the environment say."""
+    environ = context.environ
+    parallel = context.options.parallel
+    if parallel == -1 and environ.get("COMPOSE_PARALLEL_LIMIT", "").isdigit():
+        parallel = int(environ["COMPOSE_PARALLEL_LIMIT"]) or -1
+    if action in ("up", "create", "run", "down"):
+        options.setdefault("ignore_orphans", environ.get("COMPOSE_IGNORE_ORPHANS", "") in TRUE)
+        if environ.get("COMPOSE_REMOVE_ORPHANS", "") in TRUE:
+            options["remove_orphans"] = True
+    return Options(action=action, services=tuple(services), parallel=parallel, **_given(options))  # type: ignore[arg-type]
+
+
+def perform(
+    supervisor: Client, progress: Progress, desired: Desired | None, options: Options, *,
+    oneoff: OneOff | None = None, ready: Callable[[str], None] | None = None,
+) -> str:  # fmt: skip
+    """Have the supervisor do it, its steps shown; the id of the one-off container. CommandError for what failed."""
+    from composer.run.protocol import End, Note, Queued, Request
+    from composer.run.protocol import Step as step
+
+    for event in supervisor.perform(Request(options=options, desired=desired, oneoff=oneoff), ready=ready):
+        if isinstance(event, step):
+            _show_step(progress, event)
+        elif isinstance(event, Note):
+            progress.note(event.text)
+        elif isinstance(event, Queued):
+            progress.note("Waiting for another command on this project to come to its end")
+        elif isinstance(event, End):
+            if event.failures:
+                text = "\n".join(dict.fromkeys(failure.message for failure in event.failures))
+                raise CommandError(text, event.failures[0].exit_code if oneoff else 1)
+            return event.container_id
+    raise AssertionError("events without an end")
+
+
+def _show_step(progress: Progress, event: Step) -> None:
+    from composer.run.protocol import BEGUN, DONE, FAILED, WARNED
+
+    operation = Operation(id=0, kind=Kind(event.kind), name=event.name, cause=event.cause, condition=event.condition)
+    if event.state in (BEGUN, DONE):
+        show(progress, operation, done=event.state == DONE)
+    elif event.state == WARNED:
+        progress.update(step_of(operation), event.detail, State.WARNING)
+    elif event.state == FAILED:
+        progress.update(step_of(operation), "Error", State.ERROR, detail=event.detail)
 
 
 def _given(options: dict[str, object]) -> dict[str, object]:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from composer.cli.errors import UsageError
+from composer.cli.errors import CommandError, UsageError
 from composer.cli.scale import parse_scale
 
 if TYPE_CHECKING:
+    from composer.cli.context import Context
     from composer.cli.flags import Args
+    from composer.plan.desired import Desired
 
 PULL_POLICIES = ("policy", "always", "missing", "never", "build")
 
@@ -49,3 +51,47 @@ def wishes_of(args: Args, *, start: bool = True) -> Wishes:
     known = {name: getattr(args, name) for name in Wishes.__struct_fields__ if hasattr(args, name)}
     known["scale"] = parse_scale(args.scale, "--scale option")
     return Wishes(**{**known, "services": tuple(args.positional), "start": start})
+
+
+def converge(context: Context, wishes: Wishes) -> int:
+    """Get the images, then make the project what its files say; the exit code. CommandError for what failed."""
+    from composer.cli.acquire import ensure_images, with_dependencies
+    from composer.cli.change import change
+
+    desired = context.desired
+    context.check_services((*wishes.services, *wishes.scale))
+    _check_scale(desired, wishes.scale)
+    ensure_images(
+        context,
+        desired,
+        with_dependencies(desired, wishes.services, dependencies=not wishes.no_deps),
+        build=wishes.build,
+        no_build=wishes.no_build,
+        pull=wishes.pull,
+        quiet_pull=wishes.quiet_pull,
+        quiet_build=wishes.quiet_build,
+    )
+    return change(
+        context,
+        "up" if wishes.start else "create",
+        services=wishes.services,
+        scale=wishes.scale,
+        force_recreate=wishes.force_recreate,
+        no_recreate=wishes.no_recreate,
+        always_recreate_deps=wishes.always_recreate_deps,
+        renew_anon_volumes=wishes.renew_anon_volumes,
+        no_deps=wishes.no_deps,
+        remove_orphans=wishes.remove_orphans,
+        timeout=wishes.timeout,
+    )
+
+
+def _check_scale(desired: Desired, scale: dict[str, int]) -> None:
+    """A name of the user's own can be given to one container only."""
+    for name, service in desired.services.items():
+        count = scale.get(name, service.scale)
+        if count > 1 and service.container_name:
+            raise CommandError(
+                f'service "{name}": container_name is "{service.container_name}", a name that only one container can '
+                f"have, but scale is {count}"
+            )

@@ -104,4 +104,19 @@ def _check(context: Context, args: Args) -> None:
 
 def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
     """The services to stay with, and those of them whose logs are shown (--attach, --no-attach, attach: false)."""
-    raise NotImplementedError
+    from composer.cli.acquire import with_dependencies
+    from composer.cli.errors import CommandError
+
+    desired = context.desired
+    context.check_services((*args.attach, *args.no_attach))
+    started = with_dependencies(desired, args.positional, dependencies=not args.no_deps)
+    if args.attach:
+        shown = set(args.attach)
+    elif args.positional and not args.attach_dependencies:
+        shown = set(args.positional)
+    else:
+        shown = {name for name in started if desired.services[name].attach}
+    shown -= set(args.no_attach)
+    if args.exit_code_from and args.exit_code_from not in desired.services:
+        raise CommandError(f"no such service: {args.exit_code_from}")
+    return set(started) | shown, shown

@@ -11,7 +11,7 @@ from composer.plan.options import Options
 
 def reconcile(desired: Desired | None, snapshot: Snapshot, options: Options) -> Plan:
     """The operations that bring what there is to what is asked for. `desired` may be None for what needs no file."""
-    if options.action in ("up", "create"):
+    if options.action in ("up", "create", "run"):
         assert desired is not None
         return up.plan(desired, snapshot, options)
     return lifecycle.plan(desired, snapshot, options)

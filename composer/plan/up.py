@@ -1,4 +1,4 @@
-"""Planning `up` and `create`: networks, volumes, then the services in order of their dependencies."""
+"""Planning `up`, `create` and what `run` needs: networks, volumes, then the services in order of their dependencies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ class _Up:
         self._shared()
         self._orphans()
         for name in self.names:
-            self._service(self.desired.services[name])
+            if self.options.action == "run" and name in self.options.services:
+                self._gates(self.desired.services[name])  # its own container is made by the executor
+            else:
+                self._service(self.desired.services[name])
         if self.options.wait and not self.options.no_start:
             for name in self.names:
                 condition = "healthy" if self._checked(self.desired.services[name]) else "running"
