@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from engine.paths import Roots
 
 
+WITHOUT_ENGINE = frozenset({"alpha", "autostart", "config", "convert", "version"})
+ONLY_READING = frozenset({"events", "images", "logs", "ls", "port", "ps", "stats", "top", "volumes", "wait"})
+"""For an ordinary user these enter the namespace of the containers where there is one, and make none."""
+
+
 def open_engine(roots: Roots) -> Engine:
     """The one place where the command line meets the engine."""
     from engine.api import Engine as engine
@@ -95,7 +100,12 @@ def _dispatch(argv: list[str]) -> int:
         print(command_help(command))
         return 0
     check_positional(command, args.positional)
-    return module.run(_context(options, args), args) or 0
+    context = _context(options, args)
+    if os.geteuid() and command.name not in WITHOUT_ENGINE:
+        from engine.rootless.enter import enter
+
+        enter(context.roots, make=command.name not in ONLY_READING)
+    return module.run(context, args) or 0
 
 
 def _with_place(error: UsageError, command: str) -> UsageError:

@@ -7,8 +7,11 @@ import os
 import signal
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from engine.cgroup import bpf, settings
 from engine.errors import OperationFailed, Unsupported
+from engine.rootless import client as rootless
 from engine.spec.container import Resources
 
 FOLDER = "composer"
@@ -57,7 +60,7 @@ class Handle:
         elif "" in self.folders:
             _write(f"{self.folders['']}/cgroup.freeze", unified)
         else:
-            raise Unsupported("this host has no freezer cgroup: a container cannot be paused")
+            raise Unsupported("there is no freezer cgroup for us here: a container cannot be paused")
 
     def kill(self) -> None:
         """SIGKILL for everything inside (cgroup.kill, else each process)."""
@@ -90,8 +93,8 @@ class Handle:
 class Cgroups:
     """The host's hierarchies: controller → mount point; "" is the unified one when it has our controllers."""
 
-    def __init__(self, hierarchies: dict[str, str]) -> None:
-        self.hierarchies = hierarchies
+    def __init__(self, hierarchies: dict[str, str], *, rootless: bool = False) -> None:
+        self.hierarchies, self.rootless = hierarchies, rootless
 
     @property
     def unified(self) -> bool:
@@ -99,7 +102,11 @@ class Cgroups:
 
     @classmethod
     def detect(cls, root: str = "/sys/fs/cgroup") -> Cgroups:
-        """Look at what is mounted at `root`. Controllers that no hierarchy has are simply absent."""
+        """Look at what is mounted at `root`. Controllers that no hierarchy has are simply absent.
+
+        For an ordinary user: the cgroup that was delegated to it, or nothing."""
+        if rootless.here():
+            return cls({"": rootless.cgroup()} if rootless.cgroup() else {}, rootless=True)
         if os.path.exists(f"{root}/cgroup.controllers"):
             return cls({"": root})
         found = {}
@@ -123,7 +130,10 @@ class Cgroups:
         device_rules: Sequence[str] | None = None,
     ) -> Handle:
         """Make the cgroups and set the limits; idempotent. `device_rules` ("c 1:3 rwm") are all that is allowed, None for
-        everything. Raises Unsupported for a limit whose controller is missing."""
+        everything. Raises Unsupported for a limit whose controller is missing; for an ordinary user such a limit is left
+        out (`left_out` names it)."""
+        if self.rootless:
+            limits = self._possible(limits)
         if self.unified:
             handle = Handle({"": self._folder(self.hierarchies[""], group, container_id, parent)})
             wanted = settings.v2(limits)
@@ -150,6 +160,20 @@ class Cgroups:
         if device_rules is not None:
             self._allow_devices(handle, device_rules)
         return handle
+
+    def left_out(self, limits: Resources) -> list[str]:
+        """The limits asked for that an ordinary user cannot set here, as specifications name them."""
+        possible = self._possible(limits) if self.rootless else limits
+        return [name for name in limits.__struct_fields__ if getattr(limits, name) != getattr(possible, name)]
+
+    def _possible(self, limits: Resources) -> Resources:
+        available = set()
+        if self.unified:
+            with open(f"{self.hierarchies['']}/cgroup.controllers", encoding="utf-8") as file:
+                available = set(file.read().split())
+        nothing = Resources()
+        lacking = [name for name, controller in settings.CONTROLLERS.items() if controller not in available]
+        return msgspec.structs.replace(limits, **{name: getattr(nothing, name) for name in lacking})
 
     def sweep(self, group: str, alive: Iterable[str]) -> None:
         """Kill and remove the group's cgroups whose container is not in `alive`, and the group's folder when empty."""
@@ -205,7 +229,7 @@ class Cgroups:
             _write(f"{folder}/devices.deny", "a")
             for rule in rules:
                 _write(f"{folder}/devices.allow", rule)
-        elif "" in handle.folders:
+        elif "" in handle.folders and not self.rootless:  # whose user namespace can make no device anyway
             bpf.attach_devices(handle.folders[""], rules)
 
 

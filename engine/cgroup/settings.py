@@ -10,6 +10,15 @@ from engine.spec.container import BlkioRule, Resources
 Settings = list[tuple[str, str, str]]
 """(controller, file, value), in the order in which they must be written."""
 
+CONTROLLERS = {
+    "cpus": "cpu", "cpu_shares": "cpu", "cpu_quota": "cpu", "cpu_period": "cpu", "cpu_rt_runtime": "cpu",
+    "cpu_rt_period": "cpu", "cpuset": "cpuset", "memory": "memory", "memory_swap": "memory",
+    "memory_reservation": "memory", "memory_swappiness": "memory", "oom_kill_disable": "memory", "pids_limit": "pids",
+    "blkio_weight": "io", "blkio_weight_device": "io", "device_read_bps": "io", "device_read_iops": "io",
+    "device_write_bps": "io", "device_write_iops": "io",
+}  # fmt: skip
+"""Limit → the v2 controller that enforces it."""
+
 PERIOD = 100_000
 """Microseconds: the default CFS period."""
 

@@ -1,7 +1,7 @@
 """From a specification and an image to bundle.json: every low-level fact resolved, for the keeper to carry out.
 
 namespaces       kind → "new" | "host" | path of a namespace file
-rootfs           layers_folder, layers (below it, lowest first), upper, work, root, read_only, propagation
+rootfs           layers_folder, layers (below it, lowest first), upper, work, root, features, read_only, propagation
 mounts           in order; see engine.keeper.child.mounts.place
 devices, masked_paths, read_only_paths, sysctls, cgroup_procs, oom_files, privileged, dns
 process          args, env, cwd, user, groups, tty, stdin, rlimits, capabilities, no_new_privs, seccomp, oom_score_adj
@@ -20,6 +20,8 @@ from msgspec import Struct
 
 from engine.container import capabilities, logging, mounts
 from engine.errors import InvalidSpec, Unsupported
+from engine.image.layer import overlay
+from engine.kernel import idmap
 from engine.net import redirect
 from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
@@ -66,6 +68,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "upper": f"{facts.folder}/upper",
             "work": f"{facts.folder}/work",
             "root": f"{facts.folder}/root",
+            "features": overlay.features(),
             "read_only": spec.read_only,
             "propagation": _root_propagation(spec),
         },
@@ -196,7 +199,10 @@ def _sysctls(spec: ContainerSpec, spaces: Mapping[str, str]) -> dict[str, str]:
     """Docker's two defaults of a private network namespace, and the asked ones, which must be namespaced."""
     found = {}
     if spaces["net"] == "new":
-        found = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+        found = {
+            "net.ipv4.ip_unprivileged_port_start": "0",
+            "net.ipv4.ping_group_range": f"0 {idmap.last_gid()}",
+        }
     for key, value in spec.sysctls.items():
         if not key.startswith(_NAMESPACED_SYSCTLS):
             raise InvalidSpec(f"sysctl {key!r} belongs to the whole host and cannot be set in a container")

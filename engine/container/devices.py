@@ -68,6 +68,7 @@ def _node(path: str, inside: str, permissions: str) -> Node | None:
         return None
     return {
         "path": inside,
+        "source": path,
         "kind": "b" if stat.S_ISBLK(status.st_mode) else "c",
         "major": os.major(status.st_rdev),
         "minor": os.minor(status.st_rdev),

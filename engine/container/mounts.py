@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import InvalidSpec, OperationFailed
-from engine.kernel import calls, flags
+from engine.image.layer import overlay
+from engine.kernel import calls, flags, idmap
 from engine.spec.container import ContainerSpec, Mount
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
         },
     ]
     if spaces["net"] == "host":
-        # sysfs belongs to the network namespace: a bind of the host's is the one that fits.
-        found.append({"type": "bind", "source": "/sys", "target": "/sys", "flags": system, "recursive": False})
+        # sysfs belongs to the network namespace: a bind of the host's is the one that fits. A user namespace may not
+        # uncover what is below the host's other mounts, and so must take them along.
+        whole = not idmap.initial()
+        found.append({"type": "bind", "source": "/sys", "target": "/sys", "flags": system, "recursive": whole})
     else:
         found.append({"type": "sysfs", "target": "/sys", "flags": system})
     found += _cgroup(facts, spaces, system)
@@ -107,6 +110,7 @@ def _entry(mount: Mount, facts: Facts, number: int) -> Entry:
             "layers": list(facts.images[mount.source]),
             "subpath": mount.subpath,
             "staging": f"{facts.folder}/image{number}",
+            "features": overlay.features(),
         }
     return {
         "type": "file",

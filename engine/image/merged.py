@@ -17,8 +17,6 @@ from engine.kernel import calls, detached, flags
 
 _PATH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_WITHOUT = ("index", "metacopy", "redirect_dir")
-"""Features whose attributes in `upper` no layer could express."""
 
 
 @contextlib.contextmanager
@@ -80,11 +78,10 @@ def _mount_detached(folders: Sequence[str], upper: str, work: str) -> int:
     try:
         with _named(folders, upper, work) as (lower, writable):
             detached.set_option(context, "source", "overlay")
-            for option in _WITHOUT:
+            for option in overlay.features().split(","):
                 with contextlib.suppress(OperationFailed):  # a kernel built without the feature
-                    detached.set_option(context, option, "off")
-            if overlay.xattr_prefix().startswith("user."):
-                detached.set_option(context, "userxattr")
+                    key, _, value = option.partition("=")
+                    detached.set_option(context, key, value or None)
             for folder in lower:
                 detached.set_option(context, "lowerdir+", folder)
             for key, folder in writable:
@@ -111,9 +108,7 @@ def _mount_in_thread(folders: Sequence[str], upper: str, work: str) -> int:
             calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["private"])
             with _named(folders, upper, work) as (lower, writable):
                 options = [f"lowerdir={':'.join(lower)}", *(f"{key}={folder}" for key, folder in writable)]
-                options.extend(f"{option}=off" for option in _WITHOUT)
-                if overlay.xattr_prefix().startswith("user."):
-                    options.append("userxattr")
+                options.append(overlay.features())
                 calls.mount("overlay", folders[0], "overlay", 0, ",".join(options))
             result.append(_open(folders[0]))
         except OperationFailed as error:

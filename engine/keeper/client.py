@@ -11,6 +11,7 @@ from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
 from engine.paths import Roots
+from engine.rootless import client as rootless
 
 
 def start(roots: Roots, group: str) -> None:
@@ -24,20 +25,16 @@ def start(roots: Roots, group: str) -> None:
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
     # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
     argv = [sys.executable, "-I", "-S", program, tree, path, "3"]
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
+    descriptors = (null, null, log, done)
+    pid = 0
     try:
         # The keeper forks once itself and the parent leaves, so that nobody has to wait for it.
-        pid = os.posix_spawn(
-            sys.executable,
-            argv,
-            {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, null, 0),
-                (os.POSIX_SPAWN_DUP2, null, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-                (os.POSIX_SPAWN_DUP2, done, 3),
-            ],
-            setsid=True,
-        )
+        if rootless.here():
+            rootless.spawn(argv, environment, descriptors)  # from there it may put containers into the user's cgroup
+        else:
+            actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
+            pid = os.posix_spawn(sys.executable, argv, environment, file_actions=actions, setsid=True)
     except OSError as error:
         raise OperationFailed.of("start the keeper of", group, error) from error
     finally:
@@ -48,7 +45,8 @@ def start(roots: Roots, group: str) -> None:
         alive = os.read(ready, 1)
     finally:
         os.close(ready)
-    os.waitpid(pid, 0)
+    if pid:
+        os.waitpid(pid, 0)
     if not alive:
         raise KeeperLost(f"the keeper of {group} did not start", hint=f"See {os.path.dirname(path)}/keeper.log.")
 

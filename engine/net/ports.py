@@ -11,6 +11,7 @@ import msgspec
 
 from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
 from engine.net import options
+from engine.rootless import client as rootless
 from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
 from engine.store import Store
@@ -23,6 +24,10 @@ _KINDS = {
 }
 _ANY = (0,) * 16
 """Any free port; asked for again where the one that IPv4 gave is taken in IPv6."""
+
+_LOW_PORTS = (
+    "Publish a port from 1024 on, or let root lower the limit: sysctl -w net.ipv4.ip_unprivileged_port_start=80"
+)
 
 
 class Reservation:
@@ -124,26 +129,15 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
     try:
         for address in addresses:
             v6 = ":" in address
+            if not number and sockets:
+                number = sockets[0].getsockname()[1]
             try:
-                sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, *_KINDS[port.protocol])
-            except OSError:
-                if v6 and not port.host_ip:
+                sock = _bound(socket.AF_INET6 if v6 else socket.AF_INET, *_KINDS[port.protocol], address, number)
+            except OSError as error:
+                if v6 and not port.host_ip and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     continue  # a kernel without IPv6
                 raise
             sockets.append(sock)
-            if v6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if port.protocol != "udp":
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if not number and len(sockets) > 1:
-                number = sockets[0].getsockname()[1]
-            try:
-                sock.bind((address, number))
-            except OSError as error:
-                if v6 and not port.host_ip and error.errno == errno.EADDRNOTAVAIL:
-                    sockets.pop().close()
-                    continue
-                raise
             if port.protocol != "udp":
                 sock.listen(128)
             sock.setblocking(False)
@@ -154,10 +148,27 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
     return sockets
 
 
+def _bound(family: int, kind: int, protocol: int, address: str, number: int) -> socket.socket:
+    """A bound socket of the host's network, which is not ours when we run for an ordinary user."""
+    if rootless.here():
+        return rootless.bind(family, kind, protocol, address, number)
+    sock = socket.socket(family, kind, protocol)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, number))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def _in_use(store: Store, container_id: str, port: PortBinding, refused: OSError | None) -> PortInUse:
     where = _where(port, port.host_port or "any free port")
     if refused and refused.errno == errno.EACCES:
-        return PortInUse(f"port {where} may not be bound: permission denied", hint="Ports below 1024 need root.")
+        return PortInUse(f"port {where} may not be bound: permission denied", hint=_LOW_PORTS)
     holder = ""
     with contextlib.suppress(Exception):
         row = store.db.execute(

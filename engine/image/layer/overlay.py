@@ -7,24 +7,27 @@ replaced directory    the extended attribute <prefix>opaque = y; nothing of the 
 
 from __future__ import annotations
 
-import functools
 import os
 import stat
+
+from engine.kernel import idmap
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 RESERVED = ".wh..wh."
 
 
-@functools.cache
 def xattr_prefix() -> str:
     """`trusted.overlay.` for the real root, `user.overlay.` in a user namespace (mount option userxattr)."""
-    try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            whole = file.read().split() == ["0", "0", "4294967295"]
-    except OSError:
-        whole = True
-    return "trusted.overlay." if whole and os.geteuid() == 0 else "user.overlay."
+    return "trusted.overlay." if idmap.initial() and os.geteuid() == 0 else "user.overlay."
+
+
+def features() -> str:
+    """Mount options for an upper folder that can become a layer: without features that no layer can hold."""
+    # With userxattr the kernel refuses to be told of redirect_dir and metacopy, which are off then.
+    if xattr_prefix().startswith("user."):
+        return "userxattr,index=off"
+    return "index=off,metacopy=off,redirect_dir=off"
 
 
 def is_whiteout(status: os.stat_result) -> bool:

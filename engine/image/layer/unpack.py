@@ -7,6 +7,7 @@ is set before the mode and the attributes, since chown(2) takes setuid bits and 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -16,6 +17,7 @@ from engine.errors import Corrupt, OperationFailed
 from engine.image.layer import overlay, tar
 from engine.image.layer.compression import Limits
 from engine.image.tree import Tree, clean, remove_at
+from engine.kernel import idmap
 
 _XATTR_ALLOWED = ("user.", "security.capability", "system.posix_acl_")
 _XATTR_REFUSED = ("user.overlay.",)
@@ -194,6 +196,11 @@ class _Unpacker:
         self.times[path] = entry.mtime
 
     def special(self, entry: tar.Entry, parent: int, name: str) -> None:
+        if entry.type in (tar.CHARACTER, tar.BLOCK_DEVICE) and not idmap.initial():
+            # A user namespace cannot make devices; Docker too leaves them out there, and /dev is mounted anyway.
+            with contextlib.suppress(FileNotFoundError):
+                self.clear(parent, name)
+            return
         try:
             self.make(entry, parent, name)
         except FileExistsError:

@@ -7,7 +7,7 @@ import stat
 from typing import Any
 
 from engine.keeper.child import mounts
-from engine.kernel import calls
+from engine.kernel import calls, flags
 
 _LINKS = (
     ("fd", "/proc/self/fd"),
@@ -26,7 +26,7 @@ def populate(root: int, wanted: list[dict[str, Any]], *, privileged: bool) -> No
     previous = os.umask(0)
     try:
         for name, major, minor in _NODES:
-            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=folder)
+            _make(folder, name, stat.S_IFCHR | 0o666, os.makedev(major, minor), f"/dev/{name}")
         for name, target in _LINKS:
             os.symlink(target, name, dir_fd=folder)
         for device in wanted:
@@ -41,10 +41,30 @@ def _node(root: int, device: dict[str, Any]) -> None:
     parent = mounts.directory(root, parent_path or "/")
     kind = stat.S_IFBLK if device["kind"] == "b" else stat.S_IFCHR
     try:
+        number = os.makedev(device["major"], device["minor"])
         try:
-            os.mknod(name, kind | device["mode"], os.makedev(device["major"], device["minor"]), dir_fd=parent)
+            made = _make(parent, name, kind | device["mode"], number, device["source"])
         except FileExistsError:
             return
-        os.chown(name, device["uid"], device["gid"], dir_fd=parent, follow_symlinks=False)
+        if made:
+            os.chown(name, device["uid"], device["gid"], dir_fd=parent, follow_symlinks=False)
     finally:
         os.close(parent)
+
+
+def _make(folder: int, name: str, mode: int, number: int, source: str) -> bool:
+    """Make the device; where a user namespace forbids that, bind the host's file and say False."""
+    try:
+        os.mknod(name, mode, number, dir_fd=folder)
+        return True
+    except PermissionError:
+        target = os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    try:
+        tree = calls.open_tree(flags.AT_FDCWD, source, flags.OPEN_TREE_CLONE)
+        try:
+            calls.move_mount(tree, target)
+        finally:
+            os.close(tree)
+    finally:
+        os.close(target)
+    return False

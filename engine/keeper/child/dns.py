@@ -15,10 +15,7 @@ def open_sockets(port: int = 53) -> tuple[int, ...]:
 
     `port` 0 takes any, for a container that needs port 53 itself (engine/net/redirect.py leads there).
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        request = struct.pack("16sH14x", b"lo", 0)
-        (bits,) = struct.unpack_from("16xH", fcntl.ioctl(control, _SIOCGIFFLAGS, request))
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", bits | _IFF_UP))
+    loopback_up()
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     for sock in (udp, tcp):
@@ -26,3 +23,11 @@ def open_sockets(port: int = 53) -> tuple[int, ...]:
         sock.bind((ADDRESS, port))
     tcp.listen(16)
     return udp.detach(), tcp.detach()
+
+
+def loopback_up() -> None:
+    """Bring lo up in our network namespace (netdevice(7))."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sH14x", b"lo", 0)
+        (bits,) = struct.unpack_from("16xH", fcntl.ioctl(control, _SIOCGIFFLAGS, request))
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", bits | _IFF_UP))

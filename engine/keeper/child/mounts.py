@@ -124,7 +124,7 @@ def _image(root: int, entry: Entry) -> None:
     os.makedirs(f"{staging}/empty", exist_ok=True)
     lower = ":".join([*reversed(entry["layers"]), f"{staging}/empty"])
     os.makedirs(f"{staging}/root", exist_ok=True)
-    calls.mount("overlay", f"{staging}/root", "overlay", flags.MS["ro"], f"lowerdir={lower}")
+    calls.mount("overlay", f"{staging}/root", "overlay", flags.MS["ro"], f"lowerdir={lower},{entry['features']}")
     source = os.open(f"{staging}/root", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         inner = calls.openat2(source, entry.get("subpath") or "/", flags.O_PATH)

@@ -51,9 +51,7 @@ def _overlay(rootfs: Bundle, target: str) -> None:
     lower = ":".join(reversed(rootfs["layers"]))
     # Paths of our own may hold ':' or ','; overlayfs wants them escaped (Documentation/filesystems/overlayfs.rst).
     upper, work = (rootfs[k].replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,") for k in ("upper", "work"))
-    # What these features write into the upper folder could not become a layer (commit, RUN).
-    features = "index=off,metacopy=off,redirect_dir=off"
-    data = f"lowerdir={lower},upperdir={upper},workdir={work},{features}"
+    data = f"lowerdir={lower},upperdir={upper},workdir={work},{rootfs['features']}"
     if len(data) > os.sysconf("SC_PAGE_SIZE") - 1:
         raise OperationFailed("mount", target, detail=f"the image has too many layers ({len(rootfs['layers'])})")
     calls.mount("overlay", target, "overlay", 0, data)

@@ -1,0 +1,57 @@
+"""What other processes ask of the one that keeps the user's namespace (main.py has the messages)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+
+from engine.errors import EngineError, KeeperLost
+from engine.keeper import protocol
+from engine.keeper.protocol import Channel, Message
+
+VARIABLE = "COMPOSER_ROOTLESS"
+"""The path of the socket; set in every process inside the namespace."""
+
+CGROUP = "COMPOSER_CGROUP"
+"""The folder of the cgroup that was delegated to us, empty when none was; set inside the namespace only."""
+
+
+def here() -> str:
+    """The socket's path when we are inside a user's namespace, else ""."""
+    return os.environ.get(VARIABLE, "")
+
+
+def cgroup() -> str:
+    """The delegated cgroup's folder, "" when there is none."""
+    return os.environ.get(CGROUP, "")
+
+
+def ask(path: str, message: Message, descriptors: Sequence[int] = ()) -> tuple[Message, list[int]]:
+    """One request and its answer. Raises OSError as the other side met it, EngineError for what it refuses."""
+    channel = Channel(protocol.connect(path))
+    try:
+        channel.send(message, tuple(descriptors))
+        found = channel.receive()
+    finally:
+        channel.sock.close()
+    if found is None:
+        raise KeeperLost("the process that keeps your namespace has ended", hint="Run the command again.")
+    answer, received = found
+    if "error" in answer:
+        if answer.get("errno"):
+            raise OSError(answer["errno"], answer["error"])
+        raise EngineError(answer["error"])
+    return answer, received
+
+
+def spawn(argv: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]) -> None:
+    """Start a process inside the namespace, in our delegated cgroup, with `descriptors` as its 0, 1, 2 …"""
+    ask(here(), {"do": "spawn", "argv": list(argv), "env": dict(environment)}, descriptors)
+
+
+def bind(family: int, kind: int, protocol: int, address: str, port: int) -> socket.socket:
+    """A socket of the host's network, bound there. Raises OSError as bind(2) does."""
+    message = {"do": "bind", "family": family, "kind": kind, "protocol": protocol, "address": address, "port": port}
+    _, descriptors = ask(here(), message)
+    return socket.socket(fileno=descriptors[0])

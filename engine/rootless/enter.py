@@ -1,0 +1,135 @@
+"""The command's side: into the user's namespace, which is made when there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+
+from engine.errors import OperationFailed, Unsupported
+from engine.kernel import calls, flags
+from engine.paths import Roots
+from engine.rootless import client
+
+_ATTEMPTS = 3
+
+
+def enter(roots: Roots, *, make: bool) -> None:
+    """Move this process, which must have one thread, into its user's namespace: afterwards it is uid 0 there.
+
+    Without `make` nothing happens when there is no namespace. The environment then tells processes of ours the roots and
+    where to ask. Raises Unsupported with what the host or the user's account lacks.
+    """
+    os.environ.update(roots.environment())  # the default ones of uid 0 are not ours
+    path = f"{roots.run}/rootless.sock"
+    for attempt in range(_ATTEMPTS):
+        try:
+            answer, spaces = client.ask(path, {"do": "join"})
+            break
+        except (OSError, client.KeeperLost):
+            if not make:
+                return
+            if attempt + 1 == _ATTEMPTS:
+                raise
+            _make(roots, path)
+    _join(spaces)
+    os.environ[client.VARIABLE] = path
+    os.environ[client.CGROUP] = answer["cgroup"]
+    # iptables-legacy would lock a file of root's.
+    os.environ["XTABLES_LOCKFILE"] = f"{roots.run}/xtables.lock"
+    _resolver(answer["resolv_conf"])
+
+
+def _join(spaces: list[int]) -> None:
+    """`spaces`: descriptors of the user, the mount and the network namespace."""
+    place = os.getcwd()
+    for fd, kind in zip(spaces, ("user", "mount", "net"), strict=True):
+        calls.setns(fd, flags.CLONE[kind])
+        os.close(fd)
+    # Gaining capabilities made our /proc files root's; they are ours to read, as are those of all we start.
+    calls.prctl(flags.PR_SET_DUMPABLE, 1)
+    with contextlib.suppress(OSError):  # a folder that only this process's old mounts had
+        os.chdir(place)
+
+
+def _resolver(path: str) -> None:
+    """Put our resolv.conf over the host's, again where somebody has replaced the host's file since."""
+    with contextlib.suppress(OSError):
+        ours, seen = os.stat(path), os.stat("/etc/resolv.conf")
+        if (ours.st_dev, ours.st_ino) != (seen.st_dev, seen.st_ino):
+            calls.mount(path, "/etc/resolv.conf", None, flags.MS["bind"])
+
+
+def _make(roots: Roots, path: str) -> None:
+    """Start the process that makes and keeps the namespace, unless another command just does."""
+    _private(roots.run)
+    lock = os.open(f"{roots.run}/rootless.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError, client.KeeperLost):
+            client.ask(path, {"do": "version"})
+            return
+        tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+        argv = [sys.executable, "-I", "-S", program, tree, roots.run, "3"]
+        said = ""
+        for prefix in (_scope(), []):
+            said = _start([*prefix, *argv], f"{roots.run}/rootless.log")
+            if said:
+                break
+        if said != "1":
+            message, _, hint = said.lstrip("!").partition("\n")
+            raise Unsupported(message or "no namespace could be made", hint=hint or f"See {roots.run}/rootless.log.")
+        if why := client.ask(path, {"do": "version"})[0]["no_network"]:
+            print(f"warning: no network outside for containers and pulls: {why}", file=sys.stderr)
+    finally:
+        os.close(lock)
+
+
+def _scope() -> list[str]:
+    """Through systemd, where the user has one, into a scope whose cgroup is ours to divide."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers") or not os.path.exists(f"{runtime}/systemd/private"):
+        return []
+    words = [
+        "--user",
+        "--scope",
+        "--quiet",
+        "--collect",
+        "--property=Delegate=yes",
+        "--description=composer containers",
+    ]
+    return ["systemd-run", *words, "--"]
+
+
+def _start(argv: list[str], log: str) -> str:
+    """What the started process says when it is ready ("1") or has failed; "" when it could not be started at all."""
+    ready, done = os.pipe2(os.O_CLOEXEC)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    actions = [(os.POSIX_SPAWN_DUP2, one, to) for to, one in enumerate((null, output, output, done))]
+    try:
+        pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsid=True)
+    except OSError:
+        return ""
+    finally:
+        for fd in (done, null, output):
+            os.close(fd)
+    with open(ready, "rb") as file:
+        said = file.read().decode(errors="replace")
+    os.waitpid(pid, 0)  # it forks once itself, and the parent leaves
+    return said
+
+
+def _private(folder: str) -> None:
+    """Make the run root; below a folder that others can write to (/tmp), only what is ours will do."""
+    parent = os.path.dirname(folder)
+    for path in (parent, folder):
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise OperationFailed.of("make the run root", path, error, hint="Set XDG_RUNTIME_DIR.") from error
+    if os.lstat(folder).st_uid != os.getuid() or os.lstat(parent).st_uid not in (0, os.getuid()):
+        raise OperationFailed("use", folder, detail="it belongs to somebody else", hint="Set XDG_RUNTIME_DIR.")
+    os.chmod(folder, 0o700)

@@ -1,0 +1,79 @@
+"""Subordinate ids (subuid(5), subgid(5)): which ones the user has, and maps made of them by newuidmap(1).
+
+Inside, 0 is the user itself and 1… are the subordinate ids. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+
+from engine.errors import Unsupported
+from engine.kernel.idmap import Range
+
+LEAST = 65536
+"""Ids that images take for granted (nobody is 65534)."""
+
+_PATH = "/usr/bin:/usr/local/bin:/usr/sbin:/bin"
+
+
+def user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def subordinate(kind: str, uid: int, name: str, folder: str = "/etc") -> list[tuple[int, int]]:
+    """(first id, count) of each range of the user; `kind` is uid or gid. Raises Unsupported when they are too few."""
+    path = f"{folder}/sub{kind}"
+    found = []
+    try:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                fields = line.strip().split(":")
+                if len(fields) == 3 and fields[0] in (name, str(uid)) and fields[1].isdigit() and fields[2].isdigit():
+                    found.append((int(fields[1]), int(fields[2])))
+    except OSError:
+        pass  # said below
+    total = sum(count for _, count in found)
+    if total < LEAST:
+        raise Unsupported(
+            f"{name} has {total or 'no'} subordinate {kind}s in {path}; images need {LEAST}",
+            hint=f"Let root run: usermod --add-sub{kind}s 100000-165535 {name}  (a range that nobody else has)",
+        )
+    return found
+
+
+def ranges(own: int, subordinates: list[tuple[int, int]]) -> list[Range]:
+    """The map: 0 is `own`, then the subordinate ids one after the other."""
+    found, inside = [Range(0, own, 1)], 1
+    for first, count in subordinates:
+        found.append(Range(inside, first, count))
+        inside += count
+    return found
+
+
+def tool(name: str) -> str:
+    """newuidmap or newgidmap, which are setuid root. Raises Unsupported when it is not installed."""
+    path = shutil.which(name, path=_PATH)
+    if path is None:
+        raise Unsupported(f"{name} is not installed; without it only root can run containers", hint=_INSTALL)
+    return path
+
+
+_INSTALL = "Let root run: apt install uidmap slirp4netns"
+
+
+def write_maps(pid: int, uids: list[Range], gids: list[Range]) -> None:
+    """Give the new user namespace of `pid` its maps. Raises Unsupported with what the tool says."""
+    for kind, own in (("uid", uids), ("gid", gids)):
+        command = [tool(f"new{kind}map"), str(pid), *(str(number) for one in own for number in one)]
+        done = subprocess.run(command, capture_output=True, text=True, env={"PATH": _PATH, "LC_ALL": "C"})
+        if done.returncode:
+            raise Unsupported(
+                f"{os.path.basename(command[0])}: {done.stderr.strip() or f'exit status {done.returncode}'}",
+                hint=f"Are /etc/sub{kind} and the setuid bit of {command[0]} right?",
+            )

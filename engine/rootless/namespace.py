@@ -1,0 +1,167 @@
+"""The user's namespaces: made by a child of ours, which then only waits; found again by its pid. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+from typing import NoReturn
+
+from engine.errors import EngineError, OperationFailed, Unsupported
+from engine.keeper.child import dns
+from engine.kernel import calls, flags
+from engine.rootless import ids
+
+_KINDS = ("user", "mnt", "net")
+_CLONE = {"user": flags.CLONE["user"], "mnt": flags.CLONE["mount"], "net": flags.CLONE["net"]}
+
+
+class Namespace:
+    """`pid` is the waiting process; the descriptors keep the namespaces even without it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        found = []
+        for kind in _KINDS:
+            found.append(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+        self.descriptors = tuple(found)
+        self.identity = os.readlink(f"/proc/{pid}/ns/user")
+
+    def enter(self) -> None:
+        """Move this process, which must have one thread, inside."""
+        for fd, kind in zip(self.descriptors, _KINDS, strict=True):
+            calls.setns(fd, _CLONE[kind])
+
+    def inhabitant(self) -> int:
+        """A process that lives inside, other than the waiting one; 0 when there is none."""
+        return _inhabitant(self.identity, self.pid)
+
+    def end(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def _inhabitant(identity: str, waiting: int) -> int:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) != waiting:
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{entry}/ns/user") == identity:
+                    return int(entry)
+    return 0
+
+
+def adopt(state_file: str) -> Namespace | None:
+    """The namespace that a killed predecessor of ours left, None when there is none."""
+    try:
+        with open(state_file, encoding="utf-8") as file:
+            state = json.load(file)
+        if calls.start_time(state["pid"]) == state["start"]:
+            return Namespace(state["pid"])
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
+
+
+def make(run_root: str) -> Namespace:
+    """New namespaces with the user's maps. Raises Unsupported with what the host or the account lacks."""
+    uid, gid = os.getuid(), os.getgid()
+    name = ids.user_name(uid)
+    uids = ids.ranges(uid, ids.subordinate("uid", uid, name))
+    gids = ids.ranges(gid, ids.subordinate("gid", uid, name))
+    for kind in ("uid", "gid"):
+        ids.tool(f"new{kind}map")
+    ours, theirs = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _child(ours[1], theirs[0], run_root)
+    os.close(ours[1])
+    os.close(theirs[0])
+    # `theirs` stays open in us as long as we live: its end tells the waiting process.
+    try:
+        _expect(ours[0])
+        ids.write_maps(pid, uids, gids)
+        os.write(theirs[1], b"m")
+        _expect(ours[0])
+        return Namespace(pid)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(ours[0])
+
+
+def _expect(fd: int) -> None:
+    said = os.read(fd, 4096).decode(errors="replace")
+    if said != "1":
+        message, _, hint = said.lstrip("!").partition("\n")
+        raise Unsupported(message or "the process that makes the namespace has ended", hint=hint)
+
+
+def _child(say: int, hear: int, run_root: str) -> NoReturn:
+    """Make the namespaces, wait for the maps, arrange what is inside; then wait until nobody needs us."""
+    low, high = sorted((say, hear))
+    for first, last in ((3, low - 1), (low + 1, high - 1), (high + 1, 0xFFFFFFFF)):
+        if first <= last:
+            calls.close_range(first, last)
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        name_process("composer-ns")
+        try:
+            calls.unshare(flags.CLONE["user"] | flags.CLONE["mount"] | flags.CLONE["net"])
+        except OperationFailed as error:
+            raise Unsupported(str(error), hint=_why_refused()) from error
+        os.write(say, b"1")
+        if os.read(hear, 1) != b"m":
+            os._exit(1)
+        _arrange(run_root)
+        os.write(say, b"1")
+        os.close(say)
+        identity = os.readlink("/proc/self/ns/user")
+        os.read(hear, 1)  # our parent has ended, and there is no need to keep an empty namespace
+        _until_empty(identity)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.write(say, f"!{error}".encode()[:4096])
+    os._exit(0)
+
+
+def _until_empty(identity: str) -> None:
+    while pid := _inhabitant(identity, os.getpid()):
+        try:
+            pidfd = calls.pidfd_open(pid)
+        except EngineError:
+            continue
+        select.select([pidfd], [], [])
+        os.close(pidfd)
+
+
+def _arrange(run_root: str) -> None:
+    """lo up; mounts of ours stay here, those of the host still come in."""
+    try:
+        calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["slave"])
+    except OperationFailed as error:
+        raise Unsupported(str(error), hint=_why_refused()) from error
+    dns.loopback_up()
+
+
+def _why_refused() -> str:
+    """Which setting of the host forbids user namespaces, and what root may do about it."""
+    for path, refusing, command in (
+        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
+        ("/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
+        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
+         "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
+    ):  # fmt: skip
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+            if file.read().strip() == refusing:
+                return f"This host forbids user namespaces to ordinary users; root may allow them: {command}"
+    return "This host does not let ordinary users make namespaces; run composer as root."
+
+
+def name_process(name: str) -> None:
+    """What ps(1) shows instead of python's."""
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write(name)
