@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+import engine.rootless.client as rootless
 from engine.cgroup import bpf, settings
 from engine.errors import OperationFailed, Unsupported
-from engine.rootless import client as rootless
 from engine.spec.container import Resources
 
 FOLDER = "composer"

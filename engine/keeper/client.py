@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import AsyncIterator
 
+import engine.rootless.client as rootless
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
 from engine.paths import Roots
-from engine.rootless import client as rootless
 
 
 def start(roots: Roots, group: str) -> None:

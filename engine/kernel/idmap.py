@@ -12,11 +12,11 @@ _ALL = 0xFFFFFFFF
 
 
 class Range(NamedTuple):
-    """`count` ids from `inside` on, which are those from `outside` on in the parent namespace."""
+    """`size` ids from `inside` on, which are those from `outside` on in the parent namespace."""
 
     inside: int
     outside: int
-    count: int
+    size: int
 
 
 @functools.cache
@@ -36,14 +36,14 @@ def initial() -> bool:
 
 def last_gid() -> int:
     """The highest group id that exists in our namespace and that a signed 32-bit number holds."""
-    return min(max((one.inside + one.count - 1 for one in ours("gid")), default=0), 0x7FFFFFFF)
+    return min(max((one.inside + one.size - 1 for one in ours("gid")), default=0), 0x7FFFFFFF)
 
 
 def write(pid: int, uids: Iterable[Range], gids: Iterable[Range]) -> None:
     """Write the maps of the user namespace that `pid` has just made; needs CAP_SETUID and CAP_SETGID in ours."""
     for kind, ranges in (("uid", uids), ("gid", gids)):
         path = f"/proc/{pid}/{kind}_map"
-        text = "".join(f"{one.inside} {one.outside} {one.count}\n" for one in ranges)
+        text = "".join(f"{one.inside} {one.outside} {one.size}\n" for one in ranges)
         try:
             with open(path, "w", encoding="ascii") as file:
                 file.write(text)

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+import engine.rootless.client as rootless
 from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
 from engine.net import options
-from engine.rootless import client as rootless
 from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
 from engine.store import Store

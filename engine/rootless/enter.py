@@ -7,10 +7,10 @@ import fcntl
 import os
 import sys
 
-from engine.errors import OperationFailed, Unsupported
+import engine.rootless.client as client
+from engine.errors import KeeperLost, OperationFailed, Unsupported
 from engine.kernel import calls, flags
 from engine.paths import Roots
-from engine.rootless import client
 
 _ATTEMPTS = 3
 
@@ -27,7 +27,7 @@ def enter(roots: Roots, *, make: bool) -> None:
         try:
             answer, spaces = client.ask(path, {"do": "join"})
             break
-        except (OSError, client.KeeperLost):
+        except (OSError, KeeperLost):
             if not make:
                 return
             if attempt + 1 == _ATTEMPTS:
@@ -67,7 +67,7 @@ def _make(roots: Roots, path: str) -> None:
     lock = os.open(f"{roots.run}/rootless.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(OSError, client.KeeperLost):
+        with contextlib.suppress(OSError, KeeperLost):
             client.ask(path, {"do": "version"})
             return
         tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
