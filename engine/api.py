@@ -83,6 +83,11 @@ class Engine:
 
         return registries.pull(reference, images=self._images, platform=platform, progress=progress)
 
+    def pinned(self, reference: str) -> str:
+        from engine import registry as registries
+
+        return registries.pinned(reference)
+
     def push(self, reference: str, *, progress: Progress | None = None) -> None:
         from engine import registry as registries
 

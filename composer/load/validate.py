@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -155,7 +155,7 @@ def _one_of(tree: Any, path: Path, fitting: int) -> tuple[str, str]:
     return f"{_at(path)}: {shown(value_at(tree, path))} can be read in {fitting} ways", ""
 
 
-DESCRIBE = {
+DESCRIBE: dict[str, Callable[[Any, Path, Any], tuple[str, str]]] = {
     "type": _type,
     "additionalProperties": _unknown,
     "required": _required,

@@ -43,3 +43,18 @@ def push(
     from engine.registry.pushing import Push
 
     return Push(images, reference, progress, insecure).run()
+
+
+def pinned(reference: str, *, insecure: Collection[str] = ()) -> str:
+    """The full reference with the digest that its registry has for it; one that names a digest stays as it is.
+
+    Raises BadReference, NotFound, RegistryError.
+    """
+    from engine.image.reference import parse
+    from engine.registry.client import Client
+
+    found = parse(reference)
+    if found.digest:
+        return str(found)
+    _, _, digest = Client(found, insecure=insecure).manifest(found.pinned)
+    return f"{found}@{digest}"

@@ -26,6 +26,8 @@ def test_there_and_back(start_registry, images, other_images, make):
     digest = registry.push(f"{host}/team/app:1", images=images, progress=events.append)
     assert events[-2]["status"] == "Pushed"
     assert events[-1]["status"].startswith(f"digest: {digest} size: ")
+    assert registry.pinned(f"{host}/team/app:1") == f"{host}/team/app:1@{digest}"
+    assert registry.pinned(f"{host}/team/app@{digest}") == f"{host}/team/app@{digest}"
     events.clear()
     pulled = registry.pull(f"{host}/team/app:1", images=other_images, progress=events.append)
     assert pulled.id == pushed.id
