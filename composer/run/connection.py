@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections import deque
 
@@ -48,10 +49,11 @@ class Connection:
             return None
 
     def tell(self, event: Event) -> None:
-        """Send it, now or when the command reads again."""
+        """Send it soon, together with what else is told in this moment, or when the command reads again."""
         if self._open:
+            if not self._out:
+                asyncio.get_running_loop().call_soon(self._flush)
             self._out += protocol.frame(event)
-            self._flush()
 
     def _flush(self) -> None:
         try:
@@ -66,6 +68,7 @@ class Connection:
     async def drain(self) -> None:
         """Wait until everything has been taken, but not for ever."""
         with anyio.move_on_after(PATIENCE):
+            self._flush()
             while self._out:
                 await anyio.wait_writable(self.sock)
                 self._flush()

@@ -72,6 +72,7 @@ async def watch(
     *,
     probe: Callable[[], Awaitable[Probe | None]],
     report: Callable[[Health], Awaitable[None]],
+    clock: Callable[[], float] = time.time,
 ) -> None:
     """Probe for ever (until cancelled) and report each new health. `probe` gives None when it could not be run (the
     container is paused, or just ending). `started_at` is in seconds since the epoch."""
@@ -86,7 +87,7 @@ async def watch(
                 await report(health)
                 break
     while True:
-        young = health.status == STARTING and time.time() - started_at < check.start_period
+        young = health.status == STARTING and clock() - started_at < check.start_period
         await anyio.sleep(check.start_interval if young else check.interval)
         outcome = await _attempt(probe)
         if outcome is not None:
