@@ -5,7 +5,7 @@ rootfs           layers_folder, layers (below it, lowest first), upper, work, ro
 mounts           in order; see engine.keeper.child.mounts.place
 devices, masked_paths, read_only_paths, sysctls, cgroup_procs, oom_files, privileged, dns
 process          args, env, cwd, user, groups, tty, stdin, rlimits, capabilities, no_new_privs, seccomp, oom_score_adj
-log              path ("" for none), max_size, max_files
+log              format (json, local, "" for none), folder, max_size, max_files, compress, attrs, ship
 run_folder, exit_file, hostname, domainname
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine.container import capabilities, logging, mounts
+from engine.container.logtag import Info
 from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import overlay
 from engine.kernel import idmap
@@ -98,7 +99,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "oom_score_adj": spec.oom_score_adj,
             "init": bool(spec.init),
         },
-        "log": logging.settings(spec.logging, facts.folder),
+        "log": logging.settings(spec.logging, _about(spec, image, facts), facts.folder),
         "run_folder": facts.run_folder,
         "exit_file": f"{facts.folder}/exit.json",
     }
@@ -113,11 +114,20 @@ def _dns_port(spec: ContainerSpec, image: ImageRecord) -> int:
     return 0 if redirect.wanted(spec.ports, (*spec.expose, *image.config.exposed_ports)) else 53
 
 
+def _about(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Info:
+    """The container as log drivers name it."""
+    labels = {**image.config.labels, **spec.labels}
+    command, variables = tuple(args(spec, image)), environment(spec, image)
+    return Info(
+        os.path.basename(facts.folder), spec.name, image.id, spec.image_ref or image.id, command, variables, labels
+    )
+
+
 def check(spec: ContainerSpec) -> None:
     """Refuse at creation what could only fail at the start. Raises InvalidSpec and Unsupported."""
     capabilities.effective(spec.cap_add, spec.cap_drop)
     _rlimits(spec)
-    logging.settings(spec.logging, "")
+    logging.check(spec.logging)
     for option in spec.security_opt:
         word = option.replace("=", ":").partition(":")[0]
         if word not in _SECURITY_OPTIONS:

@@ -1,17 +1,21 @@
-"""Reading a container's json-file log across its rotated files, from the start or the end, and following it."""
+"""Reading a container's log across its rotated files, in either format, from the start or the end, and following it."""
 
 from __future__ import annotations
 
 import calendar
 import os
 import time
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from engine.container.logging import FILE
+from engine.container import logging
+from engine.errors import Unsupported
+from engine.log import files, jsonfile, local
+from engine.spec.container import Logging
 from engine.spec.stream import LogEntry
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 
 class _Line(msgspec.Struct):
@@ -20,61 +24,97 @@ class _Line(msgspec.Struct):
     time: str
 
 
+class _Spec(msgspec.Struct):
+    logging: Logging = Logging()
+
+
 _decode = msgspec.json.Decoder(_Line).decode
 
 
 class LogReader:
-    """A place in the log. `read` gives what came since the last call; rotation in between loses nothing that is kept."""
+    """A place in the log. `read` gives what came since the last call; rotation in between loses nothing that is kept.
+
+    Raises Unsupported for a container whose driver keeps nothing.
+    """
 
     def __init__(self, folder: str, *, since: float = 0.0, until: float = 0.0, tail: int | None = None) -> None:
-        self._path = f"{folder}/{FILE}"
+        driver = _logging(folder)
+        if not logging.is_readable(driver):
+            raise Unsupported(logging.NOT_READABLE)
         self._since = int(since * 1e9)
         self._until = int(until * 1e9)
-        self._files: list[int] = []
-        self._rest = b""
-        self._open(tail)
+        self._format: _Json | _Local = _Json() if driver.driver in ("", "json-file") else _Local()
+        self._files = files.Chain(f"{folder}/{self._format.name}")
+        self._skip = 0
+        if tail is not None:
+            self._seek_back(tail)
 
     def read(self) -> list[LogEntry]:
         """Entries since the last call, oldest first; at most some thousands at a time, so call until empty."""
         while True:
-            data = os.read(self._files[0], _BLOCK) if self._files else b""
+            data = self._files.read(_BLOCK)
             if data:
-                lines = (self._rest + data).split(b"\n")
-                self._rest = lines.pop()
-                found = [entry for line in lines if line and (entry := self._entry(line))]
+                found = list(self._chosen(self._format.feed(data)))
                 if found:
                     return found
-                continue
-            if not self._next_file():
+            elif self._files.advance():
+                self._format.restart()
+            else:
                 return []
 
     def close(self) -> None:
-        for fd in self._files:
-            os.close(fd)
-        self._files = []
+        self._files.close()
 
-    def _open(self, tail: int | None) -> None:
-        """Oldest file first. For a tail, skip whole files and lines from the end."""
-        paths = [self._path]
-        while os.path.exists(f"{self._path}.{len(paths)}"):
-            paths.append(f"{self._path}.{len(paths)}")
-        wanted = tail
-        for path in paths:
+    def _chosen(self, entries: Iterable[LogEntry]) -> Iterator[LogEntry]:
+        for entry in entries:
+            if self._skip:
+                self._skip -= 1
+            elif entry.time > self._since and not (self._until and entry.time > self._until):
+                yield entry
+
+    def _seek_back(self, lines: int) -> None:
+        """Go to where the last `lines` entries begin: whole files first, newest to oldest, then within one."""
+        chain = self._files
+        path = chain.path
+        newest = max(files.rotated(path), default=0) + 1
+        for number in (newest, *reversed(files.rotated(path))):
+            if not chain.open(number):
+                continue
+            place, found = self._format.seek_back(chain.fd, lines)
+            os.lseek(chain.fd, place, os.SEEK_SET)
+            if found >= lines:
+                self._skip = found - lines
+                return
+            lines -= found
+
+
+class _Json:
+    """Decodes Docker's JSON lines."""
+
+    name = jsonfile.NAME
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def restart(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[LogEntry]:
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            self._files.insert(0, fd)
-            if wanted is None:
-                continue
-            wanted -= self._seek_back(fd, wanted)
-            if wanted <= 0:
-                break
+                record = _decode(line)
+                yield LogEntry(nanoseconds(record.time), record.stream, record.log)
+            except (msgspec.MsgspecError, ValueError):
+                continue  # torn by a crash in the middle of a write
 
     @staticmethod
-    def _seek_back(fd: int, lines: int) -> int:
-        """Put the file's offset before its last `lines` lines; how many of them it has."""
+    def seek_back(fd: int, lines: int) -> tuple[int, int]:
+        """Where the last `lines` lines of the file begin; how many of them it has."""
         end = os.lseek(fd, 0, os.SEEK_END)
+        if lines == 0 or end == 0:
+            return end, 0
         place, count = end, 0
         while place > 0:
             start = max(0, place - 65536)
@@ -85,61 +125,40 @@ class LogReader:
                     continue  # the newline that ends the last line
                 count += 1
                 if count == lines:
-                    os.lseek(fd, start + at + 1, os.SEEK_SET)
-                    return count
+                    return start + at + 1, count
             place = start
-        os.lseek(fd, end if lines == 0 else 0, os.SEEK_SET)
-        return count + 1 if end and lines else 0
+        return 0, count + 1
 
-    def _next_file(self) -> bool:
-        """At the end of a file: go on with the next one, or with the one that took its name by rotation."""
-        if len(self._files) > 1:
-            os.close(self._files.pop(0))
-            self._rest = b""
-            return True
+
+class _Local:
+    """Decodes frames (engine.log.local)."""
+
+    name = local.NAME
+
+    def __init__(self) -> None:
+        self._decoder = local.Decoder()
+
+    def restart(self) -> None:
+        self._decoder = local.Decoder()
+
+    def feed(self, data: bytes) -> Iterator[LogEntry]:
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        if self._files and os.path.samestat(os.fstat(fd), os.fstat(self._files[0])):
-            os.close(fd)
-            return False
-        if self._files:
-            # Rotated: first what was written to the old file after our last read, then files in between, then the new.
-            if os.lseek(self._files[0], 0, os.SEEK_CUR) < os.fstat(self._files[0]).st_size:
-                os.close(fd)
-                return True
-            between = self._between(self._files[0])
-            os.close(self._files[0])
-            self._files = between
-        self._files.append(fd)
-        self._rest = b""
-        return True
+            for record in self._decoder.feed(data):
+                yield LogEntry(record.moment, record.stream, record.text.decode(errors="replace"))
+        except ValueError:
+            self._decoder = local.Decoder()  # no frame: the rest of the block cannot be read
 
-    def _between(self, old: int) -> list[int]:
-        """Files that rotation made between `old` and the present one, oldest first."""
-        found: list[int] = []
-        number = 1
-        while True:
-            try:
-                fd = os.open(f"{self._path}.{number}", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return found
-            if os.path.samestat(os.fstat(fd), os.fstat(old)):
-                os.close(fd)
-                return found
-            found.insert(0, fd)
-            number += 1
+    @staticmethod
+    def seek_back(fd: int, lines: int) -> tuple[int, int]:
+        return local.seek_back(fd, lines)
 
-    def _entry(self, line: bytes) -> LogEntry | None:
-        try:
-            record = _decode(line)
-            moment = nanoseconds(record.time)
-        except (msgspec.MsgspecError, ValueError):
-            return None  # torn by a crash in the middle of a write
-        if moment <= self._since or (self._until and moment > self._until):
-            return None
-        return LogEntry(moment, record.stream, record.log)
+
+def _logging(folder: str) -> Logging:
+    try:
+        with open(f"{folder}/spec.json", "rb") as file:
+            return msgspec.json.decode(file.read(), type=_Spec).logging
+    except (FileNotFoundError, msgspec.DecodeError):
+        return Logging()
 
 
 _second = ("", 0)
@@ -155,8 +174,11 @@ def nanoseconds(text: str) -> int:
 
 
 def last_lines(folder: str, count: int) -> list[str]:
-    """The container's last lines, for a message about why it failed."""
-    reader = LogReader(folder, tail=count)
+    """The container's last lines, for a message about why it failed; none when its driver keeps none."""
+    try:
+        reader = LogReader(folder, tail=count)
+    except Unsupported:
+        return []
     try:
         found: list[str] = []
         while entries := reader.read():

@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 from engine.keeper.child import setup
-from engine.keeper.logfile import LogFile
+from engine.keeper.listener import Listener
+from engine.keeper.output import Outputs, Stream, Terminal
 from engine.keeper.protocol import Channel
 from engine.kernel import calls, flags
-
-CHUNK = 65536
+from engine.log.log import Log
 
 
 class Container:
-    """Made by `create` or `adopt`. `pid` is ours to wait for unless `adopted`, when a pidfd tells of its end."""
+    """Made by `create` or `adopt`. `pid` is ours to wait for unless `adopted`, when a pidfd tells of its end.
 
-    def __init__(self, container_id: str, bundle: dict[str, Any]) -> None:
+    Raises OSError when its log cannot be opened. `rotated` is told of log files that wait for being compressed.
+    """
+
+    def __init__(
+        self, container_id: str, bundle: dict[str, Any], outputs: Outputs, rotated: Callable[[str], None]
+    ) -> None:
         self.id, self.bundle = container_id, bundle
+        self._outputs = outputs
         self.pid = self.pidfd = 0
         self.pid_start = 0
         self.adopted = False
         self.child: Channel | None = None
         self.dns: list[int] = []
         self.master = -1
-        self.outputs: dict[int, str] = {}
-        self.listeners: list[socket.socket] = []
+        self.outputs: dict[int, Stream] = {}
+        self.listeners: list[Listener] = []
         self.input = -1
         self.ready = False
         self.failure: dict[str, Any] | None = None
         self.on_started: Callable[[dict[str, Any] | None], None] | None = None
         self.executed = False
-        log = bundle["log"]
-        self.log = LogFile(log["path"], log["max_size"], log["max_files"]) if log["path"] else None
+        self.log = Log(bundle["log"], rotated) if bundle["log"]["format"] else None
 
     @property
     def folder(self) -> str:
@@ -95,7 +98,7 @@ class Container:
                 fd = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
-            self.outputs[fd] = name
+            self._take_on(Stream(fd, name, self.log, self._tell))
         if self.bundle["process"]["stdin"]:
             try:
                 self.input = os.open(f"{self.folder}/stdin", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -105,45 +108,40 @@ class Container:
     def use_terminal(self, master: int) -> None:
         os.set_blocking(master, False)
         self.master = self.input = master
-        self.outputs[master] = "stdout"
+        self._take_on(Terminal(master, self.log, self._tell))
 
-    def read(self, fd: int) -> bool:
-        """Take one chunk of output; False when there is none (now, or any more)."""
-        try:
-            data = os.read(fd, CHUNK)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno == errno.EIO:  # the terminal's last slave was closed
-                return False
-            raise
-        if not data:
-            return False
-        stream = self.outputs[fd]
-        if self.log:
-            self.log.feed(stream, data)
-        for listener in list(self.listeners):
-            self._tell(listener, stream, data)
-        return True
+    def _take_on(self, stream: Stream) -> None:
+        self.outputs[stream.fd] = stream
+        self._outputs.add(stream)
 
-    def _tell(self, listener: socket.socket, stream: str, data: bytes) -> None:
-        """Docker's attach multiplexing for pipes (8-byte header), raw bytes for a terminal; a slow listener is dropped."""
-        if self.master < 0:
-            data = bytes((1 if stream == "stdout" else 2, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
-        try:
-            listener.sendall(data)
-        except OSError:
+    def attach(self, listener: Listener) -> None:
+        self.listeners.append(listener)
+
+    def detach(self, listener: Listener) -> None:
+        if listener in self.listeners:
             self.listeners.remove(listener)
-            listener.close()
+        listener.close()
+        self.relieve()
 
-    def drain(self) -> None:
-        for fd in list(self.outputs):
-            while self.read(fd):
-                pass
+    def relieve(self) -> None:
+        """Read on, unless somebody who is attached still has too much to take."""
+        if not any(listener.full for listener in self.listeners):
+            for fd in self.outputs:
+                self._outputs.resume(fd)
+
+    def _tell(self, stream: str, data: bytes) -> None:
+        for listener in list(self.listeners):
+            listener.tell(stream, data)
+            if listener.gone:
+                self.detach(listener)
+            elif listener.full:
+                for fd in self.outputs:
+                    self._outputs.hold(fd)
 
     def ended(self, status: int | None) -> dict[str, Any]:
         """The process has ended (None: nobody can know how): write exit.json, close everything, give the record."""
-        self.drain()
+        for stream in self.outputs.values():
+            stream.finish(self._outputs.scratch)
         code = 255 if status is None else os.waitstatus_to_exitcode(status)
         record = {
             "exit_code": code if code >= 0 else 128 - code,
@@ -168,15 +166,15 @@ class Container:
         return False
 
     def close(self) -> None:
+        """Give up everything but the listeners, who may still have output to take."""
+        for fd in self.outputs:
+            self._outputs.remove(fd)
         for fd in {*self.outputs, *self.dns, self.pidfd, self.input}:
             if fd > 0:
                 os.close(fd)
         self.outputs.clear()
         self.dns.clear()
         self.pidfd = self.input = self.master = -1
-        for listener in self.listeners:
-            listener.close()
-        self.listeners.clear()
         if self.log:
             self.log.close()
             self.log = None

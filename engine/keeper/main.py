@@ -19,13 +19,21 @@ if __name__ == "__main__":
 
 from engine.errors import EngineError
 from engine.keeper import protocol
-from engine.keeper.child import setup
+from engine.keeper.child import kernel_settings, setup
 from engine.keeper.container import Container
+from engine.keeper.listener import Listener
+from engine.keeper.output import Outputs
 from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls, flags
 
 RESPAWN_PAUSE = 1.0
 """Seconds between two starts of a supervisor that keeps dying."""
+
+ACCEPT_PAUSE = 0.1
+"""Seconds in which no connection is taken after descriptors ran out."""
+
+LAST_WORDS = 5.0
+"""Seconds that those attached have to take the rest of the output before the keeper leaves."""
 
 
 class Client:
@@ -52,11 +60,14 @@ class Keeper:
     def __init__(self, path: str) -> None:
         self.path = path
         self.loop = selectors.EpollSelector()
+        self.outputs = Outputs()
+        self.parting: set[Listener] = set()
         self.containers: dict[str, Container] = {}
         self.execs: dict[int, Exec] = {}
         self.clients: set[Client] = set()
         self.supervisor: tuple[list[str], dict[str, str]] | None = None
-        self.respawn_at = 0.0
+        self.respawn_at = self.accept_at = 0.0
+        self.deaf: socket.socket | None = None
         self.last_spawn = 0.0
         self.leaving = False
         self.abandoned = False
@@ -64,6 +75,7 @@ class Keeper:
     def run(self, ready: int) -> None:
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
         calls.prctl(flags.PR_SET_NAME, _name_address())
+        kernel_settings.raise_descriptors()
         wake, sleep = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(sleep, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -73,23 +85,52 @@ class Keeper:
         listener.setblocking(False)
         self.loop.register(listener, selectors.EVENT_READ, self._accept)
         self.loop.register(wake, selectors.EVENT_READ, self._reap)
+        self.loop.register(self.outputs, selectors.EVENT_READ, lambda _: None)
         if ready >= 0:
             os.write(ready, b"1")
             os.close(ready)
         while not self.leaving:
-            for key, _ in self.loop.select(self._timeout()):
-                # An earlier callback of this round may have closed it.
-                if key.fd in self.loop.get_map():
-                    key.data(key.fileobj)
+            self._turn(0 if self.outputs.busy else self._timeout())
             self._respawn()
+            self._hear()
         os.unlink(self.path)
+        deadline = time.monotonic() + LAST_WORDS
+        while self.parting and (left := deadline - time.monotonic()) > 0:
+            self._turn(left)
+
+    def _turn(self, timeout: float | None) -> None:
+        """Answer everybody once. What fails on one descriptor is told in our log and does not end us."""
+        for key, _ in self.loop.select(timeout):
+            # An earlier callback of this round may have closed it.
+            if key.fd in self.loop.get_map():
+                try:
+                    key.data(key.fileobj)
+                except Exception:
+                    self._survive()
+        try:
+            self.outputs.turn()
+        except Exception:
+            self._survive()
+
+    @staticmethod
+    def _survive() -> None:
+        import traceback
+
+        try:
+            traceback.print_exc()
+        except OSError:
+            pass
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
-        except OSError:
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptors or no memory: who connects waits in the socket's queue
+            self.loop.unregister(listener)
+            self.deaf, self.accept_at = listener, time.monotonic() + ACCEPT_PAUSE
             return
         if not protocol.peer_is_us(sock):
             sock.close()
@@ -161,7 +202,7 @@ class Keeper:
     def do_create(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         if message["id"] in self.containers:
             raise EngineError(f"container {message['id'][:12]} is already running")
-        container = Container(message["id"], _bundle(message["bundle"]))
+        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self._rotated)
         try:
             container.fork()
         except BaseException:
@@ -170,8 +211,6 @@ class Keeper:
         self.containers[container.id] = container
         assert container.child
         self.loop.register(container.child, selectors.EVENT_READ, lambda _: self._read_child(container))
-        for fd in container.outputs:
-            self._listen_output(container, fd)
         answer({"pid": container.pid, "pid_start": container.pid_start})
 
     def do_start(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
@@ -242,10 +281,14 @@ class Keeper:
     def do_attach(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         container = self._container(message)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours.settimeout(5)
-        container.listeners.append(ours)
-        if message.get("stdin") and container.input >= 0:
-            self.loop.register(ours, selectors.EVENT_READ, lambda _: self._read_input(container, ours))
+
+        def waits(listener: Listener, waiting: bool) -> None:
+            self._listen_to(container, listener, waiting)
+
+        listener = Listener(ours, framed=container.master < 0, waits=waits)
+        listener.reads = bool(message.get("stdin")) and container.input >= 0
+        container.attach(listener)
+        self._listen_to(container, listener, False)
         answer({"tty": container.master >= 0}, (theirs.fileno(),))
         theirs.close()
 
@@ -258,13 +301,11 @@ class Keeper:
         if calls.start_time(message["pid"]) != message["pid_start"]:
             os.close(pidfd)
             raise EngineError(f"process {message['pid']} is another one now")
-        container = Container(message["id"], _bundle(message["bundle"]))
+        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self._rotated)
         container.pid, container.pidfd, container.pid_start = message["pid"], pidfd, message["pid_start"]
         container.adopted = container.executed = container.ready = True
         container.open_outputs()
         self.containers[container.id] = container
-        for fd in container.outputs:
-            self._listen_output(container, fd)
         self.loop.register(pidfd, selectors.EVENT_READ, lambda _: self._ended(container, None))
         answer({"pid": container.pid})
 
@@ -311,7 +352,6 @@ class Keeper:
                 container.dns = descriptors
             elif message["event"] == "terminal":
                 container.use_terminal(descriptors[0])
-                self._listen_output(container, descriptors[0])
             elif message["event"] == "failed":
                 container.failure = {"error": message["error"], "exit_code": message["exit_code"]}
         if not open_still:
@@ -352,25 +392,49 @@ class Keeper:
         for fd in descriptors:
             os.close(fd)
 
-    def _listen_output(self, container: Container, fd: int) -> None:
-        self.loop.register(fd, selectors.EVENT_READ, lambda _: self._read_output(container, fd))
+    def _listen_to(self, container: Container, listener: Listener, waiting: bool) -> None:
+        """Watch for what the listener's socket is wanted for now: more room for output, input, or nothing."""
+        wanted = (selectors.EVENT_READ if listener.reads else 0) | (selectors.EVENT_WRITE if waiting else 0)
+        if listener in self.loop.get_map():
+            self.loop.unregister(listener)
+        if wanted:
+            self.loop.register(listener, wanted, lambda _: self._attached(container, listener))
+        elif listener in self.parting:
+            self._part(container, listener)
+        if not waiting:
+            container.relieve()
 
-    def _read_output(self, container: Container, fd: int) -> None:
-        if not container.read(fd) and fd == container.master:
-            self.loop.unregister(fd)
+    def _attached(self, container: Container, listener: Listener) -> None:
+        listener.flush()
+        if listener.gone:
+            self._part(container, listener)
+        elif listener.reads:
+            self._read_input(container, listener)
 
-    def _read_input(self, container: Container, sock: socket.socket) -> None:
+    def _read_input(self, container: Container, listener: Listener) -> None:
         try:
-            data = sock.recv(4096)
+            data = listener.sock.recv(4096)
+        except BlockingIOError:
+            return
         except OSError:
             data = b""
         if not data:
-            self.loop.unregister(sock)
+            listener.reads = False
+            self._listen_to(container, listener, listener.waiting)
             return
         try:
             os.write(container.input, data)
         except OSError:
             pass  # the program does not read; a terminal's or pipe's buffer is full
+
+    def _part(self, container: Container, listener: Listener) -> None:
+        if listener in self.loop.get_map():
+            self.loop.unregister(listener)
+        self.parting.discard(listener)
+        container.detach(listener)
+
+    def _rotated(self, path: str) -> None:
+        del path
 
     def _reap(self, wake: int) -> None:
         try:
@@ -399,18 +463,18 @@ class Keeper:
     def _ended(self, container: Container, status: int | None) -> None:
         while container.child and self._read_child(container):
             pass  # to the end of the stream, which says whether it was executed
-        for fd in (*container.outputs, *((container.pidfd,) if container.adopted else ())):
-            if fd in self.loop.get_map():
-                self.loop.unregister(fd)
-        for listener in container.listeners:
-            if listener.fileno() in self.loop.get_map():
-                self.loop.unregister(listener)
+        if container.adopted and container.pidfd in self.loop.get_map():
+            self.loop.unregister(container.pidfd)
         if container.child:
             self.loop.unregister(container.child)
         del self.containers[container.id]
         self.leaving = self.leaving or (self.abandoned and not self.containers)
         never_ran = not container.executed
         record = container.ended(status)
+        for listener in list(container.listeners):
+            listener.reads = False
+            self.parting.add(listener)
+            self._listen_to(container, listener, listener.waiting)
         if container.on_started:
             container.on_started(
                 container.failure or {"error": "the process ended before it could be executed", "exit_code": 125}
@@ -424,7 +488,14 @@ class Keeper:
     # ── the supervisor ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _timeout(self) -> float | None:
-        return max(0.0, self.respawn_at - time.monotonic()) if self.respawn_at else None
+        due = [moment for moment in (self.respawn_at, self.accept_at) if moment]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _hear(self) -> None:
+        """Take connections again after a pause."""
+        if self.deaf and time.monotonic() >= self.accept_at:
+            self.loop.register(self.deaf, selectors.EVENT_READ, self._accept)
+            self.deaf, self.accept_at = None, 0.0
 
     def _respawn(self) -> None:
         if not self.respawn_at or time.monotonic() < self.respawn_at:

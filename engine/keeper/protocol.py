@@ -30,6 +30,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import select
 import socket
 import struct
 from typing import Any
@@ -38,6 +39,8 @@ Message = dict[str, Any]
 
 MAX_FRAME = 16 * 1024 * 1024
 MAX_DESCRIPTORS = 8
+PATIENCE = 1.0
+"""Seconds."""
 
 
 class Channel:
@@ -52,7 +55,7 @@ class Channel:
         return self.sock.fileno()
 
     def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
-        """Send one whole frame; on a non-blocking socket waits until the peer has taken it (peers read promptly)."""
+        """Send one whole frame. Peers read promptly: one that has not taken it within PATIENCE raises TimeoutError."""
         data = json.dumps(message, separators=(",", ":")).encode()
         frame = memoryview(struct.pack(">I", len(data)) + data)
         extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
@@ -61,9 +64,10 @@ class Channel:
             try:
                 sent += self.sock.sendmsg([frame[sent:]], extra if sent == 0 else [], socket.MSG_NOSIGNAL)
             except BlockingIOError:
-                import select
-
-                select.select([], [self.sock], [], 5)
+                waiting = select.poll()
+                waiting.register(self.sock, select.POLLOUT)
+                if not waiting.poll(PATIENCE * 1000):
+                    raise TimeoutError("the peer does not read") from None
 
     def feed(self) -> bool:
         """Read what is there into the buffer; False at the end of the stream. Raises BlockingIOError when nothing is."""

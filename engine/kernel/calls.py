@@ -115,6 +115,22 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
     _call("pidfd_send_signal", signal, _PIDFD_SEND_SIGNAL, pidfd, signal, None, 0)
 
 
+def tee(source: int, target: int, size: int) -> int:
+    """tee(2): put up to `size` bytes of one pipe into another without taking them out; 0 when there are none.
+
+    Raises BlockingIOError when there are none now.
+    """
+    result = int(_tee(source, target, size, flags.SPLICE_F_NONBLOCK))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+_tee = _libc.tee
+_tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
+_tee.restype = ctypes.c_ssize_t
+
+
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     _call("close_range", first, _CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 0)
 

@@ -290,6 +290,7 @@ class Session:
                 await client.ask("goodbye")
                 if not any(record.state.status.alive for record in self.records.values()):
                     await client.ask("leave")
+                    self.cgroups.sweep(self.group, ())
                     shutil.rmtree(f"{self.roots.run}/{self.group}", ignore_errors=True)
             except EngineError:
                 pass

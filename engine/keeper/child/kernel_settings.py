@@ -32,6 +32,23 @@ def apply(bundle: dict[str, Any]) -> None:
                 _write(proc, path, value)
         finally:
             os.close(proc)
+    limits(bundle)
+
+
+def raise_descriptors() -> None:
+    """As many descriptors as the keeper may have: each container needs about eight. Its children get back what was."""
+    global _descriptors
+    _descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors[1], _descriptors[1]))
+
+
+_descriptors: tuple[int, int] | None = None
+
+
+def limits(bundle: dict[str, Any]) -> None:
+    """The asked limits (getrlimit(2)), for the first process and further ones alike."""
+    if _descriptors:
+        resource.setrlimit(resource.RLIMIT_NOFILE, _descriptors)
     for kind, soft, hard in bundle["process"]["rlimits"]:
         try:
             resource.setrlimit(kind, (soft, hard))

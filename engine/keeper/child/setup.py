@@ -62,6 +62,7 @@ def join_and_run(bundle: Bundle, request: dict[str, Any], pidfd: int, channel: C
             master = terminal.open_pair()
             channel.send({"event": "terminal"}, (master,))
             os.close(master)
+        kernel_settings.limits(bundle)
         settings = {**bundle["process"], **request["process"]}
         if request.get("privileged"):
             settings["capabilities"] = {"bounding": -1, "effective": -1}

@@ -1,0 +1,65 @@
+"""Somebody attached to a container's output, over a stream socket that may be slow."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+LIMIT = 1 << 20
+"""Bytes that wait for one listener before its container's output is left alone, as Docker does it."""
+
+
+class Listener:
+    """`reads`: what comes from it is the container's input. `waits` is called when the socket takes no more, and again
+    (with False) when all that waited has gone."""
+
+    def __init__(self, sock: socket.socket, *, framed: bool, waits: Callable[[Listener, bool], None]) -> None:
+        self.sock, self._framed, self._waits = sock, framed, waits
+        self._waiting = bytearray()
+        self.gone = self.reads = False
+        sock.setblocking(False)
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) > LIMIT
+
+    def tell(self, stream: str, data: bytes) -> None:
+        """Docker's attach multiplexing for pipes (8-byte header), raw bytes for a terminal. Never blocks."""
+        if self._framed:
+            data = bytes((1 if stream == "stdout" else 2, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+        if self._waiting:
+            self._waiting += data
+            return
+        sent = self._send(data)
+        if sent < len(data) and not self.gone:
+            self._waiting += data[sent:]
+            self._waits(self, True)
+
+    def flush(self) -> None:
+        """The socket takes more."""
+        if self._waiting:
+            del self._waiting[: self._send(self._waiting)]
+            if not self._waiting:
+                self._waits(self, False)
+
+    def close(self) -> None:
+        self.gone = True
+        self._waiting.clear()
+        self.sock.close()
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self.sock.send(data, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.gone = True
+            self._waiting.clear()
+            return 0

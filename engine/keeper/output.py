@@ -1,0 +1,177 @@
+"""Reading what containers write: a bounded piece of each stream a turn, so that no flood delays another's lines.
+
+A FIFO's content is copied out by tee(2), recorded, and only then taken away. Whatever kills the keeper in between, what
+was not recorded is still in the FIFO for the next one; so are the beginnings of lines. A pseudo-terminal cannot be read
+without taking, and its unfinished lines wait here.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+from collections.abc import Callable
+
+from engine.kernel import calls
+from engine.log.log import Log
+
+TURN = 256 * 1024
+"""Bytes of one stream in one turn: about a millisecond's work."""
+
+ROOM = 1 << 20
+"""A pipe's size once its writer has filled a good part of the usual 64 KiB."""
+
+LAST_TURNS = 64
+"""A stream that is being closed is read so many times more, lest a process outside the container holds us for ever."""
+
+
+class Scratch:
+    """The pipe that content is copied into; empty between two calls of `peek`."""
+
+    def __init__(self) -> None:
+        self._out, self._in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        grow(self._in)
+
+    def peek(self, fd: int) -> bytes:
+        """What is in the pipe `fd`, up to TURN bytes. Raises BlockingIOError when it is empty."""
+        size = calls.tee(fd, self._in, TURN)
+        data = os.read(self._out, size) if size else b""
+        while len(data) < size:
+            data += os.read(self._out, size - len(data))
+        return data
+
+    def drop(self, fd: int, size: int) -> None:
+        """Take `size` bytes out of the pipe `fd`."""
+        while size > 0:
+            size -= os.splice(fd, self._null, size) or size
+
+
+def grow(fd: int) -> None:
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, ROOM)
+    except OSError:
+        pass  # pipe-user-pages-soft (pipe(7)): it stays as it is
+
+
+class Stream:
+    """One stream of a container. `tell` passes output on to those who are attached, as it comes."""
+
+    def __init__(self, fd: int, name: str, log: Log | None, tell: Callable[[str, bytes], None]) -> None:
+        self.fd, self.name = fd, name
+        self._log, self._tell = log, tell
+        self._told = 0
+        self._grown = False
+
+    def turn(self, scratch: Scratch) -> bool:
+        """Take a bounded piece; whether there may be more."""
+        try:
+            data = scratch.peek(self.fd)
+        except BlockingIOError:
+            return False
+        if len(data) >= TURN // 8 and not self._grown:
+            self._grown = True
+            grow(self.fd)
+        taken = self._record(data)
+        scratch.drop(self.fd, taken)
+        self._told = len(data) - taken
+        return taken > 0
+
+    def finish(self, scratch: Scratch) -> None:
+        """Record what is left, the beginning of a line included."""
+        for _ in range(LAST_TURNS):
+            if not self.turn(scratch):
+                break
+        try:
+            rest = scratch.peek(self.fd)
+        except OSError:
+            return
+        if rest and self._log:
+            self._log.feed(self.name, rest, last=True)
+
+    def _record(self, data: bytes) -> int:
+        if len(data) > self._told:
+            self._tell(self.name, data[self._told :])
+        return self._log.feed(self.name, data) if self._log else len(data)
+
+
+class Terminal(Stream):
+    """The master of a container's pseudo-terminal: stdout and stderr in one."""
+
+    def __init__(self, fd: int, log: Log | None, tell: Callable[[str, bytes], None]) -> None:
+        super().__init__(fd, "stdout", log, tell)
+        self._rest = b""
+
+    def turn(self, scratch: Scratch) -> bool:
+        try:
+            data = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno == errno.EIO:  # nobody has the slave open, now
+                return False
+            raise
+        self._told = len(self._rest)
+        self._rest += data
+        self._rest = self._rest[self._record(self._rest) :]
+        return bool(data)
+
+    def finish(self, scratch: Scratch) -> None:
+        for _ in range(LAST_TURNS):
+            if not self.turn(scratch):
+                break
+        if self._rest and self._log:
+            self._log.feed(self.name, self._rest, last=True)
+            self._rest = b""
+
+
+class Outputs:
+    """All streams of all containers. Its descriptor is readable when one of them has something.
+
+    Streams are watched edge-triggered, since the beginning of a line may stay in a FIFO for long.
+    """
+
+    def __init__(self) -> None:
+        self.scratch = Scratch()
+        self._epoll = select.epoll()
+        self._streams: dict[int, Stream] = {}
+        self._ready: dict[int, None] = {}
+        self._held: set[int] = set()
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    @property
+    def busy(self) -> bool:
+        """Whether some stream has more than was taken."""
+        return any(fd not in self._held for fd in self._ready) if self._held else bool(self._ready)
+
+    def add(self, stream: Stream) -> None:
+        self._epoll.register(stream.fd, select.EPOLLIN | select.EPOLLET)
+        self._streams[stream.fd] = stream
+        self._ready[stream.fd] = None
+
+    def remove(self, fd: int) -> None:
+        if self._streams.pop(fd, None):
+            self._epoll.unregister(fd)
+            self._ready.pop(fd, None)
+            self._held.discard(fd)
+
+    def hold(self, fd: int) -> None:
+        """Leave a stream alone: who is attached to it does not keep up."""
+        if fd in self._streams:
+            self._held.add(fd)
+
+    def resume(self, fd: int) -> None:
+        self._held.discard(fd)
+
+    def turn(self) -> None:
+        """One bounded read of each stream that has something."""
+        for fd, _ in self._epoll.poll(0):
+            self._ready[fd] = None
+        for fd in list(self._ready):
+            if fd in self._held or fd not in self._streams:
+                continue
+            if not self._streams[fd].turn(self.scratch):
+                self._ready.pop(fd, None)

@@ -1,0 +1,124 @@
+"""The local driver's format, also that of the spool which a remote driver's log waits in: frames of raw output.
+
+    ┌────────────┬────────┬────────┬──────────┬──────────┬──────────────┬────────────┐
+    │ length u32 │ 'L' u8 │ stream │ u16 zero │ time u64 │ data, length │ length u32 │   little-endian; stream 1 or 2;
+    └────────────┴────────┴────────┴──────────┴──────────┴──────────────┴────────────┘   nanoseconds since the epoch
+
+A frame holds whole lines, or pieces of one that is too long (no newline at the frame's end: it continues in the next
+frame of its stream). The length stands at both ends, so that a file is read backwards as well. Nothing is escaped and
+nothing is lost of bytes that are not UTF-8.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from engine.log import lines
+
+NAME = "local.log"
+
+HEAD = struct.Struct("<IcBHQ")
+FOOT = struct.Struct("<I")
+EXTRA = HEAD.size + FOOT.size
+STREAMS = ("", "stdout", "stderr")
+MAX_FRAME = 1 << 20
+_NUMBERS = {"stdout": 1, "stderr": 2}
+
+
+class Record(NamedTuple):
+    """One line, or a piece of one; `moment` in nanoseconds since the epoch."""
+
+    moment: int
+    stream: str
+    text: bytes
+
+
+class Local:
+    """Encodes. Labels, variables and tags go with the container, not with each record."""
+
+    name = NAME
+
+    def encode(self, stream: str, data: bytes, moment: int) -> bytes:
+        return b"".join((HEAD.pack(len(data), b"L", _NUMBERS[stream], 0, moment), data, FOOT.pack(len(data))))
+
+    @staticmethod
+    def boundary(records: bytes, limit: int, start: int = 0) -> int:
+        """A batch is one frame: whole, or not at all."""
+        return len(records) if limit >= len(records) else start
+
+    @staticmethod
+    def first(records: bytes, start: int) -> int:
+        return len(records)
+
+    @staticmethod
+    def sound_size(fd: int) -> int:
+        """The size of the file without a frame that a crash tore at its end."""
+        size = os.fstat(fd).st_size
+        if size == 0 or previous(fd, size) is not None:
+            return size
+        place = 0
+        while True:
+            head = os.pread(fd, HEAD.size, place)
+            if len(head) < HEAD.size or (end := place + EXTRA + length(head)) > size:
+                return place
+            place = end
+
+
+class Decoder:
+    """Takes a file's bytes as they come and gives the records in them."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """Raises ValueError on what is no frame."""
+        data = self._rest + data
+        place = 0
+        try:
+            while len(data) - place >= HEAD.size:
+                size = length(data, place)
+                end = place + EXTRA + size
+                if len(data) < end:
+                    return
+                _, _, stream, _, moment = HEAD.unpack_from(data, place)
+                text = data[place + HEAD.size : end - FOOT.size]
+                place = end
+                name = STREAMS[stream]
+                for line in lines.pieces(text):
+                    yield Record(moment, name, line)
+        finally:
+            self._rest = data[place:]
+
+
+def length(data: bytes, place: int = 0) -> int:
+    """Of the data in the frame whose head stands at `place`. Raises ValueError when there is none."""
+    size, mark, stream, zero, _ = HEAD.unpack_from(data, place)
+    if mark != b"L" or zero or stream not in (1, 2) or size > MAX_FRAME:
+        raise ValueError("no frame of a log")
+    return int(size)
+
+
+def previous(fd: int, end: int) -> int | None:
+    """Where the frame begins that ends at `end`; None when none does."""
+    if end < EXTRA:
+        return None
+    (size,) = FOOT.unpack(os.pread(fd, FOOT.size, end - FOOT.size))
+    start = end - EXTRA - size
+    if start < 0:
+        return None
+    try:
+        return start if length(os.pread(fd, HEAD.size, start)) == size else None
+    except ValueError:
+        return None
+
+
+def seek_back(fd: int, count: int) -> tuple[int, int]:
+    """Where the frame begins that holds the `count`-th line from the end, and how many lines there are from it on."""
+    place, found = os.fstat(fd).st_size, 0
+    while found < count and (start := previous(fd, place)) is not None:
+        found += sum(1 for _ in lines.pieces(os.pread(fd, place - start - EXTRA, start + HEAD.size)))
+        place = start
+    return place, found

@@ -1,0 +1,153 @@
+"""Writing a container's log: rotated, never blocking, and honest about what could not be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from engine.log import files, lines
+from engine.log.jsonfile import JsonFile
+from engine.log.local import Local
+
+STEP_BACK = 1_000_000_000
+"""A clock that goes back by less (nanoseconds) is being corrected, and times stay in order; by more, it is believed."""
+
+
+QUIET = 5.0
+"""Seconds between two complaints about one log."""
+
+
+class Log:
+    """Opens the file for appending, cutting off what a crash tore. Raises OSError when it cannot be opened.
+
+    `settings`: the bundle's `log` (see engine.container.logging). `rotated` is told of each file that may be compressed.
+    """
+
+    def __init__(self, settings: dict[str, Any], rotated: Callable[[str], None] = lambda path: None) -> None:
+        self._format = JsonFile(settings["attrs"]) if settings["format"] == "json" else Local()
+        self.path = f"{settings['folder']}/{self._format.name}"
+        self._max_size, self._max_files = settings["max_size"], max(1, settings["max_files"])
+        self._rotated = rotated if settings["compress"] else lambda path: None
+        self._fd = self._open(self.path)
+        self._size = self._format.sound_size(self._fd)
+        os.ftruncate(self._fd, self._size)
+        self._number = max(files.rotated(self.path), default=0) + 1
+        self._last = 0
+        self._lost_bytes = self._lost_lines = 0
+        self._why: OSError | None = None
+        self._complained = -QUIET
+
+    def feed(self, stream: str, data: bytes, *, last: bool = False) -> int:
+        """Record the whole lines at the head of `data`; how many bytes they are. `last`: all, for the stream has ended.
+
+        What cannot be written is counted and told in the log as soon as it can be.
+        """
+        size = len(data) if last else lines.whole(data)
+        if size:
+            self._record(stream, data[:size] if size < len(data) else data)
+        return size
+
+    def note(self, text: str) -> None:
+        """Say something ourselves, among the container's errors."""
+        self._record("stderr", f"composer: {text}\n".encode())
+
+    def close(self) -> None:
+        if self._lost_bytes:
+            self._tell_loss()
+        os.close(self._fd)
+
+    def _record(self, stream: str, data: bytes) -> None:
+        if self._lost_bytes and not self._tell_loss():
+            self._lose(data)
+            return
+        records = self._format.encode(stream, data, self._now())
+        place = 0
+        while place < len(records):
+            room = self._max_size - self._size if self._max_size else len(records)
+            end = self._format.boundary(records, place + room, place)
+            if end == place:
+                if self._size and self._rotate():
+                    continue
+                end = self._format.first(records, place)
+            if not self._append(records[place:end] if place or end < len(records) else records):
+                self._lose(data if place == 0 else data[-(len(records) - place) :])
+                return
+            place = end
+
+    def _now(self) -> int:
+        now = time.time_ns()
+        self._last = self._last if 0 <= self._last - now < STEP_BACK else now
+        return self._last
+
+    def _append(self, records: bytes) -> bool:
+        """Write whole records or nothing."""
+        view = memoryview(records)
+        written = 0
+        try:
+            while written < len(view):
+                written += os.write(self._fd, view[written:])
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._size)
+            self._why = error
+            return False
+        self._size += written
+        return True
+
+    def _lose(self, data: bytes) -> None:
+        if not self._lost_bytes:
+            self._complain(f"output is being lost: {self._reason()}")
+        self._lost_bytes += len(data)
+        self._lost_lines += data.count(b"\n")
+
+    def _tell_loss(self) -> bool:
+        """Whether writing is possible again; then the loss stands in the log."""
+        text = f"{self._lost_lines} lines ({self._lost_bytes} bytes) of output were lost: {self._reason()}"
+        if not self._append(self._format.encode("stderr", f"composer: {text}\n".encode(), self._now())):
+            return False
+        self._complain(f"{text}; now it is recorded again")
+        self._lost_bytes = self._lost_lines = 0
+        return True
+
+    def _reason(self) -> str:
+        error = self._why
+        if error is None:
+            return ""
+        return f"write {self.path}: {errno.errorcode.get(error.errno or 0, error.errno)}: {error.strerror}"
+
+    def _rotate(self) -> bool:
+        """Begin a new file. When that fails (no descriptors, no space for a name) the old one goes on growing."""
+        fresh = f"{self.path}.new"
+        try:
+            fd = self._open(fresh, os.O_TRUNC)
+            os.rename(self.path, f"{self.path}.{self._number}")
+            os.rename(fresh, self.path)
+        except OSError as error:
+            self._complain(f"rotate {self.path}: {error.strerror}")
+            return False
+        os.close(self._fd)
+        self._fd, self._size = fd, 0
+        for number in files.rotated(self.path):
+            if number <= self._number - (self._max_files - 1):
+                files.remove(self.path, number)
+        if self._max_files > 1:
+            self._rotated(f"{self.path}.{self._number}")
+        self._number += 1
+        return True
+
+    @staticmethod
+    def _open(path: str, more: int = 0) -> int:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | more, 0o640)
+
+    def _complain(self, text: str) -> None:
+        """A line in the keeper's own log, now and then."""
+        now = time.monotonic()
+        if now - self._complained >= QUIET:
+            self._complained = now
+            with suppress(OSError):
+                print(f"log: {text}", file=sys.stderr, flush=True)
