@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from typing import IO
 
@@ -82,7 +81,7 @@ class BlobStore:
 
     @contextlib.contextmanager
     def _write(self, writer: BlobWriter) -> Iterator[BlobWriter]:
-        partial = f"{self.folder}/{PARTIAL}{secrets.token_hex(8)}"
+        partial = f"{self.folder}/{PARTIAL}{os.urandom(8).hex()}"
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
             file = open(partial, "xb", buffering=0)

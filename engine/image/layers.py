@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
@@ -89,7 +88,7 @@ class LayerStore:
 
         The root directory takes owner and mode from that of the folder `parent`, as overlayfs shows the uppermost one.
         """
-        path = f"{self.root}/{DRAFT}{secrets.token_hex(6)}"
+        path = f"{self.root}/{DRAFT}{os.urandom(6).hex()}"
         try:
             os.makedirs(self.root, mode=0o700, exist_ok=True)
             os.mkdir(path, 0o700)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import secrets
+import os
 import socket
 import sqlite3
 import time
@@ -146,7 +146,7 @@ def _do(operation: str, record: NetworkRecord | None, message: str, *arguments: 
 
 def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
     """Write the network down before anything of it exists in the kernel."""
-    identifier = secrets.token_hex(32)
+    identifier = os.urandom(32).hex()
     wanted = spec.driver_opts.get(options.NAME, "")
     bridge = wanted or f"cmp-{identifier[:11]}"
     present = _find(wanted) if wanted else None

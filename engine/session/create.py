@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Sequence
@@ -65,7 +64,7 @@ def _mounts(session: Session, spec: ContainerSpec, declared: tuple[str, ...]) ->
     anonymous = []
     for target, mount in found.items():
         if mount.type == "volume" and not mount.source:
-            name = secrets.token_hex(32)
+            name = os.urandom(32).hex()
             anonymous.append(name)
             found[target] = msgspec.structs.replace(mount, source=name)
     return tuple(found.values()), anonymous

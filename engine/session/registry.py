@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import sqlite3
 
 from engine.errors import Conflict
@@ -11,7 +11,7 @@ from engine.store import Store
 
 def new_id() -> str:
     """64 hex digits, as Docker's container ids."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def claim(store: Store, container_id: str, name: str, group: str, image_id: str) -> None:

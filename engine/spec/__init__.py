@@ -2,3 +2,13 @@
 
 Leaves: these modules import nothing of ours. Sizes are bytes, durations seconds, unless a docstring says otherwise.
 """
+
+import sys
+
+if "typing_extensions" not in sys.modules:
+    # msgspec prefers it to typing, does without, and every command would pay 9 ms for its import.
+    sys.modules["typing_extensions"] = None  # type: ignore[assignment]
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules["typing_extensions"]
