@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from engine.container import state as files
+from engine.errors import NotFound
 from engine.paths import Roots
 from engine.session import registry
 from engine.spec.container import ExecSpec
@@ -75,6 +76,12 @@ class Engine:
 
     def images(self) -> list[ImageRecord]:
         return self._images.all()
+
+    def _container(self, group: str, container_id: str) -> ContainerRecord:
+        found = files.read(self.roots, group, container_id)
+        if found is None:
+            raise NotFound("container", container_id[:12])
+        return found
 
     # ── images ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -152,22 +159,22 @@ class Engine:
     def stats(self, group: str, container_id: str) -> ContainerStats:
         from engine.container.stats import read_stats
 
-        return read_stats(self.roots, group, container_id)
+        return read_stats(self._container(group, container_id))
 
     def export(self, group: str, container_id: str, output: int) -> None:
         from engine.container.export import export
 
-        export(self._images, group, container_id, output)
+        export(self._images, self._container(group, container_id), output)
 
     def copy_out(self, group: str, container_id: str, path: str, output: int, *, follow: bool = False) -> None:
         from engine.container.copy import copy_out
 
-        copy_out(self._images, group, container_id, path, output, follow=follow)
+        copy_out(self._images, self._container(group, container_id), path, output, follow=follow)
 
     def copy_in(self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False) -> None:
         from engine.container.copy import copy_in
 
-        copy_in(self._images, group, container_id, path, input, keep_owner=keep_owner)
+        copy_in(self._images, self._container(group, container_id), path, input, keep_owner=keep_owner)
 
     def commit(
         self,
@@ -179,9 +186,18 @@ class Engine:
         message: str = "",
         changes: Sequence[str] = (),
     ) -> ImageRecord:
+        from engine.build.amend import amend
         from engine.container.commit import commit
 
-        return commit(self._images, group, container_id, reference, author=author, message=message, changes=changes)
+        record = self._container(group, container_id)
+        return commit(
+            self._images,
+            record,
+            reference,
+            author=author,
+            message=message,
+            amend=lambda config: amend(config, changes),
+        )
 
     # ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────
 

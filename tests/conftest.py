@@ -25,7 +25,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     if os.geteuid() != 0:
         for item in items:
-            if {"composer", "registry"} & set(item.fixturenames):
+            if {"composer", "registry", "roots"} & set(item.fixturenames):
                 item.add_marker(pytest.mark.skip(reason="containers need root"))
 
 
@@ -77,6 +77,29 @@ def roots(busybox_rootfs):
         import_rootfs(ImageStore(store), io.BytesIO(busybox_rootfs), tags=["busybox"], config=config)
         store.close()
         yield roots
+
+
+@pytest.fixture(scope="session")
+def session_box(roots):
+    from tests.scenario.leaks import Observed
+    from tests.session.box import Box
+
+    before = Observed.now(roots)
+    box = Box(roots)
+    yield box
+    box.close()
+    left = before.leaks(roots)
+    if left:
+        before.clean(roots)
+    assert not left, "left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture
+def box(session_box):
+    """A session of the engine to make containers in; they are removed after the test."""
+    yield session_box
+    session_box.remove_all()
+    assert not session_box.left()
 
 
 @pytest.fixture

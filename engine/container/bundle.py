@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-from msgspec import Struct
 
 from engine.container import capabilities, logging, mounts
 from engine.container.logtag import Info
@@ -39,15 +37,12 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 _NAMESPACED_SYSCTLS = ("net.", "fs.mqueue.", "kernel.shm", "kernel.msg", "kernel.sem", "kernel.domainname")
 
 
-class Facts(Struct, kw_only=True):
+class Facts(mounts.Sources, kw_only=True):
     """What the session knows and a specification cannot: where things are, which processes to join."""
 
-    folder: str
     run_folder: str
     layers_folder: str
     hostname: str
-    volumes: Mapping[str, str]
-    images: Mapping[str, Sequence[str]]
     joined: Mapping[str, int]
     seccomp: str
     devices: list[dict[str, object]]
@@ -64,12 +59,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
     return {
         "namespaces": spaces,
         "rootfs": {
-            "layers_folder": facts.layers_folder,
-            "layers": [f"{layer}/diff" for layer in image.layers],
-            "upper": f"{facts.folder}/upper",
-            "work": f"{facts.folder}/work",
-            "root": f"{facts.folder}/root",
-            "features": overlay.features(),
+            **rootfs(image, facts.folder, facts.layers_folder),
             "read_only": spec.read_only,
             "propagation": _root_propagation(spec),
         },
@@ -102,6 +92,18 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
         "log": logging.settings(spec.logging, _about(spec, image, facts), facts.folder),
         "run_folder": facts.run_folder,
         "exit_file": f"{facts.folder}/exit.json",
+    }
+
+
+def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> Bundle:
+    """What the overlay of a container whose files are in `folder` is mounted from."""
+    return {
+        "layers_folder": layers_folder,
+        "layers": [f"{layer}/diff" for layer in image.layers],
+        "upper": f"{folder}/upper",
+        "work": f"{folder}/work",
+        "root": f"{folder}/root",
+        "features": overlay.features(),
     }
 
 

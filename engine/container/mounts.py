@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from engine.errors import InvalidSpec, OperationFailed
 from engine.image.layer import overlay
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
     from engine.container.bundle import Facts
 
 Entry = dict[str, Any]
+
+
+class Sources(Struct, kw_only=True):
+    """Where mounts come from: the container's folder, volume name → folder, image id → its layers' folders."""
+
+    folder: str
+    volumes: Mapping[str, str]
+    images: Mapping[str, Sequence[str]]
+
 
 _SHM_SIZE = 64 * 1024 * 1024
 _TMPFS_FLAGS = {"nosuid", "nodev", "noexec", "ro", "noatime", "nodiratime", "relatime", "strictatime"}
@@ -85,7 +96,17 @@ def _cgroup(facts: Facts, spaces: Mapping[str, str], system: list[str]) -> list[
     return found
 
 
-def _entry(mount: Mount, facts: Facts, number: int) -> Entry:
+def stored(spec: ContainerSpec, sources: Sources) -> list[Entry]:
+    """Of the specification's mounts those whose content lasts while the container does not run, parents first."""
+    kept = [
+        _entry(mount, sources, number)
+        for number, mount in enumerate(spec.mounts)
+        if mount.type in ("volume", "image") or (mount.type == "bind" and os.path.exists(mount.source))
+    ]
+    return sorted(kept, key=lambda e: e["target"].rstrip("/").count("/"))
+
+
+def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
     readonly = ["ro"] if mount.read_only else []
     if mount.type == "bind":
         return {

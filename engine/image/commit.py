@@ -52,7 +52,7 @@ def commit(
 
 def _stream(folder: str) -> Iterator[bytes]:
     """`folder` as a tar stream, packed in a thread while it is read."""
-    pieces: queue.Queue[bytes | BaseException] = queue.Queue(64)
+    pieces: queue.Queue[bytes | BaseException | None] = queue.Queue(64)
 
     def run() -> None:
         try:
@@ -61,7 +61,7 @@ def _stream(folder: str) -> Iterator[bytes]:
                 pack(root, pieces.put)
             finally:
                 os.close(root)
-            pieces.put(b"")
+            pieces.put(None)
         except BaseException as error:  # raised where the stream is read
             pieces.put(error)
 
@@ -71,7 +71,8 @@ def _stream(folder: str) -> Iterator[bytes]:
         piece = pieces.get()
         if isinstance(piece, BaseException):
             raise piece
-        if not piece:
+        if piece is None:
             break
-        yield piece
+        if piece:  # the padding of an empty file is empty, too
+            yield piece
     thread.join()

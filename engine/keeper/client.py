@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import engine.rootless.client as rootless
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
@@ -134,24 +135,35 @@ class KeeperClient:
             return
         except OSError:
             open_still = False
-        while (found := self._channel.take()) is not None:
+        while (found := self._take()) is not None:
             message, descriptors = found
             if "re" in message:
                 reply = self._waiting.pop(message["re"], None)
                 if reply is not None and not reply.done():
                     reply.set_result((message, descriptors))
+                    descriptors = []
             elif message.get("event") == "exec":
                 ended = self._execs.pop(message["n"], None)
                 if ended is not None and not ended.done():
                     ended.set_result(message["exit_code"])
             elif message.get("event") == "exit":
                 self._exits.put_nowait(message)
+            for fd in descriptors:  # nobody waits for them any more
+                os.close(fd)
         if not open_still:
             self.close()
 
+    def _take(self) -> tuple[Message, list[int]] | None:
+        try:
+            return self._channel.take()
+        except ValueError:  # no keeper of ours says such things
+            self.close()
+            return None
+
     def _fail(self) -> None:
         error = KeeperLost("the keeper has gone")
-        for future in (*self._waiting.values(), *self._execs.values()):
+        waiting: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._execs.values()]
+        for future in waiting:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # retrieved: nobody may be waiting for an exec any more

@@ -39,6 +39,7 @@ class Container:
         self.ready = False
         self.failure: dict[str, Any] | None = None
         self.on_started: Callable[[dict[str, Any] | None], None] | None = None
+        self.on_sockets: Callable[..., None] | None = None
         self.executed = False
         self.log = Log(bundle["log"], rotated) if bundle["log"]["format"] else None
 

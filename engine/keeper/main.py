@@ -231,7 +231,11 @@ class Keeper:
         answer({})
 
     def do_sockets(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
-        answer({}, tuple(self._container(message).dns))
+        container = self._container(message)
+        if container.dns or container.executed or container.bundle.get("dns") is None:
+            answer({}, tuple(container.dns))
+        else:
+            container.on_sockets = answer
 
     def do_list(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         answer(
@@ -350,6 +354,9 @@ class Keeper:
             message, descriptors = found
             if message["event"] == "sockets":
                 container.dns = descriptors
+                if container.on_sockets:
+                    container.on_sockets({}, tuple(descriptors))
+                    container.on_sockets = None
             elif message["event"] == "terminal":
                 container.use_terminal(descriptors[0])
             elif message["event"] == "failed":
@@ -359,6 +366,9 @@ class Keeper:
             container.child.close()
             container.child = None
             container.executed = container.failure is None
+            if container.on_sockets:
+                container.on_sockets({})
+                container.on_sockets = None
             if container.on_started:
                 container.on_started(container.failure)
                 container.on_started = None

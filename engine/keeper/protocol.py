@@ -22,7 +22,7 @@
 
 Every request carries "n", chosen by the client; its answer carries the same number as "re", and "error" (with "errno"
 and "exit_code" where they apply) when it failed. A frame is a 4-byte big-endian length and that many bytes of JSON;
-descriptors travel by SCM_RIGHTS with its first byte.
+descriptors travel by SCM_RIGHTS with its first byte, and "fds" says how many: one read may bring several frames.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Channel:
 
     def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
         """Send one whole frame. Peers read promptly: one that has not taken it within PATIENCE raises TimeoutError."""
+        if descriptors:
+            message = {**message, "fds": len(descriptors)}
         data = json.dumps(message, separators=(",", ":")).encode()
         frame = memoryview(struct.pack(">I", len(data)) + data)
         extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
@@ -82,8 +84,10 @@ class Channel:
         return bool(data)
 
     def take(self) -> tuple[Message, list[int]] | None:
-        """The next complete frame and the descriptors that have come so far. Raises ValueError on nonsense."""
+        """The next complete frame and its descriptors, which are the caller's. Raises ValueError on nonsense."""
         if len(self._buffer) < 4:
+            if not self._buffer and self._descriptors:
+                raise ValueError("descriptors that belong to no frame")
             return None
         (length,) = struct.unpack_from(">I", self._buffer)
         if length > MAX_FRAME:
@@ -93,8 +97,11 @@ class Channel:
         message = json.loads(self._buffer[4 : 4 + length])
         if not isinstance(message, dict):
             raise ValueError("a frame that is no object")
+        count = message.pop("fds", 0)
+        if not isinstance(count, int) or not 0 <= count <= len(self._descriptors):
+            raise ValueError(f"a frame with {count!r} descriptors, of which {len(self._descriptors)} came")
         del self._buffer[: 4 + length]
-        descriptors, self._descriptors = self._descriptors, []
+        descriptors, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         return message, descriptors
 
     def receive(self) -> tuple[Message, list[int]] | None:

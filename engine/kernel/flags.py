@@ -13,6 +13,7 @@ CLONE = {
     "net": 0x40000000,
 }
 CLONE_PIDFD = 0x00001000
+CLONE_FS = 0x00000200
 
 MS = {
     "ro": 1,
@@ -67,6 +68,8 @@ SPLICE_F_NONBLOCK = 0x2
 
 PROC_SUPER_MAGIC = 0x9FA0
 SYSFS_MAGIC = 0x62656572
+CGROUP_SUPER_MAGIC = 0x27E0EB
+CGROUP2_SUPER_MAGIC = 0x63677270
 
 
 def names(value: int, table: dict[str, int]) -> str:

@@ -20,7 +20,7 @@ class Inotify:
     """One inotify descriptor, non-blocking. Raises OperationFailed (ENOSPC: fs.inotify.max_user_watches is reached)."""
 
     def __init__(self) -> None:
-        self._fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = int(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         if self._fd < 0:
             raise _failure("inotify_init1", "")
 
@@ -40,7 +40,7 @@ class Inotify:
 
     def read(self) -> list[tuple[int, int, str]]:
         """The events so far, as watch number, mask and name within the folder. Never blocks."""
-        events = []
+        events: list[tuple[int, int, str]] = []
         while True:
             try:
                 data = os.read(self._fd, 65536)

@@ -15,6 +15,7 @@ from engine.kernel import calls
 from engine.paths import Roots
 from engine.session.probe import process_of
 from engine.spec.container import ExecSpec
+from engine.spec.state import Status
 
 
 def _connect(roots: Roots, group: str, container_id: str) -> Channel:
@@ -43,6 +44,13 @@ class ExecProcess:
     def __init__(
         self, roots: Roots, group: str, container_id: str, spec: ExecSpec, stdio: tuple[int, int, int]
     ) -> None:
+        record = files.read(roots, group, container_id)
+        if record is None:
+            raise NotFound("container", container_id[:12])
+        if record.state.status is Status.PAUSED:
+            raise WrongState(f"container {record.spec.name} is paused", hint="Unpause it first.")
+        if not record.state.status.can_exec:
+            raise WrongState(f"container {record.spec.name} is not running")
         process = process_of(roots.running(group, container_id), spec)
         self._channel = _connect(roots, group, container_id)
         request = {

@@ -17,6 +17,7 @@ from engine.container import state as files
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, NotFound, OperationFailed, WrongState
 from engine.net.redirect import redirect
+from engine.spec.container import Healthcheck
 from engine.spec.image import ImageRecord
 from engine.spec.network import VolumeSpec
 from engine.spec.state import ContainerRecord, Health, Status
@@ -78,20 +79,17 @@ async def start(
     return started
 
 
-def _is_checked(own: object, images: object) -> bool:
-    test = getattr(own, "test", None) or getattr(images, "test", None)
-    return bool(test) and next(iter(test)) != "NONE"
+def _is_checked(own: Healthcheck | None, images: Healthcheck | None) -> bool:
+    test = (own.test if own else None) or (images.test if images else None)
+    return bool(test and test[0] != "NONE")
 
 
 async def _serve_names(session: Session, container_id: str, pid: int) -> None:
     """Fetch the DNS sockets of the container's network namespace and answer there."""
-    keeper = await session.keeper()
-    for _ in range(2):
-        _, descriptors = await keeper.ask("sockets", id=container_id)
-        if len(descriptors) == 2:
-            resolvers = session.record(container_id).spec.dns
-            await redirect(pid, *session.dns.serve(container_id, descriptors[0], descriptors[1], resolvers))
-            return
+    _, descriptors = await (await session.keeper()).ask("sockets", id=container_id)
+    if len(descriptors) == 2:  # otherwise its start has failed, which the next request says
+        resolvers = session.record(container_id).spec.dns
+        await redirect(pid, *session.dns.serve(container_id, descriptors[0], descriptors[1], resolvers))
 
 
 async def _undo(session: Session, record: ContainerRecord, error: BaseException) -> None:

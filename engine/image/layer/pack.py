@@ -19,8 +19,10 @@ _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
 _XATTRS = ("user.", "security.capability", "system.posix_acl_")
 _BLOCK = bytes(tar.BLOCK)
+_SPECIAL = {stat.S_IFCHR: tar.CHARACTER, stat.S_IFBLK: tar.BLOCK_DEVICE, stat.S_IFIFO: tar.FIFO}
 
 Write = Callable[[bytes], object]
+Skip = Callable[[os.stat_result], bool]
 
 
 def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False) -> int:
@@ -41,16 +43,47 @@ def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = 
     return packer.size
 
 
+def pack_open(fd: int, label: str, write: Write, *, skip: Skip | None = None) -> None:
+    """Write what is open as `fd` (O_PATH will do), with all below it, as a whole archive of one tree called `label`.
+
+    The tree is an ordinary one and others may change it meanwhile: what vanishes is left out, a file that becomes
+    shorter is filled up with zeros. `skip` is told the status of each directory; what is below a skipped one is left
+    out. Raises OperationFailed; BrokenPipeError when `write` does.
+    """
+    packer = _Packer(write, False, live=True, skip=skip)
+    status = os.fstat(fd)
+    try:
+        if stat.S_ISDIR(status.st_mode):
+            child = packer.directory(fd, ".", label, status)
+            try:
+                packer.tree(child, f"{label}/")
+            finally:
+                os.close(child)
+        elif stat.S_ISREG(status.st_mode):
+            packer.content(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), label, status)
+        elif stat.S_ISLNK(status.st_mode):
+            packer.header(label, status, tar.SYMLINK, link=os.readlink("", dir_fd=fd))
+        elif stat.S_ISSOCK(status.st_mode):
+            raise Unsupported(f"{label} is a socket, which no archive can hold")
+        else:
+            packer.header(label, status, _SPECIAL[stat.S_IFMT(status.st_mode)])
+    except BrokenPipeError:
+        raise  # whoever wanted the archive has gone
+    except OSError as error:
+        raise OperationFailed.of("read", packer.at or label, error) from error
+    write(_BLOCK * 2)
+
+
 class _Packer:
-    def __init__(self, write: Write, whiteouts: bool) -> None:
-        self.write, self.whiteouts = write, whiteouts
+    def __init__(self, write: Write, whiteouts: bool, *, live: bool = False, skip: Skip | None = None) -> None:
+        self.write, self.whiteouts, self.live, self.skip = write, whiteouts, live, skip
         self.links: dict[tuple[int, int], str] = {}
         self.size = 0
         self.at = ""
 
-    def tree(self, root: int) -> None:
+    def tree(self, root: int, prefix: str = "") -> None:
         """Depth first, one descriptor a level, entries sorted by their bytes."""
-        stack: list[tuple[int, str, Iterator[str]]] = [(os.dup(root), "", iter(self.names(root)))]
+        stack: list[tuple[int, str, Iterator[str]]] = [(os.dup(root), prefix, iter(self.names(root)))]
         try:
             while stack:
                 fd, path, names = stack[-1]
@@ -60,7 +93,12 @@ class _Packer:
                     os.close(fd)
                     continue
                 self.at = path + name
-                child = self.one(fd, name, path + name)
+                try:
+                    child = self.one(fd, name, path + name)
+                except FileNotFoundError:
+                    if not self.live:
+                        raise
+                    continue
                 if child is not None:
                     stack.append((child, f"{path}{name}/", iter(self.names(child))))
         finally:
@@ -78,17 +116,19 @@ class _Packer:
         if stat.S_ISREG(mode):
             self.regular(parent, name, path, status)
         elif stat.S_ISDIR(mode):
-            return self.directory(parent, name, path, status)
+            child = self.directory(parent, name, path, status)
+            if self.skip and self.skip(status):
+                os.close(child)
+                return None
+            return child
         elif stat.S_ISLNK(mode):
             if not self.linked(path, status):
                 self.header(path, status, tar.SYMLINK, link=os.readlink(name, dir_fd=parent))
         elif self.whiteouts and overlay.is_whiteout(status):
             above, _, last = path.rpartition("/")
             self.marker(f"{above}/{overlay.WHITEOUT}{last}" if above else overlay.WHITEOUT + last)
-        elif stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            self.header(path, status, tar.CHARACTER if stat.S_ISCHR(mode) else tar.BLOCK_DEVICE)
-        elif stat.S_ISFIFO(mode):
-            self.header(path, status, tar.FIFO)
+        elif kind := _SPECIAL.get(stat.S_IFMT(mode)):
+            self.header(path, status, kind)
         # Sockets have no form in tar and no meaning without their process: left out, as by others.
         return None
 
@@ -105,12 +145,17 @@ class _Packer:
     def regular(self, parent: int, name: str, path: str, status: os.stat_result) -> None:
         if self.linked(path, status):
             return
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        self.content(self.open(parent, name), path, status)
+
+    def content(self, fd: int, path: str, status: os.stat_result) -> None:
+        """A regular file's entry, from the descriptor, which is closed."""
         try:
             self.header(path, status, tar.REGULAR, xattrs=self.xattrs(fd, path))
             left = status.st_size
             while left:
                 data = os.read(fd, min(left, _READ))
+                if not data and self.live:
+                    data = bytes(min(left, _READ))
                 if not data:
                     raise OSError(errno.ESTALE, "the file became shorter while it was read")
                 self.write(data)
@@ -119,6 +164,18 @@ class _Packer:
             self.size += status.st_size
         finally:
             os.close(fd)
+
+    def open(self, parent: int, name: str) -> int:
+        """A regular file, and nothing that took its name since we looked: opening a device or FIFO has effects."""
+        if not self.live:
+            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise FileNotFoundError(errno.ENOENT, "it is no regular file any more")
+            return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(handle)
 
     def directory(self, parent: int, name: str, path: str, status: os.stat_result) -> int:
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from engine.errors import Corrupt, OperationFailed
 from engine.image.layer import overlay, tar
@@ -47,22 +47,32 @@ def unpack(
     layer: bool = True,
     owner: tuple[int, int] | None = None,
     limits: Limits | None = None,
+    rename: Callable[[str], str] | None = None,
 ) -> Unpacked:
     """Extract the uncompressed tar in `pieces` into the directory open as `root`, and read the stream to its end.
 
     With `layer`, whiteouts take overlayfs's form; without, the names mean nothing special. `below` is the place inside
-    the root for everything, `owner` replaces the entries' owners. Raises Corrupt, Unsupported, OperationFailed; what
+    the root for everything, `owner` replaces the entries' owners, `rename` gives an entry, and a hard link's target,
+    another clean name. Raises Corrupt, Unsupported, OperationFailed; what
     was extracted by then stays and is the caller's to remove.
     """
     with Tree(root, subject) as tree:
-        return _Unpacker(tree, subject, below, layer, owner, limits or Limits()).run(pieces)
+        return _Unpacker(tree, subject, below, layer, owner, limits or Limits(), rename).run(pieces)
 
 
 class _Unpacker:
     def __init__(
-        self, tree: Tree, subject: str, below: str, layer: bool, owner: tuple[int, int] | None, limits: Limits
+        self,
+        tree: Tree,
+        subject: str,
+        below: str,
+        layer: bool,
+        owner: tuple[int, int] | None,
+        limits: Limits,
+        rename: Callable[[str], str] | None,
     ) -> None:
         self.tree, self.subject, self.layer, self.owner, self.limits = tree, subject, layer, owner, limits
+        self.rename = rename
         self.below = below.strip("/")
         self.times: dict[str, int] = {}
         self.done = Unpacked()
@@ -76,6 +86,8 @@ class _Unpacker:
             path = clean(entry.name)
             if path is None:
                 raise Corrupt(f"{self.subject}: the entry {entry.name!r} leads out of the root")
+            if self.rename:
+                path = self.rename(path)
             if entry.mtime not in _TIMES:
                 entry.mtime = 0
             if self.owner:
@@ -210,9 +222,17 @@ class _Unpacker:
             return
         os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         if entry.type != tar.SYMLINK:
-            # The node is ours and new; nothing in this tree runs while it is unpacked.
-            os.chmod(name, entry.mode, dir_fd=parent)
+            self.mode(entry, parent, name)
         os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def mode(self, entry: tar.Entry, parent: int, name: str) -> None:
+        """chmod(2) follows links: in a container's living tree the name may be one by now, that leads to our files."""
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                os.chmod(f"/proc/self/fd/{fd}", entry.mode)
+        finally:
+            os.close(fd)
 
     def make(self, entry: tar.Entry, parent: int, name: str) -> None:
         kind = entry.type
@@ -230,6 +250,8 @@ class _Unpacker:
         target = clean(entry.link)
         if not target:
             raise Corrupt(f"{self.subject}: the hard link {entry.name!r} to {entry.link!r} leads out of the root")
+        if self.rename:
+            target = self.rename(target)
         target = f"{self.below}/{target}" if self.below else target
         try:
             above, last = self.tree.parent(target)

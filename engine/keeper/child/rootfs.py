@@ -19,7 +19,7 @@ def build(bundle: Bundle) -> int | None:
     calls.mount(None, "/", None, flags.MS["rec"] | flags.MS[bundle["rootfs"].get("propagation", "slave")])
     root_path = bundle["rootfs"]["root"]
     os.makedirs(root_path, exist_ok=True)
-    _overlay(bundle["rootfs"], root_path)
+    overlay(bundle["rootfs"], root_path)
     root = os.open(root_path, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for entry in bundle["mounts"]:
         mounts.place(root, entry)
@@ -43,7 +43,7 @@ def seal(bundle: Bundle) -> None:
         calls.mount(None, "/", None, flags.MS["remount"] | flags.MS["bind"] | flags.MS["ro"])
 
 
-def _overlay(rootfs: Bundle, target: str) -> None:
+def overlay(rootfs: Bundle, target: str) -> None:
     """Overlayfs with lower directories relative to the layers' folder, so that many fit in mount(2)'s one page."""
     for folder in (rootfs["upper"], rootfs["work"]):
         os.makedirs(folder, exist_ok=True)

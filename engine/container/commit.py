@@ -1,0 +1,68 @@
+"""An image of a container: its image's layers, what it changed, and a configuration from its specification."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from engine.container import bundle
+from engine.image import commit as committing
+from engine.image.images import ImageStore
+from engine.spec.container import ContainerSpec, Healthcheck
+from engine.spec.image import ImageConfig, ImageRecord
+from engine.spec.state import ContainerRecord
+
+
+def commit(
+    images: ImageStore,
+    record: ContainerRecord,
+    reference: str,
+    *,
+    author: str = "",
+    message: str = "",
+    amend: Callable[[ImageConfig], ImageConfig] = lambda config: config,
+) -> ImageRecord:
+    """See composer.run.port.Streams.commit. `amend` changes the configuration that the container would give."""
+    image = images.need(record.spec.image)
+    upper = f"{images.store.roots.container(record.group, record.id)}/upper"
+    os.makedirs(upper, exist_ok=True)  # one that was never started changed nothing
+    return committing.commit(
+        images,
+        image.id,
+        upper,
+        tags=[reference] if reference else [],
+        config=amend(_configuration(record.spec, image)),
+        author=author,
+        message=message,
+    )
+
+
+def _configuration(spec: ContainerSpec, image: ImageRecord) -> ImageConfig:
+    """The image's configuration with what the container was created with, as `docker commit` has it."""
+    base = image.config
+    exposed = {*base.exposed_ports, *(port if "/" in port else f"{port}/tcp" for port in spec.expose)}
+    exposed |= {f"{port.container_port}/{port.protocol}" for port in spec.ports}
+    entrypoint = base.entrypoint if spec.entrypoint is None else spec.entrypoint
+    inherited = base.command if spec.entrypoint is None else ()
+    return msgspec.structs.replace(
+        base,
+        user=spec.user or base.user,
+        environment=tuple(f"{key}={value}" for key, value in bundle.environment(spec, image).items()),
+        entrypoint=entrypoint,
+        command=inherited if spec.command is None else spec.command,
+        working_dir=spec.working_dir or base.working_dir,
+        exposed_ports=tuple(sorted(exposed)),
+        labels={**base.labels, **spec.labels},
+        stop_signal=spec.stop_signal or base.stop_signal,
+        healthcheck=_healthcheck(spec.healthcheck, base.healthcheck),
+    )
+
+
+def _healthcheck(own: Healthcheck | None, images: Healthcheck | None) -> Healthcheck | None:
+    """Field by field: what the specification leaves open is the image's."""
+    if own is None or images is None:
+        return own or images
+    fields = {name: getattr(own, name) for name in own.__struct_fields__ if getattr(own, name) is not None}
+    return msgspec.structs.replace(images, **fields)

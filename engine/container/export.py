@@ -1,0 +1,34 @@
+"""A container's file system as a tar archive: what its image and itself wrote, nothing of what is mounted there."""
+
+from __future__ import annotations
+
+import os
+
+from engine.container.filesystem import alone
+from engine.errors import OperationFailed
+from engine.image.images import ImageStore
+from engine.image.layer.pack import pack_open
+from engine.spec.state import ContainerRecord
+
+
+def export(images: ImageStore, record: ContainerRecord, output: int) -> None:
+    """See composer.run.port.Streams.export. Entries begin with "./"."""
+    with alone(images, record) as root:
+        pack_open(root, ".", Writer(output))
+
+
+class Writer:
+    """Whole writes to a descriptor. Raises BrokenPipeError when nobody reads any more, OperationFailed otherwise."""
+
+    def __init__(self, output: int) -> None:
+        self.output = output
+
+    def __call__(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self.output, view) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OperationFailed.of("write", "the archive", error) from error

@@ -1,0 +1,132 @@
+"""One group's session for tests that are not coroutines: makes containers, looks inside, takes everything away."""
+
+import asyncio
+import contextlib
+import glob
+import os
+import secrets
+
+from engine.api import Engine
+from engine.spec.container import ContainerSpec, ExecSpec
+from engine.spec.state import Status
+
+PATIENCE = 10.0
+"""Seconds after which what a test waits for has not happened."""
+
+
+class Box:
+    def __init__(self, roots):
+        self.roots = roots
+        self.group = f"t{secrets.token_hex(4)}"
+        self.engine = Engine(roots)
+        self.loop = asyncio.new_event_loop()
+        self.session = self.do(self.engine.session(self.group))
+        self.do(self.session.adopt())
+        self.image = self.engine.image("busybox").id
+
+    def do(self, work, patience=PATIENCE):
+        """Run a coroutine in the session's event loop."""
+        return self.loop.run_until_complete(asyncio.wait_for(work, patience))
+
+    def spec(self, *command, **fields):
+        fields.setdefault("name", f"{self.group}-{secrets.token_hex(4)}")
+        if command:
+            fields["command"] = command
+        # A container's first process has no handlers of its own, so that only SIGKILL ends it at once.
+        fields.setdefault("stop_signal", "SIGKILL")
+        return ContainerSpec(image=fields.pop("image", self.image), **fields)
+
+    def create(self, *command, **fields):
+        return self.do(self.session.create(self.spec(*command, **fields)))
+
+    def start(self, *command, **fields):
+        """A running container; by default it waits for ever."""
+        record = self.create(*(command or ("sleep", "1000")), **fields)
+        return self.do(self.session.start(record.id))
+
+    def run(self, *command, **fields):
+        """Run a container to its end and remove it: its exit code and its output, both streams as one text."""
+        record = self.create(*command, **fields)
+        self.do(self.session.start(record.id))
+        code = self.wait(record)
+        text = self.log(record)
+        self.do(self.session.remove(record.id, volumes=True))
+        return code, text
+
+    def output(self, *command, **fields):
+        """What a container says that ends with success."""
+        code, text = self.run(*command, **fields)
+        assert code == 0, text
+        return text.rstrip("\n")
+
+    def shell(self, script, **fields):
+        return self.output("sh", "-ec", script, **fields)
+
+    def wait(self, record):
+        """The exit code of a container that was started."""
+        event = self.session.ended.get(record.id)
+        if event is not None:
+            self.do(event.wait())
+        return self.state(record).exit_code
+
+    def log(self, record):
+        reader = self.engine.logs(self.group, record.id)
+        try:
+            return "".join(entry.text for entry in reader.read())
+        finally:
+            reader.close()
+
+    def state(self, record):
+        return self.session.record(record.id).state
+
+    def exec(self, record, *command, stdin=b"", **fields):
+        """(exit code, standard output, standard error) of a further process."""
+        with contextlib.ExitStack() as stack:
+            ends = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+            files = [
+                stack.enter_context(os.fdopen(ends[i][1 if i == 0 else 0], "wb" if i == 0 else "rb")) for i in range(3)
+            ]
+            theirs = (ends[0][0], ends[1][1], ends[2][1])
+            try:
+                process = self.engine.exec_process(
+                    self.group, record.id, ExecSpec(args=command, **fields), stdio=theirs
+                )
+            finally:
+                for fd in theirs:
+                    os.close(fd)
+            stack.callback(process.close)
+            files[0].write(stdin)
+            files[0].close()
+            out, err = files[1].read(), files[2].read()
+            return process.wait(), out.decode(), err.decode()
+
+    def inside(self, record, script, **fields):
+        """The output of a shell script in a running container; it must succeed."""
+        code, out, err = self.exec(record, "sh", "-ec", script, **fields)
+        assert code == 0, out + err
+        return out.rstrip("\n")
+
+    def remove_all(self):
+        for container_id in list(self.session.records):
+            with contextlib.suppress(KeyError):
+                if self.session.records[container_id].state.status is Status.PAUSED:
+                    self.do(self.session.unpause(container_id))
+                self.do(self.session.remove(container_id, force=True, volumes=True))
+        for volume in self.engine.volumes():
+            self.do(self.session.remove_volume(volume.spec.name))
+        for network in self.engine.networks():
+            self.do(self.session.remove_network(network.spec.name))
+
+    def left(self):
+        """What the removal of all containers left behind of them."""
+        cgroups = glob.glob(f"/sys/fs/cgroup/composer/{self.group}/*/") + glob.glob(
+            f"/sys/fs/cgroup/*/composer/{self.group}/*/"
+        )
+        folders = glob.glob(f"{self.roots.groups}/{self.group}/*")
+        running = [path for path in glob.glob(f"{self.roots.run}/{self.group}/*") if os.path.isdir(path)]
+        return cgroups + folders + running
+
+    def close(self):
+        self.remove_all()
+        self.do(self.session.close())
+        self.loop.close()

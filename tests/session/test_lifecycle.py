@@ -1,0 +1,143 @@
+"""Create, start, stop, remove; one container and many side by side, with networks."""
+
+import asyncio
+
+import pytest
+
+from engine.errors import Conflict, InvalidSpec, NotFound, StartFailed, WrongState
+from engine.spec.container import Attachment
+from engine.spec.network import NetworkSpec
+from engine.spec.state import Status
+
+MANY = 20
+
+
+def test_a_container_from_creation_to_removal(box):
+    created = box.create("sh", "-c", "echo begun; touch /begun; exec sleep 1000")
+    assert created.state.status is Status.CREATED
+    started = box.do(box.session.start(created.id))
+    assert started.state.status is Status.RUNNING and started.state.pid
+    assert box.engine.containers(box.group) == [started]
+    box.inside(created, "while ! [ -e /begun ]; do sleep 0.01; done")
+    ended = box.do(box.session.stop(created.id))
+    assert ended.exit_code == 137
+    (record,) = box.engine.containers(box.group)
+    assert record.state.status is Status.EXITED and record.state.exit_code == 137 and record.state.finished_at
+    assert box.log(created) == "begun\n"
+    box.do(box.session.remove(created.id))
+    assert box.engine.containers(box.group) == []
+
+
+def test_a_stopped_container_starts_again_with_its_files(box):
+    record = box.start("sh", "-c", "cat /kept 2>/dev/null; echo again >> /kept")
+    box.wait(record)
+    box.do(box.session.start(record.id))
+    box.wait(record)
+    assert box.log(record) == "again\n"
+
+
+@pytest.mark.parametrize("round_", [1, 2])
+def test_many_side_by_side_with_networks(box, round_):
+    async def all_of_them():
+        session = box.session
+        await session.create_network(NetworkSpec(name="many"))
+        specs = [box.spec("sleep", "1000", networks=(Attachment(network="many"),)) for _ in range(MANY)]
+        made = [await session.create(spec) for spec in specs]
+        started = await asyncio.gather(*(session.start(record.id) for record in made))
+        addresses = {record.state.endpoints[0].ipv4_address for record in started}
+        assert len(addresses) == MANY
+        codes = [ended.exit_code for ended in await asyncio.gather(*(session.stop(record.id) for record in made))]
+        assert codes == [137] * MANY
+        await asyncio.gather(*(session.remove(record.id) for record in made))
+        await session.remove_network("many")
+
+    box.do(all_of_them(), 30)
+
+
+def test_containers_reach_each_other_by_name(box):
+    box.do(box.session.create_network(NetworkSpec(name="names")))
+    networks = (Attachment(network="names", aliases=("db",)),)
+    box.start("nc", "-l", "-p", "80", "-e", "echo", "hello", networks=networks)
+    client = box.create("sh", "-c", "nc db 80", networks=(Attachment(network="names"),))
+
+    async def end():
+        await box.session.start(client.id)
+        await box.session.ended[client.id].wait()
+
+    box.do(end())
+    assert box.log(client) == "hello\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "text"),
+    [
+        (("nothing-of-this-name",), 127, "executable file not found in $PATH"),
+        (("/bin/none",), 127, "no such file or directory"),
+        (("/etc",), 126, "permission denied"),
+        (("/etc/passwd",), 126, "permission denied"),
+    ],
+)
+def test_what_cannot_be_executed(box, command, code, text):
+    record = box.create(*command)
+    with pytest.raises(StartFailed, match=text.replace("$", r"\$")) as raised:
+        box.do(box.session.start(record.id))
+    assert raised.value.exit_code == code
+    state = box.state(record)
+    assert state.status is Status.CREATED and state.exit_code == code and text in state.error
+
+
+def test_stop_sends_the_stop_signal_first_then_kills(box):
+    polite = box.start("sh", "-c", "trap 'exit 7' USR1; while :; do sleep 0.01; done", stop_signal="SIGUSR1")
+    assert box.do(box.session.stop(polite.id)).exit_code in (7, 138)
+    stubborn = box.start("sh", "-c", "trap '' TERM; sleep 1000", stop_signal="SIGTERM", stop_timeout=0.1)
+    assert box.do(box.session.stop(stubborn.id)).exit_code == 137
+
+
+def test_wrong_states_are_refused(box):
+    record = box.create("true")
+    for operation in (box.session.pause, box.session.unpause):
+        with pytest.raises(WrongState):
+            box.do(operation(record.id))
+    with pytest.raises(WrongState):
+        box.do(box.session.signal(record.id, 15))
+    assert box.do(box.session.stop(record.id)) is None
+    box.do(box.session.start(record.id))
+    box.wait(record)
+    running = box.start()
+    with pytest.raises(WrongState, match="stop it before removing it"):
+        box.do(box.session.remove(running.id))
+    with pytest.raises(WrongState, match="cannot be started"):
+        box.do(box.session.start(running.id))
+
+
+def test_names_are_unique_and_can_change(box):
+    record = box.create("true", name="tone")
+    with pytest.raises(Conflict, match='"tone" is already in use'):
+        box.create("true", name="tone")
+    box.do(box.session.rename(record.id, "ttwo"))
+    assert [one.spec.name for one in box.engine.containers(box.group)] == ["ttwo"]
+    other = box.create("true", name="tone")
+    with pytest.raises(Conflict):
+        box.do(box.session.rename(other.id, "ttwo"))
+
+
+def test_nothing_to_run_and_nothing_there(box):
+    with pytest.raises(InvalidSpec, match="no command"):
+        box.create(entrypoint=())
+    with pytest.raises(NotFound):
+        box.create("true", image="sha256:" + "0" * 64)
+    with pytest.raises(NotFound):
+        box.do(box.session.start("0" * 64))
+
+
+def test_pause_and_unpause(box):
+    record = box.start("sh", "-c", "while :; do echo tick; sleep 0.01; done")
+    box.do(box.session.pause(record.id))
+    assert box.state(record).status is Status.PAUSED
+    box.engine.logs(box.group, record.id).close()
+    with pytest.raises(WrongState, match="paused"):
+        box.exec(record, "true")
+    box.do(box.session.unpause(record.id))
+    assert box.exec(record, "true")[0] == 0
+    box.do(box.session.pause(record.id))
+    assert box.do(box.session.stop(record.id)).exit_code == 137
