@@ -18,6 +18,7 @@ import msgspec
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.render.progress import Progress, State
+from composer.plan import refusal
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
@@ -79,6 +80,8 @@ def ensure_images(
     pull: str = "policy", quiet_pull: bool = False, quiet_build: bool = False,
 ) -> None:  # fmt: skip
     """Pull and build what `names` need and have not. The first failure ends it (CommandError or EngineError)."""
+    names = list(names)
+    refusal.check(desired, names)
     pulls: list[DesiredService] = []
     builds: list[DesiredService] = []
     for name in names:
@@ -283,7 +286,9 @@ def build_services(
     desired = context.desired
     context.check_services(services)
     builds = []
-    for name in with_dependencies(desired, services, dependencies=dependencies):
+    chosen = with_dependencies(desired, services, dependencies=dependencies)
+    refusal.check(desired, chosen)
+    for name in chosen:
         service = desired.services[name]
         if service.build is not None:
             spec = msgspec.structs.replace(

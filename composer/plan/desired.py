@@ -47,6 +47,8 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
     attach: bool = True
+    refused: tuple[str, ...] = ()
+    """What this service asks for and cannot have, a line each with its place; see refusal.py."""
     summary: dict[str, str] = {}
     """Flat key → value text of the model, for naming what changed; see divergence.py."""
 
@@ -81,3 +83,5 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     volumes: dict[str, DesiredVolume] = {}
     working_dir: str = ""
     config_files: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """For the user, once a command: what the files say that has no effect, each with its place."""

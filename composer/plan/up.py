@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from composer.plan import divergence
+from composer.plan import divergence, refusal
 from composer.plan.desired import COMPLETED, HEALTHY, Desired, DesiredService
 from composer.plan.observed import Snapshot, is_oneoff, number_of, service_of
 from composer.plan.operations import Kind, Operation, Plan
@@ -42,6 +42,7 @@ class _Up:
         self.waits: dict[tuple[str, str], list[int]] = {}
         self.replaced: set[str] = set()
         self.names = selected(desired, options)
+        refusal.check(desired, self.names)
 
     def run(self) -> Plan:
         self._shared()

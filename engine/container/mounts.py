@@ -116,6 +116,7 @@ def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
             "flags": readonly,
             "propagation": mount.propagation,
             "recursive": mount.recursive != "disabled" and mount.propagation not in ("private", "shared", "slave"),
+            "writable_below": mount.recursive == "writable",
         }
     if mount.type == "volume":
         source = facts.volumes[mount.source]

@@ -16,10 +16,20 @@ class Names:
         self._endpoints: dict[str, tuple[tuple[str, ...], tuple[Endpoint, ...]]] = {}
         self._by_network: dict[str, dict[str, list[str]]] = {}
         self._reverse: dict[str, dict[str, str]] = {}
+        self._links: dict[str, dict[str, list[str]]] = {}
 
-    def publish(self, container_id: str, names: Iterable[str], endpoints: Iterable[Endpoint]) -> None:
-        """Make the container findable by `names` (its name, short id, host name) and each endpoint's aliases."""
+    def publish(
+        self,
+        container_id: str,
+        names: Iterable[str],
+        endpoints: Iterable[Endpoint],
+        links: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Make the container findable by `names` (its name, short id, host name) and each endpoint's aliases. It alone
+        knows others by its `links`, (name, alias) pairs."""
         self.withdraw(container_id)
+        for name, alias in links:
+            self._links.setdefault(container_id, {}).setdefault(alias.lower(), []).append(name.lower())
         entry = (tuple(names), tuple(endpoints))
         self._endpoints[container_id] = entry
         for endpoint in entry[1]:
@@ -31,6 +41,7 @@ class Names:
                 self._reverse.setdefault(endpoint.network, {})[address] = f"{entry[0][0]}.{endpoint.network}"
 
     def withdraw(self, container_id: str) -> None:
+        self._links.pop(container_id, None)
         names, endpoints = self._endpoints.pop(container_id, ((), ()))
         for endpoint in endpoints:
             table = self._by_network.get(endpoint.network, {})
@@ -48,9 +59,10 @@ class Names:
         """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
         no container that it can reach has this name. `name.network` asks on one network only."""
         found: list[str] = []
-        for network in self._networks(asker):
-            table = self._by_network.get(network, {})
-            found += table.get(name, ()) or table.get(name.removesuffix(f".{network.lower()}"), ())
+        for linked in (name, *self._links.get(asker, {}).get(name, ())):
+            for network in self._networks(asker):
+                table = self._by_network.get(network, {})
+                found += table.get(linked, ()) or table.get(linked.removesuffix(f".{network.lower()}"), ())
         found = list(dict.fromkeys(found))
         random.shuffle(found)
         return found or None

@@ -33,8 +33,8 @@ def create(session: Session, spec: ContainerSpec, inherited: Sequence[str] = ())
     registry.claim(session.store, container_id, spec.name, session.group, image.id)
     folder = session.folder(container_id)
     try:
-        for name in anonymous:
-            volumes.create(session.store, VolumeSpec(name=name, anonymous=True))
+        for name, labels in anonymous.items():
+            volumes.create(session.store, VolumeSpec(name=name, labels=labels, anonymous=True))
         os.makedirs(f"{session.roots.groups}/{session.group}", mode=0o711, exist_ok=True)
         files.write_spec(folder, spec)
         state = ContainerState(created_at=time.time(), anonymous_volumes=(*inherited, *anonymous))
@@ -50,8 +50,10 @@ def create(session: Session, spec: ContainerSpec, inherited: Sequence[str] = ())
     return record
 
 
-def _mounts(session: Session, spec: ContainerSpec, declared: tuple[str, ...]) -> tuple[tuple[Mount, ...], list[str]]:
-    """The specification's mounts with volumes_from and the image's VOLUMEs added, and names for anonymous volumes."""
+def _mounts(
+    session: Session, spec: ContainerSpec, declared: tuple[str, ...]
+) -> tuple[tuple[Mount, ...], dict[str, dict[str, str]]]:
+    """The specification's mounts with volumes_from and the image's VOLUMEs added; the anonymous volumes' names and labels."""
     found = {os.path.normpath(mount.target): mount for mount in spec.mounts}
     for source in spec.volumes_from:
         container_id, _, mode = source.removeprefix("container:").partition(":")
@@ -61,10 +63,10 @@ def _mounts(session: Session, spec: ContainerSpec, declared: tuple[str, ...]) ->
                 found.setdefault(os.path.normpath(mount.target), inherited)
     for target in declared:
         found.setdefault(os.path.normpath(target), Mount(type="volume", target=target))
-    anonymous = []
+    anonymous = {}
     for target, mount in found.items():
         if mount.type == "volume" and not mount.source:
             name = os.urandom(32).hex()
-            anonymous.append(name)
+            anonymous[name] = mount.labels
             found[target] = msgspec.structs.replace(mount, source=name)
     return tuple(found.values()), anonymous

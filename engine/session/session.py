@@ -257,7 +257,7 @@ class Session:
         names = [record.spec.name, container_id[:12]]
         if record.spec.hostname:
             names.append(record.spec.hostname)
-        self.names.publish(container_id, names, record.state.endpoints)
+        self.names.publish(container_id, names, record.state.endpoints, record.spec.links)
 
     async def update(self, container_id: str, state: ContainerState) -> None:
         self.replace(container_id, state)

@@ -24,6 +24,8 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # volume and image
     nocopy: bool = False
     subpath: str = ""
+    labels: dict[str, str] = {}
+    """Of the anonymous volume that is made for the mount."""
     # tmpfs
     size: int = 0
     mode: int | None = None
@@ -144,12 +146,14 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     None for entrypoint, command, working_dir, user … means the image's value. `image` is an image id (sha256:…),
     `image_ref` the name it was asked for by. Modes (pid, ipc, …) are "", host, private, shareable, none, or
     container:<id>; `network_mode` also bridge; with a network_mode of host, none or container:<id> `networks` is empty.
+    `links`: (name, alias) pairs, the alias is a further name of what `name` means, for this container alone.
     """
 
     name: str
     image: str
     image_ref: str = ""
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
     # process
     entrypoint: tuple[str, ...] | None = None
     command: tuple[str, ...] | None = None
@@ -181,6 +185,7 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cgroup_mode: str = ""
     cgroup_parent: str = ""
     networks: tuple[Attachment, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
     ports: tuple[PortBinding, ...] = ()
     expose: tuple[str, ...] = ()
     # file system

@@ -10,6 +10,7 @@ from composer.plan.translate.scope import Scope
 from engine.spec.container import Mount
 
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_RECURSIVE = ("enabled", "disabled", "writable", "readonly")
 _ANSWERS = {
     "npipe": "named pipes exist on Windows only",
     "cluster": "cluster volumes need a Swarm",
@@ -52,6 +53,10 @@ def _mount(scope: Scope, index: int, wanted: Wanted) -> Mount | None:
         if bind.propagation and bind.propagation not in _PROPAGATION:
             known = ", ".join(_PROPAGATION)
             scope.refuse((*path, "bind", "propagation"), f"{bind.propagation!r} is not one of {known}")
+        if bind.recursive and bind.recursive not in _RECURSIVE:
+            scope.refuse((*path, "bind", "recursive"), f"{bind.recursive!r} is not one of {', '.join(_RECURSIVE)}")
+        if bind.recursive == "readonly" and not wanted.read_only:
+            scope.refuse((*path, "bind", "recursive"), "'readonly' needs read_only: true")
         return Mount(
             type="bind",
             source=wanted.source,
@@ -94,4 +99,5 @@ def _volume(scope: Scope, path: tuple[str, int], wanted: Wanted) -> Mount | None
         read_only=wanted.read_only,
         nocopy=options.nocopy,
         subpath=options.subpath,
+        labels=dict(options.labels) if not source else {},
     )

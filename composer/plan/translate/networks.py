@@ -50,6 +50,18 @@ def _attachment(scope: Scope, name: str, wanted: Wanted, *, main: bool) -> Attac
     )
 
 
+def links(scope: Scope) -> tuple[tuple[str, str], ...]:
+    """`links` name services, `external_links` containers of others; both may add an alias. (name, alias) pairs."""
+    found = []
+    for key, given in (("links", scope.service.links), ("external_links", scope.service.external_links)):
+        for index, text in enumerate(given):
+            name, _, alias = text.partition(":")
+            if key == "links" and name not in scope.project.services:
+                scope.refuse((key, index), f"there is no enabled service {name}")
+            found.append((name, alias or name))
+    return tuple(dict.fromkeys(found))
+
+
 def engine_name(project: Project, key: str) -> str:
     return project.networks[key].name or f"{project.name}_{key}"
 

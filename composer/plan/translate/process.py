@@ -30,6 +30,7 @@ def process(scope: Scope) -> dict[str, Any]:
         "dns": service.dns,
         "dns_search": service.dns_search,
         "dns_opt": service.dns_opt,
+        "annotations": dict(service.annotations),
     }
 
 

@@ -1,10 +1,13 @@
-"""The pipeline: refuse what cannot be done, translate each part, order the services."""
+"""The pipeline: note what cannot be done, translate each part, order the services."""
 
 from __future__ import annotations
+
+import msgspec
 
 from composer.model import Project
 from composer.plan.desired import Desired
 from composer.plan.graph import CycleError, order
+from composer.plan.translate.keys import check
 from composer.plan.translate.networks import networks
 from composer.plan.translate.scope import Problems, Scope, TranslateError
 from composer.plan.translate.service import service
@@ -12,12 +15,14 @@ from composer.plan.translate.volumes import volumes
 
 
 def translate(project: Project) -> Desired:
-    """What the project wants, in engine terms. TranslateError names everything that cannot be done, with its place."""
+    """What the project wants, in engine terms. What cannot be done is said in each service's `refused`, with its place.
+    TranslateError when services wait for each other."""
     problems = Problems(project)
+    check(project, problems)
     wanted_networks = networks(project, problems)
     wanted_volumes = volumes(project, problems)
     services = {name: service(Scope(project, name, problems)) for name in sorted(project.services)}
-    problems.raise_all()
+    services = {name: msgspec.structs.replace(one, refused=problems.of(name)) for name, one in services.items()}
     try:
         ordered = order(services.values())
     except CycleError as error:
@@ -31,4 +36,5 @@ def translate(project: Project) -> Desired:
         volumes=wanted_volumes,
         working_dir=project.working_dir,
         config_files=project.compose_files,
+        warnings=tuple(dict.fromkeys(problems.told)),
     )

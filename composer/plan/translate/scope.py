@@ -7,33 +7,48 @@ from composer.model.project import Path
 
 
 class TranslateError(Exception):
-    """The project asks for what cannot be done. One line for each such key, with its place."""
+    """The project cannot be understood at all."""
 
     exit_code = 1
 
 
 class Problems:
-    """Refusals and warnings, each with the place of what it is about."""
+    """Refusals and warnings, each with the place of what it is about. A refusal of something that services share (a
+    network, a secret) is one of each service that uses it."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self.refused: list[str] = []
+        self._refused: list[tuple[Path, str]] = []
         self.told: list[str] = []
 
     def refuse(self, path: Path, why: str) -> None:
-        self.refused.append(self._line(path, why))
+        self._refused.append((path, self._line(path, why)))
 
     def tell(self, path: Path, why: str) -> None:
         self.told.append(self._line(path, why))
+
+    def of(self, name: str) -> tuple[str, ...]:
+        """What is refused to the service of this name."""
+        lines = [line for path, line in self._refused if self._concerns(path, name)]
+        return tuple(dict.fromkeys(lines))
+
+    def _concerns(self, path: Path, name: str) -> bool:
+        kind, key = path[0], path[1]
+        service = self._project.services[name]
+        if kind == "services":
+            return key == name
+        if kind == "networks":
+            return key in service.networks
+        if kind == "volumes":
+            return any(mount.type == "volume" and mount.source == key for mount in service.volumes)
+        references = service.configs if kind == "configs" else service.secrets
+        built = service.build.secrets if kind == "secrets" and service.build else ()
+        return any(reference.source == key for reference in (*references, *built))
 
     def _line(self, path: Path, why: str) -> str:
         name = dotted(path)
         place = self._project.where(path)
         return f"{place}: {name}: {why}" if place and place != name else f"{name}: {why}"
-
-    def raise_all(self) -> None:
-        if self.refused:
-            raise TranslateError("\n".join(dict.fromkeys(self.refused)))
 
 
 class Scope:

@@ -12,7 +12,7 @@ from composer.plan.translate.healthcheck import healthcheck
 from composer.plan.translate.labelling import container_labels
 from composer.plan.translate.mounts import mounts
 from composer.plan.translate.namespaces import namespaces
-from composer.plan.translate.networks import attachments
+from composer.plan.translate.networks import attachments, links
 from composer.plan.translate.ports import expose, ports
 from composer.plan.translate.process import process
 from composer.plan.translate.resources import resources
@@ -32,6 +32,7 @@ def service(scope: Scope) -> DesiredService:
         image_ref=scope.image,
         labels=container_labels(scope, hash_, needed),
         networks=attachments(scope),
+        links=links(scope),
         ports=ports(scope),
         expose=expose(scope),
         mounts=mounts(scope),

@@ -104,13 +104,10 @@ def _bind(root: int, entry: Entry) -> None:
             attributes = 0
             for name in entry.get("flags", ()):
                 attributes |= flags.MOUNT_ATTR.get(name, 0)
-            propagation = entry.get("propagation") or "rprivate"
-            calls.mount_setattr(
-                tree,
-                set_bits=attributes,
-                propagation=flags.MS[propagation.removeprefix("r")],
-                recursive=recursive,
-            )
+            propagation = flags.MS[(entry.get("propagation") or "rprivate").removeprefix("r")]
+            calls.mount_setattr(tree, propagation=propagation, recursive=recursive)
+            # bind.recursive "writable": what is mounted below a read-only mount stays writable.
+            calls.mount_setattr(tree, set_bits=attributes, recursive=recursive and not entry.get("writable_below"))
             calls.move_mount(tree, target)
         finally:
             os.close(target)

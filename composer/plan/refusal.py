@@ -1,0 +1,23 @@
+"""What a project asks for and cannot have: an error for those who need it, nothing for those who do not.
+
+A service with such a key can be listed, stopped and removed, and others can be started; it cannot be built or created.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from composer.plan.desired import Desired
+
+
+class Refused(Exception):
+    """One line for each key that cannot be honoured: its place, its name, why, and what to do."""
+
+    exit_code = 1
+
+
+def check(desired: Desired, services: Iterable[str]) -> None:
+    """Raises Refused when one of these services cannot be made."""
+    lines = [line for name in services if name in desired.services for line in desired.services[name].refused]
+    if lines:
+        raise Refused("\n".join(dict.fromkeys(lines)))

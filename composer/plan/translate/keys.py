@@ -1,0 +1,95 @@
+"""Keys that are not honoured: refused by name, or accepted without effect and said so. All others have a file here.
+
+A pattern is a path from the top; "*" stands for any key or index. docs/compatibility.md is the same for readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from composer.model import Project
+from composer.model.project import Path
+from composer.plan.translate.scope import Problems
+
+Pattern = tuple[str, ...]
+
+_NOTHING: tuple[object, ...] = ({}, (), [], None)
+
+_SERVICE = ("services", "*")
+_BUILD = (*_SERVICE, "build")
+_DEPLOY = (*_SERVICE, "deploy")
+_SWARM = "has no effect: it is for a Swarm"
+
+REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
+    (*_SERVICE, "cpu_count"): ((0,), "exists on Windows only; use cpus"),
+    (*_SERVICE, "cpu_percent"): ((0,), "exists on Windows only; use cpus"),
+    (*_SERVICE, "credential_spec"): ((), "exists on Windows only"),
+    (*_SERVICE, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
+    (*_SERVICE, "models"): ((), "there is no model runner here; run the model's server as a service"),
+    (*_SERVICE, "pre_start"): (
+        (), "is not supported; use a service of its own, and depends_on with condition: service_completed_successfully",
+    ),
+    (*_SERVICE, "provider"): ((), "programs of other providers are not run; remove the service or enable it elsewhere"),
+    (*_SERVICE, "runtime"): (("", "runc", "io.containerd.runc.v2"), "there is one runtime, our own"),
+    (*_SERVICE, "storage_opt"): ((), "is not supported: the overlay file system here has no quotas"),
+    (*_SERVICE, "use_api_socket"): ((False,), "there is no Docker API here that a container could use"),
+    (*_BUILD, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
+    (*_BUILD, "no_cache_filter"): ((), "is not supported; use no_cache"),
+    (*_BUILD, "provenance"): (("false", False, ""), "attestations are not made; remove it or set it to false"),
+    (*_BUILD, "sbom"): (("false", False, ""), "attestations are not made; remove it or set it to false"),
+    ("configs", "*", "driver"): (("",), "there is no store of configs; use file, environment or content"),
+    ("configs", "*", "template_driver"): (("",), "templates of configs are not supported"),
+    ("secrets", "*", "driver"): (("",), "there is no store of secrets; use file or environment"),
+    ("secrets", "*", "template_driver"): (("",), "templates of secrets are not supported"),
+}  # fmt: skip
+"""Pattern → values that mean the usual, and why any other is refused."""
+
+TOLD: dict[Pattern, tuple[tuple[object, ...], str]] = {
+    (*_BUILD, "secrets", "*", "uid"): ((), "has no effect: give uid to RUN --mount=type=secret in the Dockerfile"),
+    (*_BUILD, "secrets", "*", "gid"): ((), "has no effect: give gid to RUN --mount=type=secret in the Dockerfile"),
+    (*_BUILD, "secrets", "*", "mode"): ((), "has no effect: give mode to RUN --mount=type=secret in the Dockerfile"),
+    (*_DEPLOY, "endpoint_mode"): (("", "dnsrr"), _SWARM),
+    (*_DEPLOY, "labels"): ((), "has no effect: a Swarm would put them on the service; labels is for containers"),
+    (*_DEPLOY, "mode"): (("", "replicated", "global"), _SWARM),
+    (*_DEPLOY, "placement"): ((), _SWARM),
+    (*_DEPLOY, "resources", "reservations", "cpus"): ((0,), _SWARM + "; use cpu_shares"),
+    (*_DEPLOY, "resources", "reservations", "generic_resources"): ((), _SWARM + "; use devices"),
+    (*_DEPLOY, "resources", "reservations", "pids"): ((0,), _SWARM),
+    (*_DEPLOY, "restart_policy", "delay"): ((), "has no effect: the time between two starts doubles from 100 ms on"),
+    (*_DEPLOY, "restart_policy", "window"): ((), "has no effect: a start counts as good after 10 seconds"),
+    (*_DEPLOY, "rollback_config"): ((), _SWARM),
+    (*_DEPLOY, "update_config"): ((), _SWARM),
+    (*_SERVICE, "volumes", "*", "consistency"): (("", "default", "consistent"), "has no effect on Linux"),
+    ("configs", "*", "driver_opts"): ((), "has no effect without a driver"),
+    ("configs", "*", "labels"): ((), "has no effect: a config is a file in the container"),
+    ("secrets", "*", "driver_opts"): ((), "has no effect without a driver"),
+    ("secrets", "*", "labels"): ((), "has no effect: a secret is a file in the container"),
+}
+"""Pattern → values that mean the usual, and what to say of others: Docker Compose ignores them without a word."""
+
+
+def check(project: Project, problems: Problems) -> None:
+    """Report every key of the tables that the project gives."""
+    given = project.model_dump(
+        include={"services", "configs", "secrets"}, exclude_defaults=True, exclude_unset=True, mode="python"
+    )
+    for table, report in ((REFUSED, problems.refuse), (TOLD, problems.tell)):
+        for pattern, (usual, why) in table.items():
+            for path, value in matches(given, pattern):
+                if value not in usual and value not in _NOTHING:
+                    report(path, f"{value!r}: {why}" if isinstance(value, str) else why)
+
+
+def matches(tree: Any, pattern: Pattern, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every entry of the tree that the pattern stands for, with its path."""
+    if not pattern:
+        yield path, tree
+        return
+    key, rest = pattern[0], pattern[1:]
+    if isinstance(tree, dict):
+        for name in tree if key == "*" else (key,) if key in tree else ():
+            yield from matches(tree[name], rest, (*path, name))
+    elif isinstance(tree, list | tuple) and key == "*":
+        for index, inner in enumerate(tree):
+            yield from matches(inner, rest, (*path, index))
