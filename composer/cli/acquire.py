@@ -90,6 +90,11 @@ def ensure_images(
             chosen = decide(service, context.engine.image(service.image), build=build, no_build=no_build, pull=pull)
             if chosen:
                 (pulls if chosen == "pull" else builds).append(service)
+    mounted = {image for name in names for image in desired.services[name].mounted_images}
+    missing = sorted(mounted - {service.image for service in builds})
+    missing = [image for image in missing if context.engine.image(image) is None]
+    if missing:
+        _pull_mounted(context, missing, quiet=quiet_pull)
     if pulls:
         pull_all(context, pulls, quiet=quiet_pull)
     if builds:
@@ -117,6 +122,22 @@ def pull_all(
             first[key] = service.name
             tasks[service.name] = _pull(context, service, progress)
         side_by_side(context, tasks, progress, ignore_failures=ignore_failures)
+
+
+def _pull_mounted(context: Context, images: Sequence[str], *, quiet: bool) -> None:
+    """Pull images that are mounted as file systems."""
+
+    def task(image: str) -> Task:
+        def work(engine: Engine) -> None:
+            progress.update(image, "Pulling")
+            if not context.dry_run:
+                engine.pull(image, progress=_transfers(progress, image))
+            progress.update(image, "Pulled", State.DONE)
+
+        return work
+
+    with context.progress("Pulling", quiet=quiet) as progress:
+        side_by_side(context, {image: task(image) for image in images}, progress)
 
 
 def _pull(context: Context, service: DesiredService, progress: Progress) -> Task:

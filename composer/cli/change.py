@@ -135,13 +135,12 @@ def _given(options: dict[str, object]) -> dict[str, object]:
 def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
     """What there is of the project now."""
     engine = context.engine
-    references = {service.image for service in desired.services.values() if service.image} if desired else set()
     return observed.take(
         context.project_name,
         context.containers(),
         engine.networks(),
         engine.volumes(),
-        sorted(references),
+        desired.references() if desired else (),
         engine.image,
     )
 

@@ -53,6 +53,11 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Flat key → value text of the model, for naming what changed; see divergence.py."""
 
     @property
+    def mounted_images(self) -> tuple[str, ...]:
+        """The images that are mounted as a file system (volumes of type image)."""
+        return tuple(dict.fromkeys(mount.source for mount in self.container.mounts if mount.type == "image"))
+
+    @property
     def linked(self) -> tuple[str, ...]:
         """Services whose namespaces or volumes this one takes over."""
         spec = self.container
@@ -85,3 +90,10 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     config_files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     """For the user, once a command: what the files say that has no effect, each with its place."""
+
+    def references(self) -> list[str]:
+        """The images that the services are made from, and those that they mount."""
+        found = {service.image for service in self.services.values() if service.image}
+        for service in self.services.values():
+            found.update(service.mounted_images)
+        return sorted(found)

@@ -19,6 +19,11 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
     wanted = snapshot.images.get(service.image, "")
     if wanted and record.spec.image != wanted:
         return f"image {service.image} is now {_short(wanted)}, was {_short(record.spec.image)}"
+    mounted = {mount.target: mount.source for mount in record.spec.mounts if mount.type == "image"}
+    for mount in service.container.mounts:
+        wanted = snapshot.images.get(mount.source, "") if mount.type == "image" else ""
+        if wanted and mounted.get(mount.target, wanted) != wanted:
+            return f"image {mount.source} is now {_short(wanted)}, was {_short(mounted[mount.target])}"
     for attachment in record.spec.networks:
         if attachment.network not in snapshot.networks:
             return f"its network {attachment.network} is gone"

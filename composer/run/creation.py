@@ -49,6 +49,7 @@ def specification(
             image=image,
             image_ref=service.container.image_ref or service.image,
             labels={**known, **service.container.labels, **own},
+            mounts=mounts(service.container, images, service.name),
         ),
         find,
     )
@@ -70,6 +71,16 @@ def image_id(reference: str, images: Mapping[str, str], service: str) -> str:
             "image", reference, hint=f"Pull or build it first: composer pull {service}, composer build {service}."
         )
     return found
+
+
+def mounts(spec: ContainerSpec, images: Mapping[str, str], service: str) -> tuple[Mount, ...]:
+    """The mounts, those of images with the images' ids. Raises NotFound."""
+    return tuple(
+        msgspec.structs.replace(mount, source=image_id(mount.source, images, service))
+        if mount.type == "image"
+        else mount
+        for mount in spec.mounts
+    )
 
 
 def joined(spec: ContainerSpec, find: Find) -> ContainerSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import msgspec
 
 from composer.plan.operations import Kind
 from composer.run import creation
@@ -28,7 +29,9 @@ async def start(executor: Executor, wanted: OneOff, connection: Connection, go: 
     try:
         tell(BEGUN)
         image = creation.image_id(wanted.spec.image_ref or wanted.spec.image, scene.snapshot.images, wanted.service)
-        spec = creation.joined(creation.with_image(wanted.spec, image), executor.find)
+        mounts = creation.mounts(wanted.spec, scene.snapshot.images, wanted.service)
+        spec = msgspec.structs.replace(creation.with_image(wanted.spec, image), mounts=mounts)
+        spec = creation.joined(spec, executor.find)
         with anyio.CancelScope(shield=True):
             container_id = (await scene.changes.create(spec)).id
         tell(DONE)

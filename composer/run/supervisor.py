@@ -202,13 +202,12 @@ class Supervisor:
             return End(failures=(Failure(message=text),))
 
     def _snapshot(self, request: Request) -> observed.Snapshot:
-        services = request.desired.services.values() if request.desired else ()
         return observed.take(
             self._project,
             self._changes.containers(),
             self._engine.networks(),
             self._engine.volumes(),
-            sorted({service.image for service in services if service.image}),
+            request.desired.references() if request.desired else (),
             self._engine.image,
         )
 
