@@ -10,6 +10,8 @@ from composer.plan.observed import Snapshot
 from engine.spec.state import ContainerRecord
 
 MAX_REASONS = 3
+HIDDEN = "sha256:"
+"""What a summary has in the place of a text that nobody should read in a terminal."""
 
 
 def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> str:
@@ -49,7 +51,9 @@ def _fields(service: DesiredService, record: ContainerRecord) -> str:
     changed = []
     for key in sorted(before.keys() | service.summary.keys()):
         old, new = before.get(key), service.summary.get(key)
-        if old != new:
+        if old != new and any(value and value.startswith(HIDDEN) for value in (old, new)):
+            changed.append(f"{key} is another")
+        elif old != new:
             changed.append(f"{key}: {_shown(old)} → {_shown(new)}")
     if not changed:
         return ""

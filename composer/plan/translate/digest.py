@@ -11,6 +11,7 @@ import json
 import re
 from typing import Any
 
+from composer.plan.divergence import HIDDEN
 from composer.plan.translate.files import definition, inline, is_copied
 from composer.plan.translate.scope import Scope
 
@@ -82,7 +83,7 @@ def _copies(scope: Scope, kind: str) -> dict[str, str]:
                 continue  # told at the container's start, with its name
         else:
             content = (inline(scope.project, config) or "").encode()
-        found[reference.source] = hashlib.sha256(content).hexdigest()[:16]
+        found[reference.source] = f"{HIDDEN}{hashlib.sha256(content).hexdigest()[:16]}"
     return found
 
 
@@ -104,4 +105,4 @@ def _plain(value: Any) -> str:
 
 def _hidden(text: str) -> str:
     """Enough to see that it changed."""
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"{HIDDEN}{hashlib.sha256(text.encode()).hexdigest()[:16]}"
