@@ -13,9 +13,16 @@ _WINDOW = MAX_LINE // 2
 def whole(data: bytes) -> int:
     """How many bytes at the head of `data` are ready: whole lines, and pieces of a line that is longer than MAX_LINE."""
     end = data.rfind(b"\n") + 1
-    while len(data) - end >= MAX_LINE:
+    while len(data) - end > MAX_LINE:
         end += _piece(data, end)
     return end
+
+
+def batch(data: bytes, start: int, end: int, limit: int) -> int:
+    """Where to end a batch that begins at `start`: at `end`, or after so many lines as make no more than `limit` bytes."""
+    if end - start <= limit:
+        return end
+    return data.rfind(b"\n", start, start + limit) + 1 or data.find(b"\n", start + limit, end) + 1 or end
 
 
 def is_short(data: bytes) -> bool:
@@ -46,9 +53,9 @@ def _lines(data: bytes) -> Iterator[bytes]:
 
 
 def _piece(data: bytes, at: int) -> int:
-    """Size of the piece that begins at `at`: MAX_LINE bytes, fewer where that would cut a character of UTF-8 in two."""
+    """Size of the piece that begins at `at`, with more to follow: MAX_LINE bytes, or as many as cut no character in two."""
     end = at + MAX_LINE
     for back in range(4):
-        if end - back < len(data) and data[end - back] & 0xC0 != 0x80:
+        if data[end - back] & 0xC0 != 0x80:  # not a byte within a character of UTF-8
             return MAX_LINE - back
     return MAX_LINE

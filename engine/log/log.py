@@ -32,6 +32,7 @@ class Log:
         self._format = JsonFile(settings["attrs"]) if settings["format"] == "json" else Local()
         self.path = f"{settings['folder']}/{self._format.name}"
         self._max_size, self._max_files = settings["max_size"], max(1, settings["max_files"])
+        self._batch = self._max_size // 4 or sys.maxsize
         self._rotated = rotated if settings["compress"] else lambda path: None
         self._fd = self._open(self.path)
         self._size = self._format.sound_size(self._fd)
@@ -48,8 +49,11 @@ class Log:
         What cannot be written is counted and told in the log as soon as it can be.
         """
         size = len(data) if last else lines.whole(data)
-        if size:
-            self._record(stream, data[:size] if size < len(data) else data)
+        at = 0
+        while at < size:
+            end = lines.batch(data, at, size, self._batch)
+            self._record(stream, data[at:end] if end - at < len(data) else data)
+            at = end
         return size
 
     def note(self, text: str) -> None:
