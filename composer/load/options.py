@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from composer.load.tree import Map, Origin, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -85,6 +87,41 @@ class Inputs:
         self.files: dict[str, tuple[int, int, int] | None] = {}
         self.variables: dict[str, str | None] = {}
 
+    def note(self, path: str) -> None:
+        """Remember a file as it is now, before it is read."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            self.files[path] = None
+        else:
+            self.files[path] = (status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+class Environment(dict[str, str]):
+    """The variables for interpolation; it notes which of them were asked for."""
+
+    __slots__ = ("_asked",)
+
+    def __init__(self, variables: Mapping[str, str], inputs: Inputs) -> None:
+        super().__init__(variables)
+        self._asked = inputs.variables
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        value = super().get(name)
+        self._asked[name] = value
+        return default if value is None else value
+
+    def __contains__(self, name: object) -> bool:
+        found = super().__contains__(name)
+        if not found and isinstance(name, str):
+            self._asked[name] = None
+        return found
+
+    def __getitem__(self, name: str) -> str:
+        value = super().__getitem__(name)
+        self._asked[name] = value
+        return value
+
 
 class Loaded:
     """A project's canonical tree and where it came from.
@@ -96,6 +133,7 @@ class Loaded:
     disabled              services that no active profile enables, in the same form
     environment           the variables of interpolation: the command's environment and .env files
     profiles              the active ones
+    models                `models:`, which `config` does not print as JSON
     warnings              lines for standard error, in order
     inputs                what would have to change for this to change
     """
@@ -105,6 +143,7 @@ class Loaded:
         "disabled",
         "environment",
         "inputs",
+        "models",
         "name",
         "profiles",
         "tree",
@@ -115,6 +154,7 @@ class Loaded:
     def __init__(self, *, name: str, working_dir: str, compose_files: tuple[str, ...], tree: Map) -> None:
         self.name, self.working_dir, self.compose_files, self.tree = name, working_dir, compose_files, tree
         self.disabled = Map()
+        self.models = Map()
         self.environment: dict[str, str] = {}
         self.profiles: tuple[str, ...] = ()
         self.warnings: list[str] = []

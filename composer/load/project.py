@@ -1,29 +1,136 @@
-"""The pipeline: files and environment in, the project out."""
+"""The pipeline: files and environment in, the project out.
+
+    sources ─▶ layers: read ─▶ interpolate ─▶ extends ─▶ include ─▶ merge ─▶ unique ─▶ validate ─▶ canonical   (each file)
+            ─▶ defaults ─▶ constraints ─▶ paths ─▶ normalise ─▶ bind ─▶ profiles ─▶ consistency ─▶ variables ─▶ select
+"""
 
 from __future__ import annotations
 
-from composer.load.options import Loaded, LoadOptions
+import os
+
+from composer.load import select, sources
+from composer.load.errors import LoadError, raise_all
+from composer.load.options import Environment, Loaded, LoadOptions
+from composer.load.tree import Map
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from composer.load.sources import Sources
     from composer.model import Project
 
-__all__ = ["LoadOptions", "Loaded", "load", "load_tree", "project_name"]
+__all__ = ["LoadError", "LoadOptions", "Loaded", "load", "load_model", "load_tree", "project_name"]
 
 
 def load_tree(options: LoadOptions) -> Loaded:
     """Read, merge, check and normalise a project's files. LoadError says what is wrong with them, and where."""
-    raise NotImplementedError
+    loaded, root = _model(options)
+    return _project(options, loaded, root)
+
+
+def load_model(options: LoadOptions) -> Loaded:
+    """The merged tree in long form before it is bound: what `config --no-interpolate` and `--variables` show."""
+    loaded, root = _model(options)
+    loaded.tree = root
+    return loaded
 
 
 def load(options: LoadOptions) -> Project:
-    """The same as the typed model."""
+    """The same as load_tree, as the typed model."""
     from composer.model import Project
 
-    loaded = load_tree(options)
-    return Project.from_loaded(loaded)
+    return Project.from_loaded(load_tree(options))
 
 
 def project_name(options: LoadOptions) -> str:
     """The project's name, reading no more than that needs."""
-    raise NotImplementedError
+    if options.project_name:
+        return sources.checked_name(options.project_name)
+    loaded = _empty()
+    found = sources.located(options, loaded.inputs, loaded.warnings.append)
+    named = found.environment.get("COMPOSE_PROJECT_NAME")
+    if named:
+        return sources.checked_name(named)
+    if not found.files:
+        raise _no_file()
+    return _name(options, found, loaded)
+
+
+def _model(options: LoadOptions) -> tuple[Loaded, Map]:
+    from composer.load.layers import Layers, Reading
+    from composer.load.normalise import normalised
+
+    loaded = _empty()
+    found = sources.located(options, loaded.inputs, loaded.warnings.append)
+    if not found.files:
+        raise _no_file()
+    reading = Reading(options, loaded.inputs, loaded.warnings.append, found.environment.get("HOME", ""))
+    name = _name(options, found, loaded, reading)
+    found.environment["COMPOSE_PROJECT_NAME"] = name
+    environment = Environment(found.environment, loaded.inputs)
+    root = Layers(reading, found.files, found.folder, environment).tree()
+    if not root:
+        raise LoadError("empty compose file", found.files[0])
+    if not name:
+        raise LoadError("project name must not be empty", None, "give one with -p or `name:`")
+    if options.normalize:
+        normalised(root, name, environment)
+    loaded.name, loaded.working_dir, loaded.compose_files = name, found.folder, found.files
+    loaded.profiles, loaded.environment = found.profiles, environment
+    return loaded, root
+
+
+def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
+    from composer.load.bind import bound
+    from composer.load.consistency import contradictions
+    from composer.load.variables import Files
+
+    tree, errors = bound(root, loaded.name)
+    raise_all(errors)
+    loaded.tree = tree
+    select.by_profile(tree, loaded.disabled, loaded.profiles)
+    if options.consistency:
+        raise_all(contradictions(tree, loaded.disabled))
+    files = Files(tree, loaded.environment, loaded.inputs)
+    resolved = set(tree["services"])
+    for name in tree["services"]:
+        files.resolve(name, environment=options.resolve_environment)
+    if options.services:
+        loaded.profiles = select.activated(options.services, tree["services"], loaded.disabled, loaded.profiles)
+        select.by_profile(tree, loaded.disabled, loaded.profiles)
+        select.named(tree, loaded.disabled, options.services)
+        for name in tree["services"]:
+            if name not in resolved:
+                files.resolve(name, environment=options.resolve_environment)
+    raise_all(files.errors)
+    if not options.all_resources:
+        select.needed(tree)
+    for secret in tree.get("secrets", {}).values():
+        secret.pop("content", None)
+    for config in tree.get("configs", {}).values():
+        if "environment" in config:
+            config.pop("content", None)
+    loaded.models = tree.pop("models", Map())
+    return loaded
+
+
+def _name(options: LoadOptions, found: Sources, loaded: Loaded, reading: object = None) -> str:
+    from composer.load.naming import name_in_files
+
+    if options.project_name:
+        return sources.checked_name(options.project_name)
+    if found.environment.get("COMPOSE_PROJECT_NAME"):
+        return sources.checked_name(found.environment["COMPOSE_PROJECT_NAME"])
+    name = name_in_files(options, found, loaded, reading)
+    if name:
+        return sources.normalised_name(name) if options.normalize else name
+    return sources.normalised_name(os.path.basename(found.folder))
+
+
+def _no_file() -> LoadError:
+    return sources.NoFileError(
+        "no configuration file provided: not found", None, f"write {sources.FILE_NAMES[0]} here, or name a file with -f"
+    )
+
+
+def _empty() -> Loaded:
+    return Loaded(name="", working_dir="", compose_files=(), tree=Map())

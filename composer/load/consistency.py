@@ -1,0 +1,281 @@
+"""Whether the parts of a project fit together: what a service refers to is there, and nothing contradicts itself."""
+
+from __future__ import annotations
+
+from composer.load.errors import LoadError, did_you_mean
+from composer.load.tree import Map, origin_at
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from composer.load.tree import Path
+
+
+def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
+    """What does not fit, by service. `tree` is canonical; `disabled` are the services that no profile enables."""
+    check = _Check(tree, disabled)
+    errors = [error for name in tree["services"] for error in check.service(name)]
+    errors += check.secrets()
+    return errors or check.cycles()
+
+
+class _Check:
+    def __init__(self, tree: Map, disabled: Map) -> None:
+        self.tree, self.services, self.disabled = tree, tree["services"], disabled
+
+    def wrong(self, path: Path, message: str, hint: str = "") -> LoadError:
+        return LoadError(message, origin_at(self.tree, path), hint)
+
+    def service(self, name: str) -> Iterator[LoadError]:
+        service = self.services[name]
+        for rule in _RULES:
+            yield from rule(self, name, service)
+
+    # ---- what a service is made of
+
+    def source(self, name: str, service: Map) -> Iterator[LoadError]:
+        if "build" not in service and "image" not in service and "provider" not in service:
+            yield self.wrong(
+                ("services", name), f"service {name!r} has neither an image nor a build context specified"
+            )
+
+    def build(self, name: str, service: Map) -> Iterator[LoadError]:
+        build = service.get("build")
+        if build is None:
+            return
+        place: Path = ("services", name, "build")
+        if "dockerfile_inline" in build and "dockerfile" in build:
+            yield self.wrong(
+                (*place, "dockerfile_inline"),
+                f"service {name!r} declares mutually exclusive dockerfile and dockerfile_inline",
+            )
+        for key, context in build.get("additional_contexts", {}).items():
+            if not context.startswith("service:"):
+                continue
+            target = context[len("service:") :]
+            if target not in self.services:
+                yield self.wrong(
+                    (*place, "additional_contexts", key),
+                    f"service {name!r} declares unknown service {target!r} as additional contexts {key}",
+                    did_you_mean(target, self.services),
+                )
+            elif "build" not in self.services[target]:
+                yield self.wrong(
+                    (*place, "additional_contexts", key),
+                    f"service {name!r} declares non-buildable service {target!r} as additional contexts {key}",
+                )
+        platform, platforms = service.get("platform"), build.get("platforms")
+        if platform and platforms and platform not in platforms:
+            yield self.wrong(
+                (*place, "platforms"),
+                f"service {name!r}: service.build.platforms MUST include service.platform {platform!r}",
+            )
+        for index, secret in enumerate(build.get("secrets", ())):
+            yield from self.defined(name, "build secret", "secrets", secret, (*place, "secrets", index))
+
+    # ---- what it refers to
+
+    def networks(self, name: str, service: Map) -> Iterator[LoadError]:
+        if service.get("network_mode") and service.get("networks"):
+            yield self.wrong(
+                ("services", name, "network_mode"),
+                f"service {name!r} declares mutually exclusive `network_mode` and `networks`",
+            )
+        known = self.tree.get("networks", {})
+        for network in service.get("networks", ()):
+            if network not in known:
+                yield self.wrong(
+                    ("services", name, "networks", network),
+                    f'service "{name}" refers to undefined network {network}',
+                    did_you_mean(network, known) or f"declare it under networks: {network}:",
+                )
+
+    def depends_on(self, name: str, service: Map) -> Iterator[LoadError]:
+        for other, dependency in service.get("depends_on", {}).items():
+            if other in self.services or (other in self.disabled and not dependency["required"]):
+                continue
+            hint = did_you_mean(other, self.services)
+            if other in self.disabled:
+                profiles = ", ".join(self.disabled[other].get("profiles", ()))
+                hint = f"it is disabled; its profiles are {profiles}"
+            yield self.wrong(
+                ("services", name, "depends_on", other),
+                f'service "{name}" depends on undefined service "{other}"',
+                hint,
+            )
+
+    def network_mode(self, name: str, service: Map) -> Iterator[LoadError]:
+        mode = service.get("network_mode", "")
+        if mode.startswith("service:") and mode[len("service:") :] not in self.services:
+            other = mode[len("service:") :]
+            if other in service.get("depends_on", {}):
+                return  # said by depends_on
+            yield self.wrong(
+                ("services", name, "network_mode"),
+                f"service {other!r} not found for network_mode 'service:{other}'",
+                did_you_mean(other, self.services),
+            )
+
+    def volumes(self, name: str, service: Map) -> Iterator[LoadError]:
+        known = self.tree.get("volumes", {})
+        for index, volume in enumerate(service.get("volumes", ())):
+            source = volume.get("source")
+            if volume.get("type") == "volume" and source and source not in known:
+                yield self.wrong(
+                    ("services", name, "volumes", index),
+                    f'service "{name}" refers to undefined volume {source}',
+                    did_you_mean(source, known) or f"declare it under volumes:, or write ./{source} for a folder",
+                )
+
+    def files(self, name: str, service: Map) -> Iterator[LoadError]:
+        for kind in ("configs", "secrets"):
+            for index, mount in enumerate(service.get(kind, ())):
+                yield from self.defined(name, kind[:-1], kind, mount, ("services", name, kind, index))
+
+    def models(self, name: str, service: Map) -> Iterator[LoadError]:
+        known = self.tree.get("models", {})
+        for model in service.get("models", ()):
+            if model not in known:
+                yield self.wrong(
+                    ("services", name, "models", model),
+                    f'service "{name}" refers to undefined model {model}',
+                    did_you_mean(model, known),
+                )
+
+    def defined(self, name: str, what: str, kind: str, mount: Map, place: Path) -> Iterator[LoadError]:
+        known = self.tree.get(kind, {})
+        source = mount.get("source", "")
+        if source not in known:
+            yield self.wrong(
+                place,
+                f'service "{name}" refers to undefined {what} {source}',
+                did_you_mean(source, known) or f"declare it under {kind}:",
+            )
+
+    # ---- what contradicts itself
+
+    def healthcheck(self, name: str, service: Map) -> Iterator[LoadError]:
+        test = service.get("healthcheck", {}).get("test")
+        if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
+            yield self.wrong(
+                ("services", name, "healthcheck", "test"),
+                f"services.{name}.healthcheck.test must start either by \"CMD\", \"CMD-SHELL\" or \"NONE\"",
+            )
+
+    def scale(self, name: str, service: Map) -> Iterator[LoadError]:
+        deploy = service.get("deploy", {})
+        scale, replicas = service.get("scale"), deploy.get("replicas")
+        if scale is not None and replicas is not None and scale != replicas:
+            yield self.wrong(
+                ("services", name, "scale"),
+                f"services.{name}: can't set distinct values on 'scale' and 'deploy.replicas' ({scale}, {replicas})",
+            )
+        for key, value in (("scale", scale), ("deploy.replicas", replicas)):
+            if value is not None and value < 0:
+                yield self.wrong(
+                    ("services", name, *key.split(".")),
+                    f"services.{name}.{key}: must be greater than or equal to 0",
+                )
+        number = scale if scale is not None else replicas if replicas is not None else 1
+        if number > 1 and service.get("container_name"):
+            key = "deploy.replicas" if scale is None else "scale"
+            yield self.wrong(
+                ("services", name, "container_name"),
+                f"services.{name}: can't set container_name and {key} as container name must be unique",
+            )
+
+    def resources(self, name: str, service: Map) -> Iterator[LoadError]:
+        resources = service.get("deploy", {}).get("resources", {})
+        for key, group, other in (
+            ("cpus", "limits", "cpus"),
+            ("mem_limit", "limits", "memory"),
+            ("mem_reservation", "reservations", "memory"),
+            ("pids_limit", "limits", "pids"),
+        ):
+            if key in service and group in resources and resources[group].get(other) != service[key]:
+                yield self.wrong(
+                    ("services", name, key),
+                    f"services.{name}: can't set distinct values on '{key}' and 'deploy.resources.{group}.{other}'",
+                )
+
+    def watch(self, name: str, service: Map) -> Iterator[LoadError]:
+        for index, trigger in enumerate(service.get("develop", {}).get("watch", ())):
+            if "target" not in trigger and trigger["action"] not in ("rebuild", "restart"):
+                yield self.wrong(
+                    ("services", name, "develop", "watch", index),
+                    f"services.{name}.develop.watch: target is required for non-rebuild actions",
+                )
+
+    def mounts(self, name: str, service: Map) -> Iterator[LoadError]:
+        """Two mounts cannot have one place."""
+        taken: dict[str, str] = {}
+        targets = [("tmpfs", i, path.partition(":")[0]) for i, path in enumerate(service.get("tmpfs", ()))]
+        targets += [("volumes", i, volume.get("target", "")) for i, volume in enumerate(service.get("volumes", ()))]
+        for kind, index, target in targets:
+            here = f"services.{name}.{kind}[{index}]"
+            if target in taken:
+                yield self.wrong(
+                    ("services", name, kind, index), f"{here}: target {target} already mounted as {taken[target]}"
+                )
+            taken.setdefault(target, here)
+
+    def secrets(self) -> Iterator[LoadError]:
+        for name, secret in self.tree.get("secrets", {}).items():
+            if not secret.get("external") and "file" not in secret and "environment" not in secret:
+                yield self.wrong(
+                    ("secrets", name), f'secret "{name}" must declare either `file` or `environment`'
+                )
+
+    # ---- cycles
+
+    def cycles(self) -> list[LoadError]:
+        """The first circle of dependencies, looked for in the order of the names."""
+        done: set[str] = set()
+        for start in sorted(self.services):
+            trail: list[str] = []
+            on_trail: set[str] = set()
+            stack = [(start, iter(self._needs(start)))] if start not in done else []
+            trail, on_trail = [start], {start}
+            while stack:
+                name, needs = stack[-1]
+                for other in needs:
+                    if other in on_trail:
+                        circle = " -> ".join([*trail[trail.index(other) :], other])
+                        return [
+                            self.wrong(
+                                ("services", name, "depends_on", other), f"dependency cycle detected: {circle}"
+                            )
+                        ]
+                    if other not in done:
+                        stack.append((other, iter(self._needs(other))))
+                        trail.append(other)
+                        on_trail.add(other)
+                        break
+                else:
+                    stack.pop()
+                    trail.pop()
+                    on_trail.discard(name)
+                    done.add(name)
+        return []
+
+    def _needs(self, name: str) -> list[str]:
+        return [other for other in sorted(self.services[name].get("depends_on", ())) if other in self.services]
+
+
+_RULES: tuple[Any, ...] = (
+    _Check.source,
+    _Check.build,
+    _Check.networks,
+    _Check.healthcheck,
+    _Check.depends_on,
+    _Check.network_mode,
+    _Check.volumes,
+    _Check.files,
+    _Check.models,
+    _Check.scale,
+    _Check.resources,
+    _Check.watch,
+    _Check.mounts,
+)

@@ -1,0 +1,157 @@
+"""Files, one over the other: each is read, interpolated, extended, and merged into what the files before it made.
+
+This is done for the project's own files, for those that a file includes, and for those that services extend; they differ
+in what is done and where paths are relative to, which is what a `Layers` says.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from composer.load import canonical, merge, paths, unique
+from composer.load.errors import LoadError, raise_all
+from composer.load.interpolate import Interpolation
+from composer.load.normalise import environment_lists
+from composer.load.read import documents, read_bytes
+from composer.load.tree import Map, Origin, Path
+from composer.load.validate import validate
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from composer.load.options import Inputs, LoadOptions
+    from composer.load.read import Document
+
+
+class Reading:
+    """What all files of one project have in common while they are read."""
+
+    def __init__(self, options: LoadOptions, inputs: Inputs, warn: Callable[[str], None], home: str) -> None:
+        self.options, self.inputs, self.warn, self.home = options, inputs, warn, home
+        self._contents: dict[str, bytes] = {}
+        self._obsolete: set[str] = set()
+
+    def content(self, file: str) -> bytes:
+        """The bytes of a file, "-" being standard input; each is read once."""
+        if file not in self._contents:
+            if file == "-":
+                self._contents[file] = sys.stdin.buffer.read()
+            else:
+                self.inputs.note(file)
+                self._contents[file] = read_bytes(file)
+        return self._contents[file]
+
+    def obsolete_version(self, file: str) -> None:
+        if file not in self._obsolete:
+            self._obsolete.add(file)
+            self.warn(
+                f"{file}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid "
+                "potential confusion"
+            )
+
+
+class Layers:
+    """Files that make one tree.
+
+    folder                where their relative paths start from, absolute
+    base                  what those paths become relative to: "" the folder itself (they become absolute)
+    including             the files whose inclusion led here, outermost first
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        files: tuple[str, ...],
+        folder: str,
+        environment: Mapping[str, str],
+        *,
+        base: str = "",
+        layer: str = "file",
+        including: tuple[str, ...] = (),
+    ) -> None:
+        self.reading, self.files, self.folder, self.environment = reading, files, folder, environment
+        self.base, self.layer, self.including = base, layer, including
+        self.extended: dict[str, Any] = {}
+
+    def tree(self) -> Map:
+        """The merged tree in long form, with defaults, its paths resolved. LoadError for what is wrong with it."""
+        from composer.load.constraints import constrain
+
+        root = Map()
+        for index, file in enumerate(self.files):
+            layer = "override" if index and self.layer == "file" else self.layer
+            root = self._over(root, file, layer)
+        canonical.completed(root)
+        raise_all(constrain(root))
+        if self.reading.options.resolve_paths or self.base:
+            self.resolve(root)
+        environment_lists(root, self.environment)
+        return root
+
+    def resolve(self, root: Map) -> None:
+        """Its relative paths from the folder of these files."""
+        paths.Paths(root, self.base or self.folder, self.reading.home, self.reading.warn).apply()
+
+    def _over(self, root: Map, file: str, layer: str) -> Map:
+        from composer.load.extends import extend_all
+        from composer.load.include import include_all
+
+        for document in self.read(file, layer):
+            extend_all(self, document, file)
+            taken_away(root, document.resets)
+            if "include" in document.root:
+                include_all(self, document.root, (*self.including, file))
+            root = merge.merged(root, document.root)
+            unique.enforced(root)
+            raise_all(validate(root))
+            if "version" in root:
+                self.reading.obsolete_version(file)
+                del root["version"]
+            self.lengthen(root)
+            unique.enforced(root)
+        return root
+
+    def read(self, file: str, layer: str) -> list[Document]:
+        """The documents of a file with their variables replaced."""
+        found = documents(self.reading.content(file), file, layer)
+        if self.reading.options.interpolate:
+            for document in found:
+                interpolation = Interpolation(self.environment, self.reading.warn)
+                interpolation.apply(document.root)
+                raise_all(interpolation.errors)
+        for document in found:
+            services = document.root.get("services", _ABSENT)
+            if services is not _ABSENT and not isinstance(services, Map):
+                raise LoadError("services must be a mapping", document.root.origins.get("services"))
+        return found
+
+    def lengthen(self, root: Map) -> None:
+        """Long forms for short ones; empty servers of names are none."""
+        canonical.Canonical(root, self.reading.warn, lenient=not self.reading.options.interpolate).apply()
+        for service in root.get("services", {}).values():
+            if isinstance(service, dict) and isinstance(service.get("dns"), list):
+                service["dns"][:] = [server for server in service["dns"] if server]
+
+    def path(self, path: str) -> str:
+        """Where a path that one of these files names is."""
+        return os.path.normpath(os.path.join(self.folder, path))
+
+
+_ABSENT = object()
+
+
+def taken_away(root: Map, resets: list[Path]) -> None:
+    """Remove what the files before said at the places that a file resets or overrides."""
+    for path in resets:
+        place: Any = root
+        for key in path[:-1]:
+            place = place.get(key) if isinstance(place, dict) else None
+        if isinstance(place, Map) and path and isinstance(path[-1], str) and path[-1] in place:
+            del place[path[-1]]
+            place.origins.pop(path[-1], None)
+
+
+__all__ = ["Layers", "Origin", "Reading", "taken_away"]

@@ -1,0 +1,232 @@
+"""A tree over another: what the rules for merging are, by place.
+
+Mappings are merged, sequences are appended, anything else is replaced. Where that is not so, a rule is in MERGES. What a
+later entry of a sequence replaces is told by `unique.py`.
+"""
+
+from __future__ import annotations
+
+from composer.load.errors import LoadError
+from composer.load.patterns import ANY, Node, compiled
+from composer.load.text import text_of
+from composer.load.tree import Map, Origin, Sequence, dotted, origin_of
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    from composer.load.tree import Path
+
+
+def merged(base: Map, other: Map) -> Map:
+    """`other` over `base`; both are used up."""
+    return _mappings(base, other, _RULES, ())
+
+
+def extended(base: Map, service: Map) -> Map:
+    """A service's own entries over those of the service that it extends."""
+    return _mappings(base, service, _SERVICE, ("services", ANY))
+
+
+def _merge(base: Any, other: Any, node: Node | None, path: Path) -> Any:
+    if node is not None and node.rule is not None:
+        return node.rule(base, other, node, path)
+    if other is None:
+        return base
+    if isinstance(base, dict):
+        if not isinstance(other, dict):
+            raise _Mismatch(path, base, other)
+        return _mappings(base, other, node, path)
+    if isinstance(base, list):
+        if not isinstance(other, list):
+            raise _Mismatch(path, base, other)
+        return _appended(base, other)
+    return other
+
+
+class _Mismatch(Exception):
+    def __init__(self, path: Path, base: Any, other: Any) -> None:
+        self.path, self.base, self.other = path, base, other
+
+
+def _mappings(base: Any, other: Any, node: Node | None, path: Path) -> Any:
+    origins = base.origins
+    places = other.origins
+    for key, value in other.items():
+        place: Origin | None = places.get(key)
+        if key in base:
+            earlier = base[key]
+            below = None if node is None else node.below(key)
+            try:
+                base[key] = _merge(earlier, value, below, (*path, key))
+            except _Mismatch as error:
+                where = dotted(error.path)
+                before = origin_of(base, key)
+                raise LoadError(
+                    f"cannot override {where}: {_kind(error.base)} (at {before}) with {_kind(error.other)}", place
+                ) from None
+            if place is not None:
+                origins[key] = place.over(origins.get(key))
+        else:
+            base[key] = value
+            if place is not None:
+                origins[key] = place
+    return base
+
+
+def _kind(value: Any) -> str:
+    return "a mapping" if isinstance(value, dict) else "a sequence" if isinstance(value, list) else "a value"
+
+
+def _appended(base: Any, other: Any) -> Any:
+    base.extend(other)
+    base.origins.extend(other.origins)
+    return base
+
+
+# ---- rules
+
+
+def _replace(base: Any, other: Any, node: Node, path: Path) -> Any:
+    return other
+
+
+def _sequence(base: Any, other: Any, node: Node, path: Path) -> Any:
+    """Both as sequences of key=value, the later after the earlier."""
+    first, then = as_sequence(base), as_sequence(other)
+    return _appended(first, then)
+
+
+def _hosts(base: Any, other: Any, node: Node, path: Path) -> Any:
+    first, then = as_sequence(base), as_sequence(other)
+    for item, place in zip(then, then.origins, strict=True):
+        if item not in first:
+            first.put(item, place)
+    return first
+
+
+def _build(base: Any, other: Any, node: Node, path: Path) -> Any:
+    return _mappings(_build_map(base), _build_map(other), node, path)
+
+
+def _build_map(value: Any) -> Any:
+    if isinstance(value, str):
+        return Map({"context": value})
+    return value if isinstance(value, dict) else Map()
+
+
+def _keyed(base: Any, other: Any, node: Node, path: Path) -> Any:
+    """Both as mappings from names, to nothing."""
+    return _mappings(as_mapping(base), as_mapping(other), node, path)
+
+
+def _depends_on(base: Any, other: Any, node: Node, path: Path) -> Any:
+    default = {"condition": "service_started", "required": True}
+    return _mappings(as_mapping(base, default), as_mapping(other, default), node, path)
+
+
+def _logging(base: Any, other: Any, node: Node, path: Path) -> Any:
+    """Options go with their driver."""
+    if not isinstance(other, dict) or not isinstance(base, dict):
+        return base if other is None else other
+    if "driver" not in other or "driver" not in base or base["driver"] == other["driver"]:
+        return _mappings(base, other, node, path)
+    return other
+
+
+def _pools(base: Any, other: Any, node: Node, path: Path) -> Any:
+    """Address pools of the same subnet are merged."""
+    if not isinstance(base, list) or not isinstance(other, list):
+        raise _Mismatch(path, base, other)
+    pools = Sequence()
+    for mine, my_place in zip(base, base.origins, strict=True):
+        for theirs, place in zip(other, other.origins, strict=True):
+            if not isinstance(mine, dict) or not isinstance(theirs, dict):
+                raise _Mismatch(path, base, other)
+            if theirs.get("subnet") != mine.get("subnet") and _pool(pools, theirs.get("subnet")) is None:
+                pools.put(theirs, place)
+                continue
+            pool = _mappings(mine, theirs, node, path)
+            at = _pool(pools, pool.get("subnet"))
+            if at is None:
+                pools.put(pool, place.over(my_place) if place else my_place)
+            else:
+                pools[at] = pool
+    return pools
+
+
+def _pool(pools: Sequence, subnet: Any) -> int | None:
+    return next((index for index, pool in enumerate(pools) if pool.get("subnet") == subnet), None)
+
+
+def as_sequence(value: Any) -> Any:
+    """A mapping as a sequence of key=value by key, a text as the sequence of itself."""
+    if isinstance(value, Sequence):
+        return value
+    found = Sequence()
+    if isinstance(value, Map):
+        entries: list[tuple[str, Origin | None]] = []
+        for key, entry in value.items():
+            place = value.origins.get(key)
+            if entry is None:
+                entries.append((key, place))
+            elif isinstance(entry, list):
+                entries += [(f"{key}={text_of(item)}", place) for item in entry]
+            else:
+                entries.append((f"{key}={text_of(entry)}", place))
+        for text, place in sorted(entries, key=lambda entry: entry[0]):
+            found.put(text, place)
+    elif isinstance(value, str):
+        found.put(value, None)
+    return found
+
+
+def as_mapping(value: Any, default: dict[str, Any] | None = None) -> Any:
+    """A sequence of names as a mapping from them to a copy of `default`."""
+    if isinstance(value, Map):
+        return value
+    found = Map()
+    if isinstance(value, Sequence):
+        for name, place in zip(value, value.origins, strict=True):
+            if isinstance(name, str):
+                found.place(name, None if default is None else Map(default), place)
+    return found
+
+
+_SERVICE_MERGES = {
+    ("annotations",): _sequence,
+    ("build",): _build,
+    ("build", "additional_contexts"): _sequence,
+    ("build", "args"): _sequence,
+    ("build", "extra_hosts"): _hosts,
+    ("build", "labels"): _sequence,
+    ("command",): _replace,
+    ("depends_on",): _depends_on,
+    ("deploy", "labels"): _sequence,
+    ("dns",): _sequence,
+    ("dns_opt",): _sequence,
+    ("dns_search",): _sequence,
+    ("entrypoint",): _replace,
+    ("env_file",): _sequence,
+    ("environment",): _sequence,
+    ("extra_hosts",): _hosts,
+    ("healthcheck", "test"): _replace,
+    ("label_file",): _sequence,
+    ("labels",): _sequence,
+    ("logging",): _logging,
+    ("models",): _keyed,
+    ("networks",): _keyed,
+    ("sysctls",): _sequence,
+    ("tmpfs",): _sequence,
+    ("ulimits", ANY): _replace,
+}
+
+_RULES = compiled(
+    {("services", ANY, *path): rule for path, rule in _SERVICE_MERGES.items()}
+    | {
+        ("networks", ANY, "ipam", "config"): _pools,
+        ("networks", ANY, "labels"): _sequence,
+        ("volumes", ANY, "labels"): _sequence,
+    }
+)
+_SERVICE = compiled(_SERVICE_MERGES)

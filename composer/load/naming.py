@@ -1,0 +1,43 @@
+"""The name that a project's files give it."""
+
+from __future__ import annotations
+
+from composer.load.errors import LoadError
+from composer.load.options import Environment
+from composer.load.template import TemplateError, substitute
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from composer.load.layers import Reading
+    from composer.load.options import Loaded, LoadOptions
+    from composer.load.sources import Sources
+
+
+def name_in_files(options: LoadOptions, found: Sources, loaded: Loaded, reading: Reading | None) -> str:
+    """The last `name:` of the files, its variables replaced; "" when none has one."""
+    from composer.load.layers import Reading
+
+    reading = reading or Reading(options, loaded.inputs, loaded.warnings.append, "")
+    name = ""
+    for file in found.files:
+        content = reading.content(file)
+        if b"name" in content:
+            name = _name(content, file) or name
+    if "$" not in name or not options.interpolate:
+        return name
+    try:
+        return substitute(name, Environment(found.environment, loaded.inputs))
+    except TemplateError as error:
+        raise LoadError(f"name: {error}", found.files[-1]) from error
+
+
+def _name(content: bytes, file: str) -> str:
+    """The value of the top-level key `name`, of the last document that has it."""
+    from composer.load.read import documents
+
+    try:
+        found = [document.root.get("name") for document in documents(content, file)]
+    except LoadError:
+        return ""  # what is wrong is told when the file is read as a whole
+    names = [str(name) for name in found if isinstance(name, (str, int)) and name != ""]
+    return names[-1] if names else ""

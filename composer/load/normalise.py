@@ -1,0 +1,134 @@
+"""What a project means without saying it: the default network, names, dependencies that other keys imply."""
+
+from __future__ import annotations
+
+from composer.load.canonical import clean
+from composer.load.tree import Map
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def normalised(root: Map, name: str, environment: Mapping[str, str]) -> None:
+    """Say it, in place. `name` is the project's; values of variables that only have a name come from `environment`."""
+    root["name"] = name
+    services = root.get("services") or {}
+    _networks(root, services)
+    for service in services.values():
+        if service.get("pull_policy") == "if_not_present":
+            service["pull_policy"] = "missing"
+        _build(service, environment)
+        if "environment" in service:
+            service["environment"] = _resolved(service["environment"], environment, keep=True)
+        _dependencies(service)
+        for volume in service.get("volumes") or ():
+            if isinstance(volume, dict) and isinstance(volume.get("target"), str):
+                volume["target"] = clean(volume["target"])
+    _names(root, name)
+
+
+def _networks(root: Map, services: Any) -> None:
+    """Services without a network are in the default one, which there is when one of them is."""
+    used = False
+    for service in services.values():
+        if "provider" in service or "network_mode" in service:
+            continue
+        if not service.get("networks"):
+            service["networks"] = Map({"default": None})
+            used = True
+        elif "default" in service["networks"]:
+            used = True
+    if used:
+        networks = root.get("networks")
+        if networks is None:
+            networks = root["networks"] = Map()
+        networks.setdefault("default", None)
+
+
+def _build(service: Map, environment: Mapping[str, str]) -> None:
+    build = service.get("build")
+    if build is None:
+        return
+    if build.get("context") is None:
+        build["context"] = "."
+    if build.get("dockerfile") is None and build.get("dockerfile_inline") is None:
+        build["dockerfile"] = "Dockerfile"
+    if "args" in build:
+        build["args"] = _resolved(build["args"], environment, keep=False)
+
+
+def _resolved(value: Any, environment: Mapping[str, str], *, keep: bool) -> Any:
+    """With the environment's values of the variables that have none; without those it has not, unless `keep`."""
+    if isinstance(value, dict):
+        for key in [key for key, entry in value.items() if entry is None]:
+            if key in environment:
+                value[key] = environment[key]
+            elif not keep:
+                del value[key]
+    elif isinstance(value, list):
+        for index in range(len(value) - 1, -1, -1):
+            item = value[index]
+            if not isinstance(item, str) or "=" in item:
+                continue
+            if item in environment:
+                value[index] = f"{item}={environment[item]}"
+            elif not keep:
+                del value[index]
+                del value.origins[index]  # type: ignore[attr-defined]
+    return value
+
+
+def environment_lists(root: Map, environment: Mapping[str, str]) -> None:
+    """Give the variables in lists (`- NAME`) the values that the environment of their own file has."""
+    services = root.get("services")
+    for service in services.values() if isinstance(services, dict) else ():
+        variables = service.get("environment") if isinstance(service, dict) else None
+        if isinstance(variables, list):
+            for index, item in enumerate(variables):
+                if isinstance(item, str) and item in environment:
+                    variables[index] = f"{item}={environment[item]}"
+
+
+_NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
+
+
+def _dependencies(service: Map) -> None:
+    """What a service takes from another must be there before it."""
+    implied: dict[str, bool] = {}
+    for link in service.get("links") or ():
+        parts = str(link).split(":")
+        implied.setdefault(parts[0] if len(parts) == 2 else link, True)
+    for namespace in _NAMESPACES:
+        reference = service.get(namespace)
+        if isinstance(reference, str) and reference.startswith("service:"):
+            implied.setdefault(reference[len("service:") :], True)
+    for source in service.get("volumes_from") or ():
+        if isinstance(source, str) and not source.startswith("container:"):
+            implied.setdefault(source.partition(":")[0], False)
+    if not implied:
+        return
+    depends_on = service.get("depends_on")
+    if depends_on is None:
+        depends_on = service["depends_on"] = Map()
+    for name, restart in implied.items():
+        if name not in depends_on:
+            depends_on[name] = Map({"condition": "service_started", "restart": restart, "required": True})
+
+
+def _names(root: Map, name: str) -> None:
+    """A resource without a name has that of its key, and the project's before it when the project owns it."""
+    for kind in ("networks", "volumes", "configs", "secrets"):
+        resources = root.get(kind)
+        if not isinstance(resources, dict):
+            continue
+        for key, resource in resources.items():
+            if resource is None:
+                resource = resources[key] = Map()
+            if resource.get("name") is None:
+                resource["name"] = key if _true(resource.get("external")) else f"{name}_{key}"
+
+
+def _true(value: Any) -> bool:
+    return value is True or value in ("1", "t", "T", "TRUE", "true", "True")

@@ -1,0 +1,386 @@
+"""Compose files as trees: YAML with positions, its anchors and merge keys, and Compose's `!reset` and `!override`.
+
+The events of the C parser are put together here, without a recursion that a hostile file could exhaust. A file may hold
+several documents; each is one more layer over those before it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from yaml import YAMLError
+from yaml.cyaml import CParser
+from yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+
+from composer.load.errors import LoadError
+from composer.load.scalars import is_timestamp, plain
+from composer.load.tree import Map, Origin, Sequence, dotted
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    from composer.load.tree import Path
+
+MAX_BYTES = 16 << 20
+MAX_NODES = 1_000_000  # 5,000 large services have 300,000; with aliases written out
+MAX_DEPTH = 100
+
+RESET, OVERRIDE = "!reset", "!override"
+_CORE = "tag:yaml.org,2002:"
+_GONE = object()
+_NO_KEY = object()
+
+
+class Document:
+    """One YAML document. `resets` are the places whose earlier content a `!reset` or `!override` takes away."""
+
+    __slots__ = ("resets", "root")
+
+    def __init__(self, root: Map, resets: list[Path]) -> None:
+        self.root, self.resets = root, resets
+
+
+def read_bytes(path: str) -> bytes:
+    """The content of a compose file; LoadError says why it cannot be had."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise LoadError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
+    if len(data) > MAX_BYTES:
+        size = os.stat(path).st_size
+        raise LoadError(f"{path} has {size} bytes; a compose file has at most {MAX_BYTES}")
+    return data
+
+
+def decoded(data: bytes, file: str) -> str:
+    """The text of a file: UTF-8, or UTF-16 with its mark."""
+    try:
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        what = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
+        raise LoadError(f"{what} is not UTF-8 ({error.reason})", Origin(file, line, column)) from error
+
+
+def documents(data: bytes, file: str, layer: str = "file") -> list[Document]:
+    """The documents of a compose file. Raises LoadError with the place of what is wrong."""
+    text = decoded(data, file)
+    reader = _Reader(text, file, layer)
+    try:
+        return reader.documents()
+    except YAMLError as error:
+        raise _syntax_error(error, text, file) from error
+
+
+def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is not None:
+        message = getattr(error, "problem", None) or "not YAML"
+        context = getattr(error, "context", None)
+        message = f"{message} ({context})" if context else message
+        return LoadError(f"not YAML: {message}", Origin(file, mark.line + 1, mark.column + 1))
+    position = getattr(error, "position", None)
+    if position is None:
+        return LoadError(f"not YAML: {error}", Origin(file, 0, 0))
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    character = getattr(error, "character", 0)
+    code = character if isinstance(character, int) else ord(character[0])
+    return LoadError(f"not YAML: character U+{code:04X} is not allowed", Origin(file, line, column))
+
+
+class _Frame:
+    """A container that is being filled."""
+
+    __slots__ = ("anchor", "container", "key", "lines", "merge", "origin", "resets_from", "tag")
+
+    def __init__(self, container: Any, anchor: str | None, tag: str | None, resets_from: int) -> None:
+        self.container, self.anchor, self.tag, self.resets_from = container, anchor, tag, resets_from
+        self.key: Any = _NO_KEY
+        self.origin: Origin | None = None
+        self.lines: dict[str, int] | None = {} if isinstance(container, Map) else None
+        self.merge: Any = _NO_KEY
+
+
+class _Reader:
+    def __init__(self, text: str, file: str, layer: str) -> None:
+        self.parser = CParser(text)
+        self.file, self.layer = file, layer
+        self.plain: dict[str, Any] = {}
+        self.nodes = 0
+
+    def documents(self) -> list[Document]:
+        found: list[Document] = []
+        get = self.parser.get_event
+        while True:
+            event = get()
+            kind = type(event)
+            if kind is StreamEndEvent:
+                return found
+            if kind is DocumentStartEvent:
+                mark = event.start_mark
+                root, resets = self._document()
+                if not isinstance(root, Map):
+                    shown = "nothing" if root is None or root is _GONE else f"a {_kind(root)}"
+                    raise LoadError(
+                        f"top-level object must be a mapping, found {shown}",
+                        Origin(self.file, mark.line + 1, mark.column + 1),
+                    )
+                found.append(Document(root, resets))
+
+    def _document(self) -> tuple[Any, list[Path]]:
+        get, file, layer, cache = self.parser.get_event, self.file, self.layer, self.plain
+        stack: list[_Frame] = []
+        self.stack = stack
+        self.anchors: dict[str, tuple[Any, Path, list[Path]]] = {}
+        self.resets: list[Path] = []
+        frame: _Frame | None = None
+        root: Any = None
+        while True:
+            event = get()
+            kind = type(event)
+            if kind is ScalarEvent:
+                text = event.value
+                if event.implicit[0] and event.tag is None:
+                    value = cache.get(text, _GONE)
+                    if value is _GONE:
+                        value = cache[text] = plain(text)
+                        if value.__class__ is str and is_timestamp(text):
+                            self._timestamp(event)
+                    if text == "<<" and frame is not None and frame.key is _NO_KEY and frame.lines is not None:
+                        self._key(frame, event, text)
+                        frame.key = "<<"
+                        frame.merge = None
+                        continue
+                elif event.tag is None:
+                    value = text
+                else:
+                    value = self._tagged(event)
+                if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
+                    if text in frame.lines:
+                        self._twice(frame, event)
+                    mark = event.start_mark
+                    frame.lines[text] = mark.line
+                    if value.__class__ is not str:
+                        self._not_a_key(frame, event, value)
+                    frame.key = value
+                    frame.origin = Origin(file, mark.line + 1, mark.column + 1, layer)
+                    continue
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = (value, (), [])
+            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
+                    self._not_a_key(frame, event, None)
+                if len(stack) >= MAX_DEPTH:
+                    raise LoadError(f"nested deeper than {MAX_DEPTH} levels", self._place(event))
+                if frame is not None and frame.lines is None:
+                    mark = event.start_mark
+                    frame.origin = Origin(file, mark.line + 1, mark.column + 1, layer)
+                if event.tag == OVERRIDE:
+                    self.resets.append(self._path())
+                container: Any = Map() if kind is MappingStartEvent else Sequence()
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = (_GONE, (), [])
+                frame = _Frame(container, event.anchor, event.tag, len(self.resets))
+                stack.append(frame)
+                continue
+            elif kind is MappingEndEvent or kind is SequenceEndEvent:
+                assert frame is not None
+                value = frame.container
+                if frame.merge is not _NO_KEY:
+                    self._merge(frame, event)
+                stack.pop()
+                done, frame = frame, stack[-1] if stack else None
+                if done.tag == RESET:
+                    del self.resets[done.resets_from :]
+                    self.resets.append(self._path())
+                    value = _GONE
+                if done.anchor is not None:
+                    self.anchors[done.anchor] = (value, self._path(), self.resets[done.resets_from :])
+                if frame is not None and frame.lines is None:
+                    if value is not _GONE:
+                        frame.container.put(value, frame.origin)
+                    self._count(1, event)
+                    continue
+                event = None
+            elif kind is AliasEvent:
+                value = self._alias(event)
+            elif kind is DocumentEndEvent:
+                return root, self.resets
+            else:
+                continue
+            # a finished value: it goes into the container it stands in
+            self.nodes += 1
+            if self.nodes > MAX_NODES:
+                self._count(0, event)
+            if frame is None:
+                root = value
+            elif frame.lines is None:
+                if value is not _GONE:
+                    mark = event.start_mark
+                    frame.container.put(value, Origin(file, mark.line + 1, mark.column + 1, layer))
+            else:
+                key = frame.key
+                frame.key = _NO_KEY
+                if key == "<<" and frame.merge is None:
+                    frame.merge = value
+                elif value is not _GONE:
+                    frame.container[key] = value
+                    frame.container.origins[key] = frame.origin
+
+    # ---- keys
+
+    def _key(self, frame: _Frame, event: Any, text: str) -> None:
+        assert frame.lines is not None
+        if text in frame.lines:
+            self._twice(frame, event)
+        frame.lines[text] = event.start_mark.line
+
+    def _twice(self, frame: _Frame, event: Any) -> None:
+        assert frame.lines is not None
+        path = (*self._path(frame), event.value)
+        first = frame.lines[event.value] + 1
+        raise LoadError(f"{dotted(path)}: key {event.value!r} is already defined at line {first}", self._place(event))
+
+    def _not_a_key(self, frame: _Frame, event: Any, value: Any) -> None:
+        where = dotted(self._path(frame))
+        place = f"in {where}" if where else "at top level"
+        shown = "a collection" if not isinstance(event, ScalarEvent) else event.value or "null"
+        hint = f'write "{shown}" to have a string' if isinstance(event, ScalarEvent) else ""
+        raise LoadError(f"non-string key {place}: {shown}", self._place(event), hint)
+
+    # ---- tags
+
+    def _tagged(self, event: Any) -> Any:
+        tag, text = event.tag, event.value
+        if tag == RESET:
+            self.resets.append(self._path())
+            return _GONE
+        if tag == OVERRIDE:
+            self.resets.append(self._path())
+            return text
+        if not tag.startswith(_CORE):
+            return text
+        name = tag[len(_CORE) :]
+        if name == "binary":
+            from base64 import b64decode
+
+            try:
+                return b64decode(text).decode("utf-8", "replace")
+            except ValueError as error:
+                raise LoadError("!!binary has no base64 text", self._place(event)) from error
+        if name not in ("null", "bool", "int", "float"):
+            return text
+        value = plain(text)
+        if name == "float" and type(value) is int:
+            value = float(value)
+        wanted = {"null": type(None), "bool": bool, "int": int, "float": float}[name]
+        if type(value) is not wanted:
+            raise LoadError(f"cannot read {text!r} as a !!{name}", self._place(event))
+        return value
+
+    def _timestamp(self, event: Any) -> None:
+        path = self._path()
+        if path and isinstance(path[0], str) and path[0].startswith("x-"):
+            return
+        raise LoadError(
+            f"{dotted(path)}: {event.value} is a date to YAML, which fits nowhere in a compose file",
+            self._place(event),
+            f'write "{event.value}" to have a string',
+        )
+
+    # ---- anchors
+
+    def _alias(self, event: Any) -> Any:
+        known = self.anchors.get(event.anchor)
+        if known is None:
+            raise LoadError(f"unknown anchor {event.anchor!r}", self._place(event), self._near_anchor(event.anchor))
+        value, path, resets = known
+        if value is _GONE and not path and not resets:
+            raise LoadError(f"cycle detected: anchor {event.anchor!r} contains itself", self._place(event))
+        here = self._path()
+        for reset in resets:
+            self.resets.append((*here, *reset[len(path) :]))
+        if value is _GONE:
+            self.resets.append(here)
+        return self._copied(value, event)
+
+    def _near_anchor(self, name: str) -> str:
+        from composer.load.errors import did_you_mean
+
+        return did_you_mean(name, self.anchors)
+
+    def _copied(self, value: Any, event: Any) -> Any:
+        """A copy, each node of which counts: a few aliases of aliases can stand for billions of nodes."""
+        if isinstance(value, Map):
+            self._count(len(value), event)
+            return Map({key: self._copied(entry, event) for key, entry in value.items()}, dict(value.origins))
+        if isinstance(value, Sequence):
+            self._count(len(value), event)
+            return Sequence([self._copied(item, event) for item in value], list(value.origins))
+        return value
+
+    def _count(self, nodes: int, event: Any) -> None:
+        self.nodes += nodes
+        if self.nodes > MAX_NODES:
+            raise LoadError(
+                f"more than {MAX_NODES} values, with aliases written out; this is not a compose file",
+                self._place(event) if event is not None else Origin(self.file, 0, 0),
+            )
+
+    # ---- merge keys
+
+    def _merge(self, frame: _Frame, event: Any) -> None:
+        """`<<`: entries of the mappings that the container does not have itself, the first mapping before the next."""
+        container = frame.container
+        sources = frame.merge if isinstance(frame.merge, Sequence) else [frame.merge]
+        for source in sources:
+            if source is _GONE:
+                continue
+            if not isinstance(source, Map):
+                where = dotted((*self._path(frame)[:], "<<"))
+                raise LoadError(f"{where}: a merge key takes a mapping or a sequence of mappings", self._place(event))
+            for key, value in source.items():
+                if key not in container:
+                    container.place(key, value, source.origins.get(key))
+
+    # ---- places
+
+    def _place(self, event: Any) -> Origin:
+        mark = event.start_mark
+        return Origin(self.file, mark.line + 1, mark.column + 1, self.layer)
+
+    def _path(self, last: _Frame | None = None) -> Path:
+        """The path of what is read now; of the frame `last` itself when it is given. Merge keys are no part of it."""
+        path: list[str | int] = []
+        for frame in self.stack:
+            if frame is last:
+                break
+            if frame.lines is None:
+                path.append(len(frame.container))
+            elif frame.key is not _NO_KEY and not (frame.key == "<<" and frame.merge is None):
+                path.append(frame.key)
+        return tuple(path)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "mapping"
+    if isinstance(value, list):
+        return "sequence"
+    return {str: "string", bool: "boolean", int: "number", float: "number"}.get(type(value), "null")

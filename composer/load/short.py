@@ -1,0 +1,257 @@
+"""The short forms that are a language of their own: ports, volumes, devices, command lines."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class ShortFormError(ValueError):
+    """The text is not of the form; the message says why."""
+
+
+# ---- ports: [[IP:]PUBLISHED:]TARGET[/PROTOCOL]
+
+
+def ports(text: str) -> list[dict[str, Any]]:
+    """The long forms of a short port: several for a range of target ports, by their text."""
+    address, published, target = _port_parts(text)
+    target, _, protocol = target.partition("/")
+    protocol = (protocol or "tcp").lower()
+    if not target:
+        raise ShortFormError(f"no container port in {text!r}; write [[IP:]HOST:]CONTAINER[/PROTOCOL]")
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise ShortFormError(f"invalid protocol {protocol!r} in {text!r} (tcp, udp or sctp)")
+    address = _address(address, text)
+    first, last = _range(target, "container", text)
+    found: dict[str, dict[str, Any]] = {}
+    start = end = 0
+    if published:
+        start, end = _range(published, "host", text)
+        if last - first != end - start and last != first:
+            raise ShortFormError(f"ranges of different length in {text!r}: {published} and {target}")
+    for offset in range(last - first + 1):
+        host = ""
+        if published:
+            host = str(start + offset)
+            if first == last and start != end:
+                host += f"-{end}"
+        port: dict[str, Any] = {"mode": "ingress"}
+        if address:
+            port["host_ip"] = address
+        port["target"] = first + offset
+        if host:
+            port["published"] = host
+        port["protocol"] = protocol
+        found[f"{first + offset}/{protocol}"] = port
+    return [found[key] for key in sorted(found)]
+
+
+def _port_parts(text: str) -> tuple[str, str, str]:
+    parts = text.split(":")
+    if len(parts) == 1:
+        return "", "", parts[0]
+    if len(parts) == 2:
+        return "", parts[0], parts[1]
+    return ":".join(parts[:-2]), parts[-2], parts[-1]
+
+
+def _address(text: str, port: str) -> str:
+    if text.startswith("["):
+        if not text.endswith("]"):
+            raise ShortFormError(f"invalid IP address {text!r} in {port!r}")
+        text = text[1:-1]
+    if text and not is_address(text):
+        raise ShortFormError(f"invalid IP address {text!r} in {port!r}")
+    return text
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address, without a zone."""
+    import socket
+
+    if text.isascii() and "\0" not in text and "%" not in text:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                socket.inet_pton(family, text)
+                return True
+            except OSError:
+                pass
+    return False
+
+
+def _range(text: str, what: str, port: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    start = _port(first, what, port)
+    if not dash or first == last:
+        return start, start
+    end = _port(last, what, port)
+    if end < start:
+        raise ShortFormError(f"{what} port range {text} of {port!r} ends before it starts")
+    return start, end
+
+
+def _port(text: str, what: str, port: str) -> int:
+    digits = text[1:] if text[:1] == "+" else text
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 20:
+        raise ShortFormError(f"invalid {what} port {text!r} in {port!r}")
+    number = int(digits)
+    if number > 65535:
+        raise ShortFormError(f"{what} port {text} in {port!r} is out of range (0 to 65535)")
+    return number
+
+
+# ---- volumes: [SOURCE:]TARGET[:OPTION[,OPTION…]]
+
+PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
+
+
+def volume(text: str) -> dict[str, Any]:
+    """The long form of a short volume."""
+    if not text:
+        raise ShortFormError("invalid empty volume spec")
+    if len(text) <= 2:
+        return {"type": "volume", "target": text}
+    parts = _volume_parts(text)
+    found: dict[str, Any] = {}
+    source, target, options = "", parts[0], ""
+    if len(parts) > 3:
+        raise ShortFormError(f"invalid spec: {text}: too many colons")
+    if len(parts) > 1:
+        source, target = parts[0], parts[1]
+        options = parts[2] if len(parts) > 2 else ""
+    bind: dict[str, Any] = {}
+    nocopy = False
+    if source:
+        found["source"] = source
+    found["target"] = target
+    for option in options.split(",") if options else ():
+        if option == "ro":
+            found["read_only"] = True
+        elif option == "rw":
+            found.pop("read_only", None)
+        elif option == "nocopy":
+            nocopy = True
+        elif option in PROPAGATIONS:
+            bind["propagation"] = option
+        elif option in ("z", "Z"):
+            bind["selinux"] = option
+    if is_path(source):
+        found["type"] = "bind"
+        found["bind"] = {**bind, "create_host_path": True}
+        if nocopy:
+            found["volume"] = {"nocopy": True}
+    else:
+        found["type"] = "volume"
+        found["volume"] = {"nocopy": True} if nocopy else {}
+        if bind:
+            found["bind"] = bind
+    return found
+
+
+def _volume_parts(text: str) -> list[str]:
+    """The parts between colons, except that of a Windows drive (C:\\) and those inside ${…}."""
+    parts: list[str] = []
+    start = depth = 0
+    size = len(text)
+    for index, character in enumerate(text):
+        if character == "$" and text[index + 1 : index + 2] == "{":
+            depth += 1
+        elif character == "}" and depth:
+            depth -= 1
+        elif character == ":" and not depth:
+            part = text[start:index]
+            if len(part) == 1 and part.isalpha():
+                continue
+            if not part:
+                raise ShortFormError(f"invalid spec: {text}: empty section between colons")
+            parts.append(part)
+            start = index + 1
+    if start == size:
+        raise ShortFormError(f"invalid spec: {text}: empty section between colons")
+    parts.append(text[start:])
+    return parts
+
+
+def is_path(source: str) -> bool:
+    """Whether a volume's source is a place in the host's file system rather than a volume's name."""
+    return source[:1] in (".", "/", "~") and bool(source) or source.startswith("\\\\") or _is_drive(source)
+
+
+def _is_drive(source: str) -> bool:
+    return len(source) > 1 and source[1] == ":" and source[0].isalpha()
+
+
+# ---- devices: SOURCE[:TARGET[:PERMISSIONS]]
+
+
+def device(text: str) -> dict[str, Any]:
+    """The long form of a short device mapping."""
+    parts = text.split(":")
+    if len(parts) > 3:
+        raise ShortFormError(f"confusing device mapping, please use long syntax: {text}")
+    source = parts[0]
+    return {
+        "source": source,
+        "target": parts[1] if len(parts) > 1 and parts[1] else source,
+        "permissions": parts[2] if len(parts) > 2 else "rwm",
+    }
+
+
+# ---- command lines
+
+
+def words(line: str) -> list[str]:
+    """A command line as the shell would split it, up to the first ; & | < or > that is not quoted; nothing is expanded."""
+    found: list[str] = []
+    buffer: list[str] = []
+    started = escaped = double = single = back = dollar = False
+    for character in line:
+        if escaped:
+            buffer.append({"t": "\t", "n": "\n"}.get(character, character))
+            escaped, started = False, True
+            continue
+        if character == "\\":
+            if single:
+                buffer.append(character)
+            else:
+                escaped = True
+            continue
+        if character in " \t\r\n":
+            if single or double or back or dollar:
+                buffer.append(character)
+            elif started:
+                found.append("".join(buffer))
+                buffer, started = [], False
+            continue
+        if character == "`" and not (single or double or dollar):
+            back = not back
+        elif character == ")" and not (single or double or back):
+            dollar = not dollar
+        elif character == "(" and not (single or double or back):
+            if dollar or buffer[-1:] != ["$"]:
+                raise ShortFormError(f"not a command line: {line!r}; quote the parenthesis or write a list")
+            dollar = True
+            buffer.append(character)
+            continue
+        elif character == '"' and not (single or dollar):
+            started = started or double
+            double = not double
+            continue
+        elif character == "'" and not (double or dollar):
+            started = started or single
+            single = not single
+            continue
+        elif character in ";&|<>" and not (single or double or back or dollar):
+            if character == ">" and buffer[:1] and buffer[0][:1] in tuple("0123456789"):
+                started = False
+            break
+        started = True
+        buffer.append(character)
+    if started:
+        found.append("".join(buffer))
+    if escaped or single or double or back or dollar:
+        raise ShortFormError(f"not a command line: {line!r}; a quote or parenthesis is not closed")
+    return found
+

@@ -1,0 +1,147 @@
+"""Variables in text: $VAR, ${VAR}, ${VAR:-default}, ${VAR-default}, ${VAR:?error}, ${VAR?error}, ${VAR:+other},
+${VAR+other}, nested in each other, and $$ for a dollar sign.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+_OPERATOR = re.compile(r":?[-+?]")
+MAX_DEPTH = 50
+
+
+class TemplateError(ValueError):
+    """The text is no template, or a variable that it requires is not there (`variable` is set)."""
+
+    def __init__(self, message: str, variable: str = "") -> None:
+        super().__init__(message)
+        self.variable = variable
+
+
+class Variable:
+    """One use of a variable. `default` and `alternate` are None when the use has none."""
+
+    __slots__ = ("alternate", "default", "name", "required")
+
+    def __init__(self, name: str, required: bool, default: str | None, alternate: str | None) -> None:
+        self.name, self.required, self.default, self.alternate = name, required, default, alternate
+
+
+def substitute(
+    text: str,
+    lookup: Mapping[str, str],
+    missing: Callable[[str], None] | None = None,
+    seen: Callable[[Variable], None] | None = None,
+    depth: int = 0,
+) -> str:
+    """`text` with its variables replaced. `missing` is told of each that has neither a value nor a default."""
+    position = text.find("$")
+    if position < 0:
+        return text
+    if depth > MAX_DEPTH:
+        raise TemplateError(f"variables are nested deeper than {MAX_DEPTH} levels")
+    parts: list[str] = []
+    done = 0
+    end_of_line = last_brace = -1
+    while position >= 0:
+        parts.append(text[done:position])
+        after = text[position + 1 : position + 2]
+        if after == "$":
+            parts.append("$")
+            done = position + 2
+        elif after == "{":
+            name = _NAME.match(text, position + 2)
+            if name is None:
+                raise TemplateError(text)
+            operator = _OPERATOR.match(text, name.end())
+            if operator is None:
+                if text[name.end() : name.end() + 1] != "}":
+                    raise TemplateError(text)
+                parts.append(_value(name[0], lookup, missing, seen))
+                done = name.end() + 1
+            else:
+                if name.end() > end_of_line:
+                    newline = text.find("\n", position)
+                    end_of_line = len(text) if newline < 0 else newline
+                    last_brace = text.rfind("}", position, end_of_line)
+                if last_brace < operator.end():
+                    raise TemplateError(text)
+                close = _closing(text, position + 1, last_brace + 1)
+                argument = text[operator.end() : close]
+                parts.append(_applied(name[0], operator[0], argument, lookup, missing, seen, depth))
+                done = close + 1
+        else:
+            name = _NAME.match(text, position + 1)
+            if name is None:  # a dollar sign before anything else stands for itself
+                parts.append("$")
+                done = position + 1
+            else:
+                parts.append(_value(name[0], lookup, missing, seen))
+                done = name.end()
+        position = text.find("$", done)
+    parts.append(text[done:])
+    return "".join(parts)
+
+
+def _closing(text: str, start: int, end: int) -> int:
+    """Where the brace at `start` is closed; the last brace of the line when it is not."""
+    level, index = 0, start
+    while index < end:
+        character = text[index]
+        if character == "}":
+            level -= 1
+            if not level:
+                return index
+        elif character == "{":
+            level += 1
+            index += 1
+        index += 1
+    return end - 1
+
+
+def _value(
+    name: str,
+    lookup: Mapping[str, str],
+    missing: Callable[[str], None] | None,
+    seen: Callable[[Variable], None] | None,
+) -> str:
+    if seen is not None:
+        seen(Variable(name, False, None, None))
+    value = lookup.get(name)
+    if value is None:
+        if missing is not None:
+            missing(name)
+        return ""
+    return value
+
+
+def _applied(
+    name: str,
+    operator: str,
+    argument: str,
+    lookup: Mapping[str, str],
+    missing: Callable[[str], None] | None,
+    seen: Callable[[Variable], None] | None,
+    depth: int,
+) -> str:
+    if seen is not None:
+        kind = operator[-1]
+        seen(
+            Variable(name, kind == "?", argument if kind == "-" else None, argument if kind == "+" else None),
+        )
+    argument = substitute(argument, lookup, missing, seen, depth + 1)
+    value = lookup.get(name)
+    absent = value is None or (not value and operator[0] == ":")
+    if operator[-1] == "?":
+        if absent:
+            reason = f": {argument}" if argument else ""
+            raise TemplateError(f"required variable {name} is missing a value{reason}", name)
+        return value or ""
+    if operator[-1] == "+":
+        return value or "" if absent else argument
+    return argument if absent else value or ""
