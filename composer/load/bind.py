@@ -331,9 +331,7 @@ NETWORK = k.Struct(
     always=("ipam",),
 )
 
-VOLUME = k.Struct(
-    {"name": k.text, "driver": k.text, "driver_opts": k.options, "external": k.flag, "labels": k.labels}
-)
+VOLUME = k.Struct({"name": k.text, "driver": k.text, "driver_opts": k.options, "external": k.flag, "labels": k.labels})
 
 FILE = k.Struct(
     {

@@ -37,9 +37,7 @@ class _Check:
 
     def source(self, name: str, service: Map) -> Iterator[LoadError]:
         if "build" not in service and "image" not in service and "provider" not in service:
-            yield self.wrong(
-                ("services", name), f"service {name!r} has neither an image nor a build context specified"
-            )
+            yield self.wrong(("services", name), f"service {name!r} has neither an image nor a build context specified")
 
     def build(self, name: str, service: Map) -> Iterator[LoadError]:
         build = service.get("build")
@@ -161,7 +159,7 @@ class _Check:
         if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
             yield self.wrong(
                 ("services", name, "healthcheck", "test"),
-                f"services.{name}.healthcheck.test must start either by \"CMD\", \"CMD-SHELL\" or \"NONE\"",
+                f'services.{name}.healthcheck.test must start either by "CMD", "CMD-SHELL" or "NONE"',
             )
 
     def scale(self, name: str, service: Map) -> Iterator[LoadError]:
@@ -224,9 +222,7 @@ class _Check:
     def secrets(self) -> Iterator[LoadError]:
         for name, secret in self.tree.get("secrets", {}).items():
             if not secret.get("external") and "file" not in secret and "environment" not in secret:
-                yield self.wrong(
-                    ("secrets", name), f'secret "{name}" must declare either `file` or `environment`'
-                )
+                yield self.wrong(("secrets", name), f'secret "{name}" must declare either `file` or `environment`')
 
     # ---- cycles
 
@@ -244,9 +240,7 @@ class _Check:
                     if other in on_trail:
                         circle = " -> ".join([*trail[trail.index(other) :], other])
                         return [
-                            self.wrong(
-                                ("services", name, "depends_on", other), f"dependency cycle detected: {circle}"
-                            )
+                            self.wrong(("services", name, "depends_on", other), f"dependency cycle detected: {circle}")
                         ]
                     if other not in done:
                         stack.append((other, iter(self._needs(other))))

@@ -1,11 +1,11 @@
 """.env, env_file and label_file: the grammar that Compose reads.
 
-    NAME=value            # unquoted: up to " #" or the end of the line; variables are replaced
-    NAME='as it is'       # may span lines; \\' is a quote
-    NAME="with \\n and $VAR"
-    NAME: value           # a colon is as good as an equals sign
-    export NAME=value
-    NAME                  # the value that the environment has for it, if any
+NAME=value            # unquoted: up to " #" or the end of the line; variables are replaced
+NAME='as it is'       # may span lines; \\' is a quote
+NAME="with \\n and $VAR"
+NAME: value           # a colon is as good as an equals sign
+export NAME=value
+NAME                  # the value that the environment has for it, if any
 """
 
 from __future__ import annotations
@@ -25,12 +25,25 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 4 << 20
 _SPACE = "\t\v\f\r \x85\xa0"
-_ALL_SPACE = _SPACE + "\n\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_ALL_SPACE = (
+    _SPACE + "\n\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 _START = re.compile(f"[{_ALL_SPACE}]*")
 _EXPORT = re.compile(r"export[\t\n\f\r ]+")
 _KEY = re.compile(rf"(?:[^\W]|[.\-\[\]{_SPACE}])*")
 _ESCAPE = re.compile(r"""\\(?:[abcfnrtv$"\\]|0[0-9]{0,3})""")
-_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$", '"': '"', "\\": "\\"}
+_ESCAPED = {
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "$": "$$",
+    '"': '"',
+    "\\": "\\",
+}
 
 
 class _Over(dict[str, str]):
@@ -81,7 +94,8 @@ class _Parser:
         self.counted = self.line = 0
 
     def run(self) -> dict[str, Origin]:
-        text, places = self.text, {}
+        text = self.text
+        places: dict[str, Origin] = {}
         position = 0
         while True:
             match = _START.match(text, position)

@@ -7,13 +7,14 @@ import os
 from composer.load import merge, paths
 from composer.load.errors import LoadError, did_you_mean
 from composer.load.layers import Layers, taken_away
-from composer.load.tree import Map, Origin, Path, copied, origin_of
+from composer.load.tree import Map, Origin, copied, origin_of
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from typing import Any
 
     from composer.load.read import Document
+    from composer.load.tree import Path
 
 MAX_CHAIN = 100
 

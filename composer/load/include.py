@@ -64,7 +64,9 @@ def _texts(entry: Any, key: str, index: int, origin: Origin | None) -> list[str]
         return []
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise LoadError(f"include[{index}].{key} must be a string or a list of strings", origin_of(entry, key) or origin)
+        raise LoadError(
+            f"include[{index}].{key} must be a string or a list of strings", origin_of(entry, key) or origin
+        )
     return list(texts)
 
 

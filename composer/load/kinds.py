@@ -49,7 +49,7 @@ def kept_text(value: Any) -> Any:
 
 def _string(value: Any) -> str:
     if value.__class__ is str:
-        return value  # type: ignore[no-any-return]
+        return value
     if value is None:
         return ""
     if value.__class__ is int:
@@ -105,7 +105,7 @@ def _natural(value: Any) -> int:
 
 def _integer(value: Any) -> int:
     if value.__class__ is int:
-        return value  # type: ignore[no-any-return]
+        return value
     if value is None:
         return 0
     if value.__class__ is float and value - value == 0:
@@ -333,7 +333,9 @@ def _host(host: str, address: str) -> str:
 def ssh(value: Any) -> Any:
     if not value:
         return NOTHING
-    return Sequence([key if entry is None or entry == "" else f"{key}={text_of(entry)}" for key, entry in value.items()])
+    return Sequence(
+        [key if entry is None or entry == "" else f"{key}={text_of(entry)}" for key, entry in value.items()]
+    )
 
 
 def limit(value: Any) -> Any:
@@ -354,7 +356,9 @@ class Struct:
     `always` are keys with a kind that is applied to None when the key is not there.
     """
 
-    def __init__(self, fields: dict[str, Kind], always: tuple[str, ...] = (), named: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, fields: dict[str, Kind], always: tuple[str, ...] = (), named: dict[str, str] | None = None
+    ) -> None:
         self.fields, self.always = fields, always
         self.rank = {key: rank for rank, key in enumerate(fields)}
         self.named = named

@@ -14,7 +14,7 @@ from composer.load.errors import LoadError, raise_all
 from composer.load.interpolate import Interpolation
 from composer.load.normalise import environment_lists
 from composer.load.read import documents, read_bytes
-from composer.load.tree import Map, Origin, Path
+from composer.load.tree import Map
 from composer.load.validate import validate
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from composer.load.options import Inputs, LoadOptions
     from composer.load.read import Document
+    from composer.load.tree import Path
 
 
 class Reading:
@@ -32,6 +33,7 @@ class Reading:
     def __init__(self, options: LoadOptions, inputs: Inputs, warn: Callable[[str], None], home: str) -> None:
         self.options, self.inputs, self.warn, self.home = options, inputs, warn, home
         self._contents: dict[str, bytes] = {}
+        self._parsed: dict[tuple[str, str], list[Document]] = {}
         self._obsolete: set[str] = set()
 
     def content(self, file: str) -> bytes:
@@ -43,6 +45,16 @@ class Reading:
                 self.inputs.note(file)
                 self._contents[file] = read_bytes(file)
         return self._contents[file]
+
+    def documents(self, file: str, layer: str) -> list[Document]:
+        """The documents of a file, for one who will change them."""
+        found = self._parsed.pop((file, layer), None)
+        return documents(self.content(file), file, layer) if found is None else found
+
+    def peek(self, file: str, layer: str) -> list[Document]:
+        """The documents of a file as they are, which the next call of `documents` will give."""
+        found = self._parsed[(file, layer)] = self.documents(file, layer)
+        return found
 
     def obsolete_version(self, file: str) -> None:
         if file not in self._obsolete:
@@ -116,7 +128,7 @@ class Layers:
 
     def read(self, file: str, layer: str) -> list[Document]:
         """The documents of a file with their variables replaced."""
-        found = documents(self.reading.content(file), file, layer)
+        found = self.reading.documents(file, layer)
         if self.reading.options.interpolate:
             for document in found:
                 interpolation = Interpolation(self.environment, self.reading.warn)
@@ -152,6 +164,3 @@ def taken_away(root: Map, resets: list[Path]) -> None:
         if isinstance(place, Map) and path and isinstance(path[-1], str) and path[-1] in place:
             del place[path[-1]]
             place.origins.pop(path[-1], None)
-
-
-__all__ = ["Layers", "Origin", "Reading", "taken_away"]

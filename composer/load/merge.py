@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 def merged(base: Map, other: Map) -> Map:
     """`other` over `base`; both are used up."""
-    return _mappings(base, other, _RULES, ())
+    whole: Map = _mappings(base, other, _RULES, ())
+    return whole
 
 
 def extended(base: Map, service: Map) -> Map:
     """A service's own entries over those of the service that it extends."""
-    return _mappings(base, service, _SERVICE, ("services", ANY))
+    whole: Map = _mappings(base, service, _SERVICE, ("services", ANY))
+    return whole
 
 
 def _merge(base: Any, other: Any, node: Node | None, path: Path) -> Any:
@@ -136,7 +138,7 @@ def _logging(base: Any, other: Any, node: Node, path: Path) -> Any:
 
 def _pools(base: Any, other: Any, node: Node, path: Path) -> Any:
     """Address pools of the same subnet are merged."""
-    if not isinstance(base, list) or not isinstance(other, list):
+    if not isinstance(base, Sequence) or not isinstance(other, Sequence):
         raise _Mismatch(path, base, other)
     pools = Sequence()
     for mine, my_place in zip(base, base.origins, strict=True):

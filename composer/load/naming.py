@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from composer.load.errors import LoadError
 from composer.load.options import Environment
 from composer.load.template import TemplateError, substitute
@@ -19,10 +21,9 @@ def name_in_files(options: LoadOptions, found: Sources, loaded: Loaded, reading:
 
     reading = reading or Reading(options, loaded.inputs, loaded.warnings.append, "")
     name = ""
-    for file in found.files:
-        content = reading.content(file)
-        if b"name" in content:
-            name = _name(content, file) or name
+    for index, file in enumerate(found.files):
+        if _MAYBE.search(reading.content(file)):
+            name = _name(reading, file, "override" if index else "file") or name
     if "$" not in name or not options.interpolate:
         return name
     try:
@@ -31,12 +32,14 @@ def name_in_files(options: LoadOptions, found: Sources, loaded: Loaded, reading:
         raise LoadError(f"name: {error}", found.files[-1]) from error
 
 
-def _name(content: bytes, file: str) -> str:
-    """The value of the top-level key `name`, of the last document that has it."""
-    from composer.load.read import documents
+_MAYBE = re.compile(rb"""^["']?name["']?[ \t]*:|^[ \t]*[{?]|\A\xff\xfe|\A\xfe\xff""", re.MULTILINE)
+"""A file that does not match has no top-level `name`."""
 
+
+def _name(reading: Reading, file: str, layer: str) -> str:
+    """The value of the top-level key `name`, of the last document that has it."""
     try:
-        found = [document.root.get("name") for document in documents(content, file)]
+        found = [document.root.get("name") for document in reading.peek(file, layer)]
     except LoadError:
         return ""  # what is wrong is told when the file is read as a whole
     names = [str(name) for name in found if isinstance(name, (str, int)) and name != ""]

@@ -1,7 +1,7 @@
 """The pipeline: files and environment in, the project out.
 
-    sources ─▶ layers: read ─▶ interpolate ─▶ extends ─▶ include ─▶ merge ─▶ unique ─▶ validate ─▶ canonical   (each file)
-            ─▶ defaults ─▶ constraints ─▶ paths ─▶ normalise ─▶ bind ─▶ profiles ─▶ consistency ─▶ variables ─▶ select
+sources ─▶ layers: read ─▶ interpolate ─▶ extends ─▶ include ─▶ merge ─▶ unique ─▶ validate ─▶ canonical   (each file)
+        ─▶ defaults ─▶ constraints ─▶ paths ─▶ normalise ─▶ bind ─▶ profiles ─▶ consistency ─▶ variables ─▶ select
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from composer.load.tree import Map
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from composer.load.layers import Reading
     from composer.load.sources import Sources
     from composer.model import Project
 
@@ -113,7 +114,7 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     return loaded
 
 
-def _name(options: LoadOptions, found: Sources, loaded: Loaded, reading: object = None) -> str:
+def _name(options: LoadOptions, found: Sources, loaded: Loaded, reading: Reading | None = None) -> str:
     from composer.load.naming import name_in_files
 
     if options.project_name:

@@ -56,8 +56,10 @@ def nanoseconds(text: str) -> int:
             raise QuantityError(f"duration out of range: {text!r}")
         total += int(term[1] or "0") * unit
         if term[2]:
-            total += int(float(f"0.{term[2]}") * unit + 1e-9) if len(term[2]) > 15 else int(term[2]) * unit // 10 ** len(
-                term[2]
+            total += (
+                int(float(f"0.{term[2]}") * unit + 1e-9)
+                if len(term[2]) > 15
+                else int(term[2]) * unit // 10 ** len(term[2])
             )
         if total >= 2**63:
             raise QuantityError(f"duration out of range: {text!r}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from yaml import YAMLError
-from yaml.cyaml import CParser
+from yaml._yaml import CParser
 from yaml.events import (
     AliasEvent,
     DocumentEndEvent,
@@ -128,7 +128,7 @@ class _Reader:
         found: list[Document] = []
         get = self.parser.get_event
         while True:
-            event = get()
+            event: Any = get()
             kind = type(event)
             if kind is StreamEndEvent:
                 return found
@@ -152,7 +152,7 @@ class _Reader:
         frame: _Frame | None = None
         root: Any = None
         while True:
-            event = get()
+            event: Any = get()
             kind = type(event)
             if kind is ScalarEvent:
                 text = event.value

@@ -68,7 +68,13 @@ def named(tree: Map, disabled: Map, names: tuple[str, ...]) -> None:
 
 def needed(tree: Map) -> None:
     """Drop the networks, volumes, secrets, configs and models that no service uses."""
-    used: dict[str, set[str]] = {"networks": set(), "volumes": set(), "secrets": set(), "configs": set(), "models": set()}
+    used: dict[str, set[str]] = {
+        "networks": set(),
+        "volumes": set(),
+        "secrets": set(),
+        "configs": set(),
+        "models": set(),
+    }
     for service in tree["services"].values():
         used["networks"].update(service.get("networks", ()))
         used["models"].update(service.get("models", ()))

@@ -176,7 +176,7 @@ def _volume_parts(text: str) -> list[str]:
 
 def is_path(source: str) -> bool:
     """Whether a volume's source is a place in the host's file system rather than a volume's name."""
-    return source[:1] in (".", "/", "~") and bool(source) or source.startswith("\\\\") or _is_drive(source)
+    return (source[:1] in (".", "/", "~") and bool(source)) or source.startswith("\\\\") or _is_drive(source)
 
 
 def _is_drive(source: str) -> bool:
@@ -254,4 +254,3 @@ def words(line: str) -> list[str]:
     if escaped or single or double or back or dollar:
         raise ShortFormError(f"not a command line: {line!r}; a quote or parenthesis is not closed")
     return found
-

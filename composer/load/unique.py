@@ -27,7 +27,8 @@ def _once(key_of: Callable[[Any, Path, Sequence], Any], value: Any, path: Path) 
         for index, item in enumerate(value):
             key_of(item, (*path, index), value)
         return value
-    found, places = [], []
+    found: list[Any] = []
+    places: list[Any] = []
     at: dict[Any, int] = {}
     for index, item in enumerate(value):
         key = key_of(item, (*path, index), value)
