@@ -4,7 +4,7 @@ namespaces       kind → "new" | "host" | path of a namespace file
 rootfs           layers_folder, layers (below it, lowest first), upper, work, root, features, read_only, propagation
 mounts           in order; see engine.keeper.child.mounts.place
 devices, masked_paths, read_only_paths, sysctls, cgroup_procs, oom_files, privileged, dns
-process          args, env, cwd, user, groups, tty, stdin, rlimits, capabilities, no_new_privs, seccomp, oom_score_adj
+process          args, env, cwd, user, groups, tty, stdin, stdin_once, rlimits, capabilities, no_new_privs, seccomp, oom_score_adj
 log              format (json, local, "" for none), folder, max_size, max_files, compress, attrs, ship
 run_folder, exit_file, hostname, domainname
 """
@@ -82,6 +82,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "groups": list(spec.group_add),
             "tty": spec.tty,
             "stdin": spec.stdin_open,
+            "stdin_once": spec.stdin_once,
             "rlimits": _rlimits(spec),
             "capabilities": {"bounding": bits, "effective": bits},
             "no_new_privs": any(o in _NO_NEW_PRIVILEGES for o in spec.security_opt),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.keeper.child import setup
+from engine.keeper.input import Input
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
 from engine.keeper.protocol import Channel
@@ -35,8 +36,8 @@ class Container:
         self.master = -1
         self.outputs: dict[int, Stream] = {}
         self.listeners: list[Listener] = []
-        self.input = -1
-        self.ready = False
+        self.input: Input | None = None
+        self.on_terminal: list[Callable[[], None]] = []
         self.failure: dict[str, Any] | None = None
         self.on_started: Callable[[dict[str, Any] | None], None] | None = None
         self.on_sockets: Callable[..., None] | None = None
@@ -91,6 +92,10 @@ class Container:
                 pass
             ends[name] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self.open_outputs()
+        if self.bundle["process"].get("stdin_once"):
+            # Its end is to be seen: the container must not hold the writing end itself.
+            both, ends["stdin"] = ends["stdin"], os.open(f"{self.folder}/stdin", os.O_RDONLY | os.O_CLOEXEC)
+            os.close(both)
         return ends
 
     def open_outputs(self) -> None:
@@ -101,14 +106,18 @@ class Container:
                 continue
             self._take_on(Stream(fd, name, self.log, self._tell))
         if self.bundle["process"]["stdin"]:
+            once = bool(self.bundle["process"].get("stdin_once"))
+            mode = os.O_WRONLY if once else os.O_RDWR
             try:
-                self.input = os.open(f"{self.folder}/stdin", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            except FileNotFoundError:
-                self.input = -1
+                fd = os.open(f"{self.folder}/stdin", mode | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                return  # no FIFO, or nobody who reads it
+            self.input = Input(fd, once=once)
 
     def use_terminal(self, master: int) -> None:
         os.set_blocking(master, False)
-        self.master = self.input = master
+        self.master = master
+        self.input = Input(os.dup(master), once=False)
         self._take_on(Terminal(master, self.log, self._tell))
 
     def _take_on(self, stream: Stream) -> None:
@@ -170,12 +179,15 @@ class Container:
         """Give up everything but the listeners, who may still have output to take."""
         for fd in self.outputs:
             self._outputs.remove(fd)
-        for fd in {*self.outputs, *self.dns, self.pidfd, self.input}:
+        if self.input:
+            self.input.close()
+            self.input = None
+        for fd in {*self.outputs, *self.dns, self.pidfd}:
             if fd > 0:
                 os.close(fd)
         self.outputs.clear()
         self.dns.clear()
-        self.pidfd = self.input = self.master = -1
+        self.pidfd = self.master = -1
         if self.log:
             self.log.close()
             self.log = None

@@ -21,6 +21,7 @@ from engine.errors import EngineError
 from engine.keeper import protocol
 from engine.keeper.child import kernel_settings, setup
 from engine.keeper.container import Container
+from engine.keeper.input import Input
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs
 from engine.keeper.protocol import Channel, Message
@@ -284,13 +285,17 @@ class Keeper:
 
     def do_attach(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         container = self._container(message)
+        if container.bundle["process"]["tty"] and container.master < 0 and container.child:
+            # Its pseudo-terminal is just being made.
+            container.on_terminal.append(lambda: self.do_attach(client, message, fds, answer))
+            return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
 
         def waits(listener: Listener, waiting: bool) -> None:
             self._listen_to(container, listener, waiting)
 
         listener = Listener(ours, framed=container.master < 0, waits=waits)
-        listener.reads = bool(message.get("stdin")) and container.input >= 0
+        listener.reads = bool(message.get("stdin")) and container.input is not None
         container.attach(listener)
         self._listen_to(container, listener, False)
         answer({"tty": container.master >= 0}, (theirs.fileno(),))
@@ -307,7 +312,7 @@ class Keeper:
             raise EngineError(f"process {message['pid']} is another one now")
         container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self._rotated)
         container.pid, container.pidfd, container.pid_start = message["pid"], pidfd, message["pid_start"]
-        container.adopted = container.executed = container.ready = True
+        container.adopted = container.executed = True
         container.open_outputs()
         self.containers[container.id] = container
         self.loop.register(pidfd, selectors.EVENT_READ, lambda _: self._ended(container, None))
@@ -359,12 +364,14 @@ class Keeper:
                     container.on_sockets = None
             elif message["event"] == "terminal":
                 container.use_terminal(descriptors[0])
+                self._terminal_is_there(container)
             elif message["event"] == "failed":
                 container.failure = {"error": message["error"], "exit_code": message["exit_code"]}
         if not open_still:
             self.loop.unregister(container.child)
             container.child.close()
             container.child = None
+            self._terminal_is_there(container)
             container.executed = container.failure is None
             if container.on_sockets:
                 container.on_sockets({})
@@ -373,6 +380,13 @@ class Keeper:
                 container.on_started(container.failure)
                 container.on_started = None
         return True
+
+    @staticmethod
+    def _terminal_is_there(container: Container) -> None:
+        """Or never will be: who waits to attach can."""
+        waiting, container.on_terminal = container.on_terminal, []
+        for attach in waiting:
+            attach()
 
     def _read_exec(self, pid: int, execution: Exec) -> None:
         try:
@@ -404,7 +418,8 @@ class Keeper:
 
     def _listen_to(self, container: Container, listener: Listener, waiting: bool) -> None:
         """Watch for what the listener's socket is wanted for now: more room for output, input, or nothing."""
-        wanted = (selectors.EVENT_READ if listener.reads else 0) | (selectors.EVENT_WRITE if waiting else 0)
+        takes = listener.reads and not (container.input and container.input.waiting)
+        wanted = (selectors.EVENT_READ if takes else 0) | (selectors.EVENT_WRITE if waiting else 0)
         if listener in self.loop.get_map():
             self.loop.unregister(listener)
         if wanted:
@@ -423,19 +438,33 @@ class Keeper:
 
     def _read_input(self, container: Container, listener: Listener) -> None:
         try:
-            data = listener.sock.recv(4096)
+            data = listener.sock.recv(65536)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        if not data:
+        given = container.input
+        if data and given:
+            given.write(data)
+            if given.waiting:
+                self.loop.register(given, selectors.EVENT_WRITE, lambda _: self._room_for_input(container, given))
+                self._listen_to_all(container)
+        elif not data:
             listener.reads = False
             self._listen_to(container, listener, listener.waiting)
-            return
-        try:
-            os.write(container.input, data)
-        except OSError:
-            pass  # the program does not read; a terminal's or pipe's buffer is full
+            if given:
+                given.finish()
+
+    def _room_for_input(self, container: Container, given: Input) -> None:
+        fd = given.fileno()
+        given.flush()
+        if not given.waiting:
+            self.loop.unregister(fd)
+            self._listen_to_all(container)
+
+    def _listen_to_all(self, container: Container) -> None:
+        for listener in list(container.listeners):
+            self._listen_to(container, listener, listener.waiting)
 
     def _part(self, container: Container, listener: Listener) -> None:
         if listener in self.loop.get_map():
@@ -477,6 +506,8 @@ class Keeper:
             self.loop.unregister(container.pidfd)
         if container.child:
             self.loop.unregister(container.child)
+        if container.input and container.input.waiting:
+            self.loop.unregister(container.input)
         del self.containers[container.id]
         self.leaving = self.leaving or (self.abandoned and not self.containers)
         never_ran = not container.executed
