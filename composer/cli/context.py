@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from composer.cli.cache import Cache, Entry
     from composer.cli.flags import Args
     from composer.cli.render.progress import Progress
     from composer.load.project import LoadOptions
@@ -40,6 +41,7 @@ class Context:
         self.environ = os.environ if environ is None else environ
         self.stderr = stderr or sys.stderr
         self._images: dict[str, ImageConfig | None] = {}
+        self._warned: set[str] = set()
 
     @cached_property
     def roots(self) -> Roots:
@@ -87,11 +89,11 @@ class Context:
     @cached_property
     def project_name(self) -> str:
         """-p, COMPOSE_PROJECT_NAME, or what the files and their folder say, without reading more than that needs."""
-        if self.options.project_name:
-            return self.options.project_name
         from composer.load.project import project_name
 
-        return project_name(self.load_options())
+        options = self.load_options()
+        entry = None if self._has_name() else self._cache(options).find()
+        return entry.desired.project if entry else project_name(options)
 
     def containers(self) -> list[ContainerRecord]:
         """The project's containers as they are now."""
@@ -106,15 +108,55 @@ class Context:
 
     @cached_property
     def desired(self) -> Desired:
-        """What the project's files want, in engine terms."""
-        from composer.plan.translate import translate
-
-        return translate(self.project)
+        """What the project's files want, in engine terms; from the cache when nothing has changed."""
+        return self._desired(self.load_options())
 
     @cached_property
     def desired_or_none(self) -> Desired | None:
         """The same; None when only the project's name is given and there is no file."""
-        return self.desired
+        if not self._has_name():
+            return self.desired
+        from composer.load.errors import NoConfiguration
+
+        try:
+            return self.desired
+        except NoConfiguration:
+            return None
+
+    def _has_name(self) -> bool:
+        return bool(self.options.project_name or self.environ.get("COMPOSE_PROJECT_NAME"))
+
+    def _desired(self, options: LoadOptions) -> Desired:
+        cache = self._cache(options)
+        entry = cache.find() or self._load(options, cache)
+        self._warn(entry.warnings)
+        return entry.desired
+
+    def _cache(self, options: LoadOptions) -> Cache:
+        from composer.cli.cache import Cache
+
+        return Cache(f"{self.roots.cache}/projects", options)
+
+    def _load(self, options: LoadOptions, cache: Cache) -> Entry:
+        """Read the files, and remember what they want."""
+        from composer.cli.cache import now, stamp
+        from composer.load.project import load_tree
+        from composer.model import Project
+        from composer.plan.translate import inputs, translate
+
+        begun = now()
+        loaded = load_tree(options)
+        project = Project.from_loaded(loaded)
+        files = {**loaded.inputs.files, **{path: stamp(path) for path in inputs.files(project)}}
+        variables = {name: options.environ.get(name) for name in (*loaded.inputs.variables, *inputs.variables(project))}
+        return cache.put(translate(project), files, variables, loaded.warnings, written=begun)
+
+    def _warn(self, lines: Iterable[str]) -> None:
+        """Print each line once a command."""
+        for line in lines:
+            if line not in self._warned:
+                self._warned.add(line)
+                print(f"warning: {line}", file=self.stderr)
 
     def declared_services(self) -> set[str] | None:
         """The project's services, enabled or not; None when only its name is given and there is no file."""
@@ -131,9 +173,21 @@ class Context:
             from composer.cli.containers import service_of
 
             known = {service_of(record) for record in self.containers()}
+        if among_containers and not known.issuperset(services):
+            from composer.cli.containers import service_of
+
+            known |= {service_of(record) for record in self.containers()}
         for service in services:
             if service not in known:
                 raise CommandError(f"no such service: {service}{nearest(service, known)}")
+        self._enable(services)
+
+    def _enable(self, services: list[str]) -> None:
+        """Naming a service on the command line enables it, whatever its profiles are."""
+        desired = self.desired_or_none
+        if desired is None or all(name in desired.services or name not in desired.known for name in services):
+            return
+        self.desired = self.desired_or_none = self._desired(self.load_options().replace(services=tuple(services)))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

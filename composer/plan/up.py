@@ -45,6 +45,7 @@ class _Up:
         refusal.check(desired, self.names)
 
     def run(self) -> Plan:
+        self.plan.warnings += self.desired.warnings
         self._shared()
         self._orphans()
         for name in self.names:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from composer.model import Project
+from composer.model.build import Build
 from composer.plan import labels
 from composer.plan.translate.files import definition
 from composer.plan.translate.process import extra_hosts, ulimits
@@ -43,7 +45,7 @@ def build(scope: Scope) -> BuildSpec | None:
         ulimits=ulimits(wanted.ulimits),
         secrets=_secrets(scope),
         ssh=wanted.ssh,
-        environ=_environ(scope),
+        environ=_environ(scope.project, wanted),
     )
 
 
@@ -65,14 +67,14 @@ def _secrets(scope: Scope) -> tuple[BuildSecret, ...]:
     return tuple(found)
 
 
-def _environ(scope: Scope) -> dict[str, str]:
-    """The variables that the build may ask for, and no other: those of arguments without a value, of secrets, and
-    the agent's."""
-    assert scope.service.build is not None
-    names = [name for name, value in scope.service.build.args.items() if value is None]
-    names += ["SSH_AUTH_SOCK"] if scope.service.build.ssh else []
-    for reference in scope.service.build.secrets:
-        secret = definition(scope.project, "secrets", reference.source)
-        if secret is not None and secret.environment:
-            names.append(secret.environment)
-    return {name: scope.project.environ[name] for name in sorted(set(names)) if name in scope.project.environ}
+def variables_of(project: Project, wanted: Build) -> set[str]:
+    """Names of the variables that a build may ask for: of arguments without a value, of secrets, and the agent's."""
+    names = {name for name, value in wanted.args.items() if value is None}
+    names |= {"SSH_AUTH_SOCK"} if wanted.ssh else set()
+    secrets = (definition(project, "secrets", reference.source) for reference in wanted.secrets)
+    return names | {secret.environment for secret in secrets if secret is not None and secret.environment}
+
+
+def _environ(project: Project, wanted: Build) -> dict[str, str]:
+    """Those variables, and no other."""
+    return {name: project.environ[name] for name in sorted(variables_of(project, wanted)) if name in project.environ}

@@ -1,0 +1,158 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from composer.cli.cache import KEPT, Cache, now, stamp
+from composer.load.project import LoadOptions
+from composer.plan.desired import Desired
+
+TOP = Path(__file__).resolve().parents[2]
+DESIRED = Desired(project="demo", order=("a",))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return str(tmp_path / "cache")
+
+
+def cache(folder, environ=(), **options):
+    return Cache(folder, LoadOptions(environ=dict(environ), **options))
+
+
+def aged(path, text="x"):
+    """A file that was written long ago."""
+    path.write_text(text)
+    os.utime(path, ns=(10**18, 10**18))
+    return str(path)
+
+
+def put(one, files=(), variables=(), warnings=()):
+    return one.put(DESIRED, {path: stamp(path) for path in files}, dict(variables), warnings, written=now())
+
+
+def test_what_was_put_is_found(folder, tmp_path):
+    put(cache(folder), [aged(tmp_path / "compose.yaml")], warnings=["careful"])
+    entry = cache(folder).find()
+    assert entry.desired == DESIRED
+    assert entry.warnings == ["careful"]
+
+
+def test_nothing_is_found_at_first(folder):
+    assert cache(folder).find() is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_text("xy"),
+        lambda path: path.unlink(),
+        lambda path: os.utime(path, ns=(2 * 10**18, 2 * 10**18)),
+        lambda path: aged(path.with_suffix(".new")) and os.replace(path.with_suffix(".new"), path),
+    ],
+    ids=["content", "gone", "time", "replaced"],
+)
+def test_a_changed_file(folder, tmp_path, change):
+    path = tmp_path / "compose.yaml"
+    put(cache(folder), [aged(path)])
+    change(path)
+    assert cache(folder).find() is None
+
+
+def test_a_file_that_was_not_there(folder, tmp_path):
+    put(cache(folder), [str(tmp_path / "compose.override.yaml")])
+    assert cache(folder).find() is not None
+    aged(tmp_path / "compose.override.yaml")
+    assert cache(folder).find() is None
+
+
+def test_a_file_written_just_now_could_change_unseen(folder, tmp_path):
+    path = tmp_path / "compose.yaml"
+    path.write_text("x")
+    put(cache(folder), [str(path)])
+    assert cache(folder).find() is None
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, {"TAG": "1"}), ({"TAG": "1"}, {"TAG": "2"}), ({"TAG": "1"}, {})])
+def test_a_used_variable(folder, before, after):
+    put(cache(folder, before), variables={"TAG": before.get("TAG")})
+    assert cache(folder, before).find() is not None
+    assert cache(folder, {**before, "OTHER": "1"}).find() is not None
+    assert cache(folder, after).find() is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"files": ("other.yaml",)}, {"profiles": ("a",)}, {"project_name": "b"}, {"project_directory": "/"},
+        {"env_files": ("a",)}, {"services": ("web",)}, {"environ": {"COMPOSE_PROFILES": "a"}}, {"environ": {"HOME": "/"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_another_question_has_another_answer(folder, other):
+    put(cache(folder))
+    assert cache(folder, **other).find() is None
+
+
+def test_another_folder_has_another_answer(folder, tmp_path, monkeypatch):
+    put(cache(folder))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cache(folder).find() is None
+
+
+def test_standard_input_is_not_remembered(folder):
+    put(cache(folder, files=("-",)))
+    assert not os.path.exists(folder)
+
+
+def test_a_damaged_entry_is_as_good_as_none(folder, tmp_path):
+    put(cache(folder), [aged(tmp_path / "compose.yaml")])
+    (path,) = Path(folder).iterdir()
+    for text in ("", "{", "[]", '{"desired":{}}'):
+        path.write_text(text)
+        assert cache(folder).find() is None
+
+
+def test_nobody_else_may_read_it(folder):
+    put(cache(folder))
+    (path,) = Path(folder).iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert Path(folder).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_place_that_cannot_be_written_is_no_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    put(cache(str(tmp_path / "file" / "cache")))
+
+
+def test_old_entries_go(folder):
+    for number in range(KEPT + 5):
+        put(cache(folder, project_name=f"p{number}"))
+    assert len(os.listdir(folder)) == KEPT
+    assert cache(folder, project_name=f"p{KEPT + 4}").find() is not None
+
+
+def test_a_hit_imports_nothing_heavy_and_is_quick(folder, tmp_path):
+    path = aged(tmp_path / "compose.yaml")
+    put(cache(folder, {}), [path])
+    code = (
+        "import sys, time, msgspec\n"
+        "from engine.spec import container, image, network\n"
+        "begun = time.perf_counter()\n"
+        "from composer.cli.cache import Cache\n"
+        "from composer.load.project import LoadOptions\n"
+        f"assert Cache({folder!r}, LoadOptions(environ={{}})).find()\n"
+        "print(time.perf_counter() - begun, *sys.modules)\n"
+    )
+    seconds = []
+    for _ in range(3):
+        environ = {"PYTHONPATH": str(TOP)}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+        spent, *modules = done.stdout.split()
+        assert not {name.split(".")[0] for name in modules} & {"yaml", "pydantic", "networkx", "anyio", "asyncio"}
+        seconds.append(float(spent))
+    assert min(seconds) < 0.02
