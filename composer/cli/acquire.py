@@ -255,8 +255,8 @@ def pull_services(
     policy: str, quiet: bool,
 ) -> int:  # fmt: skip
     """composer pull."""
-    desired = context.desired
     context.check_services(services)
+    desired = context.desired
     chosen: list[DesiredService] = []
     for name in with_dependencies(desired, services, dependencies=dependencies):
         service = desired.services[name]
@@ -274,8 +274,8 @@ def push_services(
     quiet: bool = False,
 ) -> int:  # fmt: skip
     """composer push: services without a build section are skipped."""
-    desired = context.desired
     context.check_services(services)
+    desired = context.desired
     with context.progress("Pushing", quiet=quiet) as progress:
         tasks: dict[str, Task] = {}
         for name in with_dependencies(desired, services, dependencies=dependencies):
@@ -304,8 +304,8 @@ def build_services(
     no_cache: bool, pull: bool, ssh: str, quiet: bool,
 ) -> int:  # fmt: skip
     """composer build; with --quiet the ids of the images are printed."""
-    desired = context.desired
     context.check_services(services)
+    desired = context.desired
     builds = []
     chosen = with_dependencies(desired, services, dependencies=dependencies)
     refusal.check(desired, chosen)

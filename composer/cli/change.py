@@ -170,6 +170,8 @@ def _show_unchanged(progress: Progress, plan: Plan, options: Options) -> None:
 def _nothing_to_do(context: Context, progress: Progress, options: Options) -> None:
     """docker compose's words for commands that find nothing to act on."""
     if options.action == "start":
+        if context.desired_or_none is None and not context.containers():
+            raise CommandError(f'no container found for project "{context.project_name}": not found')
         for service in options.services or sorted(context.declared_services() or ()):
             if not any(observed.service_of(record) == service for record in context.containers()):
                 raise CommandError(f'service "{service}" has no container to start')

@@ -116,11 +116,11 @@ class Context:
         """The same; None when only the project's name is given and there is no file."""
         if not self._has_name():
             return self.desired
-        from composer.load.errors import NoConfiguration
+        from composer.load.sources import NoFileError
 
         try:
             return self.desired
-        except NoConfiguration:
+        except NoFileError:
             return None
 
     def _has_name(self) -> bool:

@@ -58,8 +58,8 @@ def converge(context: Context, wishes: Wishes) -> int:
     from composer.cli.acquire import ensure_images, with_dependencies
     from composer.cli.change import change
 
-    desired = context.desired
     context.check_services((*wishes.services, *wishes.scale))
+    desired = context.desired
     _check_scale(desired, wishes.scale)
     ensure_images(
         context,

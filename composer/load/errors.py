@@ -1,7 +1,7 @@
 """What is wrong with a project's files.
 
 LoadError                 one problem: what, where, what to do
-├── NoConfiguration       no file is named, and none of the default names is there: a project may still be known by name
+├── NoFileError           (sources.py) no file is named, none of the default names is there; the name may still be known
 └── LoadErrors            several independent ones, reported together
 """
 
@@ -26,13 +26,6 @@ class LoadError(Exception):
     def __str__(self) -> str:
         where = f"{self.origin}: " if self.origin else ""
         return f"{where}{self.message}" + (f"\n  {self.hint}" if self.hint else "")
-
-
-class NoConfiguration(LoadError):
-    """There is no compose file."""
-
-    def __init__(self) -> None:
-        super().__init__("no configuration file provided: not found")
 
 
 class LoadErrors(LoadError):

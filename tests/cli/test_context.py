@@ -1,0 +1,166 @@
+"""What a command learns about its project: from the cache while nothing has changed, else from the files."""
+
+import io
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from composer.cli.context import Context
+from composer.cli.errors import CommandError
+from composer.cli.flags import parse
+from composer.cli.options import GLOBAL
+from composer.load.sources import NoFileError
+
+FILES = {
+    "compose.yaml": """
+include: [included.yaml]
+services:
+  web:
+    image: web:${TAG:-1}
+    env_file: web.env
+    extends: {file: base.yaml, service: base}
+    secrets: [{source: key, mode: 0400}]
+    configs: [{source: text, target: /text}]
+  tool:
+    image: tool
+    profiles: [tools]
+secrets: {key: {file: key.txt}}
+configs: {text: {environment: TEXT}}
+""",
+    "included.yaml": "services: {other: {image: 'other:1'}}\n",
+    "base.yaml": "services: {base: {command: base}}\n",
+    "web.env": "A=1\n",
+    ".env": "TEXT=hello\n",
+    "key.txt": "secret",
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name, text in FILES.items():
+        write(folder / name, text)
+    return folder
+
+
+def write(path, text):
+    """As if it had been written long ago, so that the cache believes in it."""
+    before = path.stat().st_mtime_ns if path.exists() else 10**18
+    path.write_text(text)
+    os.utime(path, ns=(before + 10**9, before + 10**9))
+
+
+def context(tmp_path, *flags, containers=(), **environ):
+    options = parse(GLOBAL, [f"--state-root={tmp_path}/s", f"--run-root={tmp_path}/r", *flags], interspersed=False)
+    engine = SimpleNamespace(containers=lambda group: list(containers))
+    return Context(options, open_engine=lambda roots: engine, environ=environ, stderr=io.StringIO())
+
+
+@pytest.fixture
+def no_loading(monkeypatch):
+    """From now on, reading the files is an error."""
+
+    def forbid():
+        def load_tree(options):
+            raise AssertionError("the files are read")
+
+        monkeypatch.setattr("composer.load.project.load_tree", load_tree)
+
+    return forbid
+
+
+def test_the_second_time_no_file_is_read(project, tmp_path, no_loading):
+    first = context(tmp_path).desired
+    assert first.services["web"].image == "web:1"
+    assert first.known == ("other", "tool", "web")
+    no_loading()
+    assert context(tmp_path).desired == first
+    assert context(tmp_path).project_name == "demo"
+    assert context(tmp_path).declared_services() == {"other", "tool", "web"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "seen"),
+    [
+        (
+            "compose.yaml",
+            FILES["compose.yaml"].replace("web:$", "site:$"),
+            lambda d: d.services["web"].image == "site:1",
+        ),
+        ("included.yaml", "services: {other: {image: 'other:2'}}\n", lambda d: d.services["other"].image == "other:2"),
+        ("base.yaml", "services: {base: {command: tail}}\n", lambda d: command(d) == ("tail",)),
+        ("web.env", "A=2\n", lambda d: d.services["web"].container.environment == {"A": "2"}),
+        (".env", "TEXT=bye\n", lambda d: content(d) == "bye"),
+        ("key.txt", "public", lambda d: True),
+        ("compose.override.yaml", "services: {web: {command: over}}\n", lambda d: command(d) == ("over",)),
+    ],
+)
+def test_a_changed_file_is_seen(project, tmp_path, name, text, seen):
+    before = context(tmp_path).desired
+    write(project / name, text)
+    after = context(tmp_path).desired
+    assert seen(after)
+    assert after.services["web"].hash != before.services["web"].hash or name == "included.yaml"
+
+
+def command(desired):
+    return desired.services["web"].container.command
+
+
+def content(desired):
+    return next(m.content for m in desired.services["web"].container.mounts if m.target == "/text")
+
+
+def test_a_variable_that_is_used_is_seen(project, tmp_path, no_loading):
+    assert context(tmp_path, TAG="2").desired.services["web"].image == "web:2"
+    assert context(tmp_path, TAG="3").desired.services["web"].image == "web:3"
+    assert content(context(tmp_path, TAG="3", TEXT="mine").desired) == "mine"
+    no_loading()
+    assert context(tmp_path, TAG="3", TEXT="mine", LANG="x").desired.services["web"].image == "web:3"
+
+
+def test_warnings_are_told_each_time_but_once_a_command(project, tmp_path):
+    write(project / "compose.yaml", "services: {web: {image: 'web:$NOWHERE'}}\n")
+    for _ in range(2):
+        one = context(tmp_path)
+        assert one.desired and one.desired_or_none
+        assert one.stderr.getvalue().count("NOWHERE") == 1
+
+
+def test_a_service_that_is_named_is_enabled(project, tmp_path):
+    one = context(tmp_path)
+    assert "tool" not in one.desired.services
+    one.check_services(["tool"])
+    assert "tool" in one.desired.services
+    assert set(one.desired.known) == {"other", "tool", "web"}
+
+
+def test_a_service_that_is_not_there(project, tmp_path):
+    with pytest.raises(CommandError, match=r"^no such service: wep: did you mean web\?$"):
+        context(tmp_path).check_services(["wep"])
+
+
+def test_without_a_file_a_name_is_enough_for_some(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for one in (context(tmp_path, "-p", "demo"), context(tmp_path, COMPOSE_PROJECT_NAME="demo")):
+        assert one.desired_or_none is None
+        assert one.declared_services() is None
+        assert one.project_name == "demo"
+        with pytest.raises(NoFileError, match="no configuration file provided: not found"):
+            one.desired  # noqa: B018
+
+
+def test_without_a_file_and_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for ask in (lambda one: one.desired_or_none, lambda one: one.project_name, lambda one: one.declared_services()):
+        with pytest.raises(NoFileError, match="no configuration file provided: not found"):
+            ask(context(tmp_path))
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Exception, match=r"open .*/nowhere.yaml: no such file or directory"):
+        context(tmp_path, "-p", "demo", "-f", "nowhere.yaml").desired_or_none  # noqa: B018
