@@ -21,6 +21,7 @@ from engine.errors import EngineError
 from engine.keeper import protocol
 from engine.keeper.child import kernel_settings, setup
 from engine.keeper.container import Container
+from engine.keeper.forking import fork_into
 from engine.keeper.input import Input
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs
@@ -323,21 +324,11 @@ class Keeper:
         if len(fds) != 3:
             raise EngineError("exec needs three descriptors")
         ours, theirs = setup.channel_pair()
-        namespace = os.open(f"/proc/{container.pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            calls.setns(namespace, flags.CLONE["pid"])
-            pid, pidfd = calls.clone(0)
-            if pid:
-                calls.setns(home, flags.CLONE["pid"])
-        finally:
-            os.close(namespace)
-            os.close(home)
+        pid = fork_into(container.pid)
         if pid == 0:
             for number, fd in enumerate(fds):
                 os.dup2(fd, number)
             setup.join_and_run(container.bundle, message, container.pidfd, theirs)
-        os.close(pidfd)
         theirs.close()
         ours.sock.setblocking(False)
         execution = Exec(client, message["n"], ours, answer)

@@ -69,10 +69,12 @@ def setns(fd: int, kind: int = 0, *, subject: str = "") -> None:
 
 
 def clone(bits: int) -> tuple[int, int]:
-    """fork(2) into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child. Single-threaded callers only."""
+    """fork(2) into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child. Single-threaded callers only.
+
+    With CLONE_PARENT the child becomes our parent's, and tells it of its end as we shall."""
     pidfd = ctypes.c_int(-1)
-    SIGCHLD = 17
-    arguments = struct.pack("=11Q", bits | flags.CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0)
+    signal = 0 if bits & flags.CLONE_PARENT else 17  # SIGCHLD
+    arguments = struct.pack("=11Q", bits | flags.CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, signal, 0, 0, 0, 0, 0, 0)
     pid = _libc.syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_size_t(len(arguments)))
     if pid < 0:
         raise _fail("clone3", flags.names(bits, flags.CLONE))

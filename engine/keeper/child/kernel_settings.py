@@ -53,7 +53,16 @@ def limits(bundle: dict[str, Any]) -> None:
         try:
             resource.setrlimit(kind, (soft, hard))
         except (OSError, ValueError) as error:
-            raise OperationFailed("setrlimit", kind, detail=str(error)) from error
+            _, highest = resource.getrlimit(kind)
+            name = next(
+                name for name in dir(resource) if name.startswith("RLIMIT_") and getattr(resource, name) == kind
+            )
+            raise OperationFailed(
+                "set ulimit",
+                f"{name.removeprefix('RLIMIT_').lower()}={soft}:{hard}",
+                detail=str(error),
+                hint=f"Only the host's root may go above {highest}, the hard limit here.",
+            ) from error
 
 
 def _write(proc: int, path: str, value: str) -> None:
@@ -63,6 +72,9 @@ def _write(proc: int, path: str, value: str) -> None:
     try:
         os.write(fd, value.encode())
     except OSError as error:
-        raise OperationFailed.of("write", f"/proc/{path}", error, hint=f"The value was {value!r}.") from error
+        hint = f"The value was {value!r}."
+        if isinstance(error, PermissionError) and path.endswith("oom_score_adj"):
+            hint = f"Only the host's root may lower it to {value}."
+        raise OperationFailed.of("write", f"/proc/{path}", error, hint=hint) from error
     finally:
         os.close(fd)

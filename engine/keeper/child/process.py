@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -103,7 +104,8 @@ def _work_in(path: str, who: Identity) -> None:
 def _own(fd: int, who: Identity) -> None:
     """A program that reopens /dev/stdout must be allowed to: pipes belong to its user."""
     if stat.S_ISFIFO(os.fstat(fd).st_mode):
-        os.fchown(fd, who.uid, who.gid)
+        with contextlib.suppress(PermissionError):  # one that an ordinary user was handed by somebody else
+            os.fchown(fd, who.uid, who.gid)
 
 
 def _last_capability() -> int:
