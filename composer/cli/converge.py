@@ -37,6 +37,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
     renew_anon_volumes: bool = False
     no_deps: bool = False
     remove_orphans: bool = False
+    yes: bool = False
     timeout: int | None = None
 
 
@@ -82,6 +83,7 @@ def converge(context: Context, wishes: Wishes) -> int:
         renew_anon_volumes=wishes.renew_anon_volumes,
         no_deps=wishes.no_deps,
         remove_orphans=wishes.remove_orphans,
+        recreate_volumes=wishes.yes,
         timeout=wishes.timeout,
     )
 

@@ -19,6 +19,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     remove_orphans: bool = False
     ignore_orphans: bool = False
     renew_anon_volumes: bool = False
+    recreate_volumes: bool = False
+    """Volumes that do not match the project may be made anew; their data is lost."""
     scale: dict[str, int] = {}
     wait: bool = False
     wait_timeout: float = 0.0

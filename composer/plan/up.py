@@ -7,6 +7,7 @@ from composer.plan.desired import COMPLETED, HEALTHY, Desired, DesiredService
 from composer.plan.observed import Snapshot, is_oneoff, number_of, service_of
 from composer.plan.operations import Kind, Operation, Plan
 from composer.plan.options import Options
+from composer.plan.shared import Shared
 from engine.spec.state import ContainerRecord, Status
 
 
@@ -36,8 +37,7 @@ class _Up:
     def __init__(self, desired: Desired, snapshot: Snapshot, options: Options) -> None:
         self.desired, self.snapshot, self.options = desired, snapshot, options
         self.plan = Plan()
-        self.networks: dict[str, int] = {}
-        self.volumes: dict[str, int] = {}
+        self.shared = Shared(self.plan, desired, snapshot, options)
         self.starts: dict[str, list[int]] = {}
         self.waits: dict[tuple[str, str], list[int]] = {}
         self.replaced: set[str] = set()
@@ -46,32 +46,19 @@ class _Up:
 
     def run(self) -> Plan:
         self.plan.warnings += self.desired.warnings
-        self._shared()
+        self.shared.add(self.desired.services[name] for name in self.names)
         self._orphans()
         for name in self.names:
             if self.options.action == "run" and name in self.options.services:
                 self._gates(self.desired.services[name])  # its own container is made by the executor
             else:
                 self._service(self.desired.services[name])
+        self._others()
         if self.options.wait and not self.options.no_start:
             for name in self.names:
                 condition = "healthy" if self._checked(self.desired.services[name]) else "running"
                 self._wait(name, condition, "--wait", self.starts.get(name, []))
         return self.plan
-
-    def _shared(self) -> None:
-        services = [self.desired.services[name] for name in self.names]
-        wanted = {a.network for service in services for a in service.container.networks}
-        for network in self.desired.networks.values():
-            spec = network.spec
-            if spec.name in wanted and not network.external and spec.name not in self.snapshot.networks:
-                made = self.plan.add(Kind.CREATE_NETWORK, spec.name, "no such network", network=spec)
-                self.networks[spec.name] = made.id
-        mounted = {m.source for service in services for m in service.container.mounts if m.type == "volume"}
-        for volume in self.desired.volumes.values():
-            if volume.spec.name in mounted and not volume.external and volume.spec.name not in self.snapshot.volumes:
-                created = self.plan.add(Kind.CREATE_VOLUME, volume.spec.name, "no such volume", volume=volume.spec)
-                self.volumes[volume.spec.name] = created.id
 
     def _orphans(self) -> None:
         known = set(self.desired.known)
@@ -90,7 +77,7 @@ class _Up:
 
     def _service(self, service: DesiredService) -> None:
         scale = self.options.scale.get(service.name, service.scale)
-        existing = self.snapshot.service(service.name)
+        existing = [c for c in self.snapshot.service(service.name) if c.id not in self.shared.removed]
         keep, surplus = existing[:scale], existing[scale:]
         for record in reversed(surplus):
             self._remove(record, f"the service is scaled to {scale}", ())
@@ -135,7 +122,8 @@ class _Up:
             )
             self._start(service, operation, operation.name, gates, "it was recreated")
             return
-        status = record.state.status
+        stopped = self.shared.stopped.get(record.id)
+        status = record.state.status if stopped is None else Status.EXITED
         restarts = [d.service for d in service.depends_on if d.restart and d.service in self.replaced]
         if status in (Status.RUNNING, Status.RESTARTING) and restarts and not self.options.no_start:
             after = tuple(i for name in restarts for i in self.starts.get(name, ()))
@@ -161,13 +149,30 @@ class _Up:
             started = self.plan.add(
                 Kind.START,
                 record.spec.name,
-                f"it is {status.value}",
+                f"it is {status.value}" if stopped is None else "it was stopped for its network",
                 container_id=record.id,
                 service=service,
                 service_name=service.name,
-                after=gates,
+                after=gates if stopped is None else tuple(dict.fromkeys((stopped, *self._needs(service), *gates))),
             )
             self.starts[service.name].append(started.id)
+
+    def _others(self) -> None:
+        """Containers of services that are not acted on, stopped for a network that they share, go on."""
+        for record in self.snapshot.containers:
+            stopped = self.shared.stopped.get(record.id)
+            service = self.desired.services.get(service_of(record))
+            if stopped is None or record.id in self.shared.removed or service is None or service.name in self.names:
+                continue
+            self.plan.add(
+                Kind.START,
+                record.spec.name,
+                "it was stopped for its network",
+                container_id=record.id,
+                service=service,
+                service_name=service.name,
+                after=(stopped, *self._needs(service)),
+            )
 
     def _recreate_cause(self, service: DesiredService, record: ContainerRecord) -> str:
         if self.options.no_recreate:
@@ -198,9 +203,13 @@ class _Up:
 
     def _needs(self, service: DesiredService) -> tuple[int, ...]:
         """The creations of networks and volumes that the service's containers need."""
-        needed = [self.networks[a.network] for a in service.container.networks if a.network in self.networks]
+        needed = [
+            self.shared.networks[a.network] for a in service.container.networks if a.network in self.shared.networks
+        ]
         needed += [
-            self.volumes[m.source] for m in service.container.mounts if m.source in self.volumes and m.type == "volume"
+            self.shared.volumes[m.source]
+            for m in service.container.mounts
+            if m.source in self.shared.volumes and m.type == "volume"
         ]
         return tuple(dict.fromkeys(needed))
 

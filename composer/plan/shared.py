@@ -1,0 +1,160 @@
+"""Planning what services share, networks and volumes: made when missing, made anew when no longer what the project wants.
+
+A changed network needs its containers stopped: they get new addresses. A changed volume would lose its data, so it stays
+as it is, with a warning, unless the user has said yes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from composer.plan import labels
+from composer.plan.desired import Desired, DesiredService
+from composer.plan.observed import Snapshot, service_of
+from composer.plan.operations import Kind, Plan
+from composer.plan.options import Options
+from engine.spec.network import NetworkSpec, VolumeSpec
+from engine.spec.state import ContainerRecord, Status
+
+
+class SharedProblem(Exception):
+    """A network or volume that is another's, or that should be there and is not; `str(e)` says what to do."""
+
+    exit_code = 1
+
+
+class Shared:
+    """`networks` and `volumes`: name → the operation that makes it; `stopped` and `removed`: ids of containers →
+    the operation after which they are so."""
+
+    def __init__(self, plan: Plan, desired: Desired, snapshot: Snapshot, options: Options) -> None:
+        self._plan, self._desired, self._snapshot, self._options = plan, desired, snapshot, options
+        self.networks: dict[str, int] = {}
+        self.volumes: dict[str, int] = {}
+        self.stopped: dict[str, int] = {}
+        self.removed: dict[str, int] = {}
+
+    def add(self, services: Iterable[DesiredService]) -> None:
+        """Plan what these services need. Raises SharedProblem."""
+        services = list(services)
+        wanted = {a.network for service in services for a in service.container.networks}
+        for key, network in self._desired.networks.items():
+            if network.spec.name in wanted:
+                self._network(key, network.spec, external=network.external)
+        mounted = {m.source for service in services for m in service.container.mounts if m.type == "volume"}
+        for key, volume in self._desired.volumes.items():
+            if volume.spec.name in mounted:
+                self._volume(key, volume.spec, external=volume.external)
+
+    def _network(self, key: str, spec: NetworkSpec, *, external: bool) -> None:
+        existing = self._snapshot.networks.get(spec.name)
+        if external:
+            if existing is None:
+                raise SharedProblem(f"network {key} declared as external, but could not be found")
+            return
+        if existing is None:
+            made = self._plan.add(Kind.CREATE_NETWORK, spec.name, "no such network", network=spec)
+            self.networks[spec.name] = made.id
+            return
+        owner, name = existing.spec.labels.get(labels.PROJECT, ""), existing.spec.labels.get(labels.NETWORK, "")
+        if owner != self._snapshot.project or name != key:
+            whose = f"was made for project {owner!r}" if owner else "was not made by composer"
+            raise SharedProblem(
+                f"network {spec.name} exists but {whose} (label {labels.NETWORK} is {name!r}, expected {key!r}).\n"
+                "Set `external: true` to use an existing network."
+            )
+        changed = differences(existing.spec, spec)
+        if not changed:
+            return
+        cause = f"its {changed} changed"
+        users = [c for c in self._snapshot.containers if any(a.network == spec.name for a in c.spec.networks)]
+        stops = tuple(self._stop(record, f"its network {spec.name} is made anew") for record in users if _is_up(record))
+        gone = self._plan.add(Kind.REMOVE_NETWORK, spec.name, cause, after=stops)
+        self.networks[spec.name] = self._plan.add(
+            Kind.CREATE_NETWORK, spec.name, cause, network=spec, after=(gone.id,)
+        ).id
+
+    def _volume(self, key: str, spec: VolumeSpec, *, external: bool) -> None:
+        existing = self._snapshot.volumes.get(spec.name)
+        if external:
+            if existing is None:
+                raise SharedProblem(f'external volume "{key}" not found')
+            return
+        if existing is None:
+            made = self._plan.add(Kind.CREATE_VOLUME, spec.name, "no such volume", volume=spec)
+            self.volumes[spec.name] = made.id
+            return
+        owner = existing.spec.labels.get(labels.PROJECT, "")
+        if owner != self._snapshot.project:
+            whose = f'was created for project "{owner}"' if owner else "was not created by composer"
+            self._warn(
+                f'volume "{spec.name}" already exists but {whose}. Use `external: true` to use an existing volume'
+            )
+            return
+        changed = differences(existing.spec, spec)
+        if not changed:
+            return
+        if not self._options.recreate_volumes:
+            self._warn(
+                f'Volume "{spec.name}" exists but doesn\'t match configuration in compose file ({changed} changed). '
+                "It stays as it is; `up --yes` recreates it (data will be lost)."
+            )
+            return
+        removals = [
+            self._remove(record, f"its volume {spec.name} is made anew")
+            for record in self._snapshot.containers
+            if any(m.type == "volume" and m.source == spec.name for m in record.spec.mounts)
+        ]
+        cause = f"its {changed} changed"
+        gone = self._plan.add(Kind.REMOVE_VOLUME, spec.name, cause, after=tuple(removals))
+        self.volumes[spec.name] = self._plan.add(Kind.CREATE_VOLUME, spec.name, cause, volume=spec, after=(gone.id,)).id
+
+    def _warn(self, text: str) -> None:
+        if text not in self._plan.warnings:
+            self._plan.warnings.append(text)
+
+    def _stop(self, record: ContainerRecord, cause: str) -> int:
+        if record.id not in self.stopped:
+            self.stopped[record.id] = self._plan.add(
+                Kind.STOP,
+                record.spec.name,
+                cause,
+                container_id=record.id,
+                service_name=service_of(record),
+                service=self._desired.services.get(service_of(record)),
+                timeout=self._options.timeout,
+            ).id
+        return self.stopped[record.id]
+
+    def _remove(self, record: ContainerRecord, cause: str) -> int:
+        if record.id not in self.removed:
+            after = (self._stop(record, cause),) if _is_up(record) else ()
+            self.removed[record.id] = self._plan.add(
+                Kind.REMOVE,
+                record.spec.name,
+                cause,
+                container_id=record.id,
+                service_name=service_of(record),
+                after=after,
+            ).id
+        return self.removed[record.id]
+
+
+def differences(existing: NetworkSpec | VolumeSpec, wanted: NetworkSpec | VolumeSpec) -> str:
+    """The fields that differ, in words; "" when none does. Labels of compose's own do not count."""
+    found = []
+    for name in wanted.__struct_fields__:
+        old, new = getattr(existing, name), getattr(wanted, name)
+        if name == "labels":
+            old, new = _own(old), _own(new)
+        if old != new:
+            found.append(name)
+    return ", ".join(found)
+
+
+def _own(given: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in given.items() if not key.startswith("com.docker.compose.")}
+
+
+def _is_up(record: ContainerRecord) -> bool:
+    return record.state.status.alive or record.state.status is Status.RESTARTING
