@@ -9,6 +9,9 @@ import subprocess
 import sys
 import textwrap
 
+SESSION = f"t{secrets.token_hex(3)}"
+"""How the names of this session's projects begin: others may be tested on the machine at the same time."""
+
 
 class Result(subprocess.CompletedProcess):
     """`out`, `err`, `code`; prints them all when an assertion about it fails."""
@@ -33,7 +36,7 @@ class Composer:
     def __init__(self, folder, roots, project):
         self.folder, self.roots = folder / "project", roots
         shutil.copytree(project, self.folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-        self.name = "t" + secrets.token_hex(4)
+        self.name = SESSION + secrets.token_hex(2)
         self.names = {self.name}
         self.running = []
         self.environ = {

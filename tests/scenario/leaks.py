@@ -9,6 +9,8 @@ import sqlite3
 import subprocess
 import time
 
+from tests.scenario.command import SESSION
+
 TABLES = ("containers", "networks", "subnets", "addresses", "ports", "volumes")
 KEPT = ("composer.db", "composer.db-wal", "composer.db-shm", "blobs", "layers", "cache")
 PATIENCE = 10.0
@@ -26,7 +28,7 @@ def processes():
             with open(f"/proc/{entry}/stat") as file:
                 state = file.read().rpartition(")")[2].split()[0]
             with open(f"/proc/{entry}/cgroup") as file:
-                contained = "/composer/t" in file.read()
+                contained = f"/composer/{SESSION}" in file.read()
             if state != "Z" and (contained or os.readlink(f"/proc/{entry}/ns/mnt") == here):
                 with open(f"/proc/{entry}/cmdline", "rb") as file:
                     found[int(entry)] = file.read().replace(b"\0", b" ").decode(errors="replace")[:200]
@@ -56,7 +58,9 @@ def output(*command):
 
 
 def cgroups():
-    return set(glob.glob("/sys/fs/cgroup/composer/t*/*") + glob.glob("/sys/fs/cgroup/*/composer/t*/*"))
+    return set(
+        glob.glob(f"/sys/fs/cgroup/composer/{SESSION}*/*/") + glob.glob(f"/sys/fs/cgroup/*/composer/{SESSION}*/*/")
+    )
 
 
 def files(roots):
