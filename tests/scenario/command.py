@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 
-SESSION = f"t{secrets.token_hex(3)}"
+SESSION = f"p{secrets.token_hex(3)}"
 """How the names of this session's projects begin: others may be tested on the machine at the same time."""
 
 
