@@ -199,10 +199,7 @@ HEALTHCHECK = k.Struct(
 )
 
 
-def _env_file(value: Any) -> Any:
-    found = k.Struct({"path": k.text, "required": k.always_flag, "format": k.text}, ("required",))(value)
-    return found.get("path", "") if found["required"] else found
-
+ENV_FILE = k.Struct({"path": k.text, "required": k.always_flag, "format": k.text}, ("required",))
 
 SERVICE = k.Struct(
     {
@@ -243,7 +240,7 @@ SERVICE = k.Struct(
         "entrypoint": k.command,
         "provider": k.optional(k.Struct({"type": k.text, "options": k.repeated})),
         "environment": k.variables,
-        "env_file": k.each(_env_file),
+        "env_file": k.each(ENV_FILE),
         "expose": k.numbers_or_texts,
         "extends": k.optional(k.Struct({"file": k.text, "service": k.text})),
         "external_links": k.texts,

@@ -21,6 +21,21 @@ def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
     return errors or check.cycles()
 
 
+def shared_names(tree: Map) -> list[LoadError]:
+    """The services that want a container name that another one has."""
+    taken: dict[str, str] = {}
+    errors = []
+    for name, service in tree["services"].items():
+        wanted = service.get("container_name")
+        if not wanted:
+            continue
+        if wanted in taken:
+            message = f'services.{name}: container name "{wanted}" is already in use by service {taken[wanted]}'
+            errors.append(LoadError(message, origin_at(tree, ("services", name, "container_name"))))
+        taken.setdefault(wanted, name)
+    return errors
+
+
 class _Check:
     def __init__(self, tree: Map, disabled: Map) -> None:
         self.tree, self.services, self.disabled = tree, tree["services"], disabled
@@ -83,7 +98,12 @@ class _Check:
             )
         known = self.tree.get("networks", {})
         for network in service.get("networks", ()):
-            if network not in known:
+            if network.startswith("x-"):
+                yield self.wrong(
+                    ("services", name, "networks", network),
+                    f'service "{name}": {network} is no network here: keys that start with x- are extensions',
+                )
+            elif network not in known:
                 yield self.wrong(
                     ("services", name, "networks", network),
                     f'service "{name}" refers to undefined network {network}',

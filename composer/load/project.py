@@ -82,7 +82,7 @@ def _model(options: LoadOptions) -> tuple[Loaded, Map]:
 
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     from composer.load.bind import bound
-    from composer.load.consistency import contradictions
+    from composer.load.consistency import contradictions, shared_names
     from composer.load.variables import Files
 
     tree, errors = bound(root, loaded.name)
@@ -103,6 +103,8 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
             if name not in resolved:
                 files.resolve(name, environment=options.resolve_environment)
     raise_all(files.errors)
+    if options.consistency:
+        raise_all(shared_names(tree))
     if not options.all_resources:
         select.needed(tree)
     for secret in tree.get("secrets", {}).values():

@@ -119,7 +119,7 @@ class _Frame:
 
 class _Reader:
     def __init__(self, text: str, file: str, layer: str) -> None:
-        self.parser = CParser(text)
+        self.parser, self.text = CParser(text), text
         self.file, self.layer = file, layer
         self.plain: dict[str, Any] = {}
         self.nodes = 0
@@ -243,6 +243,9 @@ class _Reader:
                     frame.container[key] = value
                     frame.container.origins[key] = frame.origin
 
+    def lines(self) -> list[str]:
+        return self.text.split("\n")
+
     # ---- keys
 
     def _key(self, frame: _Frame, event: Any, text: str) -> None:
@@ -260,8 +263,13 @@ class _Reader:
     def _not_a_key(self, frame: _Frame, event: Any, value: Any) -> None:
         where = dotted(self._path(frame))
         place = f"in {where}" if where else "at top level"
-        shown = "a collection" if not isinstance(event, ScalarEvent) else event.value or "null"
-        hint = f'write "{shown}" to have a string' if isinstance(event, ScalarEvent) else ""
+        if isinstance(event, ScalarEvent):
+            shown = event.value or "null"
+            hint = f'write "{shown}" to have a string'
+        else:
+            mark = event.start_mark
+            shown = self.lines()[mark.line][mark.column : mark.column + 60].strip()
+            hint = "put text that starts with { or [ in quotes"
         raise LoadError(f"non-string key {place}: {shown}", self._place(event), hint)
 
     # ---- tags

@@ -20,6 +20,7 @@ Path = tuple[str | int, ...]
 
 REFUSED: dict[tuple[str, ...], str] = {
     ("services", "*", "pre_start"): "init containers are not supported; use depends_on with a service that completes",
+    ("services", "*", "build", "no_cache_filter"): "name the stages by no_cache: true, which is for all of them",
 }
 """Keys of the schema that Docker Compose 2.40 does not know and we cannot honour → why."""
 
@@ -70,10 +71,10 @@ def _place(error: LoadError) -> tuple[str, int, int]:
 def _refused(tree: Any) -> Iterable[LoadError]:
     services = tree.get("services") if isinstance(tree, dict) else None
     for name, service in services.items() if isinstance(services, dict) else ():
-        for (_, _, key), why in REFUSED.items():
-            if isinstance(service, dict) and key in service:
-                path = ("services", name, key)
-                yield LoadError(f"{dotted(path[:2])}: {key!r} is not supported", origin_at(tree, path), why)
+        for (_, _, *keys), why in REFUSED.items():
+            path = ("services", name, *keys)
+            if isinstance(service, dict) and keys[-1] in (value_at(tree, path[:-1]) or ()):
+                yield LoadError(f"{dotted(path[:-1])}: {keys[-1]!r} is not supported", origin_at(tree, path), why)
 
 
 def _error(tree: Any, finding: Finding) -> LoadError:

@@ -27,6 +27,9 @@ class Files:
         service = self.tree["services"][name]
         if environment:
             self._environment(name, service)
+        elif "env_file" in service:
+            files = service["env_file"]
+            files[:] = [file.get("path", "") if isinstance(file, dict) and file["required"] else file for file in files]
         self._labels(name, service)
 
     def _environment(self, name: str, service: Any) -> None:
@@ -44,14 +47,22 @@ class Files:
         found = dict(set_here)
         places: dict[str, Any] = {}
         for index, file in enumerate(files):
-            long = isinstance(file, dict)
-            path = file.get("path", "") if long else file
+            form = file.get("format", "")
             place: Path = ("services", name, "env_file", index)
-            if long and file.get("format", "") not in ("", ".env", "raw"):
-                self._wrong(place, f"unsupported env_file format {file['format']!r} (raw, or none for .env)")
+            if form not in ("", ".env", "raw"):
+                self._wrong(
+                    place, f"unsupported env_file format {form!r}", "write raw, or nothing for the format of .env"
+                )
                 continue
-            raw = long and file.get("format") == "raw"
-            places |= self._read("env file", path, found, lookup, place, required=not long, raw=raw)
+            places |= self._read(
+                "env file",
+                file.get("path", ""),
+                found,
+                lookup,
+                place,
+                required=file["required"],
+                raw=form == "raw",
+            )
         for key in own:
             found[key] = own[key]
         service["environment"] = _sorted(found, {**places, **own.origins})
