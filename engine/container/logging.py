@@ -147,6 +147,9 @@ OPTIONS: dict[str, dict[str, Check]] = {
 }  # fmt: skip
 """Driver → option → what reads its value (ValueError says what is wrong with it)."""
 
+LOCAL = ("json-file", "local", "none")
+"""Drivers that send nothing anywhere."""
+
 _UNSUPPORTED = ("awslogs", "splunk", "gcplogs", "gelf", "etwlogs", "logentries")
 
 
@@ -194,7 +197,7 @@ def settings(logging: Logging, info: Info, folder: str) -> dict[str, object]:
     attrs = _attributes(options, info)
     if driver == "json-file" and "tag" in options:
         attrs["tag"] = logtag.expand(str(options["tag"]), info)
-    remote = driver not in ("json-file", "local")
+    remote = driver not in LOCAL
     prefix = "cache-" if remote else ""
     return {
         "format": "json" if driver == "json-file" else "local",

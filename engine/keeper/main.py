@@ -26,6 +26,7 @@ from engine.keeper.input import Input
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs
 from engine.keeper.protocol import Channel, Message
+from engine.keeper.shipping import Shipping
 from engine.kernel import calls, flags
 
 RESPAWN_PAUSE = 1.0
@@ -63,6 +64,7 @@ class Keeper:
         self.path = path
         self.loop = selectors.EpollSelector()
         self.outputs = Outputs()
+        self.shipping = Shipping()
         self.parting: set[Listener] = set()
         self.containers: dict[str, Container] = {}
         self.execs: dict[int, Exec] = {}
@@ -95,6 +97,8 @@ class Keeper:
             self._turn(0 if self.outputs.busy else self._timeout())
             self._respawn()
             self._hear()
+            self.shipping.tend()
+        self.shipping.leave()
         os.unlink(self.path)
         deadline = time.monotonic() + LAST_WORDS
         while self.parting and (left := deadline - time.monotonic()) > 0:
@@ -204,13 +208,14 @@ class Keeper:
     def do_create(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         if message["id"] in self.containers:
             raise EngineError(f"container {message['id'][:12]} is already running")
-        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self._rotated)
+        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self.shipping.compress)
         try:
             container.fork()
         except BaseException:
             container.close()
             raise
         self.containers[container.id] = container
+        self.shipping.ship(container)
         assert container.child
         self.loop.register(container.child, selectors.EVENT_READ, lambda _: self._read_child(container))
         answer({"pid": container.pid, "pid_start": container.pid_start})
@@ -311,11 +316,12 @@ class Keeper:
         if calls.start_time(message["pid"]) != message["pid_start"]:
             os.close(pidfd)
             raise EngineError(f"process {message['pid']} is another one now")
-        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self._rotated)
+        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self.shipping.compress)
         container.pid, container.pidfd, container.pid_start = message["pid"], pidfd, message["pid_start"]
         container.adopted = container.executed = True
         container.open_outputs()
         self.containers[container.id] = container
+        self.shipping.ship(container)
         self.loop.register(pidfd, selectors.EVENT_READ, lambda _: self._ended(container, None))
         answer({"pid": container.pid})
 
@@ -463,9 +469,6 @@ class Keeper:
         self.parting.discard(listener)
         container.detach(listener)
 
-    def _rotated(self, path: str) -> None:
-        del path
-
     def _reap(self, wake: int) -> None:
         try:
             while os.read(wake, 512):
@@ -482,6 +485,8 @@ class Keeper:
                 return
             if pid in by_pid:
                 self._ended(by_pid[pid], status)
+            elif pid == self.shipping.pid:
+                self.shipping.died(self.containers.values())
             elif execution := self.execs.pop(pid, None):
                 if not execution.answered:
                     self._read_exec(pid, execution)
@@ -503,6 +508,7 @@ class Keeper:
         self.leaving = self.leaving or (self.abandoned and not self.containers)
         never_ran = not container.executed
         record = container.ended(status)
+        self.shipping.ended(container)
         for listener in list(container.listeners):
             listener.reads = False
             self.parting.add(listener)
@@ -520,7 +526,7 @@ class Keeper:
     # ── the supervisor ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _timeout(self) -> float | None:
-        due = [moment for moment in (self.respawn_at, self.accept_at) if moment]
+        due = [moment for moment in (self.respawn_at, self.accept_at, self.shipping.due) if moment]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _hear(self) -> None:

@@ -73,6 +73,11 @@ class Decoder:
     def __init__(self) -> None:
         self._rest = b""
 
+    @property
+    def pending(self) -> int:
+        """Bytes of a frame that is not whole yet."""
+        return len(self._rest)
+
     def feed(self, data: bytes) -> Iterator[Record]:
         """Raises ValueError on what is no frame."""
         data = self._rest + data

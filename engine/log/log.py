@@ -37,7 +37,11 @@ class Log:
         self._fd = self._open(self.path)
         self._size = self._format.sound_size(self._fd)
         os.ftruncate(self._fd, self._size)
-        self._number = max(files.rotated(self.path), default=0) + 1
+        earlier = files.rotated(self.path)
+        self._number = max(earlier, default=0) + 1
+        for path in earlier.values():
+            if not path.endswith(".gz"):
+                self._rotated(path)  # a compression that a crash cut short
         self._last = 0
         self._lost_bytes = self._lost_lines = 0
         self._why: OSError | None = None

@@ -8,16 +8,17 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.container import bundle, capabilities, devices, etc
+from engine.container import bundle, capabilities, devices, etc, logging
 from engine.container import state as files
+from engine.container.logtag import NOBODY
 from engine.container.seccomp import compile as seccomp
-from engine.errors import EngineError, NotFound, OperationFailed, WrongState
+from engine.errors import EngineError, NotFound, OperationFailed, StartFailed, WrongState
 from engine.net.redirect import redirect
-from engine.spec.container import Healthcheck
+from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
 from engine.spec.network import VolumeSpec
 from engine.spec.state import ContainerRecord, Health, Status
@@ -43,6 +44,7 @@ async def start(
         plans = session.wiring.lease(container_id, spec.networks)
         bindings = session.wiring.reserve(container_id, spec.ports, plans)
         path = _write_bundle(session, record, image, plans)
+        await _reach_log_target(spec)
         answer, _ = await keeper.ask("create", id=container_id, bundle=path)
         pid, pid_start = answer["pid"], answer["pid_start"]
         await session.wiring.connect(container_id, pid, plans)
@@ -82,6 +84,22 @@ async def start(
 def _is_checked(own: Healthcheck | None, images: Healthcheck | None) -> bool:
     test = (own.test if own else None) or (images.test if images else None)
     return bool(test and test[0] != "NONE")
+
+
+async def _reach_log_target(spec: ContainerSpec) -> None:
+    """As with Docker, a container does not start when nobody takes its log, unless its driver is told to wait for that."""
+    if spec.logging.driver in ("", *logging.LOCAL):
+        return
+    from engine.log.ship.connect import connect
+
+    ship: Any = logging.settings(spec.logging, NOBODY, "")["ship"]
+    if ship["options"].get("async"):
+        return
+    try:
+        (await asyncio.to_thread(connect, ship)).close()
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise StartFailed(f"failed to initialize logging driver {ship['driver']}: {text}") from error
 
 
 async def _serve_names(session: Session, container_id: str, pid: int) -> None:

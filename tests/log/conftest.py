@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
+import signal
 
 import pytest
 
@@ -20,6 +22,8 @@ class Bench:
         self.roots = session.roots
 
     async def start(self, command, *, driver="", options=None, **fields):
+        if isinstance(command, str) and "/go" in command:
+            command = f"mkfifo /go; {command}"
         argv = ("sh", "-c", command) if isinstance(command, str) else tuple(command)
         spec = ContainerSpec(
             name="l" + secrets.token_hex(4),
@@ -43,6 +47,25 @@ class Bench:
         record = await self.start(command, **fields)
         await self.end(record)
         return record
+
+    async def let_go(self, record):
+        """Let a container go on that waits in `read x < /go` (a FIFO that is made here)."""
+        root = f"/proc/{record.state.pid}/root"
+        with open(f"{root}/go", "w") as file:
+            file.write("go\n")
+
+    async def pause(self):
+        """Let the session's own work happen, and look again."""
+        await asyncio.sleep(0.02)
+
+    def kill_shipper(self):
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError, ValueError):
+                with open(f"/proc/{int(entry)}/cmdline") as file:
+                    command = file.read()
+                keeper = os.readlink("/proc/self/ns/mnt") == os.readlink(f"/proc/{entry}/ns/mnt")
+                if "log/ship/main.py" in command and keeper:
+                    os.kill(int(entry), signal.SIGKILL)
 
     def folder(self, record):
         return self.session.folder(record.id)
@@ -69,6 +92,10 @@ def bench(roots):
             await session.adopt()
             try:
                 return await story(Bench(session))
+            except BaseException:
+                with contextlib.suppress(OSError), open(f"{roots.run}/{session.group}/keeper.log") as file:
+                    print(file.read())
+                raise
             finally:
                 for key in list(session.records):
                     await session.remove(key, force=True, volumes=True)

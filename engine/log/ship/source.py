@@ -1,0 +1,109 @@
+"""One container's spool as its shipper reads it: what comes next, and how far it has been sent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from engine.log import local
+from engine.log.files import Chain
+from engine.log.local import Decoder, Record
+
+BLOCK = 65536
+"""Bytes of the spool in one batch: what may be sent twice after a crash."""
+
+
+class Source:
+    """`fd` is the file that is written, open, in case the folder is removed before we look; it is ours to close."""
+
+    def __init__(self, folder: str, ship: dict[str, Any], fd: int) -> None:
+        self.folder, self.ship = folder, ship
+        self.ended = False
+        self._chain = Chain(f"{folder}/{local.NAME}")
+        self._decoder = Decoder()
+        self._place = -1
+        self._gap = 0
+        with contextlib.suppress(OSError):
+            self._place = os.open(f"{folder}/shipped", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._resume(fd)
+
+    def batch(self) -> list[Record]:
+        """The next lines; empty when there are none now."""
+        while True:
+            data = self._chain.read(BLOCK)
+            if data:
+                found = self._decode(data)
+                if self._gap:
+                    found.insert(
+                        0, self.note(f"{self._gap} files of output were rotated away before they could be sent")
+                    )
+                    self._gap = 0
+                if found:
+                    return found
+                continue
+            before = self._chain.number
+            if not self._chain.advance():
+                return []
+            self._gap += max(0, self._chain.number - before - 1) if before else 0
+            self._decoder = Decoder()
+
+    def sent(self) -> None:
+        """All that `batch` has given is with the target."""
+        if self._place >= 0 and self._chain.fd >= 0:
+            inode = os.fstat(self._chain.fd).st_ino
+            place = self._chain.offset() - self._decoder.pending
+            os.pwrite(self._place, b"%020d %020d %020d\n" % (self._chain.number, inode, place), 0)
+
+    def trim(self, limit: int) -> int:
+        """Skip lines so that at most the last `limit` are left; how many were skipped."""
+        place = self._chain.number, self._chain.offset() - self._decoder.pending
+        total = 0
+        while found := self.batch():
+            total += len(found)
+        if total <= limit:
+            self._go(*place)
+            return 0
+        skip = total - limit
+        self._go(*place)
+        skipped = 0
+        while skipped < skip and (found := self.batch()):
+            skipped += len(found)
+        return skipped
+
+    def note(self, text: str) -> Record:
+        """A line of our own, for the target."""
+        import time
+
+        return Record(time.time_ns(), "stderr", f"composer: {text}\n".encode())
+
+    def close(self) -> None:
+        self._chain.close()
+        if self._place >= 0:
+            os.close(self._place)
+            self._place = -1
+
+    def _decode(self, data: bytes) -> list[Record]:
+        found: list[Record] = []
+        try:
+            found.extend(self._decoder.feed(data))
+        except ValueError:
+            self._decoder = Decoder()
+        return found
+
+    def _go(self, number: int, offset: int) -> None:
+        self._decoder = Decoder()
+        self._chain.rewind(number, offset)
+
+    def _resume(self, fd: int) -> None:
+        """Where `shipped` says, when that file is still there; else at the oldest after it."""
+        text = os.pread(self._place, 100, 0).split() if self._place >= 0 else []
+        number, inode, offset = (int(word) for word in text) if len(text) == 3 else (0, 0, 0)
+        if not self._chain.open(number):
+            self._chain.fd = fd
+            return
+        os.close(fd)
+        if self._chain.number == number and os.fstat(self._chain.fd).st_ino == inode:
+            os.lseek(self._chain.fd, offset, os.SEEK_SET)
+        elif number:
+            self._gap = max(1, self._chain.number - number)

@@ -1,0 +1,178 @@
+"""A target and the thread that sends to it, for all containers that share it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from engine.log.local import Record
+from engine.log.ship.connect import connect
+from engine.log.ship.fluentd import Fluentd
+from engine.log.ship.journald import Journald
+from engine.log.ship.source import Source
+from engine.log.ship.syslog import Syslog
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
+"""Seconds between two attempts to reach a target; twice as many each time."""
+
+BUFFER_LIMIT = 1 << 20
+"""Events that wait for a fluentd that is away, as Docker's default."""
+
+_CONNECTION = (
+    "address", "tls-ca-cert", "tls-cert", "tls-key", "tls-skip-verify", "write-timeout", "read-timeout", "request-ack",
+    "retry-wait", "max-retries", "async-reconnect-interval",
+)  # fmt: skip
+
+
+class Driver(Protocol):
+    def send(self, sock: socket.socket, records: list[Record]) -> None:
+        """Send all of it. OSError: nobody knows how much has arrived; the connection is of no more use."""
+        ...
+
+
+def driver(ship: dict[str, Any]) -> Driver:
+    return _DRIVERS[ship["driver"]](ship)
+
+
+_DRIVERS: dict[str, Callable[[dict[str, Any]], Driver]] = {
+    "syslog": Syslog,
+    "journald": Journald,
+    "fluentd": Fluentd,
+}
+
+
+def key(ship: dict[str, Any]) -> str:
+    """Containers with the same key share a connection."""
+    options = {name: ship["options"][name] for name in _CONNECTION if name in ship["options"]}
+    return json.dumps([ship["driver"], options], sort_keys=True)
+
+
+class Target:
+    def __init__(self, ship: dict[str, Any]) -> None:
+        self._ship, self._options = ship, ship["options"]
+        self._sock: socket.socket | None = None
+        self._news = threading.Condition()
+        self._fresh = False
+        self._sources: dict[Source, Driver] = {}
+        self._deadline = float("inf")
+        self._failures = 0
+        self._was_away = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def add(self, source: Source) -> None:
+        with self._news:
+            self._sources[source] = driver(source.ship)
+        self.wake()
+
+    def revive(self, source: Source) -> bool:
+        """The container runs again; False when its source has been closed."""
+        with self._news:
+            source.ended = False
+            self._fresh = True
+            self._news.notify()
+            return source in self._sources
+
+    def wake(self) -> None:
+        with self._news:
+            self._fresh = True
+            self._news.notify()
+
+    def finish(self, deadline: float) -> None:
+        """Send what is there and end, at `deadline` (monotonic) at the latest."""
+        self._deadline = deadline
+        self.wake()
+
+    def join(self) -> None:
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._fresh)
+                self._fresh = False
+                sources = list(self._sources.items())
+            waiting = dict(sources)
+            while waiting:
+                for source, how in list(waiting.items()):
+                    records = source.batch()
+                    if not records or not self._deliver(source, how, records):
+                        del waiting[source]
+            with self._news:
+                for source, _ in sources:
+                    if source.ended:
+                        del self._sources[source]
+                        source.close()
+            if self._deadline != float("inf"):
+                return
+
+    def _deliver(self, source: Source, how: Driver, records: list[Record]) -> bool:
+        """Send until it has been sent; False when our time is over, or the lines were given up."""
+        while True:
+            try:
+                if self._sock is None:
+                    self._sock = connect(self._ship)
+                if self._was_away:
+                    records = self._came_back(source, records)
+                how.send(self._sock, records)
+            except OSError as error:
+                self._failed(error)
+                if self._given_up():
+                    return self._abandon(source, records)
+                if not self._pause():
+                    return False
+                continue
+            self._failures = 0
+            with suppress(OSError):
+                source.sent()
+            return True
+
+    def _came_back(self, source: Source, records: list[Record]) -> list[Record]:
+        self._was_away = False
+        self._say("the target is there again")
+        if self._ship["driver"] != "fluentd":
+            return records
+        skipped = source.trim(int(self._options.get("buffer-limit", BUFFER_LIMIT)))
+        if skipped:
+            note = f"{skipped} lines of output were dropped: more waited than fluentd-buffer-limit allows"
+            return [*records, source.note(note)]
+        return records
+
+    def _failed(self, error: OSError) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+        self._failures += 1
+        if not self._was_away:
+            self._was_away = True
+            self._say(f"{error.strerror or error}; lines wait")
+
+    def _given_up(self) -> bool:
+        most = self._options.get("max-retries")
+        return most is not None and self._failures > most
+
+    def _abandon(self, source: Source, records: list[Record]) -> bool:
+        lost = len(records) + source.trim(0)
+        source.sent()
+        self._say(f"{lost} lines of {source.ship['name']} are given up after {self._failures} attempts")
+        self._failures = 0
+        return False
+
+    def _pause(self) -> bool:
+        """Wait before the next attempt; False when the end comes first."""
+        step = self._options.get("retry-wait") or self._options.get("async-reconnect-interval")
+        pause = step or min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
+        with self._news:
+            until = time.monotonic() + pause
+            self._news.wait_for(lambda: time.monotonic() >= min(until, self._deadline), pause)
+        return time.monotonic() < self._deadline
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError):
+            print(f"log driver {self._ship['driver']}: {text}", file=sys.stderr, flush=True)
