@@ -64,7 +64,7 @@ class Keeper:
         self.path = path
         self.loop = selectors.EpollSelector()
         self.outputs = Outputs()
-        self.shipping = Shipping()
+        self.shipping = Shipping(self.loop)
         self.parting: set[Listener] = set()
         self.containers: dict[str, Container] = {}
         self.execs: dict[int, Exec] = {}
@@ -486,7 +486,7 @@ class Keeper:
             if pid in by_pid:
                 self._ended(by_pid[pid], status)
             elif pid == self.shipping.pid:
-                self.shipping.died(self.containers.values())
+                self.shipping.died()
             elif execution := self.execs.pop(pid, None):
                 if not execution.answered:
                     self._read_exec(pid, execution)

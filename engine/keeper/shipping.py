@@ -4,60 +4,83 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
 
 from engine.keeper.container import Container
 
 PAUSE = 1.0
 """Seconds between two starts of a shipper that keeps dying."""
 
-MAX_WAITING = 10_000
+MAX_WAITING = 1000
+"""Messages after which files stay uncompressed."""
+
+
+class _Log:
+    """What the shipper was told of one container's log."""
+
+    def __init__(self, message: dict[str, object]) -> None:
+        self.message, self.ended = message, False
 
 
 class Shipping:
     """Messages to the shipper. Nothing here blocks: what it does not take now waits for the next `tend`."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: selectors.BaseSelector) -> None:
         self.pid = 0
+        self._loop = loop
+        self._logs: dict[str, _Log] = {}
         self._sock: socket.socket | None = None
-        self._waiting: deque[tuple[bytes, str]] = deque(maxlen=MAX_WAITING)
+        self._waiting: deque[tuple[bytes, int]] = deque()
         self._last_start = -PAUSE
 
     def ship(self, container: Container) -> None:
         """Send the container's log on, when its driver is a remote one."""
         settings = container.bundle["log"]
         if settings.get("ship") and container.log:
-            message = {"do": "ship", "folder": settings["folder"], "ship": settings["ship"]}
-            self._put(message, container.log.path)
+            folder, number = settings["folder"], container.log.number
+            message = {"do": "ship", "folder": folder, "number": number, "ship": settings["ship"]}
+            self._logs[folder] = _Log(message)
+            self._put(message, container.log.fd)
 
     def ended(self, container: Container) -> None:
-        settings = container.bundle["log"]
-        if settings.get("ship"):
-            self._put({"do": "end", "folder": settings["folder"]})
+        folder = container.bundle["log"].get("folder")
+        if folder in self._logs:
+            self._logs[folder].ended = True
+            self._put({"do": "end", "folder": folder})
 
     def compress(self, path: str) -> None:
-        self._put({"do": "compress", "path": path})
+        if len(self._waiting) < MAX_WAITING:
+            self._put({"do": "compress", "path": path})
 
-    def died(self, containers: Iterable[Container]) -> None:
-        """It was killed: another one goes on with those that live."""
+    def died(self) -> None:
+        """It was killed: another one goes on with all that this one had not finished."""
         self.pid = 0
-        if self._sock:
-            self._sock.close()
-            self._sock = None
-        for container in containers:
-            self.ship(container)
+        self._forget()
+        for _, fd in self._waiting:
+            if fd >= 0:
+                os.close(fd)
+        self._waiting.clear()
+        for folder, log in self._logs.items():
+            self._put(log.message)
+            if log.ended:
+                self._put({"do": "end", "folder": folder})
 
     def leave(self) -> None:
         if self._sock:
             self._put({"do": "leave"})
-            self._sock.setblocking(True)
             self._sock.settimeout(1.0)
             self.tend()
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._sock:
+            self._loop.unregister(self._sock)
             self._sock.close()
+            self._sock = None
 
     @property
     def due(self) -> float:
@@ -68,33 +91,37 @@ class Shipping:
         """Pass on what waits."""
         while self._waiting:
             if self._sock is None:
-                if time.monotonic() < self._last_start + PAUSE:
+                if self.pid or time.monotonic() < self._last_start + PAUSE:
                     return
-                self._start()
-            data, path = self._waiting[0]
+                try:
+                    self._start()
+                except OSError as error:
+                    print(f"log: start the shipper: {error.strerror}", file=sys.stderr, flush=True)
+                    return
+            data, fd = self._waiting[0]
             try:
-                self._send(data, path)
+                self._send(data, fd)
             except BlockingIOError:
                 return
             except OSError:
-                if self._sock:  # it has died; `died` is about to be told
-                    return
+                return  # it has gone; `died` is about to be told
             self._waiting.popleft()
+            if fd >= 0:
+                os.close(fd)
 
-    def _put(self, message: dict[str, object], path: str = "") -> None:
-        self._waiting.append((json.dumps(message).encode(), path))
+    def _put(self, message: dict[str, object], fd: int = -1) -> None:
+        """`fd`: of the log file that is written; it goes along as a descriptor of its own, for reading."""
+        if fd >= 0:
+            try:
+                fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                fd = -1  # no descriptors left: the shipper opens it by its name
+        self._waiting.append((json.dumps(message).encode(), fd))
         self.tend()
 
-    def _send(self, data: bytes, path: str) -> None:
+    def _send(self, data: bytes, fd: int) -> None:
         assert self._sock
-        if not path:
-            self._sock.send(data, socket.MSG_NOSIGNAL)
-            return
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            socket.send_fds(self._sock, [data], [fd], socket.MSG_NOSIGNAL)
-        finally:
-            os.close(fd)
+        socket.send_fds(self._sock, [data], [fd] if fd >= 0 else [], socket.MSG_NOSIGNAL)
 
     def _start(self) -> None:
         self._last_start = time.monotonic()
@@ -117,3 +144,17 @@ class Shipping:
             theirs.close()
             os.close(null)
         self._sock = ours
+        self._loop.register(ours, selectors.EVENT_READ, self._hear)
+
+    def _hear(self, sock: socket.socket) -> None:
+        """{"done": folder}: everything of a container that has ended is sent."""
+        try:
+            data = sock.recv(65536)
+        except OSError:
+            return
+        if not data:  # it has gone; `died` is about to be told
+            self._forget()
+            return
+        folder = json.loads(data)["done"]
+        if folder in self._logs and self._logs[folder].ended:
+            del self._logs[folder]

@@ -34,11 +34,11 @@ class Log:
         self._max_size, self._max_files = settings["max_size"], max(1, settings["max_files"])
         self._batch = self._max_size // 4 or sys.maxsize
         self._rotated = rotated if settings["compress"] else lambda path: None
-        self._fd = self._open(self.path)
-        self._size = self._format.sound_size(self._fd)
-        os.ftruncate(self._fd, self._size)
+        self.fd = self._open(self.path)
+        self._size = self._format.sound_size(self.fd)
+        os.ftruncate(self.fd, self._size)
         earlier = files.rotated(self.path)
-        self._number = max(earlier, default=0) + 1
+        self.number = max(earlier, default=0) + 1
         for path in earlier.values():
             if not path.endswith(".gz"):
                 self._rotated(path)  # a compression that a crash cut short
@@ -67,7 +67,7 @@ class Log:
     def close(self) -> None:
         if self._lost_bytes:
             self._tell_loss()
-        os.close(self._fd)
+        os.close(self.fd)
 
     def _record(self, stream: str, data: bytes) -> None:
         if self._lost_bytes and not self._tell_loss():
@@ -98,10 +98,10 @@ class Log:
         written = 0
         try:
             while written < len(view):
-                written += os.write(self._fd, view[written:])
+                written += os.write(self.fd, view[written:])
         except OSError as error:
             with suppress(OSError):
-                os.ftruncate(self._fd, self._size)
+                os.ftruncate(self.fd, self._size)
             self._why = error
             return False
         self._size += written
@@ -133,19 +133,19 @@ class Log:
         fresh = f"{self.path}.new"
         try:
             fd = self._open(fresh, os.O_TRUNC)
-            os.rename(self.path, f"{self.path}.{self._number}")
+            os.rename(self.path, f"{self.path}.{self.number}")
             os.rename(fresh, self.path)
         except OSError as error:
             self._complain(f"rotate {self.path}: {error.strerror}")
             return False
-        os.close(self._fd)
-        self._fd, self._size = fd, 0
+        os.close(self.fd)
+        self.fd, self._size = fd, 0
         for number in files.rotated(self.path):
-            if number <= self._number - (self._max_files - 1):
+            if number <= self.number - (self._max_files - 1):
                 files.remove(self.path, number)
         if self._max_files > 1:
-            self._rotated(f"{self.path}.{self._number}")
-        self._number += 1
+            self._rotated(f"{self.path}.{self.number}")
+        self.number += 1
         return True
 
     @staticmethod

@@ -5,12 +5,14 @@ import contextlib
 import os
 import secrets
 import signal
+import time
 
 import pytest
 
 from engine.container.logs import LogReader
 from engine.session.session import Session
 from engine.spec.container import ContainerSpec, Logging
+from tests.scenario.command import SESSION
 from tests.scenario.leaks import Observed
 
 
@@ -54,6 +56,15 @@ class Bench:
         with open(f"{root}/go", "w") as file:
             file.write("go\n")
 
+    async def soon(self, true, seconds=10):
+        """Whether it becomes true."""
+        deadline = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > deadline:
+                return False
+            await self.pause()
+        return True
+
     async def pause(self):
         """Let the session's own work happen, and look again."""
         await asyncio.sleep(0.02)
@@ -88,7 +99,7 @@ def bench(roots):
 
     def run(story):
         async def whole():
-            session = Session(roots, "t" + secrets.token_hex(4), ())
+            session = Session(roots, SESSION + secrets.token_hex(3), ())
             await session.adopt()
             try:
                 return await story(Bench(session))

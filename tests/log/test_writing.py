@@ -42,6 +42,8 @@ def test_rotation(bench, driver, compress):
         options = {"max-size": "20k", "max-file": "3", "compress": compress}
         record = await bench.run("seq 1 9000", driver=driver, options=options)
         folder = bench.folder(record)
+        if compress == "true":
+            assert await bench.soon(lambda: all(n.endswith(".gz") for n in os.listdir(folder) if ".log." in n))
         names = sorted(name for name in os.listdir(folder) if ".log" in name)
         assert len(names) == 3, names
         assert all(os.path.getsize(f"{folder}/{name}") <= 22 * 1024 for name in names)

@@ -1,11 +1,12 @@
 """The shipper's process: `python -I -S main.py ROOT`, its standard input a SOCK_SEQPACKET socket of the keeper's.
 
-    {"do": "ship", "folder", "ship": {…}} + descriptor of the file that is written     a container with a remote driver
+    {"do": "ship", "folder", "number", "ship": {…}} + the file that is written, open   a container with a remote driver
     {"do": "end", "folder"}                                                            it has ended: send the rest
     {"do": "compress", "path"}                                                         a rotated file
     {"do": "leave"}                                                                    send what can be sent soon, and go
 
-Without `leave`, the end of the stream means that the keeper was killed: the next keeper's shipper goes on.
+It answers {"done": folder} when everything of a container that has ended is sent. Without `leave`, the end of the stream
+means that the keeper was killed: the next keeper's shipper goes on.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if __name__ == "__main__":
 
 from engine.errors import EngineError
 from engine.kernel import inotify
-from engine.log import files
+from engine.log import files, local
 from engine.log.ship.source import Source
 from engine.log.ship.target import Target, key
 
@@ -79,13 +80,19 @@ class Shipper:
     def _handle(self, message: dict[str, Any], descriptors: list[int]) -> None:
         match message["do"]:
             case "ship":
-                self._ship(message["folder"], message["ship"], descriptors[0])
+                self._ship(message, descriptors)
             case "end":
                 self._end(message["folder"])
             case "compress":
                 self._compress.put(message["path"])
 
-    def _ship(self, folder: str, ship: dict[str, Any], fd: int) -> None:
+    def _ship(self, message: dict[str, Any], descriptors: list[int]) -> None:
+        folder, ship = message["folder"], message["ship"]
+        try:
+            fd = descriptors[0] if descriptors else os.open(f"{folder}/{local.NAME}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._done(folder)  # removed while we were being replaced
+            return
         if folder in self._sources:
             source, target, _ = self._sources[folder]
             if target.revive(source):
@@ -95,10 +102,10 @@ class Shipper:
         with suppress(EngineError):  # removed already: then there is nothing to wait for
             number = self._watch.add(folder, NEWS)
             self._folders[number] = folder
-        source = Source(folder, ship, fd)
+        source = Source(folder, ship, fd, message["number"])
         where = key(ship)
         if where not in self._targets:
-            self._targets[where] = Target(ship)
+            self._targets[where] = Target(ship, self._done)
         target = self._targets[where]
         self._sources[folder] = source, target, number
         target.add(source)
@@ -108,6 +115,10 @@ class Shipper:
             source, target, _ = self._sources[folder]
             source.ended = True
             target.wake()
+
+    def _done(self, folder: str) -> None:
+        with suppress(OSError):
+            self._keeper.send(json.dumps({"done": folder}).encode())
 
     def _compress_all(self) -> None:
         while (path := self._compress.get()) is not None:

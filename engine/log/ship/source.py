@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import Any
 
 from engine.log import local
@@ -15,9 +16,10 @@ BLOCK = 65536
 
 
 class Source:
-    """`fd` is the file that is written, open, in case the folder is removed before we look; it is ours to close."""
+    """`fd` is the file that is written, and `number` its number (engine.log.files): they may have been rotated away, or the
+    whole folder removed, before we look. The descriptor is ours to close."""
 
-    def __init__(self, folder: str, ship: dict[str, Any], fd: int) -> None:
+    def __init__(self, folder: str, ship: dict[str, Any], fd: int, number: int) -> None:
         self.folder, self.ship = folder, ship
         self.ended = False
         self._chain = Chain(f"{folder}/{local.NAME}")
@@ -26,7 +28,7 @@ class Source:
         self._gap = 0
         with contextlib.suppress(OSError):
             self._place = os.open(f"{folder}/shipped", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        self._resume(fd)
+        self._resume(fd, number)
 
     def batch(self) -> list[Record]:
         """The next lines; empty when there are none now."""
@@ -73,8 +75,6 @@ class Source:
 
     def note(self, text: str) -> Record:
         """A line of our own, for the target."""
-        import time
-
         return Record(time.time_ns(), "stderr", f"composer: {text}\n".encode())
 
     def close(self) -> None:
@@ -95,15 +95,17 @@ class Source:
         self._decoder = Decoder()
         self._chain.rewind(number, offset)
 
-    def _resume(self, fd: int) -> None:
-        """Where `shipped` says, when that file is still there; else at the oldest after it."""
+    def _resume(self, fd: int, number: int) -> None:
+        """Where `shipped` says, when that file is still there; else at the oldest one."""
         text = os.pread(self._place, 100, 0).split() if self._place >= 0 else []
-        number, inode, offset = (int(word) for word in text) if len(text) == 3 else (0, 0, 0)
-        if not self._chain.open(number):
-            self._chain.fd = fd
-            return
-        os.close(fd)
-        if self._chain.number == number and os.fstat(self._chain.fd).st_ino == inode:
+        known, inode, offset = (int(word) for word in text) if len(text) == 3 else (1, -1, 0)
+        if not self._chain.open(known) or (inode < 0 and self._chain.number >= number):
+            self._chain.close()
+            self._chain.fd, self._chain.number = fd, number
+        else:
+            os.close(fd)
+        self._gap = self._chain.number - known
+        if inode == os.fstat(self._chain.fd).st_ino:
             os.lseek(self._chain.fd, offset, os.SEEK_SET)
-        elif number:
-            self._gap = max(1, self._chain.number - number)
+        elif inode >= 0:
+            self._gap = max(1, self._gap)

@@ -54,8 +54,10 @@ def key(ship: dict[str, Any]) -> str:
 
 
 class Target:
-    def __init__(self, ship: dict[str, Any]) -> None:
-        self._ship, self._options = ship, ship["options"]
+    """`done` is told the folder of each container that has ended once all of its log is sent."""
+
+    def __init__(self, ship: dict[str, Any], done: Callable[[str], None]) -> None:
+        self._ship, self._options, self._done = ship, ship["options"], done
         self._sock: socket.socket | None = None
         self._news = threading.Condition()
         self._fresh = False
@@ -109,6 +111,7 @@ class Target:
                     if source.ended:
                         del self._sources[source]
                         source.close()
+                        self._done(source.folder)
             if self._deadline != float("inf"):
                 return
 
