@@ -106,10 +106,6 @@ class Chain:
             return False
         return self.open(self.number + 1)
 
-    def rewind(self, number: int, offset: int) -> None:
-        if self.open(number) and self.number == number:
-            os.lseek(self.fd, offset, os.SEEK_SET)
-
     def offset(self) -> int:
         return os.lseek(self.fd, 0, os.SEEK_CUR)
 

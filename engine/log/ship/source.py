@@ -58,20 +58,32 @@ class Source:
             os.pwrite(self._place, b"%020d %020d %020d\n" % (self._chain.number, inode, place), 0)
 
     def trim(self, limit: int) -> int:
-        """Skip lines so that at most the last `limit` are left; how many were skipped."""
-        place = self._chain.number, self._chain.offset() - self._decoder.pending
-        total = 0
-        while found := self.batch():
-            total += len(found)
-        if total <= limit:
-            self._go(*place)
-            return 0
-        skip = total - limit
-        self._go(*place)
+        """Skip lines so that at most about the last `limit` are left; how many were skipped."""
+        skip = self._left() - limit
         skipped = 0
         while skipped < skip and (found := self.batch()):
             skipped += len(found)
         return skipped
+
+    def _left(self) -> int:
+        """Lines that wait, counted by a reader of its own."""
+        ahead, decoder = Chain(self._chain.path), Decoder()
+        ahead.number = self._chain.number
+        ahead.fd = os.open(f"/proc/self/fd/{self._chain.fd}", os.O_RDONLY | os.O_CLOEXEC)
+        os.lseek(ahead.fd, self._chain.offset() - self._decoder.pending, os.SEEK_SET)
+        total = 0
+        try:
+            while True:
+                if data := ahead.read(BLOCK):
+                    total += sum(1 for _ in decoder.feed(data))
+                elif ahead.advance():
+                    decoder = Decoder()
+                else:
+                    return total
+        except ValueError:
+            return total
+        finally:
+            ahead.close()
 
     def note(self, text: str) -> Record:
         """A line of our own, for the target."""
@@ -90,10 +102,6 @@ class Source:
         except ValueError:
             self._decoder = Decoder()
         return found
-
-    def _go(self, number: int, offset: int) -> None:
-        self._decoder = Decoder()
-        self._chain.rewind(number, offset)
 
     def _resume(self, fd: int, number: int) -> None:
         """Where `shipped` says, when that file is still there; else at the oldest one."""
