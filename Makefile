@@ -1,12 +1,13 @@
 # make            install what composer needs, and composer into .venv
 # make demo       build examples/shop, bring it up, ask it something, bring it down
 # make test       lint, types, the whole test suite
+# make init       compile the first process of containers with `init: true` again, after a change to init.c
 # make bench      compare with Docker Compose, when there is one (DOCKER_HOST is honoured)
 
 COMPOSER := .venv/bin/composer
 BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")
 
-.PHONY: all demo base-images test lint format bench clean
+.PHONY: all demo base-images test lint format init bench clean
 
 all:
 	@scripts/prepare
@@ -31,6 +32,9 @@ format:
 	@scripts/prepare test
 	.venv/bin/ruff check --fix --quiet .
 	.venv/bin/ruff format --quiet .
+
+init:
+	python3 scripts/build_init.py
 
 bench:
 	@scripts/prepare test

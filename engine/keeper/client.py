@@ -80,16 +80,16 @@ class KeeperClient:
         return self._checked(*await reply)
 
     async def execute(self, descriptors: tuple[int, int, int], **fields: object) -> tuple[int, asyncio.Future[int]]:
-        """Start a further process: its pid, and its exit code to come."""
+        """Start a further process: its pidfd, which is the caller's, and its exit code to come."""
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         number, reply = self._send("exec", descriptors, fields)
         self._execs[number] = ended
         try:
-            message, _ = self._checked(*await reply)
+            _, (pidfd,) = self._checked(*await reply)
         except EngineError:
             self._execs.pop(number, None)
             raise
-        return message["pid"], ended
+        return pidfd, ended
 
     async def exits(self) -> AsyncIterator[Message]:
         """Ends of containers; the iteration stops when the keeper has gone."""

@@ -13,6 +13,7 @@ from engine.keeper.input import Input
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
 from engine.keeper.protocol import Channel
+from engine.keeper.stdin import Input
 from engine.kernel import calls, flags
 from engine.log.log import Log
 
@@ -24,7 +25,12 @@ class Container:
     """
 
     def __init__(
-        self, container_id: str, bundle: dict[str, Any], outputs: Outputs, rotated: Callable[[str], None]
+        self,
+        container_id: str,
+        bundle: dict[str, Any],
+        outputs: Outputs,
+        rotated: Callable[[str], None],
+        input_waits: Callable[[bool], None],
     ) -> None:
         self.id, self.bundle = container_id, bundle
         self._outputs = outputs
@@ -36,7 +42,7 @@ class Container:
         self.master = -1
         self.outputs: dict[int, Stream] = {}
         self.listeners: list[Listener] = []
-        self.input: Input | None = None
+        self.input = Input(input_waits)
         self.on_terminal: list[Callable[[], None]] = []
         self.failure: dict[str, Any] | None = None
         self.on_started: Callable[[dict[str, Any] | None], None] | None = None
@@ -45,13 +51,25 @@ class Container:
         self.log = Log(bundle["log"], rotated) if bundle["log"]["format"] else None
 
     @property
+    def tty(self) -> bool:
+        return bool(self.bundle["process"]["tty"])
+
+    @property
+    def takes_input(self) -> bool:
+        return bool(self.bundle["process"]["stdin"]) or self.tty
+
+    @property
+    def stdin_once(self) -> bool:
+        """Whether the program's input ends with that of the first who is attached."""
+        return bool(self.bundle["process"].get("stdin_once")) and not self.tty
+
+    @property
     def folder(self) -> str:
         return str(self.bundle["run_folder"])
 
     def fork(self) -> None:
         """Fork the child into its new namespaces. Raises OSError or EngineError; then nothing is left but FIFOs."""
-        terminal = self.bundle["process"]["tty"]
-        ends = {} if terminal else self._open_fifos()
+        ends = {} if self.tty else self._open_fifos()
         ours, theirs = setup.channel_pair()
         kinds = self.bundle["namespaces"]
         bits = sum(flags.CLONE[kind] for kind, value in kinds.items() if value == "new" and kind != "cgroup")
@@ -81,7 +99,8 @@ class Container:
         ours.sock.setblocking(False)
 
     def _open_fifos(self) -> dict[str, int]:
-        """The container's ends, opened read-write: so they outlive a keeper, and a new one opens the same FIFO again."""
+        """The container's ends, opened read-write: so they outlive a keeper, and a new one opens the same FIFOs again. An
+        input that shall end is for reading alone, and a keeper's death is its end, too."""
         ends = {}
         names = ["stdout", "stderr"] + (["stdin"] if self.bundle["process"]["stdin"] else [])
         for name in names:
@@ -90,12 +109,11 @@ class Container:
                 os.mkfifo(path, 0o600)
             except FileExistsError:
                 pass
-            ends[name] = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            once = name == "stdin" and self.stdin_once
+            ends[name] = os.open(path, (os.O_RDONLY | os.O_NONBLOCK if once else os.O_RDWR) | os.O_CLOEXEC)
         self.open_outputs()
-        if self.bundle["process"].get("stdin_once"):
-            # Its end is to be seen: the container must not hold the writing end itself.
-            both, ends["stdin"] = ends["stdin"], os.open(f"{self.folder}/stdin", os.O_RDONLY | os.O_CLOEXEC)
-            os.close(both)
+        if "stdin" in ends:
+            os.set_blocking(ends["stdin"], True)
         return ends
 
     def open_outputs(self) -> None:
@@ -106,18 +124,15 @@ class Container:
                 continue
             self._take_on(Stream(fd, name, self.log, self._tell))
         if self.bundle["process"]["stdin"]:
-            once = bool(self.bundle["process"].get("stdin_once"))
-            mode = os.O_WRONLY if once else os.O_RDWR
             try:
-                fd = os.open(f"{self.folder}/stdin", mode | os.O_NONBLOCK | os.O_CLOEXEC)
+                self.input.open(os.open(f"{self.folder}/stdin", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             except OSError:
-                return  # no FIFO, or nobody who reads it
-            self.input = Input(fd, once=once)
+                pass  # ENXIO: a program whose keeper died has seen the end of its input, and gave it up
 
     def use_terminal(self, master: int) -> None:
         os.set_blocking(master, False)
         self.master = master
-        self.input = Input(os.dup(master), once=False)
+        self.input.open(os.dup(master))
         self._take_on(Terminal(master, self.log, self._tell))
 
     def _take_on(self, stream: Stream) -> None:
@@ -156,7 +171,7 @@ class Container:
         record = {
             "exit_code": code if code >= 0 else 128 - code,
             "finished_at": time.time(),
-            "oom_killed": bool(code == -9 and self._oom_killed()),
+            "oom_killed": self._oom_killed(),
             "pid": self.pid,
         }
         write_atomically(self.bundle["exit_file"], json.dumps(record))
@@ -164,6 +179,7 @@ class Container:
         return record
 
     def _oom_killed(self) -> bool:
+        """Whether any process of the container was killed for want of memory, as Docker tells it."""
         for path in self.bundle.get("oom_files", ()):
             try:
                 with open(path, encoding="utf-8") as file:
@@ -179,9 +195,7 @@ class Container:
         """Give up everything but the listeners, who may still have output to take."""
         for fd in self.outputs:
             self._outputs.remove(fd)
-        if self.input:
-            self.input.close()
-            self.input = None
+        self.input.close()
         for fd in {*self.outputs, *self.dns, self.pidfd}:
             if fd > 0:
                 os.close(fd)

@@ -11,19 +11,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
 from engine.errors import EngineError
+from engine.keeper import execution as executions
 from engine.keeper import protocol
-from engine.keeper.child import kernel_settings, setup
+from engine.keeper.attachments import Attachments
+from engine.keeper.child import kernel_settings
 from engine.keeper.container import Container
-from engine.keeper.forking import fork_into
-from engine.keeper.input import Input
-from engine.keeper.listener import Listener
+from engine.keeper.execution import Execution
 from engine.keeper.output import Outputs
 from engine.keeper.protocol import Channel, Message
 from engine.keeper.shipping import Shipping
@@ -45,18 +44,7 @@ class Client:
         self.watching = False
         self.supervises = False
         self.owns = False
-
-
-class Exec:
-    """A further process in a container, until it ends."""
-
-    def __init__(
-        self, client: Client, number: int, child: Channel, answer: Callable[[Message, tuple[int, ...]], None]
-    ) -> None:
-        self.client, self.number, self.child, self.answer = client, number, child, answer
-        self.master = -1
-        self.failure: Message | None = None
-        self.answered = False
+        self.attached: set[str] = set()
 
 
 class Keeper:
@@ -65,9 +53,9 @@ class Keeper:
         self.loop = selectors.EpollSelector()
         self.outputs = Outputs()
         self.shipping = Shipping(self.loop)
-        self.parting: set[Listener] = set()
+        self.attachments = Attachments(self.loop)
         self.containers: dict[str, Container] = {}
-        self.execs: dict[int, Exec] = {}
+        self.execs: dict[int, Execution] = {}
         self.clients: set[Client] = set()
         self.supervisor: tuple[list[str], dict[str, str]] | None = None
         self.respawn_at = self.accept_at = 0.0
@@ -101,7 +89,7 @@ class Keeper:
         self.shipping.leave()
         os.unlink(self.path)
         deadline = time.monotonic() + LAST_WORDS
-        while self.parting and (left := deadline - time.monotonic()) > 0:
+        while self.attachments.parting and (left := deadline - time.monotonic()) > 0:
             self._turn(left)
 
     def _turn(self, timeout: float | None) -> None:
@@ -182,7 +170,8 @@ class Keeper:
         number = message.get("n", 0)
 
         def answer(reply: Message, fds: tuple[int, ...] = ()) -> None:
-            self._send(client, {"re": number, **reply}, fds)
+            if number:
+                self._send(client, {"re": number, **reply}, fds)
 
         try:
             action = getattr(self, f"do_{message.get('do', '')}", None)
@@ -203,12 +192,19 @@ class Keeper:
         except KeyError:
             raise EngineError(f"container {str(message.get('id'))[:12]} is not running") from None
 
+    def _new(self, message: Message) -> Container:
+        def waits(waiting: bool) -> None:
+            self.attachments.input_waits(container, waiting)
+
+        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self.shipping.compress, waits)
+        return container
+
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def do_create(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         if message["id"] in self.containers:
             raise EngineError(f"container {message['id'][:12]} is already running")
-        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self.shipping.compress)
+        container = self._new(message)
         try:
             container.fork()
         except BaseException:
@@ -296,15 +292,9 @@ class Keeper:
             container.on_terminal.append(lambda: self.do_attach(client, message, fds, answer))
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-
-        def waits(listener: Listener, waiting: bool) -> None:
-            self._listen_to(container, listener, waiting)
-
-        listener = Listener(ours, framed=container.master < 0, waits=waits)
-        listener.reads = bool(message.get("stdin")) and container.input is not None
-        container.attach(listener)
-        self._listen_to(container, listener, False)
-        answer({"tty": container.master >= 0}, (theirs.fileno(),))
+        client.attached.add(container.id)
+        self.attachments.attach(container, ours, stdin=bool(message.get("stdin")))
+        answer({}, (theirs.fileno(),))
         theirs.close()
 
     def do_adopt(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
@@ -316,7 +306,7 @@ class Keeper:
         if calls.start_time(message["pid"]) != message["pid_start"]:
             os.close(pidfd)
             raise EngineError(f"process {message['pid']} is another one now")
-        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self.shipping.compress)
+        container = self._new(message)
         container.pid, container.pidfd, container.pid_start = message["pid"], pidfd, message["pid_start"]
         container.adopted = container.executed = True
         container.open_outputs()
@@ -326,20 +316,9 @@ class Keeper:
         answer({"pid": container.pid})
 
     def do_exec(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
-        container = self._container(message)
-        if len(fds) != 3:
-            raise EngineError("exec needs three descriptors")
-        ours, theirs = setup.channel_pair()
-        pid = fork_into(container.pid)
-        if pid == 0:
-            for number, fd in enumerate(fds):
-                os.dup2(fd, number)
-            setup.join_and_run(container.bundle, message, container.pidfd, theirs)
-        theirs.close()
-        ours.sock.setblocking(False)
-        execution = Exec(client, message["n"], ours, answer)
-        self.execs[pid] = execution
-        self.loop.register(ours, selectors.EVENT_READ, lambda _: self._read_exec(pid, execution))
+        execution = executions.fork(self._container(message), message, fds, client, answer)
+        self.execs[execution.pid] = execution
+        self.loop.register(execution.child, selectors.EVENT_READ, lambda _: self._read_exec(execution))
 
     # ── children ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -385,89 +364,14 @@ class Keeper:
         for attach in waiting:
             attach()
 
-    def _read_exec(self, pid: int, execution: Exec) -> None:
-        try:
-            open_still = execution.child.feed()
-        except BlockingIOError:
-            return
-        except OSError:
-            open_still = False
-        while (found := execution.child.take()) is not None:
-            message, descriptors = found
-            if message["event"] == "terminal":
-                execution.master = descriptors[0]
-            elif message["event"] == "failed":
-                execution.failure = {"error": message["error"], "exit_code": message["exit_code"]}
-        if not open_still:
-            self._settle_exec(pid, execution)
+    def _read_exec(self, execution: Execution) -> None:
+        if not execution.answered and not execution.read():
+            self._settle(execution)
 
-    def _settle_exec(self, pid: int, execution: Exec) -> None:
-        """The status socket is closed: the program runs, or never will."""
-        if execution.answered:
-            return
-        execution.answered = True
-        self.loop.unregister(execution.child)
-        execution.child.close()
-        descriptors = (execution.master,) if execution.master >= 0 else ()
-        execution.answer(execution.failure or {"pid": pid}, descriptors)
-        for fd in descriptors:
-            os.close(fd)
-
-    def _listen_to(self, container: Container, listener: Listener, waiting: bool) -> None:
-        """Watch for what the listener's socket is wanted for now: more room for output, input, or nothing."""
-        takes = listener.reads and not (container.input and container.input.waiting)
-        wanted = (selectors.EVENT_READ if takes else 0) | (selectors.EVENT_WRITE if waiting else 0)
-        if listener in self.loop.get_map():
-            self.loop.unregister(listener)
-        if wanted:
-            self.loop.register(listener, wanted, lambda _: self._attached(container, listener))
-        elif listener in self.parting:
-            self._part(container, listener)
-        if not waiting:
-            container.relieve()
-
-    def _attached(self, container: Container, listener: Listener) -> None:
-        listener.flush()
-        if listener.gone:
-            self._part(container, listener)
-        elif listener.reads:
-            self._read_input(container, listener)
-
-    def _read_input(self, container: Container, listener: Listener) -> None:
-        try:
-            data = listener.sock.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        given = container.input
-        if data and given:
-            given.write(data)
-            if given.waiting:
-                self.loop.register(given, selectors.EVENT_WRITE, lambda _: self._room_for_input(container, given))
-                self._listen_to_all(container)
-        elif not data:
-            listener.reads = False
-            self._listen_to(container, listener, listener.waiting)
-            if given:
-                given.finish()
-
-    def _room_for_input(self, container: Container, given: Input) -> None:
-        fd = given.fileno()
-        given.flush()
-        if not given.waiting:
-            self.loop.unregister(fd)
-            self._listen_to_all(container)
-
-    def _listen_to_all(self, container: Container) -> None:
-        for listener in list(container.listeners):
-            self._listen_to(container, listener, listener.waiting)
-
-    def _part(self, container: Container, listener: Listener) -> None:
-        if listener in self.loop.get_map():
-            self.loop.unregister(listener)
-        self.parting.discard(listener)
-        container.detach(listener)
+    def _settle(self, execution: Execution) -> None:
+        if not execution.answered:
+            self.loop.unregister(execution.child)
+            execution.settle()
 
     def _reap(self, wake: int) -> None:
         try:
@@ -488,12 +392,11 @@ class Keeper:
             elif pid == self.shipping.pid:
                 self.shipping.died()
             elif execution := self.execs.pop(pid, None):
-                if not execution.answered:
-                    self._read_exec(pid, execution)
-                self._settle_exec(pid, execution)
+                self._read_exec(execution)
+                self._settle(execution)
                 code = os.waitstatus_to_exitcode(status)
                 code = code if code >= 0 else 128 - code
-                self._send(execution.client, {"event": "exec", "n": execution.number, "exit_code": code})
+                self._send(execution.owner, {"event": "exec", "n": execution.number, "exit_code": code})
 
     def _ended(self, container: Container, status: int | None) -> None:
         while container.child and self._read_child(container):
@@ -509,18 +412,14 @@ class Keeper:
         never_ran = not container.executed
         record = container.ended(status)
         self.shipping.ended(container)
-        for listener in list(container.listeners):
-            listener.reads = False
-            self.parting.add(listener)
-            self._listen_to(container, listener, listener.waiting)
+        self.attachments.ended(container)
         if container.on_started:
             container.on_started(
                 container.failure or {"error": "the process ended before it could be executed", "exit_code": 125}
             )
-        if never_ran:
-            return
         for client in list(self.clients):
-            if client.watching:
+            if container.id in client.attached or (client.watching and not never_ran):
+                client.attached.discard(container.id)
                 self._send(client, {"event": "exit", "id": container.id, "exit": record})
 
     # ── the supervisor ───────────────────────────────────────────────────────────────────────────────────────────

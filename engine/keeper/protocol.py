@@ -8,9 +8,11 @@
       │  {"do": "start", "id"}                │  answered when the process has been executed, or could not be
       │  {"do": "signal", "id", "signal"}     │
       │  {"do": "sockets", "id"}              │  answer carries the DNS sockets: UDP, TCP
-      │  {"do": "exec", "id", …} + 3 fds      │  stdin, stdout, stderr; with "tty" the answer carries the pty's master
+      │  {"do": "exec", "id", …} + 3 fds      │  stdin, stdout, stderr; the answer carries a pidfd, with "tty" the
+      │                                       │  pty's master, too
       │        {"event": "exec", "n", "exit_code"} when it has ended
-      │  {"do": "attach", "id", "stdin"}      │  the answer carries a socket: output comes out, input goes in
+      │  {"do": "attach", "id", "stdin"}      │  the answer carries a socket: output comes out, input goes in; when
+      │                                       │  the process has ended, the exit event comes
       │  {"do": "resize", "id", "rows", "columns"}
       │  {"do": "list"}                       │  answer: containers with pid, pid_start, alive
       │  {"do": "adopt", "id", "bundle", "pid", "pid_start"}
@@ -20,9 +22,10 @@
       │  {"do": "leave"}                      │  refused while a container is alive
       │  {"do": "own"}                        │  when this client goes, however: kill all containers and leave (builds)
 
-Every request carries "n", chosen by the client; its answer carries the same number as "re", and "error" (with "errno"
-and "exit_code" where they apply) when it failed. A frame is a 4-byte big-endian length and that many bytes of JSON;
-descriptors travel by SCM_RIGHTS with its first byte, and "fds" says how many: one read may bring several frames.
+Every request carries "n", chosen by the client (0: it wants no answer); its answer carries the same number as "re",
+and "error" (with "errno" and "exit_code" where they apply) when it failed. A frame is a 4-byte big-endian length and
+that many bytes of JSON; descriptors travel by SCM_RIGHTS with its first byte, and "fds" says how many: one read may
+bring several frames.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, StartFailed
+from engine.kernel import calls
 from engine.spec.container import ExecSpec
 from engine.spec.state import Probe
 
@@ -26,6 +27,7 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
     shell = list(session.image(session.record(container_id).spec.image).config.shell) or ["/bin/sh", "-c"]
     args = [*shell, *test[1:]] if test[0] == "CMD-SHELL" else list(test[1:])
     begin = time.time()
+    pidfd = -1
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(writing, True)
     output = bytearray()
@@ -42,7 +44,7 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            pid, ended = await (await session.keeper()).execute(
+            pidfd, ended = await (await session.keeper()).execute(
                 (null, writing, writing), id=container_id, process={"args": args, "tty": False}
             )
         except StartFailed as error:
@@ -52,8 +54,8 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
         try:
             code = await asyncio.wait_for(asyncio.shield(ended), timeout or None)
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(EngineError):
+                calls.pidfd_send_signal(pidfd, signal.SIGKILL)
             note = f"Health check exceeded timeout ({timeout:g}s)"
             output.extend((b"\n" if output else b"") + note.encode())
             return Probe(start=begin, end=time.time(), exit_code=-1, output=output.decode(errors="replace"))
@@ -61,8 +63,9 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
         return Probe(start=begin, end=time.time(), exit_code=code, output=output.decode(errors="replace"))
     finally:
         loop.remove_reader(reading)
-        os.close(reading)
-        os.close(null)
+        for fd in (reading, null, pidfd):
+            if fd >= 0:
+                os.close(fd)
 
 
 async def execute(session: Session, container_id: str, spec: ExecSpec, stdout: int, stderr: int) -> int:
@@ -70,9 +73,10 @@ async def execute(session: Session, container_id: str, spec: ExecSpec, stdout: i
     process = process_of(session.roots.running(session.group, container_id), spec)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _, ended = await (await session.keeper()).execute(
+        pidfd, ended = await (await session.keeper()).execute(
             (null, stdout, stderr), id=container_id, process=process, privileged=spec.privileged
         )
+        os.close(pidfd)
         return await ended
     finally:
         os.close(null)

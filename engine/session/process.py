@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, NotFound, StartFailed, WrongState
@@ -61,15 +60,12 @@ class ExecProcess:
             "privileged": spec.privileged,
         }
         try:
-            answer, descriptors = _ask(self._channel, request, stdio)
+            _, descriptors = _ask(self._channel, request, stdio)
         except EngineError:
             self._channel.close()
             raise
-        self._pid = answer["pid"]
-        self._pidfd = -1
-        with contextlib.suppress(EngineError):
-            self._pidfd = calls.pidfd_open(self._pid)
-        self._terminal = descriptors[0] if descriptors else None
+        self._pidfd = descriptors[0]
+        self._terminal = descriptors[1] if spec.tty else None
         self._code: int | None = None
 
     @property
@@ -78,6 +74,15 @@ class ExecProcess:
 
     def fileno(self) -> int:
         return self._channel.fileno()
+
+    def resize(self, rows: int, columns: int) -> None:
+        if self._terminal is not None:
+            import fcntl
+            import struct
+            import termios
+
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
 
     def signal(self, number: int) -> None:
         if self._pidfd >= 0 and self._code is None:
@@ -103,54 +108,61 @@ class ExecProcess:
 
 class AttachedProcess:
     """The container's first process. `stream` is a socket that carries its pty's bytes, or its input and framed output
-    (Docker's attach stream); `fileno` is its pidfd."""
+    (Docker's attach stream)."""
 
     def __init__(self, roots: Roots, group: str, container_id: str) -> None:
-        self._roots, self._group, self._id = roots, group, container_id
+        self._id = container_id
         record = files.read(roots, group, container_id)
         if record is None:
             raise NotFound("container", container_id[:12])
         if not record.state.status.alive:
             raise WrongState(f"container {record.spec.name} is not running")
         self.tty = record.spec.tty
-        self._pidfd = calls.pidfd_open(record.state.pid)
+        self._code: int | None = None
         self._channel = _connect(roots, group, container_id)
-        _, descriptors = _ask(
-            self._channel, {"do": "attach", "id": container_id, "stdin": record.spec.stdin_open or self.tty}
-        )
+        request = {
+            "do": "attach",
+            "id": container_id,
+            "stdin": record.spec.stdin_open or self.tty,
+        }
+        try:
+            _, descriptors = _ask(self._channel, request)
+        except EngineError:
+            self._channel.close()
+            raise
         self._stream = socket.socket(fileno=descriptors[0])
-        self._folder = roots.container(group, container_id)
 
     @property
     def stream(self) -> int | None:
         return self._stream.fileno()
 
     def fileno(self) -> int:
-        return self._pidfd
+        return self._channel.fileno()
 
     def resize(self, rows: int, columns: int) -> None:
-        with contextlib.suppress(EngineError):
-            _ask(self._channel, {"do": "resize", "id": self._id, "rows": rows, "columns": columns})
+        self._quietly({"do": "resize", "id": self._id, "rows": rows, "columns": columns})
 
     def signal(self, number: int) -> None:
-        with contextlib.suppress(EngineError):
-            calls.pidfd_send_signal(self._pidfd, number)
+        self._quietly({"do": "signal", "id": self._id, "signal": number})
 
     def wait(self) -> int:
-        import select
+        while self._code is None:
+            found = self._channel.receive()
+            if found is None:
+                raise KeeperLost("the keeper has gone, and with it the exit code of the process")
+            self._take(found[0])
+        return self._code
 
-        select.select([self._pidfd], [], [])
-        deadline = threading.Event()
-        for _ in range(200):
-            ended = files.read_exit(self._folder)
-            if ended is not None:
-                return ended.exit_code
-            deadline.wait(0.01)  # the keeper writes exit.json as soon as it has reaped the process
-        return 255
+    def _quietly(self, request: Message) -> None:
+        """A request that wants no answer: it comes from a signal's handler, maybe in the midst of `wait`."""
+        if self._code is None:
+            with contextlib.suppress(OSError):
+                self._channel.send({"n": 0, **request})
+
+    def _take(self, message: Message) -> None:
+        if message.get("event") == "exit" and message["id"] == self._id:
+            self._code = int(message["exit"]["exit_code"])
 
     def close(self) -> None:
         self._channel.close()
         self._stream.close()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1

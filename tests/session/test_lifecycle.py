@@ -87,8 +87,10 @@ def test_what_cannot_be_executed(box, command, code, text):
 
 
 def test_stop_sends_the_stop_signal_first_then_kills(box):
-    polite = box.start("sh", "-c", "trap 'exit 7' USR1; while :; do sleep 0.01; done", stop_signal="SIGUSR1")
-    assert box.do(box.session.stop(polite.id)).exit_code in (7, 138)
+    script = "trap 'exit 7' USR1; touch /ready; while :; do sleep 0.01; done"
+    polite = box.start("sh", "-c", script, stop_signal="SIGUSR1")
+    box.inside(polite, "while ! [ -e /ready ]; do sleep 0.01; done")
+    assert box.do(box.session.stop(polite.id)).exit_code == 7
     stubborn = box.start("sh", "-c", "trap '' TERM; sleep 1000", stop_signal="SIGTERM", stop_timeout=0.1)
     assert box.do(box.session.stop(stubborn.id)).exit_code == 137
 

@@ -9,6 +9,7 @@ import stat
 from typing import Any, NoReturn
 
 from engine.errors import OperationFailed
+from engine.keeper.child import init as inits
 from engine.keeper.child.identity import Identity
 from engine.kernel import calls, flags
 
@@ -21,14 +22,20 @@ class CannotExecute(Exception):
         self.exit_code = exit_code
 
 
-def become(settings: dict[str, Any], who: Identity, hostname: str, status: int) -> NoReturn:
-    """Working directory, identity, capabilities, seccomp, then execve(2); `status` stays open until it succeeds."""
+def become(
+    settings: dict[str, Any], who: Identity, hostname: str, status: int, *, first: bool, init: int = -1
+) -> NoReturn:
+    """Working directory, identity, capabilities, seccomp, then execve(2); `status` stays open until it succeeds.
+
+    `first`: it is the container's first process. With `init`, a descriptor of our tiny init, that is what this process
+    executes, and a child of it the program.
+    """
     environment = _environment(settings, who, hostname)
-    _descriptors(status)
-    _work_in(settings["cwd"] or "/", who)
+    _descriptors(status, init)
+    _work_in(settings["cwd"] or "/")
     if who.uid != 0 and not settings.get("tty"):
         for fd in range(3):
-            _own(fd, who)
+            _own(fd, who, ours=first)
     capabilities = settings["capabilities"]
     bounding, effective = capabilities["bounding"], capabilities["effective"]
     last = _last_capability()
@@ -53,6 +60,8 @@ def become(settings: dict[str, Any], who: Identity, hostname: str, status: int) 
     if program:
         calls.seccomp(program)
     # Nobody may ptrace us or read our memory between here and the exec; the new program gets its own dumpable flag.
+    if init >= 0:
+        inits.split(init, settings["args"], tty=bool(settings.get("tty")))
     _reset_signals()
     _execute(settings["args"], environment)
 
@@ -81,29 +90,30 @@ def _environment(settings: dict[str, Any], who: Identity, hostname: str) -> dict
     return environment
 
 
-def _descriptors(status: int) -> None:
-    """Only 0, 1, 2 and the close-on-exec status socket may be open."""
-    if status > 3:
-        calls.close_range(3, status - 1)
-    calls.close_range(status + 1)
+def _descriptors(*kept: int) -> None:
+    """Only 0, 1, 2 and those of `kept`, which are close-on-exec, may be open."""
+    first = 3
+    for fd in sorted(fd for fd in kept if fd >= 0):
+        if fd > first:
+            calls.close_range(first, fd - 1)
+        first = fd + 1
+    calls.close_range(first)
 
 
-def _work_in(path: str, who: Identity) -> None:
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError:
-        pass  # chdir says what is wrong
+def _work_in(path: str) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        raise OperationFailed.of("change to the working directory", path, error) from error
+        message = str(OperationFailed.of("change to the working directory", path, error))
+        raise CannotExecute(message, 127 if isinstance(error, FileNotFoundError) else 126) from error
     if not os.getcwd().startswith("/"):  # "(unreachable)": a leaked host directory, CVE-2024-21626
         raise OperationFailed("change to the working directory", path, detail="it is outside the container")
 
 
-def _own(fd: int, who: Identity) -> None:
-    """A program that reopens /dev/stdout must be allowed to: pipes belong to its user."""
-    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+def _own(fd: int, who: Identity, *, ours: bool) -> None:
+    """A program that reopens /dev/stdout must be allowed to: pipes belong to its user. A FIFO in a file system is given
+    away only when it is ours, not one that the caller of exec redirects to."""
+    if stat.S_ISFIFO(os.fstat(fd).st_mode) and (ours or calls.filesystem_type(fd) == flags.PIPEFS_MAGIC):
         with contextlib.suppress(PermissionError):  # one that an ordinary user was handed by somebody else
             os.fchown(fd, who.uid, who.gid)
 

@@ -27,10 +27,19 @@ def build(bundle: Bundle) -> int | None:
             devices.populate(root, bundle["devices"], privileged=bundle["privileged"])
     _pivot(root)
     os.close(root)
+    _working_directory(bundle["process"]["cwd"])
     master = terminal.open_pair() if bundle["process"].get("tty") else None
     if master is not None:
         _console()
     return master
+
+
+def _working_directory(path: str) -> None:
+    """Made before the root may become read-only; what is wrong with it is said when the process changes to it."""
+    try:
+        os.makedirs(path or "/", exist_ok=True)
+    except OSError:
+        pass
 
 
 def seal(bundle: Bundle) -> None:

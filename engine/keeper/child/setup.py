@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Any, NoReturn
 
-from engine.keeper.child import dns, identity, kernel_settings, namespaces, process, rootfs, terminal
+from engine.keeper.child import dns, identity, init, kernel_settings, namespaces, process, rootfs, terminal
 from engine.keeper.protocol import Channel
 from engine.kernel import calls, flags
 
@@ -38,7 +38,11 @@ def run(bundle: Bundle, channel: Channel) -> NoReturn:
         rootfs.seal(bundle)
         settings = bundle["process"]
         who = identity.resolve(settings["user"], settings["groups"])
-        process.become(settings, who, bundle["hostname"], channel.fileno())
+        first = -1
+        if settings["init"]:
+            calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)  # where another container's first process is number 1
+            first = init.program()
+        process.become(settings, who, bundle["hostname"], channel.fileno(), first=True, init=first)
     except process.CannotExecute as error:
         code = error.exit_code
         channel.send({"event": "failed", "error": str(error), "exit_code": code})
@@ -49,7 +53,7 @@ def run(bundle: Bundle, channel: Channel) -> NoReturn:
 
 def join_and_run(bundle: Bundle, request: dict[str, Any], pidfd: int, channel: Channel) -> NoReturn:
     """A further process (exec): we are in the container's pid namespace already; join the rest and execute."""
-    code = 125
+    code = 126
     try:
         os.setsid()
         calls.prctl(flags.PR_SET_DUMPABLE, 0)
@@ -67,13 +71,15 @@ def join_and_run(bundle: Bundle, request: dict[str, Any], pidfd: int, channel: C
         if request.get("privileged"):
             settings["capabilities"] = {"bounding": -1, "effective": -1}
             settings["seccomp"] = ""
-        who = identity.resolve(settings["user"], settings["groups"])
-        process.become(settings, who, bundle["hostname"], channel.fileno())
+        # Who asks for another user gets that one's groups and no more.
+        groups = [] if "user" in request["process"] else settings["groups"]
+        who = identity.resolve(settings["user"], groups)
+        process.become(settings, who, bundle["hostname"], channel.fileno(), first=False)
     except process.CannotExecute as error:
         code = error.exit_code
         channel.send({"event": "failed", "error": str(error), "exit_code": code})
     except Exception as error:
-        channel.send({"event": "failed", "error": str(error) or repr(error), "exit_code": 125})
+        channel.send({"event": "failed", "error": str(error) or repr(error), "exit_code": code})
     os._exit(code)
 
 

@@ -1,0 +1,68 @@
+"""What goes to a container's first process, over a FIFO or its terminal's master, without ever waiting for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+LIMIT = 1 << 16
+"""Bytes that wait for the program before nothing more is taken from who is attached."""
+
+
+class Input:
+    """Bytes wait here until the program takes them, or is there at all. `waits` is called when the descriptor takes no
+    more, and again (with False) when all that waited has gone."""
+
+    def __init__(self, waits: Callable[[bool], None]) -> None:
+        self.fd = -1
+        self._waits = waits
+        self._waiting = bytearray()
+        self._listening = self._last = False
+
+    @property
+    def full(self) -> bool:
+        return len(self._waiting) >= LIMIT
+
+    def open(self, fd: int) -> None:
+        """Begin to write to the non-blocking descriptor, which is ours from now on."""
+        self.fd = fd
+        self.flush()
+
+    def feed(self, data: bytes) -> None:
+        if not self._last:
+            self._waiting += data
+            if not self._listening:
+                self.flush()
+
+    def end(self) -> None:
+        """Nothing more comes: the program sees the end of its input after what waits."""
+        self._last = True
+        if not self._listening:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.fd < 0:
+            return
+        while self._waiting:
+            try:
+                del self._waiting[: os.write(self.fd, self._waiting)]
+            except BlockingIOError:
+                self._listen(True)
+                return
+            except OSError:  # nobody can read it any more
+                self._waiting.clear()
+        self._listen(False)
+        if self._last:
+            self.close()
+
+    def close(self) -> None:
+        self._listen(False)
+        self._waiting.clear()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def _listen(self, wanted: bool) -> None:
+        if wanted != self._listening:
+            self._listening = wanted
+            self._waits(wanted)

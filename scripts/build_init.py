@@ -1,0 +1,46 @@
+"""Compile engine/keeper/child/init.c for each machine and write engine/keeper/child/init_program.py.
+
+Needs gcc, and gcc-aarch64-linux-gnu for the other machine. Run it when init.c has changed (`make init`).
+"""
+
+import base64
+import hashlib
+import subprocess
+import tempfile
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent.parent / "engine/keeper/child"
+COMPILERS = {
+    "x86_64": ("x86_64-linux-gnu-gcc", "strip"),
+    "aarch64": ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-strip"),
+}
+FLAGS = (
+    "-Os -static -nostdlib -nostartfiles -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pic "
+    "-no-pie -fcf-protection=none -Wall -Wextra -Werror -Wl,--build-id=none -Wl,-n -Wl,-z,noexecstack"
+).split()
+
+
+def compiled(machine, compiler, strip):
+    flags = [flag for flag in FLAGS if machine == "x86_64" or "cf-protection" not in flag]
+    with tempfile.NamedTemporaryFile() as file:
+        subprocess.run([compiler, *flags, "-o", file.name, FOLDER / "init.c"], check=True)
+        subprocess.run([strip, "-s", "-R", ".comment", "-R", ".note.GNU-stack", file.name], check=True)
+        return Path(file.name).read_bytes()
+
+
+def main():
+    lines = ['"""Written by scripts/build_init.py from init.c: the program as an ELF file, for each machine."""', ""]
+    lines += ["from __future__ import annotations", ""]
+    lines.append(f'SOURCE = "{hashlib.sha256((FOLDER / "init.c").read_bytes()).hexdigest()}"')
+    lines += ['"""SHA-256 of the init.c that this was made from."""', "", "PROGRAMS = {"]
+    for machine, tools in COMPILERS.items():
+        text = base64.b85encode(compiled(machine, *tools)).decode()
+        lines.append(f'    "{machine}": (')
+        lines += [f'        "{text[place : place + 100]}"' for place in range(0, len(text), 100)]
+        lines.append("    ),")
+    lines += ["}", ""]
+    (FOLDER / "init_program.py").write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

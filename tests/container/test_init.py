@@ -1,0 +1,60 @@
+"""init: true."""
+
+import hashlib
+import signal
+from pathlib import Path
+
+import pytest
+
+from engine.errors import StartFailed
+from engine.keeper.child import init_program
+
+SOURCE = Path(init_program.__file__).parent / "init.c"
+
+
+def test_the_program_was_made_from_its_source():
+    assert hashlib.sha256(SOURCE.read_bytes()).hexdigest() == init_program.SOURCE, "run scripts/build_init.py"
+
+
+def test_it_is_the_first_process_and_the_program_its_child(box):
+    found = box.shell("echo $$; readlink /proc/1/exe; ls /proc/1/fd | wc -l", init=True)
+    assert found.split("\n") == ["2", "/memfd:composer-init (deleted)", "3"]
+
+
+def test_it_collects_what_others_leave(box):
+    record = box.start(
+        "sh", "-c", "for i in 1 2 3 4 5; do sh -c 'true & exec true'; done; touch /ready; sleep 1000", init=True
+    )
+    box.inside(record, "while ! [ -e /ready ]; do sleep 0.01; done")
+    assert box.inside(record, "grep -l 'State:.Z' /proc/[0-9]*/status || true") == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGRTMIN + 3])
+def test_it_passes_signals_on(box, number):
+    script = f"trap 'exit 9' {int(number)}; touch /ready; while :; do sleep 0.01; done"
+    record = box.start("sh", "-c", script, init=True)
+    box.inside(record, "while ! [ -e /ready ]; do sleep 0.01; done")
+    box.do(box.session.signal(record.id, number))
+    assert box.wait(record) == 9
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 137), (signal.SIGTERM, 143), (signal.SIGSEGV, 139)])
+def test_a_signal_is_the_exit_code(box, number, code):
+    assert box.run("sh", "-c", f"kill -{int(number)} $$; exec sleep 1000", init=True)[0] == code
+
+
+def test_an_unprepared_program_ends_by_the_stop_signal(box):
+    record = box.start("sleep", "1000", init=True, stop_signal="SIGTERM")
+    assert box.do(box.session.stop(record.id)).exit_code == 143
+
+
+def test_what_cannot_be_executed_is_told(box):
+    record = box.create("none", init=True)
+    with pytest.raises(StartFailed, match="not found") as raised:
+        box.do(box.session.start(record.id))
+    assert raised.value.exit_code == 127
+
+
+def test_with_a_terminal_and_another_user(box):
+    code, text = box.run("sh", "-c", "id -u; tty; cat /proc/self/stat | cut -d' ' -f8", init=True, tty=True, user="web")
+    assert code == 0 and text.split() == ["1000", "/dev/pts/0", text.split()[2]] and int(text.split()[2]) > 1
