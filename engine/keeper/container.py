@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.keeper.child import setup
-from engine.keeper.input import Input
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
 from engine.keeper.protocol import Channel

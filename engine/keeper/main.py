@@ -405,8 +405,6 @@ class Keeper:
             self.loop.unregister(container.pidfd)
         if container.child:
             self.loop.unregister(container.child)
-        if container.input and container.input.waiting:
-            self.loop.unregister(container.input)
         del self.containers[container.id]
         self.leaving = self.leaving or (self.abandoned and not self.containers)
         never_ran = not container.executed

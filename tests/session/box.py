@@ -9,6 +9,7 @@ import secrets
 from engine.api import Engine
 from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.state import Status
+from tests.scenario.command import SESSION
 
 PATIENCE = 10.0
 """Seconds after which what a test waits for has not happened."""
@@ -17,7 +18,7 @@ PATIENCE = 10.0
 class Box:
     def __init__(self, roots):
         self.roots = roots
-        self.group = f"t{secrets.token_hex(4)}"
+        self.group = SESSION + secrets.token_hex(3)
         self.engine = Engine(roots)
         self.loop = asyncio.new_event_loop()
         self.session = self.do(self.engine.session(self.group))
