@@ -1,0 +1,116 @@
+"""Networks and volumes in plans: made when missing, made anew when changed, refused when they are another's."""
+
+import msgspec
+import pytest
+
+from composer.plan import labels
+from composer.plan.desired import Desired, DesiredNetwork, DesiredService, DesiredVolume
+from composer.plan.observed import Snapshot
+from composer.plan.options import Options
+from composer.plan.reconcile import reconcile
+from composer.plan.shared import SharedProblem
+from engine.spec.container import Attachment, ContainerSpec, Mount
+from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
+from engine.spec.state import ContainerRecord, ContainerState, Status
+
+OURS = {labels.PROJECT: "p", labels.NETWORK: "n"}
+NETWORK = NetworkSpec(name="p_n", labels=OURS)
+VOLUME = VolumeSpec(name="p_v", labels={labels.PROJECT: "p", labels.VOLUME: "v"})
+
+
+def service(name):
+    container = ContainerSpec(
+        name="",
+        image="",
+        networks=(Attachment(network="p_n"),),
+        mounts=(Mount(type="volume", source="p_v", target="/v"),),
+    )
+    return DesiredService(name=name, hash="h", image="i", container=container)
+
+
+def desired(network=NETWORK, volume=VOLUME, *, external=False):
+    return Desired(
+        project="p",
+        services={name: service(name) for name in ("a", "b")},
+        order=("a", "b"),
+        known=("a", "b"),
+        networks={"n": DesiredNetwork(spec=network, external=external)},
+        volumes={"v": DesiredVolume(spec=volume)},
+    )
+
+
+def running(name):
+    marks = {labels.SERVICE: name, labels.NUMBER: "1", labels.HASH: "h", labels.PROJECT: "p"}
+    spec = msgspec.structs.replace(service(name).container, name=f"p-{name}-1", image="sha256:1", labels=marks)
+    return ContainerRecord(id=name * 64, group="p", spec=spec, state=ContainerState(status=Status.RUNNING))
+
+
+def plan(wanted, *, network=NETWORK, volume=VOLUME, services=(), **options):
+    snapshot = Snapshot(
+        project="p",
+        containers=[running("a"), running("b")],
+        networks={network.name: NetworkRecord(id="1", spec=network)} if network else {},
+        volumes={volume.name: VolumeRecord(spec=volume, mountpoint="/x")} if volume else {},
+        images={"i": "sha256:1"},
+    )
+    return reconcile(wanted, snapshot, Options(action="up", services=services, **options))
+
+
+def test_nothing_to_do():
+    assert str(plan(desired())) == ""
+
+
+def test_labels_of_composes_own_do_not_count():
+    older = msgspec.structs.replace(NETWORK, labels={**OURS, labels.VERSION: "1"})
+    assert str(plan(desired(), network=older)) == ""
+
+
+def test_a_changed_network_is_made_anew_and_all_its_containers_restart():
+    changed = plan(desired(msgspec.structs.replace(NETWORK, internal=True)), services=("a",))
+    assert str(changed) == (
+        "stop container p-a-1: its network p_n is made anew\n"
+        "stop container p-b-1: its network p_n is made anew\n"
+        "remove network p_n: its internal changed\n"
+        "create network p_n: its internal changed\n"
+        "start container p-a-1: it was stopped for its network\n"
+        "start container p-b-1: it was stopped for its network\n"
+    )
+    assert [operation.after for operation in changed.operations] == [(), (), (0, 1), (2,), (0, 3), (1, 3)]
+
+
+def test_a_changed_volume_keeps_its_data():
+    kept = plan(desired(volume=msgspec.structs.replace(VOLUME, driver_opts={"type": "tmpfs"})))
+    assert str(kept) == ""
+    assert "p_v" in kept.warnings[0] and "driver_opts" in kept.warnings[0]
+
+
+def test_a_changed_volume_is_made_anew_with_yes():
+    changed = msgspec.structs.replace(VOLUME, driver_opts={"type": "tmpfs"})
+    assert str(plan(desired(volume=changed), recreate_volumes=True)) == (
+        "stop container p-a-1: its volume p_v is made anew\n"
+        "remove container p-a-1: its volume p_v is made anew\n"
+        "stop container p-b-1: its volume p_v is made anew\n"
+        "remove container p-b-1: its volume p_v is made anew\n"
+        "remove volume p_v: its driver_opts changed\n"
+        "create volume p_v: its driver_opts changed\n"
+        "create container p-a-1: no existing container\n"
+        "start container p-a-1: it is new\n"
+        "create container p-b-1: no existing container\n"
+        "start container p-b-1: it is new\n"
+    )
+
+
+@pytest.mark.parametrize("labelled", [{}, {labels.PROJECT: "other", labels.NETWORK: "n"}])
+def test_a_network_of_others_is_refused(labelled):
+    with pytest.raises(SharedProblem, match="external: true"):
+        plan(desired(), network=NetworkSpec(name="p_n", labels=labelled))
+
+
+def test_an_external_network_must_be_there():
+    with pytest.raises(SharedProblem, match="network n declared as external, but could not be found"):
+        plan(desired(external=True), network=None)
+    assert str(plan(desired(external=True), network=NetworkSpec(name="p_n"))) == ""
+
+
+def test_a_volume_of_others_is_told():
+    assert "was not created by composer" in plan(desired(), volume=VolumeSpec(name="p_v")).warnings[0]
