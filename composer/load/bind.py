@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.load import kinds as k
 from composer.load.errors import LoadError
-from composer.load.tree import Map, origin_at
+from composer.load.tree import Fields, Map, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ ELEMENTS: dict[str, Any] = {
 def bound(root: Map, name: str) -> tuple[Map, list[LoadError]]:
     """The canonical tree of a normalised one, and what has no canonical form."""
     errors: list[LoadError] = []
-    found = Map({"name": name})
+    found = Fields({"name": name})
     found.origins = root.origins
     for element, kind in ELEMENTS.items():
         entries = root.get(element)
@@ -376,7 +376,7 @@ def bound(root: Map, name: str) -> tuple[Map, list[LoadError]]:
                 errors.append(_error(root, (element, key, *error.path), str(error)))
         if whole or element == "services":
             found[element] = whole
-    for key, value in root.items():
+    for key, value in sorted(root.items()):
         if key.startswith("x-"):
             found[key] = value
     return found, errors

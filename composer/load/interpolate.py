@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from composer.load.casts import CASTS, CastError
 from composer.load.errors import LoadError
+from composer.load.notice import UNSET, Notice
+from composer.load.options import Use
 from composer.load.template import TemplateError, substitute
 from composer.load.tree import Origin, dotted, origin_at
 
@@ -13,14 +15,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from composer.load.patterns import Node
+    from composer.load.template import Variable
     from composer.load.tree import Map, Path
 
 
 class Interpolation:
     """Replaces the variables of trees in place. `errors` collects what is wrong, `missing` the variables without value."""
 
-    def __init__(self, lookup: Mapping[str, str], warn: Callable[[str], None]) -> None:
-        self.lookup, self.warn = lookup, warn
+    def __init__(self, lookup: Mapping[str, str], warn: Callable[[str], None], uses: list[Use]) -> None:
+        self.lookup, self.warn, self.uses = lookup, warn, uses
         self.errors: list[LoadError] = []
         self._warned: set[str] = set()
 
@@ -53,8 +56,15 @@ class Interpolation:
         return value
 
     def _text(self, text: str, casts: Node | None, path: Path) -> Any:
+        value = text
         try:
-            value = substitute(text, self.lookup, lambda name: self._missing(name, path)) if "$" in text else text
+            if "$" in text:
+                value = substitute(
+                    text,
+                    self.lookup,
+                    lambda name: self._missing(name, path),
+                    lambda variable: self._seen(variable, path),
+                )
         except TemplateError as error:
             self.errors.append(self._error(error, text, path))
             return text
@@ -79,12 +89,15 @@ class Interpolation:
             "variables are $NAME or ${NAME}; write $$ for a dollar sign",
         )
 
+    def _seen(self, variable: Variable, path: Path) -> None:
+        self.uses.append(Use(variable, path, self._place(path), self.lookup.get(variable.name)))
+
     def _missing(self, name: str, path: Path) -> None:
         if name not in self._warned:
             self._warned.add(name)
             place = self._place(path)
             where = f" ({place}: {dotted(path)})" if place else ""
-            self.warn(f'The "{name}" variable is not set. Defaulting to a blank string.{where}')
+            self.warn(Notice(f'The "{name}" variable is not set. Defaulting to a blank string.{where}', UNSET))
 
     def _place(self, path: Path) -> Origin | None:
         return origin_at(self._root, path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from composer.load import casts, quantities, short
 from composer.load.text import text_of
-from composer.load.tree import Map, Sequence
+from composer.load.tree import Fields, Map, Sequence
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -341,17 +341,17 @@ def ssh(value: Any) -> Any:
 def limit(value: Any) -> Any:
     """A ulimit: one number, or a soft and a hard one."""
     if isinstance(value, dict):
-        found = Map({key: _integer(value[key]) for key in ("soft", "hard") if value.get(key)})
+        found = Fields({key: _integer(value[key]) for key in ("soft", "hard") if value.get(key)})
         found.origins = value.origins  # type: ignore[attr-defined]
         return found
-    return _integer(value) or Map()
+    return _integer(value) or Fields()
 
 
 # ---- collections of others
 
 
 class Struct:
-    """A mapping with known keys: their kinds, in the order in which a canonical file has them.
+    """A mapping with known keys: their kinds, in the order in which a canonical file has them; then the user's x-… keys.
 
     `always` are keys with a kind that is applied to None when the key is not there.
     """
@@ -370,9 +370,10 @@ class Struct:
             raise KindError(f"expected a mapping, found {_shown(value)}")
         fields, rank = self.fields, self.rank
         keys = [key for key in value if key in rank]
+        theirs = sorted(key for key in value if key.startswith("x-")) if len(keys) < len(value) else ()
         keys += [key for key in self.always if key not in value]
         keys.sort(key=rank.__getitem__)
-        found = Map()
+        found = Fields()
         found.origins = getattr(value, "origins", {})
         for key in keys:
             try:
@@ -382,6 +383,8 @@ class Struct:
                 raise
             if entry is not NOTHING:
                 found[key if self.named is None else self.named[key]] = entry
+        for key in theirs:
+            found[key] = value[key]
         return found
 
 

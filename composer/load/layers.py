@@ -13,6 +13,7 @@ from composer.load import canonical, merge, paths, unique
 from composer.load.errors import LoadError, raise_all
 from composer.load.interpolate import Interpolation
 from composer.load.normalise import environment_lists
+from composer.load.notice import OBSOLETE, Notice
 from composer.load.read import documents, read_bytes
 from composer.load.tree import Map
 from composer.load.validate import validate
@@ -59,10 +60,10 @@ class Reading:
     def obsolete_version(self, file: str) -> None:
         if file not in self._obsolete:
             self._obsolete.add(file)
-            self.warn(
-                f"{file}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid "
-                "potential confusion"
+            text = (
+                "the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion"
             )
+            self.warn(Notice(f"{file}: {text}", OBSOLETE))
 
 
 class Layers:
@@ -131,7 +132,7 @@ class Layers:
         found = self.reading.documents(file, layer)
         if self.reading.options.interpolate:
             for document in found:
-                interpolation = Interpolation(self.environment, self.reading.warn)
+                interpolation = Interpolation(self.environment, self.reading.warn, self.reading.inputs.uses)
                 interpolation.apply(document.root)
                 raise_all(interpolation.errors)
         for document in found:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from composer.load.template import Variable
     from composer.load.tree import Path
 
 
@@ -74,18 +75,31 @@ class LoadOptions:
         return LoadOptions(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
 
+class Use:
+    """A variable in a value: `path` and `origin` of the value, what the variable had there (None: it was not set)."""
+
+    __slots__ = ("origin", "path", "value", "variable")
+
+    def __init__(self, variable: Variable, path: Path, origin: Origin | None, value: str | None) -> None:
+        self.variable, self.path, self.origin, self.value = variable, path, origin, value
+
+
 class Inputs:
     """What a loaded project was made from: when none of it changes, neither does the project.
 
     files                 absolute path → (size, mtime in ns, inode), None for a file that was looked for and not there
     variables             name → value of the environment variables read, None for one that was not set
+    uses                  where the files use variables
+    set_at                name → place in a .env file, of the variables that the command's environment has not
     """
 
-    __slots__ = ("files", "variables")
+    __slots__ = ("files", "set_at", "uses", "variables")
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[int, int, int] | None] = {}
         self.variables: dict[str, str | None] = {}
+        self.uses: list[Use] = []
+        self.set_at: dict[str, Origin] = {}
 
     def note(self, path: str) -> None:
         """Remember a file as it is now, before it is read."""
@@ -129,11 +143,10 @@ class Loaded:
     name                  the project's name
     working_dir           the project directory, absolute
     compose_files         the -f files or default ones, absolute
-    tree                  the Map that `docker compose config --format json` prints, entries with their origins
+    tree                  what `docker compose config --format json` prints, and models and x-… keys; entries with their origins
     disabled              services that no active profile enables, in the same form
     environment           the variables of interpolation: the command's environment and .env files
     profiles              the active ones
-    models                `models:`, which `config` does not print as JSON
     warnings              lines for standard error, in order
     inputs                what would have to change for this to change
     """
@@ -143,7 +156,6 @@ class Loaded:
         "disabled",
         "environment",
         "inputs",
-        "models",
         "name",
         "profiles",
         "tree",
@@ -154,7 +166,6 @@ class Loaded:
     def __init__(self, *, name: str, working_dir: str, compose_files: tuple[str, ...], tree: Map) -> None:
         self.name, self.working_dir, self.compose_files, self.tree = name, working_dir, compose_files, tree
         self.disabled = Map()
-        self.models = Map()
         self.environment: dict[str, str] = {}
         self.profiles: tuple[str, ...] = ()
         self.warnings: list[str] = []

@@ -59,6 +59,7 @@ def project_name(options: LoadOptions) -> str:
 def _model(options: LoadOptions) -> tuple[Loaded, Map]:
     from composer.load.layers import Layers, Reading
     from composer.load.normalise import normalised
+    from composer.load.notice import audible
 
     loaded = _empty()
     found = sources.located(options, loaded.inputs, loaded.warnings.append)
@@ -67,12 +68,14 @@ def _model(options: LoadOptions) -> tuple[Loaded, Map]:
     reading = Reading(options, loaded.inputs, loaded.warnings.append, found.environment.get("HOME", ""))
     name = _name(options, found, loaded, reading)
     found.environment["COMPOSE_PROJECT_NAME"] = name
-    environment = Environment(found.environment, loaded.inputs)
+    # without interpolation Compose knows no environment at all: `- NAME` stays as it is
+    environment = Environment(found.environment if options.interpolate else {}, loaded.inputs)
     root = Layers(reading, found.files, found.folder, environment).tree()
     if not root:
         raise LoadError("empty compose file", found.files[0])
     if not name:
         raise LoadError("project name must not be empty", None, "give one with -p or `name:`")
+    loaded.warnings[:] = audible(loaded.warnings, root, found.environment)
     if options.normalize:
         normalised(root, name, environment)
     loaded.name, loaded.working_dir, loaded.compose_files = name, found.folder, found.files
@@ -112,7 +115,6 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     for config in tree.get("configs", {}).values():
         if "environment" in config:
             config.pop("content", None)
-    loaded.models = tree.pop("models", Map())
     return loaded
 
 

@@ -6,6 +6,7 @@ import os
 
 from composer.load import dotenv
 from composer.load.errors import LoadError
+from composer.load.notice import UNSET, Notice
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -148,18 +149,19 @@ def read_env_files(
     found: dict[str, str] = {}
 
     def missing(name: str) -> None:
-        warn(f'The "{name}" variable is not set. Defaulting to a blank string.')
+        warn(Notice(f'The "{name}" variable is not set. Defaulting to a blank string.', UNSET))
 
     for path in files:
         inputs.note(path)
         if os.path.isdir(path):
             raise LoadError(f"{path} is a directory, not an env file")
         try:
-            dotenv.read(path, found, environ, missing)
+            places = dotenv.read(path, found, environ, missing)
         except FileNotFoundError as error:
             raise LoadError(f"couldn't find env file: {path}") from error
         except OSError as error:
             raise LoadError(f"couldn't read env file {path}: {(error.strerror or str(error)).lower()}") from error
+        inputs.set_at |= {name: place for name, place in places.items() if name not in environ}
     return found
 
 

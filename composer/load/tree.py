@@ -58,6 +58,12 @@ class Map(dict[str, "Any"]):
             self.origins[key] = origin
 
 
+class Fields(Map):
+    """A mapping whose keys the specification gives, in canonical order; the user's own x-… keys follow them."""
+
+    __slots__ = ()
+
+
 class Sequence(list["Any"]):
     """A sequence; `origins[index]` is where the item was written, None for an item that stands nowhere."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from composer.load import dotenv
+from composer.load.bind import SERVICE
 from composer.load.errors import LoadError
 from composer.load.tree import Map, dotted, origin_at
 
@@ -25,12 +26,16 @@ class Files:
     def resolve(self, name: str, *, environment: bool = True) -> None:
         """Replace env_file and label_file of a service by what is in them."""
         service = self.tree["services"][name]
+        before = set(service)
         if environment:
             self._environment(name, service)
         elif "env_file" in service:
             files = service["env_file"]
             files[:] = [file.get("path", "") if isinstance(file, dict) and file["required"] else file for file in files]
         self._labels(name, service)
+        if service.keys() - before:
+            for key in sorted(service, key=lambda key: SERVICE.rank.get(key, len(SERVICE.rank))):
+                service[key] = service.pop(key)  # what was added goes to its place
 
     def _environment(self, name: str, service: Any) -> None:
         files = service.pop("env_file", ())
@@ -65,7 +70,8 @@ class Files:
             )
         for key in own:
             found[key] = own[key]
-        service["environment"] = _sorted(found, {**places, **own.origins})
+        if found:
+            service["environment"] = _sorted(found, {**places, **own.origins})
 
     def _labels(self, name: str, service: Any) -> None:
         files = service.pop("label_file", ())

@@ -1,0 +1,188 @@
+"""A document as YAML text, quoted and laid out as docker compose prints it (the conventions of libyaml's emitter).
+
+Plain where that reads back as the same string, else single quotes, else double quotes; a literal block for several lines;
+two columns for each level, also for the items of a list. Written by hand because PyYAML's emitter needs seconds for
+hundreds of services.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cmp_to_key, lru_cache
+from typing import Any
+
+from composer.load.scalars import is_timestamp, plain
+
+INDENT = "  "
+LONGEST_KEY = 128
+"""A longer key, in bytes, is written after a question mark."""
+
+OLD_BOOLEANS = frozenset("y Y yes Yes YES on On ON n N no No NO off Off OFF".split())
+"""Booleans of YAML 1.1: quoted for the readers that still know them."""
+
+_SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?\Z")
+_INDICATORS = re.compile(r"(?:---|\.\.\.|[#,\[\]{}&*!|>'\"%@`]|[?:-](?:[ \t]|\Z))|.*?(?::(?:[ \t]|\Z)|[ \t]#)")
+_SAFE = re.compile(r"[A-Za-z/$][A-Za-z0-9_/.$()-]*\Z")
+"""What is surely plain if it is no word with a meaning."""
+
+_UNPRINTABLE = re.compile("[^\n\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
+_ESCAPED = re.compile('[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]|["\\\\]')
+_BREAKS = frozenset("\n\r\x85\u2028\u2029")
+_ESCAPES = {
+    0x00: "0", 0x07: "a", 0x08: "b", 0x09: "t", 0x0A: "n", 0x0B: "v", 0x0C: "f", 0x0D: "r", 0x1B: "e",
+    0x22: '"', 0x5C: "\\", 0x85: "N", 0xA0: "_", 0x2028: "L", 0x2029: "P",
+}  # fmt: skip
+
+
+def document(value: Any) -> str:
+    """The text of a whole document, ended by a newline; mappings in the order that they have."""
+    if not isinstance(value, dict | list) or not value:
+        return f"{_leaf(value, '', simple=False)}\n"
+    return "".join(f"{line}\n" for line in _block(value, ""))
+
+
+def _block(value: Any, indent: str) -> Iterator[str]:
+    """The lines of a mapping or list that is not empty, each beginning with `indent`."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            name = _leaf(key, "", simple=True)
+            if len(str(key).encode()) > LONGEST_KEY or not _BREAKS.isdisjoint(key):
+                yield f"{indent}? {_leaf(key, indent, simple=False)}"
+                yield from _item(inner, indent, ": ")
+            elif isinstance(inner, dict | list) and inner:
+                yield f"{indent}{name}:"
+                yield from _block(inner, indent + INDENT)
+            else:
+                yield f"{indent}{name}: {_leaf(inner, indent, simple=False)}"
+    else:
+        for inner in value:
+            yield from _item(inner, indent, "- ")
+
+
+def _item(value: Any, indent: str, mark: str) -> Iterator[str]:
+    """A value behind a mark of two columns, on the same line."""
+    if isinstance(value, dict | list) and value:
+        first, *rest = _block(value, indent + INDENT)
+        yield indent + mark + first[len(indent) + len(mark) :]
+        yield from rest
+    else:
+        yield f"{indent}{mark}{_leaf(value, indent, simple=False)}"
+
+
+def _leaf(value: Any, indent: str, *, simple: bool) -> str:
+    """A scalar or an empty collection. `simple`: a key that must stay on its line."""
+    if isinstance(value, str):
+        if "\n" in value and not simple and _fits_block(value):
+            return _literal(value, indent + INDENT)
+        return quoted(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, dict):
+        return "{}"
+    return "[]" if isinstance(value, list) else str(value)
+
+
+@lru_cache(4096)
+def quoted(text: str) -> str:
+    """A string on one line: plain, in single or in double quotes."""
+    if _means_something(text) or "\n" in text:
+        return _double(text)
+    if _SAFE.match(text):
+        return text
+    if "\t" in text or _UNPRINTABLE.search(text):
+        return _double(text)
+    if text[0] == " " or text[-1] == " " or _INDICATORS.match(text):
+        return "'" + text.replace("'", "''") + "'"
+    return text
+
+
+def _means_something(text: str) -> bool:
+    """Whether the plain text would be read as something else than this string."""
+    if text in OLD_BOOLEANS or text in ("", "<<") or not isinstance(plain(text), str):
+        return True
+    return text[0] in "0123456789+-" and (is_timestamp(text) or bool(_SEXAGESIMAL.match(text)))
+
+
+def _double(text: str) -> str:
+    return '"' + _ESCAPED.sub(_escape, text) + '"'
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code in _ESCAPES:
+        return "\\" + _ESCAPES[code]
+    return f"\\x{code:02X}" if code <= 0xFF else f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"
+
+
+def _fits_block(text: str) -> bool:
+    """Whether a literal block keeps the text as it is."""
+    return not (text[-1] == " " or " \n" in text or _UNPRINTABLE.search(text))
+
+
+def _literal(text: str, indent: str) -> str:
+    """A literal block; its header says what the reader could not tell: a leading space, breaks at the end."""
+    header = "|" + ("2" if text[0] in " \n" else "")
+    if text[-1] != "\n":
+        header += "-"
+    elif len(text) == 1 or text[-2] == "\n":
+        header += "+"
+    lines = text.removesuffix("\n").split("\n")
+    return "\n".join([header, *(f"{indent}{line}" if line else "" for line in lines)])
+
+
+def number(value: float) -> str:
+    """A float as Go's shortest %g."""
+    if value != value:
+        return ".nan"
+    if value in (float("inf"), float("-inf")):
+        return ".inf" if value > 0 else "-.inf"
+    figures = repr(value).partition("e")[0].replace(".", "").strip("-0") or "0"
+    text = f"{value:.{len(figures) - 1}e}"
+    size = int(text.partition("e")[2])
+    return text if size < -4 or size >= 6 else f"{value:.{max(len(figures) - 1 - size, 0)}f}"
+
+
+def sorted_keys(keys: Any) -> list[str]:
+    """Keys in the order of docker compose's YAML: numbers in them by value, punctuation before letters."""
+    keys = list(keys)
+    if len(keys) < 2:
+        return keys
+    if any(c.isdigit() for key in keys for c in key):
+        return sorted(keys, key=cmp_to_key(_compare))
+    return sorted(keys, key=lambda key: [(c.isalpha(), c) for c in key])
+
+
+def _compare(one: str, other: str) -> int:
+    """Less (-1), equal or greater: the first difference decides; see sorted_keys."""
+    after_digit = False
+    for index, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a == b:
+            after_digit = a.isdigit()
+            continue
+        if a.isalpha() and b.isalpha():
+            return -1 if a < b else 1
+        if a.isalpha() or b.isalpha():
+            return -1 if (a.isalpha() if after_digit else b.isalpha()) else 1
+        return _compare_numbers(one, other, index)
+    return (len(one) > len(other)) - (len(one) < len(other))
+
+
+def _compare_numbers(one: str, other: str, index: int) -> int:
+    lead = "1" if "0" in (one[index], other[index]) and _significant(one[:index]) else ""
+    first, second = (re.match(r"\d*", text[index:])[0] for text in (one, other))  # type: ignore[index]
+    a, b = (int(lead + digits or "0") for digits in (first, second))
+    if a != b:
+        return -1 if a < b else 1
+    if len(first) != len(second):
+        return -1 if len(first) < len(second) else 1
+    return -1 if one[index] < other[index] else 1
+
+
+def _significant(text: str) -> bool:
+    """Whether the digits that the text ends with are not all zero."""
+    return bool((re.search(r"\d*\Z", text) or [""])[0].strip("0"))

@@ -1,0 +1,48 @@
+"""Warnings, the kinds of them, and how a project silences a kind:
+
+    x-composer:
+      silence: [latest-tag, published-everywhere]
+
+or, for one run, by the environment variable COMPOSER_SILENCE=latest-tag,published-everywhere. `all` silences every kind.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+UNSET, OBSOLETE = "unset-variable", "obsolete-version"
+PUBLISHED, SECRET, LATEST = "published-everywhere", "secret-in-environment", "latest-tag"
+
+KINDS = frozenset((UNSET, OBSOLETE, PUBLISHED, SECRET, LATEST))
+"""The first two are told by every command, the others are advice (advice.py)."""
+
+
+class Notice(str):
+    """A line for standard error; `kind` is what it is silenced by, "" for what cannot be."""
+
+    __slots__ = ("kind",)
+
+    kind: str
+
+    def __new__(cls, text: str, kind: str = "") -> Notice:
+        notice = super().__new__(cls, text)
+        notice.kind = kind
+        return notice
+
+
+def audible(warnings: Iterable[str], tree: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Each warning once, without those that the project or the environment silences."""
+    silent = silenced(tree, environ)
+    return [one for one in dict.fromkeys(warnings) if getattr(one, "kind", "") not in silent]
+
+
+def silenced(tree: Mapping[str, Any], environ: Mapping[str, str]) -> frozenset[str]:
+    """The kinds that the project or the environment silences, those included that there are not."""
+    ours = tree.get("x-composer")
+    asked = ours.get("silence") if isinstance(ours, dict) else None
+    kinds = [asked] if isinstance(asked, str) else asked if isinstance(asked, list) else []
+    named = {str(kind) for kind in kinds} | set((environ.get("COMPOSER_SILENCE") or "").replace(",", " ").split())
+    return KINDS if "all" in named else frozenset(named)

@@ -1,0 +1,147 @@
+"""composer config against what docker compose 2.40.3 printed for the same files; golden/<project>/ has its answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from composer.cli.main import main
+
+GOLDEN = Path(__file__).parent / "golden"
+
+WORDS = {
+    "config.yaml": [],
+    "config.json": ["--format", "json"],
+    "no-interpolate.yaml": ["--no-interpolate"],
+    "no-normalize.yaml": ["--no-normalize"],
+    "no-paths.yaml": ["--no-path-resolution"],
+    "services.txt": ["--services"],
+    "networks.txt": ["--networks"],
+    "volumes.txt": ["--volumes"],
+    "models.txt": ["--models"],
+    "profiles.txt": ["--profiles"],
+    "images.txt": ["--images"],
+}
+UNORDERED = ("networks.txt", "volumes.txt", "models.txt", "images.txt")
+"""Docker Compose prints these in any order."""
+
+
+@pytest.fixture
+def config(monkeypatch, capsys):
+    """`composer … config …` in a project's folder; gives standard output, or standard error when it ends with 1."""
+
+    def run(folder, *words, options=(), code=0, **environ):
+        monkeypatch.chdir(folder)
+        for name in ("COMPOSE_PROJECT_NAME", "COMPOSE_FILE", "COMPOSE_PROFILES", "COMPOSER_SILENCE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        ended = main([*options, "config", *words])
+        run.out, run.err = capsys.readouterr()
+        assert ended == code, run.out + run.err
+        return run.err if code else run.out
+
+    return run
+
+
+@pytest.mark.parametrize("file", WORDS)
+@pytest.mark.parametrize("project", sorted(path.name for path in GOLDEN.iterdir()))
+def test_as_docker_compose(project, file, config):
+    folder = GOLDEN / project
+    options = ["-p", "golden", "-f", "compose.yaml", "--profile", "*"]
+    out = config(folder, *WORDS[file], options=options, A="1").replace(str(folder), "{DIR}")
+    want = (folder / file).read_text()
+    if file in UNORDERED:
+        out, want = sorted(out.splitlines()), sorted(want.splitlines())
+    assert out == want
+
+
+def test_services_are_selected_with_what_they_need(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x}\n  c: {image: x, volumes: [v:/v]}\nvolumes: {v: }\n"
+    )
+    assert list(json.loads(config(tmp_path, "--format", "json", "a"))["services"]) == ["a", "b"]
+    assert config(tmp_path, "--images", "a") == "x\nx\n"
+    assert "no such service: nope" in config(tmp_path, "nope", code=1)
+    assert config(tmp_path, "--services", "-q") == "b\na\nc\n" or config.out == "a\nb\nc\n"
+
+
+def test_variables(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: 'x:${TAG:-1}${REG?need}${ON:+on}', command: $$no}}\n")
+    assert json.loads(config(tmp_path, "--variables", "--format", "json")) == {
+        "ON": {"Name": "ON", "DefaultValue": "", "PresenceValue": "on", "Required": False},
+        "REG": {"Name": "REG", "DefaultValue": "", "PresenceValue": "", "Required": True},
+        "TAG": {"Name": "TAG", "DefaultValue": "1", "PresenceValue": "", "Required": False},
+    }
+    header, *rows = config(tmp_path, "--variables").splitlines()
+    assert header == "NAME                REQUIRED            DEFAULT VALUE       ALTERNATE VALUE"
+    assert [row.split() for row in rows] == [["ON", "false", "on"], ["REG", "true"], ["TAG", "false", "1"]]
+    assert "REG" in config(tmp_path, code=1)
+    assert config(tmp_path, "--environment", REG="r").count("REG=r\n") == 1
+
+
+def test_hashes_change_with_the_service_alone(config, tmp_path):
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {a: {image: x}, b: {image: y}}\n")
+    before = dict(line.split() for line in config(tmp_path, "--hash", "*").splitlines())
+    file.write_text("services: {b: {image: z}, a: {image: x}}\n")
+    after = dict(line.split() for line in config(tmp_path, "--hash", "a,b").splitlines())
+    assert before["a"] == after["a"] and before["b"] != after["b"] and len(before["a"]) == 64
+    assert "no such service: nope" in config(tmp_path, "--hash", "nope", code=1)
+
+
+def test_output_quiet_and_formats(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text("name: t\nservices: {a: {image: x}}\n")
+    assert config(tmp_path, "-q") == config(tmp_path, "-o", "out.yaml") == ""
+    assert (tmp_path / "out.yaml").read_text() == config(tmp_path)
+    assert 'unsupported format "xml"' in config(tmp_path, "--format", "xml", code=1)
+    assert config(tmp_path, "--lock-image-digests", code=1).startswith("no answer from registry")
+
+
+def test_warnings_can_be_silenced_and_made_errors(config, tmp_path):
+    file = tmp_path / "compose.yaml"
+    text = "version: '3'\nservices: {a: {image: 'x:$TAG', ports: ['80:80'], environment: {DB_PASSWORD: x, TOKEN: '$TAG'}}}\n"
+    file.write_text(text)
+    config(tmp_path)
+    assert config.err.count("warning: ") == 2 and "`version` is obsolete" in config.err and '"TAG"' in config.err
+    said = config(tmp_path, "--strict", code=1)
+    assert "5 warnings" in said and "[published-everywhere]" in said and "[secret-in-environment]" in said
+    assert config(tmp_path, "--strict", "-q", COMPOSER_SILENCE="all") == "" and config.err == ""
+    file.write_text(
+        f"{text}x-composer: {{silence: [obsolete-version, unset-variable, published-everywhere, secret-in-environmen]}}\n"
+    )
+    said = config(tmp_path, "--strict", code=1, COMPOSER_SILENCE="")
+    assert "3 warnings" in said and "did you mean 'secret-in-environment'" in said
+    file.write_text(
+        "services: {a: {image: postgres}, b: {image: 'r:5000/p'}, c: {image: 'p:1'}, d: {build: ., image: p}}\n"
+    )
+    assert config(tmp_path, "--strict", code=1).count("[latest-tag]") == 2
+
+
+def test_explain(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  web:\n    image: nginx:1.25\n    ports: ['80:80']\n    env_file: e.env\n"
+    )
+    (tmp_path / "compose.override.yaml").write_text(
+        "services:\n  web:\n    image: nginx:${TAG}\n    command: ${IN_FILE}\n"
+    )
+    (tmp_path / ".env").write_text("# tags\nTAG=1.27\n")
+    (tmp_path / "e.env").write_text("IN_FILE=1\n")
+    lines = [line.split() for line in config(tmp_path, "--explain").splitlines()]
+    assert ["services.web.image", "=", "nginx:1.27", "compose.override.yaml:3:5", "(override)"] in lines
+    assert ["replaced", "compose.yaml:3:5:", "image:", "nginx:1.25"] in lines
+    assert ["services.web.ports[0].target", "=", "80", "compose.yaml:4:13"] in lines
+    assert ["services.web.environment.IN_FILE", "=", "1", "e.env:1:1"] in lines
+    assert ["TAG", "=", "1.27", ".env:2:1"] in lines and ["IN_FILE", "=", "not", "set"] in lines
+    assert any(line[:2] == ["e.env:1:1", "sets"] for line in lines)
+    assert "[published-everywhere]" in config.out
+    assert (
+        config(tmp_path, "--explain", "web.image").startswith("services.web.image = nginx:1.27")
+        and "ports" not in config.out
+    )
+    (port,) = [v for v in json.loads(config(tmp_path, "--explain", "--format", "json"))["values"] if v["value"] == "80"]
+    assert (port["path"], port["line"]) == ("services.web.ports[0].published", 4)
+    assert "did you mean services.web.image?" in config(tmp_path, "--explain", "web.imag", code=1)
+    assert config(tmp_path, "--explain", TAG="7").count("environment\n") == 1
