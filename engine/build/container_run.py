@@ -158,6 +158,7 @@ class ContainerRun:
         _write(f"{folder}/hostname", HOSTNAME + "\n")
         _write(f"{folder}/resolv.conf", etc.resolv_conf(spec, host, embedded=False))
         facts = bundle.Facts(
+            group=self.group,
             folder=folder,
             run_folder=folder,
             layers_folder=self.roots.layers,

@@ -72,7 +72,7 @@ class Handle:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        if "freezer" in self.folders:
+        if os.path.exists(f"{self.folders.get('freezer', '')}/freezer.state"):
             self.thaw()
 
     def remove(self) -> bool:

@@ -1,6 +1,7 @@
 """From a specification and an image to bundle.json: every low-level fact resolved, for the keeper to carry out.
 
 namespaces       kind → "new" | "host" | path of a namespace file
+user             the maps of a user namespace that is not the host's; see engine.keeper.child.namespaces
 rootfs           layers_folder, layers (below it, lowest first), upper, work, root, features, read_only, propagation
 mounts           in order; see engine.keeper.child.mounts.place
 devices, masked_paths, read_only_paths, sysctls, cgroup_procs, oom_files, privileged, dns
@@ -16,7 +17,7 @@ import resource
 from collections.abc import Mapping
 from typing import Any
 
-from engine.container import capabilities, logging, mounts
+from engine.container import capabilities, logging, mounts, userns
 from engine.container.logtag import Info
 from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import overlay
@@ -40,6 +41,7 @@ _NAMESPACED_SYSCTLS = ("net.", "fs.mqueue.", "kernel.shm", "kernel.msg", "kernel
 class Facts(mounts.Sources, kw_only=True):
     """What the session knows and a specification cannot: where things are, which processes to join."""
 
+    group: str
     run_folder: str
     layers_folder: str
     hostname: str
@@ -58,6 +60,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
     bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     return {
         "namespaces": spaces,
+        "user": userns.maps(facts.group) if spaces["user"] != "host" else None,
         "rootfs": {
             **rootfs(image, facts.folder, facts.layers_folder),
             "read_only": spec.read_only,
@@ -143,8 +146,6 @@ def check(spec: ContainerSpec) -> None:
             raise Unsupported(f"security_opt {option!r}: this host has no AppArmor")
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
-    if spec.userns_mode not in ("", "host"):
-        raise Unsupported(f"userns_mode {spec.userns_mode!r} is not supported", hint="Supported: host.")
     for mount in spec.mounts:
         if not mount.target.startswith("/"):
             raise InvalidSpec(f"mount target {mount.target!r} is not an absolute path")
@@ -182,7 +183,7 @@ def _namespaces(spec: ContainerSpec, facts: Facts) -> dict[str, str]:
         "uts": spec.uts_mode,
         "cgroup": spec.cgroup_mode,
     }
-    spaces = {"mount": "new"}
+    spaces = {"user": userns.namespace(spec, facts.joined), "mount": "new"}
     for kind, mode in modes.items():
         if mode.startswith("container:"):
             spaces[kind] = f"/proc/{facts.joined[mode.removeprefix('container:')]}/ns/{kind}"
@@ -212,10 +213,8 @@ def _sysctls(spec: ContainerSpec, spaces: Mapping[str, str]) -> dict[str, str]:
     """Docker's two defaults of a private network namespace, and the asked ones, which must be namespaced."""
     found = {}
     if spaces["net"] == "new":
-        found = {
-            "net.ipv4.ip_unprivileged_port_start": "0",
-            "net.ipv4.ping_group_range": f"0 {idmap.last_gid()}",
-        }
+        last = userns.SIZE - 1 if spaces["user"] != "host" else idmap.last_gid()
+        found = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": f"0 {last}"}
     for key, value in spec.sysctls.items():
         if not key.startswith(_NAMESPACED_SYSCTLS):
             raise InvalidSpec(f"sysctl {key!r} belongs to the whole host and cannot be set in a container")

@@ -59,7 +59,8 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
         # sysfs belongs to the network namespace: a bind of the host's is the one that fits. A user namespace may not
         # uncover what is below the host's other mounts, and so must take them along.
         whole = not idmap.initial()
-        found.append({"type": "bind", "source": "/sys", "target": "/sys", "flags": system, "recursive": whole})
+        host = {"type": "bind", "source": "/sys", "target": "/sys", "flags": system, "recursive": whole, "idmap": "no"}
+        found.append(host)
     else:
         found.append({"type": "sysfs", "target": "/sys", "flags": system})
     found += _cgroup(facts, spaces, system)
@@ -70,12 +71,15 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
         )
         found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
     else:
-        shared = "" if spaces["ipc"] == "host" else spaces["ipc"].removesuffix("/ns/ipc") + "/root"
         for target in ("/dev/shm", "/dev/mqueue"):
-            if os.path.isdir(shared + target):
-                found.append({"type": "bind", "source": shared + target, "target": target})
+            shared = {"type": "bind", "source": target, "target": target, "idmap": "no"}
+            if spaces["ipc"] != "host":
+                found.append({**shared, "of": spaces["ipc"].removesuffix("ipc") + "mnt"})
+            elif os.path.isdir(target):
+                found.append(shared)
     for name in ("hosts", "hostname", "resolv.conf"):
-        found.append({"type": "bind", "source": f"{facts.folder}/{name}", "target": f"/etc/{name}"})
+        own = {"type": "bind", "source": f"{facts.folder}/{name}", "target": f"/etc/{name}", "idmap": "required"}
+        found.append(own)
     return found
 
 
@@ -91,8 +95,8 @@ def _cgroup(facts: Facts, spaces: Mapping[str, str], system: list[str]) -> list[
         }
     ]
     for controller, folder in facts.cgroup_folders.items():
-        entry = {"type": "bind", "source": folder, "target": f"/sys/fs/cgroup/{controller}", "flags": system}
-        found.append(entry)
+        target = f"/sys/fs/cgroup/{controller}"
+        found.append({"type": "bind", "source": folder, "target": target, "flags": system, "idmap": "no"})
     return found
 
 
@@ -121,8 +125,16 @@ def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
     if mount.type == "volume":
         source = facts.volumes[mount.source]
         if mount.subpath:
-            source = _inside(source, mount.subpath)
-        return {"type": "bind", "source": source, "target": mount.target, "flags": readonly, "recursive": True}
+            _check_subpath(source, mount.subpath)
+        return {
+            "type": "bind",
+            "source": source,
+            "subpath": mount.subpath,
+            "target": mount.target,
+            "flags": readonly,
+            "recursive": True,
+            "idmap": "required",
+        }
     if mount.type == "tmpfs":
         return _tmpfs(mount)
     if mount.type == "image":
@@ -160,17 +172,16 @@ def _bind_source(mount: Mount) -> str:
     return mount.source
 
 
-def _inside(volume: str, subpath: str) -> str:
-    """The subpath, proven to be inside the volume; it must exist, as Docker demands."""
+def _check_subpath(volume: str, subpath: str) -> None:
+    """It must exist, as Docker demands, and be inside the volume; the mount itself resolves it once more."""
     root = os.open(volume, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = calls.openat2(root, subpath, flags.O_PATH, resolve=flags.RESOLVE_BENEATH | flags.RESOLVE_NO_SYMLINKS)
-        os.close(fd)
+        beneath = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_SYMLINKS
+        os.close(calls.openat2(root, subpath, flags.O_PATH, resolve=beneath))
     except OperationFailed as error:
         raise InvalidSpec(f"volume subpath {subpath!r}: {error}") from error
     finally:
         os.close(root)
-    return f"{volume}/{subpath}"
 
 
 def _tmpfs(mount: Mount) -> Entry:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from engine.keeper.child import setup
+from engine.errors import EngineError
+from engine.keeper.child import namespaces, setup
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
 from engine.keeper.protocol import Channel
@@ -70,32 +71,61 @@ class Container:
         """Fork the child into its new namespaces. Raises OSError or EngineError; then nothing is left but FIFOs."""
         ends = {} if self.tty else self._open_fifos()
         ours, theirs = setup.channel_pair()
-        kinds = self.bundle["namespaces"]
-        bits = sum(flags.CLONE[kind] for kind, value in kinds.items() if value == "new" and kind != "cgroup")
-        home = -1
         try:
-            if kinds["pid"].startswith("/"):
-                home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-                fd = os.open(kinds["pid"], os.O_RDONLY | os.O_CLOEXEC)
-                calls.setns(fd, flags.CLONE["pid"], subject=kinds["pid"])
-                os.close(fd)
-            pid, pidfd = calls.clone(bits)
+            if self.bundle["namespaces"].get("user", "host") == "host":
+                pid, pidfd = self._clone()
+                if pid == 0:
+                    self._become_child(ours, ends)
+                    setup.run(self.bundle, theirs)
+            else:
+                pid, pidfd = self._enter(ours, theirs, ends)
         finally:
-            if home >= 0:
-                calls.setns(home, flags.CLONE["pid"])
-                os.close(home)
-        if pid == 0:
-            ours.close()
-            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-            for number, name in enumerate(("stdin", "stdout", "stderr")):
-                os.dup2(ends.get(name, null), number)
-            setup.run(self.bundle, theirs)
-        theirs.close()
-        for fd in ends.values():
-            os.close(fd)
+            theirs.close()
+            for fd in ends.values():
+                os.close(fd)
         self.pid, self.pidfd, self.child = pid, pidfd, ours
         self.pid_start = calls.start_time(pid)
         ours.sock.setblocking(False)
+
+    def _clone(self) -> tuple[int, int]:
+        """Fork into the new namespaces, into another container's where the pid namespace is shared."""
+        kinds = self.bundle["namespaces"]
+        if not kinds["pid"].startswith("/"):
+            return calls.clone(namespaces.bits(kinds))
+        home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fd = namespaces.open_namespace(kinds["pid"])
+            calls.setns(fd, flags.CLONE["pid"], subject=kinds["pid"])
+            os.close(fd)
+            return calls.clone(namespaces.bits(kinds))
+        finally:
+            calls.setns(home, flags.CLONE["pid"])
+            os.close(home)
+
+    def _enter(self, ours: Channel, theirs: Channel, ends: dict[str, int]) -> tuple[int, int]:
+        """Fork a process that enters the user namespace and leaves us the container's as our child."""
+        report, reporting = os.pipe2(os.O_CLOEXEC)
+        helper, helper_fd = calls.clone(0)
+        if helper == 0:
+            os.close(report)
+            self._become_child(ours, ends)
+            setup.enter(self.bundle, theirs, reporting)
+        os.close(reporting)
+        os.close(helper_fd)
+        pid = os.read(report, 16)
+        os.close(report)
+        os.waitpid(helper, 0)
+        if not pid:
+            theirs.close()
+            found = ours.receive()
+            raise EngineError(found[0]["error"] if found else "the process ended before it had made its namespaces")
+        return int(pid), calls.pidfd_open(int(pid))
+
+    def _become_child(self, ours: Channel, ends: dict[str, int]) -> None:
+        ours.close()
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        for number, name in enumerate(("stdin", "stdout", "stderr")):
+            os.dup2(ends.get(name, null), number)
 
     def _open_fifos(self) -> dict[str, int]:
         """The container's ends, opened read-write: so they outlive a keeper, and a new one opens the same FIFOs again. An

@@ -225,6 +225,11 @@ class Keeper:
         if container.failure:
             started(container.failure)
             return
+        try:
+            kernel_settings.limit(container.bundle["process"], container.pid)
+        except EngineError as error:
+            started({"error": str(error), "exit_code": 125})
+            return
         container.on_started = started
         if container.child:
             container.child.send({"event": "start"})

@@ -71,7 +71,8 @@ def setns(fd: int, kind: int = 0, *, subject: str = "") -> None:
 def clone(bits: int) -> tuple[int, int]:
     """fork(2) into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child. Single-threaded callers only.
 
-    With CLONE_PARENT the child becomes our parent's, and tells it of its end as we shall."""
+    With CLONE_PARENT in `bits` the child is our parent's, and ends with the signal that we do.
+    """
     pidfd = ctypes.c_int(-1)
     signal = 0 if bits & flags.CLONE_PARENT else 17  # SIGCHLD
     arguments = struct.pack("=11Q", bits | flags.CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, signal, 0, 0, 0, 0, 0, 0)
@@ -172,6 +173,17 @@ def seccomp(program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     fprog = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
     _call("seccomp", f"{len(program) // 8} instructions", _NR["seccomp"], 1, 0, fprog)
+
+
+def set_filesystem_owner(uid: int, gid: int) -> None:
+    """Whom new files are to belong to, and nothing else (setfsuid(2)); capabilities stay as they are."""
+    permitted = capget()
+    _libc.setfsgid(ctypes.c_uint(gid))
+    _libc.setfsuid(ctypes.c_uint(uid))
+    # Neither call says whether it has worked but by what the next one finds.
+    if _libc.setfsuid(ctypes.c_uint(-1)) != uid or _libc.setfsgid(ctypes.c_uint(-1)) != gid:
+        raise OperationFailed("setfsuid", f"{uid}:{gid}", detail="the kernel refused it")
+    capset(permitted, permitted, 0)  # leaving uid 0 has taken those that concern files
 
 
 def sethostname(name: str) -> None:

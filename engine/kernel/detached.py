@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 
 from engine.errors import OperationFailed
+from engine.kernel.flags import MOUNT_ATTR
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -19,11 +21,37 @@ _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 
 
-def _check(result: int, operation: str, subject: object) -> int:
+def _check(result: int, operation: str, subject: object, context: int = -1) -> int:
     if result < 0:
         number = ctypes.get_errno()
-        raise OperationFailed(operation, subject, number, detail=os.strerror(number))
+        said = _said(context) if context >= 0 else ""
+        raise OperationFailed(operation, subject, number, detail=said or os.strerror(number))
     return int(result)
+
+
+def _said(context: int) -> str:
+    """What the file system has to say about a failure: lines of "e overlay: …" (fsopen(2))."""
+    lines: list[str] = []
+    while True:
+        try:
+            line = os.read(context, 4096)
+        except OSError:
+            return "; ".join(lines)
+        if line[:2] == b"e ":
+            lines.append(line[2:].decode(errors="replace").strip())
+
+
+def filesystem(kind: str, source: str = "", options: str = "", attributes: Iterable[str] = ()) -> int:
+    """A new mount as a descriptor: what mount(2) would make of a kind, a source, "key=value,flag" and flag names."""
+    context = fsopen(kind)
+    try:
+        set_option(context, "source", source or kind)
+        for option in filter(None, options.split(",")):
+            key, equals, value = option.partition("=")
+            set_option(context, key, value if equals else None)
+        return fsmount(context, sum(MOUNT_ATTR.get(name, 0) for name in attributes))
+    finally:
+        os.close(context)
 
 
 def fsopen(kind: str) -> int:
@@ -38,17 +66,18 @@ def set_option(context: int, key: str, value: str | None = None) -> None:
     _config(context, command, key.encode(), None if value is None else os.fsencode(value), f"{key}={value}")
 
 
-def fsmount(context: int) -> int:
+def fsmount(context: int, attributes: int = 0) -> int:
     """Make the file system and give a descriptor of its root; it is unmounted with the last descriptor."""
     _config(context, _CREATE, None, None, "create")
     number, flags = ctypes.c_long(_FSMOUNT), ctypes.c_uint(_FSMOUNT_CLOEXEC)
-    return _check(_libc.syscall(number, ctypes.c_int(context), flags, ctypes.c_uint(0)), "fsmount", context)
+    result = _libc.syscall(number, ctypes.c_int(context), flags, ctypes.c_uint(attributes))
+    return _check(result, "fsmount", context, context)
 
 
 def _config(context: int, command: int, key: bytes | None, value: bytes | None, subject: str) -> None:
     number = ctypes.c_long(_FSCONFIG)
     result = _libc.syscall(number, ctypes.c_int(context), ctypes.c_uint(command), key, value, ctypes.c_int(0))
-    _check(result, "fsconfig", subject)
+    _check(result, "fsconfig", subject, context)
 
 
 def syncfs(fd: int) -> None:

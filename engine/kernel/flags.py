@@ -15,6 +15,7 @@ CLONE = {
 CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
 CLONE_FS = 0x00000200
+CLONE_PARENT = 0x00008000
 
 MS = {
     "ro": 1,
@@ -51,7 +52,16 @@ OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = 0x80000
 MOVE_MOUNT_F_EMPTY_PATH = 0x00000004
 MOVE_MOUNT_T_EMPTY_PATH = 0x00000040
-MOUNT_ATTR = {"ro": 0x1, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8, "noatime": 0x10, "idmap": 0x00100000}
+MOUNT_ATTR = {
+    "ro": 0x1,
+    "nosuid": 0x2,
+    "nodev": 0x4,
+    "noexec": 0x8,
+    "noatime": 0x10,
+    "strictatime": 0x20,
+    "nodiratime": 0x80,
+    "idmap": 0x00100000,
+}
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4

@@ -138,6 +138,7 @@ def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord,
         device_rules=devices.rules(spec, nodes),
     )
     facts = bundle.Facts(
+        group=session.group,
         folder=folder,
         run_folder=run_folder,
         layers_folder=session.roots.layers,

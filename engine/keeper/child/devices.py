@@ -7,6 +7,7 @@ import stat
 from typing import Any
 
 from engine.keeper.child import mounts
+from engine.keeper.child.namespaces import Ids
 from engine.kernel import calls, flags
 
 _LINKS = (
@@ -19,52 +20,57 @@ _LINKS = (
 )
 _NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 
+Device = dict[str, Any]
+"""path, source (the host's path), major, minor, kind ("c" or "b"), mode, uid, gid."""
 
-def populate(root: int, wanted: list[dict[str, Any]], *, privileged: bool) -> None:
-    """Fill the fresh tmpfs at /dev. `wanted`: path, major, minor, kind ("c" or "b"), mode, uid, gid; all for privileged."""
-    folder = calls.openat2(root, "/dev", os.O_RDONLY | os.O_DIRECTORY)
+
+def is_place(entry: mounts.Entry) -> bool:
+    """Whether this is the mount that gets the device nodes."""
+    return bool(entry["target"] == "/dev" and entry["type"] == "tmpfs")
+
+
+def populate(folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
+    """Fill the fresh tmpfs open as `folder`, which is closed; `wanted` devices outside /dev go below `root`."""
     previous = os.umask(0)
     try:
         for name, major, minor in _NODES:
-            _make(folder, name, stat.S_IFCHR | 0o666, os.makedev(major, minor), f"/dev/{name}")
+            node = {"source": f"/dev/{name}", "kind": "c", "major": major, "minor": minor, "mode": 0o666}
+            _node(folder, name, {**node, "uid": 0, "gid": 0}, ids)
         for name, target in _LINKS:
             os.symlink(target, name, dir_fd=folder)
+            os.chown(name, *ids.owner(0, 0), dir_fd=folder, follow_symlinks=False)
         for device in wanted:
-            _node(root, device)
+            inside = device["path"].startswith("/dev/")
+            above, _, name = (device["path"].removeprefix("/dev") if inside else device["path"]).rpartition("/")
+            parent = mounts.directory(folder if inside else root, above or "/")
+            try:
+                _node(parent, name, device, ids)
+            finally:
+                os.close(parent)
     finally:
         os.umask(previous)
         os.close(folder)
 
 
-def _node(root: int, device: dict[str, Any]) -> None:
-    parent_path, _, name = device["path"].rpartition("/")
-    parent = mounts.directory(root, parent_path or "/")
+def _node(parent: int, name: str, device: Device, ids: Ids) -> None:
     kind = stat.S_IFBLK if device["kind"] == "b" else stat.S_IFCHR
     try:
-        number = os.makedev(device["major"], device["minor"])
-        try:
-            made = _make(parent, name, kind | device["mode"], number, device["source"])
-        except FileExistsError:
-            return
-        if made:
-            os.chown(name, device["uid"], device["gid"], dir_fd=parent, follow_symlinks=False)
-    finally:
-        os.close(parent)
-
-
-def _make(folder: int, name: str, mode: int, number: int, source: str) -> bool:
-    """Make the device; where a user namespace forbids that, bind the host's file and say False."""
-    try:
-        os.mknod(name, mode, number, dir_fd=folder)
-        return True
+        os.mknod(name, kind | device["mode"], os.makedev(device["major"], device["minor"]), dir_fd=parent)
+    except FileExistsError:
+        return
     except PermissionError:
-        target = os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        _borrow(parent, name, device)  # we are in a user namespace already
+        return
+    os.chown(name, *ids.owner(device["uid"], device["gid"]), dir_fd=parent, follow_symlinks=False)
+
+
+def _borrow(parent: int, name: str, device: Device) -> None:
+    """The host's node in place of one of our own."""
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent))
+    target = os.open(name, flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    tree = calls.open_tree(flags.AT_FDCWD, device["source"], flags.OPEN_TREE_CLONE)
     try:
-        tree = calls.open_tree(flags.AT_FDCWD, source, flags.OPEN_TREE_CLONE)
-        try:
-            calls.move_mount(tree, target)
-        finally:
-            os.close(tree)
+        calls.move_mount(tree, target)
     finally:
+        os.close(tree)
         os.close(target)
-    return False

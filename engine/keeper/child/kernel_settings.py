@@ -1,4 +1,4 @@
-"""Host name, sysctls, limits and the OOM score: what is written to the kernel before the program starts."""
+"""Host name, sysctls, limits and the OOM score: what the kernel is told before the program starts."""
 
 from __future__ import annotations
 
@@ -17,22 +17,18 @@ def name(bundle: dict[str, Any]) -> None:
             calls.setdomainname(bundle["domainname"])
 
 
-def apply(bundle: dict[str, Any]) -> None:
-    """Sysctls (only through a procfs that is one, CVE-2019-16884's class), oom_score_adj, rlimits."""
-    settings = {f"sys/{key.replace('.', '/')}": value for key, value in bundle["sysctls"].items()}
-    score = bundle["process"].get("oom_score_adj", 0)
-    if score:
-        settings["self/oom_score_adj"] = str(score)
-    if settings:
-        proc = os.open("/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            if calls.filesystem_type(proc) != flags.PROC_SUPER_MAGIC:
-                raise OperationFailed("verify", "/proc", detail="it is not a procfs; the image or a mount replaced it")
-            for path, value in settings.items():
-                _write(proc, path, value)
-        finally:
-            os.close(proc)
-    limits(bundle)
+def apply(sysctls: dict[str, str]) -> None:
+    """Write sysctls, through a procfs that is one (CVE-2019-16884's class)."""
+    if not sysctls:
+        return
+    proc = os.open("/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if calls.filesystem_type(proc) != flags.PROC_SUPER_MAGIC:
+            raise OperationFailed("verify", "/proc", detail="it is not a procfs; the image or a mount replaced it")
+        for key, value in sysctls.items():
+            _write(proc, f"sys/{key.replace('.', '/')}", value)
+    finally:
+        os.close(proc)
 
 
 def raise_descriptors() -> None:
@@ -45,13 +41,12 @@ def raise_descriptors() -> None:
 _descriptors: tuple[int, int] | None = None
 
 
-def limits(bundle: dict[str, Any]) -> None:
-    """The asked limits (getrlimit(2)), for the first process and further ones alike."""
-    if _descriptors:
-        resource.setrlimit(resource.RLIMIT_NOFILE, _descriptors)
-    for kind, soft, hard in bundle["process"]["rlimits"]:
+def limit(process: dict[str, Any], pid: int) -> None:
+    """Resource limits and the OOM score of `pid`, as they may need the host's privileges. 0: our own."""
+    own = [(resource.RLIMIT_NOFILE, *_descriptors)] if _descriptors else []
+    for kind, soft, hard in (*own, *process["rlimits"]):
         try:
-            resource.setrlimit(kind, (soft, hard))
+            resource.prlimit(pid, kind, (soft, hard))
         except (OSError, ValueError) as error:
             _, highest = resource.getrlimit(kind)
             name = next(
@@ -63,6 +58,13 @@ def limits(bundle: dict[str, Any]) -> None:
                 detail=str(error),
                 hint=f"Only the host's root may go above {highest}, the hard limit here.",
             ) from error
+    if score := process.get("oom_score_adj", 0):
+        path = f"/proc/{pid or 'self'}/oom_score_adj"
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(score))
+        except OSError as error:
+            raise OperationFailed.of(f"write {score} to", path, error) from error
 
 
 def _write(proc: int, path: str, value: str) -> None:

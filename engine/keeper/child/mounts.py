@@ -1,4 +1,8 @@
-"""One mount at a time, its target resolved inside the root by openat2(2), never by string."""
+"""One mount at a time, in two steps: `source` makes a mount that is nowhere yet, `attach` puts it into the container.
+
+The target is resolved inside the root by openat2(2), never by string; a mount goes onto a descriptor. Sources need the
+host's privileges and targets do not, so a container in a user namespace attaches what was made before it was entered.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,80 @@ import stat
 from typing import Any
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, flags
+from engine.keeper.child.namespaces import Ids
+from engine.kernel import calls, detached, flags
 
 Entry = dict[str, Any]
+"""type (bind, file, image, or a file system: tmpfs, proc, sysfs, mqueue, devpts, cgroup2), source, target, flags (names),
+data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, without symbolic
+links; idmap: whether ids are shifted in a user namespace (required: or it fails, try, no)."""
+
+
+def source(entry: Entry, ids: Ids) -> int:
+    """The entry's mount, detached; -1 for a file system that only the container's own namespaces can make."""
+    try:
+        if entry["type"] == "image":
+            return _image(entry, ids)
+        if entry["type"] == "bind":
+            return _bind(entry, ids)
+        if entry["type"] == "file":
+            return _file(entry, ids)
+        return -1
+    except OperationFailed as error:
+        raise _named(entry, error) from error
+    except OSError as error:
+        raise OperationFailed.of("mount", _words(entry), error) from error
 
 
 def place(root: int, entry: Entry) -> None:
-    """Mount `entry` below the directory descriptor `root`; the target is made when it is missing.
+    """Both steps, without a user namespace."""
+    attach(root, entry, source(entry, Ids()))
 
-    entry: type (bind, file, tmpfs, proc, sysfs, mqueue, devpts, cgroup2, cgroup1, image), source, target, flags (names),
-    data, propagation, recursive.
+
+def attach(root: int, entry: Entry, tree: int) -> None:
+    """Put the mount `tree` (see `source`; it is closed) at the entry's target below the directory descriptor `root`.
+
+    The target is made when it is missing.
     """
-    kind = entry["type"]
     try:
-        if kind == "image":
-            _image(root, entry)
-        elif kind == "bind":
-            _bind(root, entry)
-        elif kind == "file":
-            _file(root, entry)
+        if tree < 0:
+            attributes, mode = entry.get("flags", ()), entry.get("mode") or 0o755
+            tree = detached.filesystem(entry["type"], entry.get("source", ""), entry.get("data") or "", attributes)
+            target = _system(root, entry) if entry["type"] in _SYSTEM else directory(root, entry["target"], mode)
+        elif stat.S_ISDIR(os.fstat(tree).st_mode):
+            target = directory(root, entry["target"])
         else:
-            _filesystem(root, entry)
+            target = regular(root, entry["target"], 0o644 if entry["type"] == "file" else 0o755)
+        try:
+            calls.move_mount(tree, target)
+        finally:
+            os.close(target)
     except OperationFailed as error:
-        raise OperationFailed(
-            "mount", f"{entry.get('source') or kind} at {entry['target']}", detail=str(error)
-        ) from error
+        raise _named(entry, error) from error
     except OSError as error:
-        raise OperationFailed.of("mount", f"{entry.get('source') or kind} at {entry['target']}", error) from error
+        raise OperationFailed.of("mount", _words(entry), error) from error
+    finally:
+        if tree >= 0:
+            os.close(tree)
+
+
+_SYSTEM = ("proc", "sysfs")
+
+
+def _system(root: int, entry: Entry) -> int:
+    """A plain directory for what will be written to and masked by its name: an image whose /proc is a symbolic link would
+    have that happen elsewhere (CVE-2019-19921)."""
+    os.close(directory(root, entry["target"]))
+    links = flags.RESOLVE_IN_ROOT | flags.RESOLVE_NO_SYMLINKS
+    return calls.openat2(root, entry["target"], flags.O_PATH | os.O_DIRECTORY, resolve=links)
+
+
+def _words(entry: Entry) -> str:
+    return f"{entry.get('source') or entry['type']} at {entry['target']}"
+
+
+def _named(entry: Entry, error: OperationFailed) -> OperationFailed:
+    return OperationFailed("mount", _words(entry), detail=str(error))
 
 
 def directory(root: int, path: str, mode: int = 0o755) -> int:
@@ -72,143 +123,110 @@ def regular(root: int, path: str, mode: int = 0o755) -> int:
     return calls.openat2(root, path, flags.O_PATH)
 
 
-def _bits(entry: Entry) -> int:
-    bits = 0
-    for name in entry.get("flags", ()):
-        bits |= flags.MS[name]
-    return bits
-
-
-def _filesystem(root: int, entry: Entry) -> None:
-    target = directory(root, entry["target"], entry.get("mode") or 0o755)
+def _bind(entry: Entry, ids: Ids) -> int:
+    if entry.get("of"):
+        return _others(entry, ids)
+    if not entry.get("subpath"):
+        return bind_tree(flags.AT_FDCWD, entry["source"], entry, ids)
+    # Somebody may be swapping the components for symbolic links (CVE-2021-30465): what was resolved is what is cloned.
+    above = os.open(entry["source"], flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        calls.mount(
-            entry.get("source") or entry["type"],
-            f"/proc/self/fd/{target}",
-            entry["type"],
-            _bits(entry),
-            entry.get("data"),
-        )
+        beneath = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_SYMLINKS
+        inner = calls.openat2(above, entry["subpath"], flags.O_PATH, resolve=beneath)
     finally:
-        os.close(target)
+        os.close(above)
+    try:
+        return bind_tree(inner, "", entry, ids)
+    finally:
+        os.close(inner)
 
 
-def _bind(root: int, entry: Entry) -> None:
+def _others(entry: Entry, ids: Ids) -> int:
+    """A mount of the container whose mount namespace is the file `of`: only from within can it be copied."""
+    own, theirs = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in ("/proc/self/ns/mnt", entry["of"]))
+    calls.setns(theirs, flags.CLONE["mount"], subject=entry["of"])
+    try:
+        root = os.open("/", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # That container's root may have made it a link to anywhere.
+        links = flags.RESOLVE_IN_ROOT | flags.RESOLVE_NO_SYMLINKS
+        inner = calls.openat2(root, entry["source"], flags.O_PATH, resolve=links)
+        os.close(root)
+        return bind_tree(inner, "", entry, ids)
+    finally:
+        calls.setns(own, flags.CLONE["mount"])
+        os.close(own)
+        os.close(theirs)
+
+
+def bind_tree(folder: int, path: str, entry: Entry, ids: Ids) -> int:
+    """A copy of the mounts at `path` ("": the descriptor itself), with the entry's attributes."""
     recursive = entry.get("recursive", True)
-    bits = flags.OPEN_TREE_CLONE | (flags.AT_RECURSIVE if recursive else 0)
-    tree = calls.open_tree(flags.AT_FDCWD, entry["source"], bits)
+    bits = flags.OPEN_TREE_CLONE | (flags.AT_RECURSIVE if recursive else 0) | (0 if path else flags.AT_EMPTY_PATH)
+    tree = calls.open_tree(folder, path, bits)
     try:
-        is_folder = stat.S_ISDIR(os.fstat(tree).st_mode)
-        target = directory(root, entry["target"]) if is_folder else regular(root, entry["target"])
-        try:
-            attributes = 0
-            for name in entry.get("flags", ()):
-                attributes |= flags.MOUNT_ATTR.get(name, 0)
-            propagation = flags.MS[(entry.get("propagation") or "rprivate").removeprefix("r")]
-            calls.mount_setattr(tree, propagation=propagation, recursive=recursive)
-            # bind.recursive "writable": what is mounted below a read-only mount stays writable.
-            calls.mount_setattr(tree, set_bits=attributes, recursive=recursive and not entry.get("writable_below"))
-            calls.move_mount(tree, target)
-        finally:
-            os.close(target)
-    finally:
+        attributes = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("flags", ()))
+        propagation = flags.MS[(entry.get("propagation") or "rprivate").removeprefix("r")]
+        calls.mount_setattr(tree, propagation=propagation, recursive=recursive)
+        # bind.recursive "writable": what is mounted below a read-only mount stays writable.
+        calls.mount_setattr(tree, set_bits=attributes, recursive=recursive and not entry.get("writable_below"))
+        if ids.namespace >= 0 and entry.get("idmap", "try") != "no":
+            _shift(tree, ids, recursive, must=entry.get("idmap") == "required")
+    except BaseException:
         os.close(tree)
+        raise
+    return tree
 
 
-def _image(root: int, entry: Entry) -> None:
+def _shift(tree: int, ids: Ids, recursive: bool, *, must: bool) -> None:
+    """Map the ids of `tree`. Without `must` a file system that cannot keeps its ids: they belong to nobody inside."""
+    try:
+        calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["idmap"], recursive=recursive, userns=ids.namespace)
+    except OperationFailed as error:
+        if must or error.errno not in (1, 22):  # EPERM, EINVAL
+            raise OperationFailed("map the ids of", "the mount", detail=str(error)) from error
+
+
+def _image(entry: Entry, ids: Ids) -> int:
     """Another image's file system, read-only: its layers joined at the staging folder, then bound from there."""
     staging = entry["staging"]
     os.makedirs(f"{staging}/empty", exist_ok=True)
     lower = ":".join([*reversed(entry["layers"]), f"{staging}/empty"])
     os.makedirs(f"{staging}/root", exist_ok=True)
     calls.mount("overlay", f"{staging}/root", "overlay", flags.MS["ro"], f"lowerdir={lower},{entry['features']}")
-    source = os.open(f"{staging}/root", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    above = os.open(f"{staging}/root", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        inner = calls.openat2(source, entry.get("subpath") or "/", flags.O_PATH)
+        inner = calls.openat2(above, entry.get("subpath") or "/", flags.O_PATH)
         try:
-            _bind(root, {**entry, "source": f"/proc/self/fd/{inner}", "flags": ["ro"]})
+            # Its layers are shifted already.
+            return bind_tree(inner, "", {**entry, "flags": ["ro"], "idmap": "no"}, ids)
         finally:
             os.close(inner)
     finally:
-        os.close(source)
+        os.close(above)
 
 
-def _file(root: int, entry: Entry) -> None:
+def _file(entry: Entry, ids: Ids) -> int:
     """A file of ours on a tmpfs of its own: `content` or the bytes of `source`, with owner and mode."""
     data = entry["content"].encode() if entry.get("content") is not None else _bytes(entry["source"])
-    target = regular(root, entry["target"], 0o644)
+    staging = entry["staging"]
+    os.makedirs(staging, exist_ok=True)
+    calls.mount("tmpfs", staging, "tmpfs", flags.MS["nosuid"] | flags.MS["nodev"] | flags.MS["noexec"], "mode=0700")
+    path = f"{staging}/content"
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        staging = entry["staging"]
-        os.makedirs(staging, exist_ok=True)
-        calls.mount("tmpfs", staging, "tmpfs", flags.MS["nosuid"] | flags.MS["nodev"] | flags.MS["noexec"], "mode=0700")
-        path = f"{staging}/content"
-        fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fchown(fd, entry.get("uid", 0), entry.get("gid", 0))
-            os.fchmod(fd, entry.get("mode", 0o444))
-        finally:
-            os.close(fd)
-        tree = calls.open_tree(flags.AT_FDCWD, path, flags.OPEN_TREE_CLONE)
-        try:
-            calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["ro"] if entry.get("read_only", True) else 0)
-            calls.move_mount(tree, target)
-        finally:
-            os.close(tree)
-        calls.umount(staging)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fchown(fd, *ids.owner(entry.get("uid", 0), entry.get("gid", 0)))
+        os.fchmod(fd, entry.get("mode", 0o444))
     finally:
-        os.close(target)
+        os.close(fd)
+    tree = calls.open_tree(flags.AT_FDCWD, path, flags.OPEN_TREE_CLONE)
+    calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["ro"] if entry.get("read_only", True) else 0)
+    calls.umount(staging)
+    return tree
 
 
 def _bytes(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def read_only(path: str) -> None:
-    """Make the existing `path` of the container read-only; nothing when there is none."""
-    try:
-        tree = calls.open_tree(flags.AT_FDCWD, path, flags.OPEN_TREE_CLONE | flags.AT_RECURSIVE)
-    except OperationFailed as error:
-        if error.errno == 2:
-            return
-        raise
-    try:
-        calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["ro"], recursive=True)
-        target = os.open(path, flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            calls.move_mount(tree, target)
-        finally:
-            os.close(target)
-    finally:
-        os.close(tree)
-
-
-def mask(path: str) -> None:
-    """Cover `path`: a file by /dev/null (verified to be it, CVE-2025-31133), a directory by an empty read-only tmpfs."""
-    try:
-        target = os.open(path, flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        mode = os.fstat(target).st_mode
-        where = f"/proc/self/fd/{target}"
-        if stat.S_ISDIR(mode):
-            calls.mount("tmpfs", where, "tmpfs", flags.MS["ro"], "size=0k,nr_inodes=2")
-            return
-        null = os.open("/dev/null", flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            status = os.fstat(null)
-            if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
-                raise OperationFailed("mask", path, detail="/dev/null is not the null device")
-            tree = calls.open_tree(null, "", flags.OPEN_TREE_CLONE | flags.AT_EMPTY_PATH)
-            try:
-                calls.move_mount(tree, target)
-            finally:
-                os.close(tree)
-        finally:
-            os.close(null)
-    finally:
-        os.close(target)

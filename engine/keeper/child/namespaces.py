@@ -1,11 +1,41 @@
-"""Joining what is not made anew: other containers' namespaces, our cgroups."""
+"""Joining what is not made anew: other containers' namespaces, our cgroups; and the user namespace with its ids."""
 
 from __future__ import annotations
 
 import os
+from typing import Any, NamedTuple
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, flags
+from engine.kernel import calls, flags, idmap, userns
+
+
+class Ids(NamedTuple):
+    """The container's user namespace: its descriptor, -1 for none, and its maps. Mounts are shifted by it, so that what
+    is on the disc has the ids that the container sees."""
+
+    namespace: int = -1
+    uids: userns.Ranges = ()
+    gids: userns.Ranges = ()
+
+    def owner(self, uid: int, gid: int) -> tuple[int, int]:
+        """What chown(2) needs to be told, from where the namespace has not been entered."""
+        if not self.uids:
+            return uid, gid
+        return userns.outside(self.uids, uid), userns.outside(self.gids, gid)
+
+
+def maps(bundle: dict[str, Any]) -> Ids:
+    """bundle["user"]: uids, gids (ranges [inside, outside, count]), None for the host's user namespace."""
+    user = bundle.get("user")
+    if not user:
+        return Ids()
+    return Ids(-1, *([idmap.Range(*one) for one in user[kind]] for kind in ("uids", "gids")))
+
+
+def user_namespace(bundle: dict[str, Any]) -> Ids:
+    """Make or open it."""
+    ids, where = maps(bundle), bundle["namespaces"]["user"]
+    return ids._replace(namespace=userns.create(ids.uids, ids.gids) if where == "new" else open_namespace(where))
 
 
 def enter_cgroups(procs: list[str]) -> None:
@@ -21,18 +51,31 @@ def enter_cgroups(procs: list[str]) -> None:
             raise OperationFailed.of("enter cgroup", path, error) from error
 
 
-def join(wanted: dict[str, str]) -> None:
+def bits(wanted: dict[str, str]) -> int:
+    """clone(2)'s flags for what is made anew; the cgroup namespace comes later, the user namespace was there before."""
+    return sum(flags.CLONE[kind] for kind, value in wanted.items() if value == "new" and kind not in ("cgroup", "user"))
+
+
+def open_namespace(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OperationFailed.of("join the namespace", path, error) from error
+
+
+def others(wanted: dict[str, str]) -> dict[str, int]:
+    """Descriptors of the namespaces to be joined, by kind; those of pid and user are joined elsewhere."""
+    return {
+        kind: open_namespace(value)
+        for kind, value in wanted.items()
+        if kind not in ("pid", "user") and value.startswith("/")
+    }
+
+
+def join(wanted: dict[str, str], opened: dict[str, int]) -> None:
     """`wanted`: kind → "new", "host" or the path of a namespace file. New ones but cgroup were made by the clone."""
-    for kind, value in wanted.items():
-        if kind == "pid" or not value.startswith("/"):
-            continue
-        try:
-            fd = os.open(value, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise OperationFailed.of("join the namespace", value, error) from error
-        try:
-            calls.setns(fd, flags.CLONE[kind], subject=value)
-        finally:
-            os.close(fd)
+    for kind, fd in opened.items():
+        calls.setns(fd, flags.CLONE[kind], subject=wanted[kind])
+        os.close(fd)
     if wanted.get("cgroup") == "new":
         calls.unshare(flags.CLONE["cgroup"])

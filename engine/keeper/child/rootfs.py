@@ -3,30 +3,63 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.errors import OperationFailed
-from engine.keeper.child import devices, mounts, process, terminal
-from engine.kernel import calls, flags
+from engine.keeper.child import devices, mounts, process, sealing, terminal
+from engine.keeper.child.namespaces import Ids
+from engine.kernel import calls, detached, flags
 
 Bundle = dict[str, Any]
 
 
-def build(bundle: Bundle) -> int | None:
-    """Make the root and move into it. Returns the terminal's master when the process wants a terminal."""
+class Parts(NamedTuple):
+    """Mounts that are in no tree yet: the root, and those of bundle["mounts"] (-1: made where it is attached)."""
+
+    root: int
+    mounts: list[int]
+
+
+def prepare(bundle: Bundle, ids: Ids) -> Parts:
+    """Make what needs the host's privileges. Our mount namespace is private; a user namespace is not entered yet."""
     process.preload(bundle["process"].get("seccomp", ""))
+    rootfs = bundle["rootfs"]
     # Slave, so that nothing of ours reaches the host, while a bind may still follow the host (rslave).
-    calls.mount(None, "/", None, flags.MS["rec"] | flags.MS[bundle["rootfs"].get("propagation", "slave")])
-    root_path = bundle["rootfs"]["root"]
-    os.makedirs(root_path, exist_ok=True)
-    overlay(bundle["rootfs"], root_path)
-    root = os.open(root_path, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    for entry in bundle["mounts"]:
-        mounts.place(root, entry)
-        if entry["target"] == "/dev":
-            devices.populate(root, bundle["devices"], privileged=bundle["privileged"])
-    _pivot(root)
-    os.close(root)
+    calls.mount(None, "/", None, flags.MS["rec"] | flags.MS[rootfs.get("propagation", "slave")])
+    for folder in (rootfs["upper"], rootfs["work"], rootfs["root"]):
+        os.makedirs(folder, exist_ok=True)
+    found = [-1 if entry["type"] == "image" else mounts.source(entry, ids) for entry in bundle["mounts"]]
+    if ids.namespace >= 0:
+        for folder in dict.fromkeys(
+            (rootfs["layers_folder"], *map(os.path.dirname, (rootfs["upper"], rootfs["root"])))
+        ):
+            _shift(folder, ids)
+        # What overlayfs makes by itself (its work folder) must belong to somebody whom the mounts' maps know.
+        calls.set_filesystem_owner(*ids.owner(0, 0))
+    overlay(rootfs, rootfs["root"])
+    for number, entry in enumerate(bundle["mounts"]):
+        if entry["type"] == "image":
+            found[number] = mounts.source(entry, ids)
+        elif ids.namespace >= 0 and devices.is_place(entry):
+            found[number] = _devices(bundle, entry, ids)
+    bits = flags.OPEN_TREE_CLONE if ids.namespace >= 0 else 0
+    return Parts(calls.open_tree(flags.AT_FDCWD, rootfs["root"], bits), found)
+
+
+def assemble(bundle: Bundle, parts: Parts, ids: Ids) -> int | None:
+    """Put the parts together and move in. Returns the terminal's master when the process wants a terminal."""
+    if ids.namespace >= 0:
+        # In a namespace that may not reach its folder, "/" is a mount point as good as another.
+        above = os.open("/", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        calls.move_mount(parts.root, above)
+        os.close(above)
+    for entry, tree in zip(bundle["mounts"], parts.mounts, strict=True):
+        mounts.attach(parts.root, entry, tree)
+        if tree < 0 and devices.is_place(entry):
+            folder = calls.openat2(parts.root, "/dev", os.O_RDONLY | os.O_DIRECTORY)
+            devices.populate(folder, parts.root, bundle["devices"], Ids())
+    _pivot(parts.root)
+    os.close(parts.root)
     _working_directory(bundle["process"]["cwd"])
     master = terminal.open_pair() if bundle["process"].get("tty") else None
     if master is not None:
@@ -44,12 +77,21 @@ def _working_directory(path: str) -> None:
 
 def seal(bundle: Bundle) -> None:
     """The last changes to the tree, after sysctls are written: masked and read-only paths, a read-only root."""
-    for path in bundle["read_only_paths"]:
-        mounts.read_only(path)
-    for path in bundle["masked_paths"]:
-        mounts.mask(path)
+    sealing.read_only(bundle["read_only_paths"])
+    sealing.mask(bundle["masked_paths"])
     if bundle["rootfs"]["read_only"]:
         calls.mount(None, "/", None, flags.MS["remount"] | flags.MS["bind"] | flags.MS["ro"])
+
+
+def _shift(folder: str, ids: Ids) -> None:
+    """Cover the folder by itself, its ids mapped; only our mount namespace sees that."""
+    tree = mounts.bind_tree(flags.AT_FDCWD, folder, {"recursive": False, "idmap": "required"}, ids)
+    target = os.open(folder, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        calls.move_mount(tree, target)
+    finally:
+        os.close(tree)
+        os.close(target)
 
 
 def overlay(rootfs: Bundle, target: str) -> None:
@@ -65,6 +107,17 @@ def overlay(rootfs: Bundle, target: str) -> None:
         raise OperationFailed("mount", target, detail=f"the image has too many layers ({len(rootfs['layers'])})")
     calls.mount("overlay", target, "overlay", 0, data)
     os.chdir("/")
+
+
+def _devices(bundle: Bundle, entry: mounts.Entry, ids: Ids) -> int:
+    """/dev with its nodes, for a container that may not make them: for that it takes the host's root."""
+    tree = detached.filesystem("tmpfs", "tmpfs", entry["data"], entry["flags"])
+    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+    os.fchown(folder, *ids.owner(0, 0))
+    root = os.open(bundle["rootfs"]["root"], flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    devices.populate(folder, root, bundle["devices"], ids)
+    os.close(root)
+    return tree
 
 
 def _pivot(root: int) -> None:

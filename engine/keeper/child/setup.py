@@ -1,73 +1,119 @@
-"""From the fork to execve(2), as one visible list of steps."""
+"""From the fork to execve(2), as one visible list of steps.
+
+    keeper ──clone(namespaces)──▶ run: prepare, assemble, seal, execute                    (the host's user namespace)
+
+    keeper ──fork──▶ enter: prepare with the host's privileges, become root of the user namespace,
+                       └──clone(namespaces, CLONE_PARENT)──▶ assemble, seal, execute       (a user namespace)
+
+The clone in the user namespace makes the other namespaces belong to it; CLONE_PARENT makes the result the keeper's child.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import stat
 from typing import Any, NoReturn
 
 from engine.keeper.child import dns, identity, init, kernel_settings, namespaces, process, rootfs, terminal
+from engine.keeper.child.namespaces import Ids
 from engine.keeper.protocol import Channel
-from engine.kernel import calls, flags
+from engine.kernel import calls, flags, userns
 
 Bundle = dict[str, Any]
 
 
 def run(bundle: Bundle, channel: Channel) -> NoReturn:
-    """Become the container's first process. Everything that fails is told to the keeper over `channel`."""
-    code = 125
+    """Become the container's first process, in namespaces just made. All that fails is told to the keeper."""
     try:
-        os.setsid()
-        calls.prctl(flags.PR_SET_DUMPABLE, 0)
-        calls.prctl(flags.PR_SET_PDEATHSIG, 0)
+        _hide()
         namespaces.enter_cgroups(bundle["cgroup_procs"])
-        namespaces.join(bundle["namespaces"])
-        descriptors = () if bundle.get("dns") is None else dns.open_sockets(bundle["dns"])
-        channel.send({"event": "sockets"}, descriptors)
-        for fd in descriptors:
-            os.close(fd)
-        master = rootfs.build(bundle)
-        if master is not None:
-            channel.send({"event": "terminal"}, (master,))
-            os.close(master)
-        kernel_settings.name(bundle)
-        channel.send({"event": "ready"})
-        if channel.receive() is None:
-            os._exit(125)  # the keeper has gone before `start`: nobody wants us any more
-        kernel_settings.apply(bundle)
-        rootfs.seal(bundle)
-        settings = bundle["process"]
-        who = identity.resolve(settings["user"], settings["groups"])
-        first = -1
-        if settings["init"]:
-            calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)  # where another container's first process is number 1
-            first = init.program()
-        process.become(settings, who, bundle["hostname"], channel.fileno(), first=True, init=first)
-    except process.CannotExecute as error:
-        code = error.exit_code
-        channel.send({"event": "failed", "error": str(error), "exit_code": code})
-    except Exception as error:  # the keeper turns it into a StartFailed
-        channel.send({"event": "failed", "error": str(error) or repr(error), "exit_code": 125})
-    os._exit(code)
+        opened = namespaces.others(bundle["namespaces"])
+        _start(bundle, channel, opened, None, Ids())
+    except BaseException as error:
+        _failed(channel, error, 125)
+
+
+def enter(bundle: Bundle, channel: Channel, report: int) -> NoReturn:
+    """The same in a user namespace; the process's pid, as the keeper sees it, is written to `report`."""
+    try:
+        _hide()
+        kinds = bundle["namespaces"]
+        namespaces.enter_cgroups(bundle["cgroup_procs"])
+        opened = namespaces.others(kinds)
+        home = namespaces.open_namespace(kinds["pid"]) if kinds["pid"].startswith("/") else -1
+        ids = namespaces.user_namespace(bundle)
+        calls.unshare(flags.CLONE["mount"])
+        parts = rootfs.prepare(bundle, ids)
+        _give_stdio(ids)
+        if home >= 0:
+            calls.setns(home, flags.CLONE["pid"], subject=kinds["pid"])
+        userns.enter(ids.namespace)
+        pid, _ = calls.clone(namespaces.bits(kinds) | flags.CLONE_PARENT)
+        if pid:
+            os.write(report, str(pid).encode())
+            os._exit(0)
+        os.close(report)
+        _hide()
+        _start(bundle, channel, opened, parts, ids)
+    except BaseException as error:
+        _failed(channel, error, 125)
+
+
+def _hide() -> None:
+    """Nobody in the container may trace us, read our memory or follow /proc/<pid>/exe to our binary (CVE-2019-5736)."""
+    calls.prctl(flags.PR_SET_DUMPABLE, 0)
+    calls.prctl(flags.PR_SET_PDEATHSIG, 0)
+
+
+def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: rootfs.Parts | None, ids: Ids) -> NoReturn:
+    os.setsid()
+    namespaces.join(bundle["namespaces"], opened)
+    descriptors = () if bundle.get("dns") is None else dns.open_sockets(bundle["dns"])
+    channel.send({"event": "sockets"}, descriptors)
+    for fd in descriptors:
+        os.close(fd)
+    master = rootfs.assemble(bundle, parts or rootfs.prepare(bundle, ids), ids)
+    if master is not None:
+        channel.send({"event": "terminal"}, (master,))
+        os.close(master)
+    kernel_settings.name(bundle)
+    channel.send({"event": "ready"})
+    if channel.receive() is None:
+        os._exit(125)  # the keeper has gone before `start`: nobody wants us any more
+    kernel_settings.apply(bundle["sysctls"])
+    rootfs.seal(bundle)
+    settings = bundle["process"]
+    who = identity.resolve(settings["user"], settings["groups"])
+    first = -1
+    if settings["init"]:
+        calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)  # where another container's first process is number 1
+        first = init.program()
+    process.become(settings, who, bundle["hostname"], channel.fileno(), first=True, init=first)
 
 
 def join_and_run(bundle: Bundle, request: dict[str, Any], pidfd: int, channel: Channel) -> NoReturn:
     """A further process (exec): we are in the container's pid namespace already; join the rest and execute."""
-    code = 126
     try:
         os.setsid()
-        calls.prctl(flags.PR_SET_DUMPABLE, 0)
+        _hide()
+        settings = {**bundle["process"], **request["process"]}
         namespaces.enter_cgroups(bundle["cgroup_procs"])
+        kernel_settings.limit(settings, 0)
         process.preload(bundle["process"]["seccomp"])
-        kinds = ("mount", "net", "ipc", "uts", "cgroup")
+        kinds = ["mount", "net", "ipc", "uts", "cgroup"]
+        ids = namespaces.maps(bundle)
+        if ids.uids:
+            _give_stdio(ids)
+            kinds.append("user")
         calls.setns(pidfd, sum(flags.CLONE[kind] for kind in kinds), subject="the container's namespaces")
+        if ids.uids:
+            userns.become_root()
         os.chdir("/")
         if request.get("tty"):
             master = terminal.open_pair()
             channel.send({"event": "terminal"}, (master,))
             os.close(master)
-        kernel_settings.limits(bundle)
-        settings = {**bundle["process"], **request["process"]}
         if request.get("privileged"):
             settings["capabilities"] = {"bounding": -1, "effective": -1}
             settings["seccomp"] = ""
@@ -75,12 +121,24 @@ def join_and_run(bundle: Bundle, request: dict[str, Any], pidfd: int, channel: C
         groups = [] if "user" in request["process"] else settings["groups"]
         who = identity.resolve(settings["user"], groups)
         process.become(settings, who, bundle["hostname"], channel.fileno(), first=False)
-    except process.CannotExecute as error:
+    except BaseException as error:
+        _failed(channel, error, 126)
+
+
+def _give_stdio(ids: Ids) -> None:
+    """Pipes belong to the container's root, so that it may open /dev/stdout again and give them away."""
+    for fd in range(3):
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, *ids.owner(0, 0))
+
+
+def _failed(channel: Channel, error: BaseException, code: int) -> NoReturn:
+    if isinstance(error, process.CannotExecute):
         code = error.exit_code
-        channel.send({"event": "failed", "error": str(error), "exit_code": code})
-    except Exception as error:
+    try:
         channel.send({"event": "failed", "error": str(error) or repr(error), "exit_code": code})
-    os._exit(code)
+    finally:
+        os._exit(code)
 
 
 def channel_pair() -> tuple[Channel, Channel]:
