@@ -11,6 +11,7 @@ import msgspec
 from engine.api import Engine
 from engine.spec.container import ContainerSpec, ExecSpec, Mount
 from engine.spec.network import VolumeSpec
+from tests.scenario.command import SESSION
 
 PYTHON = tuple(
     Mount(type="bind", source=os.path.realpath(path), target=path, read_only=True)
@@ -27,7 +28,7 @@ class Result(msgspec.Struct):
 
 class Host:
     def __init__(self, roots):
-        self.roots, self.group = roots, "t" + secrets.token_hex(4)
+        self.roots, self.group = roots, SESSION + secrets.token_hex(3)
         self.engine = Engine(roots)
         self.image = self.engine.image("busybox").id
         self.runner = asyncio.Runner()
