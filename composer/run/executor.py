@@ -16,7 +16,7 @@ from composer.run import creation, hooks, waits
 from composer.run.care import Care
 from composer.run.news import News
 from composer.run.port import Changes
-from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, Step
+from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, Note, Step
 from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
 from engine.spec.state import Status
@@ -34,7 +34,7 @@ class Scene(Struct, kw_only=True):
     desired: Desired | None
     snapshot: Snapshot
     tail: waits.Tail
-    tell: Callable[[Step], None]
+    tell: Callable[[Step | Note], None]
 
 
 class Warned(Exception):
@@ -171,15 +171,22 @@ class Executor:
         self._numbers.setdefault(operation.service_name, {})[operation.number] = container_id
 
     async def _create(self, operation: Operation) -> None:
+        spec = self._specification(operation)
+        self.say_left_out(spec, operation.service_name)
         with anyio.CancelScope(shield=True):
-            record = await self.scene.changes.create(self._specification(operation))
+            record = await self.scene.changes.create(spec)
             self._know(operation, record.id)
+
+    def say_left_out(self, spec: ContainerSpec, service: str) -> None:
+        for line in self.scene.changes.left_out(spec):
+            self.scene.tell(Note(f"Warning: service {service}: {line}"))
 
     async def _recreate(self, operation: Operation) -> None:
         """As docker compose does: the new one is there, under a temporary name, before the old one goes. What a crash
         leaves in between is put right by the next request; see repair.py."""
         changes, old = self.scene.changes, self.scene.changes.record(operation.container_id)
         spec = self._specification(operation)
+        self.say_left_out(spec, operation.service_name)
         volumes: Sequence[str] = ()
         if not operation.renew_volumes:
             spec, volumes = creation.inheriting(spec, old)

@@ -32,6 +32,7 @@ async def start(executor: Executor, wanted: OneOff, connection: Connection, go: 
         mounts = creation.mounts(wanted.spec, scene.snapshot.images, wanted.service)
         spec = msgspec.structs.replace(creation.with_image(wanted.spec, image), mounts=mounts)
         spec = creation.joined(spec, executor.find)
+        executor.say_left_out(spec, wanted.service)
         with anyio.CancelScope(shield=True):
             container_id = (await scene.changes.create(spec)).id
         tell(DONE)

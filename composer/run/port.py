@@ -77,6 +77,10 @@ class Changes(Protocol):
         """All of them, oldest first, as this session knows them now."""
         ...
 
+    def left_out(self, spec: ContainerSpec) -> list[str]:
+        """What of the specification cannot be had here and is done without, a line each: an ordinary user's limits."""
+        ...
+
     async def create(self, spec: ContainerSpec, *, anonymous_volumes: Sequence[str] = ()) -> ContainerRecord:
         """Write the container down; nothing runs. Conflict when the name is taken in the engine.
 

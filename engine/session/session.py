@@ -154,6 +154,12 @@ class Session:
 
     # ── containers ───────────────────────────────────────────────────────────────────────────────────────────────
 
+    def left_out(self, spec: ContainerSpec) -> list[str]:
+        return [
+            f"the limit {name} is not enforced: an ordinary user needs a cgroup that systemd delegates for it"
+            for name in self.cgroups.left_out(spec.resources)
+        ]
+
     async def create(self, spec: ContainerSpec, *, anonymous_volumes: Sequence[str] = ()) -> ContainerRecord:
         return create.create(self, spec, anonymous_volumes)
 

@@ -31,7 +31,7 @@ def account(home):
         "subgid": f"{NAME}:{FIRST}:65536\n",
     }.items():
         copy = Path(home, f".etc-{name}")
-        copy.write_text(Path(f"/etc/{name}").read_text() + line)
+        copy.write_text(Path(f"/etc/{name}").read_text() + line * (name != os.environ.get("AS_USER_WITHOUT")))
         mount(copy, f"/etc/{name}", flags=BIND)
 
 

@@ -86,6 +86,9 @@ class FakeChanges:
     def containers(self):
         return list(self.records.values())
 
+    def left_out(self, spec):
+        return []
+
     async def create(self, spec: ContainerSpec, *, anonymous_volumes=()):
         self._do("create", spec.name)
         await anyio.sleep(0)

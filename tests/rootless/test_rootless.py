@@ -1,0 +1,181 @@
+"""An ordinary user's project: everything as for root, with what cannot be had said clearly."""
+
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import threading
+import urllib.request
+
+import pytest
+
+from tests.rootless.as_user import FIRST, UID
+
+WEB = """
+services:
+  web:
+    image: busybox
+    command: [sh, -c, "mkdir /www && echo hello > /www/index.html && exec httpd -f -p 80 -h /www"]
+    init: true
+    ports: ["18080:80", "127.0.0.1:18081:80"]
+    volumes: [data:/data]
+    healthcheck: {test: [CMD, wget, -qO-, "http://localhost/"], start_interval: 100ms, start_period: 10s}
+  worker:
+    image: busybox
+    user: "1000"
+    command: [sh, -c, "until wget -qO- http://web/; do sleep 0.1; done; id; exec sleep 600"]
+    depends_on: {web: {condition: service_healthy}}
+    deploy: {resources: {limits: {memory: 64M}}}
+    stop_grace_period: 0s
+volumes:
+  data:
+"""
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read()
+
+
+def test_a_project(user):
+    user.write(compose=WEB)
+    up = user("up", "-d")
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        assert "Warning: service worker: the limit memory is not enforced" in up.err
+    assert {line.split()[0] for line in user("ps").out.splitlines()[1:]} == {"project-web-1", "project-worker-1"}
+    for url in ("http://127.0.0.1:18080/", "http://[::1]:18080/", "http://127.0.0.1:18081/"):
+        assert get(url) == b"hello\n"
+    assert "uid=0(root)" in user("exec", "web", "id").out
+    assert "uid=1000(web)" in user("exec", "-T", "worker", "id").out
+    assert user("exec", "web", "sh", "-c", "exit 7", code=7).out == ""
+    user("exec", "web", "sh", "-c", "touch /data/a && chown 1000:1000 /data/a")
+    logs = user("logs", "--no-color", "worker").out
+    assert "worker-1  | hello\n" in logs
+    assert "worker-1  | uid=1000" in logs
+    assert user("up", "-d").err.count("Running") == 2
+    # On the host root is the user, others are its subordinate ids.
+    assert (user.state / "volumes/project_data/_data/a").stat().st_uid == FIRST + 999
+    assert (user.state / "composer.db").stat().st_uid == UID
+    assert {os.stat(f"/proc/{pid}").st_uid for pid in user.processes()} == {UID, FIRST + 999}
+    user("down", "-v", "-t", "0")
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", 18080))
+    assert not list((user.state / "volumes").iterdir())
+
+
+@pytest.fixture
+def outside():
+    """A server of the host's at an address that is not a loopback one."""
+    subprocess.run(["ip", "address", "add", "198.51.100.1/32", "dev", "lo"], check=True)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"from outside\n")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("198.51.100.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    subprocess.run(["ip", "address", "delete", "198.51.100.1/32", "dev", "lo"], check=True)
+
+
+def test_builds_and_reaches_the_outside(user, outside):
+    url = f"http://198.51.100.1:{outside}/"
+    user.write(
+        compose="services: {a: {build: ., command: [sh, -c, 'ls -ln / && cat /b/c && wget -qO- " + url + "']}}\n",
+        Dockerfile=f"""FROM busybox
+RUN mkdir -p /b/old && chown 5:6 /b && wget -qO- {url} > /b/c
+RUN rm -r /b/old && mkdir /b/old && ln -s c /b/d
+COPY --chown=7:8 compose.yaml /e
+""",
+    )
+    shown = user("up", "--build", "--no-color").out
+    assert shown.count("from outside") == 2
+    assert " 5        6 " in shown
+    assert " 7        8 " in shown
+    images = user("run", "--rm", "-T", "a", "sh", "-c", "ls /b/old | wc -l; readlink /b/d").out
+    assert images.split() == ["0", "c"]
+
+
+def test_what_cannot_be_had_is_said(user):
+    user.write(
+        compose="""
+services:
+  low: {image: busybox, ports: ["80:80"]}
+  taken: {image: busybox, ports: ["18082:80"]}
+  spared: {image: busybox, oom_score_adj: -5}
+  greedy: {image: busybox, ulimits: {nofile: 2000000000}}
+  frozen: {image: busybox, command: [sleep, "600"], init: true}
+"""
+    )
+    low = user("up", "low", code=1).err
+    assert "port 0.0.0.0:80/tcp may not be bound: permission denied\nPublish a port from 1024 on" in low
+    with socket.create_server(("0.0.0.0", 18082)):
+        assert "port 0.0.0.0:18082/tcp is already in use" in user("up", "taken", code=1).err
+    assert "Only the host's root may lower it to -5." in user("up", "spared", code=1).err
+    assert "set ulimit nofile=2000000000:2000000000" in user("up", "greedy", code=1).err
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        user("up", "-d", "frozen")
+        assert "a container cannot be paused" in user("pause", "frozen", code=1).err
+
+
+def test_devices_are_the_hosts_and_privileged_is_of_the_namespace_only(user):
+    user.write(
+        compose="""
+services:
+  plain: {image: busybox, devices: [/dev/fuse], command: [sh, -c, "echo x > /dev/null && ls /dev/fuse && ! mknod /x c 1 3"]}
+  all: {image: busybox, privileged: true, command: [sh, -c, "mount -t tmpfs x /tmp && ! mknod /x c 1 3"]}
+"""
+    )
+    for service in ("plain", "all"):
+        user("up", "--exit-code-from", service, service)
+
+
+def test_the_keeping_process_may_be_killed(user):
+    user.write(compose=WEB)
+    user("up", "-d")
+    hostname = user("exec", "web", "hostname").out
+    (keeping,) = {pid for pid, line in user.processes().items() if "rootless/main.py" in line and _is_leader(pid)}
+    os.kill(keeping, signal.SIGKILL)
+    assert get("http://127.0.0.1:18080/") == b"hello\n"
+    assert user("exec", "web", "hostname").out == hostname
+    user("restart", "-t", "0", "web")
+    assert get("http://127.0.0.1:18080/") == b"hello\n"
+
+
+def _is_leader(pid):
+    """The keeping process has a session of its own; the one that waits in the namespace is in it."""
+    return os.getsid(pid) == pid
+
+
+def test_without_subordinate_ids(user):
+    user.write(compose=WEB)
+    without = user(
+        "up", "-d", code=1, environ={"AS_USER_WITHOUT": "subuid", "COMPOSER_RUN_ROOT": f"{user.home}/run/other"}
+    )
+    assert "alice has no subordinate uids in /etc/subuid; images need 65536" in without.err
+    assert "usermod --add-subuids" in without.err
+
+
+def test_reading_makes_no_namespace(user):
+    other = {"COMPOSER_RUN_ROOT": f"{user.home}/run/other", "COMPOSER_STATE_ROOT": f"{user.home}/other"}
+    assert user("ls", "-q", environ=other).out == ""
+    assert not os.path.exists(f"{user.home}/run/other/rootless.sock")
+
+
+def test_somebody_elses_run_root(user):
+    folder = user.home / "foreign"
+    folder.mkdir()
+    folder.chmod(0o777)
+    user.write(compose=WEB)
+    refused = user("up", "-d", code=1, environ={"COMPOSER_RUN_ROOT": str(folder)})
+    assert "it belongs to somebody else" in refused.err
