@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 
 from engine.errors import OperationFailed
@@ -88,18 +89,21 @@ CREATE TABLE volumes (
 
 
 class Store:
-    """A connection to the database; opened at first use, one a thread."""
+    """Connections to the database, opened at first use, one for each thread."""
 
     def __init__(self, roots: Roots) -> None:
         self.roots = roots
-        self._db: sqlite3.Connection | None = None
+        self._own = threading.local()
+        self._opened: list[sqlite3.Connection] = []
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The connection, for reads. Raises OperationFailed when the file cannot be opened or is not ours."""
-        if self._db is None:
-            self._db = self._open()
-        return self._db
+        """This thread's connection, for reads. Raises OperationFailed when the file cannot be opened or is not ours."""
+        found: sqlite3.Connection | None = getattr(self._own, "db", None)
+        if found is None:
+            found = self._own.db = self._open()
+            self._opened.append(found)
+        return found
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -121,15 +125,16 @@ class Store:
             raise OperationFailed("write to", self.roots.database, detail=str(error)) from error
 
     def close(self) -> None:
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        """Close the connections of all threads, none of which may be using one."""
+        while self._opened:
+            self._opened.pop().close()
+        self._own = threading.local()
 
     def _open(self) -> sqlite3.Connection:
         path = self.roots.database
         try:
             os.makedirs(self.roots.state, mode=0o711, exist_ok=True)
-            db = sqlite3.connect(path, timeout=30, isolation_level=None)
+            db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = NORMAL")
             version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -128,8 +128,8 @@ def _show_step(progress: Progress, event: Step) -> None:
 
 
 def _given(options: dict[str, object]) -> dict[str, object]:
-    """Without what was not given: None and empty values are the defaults of `Options`."""
-    return {name: value for name, value in options.items() if value not in (None, "", False)}
+    """Without what was not given: None and empty values are the defaults of `Options`. 0 (seconds) is a value."""
+    return {name: value for name, value in options.items() if value is not None and value is not False and value != ""}
 
 
 def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:

@@ -99,6 +99,6 @@ def _other_lines() -> str:
 
 
 def _write(path: str, text: str) -> None:
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
+    """In place: a predecessor's file may lie over /etc/resolv.conf already."""
+    with open(path, "w", encoding="utf-8") as file:
         file.write(text)
-    os.replace(f"{path}.new", path)
