@@ -295,7 +295,7 @@ class Session:
             try:
                 await client.ask("goodbye")
                 if not any(record.state.status.alive for record in self.records.values()):
-                    await client.ask("leave")
+                    await self._dismiss(client)
                     self.cgroups.sweep(self.group, ())
                     shutil.rmtree(f"{self.roots.run}/{self.group}", ignore_errors=True)
             except EngineError:
@@ -304,3 +304,15 @@ class Session:
         self.dns.close()
         self.wiring.close()
         self.store.close()
+
+    @staticmethod
+    async def _dismiss(client: KeeperClient) -> None:
+        """Send the keeper away; a container whose start failed may take a moment to be reaped."""
+        for _ in range(250):
+            try:
+                await client.ask("leave")
+                return
+            except KeeperLost:
+                return
+            except EngineError:
+                await asyncio.sleep(0.02)

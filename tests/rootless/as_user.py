@@ -9,8 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-NAME, UID = "alice", 4242
-FIRST = 300000
+NAME = "alice"
+UID = int(os.environ.setdefault("AS_USER_UID", str(20000 + os.getpid() % 30000)))
+"""Another one for each test session: several may run on one machine."""
+FIRST = UID * 65536
 TOP = Path(__file__).resolve().parent.parent.parent
 _libc = ctypes.CDLL(None, use_errno=True)
 BIND, REC, PRIVATE, CLONE_NEWNS = 0x1000, 0x4000, 0x40000, 0x20000

@@ -16,7 +16,7 @@ WEB = """
 services:
   web:
     image: busybox
-    command: [sh, -c, "mkdir /www && echo hello > /www/index.html && exec httpd -f -p 80 -h /www"]
+    command: [sh, -c, "mkdir -p /www && echo hello > /www/index.html && exec httpd -f -p 80 -h /www"]
     init: true
     ports: ["18080:80", "127.0.0.1:18081:80"]
     volumes: [data:/data]
