@@ -58,13 +58,21 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(dict.fromkeys(mount.source for mount in self.container.mounts if mount.type == "image"))
 
     @property
-    def linked(self) -> tuple[str, ...]:
-        """Services whose namespaces or volumes this one takes over."""
+    def joined(self) -> tuple[str, ...]:
+        """Services whose namespaces this one shares."""
         spec = self.container
         modes = (spec.network_mode, spec.pid_mode, spec.ipc_mode, spec.uts_mode, spec.cgroup_mode)
-        named = [mode.removeprefix("service:") for mode in modes if mode.startswith("service:")]
-        named += [v.removeprefix("service:").partition(":")[0] for v in spec.volumes_from if v.startswith("service:")]
-        return tuple(dict.fromkeys(named))
+        return tuple(dict.fromkeys(mode.removeprefix("service:") for mode in modes if mode.startswith("service:")))
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """Services whose namespaces or volumes this one takes over."""
+        sources = [
+            v.removeprefix("service:").partition(":")[0]
+            for v in self.container.volumes_from
+            if v.startswith("service:")
+        ]
+        return tuple(dict.fromkeys((*self.joined, *sources)))
 
 
 class DesiredNetwork(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -26,6 +26,9 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
         wanted = snapshot.images.get(mount.source, "") if mount.type == "image" else ""
         if wanted and mounted.get(mount.target, wanted) != wanted:
             return f"image {mount.source} is now {_short(wanted)}, was {_short(mounted[mount.target])}"
+    moved = _moved(service, record)
+    if moved:
+        return moved
     for attachment in record.spec.networks:
         if attachment.network not in snapshot.networks:
             return f"its network {attachment.network} is gone"
@@ -33,6 +36,20 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
         if mount.type == "volume" and mount.source not in record.state.anonymous_volumes:
             if mount.source not in snapshot.volumes:
                 return f"its volume {mount.source} is gone"
+    return ""
+
+
+def _moved(service: DesiredService, record: ContainerRecord) -> str:
+    """Networks and volumes have other names in the engine than in the model, and a hash sees only the model's."""
+    before = {attachment.network for attachment in record.spec.networks}
+    wanted = {attachment.network for attachment in service.container.networks}
+    if before != wanted:
+        return f"networks: {_shown(' '.join(sorted(before)))} → {_shown(' '.join(sorted(wanted)))}"
+    sources = {mount.target: mount.source for mount in record.spec.mounts if mount.type == "volume"}
+    for mount in service.container.mounts:
+        source = sources.get(mount.target, mount.source)
+        if mount.type == "volume" and mount.source and source != mount.source:
+            return f"volume at {mount.target}: {_shown(source)} → {_shown(mount.source)}"
     return ""
 
 
@@ -62,7 +79,7 @@ def _fields(service: DesiredService, record: ContainerRecord) -> str:
 
 
 def _shown(value: str | None) -> str:
-    if value is None:
+    if not value:
         return "nothing"
     return value if len(value) <= 60 else value[:57] + "…"
 

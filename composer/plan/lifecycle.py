@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from composer.plan import labels
-from composer.plan.desired import Desired
+from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
+from composer.plan.gates import Gates
 from composer.plan.observed import Snapshot, dependencies_of, is_oneoff, number_of, service_of
 from composer.plan.operations import Kind, Plan
 from composer.plan.options import Options
@@ -33,16 +34,24 @@ class _Lifecycle:
         actions[self.options.action]()
         return self.plan
 
-    def _chosen(self, *, oneoff: bool = False) -> list[ContainerRecord]:
-        records = self.snapshot.containers
+    def _chosen(self) -> list[ContainerRecord]:
+        """The containers to act on. Without names that are those of enabled services: orphans are left alone."""
         if self.options.containers:
-            return [c for c in records if c.id in self.options.containers]
+            return [c for c in self.snapshot.containers if c.id in self.options.containers]
+        names = set(self.options.services) or (set(self.desired.services) if self.desired else None)
+        return self._of(names)
+
+    def _of(self, names: set[str] | None, *, oneoff: bool = False) -> list[ContainerRecord]:
+        """The containers of these services (None: of all), by service and number."""
         found = [
             c
-            for c in records
-            if (not self.options.services or service_of(c) in self.options.services) and (oneoff or not is_oneoff(c))
+            for c in self.snapshot.containers
+            if (names is None or service_of(c) in names) and (oneoff or not is_oneoff(c))
         ]
         return sorted(found, key=lambda c: (service_of(c), number_of(c), c.spec.name))
+
+    def _service(self, name: str) -> DesiredService | None:
+        return self.desired.services.get(name) if self.desired else None
 
     def _before(self, records: list[ContainerRecord]) -> dict[str, set[str]]:
         """Service → services that must be gone before it: those that depend on it."""
@@ -52,9 +61,13 @@ class _Lifecycle:
                 found.setdefault(dependency, set()).add(service_of(record))
         return found
 
+    def _dependencies(self, record: ContainerRecord) -> list[Dependency]:
+        """What the project says, else what the container was made with."""
+        service = self._service(service_of(record))
+        return list(service.depends_on) if service else dependencies_of(record)
+
     def _depends_on(self, record: ContainerRecord) -> list[str]:
-        service = self.desired.services.get(service_of(record)) if self.desired else None
-        return [d.service for d in service.depends_on] if service else dependencies_of(record)
+        return [dependency.service for dependency in self._dependencies(record)]
 
     def _ordered(self, records: list[ContainerRecord], *, reverse: bool) -> list[ContainerRecord]:
         """Dependencies first, or last when `reverse`; a cycle in old labels does not matter."""
@@ -80,9 +93,8 @@ class _Lifecycle:
         dependants = self._before(records)
         for record in self._ordered(records, reverse=True):
             name = service_of(record)
-            after = tuple(
-                i for other in sorted(dependants.get(name, ())) if other != name for i in stops.get(other, ())
-            )
+            needed = [i for other in sorted(dependants.get(name, ())) if other != name for i in stops.get(other, ())]
+            after = tuple(dict.fromkeys(needed))
             if record.state.status.alive or record.state.status is Status.RESTARTING:
                 service = self.desired.services.get(name) if self.desired else None
                 operation = self.plan.add(
@@ -102,10 +114,10 @@ class _Lifecycle:
         return stops
 
     def _down(self) -> None:
-        known = set(self.desired.known) if self.desired else None
-        everything = self._chosen(oneoff=True)
         whole = not self.options.services
-        if whole and known is not None and not self.options.remove_orphans:
+        everything = self._of(set(self.options.services) or None, oneoff=True)
+        if whole and self.desired and not self.options.remove_orphans:
+            known = self.desired.known
             orphans = [c for c in everything if service_of(c) not in known and not is_oneoff(c)]
             if orphans and not self.options.ignore_orphans:
                 names = " ".join(sorted(c.spec.name for c in orphans))
@@ -130,63 +142,110 @@ class _Lifecycle:
                 force=True,
             )
             removed.append(operation.id)
-        if not whole:
-            return
+        left = [c for c in self.snapshot.containers if c not in everything]
+        used = {a.network for c in left for a in c.spec.networks} if not whole else set()
         for name, network in sorted(self.snapshot.networks.items()):
-            if network.spec.labels.get(labels.PROJECT) == self.snapshot.project:
+            if network.spec.labels.get(labels.PROJECT) == self.snapshot.project and name not in used:
                 self.plan.add(Kind.REMOVE_NETWORK, name, "down", after=tuple(removed))
-        if self.options.volumes:
+        if whole and self.options.volumes:
             for name, volume in sorted(self.snapshot.volumes.items()):
                 if volume.spec.labels.get(labels.PROJECT) == self.snapshot.project:
                     self.plan.add(Kind.REMOVE_VOLUME, name, "down --volumes", after=tuple(removed))
 
     def _start(self) -> None:
+        """With what they depend on, when that has become what they need."""
+        records = self._ordered(self._needed(self._chosen()), reverse=False)
+        gates = Gates(self.plan, timeout=self.options.wait_timeout or None)
         starts: dict[str, list[int]] = {}
-        for record in self._ordered(self._chosen(), reverse=False):
+        left: dict[str, list[ContainerRecord]] = {}
+        for record in records:
             name = service_of(record)
-            service = self.desired.services.get(name) if self.desired else None
-            if record.state.status.can_start and record.state.status is not Status.RESTARTING:
-                after = tuple(i for dependency in self._depends_on(record) for i in starts.get(dependency, ()))
-                operation = self.plan.add(
-                    Kind.START,
-                    record.spec.name,
-                    f"it is {record.state.status.value}",
-                    container_id=record.id,
-                    service_name=name,
-                    service=service,
-                    after=after,
-                )
-                starts.setdefault(name, []).append(operation.id)
+            starts.setdefault(name, [])
+            left.setdefault(name, [])
+            if not record.state.status.can_start or record.state.status is Status.RESTARTING:
+                left[name].append(record)
+                continue
+            after: list[int] = []
+            for dependency in self._dependencies(record):
+                if dependency.service in starts:
+                    other = dependency.service
+                    after += gates.of(name, dependency, self._service(other), left[other], starts[other])
+            operation = self.plan.add(
+                Kind.START,
+                record.spec.name,
+                f"it is {record.state.status.value}",
+                container_id=record.id,
+                service_name=name,
+                service=self._service(name),
+                after=tuple(dict.fromkeys(after)),
+            )
+            starts[name].append(operation.id)
         if self.options.wait:
-            for operation in list(self.plan.operations):
-                self.plan.add(
-                    Kind.WAIT, operation.name, "--wait", condition="running", after=(operation.id,),
-                    service_name=operation.service_name, timeout=self.options.wait_timeout or None,
-                )  # fmt: skip
+            dependencies = [dependency for record in records for dependency in self._dependencies(record)]
+            completing = {one.service for one in dependencies if one.condition == COMPLETED}
+            for name in starts:
+                condition = "completed" if name in completing else "running"
+                gates.wait(name, condition, "--wait", self._service(name), left[name], starts[name])
+
+    def _needed(self, records: list[ContainerRecord]) -> list[ContainerRecord]:
+        """With the containers of the services that these depend on."""
+        if self.options.containers:
+            return records
+        names: set[str] = set()
+        while records:
+            names |= {service_of(record) for record in records}
+            further = {name for record in records for name in self._depends_on(record)} - names
+            records = self._of(further)
+        return self._of(names)
 
     def _stop(self) -> None:
-        self._stops(self._chosen(oneoff=bool(self.options.containers)), "stop")
+        self._stops(self._chosen(), "stop")
 
     def _restart(self) -> None:
+        """With the services that want to be restarted with those that they depend on."""
+        records = self._chosen()
+        causes: dict[str, str] = {}
+        if not self.options.no_deps and not self.options.containers:
+            records, causes = self._restarted_along(records)
         done: dict[str, list[int]] = {}
-        for record in self._ordered(self._chosen(), reverse=False):
+        for record in self._ordered(records, reverse=False):
             name = service_of(record)
             after = tuple(i for d in self._depends_on(record) if not self.options.no_deps for i in done.get(d, ()))
             operation = self.plan.add(
                 Kind.RESTART,
                 record.spec.name,
-                "restart",
+                causes.get(name, "restart"),
                 container_id=record.id,
                 service_name=name,
-                service=self.desired.services.get(name) if self.desired else None,
+                service=self._service(name),
                 timeout=self.options.timeout,
                 after=after,
             )
             done.setdefault(name, []).append(operation.id)
 
+    def _restarted_along(self, records: list[ContainerRecord]) -> tuple[list[ContainerRecord], dict[str, str]]:
+        """These, and the running containers that depend on them with `restart: true`, with the cause by service."""
+        causes: dict[str, str] = {}
+        names = {service_of(record) for record in records}
+        found = True
+        while found:
+            found = False
+            for record in self._of(set(self.desired.services) if self.desired else None):
+                name = service_of(record)
+                for dependency in self._dependencies(record):
+                    if name not in names and dependency.restart and dependency.service in names:
+                        causes[name] = f"its dependency {dependency.service} is restarted (restart: true)"
+                        names.add(name)
+                        found = True
+        along = [c for c in self._of(set(causes)) if c.state.status.alive or c.state.status is Status.RESTARTING]
+        return [*records, *along], causes
+
     def _kill(self) -> None:
-        for record in self._chosen():
-            if record.state.status.can_kill:
+        """--remove-orphans kills those, too, and one-off containers; it removes none, as docker compose's."""
+        records = self._of(None, oneoff=True) if self.options.remove_orphans else self._chosen()
+        at_once = self.options.signal.upper().removeprefix("SIG") in ("", "KILL", "9")
+        for record in records:
+            if record.state.status.can_kill or (record.state.status is Status.RESTARTING and at_once):
                 self.plan.add(
                     Kind.KILL,
                     record.spec.name,
@@ -195,10 +254,6 @@ class _Lifecycle:
                     service_name=service_of(record),
                     signal=self.options.signal or "SIGKILL",
                 )
-        if self.options.remove_orphans and self.desired:
-            for record in self.snapshot.containers:
-                if service_of(record) not in self.desired.known and not is_oneoff(record):
-                    self.plan.add(Kind.REMOVE, record.spec.name, "orphan", container_id=record.id, force=True)
 
     def _pause(self) -> None:
         for record in self._chosen():
@@ -215,7 +270,7 @@ class _Lifecycle:
                 )
 
     def _rm(self) -> None:
-        records = self._chosen(oneoff=True)
+        records = self._chosen()
         stopped: dict[str, int] = {}
         if self.options.stop:
             self._stops(records, "rm --stop")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from composer.plan import labels
+from composer.plan.desired import STARTED, Dependency
 from engine.spec.image import ImageRecord
 from engine.spec.network import NetworkRecord, VolumeRecord
 from engine.spec.state import ContainerRecord
@@ -61,7 +62,12 @@ def is_oneoff(record: ContainerRecord) -> bool:
     return record.spec.labels.get(labels.ONEOFF) == "True"
 
 
-def dependencies_of(record: ContainerRecord) -> list[str]:
-    """Service names from the depends_on label ("db:service_healthy:false,cache:…")."""
-    text = record.spec.labels.get(labels.DEPENDS_ON, "")
-    return [part.partition(":")[0] for part in text.split(",") if part]
+def dependencies_of(record: ContainerRecord) -> list[Dependency]:
+    """From the depends_on label ("db:service_healthy:false,cache:…"; older ones have names alone)."""
+    found = []
+    for part in record.spec.labels.get(labels.DEPENDS_ON, "").split(","):
+        name, _, rest = part.partition(":")
+        condition, _, restart = rest.partition(":")
+        if name:
+            found.append(Dependency(service=name, condition=condition or STARTED, restart=restart == "true"))
+    return found

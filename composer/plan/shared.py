@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from composer.plan import labels
 from composer.plan.desired import Desired, DesiredService
-from composer.plan.observed import Snapshot, service_of
+from composer.plan.observed import Snapshot, is_oneoff, service_of
 from composer.plan.operations import Kind, Plan
 from composer.plan.options import Options
 from engine.spec.network import NetworkSpec, VolumeSpec
@@ -57,17 +57,28 @@ class Shared:
             self.networks[spec.name] = made.id
             return
         owner, name = existing.spec.labels.get(labels.PROJECT, ""), existing.spec.labels.get(labels.NETWORK, "")
-        if owner != self._snapshot.project or name != key:
+        if name != key:
             whose = f"was made for project {owner!r}" if owner else "was not made by composer"
             raise SharedProblem(
                 f"network {spec.name} exists but {whose} (label {labels.NETWORK} is {name!r}, expected {key!r}).\n"
                 "Set `external: true` to use an existing network."
             )
+        if owner != self._snapshot.project:
+            self._warn(
+                f"a network with name {spec.name} exists but was not created for project {self._snapshot.project!r}. "
+                "Set `external: true` to use an existing network"
+            )
+            return
         changed = differences(existing.spec, spec)
         if not changed:
             return
         cause = f"its {changed} changed"
         users = [c for c in self._snapshot.containers if any(a.network == spec.name for a in c.spec.networks)]
+        for record in users:
+            if is_oneoff(record) and _is_up(record):
+                raise SharedProblem(
+                    f"network {spec.name}: {cause}, but the one-off container {record.spec.name} uses it: stop that first"
+                )
         stops = tuple(self._stop(record, f"its network {spec.name} is made anew") for record in users if _is_up(record))
         gone = self._plan.add(Kind.REMOVE_NETWORK, spec.name, cause, after=stops)
         self.networks[spec.name] = self._plan.add(
@@ -101,7 +112,7 @@ class Shared:
             )
             return
         removals = [
-            self._remove(record, f"its volume {spec.name} is made anew")
+            self.remove(record, f"its volume {spec.name} is made anew")
             for record in self._snapshot.containers
             if any(m.type == "volume" and m.source == spec.name for m in record.spec.mounts)
         ]
@@ -126,7 +137,7 @@ class Shared:
             ).id
         return self.stopped[record.id]
 
-    def _remove(self, record: ContainerRecord, cause: str) -> int:
+    def remove(self, record: ContainerRecord, cause: str) -> int:
         if record.id not in self.removed:
             after = (self._stop(record, cause),) if _is_up(record) else ()
             self.removed[record.id] = self._plan.add(

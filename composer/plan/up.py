@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from composer.plan import divergence, refusal
-from composer.plan.desired import COMPLETED, HEALTHY, Desired, DesiredService
+from composer.plan.desired import COMPLETED, Desired, DesiredService
+from composer.plan.gates import Gates
 from composer.plan.observed import Snapshot, is_oneoff, number_of, service_of
 from composer.plan.operations import Kind, Operation, Plan
 from composer.plan.options import Options
@@ -39,7 +40,9 @@ class _Up:
         self.plan = Plan()
         self.shared = Shared(self.plan, desired, snapshot, options)
         self.starts: dict[str, list[int]] = {}
-        self.waits: dict[tuple[str, str], list[int]] = {}
+        self.gates = Gates(self.plan, timeout=options.wait_timeout or None)
+        self.left: dict[str, list[ContainerRecord]] = {}
+        """Service → its containers that are there and stay as they are."""
         self.replaced: set[str] = set()
         self.names = selected(desired, options)
         refusal.check(desired, self.names)
@@ -55,10 +58,21 @@ class _Up:
                 self._service(self.desired.services[name])
         self._others()
         if self.options.wait and not self.options.no_start:
-            for name in self.names:
-                condition = "healthy" if self._checked(self.desired.services[name]) else "running"
-                self._wait(name, condition, "--wait", self.starts.get(name, []))
+            self._ready()
         return self.plan
+
+    def _ready(self) -> None:
+        """--wait: until all run, healthy where that is checked; what others wait to complete need not stay."""
+        services = [self.desired.services[name] for name in self.names]
+        completing = {d.service for one in services for d in one.depends_on if d.condition == COMPLETED}
+        for service in services:
+            checked = "healthy" if self._checked(service) else "running"
+            condition = "completed" if service.name in completing else checked
+            self._wait(service, condition)
+
+    def _wait(self, service: DesiredService, condition: str) -> None:
+        name = service.name
+        self.gates.wait(name, condition, "--wait", service, self.left.get(name, ()), self.starts.get(name, ()))
 
     def _orphans(self) -> None:
         known = set(self.desired.known)
@@ -73,39 +87,41 @@ class _Up:
             )
             return
         for record in orphans:
-            self._remove(record, "its service is not in the project", ())
+            self.shared.remove(record, "its service is not in the project")
 
     def _service(self, service: DesiredService) -> None:
         scale = self.options.scale.get(service.name, service.scale)
         existing = [c for c in self.snapshot.service(service.name) if c.id not in self.shared.removed]
-        keep, surplus = existing[:scale], existing[scale:]
-        for record in reversed(surplus):
-            self._remove(record, f"the service is scaled to {scale}", ())
-        self.starts[service.name] = []
+        causes = {record.id: self._recreate_cause(service, record) for record in existing}
+        # Where there are too many, those that would be made anew go first, then those with the highest numbers.
+        ranked = sorted(existing, key=lambda record: (bool(causes[record.id]), number_of(record)))
+        kept = {record.id for record in ranked[:scale]}
+        for record in reversed(existing):
+            if record.id not in kept:
+                self.shared.remove(record, f"the service is scaled to {scale}")
+        self.starts[service.name], self.left[service.name] = [], []
         gates = self._gates(service)
-        for record in keep:
-            self._existing(service, record, gates)
-        taken = {number_of(record) for record in keep}
-        number = 0
-        for _ in range(scale - len(keep)):
-            number += 1
-            while number in taken:
-                number += 1
-            name = container_name(self.desired.project, service, number)
-            after = tuple(dict.fromkeys((*self._needs(service), *self._links(service))))
-            created = self.plan.add(
-                Kind.CREATE,
-                name,
-                "no existing container",
-                service=service,
-                service_name=service.name,
-                number=number,
-                after=after,
-            )
-            self._start(service, created, name, gates, "it is new")
+        for record in existing:
+            if record.id in kept:
+                self._existing(service, record, gates, causes[record.id])
+        following = max((number_of(record) for record in existing), default=0) + 1
+        for number in range(following, following + scale - len(kept)):
+            self._new(service, number, gates)
 
-    def _existing(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...]) -> None:
-        cause = self._recreate_cause(service, record)
+    def _new(self, service: DesiredService, number: int, gates: tuple[int, ...]) -> None:
+        name = container_name(self.desired.project, service, number)
+        created = self.plan.add(
+            Kind.CREATE,
+            name,
+            "no existing container",
+            service=service,
+            service_name=service.name,
+            number=number,
+            after=tuple(dict.fromkeys((*self._needs(service), *self._links(service)))),
+        )
+        self._start(service, created, name, gates, "it is new")
+
+    def _existing(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
         if cause:
             self.replaced.add(service.name)
             operation = self.plan.add(
@@ -124,13 +140,13 @@ class _Up:
             return
         stopped = self.shared.stopped.get(record.id)
         status = record.state.status if stopped is None else Status.EXITED
-        restarts = [d.service for d in service.depends_on if d.restart and d.service in self.replaced]
-        if status in (Status.RUNNING, Status.RESTARTING) and restarts and not self.options.no_start:
-            after = tuple(i for name in restarts for i in self.starts.get(name, ()))
+        idle = self.options.no_start or self.options.action == "create"
+        because, after = self._restart_cause(service)
+        if status in (Status.RUNNING, Status.RESTARTING) and because and not idle:
             restarted = self.plan.add(
                 Kind.RESTART,
                 record.spec.name,
-                f"its dependency {restarts[0]} was recreated (restart: true)",
+                because,
                 container_id=record.id,
                 service=service,
                 service_name=service.name,
@@ -138,7 +154,8 @@ class _Up:
                 timeout=self.options.timeout,
             )
             self.starts[service.name].append(restarted.id)
-        elif status in (Status.RUNNING, Status.RESTARTING) or self.options.no_start or self.options.action == "create":
+        elif status in (Status.RUNNING, Status.RESTARTING) or idle:
+            self.left[service.name].append(record)
             self.plan.unchanged.append(record.spec.name)
         elif status is Status.PAUSED:
             resumed = self.plan.add(
@@ -153,28 +170,43 @@ class _Up:
                 container_id=record.id,
                 service=service,
                 service_name=service.name,
-                after=gates if stopped is None else tuple(dict.fromkeys((stopped, *self._needs(service), *gates))),
+                after=tuple(dict.fromkeys((*(() if stopped is None else (stopped,)), *self._needs(service), *gates))),
             )
             self.starts[service.name].append(started.id)
 
+    def _restart_cause(self, service: DesiredService) -> tuple[str, list[int]]:
+        """Why a container that is up to date must be restarted ("" when it need not), and after which operations."""
+        for dependency in service.depends_on:
+            if dependency.restart and dependency.service in self.replaced:
+                cause = f"its dependency {dependency.service} was recreated (restart: true)"
+                return cause, self.starts.get(dependency.service, [])
+        for name in service.joined:
+            begun = [i for i in self.starts.get(name, ()) if self.plan.operations[i].kind is not Kind.UNPAUSE]
+            if begun:
+                return f"{name}, whose namespaces it shares, is started anew", begun
+        return "", []
+
     def _others(self) -> None:
-        """Containers of services that are not acted on, stopped for a network that they share, go on."""
+        """Containers of services that are not acted on and orphans, stopped for a network that they share, go on."""
         for record in self.snapshot.containers:
             stopped = self.shared.stopped.get(record.id)
             service = self.desired.services.get(service_of(record))
-            if stopped is None or record.id in self.shared.removed or service is None or service.name in self.names:
+            if stopped is None or record.id in self.shared.removed or service_of(record) in self.names:
                 continue
+            needs = [self.shared.networks[a.network] for a in record.spec.networks if a.network in self.shared.networks]
             self.plan.add(
                 Kind.START,
                 record.spec.name,
                 "it was stopped for its network",
                 container_id=record.id,
                 service=service,
-                service_name=service.name,
-                after=(stopped, *self._needs(service)),
+                service_name=service_of(record),
+                after=(stopped, *needs),
             )
 
     def _recreate_cause(self, service: DesiredService, record: ContainerRecord) -> str:
+        if record.state.status in (Status.DEAD, Status.REMOVING):
+            return f"it is {record.state.status.value}"
         if self.options.no_recreate:
             return ""
         named = not self.options.services or service.name in self.options.services
@@ -228,73 +260,12 @@ class _Up:
             return ()
         gates = [i for name in service.linked for i in self.starts.get(name, ())]
         for dependency in service.depends_on:
-            if dependency.service not in self.names:
-                continue
-            started = self.starts.get(dependency.service, [])
-            if dependency.condition == HEALTHY:
-                gates += self._wait(
-                    dependency.service, "healthy", f"{service.name} needs it healthy", started, dependency.required
+            name = dependency.service
+            if name in self.starts:
+                gates += self.gates.of(
+                    service.name, dependency, self.desired.services[name], self.left[name], self.starts[name]
                 )
-            elif dependency.condition == COMPLETED:
-                gates += self._wait(
-                    dependency.service, "completed", f"{service.name} needs it completed", started, dependency.required
-                )
-            else:
-                gates += started
         return tuple(dict.fromkeys(gates))
-
-    def _wait(self, name: str, condition: str, cause: str, after: list[int], required: bool = True) -> list[int]:
-        """One wait for each container of the service; shared by all that wait for the same."""
-        known = self.waits.get((name, condition))
-        if known is not None:
-            return known
-        service = self.desired.services[name]
-        waits: list[int] = []
-        starting = [op for op in self.plan.operations if op.service_name == name and op.id in after]
-        names: dict[str, tuple[int, ...]] = {op.name: (op.id,) for op in starting}
-        for record in self.snapshot.service(name)[: self.options.scale.get(name, service.scale)]:
-            if record.spec.name in names:
-                continue
-            if condition == "healthy" and record.state.health and record.state.health.status == "healthy":
-                continue
-            if condition == "completed" and record.state.status is Status.EXITED and record.state.exit_code == 0:
-                continue
-            if condition == "running" and record.state.status is Status.RUNNING:
-                continue
-            names[record.spec.name] = ()
-        for container, needed in names.items():
-            waits.append(
-                self.plan.add(
-                    Kind.WAIT,
-                    container,
-                    cause,
-                    condition=condition,
-                    required=required,
-                    service=service,
-                    service_name=name,
-                    after=needed,
-                    timeout=self.options.wait_timeout or None,
-                ).id
-            )
-        self.waits[(name, condition)] = waits
-        return waits
-
-    def _remove(self, record: ContainerRecord, cause: str, after: tuple[int, ...]) -> None:
-        if record.state.status.alive or record.state.status is Status.RESTARTING:
-            stopped = self.plan.add(
-                Kind.STOP,
-                record.spec.name,
-                cause,
-                container_id=record.id,
-                service_name=service_of(record),
-                service=self.desired.services.get(service_of(record)),
-                timeout=self.options.timeout,
-                after=after,
-            )
-            after = (stopped.id,)
-        self.plan.add(
-            Kind.REMOVE, record.spec.name, cause, container_id=record.id, service_name=service_of(record), after=after
-        )
 
     @staticmethod
     def _checked(service: DesiredService) -> bool:

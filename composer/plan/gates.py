@@ -1,0 +1,79 @@
+"""Waiting for what a service depends on: until it is healthy, has completed, or runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from composer.plan.desired import COMPLETED, HEALTHY, Dependency, DesiredService
+from composer.plan.operations import Kind, Plan
+from engine.spec.state import ContainerRecord, Status
+
+CONDITIONS = {HEALTHY: "healthy", COMPLETED: "completed"}
+
+
+class Gates:
+    """The waits of one plan; those who wait for the same share them."""
+
+    def __init__(self, plan: Plan, *, timeout: float | None) -> None:
+        self._plan, self._timeout = plan, timeout
+        self._known: dict[tuple[str, str, bool], list[int]] = {}
+
+    def of(
+        self,
+        who: str,
+        dependency: Dependency,
+        service: DesiredService | None,
+        records: Iterable[ContainerRecord],
+        starts: Sequence[int],
+    ) -> list[int]:
+        """What must have happened before containers of `who` may start: see `wait` for the rest."""
+        condition = CONDITIONS.get(dependency.condition)
+        if condition is None:
+            return list(starts)
+        cause = f"{who} needs it {condition}"
+        return self.wait(dependency.service, condition, cause, service, records, starts, required=dependency.required)
+
+    def wait(
+        self,
+        name: str,
+        condition: str,
+        cause: str,
+        service: DesiredService | None,
+        records: Iterable[ContainerRecord],
+        starts: Sequence[int],
+        *,
+        required: bool = True,
+    ) -> list[int]:
+        """One wait for each container of service `name`: for those that `starts`, operations of the plan, bring up, and for
+        those of `records`, which are there, that are not yet what is waited for."""
+        key = (name, condition, required)
+        if key not in self._known:
+            started = {self._plan.operations[i].name: (i,) for i in starts}
+            there = {record.spec.name: () for record in records if not fulfilled(record, condition)}
+            self._known[key] = [
+                self._plan.add(
+                    Kind.WAIT,
+                    container,
+                    cause,
+                    condition=condition,
+                    required=required,
+                    service=service,
+                    service_name=name,
+                    after=after,
+                    timeout=self._timeout,
+                ).id
+                for container, after in {**there, **started}.items()
+            ]
+        return self._known[key]
+
+
+def fulfilled(record: ContainerRecord, condition: str) -> bool:
+    """Whether a container that is left alone needs no waiting for."""
+    state = record.state
+    if condition == "completed":
+        return state.status is Status.EXITED and state.exit_code == 0
+    if state.status is not Status.RUNNING:
+        return False
+    if condition == "healthy":
+        return state.health is not None and state.health.status == "healthy"
+    return state.health is None or state.health.status == "healthy"

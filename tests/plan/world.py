@@ -1,0 +1,175 @@
+"""A project's containers, networks and volumes in memory, and plans carried out on them: no engine, no time."""
+
+import msgspec
+
+from composer.model import Project
+from composer.plan import labels
+from composer.plan.observed import Snapshot, number_of, service_of
+from composer.plan.translate import translate
+from composer.run import creation
+from engine.spec.network import NetworkRecord, VolumeRecord
+from engine.spec.state import ContainerRecord, ContainerState, Health, Status
+
+
+def desired_of(tree):
+    """What a project wants; every service is on the default network unless it says otherwise."""
+    tree = {"name": "demo", **tree}
+    services = {}
+    for name, service in tree.get("services", {}).items():
+        service = {"image": f"{name}:1", **(service or {})}
+        if "network_mode" not in service:
+            service.setdefault("networks", {"default": None})
+        services[name] = service
+    tree["services"] = services
+    networks = {key: network or {} for key, network in tree.get("networks", {}).items()}
+    if any("default" in service.get("networks", {}) for service in services.values()):
+        networks.setdefault("default", {})
+    tree["networks"] = {key: {"name": f"demo_{key}", **network} for key, network in networks.items()}
+    volumes = {key: volume or {} for key, volume in tree.get("volumes", {}).items()}
+    tree["volumes"] = {key: {"name": f"demo_{key}", **volume} for key, volume in volumes.items()}
+    disabled = tree.pop("disabled", {})
+    return translate(Project.parse(tree, disabled=disabled))
+
+
+def image_id(reference):
+    return f"sha256:{reference.encode().hex():0<64}"[:71]
+
+
+class World:
+    """`snapshot()` is what a plan is made from; `carry_out` changes it as the plan says."""
+
+    def __init__(self, *, completing=()):
+        self.containers, self.networks, self.volumes = [], {}, {}
+        self.completing = set(completing)
+        self.count = 0
+
+    def snapshot(self, desired):
+        references = desired.references() if desired else []
+        return Snapshot(
+            project="demo",
+            containers=list(self.containers),
+            networks=dict(self.networks),
+            volumes=dict(self.volumes),
+            images={reference: image_id(reference) for reference in references},
+        )
+
+    def carry_out(self, plan, desired):
+        """One operation after the other; those that must come before must have been done."""
+        done = set()
+        for operation in plan.operations:
+            assert set(operation.after) <= done, f"{operation} comes before what it needs"
+            getattr(self, f"_{operation.kind.name.lower()}")(operation, desired)
+            done.add(operation.id)
+
+    def named(self, name):
+        found = [record for record in self.containers if record.spec.name == name]
+        assert len(found) == 1, f"{len(found)} containers {name}"
+        return found[0]
+
+    def replace(self, record, **state):
+        new = msgspec.structs.replace(record, state=msgspec.structs.replace(record.state, **state))
+        self.containers[self.containers.index(record)] = new
+        return new
+
+    def add(self, desired, service, number, name, **state):
+        """A container as the executor makes it."""
+
+        def find(what):
+            kind, _, word = what.partition(":")
+            records = [r for r in self.containers if (service_of(r) if kind == "service" else r.spec.name) == word]
+            assert records, f"{what} is not there"
+            return min(records, key=number_of).id
+
+        spec = creation.specification(
+            desired, desired.services[service], number, name, self.snapshot(desired).images, find
+        )
+        self.count += 1
+        record = ContainerRecord(
+            id=f"{self.count:064x}",
+            group="demo",
+            spec=spec,
+            state=ContainerState(**{"created_at": self.count, **state}),
+        )
+        assert all(other.spec.name != name for other in self.containers), f"{name} is there"
+        for attachment in spec.networks:
+            assert attachment.network in self.networks, f"{name} before its network {attachment.network}"
+        for mount in spec.mounts:
+            assert mount.type != "volume" or not mount.source or mount.source in self.volumes, (
+                f"{name} before its volume"
+            )
+        self.containers.append(record)
+        return record
+
+    def _create_network(self, operation, desired):
+        assert operation.name not in self.networks
+        self.networks[operation.name] = NetworkRecord(id=operation.name, spec=operation.network)
+
+    def _remove_network(self, operation, desired):
+        users = [r for r in self.containers if any(a.network == operation.name for a in r.spec.networks)]
+        if not any(record.state.status.alive for record in users):
+            del self.networks[operation.name]
+
+    def _create_volume(self, operation, desired):
+        assert operation.name not in self.volumes
+        self.volumes[operation.name] = VolumeRecord(spec=operation.volume, mountpoint="/")
+
+    def _remove_volume(self, operation, desired):
+        users = [r for r in self.containers if any(m.source == operation.name for m in r.spec.mounts)]
+        if not users:
+            del self.volumes[operation.name]
+
+    def _create(self, operation, desired):
+        self.add(desired, operation.service_name, operation.number, operation.name)
+
+    def _recreate(self, operation, desired):
+        (old,) = [record for record in self.containers if record.id == operation.container_id]
+        self.containers.remove(old)
+        self.add(desired, operation.service_name, operation.number, operation.name)
+
+    def _start(self, operation, desired):
+        record = self.named(operation.name)
+        assert record.state.status.can_start, f"{operation}: it is {record.state.status}"
+        for mode in (record.spec.network_mode, record.spec.pid_mode, record.spec.ipc_mode):
+            if mode.startswith("container:"):
+                (joined,) = [other for other in self.containers if other.id == mode.removeprefix("container:")]
+                assert joined.state.status.alive, f"{operation} joins {joined.spec.name}, which is not up"
+        completes = service_of(record) in self.completing
+        status = Status.EXITED if completes else Status.RUNNING
+        health = Health(status="healthy") if record.spec.healthcheck and not completes else None
+        self.replace(record, status=status, exit_code=0, health=health)
+
+    def _stop(self, operation, desired):
+        record = self.named(operation.name)
+        assert record.state.status.alive or record.state.status is Status.RESTARTING
+        self.replace(record, status=Status.EXITED, exit_code=143)
+
+    def _restart(self, operation, desired):
+        record = self.named(operation.name)
+        if record.state.status.alive or record.state.status is Status.RESTARTING:
+            self._stop(operation, desired)
+        self._start(operation, desired)
+
+    def _kill(self, operation, desired):
+        self._stop(operation, desired)
+
+    def _pause(self, operation, desired):
+        self.replace(self.named(operation.name), status=Status.PAUSED)
+
+    def _unpause(self, operation, desired):
+        self.replace(self.named(operation.name), status=Status.RUNNING)
+
+    def _remove(self, operation, desired):
+        record = self.named(operation.name)
+        assert operation.force or record.state.status.can_remove, f"{operation}: it is {record.state.status}"
+        self.containers.remove(record)
+
+    def _wait(self, operation, desired):
+        record = self.named(operation.name)
+        expected = Status.EXITED if operation.condition == "completed" else Status.RUNNING
+        assert record.state.status is expected or not operation.required, f"{operation}: it is {record.state.status}"
+
+
+def left_over(world):
+    """What still bears the project's label."""
+    shared = (*world.networks.values(), *world.volumes.values())
+    return [r.spec.name for r in (*world.containers, *shared) if r.spec.labels.get(labels.PROJECT) == "demo"]
