@@ -67,12 +67,14 @@ TRIGGER = k.Struct(
     always=("path", "action", "exec"),
 )
 
-THROTTLE = k.Struct({"path": k.kept_text, "rate": k.size}, ("path",), {"path": "Path", "rate": "Rate"})
-WEIGHT = k.Struct({"path": k.kept_text, "weight": k.integer}, ("path",), {"path": "Path", "weight": "Weight"})
+THROTTLE = k.Struct({"path": k.kept_text, "rate": k.kept_size}, ("path", "rate"), {"path": "Path", "rate": "Rate"})
+WEIGHT = k.Struct(
+    {"path": k.kept_text, "weight": k.kept_weight}, ("path", "weight"), {"path": "Path", "weight": "Weight"}
+)
 
 BLKIO = k.Struct(
     {
-        "weight": k.natural,
+        "weight": k.weight,
         "weight_device": k.each(WEIGHT),
         "device_read_bps": k.each(THROTTLE),
         "device_read_iops": k.each(THROTTLE),
@@ -91,15 +93,15 @@ DEVICE_REQUEST = k.Struct(
     }
 )
 
+DISCRETE = k.Struct({"kind": k.kept_text, "value": k.always_integer}, ("kind", "value"))
+
 RESOURCE = k.Struct(
     {
         "cpus": k.ratio,
         "memory": k.size,
         "pids": k.integer,
         "devices": k.each(DEVICE_REQUEST),
-        "generic_resources": k.each(
-            k.Struct({"discrete_resource_spec": k.optional(k.Struct({"kind": k.kept_text, "value": k.kept_integer}))})
-        ),
+        "generic_resources": k.each(k.Struct({"discrete_resource_spec": k.optional(DISCRETE)})),
     }
 )
 
@@ -384,5 +386,5 @@ def bound(root: Map, name: str) -> tuple[Map, list[LoadError]]:
 
 def _error(root: Map, path: Path, message: str) -> LoadError:
     element, key, *rest = path
-    inner = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in rest)
+    inner = "".join(f"[{step}]" if isinstance(step, (int, k.Name)) else f".{step}" for step in rest)
     return LoadError(f"'{element}[{key}]{inner}' {message}", origin_at(root, path))

@@ -41,17 +41,18 @@ def _entries(root: Map) -> list[Inclusion]:
         return []
     if not isinstance(entries, Sequence):
         raise LoadError("`include` must be a list", origin)
-    return [_entry(entry, index, origin_of(entries, index) or origin) for index, entry in enumerate(entries)]
+    found = [_entry(entry, index, origin_of(entries, index) or origin) for index, entry in enumerate(entries)]
+    return [inclusion for inclusion in found if inclusion.paths or inclusion.env_files]
 
 
 def _entry(entry: Any, index: int, origin: Origin | None) -> Inclusion:
     if isinstance(entry, str):
         return Inclusion([entry], "", [], origin)
+    if entry is None:
+        return Inclusion([], "", [], origin)
     if not isinstance(entry, dict):
         raise LoadError(f"include[{index}] must be a path or a mapping with {', '.join(KEYS)}", origin)
     paths = _texts(entry, "path", index, origin)
-    if not paths:
-        raise LoadError(f"include[{index}].path is missing", origin)
     folder = entry.get("project_directory")
     if folder is not None and not isinstance(folder, str):
         raise LoadError(f"include[{index}].project_directory must be a string", origin_of(entry, "project_directory"))
@@ -71,6 +72,10 @@ def _texts(entry: Any, key: str, index: int, origin: Origin | None) -> list[str]
 
 
 def _included(layers: Layers, inclusion: Inclusion, trail: tuple[str, ...]) -> Map:
+    if not inclusion.paths:  # nothing is included, but what is named must be there
+        named = _env_files(layers, inclusion, layers.folder)
+        read_env_files(named, dict(layers.environment), layers.reading.inputs, layers.reading.warn)
+        return Map()
     files = tuple(layers.path(path) for path in inclusion.paths)
     if files[0] in trail:
         lines = "\n include ".join((*trail[1:], files[0]))

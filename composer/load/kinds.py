@@ -27,6 +27,12 @@ class _Nothing:
 NOTHING: Any = _Nothing()
 
 
+class Name(str):
+    """A step of an error's path that the user chose: `depends_on[db]`, not `depends_on.db`."""
+
+    __slots__ = ()
+
+
 class KindError(ValueError):
     """The value is not of its kind. `path` leads from where it is caught to the value."""
 
@@ -88,6 +94,10 @@ def kept_integer(value: Any) -> Any:
     return NOTHING if value is None else _integer(value)
 
 
+def always_integer(value: Any) -> Any:
+    return _integer(value)
+
+
 def natural(value: Any) -> Any:
     return _natural(value) or NOTHING
 
@@ -99,8 +109,22 @@ def kept_natural(value: Any) -> Any:
 def _natural(value: Any) -> int:
     number = _integer(value)
     if number < 0:
-        raise KindError(f"must not be negative, found {number}")
+        raise KindError(f"must not be negative (uint64), found {number}")
     return number
+
+
+def kept_weight(value: Any) -> Any:
+    """A number of 16 bits, which text is not taken for; written even when it is zero."""
+    if isinstance(value, str):
+        raise KindError(f"expected a number (uint16), found the string {_shown(value)}")
+    number = _integer(value)
+    if number < 0:
+        raise KindError(f"must not be negative (uint16), found {number}")
+    return number
+
+
+def weight(value: Any) -> Any:
+    return kept_weight(value) or NOTHING
 
 
 def _integer(value: Any) -> int:
@@ -135,6 +159,11 @@ def ratio(value: Any) -> Any:
 
 def size(value: Any) -> Any:
     """Bytes, as text."""
+    found = kept_size(value)
+    return NOTHING if found == "0" else found
+
+
+def kept_size(value: Any) -> Any:
     if value.__class__ is str:
         try:
             number = quantities.size(value)
@@ -142,7 +171,7 @@ def size(value: Any) -> Any:
             raise KindError(str(error)) from None
     else:
         number = value if value.__class__ is int else 0
-    return str(number) if number else NOTHING
+    return str(number)
 
 
 def duration(value: Any) -> Any:
@@ -180,8 +209,11 @@ def count(value: Any) -> Any:
     if isinstance(value, str) and value.lower() == "all":
         return -1
     if isinstance(value, float):
-        raise KindError(f"expected all or a number, found {value}")
-    return integer(value)
+        raise KindError(f"expected 'all' or a number, found {value}")
+    try:
+        return integer(value)
+    except KindError as error:
+        raise KindError(f"{error}; 'all' or a number is allowed") from None
 
 
 # ---- lists of text
@@ -344,6 +376,8 @@ def limit(value: Any) -> Any:
         found = Fields({key: _integer(value[key]) for key in ("soft", "hard") if value.get(key)})
         found.origins = value.origins  # type: ignore[attr-defined]
         return found
+    if isinstance(value, str):
+        raise KindError(f"expected a number, or soft and hard, found the string {_shown(value)}")
     return _integer(value) or Fields()
 
 
@@ -426,7 +460,7 @@ def _sorted(value: Any, kind: Callable[[Any], Any]) -> Map:
         try:
             found[key] = kind(value[key])
         except KindError as error:
-            error.path = (key, *error.path)
+            error.path = (Name(key), *error.path)
             raise
     return found
 

@@ -25,6 +25,8 @@ def ports(text: str) -> list[dict[str, Any]]:
         raise ShortFormError(f"invalid protocol {protocol!r} in {text!r} (tcp, udp or sctp)")
     address = _address(address, text)
     first, last = _range(target, "container", text)
+    if not last:
+        raise ShortFormError(f"port 0 of a container cannot be reached: {text!r} is missing a target port")
     found: dict[str, dict[str, Any]] = {}
     start = end = 0
     if published:

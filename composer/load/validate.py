@@ -70,10 +70,11 @@ def _place(error: LoadError) -> tuple[str, int, int]:
 
 def _refused(tree: Any) -> Iterable[LoadError]:
     services = tree.get("services") if isinstance(tree, dict) else None
-    for name, service in services.items() if isinstance(services, dict) else ():
+    for name in services if isinstance(services, dict) else ():
         for (_, _, *keys), why in REFUSED.items():
             path = ("services", name, *keys)
-            if isinstance(service, dict) and keys[-1] in (value_at(tree, path[:-1]) or ()):
+            holder = value_at(tree, path[:-1])
+            if isinstance(holder, dict) and keys[-1] in holder:
                 yield LoadError(f"{dotted(path[:-1])}: {keys[-1]!r} is not supported", origin_at(tree, path), why)
 
 
