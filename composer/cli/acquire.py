@@ -19,6 +19,7 @@ import msgspec
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
@@ -144,7 +145,10 @@ def _pull(context: Context, service: DesiredService, progress: Progress) -> Task
     def work(engine: Engine) -> None:
         progress.update(service.name, "Pulling")
         if not context.dry_run:
-            engine.pull(service.image, platform=service.platform, progress=_transfers(progress, service.name))
+            try:
+                engine.pull(service.image, platform=service.platform, progress=_transfers(progress, service.name))
+            except EngineError as error:
+                raise CommandError(f"service {service.name}: cannot pull {service.image}: {error}") from error
         progress.update(service.name, "Pulled", State.DONE)
 
     return work

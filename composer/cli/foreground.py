@@ -37,6 +37,7 @@ class Foreground:
         self._stopping: threading.Thread | None = None
         self._failure: Exception | None = None
         self._interrupts = 0
+        self._tell: Callable[[], None] = lambda: None
         colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
         self._colour = colour
         lines = Lines(sys.stdout, sys.stderr, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
@@ -49,10 +50,11 @@ class Foreground:
         print(f"Attaching to {', '.join(names)}", flush=True)
         self._follower.show_only(self._shown)
         self._follower.open(records, since=self._began)
-        with _interrupts() as (wake, take):
+        with _interrupts() as (wake, take, tell):
+            self._tell = tell
             while True:
                 self._follower.follow(wake=wake)
-                if not take():
+                if not take() or self._failure is not None:
                     break
                 self._interrupted()
         if self._stopping is not None:
@@ -94,6 +96,7 @@ class Foreground:
             change(self._context, verb, services=sorted(self._services), plain=True, **extra)
         except Exception as error:
             self._failure = error
+            self._tell()
 
     def _exit_code(self) -> int:
         """That of --exit-code-from's service; else of the container that ended first, where that ends all; else 0."""
@@ -107,12 +110,15 @@ class Foreground:
 
 
 @contextmanager
-def _interrupts() -> Iterator[tuple[int, Callable[[], bool]]]:
-    """SIGINT and SIGTERM make a descriptor readable; the function takes one of them back, False when there is none."""
+def _interrupts() -> Iterator[tuple[int, Callable[[], bool], Callable[[], None]]]:
+    """SIGINT and SIGTERM make a descriptor readable, as does the second function; the first one takes one of them back,
+    False when there is none."""
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = {
-        number: signal.signal(number, lambda *_: os.write(write, b"!")) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+
+    def tell() -> None:
+        os.write(write, b"!")
+
+    before = {number: signal.signal(number, lambda *_: tell()) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def take() -> bool:
         try:
@@ -121,7 +127,7 @@ def _interrupts() -> Iterator[tuple[int, Callable[[], bool]]]:
             return False
 
     try:
-        yield read, take
+        yield read, take, tell
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

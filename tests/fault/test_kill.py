@@ -19,7 +19,8 @@ def check(composer):
     """The project is as it should be: everything runs, answers and is found."""
     assert {service: len(containers) for service, containers in composer.ps().items()} == WANTED
     composer("exec", "-T", "worker", "true")
-    composer("exec", "-T", "worker", "wget", "-T", "3", "-qO-", "http://web/passwd")
+    (address,) = composer.looked_up("worker", "web")
+    assert "root" in composer.fetch("worker", address, "/passwd")
     with urllib.request.urlopen("http://127.0.0.1:8080/passwd", timeout=5) as answer:
         assert b"root" in answer.read()
 

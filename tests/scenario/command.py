@@ -1,6 +1,7 @@
 """The real command line, as a user types it, in the folder of a project."""
 
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -93,6 +94,17 @@ class Composer:
         """Ctrl-C, and its whole output once it has ended."""
         process.send_signal(signal.SIGINT)
         return process.communicate(timeout=30)[0]
+
+    def looked_up(self, service, name):
+        """The addresses that a container of the service finds for a name. By nslookup and nc alone: for other programs a
+        static busybox needs the resolver of a shared glibc, which its image has not."""
+        text = self("exec", "-T", service, "nslookup", "-type=a", name, code=None).out
+        return re.findall(r"^Address: ([0-9.]+)$", text, re.MULTILINE)
+
+    def fetch(self, service, address, path):
+        """What a web server at the address answers to a container of the service."""
+        request = f"printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' | nc -w 3 {address} 80"
+        return self("exec", "-T", service, "sh", "-c", request).out.partition("\n\n")[2]
 
     def ps(self, *words):
         """`ps --format json` as service → list of containers."""
