@@ -161,6 +161,7 @@ class ContainerRun:
             group=self.group,
             folder=folder,
             run_folder=folder,
+            names=folder,
             layers_folder=self.roots.layers,
             hostname=HOSTNAME,
             volumes={},

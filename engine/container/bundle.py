@@ -13,6 +13,7 @@ run_folder, exit_file, hostname, domainname
 from __future__ import annotations
 
 import os
+import re
 import resource
 from collections.abc import Mapping
 from typing import Any
@@ -39,10 +40,14 @@ _NAMESPACED_SYSCTLS = ("net.", "fs.mqueue.", "kernel.shm", "kernel.msg", "kernel
 
 
 class Facts(mounts.Sources, kw_only=True):
-    """What the session knows and a specification cannot: where things are, which processes to join."""
+    """What the session knows and a specification cannot: where things are, which processes to join.
+
+    `names` is the folder of hosts, hostname and resolv.conf; `joined` has the pid for each `container:…` mode's name.
+    """
 
     group: str
     run_folder: str
+    names: str
     layers_folder: str
     hostname: str
     joined: Mapping[str, int]
@@ -56,7 +61,7 @@ class Facts(mounts.Sources, kw_only=True):
 
 def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
     """The bundle. Raises InvalidSpec and Unsupported for what cannot be carried out."""
-    spaces = _namespaces(spec, facts)
+    spaces = _namespaces(spec, facts.joined, unified=facts.unified)
     bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     return {
         "namespaces": spaces,
@@ -64,7 +69,6 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
         "rootfs": {
             **rootfs(image, facts.folder, facts.layers_folder),
             "read_only": spec.read_only,
-            "propagation": _root_propagation(spec),
         },
         "mounts": mounts.entries(spec, facts, spaces),
         "devices": facts.devices,
@@ -112,6 +116,8 @@ def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> Bundle:
 
 
 _NO_NEW_PRIVILEGES = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
+_DEVICE_RULE = re.compile(r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}")
+_PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
 _SECURITY_OPTIONS = ("seccomp", "no-new-privileges", "label", "systempaths", "apparmor")
 
 
@@ -146,11 +152,48 @@ def check(spec: ContainerSpec) -> None:
             raise Unsupported(f"security_opt {option!r}: this host has no AppArmor")
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
+    _check_mounts(spec)
+    _check_network(spec)
+    joined = {mode.removeprefix("container:"): 0 for mode in joins(spec)}
+    _sysctls(spec, _namespaces(spec, joined, unified=False))
+    for rule in spec.device_cgroup_rules:
+        if not _DEVICE_RULE.fullmatch(rule):
+            raise InvalidSpec(f"device_cgroup_rules: {rule!r} is not of the form 'c 1:3 rwm'")
+
+
+def joins(spec: ContainerSpec) -> list[str]:
+    """The modes that join another container's namespace."""
+    modes = (spec.network_mode, spec.pid_mode, spec.ipc_mode, spec.uts_mode, spec.cgroup_mode)
+    return [mode for mode in modes if mode.startswith("container:")]
+
+
+def _check_mounts(spec: ContainerSpec) -> None:
+    seen: set[str] = set()
     for mount in spec.mounts:
         if not mount.target.startswith("/"):
             raise InvalidSpec(f"mount target {mount.target!r} is not an absolute path")
+        target = os.path.normpath(mount.target)
+        if target == "/":
+            raise InvalidSpec("a mount cannot be at /, which is the container's own")
+        if target == "/proc":
+            raise InvalidSpec("a mount cannot be at /proc, which must be the container's own procfs")
+        if target in seen:
+            raise InvalidSpec(f"two mounts are at {target}")
+        seen.add(target)
         if mount.type not in ("bind", "volume", "tmpfs", "image", "file"):
             raise Unsupported(f"mounts of type {mount.type!r} are not supported")
+        if mount.propagation not in _PROPAGATIONS:
+            raise InvalidSpec(f"mount at {target}: {mount.propagation!r} is no propagation", hint="One of rprivate …")
+        if mount.type == "tmpfs":
+            mounts.tmpfs(mount)
+
+
+def _check_network(spec: ContainerSpec) -> None:
+    """What belongs to a network namespace is said where it is made."""
+    if spec.network_mode.startswith("container:"):
+        for key in ("hostname", "ports", "extra_hosts", "dns", "dns_search", "dns_opt"):
+            if getattr(spec, key):
+                raise InvalidSpec(f"{key} cannot be set with network_mode {spec.network_mode}", hint="Set it there.")
 
 
 def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:
@@ -175,7 +218,7 @@ def environment(spec: ContainerSpec, image: ImageRecord) -> dict[str, str]:
     return {key: value for key, value in merged.items() if value is not None}
 
 
-def _namespaces(spec: ContainerSpec, facts: Facts) -> dict[str, str]:
+def _namespaces(spec: ContainerSpec, joined: Mapping[str, int], *, unified: bool) -> dict[str, str]:
     modes = {
         "net": spec.network_mode,
         "pid": spec.pid_mode,
@@ -183,10 +226,10 @@ def _namespaces(spec: ContainerSpec, facts: Facts) -> dict[str, str]:
         "uts": spec.uts_mode,
         "cgroup": spec.cgroup_mode,
     }
-    spaces = {"user": userns.namespace(spec, facts.joined), "mount": "new"}
+    spaces = {"user": userns.namespace(spec, joined), "mount": "new"}
     for kind, mode in modes.items():
         if mode.startswith("container:"):
-            spaces[kind] = f"/proc/{facts.joined[mode.removeprefix('container:')]}/ns/{kind}"
+            spaces[kind] = f"/proc/{joined[mode.removeprefix('container:')]}/ns/{kind}"
         elif mode == "host":
             spaces[kind] = "host"
         elif mode in ("", "private", "shareable", "none", "bridge", "default"):
@@ -195,14 +238,9 @@ def _namespaces(spec: ContainerSpec, facts: Facts) -> dict[str, str]:
             raise InvalidSpec(f"{kind} mode {mode!r} is not known")
     if spaces["net"] == "host" and not spec.uts_mode and not spec.hostname:
         spaces["uts"] = "host"
-    if spec.privileged and not spec.cgroup_mode and not facts.unified:
+    if spec.privileged and not spec.cgroup_mode and not unified:
         spaces["cgroup"] = "host"
     return spaces
-
-
-def _root_propagation(spec: ContainerSpec) -> str:
-    wanted = {mount.propagation.removeprefix("r") for mount in spec.mounts if mount.type == "bind"}
-    return "shared" if "shared" in wanted else "slave"
 
 
 def _unmasked(spec: ContainerSpec) -> bool:

@@ -28,18 +28,18 @@ class Sources(Struct, kw_only=True):
 
 
 _SHM_SIZE = 64 * 1024 * 1024
+_PROPAGATES = {"shared": ("shared:",), "slave": ("shared:", "master:")}
+_PEERS = {"shared:": "shared", "master:": "slave"}
 _TMPFS_FLAGS = {"nosuid", "nodev", "noexec", "ro", "noatime", "nodiratime", "relatime", "strictatime"}
 _TMPFS_CANCELS = {"suid": "nosuid", "dev": "nodev", "exec": "noexec", "rw": "ro"}
 
 
 def entries(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> list[Entry]:
-    """In the order in which they are mounted."""
+    """In the order in which they are mounted: parents first, ours before the specification's."""
     own = [_entry(mount, facts, number) for number, mount in enumerate(spec.mounts)]
-    taken = {os.path.normpath(mount.target) for mount in spec.mounts}
+    taken = {entry["target"] for entry in own}
     always = [entry for entry in _defaults(spec, facts, spaces) if entry["target"] not in taken]
-    below_dev = [e for e in own if e["target"].startswith("/dev/")]
-    rest = [e for e in own if not e["target"].startswith("/dev/")]
-    return [*always, *sorted(rest, key=lambda e: e["target"].rstrip("/").count("/")), *below_dev]
+    return sorted([*always, *own], key=_depth)
 
 
 def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> list[Entry]:
@@ -64,22 +64,23 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
     else:
         found.append({"type": "sysfs", "target": "/sys", "flags": system})
     found += _cgroup(facts, spaces, system)
-    if spaces["ipc"] == "new":
+    if spaces["ipc"] == "new" and spec.ipc_mode == "none":
+        found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
+    elif spaces["ipc"] == "new":
         size = spec.shm_size or _SHM_SIZE
         found.append(
             {"type": "tmpfs", "source": "shm", "target": "/dev/shm", "flags": safe, "data": f"mode=1777,size={size}"}
         )
         found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
     else:
-        for target in ("/dev/shm", "/dev/mqueue"):
-            shared = {"type": "bind", "source": target, "target": target, "idmap": "no"}
-            if spaces["ipc"] != "host":
-                found.append({**shared, "of": spaces["ipc"].removesuffix("ipc") + "mnt"})
-            elif os.path.isdir(target):
-                found.append(shared)
+        # Those of the host, or of the container whose IPC namespace is joined, as that one sees them.
+        origin = {} if spaces["ipc"] == "host" else {"of": spaces["ipc"].removesuffix("ipc") + "mnt"}
+        for path in ("/dev/shm", "/dev/mqueue"):
+            if origin or os.path.isdir(path):
+                found.append({"type": "bind", "source": path, "target": path, "idmap": "no", **origin})
     for name in ("hosts", "hostname", "resolv.conf"):
-        own = {"type": "bind", "source": f"{facts.folder}/{name}", "target": f"/etc/{name}", "idmap": "required"}
-        found.append(own)
+        own = {"type": "bind", "source": f"{facts.names}/{name}", "target": f"/etc/{name}", "idmap": "required"}
+        found.append({**own, "flags": ["ro"] if spec.read_only else []})
     return found
 
 
@@ -107,19 +108,26 @@ def stored(spec: ContainerSpec, sources: Sources) -> list[Entry]:
         for number, mount in enumerate(spec.mounts)
         if mount.type in ("volume", "image") or (mount.type == "bind" and os.path.exists(mount.source))
     ]
-    return sorted(kept, key=lambda e: e["target"].rstrip("/").count("/"))
+    return sorted(kept, key=_depth)
+
+
+def _depth(entry: Entry) -> int:
+    return str(entry["target"]).count("/")
 
 
 def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
+    return {**_specific(mount, facts, number), "target": os.path.normpath(mount.target)}
+
+
+def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
     readonly = ["ro"] if mount.read_only else []
     if mount.type == "bind":
         return {
             "type": "bind",
             "source": _bind_source(mount),
-            "target": mount.target,
             "flags": readonly,
             "propagation": mount.propagation,
-            "recursive": mount.recursive != "disabled" and mount.propagation not in ("private", "shared", "slave"),
+            "recursive": mount.recursive != "disabled",
             "writable_below": mount.recursive == "writable",
         }
     if mount.type == "volume":
@@ -130,17 +138,15 @@ def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
             "type": "bind",
             "source": source,
             "subpath": mount.subpath,
-            "target": mount.target,
             "flags": readonly,
             "recursive": True,
             "idmap": "required",
         }
     if mount.type == "tmpfs":
-        return _tmpfs(mount)
+        return tmpfs(mount)
     if mount.type == "image":
         return {
             "type": "image",
-            "target": mount.target,
             "layers": list(facts.images[mount.source]),
             "subpath": mount.subpath,
             "staging": f"{facts.folder}/image{number}",
@@ -150,7 +156,6 @@ def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
         "type": "file",
         "source": mount.source,
         "content": mount.content,
-        "target": mount.target,
         "uid": mount.uid,
         "gid": mount.gid,
         "mode": 0o444 if mount.mode is None else mount.mode,
@@ -169,6 +174,13 @@ def _bind_source(mount: Mount) -> str:
             os.makedirs(mount.source, exist_ok=True)
         except OSError as error:
             raise OperationFailed.of("make the bind mount's source", mount.source, error) from error
+    wanted = _PROPAGATES.get(mount.propagation.removeprefix("r"), ())
+    if wanted and not any(field.startswith(wanted) for field in _mount_of(mount.source)):
+        kinds = " or ".join(_PEERS[field] for field in wanted)
+        raise InvalidSpec(
+            f"bind mount with propagation {mount.propagation}: {mount.source} is not on a {kinds} mount",
+            hint="Make it one on the host: mount --make-shared.",
+        )
     return mount.source
 
 
@@ -176,15 +188,27 @@ def _check_subpath(volume: str, subpath: str) -> None:
     """It must exist, as Docker demands, and be inside the volume; the mount itself resolves it once more."""
     root = os.open(volume, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        beneath = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_SYMLINKS
-        os.close(calls.openat2(root, subpath, flags.O_PATH, resolve=beneath))
+        os.close(calls.openat2(root, subpath.strip("/") or ".", flags.O_PATH, resolve=flags.RESOLVE_BENEATH))
     except OperationFailed as error:
         raise InvalidSpec(f"volume subpath {subpath!r}: {error}") from error
     finally:
         os.close(root)
 
 
-def _tmpfs(mount: Mount) -> Entry:
+def _mount_of(path: str) -> list[str]:
+    """The fields of the mount that `path` is on (proc_pid_mountinfo(5))."""
+    fd = os.open(path, flags.O_PATH | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as file:
+            number = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+    finally:
+        os.close(fd)
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return next((line.split() for line in file if line.split(" ", 1)[0] == number), [])
+
+
+def tmpfs(mount: Mount) -> Entry:
+    """Raises InvalidSpec for an option that tmpfs(5) or mount(8) does not have."""
     chosen = {"nosuid", "nodev", "noexec"}
     data = []
     for option in mount.options:
@@ -204,7 +228,6 @@ def _tmpfs(mount: Mount) -> Entry:
         chosen.add("ro")
     return {
         "type": "tmpfs",
-        "target": mount.target,
         "flags": sorted(chosen),
         "data": ",".join(data) or None,
         "mode": 0o1777,

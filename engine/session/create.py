@@ -58,7 +58,7 @@ def _mounts(
     found = {os.path.normpath(mount.target): mount for mount in spec.mounts}
     for source in spec.volumes_from:
         container_id, _, mode = source.removeprefix("container:").partition(":")
-        for mount in session.record(container_id).spec.mounts:
+        for mount in session.other(container_id).spec.mounts:
             if mount.type in ("bind", "volume"):
                 inherited = msgspec.structs.replace(mount, read_only=True) if mode == "ro" else mount
                 found.setdefault(os.path.normpath(mount.target), inherited)

@@ -45,6 +45,14 @@ def release(store: Store, container_id: str) -> None:
         db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
 
+def find(store: Store, name: str) -> tuple[str, str] | None:
+    """Id and group of the container with this id or name."""
+    row = store.db.execute(
+        "SELECT id, container_group FROM containers WHERE name = ? OR id = ?", (name, name)
+    ).fetchone()
+    return (row[0], row[1]) if row else None
+
+
 def names(store: Store, group: str) -> dict[str, str]:
     """Container id → present name, for the whole group (a rename does not rewrite spec.json)."""
     rows = store.db.execute("SELECT id, name FROM containers WHERE container_group = ?", (group,))

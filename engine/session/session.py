@@ -64,6 +64,19 @@ class Session:
     def containers(self) -> list[ContainerRecord]:
         return sorted(self.records.values(), key=lambda record: (record.state.created_at, record.spec.name))
 
+    def other(self, name: str) -> ContainerRecord:
+        """A container by id or name, of whatever group, as it is now. Raises NotFound."""
+        if name in self.records:
+            return self.records[name]
+        found = registry.find(self.store, name)
+        if found is None:
+            raise NotFound("container", name)
+        container_id, group = found
+        record = self.records.get(container_id) or files.read(self.roots, group, container_id)
+        if record is None:
+            raise NotFound("container", name)
+        return record
+
     def replace(self, container_id: str, state: ContainerState) -> ContainerRecord:
         """Write the state down and remember it."""
         record = msgspec.structs.replace(self.record(container_id), state=state)

@@ -16,7 +16,7 @@ from engine.container import bundle, capabilities, devices, etc, logging
 from engine.container import state as files
 from engine.container.logtag import NOBODY
 from engine.container.seccomp import compile as seccomp
-from engine.errors import EngineError, NotFound, OperationFailed, StartFailed, WrongState
+from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
 from engine.net.redirect import redirect
 from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
@@ -42,7 +42,8 @@ async def start(
     try:
         image = session.image(spec.image)
         plans = session.wiring.lease(container_id, spec.networks)
-        bindings = session.wiring.reserve(container_id, spec.ports, plans)
+        # Without a network of ours there is nothing to publish; on the host's the port would be in its own way.
+        bindings = session.wiring.reserve(container_id, spec.ports if plans else (), plans)
         path = _write_bundle(session, record, image, plans)
         await _reach_log_target(spec)
         answer, _ = await keeper.ask("create", id=container_id, bundle=path)
@@ -141,6 +142,7 @@ def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord,
         group=session.group,
         folder=folder,
         run_folder=run_folder,
+        names=_names_folder(session, record),
         layers_folder=session.roots.layers,
         hostname=hostname,
         volumes=_volumes(session, record, image),
@@ -161,9 +163,12 @@ def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord,
         shutil.rmtree(run_folder, ignore_errors=True)
         os.makedirs(run_folder, mode=0o700)
         endpoints = [plan.endpoint for plan in plans]
-        _text(f"{folder}/hosts", etc.hosts(spec, hostname, endpoints))
-        _text(f"{folder}/hostname", hostname + "\n")
-        _text(f"{folder}/resolv.conf", etc.resolv_conf(spec, _host_resolv_conf(), embedded=bool(plans)))
+        if facts.names == folder:
+            host = _host_text("/etc/hosts") if spec.network_mode == "host" else ""
+            _text(f"{folder}/hosts", etc.hosts(spec, hostname, endpoints, host=host))
+            _text(f"{folder}/hostname", hostname + "\n")
+            own = etc.resolv_conf(spec, _host_text("/etc/resolv.conf"), embedded=bool(plans))
+            _text(f"{folder}/resolv.conf", own)
         for leftover in ("exit.json",):
             if os.path.exists(f"{folder}/{leftover}"):
                 os.unlink(f"{folder}/{leftover}")
@@ -179,9 +184,9 @@ def _text(path: str, text: str, mode: int = 0o644) -> None:
         file.write(text)
 
 
-def _host_resolv_conf() -> str:
+def _host_text(path: str) -> str:
     try:
-        with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError:
         return ""
@@ -194,22 +199,34 @@ def _hostname(session: Session, record: ContainerRecord) -> str:
     if spec.network_mode == "host" or spec.uts_mode == "host":
         return os.uname().nodename
     if spec.network_mode.startswith("container:"):
-        return _hostname(session, session.record(spec.network_mode.removeprefix("container:")))
+        return _hostname(session, session.other(spec.network_mode.removeprefix("container:")))
     return record.id[:12]
 
 
+def _names_folder(session: Session, record: ContainerRecord) -> str:
+    """Where hosts, hostname and resolv.conf are: who shares a network namespace shares them."""
+    while record.spec.network_mode.startswith("container:"):
+        record = session.other(record.spec.network_mode.removeprefix("container:"))
+    return session.roots.container(record.group, record.id)
+
+
 def _joined(session: Session, record: ContainerRecord) -> dict[str, int]:
-    """Pids of the containers whose namespaces are joined. Raises WrongState when one does not run."""
-    spec = record.spec
+    """Pids of the containers whose namespaces are joined, by the names that the modes give. Raises WrongState when one
+    does not run, InvalidSpec when it does not share."""
     found = {}
-    for mode in (spec.network_mode, spec.pid_mode, spec.ipc_mode, spec.uts_mode, spec.cgroup_mode):
-        if mode.startswith("container:"):
-            other = session.record(mode.removeprefix("container:"))
-            if not other.state.status.alive:
-                raise WrongState(
-                    f"container {spec.name} joins the namespaces of {other.spec.name}, which is not running"
-                )
-            found[other.id] = other.state.pid
+    for mode in bundle.joins(record.spec):
+        name = mode.removeprefix("container:")
+        other = session.other(name)
+        if not other.state.status.alive:
+            raise WrongState(
+                f"container {record.spec.name} joins the namespaces of {other.spec.name}, which is not running"
+            )
+        if mode == record.spec.ipc_mode and other.spec.ipc_mode in ("", "private", "none"):
+            raise InvalidSpec(
+                f"container {record.spec.name} cannot join the IPC namespace of {other.spec.name}, which is private",
+                hint="Give that one ipc: shareable.",
+            )
+        found[name] = other.state.pid
     return found
 
 

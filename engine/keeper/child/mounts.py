@@ -16,8 +16,8 @@ from engine.kernel import calls, detached, flags
 
 Entry = dict[str, Any]
 """type (bind, file, image, or a file system: tmpfs, proc, sysfs, mqueue, devpts, cgroup2), source, target, flags (names),
-data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, without symbolic
-links; idmap: whether ids are shifted in a user namespace (required: or it fails, try, no)."""
+data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, out of which
+no symbolic link leads; idmap: whether ids are shifted in a user namespace (required: or it fails, try, no)."""
 
 
 def source(entry: Entry, ids: Ids) -> int:
@@ -56,6 +56,9 @@ def attach(root: int, entry: Entry, tree: int) -> None:
         else:
             target = regular(root, entry["target"], 0o644 if entry["type"] == "file" else 0o755)
         try:
+            if calls.filesystem_type(target) == flags.PROC_SUPER_MAGIC and entry["target"] not in _IN_PROC:
+                # We write to the container's /proc, and it is masked: nothing may lie over it (CVE-2019-16884).
+                raise OperationFailed("mount at", entry["target"], detail="it is inside /proc")
             calls.move_mount(tree, target)
         finally:
             os.close(target)
@@ -69,6 +72,11 @@ def attach(root: int, entry: Entry, tree: int) -> None:
 
 
 _SYSTEM = ("proc", "sysfs")
+_IN_PROC = tuple(
+    f"/proc/{name}"
+    for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime")
+)
+"""Files of /proc that may be covered, as with other runtimes: what LXCFS makes."""
 
 
 def _system(root: int, entry: Entry) -> int:
@@ -131,8 +139,7 @@ def _bind(entry: Entry, ids: Ids) -> int:
     # Somebody may be swapping the components for symbolic links (CVE-2021-30465): what was resolved is what is cloned.
     above = os.open(entry["source"], flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        beneath = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_SYMLINKS
-        inner = calls.openat2(above, entry["subpath"], flags.O_PATH, resolve=beneath)
+        inner = calls.openat2(above, entry["subpath"].strip("/") or ".", flags.O_PATH, resolve=flags.RESOLVE_BENEATH)
     finally:
         os.close(above)
     try:
@@ -165,8 +172,9 @@ def bind_tree(folder: int, path: str, entry: Entry, ids: Ids) -> int:
     tree = calls.open_tree(folder, path, bits)
     try:
         attributes = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("flags", ()))
-        propagation = flags.MS[(entry.get("propagation") or "rprivate").removeprefix("r")]
-        calls.mount_setattr(tree, propagation=propagation, recursive=recursive)
+        propagation = entry.get("propagation") or "rprivate"
+        below = recursive and propagation.startswith("r")
+        calls.mount_setattr(tree, propagation=flags.MS[propagation.removeprefix("r")], recursive=below)
         # bind.recursive "writable": what is mounted below a read-only mount stays writable.
         calls.mount_setattr(tree, set_bits=attributes, recursive=recursive and not entry.get("writable_below"))
         if ids.namespace >= 0 and entry.get("idmap", "try") != "no":

@@ -24,11 +24,15 @@ def prepare(bundle: Bundle, ids: Ids) -> Parts:
     """Make what needs the host's privileges. Our mount namespace is private; a user namespace is not entered yet."""
     process.preload(bundle["process"].get("seccomp", ""))
     rootfs = bundle["rootfs"]
-    # Slave, so that nothing of ours reaches the host, while a bind may still follow the host (rslave).
-    calls.mount(None, "/", None, flags.MS["rec"] | flags.MS[rootfs.get("propagation", "slave")])
+    # Binds are taken while our mounts are the peers of the host's, for those that are to be shared with it.
+    found = [mounts.source(entry, ids) if entry["type"] == "bind" else -1 for entry in bundle["mounts"]]
+    # Slave, so that nothing of ours reaches the host.
+    calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["slave"])
     for folder in (rootfs["upper"], rootfs["work"], rootfs["root"]):
         os.makedirs(folder, exist_ok=True)
-    found = [-1 if entry["type"] == "image" else mounts.source(entry, ids) for entry in bundle["mounts"]]
+    for number, entry in enumerate(bundle["mounts"]):
+        if entry["type"] == "file":
+            found[number] = mounts.source(entry, ids)
     if ids.namespace >= 0:
         for folder in dict.fromkeys(
             (rootfs["layers_folder"], *map(os.path.dirname, (rootfs["upper"], rootfs["root"])))
@@ -124,7 +128,6 @@ def _pivot(root: int) -> None:
     """pivot_root(2) onto itself and detach the old root, which then lies on top."""
     os.fchdir(root)
     calls.pivot_root(".", ".")
-    calls.mount(None, ".", None, flags.MS["rec"] | flags.MS["slave"])
     calls.umount(".")
     os.chdir("/")
 
