@@ -61,7 +61,8 @@ class Facts(mounts.Sources, kw_only=True):
 
 def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
     """The bundle. Raises InvalidSpec and Unsupported for what cannot be carried out."""
-    spaces = _namespaces(spec, facts.joined, unified=facts.unified)
+    modes = _namespaces(spec, facts.joined, unified=facts.unified)
+    spaces = {"user": userns.namespace(spec, facts.joined), **modes}
     bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     return {
         "namespaces": spaces,
@@ -226,7 +227,7 @@ def _namespaces(spec: ContainerSpec, joined: Mapping[str, int], *, unified: bool
         "uts": spec.uts_mode,
         "cgroup": spec.cgroup_mode,
     }
-    spaces = {"user": userns.namespace(spec, joined), "mount": "new"}
+    spaces = {"mount": "new"}
     for kind, mode in modes.items():
         if mode.startswith("container:"):
             spaces[kind] = f"/proc/{joined[mode.removeprefix('container:')]}/ns/{kind}"

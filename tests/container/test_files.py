@@ -180,7 +180,7 @@ def test_subpath_of_a_volume(box):
         assert box.shell("cat /m/file", mounts=mounts) == "deep"
     for subpath in ("out", "up", "../x", "none"):
         record = box.create("true", mounts=(Mount(type="volume", source="ts", target="/m", subpath=subpath),))
-        with pytest.raises(StartFailed, match="mount"):
+        with pytest.raises(InvalidSpec, match="subpath"):
             box.do(box.session.start(record.id))
 
 
