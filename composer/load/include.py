@@ -83,7 +83,10 @@ def _included(layers: Layers, inclusion: Inclusion, trail: tuple[str, ...]) -> M
     if len(trail) > 100:
         raise LoadError("files are included more than 100 levels deep", inclusion.origin)
     folder = layers.path(inclusion.folder) if inclusion.folder else os.path.dirname(files[0])
-    base = inclusion.folder if os.path.isabs(inclusion.folder) else os.path.relpath(folder, layers.folder)
+    start = (
+        folder if os.path.isdir(folder) else os.path.dirname(folder)
+    )  # as Compose does with a folder that is not there
+    base = inclusion.folder if os.path.isabs(inclusion.folder) else os.path.relpath(start, layers.folder)
     variables = read_env_files(
         _env_files(layers, inclusion, folder), dict(layers.environment), layers.reading.inputs, layers.reading.warn
     )

@@ -39,6 +39,7 @@ MAX_DEPTH = 100
 RESET, OVERRIDE = "!reset", "!override"
 _CORE = "tag:yaml.org,2002:"
 _GONE = object()
+_OPEN = object()
 _NO_KEY = object()
 
 
@@ -147,8 +148,8 @@ class _Reader:
         get, file, layer, cache = self.parser.get_event, self.file, self.layer, self.plain
         stack: list[_Frame] = []
         self.stack = stack
-        self.anchors: dict[str, tuple[Any, Path, list[Path]]] = {}
-        self.resets: list[Path] = []
+        self.anchors: dict[str, tuple[Any, Path, list[tuple[Path, bool]]]] = {}
+        self.resets: list[tuple[Path, bool]] = []  # and whether it is an override, which an alias repeats
         frame: _Frame | None = None
         root: Any = None
         while True:
@@ -191,12 +192,13 @@ class _Reader:
                 if frame is not None and frame.lines is None:
                     mark = event.start_mark
                     frame.origin = Origin(file, mark.line + 1, mark.column + 1, layer)
+                own = len(self.resets)
                 if event.tag == OVERRIDE:
-                    self.resets.append(self._path())
+                    self.resets.append((self._path(), True))
                 container: Any = Map() if kind is MappingStartEvent else Sequence()
                 if event.anchor is not None:
-                    self.anchors[event.anchor] = (_GONE, (), [])
-                frame = _Frame(container, event.anchor, event.tag, len(self.resets))
+                    self.anchors[event.anchor] = (_OPEN, (), [])
+                frame = _Frame(container, event.anchor, event.tag, own)
                 stack.append(frame)
                 continue
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
@@ -208,7 +210,7 @@ class _Reader:
                 done, frame = frame, stack[-1] if stack else None
                 if done.tag == RESET:
                     del self.resets[done.resets_from :]
-                    self.resets.append(self._path())
+                    self.resets.append((self._path(), False))
                     value = _GONE
                 if done.anchor is not None:
                     self.anchors[done.anchor] = (value, self._path(), self.resets[done.resets_from :])
@@ -221,7 +223,7 @@ class _Reader:
             elif kind is AliasEvent:
                 value = self._alias(event)
             elif kind is DocumentEndEvent:
-                return root, self.resets
+                return root, [path for path, _ in self.resets]
             else:
                 continue
             # a finished value: it goes into the container it stands in
@@ -277,10 +279,10 @@ class _Reader:
     def _tagged(self, event: Any) -> Any:
         tag, text = event.tag, event.value
         if tag == RESET:
-            self.resets.append(self._path())
+            self.resets.append((self._path(), False))
             return _GONE
         if tag == OVERRIDE:
-            self.resets.append(self._path())
+            self.resets.append((self._path(), True))
             return text
         if not tag.startswith(_CORE):
             return text
@@ -319,13 +321,14 @@ class _Reader:
         if known is None:
             raise LoadError(f"unknown anchor {event.anchor!r}", self._place(event), self._near_anchor(event.anchor))
         value, path, resets = known
-        if value is _GONE and not path and not resets:
+        if value is _OPEN:
             raise LoadError(f"cycle detected: anchor {event.anchor!r} contains itself", self._place(event))
         here = self._path()
-        for reset in resets:
-            self.resets.append((*here, *reset[len(path) :]))
+        for reset, override in resets:
+            if override:
+                self.resets.append(((*here, *reset[len(path) :]), True))
         if value is _GONE:
-            self.resets.append(here)
+            self.resets.append((here, False))
         return self._copied(value, event)
 
     def _near_anchor(self, name: str) -> str:
