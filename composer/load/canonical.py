@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from composer.load.tree import Path
 
 
+MAX_PORTS = 1 << 17
+"""Of one service: all there are, of two protocols."""
+
+
 class Canonical:
     """Puts a tree into its long form, in place. With `lenient`, short forms that hold variables stay as they are."""
 
@@ -119,6 +123,8 @@ class Canonical:
             try:
                 for port in short.ports(text_of(item)):
                     found.put(Map(port), place)
+                    if len(found) > MAX_PORTS:
+                        raise self.wrong(path, f"more than {MAX_PORTS} ports, with ranges written out")
             except short.ShortFormError as error:
                 if self.lenient:
                     return value

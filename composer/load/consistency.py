@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
+
 from composer.load.errors import LoadError, did_you_mean
 from composer.load.tree import Map, origin_at
 
@@ -13,11 +15,17 @@ if TYPE_CHECKING:
     from composer.load.tree import Path
 
 
+REPORTED = 20
+"""So many problems are told; what follows is mostly the same mistake again."""
+
+
 def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
     """What does not fit, by service. `tree` is canonical; `disabled` are the services that no profile enables."""
     check = _Check(tree, disabled)
-    errors = [error for name in tree["services"] for error in check.service(name)]
-    errors += check.secrets()
+    found = chain.from_iterable(check.service(name) for name in tree["services"])
+    errors = list(islice(chain(found, check.secrets()), REPORTED + 1))
+    if len(errors) > REPORTED:
+        errors[REPORTED:] = [LoadError("… and more problems like these")]
     return errors or check.cycles()
 
 

@@ -10,7 +10,6 @@ NAME                  # the value that the environment has for it, if any
 
 from __future__ import annotations
 
-import os
 import re
 
 from composer.load.errors import LoadError
@@ -65,17 +64,21 @@ def read(
 
     Names in values stand for what `lookup` has, else for what the file and `into` have so far.
     """
-    with open(path, "rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        size = os.stat(path).st_size
-        raise LoadError(f"{path} has {size} bytes; a file of variables has at most {MAX_BYTES}")
+    data = _content(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise LoadError(f"byte 0x{data[error.start]:02x} is not UTF-8", Origin(path, line, 1)) from error
     return parse(text, path, into, lookup, missing)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise LoadError(f"{path} has more than {MAX_BYTES} bytes, which a file of variables may have at most")
+    return data
 
 
 def parse(
@@ -199,8 +202,7 @@ def _character(match: re.Match[str]) -> str:
 
 def read_raw(path: str, into: dict[str, str], lookup: Mapping[str, str]) -> dict[str, Origin]:
     """The variables of a file of `format: raw`: NAME=value, taken literally, as `docker run --env-file` does."""
-    with open(path, "rb") as file:
-        text = file.read(MAX_BYTES).decode("utf-8-sig", "surrogateescape")
+    text = _content(path).decode("utf-8-sig", "surrogateescape")
     places: dict[str, Origin] = {}
     for number, line in enumerate(text.split("\n"), 1):
         line = line.removesuffix("\r").lstrip()

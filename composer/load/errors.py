@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from composer.load.tree import Origin
 
 
+LONGEST = 2000
+"""Characters of a message: what is wrong may be in a value of any length."""
+
+
 class LoadError(Exception):
     """A problem with the files of a project. Its text is `file:line:column: message`."""
 
     exit_code = 1
 
     def __init__(self, message: str, origin: Origin | str | None = None, hint: str = "") -> None:
+        if len(message) > LONGEST:
+            message = f"{message[:LONGEST]}…"
         self.message, self.origin, self.hint = message, origin, hint
         super().__init__(message)
 
@@ -33,7 +39,7 @@ class LoadErrors(LoadError):
 
     def __init__(self, errors: Sequence[LoadError]) -> None:
         self.errors = tuple(errors)
-        super().__init__("\n".join(str(error) for error in self.errors))
+        super().__init__(errors[0].message if errors else "")
 
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self.errors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.load.casts import CASTS, CastError
-from composer.load.errors import LoadError
+from composer.load.errors import LoadError, raise_all
 from composer.load.notice import UNSET, Notice
 from composer.load.options import Use
 from composer.load.template import TemplateError, substitute
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from composer.load.tree import Map, Path
 
 
+REPORTED = 20
+"""So many errors are told at once."""
+
+
 class Interpolation:
-    """Replaces the variables of trees in place. `errors` collects what is wrong, `missing` the variables without value."""
+    """Replaces the variables of trees in place. `warn` is told of the variables that have no value."""
 
     def __init__(self, lookup: Mapping[str, str], warn: Callable[[str], None], uses: list[Use]) -> None:
         self.lookup, self.warn, self.uses = lookup, warn, uses
@@ -28,10 +32,11 @@ class Interpolation:
         self._warned: set[str] = set()
 
     def apply(self, root: Map) -> None:
-        """Interpolate every value of a file's tree."""
+        """Interpolate every value of a file's tree; LoadError for the first of what is wrong with it."""
         self._root = root
         for key, value in root.items():
             root[key] = self._walk(value, CASTS.below(key), (key,))
+        raise_all(self.errors[:REPORTED])
 
     def _walk(self, value: Any, casts: Node | None, path: Path) -> Any:
         kind = value.__class__

@@ -37,20 +37,22 @@ class Reading:
         self._parsed: dict[tuple[str, str], list[Document]] = {}
         self._obsolete: set[str] = set()
 
-    def content(self, file: str) -> bytes:
-        """The bytes of a file, "-" being standard input; each is read once."""
+    def content(self, file: str, *, named: bool = True) -> bytes:
+        """The bytes of a file, "-" being standard input; each is read once. `named`: by the user, not in a file."""
         if file not in self._contents:
             if file == "-":
                 self._contents[file] = sys.stdin.buffer.read()
             else:
                 self.inputs.note(file)
-                self._contents[file] = read_bytes(file)
+                self._contents[file] = read_bytes(file, named=named)
         return self._contents[file]
 
     def documents(self, file: str, layer: str) -> list[Document]:
         """The documents of a file, for one who will change them."""
         found = self._parsed.pop((file, layer), None)
-        return documents(self.content(file), file, layer) if found is None else found
+        if found is not None:
+            return found
+        return documents(self.content(file, named=layer in ("file", "override")), file, layer)
 
     def peek(self, file: str, layer: str) -> list[Document]:
         """The documents of a file as they are, which the next call of `documents` will give."""

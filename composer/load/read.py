@@ -7,6 +7,7 @@ several documents; each is one more layer over those before it.
 from __future__ import annotations
 
 import os
+import stat
 
 from yaml import YAMLError
 from yaml._yaml import CParser
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from composer.load.tree import Path
 
 MAX_BYTES = 16 << 20
-MAX_NODES = 1_000_000  # 5,000 large services have 300,000; with aliases written out
+MAX_NODES = 500_000  # 5,000 large services have 300,000; with aliases written out
 MAX_DEPTH = 100
 
 RESET, OVERRIDE = "!reset", "!override"
@@ -52,16 +53,20 @@ class Document:
         self.root, self.resets = root, resets
 
 
-def read_bytes(path: str) -> bytes:
-    """The content of a compose file; LoadError says why it cannot be had."""
+def read_bytes(path: str, *, named: bool = True) -> bytes:
+    """The content of a compose file; LoadError says why it cannot be had.
+
+    A pipe or device is read when the user `named` it (`-f <(…)`), not when another file does: it may never end.
+    """
     try:
+        if not named and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise LoadError(f"{path} is not a regular file")
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise LoadError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
     if len(data) > MAX_BYTES:
-        size = os.stat(path).st_size
-        raise LoadError(f"{path} has {size} bytes; a compose file has at most {MAX_BYTES}")
+        raise LoadError(f"{path} has more than {MAX_BYTES} bytes, which a compose file may have at most")
     return data
 
 

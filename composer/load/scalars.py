@@ -38,26 +38,27 @@ def plain(text: str) -> Scalar:
 
 
 def _number(text: str) -> int | float | None:
-    if _INTEGER.match(text):
-        return _integer(text)
+    if _INTEGER.match(text) and (value := _integer(text)) is not None:
+        return value
     if _FLOAT.match(text):
-        value = float(text)
-        return value if value - value == 0 else None  # too large for a float: a string
+        number = float(text)
+        return number if number - number == 0 else None  # too large for a float: a string
     return None
 
 
-def _integer(text: str) -> int | float:
+def _integer(text: str) -> int | None:
+    """The integer, if it is one of 64 bits."""
     digits = text.lstrip("+-")
     if len(digits) > 1 and digits[0] == "0":
         base = _BASES.get(digits[1].lower(), 8)
         digits = digits[2:] if digits[1].isalpha() else digits
-        value = int(digits, base)
-    elif len(digits) > 20:  # neither 64 bits nor worth the time that thousands of digits take
-        return float(text)
     else:
-        value = int(digits)
+        base = 10
+    if len(digits.lstrip("0")) > 64:
+        return None
+    value = int(digits, base)
     value = -value if text[0] == "-" else value
-    return value if -(2**63) <= value < 2**64 else float(value)
+    return value if -(2**63) <= value < 2**64 else None
 
 
 def is_timestamp(text: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from composer.load.errors import LoadError, nearest
 from composer.load.schema.compile import Compiler, Finding, Table
-from composer.load.tree import dotted, origin_at, value_at
+from composer.load.tree import Origin, dotted, origin_at, value_at
 
 Path = tuple[str | int, ...]
 
@@ -55,27 +55,33 @@ def _table() -> Table:
 
 def validate(tree: Any) -> list[LoadError]:
     """What is wrong with a tree, in the order of its files and lines; nothing when it is valid."""
-    errors = [_error(tree, finding) for finding in _table().find(tree)]
-    errors += _refused(tree)
-    errors.sort(key=_place)
-    if len(errors) > REPORTED:
-        errors[REPORTED:] = [LoadError(f"… and {len(errors) - REPORTED} more problems")]
+    findings = [*_table().find(tree), *_refused(tree)]
+    if not findings:
+        return []
+    findings.sort(key=lambda finding: _place(origin_at(tree, finding.path)))
+    errors = [_error(tree, finding) for finding in findings[:REPORTED]]
+    if len(findings) > REPORTED:
+        errors.append(LoadError(f"… and {len(findings) - REPORTED} more problems"))
     return errors
 
 
-def _place(error: LoadError) -> tuple[str, int, int]:
-    origin = error.origin
-    return ("", 0, 0) if origin is None or isinstance(origin, str) else (origin.file, origin.line, origin.column)
+def _place(origin: Origin | None) -> tuple[str, int, int]:
+    return ("", 0, 0) if origin is None else (origin.file, origin.line, origin.column)
 
 
-def _refused(tree: Any) -> Iterable[LoadError]:
+def _refused(tree: Any) -> Iterable[Finding]:
     services = tree.get("services") if isinstance(tree, dict) else None
-    for name in services if isinstance(services, dict) else ():
-        for (_, _, *keys), why in REFUSED.items():
-            path = ("services", name, *keys)
-            holder = value_at(tree, path[:-1])
-            if isinstance(holder, dict) and keys[-1] in holder:
-                yield LoadError(f"{dotted(path[:-1])}: {keys[-1]!r} is not supported", origin_at(tree, path), why)
+    for name, service in services.items() if isinstance(services, dict) else ():
+        for pattern, why in REFUSED.items():
+            above: Any = service
+            for key in pattern[2:-1]:
+                above = above.get(key) if isinstance(above, dict) else None
+            if isinstance(above, dict) and pattern[-1] in above:
+                yield Finding(("services", name, *pattern[2:]), "refused", why)
+
+
+def _not_supported(tree: Any, path: Path, why: str) -> tuple[str, str]:
+    return f"{dotted(path[:-1])}: {path[-1]!r} is not supported", why
 
 
 def _error(tree: Any, finding: Finding) -> LoadError:
@@ -158,6 +164,7 @@ def _one_of(tree: Any, path: Path, fitting: int) -> tuple[str, str]:
 
 
 DESCRIBE: dict[str, Callable[[Any, Path, Any], tuple[str, str]]] = {
+    "refused": _not_supported,
     "type": _type,
     "additionalProperties": _unknown,
     "required": _required,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 from composer.load import dotenv
 from composer.load.bind import SERVICE
 from composer.load.errors import LoadError
@@ -101,6 +104,9 @@ class Files:
     ) -> dict[str, Any]:
         self.inputs.note(path)
         try:
+            if stat.S_ISFIFO(os.stat(path).st_mode):
+                self._wrong(place, f"{what} {path} is a pipe")
+                return {}
             return dotenv.read_raw(path, into, lookup) if raw else dotenv.read(path, into, lookup)
         except FileNotFoundError:
             if required:
