@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 import engine.rootless.client as rootless
-from engine.cgroup import bpf, settings
+from engine.cgroup import devices, settings
 from engine.errors import OperationFailed, Unsupported
 from engine.spec.container import Resources
 
@@ -230,7 +230,7 @@ class Cgroups:
             for rule in rules:
                 _write(f"{folder}/devices.allow", rule)
         elif "" in handle.folders and not self.rootless:  # whose user namespace can make no device anyway
-            bpf.attach_devices(handle.folders[""], rules)
+            devices.attach_devices(handle.folders[""], rules)
 
 
 def _make(folder: str) -> None:

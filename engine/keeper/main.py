@@ -66,7 +66,7 @@ class Keeper:
 
     def run(self, ready: int) -> None:
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
-        calls.prctl(flags.PR_SET_NAME, _name_address())
+        calls.set_name("composer-keeper")
         kernel_settings.raise_descriptors()
         wake, sleep = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(sleep, warn_on_full_buffer=False)
@@ -462,16 +462,6 @@ def _bundle(path: str) -> dict[str, Any]:
         found: dict[str, Any] = json.load(file)
     return found
 
-
-def _name_address() -> int:
-    import ctypes
-
-    global _NAME
-    _NAME = ctypes.create_string_buffer(b"composer-keeper")
-    return ctypes.addressof(_NAME)
-
-
-_NAME: Any = None
 
 if __name__ == "__main__":
     if os.fork():

@@ -146,6 +146,12 @@ def prctl(option: int, *args: int) -> int:
     return result
 
 
+def set_name(name: str) -> None:
+    """What ps shows; at most 15 bytes (PR_SET_NAME)."""
+    if _libc.prctl(flags.PR_SET_NAME, os.fsencode(name), 0, 0, 0) < 0:
+        raise _fail("prctl", "PR_SET_NAME")
+
+
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2), version 3 of the structure; each argument is a bit mask."""
     header = struct.pack("=Ii", 0x20080522, 0)

@@ -1,104 +1,46 @@
-"""Profiles to BPF programs by libseccomp (seccomp_rule_add(3), seccomp_export_bpf(3)), kept below the cache root."""
+"""Profiles to BPF programs by libseccomp, kept below the cache root."""
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import hashlib
 import json
 import os
+import re
+import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine.container import capabilities
 from engine.container.seccomp import default
-from engine.errors import InvalidSpec, OperationFailed
+from engine.errors import InvalidSpec, OperationFailed, Unsupported
+from engine.kernel.libseccomp import ARCHITECTURES, OPERATORS, Comparison, Filter
 from engine.paths import Roots
 
-_FORMAT = "1"
+_FORMAT = "2"
 """Part of every cache key: raise it when the compiler or the default profile changes."""
 
-ALLOW, KILL_PROCESS, KILL_THREAD, LOG = 0x7FFF0000, 0x80000000, 0x00000000, 0x7FFC0000
-_EPERM, _ENOSYS = 1, 38
-
-
-def _errno(number: int) -> int:
-    return 0x00050000 | number
-
-
+ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRAP, ERRNO = (
+    0x7FFF0000,
+    0x80000000,
+    0x00000000,
+    0x7FFC0000,
+    0x00030000,
+    0x00050000,
+)
+_EPERM, _ENOSYS = ERRNO | 1, ERRNO | 38
 _ACTIONS = {
     "SCMP_ACT_ALLOW": ALLOW,
     "SCMP_ACT_LOG": LOG,
     "SCMP_ACT_KILL": KILL_THREAD,
     "SCMP_ACT_KILL_THREAD": KILL_THREAD,
     "SCMP_ACT_KILL_PROCESS": KILL_PROCESS,
-    "SCMP_ACT_TRAP": 0x00030000,
+    "SCMP_ACT_TRAP": TRAP,
 }
-_OPERATORS = {name: number for number, name in enumerate(("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"), start=1)}
-_EQ, _MASKED_EQ = 4, 7
-
-
-class _Comparison(ctypes.Structure):
-    _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
-
-
-Comparison = tuple[int, int, int, int]
-
-
-class _Filter:
-    """One filter under construction in libseccomp."""
-
-    def __init__(self, default_action: int) -> None:
-        name = ctypes.util.find_library("seccomp")
-        if name is None:
-            raise OperationFailed(
-                "load", "libseccomp", detail="it is not installed", hint="Install it: apt install libseccomp2"
-            )
-        self._lib = ctypes.CDLL(name)
-        self._lib.seccomp_init.restype = ctypes.c_void_p
-        self._lib.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
-        self._context = ctypes.c_void_p(self._lib.seccomp_init(ctypes.c_uint32(default_action)))
-        # The program must not set no_new_privs by itself (SCMP_FLTATR_CTL_NNP); that is the container's choice.
-        self._lib.seccomp_attr_set(self._context, 3, ctypes.c_uint32(0))
-        if os.uname().machine == "x86_64":
-            for architecture in (0x40000003, 0x4000003E):  # x86, x32
-                self._lib.seccomp_arch_add(self._context, ctypes.c_uint32(architecture))
-
-    def rule(self, action: int, name: str, comparisons: Sequence[Comparison] = ()) -> None:
-        number = self._lib.seccomp_syscall_resolve_name(name.encode())
-        if number == -1:
-            return  # a system call of another architecture, or newer than the library
-        array = (_Comparison * max(1, len(comparisons)))(*(_Comparison(*c) for c in comparisons))
-        result = self._lib.seccomp_rule_add_array(
-            self._context, ctypes.c_uint32(action), ctypes.c_int(number), ctypes.c_uint(len(comparisons)), array
-        )
-        if result < 0 and result != -17:  # -EEXIST: the same rule twice
-            raise InvalidSpec(f"seccomp: no rule for {name}: {os.strerror(-result)}")
-
-    def known(self) -> list[str]:
-        """Every system call that the library knows on this architecture."""
-        libc = ctypes.CDLL(None)
-        names = []
-        for number in range(1024):
-            pointer = self._lib.seccomp_syscall_resolve_num_arch(ctypes.c_uint32(0), ctypes.c_int(number))
-            if pointer:
-                names.append(ctypes.string_at(pointer).decode())
-                libc.free(ctypes.c_void_p(pointer))
-        return names
-
-    def export(self, path: str) -> None:
-        temporary = f"{path}.{os.getpid()}-{threading.get_ident()}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            result = self._lib.seccomp_export_bpf(self._context, fd)
-        finally:
-            os.close(fd)
-            self._lib.seccomp_release(self._context)
-        if result < 0:
-            os.unlink(temporary)
-            raise OperationFailed("compile a seccomp profile to", path, -result)
-        os.replace(temporary, path)
+_FOREIGN = {"x86_64": (ARCHITECTURES["X86"], ARCHITECTURES["X32"]), "aarch64": (ARCHITECTURES["ARM"],)}
+"""Whose programs a machine runs as well."""
+_GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
+_SPECIAL = ("clone", "clone3", "personality", "socket")
 
 
 def program(roots: Roots, security_opt: Sequence[str], capability_bits: int, *, privileged: bool) -> str:
@@ -106,16 +48,15 @@ def program(roots: Roots, security_opt: Sequence[str], capability_bits: int, *, 
     chosen = next((o.partition("=")[2] or o.partition(":")[2] for o in security_opt if o.startswith("seccomp")), "")
     if chosen == "unconfined" or (privileged and not chosen):
         return ""
-    text = "" if chosen in ("", "builtin") else _read(chosen)
-    key = hashlib.sha256(json.dumps([_FORMAT, text, capability_bits, os.uname().machine]).encode()).hexdigest()[:32]
+    text = "" if chosen in ("", "builtin") else chosen if chosen.startswith("{") else _read(chosen)
+    system = os.uname()
+    parts = [_FORMAT, text, capability_bits, system.machine, system.release if text else ""]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     folder = f"{roots.cache}/seccomp"
     path = f"{folder}/{key}.bpf"
     if not os.path.exists(path):
-        os.makedirs(folder, exist_ok=True)
-        if text:
-            _custom(text, chosen, capability_bits, path)
-        else:
-            _default(capability_bits, path)
+        name = "given inline" if chosen.startswith("{") else chosen
+        _store(folder, path, _custom(text, name, capability_bits) if text else _default(capability_bits))
     return path
 
 
@@ -127,7 +68,18 @@ def _read(path: str) -> str:
         raise InvalidSpec(f"seccomp profile {path}: {error.strerror}") from error
 
 
-def _default(bits: int, path: str) -> None:
+def _store(folder: str, path: str, code: bytes) -> None:
+    temporary = f"{path}.{os.getpid()}-{threading.get_ident()}"
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(code)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OperationFailed.of("write", path, error) from error
+
+
+def _default(bits: int) -> bytes:
     refused: set[str] = set(default.NEVER)
     for capability, calls in default.UNLESS_CAPABLE.items():
         if not capabilities.has(bits, capability):
@@ -135,70 +87,141 @@ def _default(bits: int, path: str) -> None:
     for capability, calls in default.ALSO_WITH.items():
         if capabilities.has(bits, capability):
             refused.difference_update(calls)
-    compiled = _Filter(_errno(_ENOSYS))
-    special = {"clone", "clone3", "personality", "socket"}
-    for name in compiled.known():
-        if name in refused:
-            compiled.rule(_errno(_EPERM), name)
-        elif name not in special:
+    compiled = Filter(_EPERM, _FOREIGN[os.uname().machine])
+    known = {one: compiled.calls(one) for one in compiled.architectures}
+    for name in sorted({n for calls in known.values() for n, number in calls.items() if _looked_at(number)}):
+        if name not in refused and name not in _SPECIAL:
             compiled.rule(ALLOW, name)
     if capabilities.has(bits, "SYS_ADMIN"):
         compiled.rule(ALLOW, "clone")
         compiled.rule(ALLOW, "clone3")
     else:
-        compiled.rule(ALLOW, "clone", [(0, _MASKED_EQ, default.NEW_NAMESPACES, 0)])
+        compiled.rule(ALLOW, "clone", [(0, OPERATORS["MASKED_EQ"], default.NEW_NAMESPACES, 0)])
+        compiled.rule(_ENOSYS, "clone3")
     for value in default.PERSONALITIES:
-        compiled.rule(ALLOW, "personality", [(0, _EQ, value, 0)])
-    for comparison in _families():
-        compiled.rule(ALLOW, "socket", [comparison])
-    compiled.export(path)
+        compiled.rule(ALLOW, "personality", [(0, OPERATORS["EQ"], value, 0)])
+    compiled.rule(ALLOW, "socket", [(0, OPERATORS["NE"], default.CLOSED_FAMILY, 0)])
+    return _with_enosys(compiled, lambda one: _newest(known[one].values()), default.LATER.values())
 
 
-def _families() -> list[Comparison]:
-    """One rule for each gap between the closed families: libseccomp takes one comparison an argument in a rule."""
-    first, second = default.CLOSED_FAMILIES
-    between = [(0, _EQ, family, 0) for family in range(first + 1, second)]
-    return [(0, _OPERATORS["LT"], first, 0), *between, (0, _OPERATORS["GT"], second, 0)]
+def _looked_at(number: int) -> bool:
+    """x32 has numbers of its own from 512 on, which are older than that."""
+    return number <= default.NEWEST or number >= 512
 
 
-def _custom(text: str, name: str, bits: int, path: str) -> None:
-    """Docker's profile format: defaultAction, syscalls [{names, action, errnoRet, args, includes, excludes}]."""
+def _newest(numbers: Iterable[int]) -> int:
+    return max(number for number in numbers if number <= default.NEWEST)
+
+
+def _with_enosys(compiled: Filter, newest: Callable[[int], int], later: Iterable[int] = ()) -> bytes:
+    """The program behind a test that answers ENOSYS to what is newer than `newest` and not one of `later`: programs try a
+    new call first, and fall back for no other error."""
+    load, equal, above, at_least, leave = 0x20, 0x15, 0x25, 0x35, 0x06
+    native = [one for one in compiled.architectures if one != ARCHITECTURES["X32"]]
+    further = sorted(later)
+    tail = 1 + 4 * len(native)
+    allow, end = tail + len(further) + 1, tail + len(further) + 2
+    code: list[tuple[int, int, int, int]] = [(load, 0, 0, 4)]
+
+    def to(place: int, ahead: int = 0) -> int:
+        """How far to jump from the instruction `ahead` of the next one."""
+        return place - len(code) - ahead - 1
+
+    for number, architecture in enumerate(native):
+        highest = newest(architecture)
+        other = end if number + 1 == len(native) else len(code) + 4
+        code += [
+            (equal, 0, to(other), architecture),
+            (load, 0, 0, 0),
+            (at_least, to(end, 2), 0, 0x40000000),  # x32, which says that it is x86_64
+            (above, to(tail, 3), to(end, 3), highest),
+        ]
+    for number in further:
+        code.append((equal, to(allow), 0, number))
+    code += [(leave, 0, 0, _ENOSYS), (leave, 0, 0, ALLOW)]
+    return b"".join(struct.pack("=HBBI", *one) for one in code) + compiled.export()
+
+
+def _custom(text: str, name: str, bits: int) -> bytes:
+    """Docker's profile format: defaultAction, archMap or architectures, syscalls [{names, action, errnoRet, args, includes,
+    excludes}]."""
     try:
         profile = json.loads(text)
-        compiled = _Filter(_action(profile["defaultAction"], profile.get("defaultErrnoRet")))
-        for entry in profile.get("syscalls", ()):
+        otherwise = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
+        compiled = Filter(otherwise, list(_architectures(profile)))
+        named = set()
+        for entry in profile.get("syscalls") or ():
+            action = _action(entry["action"], entry.get("errnoRet"))
             if not _applies(entry, bits):
                 continue
-            action = _action(entry["action"], entry.get("errnoRet"))
-            comparisons = [
-                (a["index"], _OPERATORS[a["op"].removeprefix("SCMP_CMP_")], a["value"], a.get("valueTwo", 0))
-                for a in entry.get("args") or ()
-            ]
             for call in entry.get("names") or [entry["name"]]:
-                if action != _action(profile["defaultAction"], profile.get("defaultErrnoRet")):
-                    compiled.rule(action, call, comparisons)
-    except (ValueError, KeyError, TypeError) as error:
+                named.add(call)
+                if action != otherwise:
+                    for comparisons in _alternatives(entry.get("args") or ()):
+                        compiled.rule(action, call, comparisons)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidSpec(f"seccomp profile {name}: {type(error).__name__}: {error}") from error
-    compiled.export(path)
+    except (OperationFailed, Unsupported) as error:
+        raise InvalidSpec(f"seccomp profile {name}: {error}") from error
+    if otherwise & 0xFFFF0000 != ERRNO:
+        return compiled.export()
+    known = {one: compiled.calls(one) for one in compiled.architectures}
+    return _with_enosys(compiled, lambda one: max((n for call, n in known[one].items() if call in named), default=0))
+
+
+def _architectures(profile: dict[str, Any]) -> Iterable[int]:
+    native = os.uname().machine
+    for entry in profile.get("archMap") or ():
+        if entry["architecture"].removeprefix("SCMP_ARCH_").lower() == native:
+            yield from _known(entry.get("subArchitectures") or ())
+    yield from _known(profile.get("architectures") or ())
+
+
+def _known(names: Iterable[str]) -> Iterable[int]:
+    """Those of the names whose programs can run here."""
+    possible = _FOREIGN[os.uname().machine]
+    found = (ARCHITECTURES.get(name.removeprefix("SCMP_ARCH_")) for name in names)
+    return (one for one in found if one in possible)
+
+
+def _alternatives(args: Sequence[dict[str, Any]]) -> list[list[Comparison]]:
+    """All of them in one rule; where two are about one argument, each in a rule of its own, as runc has it."""
+    found = [
+        (arg["index"], OPERATORS[arg["op"].removeprefix("SCMP_CMP_")], arg["value"], arg.get("valueTwo", 0))
+        for arg in args
+    ]
+    if len({one[0] for one in found}) < len(found):
+        return [[one] for one in found]
+    return [found]
 
 
 def _action(name: str, number: int | None) -> int:
     if name == "SCMP_ACT_ERRNO":
-        return _errno(_EPERM if number is None else number)
+        return ERRNO | (1 if number is None else number)
+    if name not in _ACTIONS:
+        raise Unsupported(f"the action {name} is not supported", hint=f"Known: SCMP_ACT_ERRNO, {', '.join(_ACTIONS)}.")
     return _ACTIONS[name]
 
 
 def _applies(entry: dict[str, Any], bits: int) -> bool:
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    machine = _GO_NAMES.get(os.uname().machine, os.uname().machine)
     includes, excludes = entry.get("includes") or {}, entry.get("excludes") or {}
+    capable = [bool(bits & capabilities.mask([name])) for name in includes.get("caps") or ()]
+    incapable = [bool(bits & capabilities.mask([name])) for name in excludes.get("caps") or ()]
+    if not all(capable) or any(incapable):
+        return False
+    if includes.get("arches") and machine not in includes["arches"]:
+        return False
+    if machine in (excludes.get("arches") or ()):
+        return False
+    if includes.get("minKernel") and _kernel() < _version(includes["minKernel"]):
+        return False
+    return not (excludes.get("minKernel") and _kernel() >= _version(excludes["minKernel"]))
 
-    def capable(names: Sequence[str]) -> bool:
-        return all(bits & capabilities.mask([n]) for n in names)
 
-    if "caps" in includes and not capable(includes["caps"]):
-        return False
-    if "arches" in includes and machine not in includes["arches"]:
-        return False
-    if excludes.get("caps") and any(bits & capabilities.mask([n]) for n in excludes["caps"]):
-        return False
-    return machine not in (excludes.get("arches") or ())
+def _kernel() -> tuple[int, ...]:
+    return _version(os.uname().release)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:2])

@@ -1,17 +1,14 @@
-"""Device access on cgroup v2: a BPF_PROG_TYPE_CGROUP_DEVICE program, written as bytes and attached by bpf(2)."""
+"""Device access on cgroup v2: a BPF_PROG_TYPE_CGROUP_DEVICE program, written as bytes (bpf(2))."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 from collections.abc import Sequence
 
-from engine.errors import InvalidSpec, OperationFailed
+from engine.errors import InvalidSpec
+from engine.kernel import bpf
 
-_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
-_PROG_LOAD, _PROG_ATTACH = 5, 8
-_CGROUP_DEVICE_TYPE, _CGROUP_DEVICE_ATTACH = 15, 6
 _ACCESS = {"m": 1, "r": 2, "w": 4}
 _KINDS = {"b": 1, "c": 2}
 
@@ -62,27 +59,12 @@ def parse_rule(rule: str) -> tuple[str, str, str, str]:
 
 def attach_devices(folder: str, rules: Sequence[str]) -> None:
     """Load the program and attach it to the cgroup at `folder`; it lives as long as the cgroup."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    program = device_program(rules)
-    code, licence = ctypes.create_string_buffer(program, len(program)), ctypes.create_string_buffer(b"GPL")
-    load = struct.pack(
-        "=IIQQIIQ48x",
-        _CGROUP_DEVICE_TYPE,
-        len(program) // 8,
-        ctypes.addressof(code),
-        ctypes.addressof(licence),
-        0,
-        0,
-        0,
-    )
-    loaded = libc.syscall(_BPF, _PROG_LOAD, load, len(load))
-    if loaded < 0:
-        raise OperationFailed("load the device program for", folder, ctypes.get_errno())
-    target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    program = bpf.load_device_program(device_program(rules), folder)
     try:
-        attach = struct.pack("=IIIII", target, loaded, _CGROUP_DEVICE_ATTACH, 0, 0)
-        if libc.syscall(_BPF, _PROG_ATTACH, attach, len(attach)) < 0:
-            raise OperationFailed("attach the device program to", folder, ctypes.get_errno())
+        target = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            bpf.attach_device_program(target, program, folder)
+        finally:
+            os.close(target)
     finally:
-        os.close(target)
-        os.close(loaded)
+        os.close(program)
