@@ -156,7 +156,7 @@ def check(spec: ContainerSpec) -> None:
     _check_mounts(spec)
     _check_network(spec)
     joined = {mode.removeprefix("container:"): 0 for mode in joins(spec)}
-    _sysctls(spec, _namespaces(spec, joined, unified=False))
+    _sysctls(spec, {"user": "host", **_namespaces(spec, joined, unified=False)})
     for rule in spec.device_cgroup_rules:
         if not _DEVICE_RULE.fullmatch(rule):
             raise InvalidSpec(f"device_cgroup_rules: {rule!r} is not of the form 'c 1:3 rwm'")

@@ -129,7 +129,7 @@ def test_stdout_can_be_opened_again(host):
 
 
 def test_shared_namespaces_share_the_user_namespace(host):
-    first = host.sleep(userns_mode="private")
+    first = host.sleep(userns_mode="private", ipc_mode="shareable")
     joined = {
         "network_mode": f"container:{first.id}",
         "ipc_mode": f"container:{first.id}",
