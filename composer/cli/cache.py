@@ -82,7 +82,7 @@ class Cache:
             written=written,
             files=dict(files),
             variables=dict(variables),
-            warnings=list(warnings),
+            warnings=[str(warning) for warning in warnings],
         )
         if not self._usable:
             return entry
