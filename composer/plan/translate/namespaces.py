@@ -18,6 +18,7 @@ _ALLOWED = {
 
 def namespaces(scope: Scope) -> dict[str, Any]:
     service = scope.service
+    predefined = predefined_network(scope)
     modes = {
         "network_mode": service.network_mode,
         "pid": service.pid or "",
@@ -28,7 +29,7 @@ def namespaces(scope: Scope) -> dict[str, Any]:
     }
     for key, mode in modes.items():
         _check(scope, key, mode)
-    network = {"default": "bridge", "disabled": "none"}.get(service.network_mode, service.network_mode)
+    network = predefined or {"default": "bridge", "disabled": "none"}.get(service.network_mode, service.network_mode)
     return {
         "network_mode": "" if is_network(network) else network,
         "pid_mode": modes["pid"],
@@ -43,6 +44,16 @@ def namespaces(scope: Scope) -> dict[str, Any]:
 def is_network(mode: str) -> bool:
     """Any other network_mode is the name of a network that exists already."""
     return bool(mode) and mode not in _ALLOWED["network_mode"] and not mode.startswith(("service:", "container:"))
+
+
+def predefined_network(scope: Scope) -> str:
+    """host or none, when that is the one network of the service: they can be named as an external network, too."""
+    networks = scope.project.networks
+    names = {networks[key].name or key for key in scope.service.networks if key in networks and networks[key].external}
+    found = names & {"host", "none"}
+    if found and len(scope.service.networks) > 1:
+        scope.refuse(("networks",), f"{min(found)!r} excludes other networks")
+    return min(found, default="")
 
 
 def _check(scope: Scope, key: str, mode: str) -> None:

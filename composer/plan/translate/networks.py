@@ -7,7 +7,7 @@ from composer.model.network import Network
 from composer.model.service import Attachment as Wanted
 from composer.plan import labels
 from composer.plan.desired import DesiredNetwork
-from composer.plan.translate.namespaces import is_network
+from composer.plan.translate.namespaces import is_network, predefined_network
 from composer.plan.translate.scope import Problems, Scope
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkSpec, Pool
@@ -22,6 +22,8 @@ def attachments(scope: Scope) -> tuple[Attachment, ...]:
         if service.networks:
             scope.refuse(("network_mode",), "cannot be combined with networks")
         return (Attachment(network=service.network_mode),) if is_network(service.network_mode) else ()
+    if predefined_network(scope):
+        return ()
     names = sorted(service.networks, key=lambda name: (-service.networks[name].priority, name))
     found = []
     for index, name in enumerate(names):

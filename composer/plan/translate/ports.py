@@ -11,7 +11,7 @@ MODES = ("", "ingress", "host")
 
 
 def ports(scope: Scope) -> tuple[PortBinding, ...]:
-    """`ingress` and `host` are the same on one machine: the port is bound on the host."""
+    """`ingress` and `host` are the same on one machine: the port is bound on the host. See conflicts.py for none at all."""
     found = []
     for index, port in enumerate(scope.service.ports):
         protocol = (port.protocol or "tcp").lower()
@@ -24,7 +24,7 @@ def ports(scope: Scope) -> tuple[PortBinding, ...]:
                 host_port=port.published,
             )
         )
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(found)) if scope.service.network_mode not in ("host", "none") else ()
 
 
 def _check(scope: Scope, index: int, port: Port, protocol: str) -> None:

@@ -52,7 +52,7 @@ class Problems:
 
 
 class Scope:
-    """One service. Paths given to `refuse` are relative to it."""
+    """One service. Paths given to `refuse` and `tell` are relative to it."""
 
     def __init__(self, project: Project, name: str, problems: Problems) -> None:
         self.project, self.name, self._problems = project, name, problems
@@ -60,6 +60,9 @@ class Scope:
 
     def refuse(self, path: Path, why: str) -> None:
         self._problems.refuse(("services", self.name, *path), why)
+
+    def tell(self, path: Path, why: str) -> None:
+        self._problems.tell(("services", self.name, *path), why)
 
     @property
     def image(self) -> str:

@@ -1,0 +1,40 @@
+"""Keys of a service that exclude each other: Docker Engine refuses them when the container is created, or drops one."""
+
+from __future__ import annotations
+
+from composer.model import Service
+from composer.plan.translate.scope import Scope
+
+JOINED = (
+    "hostname",
+    "domainname",
+    "dns",
+    "dns_search",
+    "dns_opt",
+    "extra_hosts",
+    "links",
+    "mac_address",
+    "ports",
+    "expose",
+)
+"""What belongs to the container whose network is shared, and can only be said there."""
+
+
+def check(scope: Scope) -> None:
+    service = scope.service
+    mode = service.network_mode
+    if mode.startswith(("service:", "container:")):
+        for key in _given(service, JOINED):
+            scope.refuse((key,), f"excludes network_mode {mode!r}: say it of the container whose network is shared")
+    if mode in ("host", "none"):
+        for key in _given(service, ("links", "mac_address")):
+            scope.refuse((key,), f"excludes network_mode {mode!r}")
+        for key in _given(service, ("ports",)):
+            scope.tell((key,), f"nothing is published with network_mode {mode!r}")
+    if service.uts == "host":
+        for key in _given(service, ("hostname", "domainname")):
+            scope.refuse((key,), "excludes uts 'host': the name is the host's")
+
+
+def _given(service: Service, keys: tuple[str, ...]) -> list[str]:
+    return [key for key in keys if getattr(service, key)]
