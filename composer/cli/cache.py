@@ -82,7 +82,7 @@ class Cache:
             written=written,
             files=dict(files),
             variables=dict(variables),
-            warnings=[str(warning) for warning in warnings],
+            warnings=[str(line) for line in warnings],
         )
         if not self._usable:
             return entry
@@ -136,7 +136,7 @@ def _key(options: LoadOptions) -> str:
     environ = {
         name: value
         for name, value in options.environ.items()
-        if name.startswith(("COMPOSE_", "DOCKER_")) or name == "HOME"
+        if name.startswith(("COMPOSE_", "DOCKER_")) or name in ("HOME", "COMPOSER_SILENCE")
     }
     return msgspec.json.encode([os.getcwd(), asked, environ, _program()], order="sorted").decode()
 

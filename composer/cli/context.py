@@ -140,6 +140,7 @@ class Context:
     def _load(self, options: LoadOptions, cache: Cache) -> Entry:
         """Read the files, and remember what they want."""
         from composer.cli.cache import now, stamp
+        from composer.load.notice import NO_EFFECT, silenced
         from composer.load.project import load_tree
         from composer.model import Project
         from composer.plan.translate import inputs, translate
@@ -149,7 +150,10 @@ class Context:
         project = Project.from_loaded(loaded)
         files = {**loaded.inputs.files, **{path: stamp(path) for path in inputs.files(project)}}
         variables = {name: options.environ.get(name) for name in (*loaded.inputs.variables, *inputs.variables(project))}
-        return cache.put(translate(project), files, variables, loaded.warnings, written=begun)
+        desired = translate(project)
+        if NO_EFFECT in silenced(loaded.tree, loaded.environment):
+            desired = desired.quiet()
+        return cache.put(desired, files, variables, loaded.warnings, written=begun)
 
     def _warn(self, lines: Iterable[str]) -> None:
         """Print each line once a command."""

@@ -28,6 +28,7 @@ from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
+    from composer.model.hook import Hook
     from engine.spec.state import ContainerRecord
 
 QUIET = 0.1
@@ -48,7 +49,7 @@ COMMAND = Command(
 class Rule:
     """One entry of a service's develop.watch; `path` is absolute."""
 
-    __slots__ = ("action", "command", "ignore", "include", "initial_sync", "path", "service", "target")
+    __slots__ = ("action", "exec", "ignore", "include", "initial_sync", "path", "service", "target")
 
     def __init__(
         self,
@@ -60,12 +61,12 @@ class Rule:
         ignore: Sequence[str] = (),
         include: Sequence[str] = (),
         initial_sync: bool = False,
-        command: Sequence[str] = (),
+        exec: ExecSpec | None = None,
     ) -> None:
         self.service, self.path, self.action, self.target = service, path.rstrip("/") or "/", action, target
         self.ignore = Patterns(ignore)
         self.include = Patterns(include) if include else None
-        self.initial_sync, self.command = initial_sync, tuple(command)
+        self.initial_sync, self.exec = initial_sync, exec
 
     def concerns(self, path: str) -> bool:
         """Whether a changed file is one of this rule's."""
@@ -92,22 +93,37 @@ def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
                 raise CommandError(
                     f"service {name}: develop.watch cannot rebuild {entry.path}: there is no build section"
                 )
-            hook = getattr(entry, "exec", None)
+            if entry.action == "sync+exec" and not (entry.exec and entry.exec.command):
+                raise CommandError(f"service {name}: develop.watch: sync+exec of {entry.path} needs exec.command")
+            if entry.action.startswith("sync") and not entry.target:
+                raise CommandError(f"service {name}: develop.watch: {entry.action} of {entry.path} needs a target")
             rules.append(
                 Rule(
                     name,
                     entry.path,
                     entry.action,
-                    target=entry.target or "",
-                    ignore=entry.ignore or (),
-                    include=entry.include or (),
-                    initial_sync=bool(entry.initial_sync),
-                    command=hook.command if hook else (),
+                    target=entry.target,
+                    ignore=entry.ignore,
+                    include=entry.include,
+                    initial_sync=entry.initial_sync,
+                    exec=_exec(entry.exec),
                 )
             )
     if not rules:
         raise CommandError("none of the selected services has a 'develop' section with 'watch' rules")
     return rules
+
+
+def _exec(hook: Hook | None) -> ExecSpec | None:
+    if hook is None:
+        return None
+    return ExecSpec(
+        args=hook.command or (),
+        environment=dict(hook.environment),
+        working_dir=hook.working_dir,
+        user=hook.user,
+        privileged=hook.privileged,
+    )
 
 
 def run(context: Context, args: Args) -> int:
@@ -195,7 +211,7 @@ class Watcher:
             change(self._context, "restart", services=[rule.service], plain=True)
         if rule.action == "sync+exec":
             for record in self._running(rule.service):
-                self._execute(record, rule.command)
+                self._execute(record, rule.exec)
 
     def _rebuild(self, services: list[str]) -> None:
         from composer.cli.converge import Wishes, converge
@@ -212,7 +228,7 @@ class Watcher:
             if there:
                 self._copy(record, rule, there)
             if gone:
-                self._execute(record, ("rm", "-rf", *(rule.destination(path) for path in gone)))
+                self._execute(record, ExecSpec(args=("rm", "-rf", *(rule.destination(path) for path in gone))))
         self._say(f'Syncing service "{rule.service}" after {len(paths)} changes were detected')
 
     def _copy(self, record: ContainerRecord, rule: Rule, paths: list[str]) -> None:
@@ -226,10 +242,10 @@ class Watcher:
         engine = self._context.engine
         piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, keep_owner=False))
 
-    def _execute(self, record: ContainerRecord, command: Sequence[str]) -> None:
+    def _execute(self, record: ContainerRecord, spec: ExecSpec | None) -> None:
+        assert spec is not None  # rules_of has made sure
         null = os.open(os.devnull, os.O_RDWR)
         try:
-            spec = ExecSpec(args=tuple(command))
             process = self._context.engine.exec_process(record.group, record.id, spec, stdio=(null, 2, 2))
             try:
                 code = process.wait()
@@ -238,7 +254,7 @@ class Watcher:
         finally:
             os.close(null)
         if code:
-            raise CommandError(f"{' '.join(command)} in {record.spec.name} ended with exit code {code}")
+            raise CommandError(f"{' '.join(spec.args)} in {record.spec.name} ended with exit code {code}")
 
     def _running(self, service: str) -> list[ContainerRecord]:
         return [record for record in select(self._context.containers(), [service]) if is_up(record)]

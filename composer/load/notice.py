@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-UNSET, OBSOLETE = "unset-variable", "obsolete-version"
+UNSET, OBSOLETE, NO_EFFECT = "unset-variable", "obsolete-version", "no-effect"
 PUBLISHED, SECRET, LATEST = "published-everywhere", "secret-in-environment", "latest-tag"
 
-KINDS = frozenset((UNSET, OBSOLETE, PUBLISHED, SECRET, LATEST))
-"""The first two are told by every command, the others are advice (advice.py)."""
+KINDS = frozenset((UNSET, OBSOLETE, NO_EFFECT, PUBLISHED, SECRET, LATEST))
+"""The first two are told by every command, no-effect by those that create containers (composer/plan/translate/keys.py),
+the others are advice (advice.py)."""
 
 
 class Notice(str):

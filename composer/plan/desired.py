@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engine.spec.container import ContainerSpec
 from engine.spec.image import BuildSpec
@@ -98,6 +98,10 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     config_files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     """For the user, once a command: what the files say that has no effect, each with its place."""
+
+    def quiet(self) -> Desired:
+        """The same without its warnings."""
+        return structs.replace(self, warnings=())
 
     def references(self) -> list[str]:
         """The images that the services are made from, and those that they mount."""

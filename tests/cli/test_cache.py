@@ -142,11 +142,11 @@ def test_a_hit_imports_nothing_heavy_and_is_quick(folder, tmp_path):
     code = (
         "import sys, time, msgspec\n"
         "from engine.spec import container, image, network\n"
-        "begun = time.perf_counter()\n"
+        "begun = time.process_time()\n"
         "from composer.cli.cache import Cache\n"
         "from composer.load.project import LoadOptions\n"
         f"assert Cache({folder!r}, LoadOptions(environ={{}})).find()\n"
-        "print(time.perf_counter() - begun, *sys.modules)\n"
+        "print(time.process_time() - begun, *sys.modules)\n"
     )
     seconds = []
     for _ in range(3):

@@ -130,6 +130,15 @@ def test_warnings_are_told_each_time_but_once_a_command(project, tmp_path):
         assert one.stderr.getvalue().count("NOWHERE") == 1
 
 
+@pytest.mark.parametrize("silence", ["x-composer: {silence: [no-effect]}\n", ""])
+def test_what_has_no_effect_can_be_silenced(project, tmp_path, silence):
+    write(project / "compose.yaml", f"{silence}services: {{web: {{image: a, deploy: {{labels: {{a: b}}}}}}}}\n")
+    warnings = context(tmp_path).desired.warnings
+    assert len(warnings) == (0 if silence else 1)
+    assert silence or warnings[0].startswith(f"{project}/compose.yaml:1:")
+    assert not context(tmp_path, COMPOSER_SILENCE="all").desired.warnings
+
+
 def test_a_service_that_is_named_is_enabled(project, tmp_path):
     one = context(tmp_path)
     assert "tool" not in one.desired.services

@@ -100,10 +100,16 @@ def test_a_changed_volume_is_made_anew_with_yes():
     )
 
 
-@pytest.mark.parametrize("labelled", [{}, {labels.PROJECT: "other", labels.NETWORK: "n"}])
+@pytest.mark.parametrize("labelled", [{}, {labels.PROJECT: "other", labels.NETWORK: "m"}])
 def test_a_network_of_others_is_refused(labelled):
     with pytest.raises(SharedProblem, match="external: true"):
         plan(desired(), network=NetworkSpec(name="p_n", labels=labelled))
+
+
+def test_a_network_that_another_project_calls_the_same_is_shared_with_a_warning():
+    made = plan(desired(), network=NetworkSpec(name="p_n", labels={labels.PROJECT: "other", labels.NETWORK: "n"}))
+    assert "external: true" in made.warnings[0]
+    assert "create network" not in str(made)
 
 
 def test_an_external_network_must_be_there():

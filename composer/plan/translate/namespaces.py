@@ -12,7 +12,7 @@ _ALLOWED = {
     "ipc": ("host", "none", "private", "shareable"),
     "uts": ("host",),
     "cgroup": ("host", "private"),
-    "userns_mode": ("host",),
+    "userns_mode": ("host", "private"),
 }
 
 
