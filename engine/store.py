@@ -8,6 +8,7 @@ in `record`; only what is searched or must be unique has a column.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -112,7 +113,7 @@ class Store:
         try:
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            raise OperationFailed("write to", self.roots.database, detail=str(error)) from error
+            raise _failed("write to", self.roots.database, error) from error
         try:
             yield db
         except BaseException:
@@ -122,7 +123,7 @@ class Store:
             db.execute("COMMIT")
         except sqlite3.Error as error:
             db.execute("ROLLBACK")
-            raise OperationFailed("write to", self.roots.database, detail=str(error)) from error
+            raise _failed("write to", self.roots.database, error) from error
 
     def close(self) -> None:
         """Close the connections of all threads, none of which may be using one."""
@@ -148,7 +149,7 @@ class Store:
                     hint="Update composer.",
                 )
         except sqlite3.Error as error:
-            raise OperationFailed("open", path, detail=str(error)) from error
+            raise _failed("open", path, error) from error
         except OSError as error:
             raise OperationFailed.of("open", path, error) from error
         return db
@@ -164,3 +165,14 @@ class Store:
                     db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
+
+
+def _failed(operation: str, path: str, error: sqlite3.Error) -> OperationFailed:
+    """SQLite says "disk I/O error" of a full disc, too, when it cannot make its files beside the database larger."""
+    try:
+        full = os.statvfs(os.path.dirname(path)).f_bavail == 0
+    except OSError:
+        full = False
+    if full:
+        return OperationFailed(operation, path, errno.ENOSPC, detail="no space left on the device")
+    return OperationFailed(operation, path, detail=str(error))

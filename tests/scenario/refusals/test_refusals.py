@@ -84,13 +84,12 @@ def test_a_bind_source_that_is_missing(composer):
 def test_a_full_disk(composer):
     """The state root on a file system with room for nothing; what it says names the errno."""
     full = tempfile.mkdtemp(prefix="cf-", dir="/tmp")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", full], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", full], check=True)
     try:
         shutil.copytree(composer.roots.state, f"{full}/s", symlinks=True)
-        with open(f"{full}/fill", "wb") as file, pytest.raises(OSError, match="space"):
+        with open(f"{full}/fill", "wb", buffering=0) as file, pytest.raises(OSError, match="space"):
             while True:
                 file.write(bytes(4096))
-                file.flush()
         message = refused(composer, "up", "-d", environ={"COMPOSER_STATE_ROOT": f"{full}/s"})
         assert "ENOSPC" in message or "full" in message or "space" in message
         os.unlink(f"{full}/fill")
