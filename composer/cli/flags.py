@@ -40,7 +40,7 @@ class Flag:
         attribute: str = "",
     ) -> None:
         self.name, self.help, self.kind, self.short = name, help, kind, short
-        self.default = default if default is not None else {"bool": False, "string": "", "strings": ()}.get(kind)
+        self.default: Any = default if default is not None else {"bool": False, "string": "", "strings": ()}.get(kind)
         self.metavar, self.hidden, self.refused = metavar, hidden, refused
         self.attribute = attribute or name.replace("-", "_")
 
@@ -61,6 +61,10 @@ class Args:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
+
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
 
 class Command:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from composer.cli.flags import Args
 
 SLUG = "com.docker.compose.slug"
-MODES = {"ro": {"read_only": True}, "rw": {}, "z": {"selinux": "z"}, "Z": {"selinux": "Z"}, "nocopy": {"nocopy": True}}
+MODES: dict[str, dict[str, object]] = {
+    "ro": {"read_only": True},
+    "rw": {},
+    "z": {"selinux": "z"},
+    "Z": {"selinux": "Z"},
+    "nocopy": {"nocopy": True},
+}
 PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 
@@ -103,7 +109,7 @@ def volume(text: str, volumes: Mapping[str, str], directory: str) -> Mount:
         if word in PROPAGATION:
             options["propagation"] = word
         elif word in MODES:
-            options |= MODES[word]
+            options.update(MODES[word])
         else:
             raise UsageError(f'invalid volume "{text}": unknown mode {word!r}')
     if source.startswith(("/", ".", "~")):

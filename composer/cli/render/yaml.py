@@ -8,7 +8,7 @@ hundreds of services.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cmp_to_key, lru_cache
 from typing import Any
 
@@ -147,9 +147,9 @@ def number(value: float) -> str:
     return text if size < -4 or size >= 6 else f"{value:.{max(len(figures) - 1 - size, 0)}f}"
 
 
-def sorted_keys(keys: Any) -> list[str]:
+def sorted_keys(given: Iterable[str]) -> list[str]:
     """Keys in the order of docker compose's YAML: numbers in them by value, punctuation before letters."""
-    keys = list(keys)
+    keys = list(given)
     if len(keys) < 2:
         return keys
     if any(c.isdigit() for key in keys for c in key):
