@@ -111,8 +111,20 @@ def _project(context: Context, args: Args) -> str:
     as_json = args.format == "json"
     if args.no_interpolate:
         return layout.sorted_json(tree) if as_json else layout.sorted_yaml(tree)
+    if as_json:
+        _check_ssh(tree)
     text = layout.to_json(tree) if as_json else layout.to_yaml(tree)
     return text.replace("$", "$$")
+
+
+def _check_ssh(tree: Any) -> None:
+    """CommandError for an SSH key with a path, for which docker compose has no JSON either: there it is no JSON at all."""
+    for name, service in _services(tree):
+        for key in (service.get("build") or {}).get("ssh") or ():
+            if "=" in key:
+                raise CommandError(
+                    f"services.{name}.build.ssh: {key!r} has no form in JSON\nPrint the project as YAML."
+                )
 
 
 def _pin(context: Context, tree: Any) -> None:

@@ -108,6 +108,12 @@ class Canonical:
                 return value
             raise self.wrong(path, str(error)) from None
 
+    def limit(self, value: Any, path: Path) -> Any:
+        """Text has become a number before, where variables are replaced; elsewhere Compose takes none."""
+        if isinstance(value, str):
+            raise self.wrong(path, f"a number, or soft and hard, is needed here, not {value!r}")
+        return value
+
     def mount(self, value: Any, path: Path) -> Any:
         return Map({"source": value}) if isinstance(value, str) else value
 
@@ -190,6 +196,7 @@ _SERVICE: dict[tuple[str, ...], Callable[[Canonical, Any, Path], Any]] = {
     ("build", "sbom"): Canonical.text,
     ("build", "secrets", ANY): Canonical.mount,
     ("build", "ssh"): Canonical.ssh,
+    ("build", "ulimits", ANY): Canonical.limit,
     ("configs", ANY): Canonical.mount,
     ("depends_on",): Canonical.depends_on_names,
     ("develop", "watch", ANY, "ignore"): Canonical.sequence,
@@ -204,6 +211,7 @@ _SERVICE: dict[tuple[str, ...], Callable[[Canonical, Any, Path], Any]] = {
     ("networks",): Canonical.names,
     ("ports",): Canonical.ports,
     ("secrets", ANY): Canonical.mount,
+    ("ulimits", ANY): Canonical.limit,
     ("volumes", ANY): Canonical.volume,
 }
 

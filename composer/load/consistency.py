@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain, islice
 
+from composer.load.bind import DEPLOY
 from composer.load.errors import LoadError, did_you_mean
 from composer.load.tree import Map, origin_at
 
@@ -301,3 +302,11 @@ _RULES: tuple[Any, ...] = (
     _Check.watch,
     _Check.mounts,
 )
+
+
+def scaled(tree: Map) -> None:
+    """Let `deploy.replicas` say what `scale` says, which the check has found not to contradict it."""
+    for service in tree["services"].values():
+        if "scale" in service and "deploy" in service:
+            service["deploy"]["replicas"] = service["scale"]
+            DEPLOY.arrange(service["deploy"])

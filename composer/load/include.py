@@ -54,6 +54,8 @@ def _entry(entry: Any, index: int, origin: Origin | None) -> Inclusion:
         raise LoadError(f"include[{index}] must be a path or a mapping with {', '.join(KEYS)}", origin)
     paths = _texts(entry, "path", index, origin)
     folder = entry.get("project_directory")
+    if isinstance(folder, int) and not isinstance(folder, bool):
+        folder = str(folder)
     if folder is not None and not isinstance(folder, str):
         raise LoadError(f"include[{index}].project_directory must be a string", origin_of(entry, "project_directory"))
     return Inclusion(paths, folder or "", _texts(entry, "env_file", index, origin), origin)

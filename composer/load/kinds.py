@@ -376,8 +376,6 @@ def limit(value: Any) -> Any:
         found = Fields({key: _integer(value[key]) for key in ("soft", "hard") if value.get(key)})
         found.origins = value.origins  # type: ignore[attr-defined]
         return found
-    if isinstance(value, str):
-        raise KindError(f"expected a number, or soft and hard, found the string {_shown(value)}")
     return _integer(value) or Fields()
 
 
@@ -420,6 +418,11 @@ class Struct:
         for key in theirs:
             found[key] = value[key]
         return found
+
+    def arrange(self, fields: Fields) -> None:
+        """Bring what was added later to its place among the others."""
+        for key in sorted(fields, key=lambda key: self.rank.get(key, len(self.rank))):
+            fields[key] = fields.pop(key)
 
 
 def optional(kind: Kind) -> Kind:

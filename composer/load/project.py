@@ -85,7 +85,7 @@ def _model(options: LoadOptions) -> tuple[Loaded, Map]:
 
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     from composer.load.bind import bound
-    from composer.load.consistency import contradictions, shared_names
+    from composer.load.consistency import contradictions, scaled, shared_names
     from composer.load.variables import Files
 
     tree, errors = bound(root, loaded.name)
@@ -94,6 +94,7 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     select.by_profile(tree, loaded.disabled, loaded.profiles)
     if options.consistency:
         raise_all(contradictions(tree, loaded.disabled))
+        scaled(tree)
     files = Files(tree, loaded.environment, loaded.inputs)
     resolved = set(tree["services"])
     for name in tree["services"]:

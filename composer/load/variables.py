@@ -37,8 +37,7 @@ class Files:
             files[:] = [file.get("path", "") if isinstance(file, dict) and file["required"] else file for file in files]
         self._labels(name, service)
         if service.keys() - before:
-            for key in sorted(service, key=lambda key: SERVICE.rank.get(key, len(SERVICE.rank))):
-                service[key] = service.pop(key)  # what was added goes to its place
+            SERVICE.arrange(service)
 
     def _environment(self, name: str, service: Any) -> None:
         files = service.pop("env_file", ())

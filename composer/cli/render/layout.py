@@ -37,8 +37,8 @@ def to_json(tree: Any) -> str:
 
 
 def sorted_json(tree: Any) -> str:
-    """Any tree as JSON, all keys sorted: `config --no-interpolate --format json`."""
-    return json_text(_sorted(tree, sorted))
+    """Any tree as JSON, all keys sorted: `config --no-interpolate --format json`. An empty list is null there."""
+    return json_text(_sorted(tree, sorted, empty=None))
 
 
 def sorted_yaml(tree: Any) -> str:
@@ -59,7 +59,11 @@ def _for_yaml(value: Any) -> Any:
         return [_for_yaml(item) for item in value]
     if isinstance(value, Fields):
         kept = ((key, inner) for key, inner in value.items() if key not in UNSET or inner != UNSET[key])
-        return {CAPITALS.get(key, key): _for_yaml(inner) for key, inner in kept}
+        written = {CAPITALS.get(key, key): _for_yaml(inner) for key, inner in kept}
+        for limit in written.get("ulimits", {}).values():
+            if isinstance(limit, dict):
+                limit |= {"soft": limit.get("soft", 0), "hard": limit.get("hard", 0)}
+        return written
     if isinstance(value, dict):
         return {key: _for_yaml(value[key]) for key in sorted_keys(value)}
     return value
@@ -75,10 +79,10 @@ def _for_json(value: Any) -> Any:
     return value
 
 
-def _sorted(value: Any, ordered: Any) -> Any:
+def _sorted(value: Any, ordered: Any, empty: Any = ()) -> Any:
     if isinstance(value, list):
-        return [_sorted(item, ordered) for item in value]
-    return {key: _sorted(value[key], ordered) for key in ordered(value)} if isinstance(value, dict) else value
+        return [_sorted(item, ordered, empty) for item in value] or (None if empty is None else [])
+    return {key: _sorted(value[key], ordered, empty) for key in ordered(value)} if isinstance(value, dict) else value
 
 
 def _plain_numbers(value: Any) -> Any:
