@@ -6,13 +6,15 @@ import ipaddress
 import random
 from collections.abc import Iterable
 
+from engine.net.neighbours import Neighbours
 from engine.spec.state import Endpoint
 
 
 class Names:
-    """The table behind the DNS server: network → name → addresses."""
+    """The table behind the DNS server: network → name → addresses. `others` knows containers of other groups."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Neighbours | None = None) -> None:
+        self._others = others
         self._endpoints: dict[str, tuple[tuple[str, ...], tuple[Endpoint, ...]]] = {}
         self._by_network: dict[str, dict[str, list[str]]] = {}
         self._reverse: dict[str, dict[str, str]] = {}
@@ -61,15 +63,22 @@ class Names:
         found: list[str] = []
         for linked in (name, *self._links.get(asker, {}).get(name, ())):
             for network in self._networks(asker):
-                table = self._by_network.get(network, {})
-                found += table.get(linked, ()) or table.get(linked.removesuffix(f".{network.lower()}"), ())
+                bare = linked.removesuffix(f".{network.lower()}")
+                found += self._on(network, linked) or (self._on(network, bare) if bare != linked else [])
         found = list(dict.fromkeys(found))
         random.shuffle(found)
         return found or None
 
+    def _on(self, network: str, name: str) -> list[str]:
+        """Addresses of `name` on the network: of our own containers, and of other groups'."""
+        own = self._by_network.get(network, {}).get(name, [])
+        return own + self._others.addresses(network, name) if self._others else own
+
     def reverse(self, asker: str, address: str) -> str | None:
         for network in self._networks(asker):
             if name := self._reverse.get(network, {}).get(address):
+                return name
+            if self._others and (name := self._others.name(network, address)):
                 return name
         return None
 

@@ -19,6 +19,7 @@ from engine.keeper.client import KeeperClient
 from engine.net import bridge
 from engine.net.dns import Server
 from engine.net.names import Names
+from engine.net.neighbours import Neighbours
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.session import adopt, create, probe, registry, start
@@ -42,7 +43,7 @@ class Session:
         self.images = ImageStore(self.store)
         self.cgroups = Cgroups.detect()
         self.wiring = Wiring(self.store)
-        self.names = Names()
+        self.names = Names(Neighbours(self.store, group))
         self.dns = Server(self.names)
         self.records: dict[str, ContainerRecord] = {}
         self.ended: dict[str, asyncio.Event] = {}

@@ -1,0 +1,72 @@
+"""Names of containers of other groups, for those who share a network with them (an external network of two projects).
+
+A group's own containers are in `Names`, in memory. Who else has an address on a network is in the database, and what else
+they are called in their specifications, which do not change.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from engine.store import Store
+
+_KNOWN = 1000
+"""Specifications that are remembered."""
+
+
+class _Attachment(Struct):
+    network: str
+    aliases: tuple[str, ...] = ()
+
+
+class _Specification(Struct):
+    """What of a spec.json has to do with names."""
+
+    hostname: str = ""
+    networks: tuple[_Attachment, ...] = ()
+
+
+class Neighbours:
+    """The containers of all groups but `group`."""
+
+    def __init__(self, store: Store, group: str) -> None:
+        self._store, self._group = store, group
+        self._specifications: dict[str, _Specification] = {}
+
+    def addresses(self, network: str, name: str) -> list[str]:
+        """Addresses on the network of containers called `name` (in lower case) there."""
+        found = []
+        rows = self._store.db.execute(
+            "SELECT c.id, c.name, c.container_group, a.address FROM addresses a JOIN containers c ON c.id = a.owner"
+            " WHERE a.network = ? AND c.container_group != ?",
+            (network, self._group),
+        )
+        for container_id, own, group, address in rows.fetchall():
+            if name in (own.lower(), container_id[:12]) or name in self._further(network, container_id, group):
+                found.append(address)
+        return found
+
+    def name(self, network: str, address: str) -> str | None:
+        """What the container that has this address is called."""
+        row = self._store.db.execute(
+            "SELECT c.name FROM addresses a JOIN containers c ON c.id = a.owner"
+            " WHERE a.network = ? AND a.address = ? AND c.container_group != ?",
+            (network, address, self._group),
+        ).fetchone()
+        return f"{row[0]}.{network}" if row else None
+
+    def _further(self, network: str, container_id: str, group: str) -> set[str]:
+        """Its aliases on the network and its host name; none when it is just being removed."""
+        known = self._specifications.get(container_id)
+        if known is None:
+            try:
+                with open(f"{self._store.roots.container(group, container_id)}/spec.json", "rb") as file:
+                    known = msgspec.json.decode(file.read(), type=_Specification)
+            except (OSError, msgspec.DecodeError):
+                return set()
+            if len(self._specifications) >= _KNOWN:
+                self._specifications.clear()
+            self._specifications[container_id] = known
+        aliases = {alias.lower() for one in known.networks if one.network == network for alias in one.aliases}
+        return aliases | ({known.hostname.lower()} if known.hostname else set())

@@ -1,0 +1,74 @@
+"""Names of containers: of one's own group in memory, of others' in the database."""
+
+import msgspec
+import pytest
+
+from engine.net.names import Names
+from engine.net.neighbours import Neighbours
+from engine.paths import Roots
+from engine.spec.container import Attachment, ContainerSpec
+from engine.spec.state import Endpoint
+from engine.store import Store
+
+
+def endpoint(network, address, *aliases):
+    return Endpoint(network=network, ipv4_address=address, ipv4_prefix=24, aliases=aliases)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(Roots(str(tmp_path / "s"), str(tmp_path / "r")))
+    yield store
+    store.close()
+
+
+def other(store, tmp_path, container_id, name, network, address, *aliases, hostname=""):
+    """A running container of another group."""
+    spec = ContainerSpec(
+        name=name, image="a", hostname=hostname, networks=(Attachment(network=network, aliases=aliases),)
+    )
+    folder = tmp_path / "s" / "groups" / "theirs" / container_id
+    folder.mkdir(parents=True)
+    (folder / "spec.json").write_bytes(msgspec.json.encode(spec))
+    with store.transaction() as db:
+        db.execute("INSERT OR IGNORE INTO networks VALUES (?, ?, '', '{}')", (network, network))
+        db.execute("INSERT INTO containers VALUES (?, ?, 'theirs', '')", (container_id, name))
+        db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network, address, container_id))
+
+
+def test_links_are_names_for_one_container_alone():
+    names = Names()
+    names.publish("db", ["p-db-1"], [endpoint("n", "10.0.0.2", "db")])
+    names.publish("web", ["p-web-1"], [endpoint("n", "10.0.0.3", "web")], [("db", "Database"), ("p-db-1", "main")])
+    assert names.lookup("web", "database") == names.lookup("web", "main") == ["10.0.0.2"]
+    assert names.lookup("db", "database") is None
+    names.publish("web", ["p-web-1"], [endpoint("n", "10.0.0.3")])
+    assert names.lookup("web", "database") is None
+
+
+def test_other_groups_on_a_common_network(store, tmp_path):
+    names = Names(Neighbours(store, "ours"))
+    names.publish("proxy", ["ours-proxy-1"], [endpoint("shared", "10.0.0.2", "proxy")])
+    assert names.lookup("proxy", "app") is None
+    other(store, tmp_path, "a" * 64, "theirs-app-1", "shared", "10.0.0.3", "App", hostname="box")
+    other(store, tmp_path, "b" * 64, "theirs-db-1", "apart", "10.1.0.3", "db")
+    for name in ("app", "theirs-app-1", "a" * 12, "box", "app.shared"):
+        assert names.lookup("proxy", name) == ["10.0.0.3"], name
+    assert names.lookup("proxy", "db") is None
+    assert names.reverse("proxy", "10.0.0.3") == "theirs-app-1.shared"
+    assert names.reverse("proxy", "10.1.0.3") is None
+
+
+def test_the_same_name_in_two_groups_is_both(store, tmp_path):
+    names = Names(Neighbours(store, "ours"))
+    names.publish("web", ["ours-web-1"], [endpoint("shared", "10.0.0.2", "web")])
+    other(store, tmp_path, "a" * 64, "theirs-web-1", "shared", "10.0.0.3", "web")
+    assert sorted(names.lookup("web", "web")) == ["10.0.0.2", "10.0.0.3"]
+
+
+def test_a_container_that_is_just_being_removed(store, tmp_path):
+    names = Names(Neighbours(store, "ours"))
+    names.publish("web", ["ours-web-1"], [endpoint("shared", "10.0.0.2", "web")])
+    other(store, tmp_path, "a" * 64, "theirs-app-1", "shared", "10.0.0.3", "app")
+    (tmp_path / "s" / "groups" / "theirs" / ("a" * 64) / "spec.json").unlink()
+    assert names.lookup("web", "app") is None
