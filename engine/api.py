@@ -44,6 +44,9 @@ class Engine:
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def boot_id(self) -> str:
+        return files.boot_id()
+
     def groups(self) -> list[str]:
         try:
             return sorted(os.listdir(self.roots.groups))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from engine.paths import Roots
 
 
-WITHOUT_ENGINE = frozenset({"alpha", "autostart", "config", "convert", "version"})
+WITHOUT_ENGINE = frozenset({"alpha", "config", "convert", "version"})
+WITHOUT = {"autostart": (["enable"], ["disable"], ["status"])}
 ONLY_READING = frozenset({"events", "images", "logs", "ls", "port", "ps", "stats", "top", "volumes", "wait"})
 """For an ordinary user these enter the namespace of the containers where there is one, and make none."""
 
@@ -101,7 +102,7 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     check_positional(command, args.positional)
     context = _context(options, args)
-    if os.geteuid() and command.name not in WITHOUT_ENGINE:
+    if os.geteuid() and command.name not in WITHOUT_ENGINE and args.positional[:1] not in WITHOUT.get(command.name, ()):
         from engine.rootless.enter import enter
 
         enter(context.roots, make=command.name not in ONLY_READING)

@@ -9,6 +9,7 @@ from composer.cli.errors import UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Attach local standard input, output, and error streams to a service's running container"),
+    "autostart": ("autostart", "Bring projects back after a reboot"),
     "build": ("build", "Build or rebuild services"),
     "commit": ("commit", "Create a new image from a service container's changes"),
     "config": ("config", "Parse, resolve and render compose file in canonical format"),

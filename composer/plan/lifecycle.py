@@ -106,6 +106,7 @@ class _Lifecycle:
                     service=service,
                     after=after,
                     timeout=self.options.timeout,
+                    suspend=self.options.suspend,
                 )
                 stops.setdefault(name, []).append(operation.id)
             else:

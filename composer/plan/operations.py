@@ -52,6 +52,7 @@ class Operation(Struct, kw_only=True, omit_defaults=True):
     volumes: bool = False
     force: bool = False
     renew_volumes: bool = False
+    suspend: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.name}: {self.cause}"

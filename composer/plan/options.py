@@ -30,6 +30,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     signal: str = ""
     force: bool = False
     stop: bool = False
+    suspend: bool = False
+    """stop: as a machine that goes down does it; it is not the user's wish that they stay stopped."""
     parallel: int = -1
     # up in the foreground, with --no-recreate's kind of care for what runs
     containers: tuple[str, ...] = ()

@@ -30,7 +30,10 @@ class Care:
         news: News,
         tasks: TaskGroup,
         idle: Callable[[], None],
+        *,
+        boot_id: str = "",
     ) -> None:
+        self._boot_id = boot_id
         self._changes, self._image, self._news, self._tasks, self._idle = changes, image, news, tasks, idle
         self._living: set[str] = set()
         self._probing: dict[str, anyio.CancelScope] = {}
@@ -141,7 +144,9 @@ class Care:
     # ── restarts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _after_end(self, record: ContainerRecord) -> None:
-        if record.id in self._restarting or not restart.wanted(record.spec.restart, record.state):
+        # One that went with the machine is asked for in the right order by who wants it back (`autostart run`, `up`).
+        earlier = self._boot_id and record.state.boot_id != self._boot_id
+        if record.id in self._restarting or earlier or not restart.wanted(record.spec.restart, record.state):
             if record.state.status is Status.RESTARTING and record.id not in self._restarting:
                 await self._update(record.id, status=Status.EXITED)
             return

@@ -221,6 +221,11 @@ class Executor:
 
     async def _stop(self, operation: Operation) -> None:
         await self._end(operation)
+        if operation.suspend:
+            # As if it had ended with an earlier boot: `autostart run` brings it back.
+            state = self.scene.changes.record(operation.container_id).state
+            suspended = msgspec.structs.replace(state, stopped_by_user=False, boot_id="")
+            await self.scene.changes.update(operation.container_id, suspended)
 
     async def _end(self, operation: Operation) -> None:
         """Hooks, then the stop signal, then patience, then SIGKILL."""

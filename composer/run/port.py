@@ -23,6 +23,10 @@ Progress = Callable[[dict[str, object]], None]
 class Reads(Protocol):
     """What any command may ask at any time, without a supervisor."""
 
+    def boot_id(self) -> str:
+        """The kernel's id of this boot: a container's state with another one is from before a reboot."""
+        ...
+
     def groups(self) -> list[str]: ...
 
     def containers(self, group: str) -> list[ContainerRecord]:

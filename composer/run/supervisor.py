@@ -63,7 +63,14 @@ class Supervisor:
         self._changes = await self._engine.session(self._project, supervisor=self._again)
         records = await self._changes.adopt()
         async with anyio.create_task_group() as tasks:
-            self._care = Care(self._changes, self._engine.image, self._news, tasks, self._consider_leaving)
+            self._care = Care(
+                self._changes,
+                self._engine.image,
+                self._news,
+                tasks,
+                self._consider_leaving,
+                boot_id=self._engine.boot_id(),
+            )
             await self._care.adopt(records)
             tasks.start_soon(self._watch_ends)
             tasks.start_soon(self._listen, tasks)

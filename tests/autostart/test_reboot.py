@@ -1,0 +1,89 @@
+"""A reboot, as far as a project can tell: another boot id, no process, an empty run root, a bare kernel."""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+import uuid
+
+import pytest
+
+from tests.scenario.leaks import links, processes
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+MS_BIND = 0x1000
+
+
+@pytest.fixture
+def reboot(tmp_path, composer):
+    """Call it with whether links, rules and cgroups go, too: they always do, unless only the id is seen to change."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = set(processes())
+    mounted = []
+
+    def reboot(*, bare=True):
+        deadline = time.monotonic() + 10
+        while left := set(processes()) - before - {os.getpid()}:
+            assert time.monotonic() < deadline
+            for pid in left:  # again and again: a keeper starts another supervisor
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+            time.sleep(0.01)
+        shutil.rmtree(composer.roots.run)
+        if bare:
+            for link in links() - {"lo"}:
+                subprocess.run(["ip", "link", "delete", link], check=False)
+            for table in ("filter", "nat"):
+                for what in ("-F", "-X"):
+                    subprocess.run(["iptables", "-t", table, what], check=True)
+        other = tmp_path / "boot_id"
+        other.write_text(f"{uuid.uuid4()}\n")
+        assert libc.mount(str(other).encode(), BOOT_ID.encode(), None, MS_BIND, None) == 0
+        mounted.append(other)
+
+    yield reboot
+    composer("down", "-v", "-t", "0")
+    for _ in mounted:
+        libc.umount2(BOOT_ID.encode(), 2)
+
+
+def running(composer):
+    return {name for name, ones in composer.ps().items() if any(one["State"] == "running" for one in ones)}
+
+
+@pytest.mark.parametrize("bare", [True, False], ids=["bare kernel", "leftovers in the kernel"])
+def test_what_ran_comes_back(composer, reboot, bare):
+    composer("up", "-d")
+    composer("stop", "stopped")
+    reboot(bare=bare)
+    assert not running(composer)
+    status = composer("autostart", "status").out.splitlines()
+    assert next(line.split() for line in status if line.startswith(composer.name)) == [composer.name, "none", "2"]
+    composer("-p", composer.name, "autostart", "run")
+    assert running(composer) == {"database", "web"}
+    with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=5) as answer:
+        assert answer.read() == b"hello\n"
+    assert composer("exec", "-T", "web", "nslookup", "database").out.count("Address") >= 2
+    assert composer("exec", "-T", "database", "cat", "/data/log").out == "migrated\n"  # it had been done
+    assert composer("autostart", "run").err == ""  # nothing is left to do
+
+
+def test_an_up_after_a_reboot(composer, reboot):
+    composer("up", "-d", "web")
+    reboot()
+    composer("up", "-d")
+    assert running(composer) == {"database", "web", "stopped", "once"}
+
+
+def test_stopped_by_the_machine_is_not_stopped_by_the_user(composer):
+    composer("up", "-d", "stopped", "database")
+    composer("stop", "stopped")
+    composer("autostart", "stop")
+    assert not running(composer)
+    composer("start", "migrate", code=None)
+    composer("autostart", "run")
+    assert "database" in running(composer)
+    assert "stopped" not in running(composer)
