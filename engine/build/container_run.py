@@ -24,7 +24,7 @@ from engine.build.execute import RunRequest
 from engine.cgroup.manager import Cgroups, Handle
 from engine.container import bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
-from engine.errors import KeeperLost, OperationFailed, StartFailed
+from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.image.tree import remove_at
 from engine.keeper import client, protocol
 from engine.keeper.protocol import Channel
@@ -128,7 +128,11 @@ class ContainerRun:
         # Whatever happens from here on, the process is gone before its cgroup and folder are.
         stack.callback(_kill, channel, container_id, calls.pidfd_open(pid))
         if request.network_mode not in _BUILT_IN and self.network:
-            stack.callback(self.network.connect(self.group, container_id, pid, request.network_mode))
+            try:
+                stack.callback(self.network.connect(self.group, container_id, pid, request.network_mode))
+            except EngineError:
+                _ask(channel, {"do": "failure", "id": container_id})  # the process has gone, and this says why
+                raise
         (descriptor,) = _ask(channel, {"do": "attach", "id": container_id})[1]
         _ask(channel, {"do": "watch"})
         with socket.socket(fileno=descriptor) as stream:

@@ -28,6 +28,9 @@ from engine.keeper.protocol import Channel, Message
 from engine.keeper.shipping import Shipping
 from engine.kernel import calls, flags
 
+_REMEMBERED = 100
+"""Containers that died while they were made, whose reason may be asked for."""
+
 RESPAWN_PAUSE = 1.0
 """Seconds between two starts of a supervisor that keeps dying."""
 
@@ -55,6 +58,7 @@ class Keeper:
         self.shipping = Shipping(self.loop)
         self.attachments = Attachments(self.loop)
         self.containers: dict[str, Container] = {}
+        self.stillborn: dict[str, Message] = {}
         self.execs: dict[int, Execution] = {}
         self.clients: set[Client] = set()
         self.supervisor: tuple[list[str], dict[str, str]] | None = None
@@ -233,6 +237,12 @@ class Keeper:
         container.on_started = started
         if container.child:
             container.child.send({"event": "start"})
+
+    def do_failure(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        container = self.containers.get(message["id"])
+        while container and container.child and self._read_child(container):
+            pass
+        answer((container and container.failure) or self.stillborn.get(message["id"]) or {})
 
     def do_signal(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         calls.pidfd_send_signal(self._container(message).pidfd, message["signal"])
@@ -416,10 +426,13 @@ class Keeper:
         record = container.ended(status)
         self.shipping.ended(container)
         self.attachments.ended(container)
+        failure = container.failure or {"error": "the process ended before it could be executed", "exit_code": 125}
         if container.on_started:
-            container.on_started(
-                container.failure or {"error": "the process ended before it could be executed", "exit_code": 125}
-            )
+            container.on_started(failure)
+        elif never_ran:
+            self.stillborn[container.id] = failure
+            for forgotten in list(self.stillborn)[:-_REMEMBERED]:
+                del self.stillborn[forgotten]
         for client in list(self.clients):
             if container.id in client.attached or (client.watching and not never_ran):
                 client.attached.discard(container.id)

@@ -6,6 +6,7 @@
       │        {"re": n, "pid", "pid_start"}  │
       │ ◀──────────────────────────────────── │
       │  {"do": "start", "id"}                │  answered when the process has been executed, or could not be
+      │  {"do": "failure", "id"}              │  why it died before `start`; nothing in the answer when it did not
       │  {"do": "signal", "id", "signal"}     │
       │  {"do": "sockets", "id"}              │  answer carries the DNS sockets: UDP, TCP
       │  {"do": "exec", "id", …} + 3 fds      │  stdin, stdout, stderr; the answer carries a pidfd, with "tty" the

@@ -48,7 +48,11 @@ async def start(
         await _reach_log_target(spec)
         answer, _ = await keeper.ask("create", id=container_id, bundle=path)
         pid, pid_start = answer["pid"], answer["pid_start"]
-        await session.wiring.connect(container_id, pid, plans)
+        try:
+            await session.wiring.connect(container_id, pid, plans)
+        except EngineError:
+            await keeper.ask("failure", id=container_id)  # the process has gone, and this says why
+            raise
         endpoints = tuple(plan.endpoint for plan in plans)
         session.ended.setdefault(container_id, asyncio.Event())
         started = session.replace(
