@@ -29,6 +29,22 @@ def _quota(limits: Resources) -> tuple[int, int]:
     return limits.cpu_quota, limits.cpu_period or PERIOD
 
 
+def check(limits: Resources) -> None:
+    """Raises InvalidSpec for limits that contradict each other, or that this host cannot keep."""
+    processors = os.cpu_count() or 1
+    if limits.cpus and (limits.cpu_quota or limits.cpu_period):
+        raise InvalidSpec("cpus and cpu_quota with cpu_period say the same: only one of them can be set")
+    if limits.cpus < 0 or limits.cpus > processors:
+        raise InvalidSpec(f"cpus: {limits.cpus:g} is not within 0.01 and {processors}, as many as this host has")
+    if limits.memory_swap > 0 and not limits.memory:
+        raise InvalidSpec("memswap_limit needs a mem_limit, which it is the sum of with the swap")
+    if limits.memory and limits.memory_reservation > limits.memory:
+        raise InvalidSpec("mem_reservation cannot be more than mem_limit")
+    if limits.memory_swappiness is not None and not 0 <= limits.memory_swappiness <= 100:
+        raise InvalidSpec(f"mem_swappiness: {limits.memory_swappiness} is not within 0 and 100")
+    _swap(limits)
+
+
 def _swap(limits: Resources) -> int | None:
     """memory + swap in bytes, -1 for no limit, None when nothing was said: Docker then allows as much swap as memory."""
     if not limits.memory:
@@ -57,8 +73,9 @@ def v1(limits: Resources) -> Settings:
     quota, period = _quota(limits)
     if limits.cpu_shares:
         add("cpu", "cpu.shares", limits.cpu_shares)
-    if quota:
+    if quota or limits.cpu_period:
         add("cpu", "cpu.cfs_period_us", period)
+    if quota:
         add("cpu", "cpu.cfs_quota_us", quota)
     if limits.cpu_rt_period:
         add("cpu", "cpu.rt_period_us", limits.cpu_rt_period)
@@ -110,7 +127,7 @@ def v2(limits: Resources) -> Settings:
     if limits.cpu_shares:
         # The conversion of the OCI runtimes: [2, 262144] onto [1, 10000].
         add("cpu", "cpu.weight", 1 + ((max(2, limits.cpu_shares) - 2) * 9999) // 262142)
-    if quota:
+    if quota or limits.cpu_period:
         add("cpu", "cpu.max", f"{quota if quota > 0 else 'max'} {period}")
     if limits.cpuset:
         add("cpuset", "cpuset.cpus", limits.cpuset)

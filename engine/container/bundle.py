@@ -18,6 +18,7 @@ import resource
 from collections.abc import Mapping
 from typing import Any
 
+from engine.cgroup import settings
 from engine.container import capabilities, logging, mounts, userns
 from engine.container.logtag import Info
 from engine.errors import InvalidSpec, Unsupported
@@ -153,6 +154,7 @@ def check(spec: ContainerSpec) -> None:
             raise Unsupported(f"security_opt {option!r}: this host has no AppArmor")
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
+    settings.check(spec.resources)
     _check_mounts(spec)
     _check_network(spec)
     joined = {mode.removeprefix("container:"): 0 for mode in joins(spec)}

@@ -75,8 +75,9 @@ class Container:
             if self.bundle["namespaces"].get("user", "host") == "host":
                 pid, pidfd = self._clone()
                 if pid == 0:
-                    self._become_child(ours, ends)
-                    setup.run(self.bundle, theirs)
+                    with setup.no_return():
+                        self._become_child(ours, ends)
+                        setup.run(self.bundle, theirs)
             else:
                 pid, pidfd = self._enter(ours, theirs, ends)
         finally:
@@ -92,24 +93,31 @@ class Container:
         kinds = self.bundle["namespaces"]
         if not kinds["pid"].startswith("/"):
             return calls.clone(namespaces.bits(kinds))
+        theirs = namespaces.open_namespace(kinds["pid"])
         home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fd = namespaces.open_namespace(kinds["pid"])
-            calls.setns(fd, flags.CLONE["pid"], subject=kinds["pid"])
-            os.close(fd)
-            return calls.clone(namespaces.bits(kinds))
+            calls.setns(theirs, flags.CLONE["pid"], subject=kinds["pid"])
+            try:
+                pid, pidfd = calls.clone(namespaces.bits(kinds))
+            except BaseException:
+                calls.setns(home, flags.CLONE["pid"])
+                raise
+            if pid:  # the child is where it shall be, and could not go back
+                calls.setns(home, flags.CLONE["pid"])
+            return pid, pidfd
         finally:
-            calls.setns(home, flags.CLONE["pid"])
             os.close(home)
+            os.close(theirs)
 
     def _enter(self, ours: Channel, theirs: Channel, ends: dict[str, int]) -> tuple[int, int]:
         """Fork a process that enters the user namespace and leaves us the container's as our child."""
         report, reporting = os.pipe2(os.O_CLOEXEC)
         helper, helper_fd = calls.clone(0)
         if helper == 0:
-            os.close(report)
-            self._become_child(ours, ends)
-            setup.enter(self.bundle, theirs, reporting)
+            with setup.no_return():
+                os.close(report)
+                self._become_child(ours, ends)
+                setup.enter(self.bundle, theirs, reporting)
         os.close(reporting)
         os.close(helper_fd)
         pid = os.read(report, 16)

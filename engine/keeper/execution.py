@@ -79,9 +79,10 @@ def fork(
         theirs.close()
         raise
     if pid == 0:
-        for number, fd in enumerate(stdio):
-            os.dup2(fd, number)
-        setup.join_and_run(container.bundle, message, container.pidfd, theirs)
+        with setup.no_return():
+            for number, fd in enumerate(stdio):
+                os.dup2(fd, number)
+            setup.join_and_run(container.bundle, message, container.pidfd, theirs)
     theirs.close()
     pidfd = calls.pidfd_open(pid)
     ours.sock.setblocking(False)

@@ -5,6 +5,7 @@ Single-threaded, one epoll loop, standard library and engine.kernel only: it doe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -236,7 +237,8 @@ class Keeper:
             return
         container.on_started = started
         if container.child:
-            container.child.send({"event": "start"})
+            with contextlib.suppress(OSError):  # it has just ended: what it said of that is still to be read
+                container.child.send({"event": "start"})
 
     def do_failure(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         container = self.containers.get(message["id"])

@@ -10,9 +10,11 @@ The clone in the user namespace makes the other namespaces belong to it; CLONE_P
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from engine.keeper.child import dns, identity, init, kernel_settings, namespaces, process, rootfs, terminal
@@ -58,6 +60,15 @@ def enter(bundle: Bundle, channel: Channel, report: int) -> NoReturn:
         _start(bundle, channel, opened, parts, ids)
     except BaseException as error:
         _failed(channel, error, 125)
+
+
+@contextlib.contextmanager
+def no_return() -> Iterator[None]:
+    """Around all that a forked child does: whatever is raised there, it does not go on as a second keeper."""
+    try:
+        yield
+    finally:
+        os._exit(125)
 
 
 def _hide() -> None:
