@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
 
 from composer.load.errors import LoadError, nearest
 from composer.load.schema.compile import Compiler, Finding, Table
-from composer.load.tree import Origin, dotted, origin_at, value_at
+from composer.load.tree import dotted, origin_at, value_at
 
-Path = tuple[str | int, ...]
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+    from composer.load.tree import Origin
+
+    Path = tuple[str | int, ...]
 
 REFUSED: dict[tuple[str, ...], str] = {
     ("services", "*", "pre_start"): "init containers are not supported; use depends_on with a service that completes",

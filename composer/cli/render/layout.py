@@ -7,10 +7,13 @@ at its end. Names are sorted here. JSON leaves out the x-… keys below the top;
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from composer.cli.render.yaml import document, sorted_keys
 from composer.load.tree import Fields
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import Any
 
 UNSET: dict[str, Any] = {
     "command": None,

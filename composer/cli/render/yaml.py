@@ -8,11 +8,14 @@ hundreds of services.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import cmp_to_key, lru_cache
-from typing import Any
+from functools import cache, cmp_to_key, lru_cache
 
 from composer.load.scalars import is_timestamp, plain
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
 INDENT = "  "
 LONGEST_KEY = 128
@@ -26,8 +29,6 @@ _INDICATORS = re.compile(r"(?:---|\.\.\.|[#,\[\]{}&*!|>'\"%@`]|[?:-](?:[ \t]|\Z)
 _SAFE = re.compile(r"[A-Za-z/$][A-Za-z0-9_/.$()-]*\Z")
 """What is surely plain if it is no word with a meaning."""
 
-_UNPRINTABLE = re.compile("[^\n\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
-_ESCAPED = re.compile('[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]|["\\\\]')
 _BREAKS = frozenset("\n\r\x85\u2028\u2029")
 _ESCAPES = {
     0x00: "0", 0x07: "a", 0x08: "b", 0x09: "t", 0x0A: "n", 0x0B: "v", 0x0C: "f", 0x0D: "r", 0x1B: "e",
@@ -94,7 +95,7 @@ def quoted(text: str) -> str:
         return _double(text)
     if _SAFE.match(text):
         return text
-    if "\t" in text or _UNPRINTABLE.search(text):
+    if "\t" in text or _unprintable(text):
         return _double(text)
     if text[0] == " " or text[-1] == " " or _INDICATORS.match(text):
         return "'" + text.replace("'", "''") + "'"
@@ -109,7 +110,7 @@ def _means_something(text: str) -> bool:
 
 
 def _double(text: str) -> str:
-    return '"' + _ESCAPED.sub(_escape, text) + '"'
+    return '"' + _escaped().sub(_escape, text) + '"'
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -121,7 +122,7 @@ def _escape(match: re.Match[str]) -> str:
 
 def _fits_block(text: str) -> bool:
     """Whether a literal block keeps the text as it is."""
-    return not (text[-1] == " " or " \n" in text or _UNPRINTABLE.search(text))
+    return not (text[-1] == " " or " \n" in text or _unprintable(text))
 
 
 def _literal(text: str, indent: str) -> str:
@@ -186,3 +187,20 @@ def _compare_numbers(one: str, other: str, index: int) -> int:
 def _significant(text: str) -> bool:
     """Whether the digits that the text ends with are not all zero."""
     return bool((re.search(r"\d*\Z", text) or [""])[0].strip("0"))
+
+
+def _unprintable(text: str) -> bool:
+    """Whether there is a character that has to be escaped."""
+    if text.isascii():
+        return not text.replace("\n", "").replace("\t", "").isprintable()
+    return _hidden().search(text) is not None
+
+
+@cache  # compiled when first needed: each takes 5 ms
+def _hidden() -> re.Pattern[str]:
+    return re.compile("[^\n\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
+
+
+@cache
+def _escaped() -> re.Pattern[str]:
+    return re.compile('[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]|["\\\\]')

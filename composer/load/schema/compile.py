@@ -11,14 +11,17 @@ ValueError when its schema is compiled.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from composer.load.tree import Map
 from composer.load.tree import Sequence as Items
 
-Schema = Mapping[str, Any]
-Find = Callable[[Any], Sequence["Finding"]]
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    Schema = Mapping[str, Any]
+    Find = Callable[[Any], Sequence["Finding"]]
 
 TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
@@ -63,7 +66,7 @@ class Finding:
 VALID: Sequence[Finding] = ()
 
 
-class Table(dict[type, Find | None]):
+class Table(dict[type, "Find | None"]):
     """Class → finder, None when every value of the class is valid; other classes are of the wrong type."""
 
     __slots__ = ("types",)
