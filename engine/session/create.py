@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.container import bundle, userns
+from engine.container import bundle, cdi, userns
 from engine.container import state as files
 from engine.session import registry
 from engine.spec.container import ContainerSpec, Mount
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def create(session: Session, spec: ContainerSpec, inherited: Sequence[str] = ()) -> ContainerRecord:
     """See Changes.create. The name is claimed first; a crash after that leaves a name that `adopt` gives back."""
     spec = userns.settle(spec, os.environ)
-    bundle.check(spec)
+    bundle.check(cdi.applied(spec))
     image = session.image(spec.image)
     bundle.args(spec, image)
     container_id = registry.new_id()

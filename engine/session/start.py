@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.container import bundle, capabilities, devices, etc, logging
+from engine.container import bundle, capabilities, cdi, devices, etc, logging
 from engine.container import state as files
 from engine.container.logtag import NOBODY
 from engine.container.seccomp import compile as seccomp
@@ -130,7 +130,7 @@ async def _undo(session: Session, record: ContainerRecord, error: BaseException)
 
 
 def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord, plans: list[Plan]) -> str:
-    spec, folder = record.spec, session.folder(record.id)
+    spec, folder = cdi.applied(record.spec), session.folder(record.id)
     run_folder = session.roots.running(session.group, record.id)
     hostname = _hostname(session, record)
     nodes = devices.nodes(spec)
