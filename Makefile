@@ -1,13 +1,14 @@
 # make            install what composer needs, and composer into .venv
 # make demo       build examples/shop, bring it up, ask it something, bring it down
 # make test       lint, types, the whole test suite
+# make vm-test    the tests of cgroups in a machine that has the unified hierarchy (VM_RUN boots one; skipped without)
 # make init       compile the first process of containers with `init: true` again, after a change to init.c
 # make bench      compare with Docker Compose, when there is one (DOCKER_HOST is honoured)
 
 COMPOSER := .venv/bin/composer
 BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")
 
-.PHONY: all demo base-images test lint format init bench clean
+.PHONY: all demo base-images test vm-test lint format init bench clean
 
 all:
 	@scripts/prepare
@@ -18,10 +19,13 @@ demo: base-images
 base-images:
 	@scripts/prepare examples
 	@examples/base/make-rootfs busybox debian
-	@$(COMPOSER) --progress quiet -f examples/base/compose.yaml build > /dev/null
+	@$(COMPOSER) --progress plain -f examples/base/compose.yaml build --quiet
 
 test: lint
 	.venv/bin/python -m pytest $(PYTEST)
+
+vm-test:
+	@scripts/vm-test
 
 lint:
 	@scripts/prepare test

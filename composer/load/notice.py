@@ -8,8 +8,6 @@ or, for one run, by the environment variable COMPOSER_SILENCE=latest-tag,publish
 
 from __future__ import annotations
 
-from composer.load.errors import printable
-
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,7 +29,7 @@ class Notice(str):
     kind: str
 
     def __new__(cls, text: str, kind: str = "") -> Notice:
-        notice = super().__new__(cls, printable(text))
+        notice = super().__new__(cls, text)
         notice.kind = kind
         return notice
 

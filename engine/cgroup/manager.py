@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 import engine.rootless.client as rootless
-from engine.cgroup import devices, settings
+from engine.cgroup import devices, files, freezer, settings, unified
 from engine.errors import OperationFailed, Unsupported
 from engine.spec.container import Resources
 
 FOLDER = "composer"
-_V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 _ALWAYS_V1 = ("memory", "pids", "devices", "freezer", "cpuacct")
 """Made for every container on v1: limits, counting, device access, freezing. The others only when a limit asks."""
 
@@ -28,12 +27,7 @@ class Handle:
 
     @property
     def procs(self) -> list[str]:
-        """Files that a process of one thread writes "0" to, to be in the cgroups. On v1 that is `tasks`: a thread that moves
-        itself alone need not wait for all forks of the machine (ten milliseconds), as one that moves a process must."""
-        return [
-            f"{folder}/{'tasks' if controller else 'cgroup.procs'}"
-            for folder, controller in {folder: controller for controller, folder in self.folders.items()}.items()
-        ]
+        return [f"{folder}/cgroup.procs" for folder in dict.fromkeys(self.folders.values())]
 
     @property
     def oom_files(self) -> list[str]:
@@ -54,23 +48,24 @@ class Handle:
         return []
 
     def freeze(self) -> None:
-        self._frozen("1", "FROZEN")
+        """Stop every process inside and wait until they stand still."""
+        if "freezer" in self.folders:
+            freezer.freeze_v1(self.folders["freezer"])
+        elif "" in self.folders:
+            freezer.freeze_unified(self.folders[""])
+        else:
+            raise Unsupported("this host has no freezer cgroup: a container cannot be paused")
 
     def thaw(self) -> None:
-        self._frozen("0", "THAWED")
-
-    def _frozen(self, unified: str, v1: str) -> None:
         if "freezer" in self.folders:
-            _write(f"{self.folders['freezer']}/freezer.state", v1)
+            files.write(f"{self.folders['freezer']}/freezer.state", "THAWED")
         elif "" in self.folders:
-            _write(f"{self.folders['']}/cgroup.freeze", unified)
-        else:
-            raise Unsupported("there is no freezer cgroup for us here: a container cannot be paused")
+            files.write(f"{self.folders['']}/cgroup.freeze", "0")
 
     def kill(self) -> None:
         """SIGKILL for everything inside (cgroup.kill, else each process)."""
         if "" in self.folders and os.path.exists(f"{self.folders['']}/cgroup.kill"):
-            _write(f"{self.folders['']}/cgroup.kill", "1")
+            files.write(f"{self.folders['']}/cgroup.kill", "1")
             return
         for pid in self.pids():
             try:
@@ -142,8 +137,8 @@ class Cgroups:
         if self.unified:
             handle = Handle({"": self._folder(self.hierarchies[""], group, container_id, parent)})
             wanted = settings.v2(limits)
-            self._make_unified(handle.folders[""], {controller for controller, _, _ in wanted})
-            folders = dict.fromkeys(_V2_CONTROLLERS, handle.folders[""])
+            unified.make(self.hierarchies[""], handle.folders[""], {controller for controller, _, _ in wanted})
+            folders = dict.fromkeys(unified.CONTROLLERS, handle.folders[""])
         else:
             wanted = settings.v1(limits)
             needed = dict.fromkeys((*_ALWAYS_V1, *(controller for controller, _, _ in wanted)))
@@ -157,11 +152,11 @@ class Cgroups:
             }
             handle = Handle(folders)
             for controller, folder in folders.items():
-                _make(folder)
+                files.make(folder)
                 if controller == "cpuset":
-                    _inherit_cpuset(folder)
+                    files.inherit_cpuset(folder)
         for controller, file, value in wanted:
-            _write(f"{folders[controller]}/{file}", value)
+            files.write(f"{folders[controller]}/{file}", value)
         if device_rules is not None:
             self._allow_devices(handle, device_rules)
         return handle
@@ -206,80 +201,11 @@ class Cgroups:
             return f"{base}/{parent.strip('/')}/{container_id}"
         return f"{base}/{FOLDER}/{group}/{container_id}"
 
-    def _make_unified(self, folder: str, needed: set[str]) -> None:
-        """Make the folder with the controllers switched on along the way (cgroup.subtree_control)."""
-        base = self.hierarchies[""]
-        here = base
-        with open(f"{base}/cgroup.controllers", encoding="utf-8") as file:
-            available = set(file.read().split())
-        lacking = needed - available
-        if lacking:
-            raise Unsupported(
-                f"the cgroup controller {sorted(lacking)[0]} is not available here", hint="See cgroup delegation."
-            )
-        for part in folder[len(base) + 1 :].split("/"):
-            for controller in _V2_CONTROLLERS:
-                if controller in available:
-                    try:
-                        _write(f"{here}/cgroup.subtree_control", f"+{controller}")
-                    except OperationFailed:
-                        if controller in needed:
-                            raise
-            here = f"{here}/{part}"
-            _make(here)
-
     def _allow_devices(self, handle: Handle, rules: Sequence[str]) -> None:
         if "devices" in handle.folders:
             folder = handle.folders["devices"]
-            _write(f"{folder}/devices.deny", "a")
+            files.write(f"{folder}/devices.deny", "a")
             for rule in rules:
-                _write(f"{folder}/devices.allow", rule)
+                files.write(f"{folder}/devices.allow", rule)
         elif "" in handle.folders and not self.rootless:  # whose user namespace can make no device anyway
             devices.attach_devices(handle.folders[""], rules)
-
-
-def _make(folder: str) -> None:
-    try:
-        os.mkdir(folder)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        _make(os.path.dirname(folder))
-        _make(folder)
-    except OSError as error:
-        raise OperationFailed.of("make cgroup", folder, error) from error
-
-
-def _inherit_cpuset(folder: str) -> None:
-    """A v1 cpuset is empty, and takes no process, until its cpus and mems are set."""
-    parent = os.path.dirname(folder)
-    for file in ("cpuset.cpus", "cpuset.mems"):
-        try:
-            with open(f"{folder}/{file}", encoding="utf-8") as own:
-                if own.read().strip():
-                    continue
-            with open(f"{parent}/{file}", encoding="utf-8") as above:
-                value = above.read().strip()
-        except OSError:
-            continue
-        if not value:
-            _inherit_cpuset(parent)
-            with open(f"{parent}/{file}", encoding="utf-8") as above:
-                value = above.read().strip()
-        _write(f"{folder}/{file}", value)
-
-
-def _write(path: str, value: str) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
-    except FileNotFoundError as error:
-        name = os.path.basename(path)
-        if name == "memory.memsw.limit_in_bytes":
-            return  # swap accounting is off: Docker warns and goes on
-        raise Unsupported(f"this kernel has no {name}, which a limit needs") from error
-    except OSError as error:
-        raise OperationFailed.of(f"write {value!r} to", path, error) from error

@@ -114,7 +114,9 @@ def v1(limits: Resources) -> Settings:
 def v2(limits: Resources) -> Settings:
     """Raises Unsupported for what the unified hierarchy does not have."""
     for name in ("oom_kill_disable", "memory_swappiness", "cpu_rt_runtime", "cpu_rt_period"):
-        if getattr(limits, name):
+        if getattr(limits, name) not in (None, 0, False) or (
+            name == "memory_swappiness" and limits.memory_swappiness == 0
+        ):
             raise Unsupported(
                 f"{name} is not possible with cgroup v2", hint="Remove the key; see docs/compatibility.md."
             )

@@ -39,7 +39,7 @@ def entries(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> lis
     own = [_entry(mount, facts, number) for number, mount in enumerate(spec.mounts)]
     taken = {entry["target"] for entry in own}
     always = [entry for entry in _defaults(spec, facts, spaces) if entry["target"] not in taken]
-    return sorted([*always, *own], key=_depth)
+    return sorted([*always, *own], key=lambda entry: (entry["type"] == "attributes", _depth(entry)))
 
 
 def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> list[Entry]:
@@ -98,6 +98,7 @@ def _cgroup(facts: Facts, spaces: Mapping[str, str], system: list[str]) -> list[
     for controller, folder in facts.cgroup_folders.items():
         target = f"/sys/fs/cgroup/{controller}"
         found.append({"type": "bind", "source": folder, "target": target, "flags": system, "idmap": "no"})
+    found.append({"type": "attributes", "target": "/sys/fs/cgroup", "flags": [f for f in system if f == "ro"]})
     return found
 
 
@@ -197,7 +198,12 @@ def _check_subpath(volume: str, subpath: str) -> None:
 
 def _mount_of(path: str) -> list[str]:
     """The fields of the mount that `path` is on (proc_pid_mountinfo(5))."""
-    number = str(calls.mount_id(path))
+    fd = os.open(path, flags.O_PATH | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as file:
+            number = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+    finally:
+        os.close(fd)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return next((line.split() for line in file if line.split(" ", 1)[0] == number), [])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import engine.rootless.client as rootless
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
+from engine.kernel import calls, flags
 from engine.paths import Roots
 
 
@@ -23,9 +25,9 @@ def start(roots: Roots, group: str) -> None:
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     log = os.open(f"{os.path.dirname(path)}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+    main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
     # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
-    argv = [sys.executable, "-I", "-S", program, tree, path, "3"]
+    argv = [sys.executable, "-I", "-S", main, tree, path, "3"]
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
     descriptors = (null, null, log, done)
     pid = 0
@@ -35,7 +37,11 @@ def start(roots: Roots, group: str) -> None:
             rootless.spawn(argv, environment, descriptors)  # from there it may put containers into the user's cgroup
         else:
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
-            pid = os.posix_spawn(sys.executable, argv, environment, file_actions=actions, setsid=True)
+            interpreter = _read_only(sys.executable)
+            program = f"/proc/self/fd/{interpreter}" if interpreter >= 0 else sys.executable
+            pid = os.posix_spawn(program, argv, environment, file_actions=actions, setsid=True)
+            if interpreter >= 0:
+                os.close(interpreter)
     except OSError as error:
         raise OperationFailed.of("start the keeper of", group, error) from error
     finally:
@@ -50,6 +56,22 @@ def start(roots: Roots, group: str) -> None:
         os.waitpid(pid, 0)
     if not alive:
         raise KeeperLost(f"the keeper of {group} did not start", hint=f"See {os.path.dirname(path)}/keeper.log.")
+
+
+def _read_only(path: str) -> int:
+    """The file in a read-only mount of its own, that is nowhere: who gets hold of it by /proc/<pid>/exe, in a container
+    with CAP_SYS_PTRACE, cannot write to it (CVE-2019-5736). -1 where we may not mount."""
+    try:
+        tree = calls.open_tree(flags.AT_FDCWD, path, flags.OPEN_TREE_CLONE)
+    except OperationFailed:
+        return -1
+    try:
+        calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["ro"])
+        return fcntl.fcntl(tree, fcntl.F_DUPFD_CLOEXEC, 10)  # above what the spawned process gets at fixed places
+    except OperationFailed:
+        return -1
+    finally:
+        os.close(tree)
 
 
 class KeeperClient:

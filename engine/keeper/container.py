@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from engine.errors import EngineError
+from engine.keeper import forking
 from engine.keeper.child import namespaces, setup
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
@@ -76,7 +76,8 @@ class Container:
                 pid, pidfd = self._clone()
                 if pid == 0:
                     with setup.no_return():
-                        self._become_child(ours, ends)
+                        ours.close()
+                        self._use(ends)
                         setup.run(self.bundle, theirs)
             else:
                 pid, pidfd = self._enter(ours, theirs, ends)
@@ -111,26 +112,16 @@ class Container:
 
     def _enter(self, ours: Channel, theirs: Channel, ends: dict[str, int]) -> tuple[int, int]:
         """Fork a process that enters the user namespace and leaves us the container's as our child."""
-        report, reporting = os.pipe2(os.O_CLOEXEC)
-        helper, helper_fd = calls.clone(0)
-        if helper == 0:
-            with setup.no_return():
-                os.close(report)
-                self._become_child(ours, ends)
-                setup.enter(self.bundle, theirs, reporting)
-        os.close(reporting)
-        os.close(helper_fd)
-        pid = os.read(report, 16)
-        os.close(report)
-        os.waitpid(helper, 0)
-        if not pid:
-            theirs.close()
-            found = ours.receive()
-            raise EngineError(found[0]["error"] if found else "the process ended before it had made its namespaces")
-        return int(pid), calls.pidfd_open(int(pid))
 
-    def _become_child(self, ours: Channel, ends: dict[str, int]) -> None:
-        ours.close()
+        def child(reporting: int) -> None:
+            self._use(ends)
+            setup.enter(self.bundle, theirs, reporting)
+
+        return forking.through_another(child, ours, theirs)
+
+    @staticmethod
+    def _use(ends: dict[str, int]) -> None:
+        """The child's own: standard streams."""
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         for number, name in enumerate(("stdin", "stdout", "stderr")):
             os.dup2(ends.get(name, null), number)

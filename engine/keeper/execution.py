@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.errors import EngineError
+from engine.keeper import forking
 from engine.keeper.child import setup
 from engine.keeper.container import Container
-from engine.keeper.forking import fork_into
 from engine.keeper.protocol import Channel, Message
-from engine.kernel import calls
 
 
 class Execution:
@@ -72,18 +71,18 @@ def fork(
     if len(stdio) != 3:
         raise EngineError("exec needs three descriptors")
     ours, theirs = setup.channel_pair()
+
+    def child(reporting: int) -> None:
+        for number, fd in enumerate(stdio):
+            os.dup2(fd, number)
+        setup.join_and_run(container.bundle, message, container.pidfd, theirs, reporting)
+
     try:
-        pid = fork_into(container.pid)
+        pid, pidfd = forking.through_another(child, ours, theirs)
     except BaseException:
         ours.close()
-        theirs.close()
         raise
-    if pid == 0:
-        with setup.no_return():
-            for number, fd in enumerate(stdio):
-                os.dup2(fd, number)
-            setup.join_and_run(container.bundle, message, container.pidfd, theirs)
-    theirs.close()
-    pidfd = calls.pidfd_open(pid)
+    finally:
+        theirs.close()
     ours.sock.setblocking(False)
     return Execution(owner, message["n"], ours, pid, pidfd, answer)

@@ -195,7 +195,10 @@ class Keeper:
         try:
             return self.containers[message["id"]]
         except KeyError:
-            raise EngineError(f"container {str(message.get('id'))[:12]} is not running") from None
+            died = self.stillborn.get(message.get("id", ""))
+            raise EngineError(
+                died["error"] if died else f"container {str(message.get('id'))[:12]} is not running"
+            ) from None
 
     def _new(self, message: Message) -> Container:
         def waits(waiting: bool) -> None:

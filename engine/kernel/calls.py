@@ -16,8 +16,8 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 _NR = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317},
-    "aarch64": {"pivot_root": 41, "seccomp": 277},
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219},
 }[os.uname().machine]
 # The newer calls have one number on every architecture (include/uapi/asm-generic/unistd.h).
 _PIDFD_SEND_SIGNAL, _OPEN_TREE, _MOVE_MOUNT, _PIDFD_OPEN, _CLONE3 = 424, 428, 429, 434, 435
@@ -192,6 +192,13 @@ def set_filesystem_owner(uid: int, gid: int) -> None:
     capset(permitted, permitted, 0)  # leaving uid 0 has taken those that concern files
 
 
+def join_session_keyring(name: str) -> None:
+    """A session keyring of our own, so that keys of whoever started us are not ours to use (keyctl(2)); nothing where the
+    kernel has no keys, or no room for another."""
+    KEYCTL_JOIN_SESSION_KEYRING = 1
+    _libc.syscall(ctypes.c_long(_NR["keyctl"]), KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
+
+
 def sethostname(name: str) -> None:
     data = os.fsencode(name)
     if _libc.sethostname(data, len(data)) != 0:
@@ -220,13 +227,3 @@ def start_time(pid: int) -> int:
     except OSError:
         return 0
     return int(text[text.rindex(b")") + 2 :].split()[19])
-
-
-def mount_id(path: str) -> int:
-    """The number that the mount which `path` is on has in /proc/self/mountinfo. Raises OSError."""
-    fd = os.open(path, flags.O_PATH | os.O_CLOEXEC)
-    try:
-        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith(b"mnt_id:"))
-    finally:
-        os.close(fd)

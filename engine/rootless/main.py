@@ -36,7 +36,7 @@ from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
 from engine.rootless import cgroup, namespace, outside
 
-LINGER = 1.5
+LINGER = 3.0
 """Seconds that the empty namespace stays: for the next command of the same script."""
 
 

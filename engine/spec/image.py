@@ -1,5 +1,7 @@
 """Images as they are, and builds as asked for."""
 
+from __future__ import annotations
+
 from msgspec import Struct
 
 from engine.spec.container import Healthcheck, Ulimit

@@ -1,5 +1,7 @@
 """What flows out of a container: log entries and resource usage."""
 
+from __future__ import annotations
+
 from msgspec import Struct
 
 

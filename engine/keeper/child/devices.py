@@ -37,6 +37,8 @@ def populate(folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
             node = {"source": f"/dev/{name}", "kind": "c", "major": major, "minor": minor, "mode": 0o666}
             _node(folder, name, {**node, "uid": 0, "gid": 0}, ids)
         for name, target in _LINKS:
+            if name == "core" and not os.path.exists(target):
+                continue
             os.symlink(target, name, dir_fd=folder)
             os.chown(name, *ids.owner(0, 0), dir_fd=folder, follow_symlinks=False)
         for device in wanted:

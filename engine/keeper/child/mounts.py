@@ -15,9 +15,9 @@ from engine.keeper.child.namespaces import Ids
 from engine.kernel import calls, detached, flags
 
 Entry = dict[str, Any]
-"""type (bind, file, image, or a file system: tmpfs, proc, sysfs, mqueue, devpts, cgroup2), source, target, flags (names),
-data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, out of which
-no symbolic link leads; idmap: whether ids are shifted in a user namespace (required: or it fails, try, no)."""
+"""type (bind, file, image, attributes, or a file system: tmpfs, proc, sysfs, mqueue, devpts, cgroup2), source, target,
+flags (names), data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, out
+of which no symbolic link leads; idmap: whether ids are shifted in a user namespace (required: or it fails, try, no)."""
 
 
 def source(entry: Entry, ids: Ids) -> int:
@@ -47,6 +47,9 @@ def attach(root: int, entry: Entry, tree: int) -> None:
     The target is made when it is missing.
     """
     try:
+        if entry["type"] == "attributes":
+            _attributes(root, entry)
+            return
         if tree < 0:
             attributes, mode = entry.get("flags", ()), entry.get("mode") or 0o755
             tree = detached.filesystem(entry["type"], entry.get("source", ""), entry.get("data") or "", attributes)
@@ -69,6 +72,15 @@ def attach(root: int, entry: Entry, tree: int) -> None:
     finally:
         if tree >= 0:
             os.close(tree)
+
+
+def _attributes(root: int, entry: Entry) -> None:
+    """No mount but more flags for one that had to be written to until now."""
+    target = calls.openat2(root, entry["target"], flags.O_PATH)
+    try:
+        calls.mount_setattr(target, set_bits=sum(flags.MOUNT_ATTR[name] for name in entry["flags"]))
+    finally:
+        os.close(target)
 
 
 _SYSTEM = ("proc", "sysfs")

@@ -31,7 +31,7 @@ def become(
     executes, and a child of it the program.
     """
     environment = _environment(settings, who, hostname)
-    _descriptors(status, init)
+    keep_descriptors(status, init)
     _work_in(settings["cwd"] or "/")
     if who.uid != 0 and not settings.get("tty"):
         for fd in range(3):
@@ -90,7 +90,7 @@ def _environment(settings: dict[str, Any], who: Identity, hostname: str) -> dict
     return environment
 
 
-def _descriptors(*kept: int) -> None:
+def keep_descriptors(*kept: int) -> None:
     """Only 0, 1, 2 and those of `kept`, which are close-on-exec, may be open."""
     first = 3
     for fd in sorted(fd for fd in kept if fd >= 0):

@@ -80,6 +80,7 @@ def _hide() -> None:
 def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: rootfs.Parts | None, ids: Ids) -> NoReturn:
     os.setsid()
     namespaces.join(bundle["namespaces"], opened)
+    calls.join_session_keyring(bundle["hostname"])
     descriptors = () if bundle.get("dns") is None else dns.open_sockets(bundle["dns"])
     channel.send({"event": "sockets"}, descriptors)
     for fd in descriptors:
@@ -103,24 +104,36 @@ def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: root
     process.become(settings, who, bundle["hostname"], channel.fileno(), first=True, init=first)
 
 
-def join_and_run(bundle: Bundle, request: dict[str, Any], pidfd: int, channel: Channel) -> NoReturn:
-    """A further process (exec): we are in the container's pid namespace already; join the rest and execute."""
+def join_and_run(bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, report: int) -> NoReturn:
+    """A further process (exec); its pid, as the keeper sees it, is written to `report`.
+
+    It is made when everything has been joined: in the container's pid namespace, where it can be looked at, it never had
+    another root directory or descriptors that are not its own.
+    """
     try:
-        os.setsid()
         _hide()
         settings = {**bundle["process"], **request["process"]}
+        process.preload(bundle["process"]["seccomp"])
+        process.keep_descriptors(pidfd, channel.fileno(), report)
         namespaces.enter_cgroups(bundle["cgroup_procs"])
         kernel_settings.limit(settings, 0)
-        process.preload(bundle["process"]["seccomp"])
-        kinds = ["mount", "net", "ipc", "uts", "cgroup"]
+        kinds = ["mount", "net", "ipc", "uts", "cgroup", "pid"]
         ids = namespaces.maps(bundle)
         if ids.uids:
             _give_stdio(ids)
             kinds.append("user")
         calls.setns(pidfd, sum(flags.CLONE[kind] for kind in kinds), subject="the container's namespaces")
+        os.close(pidfd)
         if ids.uids:
             userns.become_root()
         os.chdir("/")
+        _hide()
+        pid, _ = calls.clone(flags.CLONE_PARENT)
+        if pid:
+            os.write(report, str(pid).encode())
+            os._exit(0)
+        os.close(report)
+        os.setsid()
         if request.get("tty"):
             master = terminal.open_pair()
             channel.send({"event": "terminal"}, (master,))

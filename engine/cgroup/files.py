@@ -1,0 +1,73 @@
+"""Making cgroups and writing their files (cgroups(7)), with errors for the reader."""
+
+from __future__ import annotations
+
+import os
+
+from engine.errors import OperationFailed, Unsupported
+
+_OPTIONAL = ("memory.memsw.limit_in_bytes", "memory.swap.max")
+"""Swap accounting is off where these are not: Docker warns and goes on."""
+
+
+def make(folder: str) -> None:
+    """Make the cgroup with those above it; idempotent."""
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        make(os.path.dirname(folder))
+        make(folder)
+    except OSError as error:
+        raise OperationFailed.of("make cgroup", folder, error) from error
+
+
+def write(path: str, value: str) -> None:
+    """One write(2). Raises Unsupported where the kernel has no such file, OperationFailed."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except FileNotFoundError as error:
+        folder, _, name = path.rpartition("/")
+        if name in _OPTIONAL and os.path.isdir(folder):
+            return
+        other = _other_weight(name, value)
+        if other and os.path.exists(f"{folder}/{other[0]}"):
+            write(f"{folder}/{other[0]}", other[1])
+            return
+        raise Unsupported(f"this kernel has no {name}, which a limit needs") from error
+    except OSError as error:
+        raise OperationFailed.of(f"write {value!r} to", path, error) from error
+
+
+def _other_weight(name: str, value: str) -> tuple[str, str] | None:
+    """Without BFQ there may be another scheduler's weights: [10, 1000] onto io.weight's [1, 10000], as runc has it."""
+    if name == "io.bfq.weight":
+        *device, weight = value.split()
+        return "io.weight", " ".join([*(device or ["default"]), str(1 + (int(weight) - 10) * 9999 // 990)])
+    if name.startswith("blkio.bfq."):
+        return name.replace("bfq.", ""), value
+    return None
+
+
+def inherit_cpuset(folder: str) -> None:
+    """A v1 cpuset is empty, and takes no process, until its cpus and mems are set."""
+    parent = os.path.dirname(folder)
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        try:
+            with open(f"{folder}/{file}", encoding="utf-8") as own:
+                if own.read().strip():
+                    continue
+            with open(f"{parent}/{file}", encoding="utf-8") as above:
+                value = above.read().strip()
+        except OSError:
+            continue
+        if not value:
+            inherit_cpuset(parent)
+            with open(f"{parent}/{file}", encoding="utf-8") as above:
+                value = above.read().strip()
+        write(f"{folder}/{file}", value)

@@ -1,0 +1,42 @@
+"""Freezing a cgroup and waiting until all its processes stand still."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from engine.cgroup import files
+from engine.errors import OperationFailed
+
+PATIENCE = 10.0
+"""Seconds after which a process that does not stop (one in an uninterruptible sleep) fails the freezing."""
+
+
+def freeze_unified(folder: str) -> None:
+    files.write(f"{folder}/cgroup.freeze", "1")
+    deadline = time.monotonic() + PATIENCE
+    with open(f"{folder}/cgroup.events", "rb", buffering=0) as file:
+        poll = select.poll()
+        poll.register(file, select.POLLPRI)  # the file's content has changed since it was read
+        while b"frozen 1" not in os.pread(file.fileno(), 4096, 0):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                files.write(f"{folder}/cgroup.freeze", "0")
+                raise OperationFailed("freeze", folder, detail=f"a process did not stop within {PATIENCE:g} s")
+            poll.poll(left * 1000)
+
+
+def freeze_v1(folder: str) -> None:
+    path = f"{folder}/freezer.state"
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        # Said again each time: a process that was being made meanwhile may have got away (freezer-subsystem.rst).
+        files.write(path, "FROZEN")
+        with open(path, encoding="ascii") as file:
+            if file.read().strip() == "FROZEN":
+                return
+        if time.monotonic() > deadline:
+            files.write(path, "THAWED")
+            raise OperationFailed("freeze", folder, detail=f"a process did not stop within {PATIENCE:g} s")
+        time.sleep(0.001)  # this version of cgroups has no event for it

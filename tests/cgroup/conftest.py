@@ -1,0 +1,3 @@
+from tests.security.conftest import host
+
+__all__ = ["host"]

@@ -1,0 +1,119 @@
+"""Limits that bite, on whichever hierarchy this machine has; `make vm-test` runs these where it is the unified one."""
+
+import os
+import time
+
+import pytest
+
+from engine.spec.container import Resources
+
+MEGA = 1 << 20
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers need root")
+
+
+def handle(host, record):
+    return host.session.cgroups.handle(host.group, record.id, record.spec.cgroup_parent)
+
+
+def limit(host, record, v1, unified):
+    folders = handle(host, record).folders
+    place = f"{folders['']}/{unified}" if "" in folders else f"{folders[v1.partition('.')[0]]}/{v1}"
+    with open(place) as file:
+        return file.read().strip()
+
+
+def test_limits_are_set(host):
+    limits = Resources(cpus=0.5, cpu_shares=512, memory=64 * MEGA, memory_swap=64 * MEGA, pids_limit=30, cpuset="0")
+    record = host.sleep(resources=limits)
+    assert limit(host, record, "memory.limit_in_bytes", "memory.max") == str(64 * MEGA)
+    assert limit(host, record, "pids.max", "pids.max") == "30"
+    assert limit(host, record, "cpu.cfs_quota_us", "cpu.max").split()[0] == "50000"
+    assert limit(host, record, "cpu.shares", "cpu.weight") in ("512", "20")
+    assert limit(host, record, "cpuset.cpus", "cpuset.cpus") == "0"
+    assert "Cpus_allowed_list:\t0\n" in host.exec(record, "cat", "/proc/self/status").out
+
+
+def test_the_container_sees_its_own_cgroup_as_the_root(host):
+    record = host.sleep()
+    assert {line.rpartition(":")[2] for line in host.exec(record, "cat", "/proc/self/cgroup").out.split()} >= {"/"}
+    assert host.exec(record, "sh", "-c", "mkdir /sys/fs/cgroup/x || mkdir /sys/fs/cgroup/memory/x").code != 0
+    files = "find /sys/fs/cgroup -name '*.max' -o -name '*limit_in_bytes' -o -name cgroup.procs"
+    writing = f"for f in $({files}); do echo 1 > $f && exit 9; done; true"
+    assert host.exec(record, "sh", "-c", writing).code == 0
+
+
+def test_fork_bomb(host):
+    """It fills its own limit, others go on, and it can be removed."""
+    bomb = host.start("sh", "-c", "b() { b | b & }; b; sleep 1000", resources=Resources(pids_limit=40))
+    deadline = time.monotonic() + 20
+    while int(limit(host, bomb, "pids.current", "pids.current")) < 30:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert host.shell("echo fine").out == "fine\n"
+    begin = time.monotonic()
+    host.wait(host.session.remove(bomb.id, force=True))
+    assert time.monotonic() - begin < 15
+    assert not handle(host, bomb).folders if bomb.id in host.session.records else True
+
+
+def test_memory_bomb(host):
+    limits = Resources(memory=24 * MEGA, memory_swap=24 * MEGA)
+    bomb = host.start("tail", "/dev/zero", resources=limits)
+    state = host.end_of(bomb)
+    assert (state.exit_code, state.oom_killed) == (137, True)
+
+
+def test_an_ordinary_end_is_not_for_want_of_memory(host):
+    record = host.sleep(resources=Resources(memory=24 * MEGA))
+    host.wait(host.session.signal(record.id, 9))
+    state = host.end_of(record)
+    assert (state.exit_code, state.oom_killed) == (137, False)
+
+
+def test_raw_devices_are_denied(host):
+    """A node may be made, as with Docker, and then not be opened, whatever the capabilities."""
+    number = os.stat("/dev/vda").st_rdev if os.path.exists("/dev/vda") else os.stat("/").st_dev
+    disc = f"{os.major(number)} {os.minor(number)}"
+    script = f"mknod /disc b {disc} && ! dd if=/disc of=/dev/null count=1 && mknod /mem c 1 1 && ! head -c 1 /mem"
+    found = host.shell(script)
+    assert found.code == 0, found
+    assert "not permitted" in found.out
+    assert host.shell(script, cap_add=("ALL",)).code == 0
+
+
+def test_a_device_rule_opens_a_device(host):
+    rule = ("c 1:11 rw",)
+    assert host.shell("mknod /log c 1 11 && ! true > /log", cap_add=("SYSLOG",)).code == 0
+    opened = host.shell("mknod /log c 1 11 && true > /log", cap_add=("SYSLOG",), device_cgroup_rules=rule)
+    assert opened.code == 0, opened
+
+
+def test_privileged_may_use_devices(host):
+    assert host.shell("mknod /log c 1 11 && true > /log", privileged=True).code == 0
+
+
+def test_pause_stands_still_when_it_says_so(host):
+    record = host.start("sh", "-c", "while :; do :; done")
+    host.wait(host.session.pause(record.id))
+    folders = handle(host, record).folders
+    place = f"{folders['']}/cgroup.events" if "" in folders else f"{folders['freezer']}/freezer.state"
+    with open(place) as file:
+        assert {"FROZEN", "frozen 1"} & set(file.read().splitlines())
+    host.wait(host.session.unpause(record.id))
+    assert host.exec(record, "true").code == 0
+
+
+def test_all_processes_end_with_the_first(host):
+    record = host.start("sh", "-c", "sleep 1000 & setsid sleep 1000 & sleep 1000")
+    pids = handle(host, record).pids()
+    host.wait(host.session.stop(record.id, timeout=0))
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}") and alive(pid)]
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/cgroup") as file:
+            return "/composer/" in file.read()
+    except OSError:
+        return False
