@@ -19,7 +19,7 @@ demo: base-images
 base-images:
 	@scripts/prepare examples
 	@examples/base/make-rootfs busybox debian
-	@$(COMPOSER) --progress plain -f examples/base/compose.yaml build --quiet
+	@$(COMPOSER) --progress quiet -f examples/base/compose.yaml build > /dev/null
 
 test: lint
 	.venv/bin/python -m pytest $(PYTEST)

@@ -14,6 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
 import msgspec
 
 from composer.cli.errors import CommandError, UsageError

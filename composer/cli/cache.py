@@ -5,14 +5,15 @@ holds while every file that went into it, or was looked for and not there, is as
 environment that was read has the same value. It may be deleted at any time; it has the mode 0600, for it has passwords.
 """
 
-from __future__ import annotations
-
 import os
 import time
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
 import msgspec
 from msgspec import Struct
 
@@ -48,7 +49,7 @@ class Entry(Struct):
 class Cache:
     """The entry of one project in the folder `<state>/cache/projects`."""
 
-    def __init__(self, folder: str, options: LoadOptions) -> None:
+    def __init__(self, folder: str, options: "LoadOptions") -> None:
         self._folder, self._environ = folder, options.environ
         self._key = _key(options)
         # A checksum will do for a name: the entry says whose it is.
@@ -131,7 +132,7 @@ def now() -> int:
     return time.time_ns()
 
 
-def _key(options: LoadOptions) -> str:
+def _key(options: "LoadOptions") -> str:
     asked = {name: getattr(options, name) for name in options.__slots__ if name != "environ"}
     environ = {
         name: value

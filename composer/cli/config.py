@@ -58,9 +58,10 @@ def run(context: Context, args: Args) -> int:
         return explain(context, args)
     if args.format not in ("", "yaml", "json"):
         raise UsageError(f'unsupported format "{args.format}": yaml or json')
-    text = _project(context, args)
+    tree = _project(context, args)
     if args.quiet:
         return 0
+    text = _rendered(tree, args)
     if args.output:
         with open(args.output, "w", encoding="utf-8") as file:
             file.write(text)
@@ -97,26 +98,27 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
     return found
 
 
-def _project(context: Context, args: Args) -> str:
-    from composer.cli.render import layout
-
+def _project(context: Context, args: Args) -> Any:
+    """The tree to print."""
     services = args.positional
     if args.no_interpolate and services:
         _warn(context, "services are not selected with --no-interpolate: this is the whole project")
         services = []
-    found = loaded(context, args, services)
-    tree: Any = found.tree
+    tree: Any = loaded(context, args, services).tree
     if args.resolve_image_digests or args.lock_image_digests:
         _pin(context, tree)
-    if args.lock_image_digests:
-        tree = _locked(tree)
+    return _locked(tree) if args.lock_image_digests else tree
+
+
+def _rendered(tree: Any, args: Args) -> str:
+    from composer.cli.render import layout
+
     as_json = args.format == "json"
     if args.no_interpolate:
         return layout.sorted_json(tree) if as_json else layout.sorted_yaml(tree)
     if as_json:
         _check_ssh(tree)
-    text = layout.to_json(tree) if as_json else layout.to_yaml(tree)
-    return text.replace("$", "$$")
+    return (layout.to_json(tree) if as_json else layout.to_yaml(tree)).replace("$", "$$")
 
 
 def _check_ssh(tree: Any) -> None:

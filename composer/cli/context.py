@@ -68,7 +68,7 @@ class Context:
         return progress_for(mode, self.ansi, self.stderr, self.environ, dry_run=self.dry_run, title=title)
 
     def load_options(self) -> LoadOptions:
-        from composer.load.project import LoadOptions
+        from composer.load.options import LoadOptions
 
         options = self.options
         return LoadOptions(
@@ -89,11 +89,13 @@ class Context:
     @cached_property
     def project_name(self) -> str:
         """-p, COMPOSE_PROJECT_NAME, or what the files and their folder say, without reading more than that needs."""
-        from composer.load.project import project_name
-
         options = self.load_options()
         entry = None if self._has_name() else self._cache(options).find()
-        return entry.desired.project if entry else project_name(options)
+        if entry:
+            return entry.desired.project
+        from composer.load.project import project_name
+
+        return project_name(options)
 
     def containers(self) -> list[ContainerRecord]:
         """The project's containers as they are now."""

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
 from msgspec import Struct
 
 from composer.cli.errors import CommandError, UsageError

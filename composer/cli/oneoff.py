@@ -9,6 +9,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
 import msgspec
 
 from composer.cli.containers import NUMBER, ONEOFF

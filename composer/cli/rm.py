@@ -30,7 +30,9 @@ def run(context: Context, args: Args) -> int:
     context.check_services(args.positional, among_containers=True)
     if args.stop:
         change(context, "stop", services=args.positional)
-    stopped = [r for r in select(context.containers(), args.positional) if r.state.status.can_remove]
+    desired = context.desired_or_none
+    services = args.positional or (list(desired.services) if desired else ())  # orphans are left alone
+    stopped = [r for r in select(context.containers(), services) if r.state.status.can_remove]
     if not stopped:
         print("No stopped containers", file=context.stderr)
         return 0

@@ -387,4 +387,4 @@ def bound(root: Map, name: str) -> tuple[Map, list[LoadError]]:
 def _error(root: Map, path: Path, message: str) -> LoadError:
     element, key, *rest = path
     inner = "".join(f"[{step}]" if isinstance(step, (int, k.Name)) else f".{step}" for step in rest)
-    return LoadError(f"'{element}[{key}]{inner}' {message}", origin_at(root, path))
+    return LoadError(f"'{element}[{key}]{inner}': {message}", origin_at(root, path))

@@ -51,12 +51,12 @@ def number(text: str) -> float:
 def single(value: float) -> float:
     """The number as a 32-bit float keeps it, in its shortest decimal form."""
     try:
-        kept = struct.unpack("f", struct.pack("f", value))[0]
+        kept = struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:
         raise CastError(f"{value!r} is out of range") from None
     for digits in range(1, 10):
         short = float(f"{kept:.{digits}g}")
-        if struct.unpack("f", struct.pack("f", short))[0] == kept:
+        if struct.unpack("<f", struct.pack("<f", short))[0] == kept:
             return short
     return float(kept)
 

@@ -18,6 +18,13 @@ LONGEST = 2000
 """Characters of a message: what is wrong may be in a value of any length."""
 
 
+def printable(text: str) -> str:
+    """The text with nothing in it that a terminal would act on: control and direction characters as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class LoadError(Exception):
     """A problem with the files of a project. Its text is `file:line:column: message`."""
 
@@ -31,7 +38,7 @@ class LoadError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.origin}: " if self.origin else ""
-        return f"{where}{self.message}" + (f"\n  {self.hint}" if self.hint else "")
+        return printable(f"{where}{self.message}" + (f"\n  {self.hint}" if self.hint else ""))
 
 
 class LoadErrors(LoadError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from composer.load.canonical import clean
-from composer.load.tree import Map
+from composer.load.errors import LoadError
+from composer.load.tree import Map, origin_of
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def _names(root: Map, name: str) -> None:
         for key, resource in resources.items():
             if resource is None:
                 resource = resources[key] = Map()
+            if not isinstance(resource, dict):  # the schema does not look below names that it does not expect
+                raise LoadError(f"{kind}.{key} must be a mapping", origin_of(resources, key))
             if resource.get("name") is None:
                 resource["name"] = key if _true(resource.get("external")) else f"{name}_{key}"
 

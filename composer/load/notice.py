@@ -8,6 +8,8 @@ or, for one run, by the environment variable COMPOSER_SILENCE=latest-tag,publish
 
 from __future__ import annotations
 
+from composer.load.errors import printable
+
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +31,7 @@ class Notice(str):
     kind: str
 
     def __new__(cls, text: str, kind: str = "") -> Notice:
-        notice = super().__new__(cls, text)
+        notice = super().__new__(cls, printable(text))
         notice.kind = kind
         return notice
 

@@ -10,7 +10,7 @@ import json
 import os
 from functools import cache
 
-from composer.load.errors import LoadError, nearest
+from composer.load.errors import LoadError, nearest, printable
 from composer.load.schema.compile import Compiler, Finding, Table
 from composer.load.tree import dotted, origin_at, value_at
 
@@ -203,4 +203,4 @@ def shown(value: Any) -> str:
     if not isinstance(value, str):
         return json.dumps(value)
     text = value if len(value) <= 60 else value[:59] + "…"
-    return "'" + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) + "'"
+    return "'" + printable(text).replace("\n", "\\n") + "'"

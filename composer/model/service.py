@@ -15,7 +15,7 @@ from composer.model.files import FileReference
 from composer.model.healthcheck import Healthcheck
 from composer.model.hook import Hook, PreStartHook
 from composer.model.mount import Mount
-from composer.model.quantities import Bytes, Duration, parse_duration
+from composer.model.quantities import Bytes, Duration
 from composer.model.ulimit import Ulimits
 
 
@@ -118,13 +118,6 @@ def _gpus(value: Any) -> Any:
     return [{"count": -1}] if value == "all" else value
 
 
-def _microseconds(value: Any) -> Any:
-    """A duration, or microseconds."""
-    if isinstance(value, str) and not value.lstrip("-").isdigit():
-        return round(parse_duration(value) * 1_000_000)
-    return value
-
-
 class Service(Element):
     """One service in canonical form. None for command and entrypoint means the image's; [] means none at all."""
 
@@ -143,8 +136,8 @@ class Service(Element):
     cpu_percent: float = 0.0
     cpu_period: int = 0
     cpu_quota: int = 0
-    cpu_rt_period: Annotated[int, BeforeValidator(_microseconds)] = 0
-    cpu_rt_runtime: Annotated[int, BeforeValidator(_microseconds)] = 0
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
     cpu_shares: int = 0
     cpus: float = 0.0
     cpuset: str = ""

@@ -1,7 +1,5 @@
 """What a project wants, in engine terms. Frozen, JSON-able, free of pydantic: it is cached and sent to the supervisor."""
 
-from __future__ import annotations
-
 from msgspec import Struct, structs
 
 from engine.spec.container import ContainerSpec
@@ -99,7 +97,7 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
     """For the user, once a command: what the files say that has no effect, each with its place."""
 
-    def quiet(self) -> Desired:
+    def quiet(self) -> "Desired":
         """The same without its warnings."""
         return structs.replace(self, warnings=())
 

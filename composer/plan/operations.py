@@ -1,7 +1,5 @@
 """A plan: operations with causes and dependencies. It prints deterministically, one line an operation."""
 
-from __future__ import annotations
-
 import enum
 
 from msgspec import Struct

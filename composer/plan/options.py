@@ -1,7 +1,5 @@
 """What a command asks for, beside the project: the flags that decide a plan."""
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 

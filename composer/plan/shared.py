@@ -41,6 +41,9 @@ class Shared:
         for key, network in self._desired.networks.items():
             if network.spec.name in wanted:
                 self._network(key, network.spec, external=network.external)
+        known = {network.spec.name for network in self._desired.networks.values()} | self._snapshot.networks.keys()
+        for name in sorted(wanted - known):
+            raise SharedProblem(f"network {name} not found")
         mounted = {m.source for service in services for m in service.container.mounts if m.type == "volume"}
         for key, volume in self._desired.volumes.items():
             if volume.spec.name in mounted:

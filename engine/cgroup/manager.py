@@ -27,7 +27,12 @@ class Handle:
 
     @property
     def procs(self) -> list[str]:
-        return [f"{folder}/cgroup.procs" for folder in dict.fromkeys(self.folders.values())]
+        """Files that a process of one thread writes "0" to, to be in the cgroups. On v1 that is `tasks`: a thread that moves
+        itself alone need not wait for all forks of the machine (ten milliseconds), as one that moves a process must."""
+        return [
+            f"{folder}/{'tasks' if controller else 'cgroup.procs'}"
+            for folder, controller in {folder: controller for controller, folder in self.folders.items()}.items()
+        ]
 
     @property
     def oom_files(self) -> list[str]:

@@ -19,6 +19,7 @@ FOLDERS = ("/etc/cdi", "/run/cdi", "/var/run/cdi")
 """Later ones come before earlier ones."""
 
 _PREFERRED = ("nvidia.com", "amd.com", "intel.com")
+_EDITS = ("env", "deviceNodes", "mounts", "additionalGids")
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
 Edits = dict[str, Any]
@@ -114,6 +115,8 @@ def _edited(spec: ContainerSpec, edit: Edits) -> ContainerSpec:
             f"a CDI device of {spec.name} needs the hook {hooks[0].get('path')}, and hooks are not run",
             hint="Remove the device, or describe it without hooks.",
         )
+    if unknown := [key for key, value in edit.items() if value and key not in _EDITS]:
+        raise Unsupported(f"a CDI device of {spec.name} needs {unknown[0]}, which is not supported")
     nodes = [
         Device(
             path_on_host=node.get("hostPath") or node["path"],

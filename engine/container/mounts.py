@@ -198,12 +198,7 @@ def _check_subpath(volume: str, subpath: str) -> None:
 
 def _mount_of(path: str) -> list[str]:
     """The fields of the mount that `path` is on (proc_pid_mountinfo(5))."""
-    fd = os.open(path, flags.O_PATH | os.O_CLOEXEC)
-    try:
-        with open(f"/proc/self/fdinfo/{fd}", encoding="utf-8") as file:
-            number = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
-    finally:
-        os.close(fd)
+    number = str(calls.mount_id(path))
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return next((line.split() for line in file if line.split(" ", 1)[0] == number), [])
 

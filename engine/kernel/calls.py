@@ -227,3 +227,13 @@ def start_time(pid: int) -> int:
     except OSError:
         return 0
     return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
+def mount_id(path: str) -> int:
+    """The number that the mount which `path` is on has in /proc/self/mountinfo. Raises OSError."""
+    fd = os.open(path, flags.O_PATH | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith(b"mnt_id:"))
+    finally:
+        os.close(fd)

@@ -36,7 +36,7 @@ from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
 from engine.rootless import cgroup, namespace, outside
 
-LINGER = 3.0
+LINGER = 1.5
 """Seconds that the empty namespace stays: for the next command of the same script."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import EngineError, StartFailed
 from engine.kernel import calls
+from engine.session.process import process_of
 from engine.spec.container import ExecSpec
 from engine.spec.state import Probe
 
@@ -80,25 +81,3 @@ async def execute(session: Session, container_id: str, spec: ExecSpec, stdout: i
         return await ended
     finally:
         os.close(null)
-
-
-def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
-    """The `process` of an exec request: what the specification changes of the container's own process."""
-    import json
-
-    try:
-        with open(f"{run_folder}/bundle.json", encoding="utf-8") as file:
-            own = json.load(file)["process"]
-    except FileNotFoundError as error:
-        raise EngineError("the container is not running") from error
-    merged = {**own["env"], **spec.environment}
-    process: dict[str, object] = {
-        "args": list(spec.args),
-        "tty": spec.tty,
-        "env": {key: value for key, value in merged.items() if value is not None},
-    }
-    if spec.user:
-        process["user"] = spec.user
-    if spec.working_dir:
-        process["cwd"] = spec.working_dir
-    return process

@@ -12,9 +12,30 @@ from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
 from engine.paths import Roots
-from engine.session.probe import process_of
 from engine.spec.container import ExecSpec
 from engine.spec.state import Status
+
+
+def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
+    """The `process` of an exec request: what the specification changes of the container's own process."""
+    import json
+
+    try:
+        with open(f"{run_folder}/bundle.json", encoding="utf-8") as file:
+            own = json.load(file)["process"]
+    except FileNotFoundError as error:
+        raise EngineError("the container is not running") from error
+    merged = {**own["env"], **spec.environment}
+    process: dict[str, object] = {
+        "args": list(spec.args),
+        "tty": spec.tty,
+        "env": {key: value for key, value in merged.items() if value is not None},
+    }
+    if spec.user:
+        process["user"] = spec.user
+    if spec.working_dir:
+        process["cwd"] = spec.working_dir
+    return process
 
 
 def _connect(roots: Roots, group: str, container_id: str) -> Channel:

@@ -22,7 +22,7 @@ from engine.net.names import Names
 from engine.net.neighbours import Neighbours
 from engine.net.wiring import Wiring
 from engine.paths import Roots
-from engine.session import adopt, create, probe, registry, start
+from engine.session import adopt, create, probe, registry, start, users
 from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.image import ImageRecord
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
@@ -149,6 +149,7 @@ class Session:
             handle.kill()
             await asyncio.sleep(0.01)  # cgroups have no event for "the last task has been freed" on v1
         shutil.rmtree(self.roots.running(self.group, container_id), ignore_errors=True)
+        users.unmount_unused(self.store, self.record(container_id))
 
     # ── networks and volumes ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,9 +163,7 @@ class Session:
         return volumes.create(self.store, spec)
 
     async def remove_volume(self, name: str) -> None:
-        from engine.session.users import volume_users
-
-        volumes.remove(self.store, name, volume_users(self.roots, name))
+        volumes.remove(self.store, name, users.volume_users(self.roots, name))
 
     # ── containers ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,7 +1,5 @@
 """A container as its creator asks for it. Field names follow Docker's API and the compose specification."""
 
-from __future__ import annotations
-
 from msgspec import Struct, field
 
 

@@ -1,7 +1,5 @@
 """Images as they are, and builds as asked for."""
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 from engine.spec.container import Healthcheck, Ulimit

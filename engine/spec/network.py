@@ -1,7 +1,5 @@
 """Networks and volumes as asked for, and as they are."""
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 

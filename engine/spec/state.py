@@ -1,7 +1,5 @@
 """What is: a container's state and the records the engine gives out."""
 
-from __future__ import annotations
-
 import enum
 
 from msgspec import Struct, field

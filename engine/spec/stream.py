@@ -1,7 +1,5 @@
 """What flows out of a container: log entries and resource usage."""
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import time
 
 import msgspec
 
 from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
-from engine.kernel import calls, flags
+from engine.kernel import calls
 from engine.spec.container import ContainerSpec
 from engine.spec.network import VolumeRecord, VolumeSpec
 from engine.store import Store
+from engine.volume import options
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 
@@ -37,9 +37,7 @@ def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
         raise InvalidSpec(f"volume name {spec.name!r} has characters outside [a-zA-Z0-9][a-zA-Z0-9_.-]")
     if spec.driver not in ("", "local"):
         raise Unsupported(f"volume {spec.name}: driver {spec.driver!r} is not supported", hint="Supported: local.")
-    unknown = set(spec.driver_opts) - {"type", "o", "device"}
-    if unknown:
-        raise Unsupported(f"volume {spec.name}: the local driver has no option {sorted(unknown)[0]!r}")
+    options.check(spec)
     present = get(store, spec.name)
     if present is not None:
         if present.spec.driver_opts != spec.driver_opts:
@@ -79,39 +77,24 @@ def remove(store: Store, name: str, users: list[str]) -> None:
 
 
 def prepare(record: VolumeRecord) -> str:
-    """Mount the volume where its driver options want that (mount(8)'s type, o, device); its folder."""
-    options = record.spec.driver_opts
-    if not options or os.path.ismount(record.mountpoint):
-        return record.mountpoint
-    kind, device, words = options.get("type", ""), options.get("device", ""), options.get("o", "")
-    bits, rest = 0, []
-    for word in filter(None, words.split(",")):
-        name = {"rbind": "rec", "rw": "", "defaults": ""}.get(word, word)
-        if word == "rbind":
-            bits |= flags.MS["bind"]
-        if name in flags.MS:
-            bits |= flags.MS[name]
-        elif name:
-            rest.append(_address(word) if kind in ("nfs", "nfs4", "cifs") else word)
-    if kind in ("", "none") and not bits & flags.MS["bind"]:
-        raise InvalidSpec(f"volume {record.spec.name}: driver_opts need a type, or o: bind")
-    calls.mount(device or kind, record.mountpoint, kind or "none", bits, ",".join(rest) or None)
+    """Mount the volume where its driver options want that; its folder. Raises as engine.volume.options does."""
+    if record.spec.driver_opts and not _is_mounted(record):
+        options.mount(record.spec, record.mountpoint)
     return record.mountpoint
 
 
 def unmount(record: VolumeRecord) -> None:
-    if record.spec.driver_opts and os.path.ismount(record.mountpoint):
+    """Undo what `prepare` mounted; nothing when that is not there. What still uses it keeps it."""
+    while record.spec.driver_opts and _is_mounted(record):
         calls.umount(record.mountpoint)
 
 
-def _address(word: str) -> str:
-    """The kernel wants addr= as a number; Docker's local driver resolves a name there too."""
-    if not word.startswith("addr="):
-        return word
+def _is_mounted(record: VolumeRecord) -> bool:
+    """A bind of the same file system has another mount's number, though not another device's (os.path.ismount)."""
     try:
-        return f"addr={socket.gethostbyname(word.removeprefix('addr='))}"
-    except OSError as error:
-        raise OperationFailed("resolve", word, detail=str(error)) from error
+        return calls.mount_id(record.mountpoint) != calls.mount_id(os.path.dirname(record.mountpoint))
+    except OSError:
+        return False
 
 
 def users(specs: list[tuple[str, ContainerSpec]], name: str) -> list[str]:

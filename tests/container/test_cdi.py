@@ -109,3 +109,18 @@ def test_in_a_container(box, folders, tmp_path):
     assert box.shell(script, device_requests=(request,)).split("\n")[:3] == ["of the vendor", "one", "1:3"]
     with pytest.raises(NotFound, match=r"vendor\.com/card=three"):
         box.create("true", device_requests=(msgspec.structs.replace(request, device_ids=("vendor.com/card=three",)),))
+
+
+def test_seen_from_inside(box, folders, tmp_path):
+    (tmp_path / "library").write_text("vendor's\n")
+    mount = {"hostPath": str(tmp_path / "library"), "containerPath": "/usr/lib/vendor", "options": ["ro", "bind"]}
+    folders("vendor.com/gpu", {"0": {**EDITS, "mounts": [mount]}})
+    request = (DeviceRequest(capabilities=("gpu",), count=1),)
+    script = "stat -c '%t:%T' /dev/accelerator; echo $VENDOR; cat /usr/lib/vendor; id -G; ! (echo > /usr/lib/vendor) 2>/dev/null"
+    assert box.shell(script, device_requests=request) == "1:3\none\nvendor's\n0 44"
+
+
+def test_what_is_not_known_is_refused(folders):
+    folders("vendor.com/net", {"0": {"netDevices": [{"hostInterfaceName": "eth9"}]}})
+    with pytest.raises(Unsupported, match="needs netDevices"):
+        applied(driver="cdi", device_ids=("vendor.com/net=0",))

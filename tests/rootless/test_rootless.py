@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.request
 
 import pytest
 
 from tests.rootless.as_user import FIRST, UID
+from tests.rootless.conftest import PATIENCE
 
 WEB = """
 services:
@@ -149,7 +151,28 @@ def test_the_keeping_process_may_be_killed(user):
     assert get("http://127.0.0.1:18080/") == b"hello\n"
     assert user("exec", "web", "hostname").out == hostname
     user("restart", "-t", "0", "web")
-    assert get("http://127.0.0.1:18080/") == b"hello\n"
+    until_answered("http://127.0.0.1:18080/")
+
+
+def test_the_supervisor_may_be_killed(user):
+    """It holds the host's sockets; the keeper starts another, which asks for them again."""
+    user.write(compose=WEB)
+    user("up", "-d", "web")
+    (supervisor,) = (pid for pid, line in user.processes().items() if " supervise " in line)
+    os.kill(supervisor, signal.SIGKILL)
+    until_answered("http://127.0.0.1:18080/")
+    assert "uid=0(root)" in user("exec", "web", "id").out
+
+
+def until_answered(url):
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            assert get(url) == b"hello\n"
+            return
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def _is_leader(pid):

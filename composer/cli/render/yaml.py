@@ -14,7 +14,7 @@ from composer.load.scalars import is_timestamp, plain
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
 INDENT = "  "
@@ -38,43 +38,54 @@ _ESCAPES = {
 
 def document(value: Any) -> str:
     """The text of a whole document, ended by a newline; mappings in the order that they have."""
-    if not isinstance(value, dict | list) or not value:
-        return f"{_leaf(value, '', simple=False)}\n"
-    return "".join(f"{line}\n" for line in _block(value, ""))
-
-
-def _block(value: Any, indent: str) -> Iterator[str]:
-    """The lines of a mapping or list that is not empty, each beginning with `indent`."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            name = _leaf(key, "", simple=True)
-            if len(str(key).encode()) > LONGEST_KEY or not _BREAKS.isdisjoint(key):
-                yield f"{indent}? {_leaf(key, indent, simple=False)}"
-                yield from _item(inner, indent, ": ")
-            elif isinstance(inner, dict | list) and inner:
-                yield f"{indent}{name}:"
-                yield from _block(inner, indent + INDENT)
-            else:
-                yield f"{indent}{name}: {_leaf(inner, indent, simple=False)}"
+    lines: list[str] = []
+    if isinstance(value, dict | list) and value:
+        _block(value, "", lines)
     else:
+        lines.append(_leaf(value, ""))
+    return "\n".join(lines) + "\n"
+
+
+def _block(value: Any, indent: str, lines: list[str]) -> None:
+    """Add the lines of a mapping or list that is not empty, each beginning with `indent`."""
+    if isinstance(value, list):
         for inner in value:
-            yield from _item(inner, indent, "- ")
+            _item(inner, indent, "- ", lines)
+        return
+    for key, inner in value.items():
+        name = _key(key)
+        if not name:
+            lines.append(f"{indent}? {_leaf(key, indent)}")
+            _item(inner, indent, ": ", lines)
+        elif isinstance(inner, dict | list) and inner:
+            lines.append(f"{indent}{name}:")
+            _block(inner, indent + INDENT, lines)
+        else:
+            lines.append(f"{indent}{name}: {_leaf(inner, indent)}")
 
 
-def _item(value: Any, indent: str, mark: str) -> Iterator[str]:
+def _item(value: Any, indent: str, mark: str, lines: list[str]) -> None:
     """A value behind a mark of two columns, on the same line."""
     if isinstance(value, dict | list) and value:
-        first, *rest = _block(value, indent + INDENT)
-        yield indent + mark + first[len(indent) + len(mark) :]
-        yield from rest
+        first = len(lines)
+        _block(value, indent + INDENT, lines)
+        lines[first] = indent + mark + lines[first][len(indent) + len(mark) :]
     else:
-        yield f"{indent}{mark}{_leaf(value, indent, simple=False)}"
+        lines.append(f"{indent}{mark}{_leaf(value, indent)}")
 
 
-def _leaf(value: Any, indent: str, *, simple: bool) -> str:
-    """A scalar or an empty collection. `simple`: a key that must stay on its line."""
+@lru_cache(4096)
+def _key(key: str) -> str:
+    """A key as it stands before its colon; "" when it is too long for that, or has several lines."""
+    if len(key.encode()) > LONGEST_KEY or not _BREAKS.isdisjoint(key):
+        return ""
+    return quoted(key)
+
+
+def _leaf(value: Any, indent: str) -> str:
+    """A scalar or an empty collection."""
     if isinstance(value, str):
-        if "\n" in value and not simple and _fits_block(value):
+        if "\n" in value and _fits_block(value):
             return _literal(value, indent + INDENT)
         return quoted(value)
     if value is None:

@@ -64,7 +64,8 @@ def limit(process: dict[str, Any], pid: int) -> None:
             with open(path, "w", encoding="ascii") as file:
                 file.write(str(score))
         except OSError as error:
-            raise OperationFailed.of(f"write {score} to", path, error) from error
+            hint = f"Only the host's root may lower it to {score}." if isinstance(error, PermissionError) else ""
+            raise OperationFailed.of(f"write {score} to", path, error, hint=hint) from error
 
 
 def _write(proc: int, path: str, value: str) -> None:
@@ -74,9 +75,6 @@ def _write(proc: int, path: str, value: str) -> None:
     try:
         os.write(fd, value.encode())
     except OSError as error:
-        hint = f"The value was {value!r}."
-        if isinstance(error, PermissionError) and path.endswith("oom_score_adj"):
-            hint = f"Only the host's root may lower it to {value}."
-        raise OperationFailed.of("write", f"/proc/{path}", error, hint=hint) from error
+        raise OperationFailed.of("write", f"/proc/{path}", error, hint=f"The value was {value!r}.") from error
     finally:
         os.close(fd)

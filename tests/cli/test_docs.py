@@ -1,0 +1,72 @@
+"""docs/cli.md and README.md say what the command line does: nothing refused that is not, no command or flag that is none."""
+
+import importlib
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from composer.cli.flags import parse
+from composer.cli.options import EVERYWHERE, GLOBAL
+from composer.cli.registry import ALIASES, COMMANDS, REFUSED
+
+TOP = Path(__file__).resolve().parents[2]
+CLI = (TOP / "docs/cli.md").read_text()
+REFERENCE = json.loads(Path(__file__).with_name("docker_compose_flags.json").read_text())
+PAGES = ["README.md", "docs/cli.md", "docs/rootless.md", "examples/shop/compose.yaml"]
+
+
+def section(title):
+    return CLI.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def first_cells(text):
+    """What is in backticks in the first column of a table."""
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            yield from re.findall(r"`([^`]+)`", line.split("|")[1])
+
+
+def command(name):
+    return importlib.import_module(f"composer.cli.{COMMANDS[name][0]}").COMMAND
+
+
+@pytest.mark.parametrize("what", list(first_cells(section("Refused"))))
+def test_what_is_called_refused_is_refused(what):
+    name, _, flag = what.rpartition("--")
+    if not flag or not what.count("--"):
+        assert what in REFUSED
+        return
+    flags = command(name.strip()).flags if name else GLOBAL
+    assert next(one for one in flags if one.name == flag).refused
+
+
+def test_commands_beyond_docker_compose_are_told():
+    own = {name for name in COMMANDS if name not in REFERENCE}
+    assert {what.split()[0] for what in first_cells(section("Beyond docker compose"))} == own
+
+
+def commands_in(page):
+    """The command lines of a page: in indented blocks, in comments of an example, in backticks."""
+    text = (TOP / page).read_text()
+    found = re.findall(r"(?:^(?: {4}|# +)(?:.*&& )?|`)(?:\S*/)?composer ([^`#\n]+)", text, re.MULTILINE)
+    return [line.strip() for line in found if not line.startswith(("is ", "needs "))]
+
+
+@pytest.mark.parametrize(("page", "line"), [(page, line) for page in PAGES for line in commands_in(page)])
+def test_command_lines_of_the_documentation_exist(page, line):
+    options = parse(GLOBAL, shlex.split(line), interspersed=False)
+    name, *words = options.positional
+    assert name in COMMANDS or name in ALIASES, line
+    one = command(ALIASES.get(name, name))
+    args = parse((*one.flags, *EVERYWHERE), words, interspersed=one.interspersed)
+    if name == "autostart":
+        assert set(args.positional) <= {"enable", "disable", "status", "run", "stop"}
+
+
+def test_the_readmes_list_of_commands():
+    (told,) = re.findall(r"\*\*Commands\*\*: ([^.]*?) and more", (TOP / "README.md").read_text())
+    words = re.sub(r"\([^)]*\)", "", told).replace("\n", " ").split(",")
+    assert {word.strip() for word in words} <= set(COMMANDS)
