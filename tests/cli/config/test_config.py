@@ -145,3 +145,27 @@ def test_explain(config, tmp_path):
     assert (port["path"], port["line"]) == ("services.web.ports[0].published", 4)
     assert "did you mean services.web.image?" in config(tmp_path, "--explain", "web.imag", code=1)
     assert config(tmp_path, "--explain", TAG="7").count("environment\n") == 1
+
+
+def test_images_are_pinned_to_what_their_registry_has(config, tmp_path, registry, roots):
+    from engine.image.images import ImageStore
+    from engine.registry import push
+    from engine.store import Store
+
+    store = Store(roots)
+    images = ImageStore(store)
+    reference = f"{registry}/busy/box:1"
+    images.tag(images.need("busybox").id, reference)
+    digest = push(reference, images=images)
+    images.remove(reference)
+    store.close()
+    (tmp_path / "compose.yaml").write_text(
+        f"name: p\nservices: {{a: {{image: '{reference}', command: x}}, b: {{build: .}}}}\n"
+    )
+    pinned = f"{reference}@{digest}"
+    assert (
+        json.loads(config(tmp_path, "--resolve-image-digests", "--format", "json"))["services"]["a"]["image"] == pinned
+    )
+    assert config(tmp_path, "--lock-image-digests") == f"services:\n  a:\n    image: {pinned}\n  b: {{}}\n"
+    (tmp_path / "compose.yaml").write_text(f"services: {{a: {{image: '{registry}/busy/nobox'}}}}\n")
+    assert "nobox" in config(tmp_path, "--resolve-image-digests", code=1)
