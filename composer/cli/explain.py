@@ -1,11 +1,11 @@
 """composer config --explain: where each value comes from, what it replaced, and what will surprise.
 
-services.web.image = nginx:1.27     compose.override.yaml:4:5 (override)
-  replaced                          compose.yaml:3:5: image: nginx:1.25
+services.web.image = nginx:1.27  compose.override.yaml:4:5 (override)
+  replaced                       compose.yaml:3:5: image: nginx:1.25
 
 Variables:
-TAG = 1.27                          .env:1:1
-  used by                           services.web.image (compose.override.yaml:4:5)
+TAG = 1.27  .env:1:1
+  used by   services.web.image (compose.override.yaml:4:5)
 
 Advice: …
 """
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 Path = tuple[str | int, ...]
 
-WIDTH = 40
-"""Places begin in this column."""
+WIDTH = 60
+"""What is longer does not move the places of the others."""
 
 
 def explain(context: Context, args: Args) -> int:
@@ -53,9 +53,9 @@ def explain(context: Context, args: Args) -> int:
         sys.stdout.write(json.dumps(view, indent=2, ensure_ascii=False) + "\n")
         return 0
     told = (entry for entry in entries if entry["layer"] != "default" or entry["value"] not in (None, {}, []))
-    lines = [line for entry in told for line in _entry_lines(entry)]
+    lines = [*_columns(row for entry in told for row in _entry_rows(entry))]
     if variables:
-        lines += ["", "Variables:", *(line for variable in variables for line in _variable_lines(variable))]
+        lines += ["", "Variables:", *_columns(row for variable in variables for row in _variable_rows(variable))]
     if advised:
         lines += ["", "Advice:", *(_relative(str(one)) for one in advised)]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -158,17 +158,21 @@ def _names(found: Loaded, paths: Iterable[Path]) -> list[str]:
 
 
 def _variable(found: Loaded, name: str) -> dict[str, Any]:
-    uses = [use for use in found.inputs.uses if use.variable.name == name]
-    places = {(dotted(use.path), str(use.origin or "")): None for use in uses}
-    view: dict[str, Any] = {"name": name, "used": [{"path": path, "place": place} for path, place in places]}
-    value = next((use.value for use in uses if use.value is not None), None)
-    if value is not None:
+    """A variable: where its value was set, and what each use makes of it."""
+    uses: dict[tuple[str, str], dict[str, Any]] = {}
+    for use in found.inputs.uses:
+        if use.variable.name == name:
+            default = use.value is None and use.variable.default is not None
+            value = use.variable.default if default else use.value
+            view = {"path": dotted(use.path), "place": str(use.origin or ""), "value": value, "default": default}
+            uses[dotted(use.path), str(use.origin or "")] = view
+    values = [use["value"] for use in uses.values() if use["value"] is not None and not use["default"]]
+    whole: dict[str, Any] = {"name": name, "value": values[0] if values else None, "used": list(uses.values())}
+    if values:
         origin = found.inputs.set_at.get(name)
-        return view | {"value": value, "source": str(origin) if origin else "environment"}
-    defaults = [use.variable.default for use in uses if use.variable.default is not None]
-    if defaults:
-        return view | {"value": defaults[0], "source": "default"}
-    return view | {"value": None, "source": "not set", "hint": _hint(found, name)}
+        return whole | {"source": str(origin) if origin else "environment"}
+    blank = any(use["value"] is None for use in uses.values())
+    return whole | {"source": "not set", "hint": _hint(found, name) if blank else ""}
 
 
 def _hint(found: Loaded, name: str) -> str:
@@ -184,27 +188,37 @@ def _hint(found: Loaded, name: str) -> str:
     return ""
 
 
-def _entry_lines(entry: dict[str, Any]) -> Iterator[str]:
-    value = entry["value"]
-    text = str(value) if isinstance(value, str) and value.isprintable() and len(value) < 200 else shown(value)
-    if value == {} or value == []:
-        text = "empty"
-    yield _columns(f"{entry['path']} = {text}", _where(entry))
+def _entry_rows(entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield f"{entry['path']} = {_text(entry['value'])}", _where(entry)
     for one in entry.get("replaced", ()):
-        yield _columns("  replaced", f"{_where(one)}: {_written(one)}")
+        yield "  replaced", f"{_where(one)}: {_written(one)}"
 
 
-def _variable_lines(variable: dict[str, Any]) -> Iterator[str]:
+def _variable_rows(variable: dict[str, Any]) -> Iterator[tuple[str, str]]:
     value = variable["value"]
-    yield _columns(f"{variable['name']} = {'' if value is None else shown(value)[1:-1]}", _relative(variable["source"]))
+    yield variable["name"] + ("" if value is None else f" = {_text(value)}"), _relative(variable["source"])
     for use in variable["used"]:
-        yield _columns("  used by", f"{use['path']} ({_relative(use['place'])})")
+        if use["default"]:
+            outcome = f": default {shown(use['value'])}"
+        else:
+            outcome = ": blank" if use["value"] is None else ""
+        yield "  used by", f"{use['path']} ({_relative(use['place'])}){outcome}"
     if variable.get("hint"):
-        yield f"  {variable['hint']}"
+        yield f"  {variable['hint']}", ""
 
 
-def _columns(left: str, right: str) -> str:
-    return f"{left:<{WIDTH}}  {right}"
+def _text(value: Any) -> str:
+    if value == {} or value == []:
+        return "empty"
+    plain = isinstance(value, str) and value.isprintable() and len(value) < 200
+    return str(value) if plain else shown(value)
+
+
+def _columns(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Two columns; the first as wide as most need it."""
+    rows = list(rows)
+    width = max((len(left) for left, right in rows if right and len(left) <= WIDTH), default=0)
+    yield from (f"{left:<{width}}  {right}" if right else left for left, right in rows)
 
 
 def _where(place: dict[str, Any]) -> str:

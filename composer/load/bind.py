@@ -37,7 +37,7 @@ BUILD = k.Struct(
         "secrets": k.each(FILE_MOUNT),
         "shm_size": k.size,
         "tags": k.texts,
-        "ulimits": k.by_name(k.limit),
+        "ulimits": k.limits,
         "platforms": k.texts,
         "privileged": k.flag,
     }
@@ -292,7 +292,7 @@ SERVICE = k.Struct(
         "sysctls": k.labels,
         "tmpfs": k.texts,
         "tty": k.flag,
-        "ulimits": k.by_name(k.limit),
+        "ulimits": k.limits,
         "use_api_socket": k.flag,
         "user": k.text,
         "userns_mode": k.text,

@@ -379,6 +379,13 @@ def limit(value: Any) -> Any:
     return _integer(value) or Fields()
 
 
+def limits(value: Any) -> Any:
+    """Ulimits by name; what the user adds for himself is none."""
+    if isinstance(value, dict) and any(key.startswith("x-") for key in value):
+        value = {key: entry for key, entry in value.items() if not key.startswith("x-")}
+    return by_name(limit)(value)
+
+
 # ---- collections of others
 
 

@@ -14,7 +14,7 @@ HOME = "/home/golden"
 
 
 def load(folder: Path, **changes: Any) -> Any:
-    """The canonical project of a folder, as parsed JSON; {DIR} stands for the folder.
+    """The canonical project of a folder, as parsed JSON; {DIR} stands for the folder, {CASES} for that above.
 
     `options.json` in the folder has fields of LoadOptions, and `folder`, which the command is run in.
     """
@@ -34,4 +34,4 @@ def load(folder: Path, **changes: Any) -> Any:
         tree = load_tree(options).tree
     finally:
         os.chdir(before)
-    return json.loads(to_json(tree).replace(str(folder), "{DIR}"))
+    return json.loads(to_json(tree).replace(str(folder), "{DIR}").replace(str(folder.parent), "{CASES}"))
