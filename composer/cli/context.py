@@ -89,6 +89,8 @@ class Context:
     @cached_property
     def project_name(self) -> str:
         """-p, COMPOSE_PROJECT_NAME, or what the files and their folder say, without reading more than that needs."""
+        if "desired" in self.__dict__:
+            return self.desired.project
         options = self.load_options()
         entry = None if self._has_name() else self._cache(options).find()
         if entry:
