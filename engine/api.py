@@ -204,7 +204,12 @@ class Engine:
 
     # ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Session:
+    async def session(self, group: str, *, supervisor: Sequence[str] = (), eager: bool = False) -> Session:
+        launch = None
+        if eager and not os.path.exists(self.roots.keeper_socket(group)):
+            from engine.keeper.launch import Launch
+
+            launch = Launch(self.roots, group)
         from engine.session.session import Session
 
-        return Session(self.roots, group, supervisor)
+        return Session(self.roots, group, supervisor, launch)

@@ -16,6 +16,7 @@ from composer.plan import observed
 from composer.plan.operations import Kind, Operation, Plan
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
+from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
@@ -60,13 +61,19 @@ def _change(
         if context.dry_run:
             for operation in plan.operations:
                 show(progress, operation, done=True)
-        elif plan.operations:
+        elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
             perform(supervisor, progress, desired, wanted)
         elif not plan.unchanged and not images:
             _nothing_to_do(context, progress, wanted)
         if images and desired is not None:
             _remove_images(context, progress, desired, images)
     return 0
+
+
+def _is_unattended(context: Context, supervisor: Client) -> bool:
+    """Containers run and nobody cares for them: supervisor and keeper were killed. The next supervisor takes them over."""
+    alive = any(r.state.status.alive or r.state.status is Status.RESTARTING for r in context.containers())
+    return alive and not supervisor.listens()
 
 
 EAGER = ("up", "create")

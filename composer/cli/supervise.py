@@ -11,8 +11,8 @@ TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from composer.cli.context import Context
 
-COMMAND = Command("supervise", "Be the supervisor of a project", "supervise [READY]", positional=(0, 1))
-"""READY: a descriptor that gets a byte when requests may come."""
+COMMAND = Command("supervise", "Be the supervisor of a project", "supervise [READY [eager]]", positional=(0, 2))
+"""READY: a descriptor that gets a byte when requests may come; eager: containers are to be started."""
 
 
 def run(context: Context, args: Args) -> int:
@@ -32,6 +32,6 @@ def run(context: Context, args: Args) -> int:
     from composer.run.client import command_line
     from composer.run.supervisor import supervise
 
-    supervise(context.engine, project, control, command_line(context.roots, project))
+    supervise(context.engine, project, control, command_line(context.roots, project), eager=len(args.positional) > 1)
     sys.stderr.flush()
     os._exit(0)  # there is nothing to tidy up, and the command waits for us to hang up

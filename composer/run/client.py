@@ -33,9 +33,18 @@ class Client:
         self._starting: tuple[int, int] | None = None
 
     def prepare(self) -> None:
-        """Start a supervisor if there is none, without waiting for it: it gets ready while we do other things."""
+        """Start a supervisor if there is none, without waiting for it: it gets ready to start containers while we do other
+        things."""
         if self._starting is None and not os.path.exists(self._path):
-            self._starting = self._spawn()
+            self._starting = self._spawn("eager")
+
+    def listens(self) -> bool:
+        """Whether there is a supervisor."""
+        try:
+            control.connect(self._path).close()
+        except OSError:
+            return False
+        return True
 
     def perform(self, request: Request, *, ready: Callable[[str], None] | None = None) -> Iterator[Event]:
         """The events of the request, End last. `ready` is called with the id of a container to attach to.
@@ -92,7 +101,7 @@ class Client:
             hint=f"See {os.path.dirname(self._path)}/supervisor.log.",
         )
 
-    def _spawn(self) -> tuple[int, int]:
+    def _spawn(self, *words: str) -> tuple[int, int]:
         """Start a supervisor: its pid, and a pipe that says when it listens. It leaves our session and our folder."""
         folder = os.path.dirname(self._path)
         try:
@@ -104,7 +113,7 @@ class Client:
             try:
                 pid = os.posix_spawn(
                     argv[0],
-                    [*argv, "3"],
+                    [*argv, "3", *words],
                     environment(self._environ),
                     file_actions=[
                         (os.POSIX_SPAWN_DUP2, null, 0),

@@ -247,6 +247,7 @@ class Streams(Protocol):
 
 
 class Engine(Reads, Images, Streams, Protocol):
-    def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Awaitable[Changes]:
-        """Open the group for changes. `supervisor` is the command line with which the keeper starts us again."""
+    def session(self, group: str, *, supervisor: Sequence[str] = (), eager: bool = False) -> Awaitable[Changes]:
+        """Open the group for changes. `supervisor` is the command line with which the keeper starts us again; `eager`:
+        containers will be started, so get ready for that at once."""
         ...

@@ -46,8 +46,9 @@ class Turn:
 
 
 class Supervisor:
-    def __init__(self, engine: Engine, project: str, control: Control, again: list[str]) -> None:
-        self._engine, self._project, self._control, self._again = engine, project, control, again
+    def __init__(self, engine: Engine, project: str, control: Control, again: list[str], eager: bool) -> None:
+        self._engine, self._project, self._control = engine, project, control
+        self._again, self._eager = again, eager
         self._news = News()
         self._leave = anyio.Event()
         self._one_at_a_time = anyio.Lock()
@@ -60,7 +61,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until nothing is left to care for. Containers live on when this is cancelled."""
-        self._changes = await self._engine.session(self._project, supervisor=self._again)
+        self._changes = await self._engine.session(self._project, supervisor=self._again, eager=self._eager)
         records = await self._changes.adopt()
         async with anyio.create_task_group() as tasks:
             self._care = Care(
@@ -232,9 +233,10 @@ class Supervisor:
             reader.close()
 
 
-def supervise(engine: Engine, project: str, control: Control, again: list[str]) -> None:
-    """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another."""
-    supervisor = Supervisor(engine, project, control, again)
+def supervise(engine: Engine, project: str, control: Control, again: list[str], *, eager: bool = False) -> None:
+    """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another; `eager`:
+    a request that starts containers is on its way."""
+    supervisor = Supervisor(engine, project, control, again, eager)
     anyio.run(supervisor.run)
     folder = os.path.dirname(control.path)
     shutil.rmtree(folder, ignore_errors=True)

@@ -26,7 +26,8 @@ from engine.container import bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.image.tree import remove_at
-from engine.keeper import client, protocol
+from engine.keeper import protocol
+from engine.keeper.launch import Launch
 from engine.keeper.protocol import Channel
 from engine.kernel import calls
 from engine.paths import Roots
@@ -202,7 +203,7 @@ class ContainerRun:
             self._marker = _lock(self.folder)
         except OSError as error:
             raise OperationFailed.of("create", self.folder, error) from error
-        client.start(self.roots, self.group)
+        Launch(self.roots, self.group).wait()
         sock = protocol.connect(self.roots.keeper_socket(self.group))
         self._owner = Channel(sock)
         pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

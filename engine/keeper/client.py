@@ -1,77 +1,16 @@
-"""The engine's side of a keeper's socket: starting one, and an asyncio client for the session."""
+"""The engine's side of a keeper's socket: an asyncio client for the session."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-import engine.rootless.client as rootless
-from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
+from engine.errors import EngineError, KeeperLost, StartFailed
 from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
-from engine.kernel import calls, flags
 from engine.paths import Roots
-
-
-def start(roots: Roots, group: str) -> None:
-    """Start a keeper for the group and wait until it listens. It outlives us (its parent is init, its session its own)."""
-    path = roots.keeper_socket(group)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    ready, done = os.pipe2(os.O_CLOEXEC)
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-    log = os.open(f"{os.path.dirname(path)}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
-    # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
-    argv = [sys.executable, "-I", "-S", main, tree, path, "3"]
-    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
-    descriptors = (null, null, log, done)
-    pid = 0
-    try:
-        # The keeper forks once itself and the parent leaves, so that nobody has to wait for it.
-        if rootless.here():
-            rootless.spawn(argv, environment, descriptors)  # from there it may put containers into the user's cgroup
-        else:
-            actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
-            interpreter = _read_only(sys.executable)
-            program = f"/proc/self/fd/{interpreter}" if interpreter >= 0 else sys.executable
-            pid = os.posix_spawn(program, argv, environment, file_actions=actions, setsid=True)
-            if interpreter >= 0:
-                os.close(interpreter)
-    except OSError as error:
-        raise OperationFailed.of("start the keeper of", group, error) from error
-    finally:
-        os.close(done)
-        os.close(null)
-        os.close(log)
-    try:
-        alive = os.read(ready, 1)
-    finally:
-        os.close(ready)
-    if pid:
-        os.waitpid(pid, 0)
-    if not alive:
-        raise KeeperLost(f"the keeper of {group} did not start", hint=f"See {os.path.dirname(path)}/keeper.log.")
-
-
-def _read_only(path: str) -> int:
-    """The file in a read-only mount of its own, that is nowhere: who gets hold of it by /proc/<pid>/exe, in a container
-    with CAP_SYS_PTRACE, cannot write to it (CVE-2019-5736). -1 where we may not mount."""
-    try:
-        tree = calls.open_tree(flags.AT_FDCWD, path, flags.OPEN_TREE_CLONE)
-    except OperationFailed:
-        return -1
-    try:
-        calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["ro"])
-        return fcntl.fcntl(tree, fcntl.F_DUPFD_CLOEXEC, 10)  # above what the spawned process gets at fixed places
-    except OperationFailed:
-        return -1
-    finally:
-        os.close(tree)
 
 
 class KeeperClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -194,7 +195,8 @@ class Container:
     def ended(self, status: int | None) -> dict[str, Any]:
         """The process has ended (None: nobody can know how): write exit.json, close everything, give the record."""
         for stream in self.outputs.values():
-            stream.finish(self._outputs.scratch)
+            with contextlib.suppress(OSError):  # the end is to be told, whatever becomes of the last words
+                stream.finish(self._outputs.scratch)
         code = 255 if status is None else os.waitstatus_to_exitcode(status)
         record = {
             "exit_code": code if code >= 0 else 128 - code,
@@ -202,7 +204,8 @@ class Container:
             "oom_killed": self._oom_killed(),
             "pid": self.pid,
         }
-        write_atomically(self.bundle["exit_file"], json.dumps(record))
+        with contextlib.suppress(OSError):  # a full disc: who watches us hears of it all the same
+            write_atomically(self.bundle["exit_file"], json.dumps(record))
         self.close()
         return record
 

@@ -6,6 +6,7 @@ Standard library only, and light: the keeper imports it. `PyDLL` keeps the GIL, 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -30,9 +31,9 @@ def _fail(operation: str, subject: object) -> OperationFailed:
 
 
 def _call(operation: str, subject: object, number: int, *args: object) -> int:
-    result = _libc.syscall(ctypes.c_long(number), *args)
-    if result < 0:
-        raise _fail(operation, subject)
+    while (result := _libc.syscall(ctypes.c_long(number), *args)) < 0:
+        if ctypes.get_errno() != errno.EINTR:  # again, as Python itself does it (PEP 475)
+            raise _fail(operation, subject)
     return int(result)
 
 
@@ -123,9 +124,9 @@ def tee(source: int, target: int, size: int) -> int:
 
     Raises BlockingIOError when there are none now.
     """
-    result = int(_tee(source, target, size, flags.SPLICE_F_NONBLOCK))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    while (result := int(_tee(source, target, size, flags.SPLICE_F_NONBLOCK))) < 0:
+        if ctypes.get_errno() != errno.EINTR:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import time
@@ -14,8 +15,8 @@ from engine.cgroup.manager import Cgroups
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, NotFound, WrongState
 from engine.image.images import ImageStore
-from engine.keeper import client as keepers
 from engine.keeper.client import KeeperClient
+from engine.keeper.launch import Launch
 from engine.net import bridge
 from engine.net.dns import Server
 from engine.net.names import Names
@@ -37,7 +38,7 @@ DEFAULT_STOP_TIMEOUT = 10.0
 class Session:
     """See composer.run.port.Changes for what each operation promises."""
 
-    def __init__(self, roots: Roots, group: str, supervisor: Sequence[str]) -> None:
+    def __init__(self, roots: Roots, group: str, supervisor: Sequence[str], launch: Launch | None = None) -> None:
         self.roots, self.group, self.supervisor = roots, group, tuple(supervisor)
         self.store = Store(roots)
         self.images = ImageStore(self.store)
@@ -47,6 +48,7 @@ class Session:
         self.dns = Server(self.names)
         self.records: dict[str, ContainerRecord] = {}
         self.ended: dict[str, asyncio.Event] = {}
+        self._launch = launch
         self._keeper: KeeperClient | None = None
         self._keeper_lock = asyncio.Lock()
         self._image_cache: dict[str, ImageRecord] = {}
@@ -100,9 +102,10 @@ class Session:
         """The keeper, started when there is none."""
         async with self._keeper_lock:
             if self._keeper is None or self._keeper.lost:
-                client = KeeperClient.connect(self.roots, self.group)
+                client = KeeperClient.connect(self.roots, self.group) if self._launch is None else None
                 if client is None:
-                    keepers.start(self.roots, self.group)
+                    self._launch = self._launch or Launch(self.roots, self.group)
+                    await self._launched()
                     client = KeeperClient.connect(self.roots, self.group)
                 if client is None:
                     raise KeeperLost(f"the keeper of {self.group} does not answer")
@@ -113,6 +116,12 @@ class Session:
                 self._keeper = client
                 self._watcher = asyncio.ensure_future(self._watch(client))
             return self._keeper
+
+    async def _launched(self) -> None:
+        """Wait for the keeper that is getting ready, if one is."""
+        launch, self._launch = self._launch, None
+        if launch is not None:
+            await asyncio.to_thread(launch.wait)
 
     async def _watch(self, client: KeeperClient) -> None:
         async for message in client.exits():
@@ -301,6 +310,8 @@ class Session:
         self._closing = True
         if self._watcher:
             self._watcher.cancel()
+        with contextlib.suppress(EngineError):
+            await self._launched()
         client = self._keeper
         if client is None or client.lost:
             client = KeeperClient.connect(self.roots, self.group)
@@ -314,6 +325,8 @@ class Session:
             except EngineError:
                 pass
             client.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{self.roots.groups}/{self.group}")  # when it is empty
         self.dns.close()
         self.wiring.close()
         self.store.close()

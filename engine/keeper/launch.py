@@ -1,0 +1,78 @@
+"""Starting a keeper. It outlives us: its parent is init, its session its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+
+import engine.rootless.client as rootless
+from engine.errors import KeeperLost, OperationFailed
+from engine.kernel import calls, flags
+from engine.paths import Roots
+
+
+class Launch:
+    """A keeper of the group that is getting ready, side by side with whatever else we do. Raises OperationFailed."""
+
+    def __init__(self, roots: Roots, group: str) -> None:
+        self._group, path = group, roots.keeper_socket(group)
+        self._folder = os.path.dirname(path)
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        self._ready, done = os.pipe2(os.O_CLOEXEC)
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        log = os.open(f"{self._folder}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+        # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
+        argv = [sys.executable, "-I", "-S", main, tree, path, "3"]
+        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
+        descriptors = (null, null, log, done)
+        self._pid = 0
+        try:
+            # The keeper forks once itself and the parent leaves, so that nobody has to wait for it.
+            if rootless.here():
+                rootless.spawn(
+                    argv, environment, descriptors
+                )  # from there it may put containers into the user's cgroup
+            else:
+                actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
+                interpreter = _read_only(sys.executable)
+                program = f"/proc/self/fd/{interpreter}" if interpreter >= 0 else sys.executable
+                self._pid = os.posix_spawn(program, argv, environment, file_actions=actions, setsid=True)
+                if interpreter >= 0:
+                    os.close(interpreter)
+        except OSError as error:
+            os.close(self._ready)
+            raise OperationFailed.of("start the keeper of", group, error) from error
+        finally:
+            os.close(done)
+            os.close(null)
+            os.close(log)
+
+    def wait(self) -> None:
+        """Until it listens. KeeperLost when it never will."""
+        try:
+            alive = os.read(self._ready, 1)
+        finally:
+            os.close(self._ready)
+        if self._pid:
+            os.waitpid(self._pid, 0)
+        if not alive:
+            raise KeeperLost(f"the keeper of {self._group} did not start", hint=f"See {self._folder}/keeper.log.")
+
+
+def _read_only(path: str) -> int:
+    """The file in a read-only mount of its own, that is nowhere: who gets hold of it by /proc/<pid>/exe, in a container
+    with CAP_SYS_PTRACE, cannot write to it (CVE-2019-5736). -1 where we may not mount."""
+    try:
+        tree = calls.open_tree(flags.AT_FDCWD, path, flags.OPEN_TREE_CLONE)
+    except OperationFailed:
+        return -1
+    try:
+        calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["ro"])
+        return fcntl.fcntl(tree, fcntl.F_DUPFD_CLOEXEC, 10)  # above what the spawned process gets at fixed places
+    except OperationFailed:
+        return -1
+    finally:
+        os.close(tree)
