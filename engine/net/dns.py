@@ -63,6 +63,9 @@ class Server:
             loop.add_reader(sock, ready, client)
         return sockets[0].getsockname()[1], sockets[1].getsockname()[1]
 
+    def serves(self, container_id: str) -> bool:
+        return container_id in self._clients
+
     def leave(self, container_id: str) -> None:
         client = self._clients.pop(container_id, None)
         if client is None:

@@ -39,7 +39,7 @@ async def redirect(pid: int, udp: int, tcp: int) -> None:
 
 def _redirect(pid: int, udp: int, tcp: int) -> None:
     rules = "".join(
-        f"-A OUTPUT -d {ADDRESS} -p {protocol} -m {protocol} --dport 53 -j DNAT --to-destination {ADDRESS}:{port}\n"
+        f"-I OUTPUT -d {ADDRESS} -p {protocol} -m {protocol} --dport 53 -j DNAT --to-destination {ADDRESS}:{port}\n"
         for protocol, port in (("udp", udp), ("tcp", tcp))
     )
     command = nat.binary("iptables-restore", 4)

@@ -7,10 +7,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from engine.container import state as files
 from engine.errors import EngineError
+from engine.keeper.child.dns import open_sockets
 from engine.keeper.client import KeeperClient
 from engine.kernel import calls
+from engine.net.redirect import redirect
+from engine.net.rtnetlink import inside
 from engine.session import registry
 from engine.spec.state import ContainerRecord, Status
 
@@ -84,7 +89,27 @@ async def _resume(session: Session, record: ContainerRecord) -> None:
         _, descriptors = await (await session.keeper()).ask("sockets", id=record.id)
         if len(descriptors) == 2:
             session.dns.serve(record.id, descriptors[0], descriptors[1], record.spec.dns)
+        elif record.state.endpoints and not session.dns.serves(record.id):
+            await _reopen(session, record)
     await session.wiring.resume(record.id, record.state.ports, record.state.endpoints)
+
+
+async def _reopen(session: Session, record: ContainerRecord) -> None:
+    """Keeper and supervisor were killed, and with them the DNS sockets of the container went: open them again there."""
+    try:
+        with open(f"{session.roots.running(session.group, record.id)}/bundle.json", "rb") as file:
+            port = msgspec.json.decode(file.read()).get("dns")
+        if port is None:
+            return
+        space = os.open(f"/proc/{record.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with inside(space):
+                udp, tcp = open_sockets(port)
+        finally:
+            os.close(space)
+    except OSError:
+        return  # it is just ending
+    await redirect(record.state.pid, *session.dns.serve(record.id, udp, tcp, record.spec.dns))
 
 
 async def _sweep(session: Session) -> None:
