@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "engine.log": ("engine.kernel", "engine.errors"),
     "engine.keeper": ("engine.kernel", "engine.errors", "engine.log"),
     "engine.keeper.client": ("engine.kernel", "engine.errors", "engine.paths"),
-    "engine.keeper.launch": ("engine.errors", "engine.paths", "engine.rootless"),
+    "engine.keeper.launch": ("engine.kernel", "engine.errors", "engine.paths", "engine.rootless"),
     "engine.rootless": ("engine.kernel", "engine.keeper", "engine.errors"),
     "engine.rootless.enter": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.watch": ("engine.kernel", "engine.errors", "engine.paths"),
