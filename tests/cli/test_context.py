@@ -114,6 +114,17 @@ def content(desired):
     return next(m.content for m in desired.services["web"].container.mounts if m.target == "/text")
 
 
+def test_the_file_of_a_secret_that_appears_is_seen(project, tmp_path):
+    (project / "key.txt").unlink()
+    (line,) = context(tmp_path).desired.services["web"].refused
+    assert (
+        line
+        == f"{project}/compose.yaml:8:15: services.web.secrets[0]: the file of the secret 'key' does not exist: {project}/key.txt"
+    )
+    write(project / "key.txt", "secret")
+    assert not context(tmp_path).desired.services["web"].refused
+
+
 def test_a_variable_that_is_used_is_seen(project, tmp_path, no_loading):
     assert context(tmp_path, TAG="2").desired.services["web"].image == "web:2"
     assert context(tmp_path, TAG="3").desired.services["web"].image == "web:3"

@@ -82,6 +82,27 @@ def test_a_second_up_has_nothing_to_do(tree, world):
 
 
 @quick
+@given(projects(), worlds(), st.integers(0, 40))
+def test_an_interrupted_up_is_finished_by_the_next(tree, world, count):
+    desired = desired_of(tree)
+    plan = up(world, desired, remove_orphans=True)
+    world.carry_out(plan, desired, count)
+    world.carry_out(up(world, desired, remove_orphans=True), desired)
+    assert str(up(world, desired)) == ""
+
+
+@quick
+@given(projects(), worlds(), st.integers(0, 40))
+def test_an_interrupted_down_is_finished_by_the_next(tree, world, count):
+    desired = desired_of(tree)
+    world.carry_out(up(world, desired), desired)
+    options = Options(action="down", volumes=True, remove_orphans=True)
+    world.carry_out(reconcile(desired, world.snapshot(desired), options), desired, count)
+    world.carry_out(reconcile(desired, world.snapshot(desired), options), desired)
+    assert left_over(world) == []
+
+
+@quick
 @given(projects(), worlds())
 def test_down_removes_everything(tree, world):
     desired = desired_of(tree)

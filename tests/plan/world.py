@@ -53,10 +53,10 @@ class World:
             images={reference: image_id(reference) for reference in references},
         )
 
-    def carry_out(self, plan, desired):
-        """One operation after the other; those that must come before must have been done."""
+    def carry_out(self, plan, desired, count=None):
+        """One operation after the other, at most `count`; those that must come before must have been done."""
         done = set()
-        for operation in plan.operations:
+        for operation in plan.operations[:count]:
             assert set(operation.after) <= done, f"{operation} comes before what it needs"
             getattr(self, f"_{operation.kind.name.lower()}")(operation, desired)
             done.add(operation.id)

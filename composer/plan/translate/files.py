@@ -6,6 +6,8 @@ sees it as it is, and as it becomes. Everything else is a copy with the owner an
 
 from __future__ import annotations
 
+import os
+
 from composer.model import Project
 from composer.model.config import Config
 from composer.model.files import FileReference
@@ -48,6 +50,9 @@ def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Moun
         return None
     if config.external:
         scope.refuse(path, f"the {word} {reference.source!r} is external, and there is no store that it could be in")
+        return None
+    if config.file and not os.path.exists(config.file):
+        scope.refuse(path, f"the file of the {word} {reference.source!r} does not exist: {config.file}")
         return None
     target = reference.target or reference.source
     if not target.startswith("/"):

@@ -1,22 +1,14 @@
-"""What translating reads besides the model: files that are copied into containers, variables of the environment."""
+"""What translating looks at besides the model: files of configs and secrets, variables of the environment."""
 
 from __future__ import annotations
 
 from composer.model import Project
 from composer.plan.translate.build import variables_of
-from composer.plan.translate.files import definition, is_copied
 
 
 def files(project: Project) -> set[str]:
-    """Paths of configs and secrets whose content is a part of a service's hash."""
-    found = set()
-    for service in project.services.values():
-        for kind in ("configs", "secrets"):
-            for reference in getattr(service, kind):
-                config = definition(project, kind, reference.source)
-                if config is not None and config.file and is_copied(config, reference):
-                    found.add(config.file)
-    return found
+    """Paths of configs and secrets: they must be there, and a copy's content is a part of its service's hash."""
+    return {config.file for config in (*project.configs.values(), *project.secrets.values()) if config.file}
 
 
 def variables(project: Project) -> set[str]:

@@ -7,9 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from composer.model import Project
-from composer.plan.translate import keys, translate
+from composer.model import ModelError, Project
+from composer.plan.translate import TranslateError, keys, translate
 from tests.plan import schema
 
 HERE = Path(__file__).parent / "keys"
@@ -29,8 +31,8 @@ def pattern_of(path):
     )
 
 
-def changed(path, value):
-    tree = copy.deepcopy(BASE)
+def changed(path, value, base=BASE):
+    tree = copy.deepcopy(base)
     if isinstance(value, dict) and "replace" in value:
         path, value = value["replace"].split("."), value["by"]
     node = tree
@@ -114,6 +116,22 @@ def test_a_key_has_an_effect(dotted):
         assert any(".".join(path[:3]) in line for line in told)
     elif status != "information":
         assert plain != wanted(BASE)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sets(st.sampled_from(sorted(CHANGES)), min_size=2, max_size=8))
+def test_any_mixture_is_translated(chosen):
+    """What goes together or not: the answer is a project, refusals, or words about a cycle; never another error."""
+    tree = BASE
+    for dotted in sorted(chosen):
+        try:
+            tree = changed(dotted.split("."), CHANGES[dotted], tree)
+        except (TypeError, ValueError, IndexError):
+            continue  # what the one has replaced the other cannot change
+    try:
+        translate(Project.parse(tree, working_dir="/project", environ={"HOME": "/root"}))
+    except (ModelError, TranslateError) as error:
+        assert str(error)
 
 
 def test_every_key_is_tried():

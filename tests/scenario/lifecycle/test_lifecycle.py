@@ -1,6 +1,7 @@
 """A project from its first `up` to `down -v`."""
 
 import json
+import subprocess
 import time
 
 
@@ -34,6 +35,17 @@ def test_a_second_up_changes_nothing(composer):
     before = {c["ID"] for cs in composer.ps().values() for c in cs}
     composer("up", "-d")
     assert {c["ID"] for cs in composer.ps().values() for c in cs} == before
+
+
+def test_a_second_up_reads_no_file_and_imports_nothing_heavy(composer):
+    composer("up", "-d")
+    python, *words = composer.command("up", "-d")
+    done = subprocess.run(
+        [python, "-X", "importtime", *words], cwd=composer.folder, env=composer.environ, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert not modules & {"yaml", "pydantic", "networkx", "pyroute2", "anyio", "asyncio"}
 
 
 def test_stop_start_restart_kill_rm(composer):
