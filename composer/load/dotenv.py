@@ -136,10 +136,10 @@ class _Parser:
         if stop not in ("=", ":", "\n", ""):
             line = text[start : text.find("\n", start) if "\n" in text[start:] else len(text)]
             shown = line if len(line) < 80 else line[:80] + "…"
-            raise LoadError(f"unexpected character {stop!r} in variable name {shown!r}", self._place(end))
+            raise LoadError(f"unexpected character {_quoted(stop)} in variable name {_quoted(shown)}", self._place(end))
         key = text[start:end].rstrip(_ALL_SPACE)
         if " " in key:
-            raise LoadError(f"key cannot contain a space: {key!r}", self._place(start))
+            raise LoadError(f"key cannot contain a space: {_quoted(key)}", self._place(start))
         end += 1
         if stop in ("=", ":") and stop:
             while text[end : end + 1] and text[end] in _SPACE:
@@ -184,6 +184,10 @@ class _Parser:
             raise LoadError(message, self._place(position), hint) from error
 
 
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def _unescaped(value: str) -> str:
     return _ESCAPE.sub(_character, value) if "\\" in value else value
 
@@ -211,7 +215,7 @@ def read_raw(path: str, into: dict[str, str], lookup: Mapping[str, str]) -> dict
         name, equals, value = line.partition("=")
         place = Origin(path, number, 1)
         if not name:
-            raise LoadError(f"no variable name on line {line!r}", place)
+            raise LoadError(f"no variable name on line {_quoted(line)}", place)
         if any(character.isspace() for character in name):
             raise LoadError(f"variable {name!r} contains whitespace", place)
         found = value if equals else lookup.get(name)

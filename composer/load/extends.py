@@ -7,6 +7,7 @@ import os
 from composer.load import merge, paths
 from composer.load.errors import LoadError, did_you_mean
 from composer.load.layers import Layers, taken_away
+from composer.load.sources import local
 from composer.load.tree import Map, Origin, copied, origin_of
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -96,7 +97,7 @@ def _reference(extends: Any, name: str, place: Origin | None) -> tuple[str, str 
 
 def _other(layers: Layers, path: str, name: str, place: Origin | None) -> _File:
     """The services of another file in long form, with paths as seen from here; each file is read once."""
-    file = layers.path(os.path.expanduser(path) if path.startswith("~") else path)
+    file = layers.path(local(os.path.expanduser(path) if path.startswith("~") else path, place))
     if file in layers.extended:
         return layers.extended[file]  # type: ignore[no-any-return]
     root = Map()

@@ -20,12 +20,13 @@ ANY = "*"
 class Node:
     """A place in the table: its own rule, and the places below it."""
 
-    __slots__ = ("any", "keys", "rule")
+    __slots__ = ("any", "keys", "leaf", "rule")
 
     def __init__(self) -> None:
         self.rule: Any = None
         self.keys: dict[str, Node] = {}
         self.any: Node | None = None
+        self.leaf = True
 
     def below(self, key: str | int) -> Node | None:
         """The place that a key leads to; None when no rule is there or below."""
@@ -38,6 +39,7 @@ def compiled(table: Mapping[tuple[str, ...], Any]) -> Node:
     for pattern, rule in table.items():
         node = root
         for key in pattern:
+            node.leaf = False
             if key == ANY:
                 node.any = node.any or Node()
                 node = node.any
@@ -60,13 +62,19 @@ def applied(value: Any, node: Node, rule: Callable[[Any, Any, Path], Any], path:
         elif len(keys) < len(value):
             for key, below in keys.items():
                 if key in value:
-                    value[key] = applied(value[key], below, rule, (*path, key))
+                    if below.leaf:
+                        value[key] = rule(below.rule, value[key], (*path, key))
+                    else:
+                        value[key] = applied(value[key], below, rule, (*path, key))
         else:
             for key in value:
                 if key in keys:
                     value[key] = applied(value[key], keys[key], rule, (*path, key))
     elif isinstance(value, list) and node.any is not None:
         below = node.any
-        for index, item in enumerate(value):
-            value[index] = applied(item, below, rule, (*path, index))
+        if below.leaf:
+            value[:] = [rule(below.rule, item, (*path, index)) for index, item in enumerate(value)]
+        else:
+            for index, item in enumerate(value):
+                value[index] = applied(item, below, rule, (*path, index))
     return value

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from composer.load.options import Inputs, LoadOptions
+    from composer.load.tree import Origin
 
 FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 OVERRIDE_NAMES = (
@@ -22,6 +23,8 @@ OVERRIDE_NAMES = (
     "docker-compose.override.yaml",
 )
 STDIN = "-"
+
+_REMOTE = ("oci://", "git://", "ssh://", "https://", "http://", "git@", "github.com/")
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
@@ -60,7 +63,7 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
         files = _from_environment(environ) or _default(_folder(given, files), inputs, warn)
         _dot_env(environ, named_env, _folder(given, files), inputs, warn)
     else:
-        files = tuple(path if path == STDIN else os.path.abspath(path) for path in files)
+        files = tuple(path if path == STDIN else os.path.abspath(local(path)) for path in files)
     profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", ""))
     return Sources(files, _folder(given, files), environ, profiles)
 
@@ -84,7 +87,7 @@ def _from_environment(environ: dict[str, str]) -> tuple[str, ...]:
     if not named:
         return ()
     separator = environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-    return tuple(path if path == STDIN else os.path.abspath(path) for path in named.split(separator))
+    return tuple(path if path == STDIN else os.path.abspath(local(path)) for path in named.split(separator))
 
 
 def _default(folder: str, inputs: Inputs, warn: Callable[[str], None]) -> tuple[str, ...]:
@@ -163,6 +166,17 @@ def read_env_files(
             raise LoadError(f"couldn't read env file {path}: {(error.strerror or str(error)).lower()}") from error
         inputs.set_at |= {name: place for name, place in places.items() if name not in environ}
     return found
+
+
+def local(path: str, origin: Origin | None = None) -> str:
+    """The path itself; LoadError when it names a file of a repository or registry, which Compose would fetch."""
+    if path.startswith(_REMOTE):
+        raise LoadError(
+            f"{path} is not on this machine: compose files are not fetched from repositories or registries",
+            origin,
+            "fetch it yourself, and name the file",
+        )
+    return path
 
 
 def normalised_name(name: str) -> str:

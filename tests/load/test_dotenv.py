@@ -65,8 +65,8 @@ def test_a_name_alone_has_the_value_of_the_environment() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("A=1\nB C=2", ".env:2:1: key cannot contain a space: 'B C'"),
-        ("lol$wut", ".env:1:4: unexpected character '$' in variable name 'lol$wut'"),
+        ("A=1\nB C=2", '.env:2:1: key cannot contain a space: "B C"'),
+        ("lol$wut", '.env:1:4: unexpected character "$" in variable name "lol$wut"'),
         ('\nA="open', '.env:2:3: unterminated quoted value "open'),
         ("A='open\\'", ".env:1:3: unterminated quoted value 'open\\'"),
         ("A=${B:?gone}", ".env:1:3: required variable B is missing a value: gone"),

@@ -138,6 +138,16 @@ def test_hostile_projects_are_refused_in_time(tmp_path: Path, text: str, message
     assert time.process_time() - before < 4
 
 
+@pytest.mark.parametrize("path", ["oci://registry/x", "https://github.com/a/b.git", "git@host:a/b.git"])
+def test_files_are_not_fetched(tmp_path: Path, path: str) -> None:
+    for text in (f"include: ['{path}']\n", f"services: {{a: {{extends: {{file: '{path}', service: b}}}}}}\n"):
+        with pytest.raises(LoadError, match="is not on this machine") as error:
+            load(tmp_path, text)
+        assert str(error.value).startswith(f"{tmp_path}/compose.yaml:1:")
+    with pytest.raises(LoadError, match="is not on this machine"):
+        load_tree(LoadOptions(files=(path,)))
+
+
 def test_a_pipe_that_a_file_names_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(LoadError, match="not a regular file"):
