@@ -18,6 +18,9 @@ from engine.keeper.stdin import Input
 from engine.kernel import calls, flags
 from engine.log.log import Log
 
+PATIENCE = 100
+"""How often the last output is tried to be recorded."""
+
 
 class Container:
     """Made by `create` or `adopt`. `pid` is ours to wait for unless `adopted`, when a pidfd tells of its end.
@@ -49,6 +52,7 @@ class Container:
         self.on_started: Callable[[dict[str, Any] | None], None] | None = None
         self.on_sockets: Callable[..., None] | None = None
         self.executed = False
+        self._patience = PATIENCE
         self.log = Log(bundle["log"], rotated) if bundle["log"]["format"] else None
 
     @property
@@ -151,7 +155,7 @@ class Container:
                 fd = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except FileNotFoundError:
                 continue
-            self._take_on(Stream(fd, name, self.log, self._tell))
+            self._take_on(Stream(fd, name, self.log, self._tell, adopted=self.adopted))
         if self.bundle["process"]["stdin"]:
             try:
                 self.input.open(os.open(f"{self.folder}/stdin", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
@@ -192,11 +196,22 @@ class Container:
                 for fd in self.outputs:
                     self._outputs.hold(fd)
 
+    def finish(self) -> bool:
+        """Record what is left of the output. False: there is no memory for it now, so ask again."""
+        self._patience -= 1
+        try:
+            for stream in self.outputs.values():
+                stream.finish(self._outputs.scratch)
+        except MemoryError:
+            return self._patience <= 0
+        except OSError:
+            pass  # the end is to be told, whatever becomes of the last words
+        return True
+
     def ended(self, status: int | None) -> dict[str, Any]:
         """The process has ended (None: nobody can know how): write exit.json, close everything, give the record."""
-        for stream in self.outputs.values():
-            with contextlib.suppress(OSError):  # the end is to be told, whatever becomes of the last words
-                stream.finish(self._outputs.scratch)
+        if status is None:
+            status = calls.exit_status(self.pid, self.pidfd)
         code = 255 if status is None else os.waitstatus_to_exitcode(status)
         record = {
             "exit_code": code if code >= 0 else 128 - code,

@@ -35,6 +35,12 @@ _REMEMBERED = 100
 RESPAWN_PAUSE = 1.0
 """Seconds between two starts of a supervisor that keeps dying."""
 
+QUIET = 1.0
+"""Seconds between two failures that are told."""
+
+END_PAUSE = 0.1
+"""Seconds until the last output of a container is tried again that could not be recorded."""
+
 ACCEPT_PAUSE = 0.1
 """Seconds in which no connection is taken after descriptors ran out."""
 
@@ -66,6 +72,9 @@ class Keeper:
         self.respawn_at = self.accept_at = 0.0
         self.deaf: socket.socket | None = None
         self.last_spawn = 0.0
+        self.ending: list[tuple[Container, int | None]] = []
+        self.end_at = 0.0
+        self.complained = -QUIET
         self.leaving = False
         self.abandoned = False
 
@@ -88,9 +97,11 @@ class Keeper:
             os.close(ready)
         while not self.leaving:
             self._turn(0 if self.outputs.busy else self._timeout())
-            self._respawn()
-            self._hear()
-            self.shipping.tend()
+            for care in (self._respawn, self._hear, self._end, self.shipping.tend):
+                try:
+                    care()
+                except Exception:
+                    self._survive()
         self.shipping.leave()
         os.unlink(self.path)
         deadline = time.monotonic() + LAST_WORDS
@@ -111,14 +122,23 @@ class Keeper:
         except Exception:
             self._survive()
 
-    @staticmethod
-    def _survive() -> None:
-        import traceback
-
-        try:
-            traceback.print_exc()
-        except OSError:
-            pass
+    def _survive(self) -> None:
+        """Tell of a failure in our log, now and then, and do not turn in circles over it. Needs next to no memory."""
+        error = sys.exc_info()[1]
+        now = time.monotonic()
+        if error is not None and now - self.complained >= QUIET:
+            self.complained = now
+            try:
+                place = error.__traceback__
+                text = f"{type(error).__name__}: {error}"
+                while place is not None:
+                    code = place.tb_frame.f_code
+                    text += f"\n  {code.co_filename}:{place.tb_lineno} {code.co_name}"
+                    place = place.tb_next
+                os.write(2, f"{text}\n".encode())
+            except (OSError, MemoryError):
+                pass
+        time.sleep(0.005)
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -204,7 +224,16 @@ class Keeper:
         def waits(waiting: bool) -> None:
             self.attachments.input_waits(container, waiting)
 
-        container = Container(message["id"], _bundle(message["bundle"]), self.outputs, self.shipping.compress, waits)
+        bundle = _bundle(message["bundle"])
+        try:
+            container = Container(message["id"], bundle, self.outputs, self.shipping.compress, waits)
+        except OSError:
+            if message["do"] != "adopt":
+                raise
+            self._survive()  # better without a log than not at all
+            container = Container(
+                message["id"], bundle | {"log": {"format": ""}}, self.outputs, self.shipping.compress, waits
+            )
         return container
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -259,6 +288,13 @@ class Keeper:
             answer({}, tuple(container.dns))
         else:
             container.on_sockets = answer
+
+    def do_terminal(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
+        container = self._container(message)
+        if container.tty and container.master < 0 and container.child:
+            container.on_terminal.append(lambda: self.do_terminal(client, message, fds, answer))
+            return
+        answer({}, (container.master,) if container.master >= 0 else ())
 
     def do_list(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         answer(
@@ -322,14 +358,18 @@ class Keeper:
         if message["id"] in self.containers:
             answer({"pid": self.containers[message["id"]].pid})
             return
-        pidfd = calls.pidfd_open(message["pid"])
-        if calls.start_time(message["pid"]) != message["pid_start"]:
+        pidfd = os.dup(fds[0]) if fds else calls.pidfd_open(message["pid"])
+        if not fds and calls.start_time(message["pid"]) != message["pid_start"]:
             os.close(pidfd)
             raise EngineError(f"process {message['pid']} is another one now")
         container = self._new(message)
         container.pid, container.pidfd, container.pid_start = message["pid"], pidfd, message["pid_start"]
         container.adopted = container.executed = True
         container.open_outputs()
+        if container.tty and len(fds) > 1:
+            container.use_terminal(os.dup(fds[1]))
+        elif container.tty and container.log:
+            container.log.note("the keeper of this container was killed, and its terminal ended with it")
         self.containers[container.id] = container
         self.shipping.ship(container)
         self.loop.register(pidfd, selectors.EVENT_READ, lambda _: self._ended(container, None))
@@ -419,6 +459,10 @@ class Keeper:
                 self._send(execution.owner, {"event": "exec", "n": execution.number, "exit_code": code})
 
     def _ended(self, container: Container, status: int | None) -> None:
+        if not container.finish():
+            self.ending.append((container, status))
+            self.end_at = time.monotonic() + END_PAUSE
+            return
         while container.child and self._read_child(container):
             pass  # to the end of the stream, which says whether it was executed
         if container.adopted and container.pidfd in self.loop.get_map():
@@ -445,8 +489,16 @@ class Keeper:
 
     # ── the supervisor ───────────────────────────────────────────────────────────────────────────────────────────
 
+    def _end(self) -> None:
+        """Again those whose last output could not be recorded for want of memory."""
+        if self.end_at and time.monotonic() >= self.end_at:
+            self.end_at, ending, self.ending = 0.0, self.ending, []
+            for container, status in ending:
+                self._ended(container, status)
+
     def _timeout(self) -> float | None:
-        due = [moment for moment in (self.respawn_at, self.accept_at, self.shipping.due) if moment]
+        moments = (self.respawn_at, self.accept_at, self.end_at, self.shipping.due, self.outputs.due)
+        due = [moment for moment in moments if moment]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _hear(self) -> None:
@@ -458,7 +510,7 @@ class Keeper:
     def _respawn(self) -> None:
         if not self.respawn_at or time.monotonic() < self.respawn_at:
             return
-        self.respawn_at = 0.0
+        self.respawn_at = time.monotonic() + RESPAWN_PAUSE  # should it fail
         if self.supervisor and self.containers and not any(c.supervises for c in self.clients):
             self.last_spawn = time.monotonic()
             argv, environment = self.supervisor
@@ -471,6 +523,7 @@ class Keeper:
                 setsid=True,
             )
             os.close(null)
+        self.respawn_at = 0.0
 
 
 def _bundle(path: str) -> dict[str, Any]:

@@ -7,10 +7,12 @@ without taking, and its unfinished lines wait here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import select
+import time
 from collections.abc import Callable
 
 from engine.kernel import calls
@@ -19,8 +21,14 @@ from engine.log.log import Log
 TURN = 256 * 1024
 """Bytes of one stream in one turn: about a millisecond's work."""
 
+LEAST = 1 << 15
+"""Bytes of a turn when memory is short."""
+
 ROOM = 1 << 20
 """A pipe's size once its writer has filled a good part of the usual 64 KiB."""
+
+REST = 0.1
+"""Seconds in which a stream is left alone that could not be read or recorded for want of memory."""
 
 LAST_TURNS = 64
 """A stream that is being closed is read so many times more, lest a process outside the container holds us for ever."""
@@ -34,18 +42,25 @@ class Scratch:
         self._null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         grow(self._in)
 
-    def peek(self, fd: int) -> bytes:
-        """What is in the pipe `fd`, up to TURN bytes. Raises BlockingIOError when it is empty."""
-        size = calls.tee(fd, self._in, TURN)
-        data = os.read(self._out, size) if size else b""
-        while len(data) < size:
-            data += os.read(self._out, size - len(data))
+    def peek(self, fd: int, most: int) -> bytes:
+        """What is in the pipe `fd`, up to `most` bytes. Raises BlockingIOError when it is empty."""
+        size = calls.tee(fd, self._in, most)
+        try:
+            data = os.read(self._out, size) if size else b""
+            while len(data) < size:
+                data += os.read(self._out, size - len(data))
+        except BaseException:  # no memory for it: the copy goes, the original stays
+            self.drop(self._out, size)
+            raise
         return data
 
     def drop(self, fd: int, size: int) -> None:
-        """Take `size` bytes out of the pipe `fd`."""
+        """Take `size` bytes out of the pipe `fd`, or all that it has."""
         while size > 0:
-            size -= os.splice(fd, self._null, size) or size
+            try:
+                size -= os.splice(fd, self._null, size) or size
+            except BlockingIOError:
+                return
 
 
 def grow(fd: int) -> None:
@@ -56,39 +71,57 @@ def grow(fd: int) -> None:
 
 
 class Stream:
-    """One stream of a container. `tell` passes output on to those who are attached, as it comes."""
+    """One stream of a container. `tell` passes output on to those who are attached, as it comes.
 
-    def __init__(self, fd: int, name: str, log: Log | None, tell: Callable[[str, bytes], None]) -> None:
+    `adopted`: an earlier keeper was killed, perhaps between recording a batch and taking it out of the FIFO.
+    """
+
+    def __init__(
+        self, fd: int, name: str, log: Log | None, tell: Callable[[str, bytes], None], *, adopted: bool = False
+    ) -> None:
         self.fd, self.name = fd, name
+        self._adopted = adopted
         self._log, self._tell = log, tell
         self._told = 0
+        self._most = TURN
         self._grown = False
 
     def turn(self, scratch: Scratch) -> bool:
-        """Take a bounded piece; whether there may be more."""
+        """Take a bounded piece; whether there may be more. Of what there is no memory for, the next piece is smaller."""
+        most, self._most = self._most, max(LEAST, self._most // 2)
         try:
-            data = scratch.peek(self.fd)
+            data = scratch.peek(self.fd, most)
         except BlockingIOError:
+            self._most = TURN
             return False
         if len(data) >= TURN // 8 and not self._grown:
             self._grown = True
             grow(self.fd)
+        known = 0
+        if self._adopted and self._log:
+            known = self._log.recorded(self.name, data)
+            scratch.drop(self.fd, known)
+            data = data[known:]
+        self._adopted = False
         taken = self._record(data)
         scratch.drop(self.fd, taken)
         self._told = len(data) - taken
-        return taken > 0
+        self._most = TURN
+        return taken > 0 or known > 0
 
     def finish(self, scratch: Scratch) -> None:
-        """Record what is left, the beginning of a line included."""
+        """Record what is left, the beginning of a line included. May be called again after a MemoryError."""
         for _ in range(LAST_TURNS):
             if not self.turn(scratch):
                 break
-        try:
-            rest = scratch.peek(self.fd)
-        except OSError:
-            return
-        if rest and self._log:
-            self._log.feed(self.name, rest, last=True)
+        self._last(scratch)
+
+    def _last(self, scratch: Scratch) -> None:
+        with contextlib.suppress(BlockingIOError):
+            rest = scratch.peek(self.fd, TURN)
+            if rest and self._log:
+                self._log.feed(self.name, rest, last=True)
+            scratch.drop(self.fd, len(rest))
 
     def _record(self, data: bytes) -> int:
         if len(data) > self._told:
@@ -117,10 +150,7 @@ class Terminal(Stream):
         self._rest = self._rest[self._record(self._rest) :]
         return bool(data)
 
-    def finish(self, scratch: Scratch) -> None:
-        for _ in range(LAST_TURNS):
-            if not self.turn(scratch):
-                break
+    def _last(self, scratch: Scratch) -> None:
         if self._rest and self._log:
             self._log.feed(self.name, self._rest, last=True)
             self._rest = b""
@@ -138,9 +168,15 @@ class Outputs:
         self._streams: dict[int, Stream] = {}
         self._ready: dict[int, None] = {}
         self._held: set[int] = set()
+        self._resting: dict[int, float] = {}
 
     def fileno(self) -> int:
         return self._epoll.fileno()
+
+    @property
+    def due(self) -> float:
+        """When a stream that was left alone is to be tried again; 0 for no need."""
+        return min(self._resting.values(), default=0.0)
 
     @property
     def busy(self) -> bool:
@@ -156,6 +192,7 @@ class Outputs:
         if self._streams.pop(fd, None):
             self._epoll.unregister(fd)
             self._ready.pop(fd, None)
+            self._resting.pop(fd, None)
             self._held.discard(fd)
 
     def hold(self, fd: int) -> None:
@@ -167,11 +204,24 @@ class Outputs:
         self._held.discard(fd)
 
     def turn(self) -> None:
-        """One bounded read of each stream that has something."""
+        """One bounded read of each stream that has something. Raises what the last one that failed has raised."""
         for fd, _ in self._epoll.poll(0):
             self._ready[fd] = None
+        if self._resting:
+            now = time.monotonic()
+            for fd in [fd for fd, moment in self._resting.items() if moment <= now]:
+                del self._resting[fd]
+                self._ready[fd] = None
+        failure: Exception | None = None
         for fd in list(self._ready):
-            if fd in self._held or fd not in self._streams:
+            if fd in self._held or fd in self._resting or fd not in self._streams:
                 continue
-            if not self._streams[fd].turn(self.scratch):
+            try:
+                if not self._streams[fd].turn(self.scratch):
+                    self._ready.pop(fd, None)
+            except Exception as error:
+                failure = error
                 self._ready.pop(fd, None)
+                self._resting[fd] = time.monotonic() + REST
+        if failure:
+            raise failure

@@ -9,6 +9,7 @@
       │  {"do": "failure", "id"}              │  why it died before `start`; nothing in the answer when it did not
       │  {"do": "signal", "id", "signal"}     │
       │  {"do": "sockets", "id"}              │  answer carries the DNS sockets: UDP, TCP
+      │  {"do": "terminal", "id"}             │  answer carries the master of the pseudo-terminal, if it has one
       │  {"do": "exec", "id", …} + 3 fds      │  stdin, stdout, stderr; the answer carries a pidfd, with "tty" the
       │                                       │  pty's master, too
       │        {"event": "exec", "n", "exit_code"} when it has ended
@@ -16,7 +17,7 @@
       │                                       │  the process has ended, the exit event comes
       │  {"do": "resize", "id", "rows", "columns"}
       │  {"do": "list"}                       │  answer: containers with pid, pid_start, alive
-      │  {"do": "adopt", "id", "bundle", "pid", "pid_start"}
+      │  {"do": "adopt", "id", "bundle", "pid", "pid_start"} + fd of the pseudo-terminal's master, if known
       │  {"do": "watch"}                      │  then {"event": "exit", "id", "exit": {…}} for every end
       │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor goes without goodbye
       │  {"do": "goodbye"}                    │  the supervisor leaves on purpose

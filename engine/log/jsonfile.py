@@ -19,6 +19,8 @@ _HEAD = b'{"log":"'
 _CONTROL = bytes(c for c in range(32) if c != 0x0A)
 _ESCAPES = {c: f"\\u{c:04x}".encode() for c in _CONTROL} | {9: b"\\t", 13: b"\\r", 8: b"\\b", 12: b"\\f"}
 _BLOCK = 65536
+LAST_BATCH = 4 << 20
+"""Bytes at the end of a file in which the last batch is looked for."""
 
 
 class JsonFile:
@@ -60,6 +62,21 @@ class JsonFile:
                 return start + at + 1
             end = start
         return 0 if size else size
+
+    @staticmethod
+    def last_batch(fd: int, size: int, stream: str) -> bytes:
+        """What was recorded last of the stream: its records at the end of the file that share one time."""
+        start = max(0, size - LAST_BATCH)
+        found: list[str] = []
+        moment = None
+        for line in reversed(os.pread(fd, size - start, start).splitlines()[1 if start else 0 :]):
+            record = json.loads(line)
+            if record["stream"] == stream:
+                moment = moment or record["time"]
+                if record["time"] != moment:
+                    break
+                found.append(record["log"])
+        return "".join(reversed(found)).encode()
 
 
 def escape(data: bytes) -> bytes:

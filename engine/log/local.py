@@ -66,6 +66,22 @@ class Local:
                 return place
             place = end
 
+    @staticmethod
+    def last_batch(fd: int, size: int, stream: str) -> bytes:
+        """What was recorded last of the stream: its frames at the end of the file that share one time."""
+        place, moment = size, -1
+        found: list[bytes] = []
+        while (start := previous(fd, place)) is not None:
+            frame = os.pread(fd, place - start, start)
+            _, _, number, _, time = HEAD.unpack_from(frame)
+            if number == _NUMBERS[stream]:
+                moment = time if moment < 0 else moment
+                if time != moment:
+                    break
+                found.append(frame[HEAD.size : -FOOT.size])
+            place = start
+        return b"".join(reversed(found))
+
 
 class Decoder:
     """Takes a file's bytes as they come and gives the records in them."""

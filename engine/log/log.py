@@ -53,27 +53,33 @@ class Log:
         What cannot be written is counted and told in the log as soon as it can be.
         """
         size = len(data) if last else lines.whole(data)
-        at = 0
+        at, moment = 0, self._now()
         while at < size:
             end = lines.batch(data, at, size, self._batch)
-            self._record(stream, data[at:end] if end - at < len(data) else data)
+            self._record(stream, data[at:end] if end - at < len(data) else data, moment)
             at = end
         return size
 
+    def recorded(self, stream: str, data: bytes) -> int:
+        """How much at the head of `data` is the last batch of the stream in the file: an earlier keeper was killed between
+        recording it and taking it. Lines that only repeat themselves are taken for new ones."""
+        text = self._format.last_batch(self.fd, self._size, stream)
+        return len(text) if data.startswith(text) and len(set(text.splitlines())) > 1 else 0
+
     def note(self, text: str) -> None:
         """Say something ourselves, among the container's errors."""
-        self._record("stderr", f"composer: {text}\n".encode())
+        self._record("stderr", f"composer: {text}\n".encode(), self._now())
 
     def close(self) -> None:
         if self._lost_bytes:
             self._tell_loss()
         os.close(self.fd)
 
-    def _record(self, stream: str, data: bytes) -> None:
+    def _record(self, stream: str, data: bytes, moment: int) -> None:
         if self._lost_bytes and not self._tell_loss():
             self._lose(data)
             return
-        records = self._format.encode(stream, data, self._now())
+        records = self._format.encode(stream, data, moment)
         place = 0
         while place < len(records):
             room = self._max_size - self._size if self._max_size else len(records)

@@ -27,6 +27,8 @@ async def adopt(session: Session) -> list[ContainerRecord]:
     """See Changes.adopt. A container is alive when its process is; anything of a dead one is removed."""
     names = registry.names(session.store, session.group)
     found = files.every(session.roots, session.group, names)
+    # One that ended while it had no keeper is adopted, too, for its last output and its exit code.
+    found = [session.records.get(record.id, record) if record.id in session.held else record for record in found]
     session.records = {record.id: record for record in found}
     for container_id in set(names) - set(session.records):
         registry.release(session.store, container_id)  # a creation that a crash ended before its folder was whole
@@ -63,8 +65,14 @@ async def _readopt(session: Session, record: ContainerRecord) -> None:
     """The process lives, its keeper does not: the new keeper takes it over by pidfd."""
     path = f"{session.roots.running(session.group, record.id)}/bundle.json"
     try:
+        held = session.held.get(record.id)
         await (await session.keeper()).ask(
-            "adopt", id=record.id, bundle=path, pid=record.state.pid, pid_start=record.state.pid_start
+            "adopt",
+            held.for_adoption if held else (),
+            id=record.id,
+            bundle=path,
+            pid=record.state.pid,
+            pid_start=record.state.pid_start,
         )
     except EngineError:
         with contextlib.suppress(ProcessLookupError):
@@ -85,6 +93,8 @@ async def _finish_start(session: Session, record: ContainerRecord, entry: dict[s
 async def _resume(session: Session, record: ContainerRecord) -> None:
     """Serve names and ports of a running container again."""
     session.publish(record.id)
+    with contextlib.suppress(EngineError):
+        await session.hold(record.id)
     with contextlib.suppress(EngineError):
         _, descriptors = await (await session.keeper()).ask("sockets", id=record.id)
         if len(descriptors) == 2:

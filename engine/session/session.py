@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -13,7 +14,7 @@ import msgspec
 
 from engine.cgroup.manager import Cgroups
 from engine.container import state as files
-from engine.errors import EngineError, KeeperLost, NotFound, WrongState
+from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, WrongState
 from engine.image.images import ImageStore
 from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
@@ -24,6 +25,7 @@ from engine.net.neighbours import Neighbours
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.session import adopt, create, probe, registry, start, users
+from engine.session.held import Held
 from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.image import ImageRecord
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
@@ -33,6 +35,10 @@ from engine.volume import store as volumes
 
 DEFAULT_STOP_TIMEOUT = 10.0
 """Seconds between the stop signal and SIGKILL, as Docker's."""
+
+
+REPAIR_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds between attempts to put another keeper in the place of one that was killed."""
 
 
 class Session:
@@ -49,8 +55,11 @@ class Session:
         self.records: dict[str, ContainerRecord] = {}
         self.ended: dict[str, asyncio.Event] = {}
         self._launch = launch
+        self.held: dict[str, Held] = {}
         self._keeper: KeeperClient | None = None
         self._keeper_lock = asyncio.Lock()
+        self._repair = asyncio.Lock()
+        self._adopted: KeeperClient | None = None
         self._image_cache: dict[str, ImageRecord] = {}
         self._exits: asyncio.Queue[tuple[str, ContainerExit]] = asyncio.Queue()
         self._watcher: asyncio.Task[None] | None = None
@@ -130,8 +139,22 @@ class Session:
             await self._keeper_gone()
 
     async def _keeper_gone(self) -> None:
-        """Somebody killed the keeper: start another, which adopts what lives; what died with it is an exit."""
-        for record in await adopt.adopt(self):
+        """Somebody killed the keeper: start another, which adopts what lives; what died with it is an exit. A keeper that is
+        killed while this goes on is replaced, too."""
+        async with self._repair:
+            for pause in REPAIR_PAUSES:
+                if self._closing or (self._keeper and self._keeper is self._adopted and not self._keeper.lost):
+                    return
+                try:
+                    found = await adopt.adopt(self)
+                    self._adopted = self._keeper
+                    break
+                except EngineError as error:
+                    print(f"adopt the containers of {self.group}: {error}", file=sys.stderr, flush=True)
+                    await asyncio.sleep(pause)
+            else:
+                return
+        for record in found:
             ended = files.read_exit(self.folder(record.id))
             if record.state.status is Status.EXITED and record.id in self.ended:
                 self.ended.pop(record.id).set()
@@ -141,7 +164,11 @@ class Session:
         if container_id not in self.records:
             return
         await self.clean(container_id)
-        self.replace(container_id, files.exited(self.record(container_id).state, ended))
+        state = files.exited(self.record(container_id).state, ended)
+        try:
+            self.replace(container_id, state)
+        except OperationFailed:  # no space left: it has ended all the same, and who reads the old state sees that, too
+            self.records[container_id] = msgspec.structs.replace(self.record(container_id), state=state)
         if event := self.ended.pop(container_id, None):
             event.set()
         self._exits.put_nowait((container_id, ended))
@@ -150,6 +177,7 @@ class Session:
         """Take away what only a running container has: names, addresses, ports, rules, cgroups, its run folder."""
         self.names.withdraw(container_id)
         self.dns.leave(container_id)
+        self.let_go(container_id)
         await self.wiring.disconnect(container_id)
         handle = self.cgroups.handle(self.group, container_id, self.record(container_id).spec.cgroup_parent)
         for _ in range(50):
@@ -159,6 +187,19 @@ class Session:
             await asyncio.sleep(0.01)  # cgroups have no event for "the last task has been freed" on v1
         shutil.rmtree(self.roots.running(self.group, container_id), ignore_errors=True)
         users.unmount_unused(self.store, self.record(container_id))
+
+    async def hold(self, container_id: str) -> None:
+        """Keep open what would be lost with the keeper."""
+        record = self.record(container_id)
+        terminal: list[int] = []
+        if record.spec.tty:
+            _, terminal = await (await self.keeper()).ask("terminal", id=container_id)
+        self.let_go(container_id)
+        self.held[container_id] = Held(self.roots.running(self.group, container_id), record.state.pid, terminal)
+
+    def let_go(self, container_id: str) -> None:
+        if held := self.held.pop(container_id, None):
+            held.close()
 
     # ── networks and volumes ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -327,6 +368,8 @@ class Session:
             client.close()
         with contextlib.suppress(OSError):
             os.rmdir(f"{self.roots.groups}/{self.group}")  # when it is empty
+        for container_id in list(self.held):
+            self.let_go(container_id)
         self.dns.close()
         self.wiring.close()
         self.store.close()

@@ -79,6 +79,7 @@ async def start(
             await _serve_names(session, container_id, pid)
         if ready is not None:
             await ready()
+        await session.hold(container_id)
         await keeper.ask("start", id=container_id)
     except BaseException as error:
         await _undo(session, record, error)

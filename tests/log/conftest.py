@@ -52,9 +52,18 @@ class Bench:
 
     async def let_go(self, record):
         """Let a container go on that waits in `read x < /go` (a FIFO that is made here)."""
-        root = f"/proc/{record.state.pid}/root"
-        with open(f"{root}/go", "w") as file:
-            file.write("go\n")
+        path = f"/proc/{record.state.pid}/root/go"
+
+        def go():
+            try:
+                fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:  # not made yet, or nobody reads it yet
+                return False
+            os.write(fd, b"go\n")
+            os.close(fd)
+            return True
+
+        assert await self.soon(go)
 
     async def soon(self, true, seconds=10):
         """Whether it becomes true."""
@@ -68,6 +77,11 @@ class Bench:
     async def pause(self):
         """Let the session's own work happen, and look again."""
         await asyncio.sleep(0.02)
+
+    def children(self, record):
+        """Pids of what the container's shell has started and not waited for."""
+        with open(f"/proc/{record.state.pid}/task/{record.state.pid}/children") as file:
+            return file.read().split()
 
     def kill_shipper(self):
         for entry in os.listdir("/proc"):
@@ -106,6 +120,7 @@ def bench(roots):
             except BaseException:
                 with contextlib.suppress(OSError), open(f"{roots.run}/{session.group}/keeper.log") as file:
                     print(file.read())
+                print("watcher:", session._watcher)
                 raise
             finally:
                 for key in list(session.records):

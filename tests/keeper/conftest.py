@@ -1,0 +1,1 @@
+from tests.log.conftest import bench  # noqa: F401
