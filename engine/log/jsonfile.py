@@ -52,6 +52,11 @@ class JsonFile:
         return records.find(b"\n", start) + 1 or len(records)
 
     @staticmethod
+    def rest(data: bytes, records: bytes, place: int) -> bytes:
+        """The part of `data` whose records begin at `place`."""
+        return b"".join(list(lines.pieces(data))[records.count(b"\n", 0, place) :])
+
+    @staticmethod
     def sound_size(fd: int) -> int:
         """The size of the file without a record that a crash tore at its end."""
         end = size = os.fstat(fd).st_size

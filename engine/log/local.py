@@ -54,6 +54,11 @@ class Local:
         return len(records)
 
     @staticmethod
+    def rest(data: bytes, records: bytes, place: int) -> bytes:
+        """The part of `data` whose records begin at `place`."""
+        return b"" if place else data
+
+    @staticmethod
     def sound_size(fd: int) -> int:
         """The size of the file without a frame that a crash tore at its end."""
         size = os.fstat(fd).st_size

@@ -88,30 +88,30 @@ class Log:
                 if self._size and self._rotate():
                     continue
                 end = self._format.first(records, place)
-            if not self._append(records[place:end] if place or end < len(records) else records):
-                self._lose(data if place == 0 else data[-(len(records) - place) :])
+            place += self._append(records[place:end] if place or end < len(records) else records)
+            if place < end:
+                self._lose(self._format.rest(data, records, place))
                 return
-            place = end
 
     def _now(self) -> int:
         now = time.time_ns()
         self._last = self._last if 0 <= self._last - now < STEP_BACK else now
         return self._last
 
-    def _append(self, records: bytes) -> bool:
-        """Write whole records or nothing."""
+    def _append(self, records: bytes) -> int:
+        """Write as many whole records as there is space for; how many bytes they are."""
         view = memoryview(records)
         written = 0
         try:
             while written < len(view):
                 written += os.write(self.fd, view[written:])
         except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self.fd, self._size)
             self._why = error
-            return False
+            written = self._format.boundary(records, written)
+            with suppress(OSError):
+                os.ftruncate(self.fd, self._size + written)
         self._size += written
-        return True
+        return written
 
     def _lose(self, data: bytes) -> None:
         if not self._lost_bytes:
