@@ -221,10 +221,13 @@ def set_filesystem_owner(uid: int, gid: int) -> None:
 
 
 def join_session_keyring(name: str) -> None:
-    """A session keyring of our own, so that keys of whoever started us are not ours to use (keyctl(2)); nothing where the
-    kernel has no keys, or no room for another."""
-    KEYCTL_JOIN_SESSION_KEYRING = 1
-    _libc.syscall(ctypes.c_long(_NR["keyctl"]), KEYCTL_JOIN_SESSION_KEYRING, os.fsencode(name))
+    """A session keyring apart, made or found by its name, so that keys of whoever started us are not ours to use
+    (keyctl(2)); nothing where the kernel has no keys, or no room for another."""
+    join_session, set_permissions = 1, 5
+    ring = _libc.syscall(ctypes.c_long(_NR["keyctl"]), join_session, os.fsencode(name))
+    if ring > 0:
+        # All for who has it; view, read, search and link for its user: to be found, it must be searchable.
+        _libc.syscall(ctypes.c_long(_NR["keyctl"]), set_permissions, ctypes.c_long(ring), ctypes.c_uint(0x3F1B0000))
 
 
 def sethostname(name: str) -> None:

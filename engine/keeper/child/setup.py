@@ -80,7 +80,7 @@ def _hide() -> None:
 def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: rootfs.Parts | None, ids: Ids) -> NoReturn:
     os.setsid()
     namespaces.join(bundle["namespaces"], opened)
-    calls.join_session_keyring(bundle["hostname"])
+    calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
     descriptors = () if bundle.get("dns") is None else dns.open_sockets(bundle["dns"])
     channel.send({"event": "sockets"}, descriptors)
     for fd in descriptors:
@@ -126,6 +126,7 @@ def join_and_run(bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, 
         os.close(pidfd)
         if ids.uids:
             userns.become_root()
+        calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
         os.chdir("/")
         _hide()
         pid, _ = calls.clone(flags.CLONE_PARENT)

@@ -1,0 +1,186 @@
+"""What a container has and sees: as much as with Docker's default, and no more."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.security.host import PYTHON
+
+MASKED_FOLDERS = ("/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/devices/virtual/powercap", "/sys/firmware")
+MASKED_FILES = (
+    "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list",
+    "/proc/timer_stats",
+)  # fmt: skip
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+DEFAULT = "00000000a80425fb"
+"""Docker's default set of capabilities."""
+NONE = "0" * 16
+
+
+def status(host, **spec):
+    text = host.run("cat", "/proc/self/status", **spec).out
+    return dict(re.findall(r"^(Cap\w+|NoNewPrivs|Seccomp|Groups):\t(.*?) *$", text, re.M))
+
+
+def test_capabilities(host):
+    found = status(host)
+    assert [found[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")] == [NONE, *[DEFAULT] * 3, NONE]
+    assert (found["NoNewPrivs"], found["Seccomp"]) == ("0", "2")
+
+
+def test_another_user_has_no_capabilities(host):
+    found = status(host, user="web")
+    assert [found[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")] == [NONE, NONE, NONE, DEFAULT, NONE]
+    assert found["Groups"] == "1000"
+
+
+@pytest.mark.parametrize(
+    ("add", "drop", "expected"),
+    [
+        (("NET_ADMIN",), (), "00000000a80435fb"),
+        (("CAP_NET_ADMIN",), ("ALL",), "0000000000001000"),
+        ((), ("all",), NONE),
+        (("ALL",), ("SYS_ADMIN",), None),
+        ((), ("CHOWN", "cap_mknod"), "00000000a00425fa"),
+    ],
+)
+def test_capabilities_added_and_dropped(host, add, drop, expected):
+    found = int(status(host, cap_add=add, cap_drop=drop)["CapEff"], 16)
+    if expected is None:
+        assert not found & 1 << 21 and found & 1 << 12 and found & 1 << 16
+    else:
+        assert f"{found:016x}" == expected
+
+
+def test_no_new_privileges(host):
+    """A setuid program of the image gives nothing when it was asked that it must not."""
+    program = "/tmp/python -I -S -c 'import os; print(os.geteuid())'"
+    script = f'cp /usr/bin/python3 /tmp/python; chmod 4755 /tmp/python; exec su web -s /bin/sh -c "{program}"'
+    assert host.shell(script, mounts=PYTHON).out == "0\n"
+    options = ("no-new-privileges:true",)
+    assert host.shell(script, mounts=PYTHON, security_opt=options).out == "1000\n"
+    assert status(host, security_opt=options)["NoNewPrivs"] == "1"
+    record = host.sleep(security_opt=options)
+    assert "NoNewPrivs:\t1" in host.exec(record, "cat", "/proc/self/status").out
+
+
+def test_masked_paths(host):
+    record = host.sleep(cap_add=("SYS_ADMIN",))
+    for path in filter(os.path.exists, MASKED_FOLDERS):
+        assert host.exec(record, "ls", "-A", path).out == "", path
+        assert "Read-only" in host.exec(record, "touch", f"{path}/x").out, path
+    for path in filter(os.path.exists, MASKED_FILES):
+        assert host.exec(record, "stat", "-c", "%F %t:%T", path).out == "character special file 1:3\n", path
+
+
+def test_read_only_paths(host):
+    record = host.sleep()
+    for path in filter(os.path.exists, READ_ONLY):
+        options = host.exec(record, "sh", "-c", f"grep ' {path} ' /proc/self/mountinfo | cut -d' ' -f6").out
+        assert options.startswith("ro,"), path
+    for place in ("/proc/sys/kernel/core_pattern", "/proc/irq/default_smp_affinity"):
+        assert "Read-only" in host.exec(record, "sh", "-c", f"echo 1 > {place}").out, place
+    assert "Read-only" in host.exec(record, "sh", "-c", "echo 1 > /sys/kernel/uevent_helper").out
+    assert "Read-only" in host.exec(record, "mkdir", "/sys/fs/cgroup/x").out
+
+
+def test_system_paths_open_on_request(host):
+    record = host.sleep(security_opt=("systempaths=unconfined",))
+    assert "/proc/kcore" not in host.exec(record, "cat", "/proc/self/mountinfo").out
+    assert host.exec(record, "sh", "-c", "test -f /proc/interrupts").code == 0
+
+
+def test_privileged(host):
+    found = status(host, privileged=True)
+    assert int(found["CapEff"], 16) & 1 << 21
+    assert host.shell("mount -t tmpfs tmpfs /tmp && touch /proc/sys/kernel/hostname", privileged=True).code == 0
+    assert host.run("test", "-c", "/dev/kmsg", privileged=True).code == (0 if os.path.exists("/dev/kmsg") else 1)
+
+
+def test_dev(host):
+    """Docker's /dev to the letter; /dev/console only with a terminal."""
+    names = "core fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split()
+    if not os.path.exists("/proc/kcore"):
+        names.remove("core")
+    assert host.run("ls", "/dev").out.split() == names
+    modes = host.shell("stat -c '%n %a %u:%g' /dev /dev/null /dev/shm /dev/pts /dev/pts/ptmx").out.splitlines()
+    assert modes == [
+        "/dev 755 0:0", "/dev/null 666 0:0", "/dev/shm 1777 0:0", "/dev/pts 755 0:0", "/dev/pts/ptmx 666 0:0",
+    ]  # fmt: skip
+
+
+def test_no_descriptor_of_ours(host):
+    """The keeper has sockets, logs, FIFOs, other containers' … open; a program has three descriptors (CVE-2024-21626)."""
+    other = host.sleep()
+    script = "for f in /proc/self/fd/*; do readlink $f; done"
+    first = host.start("sh", "-c", f"{script}; exec sleep 1000")
+    for pid in (first.state.pid, other.state.pid):
+        assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"]
+    seen = host.exec(first, "sh", "-c", f"{script}; ls /proc/1/fd").out.split()
+    assert seen[-3:] == ["0", "1", "2"]
+    assert not [path for path in seen[:-3] if not re.match(r"(pipe|/dev/null|/proc/\d+/fd|\d+$)", path)]
+
+
+def test_environment_is_not_ours(host, monkeypatch):
+    monkeypatch.setenv("SECRET_OF_THE_HOST", "x")
+    names = {line.partition("=")[0] for line in host.run("env").out.splitlines()}
+    assert names == {"PATH", "HOSTNAME", "HOME"}
+    with open(f"/proc/{host.sleep().state.pid}/environ") as file:
+        assert "SECRET" not in file.read()
+
+
+def test_namespaces(host):
+    first, second = host.sleep(), host.sleep()
+    for kind in ("mnt", "pid", "net", "ipc", "uts", "cgroup"):
+        links = [os.readlink(f"/proc/{pid}/ns/{kind}") for pid in ("self", first.state.pid, second.state.pid)]
+        assert len(set(links)) == 3, kind
+    assert host.exec(first, "ls", "/proc").out.split()[0] == "1"
+    assert set(host.exec(first, "ls", "/sys/class/net").out.split()) == {"lo"}
+
+
+def test_nothing_of_the_host_is_mounted(host):
+    """No path of the host's tree is left behind after the root was changed."""
+    table = host.run("cat", "/proc/self/mountinfo").out.splitlines()
+    places = [line.split()[4] for line in table]
+    assert [place for place in places if not place.startswith(("/proc", "/dev", "/sys", "/etc/"))] == ["/"]
+    assert not [line for line in table if re.search(r" (shared|master):", line)]
+
+
+def test_the_host_sees_none_of_its_mounts(host):
+    host.sleep()
+    with open("/proc/self/mountinfo") as file:
+        assert host.group not in file.read()
+
+
+def test_session_keyring(host):
+    """Keys of whoever started us are not for containers: each has a session keyring of its own."""
+    ask = "import ctypes; print(ctypes.CDLL(None).syscall(250, 0, -3, 0))"
+    command = ("/usr/bin/python3", "-I", "-S", "-c", ask)
+    options = {"security_opt": ("seccomp=unconfined",), "mounts": PYTHON}
+    first, second = host.sleep(**options), host.sleep(**options)
+    found = [host.exec(record, *command).out for record in (first, first, second)]
+    ours = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert found[0] == found[1]
+    assert len({*found, ours}) == 3
+
+
+def test_sysctls_of_the_host_are_refused(host):
+    from engine.errors import InvalidSpec
+
+    with pytest.raises(InvalidSpec, match="belongs to the whole host"):
+        host.create("true", sysctls={"kernel.core_pattern": "|/x"})
+    with pytest.raises(InvalidSpec, match="cannot be set with the host's net namespace"):
+        host.create("true", sysctls={"net.ipv4.ip_forward": "1"}, network_mode="host")
+    assert host.run("cat", "/proc/sys/net/ipv4/ip_forward", sysctls={"net.ipv4.ip_forward": "1"}).out == "1\n"
+
+
+def test_sysctl_names_lead_nowhere(host):
+    from engine.errors import EngineError
+
+    with pytest.raises(EngineError):
+        host.run("true", sysctls={"net./../kernel/panic": "1"})
+    with pytest.raises(EngineError):
+        host.run("true", sysctls={"net....kernel.panic": "1"})
