@@ -134,7 +134,7 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         path = self.roots.database
         try:
-            os.makedirs(self.roots.state, mode=0o711, exist_ok=True)
+            os.makedirs(self.roots.state, mode=0o700, exist_ok=True)
             db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = NORMAL")

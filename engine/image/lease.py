@@ -36,7 +36,7 @@ def collecting(roots: Roots) -> Iterator[bool]:
 def _locked(roots: Roots, operation: int) -> Iterator[None]:
     path = f"{roots.state}/images.lock"
     try:
-        os.makedirs(roots.state, mode=0o711, exist_ok=True)
+        os.makedirs(roots.state, mode=0o700, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise OperationFailed.of("open", path, error) from error

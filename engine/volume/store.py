@@ -51,7 +51,8 @@ def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
         with store.transaction() as db:
             db.execute("INSERT OR IGNORE INTO volumes VALUES (?, ?)", (spec.name, msgspec.json.encode(record).decode()))
     try:
-        os.makedirs(store.roots.volumes, mode=0o711, exist_ok=True)
+        # Closed to other users: a container may leave setuid files in its volume (CVE-2021-41091).
+        os.makedirs(store.roots.volumes, mode=0o700, exist_ok=True)
         os.makedirs(record.mountpoint, mode=0o755, exist_ok=True)
     except OSError as error:
         raise OperationFailed.of("make", record.mountpoint, error) from error

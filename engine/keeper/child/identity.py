@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import NamedTuple
 
 from engine.errors import OperationFailed
@@ -14,12 +16,23 @@ class Identity(NamedTuple):
     home: str
 
 
+_LIMIT = 16 << 20
+"""Bytes of a file of names that are looked at."""
+
+
 def _rows(path: str) -> list[list[str]]:
+    """The image may have anything there: a FIFO would wait for ever, a device never end."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return [line.rstrip("\n").split(":") for line in file]
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise OperationFailed.of("read", path, error) from error
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OperationFailed("read", path, detail="it is not a regular file")
+        text = file.read(_LIMIT).decode("utf-8", "surrogateescape")
+    return [line.split(":") for line in text.splitlines()]
 
 
 def resolve(user: str, extra: list[str]) -> Identity:

@@ -6,6 +6,7 @@ host's privileges and targets do not, so a container in a user namespace attache
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Any
@@ -107,40 +108,59 @@ def _named(entry: Entry, error: OperationFailed) -> OperationFailed:
     return OperationFailed("mount", _words(entry), detail=str(error))
 
 
-def directory(root: int, path: str, mode: int = 0o755) -> int:
+def directory(root: int, path: str, mode: int = 0o755, links: int = 0) -> int:
     """Open the directory `path` inside `root`, making what is missing; each step stays inside (RESOLVE_IN_ROOT)."""
     try:
         return calls.openat2(root, path, flags.O_PATH | os.O_DIRECTORY)
     except OperationFailed as error:
-        if error.errno != 2:
+        if error.errno != errno.ENOENT or links > _LINKS:
             raise
-    parent_path, _, name = path.rstrip("/").rpartition("/")
-    parent = directory(root, parent_path or "/", 0o755)
+    above, _, name = path.rstrip("/").rpartition("/")
+    parent = directory(root, above or "/", 0o755, links + 1)
     try:
         os.mkdir(name, mode, dir_fd=parent)
     except FileExistsError:
-        pass  # a dangling symbolic link: the open below says so
+        behind = _behind(above, parent, name)
+        if behind is not None:
+            return directory(root, behind, mode, links + 1)
     finally:
         os.close(parent)
     return calls.openat2(root, path, flags.O_PATH | os.O_DIRECTORY)
 
 
-def regular(root: int, path: str, mode: int = 0o755) -> int:
+def regular(root: int, path: str, mode: int = 0o755, links: int = 0) -> int:
     """Open the file `path` inside `root`, made empty when it is missing."""
     try:
         return calls.openat2(root, path, flags.O_PATH)
     except OperationFailed as error:
-        if error.errno != 2:
+        if error.errno != errno.ENOENT or links > _LINKS:
             raise
-    parent_path, _, name = path.rpartition("/")
-    parent = directory(root, parent_path or "/")
+    above, _, name = path.rpartition("/")
+    parent = directory(root, above or "/", 0o755, links + 1)
     try:
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=parent))
     except FileExistsError:
-        pass
+        behind = _behind(above, parent, name)
+        if behind is not None:
+            return regular(root, behind, mode, links + 1)
     finally:
         os.close(parent)
     return calls.openat2(root, path, flags.O_PATH)
+
+
+_LINKS = 40
+
+
+def _behind(above: str, parent: int, name: str) -> str | None:
+    """Where the link `name` leads, which is a place that does not exist yet; None for what is no link.
+
+    What is there when the path is opened is still looked up inside the root.
+    """
+    try:
+        target = os.readlink(name, dir_fd=parent)
+    except OSError:
+        return None
+    return target if target.startswith("/") else f"{above}/{target}"
 
 
 def _bind(entry: Entry, ids: Ids) -> int:

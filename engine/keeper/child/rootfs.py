@@ -67,7 +67,7 @@ def assemble(bundle: Bundle, parts: Parts, ids: Ids) -> int | None:
     _working_directory(bundle["process"]["cwd"])
     master = terminal.open_pair() if bundle["process"].get("tty") else None
     if master is not None:
-        _console()
+        terminal.bind_console()
     return master
 
 
@@ -130,11 +130,3 @@ def _pivot(root: int) -> None:
     calls.pivot_root(".", ".")
     calls.umount(".")
     os.chdir("/")
-
-
-def _console() -> None:
-    """Docker's /dev/console: the terminal bound over a file."""
-    name = os.ttyname(0)
-    fd = os.open("/dev/console", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
-    os.close(fd)
-    calls.mount(name, "/dev/console", None, flags.MS["bind"])

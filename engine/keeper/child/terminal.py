@@ -4,21 +4,48 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import struct
 import termios
 
-_TIOCSPTLCK, _TIOCGPTN = 0x40045431, 0x80045430
+from engine.errors import OperationFailed
+from engine.kernel import calls, flags
+
+_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
 
 
 def open_pair() -> int:
-    """Make a terminal, put it on 0, 1 and 2 and make it controlling; the master's descriptor is returned."""
-    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    """Make a terminal, put it on 0, 1 and 2 and make it controlling; the master's descriptor is returned.
+
+    Neither end is taken by a name that somebody may have put something else under (CVE-2025-52565).
+    """
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if calls.filesystem_type(master) != flags.DEVPTS_SUPER_MAGIC or os.fstat(master).st_rdev != os.makedev(5, 2):
+        raise OperationFailed("open", "/dev/pts/ptmx", detail="it is no terminal multiplexer")
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-    (number,) = struct.unpack("i", fcntl.ioctl(master, _TIOCGPTN, struct.pack("i", 0)))
-    slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY)
+    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
     for fd in range(3):
         os.dup2(slave, fd)
     if slave > 2:
         os.close(slave)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     return master
+
+
+def bind_console() -> None:
+    """Docker's /dev/console: the terminal on standard input, bound over a file of that name."""
+    try:
+        os.close(os.open("/dev/console", os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
+    target = os.open("/dev/console", flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISLNK(os.fstat(target).st_mode):
+            raise OperationFailed("mount", "/dev/console", detail="it is a symbolic link")
+        tree = calls.open_tree(0, "", flags.OPEN_TREE_CLONE | flags.AT_EMPTY_PATH)
+        try:
+            calls.move_mount(tree, target)
+        finally:
+            os.close(tree)
+    finally:
+        os.close(target)
