@@ -118,13 +118,17 @@ class Context:
     @cached_property
     def desired_or_none(self) -> Desired | None:
         """The same; None when only the project's name is given and there is no file."""
-        if not self._has_name():
-            return self.desired
-        from composer.load.sources import NoFileError
+        from composer.load.errors import LoadError
 
         try:
             return self.desired
-        except NoFileError:
+        except LoadError as error:
+            from composer.load.project import project_name
+            from composer.load.sources import NoFileError
+
+            if not isinstance(error, NoFileError):
+                raise
+            project_name(self.load_options())  # raises the same where there is no name either
             return None
 
     def _has_name(self) -> bool:

@@ -165,7 +165,12 @@ def test_a_service_that_is_not_there(project, tmp_path):
 
 def test_without_a_file_a_name_is_enough_for_some(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for one in (context(tmp_path, "-p", "demo"), context(tmp_path, COMPOSE_PROJECT_NAME="demo")):
+    (tmp_path / "named.env").write_text("COMPOSE_PROJECT_NAME=demo\n")
+    for one in (
+        context(tmp_path, "-p", "demo"),
+        context(tmp_path, COMPOSE_PROJECT_NAME="demo"),
+        context(tmp_path, "--env-file", "named.env"),
+    ):
         assert one.desired_or_none is None
         assert one.declared_services() is None
         assert one.project_name == "demo"

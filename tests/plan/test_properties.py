@@ -143,6 +143,22 @@ def test_the_order_is_topological(tree, world):
 
 
 @quick
+@given(projects(), worlds(), st.sampled_from(["stop", "down"]))
+def test_those_who_depend_are_stopped_first(tree, world, action):
+    desired = desired_of(tree)
+    world.carry_out(up(world, desired, remove_orphans=True), desired)
+    plan = reconcile(desired, world.snapshot(desired), Options(action=action))
+    above = {}
+    for operation in plan.operations:
+        above[operation.id] = set(operation.after).union(*(above[i] for i in operation.after))
+    stops = [operation for operation in plan.operations if operation.kind is Kind.STOP]
+    for operation in stops:
+        for other in stops:
+            if any(d.service == operation.service_name for d in desired.services[other.service_name].depends_on):
+                assert other.id in above[operation.id], f"{operation} does not wait for {other}"
+
+
+@quick
 @given(projects(), worlds(), st.data())
 def test_stop_and_start_come_back_to_where_they_were(tree, world, data):
     desired = desired_of(tree)

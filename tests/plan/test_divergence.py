@@ -1,0 +1,125 @@
+"""Why a container is no longer what its service wants, in words."""
+
+import json
+
+import msgspec
+import pytest
+
+from composer.plan import divergence, labels
+from engine.spec.container import Mount
+from tests.plan.world import World, desired_of, image_id
+
+TREE = {
+    "services": {
+        "web": {
+            "command": ["run"],
+            "environment": {"A": "1", "B": "2", "C": "3", "D": "4", "PASSWORD": "x"},
+            "volumes": [{"type": "volume", "source": "data", "target": "/data"}],
+        }
+    },
+    "volumes": {"data": None},
+}
+
+
+def changed(**fields):
+    return {**TREE, "services": {"web": {**TREE["services"]["web"], **fields}}}
+
+
+@pytest.fixture
+def world():
+    desired = desired_of(TREE)
+    world = World()
+    for network in desired.networks.values():
+        world._create_network(
+            msgspec.structs.replace(_operation(), name=network.spec.name, network=network.spec), desired
+        )
+    for volume in desired.volumes.values():
+        world._create_volume(msgspec.structs.replace(_operation(), name=volume.spec.name, volume=volume.spec), desired)
+    world.add(desired, "web", 1, "demo-web-1")
+    return world
+
+
+def _operation():
+    from composer.plan.operations import Kind, Operation
+
+    return Operation(id=0, kind=Kind.CREATE_NETWORK, name="", cause="")
+
+
+def reason(world, tree, **changes):
+    desired = desired_of(tree)
+    record = msgspec.structs.replace(world.containers[0], **changes)
+    return divergence.reason(desired.services["web"], record, world.snapshot(desired))
+
+
+def test_nothing_has_changed(world):
+    assert reason(world, TREE) == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"command": ["walk"]}, "command: run → walk"),
+        ({"command": None}, "command: run → nothing"),
+        ({"user": "me"}, "user: nothing → me"),
+        ({"ports": [{"target": 80}]}, "ports.0.target: nothing → 80"),
+        ({"command": ["x" * 100]}, f"command: run → {'x' * 57}…"),
+    ],
+)
+def test_what_changed_is_named(world, fields, words):
+    assert reason(world, changed(**fields)) == f"configuration changed ({words})"
+
+
+def test_only_some_of_many_are_named(world):
+    words = reason(world, changed(environment={}))
+    assert words == (
+        "configuration changed (environment.A: 1 → nothing; environment.B: 2 → nothing; environment.C: 3 → nothing"
+        " and 2 more)"
+    )
+
+
+def test_passwords_are_not_shown(world):
+    environment = {**TREE["services"]["web"]["environment"], "PASSWORD": "y"}
+    assert reason(world, changed(environment=environment)) == "configuration changed (environment.PASSWORD is another)"
+
+
+@pytest.mark.parametrize("summary", [None, "", "{", "{}"])
+def test_a_container_without_a_summary(world, summary):
+    record = world.containers[0]
+    given = {k: v for k, v in record.spec.labels.items() if k != labels.SUMMARY}
+    if summary is not None:
+        given[labels.SUMMARY] = summary
+    spec = msgspec.structs.replace(record.spec, labels=given)
+    assert reason(world, changed(user="me"), spec=spec) == "configuration changed"
+
+
+def test_the_summary_is_what_the_label_says(world):
+    service = desired_of(TREE).services["web"]
+    assert json.loads(divergence.summary_text(service)) == service.summary
+
+
+def test_another_image(world):
+    spec = msgspec.structs.replace(world.containers[0].spec, image=image_id("web:0"))
+    assert reason(world, TREE, spec=spec).startswith("image web:1 is now ")
+
+
+def test_another_mounted_image(world):
+    mount = {"type": "image", "source": "tools:1", "target": "/tools"}
+    tree = changed(volumes=[mount])
+    desired = desired_of(tree)
+    record = world.add(desired, "web", 2, "demo-web-2")
+    assert divergence.reason(desired.services["web"], record, world.snapshot(desired)) == ""
+    old = Mount(type="image", source=image_id("tools:0"), target="/tools")
+    record = msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, mounts=(old,)))
+    assert divergence.reason(desired.services["web"], record, world.snapshot(desired)).startswith(
+        "image tools:1 is now"
+    )
+
+
+def test_networks_and_volumes_that_are_called_differently_or_gone(world):
+    tree = {**TREE, "networks": {"default": {"name": "other"}}}
+    assert reason(world, tree) == "networks: demo_default → other"
+    assert reason(world, {**TREE, "volumes": {"data": {"name": "more"}}}) == "volume at /data: demo_data → more"
+    del world.volumes["demo_data"]
+    assert reason(world, TREE) == "its volume demo_data is gone"
+    del world.networks["demo_default"]
+    assert reason(world, TREE) == "its network demo_default is gone"
