@@ -189,3 +189,53 @@ def test_a_file_that_is_named_must_be_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Exception, match=r"open .*/nowhere.yaml: no such file or directory"):
         context(tmp_path, "-p", "demo", "-f", "nowhere.yaml").desired_or_none  # noqa: B018
+
+
+DISCOVERED = {
+    "an override": ({"compose.yaml": "a"}, "compose.override.yml", "over"),
+    "a name that comes first": ({"docker-compose.yml": "a"}, "compose.yaml", "first"),
+    "a nearer folder": ({"../compose.yaml": "a"}, "compose.yaml", "near"),
+}
+
+
+@pytest.mark.parametrize("what", DISCOVERED)
+def test_a_file_that_is_found_instead_is_seen(tmp_path, monkeypatch, what):
+    there, added, image = DISCOVERED[what]
+    (tmp_path / "top" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "top" / "below")
+    for name, text in there.items():
+        write(tmp_path / "top" / "below" / name, f"services: {{web: {{image: {text}}}}}\n")
+    assert context(tmp_path).desired.services["web"].image == "a"
+    assert context(tmp_path).desired.services["web"].image == "a"
+    write(tmp_path / "top" / "below" / added, f"services: {{web: {{image: {image}}}}}\n")
+    assert context(tmp_path).desired.services["web"].image == image
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "seen"),
+    [
+        ("optional.env", "A=1\n", lambda web: web.container.environment == {"A": "1"}),
+        ("web.labels", "a=c\n", lambda web: web.container.labels["a"] == "c"),
+        ("sub/.env", "TAG=9\n", lambda web: True),
+        ("sub.env", "TAG=7\n", lambda web: True),
+        ("sub/more.yaml", "services: {more: {image: 'other:${TAG:-1}'}}\n", lambda web: True),
+    ],
+)
+def test_what_other_keys_read_is_seen(tmp_path, monkeypatch, name, text, seen):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    write(
+        tmp_path / "compose.yaml",
+        "include: [{path: sub/more.yaml, env_file: sub.env}, sub/plain.yaml]\n"
+        "services: {web: {image: a, env_file: [{path: optional.env, required: false}], label_file: web.labels}}\n",
+    )
+    write(tmp_path / "sub" / "more.yaml", "services: {more: {image: 'more:${TAG:-1}'}}\n")
+    write(tmp_path / "sub" / "plain.yaml", "services: {plain: {image: 'plain:${TAG:-1}'}}\n")
+    write(tmp_path / "sub.env", "TAG=2\n")
+    write(tmp_path / "web.labels", "a=b\n")
+    before = context(tmp_path).desired
+    assert context(tmp_path).desired == before
+    write(tmp_path / name, text)
+    after = context(tmp_path).desired
+    assert seen(after.services["web"])
+    assert after != before
