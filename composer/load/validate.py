@@ -105,6 +105,10 @@ def _type(tree: Any, path: Path, wanted: tuple[str, ...]) -> tuple[str, str]:
         section, key = path
         if key in document()["$defs"][str(section).removesuffix("s")].get("properties", {}):
             hint = f"{key} is a key of one of the {section}: it must be indented below that one's name"
+    elif wanted == ("array",) and isinstance(value, str | int | float):
+        hint = f"a single item is a list, too: [{shown(value)}]"
+    elif wanted == ("string",) and isinstance(value, int | float):
+        hint = f"in quotes it is a string: {shown(str(value).lower() if isinstance(value, bool) else str(value))}"
     return f"{_at(path)} must be {_any(names)}, found {shown(value)}", hint
 
 

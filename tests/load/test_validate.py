@@ -47,8 +47,15 @@ def service(**keys: Any) -> dict[str, Any]:
     [
         (service(healtcheck={}), ":3:3: services.web: unknown key 'healtcheck'\n  did you mean 'healthcheck'?"),
         (service(DNS=[]), ":3:3: services.web: unknown key 'DNS'\n  did you mean 'dns'?"),
-        (service(image=3), ":3:3: services.web.image must be a string, found 3"),
-        (service(image=True), ":3:3: services.web.image must be a string, found true"),
+        (service(image=3), ":3:3: services.web.image must be a string, found 3\n  in quotes it is a string: '3'"),
+        (
+            service(image=True),
+            ":3:3: services.web.image must be a string, found true\n  in quotes it is a string: 'true'",
+        ),
+        (
+            service(cap_add="ALL"),
+            ":3:3: services.web.cap_add must be a list, found 'ALL'\n  a single item is a list, too: ['ALL']",
+        ),
         (
             service(environment=None),
             ":3:3: services.web.environment must be a mapping or a list, found nothing\n"
@@ -91,7 +98,10 @@ def service(**keys: Any) -> dict[str, Any]:
             "  init containers are not supported; use depends_on with a service that completes",
         ),
         (service(container_name=""), ":3:3: services.web.container_name: '' does not match [a-zA-Z0-9][a-zA-Z0-9_.-]+"),
-        (service(stop_grace_period=1.5), ":3:3: services.web.stop_grace_period must be a string, found 1.5"),
+        (
+            service(stop_grace_period=1.5),
+            ":3:3: services.web.stop_grace_period must be a string, found 1.5\n  in quotes it is a string: '1.5'",
+        ),
     ],
 )  # fmt: skip
 def test_messages(value: Any, message: str) -> None:
