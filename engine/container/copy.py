@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 from engine.container.export import Writer
 from engine.container.filesystem import whole
+from engine.container.inside import with_its_ids
 from engine.errors import InvalidSpec, NotFound, OperationFailed
 from engine.image.images import ImageStore
 from engine.image.layer.pack import Skip, pack_open
@@ -27,6 +28,7 @@ _KERNELS = {flags.PROC_SUPER_MAGIC, flags.SYSFS_MAGIC, flags.CGROUP_SUPER_MAGIC,
 _SYSTEM = ("proc", "sys", "dev")
 
 
+@with_its_ids
 def copy_out(images: ImageStore, record: ContainerRecord, path: str, output: int, *, follow: bool = False) -> None:
     """See composer.run.port.Streams.copy_out. `/proc`, `/sys` and `/dev` are left out of what they are below of."""
     with whole(images, record) as root, Tree(root, record.spec.name) as tree:
@@ -55,6 +57,7 @@ def _below_system(tree: Tree, start: os.stat_result) -> Skip:
     return lambda status: status.st_dev in found
 
 
+@with_its_ids
 def copy_in(images: ImageStore, record: ContainerRecord, path: str, source: int, *, keep_owner: bool = False) -> None:
     """See composer.run.port.Streams.copy_in. Without `keep_owner` everything becomes root's."""
     with whole(images, record) as root, Tree(root, record.spec.name) as tree:

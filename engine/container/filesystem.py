@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from engine.container import bundle, mounts
+from engine.container import bundle, mounts, userns
 from engine.errors import NotFound, OperationFailed, WrongState
 from engine.image.images import ImageStore
 from engine.image.merged import merged
@@ -52,7 +52,8 @@ def whole(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
 @contextlib.contextmanager
 def alone(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
     """The image's layers and what the container changed, without anything that is mounted there."""
-    if record.state.status.alive:
+    # On the disc are the ids that a container in a user namespace of its own sees; in its mounts they are shifted.
+    if record.state.status.alive and not userns.is_private(record.spec):
         fd = _apart(lambda: _entered(record, clone=True))
         try:
             yield fd

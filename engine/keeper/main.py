@@ -81,6 +81,7 @@ class Keeper:
     def run(self, ready: int) -> None:
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
         calls.set_name("composer-keeper")
+        os.umask(0o022)  # what programs get, whatever the umask of who started us
         kernel_settings.raise_descriptors()
         wake, sleep = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(sleep, warn_on_full_buffer=False)

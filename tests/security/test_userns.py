@@ -1,12 +1,14 @@
 """Private user namespaces: root inside is nobody outside, and files keep the ids that they have inside."""
 
+import io
 import os
 import stat
+import tarfile
 
 import pytest
 
 from engine.container import userns
-from engine.errors import InvalidSpec, Unsupported
+from engine.errors import InvalidSpec, NotFound, Unsupported
 from engine.spec.container import ContainerSpec, Device, Mount, Ulimit
 
 
@@ -173,3 +175,25 @@ def test_refusals(wish):
 def test_unknown_mode():
     with pytest.raises(Unsupported, match="userns_mode 'keep-id' is not supported"):
         userns.settle(ContainerSpec(name="c", image="i", userns_mode="keep-id"), {})
+
+
+def test_copies_have_the_ids_inside(host):
+    record = host.sleep(userns_mode="private")
+    host.exec(record, "sh", "-c", "echo hi > /f; chown 1000:50 /f")
+    out = os.memfd_create("out")
+    host.engine.copy_out(host.group, record.id, "/f", out)
+    assert owners(out) == {"f": (1000, 50)}
+    for keep_owner, expected in ((False, "0"), (True, "1000")):
+        os.lseek(out, 0, os.SEEK_SET)
+        host.engine.copy_in(host.group, record.id, "/tmp", out, keep_owner=keep_owner)
+        assert host.exec(record, "stat", "-c", "%u", "/tmp/f").out.strip() == expected
+    with pytest.raises(NotFound, match="nowhere"):
+        host.engine.copy_out(host.group, record.id, "/nowhere", out)
+    exported = os.memfd_create("export")
+    host.engine.export(host.group, record.id, exported)
+    assert owners(exported).items() >= {("./f", (1000, 50)), ("./bin", (0, 0))}
+
+
+def owners(fd):
+    with tarfile.open(fileobj=io.BytesIO(os.pread(fd, 1 << 26, 0))) as tar:
+        return {member.name: (member.uid, member.gid) for member in tar}

@@ -1,0 +1,82 @@
+"""Work on the files of a running container that has a user namespace of its own, by a child that is root in there.
+
+Its files then have the ids that the container sees, for reading and for making new ones. A process with threads could not
+enter a user namespace (setns(2)), and must not stay in one.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from typing import Concatenate, NoReturn, ParamSpec
+
+import engine.errors
+from engine.container.userns import is_private
+from engine.errors import EngineError, OperationFailed
+from engine.image.images import ImageStore
+from engine.kernel import userns
+from engine.spec.state import ContainerRecord
+
+P = ParamSpec("P")
+_Work = Callable[Concatenate[ImageStore, ContainerRecord, P], None]
+
+
+def with_its_ids(work: _Work[P]) -> _Work[P]:
+    """Let `work` run in such a child where there is a user namespace; its errors are raised here."""
+
+    @functools.wraps(work)
+    def wrapped(images: ImageStore, record: ContainerRecord, /, *args: P.args, **keywords: P.kwargs) -> None:
+        if record.state.status.alive and is_private(record.spec):
+            _in_child(record, lambda: work(images, record, *args, **keywords))
+        else:
+            work(images, record, *args, **keywords)
+
+    return wrapped
+
+
+def _in_child(record: ContainerRecord, work: Callable[[], None]) -> None:
+    try:
+        namespace = os.open(f"/proc/{record.state.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OperationFailed.of("enter the user namespace of", record.spec.name, error) from error
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _child(namespace, writing, work)
+    os.close(namespace)
+    os.close(writing)
+    with open(reading, "rb") as file:
+        said = file.read()
+    _, status = os.waitpid(pid, 0)
+    if said:
+        _raise(json.loads(said))
+    if status:
+        raise OperationFailed(
+            "work in the user namespace of", record.spec.name, detail="the helper process ended early"
+        )
+
+
+def _child(namespace: int, writing: int, work: Callable[[], None]) -> NoReturn:
+    try:
+        userns.enter(namespace)
+        work()
+    except BrokenPipeError:
+        os.write(writing, json.dumps({"broken": True}).encode())
+    except EngineError as error:
+        kind = type(error).__name__
+        os.write(writing, json.dumps({"kind": kind, "message": error.message, "hint": error.hint}).encode())
+    except BaseException as error:
+        os.write(writing, json.dumps({"kind": "EngineError", "message": repr(error), "hint": ""}).encode())
+    finally:
+        os._exit(0)
+
+
+def _raise(said: dict[str, str]) -> NoReturn:
+    if "broken" in said:
+        raise BrokenPipeError
+    kind = getattr(engine.errors, said["kind"], EngineError)
+    error = kind.__new__(kind)  # the message is whole already
+    EngineError.__init__(error, said["message"], hint=said["hint"])
+    raise error
