@@ -55,17 +55,19 @@ def run(context: Context, args: Args) -> int:
     if args.explain:
         from composer.cli.explain import explain
 
-        return explain(context, args)
+        return _put(explain(context, args), args)
     if args.format not in ("", "yaml", "json"):
         raise UsageError(f'unsupported format "{args.format}": yaml or json')
     tree = _project(context, args)
-    if args.quiet:
-        return 0
-    text = _rendered(tree, args)
-    if args.output:
+    return 0 if args.quiet else _put(_rendered(tree, args), args)
+
+
+def _put(text: str, args: Args) -> int:
+    """Write what was asked for to where it was asked for."""
+    if args.output and not args.quiet:
         with open(args.output, "w", encoding="utf-8") as file:
             file.write(text)
-    else:
+    elif not args.quiet:
         _print(text if text.endswith("\n") or not sys.stdout.isatty() else f"{text}\n")
     return 0
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +33,8 @@ WIDTH = 60
 """What is longer does not move the places of the others."""
 
 
-def explain(context: Context, args: Args) -> int:
-    """Print the explanation of the whole project, or of the paths that are the arguments."""
+def explain(context: Context, args: Args) -> str:
+    """The explanation of the whole project, or of the paths that are the arguments."""
     from composer.cli.config import loaded
     from composer.load.advice import advice
 
@@ -50,22 +49,20 @@ def explain(context: Context, args: Args) -> int:
         import json
 
         view = {"values": entries, "variables": variables, "advice": [one.view() for one in advised]}
-        sys.stdout.write(json.dumps(view, indent=2, ensure_ascii=False) + "\n")
-        return 0
+        return json.dumps(view, indent=2, ensure_ascii=False) + "\n"
     told = (entry for entry in entries if entry["layer"] != "default" or entry["value"] not in (None, {}, []))
     lines = [*_columns(row for entry in told for row in _entry_rows(entry))]
     if variables:
         lines += ["", "Variables:", *_columns(row for variable in variables for row in _variable_rows(variable))]
     if advised:
         lines += ["", "Advice:", *(_relative(str(one)) for one in advised)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0
+    return "".join(f"{line}\n" for line in lines)
 
 
 def find(tree: Any, text: str) -> Path:
     """The path that a user means: services.web.ports[0], web.ports.0, or a service's name. CommandError for no such."""
     parts = re.findall(r"[^.\[\]]+", text)
-    for start in ((), ("services",)):
+    for start in ((), ("services",)) if parts else ():
         path = _follow(value_at(tree, start), parts)
         if path is not None:
             return (*start, *path)

@@ -84,7 +84,8 @@ def _published(service: Mapping[str, Any]) -> Found:
 
 
 def _secret(service: Mapping[str, Any]) -> Found:
-    for name, value in (service.get("environment") or {}).items():
+    variables = service.get("environment")
+    for name, value in variables.items() if isinstance(variables, dict) else ():  # a list where nothing is interpolated
         upper = str(name).upper()
         if value and SECRET_NAME.search(upper) and not SECRET_ELSEWHERE.search(upper):
             yield (
