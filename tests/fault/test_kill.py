@@ -3,6 +3,8 @@
 That nothing is left after `down -v` is for the `composer` fixture to find out.
 """
 
+import contextlib
+import os
 import random
 import time
 import urllib.request
@@ -37,7 +39,11 @@ def repaired(request, composer):
             composer("down", "-v", "-t", "1")
             assert composer.ps("-a") == {}
 
-    return repair
+    yield repair
+    with contextlib.suppress(OSError):
+        os.rmdir(
+            f"{composer.roots.groups}/{composer.name}"
+        )  # made to be watched; `up` may have died before it came so far
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
