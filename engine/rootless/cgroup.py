@@ -25,6 +25,10 @@ def delegated(mount: str = _MOUNT) -> str:
         os.makedirs(f"{folder}/{_OURS}", exist_ok=True)
         with open(f"{folder}/{_OURS}/cgroup.procs", "w", encoding="ascii") as file:
             file.write("0")
+        with open(f"{folder}/cgroup.controllers", encoding="ascii") as file:
+            controllers = file.read().split()
+        with open(f"{folder}/cgroup.subtree_control", "w", encoding="ascii") as file:
+            file.write(" ".join(f"+{controller}" for controller in controllers))
     except OSError:
-        return ""
+        return ""  # EBUSY: there are other processes than us, so it is somebody's session and not ours
     return folder

@@ -127,7 +127,8 @@ def _last_capability() -> int:
 
 
 def _reset_signals() -> None:
-    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGCHLD, signal.SIGTERM, signal.SIGXFSZ):
+    """Nothing is ignored: neither what the keeper ignores nor what whoever started it did (nohup, a shell's `&`)."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
