@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from engine.errors import OperationFailed
 from engine.paths import Roots
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE layers (
@@ -39,7 +39,8 @@ CREATE TABLE image_layers (
 ) STRICT;
 CREATE TABLE tags (
     reference TEXT PRIMARY KEY,           -- normalised: docker.io/library/redis:7
-    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    tagged_at REAL NOT NULL DEFAULT 0     -- seconds since the epoch: when it was last pulled, built or tagged
 ) STRICT;
 CREATE TABLE digests (
     reference TEXT PRIMARY KEY,           -- docker.io/library/redis@sha256:…
@@ -87,6 +88,9 @@ CREATE TABLE volumes (
     record TEXT NOT NULL                  -- engine.spec.network.VolumeRecord
 ) STRICT;
 """
+
+UPGRADES = {1: "ALTER TABLE tags ADD COLUMN tagged_at REAL NOT NULL DEFAULT 0"}
+"""Version → what makes the next one of it."""
 
 
 class Store:
@@ -141,6 +145,8 @@ class Store:
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 self._create(db)
+            elif version < SCHEMA_VERSION:
+                self._upgrade(db)
             elif version > SCHEMA_VERSION:
                 raise OperationFailed(
                     "open",
@@ -164,6 +170,19 @@ class Store:
                 if statement.strip():
                     db.execute(statement)
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+
+    @staticmethod
+    def _upgrade(db: sqlite3.Connection) -> None:
+        """Bring the file of an older composer up to date, unless another process has done it meanwhile."""
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for version in range(db.execute("PRAGMA user_version").fetchone()[0], SCHEMA_VERSION):
+                db.execute(UPGRADES[version])
+                db.execute(f"PRAGMA user_version = {version + 1}")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
         db.execute("COMMIT")
 
 

@@ -4,7 +4,7 @@
 --pull always, pull_policy always   pull, even when the image is there
 missing (the default)               when the image is not there: build if the service can be built, else pull
 never                               neither; a missing image is an error
-daily, weekly, every_<duration>     pull when the image is older
+daily, weekly, every_<duration>     pull when it was last got longer ago
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _too_old(policy: str, image: ImageRecord) -> bool:
     if policy.startswith("every_"):
         parts = re.findall(r"(\d+)([wdhms])", policy)
         limit = float(sum(int(number) * UNITS[unit] for number, unit in parts))
-    return limit is not None and time.time() - image.created_at > limit
+    return limit is not None and time.time() - image.tagged_at > limit
 
 
 def ensure_images(

@@ -84,5 +84,5 @@ def _view(record: ContainerRecord, image: ImageRecord | None) -> dict[str, objec
         "Tag": tag,
         "Platform": _platform(image),
         "Size": image.size if image else 0,
-        "LastTagTime": rfc3339_nano(image.created_at) if image and image.created_at else "",
+        "LastTagTime": rfc3339_nano(image.tagged_at) if image and image.tagged_at else "",
     }

@@ -95,14 +95,17 @@ class ImageStore:
     def _load(self, image_id: str) -> ImageRecord | None:
         row = self.store.db.execute(
             "SELECT record, (SELECT json_group_array(reference) FROM tags WHERE image_id = id),"
-            " (SELECT json_group_array(reference) FROM digests WHERE image_id = id) FROM images WHERE id = ?",
+            " (SELECT json_group_array(reference) FROM digests WHERE image_id = id),"
+            " (SELECT max(tagged_at) FROM tags WHERE image_id = id) FROM images WHERE id = ?",
             (image_id,),
         ).fetchone()
         if row is None:
             return None
         record = msgspec.json.decode(row[0], type=ImageRecord)
-        tags, digests = (tuple(sorted(msgspec.json.decode(text, type=list[str]))) for text in row[1:])
-        return msgspec.structs.replace(record, tags=tags, digests=digests) if tags or digests else record
+        tags, digests = (tuple(sorted(msgspec.json.decode(text, type=list[str]))) for text in row[1:3])
+        if not tags and not digests:
+            return record
+        return msgspec.structs.replace(record, tags=tags, digests=digests, tagged_at=row[3] or 0.0)
 
     # -- changing
 
@@ -139,7 +142,8 @@ class ImageStore:
                 [(image_id, position, layer.chain_id) for position, layer in enumerate(layers)],
             )
             db.executemany(
-                "INSERT OR REPLACE INTO tags (reference, image_id) VALUES (?, ?)", [(t, image_id) for t in tag_names]
+                "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",
+                [(tag, image_id, time.time()) for tag in tag_names],
             )
             db.executemany(
                 "INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", [(d, image_id) for d in digests]
@@ -153,7 +157,10 @@ class ImageStore:
         if parsed.digest:
             raise Conflict(f"{new} has a digest, which a tag cannot set")
         with self.store.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO tags (reference, image_id) VALUES (?, ?)", (str(parsed), record.id))
+            db.execute(
+                "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",
+                (str(parsed), record.id, time.time()),
+            )
 
     def add_digest(self, image_id: str, name: references.Reference) -> None:
         """Remember under which digest a registry has the image."""

@@ -23,7 +23,9 @@ class ImageConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ImageRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An image in the store. `layers` are folder names below <state>/layers, lowest first; sizes in bytes."""
+    """An image in the store. `layers` are folder names below <state>/layers, lowest first; sizes in bytes. Times are
+    seconds since the epoch: `created_at` says when it was built, `tagged_at` when it was last pulled, built or tagged here,
+    0 when nobody knows."""
 
     id: str
     tags: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class ImageRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     variant: str = ""
     size: int = 0
     created_at: float = 0.0
+    tagged_at: float = 0.0
 
 
 class BuildSecret(Struct, frozen=True, kw_only=True, omit_defaults=True):

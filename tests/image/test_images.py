@@ -4,6 +4,7 @@ import os
 import subprocess
 import tarfile
 import threading
+import time
 
 import pytest
 
@@ -214,3 +215,15 @@ def test_the_configuration_is_kept(images):
     record = import_rootfs(images, rootfs(a="1"), config=config)
     assert images.get(record.id).config == config
     assert images.file(record.id).history[0].comment == "imported from rootfs"
+
+
+def test_when_an_image_was_last_got(images):
+    before = time.time()
+    record = make(images, "web:1")
+    assert before <= record.tagged_at <= time.time()
+    assert record.created_at < before
+    images.tag("web:1", "web:2")
+    again = images.need("web:1")
+    assert again.tagged_at >= record.tagged_at
+    assert make(images, "web:1").tagged_at >= again.tagged_at
+    assert make(images, b="2").tagged_at == 0.0

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 
+import msgspec
 import pytest
 
 from engine import registry
@@ -40,7 +41,9 @@ def test_there_and_back(start_registry, images, other_images, make):
         assert file.read() == "x" * 100_000
     # Again: nothing is fetched.
     events.clear()
-    assert registry.pull(f"{host}/team/app:1", images=other_images, progress=events.append) == pulled
+    again = registry.pull(f"{host}/team/app:1", images=other_images, progress=events.append)
+    assert again.tagged_at > pulled.tagged_at
+    assert msgspec.structs.replace(again, tagged_at=pulled.tagged_at) == pulled
     assert [event["status"] for event in events] == ["Already exists"]
     # By digest, and under another name: the layer is there already, and mounted rather than sent.
     assert registry.pull(f"{host}/team/app@{digest}", images=other_images).id == pushed.id

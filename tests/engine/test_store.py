@@ -1,0 +1,49 @@
+"""The database's file over time: one of an older composer is brought up to date, one of a newer refused."""
+
+import sqlite3
+
+import pytest
+
+from engine.errors import OperationFailed
+from engine.paths import Roots
+from engine.store import SCHEMA, SCHEMA_VERSION, Store
+
+
+@pytest.fixture
+def roots(tmp_path):
+    (tmp_path / "s").mkdir()
+    return Roots(str(tmp_path / "s"), str(tmp_path / "r"))
+
+
+def columns(db, table):
+    return [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+
+
+def test_the_first_version_gets_what_came_later(roots):
+    first = "\n".join(line for line in SCHEMA.splitlines() if "tagged_at" not in line)
+    first = first.replace(
+        "REFERENCES images(id) ON DELETE CASCADE,\n) STRICT", "REFERENCES images(id) ON DELETE CASCADE\n) STRICT"
+    )
+    old = sqlite3.connect(roots.database)
+    old.executescript(first)
+    old.execute("PRAGMA user_version = 1")
+    old.execute("INSERT INTO images VALUES ('sha256:1', '{}')")
+    old.execute("INSERT INTO tags VALUES ('a', 'sha256:1')")
+    old.commit()
+    old.close()
+    store = Store(roots)
+    assert store.db.execute("SELECT * FROM tags").fetchall() == [("a", "sha256:1", 0.0)]
+    assert store.db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+    fresh = sqlite3.connect(":memory:")
+    fresh.executescript(SCHEMA)
+    for (table,) in fresh.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
+        assert columns(store.db, table) == columns(fresh, table)
+    store.close()
+
+
+def test_a_newer_one_is_refused(roots):
+    newer = sqlite3.connect(roots.database)
+    newer.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    newer.close()
+    with pytest.raises(OperationFailed, match="newer than ours"):
+        Store(roots).db  # noqa: B018
