@@ -375,7 +375,7 @@ def bound(root: Map, name: str) -> tuple[Map, list[LoadError]]:
             try:
                 whole[key] = kind(entries[key])
             except k.KindError as error:
-                errors.append(_error(root, (element, key, *error.path), str(error)))
+                errors += [_error(root, (element, key, *one.path), str(one)) for one in error.all()]
         if whole or element == "services":
             found[element] = whole
     for key, value in sorted(root.items()):

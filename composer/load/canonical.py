@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from composer.load import short
-from composer.load.errors import LoadError
+from composer.load.errors import REPORTED, LoadError, raise_all
 from composer.load.merge import as_mapping
 from composer.load.patterns import ANY, applied, compiled
 from composer.load.text import text_of
@@ -28,10 +28,19 @@ class Canonical:
 
     def __init__(self, root: Map, warn: Callable[[str], None], *, lenient: bool) -> None:
         self.root, self.warn, self.lenient = root, warn, lenient
+        self._errors: list[LoadError] = []
 
     def apply(self) -> None:
-        """Rewrite the tree; LoadError for a short form that is none."""
-        applied(self.root, _LONG, lambda rule, value, path: rule(self, value, path))
+        """Rewrite the tree; LoadError for the short forms that are none."""
+        applied(self.root, _LONG, self._long)
+        raise_all(self._errors[:REPORTED])
+
+    def _long(self, rule: Callable[[Canonical, Any, Path], Any], value: Any, path: Path) -> Any:
+        try:
+            return rule(self, value, path)
+        except LoadError as error:
+            self._errors.append(error)
+            return value
 
     def wrong(self, path: Path, message: str, hint: str = "") -> LoadError:
         return LoadError(f"{dotted(path)}: {message}", origin_at(self.root, path), hint)

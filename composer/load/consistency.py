@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain, islice
 
 from composer.load.bind import DEPLOY
-from composer.load.errors import LoadError, did_you_mean
+from composer.load.errors import REPORTED, LoadError, did_you_mean
 from composer.load.tree import Map, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from composer.load.tree import Path
-
-
-REPORTED = 20
-"""So many problems are told; what follows is mostly the same mistake again."""
 
 
 def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
@@ -123,7 +119,7 @@ class _Check:
         for other, dependency in service.get("depends_on", {}).items():
             if other in self.services or (other in self.disabled and not dependency["required"]):
                 continue
-            hint = did_you_mean(other, self.services)
+            hint = did_you_mean(other, [known for known in self.services if known != name])
             if other in self.disabled:
                 profiles = ", ".join(self.disabled[other].get("profiles", ()))
                 hint = f"it is disabled; its profiles are {profiles}"

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from composer.load.tree import Origin
 
 
+REPORTED = 20
+"""So many problems are told at once; what follows is mostly the same mistake again."""
+
 LONGEST = 2000
 """Characters of a message: what is wrong may be in a value of any length."""
 
@@ -52,9 +55,16 @@ class LoadErrors(LoadError):
         return "\n".join(str(error) for error in self.errors)
 
 
+def _place(error: LoadError) -> tuple[bool, str, int, int]:
+    origin = error.origin
+    if origin is None or isinstance(origin, str):
+        return True, "", 0, 0
+    return False, origin.file, origin.line, origin.column
+
+
 def raise_all(errors: Iterable[LoadError]) -> None:
-    """Nothing when there are none; the one itself when there is one."""
-    found = list(errors)
+    """Nothing when there are none; the one itself when there is one; several in the order of their files and lines."""
+    found = sorted(errors, key=_place)
     if len(found) == 1:
         raise found[0]
     if found:

@@ -43,11 +43,9 @@ def extend_all(layers: Layers, document: Document, file: str) -> None:
 def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, str], ...]) -> Any:
     """The service with what it extends; worked out once, and then in its place."""
     service = file.services[name]
-    if service is None or name in file.done:
-        return service
+    if not isinstance(service, Map) or name in file.done:
+        return service  # what is no mapping is told when the file is checked
     origin = file.services.origins.get(name)
-    if not isinstance(service, Map):
-        raise LoadError(f"services.{name} must be a mapping", origin)
     if "extends" not in service:
         file.done.add(name)
         return service
@@ -70,6 +68,8 @@ def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, st
     if base is None:
         file.done.add(name)
         return service
+    if not isinstance(base, Map):
+        raise LoadError(f"services.{reference} must be a mapping", source.services.origins.get(reference))
     base = copied(base)
     _relabel(base)
     prefix: Path = ("services", name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from composer.load.errors import LoadError
+from composer.load.errors import LoadError, nearest
 from composer.load.layers import Layers
 from composer.load.sources import local, read_env_files
 from composer.load.tree import Map, Origin, Sequence, origin_of
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 ELEMENTS = ("services", "volumes", "networks", "secrets", "configs", "models")
@@ -28,19 +29,24 @@ class Inclusion:
 
 def include_all(layers: Layers, root: Map, trail: tuple[str, ...]) -> None:
     """Add to a file's tree what it includes, and take `include` out of it. `trail` ends with the file."""
-    for inclusion in _entries(root):
+    for inclusion in _entries(root, layers.reading.warn):
         imported = _included(layers, inclusion, trail)
         for element in ELEMENTS:
             _take(root, imported, element, inclusion)
     del root["include"]
 
 
-def _entries(root: Map) -> list[Inclusion]:
+def _entries(root: Map, warn: Callable[[str], None]) -> list[Inclusion]:
     entries, origin = root["include"], root.origins.get("include")
     if entries is None:
         return []
     if not isinstance(entries, Sequence):
         raise LoadError("`include` must be a list", origin)
+    for index, entry in enumerate(entries):
+        for key in entry if isinstance(entry, dict) else ():
+            if key not in KEYS and not key.startswith("x-"):
+                near = f"; did you mean {nearest(key, KEYS)!r}?" if nearest(key, KEYS) else ""
+                warn(f"{origin_of(entry, key)}: include[{index}]: unknown key {key!r} is ignored{near}")
     found = [_entry(entry, index, origin_of(entries, index) or origin) for index, entry in enumerate(entries)]
     return [inclusion for inclusion in found if inclusion.paths or inclusion.env_files]
 
@@ -85,9 +91,8 @@ def _included(layers: Layers, inclusion: Inclusion, trail: tuple[str, ...]) -> M
     if len(trail) > 100:
         raise LoadError("files are included more than 100 levels deep", inclusion.origin)
     folder = layers.path(inclusion.folder) if inclusion.folder else os.path.dirname(files[0])
-    start = (
-        folder if os.path.isdir(folder) else os.path.dirname(folder)
-    )  # as Compose does with a folder that is not there
+    # Compose takes a folder that is not there for a file, and starts in the folder that would hold it
+    start = folder if os.path.isdir(folder) else os.path.dirname(folder)
     base = inclusion.folder if os.path.isabs(inclusion.folder) else os.path.relpath(start, layers.folder)
     variables = read_env_files(
         _env_files(layers, inclusion, folder), dict(layers.environment), layers.reading.inputs, layers.reading.warn

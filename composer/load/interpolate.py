@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.load.casts import CASTS, CastError
-from composer.load.errors import LoadError, raise_all
+from composer.load.errors import REPORTED, LoadError, raise_all
 from composer.load.notice import UNSET, Notice
 from composer.load.options import Use
 from composer.load.template import TemplateError, substitute
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from composer.load.patterns import Node
     from composer.load.template import Variable
     from composer.load.tree import Map, Path
-
-
-REPORTED = 20
-"""So many errors are told at once."""
 
 
 class Interpolation:

@@ -34,11 +34,29 @@ class Name(str):
 
 
 class KindError(ValueError):
-    """The value is not of its kind. `path` leads from where it is caught to the value."""
+    """The value is not of its kind. `path` leads from where it is caught to the value. `more` are others beside it."""
 
     def __init__(self, message: str, path: Path = ()) -> None:
         super().__init__(message)
         self.path = path
+        self.more: list[KindError] = []
+
+    def all(self) -> list[KindError]:
+        """This one and those beside it."""
+        return [self, *self.more]
+
+    def below(self, key: str | int) -> KindError:
+        """The same, as seen from the container that has the value as `key`."""
+        for error in self.all():
+            error.path = (key, *error.path)
+        return self
+
+
+def together(errors: list[KindError]) -> KindError:
+    """Several as one to raise."""
+    first, *others = errors
+    first.more = others
+    return first
 
 
 # ---- scalars
@@ -265,8 +283,7 @@ def _each(value: Any, kind: Callable[[Any], Any]) -> Sequence:
         try:
             list.append(found, kind(item))
         except KindError as error:
-            error.path = (index, *error.path)
-            raise
+            raise error.below(index) from None
     return found
 
 
@@ -414,14 +431,17 @@ class Struct:
         keys.sort(key=rank.__getitem__)
         found = Fields()
         found.origins = getattr(value, "origins", {})
+        wrong: list[KindError] = []
         for key in keys:
             try:
                 entry = fields[key](value.get(key))
             except KindError as error:
-                error.path = (key, *error.path)
-                raise
+                wrong += error.below(key).all()
+                continue
             if entry is not NOTHING:
                 found[key if self.named is None else self.named[key]] = entry
+        if wrong:
+            raise together(wrong)
         for key in theirs:
             found[key] = value[key]
         return found

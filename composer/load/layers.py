@@ -140,7 +140,11 @@ class Layers:
         for document in found:
             services = document.root.get("services", _ABSENT)
             if services is not _ABSENT and not isinstance(services, Map):
-                raise LoadError("services must be a mapping", document.root.origins.get("services"))
+                raise LoadError(
+                    f"services must be a mapping, found {'nothing' if services is None else 'something else'}",
+                    document.root.origins.get("services"),
+                    "what belongs to it must be indented below it",
+                )
         return found
 
     def lengthen(self, root: Map) -> None:

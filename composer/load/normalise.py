@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from composer.load.tree import Origin
+
 
 def normalised(root: Map, name: str, environment: Mapping[str, str]) -> None:
     """Say it, in place. `name` is the project's; values of variables that only have a name come from `environment`."""
@@ -97,25 +99,28 @@ _NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 
 def _dependencies(service: Map) -> None:
     """What a service takes from another must be there before it."""
-    implied: dict[str, bool] = {}
-    for link in service.get("links") or ():
+    implied: dict[str, tuple[bool, Origin | None]] = {}
+    links = service.get("links") or ()
+    for index, link in enumerate(links):
         parts = str(link).split(":")
-        implied.setdefault(parts[0] if len(parts) == 2 else link, True)
+        implied.setdefault(parts[0] if len(parts) == 2 else link, (True, origin_of(links, index)))
     for namespace in _NAMESPACES:
         reference = service.get(namespace)
         if isinstance(reference, str) and reference.startswith("service:"):
-            implied.setdefault(reference[len("service:") :], True)
-    for source in service.get("volumes_from") or ():
+            implied.setdefault(reference[len("service:") :], (True, service.origins.get(namespace)))
+    sources = service.get("volumes_from") or ()
+    for index, source in enumerate(sources):
         if isinstance(source, str) and not source.startswith("container:"):
-            implied.setdefault(source.partition(":")[0], False)
+            implied.setdefault(source.partition(":")[0], (False, origin_of(sources, index)))
     if not implied:
         return
     depends_on = service.get("depends_on")
     if depends_on is None:
         depends_on = service["depends_on"] = Map()
-    for name, restart in implied.items():
+    for name, (restart, origin) in implied.items():
         if name not in depends_on:
-            depends_on[name] = Map({"condition": "service_started", "restart": restart, "required": True})
+            entry = Map({"condition": "service_started", "restart": restart, "required": True})
+            depends_on.place(name, entry, origin)
 
 
 def _names(root: Map, name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.load import short
-from composer.load.errors import LoadError
+from composer.load.errors import REPORTED, LoadError, raise_all
 from composer.load.patterns import ANY, applied, compiled
 from composer.load.tree import Map, Sequence, dotted, origin_of
 
@@ -16,8 +16,18 @@ if TYPE_CHECKING:
 
 
 def enforced(root: Map) -> None:
-    """Remove from every such sequence the entries that a later one replaces."""
-    applied(root, _RULES, _once)
+    """Remove from every such sequence the entries that a later one replaces; LoadError for entries without a key."""
+    errors: list[LoadError] = []
+
+    def once(key_of: Callable[[Any, Path, Sequence], Any], value: Any, path: Path) -> Any:
+        try:
+            return _once(key_of, value, path)
+        except LoadError as error:
+            errors.append(error)
+            return value
+
+    applied(root, _RULES, once)
+    raise_all(errors[:REPORTED])
 
 
 def _once(key_of: Callable[[Any, Path, Sequence], Any], value: Any, path: Path) -> Any:
