@@ -6,7 +6,12 @@ import shutil
 import subprocess
 import tempfile
 
+import hypothesis
 import pytest
+
+# how long an example takes says nothing on a machine that has other things to do
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
