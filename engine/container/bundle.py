@@ -5,7 +5,8 @@ user             the maps of a user namespace that is not the host's; see engine
 rootfs           layers_folder, layers (below it, lowest first), upper, work, root, features, read_only, propagation
 mounts           in order; see engine.keeper.child.mounts.place
 devices, masked_paths, read_only_paths, sysctls, cgroup_procs, oom_files, privileged, dns
-process          args, env, cwd, user, groups, tty, stdin, stdin_once, rlimits, capabilities, no_new_privs, seccomp, oom_score_adj
+process          args, env, cwd, user, groups, tty, stdin, stdin_once, rlimits, capabilities, no_new_privs, apparmor, seccomp,
+                 oom_score_adj
 log              format (json, local, "" for none), folder, max_size, max_files, compress, attrs, ship
 run_folder, exit_file, hostname, domainname
 """
@@ -95,6 +96,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "rlimits": _rlimits(spec),
             "capabilities": {"bounding": bits, "effective": bits},
             "no_new_privs": any(o in _NO_NEW_PRIVILEGES for o in spec.security_opt),
+            "apparmor": "" if spec.privileged else apparmor(spec),
             "seccomp": facts.seccomp,
             "oom_score_adj": spec.oom_score_adj,
             "init": bool(spec.init),
@@ -146,12 +148,10 @@ def check(spec: ContainerSpec) -> None:
         word = option.replace("=", ":").partition(":")[0]
         if word not in _SECURITY_OPTIONS:
             raise InvalidSpec(f"security_opt {option!r} is not known", hint=f"Known: {', '.join(_SECURITY_OPTIONS)}.")
-        if (
-            word == "apparmor"
-            and not option.endswith("unconfined")
-            and not os.path.exists("/sys/kernel/security/apparmor")
-        ):
-            raise Unsupported(f"security_opt {option!r}: this host has no AppArmor")
+    if apparmor(spec) and not _has_apparmor():
+        raise Unsupported(
+            f"security_opt: this host has no AppArmor to confine by {apparmor(spec)}", hint="Use apparmor=unconfined."
+        )
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
     settings.check(spec.resources)
@@ -162,6 +162,20 @@ def check(spec: ContainerSpec) -> None:
     for rule in spec.device_cgroup_rules:
         if not _DEVICE_RULE.fullmatch(rule):
             raise InvalidSpec(f"device_cgroup_rules: {rule!r} is not of the form 'c 1:3 rwm'")
+
+
+def apparmor(spec: ContainerSpec) -> str:
+    """The AppArmor profile that was asked for, "" for none."""
+    chosen = [o.replace("=", ":", 1).partition(":")[2] for o in spec.security_opt if o.startswith("apparmor")]
+    return "" if not chosen or chosen[-1] == "unconfined" else chosen[-1]
+
+
+def _has_apparmor() -> bool:
+    try:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+            return file.read(1) == "Y"
+    except OSError:
+        return False
 
 
 def joins(spec: ContainerSpec) -> list[str]:

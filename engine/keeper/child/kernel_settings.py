@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from typing import Any
@@ -21,14 +22,39 @@ def apply(sysctls: dict[str, str]) -> None:
     """Write sysctls, through a procfs that is one (CVE-2019-16884's class)."""
     if not sysctls:
         return
-    proc = os.open("/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    proc = _proc()
     try:
-        if calls.filesystem_type(proc) != flags.PROC_SUPER_MAGIC:
-            raise OperationFailed("verify", "/proc", detail="it is not a procfs; the image or a mount replaced it")
         for key, value in sysctls.items():
             _write(proc, f"sys/{key.replace('.', '/')}", value)
     finally:
         os.close(proc)
+
+
+def confine(profile: str) -> None:
+    """Let execve(2) give the program this AppArmor profile; nothing for "". Raises OperationFailed."""
+    if not profile:
+        return
+    proc = _proc()
+    try:
+        try:
+            _write(proc, "thread-self/attr/apparmor/exec", f"exec {profile}")
+        except OperationFailed as error:
+            if error.subject != "thread-self/attr/apparmor/exec":  # it was there and refused
+                raise
+            _write(proc, "thread-self/attr/exec", f"exec {profile}")  # Linux before 5.8
+    except OperationFailed as error:
+        hint = "Load it: apparmor_parser -r FILE." if error.errno == errno.ENOENT else ""
+        raise OperationFailed("confine by the AppArmor profile", profile, error.errno, hint=hint) from error
+    finally:
+        os.close(proc)
+
+
+def _proc() -> int:
+    proc = os.open("/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if calls.filesystem_type(proc) != flags.PROC_SUPER_MAGIC:
+        os.close(proc)
+        raise OperationFailed("verify", "/proc", detail="it is not a procfs; the image or a mount replaced it")
+    return proc
 
 
 def raise_descriptors() -> None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from engine.errors import OperationFailed
 from engine.keeper.child import init as inits
+from engine.keeper.child import kernel_settings
 from engine.keeper.child.identity import Identity
 from engine.kernel import calls, flags
 
@@ -36,6 +37,7 @@ def become(
     if who.uid != 0 and not settings.get("tty"):
         for fd in range(3):
             _own(fd, who, ours=first)
+    kernel_settings.confine(settings.get("apparmor", ""))
     capabilities = settings["capabilities"]
     bounding, effective = capabilities["bounding"], capabilities["effective"]
     last = _last_capability()

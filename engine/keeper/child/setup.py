@@ -141,7 +141,7 @@ def join_and_run(bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, 
             os.close(master)
         if request.get("privileged"):
             settings["capabilities"] = {"bounding": -1, "effective": -1}
-            settings["seccomp"] = ""
+            settings["seccomp"] = settings["apparmor"] = ""
         # Who asks for another user gets that one's groups and no more.
         groups = [] if "user" in request["process"] else settings["groups"]
         who = identity.resolve(settings["user"], groups)
