@@ -56,7 +56,7 @@ def _change(
     progress = PlainProgress(context.stderr) if plain else context.progress(TITLES[wanted.action], quiet=quiet)
     with progress:
         for warning in plan.warnings:
-            progress.note(warning)
+            progress.note(f"warning: {warning}")
         _show_unchanged(progress, plan, wanted)
         if context.dry_run:
             for operation in plan.operations:

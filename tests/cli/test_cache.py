@@ -155,4 +155,4 @@ def test_a_hit_imports_nothing_heavy_and_is_quick(folder, tmp_path):
         spent, *modules = done.stdout.split()
         assert not {name.split(".")[0] for name in modules} & {"yaml", "pydantic", "networkx", "anyio", "asyncio"}
         seconds.append(float(spent))
-    assert min(seconds) < 0.02
+    assert min(seconds) < 0.04
