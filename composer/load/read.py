@@ -93,13 +93,36 @@ def documents(data: bytes, file: str, layer: str = "file") -> list[Document]:
         raise _syntax_error(error, text, file) from error
 
 
+_ADVICE = {
+    "did not find expected key": "is this line indented as those above it?",
+    "did not find expected '-' indicator": "is this item indented as those above it?",
+    "mapping values are not allowed": "is there a colon at the end of the line above? Text with ': ' in it is written in quotes",
+    "could not find expected ':'": "is there a colon and a space after the key?",
+    "found unexpected end of stream": "a quote is not closed",
+    "did not find expected ',' or": "a bracket is not closed; between brackets text with a comma or bracket is written in quotes",
+    "did not find expected alphabetic or numeric": "text that starts with * or & is written in quotes",
+}
+"""What a parser says → what is mostly meant."""
+
+
 def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is not None:
         message = getattr(error, "problem", None) or "not YAML"
         context = getattr(error, "context", None)
+        began = getattr(error, "context_mark", None)
+        if context and began is not None and began.line < mark.line:
+            context += f" that begins in line {began.line + 1}"
         message = f"{message} ({context})" if context else message
-        return LoadError(f"not YAML: {message}", Origin(file, mark.line + 1, mark.column + 1))
+        hint = next((advice for said, advice in _ADVICE.items() if said in message), "")
+        if "cannot start any token" in message:
+            found = text.split("\n")[mark.line][mark.column : mark.column + 1]
+            hint = (
+                "indent with spaces, not with tabs"
+                if found == "\t"
+                else f"text that starts with {found} is written in quotes"
+            )
+        return LoadError(f"not YAML: {message}", Origin(file, mark.line + 1, mark.column + 1), hint)
     position = getattr(error, "position", None)
     if position is None:
         return LoadError(f"not YAML: {error}", Origin(file, 0, 0))

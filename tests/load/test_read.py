@@ -137,7 +137,11 @@ def test_encodings() -> None:
          '  write "2001-01-01" to have a string'),
         ("a: !!int x\n", "f.yaml:1:4: cannot read 'x' as a !!int"),
         ("a:\n\t- b\n", "f.yaml:2:1: not YAML: found character that cannot start any token"
-         " (while scanning for the next token)"),
+         " (while scanning for the next token)\n  indent with spaces, not with tabs"),
+        ("a: [b,\n  c\n", "f.yaml:3:1: not YAML: did not find expected ',' or ']' (while parsing a flow sequence that begins in line 1)"
+         "\n  a bracket is not closed; between brackets text with a comma or bracket is written in quotes"),
+        ("a: `b`\n", "f.yaml:1:4: not YAML: found character that cannot start any token"
+         " (while scanning for the next token)\n  text that starts with ` is written in quotes"),
         ("a: \x00\n", "f.yaml:1:4: not YAML: character U+0000 is not allowed"),
         ("a: b\nc: \x1b[1m\n", "f.yaml:2:4: not YAML: character U+001B is not allowed"),
     ],
