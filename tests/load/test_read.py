@@ -138,7 +138,8 @@ def test_encodings() -> None:
         ("a: !!int x\n", "f.yaml:1:4: cannot read 'x' as a !!int"),
         ("a:\n\t- b\n", "f.yaml:2:1: not YAML: found character that cannot start any token"
          " (while scanning for the next token)\n  indent with spaces, not with tabs"),
-        ("a: [b,\n  c\n", "f.yaml:3:1: not YAML: did not find expected ',' or ']' (while parsing a flow sequence that begins in line 1)"
+        ("a: [b,\n  c\n", "f.yaml:3:1: not YAML: did not find expected ',' or ']'"
+         " (while parsing a flow sequence that begins in line 1)"
          "\n  a bracket is not closed; between brackets text with a comma or bracket is written in quotes"),
         ("a: `b`\n", "f.yaml:1:4: not YAML: found character that cannot start any token"
          " (while scanning for the next token)\n  text that starts with ` is written in quotes"),
