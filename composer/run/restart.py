@@ -15,11 +15,9 @@ def wanted(policy: Restart, state: ContainerState) -> bool:
     """Whether a container that has ended in this state is to be started again."""
     if state.stopped_by_user or not state.started_at:
         return False
-    if policy.policy in ("always", "unless-stopped"):
-        return True
-    if policy.policy == "on-failure":
-        return state.exit_code != 0 and (not policy.max_retries or state.restart_count < policy.max_retries)
-    return False
+    if policy.max_retries and state.restart_count >= policy.max_retries:
+        return False
+    return policy.policy in ("always", "unless-stopped") or (policy.policy == "on-failure" and state.exit_code != 0)
 
 
 class Backoff:

@@ -132,7 +132,7 @@ class Logging(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Restart(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """no, always, on-failure (at most `max_retries` times, 0 for ever), unless-stopped."""
+    """no, always, on-failure, unless-stopped; at most `max_retries` times, 0 for ever."""
 
     policy: str = "no"
     max_retries: int = 0

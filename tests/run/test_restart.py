@@ -24,6 +24,8 @@ def ended(code=0, **fields):
         (Restart(policy="on-failure"), ended(1, restart_count=99), True),
         (Restart(policy="on-failure", max_retries=2), ended(1, restart_count=1), True),
         (Restart(policy="on-failure", max_retries=2), ended(1, restart_count=2), False),
+        (Restart(policy="always", max_retries=2), ended(0, restart_count=1), True),
+        (Restart(policy="always", max_retries=2), ended(0, restart_count=2), False),
     ],
 )
 def test_wanted(policy, state, again):
