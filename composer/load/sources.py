@@ -7,6 +7,7 @@ import os
 from composer.load import dotenv
 from composer.load.errors import LoadError
 from composer.load.notice import UNSET, Notice
+from composer.load.options import Environment
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def read_env_files(
 ) -> dict[str, str]:
     """The variables of .env files, later ones over earlier ones; values may name those of `environ` and earlier ones."""
     found: dict[str, str] = {}
+    known = Environment(environ, inputs)
 
     def missing(name: str) -> None:
         warn(Notice(f'The "{name}" variable is not set. Defaulting to a blank string.', UNSET))
@@ -159,7 +161,7 @@ def read_env_files(
         if os.path.isdir(path):
             raise LoadError(f"{path} is a directory, not an env file")
         try:
-            places = dotenv.read(path, found, environ, missing)
+            places = dotenv.read(path, found, known, missing)
         except FileNotFoundError as error:
             raise LoadError(f"couldn't find env file: {path}") from error
         except OSError as error:

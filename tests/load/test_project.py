@@ -71,6 +71,9 @@ def test_inputs_are_all_that_was_read(tmp_path: Path) -> None:
     assert read == {"compose.yaml", ".env", "a.env"}
     assert {"V": "1", "W": None, "X": None}.items() <= loaded.inputs.variables.items()
     assert loaded.tree["services"]["a"]["image"] == "x:1"
+    (tmp_path / ".env").write_text("V=${Y}\nZ\n")
+    loaded = load(tmp_path, "services: {a: {image: 'x:${V}'}}\n", environ={"Y": "2"})
+    assert {"Y": "2", "Z": None}.items() <= loaded.inputs.variables.items()
 
 
 def test_independent_errors_are_told_together(tmp_path: Path) -> None:
