@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 
 _MOUNT = "/sys/fs/cgroup"
 _FILES = ("", "/cgroup.procs", "/cgroup.subtree_control")
+_ATTEMPTS, _PAUSE = 20, 0.01
 _OURS = "rootless"
 """Where we ourselves go: a cgroup whose controllers are passed on has no processes of its own."""
 
@@ -27,8 +30,21 @@ def delegated(mount: str = _MOUNT) -> str:
             file.write("0")
         with open(f"{folder}/cgroup.controllers", encoding="ascii") as file:
             controllers = file.read().split()
-        with open(f"{folder}/cgroup.subtree_control", "w", encoding="ascii") as file:
-            file.write(" ".join(f"+{controller}" for controller in controllers))
+        _pass_on(f"{folder}/cgroup.subtree_control", " ".join(f"+{controller}" for controller in controllers))
     except OSError:
-        return ""  # EBUSY: there are other processes than us, so it is somebody's session and not ours
+        return ""
     return folder
+
+
+def _pass_on(path: str, controllers: str) -> None:
+    """Pass the controllers on to our cgroup's children. EBUSY: there are other processes than us. The one that started us
+    goes in a moment; those of a session, whose cgroup is not ours alone, stay."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(controllers)
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or attempt + 1 == _ATTEMPTS:
+                raise
+            time.sleep(_PAUSE)  # the kernel tells nobody when a cgroup has lost its last process of its own
