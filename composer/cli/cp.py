@@ -114,6 +114,7 @@ def copy_from(context: Context, record: ContainerRecord, source: str, target: st
 
 def unpack(fd: int, source: str, target: str) -> None:
     """The archive's one tree to `target`: into it when it is a directory, else under its name."""
+    import copy
     import tarfile
 
     content_only = source.endswith("/.") or source == "."
@@ -130,16 +131,28 @@ def unpack(fd: int, source: str, target: str) -> None:
         head = ("" if content_only else root) if into else own
         return "/".join(part for part in (head, rest) if part) or "."
 
-    def placed(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
-        link = rename(member.linkname) if member.islnk() else member.linkname
-        try:
-            return tarfile.tar_filter(member.replace(name=rename(member.name), linkname=link, deep=False), path)
-        except tarfile.FilterError as error:
-            raise CommandError(f"the archive wants to write outside {target}: {error}") from error
+    where = os.path.realpath(target if into else os.path.dirname(os.path.abspath(target)))
 
-    where = target if into else os.path.dirname(os.path.abspath(target))
+    def inside(name: str) -> str:
+        """`name`, which must lead into `where` with the links that are there by now."""
+        name = name.lstrip("/")
+        if os.path.commonpath([where, os.path.realpath(os.path.join(where, name))]) != where:
+            raise CommandError(f"the archive wants to write outside {target}: {name}")
+        return name
+
+    def placed(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        """Under its new name, without setuid bits and write permission for others (tarfile's tar_filter, which Python
+        before 3.11.4 has not)."""
+        found = copy.copy(member)
+        found.name, found.mode = inside(rename(member.name)), member.mode & 0o755
+        if member.islnk():
+            found.linkname = inside(rename(member.linkname))
+        return found
+
     with os.fdopen(os.dup(fd), "rb") as file, tarfile.open(fileobj=file, mode="r|") as archive:
-        archive.extractall(where, filter=placed)
+        # What it must not do is taken care of by `placed`; newer versions want to be told.
+        archive.extraction_filter = lambda member, path: member
+        archive.extractall(where, members=map(placed, archive))
 
 
 def copy_to(

@@ -93,6 +93,24 @@ def test_a_symbolic_link_in_the_archive_does_not_lead_out(tmp_path: Path) -> Non
     assert list((tmp_path / "victim").iterdir()) == []
 
 
+def test_a_hard_link_in_the_archive_does_not_lead_out(tmp_path: Path) -> None:
+    """A second entry of the same name would write into what the first is a link to."""
+    (tmp_path / "to").mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+
+    def produce(fd: int) -> None:
+        with os.fdopen(os.dup(fd), "wb") as file, tarfile.open(fileobj=file, mode="w|") as archive:
+            link = tarfile.TarInfo("x")
+            link.type, link.linkname = tarfile.LNKTYPE, "x/../../victim"
+            archive.addfile(link)
+            archive.addfile(tarfile.TarInfo("x"))
+
+    with pytest.raises(CommandError, match="outside"):
+        piped(produce, lambda fd: unpack(fd, "x", str(tmp_path / "to")))
+    assert victim.read_text() == "untouched"
+
+
 def test_the_producers_error_is_the_one_that_counts() -> None:
     def fail(fd: int) -> None:
         raise CommandError("no such path in the container")
