@@ -68,13 +68,14 @@ def fork(
     answer: Callable[[Message, tuple[int, ...]], None],
 ) -> Execution:
     """Fork a process that joins the container and executes the request's program. Raises EngineError, OSError."""
-    if len(stdio) != 3:
-        raise EngineError("exec needs three descriptors")
+    number = message["n"]
+    if len(stdio) != 3 or not isinstance(message["process"], dict):
+        raise EngineError("exec needs a process and three descriptors")
     ours, theirs = setup.channel_pair()
 
     def child(reporting: int) -> None:
-        for number, fd in enumerate(stdio):
-            os.dup2(fd, number)
+        for target, fd in enumerate(stdio):
+            os.dup2(fd, target)
         setup.join_and_run(container.bundle, message, container.pidfd, theirs, reporting)
 
     try:
@@ -85,4 +86,4 @@ def fork(
     finally:
         theirs.close()
     ours.sock.setblocking(False)
-    return Execution(owner, message["n"], ours, pid, pidfd, answer)
+    return Execution(owner, number, ours, pid, pidfd, answer)

@@ -206,7 +206,7 @@ class Keeper:
             action(client, message, descriptors, answer)
         except EngineError as error:
             answer({"error": str(error), "errno": getattr(error, "errno", 0)})
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # a request that makes no sense must not end us
             answer({"error": f"{type(error).__name__}: {error}", "errno": getattr(error, "errno", 0) or 0})
         finally:
             for fd in descriptors:
@@ -312,7 +312,10 @@ class Keeper:
         answer({})
 
     def do_supervise(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
-        self.supervisor = (message["argv"], message["env"])
+        argv, environment = message["argv"], message["env"]
+        if not argv or not all(isinstance(word, str) for word in (*argv, *environment, *environment.values())):
+            raise EngineError("supervise needs a command line and variables")
+        self.supervisor = (argv, environment)
         client.supervises = True
         self.respawn_at = 0.0
         answer({})
@@ -516,6 +519,7 @@ class Keeper:
             self.last_spawn = time.monotonic()
             argv, environment = self.supervisor
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+<<<<<<< HEAD
             os.posix_spawn(
                 argv[0],
                 argv,
@@ -525,6 +529,21 @@ class Keeper:
             )
             os.close(null)
         self.respawn_at = 0.0
+=======
+            try:
+                os.posix_spawn(
+                    argv[0],
+                    argv,
+                    environment,
+                    file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
+                    setsid=True,
+                )
+            except OSError:  # it may come back, when composer is being updated
+                self._survive()
+                self.respawn_at = self.last_spawn + RESPAWN_PAUSE
+            finally:
+                os.close(null)
+>>>>>>> 5ea6bbf (keeper: no request, frame or missing supervisor ends it; property tests of the protocol, tests of the raw calls)
 
 
 def _bundle(path: str) -> dict[str, Any]:

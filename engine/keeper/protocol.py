@@ -44,6 +44,8 @@ Message = dict[str, Any]
 
 MAX_FRAME = 16 * 1024 * 1024
 MAX_DESCRIPTORS = 8
+MAX_HELD = 64
+"""Descriptors that have come for frames which are not complete yet."""
 PATIENCE = 1.0
 """Seconds."""
 
@@ -77,7 +79,8 @@ class Channel:
                     raise TimeoutError("the peer does not read") from None
 
     def feed(self) -> bool:
-        """Read what is there into the buffer; False at the end of the stream. Raises BlockingIOError when nothing is."""
+        """Read what is there into the buffer; False at the end of the stream. Raises BlockingIOError when nothing is,
+        ValueError on nonsense."""
         size = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4)
         data, ancillary, _, _ = self.sock.recvmsg(65536, size, socket.MSG_CMSG_CLOEXEC)
         for level, kind, payload in ancillary:
@@ -85,6 +88,8 @@ class Channel:
                 numbers = array.array("i")
                 numbers.frombytes(payload[: len(payload) - len(payload) % 4])
                 self._descriptors.extend(numbers)
+        if len(self._descriptors) > MAX_HELD:
+            raise ValueError("more descriptors than frames could want")
         self._buffer += data
         return bool(data)
 
@@ -99,11 +104,14 @@ class Channel:
             raise ValueError(f"a frame of {length} bytes")
         if len(self._buffer) < 4 + length:
             return None
-        message = json.loads(self._buffer[4 : 4 + length])
+        try:
+            message = json.loads(self._buffer[4 : 4 + length])
+        except RecursionError:
+            raise ValueError("a frame that is nested too deeply") from None
         if not isinstance(message, dict):
             raise ValueError("a frame that is no object")
         count = message.pop("fds", 0)
-        if not isinstance(count, int) or not 0 <= count <= len(self._descriptors):
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= len(self._descriptors):
             raise ValueError(f"a frame with {count!r} descriptors, of which {len(self._descriptors)} came")
         del self._buffer[: 4 + length]
         descriptors, self._descriptors = self._descriptors[:count], self._descriptors[count:]
