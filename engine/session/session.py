@@ -33,6 +33,9 @@ from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, He
 from engine.store import Store
 from engine.volume import store as volumes
 
+_LATE = 60.0
+"""Seconds that the keeper's word of an end may take to us on a busy machine."""
+
 DEFAULT_STOP_TIMEOUT = 10.0
 """Seconds between the stop signal and SIGKILL, as Docker's."""
 
@@ -63,6 +66,7 @@ class Session:
         self._image_cache: dict[str, ImageRecord] = {}
         self._exits: asyncio.Queue[tuple[str, ContainerExit]] = asyncio.Queue()
         self._watcher: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
 
     # ── shared by the operations ─────────────────────────────────────────────────────────────────────────────────
@@ -134,7 +138,10 @@ class Session:
 
     async def _watch(self, client: KeeperClient) -> None:
         async for message in client.exits():
-            await self._ended(message["id"], msgspec.convert(message["exit"], ContainerExit))
+            # Side by side: what ends together is cleaned together.
+            task = asyncio.ensure_future(self._ended(message["id"], msgspec.convert(message["exit"], ContainerExit)))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
         if not self._closing:
             await self._keeper_gone()
 
@@ -163,7 +170,10 @@ class Session:
     async def _ended(self, container_id: str, ended: ContainerExit) -> None:
         if container_id not in self.records:
             return
-        await self.clean(container_id)
+        with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
+            await self.clean(container_id)
+        if container_id not in self.records:
+            return
         state = files.exited(self.record(container_id).state, ended)
         try:
             self.replace(container_id, state)
@@ -261,8 +271,8 @@ class Session:
             await self._kill(container_id)
             await event.wait()
         except EngineError:
-            if not event.is_set():  # it went between our look and the signal
-                await asyncio.wait_for(event.wait(), 5)
+            if not event.is_set():  # it went between our look and the signal, and its end is on the way to us
+                await asyncio.wait_for(event.wait(), _LATE)
         state = self.record(container_id).state
         return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
 
@@ -353,6 +363,8 @@ class Session:
             self._watcher.cancel()
         with contextlib.suppress(EngineError):
             await self._launched()
+        if self._ending:
+            await asyncio.wait(self._ending)
         client = self._keeper
         if client is None or client.lost:
             client = KeeperClient.connect(self.roots, self.group)

@@ -11,7 +11,7 @@ from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.state import Status
 from tests.scenario.command import SESSION
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which what a test waits for has not happened."""
 
 
