@@ -519,17 +519,6 @@ class Keeper:
             self.last_spawn = time.monotonic()
             argv, environment = self.supervisor
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-<<<<<<< HEAD
-            os.posix_spawn(
-                argv[0],
-                argv,
-                environment,
-                file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
-                setsid=True,
-            )
-            os.close(null)
-        self.respawn_at = 0.0
-=======
             try:
                 os.posix_spawn(
                     argv[0],
@@ -538,12 +527,9 @@ class Keeper:
                     file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
                     setsid=True,
                 )
-            except OSError:  # it may come back, when composer is being updated
-                self._survive()
-                self.respawn_at = self.last_spawn + RESPAWN_PAUSE
             finally:
                 os.close(null)
->>>>>>> 5ea6bbf (keeper: no request, frame or missing supervisor ends it; property tests of the protocol, tests of the raw calls)
+        self.respawn_at = 0.0
 
 
 def _bundle(path: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import socket
 import struct
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.keeper.protocol import MAX_DESCRIPTORS, MAX_FRAME, MAX_HELD, Channel
+from engine.keeper.launch import Launch
+from engine.keeper.protocol import MAX_DESCRIPTORS, MAX_FRAME, MAX_HELD, Channel, connect
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=50),
@@ -145,6 +147,63 @@ def test_descriptors_cannot_pile_up():
 
 
 # ── a real keeper ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Keeper:
+    """A keeper of its own, spoken to frame by frame."""
+
+    def __init__(self, roots):
+        self.roots, self.group = roots, f"k{secrets.token_hex(4)}"
+        self.path = roots.keeper_socket(self.group)
+        Launch(roots, self.group).wait()
+        with self.connect() as sock:
+            self.pid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        self.steady = Channel(self.connect())
+
+    def connect(self):
+        sock = connect(self.path)
+        sock.settimeout(5)
+        return sock
+
+    def ask(self, do, descriptors=(), **fields):
+        """One request over a connection of its own, and its answer."""
+        channel = Channel(self.connect())
+        try:
+            channel.send({"n": 1, "do": do, **fields}, descriptors)
+            while True:
+                message, received = channel.receive()
+                for fd in received:
+                    os.close(fd)
+                if "re" in message:
+                    return message
+        finally:
+            channel.close()
+
+    def descriptors(self):
+        """How many descriptors the keeper has open, once it has come round to close what it should."""
+        for _ in range(2):  # the second answer comes after all that was ready at the time of the first
+            self.steady.send({"n": 1, "do": "list"})
+            self.steady.receive()
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def alive(self):
+        return "containers" in self.ask("list")
+
+    def close(self):
+        self.steady.close()
+        self.ask("leave")
+
+
+@pytest.fixture(scope="module")
+def keeper(roots):
+    keeper = Keeper(roots)
+    yield keeper
+    keeper.close()
+    with open(f"{os.path.dirname(keeper.path)}/keeper.log") as log:
+        assert "Traceback" not in log.read()
+    os.unlink(f"{os.path.dirname(keeper.path)}/keeper.log")
+    os.rmdir(os.path.dirname(keeper.path))
+
 
 REQUESTS = (
     "create",
