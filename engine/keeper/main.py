@@ -362,12 +362,16 @@ class Keeper:
         if message["id"] in self.containers:
             answer({"pid": self.containers[message["id"]].pid})
             return
-        pidfd = os.dup(fds[0]) if fds else calls.pidfd_open(message["pid"])
-        if not fds and calls.start_time(message["pid"]) != message["pid_start"]:
+        pid, pid_start = message["pid"], message["pid_start"]
+        pidfd = os.dup(fds[0]) if fds else calls.pidfd_open(pid)
+        try:
+            if not fds and calls.start_time(pid) != pid_start:
+                raise EngineError(f"process {pid} is another one now")
+            container = self._new(message)
+        except BaseException:
             os.close(pidfd)
-            raise EngineError(f"process {message['pid']} is another one now")
-        container = self._new(message)
-        container.pid, container.pidfd, container.pid_start = message["pid"], pidfd, message["pid_start"]
+            raise
+        container.pid, container.pidfd, container.pid_start = pid, pidfd, pid_start
         container.adopted = container.executed = True
         container.open_outputs()
         if container.tty and len(fds) > 1:
