@@ -109,7 +109,6 @@ class DeviceRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     count: int = 0
     device_ids: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
-    options: dict[str, str] = {}
 
 
 class Healthcheck(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -54,5 +54,4 @@ def _request(scope: Scope, path: tuple[str | int, ...], wanted: Wanted, capabili
         count=wanted.count if wanted.count or wanted.device_ids else -1,
         device_ids=wanted.device_ids,
         capabilities=tuple(dict.fromkeys(capabilities)),
-        options=dict(wanted.options),
     )
