@@ -146,6 +146,11 @@ def test_the_keeper_needs_the_standard_library_only(path):
     assert not foreign
 
 
+def test_system_calls_are_made_in_one_place():
+    users = {module_of(path) for path in SOURCES if "ctypes" in set(imports(path))}
+    assert not [name for name in users if not within(name, "engine.kernel")]
+
+
 def test_file_lengths():
     lengths = {module_of(path): len(path.read_text().splitlines()) for path in SOURCES if path.stat().st_size}
     assert not {name: length for name, length in lengths.items() if length > 600}

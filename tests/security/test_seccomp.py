@@ -73,6 +73,10 @@ I386 = {
 }  # fmt: skip
 
 
+if tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 10):
+    del ALLOWED["mseal"]
+
+
 def probe(host, calls, **spec):
     """Results in the order of `calls`: (way, number, arguments)."""
     from tests.security.host import PYTHON
