@@ -19,6 +19,8 @@ PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 NUMBER = "com.docker.compose.container-number"
 ONEOFF = "com.docker.compose.oneoff"
+SUMMARY = "composer.summary"
+"""For our own use (composer/plan/divergence.py), and too long to show."""
 CONFIG_FILES = "com.docker.compose.project.config_files"
 
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from composer.cli.containers import (
+    SUMMARY,
     command_text,
     is_up,
     ports_text,
@@ -123,7 +124,7 @@ def _view(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> 
         "Health": record.state.health.status if record.state.health and record.state.status.alive else "",
         "ID": record.id if full else record.id[:12],
         "Image": image_ref,
-        "Labels": ",".join(f"{key}={value}" for key, value in record.spec.labels.items()),
+        "Labels": ",".join(f"{key}={value}" for key, value in record.spec.labels.items() if key != SUMMARY),
         "LocalVolumes": str(sum(m.type == "volume" for m in record.spec.mounts)),
         "Mounts": ",".join(mounts),
         "Name": name,
