@@ -29,7 +29,7 @@ TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True", "y", "yes"))
 
 def change(
     context: Context, action: str, *, services: Sequence[str] = (), quiet: bool = False, plain: bool = False,
-    images: str = "", **options: object,
+    images: str = "", supervisor: Client | None = None, **options: object,
 ) -> int:  # fmt: skip
     """Do `action` (of `composer.plan.options`) to the project; the exit code.
 
@@ -39,9 +39,7 @@ def change(
     context.check_services(services, among_containers=True)
     wanted = options_of(context, action, services, **options)
     desired = context.desired_or_none
-    supervisor = supervisor_of(context)
-    if action in EAGER and not context.dry_run:
-        supervisor.prepare()
+    supervisor = supervisor or prepared(context, action)
     try:
         return _change(context, supervisor, desired, wanted, quiet=quiet, plain=plain, images=images)
     finally:
@@ -78,6 +76,14 @@ def _is_unattended(context: Context, supervisor: Client) -> bool:
 
 EAGER = ("up", "create")
 """Actions that mostly find something to do when no supervisor is there."""
+
+
+def prepared(context: Context, action: str) -> Client:
+    """The project's supervisor, just being started if that is needed and likely to be of use."""
+    supervisor = supervisor_of(context)
+    if action in EAGER and not context.dry_run:
+        supervisor.prepare()
+    return supervisor
 
 
 def supervisor_of(context: Context) -> Client:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from composer.cli.context import Context
     from composer.cli.flags import Args
     from composer.plan.desired import Desired
+    from composer.run.client import Client
 
 PULL_POLICIES = ("policy", "always", "missing", "never", "build")
 
@@ -59,6 +60,16 @@ def wishes_of(args: Args, *, start: bool = True) -> Wishes:
 
 def converge(context: Context, wishes: Wishes) -> int:
     """Get the images, then make the project what its files say; the exit code. CommandError for what failed."""
+    from composer.cli.change import prepared
+
+    supervisor = prepared(context, "up" if wishes.start else "create")
+    try:
+        return _converge(context, wishes, supervisor)
+    finally:
+        supervisor.close()
+
+
+def _converge(context: Context, wishes: Wishes, supervisor: Client) -> int:
     from composer.cli.acquire import ensure_images, with_dependencies
     from composer.cli.change import change
 
@@ -88,6 +99,7 @@ def converge(context: Context, wishes: Wishes) -> int:
         remove_orphans=wishes.remove_orphans,
         recreate_volumes=wishes.yes,
         timeout=wishes.timeout,
+        supervisor=supervisor,
     )
 
 

@@ -36,7 +36,10 @@ class Client:
         """Start a supervisor if there is none, without waiting for it: it gets ready to start containers while we do other
         things."""
         if self._starting is None and not os.path.exists(self._path):
-            self._starting = self._spawn("eager")
+            try:
+                self._starting = self._spawn("eager")
+            except OperationFailed:
+                pass  # it is said when it is needed
 
     def listens(self) -> bool:
         """Whether there is a supervisor."""
@@ -144,9 +147,13 @@ class Client:
             )
 
     def close(self) -> None:
-        """Reap what `prepare` has started and nobody needed; it leaves by itself."""
+        """Let what `prepare` has started, and nobody needed, leave again."""
         if self._starting is not None:
-            self._await_start()
+            try:
+                self._await_start()
+                control.connect(self._path).close()
+            except (OSError, SupervisorLost):
+                pass  # it has gone already
 
 
 def command_line(roots: Roots, project: str) -> list[str]:

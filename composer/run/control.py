@@ -16,11 +16,20 @@ PAUSE = 0.005
 """Seconds between two looks at that; neither end of a process nor a lock can be waited for together with a socket."""
 
 
-class Control:
-    """A listening socket, mode 0600, and the lock on its folder, held as long as the process lives."""
+LEAVING = "leaving"
+"""What the socket is called while its supervisor tidies up."""
+REMAINS = ("supervisor.sock", "keeper.sock", LEAVING)
+"""Files that are there when a supervisor or a keeper was killed."""
 
-    def __init__(self, listener: socket.socket, lock: int, path: str) -> None:
-        self.listener, self._lock, self.path = listener, lock, path
+
+class Control:
+    """A listening socket, mode 0600, and the lock on its folder, held as long as the process lives.
+
+    `clean`: the last one that was here left in good order, and so did its keeper.
+    """
+
+    def __init__(self, listener: socket.socket, lock: int, path: str, *, clean: bool) -> None:
+        self.listener, self._lock, self.path, self.clean = listener, lock, path, clean
 
     @classmethod
     def open(cls, path: str) -> Control | None:
@@ -29,7 +38,9 @@ class Control:
         while True:
             lock = _locked(f"{path.removesuffix('.sock')}.lock")
             if lock is not None:
-                return cls(_listen(path), lock, path)
+                folder = os.path.dirname(path)
+                clean = not any(os.path.exists(f"{folder}/{name}") for name in REMAINS)
+                return cls(_listen(path), lock, path, clean=clean)
             try:
                 connect(path).close()
                 return None
@@ -41,7 +52,7 @@ class Control:
     def close(self) -> None:
         """Stop listening; whoever has connected and was not accepted is hung up on, and tries again. The lock stays."""
         try:
-            os.unlink(self.path)
+            os.replace(self.path, f"{os.path.dirname(self.path)}/{LEAVING}")
         except FileNotFoundError:
             pass
         self.listener.close()

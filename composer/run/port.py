@@ -133,9 +133,10 @@ class Changes(Protocol):
         """Ends of containers as the keeper reports them, for as long as the session is open."""
         ...
 
-    async def adopt(self) -> list[ContainerRecord]:
+    async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
         """Take over what an earlier supervisor left: reconnect or restart the keeper, read exits that nobody saw, take
-        back DNS and port sockets, remove kernel objects that belong to no container. Called once, first."""
+        back DNS and port sockets, remove kernel objects that belong to no container. Called once, first. `clean`: it
+        left in good order, so that where nothing runs there is nothing to look for."""
         ...
 
     async def close(self, *, keep_running: bool = True) -> None:

@@ -62,7 +62,7 @@ class Supervisor:
     async def run(self) -> None:
         """Until nothing is left to care for. Containers live on when this is cancelled."""
         self._changes = await self._engine.session(self._project, supervisor=self._again, eager=self._eager)
-        records = await self._changes.adopt()
+        records = await self._changes.adopt(clean=self._control.clean)
         async with anyio.create_task_group() as tasks:
             self._care = Care(
                 self._changes,
@@ -127,6 +127,7 @@ class Supervisor:
     async def _serve(self, sock: socket.socket) -> None:
         connection = Connection(sock)
         self._asking += 1
+        request = None
         try:
             request = await connection.receive()
             if isinstance(request, Request):
@@ -142,6 +143,7 @@ class Supervisor:
             self._asking -= 1
             if self._last is None or self._last[0] is not connection:
                 connection.close()
+        self._asked = self._asked or request is None  # it was started for a command that needs nothing
         self._consider_leaving()
 
     async def _take_turn(self, connection: Connection, request: Request) -> End:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from engine.session.session import Session
 
 
-async def adopt(session: Session) -> list[ContainerRecord]:
+async def adopt(session: Session, *, clean: bool = False) -> list[ContainerRecord]:
     """See Changes.adopt. A container is alive when its process is; anything of a dead one is removed."""
     names = registry.names(session.store, session.group)
     found = files.every(session.roots, session.group, names)
@@ -36,7 +36,8 @@ async def adopt(session: Session) -> list[ContainerRecord]:
     if known is not None:
         known.close()
     if known is None and not any(record.state.status.alive for record in found):
-        await _sweep(session)
+        if not clean:
+            await _sweep(session)
         return list(session.records.values())
     keeper = await session.keeper()
     answer, _ = await keeper.ask("list")

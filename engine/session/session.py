@@ -354,8 +354,8 @@ class Session:
         while True:
             yield await self._exits.get()
 
-    async def adopt(self) -> list[ContainerRecord]:
-        return await adopt.adopt(self)
+    async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
+        return await adopt.adopt(self, clean=clean)
 
     async def close(self, *, keep_running: bool = True) -> None:
         self._closing = True
