@@ -58,11 +58,17 @@ class Supervisor:
         self._changes: Changes
         self._care: Care
         self._last: tuple[Connection, End] | None = None
+        self.tidy = False
+        """It has come to its end in good order: nothing of the project runs."""
 
     async def run(self) -> None:
         """Until nothing is left to care for. Containers live on when this is cancelled."""
-        self._changes = await self._engine.session(self._project, supervisor=self._again, eager=self._eager)
-        records = await self._changes.adopt(clean=self._control.clean)
+        try:
+            self._changes = await self._engine.session(self._project, supervisor=self._again, eager=self._eager)
+            records = await self._changes.adopt(clean=self._control.clean)
+        except EngineError as error:
+            await self._refuse(error)
+            return
         async with anyio.create_task_group() as tasks:
             self._care = Care(
                 self._changes,
@@ -80,10 +86,24 @@ class Supervisor:
             tasks.cancel_scope.cancel()
         self._control.close()
         await self._changes.close()
+        self.tidy = True
         if self._last is not None:
             connection, end = self._last
             connection.tell(end)
             await connection.drain()
+
+    async def _refuse(self, error: EngineError) -> None:
+        """We cannot begin: say so to the command that is waiting, if one is."""
+        print(error, file=sys.stderr, flush=True)
+        listener = self._control.listener
+        listener.setblocking(False)
+        with anyio.move_on_after(UNASKED):
+            await anyio.wait_readable(listener)
+            sock, _ = listener.accept()
+            connection = Connection(sock)
+            if isinstance(await connection.receive(), Request):
+                connection.tell(End(failures=(Failure(message=str(error)),), last=True))
+                await connection.drain()
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -240,5 +260,5 @@ def supervise(engine: Engine, project: str, control: Control, again: list[str], 
     a request that starts containers is on its way."""
     supervisor = Supervisor(engine, project, control, again, eager)
     anyio.run(supervisor.run)
-    folder = os.path.dirname(control.path)
-    shutil.rmtree(folder, ignore_errors=True)
+    if supervisor.tidy or control.clean:
+        shutil.rmtree(os.path.dirname(control.path), ignore_errors=True)

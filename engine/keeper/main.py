@@ -48,6 +48,10 @@ LAST_WORDS = 5.0
 """Seconds that those attached have to take the rest of the output before the keeper leaves."""
 
 
+IDLE = 3.0
+"""Seconds without a container and without anybody connected, after which a keeper leaves."""
+
+
 class Client:
     def __init__(self, sock: socket.socket) -> None:
         self.channel = Channel(sock)
@@ -77,6 +81,7 @@ class Keeper:
         self.complained = -QUIET
         self.leaving = False
         self.abandoned = False
+        self.idle_at = 0.0
 
     def run(self, ready: int) -> None:
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
@@ -98,13 +103,14 @@ class Keeper:
             os.close(ready)
         while not self.leaving:
             self._turn(0 if self.outputs.busy else self._timeout())
-            for care in (self._respawn, self._hear, self._end, self.shipping.tend):
+            for care in (self._respawn, self._hear, self._end, self._idle, self.shipping.tend):
                 try:
                     care()
                 except Exception:
                     self._survive()
         self.shipping.leave()
-        os.unlink(self.path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
         deadline = time.monotonic() + LAST_WORDS
         while self.attachments.parting and (left := deadline - time.monotonic()) > 0:
             self._turn(left)
@@ -504,8 +510,23 @@ class Keeper:
             for container, status in ending:
                 self._ended(container, status)
 
+    def _idle(self) -> None:
+        """Whoever started us was killed before there was a container: leave, and our part of the folder with us."""
+        if self.containers or self.clients or self.execs or self.leaving:
+            self.idle_at = 0.0
+        elif not self.idle_at:
+            self.idle_at = time.monotonic() + IDLE
+        elif time.monotonic() >= self.idle_at:
+            self.leaving = True
+            folder = os.path.dirname(self.path)
+            for path in (self.path, f"{folder}/keeper.log"):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
     def _timeout(self) -> float | None:
-        moments = (self.respawn_at, self.accept_at, self.end_at, self.shipping.due, self.outputs.due)
+        moments = (self.respawn_at, self.accept_at, self.end_at, self.idle_at, self.shipping.due, self.outputs.due)
         due = [moment for moment in moments if moment]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
