@@ -12,7 +12,7 @@ import sys
 from composer.load import canonical, merge, paths, unique
 from composer.load.errors import LoadError, raise_all
 from composer.load.interpolate import Interpolation
-from composer.load.normalise import environment_lists
+from composer.load.normalise import environment_lists, own_contents
 from composer.load.notice import OBSOLETE, Notice
 from composer.load.read import documents, read_bytes
 from composer.load.tree import Map
@@ -33,6 +33,7 @@ class Reading:
 
     def __init__(self, options: LoadOptions, inputs: Inputs, warn: Callable[[str], None], home: str) -> None:
         self.options, self.inputs, self.warn, self.home = options, inputs, warn, home
+        self.contents: dict[tuple[str, str], str] = {}
         self._contents: dict[str, bytes] = {}
         self._parsed: dict[tuple[str, str], list[Document]] = {}
         self._obsolete: set[str] = set()
@@ -104,6 +105,8 @@ class Layers:
         if self.reading.options.resolve_paths or self.base:
             self.resolve(root)
         environment_lists(root, self.environment)
+        if self.layer == "include":
+            self.reading.contents |= own_contents(root, self.environment)
         return root
 
     def resolve(self, root: Map) -> None:

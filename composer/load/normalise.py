@@ -94,6 +94,16 @@ def environment_lists(root: Map, environment: Mapping[str, str]) -> None:
                     variables[index] = f"{item}={environment[item]}"
 
 
+def own_contents(root: Map, environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """("secrets" or "configs", name) → what it holds, of those that take it from the environment of their own file."""
+    return {
+        (kind, name): environment[variable]
+        for kind in ("secrets", "configs")
+        for name, entry in (root.get(kind) or {}).items()
+        if isinstance(entry, dict) and isinstance(variable := entry.get("environment"), str) and variable in environment
+    }
+
+
 _NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 
 

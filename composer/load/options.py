@@ -144,6 +144,8 @@ class Loaded:
     working_dir           the project directory, absolute
     compose_files         the -f files or default ones, absolute
     tree                  what `docker compose config --format json` prints, and models and x-… keys; entries with their origins
+    contents              (secrets or configs, name) → text of those that take it from a variable that only an included
+                          project's own environment has
     disabled              services that no active profile enables, in the same form
     environment           the variables of interpolation: the command's environment and .env files
     profiles              the active ones
@@ -153,6 +155,7 @@ class Loaded:
 
     __slots__ = (
         "compose_files",
+        "contents",
         "disabled",
         "environment",
         "inputs",
@@ -166,6 +169,7 @@ class Loaded:
     def __init__(self, *, name: str, working_dir: str, compose_files: tuple[str, ...], tree: Map) -> None:
         self.name, self.working_dir, self.compose_files, self.tree = name, working_dir, compose_files, tree
         self.disabled = Map()
+        self.contents: dict[tuple[str, str], str] = {}
         self.environment: dict[str, str] = {}
         self.profiles: tuple[str, ...] = ()
         self.warnings: list[str] = []

@@ -75,19 +75,30 @@ def _model(options: LoadOptions) -> tuple[Loaded, Map]:
     reading = Reading(options, loaded.inputs, loaded.warnings.append, found.environment.get("HOME", ""))
     name = _name(options, found, loaded, reading)
     found.environment["COMPOSE_PROJECT_NAME"] = name
-    # without interpolation Compose knows no environment at all: `- NAME` stays as it is
-    environment = Environment(found.environment if options.interpolate else {}, loaded.inputs)
+    # without interpolation Compose knows no other variable: `- NAME` stays as it is
+    environment = Environment(
+        found.environment if options.interpolate else {"COMPOSE_PROJECT_NAME": name}, loaded.inputs
+    )
     root = Layers(reading, found.files, found.folder, environment).tree()
     if not root:
         raise LoadError("empty compose file", found.files[0])
     if not name:
         raise LoadError("project name must not be empty", None, "give one with -p or `name:`")
     loaded.warnings[:] = audible(loaded.warnings, root, found.environment)
+    loaded.contents = {
+        place: text for place, text in reading.contents.items() if _variable(root, place) not in environment
+    }
     if options.normalize:
         normalised(root, name, environment)
     loaded.name, loaded.working_dir, loaded.compose_files = name, found.folder, found.files
     loaded.profiles, loaded.environment = found.profiles, environment
     return loaded, root
+
+
+def _variable(root: Map, place: tuple[str, str]) -> object:
+    kind, name = place
+    entry = (root.get(kind) or {}).get(name)
+    return entry.get("environment") if isinstance(entry, Map) else None
 
 
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:

@@ -35,6 +35,7 @@ class Loaded(Protocol):
     tree: Any
     disabled: Any
     environment: dict[str, str]
+    contents: dict[tuple[str, str], str]
 
     def where(self, path: Path) -> str: ...
 
@@ -69,6 +70,7 @@ class Project(Element):
             compose_files=loaded.compose_files,
             disabled=loaded.disabled,
             environ=loaded.environment,
+            contents=loaded.contents,
             where=loaded.where,
         )
 
@@ -81,13 +83,21 @@ class Project(Element):
         compose_files: tuple[str, ...] = (),
         disabled: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
+        contents: Mapping[tuple[str, str], str] | None = None,
         where: Where = nowhere,
     ) -> Project:
-        """The project in a canonical mapping. ModelError names every value that does not fit."""
+        """The project in a canonical mapping. ModelError names every value that does not fit.
+
+        `contents` are the texts of secrets and configs whose variables are not in `environ`: those of an included
+        project with an environment of its own.
+        """
         given = {key: value for key, value in tree.items() if key not in ("version", "include") and value is not None}
         for key in ("networks", "volumes", "configs", "secrets"):
             if isinstance(given.get(key), Mapping):
                 given[key] = {name: {} if inner is None else inner for name, inner in given[key].items()}
+        for (kind, name), text in (contents or {}).items():
+            if name in given.get(kind, {}):
+                given[kind] = {**given[kind], name: {**given[kind][name], "content": text}}
         extra = {
             "working_dir": working_dir,
             "compose_files": compose_files,

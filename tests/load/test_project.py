@@ -12,6 +12,7 @@ import pytest
 from composer.load.errors import LoadError, LoadErrors
 from composer.load.project import Loaded, LoadOptions, load_tree, project_name
 from composer.load.sources import NoFileError
+from composer.model import Project
 
 
 def load(folder: Path, text: str, **options: Any) -> Loaded:
@@ -177,3 +178,19 @@ def test_long_chains_of_dependencies(tmp_path: Path) -> None:
     load(tmp_path, f"services:\n{services}  s3000: {{image: x}}\n")
     with pytest.raises(LoadError, match="dependency cycle detected: s0 -> s1 -> "):
         load(tmp_path, f"services:\n{services}  s3000: {{image: x, depends_on: [s0]}}\n")
+
+
+def test_secrets_of_an_included_project_have_its_own_environment(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".env").write_text(f"PASSWORD={name}\n")
+        (tmp_path / name / "compose.yaml").write_text(
+            f"services: {{{name}: {{image: x, secrets: [{name}]}}}}\nsecrets: {{{name}: {{environment: PASSWORD}}}}\n"
+        )
+    text = "include: [one/compose.yaml, two/compose.yaml]\nservices: {a: {image: x}}\n"
+    loaded = load(tmp_path, text)
+    assert loaded.contents == {("secrets", "one"): "one", ("secrets", "two"): "two"}
+    assert "content" not in loaded.tree["secrets"]["one"]
+    project = Project.from_loaded(loaded)
+    assert [project.secrets[name].content for name in ("one", "two")] == ["one", "two"]
+    assert load(tmp_path, text, environ={"PASSWORD": "outer"}).contents == {}
