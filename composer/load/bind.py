@@ -169,7 +169,7 @@ VOLUME_MOUNT = k.Struct(
             k.Struct({"selinux": k.text, "propagation": k.text, "create_host_path": k.flag, "recursive": k.text})
         ),
         "volume": k.optional(k.Struct({"labels": k.labels, "nocopy": k.flag, "subpath": k.text})),
-        "tmpfs": k.optional(k.Struct({"size": k.size, "mode": k.natural})),
+        "tmpfs": k.optional(k.Struct({"size": k.size, "mode": k.permissions})),
         "image": k.optional(k.Struct({"subpath": k.text})),
     }
 )

@@ -7,12 +7,14 @@ cannot.
 from __future__ import annotations
 
 from composer.load.errors import LoadError
-from composer.load.tree import dotted, origin_at, value_at
+from composer.load.patterns import ANY, applied, compiled
+from composer.load.short import is_address
+from composer.load.tree import dotted, origin_at
 from composer.load.validate import shown
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     Path = tuple[str | int, ...]
@@ -22,28 +24,17 @@ if TYPE_CHECKING:
 
 def constrain(tree: Any) -> list[LoadError]:
     """What is wrong with the canonical tree, nothing when it is valid."""
-    errors = []
-    for pattern, constraint in CONSTRAINTS.items():
-        for path in matching(tree, pattern):
-            wrong = constraint(value_at(tree, path))
-            if wrong:
-                below, message = wrong
-                errors.append(LoadError(f"{dotted(path)}: {message}", origin_at(tree, (*path, *below))))
+    errors: list[LoadError] = []
+
+    def check(constraint: Constraint, value: Any, path: Path) -> Any:
+        wrong = constraint(value)
+        if wrong:
+            below, message = wrong
+            errors.append(LoadError(f"{dotted(path)}: {message}", origin_at(tree, (*path, *below))))
+        return value
+
+    applied(tree, _COMPILED, check)
     return errors
-
-
-def matching(tree: Any, pattern: tuple[str, ...], path: Path = ()) -> Iterator[Path]:
-    """The paths of the entries that a pattern stands for; "*" is any key or index."""
-    if not pattern:
-        yield path
-        return
-    first, *rest = pattern
-    if first != "*":
-        keys: Any = [first] if isinstance(tree, dict) and first in tree else []
-    else:
-        keys = tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
-    for key in keys:
-        yield from matching(tree[key], tuple(rest), (*path, key))
 
 
 def _volume(value: Any) -> tuple[Path, str] | None:
@@ -76,19 +67,6 @@ def _address(value: Any) -> tuple[Path, str] | None:
     return None
 
 
-def is_address(text: str) -> bool:
-    """An IPv4 or IPv6 address, without a zone."""
-    from socket import AF_INET, AF_INET6, inet_pton
-
-    for family in (AF_INET, AF_INET6):
-        try:
-            inet_pton(family, text)
-        except (OSError, ValueError):
-            continue
-        return True
-    return False
-
-
 def _watched(value: Any) -> tuple[Path, str] | None:
     return ((), "a path to watch must not be empty") if value == "" else None
 
@@ -100,12 +78,14 @@ def _device(value: Any) -> tuple[Path, str] | None:
 
 
 CONSTRAINTS: dict[tuple[str, ...], Constraint] = {
-    ("volumes", "*"): _volume,
-    ("configs", "*"): _content("file", "environment", "content"),
-    ("secrets", "*"): _content("file", "environment"),
-    ("services", "*", "ports", "*"): _address,
-    ("services", "*", "develop", "watch", "*", "path"): _watched,
-    ("services", "*", "deploy", "resources", "reservations", "devices", "*"): _device,
-    ("services", "*", "gpus", "*"): _device,
+    ("volumes", ANY): _volume,
+    ("configs", ANY): _content("file", "environment", "content"),
+    ("secrets", ANY): _content("file", "environment"),
+    ("services", ANY, "ports", ANY): _address,
+    ("services", ANY, "develop", "watch", ANY, "path"): _watched,
+    ("services", ANY, "deploy", "resources", "reservations", "devices", ANY): _device,
+    ("services", ANY, "gpus", ANY): _device,
 }
 """Path pattern → what must hold there."""
+
+_COMPILED = compiled(CONSTRAINTS)

@@ -132,17 +132,27 @@ def _natural(value: Any) -> int:
 
 
 def kept_weight(value: Any) -> Any:
-    """A number of 16 bits, which text is not taken for; written even when it is zero."""
-    if isinstance(value, str):
-        raise KindError(f"expected a number (uint16), found the string {_shown(value)}")
-    number = _integer(value)
-    if number < 0:
-        raise KindError(f"must not be negative (uint16), found {number}")
-    return number
+    """A number of 16 bits, written even when it is zero."""
+    return _unsigned(value, "uint16")
 
 
 def weight(value: Any) -> Any:
     return kept_weight(value) or NOTHING
+
+
+def permissions(value: Any) -> Any:
+    """A mode as a number."""
+    return _unsigned(value, "uint32") or NOTHING
+
+
+def _unsigned(value: Any, word: str) -> int:
+    """A number that text is not taken for."""
+    if isinstance(value, str):
+        raise KindError(f"expected a number ({word}), found the string {_shown(value)}")
+    number = _integer(value)
+    if number < 0:
+        raise KindError(f"must not be negative ({word}), found {number}")
+    return number
 
 
 def _integer(value: Any) -> int:

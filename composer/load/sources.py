@@ -65,7 +65,8 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
         _dot_env(environ, named_env, _folder(given, files), inputs, warn)
     else:
         files = tuple(path if path == STDIN else os.path.abspath(local(path)) for path in files)
-    profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", ""))
+    # with none, the one without a name is active: `profiles: ["${UNSET}"]` enables
+    profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", "")) or ("",)
     return Sources(files, _folder(given, files), environ, profiles)
 
 

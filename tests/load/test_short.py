@@ -26,7 +26,6 @@ def port(target: int, published: str = "", host_ip: str = "", protocol: str = "t
         ("127.0.0.1:8080:80", [port(80, "8080", "127.0.0.1")]),
         ("127.0.0.1::80", [port(80, "", "127.0.0.1")]),
         ("[::1]:8080:80", [port(80, "8080", "::1")]),
-        ("::1:8080:80", [port(80, "8080", "::1")]),
         ("8080-8082:80", [port(80, "8080-8082")]),
         ("8080-8081:80-81", [port(80, "8080"), port(81, "8081")]),
         ("99-101", [port(100), port(101), port(99)]),
@@ -43,6 +42,7 @@ def test_ports(text: str, expected: list[dict[str, Any]]) -> None:
         ("", "no container port"), (":", "no container port"), ("80:", "no container port"), ("x", "invalid container port"),
         ("80:70000", "out of range"), ("x:80", "invalid host port"), ("80-82:90-91", "different length"),
         ("82-80", "ends before"), ("80/http", "invalid protocol"), ("1.2.3:80:80", "invalid IP"), ("[::1:80:80", "invalid IP"),
+        ("::1:8080:80", r"brackets: \[::1\]"),
         ("host:80:80", "invalid IP"), ("-1", "invalid container port"), ("8٠", "invalid container port"),
     ],
 )  # fmt: skip
