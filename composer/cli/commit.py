@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from composer.cli.errors import CommandError
 from composer.cli.export import any_container
 from composer.cli.flags import Args, Command, Flag
 
@@ -40,7 +41,13 @@ def run(context: Context, args: Args) -> int:
             progress.update(name, "Committed", State.DONE)
             return 0
         if pause:
-            change(context, "pause", services=[service], quiet=True)
+            try:
+                change(context, "pause", services=[service], quiet=True)
+            except CommandError as error:
+                if "pause" in args.given:
+                    raise
+                progress.note(f"Warning: it runs on meanwhile: {error}")
+                pause = False
         try:
             image = context.engine.commit(
                 record.group,
