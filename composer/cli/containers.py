@@ -87,15 +87,16 @@ def status_text(record: ContainerRecord, now: float = 0.0) -> str:
             status = state.health.status
             text += f" ({f'health: {status}' if status == 'starting' else status})"
         return text
+    memory = ", out of memory" if state.oom_killed else ""
     if state.status is Status.RESTARTING:
-        return f"Restarting ({state.exit_code}) {human_duration(now - state.finished_at)} ago"
+        return f"Restarting ({state.exit_code}) {human_duration(now - state.finished_at)} ago{memory}"
     if state.status is Status.REMOVING:
         return "Removal In Progress"
     if state.status is Status.DEAD:
         return "Dead"
     if state.status is Status.CREATED or not state.started_at:
         return "Created"
-    return f"Exited ({state.exit_code}) {human_duration(now - state.finished_at)} ago"
+    return f"Exited ({state.exit_code}) {human_duration(now - state.finished_at)} ago{memory}"
 
 
 def command_text(record: ContainerRecord, image: ImageConfig | None) -> str:

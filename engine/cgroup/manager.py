@@ -15,8 +15,8 @@ from engine.errors import OperationFailed, Unsupported
 from engine.spec.container import Resources
 
 FOLDER = "composer"
-_ALWAYS_V1 = ("memory", "pids", "devices", "freezer", "cpuacct")
-"""Made for every container on v1: limits, counting, device access, freezing. The others only when a limit asks."""
+_ALWAYS_V1 = ("memory", "pids", "devices", "freezer", "cpuacct", "blkio")
+"""Made for every container on v1: limits, counting (blkio too), device access, freezing. The others only for a limit."""
 
 
 class Handle:

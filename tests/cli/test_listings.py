@@ -195,6 +195,7 @@ def test_status_texts() -> None:
     assert text(status=Status.PAUSED) == "Up 5 seconds (Paused)"
     assert text(status=Status.RESTARTING, exit_code=1) == "Restarting (1) 3 seconds ago"
     assert text(status=Status.EXITED, exit_code=137) == "Exited (137) 3 seconds ago"
+    assert text(status=Status.EXITED, exit_code=137, oom_killed=True) == "Exited (137) 3 seconds ago, out of memory"
     assert text(status=Status.CREATED, started_at=0) == "Created"
     assert text(status=Status.DEAD) == "Dead" and text(status=Status.REMOVING) == "Removal In Progress"
 
