@@ -54,6 +54,15 @@ def _other_weight(name: str, value: str) -> tuple[str, str] | None:
     return None
 
 
+def pids(folder: str) -> list[int]:
+    """The processes of one cgroup; none where it has gone."""
+    try:
+        with open(f"{folder}/cgroup.procs", encoding="utf-8") as file:
+            return [int(line) for line in file]
+    except OSError:
+        return []
+
+
 def inherit_cpuset(folder: str) -> None:
     """A v1 cpuset is empty, and takes no process, until its cpus and mems are set."""
     parent = os.path.dirname(folder)

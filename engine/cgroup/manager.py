@@ -44,12 +44,10 @@ class Handle:
         ]
 
     def pids(self) -> list[int]:
+        """Of the container's processes, also in cgroups that it has made itself."""
         for folder in self.folders.values():
-            try:
-                with open(f"{folder}/cgroup.procs", encoding="utf-8") as file:
-                    return [int(line) for line in file]
-            except OSError:
-                continue
+            if os.path.exists(f"{folder}/cgroup.procs"):
+                return [pid for place in _with_those_below(folder) for pid in files.pids(place)]
         return []
 
     def freeze(self) -> None:
@@ -72,18 +70,21 @@ class Handle:
         if "" in self.folders and os.path.exists(f"{self.folders['']}/cgroup.kill"):
             files.write(f"{self.folders['']}/cgroup.kill", "1")
             return
+        # Frozen, or on the way to it, so that none is missed that another has just made; they die when they are thawed.
+        if frozen := os.path.exists(f"{self.folders.get('freezer', '')}/freezer.state"):
+            files.write(f"{self.folders['freezer']}/freezer.state", "FROZEN")
         for pid in self.pids():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        if os.path.exists(f"{self.folders.get('freezer', '')}/freezer.state"):
+        if frozen:
             self.thaw()
 
     def remove(self) -> bool:
         """Remove the folders; False while processes are still leaving (EBUSY): ask again."""
         done = True
-        for folder in dict.fromkeys(self.folders.values()):
+        for folder in [p for f in dict.fromkeys(self.folders.values()) for p in _with_those_below(f)]:
             try:
                 os.rmdir(folder)
             except FileNotFoundError:
@@ -93,6 +94,11 @@ class Handle:
                     raise OperationFailed.of("remove cgroup", folder, error) from error
                 done = False
         return done
+
+
+def _with_those_below(folder: str) -> list[str]:
+    """A cgroup and those that were made in it, the deepest first."""
+    return [place for place, _, _ in os.walk(folder, topdown=False)] or [folder]
 
 
 class Cgroups:

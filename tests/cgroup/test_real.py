@@ -111,6 +111,21 @@ def test_all_processes_end_with_the_first(host):
     assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}") and alive(pid)]
 
 
+def test_cgroups_that_the_container_made_go_with_it(host):
+    """systemd or a container engine inside makes its own."""
+    script = """
+    cd /sys/fs/cgroup; [ -e cgroup.procs ] || cd pids
+    mkdir -p inner/deep; sleep 1000 & echo $! > inner/deep/cgroup.procs
+    cat inner/deep/cgroup.procs; sleep 1000"""
+    record = host.start("sh", "-c", script, privileged=True, cgroup_mode="private")
+    while not host.output(record):
+        pass
+    found = handle(host, record)
+    assert len(found.pids()) >= 2 or "pids" not in found.folders
+    host.wait(host.session.stop(record.id, timeout=0))
+    assert not [folder for folder in found.folders.values() if os.path.exists(folder)]
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/cgroup") as file:
