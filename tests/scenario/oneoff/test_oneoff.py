@@ -1,0 +1,75 @@
+"""`run`: a container of its own, after what its service depends on; its output, input and exit code are ours."""
+
+import os
+import pty
+import subprocess
+import time
+
+
+def terminal(composer, *words, typed=b""):
+    """Run a command on a terminal; everything that it showed, and its exit code."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        composer.command(*words), cwd=composer.folder, env={**composer.environ, "TERM": "xterm"},
+        stdin=slave, stdout=slave, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break
+        if not data:
+            break
+        shown += data
+        if typed and (b"$ " in shown or b"# " in shown):
+            os.write(master, typed)
+            typed = b""
+    os.close(master)
+    return shown.decode(), process.wait(timeout=30)
+
+
+def test_dependencies_first_and_the_exit_code(composer):
+    done = composer("run", "--rm", "-T", "tool", code=4)
+    assert done.out == "tool\n"
+    assert composer.ps()["db"][0]["Health"] == "healthy"
+    assert set(composer.ps("-a")) == {"db"}
+
+
+def test_no_deps(composer):
+    composer("run", "--rm", "-T", "--no-deps", "tool", code=4)
+    assert composer.ps("-a") == {}
+
+
+def test_a_large_input_arrives_whole(composer):
+    text = "".join(f"{number}\n" for number in range(200_000))
+    done = composer("run", "--rm", "-T", "--no-deps", "tool", "sh", "-c", "sleep 0.2; cat", stdin=text)
+    assert done.out == text
+
+
+def test_a_program_that_is_not_there(composer):
+    done = composer("run", "--rm", "-T", "--no-deps", "tool", "no-such-program", code=127)
+    assert "no-such-program" in done.err
+    assert composer.ps("-a") == {}
+
+
+def test_detached_it_removes_itself(composer):
+    name = composer("run", "--rm", "-d", "--no-deps", "tool", "sleep", "0.2").out.strip()
+    assert name.startswith(f"{composer.name}-tool-run-")
+    deadline = time.monotonic() + 20
+    while name in composer("ps", "-a", "--format", "json").out:
+        assert time.monotonic() < deadline
+
+
+def test_a_terminal(composer):
+    shown, code = terminal(composer, "run", "--rm", "--no-deps", "tool", "sh", typed=b"tty; exit 6\n")
+    assert "/dev/pts/0" in shown
+    assert code == 6
+
+
+def test_exec_on_a_terminal(composer):
+    composer("up", "-d", "db")
+    shown, code = terminal(composer, "exec", "db", "sh", typed=b"test -t 0 && echo yes it is; exit 5\n")
+    assert "yes it is" in shown
+    assert code == 5

@@ -1,0 +1,43 @@
+"""Several commands on one project at once: one supervisor serves them, one after the other."""
+
+import signal
+import time
+
+
+def until_running(composer, service):
+    deadline = time.monotonic() + 30
+    while service not in composer.ps():
+        assert time.monotonic() < deadline
+
+
+def test_two_at_once(composer):
+    both = [composer.start("up", "-d", "quick") for _ in range(3)]
+    outputs = [process.communicate(timeout=60)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0, 0], outputs
+    assert len(composer.ps("-a")["quick"]) == 1
+
+
+def test_down_need_not_wait_for_an_up_that_waits(composer):
+    up = composer.start("up", "-d")
+    until_running(composer, "slow")
+    composer("down", "-t", "0")
+    told = up.communicate(timeout=30)[0]
+    assert up.returncode == 1
+    assert "cancelled by another command: down" in told
+    assert composer.ps("-a") == {}
+
+
+def test_an_interrupted_up_does_not_go_on(composer):
+    up = composer.start("up", "-d")
+    until_running(composer, "slow")
+    up.send_signal(signal.SIGINT)
+    up.communicate(timeout=30)
+    assert up.returncode == 130
+    composer("up", "-d", "quick")
+    assert "after" not in composer.ps()
+
+
+def test_exec_while_up_waits(composer):
+    composer.start("up", "-d")
+    until_running(composer, "quick")
+    assert composer("exec", "-T", "quick", "echo", "hello").out == "hello\n"
