@@ -76,5 +76,10 @@ def variables_of(project: Project, wanted: Build) -> set[str]:
 
 
 def _environ(project: Project, wanted: Build) -> dict[str, str]:
-    """Those variables, and no other."""
-    return {name: project.environ[name] for name in sorted(variables_of(project, wanted)) if name in project.environ}
+    """Those variables, and no other. A secret of an included project may have brought its own value."""
+    found = {name: project.environ[name] for name in sorted(variables_of(project, wanted)) if name in project.environ}
+    for reference in wanted.secrets:
+        secret = definition(project, "secrets", reference.source)
+        if secret is not None and secret.environment and secret.content is not None:
+            found[secret.environment] = secret.content
+    return found
