@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -40,7 +41,10 @@ class Slirp:
             os.close(done)
             os.close(life)
         try:
+            if not select.select([ready], [], [], _START)[0]:
+                self._process.kill()
             if not os.read(ready, 1):
+                os.close(self._life)
                 raise Unsupported(f"{program} ended with {self._process.wait()}")
         finally:
             os.close(ready)
