@@ -58,7 +58,12 @@ def run(context: Context, args: Args) -> int:
     detached = args.detach or args.wait or args.no_start
     began = time.time()
     wishes = wishes_of(args, start=not args.no_start)
-    code = converge(context, wishes)
+    try:
+        code = converge(context, wishes)
+    except KeyboardInterrupt:
+        if detached or "desired" not in vars(context):
+            raise
+        return _stop_begun(context, args)
     if code or args.no_start or context.dry_run:
         return code
     if args.wait:
@@ -76,6 +81,17 @@ def run(context: Context, args: Args) -> int:
         with watching(context, args.positional):
             return Foreground(context, args, services, shown, began).run()
     return Foreground(context, args, services, shown, began).run()
+
+
+def _stop_begun(context: Context, args: Args) -> int:
+    """Ctrl-C while containers are being started in the foreground: those that run already are stopped."""
+    from composer.cli.acquire import with_dependencies
+    from composer.cli.change import change
+
+    print("Gracefully Stopping... press Ctrl+C again to force", file=context.stderr, flush=True)
+    services = with_dependencies(context.desired, args.positional, dependencies=not args.no_deps)
+    change(context, "stop", services=services, plain=True, timeout=args.timeout)
+    return 130
 
 
 def _check(context: Context, args: Args) -> None:

@@ -41,3 +41,11 @@ def test_exec_while_up_waits(composer):
     composer.start("up", "-d")
     until_running(composer, "quick")
     assert composer("exec", "-T", "quick", "echo", "hello").out == "hello\n"
+
+
+def test_an_interrupted_up_in_the_foreground_stops_what_it_has_started(composer):
+    up = composer.start("up")
+    until_running(composer, "slow")
+    composer.interrupt(up)
+    assert up.returncode == 130
+    assert {containers[0]["State"] for containers in composer.ps("-a").values()} <= {"exited", "created"}
