@@ -6,6 +6,7 @@ Single-threaded, one epoll loop, standard library and engine.kernel only: it doe
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import selectors
 import signal
@@ -88,6 +89,10 @@ class Keeper:
         calls.set_name("composer-keeper")
         os.umask(0o022)  # what programs get, whatever the umask of who started us
         kernel_settings.raise_descriptors()
+        # A child writes to what it collects, and each page that it writes to is copied: what is there now stays for good,
+        # and collections are rare.
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         wake, sleep = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(sleep, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
