@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from composer.cli.containers import is_up, select, service_of, short_name
 from composer.cli.render.lines import Lines
+from engine.errors import Unsupported
+from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
@@ -24,15 +26,26 @@ if TYPE_CHECKING:
 Ended = Callable[["ContainerRecord"], None]
 
 
+class Nothing:
+    """The log of a container whose driver keeps none."""
+
+    def read(self) -> list[LogEntry]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
 class Source:
     """One container's log and what of its last line has come so far."""
 
-    __slots__ = ("finished_at", "name", "parts", "reader", "shown", "up")
+    __slots__ = ("coming", "finished_at", "name", "parts", "reader", "shown", "up")
 
     def __init__(self, name: str, reader: LogReader, record: ContainerRecord) -> None:
         self.name, self.reader = name, reader
         self.parts: dict[str, str] = {}
         self.up, self.finished_at, self.shown = is_up(record), record.state.finished_at, True
+        self.coming = False
 
 
 class Follower:
@@ -55,6 +68,7 @@ class Follower:
         self._services, self._index, self._wanted, self._ended = services, index, wanted, ended
         self._sources: dict[str, Source] = {}
         self._shown: set[str] | None = None
+        self._began = time.time()
 
     def show_only(self, services: set[str]) -> None:
         """Print the logs of these services alone; the ends of the others are still told."""
@@ -66,7 +80,12 @@ class Follower:
         """Take these containers in, their logs from `since` or their last `tail` entries on."""
         for record in records:
             if record.id not in self._sources and self._wanted(record):
-                reader = self._context.engine.logs(record.group, record.id, since=since, until=until, tail=tail)
+                reader: LogReader
+                try:
+                    reader = self._context.engine.logs(record.group, record.id, since=since, until=until, tail=tail)
+                except Unsupported as error:  # its driver keeps nothing; as with docker compose, the others are shown
+                    print(f"warning: cannot show the log of {short_name(record)}: {error}", file=self._context.stderr)
+                    reader = Nothing()
                 source = self._sources[record.id] = Source(short_name(record), reader, record)
                 source.shown = self._shown is None or service_of(record) in self._shown
                 if since and not source.up:
@@ -87,7 +106,7 @@ class Follower:
         watch = self._context.engine.watch(self._context.project_name)
         try:
             self._refresh()
-            while any(source.up for source in self._sources.values()):
+            while any(source.up or source.coming for source in self._sources.values()):
                 pause = max(0.0, until - time.time()) if until else None
                 files = [watch.fileno(), *([wake] if wake >= 0 else [])]
                 ready, _, _ = selecting.select(files, [], [], pause)
@@ -110,6 +129,10 @@ class Follower:
         for key in list(self._sources):
             source, record = self._sources[key], by_id.get(key)
             source.up = record is not None and is_up(record)
+            source.coming = record is not None and self._is_coming(record)
+            if record is not None and source.name != short_name(record):  # it took the place of an older one
+                source.name = short_name(record)
+                self._lines.register([source.name])
             if record is None:
                 source.reader.close()
                 del self._sources[key]
@@ -120,6 +143,10 @@ class Follower:
                     again = " (restarting)" if source.up else ""
                     self._lines.status(source.name, f"exited with code {record.state.exit_code}{again}")
                     self._ended(record)
+
+    def _is_coming(self, record: ContainerRecord) -> bool:
+        """Made since we began and not started yet, as one is that takes the place of another."""
+        return record.state.status is Status.CREATED and record.state.created_at >= self._began
 
     def _drain_all(self) -> None:
         """What has come since the last time, merged by time over the containers."""

@@ -61,6 +61,7 @@ class KeeperClient:
         if not self.lost:
             self.lost = True
             asyncio.get_running_loop().remove_reader(self._channel.sock)
+            asyncio.get_running_loop().remove_writer(self._channel.sock)
             self._channel.close()
             self._fail()
 
@@ -73,11 +74,19 @@ class KeeperClient:
         reply: asyncio.Future[tuple[Message, list[int]]] = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = reply
         try:
-            self._channel.send({"n": self._number, "do": do, **fields}, descriptors)
+            if not self._channel.post({"n": self._number, "do": do, **fields}, descriptors):
+                asyncio.get_running_loop().add_writer(self._channel.sock, self._flush)
         except OSError as error:
             self.close()
             raise KeeperLost("the keeper has gone") from error
         return self._number, reply
+
+    def _flush(self) -> None:
+        try:
+            if self._channel.flush():
+                asyncio.get_running_loop().remove_writer(self._channel.sock)
+        except OSError:
+            self.close()
 
     @staticmethod
     def _checked(message: Message, descriptors: list[int]) -> tuple[Message, list[int]]:

@@ -36,6 +36,9 @@ _REMEMBERED = 100
 RESPAWN_PAUSE = 1.0
 """Seconds between two starts of a supervisor that keeps dying."""
 
+REQUESTS = 0.01
+"""Seconds of requests of one client in a turn."""
+
 QUIET = 1.0
 """Seconds between two failures that are told."""
 
@@ -73,6 +76,7 @@ class Keeper:
         self.stillborn: dict[str, Message] = {}
         self.execs: dict[int, Execution] = {}
         self.clients: set[Client] = set()
+        self.backlog: set[Client] = set()
         self.supervisor: tuple[list[str], dict[str, str]] | None = None
         self.respawn_at = self.accept_at = 0.0
         self.deaf: socket.socket | None = None
@@ -107,7 +111,7 @@ class Keeper:
             os.write(ready, b"1")
             os.close(ready)
         while not self.leaving:
-            self._turn(0 if self.outputs.busy else self._timeout())
+            self._turn(0 if self.outputs.busy or self.backlog else self._timeout())
             for care in (self._respawn, self._hear, self._end, self._idle, self.shipping.tend):
                 try:
                     care()
@@ -129,6 +133,11 @@ class Keeper:
                     key.data(key.fileobj)
                 except Exception:
                     self._survive()
+        for client in list(self.backlog):
+            try:
+                self._read_client(client)
+            except Exception:
+                self._survive()
         try:
             self.outputs.turn()
         except Exception:
@@ -172,12 +181,25 @@ class Keeper:
         self.loop.register(sock, selectors.EVENT_READ, lambda _: self._read_client(client))
 
     def _read_client(self, client: Client) -> None:
+        """Answers that wait, then requests; these only for a while, lest many of them hold up everybody's output."""
+        channel = client.channel
+        open_still = True
+        self.backlog.discard(client)
         try:
-            open_still = client.channel.feed()
-            while (found := client.channel.take()) is not None:
+            if channel.waiting and channel.flush():
+                self.loop.modify(channel.sock, selectors.EVENT_READ, lambda _: self._read_client(client))
+            try:
+                open_still = channel.feed()
+            except BlockingIOError:
+                pass
+            until = time.monotonic() + REQUESTS
+            while (found := channel.take()) is not None:
                 self._handle(client, *found)
-        except BlockingIOError:
-            return
+                if client not in self.clients:
+                    return
+                if open_still and time.monotonic() > until:
+                    self.backlog.add(client)
+                    return
         except (OSError, ValueError):
             open_still = False
         if not open_still:
@@ -187,6 +209,7 @@ class Keeper:
         if client not in self.clients:
             return
         self.clients.discard(client)
+        self.backlog.discard(client)
         self.loop.unregister(client.channel.sock)
         client.channel.close()
         if client.owns:
@@ -198,8 +221,12 @@ class Keeper:
             self.respawn_at = max(time.monotonic(), self.last_spawn + RESPAWN_PAUSE)
 
     def _send(self, client: Client, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+        if client not in self.clients:
+            return
         try:
-            client.channel.send(message, descriptors)
+            if not client.channel.post(message, descriptors):
+                both = selectors.EVENT_READ | selectors.EVENT_WRITE
+                self.loop.modify(client.channel.sock, both, lambda _: self._read_client(client))
         except OSError:
             self._drop(client)
 

@@ -38,11 +38,14 @@ import os
 import select
 import socket
 import struct
+from collections import deque
 from typing import Any
 
 Message = dict[str, Any]
 
 MAX_FRAME = 16 * 1024 * 1024
+MAX_WAITING = 16 * 1024 * 1024
+"""Bytes that wait for a peer before it is given up."""
 MAX_DESCRIPTORS = 8
 MAX_HELD = 64
 """Descriptors that have come for frames which are not complete yet."""
@@ -57,17 +60,17 @@ class Channel:
         self.sock = sock
         self._buffer = bytearray()
         self._descriptors: list[int] = []
+        self._outgoing: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        self.waiting = 0
+        """Bytes that are posted and not sent."""
 
     def fileno(self) -> int:
         return self.sock.fileno()
 
     def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
         """Send one whole frame. Peers read promptly: one that has not taken it within PATIENCE raises TimeoutError."""
-        if descriptors:
-            message = {**message, "fds": len(descriptors)}
-        data = json.dumps(message, separators=(",", ":")).encode()
-        frame = memoryview(struct.pack(">I", len(data)) + data)
-        extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        frame = _frame(message, descriptors)
+        extra = _rights(descriptors)
         sent = 0
         while sent < len(frame):
             try:
@@ -77,6 +80,35 @@ class Channel:
                 waiting.register(self.sock, select.POLLOUT)
                 if not waiting.poll(PATIENCE * 1000):
                     raise TimeoutError("the peer does not read") from None
+
+    def post(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
+        """Send on a non-blocking socket without ever waiting: False when some of it waits for `flush`.
+
+        Raises OSError when the peer has gone, or lets more than MAX_WAITING bytes wait.
+        """
+        frame = _frame(message, descriptors)
+        self._outgoing.append((frame, tuple(os.dup(fd) for fd in descriptors)))
+        self.waiting += len(frame)
+        if self.waiting > MAX_WAITING:
+            raise TimeoutError("the peer does not read")
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Whether all that waited has been sent."""
+        while self._outgoing:
+            frame, descriptors = self._outgoing[0]
+            try:
+                sent = self.sock.sendmsg([frame], _rights(descriptors), socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                return False
+            for fd in descriptors:
+                os.close(fd)
+            self.waiting -= sent
+            if sent < len(frame):
+                self._outgoing[0] = frame[sent:], ()
+            else:
+                self._outgoing.popleft()
+        return True
 
     def feed(self) -> bool:
         """Read what is there into the buffer; False at the end of the stream. Raises BlockingIOError when nothing is,
@@ -125,10 +157,22 @@ class Channel:
         return found
 
     def close(self) -> None:
-        for fd in self._descriptors:
+        for fd in (*self._descriptors, *(fd for _, descriptors in self._outgoing for fd in descriptors)):
             os.close(fd)
         self._descriptors.clear()
+        self._outgoing.clear()
         self.sock.close()
+
+
+def _frame(message: Message, descriptors: tuple[int, ...]) -> memoryview:
+    if descriptors:
+        message = {**message, "fds": len(descriptors)}
+    data = json.dumps(message, separators=(",", ":")).encode()
+    return memoryview(struct.pack(">I", len(data)) + data)
+
+
+def _rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, array.array[int]]]:
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
 
 
 def address(path: str) -> tuple[str, int]:

@@ -1,0 +1,37 @@
+"""`logs` through the command line: over rotation, without a log, after recreation, followed."""
+
+import re
+
+
+def test_logs(composer):
+    composer("up", "-d")
+    assert composer("logs", "-n", "1", "web").out == "web-1  | line 3\n"
+    assert composer("logs", "--no-log-prefix", "web").out == "line 1\nline 2\nline 3\n"
+    stamped = composer("logs", "-t", "web").out.splitlines()
+    assert all(re.fullmatch(r"web-1  \| \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z line \d", line) for line in stamped)
+    assert composer("logs", "--until", "2001-02-03T04:05:06Z", "web").out == ""
+    assert composer("logs", "--until", "2101-02-03T04:05:06Z", "web").out.count("\n") == 3
+    assert composer("logs", "--since", "1m", "web").out.count("\n") == 3
+    numbers = composer("logs", "--no-log-prefix", "small").out.split()
+    assert numbers == [str(n) for n in range(int(numbers[0]), 20001)] and len(numbers) < 20000
+    assert composer("logs", "-n", "4000", "--no-log-prefix", "small").out.split() == numbers[-4000:]
+    mute = composer("logs", "mute")
+    assert mute.out == "" and "mute-1: configured logging driver does not support reading" in mute.err
+
+
+def test_followed_through_recreation(composer):
+    composer("up", "-d", "web")
+    following = composer.start("logs", "-f", "--no-log-prefix", "web")
+    for n in (1, 2, 3):
+        assert following.stdout.readline() == f"line {n}\n"
+    composer("up", "-d", "--force-recreate", "web", "-t", "0")
+    for n in (1, 2, 3):
+        assert following.stdout.readline() == f"line {n}\n"
+    following.kill()
+
+
+def test_a_bad_option_is_refused_with_its_place(composer):
+    text = (composer.folder / "compose.yaml").read_text()
+    composer.write(compose=text.replace("max-size: 20k", "max-sise: 20k"))
+    done = composer("up", "-d", "small", code=None)
+    assert done.code != 0 and "unknown log opt 'max-sise' for local log driver" in done.err
