@@ -25,6 +25,7 @@ from engine.keeper.attachments import Attachments
 from engine.keeper.child import kernel_settings
 from engine.keeper.container import Container
 from engine.keeper.execution import Execution
+from engine.keeper.failures import Failures
 from engine.keeper.output import Outputs
 from engine.keeper.protocol import Channel, Message
 from engine.keeper.shipping import Shipping
@@ -38,9 +39,6 @@ RESPAWN_PAUSE = 1.0
 
 REQUESTS = 0.01
 """Seconds of requests of one client in a turn."""
-
-QUIET = 1.0
-"""Seconds between two failures that are told."""
 
 END_PAUSE = 0.1
 """Seconds until the last output of a container is tried again that could not be recorded."""
@@ -83,7 +81,7 @@ class Keeper:
         self.last_spawn = 0.0
         self.ending: list[tuple[Container, int | None]] = []
         self.end_at = 0.0
-        self.complained = -QUIET
+        self.failures = Failures()
         self.leaving = False
         self.abandoned = False
         self.idle_at = 0.0
@@ -116,7 +114,7 @@ class Keeper:
                 try:
                     care()
                 except Exception:
-                    self._survive()
+                    self.failures.survive()
         self.shipping.leave()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
@@ -132,34 +130,16 @@ class Keeper:
                 try:
                     key.data(key.fileobj)
                 except Exception:
-                    self._survive()
+                    self.failures.survive()
         for client in list(self.backlog):
             try:
                 self._read_client(client)
             except Exception:
-                self._survive()
+                self.failures.survive()
         try:
             self.outputs.turn()
         except Exception:
-            self._survive()
-
-    def _survive(self) -> None:
-        """Tell of a failure in our log, now and then, and do not turn in circles over it. Needs next to no memory."""
-        error = sys.exc_info()[1]
-        now = time.monotonic()
-        if error is not None and now - self.complained >= QUIET:
-            self.complained = now
-            try:
-                place = error.__traceback__
-                text = f"{type(error).__name__}: {error}"
-                while place is not None:
-                    code = place.tb_frame.f_code
-                    text += f"\n  {code.co_filename}:{place.tb_lineno} {code.co_name}"
-                    place = place.tb_next
-                os.write(2, f"{text}\n".encode())
-            except (OSError, MemoryError):
-                pass
-        time.sleep(0.005)
+            self.failures.survive()
 
     # ── clients ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -269,7 +249,7 @@ class Keeper:
         except OSError:
             if message["do"] != "adopt":
                 raise
-            self._survive()  # better without a log than not at all
+            self.failures.survive()  # better without a log than not at all
             container = Container(
                 message["id"], bundle | {"log": {"format": ""}}, self.outputs, self.shipping.compress, waits
             )

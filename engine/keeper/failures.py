@@ -1,0 +1,33 @@
+"""What must not happen, and does not end the keeper: it is told in its log, now and then."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+QUIET = 1.0
+"""Seconds between two failures that are told."""
+
+
+class Failures:
+    def __init__(self) -> None:
+        self._told = -QUIET
+
+    def survive(self) -> None:
+        """Tell of the exception that is being handled, and do not turn in circles over it. Needs next to no memory."""
+        error = sys.exc_info()[1]
+        now = time.monotonic()
+        if error is not None and now - self._told >= QUIET:
+            self._told = now
+            try:
+                place = error.__traceback__
+                text = f"{type(error).__name__}: {error}"
+                while place is not None:
+                    code = place.tb_frame.f_code
+                    text += f"\n  {code.co_filename}:{place.tb_lineno} {code.co_name}"
+                    place = place.tb_next
+                os.write(2, f"{text}\n".encode())
+            except (OSError, MemoryError):
+                pass
+        time.sleep(0.005)
