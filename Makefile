@@ -43,6 +43,7 @@ init:
 bench:
 	@scripts/prepare test
 	.venv/bin/python bench/compose.py $(BENCH)
+	.venv/bin/python bench/config.py $(BENCH)
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
