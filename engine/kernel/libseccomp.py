@@ -18,7 +18,9 @@ OPERATORS = {name: number for number, name in enumerate(("NE", "LT", "LE", "EQ",
 Comparison = tuple[int, int, int, int]
 """Argument's index, operator, value, second value (of MASKED_EQ: the mask comes first)."""
 
-_CTL_NNP, _EEXIST, _HIGHEST = 3, 17, 1024
+_CTL_NNP, _CTL_OPTIMIZE, _EEXIST, _HIGHEST = 3, 8, 17, 1024
+_BINARY_TREE = 2
+"""From libseccomp 2.5 on; an older one keeps its list."""
 _X32_BIT = 0x40000000
 
 
@@ -46,6 +48,8 @@ class Filter:
         self._context = ctypes.c_void_p(self._lib.seccomp_init(ctypes.c_uint32(default_action)))
         # The program must not set no_new_privs by itself; that is the container's choice.
         self._lib.seccomp_attr_set(self._context, _CTL_NNP, ctypes.c_uint32(0))
+        # A binary tree instead of a list: the kernel runs the filter once for each call when it is installed.
+        self._lib.seccomp_attr_set(self._context, _CTL_OPTIMIZE, ctypes.c_uint32(_BINARY_TREE))
         for architecture in self.architectures[1:]:
             self._lib.seccomp_arch_add(self._context, ctypes.c_uint32(architecture))
 

@@ -17,7 +17,7 @@ from engine.errors import InvalidSpec, OperationFailed, Unsupported
 from engine.kernel.libseccomp import ARCHITECTURES, OPERATORS, Comparison, Filter
 from engine.paths import Roots
 
-_FORMAT = "2"
+_FORMAT = "3"
 """Part of every cache key: raise it when the compiler or the default profile changes."""
 
 ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRAP, ERRNO = (
