@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from engine.errors import EngineError
+from engine.errors import StartFailed
 from engine.keeper.child.setup import no_return
 from engine.keeper.protocol import Channel
 from engine.kernel import calls
@@ -21,7 +21,7 @@ from engine.kernel import calls
 def through_another(child: Callable[[int], None], ours: Channel, theirs: Channel) -> tuple[int, int]:
     """Fork a helper that runs `child`, which never returns and writes the pid of what it has made to its argument.
 
-    The pid and a pidfd of that. Raises EngineError with what the helper says over `theirs` when it makes nothing.
+    The pid and a pidfd of that. Raises StartFailed with what the helper says over `theirs` when it makes nothing.
     """
     report, reporting = os.pipe2(os.O_CLOEXEC)
     helper, helper_fd = calls.clone(0)
@@ -38,5 +38,7 @@ def through_another(child: Callable[[int], None], ours: Channel, theirs: Channel
     if not pid:
         theirs.close()
         found = ours.receive()
-        raise EngineError(found[0]["error"] if found else "the process ended before it had made its namespaces")
+        if found is None:
+            raise StartFailed("the process ended before it had made its namespaces")
+        raise StartFailed(found[0]["error"], exit_code=found[0].get("exit_code", 125))
     return int(pid), calls.pidfd_open(int(pid))

@@ -18,7 +18,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
-from engine.errors import EngineError
+from engine.errors import EngineError, StartFailed
 from engine.keeper import execution as executions
 from engine.keeper import protocol
 from engine.keeper.attachments import Attachments
@@ -222,6 +222,8 @@ class Keeper:
             if action is None:
                 raise EngineError(f"the keeper does not know the request {message.get('do')!r}")
             action(client, message, descriptors, answer)
+        except StartFailed as error:
+            answer({"error": str(error), "exit_code": error.exit_code})
         except EngineError as error:
             answer({"error": str(error), "errno": getattr(error, "errno", 0)})
         except Exception as error:  # a request that makes no sense must not end us
@@ -234,10 +236,9 @@ class Keeper:
         try:
             return self.containers[message["id"]]
         except KeyError:
-            died = self.stillborn.get(message.get("id", ""))
-            raise EngineError(
-                died["error"] if died else f"container {str(message.get('id'))[:12]} is not running"
-            ) from None
+            if died := self.stillborn.get(message.get("id", "")):
+                raise StartFailed(died["error"], exit_code=died.get("exit_code", 125)) from None
+            raise EngineError(f"container {str(message.get('id'))[:12]} is not running") from None
 
     def _new(self, message: Message) -> Container:
         def waits(waiting: bool) -> None:
