@@ -1,6 +1,6 @@
 """What the engine itself costs: one container beside crun and runc, many containers beside few.
 
-    bench/engine.py [--runs N] [--peers ENTER] [--many 10,50,500]
+    bench/runtimes.py [--runs N] [--peers ENTER] [--many 10,50,500]
 
 One: create, start, wait and remove a container that runs `true`, from a warm keeper; crun and runc do the same with
 `run` on a root of the same files (ENTER runs a command where they are installed). All take turns; medians of N.
