@@ -75,7 +75,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that was probably meant, "" when none is near."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, list(known), 1)
+    names = list(known)
+    if len(names) > 300:  # comparing with each of thousands takes longer than loading them
+        names = [name for name in names if abs(len(name) - len(word)) < 2 and name[:1] == word[:1]][:300]
+    near = get_close_matches(word, names, 1)
     return near[0] if near else ""
 
 

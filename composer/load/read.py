@@ -85,6 +85,8 @@ def decoded(data: bytes, file: str) -> str:
 
 def documents(data: bytes, file: str, layer: str = "file") -> list[Document]:
     """The documents of a compose file. Raises LoadError with the place of what is wrong."""
+    if max(data.count(b"\n"), data.count(b",")) > 2 * MAX_NODES:  # known at once, without reading a million values
+        raise LoadError(f"more than {MAX_NODES} values; this is not a compose file", Origin(file, 0, 0))
     text = decoded(data, file)
     reader = _Reader(text, file, layer)
     try:
