@@ -30,7 +30,7 @@ async def adopt(session: Session, *, clean: bool = False) -> list[ContainerRecor
     # One that ended while it had no keeper is adopted, too, for its last output and its exit code.
     found = [session.records.get(record.id, record) if record.id in session.held else record for record in found]
     session.records = {record.id: record for record in found}
-    for container_id in set(names) - set(session.records):
+    for container_id in set(names) - set(session.records) - session.creating:
         registry.release(session.store, container_id)  # a creation that a crash ended before its folder was whole
     known = KeeperClient.connect(session.roots, session.group)
     if known is not None:
@@ -138,7 +138,7 @@ async def _sweep(session: Session) -> None:
     folder = f"{session.roots.groups}/{session.group}"
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(folder):
-            if name not in session.records:
+            if name not in session.records and name not in session.creating:
                 import shutil
 
                 shutil.rmtree(f"{folder}/{name}", ignore_errors=True)  # a creation or removal cut short

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import time
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from engine.session.session import Session
 
 
-def create(session: Session, spec: ContainerSpec, inherited: Sequence[str] = ()) -> ContainerRecord:
+async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str] = ()) -> ContainerRecord:
     """See Changes.create. The name is claimed first; a crash after that leaves a name that `adopt` gives back."""
     spec = userns.settle(spec, os.environ)
     bundle.check(cdi.applied(spec))
@@ -33,22 +34,30 @@ def create(session: Session, spec: ContainerSpec, inherited: Sequence[str] = ())
     spec = msgspec.structs.replace(spec, mounts=mounts)
     registry.claim(session.store, container_id, spec.name, session.group, image.id)
     folder = session.folder(container_id)
+    session.creating.add(container_id)
     try:
         for name, labels in anonymous.items():
             volumes.create(session.store, VolumeSpec(name=name, labels=labels, anonymous=True))
         os.makedirs(f"{session.roots.groups}/{session.group}", mode=0o711, exist_ok=True)
-        files.write_spec(folder, spec)
         state = ContainerState(created_at=time.time(), anonymous_volumes=(*inherited, *anonymous))
-        files.write_state(folder, state)
+        # The disc takes the specifications of several containers at once: they are synced side by side.
+        await asyncio.to_thread(_write, folder, spec, state)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         for name in anonymous:
             volumes.remove(session.store, name, [])
         registry.release(session.store, container_id)
         raise
+    finally:
+        session.creating.discard(container_id)
     record = ContainerRecord(id=container_id, group=session.group, spec=spec, state=state)
     session.records[container_id] = record
     return record
+
+
+def _write(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
+    files.write_spec(folder, spec)
+    files.write_state(folder, state)
 
 
 def _mounts(

@@ -56,6 +56,8 @@ class Session:
         self.names = Names(Neighbours(self.store, group))
         self.dns = Server(self.names)
         self.records: dict[str, ContainerRecord] = {}
+        self.creating: set[str] = set()
+        """Ids whose folders are just being written."""
         self.ended: dict[str, asyncio.Event] = {}
         self._launch = launch
         self.held: dict[str, Held] = {}
@@ -234,7 +236,7 @@ class Session:
         ]
 
     async def create(self, spec: ContainerSpec, *, anonymous_volumes: Sequence[str] = ()) -> ContainerRecord:
-        return create.create(self, spec, anonymous_volumes)
+        return await create.create(self, spec, anonymous_volumes)
 
     async def start(self, container_id: str, *, ready: Callable[[], Awaitable[None]] | None = None) -> ContainerRecord:
         return await start.start(self, container_id, ready)
