@@ -192,11 +192,11 @@ class Session:
         self.let_go(container_id)
         await self.wiring.disconnect(container_id)
         handle = self.cgroups.handle(self.group, container_id, self.record(container_id).spec.cgroup_parent)
-        for _ in range(50):
-            if handle.remove():
-                break
+        pause = 0.0005
+        while not handle.remove() and pause < 0.25:
             handle.kill()
-            await asyncio.sleep(0.01)  # cgroups have no event for "the last task has been freed" on v1
+            await asyncio.sleep(pause)  # cgroups have no event for "the last task has been freed" on v1
+            pause *= 1.5
         shutil.rmtree(self.roots.running(self.group, container_id), ignore_errors=True)
         users.unmount_unused(self.store, self.record(container_id))
 
