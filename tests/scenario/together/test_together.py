@@ -1,5 +1,6 @@
 """Several commands on one project at once: one supervisor serves them, one after the other."""
 
+import os
 import signal
 import time
 
@@ -49,3 +50,12 @@ def test_an_interrupted_up_in_the_foreground_stops_what_it_has_started(composer)
     composer.interrupt(up)
     assert up.returncode == 130
     assert {containers[0]["State"] for containers in composer.ps("-a").values()} <= {"exited", "created"}
+
+
+def test_the_supervisor_leaves_with_the_last_container(composer):
+    composer.write(compose="services: {job: {image: busybox, command: ['true']}}\n")
+    composer("up", "-d")
+    deadline = time.monotonic() + 20
+    while os.path.exists(f"{composer.roots.run}/{composer.name}"):
+        assert time.monotonic() < deadline
+    assert composer.ps("-a")["job"][0]["ExitCode"] == 0

@@ -1,0 +1,72 @@
+"""A command and a supervisor that dies under it."""
+
+import threading
+
+import pytest
+
+from composer.plan.options import Options
+from composer.run import client as clients
+from composer.run.client import Client, SupervisorLost
+from composer.run.control import Control
+from composer.run.protocol import End, Failure, Frames, Go, Note, Ready, Request, frame, request_of
+from engine.paths import Roots
+
+
+class Scripted:
+    """Listens where the supervisor would; each connection gets the next list of events, then it is hung up."""
+
+    def __init__(self, roots, *scripts):
+        self.control = Control.open(roots.supervisor_socket("p"))
+        self.heard = []
+        self.thread = threading.Thread(target=self._serve, args=(scripts,))
+        self.thread.start()
+
+    def _serve(self, scripts):
+        for script in scripts:
+            sock, _ = self.control.listener.accept()
+            frames = Frames()
+            with sock:
+                self._hear(sock, frames)
+                for event in script:
+                    sock.sendall(frame(event))
+                    if isinstance(event, Ready):
+                        self._hear(sock, frames)
+
+    def _hear(self, sock, frames):
+        while True:
+            for one in frames.feed(sock.recv(65536)):
+                self.heard.append(request_of(one))
+                return
+
+
+@pytest.fixture
+def roots(tmp_path):
+    return Roots(str(tmp_path / "s"), str(tmp_path / "r"))
+
+
+REQUEST = Request(options=Options(action="up"))
+
+
+def test_the_request_is_repeated_when_the_supervisor_dies(roots):
+    scripted = Scripted(roots, [Note("one")], [], [Note("two"), End()])
+    events = list(Client(roots, "p", {}).perform(REQUEST))
+    scripted.thread.join()
+    assert events == [Note("one"), Note("two"), End()]
+    assert scripted.heard == [REQUEST] * 3
+
+
+def test_but_not_for_ever(roots):
+    scripted = Scripted(roots, *[[]] * clients.ATTEMPTS)
+    with pytest.raises(SupervisorLost, match="died 4 times"):
+        list(Client(roots, "p", {}).perform(REQUEST))
+    scripted.thread.join()
+
+
+def test_ready_is_answered_when_the_command_has_attached(roots):
+    attached = []
+    scripted = Scripted(roots, [Ready("abc"), End(failures=(Failure(message="no"),), last=True)])
+    events = list(Client(roots, "p", {}).perform(REQUEST, ready=attached.append))
+    scripted.thread.join()
+    assert attached == ["abc"]
+    assert scripted.heard == [REQUEST, Go()]
+    assert events == [End(failures=(Failure(message="no"),), last=True)]
