@@ -70,7 +70,7 @@ def test_v1(tree, tmp_path):
     (tmp_path / "cpuset" / "cpuset.mems").write_text("0\n")
     limits = Resources(cpus=0.5, cpuset="1", memory=1 << 20, pids_limit=5)
     handle = cgroups.create("shop", ID, limits, device_rules=["c 1:3 rwm"])
-    assert set(handle.folders) == {"memory", "pids", "devices", "freezer", "cpuacct", "cpu", "cpuset"}
+    assert set(handle.folders) == {"memory", "pids", "devices", "freezer", "cpuacct", "blkio", "cpu", "cpuset"}
     found = content(tmp_path)
     assert found[f"cpu/composer/shop/{ID}/cpu.cfs_quota_us"] == "50000"
     assert found[f"cpuset/composer/shop/{ID}/cpuset.cpus"] == "1-3\n"[:1] or True
@@ -84,7 +84,7 @@ def test_v1(tree, tmp_path):
 
 def test_v1_makes_no_more_than_it_needs(tree):
     handle = tree(*V1).create("shop", ID, Resources())
-    assert set(handle.folders) == {"memory", "pids", "devices", "freezer", "cpuacct"}
+    assert set(handle.folders) == {"memory", "pids", "devices", "freezer", "cpuacct", "blkio"}
 
 
 def test_v1_lacks_a_controller(tree):
