@@ -100,6 +100,10 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
+        lock = protocol.claim(self.path)
+        if lock is None:
+            os.write(ready, b"1")
+            return  # whoever started us finds the one that is there
         listener = protocol.listen(self.path)
         listener.setblocking(False)
         self.loop.register(listener, selectors.EVENT_READ, self._accept)
@@ -118,6 +122,7 @@ class Keeper:
         self.shipping.leave()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
+        os.close(lock)
         deadline = time.monotonic() + LAST_WORDS
         while self.attachments.parting and (left := deadline - time.monotonic()) > 0:
             self._turn(left)
@@ -532,7 +537,7 @@ class Keeper:
         elif time.monotonic() >= self.idle_at:
             self.leaving = True
             folder = os.path.dirname(self.path)
-            for path in (self.path, f"{folder}/keeper.log"):
+            for path in (self.path, f"{folder}/keeper.lock", f"{folder}/keeper.log"):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             with contextlib.suppress(OSError):

@@ -33,11 +33,13 @@ bring several frames.
 from __future__ import annotations
 
 import array
+import fcntl
 import json
 import os
 import select
 import socket
 import struct
+import time
 from collections import deque
 from typing import Any
 
@@ -51,6 +53,10 @@ MAX_HELD = 64
 """Descriptors that have come for frames which are not complete yet."""
 PATIENCE = 1.0
 """Seconds."""
+CLAIM_PATIENCE = 10.0
+"""Seconds that a new keeper waits for one that is leaving, or for another new one to listen."""
+CLAIM_PAUSE = 0.005
+"""Seconds between two looks at that: a lock and a socket cannot be waited for together."""
 
 
 class Channel:
@@ -193,6 +199,30 @@ def connect(path: str) -> socket.socket:
     finally:
         os.close(folder)
     return sock
+
+
+def claim(path: str) -> int | None:
+    """Become the one that may listen at `path`: a descriptor with the lock, to be kept; None when another listens there.
+    Waits for one that is leaving, or that is about to listen. Raises OSError."""
+    lock = f"{path.removesuffix('.sock')}.lock"
+    deadline = time.monotonic() + CLAIM_PATIENCE
+    while True:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.stat(lock), os.fstat(fd)):
+                return fd
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(fd)
+        try:
+            connect(path).close()
+            return None
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(CLAIM_PAUSE)
 
 
 def listen(path: str) -> socket.socket:
