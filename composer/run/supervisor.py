@@ -140,13 +140,13 @@ class Supervisor:
                 await anyio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
                 continue
             if peer_is_us(sock):
+                self._asking += 1  # here already: who ends before it has begun must not make us leave
                 tasks.start_soon(self._serve, sock)
             else:
                 sock.close()
 
     async def _serve(self, sock: socket.socket) -> None:
         connection = Connection(sock)
-        self._asking += 1
         request = None
         try:
             request = await connection.receive()
@@ -260,5 +260,6 @@ def supervise(engine: Engine, project: str, control: Control, again: list[str], 
     a request that starts containers is on its way."""
     supervisor = Supervisor(engine, project, control, again, eager)
     anyio.run(supervisor.run)
-    if supervisor.tidy or control.clean:
-        shutil.rmtree(os.path.dirname(control.path), ignore_errors=True)
+    folder = os.path.dirname(control.path)
+    if (supervisor.tidy or control.clean) and not os.path.exists(f"{folder}/keeper.sock"):
+        shutil.rmtree(folder, ignore_errors=True)

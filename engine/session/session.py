@@ -374,9 +374,9 @@ class Session:
             try:
                 await client.ask("goodbye")
                 if not any(record.state.status.alive for record in self.records.values()):
-                    await self._dismiss(client)
-                    self.cgroups.sweep(self.group, ())
-                    shutil.rmtree(f"{self.roots.run}/{self.group}", ignore_errors=True)
+                    if await self._dismiss(client):
+                        self.cgroups.sweep(self.group, ())
+                        shutil.rmtree(f"{self.roots.run}/{self.group}", ignore_errors=True)
             except EngineError:
                 pass
             client.close()
@@ -389,13 +389,18 @@ class Session:
         self.store.close()
 
     @staticmethod
-    async def _dismiss(client: KeeperClient) -> None:
-        """Send the keeper away; a container whose start failed may take a moment to be reaped."""
+    async def _dismiss(client: KeeperClient) -> bool:
+        """Send the keeper away. What was forked and never started ends with it; a process may take a moment to be reaped."""
         for _ in range(250):
             try:
                 await client.ask("leave")
-                return
+                return True
             except KeeperLost:
-                return
+                return True
             except EngineError:
+                answer, _ = await client.ask("list")
+                for entry in answer["containers"]:
+                    with contextlib.suppress(EngineError):
+                        await client.ask("signal", id=entry["id"], signal=9)
                 await asyncio.sleep(0.02)
+        return False
