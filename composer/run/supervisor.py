@@ -65,9 +65,14 @@ class Supervisor:
         """Until nothing is left to care for. Containers live on when this is cancelled."""
         try:
             self._changes = await self._engine.session(self._project, supervisor=self._again, eager=self._eager)
+        except EngineError as error:
+            await self._refuse(error)
+            return
+        try:
             records = await self._changes.adopt(clean=self._control.clean)
         except EngineError as error:
             await self._refuse(error)
+            await self._changes.close()
             return
         async with anyio.create_task_group() as tasks:
             self._care = Care(

@@ -112,6 +112,7 @@ class Keeper:
         if ready >= 0:
             os.write(ready, b"1")
             os.close(ready)
+        self.idle_at = time.monotonic() + IDLE
         while not self.leaving:
             self._turn(0 if self.outputs.busy or self.backlog else self._timeout())
             for care in (self._respawn, self._hear, self._end, self._idle, self.shipping.tend):
