@@ -18,6 +18,7 @@ from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, Wr
 from engine.image.images import ImageStore
 from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
+from engine.kernel import calls
 from engine.net import bridge
 from engine.net.dns import Server
 from engine.net.names import Names
@@ -32,9 +33,6 @@ from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, Volume
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe, Status
 from engine.store import Store
 from engine.volume import store as volumes
-
-_LATE = 60.0
-"""Seconds that the keeper's word of an end may take to us on a busy machine."""
 
 DEFAULT_STOP_TIMEOUT = 10.0
 """Seconds between the stop signal and SIGKILL, as Docker's."""
@@ -264,7 +262,7 @@ class Session:
         if timeout is None:
             timeout = DEFAULT_STOP_TIMEOUT if record.spec.stop_timeout is None else record.spec.stop_timeout
         try:
-            await self.signal(container_id, wanted)
+            await self._send(container_id, wanted)
             if timeout < 0:
                 await event.wait()
             else:
@@ -272,11 +270,26 @@ class Session:
         except TimeoutError:
             await self._kill(container_id)
             await event.wait()
-        except EngineError:
-            if not event.is_set():  # it went between our look and the signal, and its end is on the way to us
-                await asyncio.wait_for(event.wait(), _LATE)
         state = self.record(container_id).state
         return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
+
+    async def _send(self, container_id: str, signal: int | str) -> None:
+        """A signal by way of the keeper, or straight to the process while a keeper that was killed is replaced. Nothing
+        happens when it has ended: its end is on the way to us."""
+        from engine.session.signals import number
+
+        wanted = number(signal) if isinstance(signal, str) else signal
+        try:
+            await self.signal(container_id, wanted)
+        except EngineError:
+            state = self.record(container_id).state
+            with contextlib.suppress(EngineError, OSError):
+                pidfd = calls.pidfd_open(state.pid)
+                try:
+                    if calls.start_time(state.pid) == state.pid_start:
+                        calls.pidfd_send_signal(pidfd, wanted)
+                finally:
+                    os.close(pidfd)
 
     async def _kill(self, container_id: str) -> None:
         try:
