@@ -36,8 +36,6 @@ from engine.volume import store as volumes
 
 DEFAULT_STOP_TIMEOUT = 10.0
 """Seconds between the stop signal and SIGKILL, as Docker's."""
-
-
 REPAIR_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between attempts to put another keeper in the place of one that was killed."""
 
