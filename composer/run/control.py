@@ -58,6 +58,15 @@ class Control:
         self.listener.close()
 
 
+def listens(path: str) -> bool:
+    """Whether somebody listens at this socket."""
+    try:
+        connect(path).close()
+    except OSError:
+        return False
+    return True
+
+
 def _locked(path: str) -> int | None:
     """Lock the file without waiting; None when somebody has it. A file that was replaced meanwhile does not count."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

@@ -22,7 +22,7 @@ from composer.plan.reconcile import reconcile
 from composer.run import oneoff
 from composer.run.care import Care
 from composer.run.connection import Connection
-from composer.run.control import Control, peer_is_us
+from composer.run.control import Control, listens, peer_is_us
 from composer.run.executor import Executor, Scene
 from composer.run.news import News
 from composer.run.port import Changes, Engine
@@ -266,5 +266,5 @@ def supervise(engine: Engine, project: str, control: Control, again: list[str], 
     supervisor = Supervisor(engine, project, control, again, eager)
     anyio.run(supervisor.run)
     folder = os.path.dirname(control.path)
-    if (supervisor.tidy or control.clean) and not os.path.exists(f"{folder}/keeper.sock"):
+    if (supervisor.tidy or control.clean) and not listens(f"{folder}/keeper.sock"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -46,7 +46,7 @@ async def adopt(session: Session, *, clean: bool = False) -> list[ContainerRecor
         entry = kept.pop(record.id, None)
         if entry is None and record.state.status.alive:
             await _readopt(session, record)
-        elif entry is not None and not record.state.status.alive:
+        elif entry is not None and not record.state.status.alive and record.id not in session.starting:
             await _finish_start(session, record, entry)
     for container_id in kept:
         # A container whose folder has gone: it belongs to nobody.
@@ -125,7 +125,7 @@ async def _reopen(session: Session, record: ContainerRecord) -> None:
 
 async def _sweep(session: Session) -> None:
     """Remove kernel objects and files that belong to no living container."""
-    alive = {record.id for record in session.records.values() if record.state.status.alive}
+    alive = {record.id for record in session.records.values() if record.state.status.alive} | session.starting
     session.cgroups.sweep(session.group, alive)
     await session.wiring.sweep(alive, session.records.keys() - alive)
     running = f"{session.roots.run}/{session.group}"

@@ -54,6 +54,8 @@ class Session:
         self.records: dict[str, ContainerRecord] = {}
         self.creating: set[str] = set()
         """Ids whose folders are just being written."""
+        self.starting: set[str] = set()
+        """Ids that are just being started: what they have in the kernel and the run root is no remains of anything."""
         self.ended: dict[str, asyncio.Event] = {}
         self._launch = launch
         self.held: dict[str, Held] = {}

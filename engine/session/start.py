@@ -37,8 +37,18 @@ async def start(
     record = session.record(container_id)
     if not record.state.status.can_start:
         raise WrongState(f"container {record.spec.name} is {record.state.status.value} and cannot be started")
+    session.starting.add(container_id)
+    try:
+        return await _start(session, record, ready)
+    finally:
+        session.starting.discard(container_id)
+
+
+async def _start(
+    session: Session, record: ContainerRecord, ready: Callable[[], Awaitable[None]] | None
+) -> ContainerRecord:
     keeper = await session.keeper()
-    spec = record.spec
+    container_id, spec = record.id, record.spec
     try:
         image = session.image(spec.image)
         plans = session.wiring.lease(container_id, spec.networks)
