@@ -167,6 +167,11 @@ class Session:
                 self.ended.pop(record.id).set()
                 self._exits.put_nowait((record.id, ended or ContainerExit(exit_code=255, finished_at=time.time())))
 
+    async def repaired(self) -> None:
+        """Wait while a keeper that was killed is replaced: what is started meanwhile would be taken for remains."""
+        async with self._repair:
+            pass
+
     async def _ended(self, container_id: str, ended: ContainerExit) -> None:
         if container_id not in self.records:
             return
