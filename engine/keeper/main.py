@@ -121,8 +121,9 @@ class Keeper:
                 except Exception:
                     self.failures.survive()
         self.shipping.leave()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        for path in (self.path, protocol.lock_of(self.path)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         os.close(lock)
         deadline = time.monotonic() + LAST_WORDS
         while self.attachments.parting and (left := deadline - time.monotonic()) > 0:
@@ -538,7 +539,7 @@ class Keeper:
         elif time.monotonic() >= self.idle_at:
             self.leaving = True
             folder = os.path.dirname(self.path)
-            for path in (self.path, f"{folder}/keeper.lock", f"{folder}/keeper.log"):
+            for path in (self.path, protocol.lock_of(self.path), f"{folder}/keeper.log"):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             with contextlib.suppress(OSError):

@@ -201,10 +201,15 @@ def connect(path: str) -> socket.socket:
     return sock
 
 
+def lock_of(path: str) -> str:
+    """The file that whoever listens at `path` has locked."""
+    return f"{path.removesuffix('.sock')}.lock"
+
+
 def claim(path: str) -> int | None:
     """Become the one that may listen at `path`: a descriptor with the lock, to be kept; None when another listens there.
     Waits for one that is leaving, or that is about to listen. Raises OSError."""
-    lock = f"{path.removesuffix('.sock')}.lock"
+    lock = lock_of(path)
     deadline = time.monotonic() + CLAIM_PATIENCE
     while True:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

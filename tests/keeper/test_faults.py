@@ -5,11 +5,14 @@ import os
 import re
 import resource
 import signal
+import socket
+import struct
 import subprocess
 
 import pytest
 
 from engine.errors import EngineError
+from engine.keeper import protocol
 from engine.log import log as log_module
 from engine.log.log import Log
 
@@ -18,16 +21,12 @@ FORMATS = ("json-file", "local")
 
 
 def keeper_pid(bench):
-    socket = bench.roots.keeper_socket(bench.session.group)
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/cmdline") as file:
-                    if f"\0{socket}\0" in file.read():
-                        return int(entry)
-            except OSError:
-                continue
-    return None
+    """Of the one that listens; None when none does."""
+    try:
+        with protocol.connect(bench.roots.keeper_socket(bench.session.group)) as sock:
+            return struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    except OSError:
+        return None
 
 
 def lines(bench, record, stream="stdout"):
@@ -53,6 +52,7 @@ def test_killed_while_output_flows(bench, driver):
 
 
 async def killed_and_replaced(bench):
+    assert await bench.soon(lambda: keeper_pid(bench))
     killed = keeper_pid(bench)
     os.kill(killed, signal.SIGKILL)
     assert await bench.soon(lambda: keeper_pid(bench) not in (None, killed))
