@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import os
 import socket
+import time
 from collections.abc import Iterable, Sequence
 
 from engine.errors import EngineError, NotFound, OperationFailed
@@ -13,6 +14,10 @@ from engine.net import endpoint, nat, options
 from engine.net.endpoint import Plan
 from engine.net.rtnetlink import Rtnetlink, inside
 from engine.spec.state import Endpoint
+
+LOOKS = 100
+"""How often a process is looked at that is just changing its credentials: it may not be then (ptrace(2), access mode
+checking)."""
 
 
 def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]:
@@ -71,10 +76,17 @@ def route(pid: int, endpoints: Sequence[Endpoint]) -> None:
 
 
 def _namespace(pid: int) -> int:
-    try:
-        return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise OperationFailed.of("open the network namespace of process", pid, error) from error
+    failure = OSError()
+    for _ in range(LOOKS):
+        try:
+            return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError as error:
+            failure = error
+            time.sleep(0.002)  # there is no event for it
+        except OSError as error:
+            failure = error
+            break
+    raise OperationFailed.of("open the network namespace of process", pid, failure) from failure
 
 
 def _pair(plan: Plan, space: int) -> bytes:

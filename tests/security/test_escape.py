@@ -7,6 +7,7 @@ import stat
 import struct
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -260,7 +261,7 @@ def test_setuid_files_are_out_of_reach(host):
     places = [
         f"{host.roots.container(host.group, record.id)}/upper/evil",
         f"{host.roots.volumes}/{volume}/_data/evil",
-        f"{host.roots.layers}/{os.listdir(host.roots.layers)[0]}/diff/bin/busybox",
+        next(str(path) for path in Path(host.roots.layers).glob("*/diff/bin/busybox")),
         f"/proc/{record.state.pid}/root/evil",
     ]
     for place in places:
