@@ -116,7 +116,11 @@ def composer(roots, tmp_path, request):
     before = Observed.now(roots)
     command = Composer(tmp_path, roots, request.path.parent)
     yield command
-    command.end()
+    try:
+        command.end()
+    except BaseException:
+        before.clean(roots)
+        raise
     left = before.leaks(roots)
     if left:
         before.clean(roots)

@@ -6,6 +6,7 @@ remove: rules ─▶ link ─▶ row ─▶ our chains, with the last network
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import os
@@ -77,7 +78,7 @@ async def ensure(roots: Roots, record: NetworkRecord) -> int:
     link = _find(record.bridge) if index else None
     if link is None or link.alias != _mark(roots, record):
         index = _make_link(record)
-        await nat.add_network(roots, record)
+        await asyncio.to_thread(nat.add_network, roots, record)
         if not record.adopted:
             _do("mark", record, "alias", record.bridge, _mark(roots, record))
     _whole[record.id] = index
@@ -94,7 +95,7 @@ async def remove(store: Store, name: str) -> None:
         named = ", ".join(users[:5]) + (" …" if len(users) > 5 else "")
         raise Conflict(f"network {name} is in use by {len(users)} container{'s' * (len(users) > 1)}: {named}")
     _whole.pop(record.id, None)
-    await nat.remove_network(store.roots, record)
+    await asyncio.to_thread(nat.remove_network, store.roots, record)
     _remove_link(record)
     with store.transaction() as db:
         db.execute("DELETE FROM networks WHERE name = ?", (name,))
@@ -105,7 +106,7 @@ async def _unhook(store: Store, versions: tuple[int, ...]) -> None:
     left = every(store)
     for version in versions:
         if not any(version in nat.versions(record) for record in left):
-            await nat.unhook(store.roots, version, lambda: every(store))
+            await asyncio.to_thread(nat.unhook, store.roots, version, lambda: every(store))
 
 
 async def sweep(store: Store, owners: set[str], ports: Mapping[str, nat.Rules]) -> None:
@@ -122,7 +123,7 @@ async def sweep(store: Store, owners: set[str], ports: Mapping[str, nat.Rules]) 
     alive = {record.id[:12] for record in networks} | {owner[:12] for owner in owners}
     for version in (4, 6):
         if any(version in nat.versions(record) for record in networks):
-            await nat.sweep(store.roots, version, alive, networks, ports)
+            await asyncio.to_thread(nat.sweep, store.roots, version, alive, networks, ports)
     await _unhook(store, (4, 6))
 
 

@@ -10,11 +10,14 @@
 Every rule of a network or container carries the comment composer:<state root>:<id>, so that leftovers are found and
 another state root's rules are left alone. iptables-nft and iptables-legacy read the same text (iptables-restore(8)). A
 change reads what is there and makes one atomic step a table from it: it can be repeated, and repairs.
+
+What waits here, for the lock or for a program, blocks: it belongs in a thread (asyncio.to_thread). A change that has
+begun goes on to its end there and lets go of the lock, though its caller be cancelled; a cancelled
+asyncio.create_subprocess_exec may never return (https://github.com/python/cpython/issues/125502), lock and all.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -22,7 +25,8 @@ import ipaddress
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.errors import OperationFailed
@@ -148,12 +152,12 @@ def port_rules(roots: Roots, container_id: str, v4: str, v6: str, ports: Iterabl
     return rules
 
 
-async def add_network(roots: Roots, record: NetworkRecord) -> None:
+def add_network(roots: Roots, record: NetworkRecord) -> None:
     """Put the network's rules in place of what there may be of them, and our chains where they are missing."""
     own = network_rules(roots, record)
-    async with _exclusive(roots):
+    with _exclusive(roots):
         for version in versions(record):
-            saved = await _save(version)
+            saved = _save(version)
             lines: dict[str, list[str]] = {}
             for table, chains in _CHAINS.items():
                 present = saved.get(table, [])
@@ -164,85 +168,85 @@ async def add_network(roots: Roots, record: NetworkRecord) -> None:
                 old = _deletions(present, roots, lambda owner: owner == record.id[:12])
                 new = [f"-A {rule.text}" for rule in own if rule[:2] == (version, table)]
                 lines[table] = [*missing, *chain, *jumps, *old, *new]
-            await _restore(version, lines)
+            _restore(version, lines)
 
 
-async def remove_network(roots: Roots, record: NetworkRecord) -> None:
+def remove_network(roots: Roots, record: NetworkRecord) -> None:
     """Remove the network's rules; nothing when there are none."""
-    async with _exclusive(roots):
+    with _exclusive(roots):
         for version in versions(record):
-            await _purge(roots, version, lambda owner: owner == record.id[:12])
+            _purge(roots, version, lambda owner: owner == record.id[:12])
 
 
-async def unhook(roots: Roots, version: int, networks: Callable[[], Sequence[NetworkRecord]]) -> None:
+def unhook(roots: Roots, version: int, networks: Callable[[], Sequence[NetworkRecord]]) -> None:
     """Remove our chains when no network that is left has this IP version, and with them what may be left in them."""
-    async with _exclusive(roots):
+    with _exclusive(roots):
         if not any(version in versions(record) for record in networks()):
-            await _purge(roots, version, lambda owner: True)
-            await _unhook(version)
+            _purge(roots, version, lambda owner: True)
+            _unhook(version)
 
 
-async def sweep(
+def sweep(
     roots: Roots, version: int, alive: set[str], networks: Sequence[NetworkRecord], ports: Mapping[str, Rules]
 ) -> None:
     """Remove the rules of owners that are not in `alive` (12 digits of network and container ids); put back what
     somebody flushed of the rules of `networks` and of `ports` (container id → rules)."""
-    async with _exclusive(roots):
-        await _purge(roots, version, lambda owner: owner not in alive)
-    saved = await _save(version)
+    with _exclusive(roots):
+        _purge(roots, version, lambda owner: owner not in alive)
+    saved = _save(version)
     for record in networks:
         if version in versions(record) and not _declared(saved.get("filter", []), _chain(record)):
-            await add_network(roots, record)
+            add_network(roots, record)
     present = "\n".join(saved.get("nat", []))
     flushed = [owner for owner in ports if f"composer:{tag(roots)}:{owner[:12]}" not in present]
-    await apply([rule for owner in flushed for rule in ports[owner] if rule.version == version])
+    apply([rule for owner in flushed for rule in ports[owner] if rule.version == version])
 
 
-async def apply(rules: Rules) -> None:
+def apply(rules: Rules) -> None:
     """Append the rules, all of one table and IP version or none of them."""
-    await _change("-A", rules)
+    _change("-A", rules)
 
 
-async def withdraw(roots: Roots, owner: str, rules: Rules) -> None:
+def withdraw(roots: Roots, owner: str, rules: Rules) -> None:
     """Remove the owner's rules; those that do not exist any more do not matter."""
     try:
-        await _change("-D", rules)
+        _change("-D", rules)
     except OperationFailed:
         for version in sorted({rule.version for rule in rules}):
-            await _purge(roots, version, lambda found: found == owner[:12])
+            _purge(roots, version, lambda found: found == owner[:12])
 
 
-async def _change(action: str, rules: Rules) -> None:
+def _change(action: str, rules: Rules) -> None:
     for version in sorted({rule.version for rule in rules}):
         lines: dict[str, list[str]] = {}
         for rule in rules:
             if rule.version == version:
                 lines.setdefault(rule.table, []).append(f"{action} {rule.text}")
-        await _restore(version, lines)
+        _restore(version, lines)
 
 
-async def _purge(roots: Roots, version: int, unwanted: Callable[[str], bool]) -> None:
+def _purge(roots: Roots, version: int, unwanted: Callable[[str], bool]) -> None:
     """Remove every rule of this state root whose owner is unwanted, and the chain that it jumps to."""
-    saved = await _save(version)
+    saved = _save(version)
     lines: dict[str, list[str]] = {}
     for table, present in saved.items():
         if deletions := _deletions(present, roots, unwanted):
             chains = sorted({line.split()[-1] for line in deletions if line.split()[-1].startswith("CMP-")})
             lines[table] = [*deletions, *(f"{how} {chain}" for how in ("-F", "-X") for chain in chains)]
-    await _restore(version, lines)
+    _restore(version, lines)
 
 
-async def _unhook(version: int) -> None:
+def _unhook(version: int) -> None:
     """Remove our chains and the jumps to them, unless another state root has rules there."""
     lines: dict[str, list[str]] = {}
-    for table, present in (await _save(version)).items():
+    for table, present in (_save(version)).items():
         ours = [chain for chain in _CHAINS.get(table, ()) if _declared(present, chain)]
         inner = {f"-A {rule}" for how, rule in _jumps(table, version) if how == _INNER} if ours else set()
         if not ours or any(line.split()[1] in ours and line not in inner for line in present if line[:2] == "-A"):
             continue
         jumps = [f"-D {line[3:]}" for line in present if line[:2] == "-A" and line.split()[-1] in ours]
         lines[table] = [*jumps, *(f"-X {chain}" for chain in ours)]
-    await _restore(version, lines)
+    _restore(version, lines)
 
 
 def _declared(present: Sequence[str], chain: str) -> bool:
@@ -254,11 +258,11 @@ def _deletions(present: Sequence[str], roots: Roots, unwanted: Callable[[str], b
     return [f"-D {line[3:]}" for line in present if (found := mark.search(line)) and unwanted(found[1])]
 
 
-async def _save(version: int) -> dict[str, list[str]]:
+def _save(version: int) -> dict[str, list[str]]:
     """Table → its lines as iptables-save(8) prints them."""
     tables: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in (await _run((binary("iptables-save", version),))).splitlines():
+    for line in (_run((binary("iptables-save", version),))).splitlines():
         if line.startswith("*"):
             lines = tables.setdefault(line[1:].strip(), [])
         elif line.startswith((":", "-A")):
@@ -266,12 +270,12 @@ async def _save(version: int) -> dict[str, list[str]]:
     return {table: tables[table] for table in _CHAINS if table in tables}
 
 
-async def _restore(version: int, lines: dict[str, list[str]]) -> None:
+def _restore(version: int, lines: dict[str, list[str]]) -> None:
     text = "".join(
         f"*{table}\n" + "".join(f"{line}\n" for line in of) + "COMMIT\n" for table, of in lines.items() if of
     )
     if text:
-        await _run((binary("iptables-restore", version), "-w", "--noflush"), text)
+        _run((binary("iptables-restore", version), "-w", "--noflush"), text)
 
 
 def binary(name: str, version: int) -> str:
@@ -282,34 +286,25 @@ def binary(name: str, version: int) -> str:
     return path
 
 
-async def _run(command: Sequence[str], stdin: str = "") -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(stdin.encode())
-    if process.returncode:
-        detail = err.decode(errors="replace").strip() or f"exit status {process.returncode}"
+def _run(command: Sequence[str], stdin: str = "") -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        detail = done.stderr.strip() or f"exit status {done.returncode}"
         if found := re.search(r"line:? (\d+)", detail):
             detail += f" ({''.join(stdin.splitlines()[int(found[1]) - 1 : int(found[1])])})"
         raise OperationFailed("run", os.path.basename(command[0]), detail=detail)
-    return out.decode(errors="replace")
+    return done.stdout
 
 
-@contextlib.asynccontextmanager
-async def _exclusive(roots: Roots) -> AsyncIterator[None]:
+@contextlib.contextmanager
+def _exclusive(roots: Roots) -> Iterator[None]:
     """One at a time in all supervisors: what is read (iptables-save) is still true when it is acted on."""
     try:
         lock = os.open(roots.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise OperationFailed.of("lock", roots.state, error) from error
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)

@@ -70,7 +70,7 @@ class Wiring:
     async def disconnect(self, container_id: str) -> None:
         """Withdraw rules, then ports and leases; the links go with the network namespace."""
         if rules := self._rules.pop(container_id, []):
-            await nat.withdraw(self.store.roots, container_id, rules)
+            await asyncio.to_thread(nat.withdraw, self.store.roots, container_id, rules)
         self.release(container_id)
 
     def release(self, container_id: str) -> None:
@@ -176,7 +176,7 @@ class Wiring:
                 if failure is not None:
                     _end(job, failure)
             try:
-                await nat.apply([rule for job in whole for rule in job.rules])
+                await asyncio.to_thread(nat.apply, [rule for job in whole for rule in job.rules])
             except EngineError:
                 await self._apply_apart(whole)
             for job in whole:
@@ -190,8 +190,8 @@ class Wiring:
         """A rule of somebody's was refused: find out whose, and serve the others."""
         for job in jobs:
             try:
-                await nat.withdraw(self.store.roots, job.container_id, job.rules)
-                await nat.apply(job.rules)
+                await asyncio.to_thread(nat.withdraw, self.store.roots, job.container_id, job.rules)
+                await asyncio.to_thread(nat.apply, job.rules)
             except EngineError as error:
                 _end(job, error)
 

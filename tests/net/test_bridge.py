@@ -252,7 +252,7 @@ def test_legacy_iptables(store, monkeypatch):
     before = rules("iptables-legacy-save")
     assert before and not rules()
     bridge._whole.clear()
-    asyncio.run(nat.add_network(store.roots, bridge.get(store, "n")))
+    nat.add_network(store.roots, bridge.get(store, "n"))
     assert sorted(rules("iptables-legacy-save")) == sorted(before)
     remove(store)
     assert not rules("iptables-legacy-save") and not rules("ip6tables-legacy-save")
