@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-import msgspec
+import msgpack
 
 
 class Receiver:
@@ -106,19 +106,14 @@ class Forward(Receiver):
     silent = False
 
     def talk(self, connection):
-        decoder = msgspec.msgpack.Decoder(ext_hook=lambda code, data: struct.unpack(">II", data))
-        rest = b""
+        messages = msgpack.Unpacker(ext_hook=lambda code, data: struct.unpack(">II", data))
         with contextlib.suppress(OSError):
             while data := connection.recv(1 << 20):
-                rest += data
-                try:
-                    tag, entries, options = decoder.decode(rest)
-                except msgspec.DecodeError:
-                    continue  # not whole yet
-                rest = b""
-                if self.silent:
-                    continue
-                for moment, record in entries:
-                    self.messages.put((tag, moment, record))
-                if "chunk" in options:
-                    connection.sendall(msgspec.msgpack.encode({"ack": options["chunk"]}))
+                messages.feed(data)
+                for tag, entries, options in messages:
+                    if self.silent:
+                        continue
+                    for moment, record in entries:
+                        self.messages.put((tag, moment, record))
+                    if "chunk" in options:
+                        connection.sendall(msgpack.packb({"ack": options["chunk"]}))
