@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -76,8 +77,11 @@ class FileEngine:
         return ["shop"]
 
     def containers(self, group: str) -> list[ContainerRecord]:
-        files = sorted(self.folder.glob("*/state.json"))
-        return [msgspec.json.decode(path.read_bytes(), type=ContainerRecord) for path in files]
+        found = []
+        for path in sorted(self.folder.glob("*/state.json")):
+            with contextlib.suppress(FileNotFoundError):  # removed since
+                found.append(msgspec.json.decode(path.read_bytes(), type=ContainerRecord))
+        return found
 
     def logs(
         self, group: str, container_id: str, *, since: float = 0.0, until: float = 0.0, tail: int | None = None
