@@ -1,35 +1,34 @@
 """Devices that a vendor's files describe (Container Device Interface, SPEC.md): what a container gets with each.
 
 gpus, and devices that deploy reserves, are answered from these files, too: "gpu" is the class, the driver the vendor.
-Hooks, programs that a runtime would run while it makes the container, are not run: a device that has some is refused.
 """
 
 from __future__ import annotations
 
 import glob
 import json
-from typing import Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from engine.errors import InvalidSpec, NotFound, Unsupported
-from engine.spec.container import ContainerSpec, Device, DeviceRequest, Mount
+from engine.spec.container import ContainerSpec, DeviceRequest
+
+if TYPE_CHECKING:
+    from engine.container.cdiedits import Edits
 
 FOLDERS = ("/etc/cdi", "/run/cdi", "/var/run/cdi")
 """Later ones come before earlier ones."""
 
 _PREFERRED = ("nvidia.com", "amd.com", "intel.com")
-_EDITS = ("env", "deviceNodes", "mounts", "additionalGids")
-_PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 
-Edits = dict[str, Any]
+Described = tuple[str, "Edits"]
+"""A file, and edits that it has."""
 
 
 class Devices:
     """What the folders describe: kind (vendor/class) → name → its edits, the kind's own first."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, dict[str, list[Edits]]] = {}
+        self._kinds: dict[str, dict[str, list[Described]]] = {}
         for folder in FOLDERS:
             for path in sorted(glob.glob(f"{folder}/*.json") + glob.glob(f"{folder}/*.y*ml")):
                 self._read(path)
@@ -45,12 +44,14 @@ class Devices:
 
                 found = yaml.safe_load(text)
             general = found.get("containerEdits") or {}
-            names = {one["name"]: [general, one.get("containerEdits") or {}] for one in found["devices"]}
+            names = {
+                one["name"]: [(path, general), (path, one.get("containerEdits") or {})] for one in found["devices"]
+            }
             self._kinds.setdefault(found["kind"], {}).update(names)
         except Exception as error:
             raise InvalidSpec(f"CDI specification {path}: {type(error).__name__}: {error}") from error
 
-    def edits(self, request: DeviceRequest) -> list[Edits]:
+    def edits(self, request: DeviceRequest) -> list[Described]:
         """What fulfils the request. Raises NotFound and Unsupported."""
         if request.driver == "cdi":
             found = []
@@ -80,7 +81,7 @@ class Devices:
             hint=f"No CDI specification in {', '.join(FOLDERS)} describes such a device.",
         )
 
-    def _device(self, kind: str, name: str) -> list[Edits]:
+    def _device(self, kind: str, name: str) -> list[Described]:
         try:
             return self._kinds[kind][name]
         except KeyError:
@@ -99,48 +100,14 @@ def applied(spec: ContainerSpec) -> ContainerSpec:
     """The specification with what its device requests bring. Raises NotFound, Unsupported and InvalidSpec."""
     if not spec.device_requests:
         return spec
+    from engine.container.cdiedits import edited
+
     devices = Devices()
-    seen: list[Edits] = []
+    seen: list[Described] = []
     for request in spec.device_requests:
-        for edit in devices.edits(request):
-            if edit and edit not in seen:
-                seen.append(edit)
-                spec = _edited(spec, edit)
+        for described in devices.edits(request):
+            path, edits = described
+            if edits and described not in seen:
+                seen.append(described)
+                spec = edited(spec, path, edits)
     return spec
-
-
-def _edited(spec: ContainerSpec, edit: Edits) -> ContainerSpec:
-    if hooks := edit.get("hooks"):
-        raise Unsupported(
-            f"a CDI device of {spec.name} needs the hook {hooks[0].get('path')}, and hooks are not run",
-            hint="Remove the device, or describe it without hooks.",
-        )
-    if unknown := [key for key, value in edit.items() if value and key not in _EDITS]:
-        raise Unsupported(f"a CDI device of {spec.name} needs {unknown[0]}, which is not supported")
-    nodes = [
-        Device(
-            path_on_host=node.get("hostPath") or node["path"],
-            path_in_container=node["path"],
-            permissions=node.get("permissions") or "rwm",
-        )
-        for node in edit.get("deviceNodes") or ()
-    ]
-    mounts = [
-        Mount(
-            type="bind",
-            source=mount["hostPath"],
-            target=mount["containerPath"],
-            read_only="ro" in (mount.get("options") or ()),
-            propagation=next((one for one in mount.get("options") or () if one in _PROPAGATION), ""),
-            create_host_path=False,
-        )
-        for mount in edit.get("mounts") or ()
-    ]
-    variables = dict(pair.partition("=")[::2] for pair in edit.get("env") or ())
-    return msgspec.structs.replace(
-        spec,
-        devices=(*spec.devices, *nodes),
-        mounts=(*spec.mounts, *mounts),
-        environment={**spec.environment, **variables},
-        group_add=(*spec.group_add, *(str(gid) for gid in edit.get("additionalGids") or ())),
-    )

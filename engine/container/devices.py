@@ -6,7 +6,8 @@ import os
 import stat
 from collections.abc import Sequence
 
-from engine.errors import InvalidSpec, OperationFailed
+from engine.errors import InvalidSpec, OperationFailed, Unsupported
+from engine.kernel import idmap
 from engine.spec.container import ContainerSpec, Device
 
 DEFAULT_RULES = (
@@ -23,25 +24,34 @@ def rules(spec: ContainerSpec, nodes: Sequence[Node]) -> list[str] | None:
     """All that is allowed, None for everything (privileged)."""
     if spec.privileged:
         return None
-    own = [f"{node['kind']} {node['major']}:{node['minor']} {node['permissions']}" for node in nodes]
+    own = [
+        f"{node['kind']} {node['major']}:{node['minor']} {node['permissions']}"
+        for node in nodes
+        if node["kind"] != "p" and node["permissions"]
+    ]
     return [*DEFAULT_RULES, *own, *spec.device_cgroup_rules]
 
 
 def nodes(spec: ContainerSpec) -> list[Node]:
-    """The device files to make: those of `devices`, or all of the host's /dev for a privileged container."""
-    if spec.privileged:
-        return [node for path in _walk("/dev") if (node := _node(path, path, "rwm"))]
+    """The device files to make: those of `devices`, and then all of the host's /dev for a privileged container."""
     found: list[Node] = []
     for device in spec.devices:
         found += _device(device)
+    if spec.privileged:
+        taken = {node["path"] for node in found}
+        found += [node for path in _walk("/dev") if path not in taken and (node := _node(path, path, "rwm"))]
     return found
 
 
 def _device(device: Device) -> list[Node]:
     if not set(device.permissions) <= set("rwm"):
         raise InvalidSpec(f"device {device.path_on_host}: permissions {device.permissions!r} are not of r, w and m")
+    ours = idmap.initial()  # else the host's own node is bound, as only the host's root may make one (mknod(2))
+    if device.kind == "p" or (device.kind and device.major and ours):
+        made = {"path": device.path_in_container, "source": device.path_on_host, "permissions": device.permissions}
+        return [_owned({**_NEW, **made}, device)]
     host = os.path.realpath(device.path_on_host)
-    if os.path.isdir(host):
+    if os.path.isdir(host) and not device.kind:
         pairs = [(path, device.path_in_container + path.removeprefix(host)) for path in _walk(host)]
         return [node for path, inside in pairs if (node := _node(path, inside, device.permissions))]
     try:
@@ -50,7 +60,27 @@ def _device(device: Device) -> list[Node]:
         raise OperationFailed.of("find device", device.path_on_host, error) from error
     if node is None:
         raise InvalidSpec(f"device {device.path_on_host} is not a device file")
-    return [node]
+    if device.kind not in ("", node["kind"]):
+        raise InvalidSpec(f"device {device.path_on_host} is of type {node['kind']}, not {device.kind}")
+    changed = _owned(node, device)
+    if not ours and changed != node:
+        raise Unsupported(
+            f"device {device.path_in_container} cannot have another number, mode or owner than {device.path_on_host} "
+            "when the engine does not run as root"
+        )
+    return [changed]
+
+
+_NEW: Node = {"major": 0, "minor": 0, "mode": 0o666, "uid": 0, "gid": 0}
+
+
+def _owned(node: Node, device: Device) -> Node:
+    """The node with what the device says of itself."""
+    said: Node = {"kind": device.kind} if device.kind else {}
+    if device.major:
+        said = {**said, "major": device.major, "minor": device.minor}
+    said |= {name: value for name in ("mode", "uid", "gid") if (value := getattr(device, name)) is not None}
+    return {**node, **said}
 
 
 def _walk(folder: str) -> list[str]:

@@ -31,7 +31,13 @@ _SHM_SIZE = 64 * 1024 * 1024
 _PROPAGATES = {"shared": ("shared:",), "slave": ("shared:", "master:")}
 _PEERS = {"shared:": "shared", "master:": "slave"}
 _TMPFS_FLAGS = {"nosuid", "nodev", "noexec", "ro", "noatime", "nodiratime", "relatime", "strictatime"}
-_TMPFS_CANCELS = {"suid": "nosuid", "dev": "nodev", "exec": "noexec", "rw": "ro"}
+_CANCELS = {"suid": "nosuid", "dev": "nodev", "exec": "noexec", "rw": "ro"}
+_BIND_FLAGS = {"ro", "nosuid", "nodev", "noexec", "nodiratime", "nosymfollow"}
+_BIND_CANCELS = {**_CANCELS, "diratime": "nodiratime", "symfollow": "nosymfollow"}
+_BIND_ATIMES = {"noatime": "noatime", "strictatime": "strictatime", "relatime": "", "atime": "", "norelatime": "",
+                "nostrictatime": ""}  # fmt: skip
+BIND_OPTIONS = {*_BIND_FLAGS, *_BIND_CANCELS, *_BIND_ATIMES}
+"""Of mount(8)'s options those that belong to one mount and not to its file system."""
 
 
 def entries(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> list[Entry]:
@@ -126,7 +132,7 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
         return {
             "type": "bind",
             "source": _bind_source(mount),
-            "flags": readonly,
+            **_bind_flags(mount),
             "propagation": mount.propagation,
             "recursive": mount.recursive != "disabled",
             "writable_below": mount.recursive == "writable",
@@ -162,6 +168,29 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
         "mode": 0o444 if mount.mode is None else mount.mode,
         "staging": f"{facts.folder}/file{number}",
     }
+
+
+def _bind_flags(mount: Mount) -> Entry:
+    """Later options come before earlier ones, as in mount(8)."""
+    chosen = {"ro"} if mount.read_only else set()
+    cleared: set[str] = set()
+    atime = None
+    for option in mount.options:
+        if option in _BIND_ATIMES:
+            atime = _BIND_ATIMES[option]
+        elif option in _BIND_CANCELS:
+            chosen.discard(_BIND_CANCELS[option])
+            cleared.add(_BIND_CANCELS[option])
+        elif option in _BIND_FLAGS:
+            chosen.add(option)
+            cleared.discard(option)
+        else:
+            raise InvalidSpec(f"bind mount {mount.target}: unknown option {option!r}")
+    if atime:
+        chosen.add(atime)
+    elif atime is not None:
+        cleared.add("relatime")
+    return {"flags": sorted(chosen), "cleared": sorted(cleared)}
 
 
 def _bind_source(mount: Mount) -> str:
@@ -210,8 +239,8 @@ def tmpfs(mount: Mount) -> Entry:
     for option in mount.options:
         if option in _TMPFS_FLAGS:
             chosen.add(option)
-        elif option in _TMPFS_CANCELS:
-            chosen.discard(_TMPFS_CANCELS[option])
+        elif option in _CANCELS:
+            chosen.discard(_CANCELS[option])
         elif option.partition("=")[0] in ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"):
             data.append(option)
         else:

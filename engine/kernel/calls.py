@@ -105,9 +105,15 @@ def move_mount(tree: int, target: int) -> None:
 
 
 def mount_setattr(
-    tree: int, *, set_bits: int = 0, propagation: int = 0, recursive: bool = False, userns: int = 0
+    tree: int,
+    *,
+    set_bits: int = 0,
+    clear_bits: int = 0,
+    propagation: int = 0,
+    recursive: bool = False,
+    userns: int = 0,
 ) -> None:
-    arguments = struct.pack("=QQQQ", set_bits, 0, propagation, userns)
+    arguments = struct.pack("=QQQQ", set_bits, clear_bits, propagation, userns)
     bits = flags.AT_EMPTY_PATH | (flags.AT_RECURSIVE if recursive else 0)
     _call("mount_setattr", tree, _MOUNT_SETATTR, tree, b"", bits, arguments, ctypes.c_size_t(len(arguments)))
 

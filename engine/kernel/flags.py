@@ -61,7 +61,10 @@ MOUNT_ATTR = {
     "strictatime": 0x20,
     "nodiratime": 0x80,
     "idmap": 0x00100000,
+    "nosymfollow": 0x00200000,
 }
+MOUNT_ATTR_ATIME = 0x70
+"""The bits that together say how times of access are kept; 0 is relatime."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4

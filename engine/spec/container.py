@@ -27,6 +27,7 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
     # tmpfs
     size: int = 0
     mode: int | None = None
+    # tmpfs, and what mount(8) calls the options that belong to one mount of a bind
     options: tuple[str, ...] = ()
     # file
     content: str | None = None
@@ -60,9 +61,20 @@ class PortBinding(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Device(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A device file, or a folder of them. `permissions` of "": the file is there, and may not be opened.
+
+    With a `kind` (c, b, p for a FIFO) and numbers the host's file is not asked; `mode`, `uid` and `gid` of None are its.
+    """
+
     path_on_host: str
     path_in_container: str
     permissions: str = "rwm"
+    kind: str = ""
+    major: int = 0
+    minor: int = 0
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
 
 
 class Ulimit(Struct, frozen=True, kw_only=True):

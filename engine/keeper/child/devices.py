@@ -18,10 +18,11 @@ _LINKS = (
     ("core", "/proc/kcore"),
     ("ptmx", "pts/ptmx"),
 )
+_KINDS = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 
 Device = dict[str, Any]
-"""path, source (the host's path), major, minor, kind ("c" or "b"), mode, uid, gid."""
+"""path, source (the host's path), major, minor, kind ("c", "b", or "p" for a FIFO), mode, uid, gid."""
 
 
 def is_place(entry: mounts.Entry) -> bool:
@@ -55,9 +56,10 @@ def populate(folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
 
 
 def _node(parent: int, name: str, device: Device, ids: Ids) -> None:
-    kind = stat.S_IFBLK if device["kind"] == "b" else stat.S_IFCHR
     try:
-        os.mknod(name, kind | device["mode"], os.makedev(device["major"], device["minor"]), dir_fd=parent)
+        os.mknod(
+            name, _KINDS[device["kind"]] | device["mode"], os.makedev(device["major"], device["minor"]), dir_fd=parent
+        )
     except FileExistsError:
         return
     except PermissionError:

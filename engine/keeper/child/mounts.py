@@ -17,7 +17,8 @@ from engine.kernel import calls, detached, flags
 
 Entry = dict[str, Any]
 """type (bind, file, image, attributes, or a file system: tmpfs, proc, sysfs, mqueue, devpts, cgroup2), source, target,
-flags (names), data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, out
+flags (names), cleared (names: of a bind, what the source may have and the mount has not; relatime for the other ways to keep
+times of access), data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, out
 of which no symbolic link leads; idmap: whether ids are shifted in a user namespace (required: or it fails, try, no)."""
 
 
@@ -204,11 +205,15 @@ def bind_tree(folder: int, path: str, entry: Entry, ids: Ids) -> int:
     tree = calls.open_tree(folder, path, bits)
     try:
         attributes = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("flags", ()))
+        cleared = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("cleared", ()))
+        if attributes & flags.MOUNT_ATTR_ATIME or "relatime" in entry.get("cleared", ()):
+            cleared |= flags.MOUNT_ATTR_ATIME
         propagation = entry.get("propagation") or "rprivate"
         below = recursive and propagation.startswith("r")
         calls.mount_setattr(tree, propagation=flags.MS[propagation.removeprefix("r")], recursive=below)
         # bind.recursive "writable": what is mounted below a read-only mount stays writable.
-        calls.mount_setattr(tree, set_bits=attributes, recursive=recursive and not entry.get("writable_below"))
+        deep = recursive and not entry.get("writable_below")
+        calls.mount_setattr(tree, set_bits=attributes, clear_bits=cleared, recursive=deep)
         if ids.namespace >= 0 and entry.get("idmap", "try") != "no":
             _shift(tree, ids, recursive, must=entry.get("idmap") == "required")
     except BaseException:
