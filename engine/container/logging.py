@@ -41,6 +41,13 @@ def size(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
+def buffer(text: str) -> int:
+    """The size of a buffer in memory, which always has a limit."""
+    if size(text) < 1:
+        raise ValueError(f"invalid size: '{text}': expected one like 4m")
+    return size(text)
+
+
 def boolean(text: str) -> bool:
     """As Go's strconv.ParseBool."""
     if text in ("1", "t", "T", "true", "TRUE", "True"):
@@ -120,8 +127,10 @@ def _address(schemes: Mapping[str, int]) -> Check:
 
 
 _ATTRIBUTES: dict[str, Check] = {"labels": str, "labels-regex": pattern, "env": str, "env-regex": pattern, "tag": str}
+# mode and max-buffer-size are read and change nothing: no container waits for a target in either mode
+# (docs/compatibility.md, Logs).
 _EVERY: dict[str, Check] = {
-    "mode": mode, "max-buffer-size": size, "cache-disabled": boolean, "cache-max-size": size, "cache-max-file": files,
+    "mode": mode, "max-buffer-size": buffer, "cache-disabled": boolean, "cache-max-size": size, "cache-max-file": files,
     "cache-compress": boolean,
 }  # fmt: skip
 _FILES: dict[str, Check] = {"max-size": size, "max-file": files, "compress": boolean}

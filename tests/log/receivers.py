@@ -117,3 +117,23 @@ class Forward(Receiver):
                         self.messages.put((tag, moment, record))
                     if "chunk" in options:
                         connection.sendall(msgpack.packb({"ack": options["chunk"]}))
+
+
+class Deaf(Receiver):
+    """Takes connections and reads nothing from them before `hear`."""
+
+    def __init__(self, where=None):
+        self.hearing = threading.Event()
+        super().__init__(where)
+
+    def talk(self, connection):
+        self.hearing.wait()
+        super().talk(connection)
+
+    def stop(self):
+        self.hearing.set()
+        super().stop()
+
+
+class DeafForward(Deaf, Forward):
+    pass

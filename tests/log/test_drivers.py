@@ -8,7 +8,7 @@ import time
 import pytest
 
 from engine.errors import InvalidSpec, StartFailed, Unsupported
-from tests.log.receivers import Datagrams, Forward, Journal, Receiver, UnixDatagrams, UnixStream
+from tests.log.receivers import Datagrams, Deaf, DeafForward, Forward, Journal, Receiver, UnixDatagrams, UnixStream
 
 STAMP = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
 ISO = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
@@ -197,6 +197,31 @@ def test_a_slow_target_and_a_small_spool(bench, receive):
     bench(story)
 
 
+@pytest.mark.parametrize(
+    ("driver", "kind", "options"),
+    [
+        ("syslog", Deaf, {"mode": "blocking"}),
+        ("fluentd", DeafForward, {"mode": "non-blocking", "max-buffer-size": "64k"}),
+    ],
+)
+def test_a_target_that_takes_nothing(bench, receive, driver, kind, options):
+    """In either mode the container does not wait for it, and no line is lost: more than the sockets between hold."""
+    receiver = receive(kind)
+
+    async def story(bench):
+        where = {f"{driver}-address": f"tcp://127.0.0.1:{receiver.port}"}
+        record = await bench.run("seq 1 200000", driver=driver, options=where | options)
+        assert receiver.messages.empty()
+        numbers = [str(number) for number in range(1, 200001)]
+        assert bench.text(record).split() == numbers
+        receiver.hearing.set()
+        messages = [receiver.take() for _ in numbers]
+        sent = [m.split()[-1].decode() if driver == "syslog" else m[2]["log"] for m in messages]
+        assert sent == numbers
+
+    bench(story)
+
+
 def test_a_killed_shipper_is_replaced(bench, receive):
     receiver = receive(Receiver)
 
@@ -219,6 +244,15 @@ REFUSED = [
     ("json-file", {"max-size": "much"}, "invalid size: 'much'"),
     ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
     ("json-file", {"mode": "x"}, "logging mode not supported: x"),
+    ("fluentd", {"mode": "Non-Blocking"}, "logging mode not supported: Non-Blocking"),
+    ("json-file", {"mode": "non-blocking", "max-buffer-size": "much"}, "max-buffer-size: invalid size: 'much'"),
+    ("local", {"mode": "non-blocking", "max-buffer-size": "-1"}, "max-buffer-size: invalid size: '-1'"),
+    ("syslog", {"mode": "non-blocking", "max-buffer-size": "0"}, "max-buffer-size: invalid size: '0'"),
+    (
+        "json-file",
+        {"mode": "blocking", "max-buffer-size": "1m"},
+        "max-buffer-size is only supported with mode=non-blocking",
+    ),
     ("json-file", {"max-buffer-size": "1m"}, "max-buffer-size is only supported with mode=non-blocking"),
     ("json-file", {"tag": "{{.Nope}}"}, "can't evaluate field Nope"),
     ("json-file", {"tag": "{{.Name"}, "unclosed action"),
