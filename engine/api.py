@@ -131,7 +131,7 @@ class Engine:
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def logs(
-        self, group: str, container_id: str, *, since: float = 0.0, until: float = 0.0, tail: int | None = None
+        self, group: str, container_id: str, *, since: int = 0, until: int = 0, tail: int | None = None
     ) -> LogReader:
         from engine.container.logs import LogReader
 

@@ -36,8 +36,8 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    since = parse_moment(args.since) if args.since else None
-    until = parse_moment(args.until) if args.until else None
+    since = parse_moment(args.since) / 1e9 if args.since else None
+    until = parse_moment(args.until) / 1e9 if args.until else None
     context.check_services(args.positional, among_containers=True)
     before = {record.id: record for record in _containers(context, args)}
     if since is not None:

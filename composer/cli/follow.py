@@ -75,9 +75,9 @@ class Follower:
         self._shown = services
 
     def open(
-        self, records: Iterable[ContainerRecord], *, since: float = 0.0, until: float = 0.0, tail: int | None = None
+        self, records: Iterable[ContainerRecord], *, since: int = 0, until: int = 0, tail: int | None = None
     ) -> None:
-        """Take these containers in, their logs from `since` or their last `tail` entries on."""
+        """Take these containers in, their logs from `since` (nanoseconds) or their last `tail` entries on."""
         for record in records:
             if record.id not in self._sources and self._wanted(record):
                 reader: LogReader
@@ -89,7 +89,7 @@ class Follower:
                 source = self._sources[record.id] = Source(short_name(record), reader, record)
                 source.shown = self._shown is None or service_of(record) in self._shown
                 if since and not source.up:
-                    source.finished_at = min(source.finished_at, since)
+                    source.finished_at = min(source.finished_at, since / 1e9)
         self._lines.register(source.name for source in self._sources.values() if source.shown)
 
     def past(self) -> None:
@@ -98,8 +98,8 @@ class Follower:
         for _, key, entry in heapq.merge(*streams, key=lambda item: item[0]):
             self._print(self._sources[key], entry)
 
-    def follow(self, *, until: float = 0.0, wake: int = -1) -> None:
-        """Print what comes, until every container has stopped or the time is `until`.
+    def follow(self, *, until: int = 0, wake: int = -1) -> None:
+        """Print what comes, until every container has stopped or the time is `until` (nanoseconds).
 
         `wake`: a descriptor that interrupts the waiting when it becomes readable (signals).
         """
@@ -107,10 +107,10 @@ class Follower:
         try:
             self._refresh()
             while any(source.up or source.coming for source in self._sources.values()):
-                pause = max(0.0, until - time.time()) if until else None
+                pause = max(0, until - time.time_ns()) / 1e9 if until else None
                 files = [watch.fileno(), *([wake] if wake >= 0 else [])]
                 ready, _, _ = selecting.select(files, [], [], pause)
-                if until and time.time() >= until:
+                if until and time.time_ns() >= until:
                     break
                 if wake in ready:
                     return

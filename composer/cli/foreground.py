@@ -49,7 +49,7 @@ class Foreground:
         names = [short_name(record) for record in records if service_of(record) in self._shown]
         print(f"Attaching to {', '.join(names)}", flush=True)
         self._follower.show_only(self._shown)
-        self._follower.open(records, since=self._began)
+        self._follower.open(records, since=int(self._began * 1e9))
         with _interrupts() as (wake, take, tell):
             self._tell = tell
             while True:

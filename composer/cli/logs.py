@@ -43,8 +43,8 @@ def parse_tail(text: str) -> int | None:
 
 def run(context: Context, args: Args) -> int:
     tail = parse_tail(args.tail)
-    since = parse_moment(args.since) if args.since else 0.0
-    until = parse_moment(args.until) if args.until else 0.0
+    since = parse_moment(args.since) if args.since else 0
+    until = parse_moment(args.until) if args.until else 0
     context.check_services(args.positional, among_containers=True)
     records = select(context.containers(), args.positional, index=args.index)
     if args.index and not records:

@@ -199,9 +199,9 @@ class Streams(Protocol):
     """What a command does with one container by itself, side by side with the supervisor. Any process may call these."""
 
     def logs(
-        self, group: str, container_id: str, *, since: float = 0.0, until: float = 0.0, tail: int | None = None
+        self, group: str, container_id: str, *, since: int = 0, until: int = 0, tail: int | None = None
     ) -> LogReader:
-        """Read from the entry after `since` (seconds since the epoch) or from the last `tail` entries on."""
+        """Read the entries from `since` to `until` (nanoseconds since the epoch, both included), or from the last `tail` on."""
         ...
 
     def watch(self, group: str) -> Watch: ...

@@ -33,16 +33,16 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 class LogReader:
     """A place in the log. `read` gives what came since the last call; rotation in between loses nothing that is kept.
+    `since` and `until`: nanoseconds since the epoch, both included, 0 for no limit.
 
     Raises Unsupported for a container whose driver keeps nothing.
     """
 
-    def __init__(self, folder: str, *, since: float = 0.0, until: float = 0.0, tail: int | None = None) -> None:
+    def __init__(self, folder: str, *, since: int = 0, until: int = 0, tail: int | None = None) -> None:
         driver = _logging(folder)
         if not logging.is_readable(driver):
             raise Unsupported(logging.NOT_READABLE)
-        self._since = int(since * 1e9)
-        self._until = int(until * 1e9)
+        self._since, self._until = since, until
         self._format: _Json | _Local = _Json() if driver.driver in ("", "json-file") else _Local()
         self._files = files.Chain(f"{folder}/{self._format.name}")
         self._skip = 0
@@ -69,7 +69,7 @@ class LogReader:
         for entry in entries:
             if self._skip:
                 self._skip -= 1
-            elif entry.time > self._since and not (self._until and entry.time > self._until):
+            elif entry.time >= self._since and not (self._until and entry.time > self._until):
                 yield entry
 
     def _seek_back(self, lines: int) -> None:

@@ -19,7 +19,7 @@ from engine.watch.group import GroupWatch
 
 
 class Reader:
-    def __init__(self, path: Path, since: float, tail: int | None) -> None:
+    def __init__(self, path: Path, since: int, tail: int | None) -> None:
         self._path, self._since, self._place = path, since, 0
         if tail is not None and path.exists():
             lines = path.read_bytes().splitlines(keepends=True)
@@ -33,7 +33,7 @@ class Reader:
             lines = file.readlines()
         self._place += sum(map(len, lines))
         entries = [LogEntry(*json.loads(line)) for line in lines]
-        return [entry for entry in entries if entry.time >= self._since * 1e9]
+        return [entry for entry in entries if entry.time >= self._since]
 
     def close(self) -> None:
         pass
@@ -83,9 +83,7 @@ class FileEngine:
                 found.append(msgspec.json.decode(path.read_bytes(), type=ContainerRecord))
         return found
 
-    def logs(
-        self, group: str, container_id: str, *, since: float = 0.0, until: float = 0.0, tail: int | None = None
-    ) -> Reader:
+    def logs(self, group: str, container_id: str, *, since: int = 0, until: int = 0, tail: int | None = None) -> Reader:
         return Reader(self.folder / container_id / "json.log", since, tail)
 
     def watch(self, group: str) -> GroupWatch:

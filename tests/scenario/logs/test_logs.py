@@ -9,6 +9,11 @@ def test_logs(composer):
     assert composer("logs", "--no-log-prefix", "web").out == "line 1\nline 2\nline 3\n"
     stamped = composer("logs", "-t", "web").out.splitlines()
     assert all(re.fullmatch(r"web-1  \| \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z line \d", line) for line in stamped)
+    first = stamped[0].split()[2]  # lines that came together have one time
+    count = sum(first in line for line in stamped)
+    before = f"{first[:-10]}{int(first[-10:-1]) - 1:09d}Z"
+    assert composer("logs", "--since", first, "--until", first, "web").out.count("\n") == count
+    assert composer("logs", "--until", before, "web").out == ""
     assert composer("logs", "--until", "2001-02-03T04:05:06Z", "web").out == ""
     assert composer("logs", "--until", "2101-02-03T04:05:06Z", "web").out.count("\n") == 3
     assert composer("logs", "--since", "1m", "web").out.count("\n") == 3

@@ -1,0 +1,43 @@
+"""Entries are chosen by nanoseconds, in either format."""
+
+import json
+
+import pytest
+
+from composer.cli.follow import rfc3339_ns
+from engine.container.logs import LogReader
+from engine.log.jsonfile import JsonFile
+from engine.log.local import Local
+
+BEGAN = 1357133017_999_999_998
+"""So that no float of seconds tells the lines apart, and a second ends among them."""
+
+
+@pytest.fixture(params=["json-file", "local"])
+def folder(tmp_path, request):
+    """A container's, with five lines of which each came a nanosecond after the other."""
+    how = JsonFile({}) if request.param == "json-file" else Local()
+    lines = [how.encode("stdout", f"{number}\n".encode(), BEGAN + number) for number in range(5)]
+    (tmp_path / how.name).write_bytes(b"".join(lines))
+    (tmp_path / "spec.json").write_text(json.dumps({"logging": {"driver": request.param}}))
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "expected"),
+    [(0, 0, "01234"), (2, 0, "234"), (0, 2, "012"), (1, 3, "123"), (3, 3, "3"), (5, 0, ""), (0, -1, "")],
+)
+def test_since_and_until(folder, since, until, expected):
+    reader = LogReader(folder, since=since and BEGAN + since, until=until and BEGAN + until)
+    entries = reader.read()
+    reader.close()
+    assert "".join(entry.text.strip() for entry in entries) == expected
+
+
+def test_times_are_shown_as_they_are_taken(folder):
+    from composer.cli.moment import parse_moment
+
+    reader = LogReader(folder)
+    times = [entry.time for entry in reader.read()]
+    reader.close()
+    assert [parse_moment(rfc3339_ns(time)) for time in times] == times == [BEGAN + number for number in range(5)]
