@@ -21,13 +21,13 @@ from typing import Any
 
 from engine.cgroup import settings
 from engine.container import capabilities, logging, mounts, userns
-from engine.container.logtag import Info
 from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import overlay
 from engine.kernel import idmap
 from engine.net import redirect
 from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
+from engine.spec.logtag import Info
 
 Bundle = dict[str, Any]
 

@@ -14,12 +14,12 @@ import msgspec
 
 from engine.container import bundle, capabilities, cdi, devices, etc, logging
 from engine.container import state as files
-from engine.container.logtag import NOBODY
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
 from engine.net.redirect import redirect
 from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
+from engine.spec.logtag import NOBODY
 from engine.spec.network import VolumeSpec
 from engine.spec.state import ContainerRecord, Health, Status
 from engine.volume import store as volumes

@@ -11,6 +11,7 @@ from composer.plan.translate.devices import device_requests, devices
 from composer.plan.translate.digest import digest
 from composer.plan.translate.healthcheck import healthcheck
 from composer.plan.translate.labelling import container_labels
+from composer.plan.translate.logging import logging
 from composer.plan.translate.mounts import mounts
 from composer.plan.translate.namespaces import namespaces
 from composer.plan.translate.networks import attachments, links
@@ -20,7 +21,7 @@ from composer.plan.translate.resources import resources
 from composer.plan.translate.restart import restart
 from composer.plan.translate.scope import Scope
 from composer.plan.translate.security import security
-from engine.spec.container import ContainerSpec, Logging
+from engine.spec.container import ContainerSpec
 
 
 def service(scope: Scope) -> DesiredService:
@@ -44,9 +45,7 @@ def service(scope: Scope) -> DesiredService:
         resources=resources(scope),
         healthcheck=healthcheck(scope),
         restart=restart(scope),
-        logging=Logging(driver=wanted.logging.driver, options=dict(wanted.logging.options))
-        if wanted.logging
-        else Logging(),
+        logging=logging(scope),
         **process(scope),
         **namespaces(scope),
         **security(scope),

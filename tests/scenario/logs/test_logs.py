@@ -37,6 +37,9 @@ def test_followed_through_recreation(composer):
 
 def test_a_bad_option_is_refused_with_its_place(composer):
     text = (composer.folder / "compose.yaml").read_text()
+    line = next(number for number, line in enumerate(text.splitlines(), 1) if "max-size: 20k" in line)
+    column = text.splitlines()[line - 1].index("max-size") + 1
     composer.write(compose=text.replace("max-size: 20k", "max-sise: 20k"))
-    done = composer("up", "-d", "small", code=None)
-    assert done.code != 0 and "unknown log opt 'max-sise' for local log driver" in done.err
+    done = composer("up", "-d", "small", code=1)
+    place = f"compose.yaml:{line}:{column}: services.small.logging.options.max-sise: "
+    assert f"{place}unknown log opt 'max-sise' for local log driver" in done.err
