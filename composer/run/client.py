@@ -11,8 +11,9 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from composer.run import control, protocol
+from composer.run import protocol
 from composer.run.protocol import End, Event, Frames, Go, Request
+from engine import control
 from engine.errors import EngineError, OperationFailed
 from engine.paths import Roots
 
@@ -43,11 +44,7 @@ class Client:
 
     def listens(self) -> bool:
         """Whether there is a supervisor."""
-        try:
-            control.connect(self._path).close()
-        except OSError:
-            return False
-        return True
+        return control.listens(self._path)
 
     def perform(self, request: Request, *, ready: Callable[[str], None] | None = None) -> Iterator[Event]:
         """The events of the request, End last. `ready` is called with the id of a container to attach to.

@@ -22,12 +22,13 @@ from composer.plan.reconcile import reconcile
 from composer.run import oneoff
 from composer.run.care import Care
 from composer.run.connection import Connection
-from composer.run.control import Control, listens, peer_is_us
+from composer.run.control import Control
 from composer.run.executor import Executor, Scene
 from composer.run.news import News
 from composer.run.port import Changes, Engine
 from composer.run.protocol import End, Failure, Queued, Request
 from composer.run.repair import repair
+from engine.control import listens, peer_is_us
 from engine.errors import EngineError
 
 UNASKED = 5.0

@@ -15,18 +15,17 @@ import secrets
 import select
 import signal
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from engine import control
 from engine.build.execute import RunRequest
 from engine.cgroup.manager import Cgroups, Handle
 from engine.container import bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.image.tree import remove_at
-from engine.keeper import protocol
 from engine.keeper.launch import Launch
 from engine.keeper.protocol import Channel
 from engine.kernel import calls
@@ -190,7 +189,7 @@ class ContainerRun:
         with self._lock:
             if self._owner is None:
                 self._start()
-        channel = Channel(protocol.connect(self.roots.keeper_socket(self.group)))
+        channel = Channel(control.connect(self.roots.keeper_socket(self.group)))
         try:
             yield channel
         finally:
@@ -204,10 +203,9 @@ class ContainerRun:
         except OSError as error:
             raise OperationFailed.of("create", self.folder, error) from error
         Launch(self.roots, self.group).wait()
-        sock = protocol.connect(self.roots.keeper_socket(self.group))
+        sock = control.connect(self.roots.keeper_socket(self.group))
         self._owner = Channel(sock)
-        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        self._keeper = calls.pidfd_open(pid)
+        self._keeper = calls.pidfd_open(control.peer(sock)[0])
         _ask(self._owner, {"do": "own"})
 
     def _sweep(self) -> None:

@@ -7,8 +7,8 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
+from engine import control
 from engine.errors import EngineError, KeeperLost, StartFailed
-from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
 from engine.paths import Roots
 
@@ -30,7 +30,7 @@ class KeeperClient:
     def connect(cls, roots: Roots, group: str) -> KeeperClient | None:
         """A connection to the group's keeper, None when none listens."""
         try:
-            return cls(Channel(protocol.connect(roots.keeper_socket(group))))
+            return cls(Channel(control.connect(roots.keeper_socket(group))))
         except OSError:
             return None
 

@@ -18,9 +18,9 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
+from engine import control
 from engine.errors import EngineError, StartFailed
 from engine.keeper import execution as executions
-from engine.keeper import protocol
 from engine.keeper.attachments import Attachments
 from engine.keeper.child import kernel_settings
 from engine.keeper.container import Container
@@ -100,11 +100,11 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
-        lock = protocol.claim(self.path)
+        lock = control.claim(self.path)
         if lock is None:
             os.write(ready, b"1")
             return  # whoever started us finds the one that is there
-        listener = protocol.listen(self.path)
+        listener = control.listen(self.path)
         listener.setblocking(False)
         self.loop.register(listener, selectors.EVENT_READ, self._accept)
         self.loop.register(wake, selectors.EVENT_READ, self._reap)
@@ -121,7 +121,7 @@ class Keeper:
                 except Exception:
                     self.failures.survive()
         self.shipping.leave()
-        for path in (self.path, protocol.lock_of(self.path)):
+        for path in (self.path, control.lock_of(self.path)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         os.close(lock)
@@ -159,7 +159,7 @@ class Keeper:
             self.loop.unregister(listener)
             self.deaf, self.accept_at = listener, time.monotonic() + ACCEPT_PAUSE
             return
-        if not protocol.peer_is_us(sock):
+        if not control.peer_is_us(sock):
             sock.close()
             return
         sock.setblocking(False)
@@ -539,7 +539,7 @@ class Keeper:
         elif time.monotonic() >= self.idle_at:
             self.leaving = True
             folder = os.path.dirname(self.path)
-            for path in (self.path, protocol.lock_of(self.path), f"{folder}/keeper.log"):
+            for path in (self.path, control.lock_of(self.path), f"{folder}/keeper.log"):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             with contextlib.suppress(OSError):

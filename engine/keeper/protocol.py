@@ -33,13 +33,11 @@ bring several frames.
 from __future__ import annotations
 
 import array
-import fcntl
 import json
 import os
 import select
 import socket
 import struct
-import time
 from collections import deque
 from typing import Any
 
@@ -53,10 +51,6 @@ MAX_HELD = 64
 """Descriptors that have come for frames which are not complete yet."""
 PATIENCE = 1.0
 """Seconds."""
-CLAIM_PATIENCE = 10.0
-"""Seconds that a new keeper waits for one that is leaving, or for another new one to listen."""
-CLAIM_PAUSE = 0.005
-"""Seconds between two looks at that: a lock and a socket cannot be waited for together."""
 
 
 class Channel:
@@ -179,78 +173,3 @@ def _frame(message: Message, descriptors: tuple[int, ...]) -> memoryview:
 
 def _rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, array.array[int]]]:
     return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-
-
-def address(path: str) -> tuple[str, int]:
-    """A name for bind(2) or connect(2) within sun_path's 108 bytes, and the folder descriptor to close afterwards."""
-    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    return f"/proc/self/fd/{folder}/{os.path.basename(path)}", folder
-
-
-def connect(path: str) -> socket.socket:
-    """Connect to a control socket. Raises OSError when nobody listens."""
-    name, folder = address(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.connect(name)
-    except OSError:
-        sock.close()
-        raise
-    finally:
-        os.close(folder)
-    return sock
-
-
-def lock_of(path: str) -> str:
-    """The file that whoever listens at `path` has locked."""
-    return f"{path.removesuffix('.sock')}.lock"
-
-
-def claim(path: str) -> int | None:
-    """Become the one that may listen at `path`: a descriptor with the lock, to be kept; None when another listens there.
-    Waits for one that is leaving, or that is about to listen. Raises OSError."""
-    lock = lock_of(path)
-    deadline = time.monotonic() + CLAIM_PATIENCE
-    while True:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.stat(lock), os.fstat(fd)):
-                return fd
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(fd)
-        try:
-            connect(path).close()
-            return None
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(CLAIM_PAUSE)
-
-
-def listen(path: str) -> socket.socket:
-    """Bind a control socket, mode 0600, over whatever a dead process left there."""
-    name, folder = address(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        previous = os.umask(0o177)
-        try:
-            sock.bind(name)
-        finally:
-            os.umask(previous)
-        sock.listen(64)
-    finally:
-        os.close(folder)
-    return sock
-
-
-def peer_is_us(sock: socket.socket) -> bool:
-    """Whether the peer runs as root or as our own user (unix(7), SO_PEERCRED)."""
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return uid in (0, os.geteuid())

@@ -6,8 +6,8 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 
+from engine import control
 from engine.errors import EngineError, KeeperLost
-from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
 
 VARIABLE = "COMPOSER_ROOTLESS"
@@ -29,7 +29,7 @@ def cgroup() -> str:
 
 def ask(path: str, message: Message, descriptors: Sequence[int] = ()) -> tuple[Message, list[int]]:
     """One request and its answer. Raises OSError as the other side met it, EngineError for what it refuses."""
-    channel = Channel(protocol.connect(path))
+    channel = Channel(control.connect(path))
     try:
         channel.send(message, tuple(descriptors))
         found = channel.receive()

@@ -30,8 +30,8 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
+from engine import control
 from engine.errors import EngineError
-from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
 from engine.rootless import cgroup, namespace, outside
@@ -61,7 +61,7 @@ class Host:
         return f"{self.run_root}/rootless.json"
 
     def listen(self) -> None:
-        listener = protocol.listen(self.path)
+        listener = control.listen(self.path)
         listener.setblocking(False)
         self.loop.register(listener, selectors.EVENT_READ, self._accept)
 
@@ -110,7 +110,7 @@ class Host:
             sock, _ = listener.accept()
         except OSError:
             return
-        if not protocol.peer_is_us(sock):
+        if not control.peer_is_us(sock):
             sock.close()
             return
         sock.setblocking(False)

@@ -6,9 +6,9 @@ import contextlib
 import os
 import socket
 
+from engine import control
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, NotFound, StartFailed, WrongState
-from engine.keeper import protocol
 from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
 from engine.paths import Roots
@@ -40,7 +40,7 @@ def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
 
 def _connect(roots: Roots, group: str, container_id: str) -> Channel:
     try:
-        return Channel(protocol.connect(roots.keeper_socket(group)))
+        return Channel(control.connect(roots.keeper_socket(group)))
     except OSError as error:
         raise WrongState(f"container {container_id[:12]} is not running") from error
 

@@ -11,8 +11,8 @@ import subprocess
 
 import pytest
 
+from engine import control
 from engine.errors import EngineError
-from engine.keeper import protocol
 from engine.log import log as log_module
 from engine.log.log import Log
 
@@ -23,7 +23,7 @@ FORMATS = ("json-file", "local")
 def keeper_pid(bench):
     """Of the one that listens; None when none does."""
     try:
-        with protocol.connect(bench.roots.keeper_socket(bench.session.group)) as sock:
+        with control.connect(bench.roots.keeper_socket(bench.session.group)) as sock:
             return struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
     except OSError:
         return None

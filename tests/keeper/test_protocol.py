@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.control import connect
 from engine.keeper.launch import Launch
-from engine.keeper.protocol import MAX_DESCRIPTORS, MAX_FRAME, MAX_HELD, Channel, connect
+from engine.keeper.protocol import MAX_DESCRIPTORS, MAX_FRAME, MAX_HELD, Channel
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=50),

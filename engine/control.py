@@ -1,0 +1,117 @@
+"""Control sockets: a path in the run root at which one process of ours listens, and the lock beside it, which lets only one
+be. A keeper has one, a supervisor, and the process that keeps a user's namespace.
+
+    <name>.sock     mode 0600; who connects is asked for his user, too
+    <name>.lock     locked by who listens, as long as he lives
+
+Imports next to nothing: commands pay for it whenever they connect.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import time
+
+PATIENCE = 10.0
+"""Seconds that a new one waits for one that is leaving, or for another new one to listen."""
+PAUSE = 0.005
+"""Seconds between two looks at that: neither a lock nor the end of a process can be waited for together with a socket."""
+
+
+def connect(path: str) -> socket.socket:
+    """Connect to who listens at `path`. Raises OSError when nobody does."""
+    name, folder = _address(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.connect(name)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.close(folder)
+    return sock
+
+
+def listens(path: str) -> bool:
+    """Whether somebody listens at `path`."""
+    try:
+        connect(path).close()
+    except OSError:
+        return False
+    return True
+
+
+def claim(path: str) -> int | None:
+    """Become the one that may listen at `path`: a descriptor with the lock, to be kept; None when another listens there.
+    Waits for one that is leaving, or that is about to listen. Raises OSError."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        lock = _locked(lock_of(path))
+        if lock is not None:
+            return lock
+        try:
+            connect(path).close()
+            return None
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
+
+
+def listen(path: str) -> socket.socket:
+    """A listening socket at `path`, in the place of whatever a dead process left there. Raises OSError."""
+    name, folder = _address(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        before = os.umask(0o177)
+        try:
+            sock.bind(name)
+        finally:
+            os.umask(before)
+        sock.listen(64)
+    finally:
+        os.close(folder)
+    return sock
+
+
+def lock_of(path: str) -> str:
+    """The file that whoever listens at `path` has locked."""
+    return f"{path.removesuffix('.sock')}.lock"
+
+
+def peer(sock: socket.socket) -> tuple[int, int]:
+    """Process id and user id of the other side, as they were when it connected or began to listen (unix(7), SO_PEERCRED)."""
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid
+
+
+def peer_is_us(sock: socket.socket) -> bool:
+    """Whether the peer runs as root or as our own user."""
+    return peer(sock)[1] in (0, os.geteuid())
+
+
+def _locked(path: str) -> int | None:
+    """Lock the file without waiting; None when somebody has it. A file that was replaced meanwhile does not count."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.stat(path), os.fstat(fd)):
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(fd)
+    return None
+
+
+def _address(path: str) -> tuple[str, int]:
+    """A name within sun_path's 108 bytes (unix(7)), and the folder descriptor to close after its use."""
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{folder}/{os.path.basename(path)}", folder

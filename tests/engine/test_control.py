@@ -1,0 +1,56 @@
+"""One process listens at a control socket, and only its user may connect."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from engine import control
+
+LISTEN = "from engine import control; lock = control.claim({0!r}); print(lock is not None)"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / ("long" * 20) / "p" / "own.sock")
+
+
+def test_the_socket_is_for_its_user_only(path):
+    control.claim(path)
+    with control.listen(path) as listener, control.connect(path) as client:
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        accepted, _ = listener.accept()
+        with accepted:
+            assert control.peer_is_us(accepted)
+        assert control.peer(client) == (os.getpid(), os.getuid())
+
+
+def test_only_one(path):
+    control.claim(path)
+    with control.listen(path):
+        done = subprocess.run(
+            [sys.executable, "-c", LISTEN.format(path)], capture_output=True, text=True, check=True, timeout=20
+        )
+        assert done.stdout == "False\n"
+
+
+def test_the_next_one_waits_until_the_last_has_left(path):
+    lock = control.claim(path)
+    control.listen(path).close()  # it does not listen any more, and still holds the lock
+    process = subprocess.Popen([sys.executable, "-c", LISTEN.format(path)], stdout=subprocess.PIPE, text=True)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    os.close(lock)
+    assert process.communicate(timeout=10)[0] == "True\n"
+
+
+def test_a_dead_ones_socket_is_replaced(path):
+    code = f"{LISTEN.format(path)}; control.listen({path!r}); import os; os._exit(9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert os.path.exists(path)
+    assert not control.listens(path)
+    assert control.claim(path) is not None
+    with control.listen(path):
+        assert control.listens(path)
