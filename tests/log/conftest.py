@@ -134,3 +134,17 @@ def bench(roots):
     if left:
         before.clean(roots)
     assert not left, "left behind:\n" + "\n".join(left)
+
+
+@pytest.fixture
+def receive():
+    """Makes receivers; all are stopped in the end."""
+    made = []
+
+    def make(kind, where=None):
+        made.append(kind(where))
+        return made[-1]
+
+    yield make
+    for receiver in made:
+        receiver.stop()

@@ -119,6 +119,29 @@ class Forward(Receiver):
                         connection.sendall(msgpack.packb({"ack": options["chunk"]}))
 
 
+class Encrypted(Receiver):
+    """Over TLS, with the context of a server. `seen`: for each handshake the client's certificate, or what was wrong."""
+
+    def __init__(self, where, context):
+        self.context, self.seen = context, queue.SimpleQueue()
+        super().__init__(where)
+
+    def talk(self, connection):
+        try:
+            connection = self.context.wrap_socket(connection, server_side=True)
+        except OSError as error:
+            self.seen.put(error)
+            connection.close()
+            return
+        self.connections.append(connection)
+        self.seen.put(connection.getpeercert())
+        super().talk(connection)
+
+
+class EncryptedForward(Encrypted, Forward):
+    pass
+
+
 class Deaf(Receiver):
     """Takes connections and reads nothing from them before `hear`."""
 

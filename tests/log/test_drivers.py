@@ -16,20 +16,6 @@ ZONE = r"(Z|[+-]\d\d:\d\d)"
 HOST = re.escape(os.uname().nodename)
 
 
-@pytest.fixture
-def receive(tmp_path):
-    """Makes receivers; all are stopped in the end."""
-    made = []
-
-    def make(kind, where=None):
-        made.append(kind(where))
-        return made[-1]
-
-    yield make
-    for receiver in made:
-        receiver.stop()
-
-
 @pytest.mark.parametrize(
     ("scheme", "kind"), [("udp", Datagrams), ("tcp", Receiver), ("unixgram", UnixDatagrams), ("unix", UnixStream)]
 )

@@ -72,15 +72,19 @@ def _connect(address: dict[str, Any], options: dict[str, Any]) -> socket.socket:
 def _tls(sock: socket.socket, host: str, options: dict[str, Any]) -> socket.socket:
     import ssl
 
+    reading = authority = options.get("tls-ca-cert") or ""
     try:
-        context = ssl.create_default_context(cafile=options.get("tls-ca-cert") or None)
+        context = ssl.create_default_context(cafile=authority or None)
         if options.get("tls-skip-verify"):
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if options.get("tls-cert"):
-            context.load_cert_chain(options["tls-cert"], options.get("tls-key") or None)
+        if reading := options.get("tls-cert") or "":
+            context.load_cert_chain(reading, options.get("tls-key") or None)
+        reading = ""
         return context.wrap_socket(sock, server_hostname=host)
-    except OSError:
+    except OSError as error:
         sock.close()
+        if reading:
+            raise OSError(error.errno, f"{reading}: {error.strerror or error}") from error
         raise
 
 
