@@ -162,7 +162,7 @@ def test_a_server_that_does_not_know_us(bench, serve, certificates, own):
         options = {"syslog-address": address(receiver), "syslog-tls-ca-cert": str(certificates / "ca.pem")}
         if own:
             options |= {f"syslog-tls-{kind}": str(certificates / f"{own}.{end}") for kind, end in PAIR}
-        with pytest.raises(StartFailed, match="alert|reset"):
+        with pytest.raises(StartFailed, match=r"alert|reset"):
             await bench.start("true", driver="syslog", options=options)
         assert isinstance(receiver.seen.get(timeout=20), ssl.SSLError)
 
