@@ -261,7 +261,9 @@ def left_behind(run, images):
     found += [f"cgroup {place}" for place in glob.glob(f"/sys/fs/cgroup/**/{run.group}", recursive=True)]
     found += [name for name in images.layers.names() if name.startswith(".")]
     if os.path.exists(run.folder):
-        found += [name for name in os.listdir(run.folder) if name not in ("lock", "keeper.sock", "keeper.log")]
+        found += [
+            name for name in os.listdir(run.folder) if name not in ("lock", "keeper.sock", "keeper.lock", "keeper.log")
+        ]
     for process in glob.glob("/proc/[0-9]*/root"):
         try:
             command = open(process.replace("root", "cmdline")).read()
