@@ -1,0 +1,141 @@
+"""CVE-2019-14271: a process of the host's that has entered a container looks a name up, and its C library loads the
+container's libraries for that. Here every such library is a FIFO: who opens it waits, and can be seen to wait."""
+
+import asyncio
+import errno
+import io
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import threading
+import time
+
+import pytest
+
+from engine.spec.container import ExecSpec
+
+PATIENCE = 30
+NAMES = [f"libnss_{service}.so.2" for service in ("evil", "files", "compat", "dns", "systemd")]
+MULTIARCH = sysconfig.get_config_var("MULTIARCH") or "x86_64-linux-gnu"
+FOLDERS = [f"{top}{below}" for top in ("lib", "lib64", "usr/lib", "usr/lib64") for below in ("", f"/{MULTIARCH}")]
+
+
+@pytest.fixture
+def image(made_image):
+    """Has a user of the name web, and whoever asks the C library for it is to load our library."""
+    services = "".join(
+        f"{base}: evil compat files systemd dns\n" for base in ("passwd", "group", "initgroups", "hosts")
+    )
+    return made_image(
+        {
+            "usr/": "",
+            **{f"{folder}/": "" for folder in FOLDERS},
+            **{f"{folder}/{name}": "fifo" for folder in FOLDERS for name in NAMES},
+            "etc/nsswitch.conf": services,
+        }
+    )
+
+
+def waiting(record):
+    """The libraries that somebody has opened and waits for; they are let go with something that is no library."""
+    found = set()
+    for folder in FOLDERS:
+        for name in NAMES:
+            try:
+                fd = os.open(f"/proc/{record.state.pid}/root/{folder}/{name}", os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                assert error.errno == errno.ENXIO, error
+                continue
+            os.write(fd, b"no library")
+            os.close(fd)
+            found.add(name)
+    return found
+
+
+def promptly(work, *arguments):
+    """Do it in a thread, which may be left behind when it waits for ever."""
+    failures = []
+
+    def run():
+        try:
+            work(*arguments)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive(), f"{work} waits"
+    assert not failures, failures
+
+
+def named_archive():
+    """Its entries belong to users by their names, as tar's do."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        entry = tarfile.TarInfo("put")
+        entry.uname = entry.gname = "web"
+        entry.uid = entry.gid = 1000
+        tar.addfile(entry)
+    return out.getvalue()
+
+
+def copies(host, record):
+    read, write = os.pipe()
+    os.write(write, named_archive())
+    os.close(write)
+    host.engine.copy_in(host.group, record.id, "/tmp", read, keep_owner=True)
+    os.close(read)
+    target = os.open("/dev/null", os.O_WRONLY)
+    for path in ("/tmp/put", "/etc", "/root/."):
+        host.engine.copy_out(host.group, record.id, path, target, follow=True)
+    os.close(target)
+
+
+LOOK_UP = """
+import ctypes, os, pwd, sys
+libc = ctypes.CDLL(None, use_errno=True)
+fd = os.open(f"/proc/{sys.argv[1]}/ns/mnt", os.O_RDONLY)
+assert libc.setns(fd, 0x20000) == 0, os.strerror(ctypes.get_errno())
+pwd.getpwnam("web")
+"""
+
+
+def test_the_attack_is_one(host, image):
+    """A process that does look a name up in there opens our library."""
+    record = host.sleep(image=image)
+    victim = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", LOOK_UP, str(record.state.pid)], stderr=subprocess.PIPE
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not (found := waiting(record)):
+            assert victim.poll() is None, victim.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert "libnss_evil.so.2" in found
+    finally:
+        victim.kill()
+        victim.wait()
+        victim.stderr.close()
+
+
+@pytest.mark.parametrize("userns", ["", "private"])
+def test_no_library_of_a_container_is_loaded(host, image, userns):
+    record = host.create("sleep", "1000", image=image, user="web:web", group_add=("web",), userns_mode=userns)
+    promptly(copies, host, record)  # of a stopped one
+    record = host.wait(asyncio.wait_for(host.session.start(record.id), PATIENCE))
+    assert not waiting(record)
+    for user in ("web", "web:web", "root", "1000:web"):
+        spec = ExecSpec(args=("sh", "-c", "test $(id -u) = $USER_ID"), user=user, environment={"USER_ID": "1000"})
+        if user == "root":
+            spec = ExecSpec(args=("sh", "-c", "test $(id -u) = 0"), user=user)
+        null = os.open("/dev/null", os.O_RDWR)
+        work = host.session.exec(record.id, spec, stdout=null, stderr=null)
+        assert host.wait(asyncio.wait_for(work, PATIENCE)) == 0
+        os.close(null)
+        assert not waiting(record), user
+    promptly(copies, host, record)
+    assert not waiting(record)
