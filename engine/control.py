@@ -2,18 +2,24 @@
 be. A keeper has one, a supervisor, and the process that keeps a user's namespace.
 
     <name>.sock     mode 0600; who connects is asked for his user, too
-    <name>.lock     locked by who listens, as long as he lives
+    <name>.lock     locked by who listens, as long as he lives; its text is the version of the protocol that he speaks
 
-Imports next to nothing: commands pay for it whenever they connect.
+Who listens may have been started before an upgrade of this program, and who connects after it. So the version is compared
+before anything is said: what either would make of the other's messages is nobody's guess. Imports next to nothing: commands
+pay for it whenever they connect.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import select
+import signal
 import socket
 import struct
 import time
+
+from engine.errors import OtherVersion
 
 PATIENCE = 10.0
 """Seconds that a new one waits for one that is leaving, or for another new one to listen."""
@@ -21,8 +27,9 @@ PAUSE = 0.005
 """Seconds between two looks at that: neither a lock nor the end of a process can be waited for together with a socket."""
 
 
-def connect(path: str) -> socket.socket:
-    """Connect to who listens at `path`. Raises OSError when nobody does."""
+def connect(path: str, version: str = "") -> socket.socket:
+    """Connect to who listens at `path`. Raises OSError when nobody does, OtherVersion unless he speaks this `version` ("":
+    whatever he speaks)."""
     name, folder = _address(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -32,6 +39,10 @@ def connect(path: str) -> socket.socket:
         raise
     finally:
         os.close(folder)
+    if version and (theirs := _version_of(path)) != version:
+        pid, _ = peer(sock)
+        sock.close()
+        raise OtherVersion(os.path.basename(path), pid, theirs, version)
     return sock
 
 
@@ -44,13 +55,15 @@ def listens(path: str) -> bool:
     return True
 
 
-def claim(path: str) -> int | None:
-    """Become the one that may listen at `path`: a descriptor with the lock, to be kept; None when another listens there.
-    Waits for one that is leaving, or that is about to listen. Raises OSError."""
+def claim(path: str, version: str = "") -> int | None:
+    """Become the one that may listen at `path`, and speaks this `version`: a descriptor with the lock, to be kept; None when
+    another listens there. Waits for one that is leaving, or that is about to listen. Raises OSError."""
     deadline = time.monotonic() + PATIENCE
     while True:
         lock = _locked(lock_of(path))
         if lock is not None:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, version.encode(), 0)
             return lock
         try:
             connect(path).close()
@@ -95,6 +108,46 @@ def peer(sock: socket.socket) -> tuple[int, int]:
 def peer_is_us(sock: socket.socket) -> bool:
     """Whether the peer runs as root or as our own user."""
     return peer(sock)[1] in (0, os.geteuid())
+
+
+def end(path: str) -> None:
+    """Kill who listens at `path`, and wait until he has ended. Nothing happens when nobody does."""
+    try:
+        sock = connect(path)
+    except OSError:
+        return
+    with sock:
+        pid, _ = peer(sock)
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return  # he has just ended
+        try:
+            if _is_open(sock):  # so he lived when we got hold of him: it is no other process of this number
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            select.select([pidfd], [], [], PATIENCE)
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(pidfd)
+
+
+def _is_open(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def _version_of(path: str) -> str:
+    """What who listens at `path` speaks; "" of one that says nothing."""
+    try:
+        with open(lock_of(path), encoding="ascii", errors="replace") as file:
+            return file.read(100)
+    except FileNotFoundError:
+        return ""
 
 
 def _locked(path: str) -> int | None:

@@ -11,6 +11,7 @@ EngineError                 everything below; `str(e)` is one or more lines for 
 ├── PoolExhausted           no free address or subnet is left, or the asked subnet overlaps another
 ├── StartFailed             the container's process could not be started (exit code 125, 126 or 127)
 ├── KeeperLost              the group's keeper does not answer
+├── OtherVersion            a process of ours that was started before an upgrade speaks another version of its protocol
 ├── ImageError              a reference, manifest, layer or blob is unusable
 │   ├── BadReference
 │   └── Corrupt             digest or size does not match what was promised
@@ -95,6 +96,18 @@ class StartFailed(EngineError):
 
 class KeeperLost(EngineError):
     pass
+
+
+class OtherVersion(EngineError):
+    """`socket` is the name of the socket at which the process `pid` listens."""
+
+    def __init__(self, socket: str, pid: int, theirs: str, ours: str) -> None:
+        super().__init__(
+            f"process {pid}, which listens at {socket}, speaks version {theirs or 'none'} of its protocol, "
+            f"and this program version {ours}",
+            hint="This program was upgraded or replaced while the command ran: run the command again.",
+        )
+        self.pid = pid
 
 
 class ImageError(EngineError):

@@ -37,10 +37,11 @@ def attach(
     context: Context, record: ContainerRecord, *, stdin: bool = True, keys: str = "", sig_proxy: bool = True
 ) -> int:
     """Stay with the container's process until it ends (its exit code) or the detach keys are typed (0)."""
+    from composer.cli.process import opened
     from composer.cli.tty import DETACH_KEYS, parse_keys
 
     sequence = parse_keys(keys or DETACH_KEYS)
-    process = context.engine.attach(record.group, record.id)
+    process = opened(context, record, lambda: context.engine.attach(record.group, record.id))
     try:
         stdin = stdin and (record.spec.tty or record.spec.stdin_open)
         return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy)

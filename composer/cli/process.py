@@ -7,12 +7,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from composer.cli.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw, write_all
+from engine.errors import OtherVersion
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
@@ -32,7 +33,10 @@ def run_exec(
     try:
         stdin = 0 if interactive and not detach else null
         output = (null, null) if detach else (1, 2)
-        process = context.engine.exec_process(record.group, record.id, spec, stdio=(stdin, *output))
+        stdio = (stdin, *output)
+        process = opened(
+            context, record, lambda: context.engine.exec_process(record.group, record.id, spec, stdio=stdio)
+        )
     finally:
         os.close(null)
     try:
@@ -44,6 +48,18 @@ def run_exec(
         return terminal_session(process, stdin=0 if interactive else -1, keys=parse_keys(DETACH_KEYS))
     finally:
         process.close()
+
+
+def opened(context: Context, record: ContainerRecord, opens: Callable[[], Process]) -> Process:
+    """What `opens` gives. A keeper that was started before an upgrade is replaced first: its group's supervisor does that when
+    it begins."""
+    try:
+        return opens()
+    except OtherVersion:
+        from composer.run.client import Client
+
+        Client(context.roots, record.group, context.environ).renew()
+        return opens()
 
 
 def terminal_session(process: Process, *, stdin: int, keys: bytes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.cli.flags import Args, Command, Flag
-from composer.cli.release import VERSION
+from composer.release import VERSION
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
+from composer.release import VERSION
 from composer.run import protocol
 from composer.run.protocol import End, Event, Frames, Go, Request
 from engine import control
-from engine.errors import EngineError, OperationFailed
+from engine.errors import EngineError, OperationFailed, OtherVersion
 from engine.paths import Roots
 
 ATTEMPTS = 4
@@ -51,8 +52,8 @@ class Client:
 
         Raises SupervisorLost when there is no getting to the end, OperationFailed when none can be started.
         """
-        for _ in range(ATTEMPTS):
-            with self._connect() as sock:
+        for attempt in range(ATTEMPTS):
+            with self._connect(replace=not attempt) as sock:
                 try:
                     sock.sendall(protocol.frame(request))
                 except OSError:
@@ -88,11 +89,27 @@ class Client:
                 else:
                     yield event
 
-    def _connect(self) -> socket.socket:
+    def renew(self) -> None:
+        """Put a supervisor of this program in the place of the one that is there, whichever it is, and wait until it has
+        adopted what runs. Raises SupervisorLost, OperationFailed."""
+        control.end(self._path)
+        with self._connect(replace=True) as sock:
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):  # it hangs up when it serves
+                pass
+
+    def _connect(self, *, replace: bool) -> socket.socket:
+        """`replace`: put one of this program in the place of one of another release, which may be killed at any time and
+        would not know what we mean. A command does so in the beginning only: what it finds later is newer than itself."""
         for _ in range(ATTEMPTS):
             if self._starting is None:
                 try:
-                    return control.connect(self._path)
+                    return control.connect(self._path, VERSION)
+                except OtherVersion:
+                    if not replace:
+                        raise
+                    control.end(self._path)
+                    continue
                 except OSError:
                     self._starting = self._spawn()
             self._await_start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 
+from composer.release import VERSION
 from engine import control
 
 LEAVING = "leaving"
@@ -27,7 +28,7 @@ class Control:
     @classmethod
     def open(cls, path: str) -> Control | None:
         """Become the one that listens at `path`; None when another supervisor does already. Raises OSError."""
-        lock = control.claim(path)
+        lock = control.claim(path, VERSION)
         if lock is None:
             return None
         folder = os.path.dirname(path)

@@ -27,7 +27,7 @@ from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.image.tree import remove_at
 from engine.keeper.launch import Launch
-from engine.keeper.protocol import Channel
+from engine.keeper.protocol import VERSION, Channel
 from engine.kernel import calls
 from engine.paths import Roots
 from engine.spec.container import ContainerSpec, Logging
@@ -189,7 +189,7 @@ class ContainerRun:
         with self._lock:
             if self._owner is None:
                 self._start()
-        channel = Channel(control.connect(self.roots.keeper_socket(self.group)))
+        channel = Channel(control.connect(self.roots.keeper_socket(self.group), VERSION))
         try:
             yield channel
         finally:
@@ -203,7 +203,7 @@ class ContainerRun:
         except OSError as error:
             raise OperationFailed.of("create", self.folder, error) from error
         Launch(self.roots, self.group).wait()
-        sock = control.connect(self.roots.keeper_socket(self.group))
+        sock = control.connect(self.roots.keeper_socket(self.group), VERSION)
         self._owner = Channel(sock)
         self._keeper = calls.pidfd_open(control.peer(sock)[0])
         _ask(self._owner, {"do": "own"})

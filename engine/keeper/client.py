@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import control
 from engine.errors import EngineError, KeeperLost, StartFailed
-from engine.keeper.protocol import Channel, Message
+from engine.keeper.protocol import VERSION, Channel, Message
 from engine.paths import Roots
 
 
@@ -27,10 +27,10 @@ class KeeperClient:
         asyncio.get_running_loop().add_reader(channel.sock, self._read)
 
     @classmethod
-    def connect(cls, roots: Roots, group: str) -> KeeperClient | None:
-        """A connection to the group's keeper, None when none listens."""
+    def connect(cls, roots: Roots, group: str, version: str = VERSION) -> KeeperClient | None:
+        """A connection to the group's keeper, None when none listens. Raises OtherVersion; "" takes any."""
         try:
-            return cls(Channel(control.connect(roots.keeper_socket(group))))
+            return cls(Channel(control.connect(roots.keeper_socket(group), version)))
         except OSError:
             return None
 

@@ -27,7 +27,7 @@ from engine.keeper.container import Container
 from engine.keeper.execution import Execution
 from engine.keeper.failures import Failures
 from engine.keeper.output import Outputs
-from engine.keeper.protocol import Channel, Message
+from engine.keeper.protocol import VERSION, Channel, Message
 from engine.keeper.shipping import Shipping
 from engine.kernel import calls, flags
 
@@ -100,7 +100,7 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
-        lock = control.claim(self.path)
+        lock = control.claim(self.path, VERSION)
         if lock is None:
             os.write(ready, b"1")
             return  # whoever started us finds the one that is there

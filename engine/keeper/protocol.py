@@ -43,6 +43,11 @@ from typing import Any
 
 Message = dict[str, Any]
 
+VERSION = "1"
+"""Which messages these are, and which bundle.json: raise it with any change of what either side makes of them. A session
+that meets a keeper of another version puts its own in its place; `terminal` alone is asked before, of a keeper of any version.
+"""
+
 MAX_FRAME = 16 * 1024 * 1024
 MAX_WAITING = 16 * 1024 * 1024
 """Bytes that wait for a peer before it is given up."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine import control
 from engine.container import state as files
-from engine.errors import EngineError
+from engine.errors import EngineError, OtherVersion
 from engine.keeper.child.dns import open_sockets
 from engine.keeper.client import KeeperClient
 from engine.kernel import calls
@@ -23,19 +24,21 @@ if TYPE_CHECKING:
     from engine.session.session import Session
 
 
+PATIENCE = 5.0
+"""Seconds that a keeper of another version has to give a terminal."""
+
+
 async def adopt(session: Session, *, clean: bool = False) -> list[ContainerRecord]:
     """See Changes.adopt. A container is alive when its process is; anything of a dead one is removed."""
     names = registry.names(session.store, session.group)
     found = files.every(session.roots, session.group, names)
+    known = await _keeper_of_ours(session, found)
     # One that ended while it had no keeper is adopted, too, for its last output and its exit code.
     found = [session.records.get(record.id, record) if record.id in session.held else record for record in found]
     session.records = {record.id: record for record in found}
     for container_id in set(names) - set(session.records) - session.creating:
         registry.release(session.store, container_id)  # a creation that a crash ended before its folder was whole
-    known = KeeperClient.connect(session.roots, session.group)
-    if known is not None:
-        known.close()
-    if known is None and not any(record.state.status.alive for record in found):
+    if not known and not any(record.state.status.alive for record in found):
         if not clean:
             await _sweep(session)
         return list(session.records.values())
@@ -60,6 +63,28 @@ async def adopt(session: Session, *, clean: bool = False) -> list[ContainerRecor
             session.replace(record.id, record.state)
     await _sweep(session)
     return list(session.records.values())
+
+
+async def _keeper_of_ours(session: Session, found: list[ContainerRecord]) -> bool:
+    """Whether there is a keeper that we can talk to. One of another version (it was started before an upgrade) is killed:
+    containers live on, and what would be lost of them with their keeper is held until the next one takes it."""
+    try:
+        known = KeeperClient.connect(session.roots, session.group)
+    except OtherVersion:
+        if session.has_had_keeper:
+            raise  # this program was upgraded while we run: who comes after us can talk to it
+        old = KeeperClient.connect(session.roots, session.group, "")
+        for record in found:
+            if old is not None and record.state.status.alive and record.id not in session.held:
+                with contextlib.suppress(EngineError, TimeoutError):
+                    await asyncio.wait_for(session.hold(record, old), PATIENCE)
+        if old is not None:
+            old.close()
+        await asyncio.to_thread(control.end, session.roots.keeper_socket(session.group))
+        return False
+    if known is not None:
+        known.close()
+    return known is not None
 
 
 async def _readopt(session: Session, record: ContainerRecord) -> None:
@@ -95,7 +120,7 @@ async def _resume(session: Session, record: ContainerRecord) -> None:
     """Serve names and ports of a running container again."""
     session.publish(record.id)
     with contextlib.suppress(EngineError):
-        await session.hold(record.id)
+        await session.hold(record, await session.keeper())
     with contextlib.suppress(EngineError):
         _, descriptors = await (await session.keeper()).ask("sockets", id=record.id)
         if len(descriptors) == 2:

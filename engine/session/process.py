@@ -9,7 +9,7 @@ import socket
 from engine import control
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, NotFound, StartFailed, WrongState
-from engine.keeper.protocol import Channel, Message
+from engine.keeper.protocol import VERSION, Channel, Message
 from engine.kernel import calls
 from engine.paths import Roots
 from engine.spec.container import ExecSpec
@@ -40,7 +40,7 @@ def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
 
 def _connect(roots: Roots, group: str, container_id: str) -> Channel:
     try:
-        return Channel(control.connect(roots.keeper_socket(group)))
+        return Channel(control.connect(roots.keeper_socket(group), VERSION))
     except OSError as error:
         raise WrongState(f"container {container_id[:12]} is not running") from error
 

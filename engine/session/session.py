@@ -14,7 +14,7 @@ import msgspec
 
 from engine.cgroup.manager import Cgroups
 from engine.container import state as files
-from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, WrongState
+from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, OtherVersion, WrongState
 from engine.image.images import ImageStore
 from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
@@ -111,6 +111,10 @@ class Session:
             self._image_cache[reference] = self.images.need(reference)
         return self._image_cache[reference]
 
+    @property
+    def has_had_keeper(self) -> bool:
+        return self._keeper is not None
+
     async def keeper(self) -> KeeperClient:
         """The keeper, started when there is none."""
         async with self._keeper_lock:
@@ -203,14 +207,13 @@ class Session:
         shutil.rmtree(self.roots.running(self.group, container_id), ignore_errors=True)
         users.unmount_unused(self.store, self.record(container_id))
 
-    async def hold(self, container_id: str) -> None:
+    async def hold(self, record: ContainerRecord, keeper: KeeperClient) -> None:
         """Keep open what would be lost with the keeper."""
-        record = self.record(container_id)
         terminal: list[int] = []
         if record.spec.tty:
-            _, terminal = await (await self.keeper()).ask("terminal", id=container_id)
-        self.let_go(container_id)
-        self.held[container_id] = Held(self.roots.running(self.group, container_id), record.state.pid, terminal)
+            _, terminal = await keeper.ask("terminal", id=record.id)
+        self.let_go(record.id)
+        self.held[record.id] = Held(self.roots.running(self.group, record.id), record.state.pid, terminal)
 
     def let_go(self, container_id: str) -> None:
         if held := self.held.pop(container_id, None):
@@ -387,8 +390,9 @@ class Session:
             await asyncio.wait(self._ending)
         client = self._keeper
         if client is None or client.lost:
-            client = KeeperClient.connect(self.roots, self.group)
-        if client is not None:
+            with contextlib.suppress(OtherVersion):
+                client = KeeperClient.connect(self.roots, self.group)
+        if client is not None and not client.lost:
             try:
                 await client.ask("goodbye")
                 if not any(record.state.status.alive for record in self.records.values()):

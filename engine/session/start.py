@@ -90,7 +90,7 @@ async def _start(
             await _serve_names(session, container_id, pid)
         if ready is not None:
             await ready()
-        await session.hold(container_id)
+        await session.hold(started, keeper)
         await keeper.ask("start", id=container_id)
     except BaseException as error:
         await _undo(session, record, error)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from engine import control
+from engine.errors import OtherVersion
 
 LISTEN = "from engine import control; lock = control.claim({0!r}); print(lock is not None)"
 
@@ -54,3 +55,33 @@ def test_a_dead_ones_socket_is_replaced(path):
     assert control.claim(path) is not None
     with control.listen(path):
         assert control.listens(path)
+
+
+@pytest.mark.parametrize("theirs", ["1", ""])
+def test_another_version_is_not_talked_to(path, theirs):
+    control.claim(path, theirs)
+    with control.listen(path) as listener:
+        control.connect(path, theirs).close()
+        listener.accept()[0].close()
+        with pytest.raises(OtherVersion, match=f"process {os.getpid()}, which listens at own.sock, speaks version"):
+            control.connect(path, "2")
+        listener.accept()[0].close()
+        control.connect(path).close()
+
+
+def test_the_version_is_that_of_who_listens_now(path):
+    os.close(control.claim(path, "long ago"))
+    control.claim(path, "2")
+    with control.listen(path):
+        control.connect(path, "2").close()
+
+
+def test_who_listens_is_ended(path):
+    code = f"{LISTEN.format(path)}; own = control.listen({path!r}); import signal; signal.pause()"
+    with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        while not control.listens(path):
+            assert process.poll() is None
+        control.end(path)
+        assert process.wait(0) == -9
+    control.end(path)

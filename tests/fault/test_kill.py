@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from engine import control
 from tests.fault.victims import Moment, find, kill
 
 VICTIMS = ("command", "supervisor", "keeper")
@@ -113,3 +114,20 @@ def test_at_random(composer, seed, repaired):
         kill(composer, chance.choice(VICTIMS), command)
         command.communicate(timeout=60)
     repaired()
+
+
+@pytest.mark.parametrize("command", ["up", "exec"])
+def test_an_upgrade(composer, command):
+    """Supervisor and keeper that were started by another release are replaced by what needs them; containers live on."""
+    composer("up", "-d")
+    before = {c["ID"] for cs in composer.ps().values() for c in cs}
+    old = find(composer, "supervisor") + find(composer, "keeper")
+    for path in (composer.roots.supervisor_socket(composer.name), composer.roots.keeper_socket(composer.name)):
+        with open(control.lock_of(path), "w") as file:
+            file.write("0.0.1")
+    if command == "up":
+        composer("up", "-d", "--scale", "worker=4")
+    else:
+        assert composer("exec", "-T", "db", "echo", "well").out == "well\n"
+    assert not {*old} & {*find(composer, "supervisor"), *find(composer, "keeper")}
+    assert before <= {c["ID"] for cs in composer.ps().values() for c in cs}

@@ -5,8 +5,6 @@ import os
 import re
 import resource
 import signal
-import socket
-import struct
 import subprocess
 
 import pytest
@@ -24,7 +22,7 @@ def keeper_pid(bench):
     """Of the one that listens; None when none does."""
     try:
         with control.connect(bench.roots.keeper_socket(bench.session.group)) as sock:
-            return struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+            return control.peer(sock)[0]
     except OSError:
         return None
 

@@ -113,19 +113,19 @@ def bench(roots):
 
     def run(story):
         async def whole():
-            session = Session(roots, SESSION + secrets.token_hex(3), ())
-            await session.adopt()
+            found = Bench(Session(roots, SESSION + secrets.token_hex(3), ()))
+            await found.session.adopt()
             try:
-                return await story(Bench(session))
+                return await story(found)
             except BaseException:
-                with contextlib.suppress(OSError), open(f"{roots.run}/{session.group}/keeper.log") as file:
+                with contextlib.suppress(OSError), open(f"{roots.run}/{found.session.group}/keeper.log") as file:
                     print(file.read())
-                print("watcher:", session._watcher)
+                print("watcher:", found.session._watcher)
                 raise
             finally:
-                for key in list(session.records):
-                    await session.remove(key, force=True, volumes=True)
-                await session.close()
+                for key in list(found.session.records):
+                    await found.session.remove(key, force=True, volumes=True)
+                await found.session.close()
 
         return asyncio.run(whole())
 

@@ -9,6 +9,8 @@ from composer.run import client as clients
 from composer.run.client import Client, SupervisorLost
 from composer.run.control import Control
 from composer.run.protocol import End, Failure, Frames, Go, Note, Ready, Request, frame, request_of
+from engine import control
+from engine.errors import OtherVersion
 from engine.paths import Roots
 
 
@@ -60,6 +62,17 @@ def test_but_not_for_ever(roots):
     with pytest.raises(SupervisorLost, match="died 4 times"):
         list(Client(roots, "p", {}).perform(REQUEST))
     scripted.thread.join()
+
+
+def test_what_another_release_has_started_meanwhile_is_left_alone(roots):
+    scripted = Scripted(roots, [Note("one")])
+    events = Client(roots, "p", {}).perform(REQUEST)
+    assert next(events) == Note("one")
+    scripted.thread.join()
+    with open(control.lock_of(scripted.control.path), "w") as file:
+        file.write("1000.0.0")
+    with pytest.raises(OtherVersion, match="run the command again"):
+        next(events)
 
 
 def test_ready_is_answered_when_the_command_has_attached(roots):
