@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.containers import select, service_of
 from composer.cli.flags import Args, Command, Flag
-from composer.cli.moment import parse_moment
+from composer.cli.moment import SECOND, parse_moment
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    since = parse_moment(args.since) / 1e9 if args.since else None
-    until = parse_moment(args.until) / 1e9 if args.until else None
+    # By the whole number, which rounds once: the time of an event, as it is printed, is found again.
+    since = parse_moment(args.since) / SECOND if args.since else None
+    until = parse_moment(args.until) / SECOND if args.until else None
     context.check_services(args.positional, among_containers=True)
     before = {record.id: record for record in _containers(context, args)}
     if since is not None:

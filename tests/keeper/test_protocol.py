@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.control import connect
+from engine.control import connect, peer
 from engine.keeper.launch import Launch
 from engine.keeper.protocol import MAX_DESCRIPTORS, MAX_FRAME, MAX_HELD, Channel
 
@@ -157,9 +157,8 @@ class Keeper:
         self.roots, self.group = roots, f"k{secrets.token_hex(4)}"
         self.path = roots.keeper_socket(self.group)
         Launch(roots, self.group).wait()
-        with self.connect() as sock:
-            self.pid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
         self.steady = Channel(self.connect())
+        self.pid, _ = peer(self.steady.sock)
 
     def connect(self):
         sock = connect(self.path)
