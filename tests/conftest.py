@@ -86,17 +86,13 @@ def roots(busybox_rootfs):
 
 @pytest.fixture(scope="session")
 def session_box(roots):
-    from tests.scenario.leaks import Observed
+    from tests.scenario.leaks import nothing_left
     from tests.session.box import Box
 
-    before = Observed.now(roots)
-    box = Box(roots)
-    yield box
-    box.close()
-    left = before.leaks(roots)
-    if left:
-        before.clean(roots)
-    assert not left, "left behind:\n" + "\n".join(left)
+    with nothing_left(roots):
+        box = Box(roots)
+        yield box
+        box.close()
 
 
 @pytest.fixture
@@ -111,20 +107,12 @@ def box(session_box):
 def composer(roots, tmp_path, request):
     """The command line in a copy of the test's folder; in the end it is brought down and nothing may be left."""
     from tests.scenario.command import Composer
-    from tests.scenario.leaks import Observed
+    from tests.scenario.leaks import nothing_left
 
-    before = Observed.now(roots)
-    command = Composer(tmp_path, roots, request.path.parent)
-    yield command
-    try:
+    with nothing_left(roots):
+        command = Composer(tmp_path, roots, request.path.parent)
+        yield command
         command.end()
-    except BaseException:
-        before.clean(roots)
-        raise
-    left = before.leaks(roots)
-    if left:
-        before.clean(roots)
-    assert not left, "left behind:\n" + "\n".join(left)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from engine.container.logs import LogReader
 from engine.session.session import Session
 from engine.spec.container import ContainerSpec, Logging
 from tests.scenario.command import SESSION
-from tests.scenario.leaks import Observed
+from tests.scenario.leaks import nothing_left
 
 
 class Bench:
@@ -109,7 +109,6 @@ class Bench:
 @pytest.fixture
 def bench(roots):
     """Call it with a coroutine function that takes a Bench; everything is removed in the end."""
-    before = Observed.now(roots)
 
     def run(story):
         async def whole():
@@ -129,11 +128,8 @@ def bench(roots):
 
         return asyncio.run(whole())
 
-    yield run
-    left = before.leaks(roots)
-    if left:
-        before.clean(roots)
-    assert not left, "left behind:\n" + "\n".join(left)
+    with nothing_left(roots):
+        yield run
 
 
 @pytest.fixture

@@ -131,3 +131,17 @@ class Observed:
             for table in reversed(TABLES):
                 db.execute(f"DELETE FROM {table}")
             db.commit()
+
+
+@contextlib.contextmanager
+def nothing_left(roots):
+    """What comes to an end in here leaves nothing behind. It is taken away if it does, or when the end itself fails, so that
+    the next test is not blamed."""
+    before = Observed.now(roots)
+    try:
+        yield
+        left = before.leaks(roots)
+        assert not left, "left behind:\n" + "\n".join(left)
+    except BaseException:
+        before.clean(roots)
+        raise

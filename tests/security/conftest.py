@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tests.scenario.leaks import Observed
+from tests.scenario.leaks import nothing_left
 from tests.security.host import Host
 
 
@@ -15,14 +15,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def host(roots):
     """A group of containers that ends with the test, which must leave nothing behind."""
-    before = Observed.now(roots)
-    found = Host(roots)
-    yield found
-    found.end()
-    left = before.leaks(roots)
-    if left:
-        before.clean(roots)
-    assert not left, "left behind:\n" + "\n".join(left)
+    with nothing_left(roots):
+        found = Host(roots)
+        yield found
+        found.end()
 
 
 @pytest.fixture
