@@ -26,6 +26,7 @@ from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
+    from composer.cli.converge import Images
     from composer.plan.desired import Desired, DesiredService
     from composer.run.port import Engine
     from engine.spec.image import BuildSpec, ImageRecord
@@ -79,10 +80,7 @@ def _too_old(policy: str, image: ImageRecord) -> bool:
     return limit is not None and time.time() - image.tagged_at > limit
 
 
-def ensure_images(
-    context: Context, desired: Desired, names: Iterable[str], *, build: bool = False, no_build: bool = False,
-    pull: str = "policy", quiet_pull: bool = False, quiet_build: bool = False,
-) -> None:  # fmt: skip
+def ensure_images(context: Context, desired: Desired, names: Iterable[str], wanted: Images) -> None:
     """Pull and build what `names` need and have not. The first failure ends it (CommandError or EngineError)."""
     names = list(names)
     refusal.check(desired, names)
@@ -91,18 +89,21 @@ def ensure_images(
     for name in names:
         service = desired.services[name]
         if service.image or service.build is not None:
-            chosen = decide(service, context.engine.image(service.image), build=build, no_build=no_build, pull=pull)
+            chosen = decide(
+                service, context.engine.image(service.image),
+                build=wanted.build, no_build=wanted.no_build, pull=wanted.pull,
+            )  # fmt: skip
             if chosen:
                 (pulls if chosen == "pull" else builds).append(service)
     mounted = {image for name in names for image in desired.services[name].mounted_images}
     missing = sorted(mounted - {service.image for service in builds})
     missing = [image for image in missing if context.engine.image(image) is None]
     if missing:
-        _pull_mounted(context, missing, quiet=quiet_pull)
+        _pull_mounted(context, missing, quiet=wanted.quiet_pull)
     if pulls:
-        pull_all(context, pulls, quiet=quiet_pull)
+        pull_all(context, pulls, quiet=wanted.quiet_pull)
     if builds:
-        build_all(context, [(service, _spec(service)) for service in builds], quiet=quiet_build)
+        build_all(context, [(service, _spec(service)) for service in builds], quiet=wanted.quiet_build)
 
 
 def _spec(service: DesiredService) -> BuildSpec:

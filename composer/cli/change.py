@@ -29,27 +29,27 @@ TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True", "y", "yes"))
 
 def change(
     context: Context, action: str, *, services: Sequence[str] = (), quiet: bool = False, plain: bool = False,
-    images: str = "", supervisor: Client | None = None, **options: object,
+    images: str = "", **options: object,
 ) -> int:  # fmt: skip
     """Do `action` (of `composer.plan.options`) to the project; the exit code.
 
     `plain`: finished steps as plain lines even on a terminal, because something else is written there, too.
     `images`: for down, which images to remove: "", local or all. Other keywords are fields of `Options`.
     """
-    context.check_services(services, among_containers=True)
-    wanted = options_of(context, action, services, **options)
-    desired = context.desired_or_none
-    supervisor = supervisor or prepared(context, action)
+    supervisor = prepared(context, action)
     try:
-        return _change(context, supervisor, desired, wanted, quiet=quiet, plain=plain, images=images)
+        wanted = options_of(context, action, services, **options)
+        return carry_out(context, supervisor, wanted, quiet=quiet, plain=plain, images=images)
     finally:
         supervisor.close()
 
 
-def _change(
-    context: Context, supervisor: Client, desired: Desired | None, wanted: Options, *, quiet: bool, plain: bool,
-    images: str,
-) -> int:  # fmt: skip
+def carry_out(
+    context: Context, supervisor: Client, wanted: Options, *, quiet: bool = False, plain: bool = False, images: str = ""
+) -> int:
+    """`change` by a supervisor that the caller has prepared, and closes."""
+    context.check_services(wanted.services, among_containers=True)
+    desired = context.desired_or_none
     plan = reconcile(desired, snapshot(context, desired), wanted)
     progress = PlainProgress(context.stderr) if plain else context.progress(TITLES[wanted.action], quiet=quiet)
     with progress:

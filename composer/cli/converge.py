@@ -1,11 +1,12 @@
-"""Bringing a project to what its files say: what up, create, scale and run have in common.
+"""Bringing a project to what its files say: what up, create, scale and watch have in common.
 
-check the wishes → load → images (pull, build) → one request to the supervisor, its events shown
+check the flags → load → images (pull, build) → one request to the supervisor, its events shown
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
@@ -19,88 +20,78 @@ if TYPE_CHECKING:
     from composer.cli.context import Context
     from composer.cli.flags import Args
     from composer.plan.desired import Desired
+    from composer.plan.options import Options
     from composer.run.client import Client
 
 PULL_POLICIES = ("policy", "always", "missing", "never", "build")
 
 
-class Wishes(Struct, frozen=True, kw_only=True):
-    """What the command line asks for beyond the files. `pull` "policy" is what each service says."""
+FLAGS = (
+    "always_recreate_deps", "force_recreate", "no_deps", "no_recreate", "remove_orphans", "renew_anon_volumes", "timeout",
+)  # fmt: skip
+"""Those of `up` and `create` that are fields of `Options`."""
 
-    services: tuple[str, ...] = ()
-    scale: dict[str, int] = {}
-    start: bool = True
+
+class Images(Struct, frozen=True, kw_only=True):
+    """How images are got. `pull` "policy" is what each service says."""
+
     build: bool = False
     no_build: bool = False
     pull: str = "policy"
     quiet_pull: bool = False
     quiet_build: bool = False
-    force_recreate: bool = False
-    no_recreate: bool = False
-    always_recreate_deps: bool = False
-    renew_anon_volumes: bool = False
-    no_deps: bool = False
-    remove_orphans: bool = False
-    yes: bool = False
-    timeout: int | None = None
 
 
-def wishes_of(args: Args, *, start: bool = True) -> Wishes:
-    """The wishes in the flags of `up` or `create`. UsageError when they contradict each other."""
+def converge_as_asked(context: Context, args: Args, *, start: bool = True) -> int:
+    """`converge` by the flags of `up` or `create`. UsageError when they contradict each other."""
     if args.build and args.no_build:
         raise UsageError("--build and --no-build are incompatible")
     if args.force_recreate and args.no_recreate:
         raise UsageError("--force-recreate and --no-recreate are incompatible")
     if args.pull not in PULL_POLICIES:
         raise UsageError(f'invalid --pull option "{args.pull}", not one of always, missing, never')
-    known = {name: getattr(args, name) for name in Wishes.__struct_fields__ if hasattr(args, name)}
-    known["scale"] = parse_scale(args.scale, "--scale option")
-    return Wishes(**{**known, "services": tuple(args.positional), "start": start})
+    return converge(
+        context,
+        args.positional,
+        start=start,
+        images=Images(**_named(args, Images.__struct_fields__)),
+        scale=parse_scale(args.scale, "--scale option"),
+        recreate_volumes=args.yes,
+        **_named(args, FLAGS),
+    )
 
 
-def converge(context: Context, wishes: Wishes) -> int:
-    """Get the images, then make the project what its files say; the exit code. CommandError for what failed."""
-    from composer.cli.change import prepared
+def _named(args: Args, names: Iterable[str]) -> dict[str, Any]:
+    """Flags by their names; `create` has not all of those that `up` has."""
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
-    supervisor = prepared(context, "up" if wishes.start else "create")
+
+def converge(
+    context: Context, services: Sequence[str], *, images: Images, start: bool = True, **options: object
+) -> int:
+    """Get the images, then make the project what its files say; the exit code. Other keywords are fields of `Options`.
+    CommandError for what failed."""
+    from composer.cli.change import options_of, prepared
+
+    wanted = options_of(context, "up" if start else "create", services, **options)
+    supervisor = prepared(context, wanted.action)
     try:
-        return _converge(context, wishes, supervisor)
+        return _converge(context, wanted, images, supervisor)
     finally:
         supervisor.close()
 
 
-def _converge(context: Context, wishes: Wishes, supervisor: Client) -> int:
+def _converge(context: Context, wanted: Options, images: Images, supervisor: Client) -> int:
     from composer.cli.acquire import ensure_images, with_dependencies
-    from composer.cli.change import change
+    from composer.cli.change import carry_out
 
-    context.check_services((*wishes.services, *wishes.scale))
+    context.check_services((*wanted.services, *wanted.scale))
     desired = context.desired
-    _check_scale(desired, wishes.scale)
+    _check_scale(desired, wanted.scale)
     ensure_images(
-        context,
-        desired,
-        with_dependencies(desired, wishes.services, dependencies=not wishes.no_deps),
-        build=wishes.build,
-        no_build=wishes.no_build,
-        pull=wishes.pull,
-        quiet_pull=wishes.quiet_pull,
-        quiet_build=wishes.quiet_build,
+        context, desired, with_dependencies(desired, wanted.services, dependencies=not wanted.no_deps), images
     )
-    return change(
-        context,
-        "up" if wishes.start else "create",
-        services=wishes.services,
-        scale=wishes.scale,
-        force_recreate=wishes.force_recreate,
-        no_recreate=wishes.no_recreate,
-        always_recreate_deps=wishes.always_recreate_deps,
-        renew_anon_volumes=wishes.renew_anon_volumes,
-        no_deps=wishes.no_deps,
-        remove_orphans=wishes.remove_orphans,
-        recreate_volumes=wishes.yes,
-        timeout=wishes.timeout,
-        supervisor=supervisor,
-    )
+    return carry_out(context, supervisor, wanted)
 
 
 def _check_scale(desired: Desired, scale: dict[str, int]) -> None:

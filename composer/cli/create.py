@@ -28,6 +28,6 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    from composer.cli.converge import converge, wishes_of
+    from composer.cli.converge import converge_as_asked
 
-    return converge(context, wishes_of(args, start=False))
+    return converge_as_asked(context, args, start=False)

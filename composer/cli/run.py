@@ -53,6 +53,7 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     from composer.cli.acquire import check_policy, ensure_images, with_dependencies
+    from composer.cli.converge import Images
 
     name = args.positional[0]
     context.check_services([name])
@@ -61,8 +62,8 @@ def run(context: Context, args: Args) -> int:
     policy = check_policy(args.pull)
     others = [one for one in with_dependencies(desired, [name], dependencies=not args.no_deps) if one != name]
     quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
-    ensure_images(context, desired, [name], build=args.build, pull=policy, **quiet)
-    ensure_images(context, desired, others, **quiet)
+    ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
+    ensure_images(context, desired, others, Images(**quiet))
     spec = _specification(context, args, desired, service)
     if context.dry_run:
         with context.progress("Creating", quiet=args.quiet) as progress:

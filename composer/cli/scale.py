@@ -34,7 +34,7 @@ def parse_scale(words: Iterable[str], what: str) -> dict[str, int]:
 
 
 def run(context: Context, args: Args) -> int:
-    from composer.cli.converge import Wishes, converge
+    from composer.cli.converge import Images, converge
 
     scale = parse_scale(args.positional, "scale specifier")
-    return converge(context, Wishes(services=tuple(scale), scale=scale, no_deps=args.no_deps))
+    return converge(context, tuple(scale), images=Images(), scale=scale, no_deps=args.no_deps)

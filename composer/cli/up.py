@@ -53,13 +53,12 @@ def run(context: Context, args: Args) -> int:
     _check(context, args)
     import time
 
-    from composer.cli.converge import converge, wishes_of
+    from composer.cli.converge import converge_as_asked
 
     detached = args.detach or args.wait or args.no_start
     began = time.time()
-    wishes = wishes_of(args, start=not args.no_start)
     try:
-        code = converge(context, wishes)
+        code = converge_as_asked(context, args, start=not args.no_start)
     except KeyboardInterrupt:
         if detached or "desired" not in vars(context):
             raise

@@ -130,10 +130,10 @@ def run(context: Context, args: Args) -> int:
     context.check_services(args.positional)
     rules = rules_of(context, args.positional)
     if not args.no_up:
-        from composer.cli.converge import Wishes, converge
+        from composer.cli.converge import Images, converge
 
         services = tuple(dict.fromkeys(rule.service for rule in rules))
-        converge(context, Wishes(services=services, build=True, quiet_build=args.quiet))
+        converge(context, services, images=Images(build=True, quiet_build=args.quiet))
     Watcher(context, rules, quiet=args.quiet, prune=args.prune).run()
     return 0
 
@@ -214,10 +214,10 @@ class Watcher:
                 self._execute(record, rule.exec)
 
     def _rebuild(self, services: list[str]) -> None:
-        from composer.cli.converge import Wishes, converge
+        from composer.cli.converge import Images, converge
 
         self._say(f"Rebuilding service(s) {', '.join(services)} after changes were detected...")
-        converge(self._context, Wishes(services=tuple(services), build=True, no_deps=True, quiet_build=self._quiet))
+        converge(self._context, services, images=Images(build=True, quiet_build=self._quiet), no_deps=True)
         self._say(f"service(s) {', '.join(services)} successfully built")
 
     def _sync(self, rule: Rule, paths: list[str]) -> None:
