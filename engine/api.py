@@ -154,10 +154,10 @@ class Engine:
 
         return ExecProcess(self.roots, group, container_id, spec, stdio)
 
-    def attach(self, group: str, container_id: str) -> AttachedProcess:
+    def attach(self, group: str, container_id: str, *, stdin: bool = True) -> AttachedProcess:
         from engine.session.process import AttachedProcess
 
-        return AttachedProcess(self.roots, group, container_id)
+        return AttachedProcess(self.roots, group, container_id, stdin=stdin)
 
     def stats(self, group: str, container_id: str) -> ContainerStats:
         from engine.container.stats import read_stats

@@ -45,9 +45,11 @@ def change(
 
 
 def carry_out(
-    context: Context, supervisor: Client, wanted: Options, *, quiet: bool = False, plain: bool = False, images: str = ""
-) -> int:
-    """`change` by a supervisor that the caller has prepared, and closes."""
+    context: Context, supervisor: Client, wanted: Options, *, quiet: bool = False, plain: bool = False, images: str = "",
+    ready: Callable[[str], None] | None = None,
+) -> int:  # fmt: skip
+    """`change` by a supervisor that the caller has prepared, and closes. `ready` is called with the id of each container
+    that is to be attached to."""
     context.check_services(wanted.services, among_containers=True)
     desired = context.desired_or_none
     plan = reconcile(desired, snapshot(context, desired), wanted)
@@ -60,7 +62,7 @@ def carry_out(
             for operation in plan.operations:
                 show(progress, operation, done=True)
         elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
-            perform(supervisor, progress, desired, wanted)
+            perform(supervisor, progress, desired, wanted, ready=ready)
         elif not plan.unchanged and not images:
             _nothing_to_do(context, progress, wanted)
         if images and desired is not None:

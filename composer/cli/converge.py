@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.scale import parse_scale
@@ -19,6 +19,7 @@ from composer.cli.scale import parse_scale
 if TYPE_CHECKING:
     from composer.cli.context import Context
     from composer.cli.flags import Args
+    from composer.cli.streams import Outputs
     from composer.plan.desired import Desired
     from composer.plan.options import Options
     from composer.run.client import Client
@@ -42,7 +43,7 @@ class Images(Struct, frozen=True, kw_only=True):
     quiet_build: bool = False
 
 
-def converge_as_asked(context: Context, args: Args, *, start: bool = True) -> int:
+def converge_as_asked(context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None) -> int:
     """`converge` by the flags of `up` or `create`. UsageError when they contradict each other."""
     if args.build and args.no_build:
         raise UsageError("--build and --no-build are incompatible")
@@ -54,6 +55,7 @@ def converge_as_asked(context: Context, args: Args, *, start: bool = True) -> in
         context,
         args.positional,
         start=start,
+        outputs=outputs,
         images=Images(**_named(args, Images.__struct_fields__)),
         scale=parse_scale(args.scale, "--scale option"),
         recreate_volumes=args.yes,
@@ -67,31 +69,34 @@ def _named(args: Args, names: Iterable[str]) -> dict[str, Any]:
 
 
 def converge(
-    context: Context, services: Sequence[str], *, images: Images, start: bool = True, **options: object
-) -> int:
-    """Get the images, then make the project what its files say; the exit code. Other keywords are fields of `Options`.
-    CommandError for what failed."""
+    context: Context, services: Sequence[str], *, images: Images, start: bool = True, outputs: Outputs | None = None,
+    **options: object,
+) -> int:  # fmt: skip
+    """Get the images, then make the project what its files say; the exit code. `outputs` attaches to the containers that
+    need it. Other keywords are fields of `Options`. CommandError for what failed."""
     from composer.cli.change import options_of, prepared
 
     wanted = options_of(context, "up" if start else "create", services, **options)
     supervisor = prepared(context, wanted.action)
     try:
-        return _converge(context, wanted, images, supervisor)
+        return _converge(context, wanted, images, supervisor, outputs)
     finally:
         supervisor.close()
 
 
-def _converge(context: Context, wanted: Options, images: Images, supervisor: Client) -> int:
+def _converge(context: Context, wanted: Options, images: Images, supervisor: Client, outputs: Outputs | None) -> int:
     from composer.cli.acquire import ensure_images, with_dependencies
     from composer.cli.change import carry_out
 
     context.check_services((*wanted.services, *wanted.scale))
     desired = context.desired
     _check_scale(desired, wanted.scale)
+    if outputs is not None:
+        wanted = structs.replace(wanted, attach=outputs.unreadable(desired))
     ensure_images(
         context, desired, with_dependencies(desired, wanted.services, dependencies=not wanted.no_deps), images
     )
-    return carry_out(context, supervisor, wanted)
+    return carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
 
 
 def _check_scale(desired: Desired, scale: dict[str, int]) -> None:

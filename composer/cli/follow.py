@@ -14,14 +14,19 @@ from typing import TYPE_CHECKING
 
 from composer.cli.containers import is_up, select, service_of, short_name
 from composer.cli.render.lines import Lines
+from composer.run import restart
 from engine.errors import Unsupported
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
+    from composer.cli.streams import Output, Outputs
     from composer.run.port import LogReader
     from engine.spec.state import ContainerRecord
     from engine.spec.stream import LogEntry
+
+PATIENCE = 5.0
+"""Seconds in which a supervisor must have said that it starts a container again."""
 
 Ended = Callable[["ContainerRecord"], None]
 
@@ -37,12 +42,16 @@ class Nothing:
 
 
 class Source:
-    """One container's log and what of its last line has come so far."""
+    """One container's log and what of its last line has come so far. `output`: its reader, when that is what it writes
+    just now; `kept`: whether there is a log; `deadline` (monotonic): when it must be up again, 0 when it is or need not."""
 
-    __slots__ = ("coming", "finished_at", "name", "parts", "reader", "shown", "up")
+    __slots__ = ("coming", "deadline", "finished_at", "kept", "name", "output", "parts", "reader", "shown", "up")
 
     def __init__(self, name: str, reader: LogReader, record: ContainerRecord) -> None:
         self.name, self.reader = name, reader
+        self.output: Output | None = None
+        self.kept = True
+        self.deadline = 0.0
         self.parts: dict[str, str] = {}
         self.up, self.finished_at, self.shown = is_up(record), record.state.finished_at, True
         self.coming = False
@@ -51,7 +60,8 @@ class Source:
 class Follower:
     """Prints the logs of a project's containers to `lines`.
 
-    `wanted` chooses among new containers; `ended` is told of each container that stops.
+    `wanted` chooses among new containers; `ended` is told of each container that stops. Containers whose logs are kept
+    nowhere are attached to when `outputs` are given.
     """
 
     def __init__(
@@ -63,9 +73,11 @@ class Follower:
         index: int = 0,
         wanted: Callable[[ContainerRecord], bool] = lambda record: True,
         ended: Ended | None = None,
+        outputs: Outputs | None = None,
     ) -> None:
         self._context, self._lines = context, lines
         self._services, self._index, self._wanted, self._ended = services, index, wanted, ended
+        self._outputs = outputs
         self._sources: dict[str, Source] = {}
         self._shown: set[str] | None = None
         self._began = time.time()
@@ -84,10 +96,14 @@ class Follower:
                 try:
                     reader = self._context.engine.logs(record.group, record.id, since=since, until=until, tail=tail)
                 except Unsupported as error:  # its driver keeps nothing; as with docker compose, the others are shown
-                    print(f"warning: cannot show the log of {short_name(record)}: {error}", file=self._context.stderr)
                     reader = Nothing()
+                    if self._outputs is None:
+                        told = f"warning: cannot show the log of {short_name(record)}: {error}"
+                        print(told, file=self._context.stderr)
                 source = self._sources[record.id] = Source(short_name(record), reader, record)
                 source.shown = self._shown is None or service_of(record) in self._shown
+                source.kept = not isinstance(reader, Nothing)
+                self._attach(source, record)
                 if since and not source.up:
                     source.finished_at = min(source.finished_at, since / 1e9)
         self._lines.register(source.name for source in self._sources.values() if source.shown)
@@ -107,13 +123,21 @@ class Follower:
         try:
             self._refresh()
             while any(source.up or source.coming for source in self._sources.values()):
-                pause = max(0, until - time.time_ns()) / 1e9 if until else None
-                files = [watch.fileno(), *([wake] if wake >= 0 else [])]
+                pauses = [max(0, until - time.time_ns()) / 1e9] if until else []
+                pauses += [
+                    max(0.0, source.deadline - time.monotonic()) for source in self._sources.values() if source.deadline
+                ]
+                pause = min(pauses, default=None)
+                attached = [source.output.fileno() for source in self._sources.values() if source.output is not None]
+                files = [watch.fileno(), *attached, *([wake] if wake >= 0 else [])]
                 ready, _, _ = selecting.select(files, [], [], pause)
                 if until and time.time_ns() >= until:
                     break
                 if wake in ready:
                     return
+                if ready and watch.fileno() not in ready:
+                    self._drain_all()
+                    continue
                 watch.read()
                 self._refresh()
         finally:
@@ -128,7 +152,7 @@ class Follower:
         by_id = {record.id: record for record in records}
         for key in list(self._sources):
             source, record = self._sources[key], by_id.get(key)
-            source.up = record is not None and is_up(record)
+            source.up = record is not None and self._is_up(source, record)
             source.coming = record is not None and self._is_coming(record)
             if record is not None and source.name != short_name(record):  # it took the place of an older one
                 source.name = short_name(record)
@@ -138,11 +162,36 @@ class Follower:
                 del self._sources[key]
             elif record.state.finished_at > source.finished_at:
                 source.finished_at = record.state.finished_at
+                if source.output is not None:
+                    source.output.finish()
                 self._drain(source)
                 if self._ended is not None:
                     again = " (restarting)" if source.up else ""
                     self._lines.status(source.name, f"exited with code {record.state.exit_code}{again}")
-                    self._ended(record)
+                    if not source.up:
+                        self._ended(record)
+
+            if record is not None and record.state.started_at > source.finished_at:
+                self._attach(source, record)
+
+    def _attach(self, source: Source, record: ContainerRecord) -> None:
+        """To a container whose log is kept nowhere; to its next run when one is over, of which what comes first may be
+        missed."""
+        if self._outputs is None or source.kept or not source.shown:
+            return
+        if (source.output is None or source.output.ended) and (output := self._outputs.of(record)) is not None:
+            self._drain(source)
+            source.reader.close()
+            source.reader = source.output = output
+
+    @staticmethod
+    def _is_up(source: Source, record: ContainerRecord) -> bool:
+        """Or it has just ended, and its supervisor, if that lives, is about to say that it starts it again."""
+        if is_up(record) or not restart.wanted(record.spec.restart, record.state):
+            source.deadline = 0.0
+            return is_up(record)
+        source.deadline = source.deadline or time.monotonic() + PATIENCE
+        return time.monotonic() < source.deadline
 
     def _is_coming(self, record: ContainerRecord) -> bool:
         """Made since we began and not started yet, as one is that takes the place of another."""

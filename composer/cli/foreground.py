@@ -24,13 +24,16 @@ from composer.cli.render.lines import Lines
 if TYPE_CHECKING:
     from composer.cli.context import Context
     from composer.cli.flags import Args
+    from composer.cli.streams import Outputs
     from engine.spec.state import ContainerRecord
 
 
 class Foreground:
     """One attached `up` of `services`; `began` is when it began, in seconds since the epoch."""
 
-    def __init__(self, context: Context, args: Args, services: set[str], shown: set[str], began: float) -> None:
+    def __init__(self, context: Context, args: Args, services: set[str], shown: set[str], began: float,
+        outputs: Outputs,
+    ) -> None:  # fmt: skip
         self._context, self._args = context, args
         self._services, self._shown, self._began = services, shown, began
         self._code: int | None = None
@@ -41,7 +44,7 @@ class Foreground:
         colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
         self._colour = colour
         lines = Lines(sys.stdout, sys.stderr, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
-        self._follower = Follower(context, lines, services=sorted(services), ended=self._ended)
+        self._follower = Follower(context, lines, services=sorted(services), ended=self._ended, outputs=outputs)
 
     def run(self) -> int:
         """Follow until everything has stopped; the exit code of the command."""

@@ -57,8 +57,13 @@ def run(context: Context, args: Args) -> int:
 
     detached = args.detach or args.wait or args.no_start
     began = time.time()
+    outputs = None
+    if not detached and not context.dry_run:
+        from composer.cli.streams import Outputs
+
+        outputs = Outputs(context, lambda: _attached(context, args)[1])
     try:
-        code = converge_as_asked(context, args, start=not args.no_start)
+        code = converge_as_asked(context, args, start=not args.no_start, outputs=outputs)
     except KeyboardInterrupt:
         if detached or "desired" not in vars(context):
             raise
@@ -69,7 +74,7 @@ def run(context: Context, args: Args) -> int:
         from composer.cli.readiness import wait_ready
 
         wait_ready(context, args.positional, timeout=args.wait_timeout)
-    if detached:
+    if outputs is None:
         return 0
     from composer.cli.foreground import Foreground
 
@@ -78,8 +83,8 @@ def run(context: Context, args: Args) -> int:
         from composer.cli.watch import watching
 
         with watching(context, args.positional):
-            return Foreground(context, args, services, shown, began).run()
-    return Foreground(context, args, services, shown, began).run()
+            return Foreground(context, args, services, shown, began, outputs).run()
+    return Foreground(context, args, services, shown, began, outputs).run()
 
 
 def _stop_begun(context: Context, args: Args) -> int:

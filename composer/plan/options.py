@@ -20,6 +20,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     recreate_volumes: bool = False
     """Volumes that do not match the project may be made anew; their data is lost."""
     scale: dict[str, int] = {}
+    attach: tuple[str, ...] = ()
+    """Services whose containers start when the command has attached to them."""
     wait: bool = False
     wait_timeout: float = 0.0
     # down, stop, restart, kill, rm

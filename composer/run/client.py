@@ -85,7 +85,7 @@ class Client:
                 if isinstance(event, protocol.Ready):
                     if ready is not None:
                         ready(event.container_id)
-                    sock.sendall(protocol.frame(Go()))
+                    sock.sendall(protocol.frame(Go(event.container_id)))
                 else:
                     yield event
 

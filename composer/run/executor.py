@@ -3,7 +3,7 @@ nothing: what is to be done stands in the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import msgspec
@@ -21,12 +21,16 @@ from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
 from engine.spec.state import Status
 
+PATIENCE = 5.0
+"""Seconds that a command has to attach to a container before its program starts anyway: it may be stopped (Ctrl-Z)."""
+
 TEMPORARY = "{old:.12}_{name}"
 """The name of a container that is about to take the place of another, as docker compose has it."""
 
 
 class Scene(Struct, kw_only=True):
-    """What a plan is carried out in: the project as wanted and as it was when the plan was made."""
+    """What a plan is carried out in: the project as wanted and as it was when the plan was made. For containers of the
+    services `attach`, `attached` is awaited before their programs start."""
 
     changes: Changes
     care: Care
@@ -35,6 +39,8 @@ class Scene(Struct, kw_only=True):
     snapshot: Snapshot
     tail: waits.Tail
     tell: Callable[[Step | Note], None]
+    attach: frozenset[str] = frozenset()
+    attached: Callable[[str], Awaitable[None]] | None = None
 
 
 class Warned(Exception):
@@ -214,10 +220,21 @@ class Executor:
         with anyio.CancelScope(shield=True):
             await self.scene.care.fresh(container_id)
             if not self.scene.changes.record(container_id).state.status.alive:
-                await self.scene.changes.start(container_id)
+                await self.scene.changes.start(container_id, ready=self._ready(operation, container_id))
             self.scene.care.started(container_id)
         if operation.service is not None and operation.service.post_start:
             await hooks.run(self.scene.changes, container_id, operation.service.post_start, "post_start")
+
+    def _ready(self, operation: Operation, container_id: str) -> Callable[[], Awaitable[None]] | None:
+        attached = self.scene.attached
+        if attached is None or operation.service_name not in self.scene.attach:
+            return None
+
+        async def ready() -> None:
+            with anyio.move_on_after(PATIENCE):
+                await attached(container_id)
+
+        return ready
 
     async def _stop(self, operation: Operation) -> None:
         await self._end(operation)

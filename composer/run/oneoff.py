@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 import msgspec
 
 from composer.plan.operations import Kind
 from composer.run import creation
-from composer.run.connection import Connection
+from composer.run.attendance import Attendance
 from composer.run.executor import Executor
-from composer.run.protocol import BEGUN, DONE, FAILED, Failure, OneOff, Ready, Step
+from composer.run.protocol import BEGUN, DONE, FAILED, Failure, OneOff, Step
 from engine.errors import EngineError
 
 
-async def start(executor: Executor, wanted: OneOff, connection: Connection, go: anyio.Event) -> str:
+async def start(executor: Executor, wanted: OneOff, attendance: Attendance) -> str:
     """Create the container and start its program, when the command has attached to it; its id, "" when that failed."""
     scene, name = executor.scene, wanted.spec.name
     kind = Kind.CREATE
@@ -21,10 +23,6 @@ async def start(executor: Executor, wanted: OneOff, connection: Connection, go: 
 
     def tell(state: str) -> None:
         scene.tell(Step(kind=kind.value, name=name, state=state))
-
-    async def attached() -> None:
-        connection.tell(Ready(container_id))
-        await go.wait()
 
     try:
         tell(BEGUN)
@@ -38,7 +36,8 @@ async def start(executor: Executor, wanted: OneOff, connection: Connection, go: 
         tell(DONE)
         kind = Kind.START
         tell(BEGUN)
-        await scene.changes.start(container_id, ready=attached if wanted.attach else None)
+        ready = partial(attendance.attached, container_id) if wanted.attach else None
+        await scene.changes.start(container_id, ready=ready)
         scene.care.started(container_id)
         service = scene.desired.services.get(wanted.service) if scene.desired else None
         if service is not None and service.post_start:

@@ -214,8 +214,8 @@ class Streams(Protocol):
         """Start a further process. Without a tty it gets `stdio` itself; StartFailed with exit code 126 or 127."""
         ...
 
-    def attach(self, group: str, container_id: str) -> Process:
-        """The container's own first process; output from now on, input when its stdin is open."""
+    def attach(self, group: str, container_id: str, *, stdin: bool = True) -> Process:
+        """The container's own first process; output from now on, with `stdin` also input when its stdin is open."""
         ...
 
     def stats(self, group: str, container_id: str) -> ContainerStats: ...

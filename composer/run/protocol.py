@@ -7,7 +7,7 @@
       │        Note       (a line for the reader)    │
       │        Step       begun, done, failed …      │  one or more for each operation of the plan
       │ ◀─────────────────────────────────────────── │
-      │        Ready      (`run`: container is there, its program not yet started)
+      │        Ready      (`run`, and `attach` of Options: a container is there, its program not yet started)
       │ ◀─────────────────────────────────────────── │
       │  Go               (the command has attached) │
       │ ───────────────────────────────────────────▶ │
@@ -54,7 +54,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reques
 
 
 class Go(Struct, frozen=True, tag="go"):
-    pass
+    container_id: str
 
 
 class Queued(Struct, frozen=True, tag="queued"):

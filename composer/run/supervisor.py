@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup
 from composer.plan import observed
 from composer.plan.reconcile import reconcile
 from composer.run import oneoff
+from composer.run.attendance import Attendance
 from composer.run.care import Care
 from composer.run.connection import Connection
 from composer.run.control import Control
@@ -195,20 +196,14 @@ class Supervisor:
 
     async def _attended(self, connection: Connection, turn: Turn) -> End:
         """Do it as long as the command is there to hear of it."""
-        go = anyio.Event()
-
-        async def attend() -> None:
-            while await connection.receive() is not None:
-                go.set()
-            turn.scope.cancel()
-
+        attendance = Attendance(connection, turn.scope)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(attend)
-            end = await self._perform(connection, turn.request, go)
+            tasks.start_soon(attendance.listen)
+            end = await self._perform(connection, turn.request, attendance)
             tasks.cancel_scope.cancel()
         return end
 
-    async def _perform(self, connection: Connection, request: Request, go: anyio.Event) -> End:
+    async def _perform(self, connection: Connection, request: Request, attendance: Attendance) -> End:
         try:
             with anyio.CancelScope(shield=True):
                 await repair(self._changes)
@@ -222,11 +217,13 @@ class Supervisor:
                 snapshot=snapshot,
                 tail=self._tail,
                 tell=connection.tell,
+                attach=frozenset(request.options.attach),
+                attached=attendance.attached,
             )
             executor = Executor(scene, plan, parallel=request.options.parallel)
             container_id = ""
             if await executor.run() and request.oneoff is not None:
-                container_id = await oneoff.start(executor, request.oneoff, connection, go)
+                container_id = await oneoff.start(executor, request.oneoff, attendance)
             return End(failures=tuple(executor.failures), container_id=container_id)
         except EngineError as error:
             code = getattr(error, "exit_code", 1)

@@ -13,7 +13,7 @@ from typing import Any
 from engine.errors import InvalidSpec, Unsupported
 from engine.spec import logtag
 from engine.spec.container import Logging
-from engine.spec.logoptions import DEFAULT_MAX_FILES, boolean, read
+from engine.spec.logoptions import DEFAULT_MAX_FILES, read
 from engine.spec.logtag import Info
 
 DEFAULT_MAX_SIZE = 20 * 1024 * 1024
@@ -54,10 +54,6 @@ def settings(logging: Logging, info: Info, folder: str) -> dict[str, object]:
         "attrs": attrs,
         "ship": _ship(driver, options, info, attrs) if remote else None,
     }
-
-
-def is_readable(logging: Logging) -> bool:
-    return logging.driver != "none" and not boolean(logging.options.get("cache-disabled", "false"))
 
 
 def _attributes(options: Mapping[str, Any], info: Info) -> dict[str, str]:

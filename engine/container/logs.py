@@ -13,6 +13,7 @@ from engine.container import logging
 from engine.errors import Unsupported
 from engine.log import files, jsonfile, local
 from engine.spec.container import Logging
+from engine.spec.logoptions import is_readable
 from engine.spec.stream import LogEntry
 
 _BLOCK = 1 << 18
@@ -40,7 +41,7 @@ class LogReader:
 
     def __init__(self, folder: str, *, since: int = 0, until: int = 0, tail: int | None = None) -> None:
         driver = _logging(folder)
-        if not logging.is_readable(driver):
+        if not is_readable(driver.driver, driver.options):
             raise Unsupported(logging.NOT_READABLE)
         self._since, self._until = since, until
         self._format: _Json | _Local = _Json() if driver.driver in ("", "json-file") else _Local()

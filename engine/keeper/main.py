@@ -476,14 +476,19 @@ class Keeper:
         by_pid = {c.pid: c for c in self.containers.values() if not c.adopted}
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if found is None:
                 return
+            pid = found.si_pid
             if pid in by_pid:
-                self._ended(by_pid[pid], status)
-            elif pid == self.shipping.pid:
+                # A zombie until its end is on record: nobody may find it gone and its exit code unknown.
+                self._ended(by_pid[pid], found.si_status << (8 if found.si_code == os.CLD_EXITED else 0))
+            _, status = os.waitpid(pid, 0)
+            if pid in by_pid:
+                continue
+            if pid == self.shipping.pid:
                 self.shipping.died()
             elif execution := self.execs.pop(pid, None):
                 self._read_exec(execution)

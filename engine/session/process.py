@@ -131,7 +131,7 @@ class AttachedProcess:
     """The container's first process. `stream` is a socket that carries its pty's bytes, or its input and framed output
     (Docker's attach stream)."""
 
-    def __init__(self, roots: Roots, group: str, container_id: str) -> None:
+    def __init__(self, roots: Roots, group: str, container_id: str, *, stdin: bool = True) -> None:
         self._id = container_id
         record = files.read(roots, group, container_id)
         if record is None:
@@ -144,7 +144,7 @@ class AttachedProcess:
         request = {
             "do": "attach",
             "id": container_id,
-            "stdin": record.spec.stdin_open or self.tty,
+            "stdin": stdin and (record.spec.stdin_open or self.tty),
         }
         try:
             _, descriptors = _ask(self._channel, request)

@@ -190,3 +190,8 @@ def read(driver: str, options: Mapping[str, str]) -> tuple[dict[str, Any], list[
         text = f"log driver {driver}: compress cannot be true when max-file is less than 2"
         problems.append(Problem("compress", text))
     return values, problems
+
+
+def is_readable(driver: str, options: Mapping[str, str]) -> bool:
+    """Whether the lines are kept on this machine. ValueError for a wrong value."""
+    return driver != "none" and not boolean(options.get("cache-disabled", "false"))

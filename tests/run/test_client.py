@@ -81,5 +81,5 @@ def test_ready_is_answered_when_the_command_has_attached(roots):
     events = list(Client(roots, "p", {}).perform(REQUEST, ready=attached.append))
     scripted.thread.join()
     assert attached == ["abc"]
-    assert scripted.heard == [REQUEST, Go()]
+    assert scripted.heard == [REQUEST, Go("abc")]
     assert events == [End(failures=(Failure(message="no"),), last=True)]

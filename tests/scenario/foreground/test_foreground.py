@@ -35,3 +35,16 @@ def test_logs_follow(composer):
     composer("stop", "-t", "1", "one")
     # The container's end is the end of what there is to follow.
     assert logs.wait(timeout=20) == 0
+
+
+def test_what_is_restarted_is_waited_for(composer):
+    composer.write(
+        compose="""
+        services:
+          flaky: {image: busybox, command: [sh, -c, 'echo begun; exit 3'], restart: "on-failure:2"}
+        """
+    )
+    done = composer("up")
+    assert done.out.count("flaky-1  | begun\n") == 3
+    ends = re.findall(r"flaky-1 exited with code (.*)", done.out + done.err)
+    assert ends == ["3 (restarting)", "3 (restarting)", "3"]

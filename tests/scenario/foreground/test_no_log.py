@@ -1,0 +1,125 @@
+"""`up` in the foreground with services whose logs are kept nowhere: what they write is shown, from its first byte on."""
+
+import re
+import signal
+
+
+def test_from_the_first_byte_to_the_last(composer):
+    """Containers that end at once, several of them, on both streams, without a last newline, more than pipes hold."""
+    composer.write(
+        compose="""
+        services:
+          brief: {image: busybox, scale: 3, command: [sh, -c, 'echo begun; echo wrong >&2; printf "the end"'],
+                  logging: {driver: none}}
+          long: {image: busybox, command: [seq, "1", "300000"], logging: {driver: none}}
+          uncached: {image: busybox, command: [echo, uncached], logging: {driver: local, options: {cache-disabled: "true"}}}
+          hidden: {image: busybox, command: [seq, "1", "300000"], attach: false, logging: {driver: none}}
+          kept: {image: busybox, command: [echo, kept]}
+        """
+    )
+    done = composer("up")
+    lines = [line.split("|", 1) for line in done.out.splitlines() if "|" in line]
+    seen = {}
+    for name, text in lines:
+        seen.setdefault(name.strip(), []).append(text.removeprefix(" "))
+    for number in (1, 2, 3):
+        assert sorted(seen[f"brief-{number}"]) == ["begun", "the end"]
+        assert re.search(rf"^brief-{number} +\| wrong$", done.err, re.MULTILINE)
+        assert f"brief-{number} exited with code 0" in done.out + done.err
+    assert seen["long-1"] == [str(number) for number in range(1, 300001)]
+    assert (seen["uncached-1"], seen["kept-1"]) == (["uncached"], ["kept"])
+    assert "hidden-1" not in seen and "cannot show" not in done.err
+
+
+def test_a_gate_behind_much_output(composer):
+    """What is written while others are waited for does not hold the container up."""
+    composer.write(
+        compose="""
+        services:
+          loud:
+            image: busybox
+            command: [sh, -c, 'seq 1 300000; touch /done; exec sleep 1000']
+            init: true
+            logging: {driver: none}
+            healthcheck: {test: [CMD, test, -e, /done], interval: 1s, start_interval: 100ms, start_period: 60s}
+          after: {image: busybox, command: [echo, after], depends_on: {loud: {condition: service_healthy}}}
+        """
+    )
+    done = composer("up", "--abort-on-container-exit", "-t", "1")
+    assert "loud-1   | 300000\n" in done.out and "after-1  | after\n" in done.out
+
+
+def test_what_runs_already_and_what_is_started_again(composer):
+    composer.write(
+        compose="""
+        services:
+          talker:
+            image: busybox
+            command: [sh, -c, 'echo begun; mkfifo /go; while read x < /go; do echo "heard $$x"; test $$x != end || exit 1; done']
+            tty: true
+            restart: on-failure
+            logging: {driver: none}
+        """
+    )
+
+    def say(word):
+        """To the container when it runs."""
+        script = f"while ! test -p /go; do usleep 20000; done; echo {word} > /go"
+        composer("exec", "-T", "talker", "timeout", "5", "sh", "-c", script, code=None)
+
+    composer("up", "-d")
+    up = composer.start("up")
+    until(up, "Attaching to")
+    heard(composer, up, say)
+    say("end")
+    until(up, "heard end")
+    until(up, "exited with code 1 (restarting)")
+    heard(composer, up, say)
+    composer.interrupt(up)
+    assert up.returncode in (0, 130)
+
+
+def heard(composer, up, say):
+    """Say something until it is heard: nobody is told when the command has attached."""
+    import threading
+
+    done = threading.Event()
+
+    def talk():
+        while not done.is_set():
+            say("something")
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        until(up, "| heard something")
+    finally:
+        done.set()
+        thread.join()
+
+
+def until(process, text):
+    lines = []
+    while not lines or lines[-1]:
+        lines.append(process.stdout.readline())
+        if text in lines[-1]:
+            return
+    raise AssertionError(f"no {text!r} in {lines}")
+
+
+def test_a_command_that_is_stopped_or_killed_holds_nobody_up(composer):
+    """The supervisor does not wait for ever for a command that was to attach."""
+    composer.write(
+        compose="""
+        services:
+          first: {image: busybox, command: [sleep, "1000"], init: true}
+          mute: {image: busybox, command: [sleep, "1000"], init: true, logging: {driver: none}, depends_on: [first]}
+        """
+    )
+    up = composer.start("up")
+    until(up, "first-1")
+    up.send_signal(signal.SIGSTOP)
+    composer("up", "-d")
+    assert {containers[0]["State"] for containers in composer.ps().values()} == {"running"}
+    up.kill()
+    up.wait()
