@@ -55,9 +55,10 @@ def test_what_runs_already_and_what_is_started_again(composer):
         services:
           talker:
             image: busybox
-            command: [sh, -c, 'echo begun; mkfifo /go; while read x < /go; do echo "heard $$x"; test $$x != end || exit 1; done']
+            command: [sh, -c, 'mkfifo /go; while :; do read x < /go || continue; echo heard $$x; [ $$x != end ] || exit 1; done']
             tty: true
             restart: on-failure
+            stop_grace_period: 0s
             logging: {driver: none}
         """
     )
@@ -65,34 +66,33 @@ def test_what_runs_already_and_what_is_started_again(composer):
     def say(word):
         """To the container when it runs."""
         script = f"while ! test -p /go; do usleep 20000; done; echo {word} > /go"
-        composer("exec", "-T", "talker", "timeout", "5", "sh", "-c", script, code=None)
+        composer("exec", "-T", "talker", "timeout", "1", "sh", "-c", script, code=None)
 
     composer("up", "-d")
     up = composer.start("up")
     until(up, "Attaching to")
     heard(composer, up, say)
-    say("end")
-    until(up, "heard end")
+    heard(composer, up, say, "end")
     until(up, "exited with code 1 (restarting)")
     heard(composer, up, say)
     composer.interrupt(up)
     assert up.returncode in (0, 130)
 
 
-def heard(composer, up, say):
-    """Say something until it is heard: nobody is told when the command has attached."""
+def heard(composer, up, say, word="something"):
+    """Say it until it is heard: nobody is told when the command has attached, and what is said twice at once is lost."""
     import threading
 
     done = threading.Event()
 
     def talk():
         while not done.is_set():
-            say("something")
+            say(word)
 
     thread = threading.Thread(target=talk)
     thread.start()
     try:
-        until(up, "| heard something")
+        until(up, f"| heard {word}")
     finally:
         done.set()
         thread.join()
