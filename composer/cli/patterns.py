@@ -18,6 +18,11 @@ class Patterns:
             if pattern:
                 self._rules.append((re.compile(translate(pattern) + r"(?:/.*)?", re.DOTALL), not negated))
 
+    @property
+    def excepts(self) -> bool:
+        """Whether something below a folder that is meant may not be."""
+        return any(not positive for _, positive in self._rules)
+
     def match(self, path: str) -> bool:
         """Whether the relative `path` is meant."""
         meant = False
@@ -55,4 +60,4 @@ def _class(inside: str) -> str:
         re.compile(f"[{body}]")
     except re.error:
         return "(?!)"
-    return f"[^/{body}]" if negated else f"[{body}]"
+    return f"(?!/)[^{body}]" if negated else f"[{body}]"

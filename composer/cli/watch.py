@@ -6,7 +6,9 @@
     sync+restart    copy, then restart
     sync+exec       copy, then run a command in the containers
 
-Changes are gathered until there has been none for QUIET seconds, so that a checkout of many files is one action.
+Besides what a rule itself ignores, what .dockerignore keeps out of the build context is ignored, the folder .git, and what
+editors write beside the file they save. Changes are gathered until there has been none for QUIET seconds, so that a checkout
+of many files is one action.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import select as selecting
 import tarfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,11 +30,24 @@ from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
     from composer.cli.context import Context
+    from composer.model.build import Build
     from composer.model.hook import Hook
     from engine.spec.state import ContainerRecord
 
 QUIET = 0.1
 """Seconds without a change after which the gathered ones are acted on."""
+
+EPHEMERAL = Patterns(
+    f"**/{name}"
+    for name in (
+        ".git",
+        "*~", ".*.sw[a-z]", "4913",  # vim
+        "#*#", ".#*",  # emacs
+        ".idea", "*___jb_tmp___", "*___jb_old___",  # JetBrains
+        ".*.kate-swp", ".goutputstream-*",  # kate, gedit
+    )
+)  # fmt: skip
+"""What is not part of anybody's sources."""
 
 COMMAND = Command(
     "watch",
@@ -47,9 +62,12 @@ COMMAND = Command(
 
 
 class Rule:
-    """One entry of a service's develop.watch; `path` is absolute."""
+    """One entry of a service's develop.watch; `path` is absolute. `context` is the service's build context ("": none), and
+    `excluded` what its .dockerignore says."""
 
-    __slots__ = ("action", "exec", "ignore", "include", "initial_sync", "path", "service", "target")
+    __slots__ = (
+        "action", "context", "excluded", "exec", "ignore", "include", "initial_sync", "path", "service", "target",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,11 +80,14 @@ class Rule:
         include: Sequence[str] = (),
         initial_sync: bool = False,
         exec: ExecSpec | None = None,
+        context: str = "",
+        excluded: Sequence[str] = (),
     ) -> None:
         self.service, self.path, self.action, self.target = service, path.rstrip("/") or "/", action, target
         self.ignore = Patterns(ignore)
         self.include = Patterns(include) if include else None
         self.initial_sync, self.exec = initial_sync, exec
+        self.context, self.excluded = context, Patterns(excluded)
 
     def concerns(self, path: str) -> bool:
         """Whether a changed file is one of this rule's."""
@@ -74,8 +95,17 @@ class Rule:
             return True
         if not path.startswith(self.path.rstrip("/") + "/"):
             return False
+        if self.ignores(path):
+            return False
+        return self.include is None or self.include.match(os.path.relpath(path, self.path))
+
+    def ignores(self, path: str, *, whole: bool = False) -> bool:
+        """Whether what is below `path` of this rule is ignored; with `whole`, if it is a folder, all that is in it."""
         inside = os.path.relpath(path, self.path)
-        return not self.ignore.match(inside) and (self.include is None or self.include.match(inside))
+        lists = [(self.ignore, inside), (EPHEMERAL, inside)]
+        if self.context and path.startswith(self.context.rstrip("/") + "/"):
+            lists.append((self.excluded, os.path.relpath(path, self.context)))
+        return any(patterns.match(name) and not (whole and patterns.excepts) for patterns, name in lists)
 
     def destination(self, path: str) -> str:
         """Where a changed file belongs in the container."""
@@ -88,6 +118,7 @@ def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
     for name, service in context.project.services.items():
         if (services and name not in services) or service.develop is None:
             continue
+        context_folder, excluded = _excluded(service.build)
         for entry in service.develop.watch:
             if entry.action == "rebuild" and service.build is None:
                 raise CommandError(
@@ -107,11 +138,28 @@ def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
                     include=entry.include,
                     initial_sync=entry.initial_sync,
                     exec=_exec(entry.exec),
+                    context=context_folder,
+                    excluded=excluded,
                 )
             )
     if not rules:
         raise CommandError("none of the selected services has a 'develop' section with 'watch' rules")
     return rules
+
+
+def _excluded(build: Build | None) -> tuple[str, list[str]]:
+    """The folder of the build context, and the patterns of what is kept out of it; ("", []) when there is none here."""
+    if build is None or not os.path.isdir(build.context):
+        return "", []
+    for name in (f"{build.dockerfile or 'Dockerfile'}.dockerignore", ".dockerignore"):
+        try:
+            with open(os.path.join(build.context, name), encoding="utf-8-sig", errors="replace") as file:
+                return build.context, [line for line in file if not line.startswith("#")]
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CommandError(f"read {build.context}/{name}: {error.strerror}") from error
+    return build.context, []
 
 
 def _exec(hook: Hook | None) -> ExecSpec | None:
@@ -167,7 +215,7 @@ class Watcher:
         try:
             for rule in self._rules:
                 if rule.initial_sync and rule.action.startswith("sync"):
-                    self._sync(rule, list(_files(rule)))
+                    self._sync(rule, list(_files(rule, self._not_synced())))
             self._say("Watch enabled")
             changed: set[str] = set()
             while True:
@@ -183,35 +231,49 @@ class Watcher:
         finally:
             watch.close()
 
+    def _not_synced(self) -> set[str]:
+        """Files that say how the project is made, which the first copy leaves out."""
+        project = self._context.project
+        builds = [service.build for service in project.services.values() if service.build is not None]
+        return {*project.compose_files, *(os.path.join(b.context, b.dockerfile or "Dockerfile") for b in builds)}
+
     def _is_ignored(self, folder: str) -> bool:
         """A folder that every rule above it ignores need not be watched."""
         above = [rule for rule in self._rules if folder.startswith(rule.path.rstrip("/") + "/")]
-        return bool(above) and all(rule.ignore.match(os.path.relpath(folder, rule.path)) for rule in above)
+        return bool(above) and all(rule.ignores(folder, whole=True) for rule in above)
 
     def _act(self, changed: Iterable[str]) -> None:
-        """A rebuild makes the other actions on its service needless."""
+        """A rebuild makes the other actions on its service needless; after all has been copied, services are restarted, each
+        once, and commands are run. What fails is told, and the rest is done; after a rebuild that failed, the others, too."""
         todo = [(rule, [path for path in sorted(changed) if rule.concerns(path)]) for rule in self._rules]
         todo = [(rule, paths) for rule, paths in todo if paths]
         rebuilt = list(dict.fromkeys(rule.service for rule, _ in todo if rule.action == "rebuild"))
+        if rebuilt and not self._try(self._rebuild, rebuilt):
+            rebuilt = []
+        todo = [(rule, paths) for rule, paths in todo if rule.service not in rebuilt]
+        for rule, paths in todo:
+            if rule.action.startswith("sync"):
+                self._try(self._sync, rule, paths)
+        restarted = list(dict.fromkeys(rule.service for rule, _ in todo if rule.action.endswith("restart")))
+        if restarted:
+            self._try(self._restart, restarted)
+        for rule, _ in todo:
+            if rule.action == "sync+exec":
+                for record in self._running(rule.service):
+                    self._try(self._execute, record, rule.exec)
+
+    def _try(self, work: Callable[..., None], *words: object) -> bool:
         try:
-            if rebuilt:
-                self._rebuild(rebuilt)
-            for rule, paths in todo:
-                if rule.service not in rebuilt:
-                    self._apply(rule, paths)
-        except (CommandError, EngineError) as error:
+            work(*words)
+        except (CommandError, EngineError, OSError) as error:
             self._say(f"watch: {error}")
+            return False
+        return True
 
-    def _apply(self, rule: Rule, paths: list[str]) -> None:
-        if rule.action.startswith("sync"):
-            self._sync(rule, paths)
-        if rule.action in ("restart", "sync+restart"):
-            from composer.cli.change import change
+    def _restart(self, services: list[str]) -> None:
+        from composer.cli.change import change
 
-            change(self._context, "restart", services=[rule.service], plain=True)
-        if rule.action == "sync+exec":
-            for record in self._running(rule.service):
-                self._execute(record, rule.exec)
+        change(self._context, "restart", services=services, plain=True)
 
     def _rebuild(self, services: list[str]) -> None:
         from composer.cli.converge import Images, converge
@@ -263,12 +325,12 @@ class Watcher:
         print(line, file=self._context.stderr, flush=True)
 
 
-def _files(rule: Rule) -> Iterator[str]:
+def _files(rule: Rule, left_out: set[str]) -> Iterator[str]:
     if not os.path.isdir(rule.path):
         yield rule.path
         return
-    for folder, _, names in os.walk(rule.path):
-        for name in names:
+    for folder, below, names in os.walk(rule.path):
+        for name in (*names, *(one for one in below if os.path.islink(os.path.join(folder, one)))):
             path = os.path.join(folder, name)
-            if rule.concerns(path):
+            if rule.concerns(path) and path not in left_out:
                 yield path
