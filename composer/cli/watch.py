@@ -177,12 +177,13 @@ def _exec(hook: Hook | None) -> ExecSpec | None:
 def run(context: Context, args: Args) -> int:
     context.check_services(args.positional)
     rules = rules_of(context, args.positional)
+    watcher = Watcher(context, rules, quiet=args.quiet, prune=args.prune)
     if not args.no_up:
         from composer.cli.converge import Images, converge
 
         services = tuple(dict.fromkeys(rule.service for rule in rules))
         converge(context, services, images=Images(build=True, quiet_build=args.quiet))
-    Watcher(context, rules, quiet=args.quiet, prune=args.prune).run()
+    watcher.run()
     return 0
 
 
@@ -204,18 +205,18 @@ def watching(context: Context, services: Sequence[str]) -> Iterator[None]:
 class Watcher:
     def __init__(self, context: Context, rules: Sequence[Rule], *, quiet: bool = False, prune: bool = True) -> None:
         self._context, self._rules, self._quiet, self._prune = context, rules, quiet, prune
+        self._paths = list(dict.fromkeys(rule.path for rule in rules))
+        for path in self._paths:
+            if not os.path.exists(path):
+                raise CommandError(f"develop.watch: no such file or directory: {path}")
 
     def run(self, stop: int = -1) -> None:
         """Act on changes until interrupted, or until descriptor `stop` becomes readable."""
-        paths = list(dict.fromkeys(rule.path for rule in self._rules))
-        for path in paths:
-            if not os.path.exists(path):
-                raise CommandError(f"develop.watch: no such file or directory: {path}")
-        watch = self._context.engine.watch_files(paths, skip=self._is_ignored)
+        watch = self._context.engine.watch_files(self._paths, skip=self._is_ignored)
         try:
             for rule in self._rules:
                 if rule.initial_sync and rule.action.startswith("sync"):
-                    self._sync(rule, list(_files(rule, self._not_synced())))
+                    self._try(self._sync, rule, list(_files(rule, self._not_synced())))
             self._say("Watch enabled")
             changed: set[str] = set()
             while True:

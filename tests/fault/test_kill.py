@@ -4,8 +4,10 @@ That nothing is left after `down -v` is for the `composer` fixture to find out.
 """
 
 import contextlib
+import json
 import os
 import random
+import signal
 import time
 import urllib.request
 
@@ -101,6 +103,20 @@ def test_both_at_once(composer, repaired):
     kill(composer, "keeper")
     kill(composer, "supervisor")
     repaired()
+
+
+def test_output_outlives_both(composer):
+    """A container holds its own output FIFO open: what it writes while nobody reads is there for the next keeper."""
+    count = "i=0; while [ $$i -lt 300 ]; do echo $$i; i=$$((i+1)); usleep 5000; done; exec sleep 1000"
+    composer.write(compose=f"services: {{db: {{image: busybox, init: true, command: [sh, -c, {json.dumps(count)}]}}}}")
+    composer("up", "-d")
+    for pid in find(composer, "supervisor") + find(composer, "keeper"):
+        os.kill(pid, signal.SIGKILL)
+    composer("up", "-d")
+    deadline = time.monotonic() + 20
+    while (found := composer("logs", "--no-log-prefix", "db").out.split())[-1:] != ["299"]:
+        assert time.monotonic() < deadline, found[-1:]
+    assert found == [str(number) for number in range(300)]
 
 
 @pytest.mark.parametrize("seed", range(6))
