@@ -11,7 +11,7 @@ def test_from_the_first_byte_to_the_last(composer):
         services:
           brief: {image: busybox, scale: 3, command: [sh, -c, 'echo begun; echo wrong >&2; printf "the end"'],
                   logging: {driver: none}}
-          long: {image: busybox, command: [seq, "1", "300000"], logging: {driver: none}}
+          long: {image: busybox, command: [seq, "1", "100000"], logging: {driver: none}}
           uncached: {image: busybox, command: [echo, uncached], logging: {driver: local, options: {cache-disabled: "true"}}}
           hidden: {image: busybox, command: [seq, "1", "300000"], attach: false, logging: {driver: none}}
           kept: {image: busybox, command: [echo, kept]}
@@ -26,7 +26,7 @@ def test_from_the_first_byte_to_the_last(composer):
         assert sorted(seen[f"brief-{number}"]) == ["begun", "the end"]
         assert re.search(rf"^brief-{number} +\| wrong$", done.err, re.MULTILINE)
         assert f"brief-{number} exited with code 0" in done.out + done.err
-    assert seen["long-1"] == [str(number) for number in range(1, 300001)]
+    assert seen["long-1"] == [str(number) for number in range(1, 100001)]
     assert (seen["uncached-1"], seen["kept-1"]) == (["uncached"], ["kept"])
     assert "hidden-1" not in seen and "cannot show" not in done.err
 
