@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from composer.cli.containers import is_up, select
 from composer.cli.errors import CommandError
 from composer.cli.flags import Args, Command, Flag
-from composer.cli.patterns import Patterns
 from engine.errors import EngineError
+from engine.ignore import Ignore
 from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
@@ -37,14 +37,13 @@ if TYPE_CHECKING:
 QUIET = 0.1
 """Seconds without a change after which the gathered ones are acted on."""
 
-EPHEMERAL = Patterns(
-    f"**/{name}"
-    for name in (
-        ".git",
-        "*~", ".*.sw[a-z]", "4913",  # vim
-        "#*#", ".#*",  # emacs
-        ".idea", "*___jb_tmp___", "*___jb_old___",  # JetBrains
-        ".*.kate-swp", ".goutputstream-*",  # kate, gedit
+EPHEMERAL = Ignore(
+    (
+        "**/.git",
+        "**/*~", "**/.*.sw[a-z]", "**/4913",  # vim
+        "**/#*#", "**/.#*",  # emacs
+        "**/.idea", "**/*___jb_tmp___", "**/*___jb_old___",  # JetBrains
+        "**/.*.kate-swp", "**/.goutputstream-*",  # kate, gedit
     )
 )  # fmt: skip
 """What is not part of anybody's sources."""
@@ -84,10 +83,10 @@ class Rule:
         excluded: Sequence[str] = (),
     ) -> None:
         self.service, self.path, self.action, self.target = service, path.rstrip("/") or "/", action, target
-        self.ignore = Patterns(ignore)
-        self.include = Patterns(include) if include else None
+        self.ignore = Ignore(ignore, f"service {service}: develop.watch: ignore")
+        self.include = Ignore(include, f"service {service}: develop.watch: include") if include else None
         self.initial_sync, self.exec = initial_sync, exec
-        self.context, self.excluded = context, Patterns(excluded)
+        self.context, self.excluded = context, Ignore(excluded)
 
     def concerns(self, path: str) -> bool:
         """Whether a changed file is one of this rule's."""
@@ -97,7 +96,7 @@ class Rule:
             return False
         if self.ignores(path):
             return False
-        return self.include is None or self.include.match(os.path.relpath(path, self.path))
+        return self.include is None or self.include.matches(os.path.relpath(path, self.path))
 
     def ignores(self, path: str, *, whole: bool = False) -> bool:
         """Whether what is below `path` of this rule is ignored; with `whole`, if it is a folder, all that is in it."""
@@ -105,7 +104,7 @@ class Rule:
         lists = [(self.ignore, inside), (EPHEMERAL, inside)]
         if self.context and path.startswith(self.context.rstrip("/") + "/"):
             lists.append((self.excluded, os.path.relpath(path, self.context)))
-        return any(patterns.match(name) and not (whole and patterns.excepts) for patterns, name in lists)
+        return any(patterns.prunes(name) if whole else patterns.matches(name) for patterns, name in lists)
 
     def destination(self, path: str) -> str:
         """Where a changed file belongs in the container."""
@@ -154,7 +153,7 @@ def _excluded(build: Build | None) -> tuple[str, list[str]]:
     for name in (f"{build.dockerfile or 'Dockerfile'}.dockerignore", ".dockerignore"):
         try:
             with open(os.path.join(build.context, name), encoding="utf-8-sig", errors="replace") as file:
-                return build.context, [line for line in file if not line.startswith("#")]
+                return build.context, file.readlines()
         except FileNotFoundError:
             continue
         except OSError as error:

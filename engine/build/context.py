@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from engine.build.digests import Digests
-from engine.build.ignore import Ignore, has_wildcards, normalised, translate
 from engine.errors import BuildFailed, OperationFailed
+from engine.ignore import Ignore, has_wildcards, normalised, translate
 from engine.image.tree import Tree
 
 _READ = 1 << 20

@@ -11,13 +11,13 @@ from engine.build import owner, remote
 from engine.build.cache import key_of
 from engine.build.context import Match
 from engine.build.copying import How, Target
-from engine.build.ignore import Ignore
 from engine.build.metadata import working_dir
 from engine.build.mode import Mode
 from engine.build.progress import Step
 from engine.build.task import Task
 from engine.build.words import expand_heredoc
 from engine.errors import BuildFailed, Unsupported
+from engine.ignore import Ignore
 from engine.image.layer import compression
 from engine.image.layer.pipeline import Hashed
 from engine.image.layer.unpack import unpack

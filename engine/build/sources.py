@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from engine.build.context import SourceTree
 from engine.build.digests import Digests
-from engine.build.ignore import Ignore
 from engine.errors import BuildFailed, OperationFailed, Unsupported
+from engine.ignore import Ignore
 from engine.image.images import ImageStore
 from engine.image.merged import merged
 from engine.spec.image import BuildSpec, ImageRecord

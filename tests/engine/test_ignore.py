@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.build.ignore import Ignore
 from engine.errors import BuildFailed
+from engine.ignore import Ignore
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ from engine.errors import BuildFailed
         (["*", "!a", "!b/c"], ["x", "b/d"], ["a", "b/c", "a/deep/x"]),
         (["*", "!a", "a/x"], ["a/x"], ["a/y"]),
         (["!a", "a"], ["a"], []),
+        (["./src", "b[^-.]c"], ["src/main.py", "bxc"], ["srcs", "b-c"]),
         (["?x", "[a-c]1", "[^a-c]2"], ["ax", "b1", "d2"], ["x", "d1", "b2", "/x"]),
         (["# a", "", "  ", "b"], ["b"], ["a", "# a"]),
         (["a\\*b"], ["a*b"], ["axb"]),

@@ -1,4 +1,6 @@
-"""Patterns of .dockerignore and of COPY --exclude (Dockerfile reference, ".dockerignore files"; Go's filepath.Match).
+"""Patterns of .dockerignore, of COPY --exclude and of what develop.watch ignores and includes.
+
+They are those of the Dockerfile reference (".dockerignore files"), with Go's filepath.Match:
 
     *  ?  [a-z]    within one path component          **   any number of components
     !pattern       takes out again; the last pattern that matches decides
