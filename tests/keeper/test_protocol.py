@@ -193,8 +193,10 @@ class Keeper:
         return "containers" in self.ask("list")
 
     def close(self):
-        self.steady.close()
         self.ask("leave")
+        while self.steady.receive():  # it hangs up when it has taken its files away
+            pass
+        self.steady.close()
 
 
 @pytest.fixture(scope="module")
