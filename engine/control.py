@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
-import signal
 import socket
 import struct
 import time
@@ -112,6 +110,9 @@ def peer_is_us(sock: socket.socket) -> bool:
 
 def end(path: str) -> None:
     """Kill who listens at `path`, and wait until he has ended. Nothing happens when nobody does."""
+    import select
+    import signal
+
     try:
         sock = connect(path)
     except OSError:
