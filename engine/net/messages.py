@@ -1,152 +1,127 @@
-"""rtnetlink(7) messages, encoded by pyroute2, in the few shapes that we need.
+"""rtnetlink(7) messages in the few shapes that we need.
 
-`import pyroute2` costs 130 ms because its package imports everything it has; the message classes alone cost 15 ms. So
-the package object is made without running its __init__, and the submodules are imported through it as usual.
+Encoded here and not by pyroute2, which a test holds each of them against: its message classes cost 11 ms to import and
+0.2 ms a message, on the way of every `up` and for each of its containers.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import ipaddress
 import socket
 import struct
-import sys
-import types
-from typing import Any
 
-
-def _narrow_import() -> None:
-    if "pyroute2" not in sys.modules:
-        spec = importlib.util.find_spec("pyroute2")
-        if spec is None or spec.submodule_search_locations is None:
-            raise ImportError("pyroute2 is not installed")
-        package = types.ModuleType("pyroute2")
-        package.__path__ = list(spec.submodule_search_locations)
-        package.__spec__ = spec
-        sys.modules["pyroute2"] = package
-
-
-_narrow_import()
-
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # noqa: E402
-from pyroute2.netlink.rtnl.rtmsg import rtmsg  # noqa: E402
-
-NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE = 16, 17, 20, 21, 24
-SETLINK = 19
+NEWLINK, DELLINK, SETLINK, NEWADDR, DELADDR, NEWROUTE = 16, 17, 19, 20, 21, 24
 REQUEST, ACK, EXCLUSIVE, CREATE, REPLACE = 0x1, 0x4, 0x200, 0x400, 0x100
 IFF_UP = 1
-_AF_BRIDGE, _IFLA_PROTINFO, _NLA_F_NESTED = 7, 12, 0x8000
-_IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 
-Attributes = list[tuple[str, Any]]
-
-
-def _encode(message: Any, kind: int, bits: int) -> bytes:
-    message["header"]["type"] = kind
-    message["header"]["flags"] = REQUEST | ACK | bits
-    message.encode()
-    return bytes(message.data)
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
+_ROUTE = struct.Struct(
+    "=8BI"
+)  # struct rtmsg: family, lengths of both prefixes, TOS, table, protocol, scope, type, flags
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO = 1, 3, 4, 10, 12
+_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 18, 20, 28
+_INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
+_RTA_OIF, _RTA_GATEWAY = 4, 5
+_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
+_AF_BRIDGE, _NLA_F_NESTED = 7, 0x8000
+_BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 
 
 def bridge(name: str, mac: str, mtu: int = 0) -> bytes:
     """Make a bridge link, up."""
-    attributes: Attributes = [
-        ("IFLA_IFNAME", name),
-        ("IFLA_ADDRESS", mac),
-        ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge")]}),
-    ]
-    if mtu:
-        attributes.append(("IFLA_MTU", mtu))
-    message = ifinfmsg()
-    message["flags"] = message["change"] = IFF_UP
-    message["attrs"] = attributes
-    return _encode(message, NEWLINK, CREATE | EXCLUSIVE)
+    kind = _attribute(_IFLA_LINKINFO, _attribute(_INFO_KIND, _text("bridge")))
+    attributes = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_ADDRESS, _hardware(mac)) + kind + _mtu(mtu)
+    return _link(NEWLINK, CREATE | EXCLUSIVE, attributes, up=True)
 
 
 def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) -> bytes:
     """Make a veth pair: `name` here, up and a port of the bridge with index `master`; `peer`, with the hardware address
     `mac` and not yet up (it could not be before the pair is whole), in the network namespace open at `netns`."""
-    far_attributes: Attributes = [("IFLA_IFNAME", peer), ("IFLA_ADDRESS", mac), ("IFLA_NET_NS_FD", netns)]
-    near_attributes: Attributes = [("IFLA_IFNAME", name), ("IFLA_MASTER", master)]
-    if mtu:
-        far_attributes.append(("IFLA_MTU", mtu))
-        near_attributes.append(("IFLA_MTU", mtu))
-    information = {
-        "attrs": [
-            ("IFLA_INFO_KIND", "veth"),
-            (
-                "IFLA_INFO_DATA",
-                {"attrs": [("VETH_INFO_PEER", {"attrs": far_attributes})]},
-            ),
-        ]
-    }
-    message = ifinfmsg()
-    message["flags"] = message["change"] = IFF_UP
-    message["attrs"] = [*near_attributes, ("IFLA_LINKINFO", information)]
-    return _encode(message, NEWLINK, CREATE | EXCLUSIVE)
+    far = _attribute(_IFLA_IFNAME, _text(peer)) + _attribute(_IFLA_ADDRESS, _hardware(mac))
+    far += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu)
+    data = _attribute(_VETH_INFO_PEER, _LINK.pack(0, 0, 0, 0, 0) + far)
+    information = _attribute(_INFO_KIND, _text("veth")) + _attribute(_INFO_DATA, data)
+    near = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_MASTER, _number(master)) + _mtu(mtu)
+    return _link(NEWLINK, CREATE | EXCLUSIVE, near + _attribute(_IFLA_LINKINFO, information), up=True)
 
 
 def alias(name: str, text: str) -> bytes:
     """Give the link an ifalias (ip-link(8)): what it is for, readable by anybody."""
-    message = ifinfmsg()
-    message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_IFALIAS", text)]
-    return _encode(message, NEWLINK, 0)
+    return _link(NEWLINK, 0, _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_IFALIAS, _text(text)))
 
 
 def delete_link(name: str) -> bytes:
-    message = ifinfmsg()
-    message["attrs"] = [("IFLA_IFNAME", name)]
-    return _encode(message, DELLINK, 0)
+    return _link(DELLINK, 0, _attribute(_IFLA_IFNAME, _text(name)))
 
 
 def link_up(index: int) -> bytes:
-    message = ifinfmsg()
-    message["index"] = index
-    message["flags"] = message["change"] = IFF_UP
-    return _encode(message, NEWLINK, 0)
-
-
-def address(index: int, ip: str, prefix: int, broadcast: str = "") -> bytes:
-    """Give the link an address; IPv6 without duplicate address detection, which would keep it unusable for a second."""
-    message = ifaddrmsg()
-    v6 = ":" in ip
-    message["family"] = socket.AF_INET6 if v6 else socket.AF_INET
-    message["prefixlen"] = prefix
-    message["index"] = index
-    attributes: Attributes = [("IFA_ADDRESS", ip), ("IFA_LOCAL", ip)]
-    if v6:
-        message["flags"] = 0x02  # IFA_F_NODAD
-    elif broadcast:
-        attributes.append(("IFA_BROADCAST", broadcast))
-    message["attrs"] = attributes
-    return _encode(message, NEWADDR, CREATE | REPLACE)
-
-
-def delete_address(index: int, ip: str, prefix: int) -> bytes:
-    message = ifaddrmsg()
-    message["family"] = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    message["prefixlen"] = prefix
-    message["index"] = index
-    message["attrs"] = [("IFA_LOCAL", ip), ("IFA_ADDRESS", ip)]
-    return _encode(message, DELADDR, 0)
+    return _link(NEWLINK, 0, b"", index=index, up=True)
 
 
 def bridge_port(index: int, *, isolated: bool) -> bytes:
     """Let this port of a bridge send back where a frame came from (ip-link(8), hairpin on): with br_netfilter a container's
     connection to its own published port turns round in the bridge. `isolated` keeps it from talking to the bridge's other
     isolated ports."""
-    ports = struct.pack("=HHB3x", 5, _IFLA_BRPORT_MODE, 1)
-    if isolated:
-        ports += struct.pack("=HHB3x", 5, _IFLA_BRPORT_ISOLATED, 1)
-    protocol = struct.pack("=HH", 4 + len(ports), _IFLA_PROTINFO | _NLA_F_NESTED) + ports
-    body = struct.pack("=BxHiII", _AF_BRIDGE, 0, index, 0, 0) + protocol
-    return struct.pack("=IHHII", 16 + len(body), SETLINK, REQUEST | ACK, 0, 0) + body
+    ports = _attribute(_BRPORT_MODE, b"\1") + (_attribute(_BRPORT_ISOLATED, b"\1") if isolated else b"")
+    return _link(SETLINK, 0, _attribute(_IFLA_PROTINFO | _NLA_F_NESTED, ports), family=_AF_BRIDGE, index=index)
+
+
+def address(index: int, ip: str, prefix: int, broadcast: str = "") -> bytes:
+    """Give the link an address; IPv6 without duplicate address detection, which would keep it unusable for a second."""
+    packed = ipaddress.ip_address(ip).packed
+    attributes = _attribute(_IFA_ADDRESS, packed) + _attribute(_IFA_LOCAL, packed)
+    if broadcast and ":" not in ip:
+        attributes += _attribute(_IFA_BROADCAST, ipaddress.ip_address(broadcast).packed)
+    body = _ADDRESS.pack(_family(ip), prefix, _IFA_F_NODAD if ":" in ip else 0, 0, index)
+    return _message(NEWADDR, CREATE | REPLACE, body + attributes)
+
+
+def delete_address(index: int, ip: str, prefix: int) -> bytes:
+    packed = ipaddress.ip_address(ip).packed
+    body = _ADDRESS.pack(_family(ip), prefix, 0, 0, index)
+    return _message(DELADDR, 0, body + _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed))
 
 
 def default_route(gateway: str, index: int) -> bytes:
     """The one default route of the address's family, in place of another."""
-    message = rtmsg()
-    message["family"] = socket.AF_INET6 if ":" in gateway else socket.AF_INET
-    message["table"], message["proto"], message["type"], message["scope"] = 254, 3, 1, 0
-    message["attrs"] = [("RTA_GATEWAY", gateway), ("RTA_OIF", index)]
-    return _encode(message, NEWROUTE, CREATE | REPLACE)
+    kind = (_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST)
+    body = _ROUTE.pack(_family(gateway), 0, 0, 0, *kind, 0)
+    attributes = _attribute(_RTA_GATEWAY, ipaddress.ip_address(gateway).packed) + _attribute(_RTA_OIF, _number(index))
+    return _message(NEWROUTE, CREATE | REPLACE, body + attributes)
+
+
+def _link(kind: int, bits: int, attributes: bytes, *, family: int = 0, index: int = 0, up: bool = False) -> bytes:
+    state = IFF_UP if up else 0
+    return _message(kind, bits, _LINK.pack(family, 0, index, state, state) + attributes)
+
+
+def _message(kind: int, bits: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), kind, REQUEST | ACK | bits, 0, 0) + body
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    """struct nlattr and its value, to a multiple of four bytes (netlink(7))."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _text(text: str) -> bytes:
+    return text.encode() + b"\0"
+
+
+def _number(number: int) -> bytes:
+    return struct.pack("=I", number)
+
+
+def _mtu(mtu: int) -> bytes:
+    return _attribute(_IFLA_MTU, _number(mtu)) if mtu else b""
+
+
+def _hardware(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def _family(ip: str) -> int:
+    return socket.AF_INET6 if ":" in ip else socket.AF_INET

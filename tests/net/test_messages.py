@@ -1,0 +1,88 @@
+"""Our rtnetlink messages are those of pyroute2, byte for byte."""
+
+from itertools import count
+
+import pytest
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from engine.net import messages
+
+MAC, ACK = "02:42:ac:11:00:02", 0x1 | 0x4
+NEW, REPLACE = ACK | 0x400 | 0x200, ACK | 0x400 | 0x100
+
+
+def encoded(message, kind, bits, attributes, fields):
+    message["header"]["type"], message["header"]["flags"] = kind, bits
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(attributes)
+    message.encode()
+    return bytes(message.data)
+
+
+def attrs(*pairs):
+    return {"attrs": list(pairs)}
+
+
+UP = {"flags": 1, "change": 1}
+BRIDGE = ("IFLA_LINKINFO", attrs(("IFLA_INFO_KIND", "bridge")))
+
+
+def veth(mtu):
+    size = [("IFLA_MTU", mtu)] if mtu else []
+    peer = attrs(("IFLA_IFNAME", "eth0"), ("IFLA_ADDRESS", MAC), ("IFLA_NET_NS_FD", 9), *size)
+    kind = attrs(("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", attrs(("VETH_INFO_PEER", peer))))
+    return [("IFLA_IFNAME", "cv1"), ("IFLA_MASTER", 5), *size, ("IFLA_LINKINFO", kind)]
+
+
+CASES = [
+    (messages.bridge("b", MAC), ifinfmsg, 16, NEW, [("IFLA_IFNAME", "b"), ("IFLA_ADDRESS", MAC), BRIDGE], UP),
+    (
+        messages.bridge("br12345", MAC, 1400), ifinfmsg, 16, NEW,
+        [("IFLA_IFNAME", "br12345"), ("IFLA_ADDRESS", MAC), BRIDGE, ("IFLA_MTU", 1400)], UP,
+    ),
+    (messages.veth("cv1", 5, "eth0", 9, MAC), ifinfmsg, 16, NEW, veth(0), UP),
+    (messages.veth("cv1", 5, "eth0", 9, MAC, 9000), ifinfmsg, 16, NEW, veth(9000), UP),
+    (messages.alias("b", "composer:x"), ifinfmsg, 16, ACK, [("IFLA_IFNAME", "b"), ("IFLA_IFALIAS", "composer:x")], {}),
+    (messages.delete_link("cv1"), ifinfmsg, 17, ACK, [("IFLA_IFNAME", "cv1")], {}),
+    (messages.link_up(3), ifinfmsg, 16, ACK, [], {"index": 3, **UP}),
+    (
+        messages.address(3, "10.0.0.2", 24, "10.0.0.255"), ifaddrmsg, 20, REPLACE,
+        [("IFA_ADDRESS", "10.0.0.2"), ("IFA_LOCAL", "10.0.0.2"), ("IFA_BROADCAST", "10.0.0.255")],
+        {"family": 2, "prefixlen": 24, "index": 3},
+    ),
+    (
+        messages.address(3, "fd00::2", 64), ifaddrmsg, 20, REPLACE,
+        [("IFA_ADDRESS", "fd00::2"), ("IFA_LOCAL", "fd00::2")],
+        {"family": 10, "prefixlen": 64, "index": 3, "flags": 2},
+    ),
+    (
+        messages.delete_address(3, "10.0.0.1", 16), ifaddrmsg, 21, ACK,
+        [("IFA_LOCAL", "10.0.0.1"), ("IFA_ADDRESS", "10.0.0.1")], {"family": 2, "prefixlen": 16, "index": 3},
+    ),
+    *(
+        (
+            messages.default_route(gateway, 4), rtmsg, 24, REPLACE, [("RTA_GATEWAY", gateway), ("RTA_OIF", 4)],
+            {"family": family, "table": 254, "proto": 3, "type": 1, "scope": 0},
+        )
+        for gateway, family in (("10.0.0.1", 2), ("fd00::1", 10))
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ours", "message", "kind", "bits", "attributes", "fields"), CASES, ids=count())
+def test_as_pyroute2(ours, message, kind, bits, attributes, fields):
+    assert ours == encoded(message(), kind, bits, attributes, fields)
+
+
+@pytest.mark.parametrize(
+    ("isolated", "ports"), [(False, "0500040001000000"), (True, "05000400010000000500210001000000")]
+)
+def test_a_bridge_port(isolated, ports):
+    """pyroute2 knows no AF_BRIDGE message with IFLA_PROTINFO: struct ifinfomsg and two flags (linux/if_link.h)."""
+    body = (
+        bytes.fromhex("0700000003000000" + "00" * 8) + bytes([4 + len(ports) // 2, 0, 12, 0x80]) + bytes.fromhex(ports)
+    )
+    assert messages.bridge_port(3, isolated=isolated)[16:] == body
