@@ -2,7 +2,7 @@
 
 build ──(own)── keeper ── the step's process        a build that is killed takes its keeper and process along
 <run>/build-<random>/       lock, keeper.sock
-<run>/build-<random>/<id>/  hosts, hostname, resolv.conf, FIFOs, exit.json: gone with the step
+<run>/build-<random>/<id>/  FIFOs, exit.json: gone with the step
 """
 
 from __future__ import annotations
@@ -158,14 +158,16 @@ class ContainerRun:
                     host = file.read()
         except OSError:
             host = ""
-        _write(f"{folder}/hosts", etc.hosts(spec, HOSTNAME, ()))
-        _write(f"{folder}/hostname", HOSTNAME + "\n")
-        _write(f"{folder}/resolv.conf", etc.resolv_conf(spec, host, embedded=False))
+        names = {
+            "hosts": etc.hosts(spec, HOSTNAME, ()),
+            "hostname": f"{HOSTNAME}\n",
+            "resolv.conf": etc.resolv_conf(spec, host, embedded=False),
+        }
         facts = bundle.Facts(
             group=self.group,
             folder=folder,
             run_folder=folder,
-            names=folder,
+            names=names,
             layers_folder=self.roots.layers,
             hostname=HOSTNAME,
             volumes={},

@@ -22,7 +22,7 @@ from typing import Any
 from engine.cgroup import settings
 from engine.container import capabilities, logging, mounts, userns
 from engine.errors import InvalidSpec, Unsupported
-from engine.image.layer import overlay
+from engine.image.layer import mountpoints, overlay
 from engine.kernel import idmap
 from engine.net import redirect
 from engine.spec.container import ContainerSpec
@@ -44,12 +44,13 @@ _NAMESPACED_SYSCTLS = ("net.", "fs.mqueue.", "kernel.shm", "kernel.msg", "kernel
 class Facts(mounts.Sources, kw_only=True):
     """What the session knows and a specification cannot: where things are, which processes to join.
 
-    `names` is the folder of hosts, hostname and resolv.conf; `joined` has the pid for each `container:…` mode's name.
+    `names` are the contents of /etc/hosts, hostname and resolv.conf by their names; `joined` has the pid for each
+    `container:…` mode's name.
     """
 
     group: str
     run_folder: str
-    names: str
+    names: Mapping[str, str]
     layers_folder: str
     hostname: str
     joined: Mapping[str, int]
@@ -111,10 +112,10 @@ def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> Bundle:
     """What the overlay of a container whose files are in `folder` is mounted from."""
     return {
         "layers_folder": layers_folder,
-        "layers": [f"{layer}/diff" for layer in image.layers],
+        "layers": [mountpoints.ensure(layers_folder), *(f"{layer}/diff" for layer in image.layers)],
         "upper": f"{folder}/upper",
         "work": f"{folder}/work",
-        "root": f"{folder}/root",
+        "root": f"{folder}/upper",  # covers it, for whoever is in there: no folder more for that
         "features": overlay.features(),
     }
 

@@ -84,9 +84,10 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
         for path in ("/dev/shm", "/dev/mqueue"):
             if origin or os.path.isdir(path):
                 found.append({"type": "bind", "source": path, "target": path, "idmap": "no", **origin})
-    for name in ("hosts", "hostname", "resolv.conf"):
-        own = {"type": "bind", "source": f"{facts.names}/{name}", "target": f"/etc/{name}", "idmap": "required"}
-        found.append({**own, "flags": ["ro"] if spec.read_only else []})
+    # In memory: each file less on a disc makes a start quicker by up to a millisecond.
+    for name, text in facts.names.items():
+        place = {"staging": f"{facts.folder}/work", "target": f"/etc/{name}"}
+        found.append({"type": "file", "content": text, "mode": 0o644, "read_only": spec.read_only, **place})
     return found
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from engine.errors import Corrupt, NotFound, OperationFailed
+from engine.image.layer import mountpoints
 from engine.image.tree import remove_at
 from engine.kernel.detached import syncfs
 from engine.store import Store
@@ -166,8 +167,8 @@ class LayerStore:
                 os.close(root)
 
     def names(self) -> list[str]:
-        """Every name in the folder, drafts included."""
+        """Every name in the folder that may be a layer's of an image, drafts included."""
         try:
-            return os.listdir(self.root)
+            return [name for name in os.listdir(self.root) if name != mountpoints.NAME]
         except FileNotFoundError:
             return []

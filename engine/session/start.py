@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +22,7 @@ from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import NOBODY
 from engine.spec.network import VolumeSpec
-from engine.spec.state import ContainerRecord, Health, Status
+from engine.spec.state import ContainerRecord, Endpoint, Health, Status
 from engine.volume import store as volumes
 from engine.volume.copyup import copy_up
 
@@ -158,7 +159,7 @@ def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord,
         group=session.group,
         folder=folder,
         run_folder=run_folder,
-        names=_names_folder(session, record),
+        names=_names(session, record, [plan.endpoint for plan in plans]),
         layers_folder=session.roots.layers,
         hostname=hostname,
         volumes=_volumes(session, record, image),
@@ -178,26 +179,14 @@ def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord,
     try:
         shutil.rmtree(run_folder, ignore_errors=True)
         os.makedirs(run_folder, mode=0o700)
-        endpoints = [plan.endpoint for plan in plans]
-        if facts.names == folder:
-            host = _host_text("/etc/hosts") if spec.network_mode == "host" else ""
-            _text(f"{folder}/hosts", etc.hosts(spec, hostname, endpoints, host=host))
-            _text(f"{folder}/hostname", hostname + "\n")
-            own = etc.resolv_conf(spec, _host_text("/etc/resolv.conf"), embedded=bool(plans))
-            _text(f"{folder}/resolv.conf", own)
-        for leftover in ("exit.json",):
-            if os.path.exists(f"{folder}/{leftover}"):
-                os.unlink(f"{folder}/{leftover}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{folder}/exit.json")
         path = f"{run_folder}/bundle.json"
-        _text(path, json.dumps(bundle.make(spec, image, facts)), 0o600)
+        with open(path, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+            file.write(json.dumps(bundle.make(spec, image, facts)))
     except OSError as error:
         raise OperationFailed.of("write the files of", spec.name, error) from error
     return path
-
-
-def _text(path: str, text: str, mode: int = 0o644) -> None:
-    with open(path, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, mode)) as file:
-        file.write(text)
 
 
 def _host_text(path: str) -> str:
@@ -219,11 +208,18 @@ def _hostname(session: Session, record: ContainerRecord) -> str:
     return record.id[:12]
 
 
-def _names_folder(session: Session, record: ContainerRecord) -> str:
-    """Where hosts, hostname and resolv.conf are: who shares a network namespace shares them."""
+def _names(session: Session, record: ContainerRecord, endpoints: Sequence[Endpoint]) -> dict[str, str]:
+    """/etc/hosts, hostname and resolv.conf; who joins a network namespace gets those of its owner."""
     while record.spec.network_mode.startswith("container:"):
         record = session.other(record.spec.network_mode.removeprefix("container:"))
-    return session.roots.container(record.group, record.id)
+        endpoints = record.state.endpoints
+    spec, hostname = record.spec, _hostname(session, record)
+    host = _host_text("/etc/hosts") if spec.network_mode == "host" else ""
+    return {
+        "hosts": etc.hosts(spec, hostname, endpoints, host=host),
+        "hostname": f"{hostname}\n",
+        "resolv.conf": etc.resolv_conf(spec, _host_text("/etc/resolv.conf"), embedded=bool(endpoints)),
+    }
 
 
 def _joined(session: Session, record: ContainerRecord) -> dict[str, int]:

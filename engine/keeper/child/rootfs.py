@@ -28,7 +28,7 @@ def prepare(bundle: Bundle, ids: Ids) -> Parts:
     found = [mounts.source(entry, ids) if entry["type"] == "bind" else -1 for entry in bundle["mounts"]]
     # Slave, so that nothing of ours reaches the host.
     calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["slave"])
-    for folder in (rootfs["upper"], rootfs["work"], rootfs["root"]):
+    for folder in dict.fromkeys((rootfs["upper"], rootfs["work"], rootfs["root"])):
         os.makedirs(folder, exist_ok=True)
     for number, entry in enumerate(bundle["mounts"]):
         if entry["type"] == "file":
