@@ -181,8 +181,8 @@ class Session:
             return
         with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
             await self.clean(container_id)
-        if container_id not in self.records:
-            return
+        if container_id not in self.records or self.records[container_id].state.status is Status.REMOVING:
+            return  # one whose start has failed is removed while its process dies
         state = files.exited(self.record(container_id).state, ended)
         try:
             self.replace(container_id, state)
