@@ -21,6 +21,7 @@ from engine.store import Store
 if TYPE_CHECKING:
     from engine.container.logs import LogReader
     from engine.image.images import ImageStore
+    from engine.keeper.launch import Launch
     from engine.session.process import AttachedProcess, ExecProcess
     from engine.session.session import Session
     from engine.watch.group import GroupWatch
@@ -35,6 +36,7 @@ class Engine:
     def __init__(self, roots: Roots) -> None:
         self.roots = roots
         self._store = Store(roots)
+        self._launches: dict[str, Launch] = {}
 
     @cached_property
     def _images(self) -> ImageStore:
@@ -204,12 +206,13 @@ class Engine:
 
     # ── changes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def session(self, group: str, *, supervisor: Sequence[str] = (), eager: bool = False) -> Session:
-        launch = None
-        if eager and not os.path.exists(self.roots.keeper_socket(group)):
+    def prepare(self, group: str) -> None:
+        if not os.path.exists(self.roots.keeper_socket(group)):
             from engine.keeper.launch import Launch
 
-            launch = Launch(self.roots, group)
+            self._launches[group] = Launch(self.roots, group)
+
+    async def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Session:
         from engine.session.session import Session
 
-        return Session(self.roots, group, supervisor, launch)
+        return Session(self.roots, group, supervisor, self._launches.pop(group, None))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import CommandError
 from composer.cli.render.progress import PlainProgress, Progress, State
 from composer.cli.render.steps import TITLES, WAITED, WORDS
+from composer.cli.supervisor import EAGER, prepared
 from composer.plan import observed
 from composer.plan.operations import Kind, Operation, Plan
 from composer.plan.options import Options
@@ -74,24 +75,6 @@ def _is_unattended(context: Context, supervisor: Client) -> bool:
     """Containers run and nobody cares for them: supervisor and keeper were killed. The next supervisor takes them over."""
     alive = any(r.state.status.alive or r.state.status is Status.RESTARTING for r in context.containers())
     return alive and not supervisor.listens()
-
-
-EAGER = ("up", "create")
-"""Actions that mostly find something to do when no supervisor is there."""
-
-
-def prepared(context: Context, action: str) -> Client:
-    """The project's supervisor, just being started if that is needed and likely to be of use."""
-    supervisor = supervisor_of(context)
-    if action in EAGER and not context.dry_run:
-        supervisor.prepare()
-    return supervisor
-
-
-def supervisor_of(context: Context) -> Client:
-    from composer.run.client import Client
-
-    return Client(context.roots, context.project_name, context.environ)
 
 
 def options_of(context: Context, action: str, services: Sequence[str], **options: object) -> Options:

@@ -74,11 +74,14 @@ def converge(
 ) -> int:  # fmt: skip
     """Get the images, then make the project what its files say; the exit code. `outputs` attaches to the containers that
     need it. Other keywords are fields of `Options`. CommandError for what failed."""
-    from composer.cli.change import options_of, prepared
+    from composer.cli.supervisor import prepared
 
-    wanted = options_of(context, "up" if start else "create", services, **options)
-    supervisor = prepared(context, wanted.action)
+    action = "up" if start else "create"
+    supervisor = prepared(context, action)
+    from composer.cli.change import options_of
+
     try:
+        wanted = options_of(context, action, services, **options)
         return _converge(context, wanted, images, supervisor, outputs)
     finally:
         supervisor.close()

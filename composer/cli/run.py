@@ -122,7 +122,8 @@ class _Run:
 
     def _start(self) -> None:
         """Have the supervisor start what the service depends on, then the container; attach before its program runs."""
-        from composer.cli.change import options_of, perform, supervisor_of
+        from composer.cli.change import options_of, perform
+        from composer.cli.supervisor import supervisor_of
         from composer.run.protocol import OneOff
 
         args = self._args
@@ -157,8 +158,9 @@ class _Run:
         return stay(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(DETACH_KEYS))
 
     def _remove(self) -> None:
-        from composer.cli.change import options_of, perform, supervisor_of
+        from composer.cli.change import options_of, perform
         from composer.cli.render.progress import Progress
+        from composer.cli.supervisor import supervisor_of
 
         options = options_of(self._context, "rm", [], containers=(self._id,), volumes=True, force=True)
         supervisor = supervisor_of(self._context)

@@ -8,38 +8,40 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from composer.release import VERSION
 from composer.run import protocol
+from composer.run.launch import Launch, SupervisorLost
 from composer.run.protocol import End, Event, Frames, Go, Request
 from engine import control
-from engine.errors import EngineError, OperationFailed, OtherVersion
+from engine.errors import OperationFailed, OtherVersion
 from engine.paths import Roots
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from composer.run.port import Engine
 
 ATTEMPTS = 4
 """How often a request is made before we give up on supervisors that die of it."""
 
 
-class SupervisorLost(EngineError):
-    """Supervisors die of this request."""
-
-
 class Client:
-    """One project's supervisor. `environ` is what a new one is started with."""
+    """One project's supervisor. A new one is started with `environ`, or in a fork, where it needs `open_engine`."""
 
-    def __init__(self, roots: Roots, project: str, environ: Mapping[str, str]) -> None:
-        self._roots, self._project, self._environ = roots, project, environ
+    def __init__(
+        self, roots: Roots, project: str, environ: Mapping[str, str], open_engine: Callable[[], Engine] | None = None
+    ) -> None:
+        self._roots, self._project, self._environ, self._open_engine = roots, project, environ, open_engine
         self._path = roots.supervisor_socket(project)
-        self._starting: tuple[int, int] | None = None
+        self._starting: Launch | None = None
 
     def prepare(self) -> None:
         """Start a supervisor if there is none, without waiting for it: it gets ready to start containers while we do other
-        things."""
+        things. To be called before we have done much."""
         if self._starting is None and not os.path.exists(self._path):
             try:
-                self._starting = self._spawn("eager")
+                self._starting = Launch(self._roots, self._project, self._environ, self._open_engine)
             except OperationFailed:
                 pass  # it is said when it is needed
 
@@ -111,54 +113,17 @@ class Client:
                     control.end(self._path)
                     continue
                 except OSError:
-                    self._starting = self._spawn()
+                    self._starting = Launch(self._roots, self._project, self._environ)
             self._await_start()
         raise SupervisorLost(
             f"the supervisor of project {self._project} cannot be reached",
             hint=f"See {os.path.dirname(self._path)}/supervisor.log.",
         )
 
-    def _spawn(self, *words: str) -> tuple[int, int]:
-        """Start a supervisor: its pid, and a pipe that says when it listens. It leaves our session and our folder."""
-        folder = os.path.dirname(self._path)
-        try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            ready, done = os.pipe2(os.O_CLOEXEC)
-            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            log = os.open(f"{folder}/supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            argv = command_line(self._roots, self._project)
-            try:
-                pid = os.posix_spawn(
-                    argv[0],
-                    [*argv, "3", *words],
-                    environment(self._environ),
-                    file_actions=[
-                        (os.POSIX_SPAWN_DUP2, null, 0),
-                        (os.POSIX_SPAWN_DUP2, null, 1),
-                        (os.POSIX_SPAWN_DUP2, log, 2),
-                        (os.POSIX_SPAWN_DUP2, done, 3),
-                    ],
-                    setsid=True,
-                )
-            finally:
-                for fd in (done, null, log):
-                    os.close(fd)
-        except OSError as error:
-            raise OperationFailed.of("start the supervisor of", self._project, error) from error
-        return pid, ready
-
     def _await_start(self) -> None:
         assert self._starting is not None
-        pid, ready = self._starting
-        self._starting = None
-        alive = os.read(ready, 1)
-        os.close(ready)
-        os.waitpid(pid, 0)
-        if not alive:
-            folder = os.path.dirname(self._path)
-            raise SupervisorLost(
-                f"the supervisor of project {self._project} did not start", hint=_tail(f"{folder}/supervisor.log")
-            )
+        starting, self._starting = self._starting, None
+        starting.wait()
 
     def close(self) -> None:
         """Let what `prepare` has started, and nobody needed, leave again."""
@@ -168,30 +133,6 @@ class Client:
                 control.connect(self._path).close()
             except (OSError, SupervisorLost):
                 pass  # it has gone already
-
-
-def command_line(roots: Roots, project: str) -> list[str]:
-    """How a supervisor is started, by us or by the keeper. -P: modules come from where ours did, not from a project's
-    folder."""
-    roots_given = ["--state-root", roots.state, "--run-root", roots.run]
-    return [sys.executable, "-P", "-m", "composer", *roots_given, "-p", project, "supervise"]
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Ours, with the place where this program is."""
-    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    path = environ.get("PYTHONPATH", "")
-    return {**environ, "PYTHONPATH": f"{tree}:{path}" if path else tree}
-
-
-def _tail(path: str) -> str:
-    """The last line of a log that says something."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return ""
-    return next((f"It says: {line}" for line in reversed(lines) if line.strip()), "")
 
 
 def _until_hung_up(sock: socket.socket) -> None:

@@ -248,7 +248,11 @@ class Streams(Protocol):
 
 
 class Engine(Reads, Images, Streams, Protocol):
-    def session(self, group: str, *, supervisor: Sequence[str] = (), eager: bool = False) -> Awaitable[Changes]:
-        """Open the group for changes. `supervisor` is the command line with which the keeper starts us again; `eager`:
-        containers will be started, so get ready for that at once."""
+    def prepare(self, group: str) -> None:
+        """Containers of the group will be started: get ready for that, side by side with whatever else is done until the
+        group is opened for changes."""
+        ...
+
+    def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Awaitable[Changes]:
+        """Open the group for changes. `supervisor` is the command line with which the keeper starts us again."""
         ...

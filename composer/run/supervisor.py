@@ -8,6 +8,7 @@ It must stay small: no pydantic, networkx or yaml.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -48,9 +49,9 @@ class Turn:
 
 
 class Supervisor:
-    def __init__(self, engine: Engine, project: str, control: Control, again: list[str], eager: bool) -> None:
+    def __init__(self, engine: Engine, project: str, control: Control, again: list[str]) -> None:
         self._engine, self._project, self._control = engine, project, control
-        self._again, self._eager = again, eager
+        self._again = again
         self._news = News()
         self._leave = anyio.Event()
         self._one_at_a_time = anyio.Lock()
@@ -66,7 +67,7 @@ class Supervisor:
     async def run(self) -> None:
         """Until nothing is left to care for. Containers live on when this is cancelled."""
         try:
-            self._changes = await self._engine.session(self._project, supervisor=self._again, eager=self._eager)
+            self._changes = await self._engine.session(self._project, supervisor=self._again)
         except EngineError as error:
             await self._refuse(error)
             return
@@ -258,10 +259,10 @@ class Supervisor:
             reader.close()
 
 
-def supervise(engine: Engine, project: str, control: Control, again: list[str], *, eager: bool = False) -> None:
-    """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another; `eager`:
-    a request that starts containers is on its way."""
-    supervisor = Supervisor(engine, project, control, again, eager)
+def supervise(engine: Engine, project: str, control: Control, again: list[str]) -> None:
+    """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another."""
+    supervisor = Supervisor(engine, project, control, again)
+    gc.freeze()  # what is imported stays: no collection need look at it
     anyio.run(supervisor.run)
     folder = os.path.dirname(control.path)
     if (supervisor.tidy or control.clean) and not listens(f"{folder}/keeper.sock"):

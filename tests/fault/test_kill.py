@@ -14,7 +14,7 @@ import urllib.request
 import pytest
 
 from engine import control
-from tests.fault.victims import Moment, find, kill
+from tests.fault.victims import Moment, find, kill, serving
 
 VICTIMS = ("command", "supervisor", "keeper")
 WANTED = {"db": 1, "web": 1, "worker": 3}
@@ -90,11 +90,8 @@ def test_the_keeper_starts_the_supervisor_again(composer):
     composer("up", "-d")
     (first,) = find(composer, "supervisor")
     kill(composer, "supervisor")
-    deadline = time.monotonic() + 20
-    while not (found := find(composer, "supervisor")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert found != [first]
+    serving(composer)
+    assert find(composer, "supervisor") != [first]
     check(composer)
 
 

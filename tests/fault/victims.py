@@ -4,8 +4,10 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import time
 
+from engine import control
 from engine.watch.tree import TreeWatch
 
 
@@ -45,6 +47,21 @@ def kill(composer, victim, command=None):
             select.select([descriptor], [], [], 10)
             os.close(descriptor)
     return bool(pids)
+
+
+def serving(composer, seconds=20):
+    """Wait until there is a supervisor that has adopted what runs: it hangs up on who says nothing."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with control.connect(composer.roots.supervisor_socket(composer.name)) as sock:
+                sock.settimeout(seconds)
+                sock.shutdown(socket.SHUT_WR)
+                sock.recv(1)
+            return
+        except ConnectionError as error:
+            assert time.monotonic() < deadline, error
+            time.sleep(0.01)  # there is no event for a socket that nobody listens at
 
 
 class Moment:

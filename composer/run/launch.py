@@ -1,0 +1,143 @@
+"""How a supervisor comes to be: forked from a command that is still small, or started by its command line.
+
+Forking saves what the interpreter and the modules that both need would cost again, a third of the way to the first
+container. A command that has read files or talked to the engine is no parent for it: too large, and with descriptors and
+locks of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from engine.errors import EngineError, OperationFailed
+from engine.paths import Roots
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from composer.run.port import Engine
+
+_READY = 3
+"""The descriptor that gets a byte when requests may come."""
+
+
+class SupervisorLost(EngineError):
+    """Supervisors die of something."""
+
+
+class Launch:
+    """A supervisor that is getting ready, side by side with whatever else we do. It leaves our session and our folder; its
+    standard error is supervisor.log. Raises OperationFailed."""
+
+    def __init__(
+        self, roots: Roots, project: str, environ: Mapping[str, str], fork: Callable[[], Engine] | None = None
+    ) -> None:
+        """`fork`: do, and what opens the engine in the child, which then expects to start containers."""
+        self._folder = os.path.dirname(roots.supervisor_socket(project))
+        self._project, self._pid = project, 0
+        opened = []
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            self._ready, done = os.pipe2(os.O_CLOEXEC)
+            opened = [done, os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)]
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            opened.append(os.open(f"{self._folder}/supervisor.log", flags, 0o600))
+            _, null, log = opened
+            outlets = tuple(enumerate((null, null, log, done)))
+            if fork is None:
+                argv = command_line(roots, project)
+                actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in outlets]
+                everything = {**environ, **_place(environ)}
+                self._pid = os.posix_spawn(argv[0], [*argv, str(_READY)], everything, file_actions=actions, setsid=True)
+            elif os.fork() == 0:
+                _live(roots, project, environ, fork, outlets)
+        except OSError as error:
+            raise OperationFailed.of("start the supervisor of", project, error) from error
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def wait(self) -> None:
+        """Until it listens. Raises SupervisorLost, with its last words, when it never will."""
+        alive = os.read(self._ready, 1)
+        os.close(self._ready)
+        if self._pid:
+            os.waitpid(self._pid, 0)  # it has forked once more
+        if not alive:
+            hint = _last_words(f"{self._folder}/supervisor.log")
+            raise SupervisorLost(f"the supervisor of project {self._project} did not start", hint=hint)
+
+
+def command_line(roots: Roots, project: str) -> list[str]:
+    """How a supervisor is started, by us or by the keeper. -P: modules come from where ours did, not from a project's
+    folder."""
+    roots_given = ["--state-root", roots.state, "--run-root", roots.run]
+    return [sys.executable, "-P", "-m", "composer", *roots_given, "-p", project, "supervise"]
+
+
+def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, eager: bool = False) -> None:
+    """Be the project's supervisor until nothing is left to care for, unless another is. `ready` gets a byte when requests
+    may come; `eager`: one that starts containers is on its way."""
+    os.chdir("/")
+    from composer.run.control import Control
+
+    control = Control.open(roots.supervisor_socket(project))
+    if ready >= 0:
+        os.write(ready, b"1")
+        os.close(ready)
+    if control is None:
+        return
+    if eager:
+        engine.prepare(project)
+    from composer.run.supervisor import supervise
+
+    supervise(engine, project, control, command_line(roots, project))
+
+
+def _live(
+    roots: Roots,
+    project: str,
+    environ: Mapping[str, str],
+    open_engine: Callable[[], Engine],
+    outlets: tuple[tuple[int, int], ...],
+) -> None:
+    """The child's life; it does not return."""
+    try:
+        os.setsid()
+        kept = [os.dup(fd) for _, fd in outlets]  # out of the way of each other
+        for (number, _), fd in zip(outlets, kept, strict=True):
+            os.dup2(fd, number)
+        os.closerange(_READY + 1, os.sysconf("SC_OPEN_MAX"))
+        os.set_inheritable(_READY, False)
+        os.environ.update({**environ, **_place(environ)})
+        from engine.kernel.title import set_title
+
+        set_title(command_line(roots, project))
+        supervise(open_engine(), roots, project, _READY, eager=True)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        try:
+            sys.stderr.flush()
+        finally:
+            os._exit(0)
+
+
+def _place(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variable that says where this program is."""
+    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = environ.get("PYTHONPATH", "")
+    return {"PYTHONPATH": f"{tree}:{path}" if path else tree}
+
+
+def _last_words(path: str) -> str:
+    """The last line of a log that says something."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    return next((f"It says: {line}" for line in reversed(lines) if line.strip()), "")
