@@ -11,7 +11,7 @@ import msgspec
 
 from engine import control
 from engine.container import state as files
-from engine.errors import EngineError, OtherVersion
+from engine.errors import EngineError, KeeperLost, OtherVersion
 from engine.keeper.child.dns import open_sockets
 from engine.keeper.client import KeeperClient
 from engine.kernel import calls
@@ -100,6 +100,8 @@ async def _readopt(session: Session, record: ContainerRecord) -> None:
             pid=record.state.pid,
             pid_start=record.state.pid_start,
         )
+    except KeeperLost:
+        raise  # the new one was killed, too: the container has no part in that
     except EngineError:
         with contextlib.suppress(ProcessLookupError):
             if calls.start_time(record.state.pid) == record.state.pid_start:

@@ -378,7 +378,16 @@ class Session:
             yield await self._exits.get()
 
     async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
-        return await adopt.adopt(self, clean=clean)
+        async with self._repair:
+            for pause in REPAIR_PAUSES:
+                try:
+                    found = await adopt.adopt(self, clean=clean)
+                    self._adopted = self._keeper
+                    return found
+                except KeeperLost:  # killed while it took over
+                    clean = False
+                    await asyncio.sleep(pause)
+            return await adopt.adopt(self)
 
     async def close(self, *, keep_running: bool = True) -> None:
         self._closing = True
