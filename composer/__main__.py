@@ -1,8 +1,6 @@
 """`python -m composer`."""
 
-import sys
-
-from composer.cli.main import main
+from composer.cli.main import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

@@ -58,7 +58,7 @@ def test_installed_it_runs_from_anywhere(archives, tmp_path):
     with zipfile.ZipFile(archives[0]) as wheel:
         wheel.extractall(tmp_path / "site")
         entries = next(name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
-        assert "composer = composer.cli.main:main" in wheel.read(entries).decode()
+        assert "composer = composer.cli.main:script" in wheel.read(entries).decode()
     code = "import composer, sys; from composer.cli.main import main; print(composer.__file__); sys.exit(main(['version']))"
     environ = {"PYTHONPATH": str(tmp_path / "site"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-P", "-c", code]
