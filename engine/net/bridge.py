@@ -13,7 +13,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -95,10 +95,13 @@ async def remove(store: Store, name: str) -> None:
         named = ", ".join(users[:5]) + (" …" if len(users) > 5 else "")
         raise Conflict(f"network {name} is in use by {len(users)} container{'s' * (len(users) > 1)}: {named}")
     _whole.pop(record.id, None)
-    await asyncio.to_thread(nat.remove_network, store.roots, record)
-    _remove_link(record)
-    with store.transaction() as db:
-        db.execute("DELETE FROM networks WHERE name = ?", (name,))
+
+    def forget() -> None:
+        _remove_link(record)
+        with store.transaction() as db:
+            db.execute("DELETE FROM networks WHERE name = ?", (name,))
+
+    await asyncio.to_thread(nat.remove_network, store.roots, record, forget)
     await _unhook(store, nat.versions(record))
 
 
@@ -109,7 +112,7 @@ async def _unhook(store: Store, versions: tuple[int, ...]) -> None:
             await asyncio.to_thread(nat.unhook, store.roots, version, lambda: every(store))
 
 
-async def sweep(store: Store, owners: set[str], ports: Mapping[str, nat.Rules]) -> None:
+async def sweep(store: Store, owners: Callable[[], Iterable[str]], ports: Mapping[str, nat.Rules]) -> None:
     """Remove bridges and rules of this state root that belong neither to a network nor to one of `owners` (container
     ids); put back rules that somebody flushed, those of `ports` (container id → rules) too."""
     prefix = f"composer:{nat.tag(store.roots)}:"
@@ -120,10 +123,9 @@ async def sweep(store: Store, owners: set[str], ports: Mapping[str, nat.Rules]) 
         if link.alias.removeprefix(prefix) not in known:
             _do("remove link", None, "delete_link", link.name)
     networks = every(store)
-    alive = {record.id[:12] for record in networks} | {owner[:12] for owner in owners}
     for version in (4, 6):
         if any(version in nat.versions(record) for record in networks):
-            await asyncio.to_thread(nat.sweep, store.roots, version, alive, networks, ports)
+            await asyncio.to_thread(nat.sweep, store.roots, version, owners, lambda: every(store), ports)
     await _unhook(store, (4, 6))
 
 

@@ -154,28 +154,33 @@ def port_rules(roots: Roots, container_id: str, v4: str, v6: str, ports: Iterabl
 
 def add_network(roots: Roots, record: NetworkRecord) -> None:
     """Put the network's rules in place of what there may be of them, and our chains where they are missing."""
-    own = network_rules(roots, record)
     with _exclusive(roots):
         for version in versions(record):
-            saved = _save(version)
-            lines: dict[str, list[str]] = {}
-            for table, chains in _CHAINS.items():
-                present = saved.get(table, [])
-                missing = [f":{chain} - [0:0]" for chain in chains if not _declared(present, chain)]
-                jumps = [f"{how} {rule}" for how, rule in _jumps(table, version) if f"-A {rule}" not in present]
-                # Declaring a chain that exists empties it.
-                chain = [f":{_chain(record)} - [0:0]"] if table == "filter" else []
-                old = _deletions(present, roots, lambda owner: owner == record.id[:12])
-                new = [f"-A {rule.text}" for rule in own if rule[:2] == (version, table)]
-                lines[table] = [*missing, *chain, *jumps, *old, *new]
-            _restore(version, lines)
+            _add(roots, record, version)
 
 
-def remove_network(roots: Roots, record: NetworkRecord) -> None:
-    """Remove the network's rules; nothing when there are none."""
+def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
+    saved = _save(version)
+    lines: dict[str, list[str]] = {}
+    for table, chains in _CHAINS.items():
+        present = saved.get(table, [])
+        missing = [f":{chain} - [0:0]" for chain in chains if not _declared(present, chain)]
+        jumps = [f"{how} {rule}" for how, rule in _jumps(table, version) if f"-A {rule}" not in present]
+        # Declaring a chain that exists empties it.
+        chain = [f":{_chain(record)} - [0:0]"] if table == "filter" else []
+        old = _deletions(present, roots, lambda owner: owner == record.id[:12])
+        new = [f"-A {rule.text}" for rule in network_rules(roots, record) if rule[:2] == (version, table)]
+        lines[table] = [*missing, *chain, *jumps, *old, *new]
+    _restore(version, lines)
+
+
+def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[], None]) -> None:
+    """Remove the network's rules; nothing when there are none. `forget` removes the rest of it before a sweep can see
+    that it has no rules."""
     with _exclusive(roots):
         for version in versions(record):
             _purge(roots, version, lambda owner: owner == record.id[:12])
+        forget()
 
 
 def unhook(roots: Roots, version: int, networks: Callable[[], Sequence[NetworkRecord]]) -> None:
@@ -187,19 +192,25 @@ def unhook(roots: Roots, version: int, networks: Callable[[], Sequence[NetworkRe
 
 
 def sweep(
-    roots: Roots, version: int, alive: set[str], networks: Sequence[NetworkRecord], ports: Mapping[str, Rules]
+    roots: Roots,
+    version: int,
+    owners: Callable[[], Iterable[str]],
+    networks: Callable[[], Sequence[NetworkRecord]],
+    ports: Mapping[str, Rules],
 ) -> None:
-    """Remove the rules of owners that are not in `alive` (12 digits of network and container ids); put back what
+    """Remove the rules of containers that are not in `owners` and of networks that are not in `networks`; put back what
     somebody flushed of the rules of `networks` and of `ports` (container id → rules)."""
     with _exclusive(roots):
+        found = [record for record in networks() if version in versions(record)]
+        alive = {record.id[:12] for record in found} | {owner[:12] for owner in owners()}
         _purge(roots, version, lambda owner: owner not in alive)
-    saved = _save(version)
-    for record in networks:
-        if version in versions(record) and not _declared(saved.get("filter", []), _chain(record)):
-            add_network(roots, record)
-    present = "\n".join(saved.get("nat", []))
-    flushed = [owner for owner in ports if f"composer:{tag(roots)}:{owner[:12]}" not in present]
-    apply([rule for owner in flushed for rule in ports[owner] if rule.version == version])
+        saved = _save(version)
+        for record in found:
+            if not _declared(saved.get("filter", []), _chain(record)):
+                _add(roots, record, version)
+        present = "\n".join(saved.get("nat", []))
+        flushed = [owner for owner in ports if f"composer:{tag(roots)}:{owner[:12]}" not in present]
+        apply([rule for owner in flushed for rule in ports[owner] if rule.version == version])
 
 
 def apply(rules: Rules) -> None:

@@ -128,13 +128,18 @@ class Wiring:
     async def sweep(self, alive: set[str], dead: Collection[str] = ()) -> None:
         """Remove links, rules, leases and ports that belong to nobody, or to one of `dead`: containers that exist and
         do not run. `alive` are the running ones of this group; what other groups' containers have stays."""
+
+        def known() -> set[str]:
+            rows = self.store.db.execute("SELECT id FROM containers").fetchall()
+            return {row[0] for row in rows} - set(dead) | alive | self._leased
+
         with self.store.transaction() as db:
-            known = {row[0] for row in db.execute("SELECT id FROM containers")} - set(dead) | alive | self._leased
+            owners = known()
             for table in ("addresses", "ports"):
                 for (owner,) in db.execute(f"SELECT DISTINCT owner FROM {table}").fetchall():
-                    if owner not in known:
+                    if owner not in owners:
                         db.execute(f"DELETE FROM {table} WHERE owner = ?", (owner,))
-        await bridge.sweep(self.store, known, self._rules)
+        await bridge.sweep(self.store, known, dict(self._rules))
 
     def _plan(self, db: sqlite3.Connection, container_id: str, index: int, attachment: Attachment) -> Plan:
         record = bridge.get(self.store, attachment.network)
