@@ -25,7 +25,8 @@ class Bench:
 
     async def start(self, command, *, driver="", options=None, **fields):
         if isinstance(command, str) and "/go" in command:
-            command = f"mkfifo /go; {command}"
+            # Whoever opens the FIFO before the last writer has closed it reads nothing, and has to wait again.
+            command = f"mkfifo /go; {command.replace('read x < /go', 'until read x < /go; do :; done')}"
         argv = ("sh", "-c", command) if isinstance(command, str) else tuple(command)
         spec = ContainerSpec(
             name="l" + secrets.token_hex(4),
