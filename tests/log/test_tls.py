@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import StartFailed
 from tests.log.receivers import Encrypted, EncryptedForward
+from tests.scenario.certificates import make as make_certificate
 
 
 @pytest.fixture(scope="module")
@@ -17,23 +18,7 @@ def certificates(tmp_path_factory):
     """A folder of NAME.pem and NAME.key: the authorities ca and other; server, elsewhere (for another address) and
     client, which ca has signed; and ca as the only one of a directory of authorities."""
     folder = tmp_path_factory.mktemp("certificates")
-
-    def make(name, *more):
-        command = [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ]
-        files = ["-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem", "-subj", f"/CN={name}"]
-        subprocess.run([*command, *files, *more], check=True, capture_output=True)
-
+    make = functools.partial(make_certificate, folder)
     signed = ("-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-addext", "basicConstraints=critical,CA:FALSE")
     make("ca")
     make("other")

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import subprocess
 
 import msgspec
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from engine import registry
 from engine.errors import NotFound, RegistryError
 from engine.image import gc
+from tests.scenario import certificates
 
 
 def log_in(password="secret", host="localhost:5000"):
@@ -116,32 +116,7 @@ def test_a_password_is_asked_for(start_registry, images, other_images, make):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("certificate")
-    paths = str(folder / "cert.pem"), str(folder / "key.pem")
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=registry.test",
-            "-addext",
-            "subjectAltName=DNS:registry.test",
-            "-keyout",
-            paths[1],
-            "-out",
-            paths[0],
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return paths
+    return certificates.make(folder, "registry.test", "-addext", "subjectAltName=DNS:registry.test")
 
 
 def test_tls_on_the_loopback_interface_needs_no_authority(start_registry, certificate, images, other_images, make):
