@@ -44,14 +44,14 @@ class Launch:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             opened.append(os.open(f"{self._folder}/supervisor.log", flags, 0o600))
             _, null, log = opened
-            outlets = tuple(enumerate((null, null, log, done)))
+            descriptors = (null, null, log, done)  # what is to be 0, 1, 2 and _READY
             if fork is None:
                 argv = command_line(roots, project)
-                actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in outlets]
+                actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
                 everything = {**environ, **_place(environ)}
                 self._pid = os.posix_spawn(argv[0], [*argv, str(_READY)], everything, file_actions=actions, setsid=True)
             elif os.fork() == 0:
-                _live(roots, project, environ, fork, outlets)
+                _live(roots, project, environ, fork, descriptors)
         except OSError as error:
             raise OperationFailed.of("start the supervisor of", project, error) from error
         finally:
@@ -90,9 +90,9 @@ def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, ea
         return
     if eager:
         engine.prepare(project)
-    from composer.run.supervisor import supervise
+    from composer.run import supervisor
 
-    supervise(engine, project, control, command_line(roots, project))
+    supervisor.supervise(engine, project, control, command_line(roots, project))
 
 
 def _live(
@@ -100,13 +100,12 @@ def _live(
     project: str,
     environ: Mapping[str, str],
     open_engine: Callable[[], Engine],
-    outlets: tuple[tuple[int, int], ...],
+    descriptors: tuple[int, ...],
 ) -> None:
     """The child's life; it does not return."""
     try:
         os.setsid()
-        kept = [os.dup(fd) for _, fd in outlets]  # out of the way of each other
-        for (number, _), fd in zip(outlets, kept, strict=True):
+        for number, fd in enumerate([os.dup(fd) for fd in descriptors]):  # out of the way of each other
             os.dup2(fd, number)
         os.closerange(_READY + 1, os.sysconf("SC_OPEN_MAX"))
         os.set_inheritable(_READY, False)

@@ -7,10 +7,10 @@ import os
 import stat
 from collections.abc import Iterable
 
-from engine.image.layer import overlay
+from engine.image.layer import mountpoints, overlay
 from engine.image.tree import Tree, clean
 
-_ALWAYS = ("dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "run/secrets")
+_ALWAYS = (*mountpoints.FOLDERS, *mountpoints.FILES, "run/secrets")
 
 
 class Stubs:

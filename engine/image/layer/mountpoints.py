@@ -12,8 +12,8 @@ from engine.errors import OperationFailed
 
 NAME = "mountpoints"
 """Its folder below <state>/layers. It is no image's."""
-_FOLDERS = ("dev", "etc", "proc", "sys")
-_FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
+FOLDERS = ("dev", "proc", "sys")
+FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 
 
 def ensure(layers: str) -> str:
@@ -24,10 +24,10 @@ def ensure(layers: str) -> str:
             draft = f"{layers}/.draft-{os.urandom(8).hex()}"
             os.mkdir(draft, 0o700)
             try:
-                for folder in ("", *_FOLDERS):
+                for folder in ("", "etc", *FOLDERS):
                     os.mkdir(f"{draft}/diff/{folder}")
                     os.chmod(f"{draft}/diff/{folder}", 0o755)
-                for file in _FILES:
+                for file in FILES:
                     with open(f"{draft}/diff/{file}", "xb") as made:
                         os.fchmod(made.fileno(), 0o644)
                 os.rename(draft, path)
