@@ -3,7 +3,6 @@
 Needs gcc, and gcc-aarch64-linux-gnu for the other machine. Run it when init.c has changed (`make init`).
 """
 
-import base64
 import hashlib
 import subprocess
 import tempfile
@@ -34,7 +33,7 @@ def main():
     lines.append(f'SOURCE = "{hashlib.sha256((FOLDER / "init.c").read_bytes()).hexdigest()}"')
     lines += ['"""SHA-256 of the init.c that this was made from."""', "", "PROGRAMS = {"]
     for machine, tools in COMPILERS.items():
-        text = base64.b85encode(compiled(machine, *tools)).decode()
+        text = compiled(machine, *tools).hex()
         lines.append(f'    "{machine}": (')
         lines += [f'        "{text[place : place + 100]}"' for place in range(0, len(text), 100)]
         lines.append("    ),")

@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 from engine.keeper import forking
 from engine.keeper.child import namespaces, setup
@@ -17,6 +16,10 @@ from engine.keeper.protocol import Channel
 from engine.keeper.stdin import Input
 from engine.kernel import calls, flags
 from engine.log.log import Log
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
 
 PATIENCE = 100
 """How often the last output is tried to be recorded."""

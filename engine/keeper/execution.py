@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from engine.errors import EngineError
 from engine.keeper import forking
 from engine.keeper.child import setup
 from engine.keeper.container import Container
 from engine.keeper.protocol import Channel, Message
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Execution:

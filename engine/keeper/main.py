@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
@@ -30,6 +29,10 @@ from engine.keeper.output import Outputs
 from engine.keeper.protocol import VERSION, Channel, Message
 from engine.keeper.shipping import Shipping
 from engine.kernel import calls, flags
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
 
 _REMEMBERED = 100
 """Containers that died while they were made, whose reason may be asked for."""

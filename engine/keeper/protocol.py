@@ -39,9 +39,12 @@ import select
 import socket
 import struct
 from collections import deque
-from typing import Any
 
-Message = dict[str, Any]
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+Message: TypeAlias = "dict[str, Any]"
 
 VERSION = "1"
 """Which messages these are, and which bundle.json: raise it with any change of what either side makes of them. A session

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from engine.errors import OperationFailed
 
-_ALL = 0xFFFFFFFF
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Range: TypeAlias = "tuple[int, int, int]"
+"""Inside, outside, size: so many ids from `inside` on, which are those from `outside` on in the parent namespace."""
+
+_ALL = 0, 0, 0xFFFFFFFF
 
 
-class Range(NamedTuple):
-    """`size` ids from `inside` on, which are those from `outside` on in the parent namespace."""
-
-    inside: int
-    outside: int
-    size: int
+def _range(line: str) -> Range:
+    inside, outside, size = line.split()
+    return int(inside), int(outside), int(size)
 
 
 @functools.cache
@@ -24,26 +27,26 @@ def ours(kind: str = "uid") -> tuple[Range, ...]:
     """The map of our own user namespace; `kind` is uid or gid. Everything where the kernel has none."""
     try:
         with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
-            return tuple(Range(*(int(word) for word in line.split())) for line in file)
+            return tuple(_range(line) for line in file)
     except OSError:
-        return (Range(0, 0, _ALL),)
+        return (_ALL,)
 
 
 def initial() -> bool:
     """Whether we are in the initial user namespace: devices may be made, trusted.* attributes written."""
-    return ours() == (Range(0, 0, _ALL),)
+    return ours() == (_ALL,)
 
 
 def last_gid() -> int:
     """The highest group id that exists in our namespace and that a signed 32-bit number holds."""
-    return min(max((one.inside + one.size - 1 for one in ours("gid")), default=0), 0x7FFFFFFF)
+    return min(max((inside + size - 1 for inside, _, size in ours("gid")), default=0), 0x7FFFFFFF)
 
 
 def write(pid: int, uids: Iterable[Range], gids: Iterable[Range]) -> None:
     """Write the maps of the user namespace that `pid` has just made; needs CAP_SETUID and CAP_SETGID in ours."""
     for kind, ranges in (("uid", uids), ("gid", gids)):
         path = f"/proc/{pid}/{kind}_map"
-        text = "".join(f"{one.inside} {one.outside} {one.size}\n" for one in ranges)
+        text = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in ranges)
         try:
             with open(path, "w", encoding="ascii") as file:
                 file.write(text)

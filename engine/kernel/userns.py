@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags, idmap
 
-Ranges = Sequence[idmap.Range]
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+Ranges: TypeAlias = "Sequence[idmap.Range]"
 
 
 def create(uids: Ranges, gids: Ranges) -> int:

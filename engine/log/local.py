@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from engine.log import lines
 
@@ -28,12 +27,13 @@ MAX_FRAME = 1 << 20
 _NUMBERS = {"stdout": 1, "stderr": 2}
 
 
-class Record(NamedTuple):
+class Record:
     """One line, or a piece of one; `moment` in nanoseconds since the epoch."""
 
-    moment: int
-    stream: str
-    text: bytes
+    def __init__(self, moment: int, stream: str, text: bytes) -> None:
+        self.moment = moment
+        self.stream = stream
+        self.text = text
 
 
 class Local:

@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from engine.log import files, lines
 from engine.log.jsonfile import JsonFile
 from engine.log.local import Local
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
 
 STEP_BACK = 1_000_000_000
 """A clock that goes back by less (nanoseconds) is being corrected, and times stay in order; by more, it is believed."""

@@ -49,9 +49,9 @@ def subordinate(kind: str, uid: int, name: str, folder: str = "/etc") -> list[tu
 
 def ranges(own: int, subordinates: list[tuple[int, int]]) -> list[Range]:
     """The map: 0 is `own`, then the subordinate ids one after the other."""
-    found, inside = [Range(0, own, 1)], 1
+    found, inside = [(0, own, 1)], 1
     for first, count in subordinates:
-        found.append(Range(inside, first, count))
+        found.append((inside, first, count))
         inside += count
     return found
 

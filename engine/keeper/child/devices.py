@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Any
 
 from engine.keeper.child import mounts
 from engine.keeper.child.namespaces import Ids
 from engine.kernel import calls, flags
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
 
 _LINKS = (
     ("fd", "/proc/self/fd"),
@@ -21,7 +24,7 @@ _LINKS = (
 _KINDS = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 _NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 
-Device = dict[str, Any]
+Device: TypeAlias = "dict[str, Any]"
 """path, source (the host's path), major, minor, kind ("c", "b", or "p" for a FIFO), mode, uid, gid."""
 
 

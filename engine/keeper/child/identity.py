@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from engine.errors import OperationFailed
 
 
-class Identity(NamedTuple):
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    home: str
+class Identity:
+    def __init__(self, uid: int, gid: int, groups: tuple[int, ...], home: str) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.home = home
 
 
 _LIMIT = 16 << 20

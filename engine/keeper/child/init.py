@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from base64 import b85decode
 
 from engine.errors import OperationFailed
 from engine.keeper.child.init_program import PROGRAMS
@@ -21,7 +20,7 @@ _NAME = "composer-init"
 def program() -> int:
     """A descriptor of the program for this machine, in memory that nobody can write to. Raises OperationFailed."""
     try:
-        data = b85decode(PROGRAMS[os.uname().machine])
+        data = bytes.fromhex(PROGRAMS[os.uname().machine])
         try:
             fd = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_EXEC)
         except OSError:  # Linux before 6.3 does not know MFD_EXEC, and needs none

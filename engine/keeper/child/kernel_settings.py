@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from typing import Any
 
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def name(bundle: dict[str, Any]) -> None:

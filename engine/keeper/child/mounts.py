@@ -9,13 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Any
 
 from engine.errors import OperationFailed
 from engine.keeper.child.namespaces import Ids
 from engine.kernel import calls, detached, flags
 
-Entry = dict[str, Any]
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+Entry: TypeAlias = "dict[str, Any]"
 """type (bind, file, image, attributes, or a file system: tmpfs, proc, sysfs, mqueue, devpts, cgroup2), source, target,
 flags (names), cleared (names: of a bind, what the source may have and the mount has not; relatime for the other ways to keep
 times of access), data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, out

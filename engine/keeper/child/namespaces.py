@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, flags, idmap, userns
+from engine.kernel import calls, flags, userns
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
 
 
-class Ids(NamedTuple):
+class Ids:
     """The container's user namespace: its descriptor, -1 for none, and its maps. Mounts are shifted by it, so that what
     is on the disc has the ids that the container sees."""
 
-    namespace: int = -1
-    uids: userns.Ranges = ()
-    gids: userns.Ranges = ()
+    def __init__(self, namespace: int = -1, uids: userns.Ranges = (), gids: userns.Ranges = ()) -> None:
+        self.namespace = namespace
+        self.uids = uids
+        self.gids = gids
 
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
         """What chown(2) needs to be told, from where the namespace has not been entered."""
@@ -29,13 +33,14 @@ def maps(bundle: dict[str, Any]) -> Ids:
     user = bundle.get("user")
     if not user:
         return Ids()
-    return Ids(-1, *([idmap.Range(*one) for one in user[kind]] for kind in ("uids", "gids")))
+    return Ids(-1, user["uids"], user["gids"])
 
 
 def user_namespace(bundle: dict[str, Any]) -> Ids:
     """Make or open it."""
     ids, where = maps(bundle), bundle["namespaces"]["user"]
-    return ids._replace(namespace=userns.create(ids.uids, ids.gids) if where == "new" else open_namespace(where))
+    ids.namespace = userns.create(ids.uids, ids.gids) if where == "new" else open_namespace(where)
+    return ids
 
 
 def enter_cgroups(procs: list[str]) -> None:

@@ -6,13 +6,16 @@ import contextlib
 import os
 import signal
 import stat
-from typing import Any, NoReturn
 
 from engine.errors import OperationFailed
 from engine.keeper.child import init as inits
 from engine.keeper.child import kernel_settings
 from engine.keeper.child.identity import Identity
 from engine.kernel import calls, flags
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

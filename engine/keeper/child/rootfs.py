@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
 
 from engine.errors import OperationFailed
 from engine.keeper.child import devices, mounts, process, sealing, terminal
 from engine.keeper.child.namespaces import Ids
 from engine.kernel import calls, detached, flags
 
-Bundle = dict[str, Any]
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+Bundle: TypeAlias = "dict[str, Any]"
 
 
-class Parts(NamedTuple):
+class Parts:
     """Mounts that are in no tree yet: the root, and those of bundle["mounts"] (-1: made where it is attached)."""
 
-    root: int
-    mounts: list[int]
+    def __init__(self, root: int, mounts: list[int]) -> None:
+        self.root = root
+        self.mounts = mounts
 
 
 def prepare(bundle: Bundle, ids: Ids) -> Parts:

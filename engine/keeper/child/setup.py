@@ -15,14 +15,17 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from typing import Any, NoReturn
 
 from engine.keeper.child import dns, identity, init, kernel_settings, namespaces, process, rootfs, terminal
 from engine.keeper.child.namespaces import Ids
 from engine.keeper.protocol import Channel
 from engine.kernel import calls, flags, userns
 
-Bundle = dict[str, Any]
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, TypeAlias
+
+Bundle: TypeAlias = "dict[str, Any]"
 
 
 def run(bundle: Bundle, channel: Channel) -> NoReturn:
