@@ -186,7 +186,7 @@ HEAVY = ("pydantic", "networkx", "pyroute2", "yaml")
         ("composer.cli.up", HEAVY),
         ("composer.cli.exec", HEAVY),
         ("engine.api", HEAVY),
-        ("engine.keeper.main", (*HEAVY, "asyncio", "anyio", "msgspec", "sqlite3")),
+        ("engine.keeper.main", (*HEAVY, "asyncio", "anyio", "msgspec", "sqlite3", "typing", "base64")),
     ],
 )
 def test_what_starts_often_starts_light(module, heavy):
