@@ -9,7 +9,8 @@
 
 Every rule of a network or container carries the comment composer:<state root>:<id>, so that leftovers are found and
 another state root's rules are left alone. iptables-nft and iptables-legacy read the same text (iptables-restore(8)). A
-change reads what is there and makes one atomic step a table from it: it can be repeated, and repairs.
+change reads what is there and makes one atomic step a table from it: it can be repeated, and repairs. Whether anything
+is there the kernel says itself (nftables.py); the program is run to learn what.
 
 What waits here, for the lock or for a program, blocks: it belongs in a thread (asyncio.to_thread). A change that has
 begun goes on to its end there and lets go of the lock, though its caller be cancelled; a cancelled
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from engine.errors import OperationFailed
+from engine.net import nftables
 from engine.paths import Roots
 from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
@@ -49,6 +51,8 @@ class Rule(NamedTuple):
 
 
 Rules = list[Rule]
+Saved = dict[str, list[str]]
+"""Table → its lines as iptables-save(8) prints them."""
 
 _CHAINS = {
     "filter": ("COMPOSER-FORWARD", "COMPOSER-IN", "COMPOSER-OUT", "COMPOSER-INPUT"),
@@ -56,6 +60,8 @@ _CHAINS = {
 }
 # Packets from elsewhere to a loopback address are never ours to serve; [::1] cannot leave lo (proxy.py serves it).
 _LOCAL = {4: "! -d 127.0.0.0/8 ", 6: "! -d ::1/128 "}
+_OURS = "COMPOSER-", "CMP-"
+"""How the names of all chains begin that are ours. Whatever else is ours is in one of them, or jumps to one."""
 _BEGIN, _INNER = "-I", "-A"
 
 
@@ -179,7 +185,7 @@ def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[], Non
     that it has no rules."""
     with _exclusive(roots):
         for version in versions(record):
-            _purge(roots, version, lambda owner: owner == record.id[:12])
+            _purge(roots, version, _save(version), lambda owner: owner == record.id[:12])
         forget()
 
 
@@ -187,8 +193,10 @@ def unhook(roots: Roots, version: int, networks: Callable[[], Sequence[NetworkRe
     """Remove our chains when no network that is left has this IP version, and with them what may be left in them."""
     with _exclusive(roots):
         if not any(version in versions(record) for record in networks()):
-            _purge(roots, version, lambda owner: True)
-            _unhook(version)
+            saved = _save(version)
+            if _purge(roots, version, saved, lambda owner: True):
+                saved = _save(version)
+            _unhook(version, saved)
 
 
 def sweep(
@@ -203,8 +211,9 @@ def sweep(
     with _exclusive(roots):
         found = [record for record in networks() if version in versions(record)]
         alive = {record.id[:12] for record in found} | {owner[:12] for owner in owners()}
-        _purge(roots, version, lambda owner: owner not in alive)
         saved = _save(version)
+        if _purge(roots, version, saved, lambda owner: owner not in alive):
+            saved = _save(version)
         for record in found:
             if not _declared(saved.get("filter", []), _chain(record)):
                 _add(roots, record, version)
@@ -224,7 +233,7 @@ def withdraw(roots: Roots, owner: str, rules: Rules) -> None:
         _change("-D", rules)
     except OperationFailed:
         for version in sorted({rule.version for rule in rules}):
-            _purge(roots, version, lambda found: found == owner[:12])
+            _purge(roots, version, _save(version), lambda found: found == owner[:12])
 
 
 def _change(action: str, rules: Rules) -> None:
@@ -236,21 +245,21 @@ def _change(action: str, rules: Rules) -> None:
         _restore(version, lines)
 
 
-def _purge(roots: Roots, version: int, unwanted: Callable[[str], bool]) -> None:
-    """Remove every rule of this state root whose owner is unwanted, and the chain that it jumps to."""
-    saved = _save(version)
+def _purge(roots: Roots, version: int, saved: Saved, unwanted: Callable[[str], bool]) -> bool:
+    """Remove every rule of this state root whose owner is unwanted, and the chain that it jumps to; whether any was."""
     lines: dict[str, list[str]] = {}
     for table, present in saved.items():
         if deletions := _deletions(present, roots, unwanted):
             chains = sorted({line.split()[-1] for line in deletions if line.split()[-1].startswith("CMP-")})
             lines[table] = [*deletions, *(f"{how} {chain}" for how in ("-F", "-X") for chain in chains)]
     _restore(version, lines)
+    return bool(lines)
 
 
-def _unhook(version: int) -> None:
+def _unhook(version: int, saved: Saved) -> None:
     """Remove our chains and the jumps to them, unless another state root has rules there."""
     lines: dict[str, list[str]] = {}
-    for table, present in (_save(version)).items():
+    for table, present in saved.items():
         ours = [chain for chain in _CHAINS.get(table, ()) if _declared(present, chain)]
         inner = {f"-A {rule}" for how, rule in _jumps(table, version) if how == _INNER} if ours else set()
         if not ours or any(line.split()[1] in ours and line not in inner for line in present if line[:2] == "-A"):
@@ -269,9 +278,12 @@ def _deletions(present: Sequence[str], roots: Roots, unwanted: Callable[[str], b
     return [f"-D {line[3:]}" for line in present if (found := mark.search(line)) and unwanted(found[1])]
 
 
-def _save(version: int) -> dict[str, list[str]]:
-    """Table → its lines as iptables-save(8) prints them."""
-    tables: dict[str, list[str]] = {}
+def _save(version: int) -> Saved:
+    """What there is; nothing when nothing of it is ours."""
+    known = nftables.chains(version)
+    if known is not None and not any(name.startswith(_OURS) for name in known):
+        return {}
+    tables: Saved = {}
     lines: list[str] = []
     for line in (_run((binary("iptables-save", version),))).splitlines():
         if line.startswith("*"):

@@ -1,4 +1,4 @@
-"""A plain rtnetlink socket: many messages in one send, an answer for each (netlink(7))."""
+"""Plain netlink sockets (netlink(7)). Rtnetlink: many messages in one send, an answer for each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags
@@ -19,7 +19,7 @@ _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
-_RTM_GETLINK, _REQUEST, _DUMP = 18, 0x1, 0x300
+_RTM_GETLINK, _REQUEST, _DUMP, _DUMP_INTR = 18, 0x1, 0x300, 0x10
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
 _IFLA_INFO_KIND = 1
 
@@ -48,15 +48,15 @@ def inside(netns: int) -> Iterator[None]:
         os.close(home)
 
 
-class Rtnetlink:
-    """Belongs for ever to the network namespace in which it was made."""
+class Netlink:
+    """Belongs for ever to the network namespace in which it was made. Raises OSError for a protocol that is not there."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    def __init__(self, protocol: int) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # acknowledge without a copy of the request
 
-    def __enter__(self) -> Rtnetlink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -66,6 +66,38 @@ class Rtnetlink:
 
     def close(self) -> None:
         self._socket.close()
+
+    def dump(self, operation: str, subject: str, kind: int, head: bytes) -> tuple[list[bytes], bool]:
+        """Every object of a kind, and whether they changed meanwhile, so that some may be missing. An object is what follows
+        the header of its message, `head` what follows that of the request."""
+        self._socket.send(_HEADER.pack(16 + len(head), kind, _REQUEST | _DUMP, 0, 0) + head)
+        found: list[bytes] = []
+        changed = False
+        while True:
+            for answer, bits, _, body in self._receive():
+                changed = changed or bool(bits & _DUMP_INTR)
+                if answer == _NLMSG_DONE:
+                    return found, changed
+                if answer == _NLMSG_ERROR:
+                    (number,) = struct.unpack_from("=i", body)
+                    raise OperationFailed(operation, subject, -number)
+                found.append(body)
+
+    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """(type, flags, sequence, body) of each message of one datagram."""
+        data = self._socket.recv(1 << 18)
+        offset = 0
+        while offset < len(data):
+            length, kind, bits, sequence, _ = _HEADER.unpack_from(data, offset)
+            yield kind, bits, sequence, data[offset + 16 : offset + length]
+            offset += (length + 3) & ~3
+
+
+class Rtnetlink(Netlink):
+    """Links, addresses, routes."""
+
+    def __init__(self) -> None:
+        super().__init__(socket.NETLINK_ROUTE)
 
     def run(self, messages: Sequence[bytes]) -> list[int]:
         """Send all messages at once; the errno of each, 0 for done. The kernel carries them out in order."""
@@ -83,17 +115,8 @@ class Rtnetlink:
 
     def links(self) -> list[Link]:
         """Every link of the namespace."""
-        request = _HEADER.pack(32, _RTM_GETLINK, _REQUEST | _DUMP, 0, 0) + bytes(16)
-        self._socket.send(request)
-        found: list[Link] = []
-        while True:
-            for kind, _, body in self._receive():
-                if kind == _NLMSG_DONE:
-                    return found
-                if kind == _NLMSG_ERROR:
-                    (number,) = struct.unpack_from("=i", body)
-                    raise OperationFailed("list", "links", -number)
-                found.append(_link(body))
+        found, _ = self.dump("list", "links", _RTM_GETLINK, bytes(16))
+        return [_link(body) for body in found]
 
     def _run(self, messages: Sequence[bytes]) -> list[int]:
         frame = bytearray()
@@ -104,32 +127,24 @@ class Rtnetlink:
         self._socket.send(frame)
         errors: dict[int, int] = {}
         while len(errors) < len(messages):
-            for kind, sequence, body in self._receive():
+            for kind, _, sequence, body in self._receive():
                 if kind == _NLMSG_ERROR:
                     errors[sequence] = -struct.unpack_from("=i", body)[0]
         return [errors[index] for index in range(len(messages))]
-
-    def _receive(self) -> Iterator[tuple[int, int, bytes]]:
-        """(type, sequence, body) of each message of one datagram."""
-        data = self._socket.recv(1 << 18)
-        offset = 0
-        while offset < len(data):
-            length, kind, _, sequence, _ = _HEADER.unpack_from(data, offset)
-            yield kind, sequence, data[offset + 16 : offset + length]
-            offset += (length + 3) & ~3
 
 
 def _link(body: bytes) -> Link:
     """Decode struct ifinfomsg and the few attributes that we look at (rtnetlink(7))."""
     (index,) = struct.unpack_from("=i", body, 4)
-    found = _attributes(body[16:])
-    kind = _attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"")
+    found = attributes(body[16:])
+    kind = attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"")
     raw = (found.get(_IFLA_IFNAME, b""), kind, found.get(_IFLA_IFALIAS, b""))
     name, kind_name, alias = (text.rstrip(b"\0").decode(errors="replace") for text in raw)
     return Link(index, name, kind_name, alias, int.from_bytes(found.get(_IFLA_MASTER, b""), sys.byteorder))
 
 
-def _attributes(body: bytes) -> dict[int, bytes]:
+def attributes(body: bytes) -> dict[int, bytes]:
+    """Number of an attribute → its payload (netlink(7))."""
     found = {}
     offset = 0
     while offset + 4 <= len(body):

@@ -1,11 +1,12 @@
 import asyncio
 import json
+import os
 import subprocess
 
 import pytest
 
 from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
-from engine.net import bridge, nat
+from engine.net import bridge, nat, nftables
 from engine.net.rtnetlink import Rtnetlink
 from engine.net.wiring import Wiring
 from engine.paths import Roots
@@ -223,6 +224,28 @@ def test_the_sweep_takes_what_no_network_owns_and_puts_back_what_was_flushed(sto
     remove(store, "kept")
 
 
+def test_no_program_is_run_to_find_out_that_nothing_is_there(store, monkeypatch):
+    subprocess.run("iptables -N MINE; iptables -A FORWARD -j MINE", shell=True, check=True)
+    commands = []
+    run = nat._run
+    monkeypatch.setattr(nat, "_run", lambda command, *rest: commands.append(command[0]) or run(command, *rest))
+    asyncio.run(Wiring(store).sweep(set()))
+    assert not commands
+    create(store)
+    assert [os.path.basename(command) for command in commands] == ["iptables-restore"]
+    remove(store)
+    assert not rules()
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_chains_are_those_that_the_program_saves(store, version):
+    create(store, enable_ipv6=True)
+    tool = "iptables-save" if version == 4 else "ip6tables-save"
+    saved = {line[1:].split()[0] for line in subprocess.check_output([tool], text=True).splitlines() if line[0] == ":"}
+    assert {name for name in saved if name.startswith(("COMPOSER-", "CMP-"))} <= nftables.chains(version)
+    remove(store)
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_hooks_are_recognised_as_the_kernel_prints_them(store, version):
     create(store, "a", enable_ipv6=True)
@@ -251,6 +274,7 @@ def test_legacy_iptables(store, monkeypatch):
     create(store, enable_ipv6=True)
     before = rules("iptables-legacy-save")
     assert before and not rules()
+    assert nftables.chains(4) is None and nftables.chains(6) is None
     bridge._whole.clear()
     nat.add_network(store.roots, bridge.get(store, "n"))
     assert sorted(rules("iptables-legacy-save")) == sorted(before)
