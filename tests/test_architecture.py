@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "engine.spec": (),
     "engine.errors": (),
     "engine.paths": (),
+    "engine.digest": (),
     "engine.control": ("engine.errors",),
     "engine.ignore": ("engine.errors",),
     "engine.kernel": ("engine.errors",),
@@ -47,13 +48,14 @@ MAY_IMPORT = {
     ),
     "engine.volume": ("engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
     "engine.net": (
-        "engine.kernel", "engine.rootless.client", "engine.store", "engine.spec", "engine.paths", "engine.errors",
+        "engine.digest", "engine.kernel", "engine.rootless.client", "engine.store", "engine.spec", "engine.paths",
+        "engine.errors",
     ),
     "engine.cgroup": (
         "engine.kernel", "engine.rootless.client", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.container": (
-        "engine.kernel", "engine.keeper", "engine.log", "engine.cgroup", "engine.image", "engine.net",
+        "engine.digest", "engine.kernel", "engine.keeper", "engine.log", "engine.cgroup", "engine.image", "engine.net",
         "engine.volume", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.build": (
@@ -176,6 +178,8 @@ def test_every_import_is_declared():
 
 
 HEAVY = ("pydantic", "networkx", "pyroute2", "yaml")
+RARE = ("bz2", "glob", "hashlib", "lzma", "random", "shutil", "tempfile", "urllib")
+"""What nothing on the way to a plain container needs, of the standard library's slower modules."""
 
 
 @pytest.mark.parametrize(
@@ -183,9 +187,14 @@ HEAVY = ("pydantic", "networkx", "pyroute2", "yaml")
     [
         ("composer.cli.main", (*HEAVY, "asyncio", "anyio", "msgspec", "typing", "re")),
         ("composer.cli.ps", HEAVY),
-        ("composer.cli.up", HEAVY),
+        ("composer.cli.up", (*HEAVY, *RARE)),
+        ("composer.cli.change", (*HEAVY, *RARE, "json")),
+        ("composer.cli.acquire", (*HEAVY, *RARE, "json")),
         ("composer.cli.exec", HEAVY),
-        ("engine.api", HEAVY),
+        ("engine.api", (*HEAVY, *RARE, "json")),
+        ("engine.image.images", (*HEAVY, *RARE, "json")),
+        ("engine.session.session", (*HEAVY, *RARE)),
+        ("engine.session.adopt", (*HEAVY, *RARE)),
         ("engine.keeper.main", (*HEAVY, "asyncio", "anyio", "msgspec", "sqlite3", "typing", "base64")),
     ],
 )

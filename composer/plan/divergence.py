@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from composer.plan import labels
 from composer.plan.desired import DesiredService
 from composer.plan.observed import Snapshot
@@ -55,10 +53,14 @@ def _moved(service: DesiredService, record: ContainerRecord) -> str:
 
 def summary_text(service: DesiredService) -> str:
     """The label that later names what changed."""
+    import json
+
     return json.dumps(service.summary, sort_keys=True, separators=(",", ":"))
 
 
 def _fields(service: DesiredService, record: ContainerRecord) -> str:
+    import json
+
     try:
         before: dict[str, str] = json.loads(record.spec.labels.get(labels.SUMMARY, "{}"))
     except ValueError:

@@ -121,7 +121,7 @@ def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> Bundle:
 
 
 _NO_NEW_PRIVILEGES = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
-_DEVICE_RULE = re.compile(r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}")
+_DEVICE_RULE = r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}"
 _PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
 _SECURITY_OPTIONS = ("seccomp", "no-new-privileges", "label", "systempaths", "apparmor")
 
@@ -161,7 +161,7 @@ def check(spec: ContainerSpec) -> None:
     joined = {mode.removeprefix("container:"): 0 for mode in joins(spec)}
     _sysctls(spec, {"user": "host", **_namespaces(spec, joined, unified=False)})
     for rule in spec.device_cgroup_rules:
-        if not _DEVICE_RULE.fullmatch(rule):
+        if not re.fullmatch(_DEVICE_RULE, rule):
             raise InvalidSpec(f"device_cgroup_rules: {rule!r} is not of the form 'c 1:3 rwm'")
 
 

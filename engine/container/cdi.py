@@ -5,7 +5,6 @@ gpus, and devices that deploy reserves, are answered from these files, too: "gpu
 
 from __future__ import annotations
 
-import glob
 import json
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,8 @@ class Devices:
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, list[Described]]] = {}
+        import glob
+
         for folder in FOLDERS:
             for path in sorted(glob.glob(f"{folder}/*.json") + glob.glob(f"{folder}/*.y*ml")):
                 self._read(path)

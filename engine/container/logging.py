@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from engine.errors import InvalidSpec, Unsupported
 from engine.spec import logtag
 from engine.spec.container import Logging
@@ -76,6 +78,6 @@ def _ship(driver: str, options: Mapping[str, Any], info: Info, attrs: Mapping[st
         for name, value in options.items()
         if name.startswith(f"{driver}-") or name == "mode"
     }
-    tag = logtag.expand(str(options.get("tag", "") or "{{.ID}}"), info._replace(attrs=dict(attrs)))
+    tag = logtag.expand(str(options.get("tag", "") or "{{.ID}}"), replace(info, attrs=dict(attrs)))
     about = {"id": info.id, "name": info.name, "image": info.image_name, "tag": tag, "attrs": dict(attrs)}
     return {"driver": driver, "options": own, **about}

@@ -9,12 +9,12 @@ their ids mapped. The ranges are those that systemd sets aside for containers (s
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 
 import msgspec
 
+from engine import digest
 from engine.errors import InvalidSpec, Unsupported
 from engine.kernel import idmap
 from engine.spec.container import ContainerSpec
@@ -67,7 +67,7 @@ def _check(spec: ContainerSpec) -> None:
 def maps(group: str) -> dict[str, object]:
     """The bundle's "user" for a container of the group."""
     places = (_LAST - _FIRST) // SIZE + 1
-    number = int.from_bytes(hashlib.sha256(group.encode()).digest()[:4], "big") % places
+    number = int(digest.hexadecimal(group.encode())[:8], 16) % places
     ranges = [[0, _FIRST + number * SIZE, SIZE]]
     return {"uids": ranges, "gids": ranges}
 

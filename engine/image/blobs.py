@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from engine.errors import Corrupt, NotFound, OperationFailed
 from engine.paths import Roots
+
+if TYPE_CHECKING:
+    import hashlib
 
 _READ = 1 << 20
 PARTIAL = ".partial-"
 LOCK = ".lock-"
 
 
+def _sha256() -> hashlib._Hash:
+    import hashlib  # with OpenSSL, which reading the names of images should not pay for
+
+    return hashlib.sha256()
+
+
 def digest_of(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    found = _sha256()
+    found.update(data)
+    return f"sha256:{found.hexdigest()}"
 
 
 class BlobStore:
@@ -133,7 +143,7 @@ class BlobWriter:
 
     def __init__(self, digest: str, size: int | None) -> None:
         self.digest, self.size = digest, size
-        self._hash = hashlib.sha256()
+        self._hash = _sha256()
         self.written = 0
 
     def write(self, data: bytes) -> None:
@@ -149,7 +159,7 @@ class BlobWriter:
         """Forget what was written, for a server that cannot resume."""
         self.file.seek(0)
         self.file.truncate()
-        self._hash = hashlib.sha256()
+        self._hash = _sha256()
         self.written = 0
 
     def finish(self) -> None:
@@ -167,7 +177,7 @@ class VerifyingReader:
 
     def __init__(self, file: IO[bytes], digest: str, size: int) -> None:
         self._file, self.digest, self.size = file, digest, size
-        self._hash = hashlib.sha256()
+        self._hash = _sha256()
         self._count = 0
 
     def read(self, size: int = _READ) -> bytes:

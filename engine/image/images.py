@@ -8,17 +8,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.errors import Conflict, NotFound
-from engine.image import config as image_config
 from engine.image import reference as references
 from engine.image.blobs import BlobStore
 from engine.image.layers import LayerStore
-from engine.image.uses import containers_using
 from engine.spec.image import ImageRecord
 from engine.store import Store
+
+if TYPE_CHECKING:
+    from engine.image.config import ImageFile
 
 _ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})\Z")
@@ -56,8 +58,10 @@ class ImageStore:
         found = [record for image_id in ids if (record := self._load(image_id))]
         return sorted(found, key=lambda record: (-record.created_at, record.id))
 
-    def file(self, image_id: str) -> image_config.ImageFile:
+    def file(self, image_id: str) -> ImageFile:
         """The whole configuration blob, verified: history and diff_ids too. Raises NotFound, Corrupt."""
+        from engine.image import config as image_config
+
         return image_config.decode(self.blobs.read(image_id), image_id)
 
     def chain(self, image_id: str) -> list[str]:
@@ -70,13 +74,15 @@ class ImageStore:
     def _by_reference(self, name: str) -> str:
         if _SHORT_ID.match(name) and len(name) >= 64:
             return ""
-        parsed = references.parse(name)
-        if parsed.digest:
-            row = self.store.db.execute(
-                "SELECT image_id FROM digests WHERE reference = ?", (f"{parsed.name}@{parsed.digest}",)
-            ).fetchone()
+        if "@" in name:
+            parsed = references.parse(name)
+            wanted = f"{parsed.name}@{parsed.digest}"
+            row = self.store.db.execute("SELECT image_id FROM digests WHERE reference = ?", (wanted,)).fetchone()
         else:
-            row = self.store.db.execute("SELECT image_id FROM tags WHERE reference = ?", (str(parsed),)).fetchone()
+            wanted = references.unchecked(name)
+            row = self.store.db.execute("SELECT image_id FROM tags WHERE reference = ?", (wanted,)).fetchone()
+            if row is None:
+                references.parse(name)  # for what it raises
         return row[0] if row else ""
 
     def _by_short_id(self, name: str) -> str:
@@ -117,6 +123,8 @@ class ImageStore:
 
         Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it. Raises NotFound.
         """
+        from engine.image import config as image_config
+
         image_id = self.blobs.add(file)
         image = image_config.decode(file, image_id)
         layers = self.layers.need(chain_ids)
@@ -177,6 +185,8 @@ class ImageStore:
         record = self.need(name)
         by_id = bool(_SHORT_ID.match(name)) and not self._by_reference_quietly(name)
         parsed = None if by_id else references.parse(name)
+        from engine.image.uses import containers_using
+
         users = containers_using(self.store).get(record.id, [])
         others = [tag for tag in record.tags if parsed is None or tag != str(parsed)]
         if by_id and len(record.tags) > 1 and not force:
@@ -207,4 +217,6 @@ class ImageStore:
 
 def now() -> str:
     """The present time as an image configuration writes it."""
-    return image_config.rfc3339(time.time())
+    from engine.image.config import rfc3339
+
+    return rfc3339(time.time())

@@ -17,11 +17,11 @@ DEFAULT_REGISTRY = "docker.io"
 DEFAULT_TAG = "latest"
 
 _DOMAIN_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = re.compile(rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?\Z")
-_PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
-_IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}\Z")
+_DOMAIN = rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?\Z"
+_PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z"
+_DIGEST = r"sha256:[0-9a-f]{64}\Z"
+_IMAGE_ID = r"(?:sha256:)?[0-9a-f]{64}\Z"
 _NAME_LIMIT = 255
 
 
@@ -65,28 +65,38 @@ def parse(text: str) -> Reference:
     Raises BadReference (https://github.com/distribution/reference is the grammar's home).
     """
     rest, at, digest = text.partition("@")
-    if at and not _DIGEST.match(digest):
+    if at and not re.match(_DIGEST, digest):
         raise BadReference(f"invalid image reference {text!r}: the digest must be sha256: and 64 hex digits")
-    name, tag = rest, ""
-    head, colon, tail = rest.rpartition(":")
-    if colon and "/" not in tail:
-        name, tag = head, tail
-        if not _TAG.match(tag):
-            raise BadReference(f"invalid image reference {text!r}: {tag!r} is not a valid tag")
+    name, colon, tag = _split_tag(rest)
+    if colon and not re.match(_TAG, tag):
+        raise BadReference(f"invalid image reference {text!r}: {tag!r} is not a valid tag")
     registry, repository = _split(name)
-    if not repository or not _PATH.match(repository):
+    if not repository or not re.match(_PATH, repository):
         lower = repository.lower()
-        hint = f"Repository names are lower case: {lower}" if lower != repository and _PATH.match(lower) else ""
+        hint = f"Repository names are lower case: {lower}" if lower != repository and re.match(_PATH, lower) else ""
         raise BadReference(
             f"invalid image reference {text!r}: {repository!r} is not a valid repository name", hint=hint
         )
-    if not _DOMAIN.match(registry):
+    if not re.match(_DOMAIN, registry):
         raise BadReference(f"invalid image reference {text!r}: {registry!r} is not a valid registry")
-    if not at and _IMAGE_ID.match(name):
+    if not at and re.match(_IMAGE_ID, name):
         raise BadReference(f"invalid image reference {text!r}: 64 hex digits are an image id, not a name")
     if len(registry) + 1 + len(repository) > _NAME_LIMIT:
         raise BadReference(f"invalid image reference {text[:40]!r}…: the name is longer than {_NAME_LIMIT} characters")
     return Reference(registry, repository, tag or ("" if at else DEFAULT_TAG), digest)
+
+
+def unchecked(text: str) -> str:
+    """The full form of a reference by tag, for looking it up among those that `parse` has made: checking it takes longer
+    than that, and what is no reference is not among them."""
+    name, colon, tag = _split_tag(text)
+    return f"{'/'.join(_split(name))}:{tag if colon else DEFAULT_TAG}"
+
+
+def _split_tag(text: str) -> tuple[str, str, str]:
+    """Name, ":", tag; the last two are "" when there is none. A colon before a slash is that of a registry's port."""
+    head, colon, tail = text.rpartition(":")
+    return (head, colon, tail) if colon and "/" not in tail else (text, "", "")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-
 import msgspec
 from msgspec import Struct
 
@@ -23,6 +21,8 @@ class _Spec(Struct):
 
 def containers_using(store: Store) -> dict[str, list[str]]:
     """Image id → names of the containers made from it or mounting it. An unreadable specification counts as none."""
+    import glob
+
     users: dict[str, list[str]] = {}
     for name, image in store.db.execute("SELECT name, image_id FROM containers ORDER BY name"):
         users.setdefault(image, []).append(name)

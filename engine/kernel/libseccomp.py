@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import os
 import threading
 from collections.abc import Sequence
@@ -32,7 +31,9 @@ class Filter:
     """One filter under construction, for this machine's architecture and those of `more`. Raises OperationFailed."""
 
     def __init__(self, default_action: int, more: Sequence[int] = ()) -> None:
-        name = ctypes.util.find_library("seccomp")
+        from ctypes.util import find_library
+
+        name = find_library("seccomp")
         if name is None:
             raise OperationFailed(
                 "load", "libseccomp", detail="it is not installed", hint="Install it: apt install libseccomp2"

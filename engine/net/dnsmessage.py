@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import struct
-from typing import NamedTuple
+
+from msgspec import Struct
 
 A, PTR, AAAA, OPT, ANY = 1, 12, 28, 41, 255
 IN = 1
@@ -18,7 +19,7 @@ class Malformed(ValueError):
     """Bytes that are no DNS query."""
 
 
-class Query(NamedTuple):
+class Query(Struct, frozen=True):
     """The question of a query: `name` in lower case without the last dot; `size` is the largest UDP answer taken."""
 
     identifier: int

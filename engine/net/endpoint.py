@@ -6,7 +6,8 @@ import ipaddress
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from engine.errors import InvalidSpec
 from engine.net import ipam, options
@@ -14,10 +15,10 @@ from engine.spec.container import Attachment
 from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
 
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 
 
-class Plan(NamedTuple):
+class Plan(Struct, frozen=True):
     """One attachment on its way. `routed`: it may carry the default route."""
 
     record: NetworkRecord
@@ -37,7 +38,7 @@ def plan(db: sqlite3.Connection, record: NetworkRecord, attachment: Attachment, 
     name = options.interface(record, attachment, index)
     sysctls = options.sysctls(attachment, name)
     mac = attachment.mac_address.lower().replace("-", ":")
-    if mac and (not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1):
+    if mac and (not re.fullmatch(_MAC, mac) or int(mac[:2], 16) & 1):
         raise InvalidSpec(f"network {record.spec.name}: {attachment.mac_address!r} is no hardware address of a link")
     for address in attachment.link_local_ips:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import random
 from collections.abc import Iterable
 
 from engine.net.neighbours import Neighbours
@@ -66,6 +65,8 @@ class Names:
                 bare = linked.removesuffix(f".{network.lower()}")
                 found += self._on(network, linked) or (self._on(network, bare) if bare != linked else [])
         found = list(dict.fromkeys(found))
+        import random
+
         random.shuffle(found)
         return found or None
 

@@ -21,15 +21,15 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import ipaddress
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
+from msgspec import Struct
+
+from engine import digest
 from engine.errors import OperationFailed
 from engine.net import nftables
 from engine.paths import Roots
@@ -42,7 +42,7 @@ SOURCE_OPTIONS = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host
 """The host's address that containers are seen with outside, in place of the outgoing link's."""
 
 
-class Rule(NamedTuple):
+class Rule(Struct, frozen=True):
     """`text` is what follows -A: "COMPOSER-NAT -p tcp …"."""
 
     version: int
@@ -60,6 +60,9 @@ _CHAINS = {
 }
 # Packets from elsewhere to a loopback address are never ours to serve; [::1] cannot leave lo (proxy.py serves it).
 _LOCAL = {4: "! -d 127.0.0.0/8 ", 6: "! -d ::1/128 "}
+FOLDERS = "/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"
+"""Where the programs are."""
+
 _OURS = "COMPOSER-", "CMP-"
 """How the names of all chains begin that are ours. Whatever else is ours is in one of them, or jumps to one."""
 _BEGIN, _INNER = "-I", "-A"
@@ -84,7 +87,7 @@ def _jumps(table: str, version: int) -> tuple[tuple[str, str], ...]:
 
 def tag(roots: Roots) -> str:
     """Eight hex digits for the state root, which tell its rules and links from another's."""
-    return hashlib.sha256(roots.state.encode()).hexdigest()[:8]
+    return digest.hexadecimal(roots.state.encode())[:8]
 
 
 def _comment(roots: Roots, owner: str) -> str:
@@ -175,7 +178,9 @@ def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
         # Declaring a chain that exists empties it.
         chain = [f":{_chain(record)} - [0:0]"] if table == "filter" else []
         old = _deletions(present, roots, lambda owner: owner == record.id[:12])
-        new = [f"-A {rule.text}" for rule in network_rules(roots, record) if rule[:2] == (version, table)]
+        new = [
+            f"-A {rule.text}" for rule in network_rules(roots, record) if (rule.version, rule.table) == (version, table)
+        ]
         lines[table] = [*missing, *chain, *jumps, *old, *new]
     _restore(version, lines)
 
@@ -303,10 +308,10 @@ def _restore(version: int, lines: dict[str, list[str]]) -> None:
 
 def binary(name: str, version: int) -> str:
     name = name.replace("iptables", "ip6tables") if version == 6 else name
-    path = shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/usr/local/sbin")
-    if path is None:
-        raise OperationFailed("find", name, detail="it is not installed", hint="Install it: apt install iptables")
-    return path
+    for folder in FOLDERS:
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    raise OperationFailed("find", name, detail="it is not installed", hint="Install it: apt install iptables")
 
 
 def _run(command: Sequence[str], stdin: str = "") -> str:

@@ -10,7 +10,9 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
+
+from msgspec import Struct
 
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags
@@ -24,7 +26,7 @@ _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
 _IFLA_INFO_KIND = 1
 
 
-class Link(NamedTuple):
+class Link(Struct, frozen=True):
     """`master` is the index of the bridge that the link is a port of, 0 for none."""
 
     ifindex: int

@@ -7,7 +7,9 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from engine.errors import EngineError, NotFound
 from engine.net import bridge, endpoint, ipam, nat, plug, ports
@@ -18,7 +20,7 @@ from engine.spec.state import Endpoint
 from engine.store import Store
 
 
-class _Job(NamedTuple):
+class _Job(Struct, frozen=True):
     container_id: str
     pid: int
     plans: list[Plan]
@@ -163,7 +165,7 @@ class Wiring:
     ) -> None:
         """Join the others of this moment of the event loop, and wait for the outcome."""
         loop = asyncio.get_running_loop()
-        plans = [plan._replace(routed=routed) for plan in plans]
+        plans = [replace(plan, routed=routed) for plan in plans]
         job = _Job(container_id, pid, plans, rules, loop.create_future())
         self._jobs.append(job)
         if len(self._jobs) == 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -43,6 +42,8 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
         # The disc takes the specifications of several containers at once: they are synced side by side.
         await asyncio.to_thread(_write, folder, spec, state)
     except BaseException:
+        import shutil
+
         shutil.rmtree(folder, ignore_errors=True)
         for name in anonymous:
             volumes.remove(session.store, name, [])

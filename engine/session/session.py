@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -204,6 +203,8 @@ class Session:
             handle.kill()
             await asyncio.sleep(pause)  # cgroups have no event for "the last task has been freed" on v1
             pause *= 1.5
+        import shutil
+
         shutil.rmtree(self.roots.running(self.group, container_id), ignore_errors=True)
         users.unmount_unused(self.store, self.record(container_id))
 
@@ -329,6 +330,8 @@ class Session:
             await self.stop(container_id, timeout=0, signal="SIGKILL")
         self.change(container_id, status=Status.REMOVING)
         await self.clean(container_id)
+        import shutil
+
         await asyncio.to_thread(shutil.rmtree, self.folder(container_id), True)
         registry.release(self.store, container_id)
         del self.records[container_id]
@@ -407,6 +410,8 @@ class Session:
                 if not any(record.state.status.alive for record in self.records.values()):
                     if await self._dismiss(client):
                         self.cgroups.sweep(self.group, ())
+                        import shutil
+
                         shutil.rmtree(f"{self.roots.run}/{self.group}", ignore_errors=True)
             except EngineError:
                 pass

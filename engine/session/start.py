@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -177,6 +176,8 @@ def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord,
         unified=session.cgroups.unified,
     )
     try:
+        import shutil
+
         shutil.rmtree(run_folder, ignore_errors=True)
         os.makedirs(run_folder, mode=0o700)
         with contextlib.suppress(FileNotFoundError):

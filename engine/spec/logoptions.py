@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
+
+from msgspec import Struct
 
 from engine.spec import logtag
 
@@ -103,6 +104,8 @@ def _address(schemes: Mapping[str, int]) -> Check:
     """scheme → default port; a scheme without a port (-1) names a socket file."""
 
     def check(text: str) -> dict[str, Any]:
+        from urllib.parse import urlsplit
+
         url = urlsplit(text if "://" in text else f"tcp://{text}")
         if url.scheme not in schemes:
             raise ValueError(f"unsupported scheme: '{url.scheme}' of {text!r}: expected {', '.join(schemes)}")
@@ -154,7 +157,7 @@ OPTIONS: dict[str, dict[str, Check]] = {
 _UNSUPPORTED = ("awslogs", "splunk", "gcplogs", "gelf", "etwlogs", "logentries")
 
 
-class Problem(NamedTuple):
+class Problem(Struct, frozen=True):
     """What is wrong with an option, or, where it has no name, with the driver; what to do."""
 
     option: str

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
-class Info(NamedTuple):
+class Info(Struct, frozen=True):
     """What a tag may say about a container."""
 
     id: str
@@ -49,7 +49,7 @@ _FIELDS: dict[str, Callable[[Info], Value]] = {
 }
 
 _FUNCTIONS: dict[str, Callable[[Value], Value]] = {
-    "json": lambda value: json.dumps(value),
+    "json": lambda value: _json(value),
     "lower": lambda value: str(value).lower(),
     "upper": lambda value: str(value).upper(),
     "title": lambda value: str(value).title(),
@@ -57,18 +57,18 @@ _FUNCTIONS: dict[str, Callable[[Value], Value]] = {
     "print": lambda value: str(value),
 }
 
-_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
-_FIELD = re.compile(r"\.(\w+)")
-_INDEX = re.compile(r'index\s+\.(\w+)\s+"([^"]*)"')
-_ATTRIBUTE = re.compile(r"\(\s*\.ExtraAttributes\s+nil\s*\)\.(\w+)")
+_ACTION = r"(?s)\{\{-?\s*(.*?)\s*-?\}\}"
+_FIELD = r"\.(\w+)"
+_INDEX = r'index\s+\.(\w+)\s+"([^"]*)"'
+_ATTRIBUTE = r"\(\s*\.ExtraAttributes\s+nil\s*\)\.(\w+)"
 
 
 def expand(template: str, info: Info) -> str:
     """Raises ValueError for what is not a template, or one that we do not understand."""
-    rest = _ACTION.sub("", template)
+    rest = re.sub(_ACTION, "", template)
     if "{{" in rest:
         raise ValueError(f"unclosed action in {template!r}")
-    return _ACTION.sub(lambda match: _evaluate(match[1], info), template)
+    return re.sub(_ACTION, lambda match: _evaluate(match[1], info), template)
 
 
 def _evaluate(action: str, info: Info) -> str:
@@ -81,16 +81,22 @@ def _evaluate(action: str, info: Info) -> str:
         if call not in _FUNCTIONS:
             raise ValueError(f'function "{call}" is not defined; known: {", ".join(_FUNCTIONS)}')
         value = _FUNCTIONS[call](value)
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else _json(value)
+
+
+def _json(value: Value) -> str:
+    import json
+
+    return json.dumps(value)
 
 
 def _operand(text: str, info: Info) -> Value:
-    if match := _FIELD.fullmatch(text):
+    if match := re.fullmatch(_FIELD, text):
         return _field(match[1], info)
-    if match := _INDEX.fullmatch(text):
+    if match := re.fullmatch(_INDEX, text):
         table = _field(match[1], info)
         return table.get(match[2], "") if isinstance(table, Mapping) else ""
-    if match := _ATTRIBUTE.fullmatch(text):
+    if match := re.fullmatch(_ATTRIBUTE, text):
         return info.attrs.get(match[1], "<no value>")
     if len(text) > 1 and text[0] == text[-1] == '"':
         return text[1:-1]

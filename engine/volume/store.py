@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 
 import msgspec
@@ -16,7 +15,7 @@ from engine.spec.network import VolumeRecord, VolumeSpec
 from engine.store import Store
 from engine.volume import options
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]*"
 
 
 def get(store: Store, name: str) -> VolumeRecord | None:
@@ -33,7 +32,7 @@ def every(store: Store) -> list[VolumeRecord]:
 
 def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
     """Make the volume, or give the one that is there. Raises InvalidSpec, Unsupported, Conflict (other options)."""
-    if not _NAME.fullmatch(spec.name):
+    if not re.fullmatch(_NAME, spec.name):
         raise InvalidSpec(f"volume name {spec.name!r} has characters outside [a-zA-Z0-9][a-zA-Z0-9_.-]")
     if spec.driver not in ("", "local"):
         raise Unsupported(f"volume {spec.name}: driver {spec.driver!r} is not supported", hint="Supported: local.")
@@ -68,6 +67,8 @@ def remove(store: Store, name: str, users: list[str]) -> None:
         raise Conflict(f"volume {name} is in use by " + ", ".join(user[:12] for user in users))
     unmount(record)
     try:
+        import shutil
+
         shutil.rmtree(os.path.dirname(record.mountpoint))
     except FileNotFoundError:
         pass

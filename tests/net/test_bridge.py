@@ -181,7 +181,7 @@ def test_predefined_names(store, name):
 
 
 def test_without_iptables(store, monkeypatch):
-    monkeypatch.setattr(nat.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(nat, "FOLDERS", ())
     with pytest.raises(OperationFailed, match="apt install iptables"):
         create(store)
     monkeypatch.undo()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 
 import pytest
+from msgspec.structs import replace
 
 from engine.errors import Conflict, EngineError, InvalidSpec, NotFound, PortInUse, Unsupported
 from engine.net import nat
@@ -420,7 +421,7 @@ async def test_a_rule_that_is_refused_is_its_owners_failure_alone(store, wiring,
         plans = [wiring.lease(space.id, [Attachment(network="n")]) for space in (a, b)]
         for space, plan in zip((a, b), plans, strict=True):
             wiring.reserve(space.id, [PortBinding(container_port=80)], plan)
-        bad = plans[0][0]._replace(endpoint=plans[0][0].endpoint.__class__(network="n", interface="eth0",
+        bad = replace(plans[0][0], endpoint=plans[0][0].endpoint.__class__(network="n", interface="eth0",
             host_interface="cvbad", mac_address="02:42:00:00:00:01", ipv4_address="172.17.0.999", ipv4_gateway="x"))  # fmt: skip
         with pytest.raises(ValueError, match=r"172\.17\.0\.999"):
             await wiring.connect(a.id, a.pid, [bad])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from engine import digest
 from engine.container import capabilities
 from engine.container.seccomp import default
 from engine.errors import InvalidSpec, OperationFailed, Unsupported
@@ -51,7 +51,7 @@ def program(roots: Roots, security_opt: Sequence[str], capability_bits: int, *, 
     text = "" if chosen in ("", "builtin") else chosen if chosen.startswith("{") else _read(chosen)
     system = os.uname()
     parts = [_FORMAT, text, capability_bits, system.machine, system.release if text else ""]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    key = digest.hexadecimal(json.dumps(parts).encode())[:32]
     folder = f"{roots.cache}/seccomp"
     path = f"{folder}/{key}.bpf"
     if not os.path.exists(path):

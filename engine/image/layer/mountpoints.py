@@ -6,7 +6,6 @@ Without it each container makes them in its upper directory, which costs more th
 from __future__ import annotations
 
 import os
-import shutil
 
 from engine.errors import OperationFailed
 
@@ -32,6 +31,8 @@ def ensure(layers: str) -> str:
                         os.fchmod(made.fileno(), 0o644)
                 os.rename(draft, path)
             except OSError:
+                import shutil
+
                 shutil.rmtree(draft, ignore_errors=True)
                 if not os.path.isdir(path):  # by somebody else, meanwhile
                     raise

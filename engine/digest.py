@@ -1,0 +1,14 @@
+"""SHA-256 of what is small. hashlib would load OpenSSL for it, which takes a command and a supervisor 2 ms each; what is
+large (layers, archives) gains by OpenSSL's speed and uses hashlib."""
+
+from __future__ import annotations
+
+try:
+    from _sha256 import sha256  # type: ignore[import-not-found]  # as the standard library's random module does it
+except ImportError:  # Python 3.12 has it elsewhere
+    from hashlib import sha256
+
+
+def hexadecimal(data: bytes) -> str:
+    """The digest in 64 hex digits."""
+    return str(sha256(data).hexdigest())
