@@ -54,13 +54,17 @@ class Server:
     def serve(self, container_id: str, udp: int, tcp: int, resolvers: Sequence[str] = ()) -> tuple[int, int]:
         """Take over the two descriptors (UDP, TCP) and answer there until `leave`; the ports that they are bound to."""
         self.leave(container_id)
-        sockets = socket.socket(fileno=udp), socket.socket(fileno=tcp)
+        # What they are is said, and the loop gets numbers: neither has to ask the kernel about each of them.
+        sockets = (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDP, fileno=udp),
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=tcp),
+        )
         client = _Client(container_id, *sockets, tuple(resolvers))
         self._clients[container_id] = client
         loop = asyncio.get_running_loop()
         for sock, ready in zip(sockets, (self._datagrams, self._accept), strict=True):
             sock.setblocking(False)
-            loop.add_reader(sock, ready, client)
+            loop.add_reader(sock.fileno(), ready, client)
         return sockets[0].getsockname()[1], sockets[1].getsockname()[1]
 
     def serves(self, container_id: str) -> bool:
@@ -71,7 +75,7 @@ class Server:
         if client is None:
             return
         for sock in (client.udp, client.tcp):
-            asyncio.get_running_loop().remove_reader(sock)
+            asyncio.get_running_loop().remove_reader(sock.fileno())
             sock.close()
         for task in client.tasks:
             task.cancel()

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import struct
 
-NEWLINK, DELLINK, SETLINK, NEWADDR, DELADDR, NEWROUTE = 16, 17, 19, 20, 21, 24
+NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE = 16, 17, 20, 21, 24
 REQUEST, ACK, EXCLUSIVE, CREATE, REPLACE = 0x1, 0x4, 0x200, 0x400, 0x100
 IFF_UP = 1
 
@@ -18,13 +18,12 @@ _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, seque
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=8BI")  # struct rtmsg: family, two prefix lengths, TOS, table, protocol, scope, type, flags
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO = 1, 3, 4, 10, 12
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 18, 20, 28
-_INFO_KIND, _INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
+_INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_INFO_PEER = 1, 2, 4, 5, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
 _RTA_OIF, _RTA_GATEWAY = 4, 5
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
-_AF_BRIDGE, _NLA_F_NESTED = 7, 0x8000
 _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 
 
@@ -59,26 +58,27 @@ def link_up(index: int) -> bytes:
     return _link(NEWLINK, 0, b"", index=index, up=True)
 
 
-def bridge_port(index: int, *, isolated: bool) -> bytes:
+def bridge_port(name: str, *, isolated: bool) -> bytes:
     """Let this port of a bridge send back where a frame came from (ip-link(8), hairpin on): with br_netfilter a container's
     connection to its own published port turns round in the bridge. `isolated` keeps it from talking to the bridge's other
     isolated ports."""
     ports = _attribute(_BRPORT_MODE, b"\1") + (_attribute(_BRPORT_ISOLATED, b"\1") if isolated else b"")
-    return _link(SETLINK, 0, _attribute(_IFLA_PROTINFO | _NLA_F_NESTED, ports), family=_AF_BRIDGE, index=index)
+    information = _attribute(_INFO_SLAVE_KIND, _text("bridge")) + _attribute(_INFO_SLAVE_DATA, ports)
+    return _link(NEWLINK, 0, _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_LINKINFO, information))
 
 
 def address(index: int, ip: str, prefix: int, broadcast: str = "") -> bytes:
     """Give the link an address; IPv6 without duplicate address detection, which would keep it unusable for a second."""
-    packed = ipaddress.ip_address(ip).packed
+    packed = _packed(ip)
     attributes = _attribute(_IFA_ADDRESS, packed) + _attribute(_IFA_LOCAL, packed)
     if broadcast and ":" not in ip:
-        attributes += _attribute(_IFA_BROADCAST, ipaddress.ip_address(broadcast).packed)
+        attributes += _attribute(_IFA_BROADCAST, _packed(broadcast))
     body = _ADDRESS.pack(_family(ip), prefix, _IFA_F_NODAD if ":" in ip else 0, 0, index)
     return _message(NEWADDR, CREATE | REPLACE, body + attributes)
 
 
 def delete_address(index: int, ip: str, prefix: int) -> bytes:
-    packed = ipaddress.ip_address(ip).packed
+    packed = _packed(ip)
     body = _ADDRESS.pack(_family(ip), prefix, 0, 0, index)
     return _message(DELADDR, 0, body + _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed))
 
@@ -87,13 +87,13 @@ def default_route(gateway: str, index: int) -> bytes:
     """The one default route of the address's family, in place of another."""
     kind = (_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST)
     body = _ROUTE.pack(_family(gateway), 0, 0, 0, *kind, 0)
-    attributes = _attribute(_RTA_GATEWAY, ipaddress.ip_address(gateway).packed) + _attribute(_RTA_OIF, _number(index))
+    attributes = _attribute(_RTA_GATEWAY, _packed(gateway)) + _attribute(_RTA_OIF, _number(index))
     return _message(NEWROUTE, CREATE | REPLACE, body + attributes)
 
 
-def _link(kind: int, bits: int, attributes: bytes, *, family: int = 0, index: int = 0, up: bool = False) -> bytes:
+def _link(kind: int, bits: int, attributes: bytes, *, index: int = 0, up: bool = False) -> bytes:
     state = IFF_UP if up else 0
-    return _message(kind, bits, _LINK.pack(family, 0, index, state, state) + attributes)
+    return _message(kind, bits, _LINK.pack(0, 0, index, state, state) + attributes)
 
 
 def _message(kind: int, bits: int, body: bytes) -> bytes:
@@ -119,6 +119,11 @@ def _mtu(mtu: int) -> bytes:
 
 def _hardware(mac: str) -> bytes:
     return bytes.fromhex(mac.replace(":", ""))
+
+
+def _packed(ip: str) -> bytes:
+    # ipaddress takes a scope ("fe80::1%eth0"), too, and inet_pton a twentieth of the time.
+    return ipaddress.ip_address(ip).packed if ":" in ip else socket.inet_pton(socket.AF_INET, ip)
 
 
 def _family(ip: str) -> int:

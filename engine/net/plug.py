@@ -5,19 +5,28 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
-import socket
 import time
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from engine.errors import EngineError, NotFound, OperationFailed
 from engine.net import endpoint, nat, options
 from engine.net.endpoint import Plan
-from engine.net.rtnetlink import Rtnetlink, inside
+from engine.net.rtnetlink import Rtnetlink, inside, travelling
 from engine.spec.state import Endpoint
 
 LOOKS = 100
 """How often a process is looked at that is just changing its credentials: it may not be then (ptrace(2), access mode
 checking)."""
+
+
+class _Making(NamedTuple):
+    """A pair that is to be made, and the message for it and for its end at the bridge."""
+
+    job: int
+    plan: Plan
+    pair: bytes
+    port: bytes
 
 
 def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]:
@@ -27,28 +36,37 @@ def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]
     """
     failures: list[EngineError | None] = [None] * len(jobs)
     spaces: dict[int, int] = {}
-    making: list[tuple[int, Plan, bytes]] = []
+    making: list[_Making] = []
+    masters: dict[str, int] = {}
     try:
-        for number, (pid, plans) in enumerate(jobs):
-            try:
-                spaces[number] = _namespace(pid)
-                making += [(number, plan, _pair(plan, spaces[number])) for plan in plans]
-            except EngineError as failure:
-                failures[number] = failure
-        making = [entry for entry in making if failures[entry[0]] is None]
         with Rtnetlink() as kernel:
-            errors = _make(kernel, making)
-            for (number, plan, _), error in zip(making, errors, strict=True):
-                if error:
-                    detail = f"{plan.endpoint.host_interface} on {plan.record.bridge}"
-                    failures[number] = OperationFailed("make the veth pair", detail, error, detail=os.strerror(error))
-            _set_ports(kernel, [plan for number, plan, _ in making if failures[number] is None])
-        for number, (_, plans) in enumerate(jobs):
-            if failures[number] is None:
+            for number, (pid, plans) in enumerate(jobs):
                 try:
-                    _configure(spaces[number], plans)
+                    spaces[number] = _namespace(pid)
+                    making += [_pair(kernel, number, plan, spaces[number], masters) for plan in plans]
                 except EngineError as failure:
                     failures[number] = failure
+            making = [one for one in making if failures[one.job] is None]
+            for one, failed in zip(making, _make(kernel, making), strict=True):
+                failures[one.job] = failures[one.job] or failed
+        ready: dict[int, tuple[Rtnetlink, list[bytes]]] = {}
+        try:
+            with travelling() as enter:
+                for number, (_, plans) in enumerate(jobs):
+                    if failures[number] is None:
+                        try:
+                            enter(spaces[number])
+                            ready[number] = _commands(plans)
+                        except EngineError as failure:
+                            failures[number] = failure
+            for number, (inner, commands) in ready.items():
+                try:
+                    inner.do("configure the network of", "the container", commands)
+                except EngineError as failure:
+                    failures[number] = failure
+        finally:
+            for inner, _ in ready.values():
+                inner.close()
     finally:
         for space in spaces.values():
             os.close(space)
@@ -68,8 +86,10 @@ def route(pid: int, endpoints: Sequence[Endpoint]) -> None:
     """Give the namespace its default route by the first of `endpoints` that leads outside."""
     space = _namespace(pid)
     try:
-        kernel, indexes = _enter(space, [one.interface for one in endpoints], [])
+        with inside(space):
+            kernel = Rtnetlink()
         with kernel:
+            indexes = [kernel.index(one.interface) for one in endpoints]
             kernel.do("route in", "the container", _routes(list(zip(indexes, endpoints, strict=True))))
     finally:
         os.close(space)
@@ -89,87 +109,96 @@ def _namespace(pid: int) -> int:
     raise OperationFailed.of("open the network namespace of process", pid, failure) from failure
 
 
-def _pair(plan: Plan, space: int) -> bytes:
+def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str, int]) -> _Making:
+    """`masters`: the bridges' numbers, as far as they are known. Networks without inter-container communication are isolated
+    at their ports: what the bridge forwards by itself no packet rule sees."""
     from engine.net import messages
 
-    end = plan.endpoint
-    try:
-        master = socket.if_nametoindex(plan.record.bridge)
-    except OSError as error:
-        raise NotFound("network", plan.record.spec.name, hint="It was removed in this moment.") from error
-    return messages.veth(end.host_interface, master, end.interface, space, end.mac_address, options.mtu(plan.record))
+    end, bridge = plan.endpoint, plan.record.bridge
+    if bridge not in masters:
+        try:
+            masters[bridge] = kernel.index(bridge)
+        except OSError as error:
+            raise NotFound("network", plan.record.spec.name, hint="It was removed in this moment.") from error
+    size = options.mtu(plan.record)
+    pair = messages.veth(end.host_interface, masters[bridge], end.interface, space, end.mac_address, size)
+    isolated = not nat.is_true(plan.record, nat.ICC_OPTION)
+    return _Making(job, plan, pair, messages.bridge_port(end.host_interface, isolated=isolated))
 
 
-def _make(kernel: Rtnetlink, making: Sequence[tuple[int, Plan, bytes]]) -> list[int]:
-    """The errno of each. A pair of the container's last life, whose namespace is not buried yet, gives way."""
-    errors = kernel.run([message for _, _, message in making])
-    old = [i for i, error in enumerate(errors) if error == errno.EEXIST]
+def _make(kernel: Rtnetlink, making: Sequence[_Making]) -> list[EngineError | None]:
+    """What went wrong with each. A pair of the container's last life, whose namespace is not buried yet, gives way."""
+    errors = _made(kernel, making)
+    old = [i for i, error in enumerate(errors) if error[0] == errno.EEXIST]
     if old:
-        remove(making[i][1].endpoint.host_interface for i in old)
-        for i, error in zip(old, kernel.run([making[i][2] for i in old]), strict=True):
+        remove(making[i].plan.endpoint.host_interface for i in old)
+        for i, error in zip(old, _made(kernel, [making[i] for i in old]), strict=True):
             errors[i] = error
-    return errors
+    failures: list[EngineError | None] = []
+    for one, (pair, port) in zip(making, errors, strict=True):
+        operation, number = ("make the veth pair", pair) if pair else ("set up the bridge port", port)
+        subject = f"{one.plan.endpoint.host_interface} on {one.plan.record.bridge}"
+        failed = OperationFailed(operation, subject, number, detail=os.strerror(number))
+        failures.append(failed if number else None)
+    return failures
 
 
-def _set_ports(kernel: Rtnetlink, plans: Sequence[Plan]) -> None:
-    """The pairs' ends at the bridge. Networks without inter-container communication are isolated here: what the bridge
-    forwards by itself no packet rule sees."""
+def _made(kernel: Rtnetlink, making: Sequence[_Making]) -> list[tuple[int, int]]:
+    """The errno of each pair and of its port."""
+    errors = kernel.run([message for one in making for message in (one.pair, one.port)])
+    return list(zip(errors[::2], errors[1::2], strict=True))
+
+
+def _set(path: str, value: str) -> None:
+    """Write a setting below /proc/sys/net of the namespace that this thread is in."""
+    try:
+        fd = os.open(f"/proc/sys/net/{path}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        if not path.endswith("/disable_ipv6"):  # a kernel without IPv6 has no setting to switch it off
+            raise OperationFailed("set", f"net/{path}", errno.ENOENT) from None
+    except OSError as error:
+        raise OperationFailed.of("set", f"net/{path}", error) from error
+
+
+def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
+    """In the namespace: its settings are written; a socket that stays there, and what brings lo and the links up, with
+    addresses and the default route."""
     from engine.net import messages
 
-    if plans:
-        commands = [
-            messages.bridge_port(
-                socket.if_nametoindex(plan.endpoint.host_interface),
-                isolated=not nat.is_true(plan.record, nat.ICC_OPTION),
-            )
-            for plan in plans
-        ]
-        kernel.do("set up", "bridge ports", commands)
-
-
-def _enter(space: int, names: Sequence[str], sysctls: Sequence[tuple[str, str]]) -> tuple[Rtnetlink, list[int]]:
-    """In the namespace: a netlink socket that stays there, the links' indexes, settings written below /proc/sys/net."""
-    with inside(space):
-        for path, value in sysctls:
-            try:
-                with open(f"/proc/sys/net/{path}", "w", encoding="ascii") as file:
-                    file.write(value)
-            except FileNotFoundError:
-                if not path.endswith("/disable_ipv6"):  # a kernel without IPv6 has no setting to switch it off
-                    raise OperationFailed("set", f"net/{path}", errno.ENOENT) from None
-            except OSError as error:
-                raise OperationFailed.of("set", f"net/{path}", error) from error
-        return Rtnetlink(), [socket.if_nametoindex(name) for name in names]
-
-
-def _configure(space: int, plans: Sequence[Plan]) -> None:
-    """lo up, links up, addresses and the default route inside the network namespace."""
-    from engine.net import messages
-
-    settings = []
     for plan in plans:
         # A link without an IPv6 address stays quiet: no link-local address, no multicast reports.
         v6 = plan.endpoint.ipv6_address or any(":" in address for address in plan.attachment.link_local_ips)
-        settings.append((f"ipv6/conf/{plan.endpoint.interface}/disable_ipv6", "0" if v6 else "1"))
-        settings += plan.sysctls
-    kernel, indexes = _enter(space, [plan.endpoint.interface for plan in plans], settings)
-    with kernel:
-        commands = [messages.link_up(1)]
-        for index, plan in zip(indexes, plans, strict=True):
-            end = plan.endpoint
-            commands.append(messages.link_up(index))
-            if end.ipv4_address:
-                network = ipaddress.ip_network(f"{end.ipv4_address}/{end.ipv4_prefix}", strict=False)
-                broadcast = str(network.broadcast_address)
-                commands.append(messages.address(index, end.ipv4_address, end.ipv4_prefix, broadcast))
-            if end.ipv6_address:
-                commands.append(messages.address(index, end.ipv6_address, end.ipv6_prefix))
-            for address in plan.attachment.link_local_ips:
-                commands.append(messages.address(index, address, 64 if ":" in address else 16))
-        number = {plan.endpoint.interface: index for index, plan in zip(indexes, plans, strict=True)}
-        leading = [plan.endpoint for plan in endpoint.outward(plans) if plan.routed]
-        commands += _routes([(number[end.interface], end) for end in leading])
-        kernel.do("configure the network of", "the container", commands)
+        _set(f"ipv6/conf/{plan.endpoint.interface}/disable_ipv6", "0" if v6 else "1")
+        for path, value in plan.sysctls:
+            _set(path, value)
+    kernel = Rtnetlink()
+    try:
+        number = {plan.endpoint.interface: kernel.index(plan.endpoint.interface) for plan in plans}
+    except OSError as error:
+        kernel.close()
+        raise OperationFailed.of("find the links of", "the container", error) from error
+    commands = [messages.link_up(1)]
+    for plan in plans:
+        end = plan.endpoint
+        index = number[end.interface]
+        commands.append(messages.link_up(index))
+        if end.ipv4_address:
+            commands.append(messages.address(index, end.ipv4_address, end.ipv4_prefix, _broadcast(end)))
+        if end.ipv6_address:
+            commands.append(messages.address(index, end.ipv6_address, end.ipv6_prefix))
+        for address in plan.attachment.link_local_ips:
+            commands.append(messages.address(index, address, 64 if ":" in address else 16))
+    leading = [plan.endpoint for plan in endpoint.outward(plans) if plan.routed]
+    return kernel, [*commands, *_routes([(number[end.interface], end) for end in leading])]
+
+
+def _broadcast(end: Endpoint) -> str:
+    """The highest address of the subnet."""
+    return str(ipaddress.IPv4Address(int(ipaddress.IPv4Address(end.ipv4_address)) | (1 << 32 - end.ipv4_prefix) - 1))
 
 
 def _routes(endpoints: Sequence[tuple[int, Endpoint]]) -> list[bytes]:

@@ -1,14 +1,15 @@
-"""Plain netlink sockets (netlink(7)). Rtnetlink: many messages in one send, an answer for each."""
+"""Plain netlink sockets (netlink(7)). Rtnetlink: many messages in one send, one answer for all that were carried out."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,10 +21,13 @@ from engine.kernel import calls, flags
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
+_ACK = 0x4
 _RTM_GETLINK, _REQUEST, _DUMP, _DUMP_INTR = 18, 0x1, 0x300, 0x10
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
 _IFLA_INFO_KIND = 1
+_SIOCGIFINDEX = 0x8933
+_ROOM = 1 << 16
+"""Bytes of one datagram at most: the kernel makes none above 32 KiB."""
 
 
 class Link(Struct, frozen=True):
@@ -39,11 +43,23 @@ class Link(Struct, frozen=True):
 @contextlib.contextmanager
 def inside(netns: int) -> Iterator[None]:
     """For the length of the block, which must not await, the calling thread is in the namespace open at `netns`."""
+    with travelling() as enter:
+        enter(netns)
+        yield
+
+
+@contextlib.contextmanager
+def travelling() -> Iterator[Callable[[int], None]]:
+    """What is given takes the calling thread into the namespace open at a descriptor; at the end of the block, which must
+    not await, it is back home."""
+
+    def enter(netns: int) -> None:
+        calls.setns(netns, flags.CLONE["net"], subject="a container's network namespace")
+
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        calls.setns(netns, flags.CLONE["net"], subject="a container's network namespace")
         try:
-            yield
+            yield enter
         finally:
             calls.setns(home, flags.CLONE["net"])
     finally:
@@ -55,8 +71,6 @@ class Netlink:
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
-        self._socket.bind((0, 0))
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # acknowledge without a copy of the request
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +101,7 @@ class Netlink:
 
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         """(type, flags, sequence, body) of each message of one datagram."""
-        data = self._socket.recv(1 << 18)
+        data = self._socket.recv(_ROOM)
         offset = 0
         while offset < len(data):
             length, kind, bits, sequence, _ = _HEADER.unpack_from(data, offset)
@@ -115,24 +129,32 @@ class Rtnetlink(Netlink):
                 hint = "Networks need root." if number == errno.EPERM else ""
                 raise OperationFailed(operation, subject, number, detail=os.strerror(number), hint=hint)
 
+    def index(self, name: str) -> int:
+        """The link's number (netdevice(7), SIOCGIFINDEX). Raises OSError where there is none."""
+        found = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16s24x", name.encode()))
+        return int.from_bytes(found[16:20], sys.byteorder)
+
     def links(self) -> list[Link]:
         """Every link of the namespace."""
         found, _ = self.dump("list", "links", _RTM_GETLINK, bytes(16))
         return [_link(body) for body in found]
 
     def _run(self, messages: Sequence[bytes]) -> list[int]:
+        """The kernel says of itself what failed; that it has come to the last one it is asked to say in any case."""
         frame = bytearray()
+        last = len(messages) - 1
         for sequence, message in enumerate(messages):
             length, kind, bits, _, _ = _HEADER.unpack_from(message)
-            frame += _HEADER.pack(length, kind, bits, sequence, 0) + message[16:]
+            asked = bits | _ACK if sequence == last else bits & ~_ACK
+            frame += _HEADER.pack(length, kind, asked, sequence, 0) + message[16:]
             frame += b"\0" * (-len(frame) % 4)
         self._socket.send(frame)
         errors: dict[int, int] = {}
-        while len(errors) < len(messages):
+        while last not in errors:
             for kind, _, sequence, body in self._receive():
                 if kind == _NLMSG_ERROR:
                     errors[sequence] = -struct.unpack_from("=i", body)[0]
-        return [errors[index] for index in range(len(messages))]
+        return [errors.get(index, 0) for index in range(len(messages))]
 
 
 def _link(body: bytes) -> Link:
