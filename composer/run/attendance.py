@@ -6,33 +6,32 @@ supervisor ──Ready(id)──▶ command ──attach──▶ keeper
 
 from __future__ import annotations
 
-import anyio
+import asyncio
+from collections.abc import Callable
 
 from composer.run.connection import Connection
 from composer.run.protocol import Go, Ready
 
 
 class Attendance:
-    """`scope` is cancelled when the command hangs up."""
-
-    def __init__(self, connection: Connection, scope: anyio.CancelScope) -> None:
-        self._connection, self._scope = connection, scope
-        self._awaited: dict[str, anyio.Event] = {}
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._awaited: dict[str, asyncio.Event] = {}
         self._gone = False
 
-    async def listen(self) -> None:
-        """Until the command hangs up. Who cannot be cancelled then waits for it no longer."""
+    async def listen(self, cancel: Callable[[], object]) -> None:
+        """Until the command hangs up: what it asked for is cancelled, and what cannot be waits for it no longer."""
         while (said := await self._connection.receive()) is not None:
             if isinstance(said, Go) and said.container_id in self._awaited:
                 self._awaited.pop(said.container_id).set()
         self._gone = True
-        self._scope.cancel()
+        cancel()
         for event in self._awaited.values():
             event.set()
 
     async def attached(self, container_id: str) -> None:
         """Let the command attach to a container whose program has not started, and wait until it has."""
         if not self._gone:
-            event = self._awaited[container_id] = anyio.Event()
+            event = self._awaited[container_id] = asyncio.Event()
             self._connection.tell(Ready(container_id))
             await event.wait()

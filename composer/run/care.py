@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
-import anyio
 import msgspec
-from anyio.abc import TaskGroup
 
 from composer.run import health, restart
+from composer.run.cancellation import shielded
 from composer.run.news import News
 from composer.run.port import Changes
 from engine.errors import EngineError
@@ -28,7 +29,7 @@ class Care:
         changes: Changes,
         image: Callable[[str], ImageRecord | None],
         news: News,
-        tasks: TaskGroup,
+        tasks: asyncio.TaskGroup,
         idle: Callable[[], None],
         *,
         boot_id: str = "",
@@ -36,8 +37,8 @@ class Care:
         self._boot_id = boot_id
         self._changes, self._image, self._news, self._tasks, self._idle = changes, image, news, tasks, idle
         self._living: set[str] = set()
-        self._probing: dict[str, anyio.CancelScope] = {}
-        self._restarting: dict[str, anyio.CancelScope] = {}
+        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._restarting: dict[str, asyncio.Task[None]] = {}
         self._backoffs: dict[str, restart.Backoff] = {}
 
     @property
@@ -63,7 +64,7 @@ class Care:
         self._living.add(container_id)
         self._news.tell(container_id)
         if container_id not in self._probing and (check := self.check(record)):
-            self._tasks.start_soon(self._watch_health, record, check)
+            self._probing[container_id] = self._tasks.create_task(self._watch_health(record, check))
 
     def check(self, record: ContainerRecord) -> health.Check | None:
         """The container's healthcheck."""
@@ -72,8 +73,8 @@ class Care:
 
     async def spare(self, container_id: str) -> None:
         """The user ends it: it is not restarted, now or when it has ended."""
-        if scope := self._restarting.pop(container_id, None):
-            scope.cancel()
+        if task := self._restarting.pop(container_id, None):
+            task.cancel()
         record = self._changes.record(container_id)
         status = Status.EXITED if record.state.status is Status.RESTARTING else record.state.status
         if record.state.status.alive or record.state.status is Status.RESTARTING:
@@ -82,8 +83,8 @@ class Care:
 
     async def fresh(self, container_id: str) -> None:
         """The user starts it: counting begins anew."""
-        if scope := self._restarting.pop(container_id, None):
-            scope.cancel()
+        if task := self._restarting.pop(container_id, None):
+            task.cancel()
         self._backoffs.pop(container_id, None)
         if self._changes.record(container_id).state.restart_count:
             await self._update(container_id, restart_count=0)
@@ -105,7 +106,7 @@ class Care:
             record = None
         if record is not None and not record.state.status.alive:
             if record.spec.labels.get(AUTOREMOVE) and not record.state.stopped_by_user:
-                await self._changes.remove(container_id, force=True, volumes=True)
+                await shielded(self._changes.remove(container_id, force=True, volumes=True))
             else:
                 await self._after_end(record)
         self._news.tell(container_id)
@@ -115,13 +116,10 @@ class Care:
     # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _stop_probing(self, container_id: str) -> None:
-        if scope := self._probing.pop(container_id, None):
-            scope.cancel()
+        if task := self._probing.pop(container_id, None):
+            task.cancel()
 
     async def _watch_health(self, record: ContainerRecord, check: health.Check) -> None:
-        scope = anyio.CancelScope()
-        self._probing[record.id] = scope
-
         async def probe() -> Probe | None:
             if self._changes.record(record.id).state.status is not Status.RUNNING:
                 return None
@@ -132,13 +130,12 @@ class Care:
                 await self._changes.set_health(record.id, found)
                 self._news.tell(record.id)
 
-        with scope:
-            now = record.state.health or Health(status=health.STARTING)
-            try:
-                await health.watch(check, record.state.started_at, now, probe=probe, report=report)
-            except EngineError:
-                pass  # the container was removed under us
-        if self._probing.get(record.id) is scope:
+        now = record.state.health or Health(status=health.STARTING)
+        try:
+            await health.watch(check, record.state.started_at, now, probe=probe, report=report)
+        except EngineError:
+            pass  # the container was removed under us
+        if self._probing.get(record.id) is asyncio.current_task():
             del self._probing[record.id]
 
     # ── restarts ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,26 +150,23 @@ class Care:
         backoff = self._backoffs.setdefault(record.id, restart.Backoff())
         ran = max(0.0, record.state.finished_at - record.state.started_at)
         await self._update(record.id, status=Status.RESTARTING)
-        scope = self._restarting[record.id] = anyio.CancelScope()
-        self._tasks.start_soon(self._restart, record.id, backoff.pause(ran), scope)
+        self._restarting[record.id] = self._tasks.create_task(self._restart(record.id, backoff.pause(ran)))
 
-    async def _restart(self, container_id: str, pause: float, scope: anyio.CancelScope) -> None:
-        with scope:
-            await anyio.sleep(pause)
-            with anyio.CancelScope(shield=True):
-                await self._start_again(container_id, scope)
+    async def _restart(self, container_id: str, pause: float) -> None:
+        await asyncio.sleep(pause)
+        await shielded(self._start_again(container_id, asyncio.current_task()))
 
-    async def _start_again(self, container_id: str, scope: anyio.CancelScope) -> None:
+    async def _start_again(self, container_id: str, restarting: asyncio.Task[Any] | None) -> None:
         try:
             count = self._changes.record(container_id).state.restart_count
             await self._update(container_id, restart_count=count + 1)
             await self._changes.start(container_id)
         except EngineError:
-            if self._restarting.get(container_id) is scope:
+            if self._restarting.get(container_id) is restarting:
                 del self._restarting[container_id]
             await self._failed_again(container_id)
         else:
-            if self._restarting.get(container_id) is scope:
+            if self._restarting.get(container_id) is restarting:
                 del self._restarting[container_id]
             self.started(container_id)
         if not self.busy:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import deque
 
-import anyio
-
 from composer.run import protocol
+from composer.run.cancellation import readable, writable
 from composer.run.protocol import Event, Frames, Go, Request
 
 CHUNK = 65536
@@ -33,7 +33,7 @@ class Connection:
             try:
                 data = self.sock.recv(CHUNK)
             except BlockingIOError:
-                await anyio.wait_readable(self.sock)
+                await readable(self.sock)
                 continue
             except OSError:
                 return None
@@ -67,11 +67,12 @@ class Connection:
 
     async def drain(self) -> None:
         """Wait until everything has been taken, but not for ever."""
-        with anyio.move_on_after(PATIENCE):
-            self._flush()
-            while self._out:
-                await anyio.wait_writable(self.sock)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
                 self._flush()
+                while self._out:
+                    await writable(self.sock)
+                    self._flush()
 
     def close(self) -> None:
         self._open = False

@@ -3,9 +3,11 @@ nothing: what is to be done stands in the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
-import anyio
 import msgspec
 from msgspec import Struct
 
@@ -13,13 +15,14 @@ from composer.plan.desired import Desired
 from composer.plan.observed import Snapshot, number_of, service_of
 from composer.plan.operations import Kind, Operation, Plan
 from composer.run import creation, hooks, waits
+from composer.run.cancellation import shielded
 from composer.run.care import Care
 from composer.run.news import News
 from composer.run.port import Changes
 from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, Note, Step
 from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
-from engine.spec.state import Status
+from engine.spec.state import ContainerRecord, Status
 
 PATIENCE = 5.0
 """Seconds that a command has to attach to a container before its program starts anyway: it may be stopped (Ctrl-Z)."""
@@ -53,8 +56,8 @@ class Executor:
     def __init__(self, scene: Scene, plan: Plan, *, parallel: int = -1) -> None:
         self.scene, self.plan = scene, plan
         self.failures: list[Failure] = []
-        self._limit = anyio.Semaphore(parallel) if parallel > 0 else None
-        self._finished: dict[int, anyio.Event] = {}
+        self._limit = asyncio.Semaphore(parallel) if parallel > 0 else None
+        self._finished: dict[int, asyncio.Event] = {}
         self._succeeded: set[int] = set()
         self._ids = {record.spec.name: record.id for record in scene.snapshot.containers}
         self._numbers: dict[str, dict[int, str]] = {}
@@ -63,10 +66,10 @@ class Executor:
 
     async def run(self) -> bool:
         """Do everything that can be done; whether all of it was. Cancelled, it finishes what has begun."""
-        self._finished = {operation.id: anyio.Event() for operation in self.plan.operations}
-        async with anyio.create_task_group() as tasks:
+        self._finished = {operation.id: asyncio.Event() for operation in self.plan.operations}
+        async with asyncio.TaskGroup() as tasks:
             for operation in self.plan.operations:
-                tasks.start_soon(self._follow, operation)
+                tasks.create_task(self._follow(operation))
         return not self.failures
 
     async def _follow(self, operation: Operation) -> None:
@@ -134,29 +137,26 @@ class Executor:
 
     async def _create_network(self, operation: Operation) -> None:
         assert operation.network is not None
-        with anyio.CancelScope(shield=True):
-            await self.scene.changes.create_network(operation.network)
+        await shielded(self.scene.changes.create_network(operation.network))
 
     async def _remove_network(self, operation: Operation) -> None:
-        await self._remove_shared(self.scene.changes.remove_network, operation.name)
+        await self._remove_shared(self.scene.changes.remove_network(operation.name))
 
     async def _create_volume(self, operation: Operation) -> None:
         assert operation.volume is not None
-        with anyio.CancelScope(shield=True):
-            await self.scene.changes.create_volume(operation.volume)
+        await shielded(self.scene.changes.create_volume(operation.volume))
 
     async def _remove_volume(self, operation: Operation) -> None:
-        await self._remove_shared(self.scene.changes.remove_volume, operation.name)
+        await self._remove_shared(self.scene.changes.remove_volume(operation.name))
 
     @staticmethod
-    async def _remove_shared(remove: Callable[[str], object], name: str) -> None:
-        with anyio.CancelScope(shield=True):
-            try:
-                await remove(name)  # type: ignore[misc]
-            except NotFound:
-                pass  # somebody else has removed it
-            except Conflict:
-                raise Warned("Resource is still in use") from None
+    async def _remove_shared(removal: Coroutine[Any, Any, None]) -> None:
+        try:
+            await shielded(removal)
+        except NotFound:
+            pass  # somebody else has removed it
+        except Conflict:
+            raise Warned("Resource is still in use") from None
 
     # ── containers ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -179,9 +179,8 @@ class Executor:
     async def _create(self, operation: Operation) -> None:
         spec = self._specification(operation)
         self.say_left_out(spec, operation.service_name)
-        with anyio.CancelScope(shield=True):
-            record = await self.scene.changes.create(spec)
-            self._know(operation, record.id)
+        record = await shielded(self.scene.changes.create(spec))
+        self._know(operation, record.id)
 
     def say_left_out(self, spec: ContainerSpec, service: str) -> None:
         for line in self.scene.changes.left_out(spec):
@@ -197,33 +196,39 @@ class Executor:
         if not operation.renew_volumes:
             spec, volumes = creation.inheriting(spec, old)
         temporary = TEMPORARY.format(old=old.id, name=operation.name)
-        with anyio.CancelScope(shield=True):
-            new = await changes.create(msgspec.structs.replace(spec, name=temporary), anonymous_volumes=volumes)
+        spec = msgspec.structs.replace(spec, name=temporary)
+        new = await shielded(changes.create(spec, anonymous_volumes=volumes))
         try:
             await self._end(operation)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                own = tuple(name for name in new.state.anonymous_volumes if name not in volumes)
-                await changes.update(new.id, msgspec.structs.replace(new.state, anonymous_volumes=own))
-                await changes.remove(new.id, volumes=True)
+            await shielded(self._give_up(new, volumes))
             raise
-        with anyio.CancelScope(shield=True):
-            await changes.remove(old.id, force=True, volumes=operation.renew_volumes)
-            self.scene.care.gone(old.id)
-            await changes.rename(new.id, operation.name)
-            self._know(operation, new.id)
+        await shielded(self._take_place(operation, old, new))
+
+    async def _give_up(self, new: ContainerRecord, inherited: Sequence[str]) -> None:
+        own = tuple(name for name in new.state.anonymous_volumes if name not in inherited)
+        await self.scene.changes.update(new.id, msgspec.structs.replace(new.state, anonymous_volumes=own))
+        await self.scene.changes.remove(new.id, volumes=True)
+
+    async def _take_place(self, operation: Operation, old: ContainerRecord, new: ContainerRecord) -> None:
+        await self.scene.changes.remove(old.id, force=True, volumes=operation.renew_volumes)
+        self.scene.care.gone(old.id)
+        await self.scene.changes.rename(new.id, operation.name)
+        self._know(operation, new.id)
 
     async def _start(self, operation: Operation) -> None:
         await self._begin(operation, self.id_of(operation))
 
     async def _begin(self, operation: Operation, container_id: str) -> None:
-        with anyio.CancelScope(shield=True):
-            await self.scene.care.fresh(container_id)
-            if not self.scene.changes.record(container_id).state.status.alive:
-                await self.scene.changes.start(container_id, ready=self._ready(operation, container_id))
-            self.scene.care.started(container_id)
+        await shielded(self._run(operation, container_id))
         if operation.service is not None and operation.service.post_start:
             await hooks.run(self.scene.changes, container_id, operation.service.post_start, "post_start")
+
+    async def _run(self, operation: Operation, container_id: str) -> None:
+        await self.scene.care.fresh(container_id)
+        if not self.scene.changes.record(container_id).state.status.alive:
+            await self.scene.changes.start(container_id, ready=self._ready(operation, container_id))
+        self.scene.care.started(container_id)
 
     def _ready(self, operation: Operation, container_id: str) -> Callable[[], Awaitable[None]] | None:
         attached = self.scene.attached
@@ -231,8 +236,9 @@ class Executor:
             return None
 
         async def ready() -> None:
-            with anyio.move_on_after(PATIENCE):
-                await attached(container_id)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await attached(container_id)
 
         return ready
 
@@ -262,13 +268,15 @@ class Executor:
 
     async def _kill(self, operation: Operation) -> None:
         container_id, signal = operation.container_id, operation.signal or "SIGKILL"
-        with anyio.CancelScope(shield=True):
-            if signal.upper().removeprefix("SIG") in ("KILL", "9"):
-                await self.scene.care.spare(container_id)
-                await self.scene.changes.stop(container_id, timeout=0, signal="SIGKILL")
-                self.scene.care.gone(container_id)
-            else:
-                await self.scene.changes.signal(container_id, signal)
+        if signal.upper().removeprefix("SIG") in ("KILL", "9"):
+            await shielded(self._kill_for_good(container_id))
+        else:
+            await shielded(self.scene.changes.signal(container_id, signal))
+
+    async def _kill_for_good(self, container_id: str) -> None:
+        await self.scene.care.spare(container_id)
+        await self.scene.changes.stop(container_id, timeout=0, signal="SIGKILL")
+        self.scene.care.gone(container_id)
 
     async def _pause(self, operation: Operation) -> None:
         await self.scene.changes.pause(operation.container_id)
@@ -279,18 +287,19 @@ class Executor:
         self.scene.news.tell(operation.container_id)
 
     async def _remove(self, operation: Operation) -> None:
-        container_id = operation.container_id
-        with anyio.CancelScope(shield=True):
-            try:
-                await self.scene.care.spare(container_id)
-                await self.scene.changes.remove(container_id, force=operation.force, volumes=operation.volumes)
-            except NotFound:
-                pass  # it went by itself (run --rm)
-            self.scene.care.gone(container_id)
+        try:
+            await shielded(self._remove_for_good(operation))
+        except NotFound:
+            pass  # it went by itself (run --rm)
+        self.scene.care.gone(operation.container_id)
+
+    async def _remove_for_good(self, operation: Operation) -> None:
+        await self.scene.care.spare(operation.container_id)
+        await self.scene.changes.remove(operation.container_id, force=operation.force, volumes=operation.volumes)
 
     async def _wait(self, operation: Operation) -> None:
         try:
-            with anyio.fail_after(operation.timeout or None):
+            async with asyncio.timeout(operation.timeout or None):
                 await self._gate(operation)
         except TimeoutError:
             raise waits.GateFailed(

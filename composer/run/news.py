@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
-
-import anyio
 
 Outcome = TypeVar("Outcome")
 
@@ -14,7 +13,7 @@ class News:
     """Everything that changes a container's state tells it here; what the state is, is the session's to know."""
 
     def __init__(self) -> None:
-        self._events: dict[str, anyio.Event] = {}
+        self._events: dict[str, asyncio.Event] = {}
 
     def tell(self, container_id: str) -> None:
         """Something about this container has changed."""
@@ -24,5 +23,5 @@ class News:
     async def until(self, container_id: str, look: Callable[[], Outcome | None]) -> Outcome:
         """Look now and after each change, until `look` gives something (or raises)."""
         while (found := look()) is None:
-            await self._events.setdefault(container_id, anyio.Event()).wait()
+            await self._events.setdefault(container_id, asyncio.Event()).wait()
         return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-import anyio
 import msgspec
 
 from composer.plan.operations import Kind
 from composer.run import creation
 from composer.run.attendance import Attendance
+from composer.run.cancellation import shielded
 from composer.run.executor import Executor
 from composer.run.protocol import BEGUN, DONE, FAILED, Failure, OneOff, Step
 from engine.errors import EngineError
@@ -31,8 +31,7 @@ async def start(executor: Executor, wanted: OneOff, attendance: Attendance) -> s
         spec = msgspec.structs.replace(creation.with_image(wanted.spec, image), mounts=mounts)
         spec = creation.joined(spec, executor.find)
         executor.say_left_out(spec, wanted.service)
-        with anyio.CancelScope(shield=True):
-            container_id = (await scene.changes.create(spec)).id
+        container_id = (await shielded(scene.changes.create(spec))).id
         tell(DONE)
         kind = Kind.START
         tell(BEGUN)

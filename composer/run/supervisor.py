@@ -8,6 +8,8 @@ It must stay small: no pydantic, networkx or yaml.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import os
 import shutil
@@ -15,13 +17,11 @@ import socket
 import sys
 import traceback
 
-import anyio
-from anyio.abc import TaskGroup
-
 from composer.plan import observed
 from composer.plan.reconcile import reconcile
 from composer.run import oneoff
 from composer.run.attendance import Attendance
+from composer.run.cancellation import readable, shielded
 from composer.run.care import Care
 from composer.run.connection import Connection
 from composer.run.control import Control
@@ -40,11 +40,17 @@ STOPPING = ("down", "stop", "kill")
 STARTING = ("up", "create", "start", "restart", "run")
 
 
+class Leaving(Exception):
+    """Raised where the supervisor's tasks belong to, and ends them."""
+
+
 class Turn:
-    """A request that is being served."""
+    """A request that is being served, by the task `work`."""
+
+    work: asyncio.Task[End]
 
     def __init__(self, request: Request) -> None:
-        self.request, self.scope = request, anyio.CancelScope()
+        self.request = request
         self.superseded_by = ""
 
 
@@ -53,8 +59,8 @@ class Supervisor:
         self._engine, self._project, self._control = engine, project, control
         self._again = again
         self._news = News()
-        self._leave = anyio.Event()
-        self._one_at_a_time = anyio.Lock()
+        self._leave = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
         self._turn: Turn | None = None
         self._asking = 0
         self._asked = False
@@ -77,21 +83,24 @@ class Supervisor:
             await self._refuse(error)
             await self._changes.close()
             return
-        async with anyio.create_task_group() as tasks:
-            self._care = Care(
-                self._changes,
-                self._engine.image,
-                self._news,
-                tasks,
-                self._consider_leaving,
-                boot_id=self._engine.boot_id(),
-            )
-            await self._care.adopt(records)
-            tasks.start_soon(self._watch_ends)
-            tasks.start_soon(self._listen, tasks)
-            tasks.start_soon(self._expect_requests)
-            await self._leave.wait()
-            tasks.cancel_scope.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._care = Care(
+                    self._changes,
+                    self._engine.image,
+                    self._news,
+                    tasks,
+                    self._consider_leaving,
+                    boot_id=self._engine.boot_id(),
+                )
+                await self._care.adopt(records)
+                tasks.create_task(self._watch_ends())
+                tasks.create_task(self._listen(tasks))
+                tasks.create_task(self._expect_requests())
+                await self._leave.wait()
+                raise Leaving
+        except* Leaving:
+            pass
         self._control.close()
         await self._changes.close()
         self.tidy = True
@@ -105,13 +114,14 @@ class Supervisor:
         print(error, file=sys.stderr, flush=True)
         listener = self._control.listener
         listener.setblocking(False)
-        with anyio.move_on_after(UNASKED):
-            await anyio.wait_readable(listener)
-            sock, _ = listener.accept()
-            connection = Connection(sock)
-            if isinstance(await connection.receive(), Request):
-                connection.tell(End(failures=(Failure(message=str(error)),), last=True))
-                await connection.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNASKED):
+                await readable(listener)
+                sock, _ = listener.accept()
+                connection = Connection(sock)
+                if isinstance(await connection.receive(), Request):
+                    connection.tell(End(failures=(Failure(message=str(error)),), last=True))
+                    await connection.drain()
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,7 +130,7 @@ class Supervisor:
             self._leave.set()
 
     async def _expect_requests(self) -> None:
-        await anyio.sleep(UNASKED)
+        await asyncio.sleep(UNASKED)
         self._asked = True
         self._consider_leaving()
 
@@ -135,21 +145,21 @@ class Supervisor:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _listen(self, tasks: TaskGroup) -> None:
+    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
         listener = self._control.listener
         listener.setblocking(False)
         while True:
             try:
                 sock, _ = listener.accept()
             except BlockingIOError:
-                await anyio.wait_readable(listener)
+                await readable(listener)
                 continue
             except OSError:
-                await anyio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
+                await asyncio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
                 continue
             if peer_is_us(sock):
                 self._asking += 1  # here already: who ends before it has begun must not make us leave
-                tasks.start_soon(self._serve, sock)
+                tasks.create_task(self._serve(sock))
             else:
                 sock.close()
 
@@ -181,33 +191,32 @@ class Supervisor:
             action = request.options.action
             if action in STOPPING and not request.options.containers and current.request.options.action in STARTING:
                 current.superseded_by = action
-                current.scope.cancel()
+                current.work.cancel()
         async with self._one_at_a_time:
             turn = self._turn = Turn(request)
-            end = End(failures=(Failure(message="", exit_code=130),))
             try:
-                with turn.scope:
-                    end = await self._attended(connection, turn)
-                if turn.superseded_by:
-                    text = f"{request.options.action} was cancelled by another command: {turn.superseded_by}"
-                    end = End(failures=(Failure(message=text),))
+                end = await self._attended(connection, turn)
             finally:
                 self._turn = None
+            if turn.superseded_by:
+                text = f"{request.options.action} was cancelled by another command: {turn.superseded_by}"
+                end = End(failures=(Failure(message=text),))
             return end
 
     async def _attended(self, connection: Connection, turn: Turn) -> End:
         """Do it as long as the command is there to hear of it."""
-        attendance = Attendance(connection, turn.scope)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(attendance.listen)
-            end = await self._perform(connection, turn.request, attendance)
-            tasks.cancel_scope.cancel()
-        return end
+        attendance = Attendance(connection)
+        async with asyncio.TaskGroup() as tasks:
+            turn.work = tasks.create_task(self._perform(connection, turn.request, attendance))
+            listening = tasks.create_task(attendance.listen(turn.work.cancel))
+            turn.work.add_done_callback(lambda _: listening.cancel())
+        if turn.work.cancelled():
+            return End(failures=(Failure(message="", exit_code=130),))
+        return turn.work.result()
 
     async def _perform(self, connection: Connection, request: Request, attendance: Attendance) -> End:
         try:
-            with anyio.CancelScope(shield=True):
-                await repair(self._changes)
+            await shielded(repair(self._changes))
             snapshot = self._snapshot(request)
             plan = reconcile(request.desired, snapshot, request.options)
             scene = Scene(
@@ -263,7 +272,7 @@ def supervise(engine: Engine, project: str, control: Control, again: list[str]) 
     """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another."""
     supervisor = Supervisor(engine, project, control, again)
     gc.freeze()  # what is imported stays: no collection need look at it
-    anyio.run(supervisor.run)
+    asyncio.run(supervisor.run())
     folder = os.path.dirname(control.path)
     if (supervisor.tidy or control.clean) and not listens(f"{folder}/keeper.sock"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -53,7 +53,8 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
         finally:
             os.close(writing)
         try:
-            code = await asyncio.wait_for(asyncio.shield(ended), timeout or None)
+            async with asyncio.timeout(timeout or None):
+                code = await asyncio.shield(ended)
         except TimeoutError:
             with contextlib.suppress(EngineError):
                 calls.pidfd_send_signal(pidfd, signal.SIGKILL)

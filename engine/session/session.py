@@ -275,7 +275,8 @@ class Session:
             if timeout < 0:
                 await event.wait()
             else:
-                await asyncio.wait_for(event.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await event.wait()
         except TimeoutError:
             await self._kill(container_id)
             await event.wait()

@@ -1,10 +1,10 @@
 """An engine's `Changes` in memory, and a loop whose time passes by itself when nothing else happens."""
 
 import asyncio
+import contextlib
 import itertools
 import time
 
-import anyio
 import msgspec
 
 from engine.errors import Conflict, EngineError, NotFound
@@ -36,8 +36,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(main, *args):
-    """anyio.run in virtual time."""
-    return anyio.run(main, *args, backend_options={"loop_factory": VirtualLoop})
+    """asyncio.run in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main(*args))
+
+
+class Over(Exception):
+    """The scene is."""
+
+
+@contextlib.asynccontextmanager
+async def task_group():
+    """One whose tasks are cancelled at its end."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+            raise Over
+    except* Over:
+        pass
 
 
 def now():
@@ -91,7 +107,7 @@ class FakeChanges:
 
     async def create(self, spec: ContainerSpec, *, anonymous_volumes=()):
         self._do("create", spec.name)
-        await anyio.sleep(0)
+        await asyncio.sleep(0)
         if any(record.spec.name == spec.name for record in self.records.values()):
             raise Conflict(f'the container name "{spec.name}" is already in use')
         container_id = f"{next(self._number):012x}".ljust(64, "0")
@@ -102,7 +118,7 @@ class FakeChanges:
     async def start(self, container_id, *, ready=None):
         name = self.record(container_id).spec.name
         self._do("start", name)
-        await anyio.sleep(0.01)
+        await asyncio.sleep(0.01)
         if ready is not None:
             await ready()
         self.log.append(f"started {name}")
@@ -117,7 +133,7 @@ class FakeChanges:
         if not record.state.status.alive:
             return None
         self._do("stop", record.spec.name)
-        await anyio.sleep(self.stop_takes.get(record.spec.name, 0.01))
+        await asyncio.sleep(self.stop_takes.get(record.spec.name, 0.01))
         self.end(container_id, 137 if signal else 143)
         self.log.append(f"stopped {record.spec.name}")
         return ContainerExit(exit_code=143, finished_at=now())

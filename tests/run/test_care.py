@@ -1,20 +1,21 @@
 """Health and restarts of containers that live and end."""
 
-import anyio
+import asyncio
+
 import pytest
 
 from composer.run.care import AUTOREMOVE, Care
 from composer.run.news import News
 from engine.spec.container import ContainerSpec, Healthcheck, Restart
 from engine.spec.state import Status
-from tests.run.fake import FakeChanges, Refused, image, now, run
+from tests.run.fake import FakeChanges, Refused, image, now, run, task_group
 
 
 class Scene:
     def __init__(self, tasks):
         self.changes, self.news, self.idle = FakeChanges(), News(), 0
         self.care = Care(self.changes, image, self.news, tasks, self._idle)
-        tasks.start_soon(self._ends)
+        tasks.create_task(self._ends())
 
     def _idle(self):
         self.idle += 1
@@ -39,9 +40,8 @@ def play():
 
     def play(main):
         async def scene():
-            async with anyio.create_task_group() as tasks:
+            async with task_group() as tasks:
                 await main(Scene(tasks))
-                tasks.cancel_scope.cancel()
 
         run(scene)
 
@@ -55,11 +55,11 @@ def test_restarts_with_growing_pauses(play):
         for _ in range(3):
             scene.changes.end(one, 1)
             began = now()
-            await anyio.sleep(0.001)
+            await asyncio.sleep(0.001)
             assert scene.status(one) is Status.RESTARTING
             assert scene.care.busy
             while scene.status(one) is not Status.RUNNING:
-                await anyio.sleep(0.001)
+                await asyncio.sleep(0.001)
             starts.append(round(now() - began, 1))
         assert starts == [0.1, 0.2, 0.4]
         assert scene.changes.record(one).state.restart_count == 3
@@ -71,10 +71,10 @@ def test_on_failure_gives_up(play):
     async def main(scene):
         one = await scene.container(restart=Restart(policy="on-failure", max_retries=1))
         scene.changes.end(one, 2)
-        await anyio.sleep(1)
+        await asyncio.sleep(1)
         assert scene.status(one) is Status.RUNNING
         scene.changes.end(one, 2)
-        await anyio.sleep(1)
+        await asyncio.sleep(1)
         assert scene.status(one) is Status.EXITED
         assert scene.idle
         assert not scene.care.busy
@@ -87,7 +87,7 @@ def test_a_restart_that_fails_counts_as_an_end(play):
         one = await scene.container(restart=Restart(policy="on-failure", max_retries=2))
         scene.changes.failing["start", "p-web-1"] = Refused("no")
         scene.changes.end(one, 2)
-        await anyio.sleep(5)
+        await asyncio.sleep(5)
         assert scene.changes.log.count("start p-web-1") == 3
         assert scene.status(one) is Status.EXITED
 
@@ -99,7 +99,7 @@ def test_who_was_stopped_by_the_user_stays_down(play):
         one = await scene.container(restart=Restart(policy="always"))
         await scene.care.spare(one)
         await scene.changes.stop(one)
-        await anyio.sleep(5)
+        await asyncio.sleep(5)
         assert scene.status(one) is Status.EXITED
 
     play(main)
@@ -109,11 +109,11 @@ def test_a_stop_between_two_restarts(play):
     async def main(scene):
         one = await scene.container(restart=Restart(policy="always"))
         scene.changes.end(one, 1)
-        await anyio.sleep(0.01)
+        await asyncio.sleep(0.01)
         assert scene.status(one) is Status.RESTARTING
         await scene.care.spare(one)
         assert scene.status(one) is Status.EXITED
-        await anyio.sleep(5)
+        await asyncio.sleep(5)
         assert scene.status(one) is Status.EXITED
         assert not scene.care.busy
 
@@ -125,13 +125,13 @@ def test_probing_ends_with_the_container_and_begins_with_its_restart(play):
         check = Healthcheck(test=("CMD", "x"), interval=1.0, retries=1)
         one = await scene.container(healthcheck=check, restart=Restart(policy="always"))
         scene.changes.probes["p-web-1"] = [0, 1]
-        await anyio.sleep(0.05)
+        await asyncio.sleep(0.05)
         assert scene.changes.record(one).state.health.status == "healthy"
-        await anyio.sleep(1.1)
+        await asyncio.sleep(1.1)
         assert scene.changes.record(one).state.health.status == "unhealthy"
         scene.changes.end(one, 1)
         scene.changes.probes["p-web-1"] = [0]
-        await anyio.sleep(0.5)
+        await asyncio.sleep(0.5)
         assert scene.changes.record(one).state.health.status == "healthy"
 
     play(main)
@@ -140,13 +140,13 @@ def test_probing_ends_with_the_container_and_begins_with_its_restart(play):
 def test_a_paused_container_is_not_probed(play):
     async def main(scene):
         one = await scene.container(healthcheck=Healthcheck(test=("CMD", "x"), interval=1.0, retries=1))
-        await anyio.sleep(0.5)
+        await asyncio.sleep(0.5)
         await scene.changes.pause(one)
         scene.changes.probes["p-web-1"] = [1]
-        await anyio.sleep(5)
+        await asyncio.sleep(5)
         assert scene.changes.record(one).state.health.status == "healthy"
         await scene.changes.unpause(one)
-        await anyio.sleep(2)
+        await asyncio.sleep(2)
         assert scene.changes.record(one).state.health.status == "unhealthy"
 
     play(main)
@@ -156,7 +156,7 @@ def test_a_container_that_removes_itself(play):
     async def main(scene):
         await scene.container(labels={AUTOREMOVE: "true"})
         scene.changes.end(scene.changes.named("p-web-1").id, 0)
-        await anyio.sleep(0.1)
+        await asyncio.sleep(0.1)
         assert scene.changes.containers() == []
         assert scene.idle == 1
 
@@ -173,7 +173,7 @@ def test_adopting(play):
                 changes._set(record.id, status=Status.EXITED, stopped_by_user=name == "stopped", exit_code=1)
         await scene.care.adopt(changes.containers())
         assert scene.care.busy
-        await anyio.sleep(1)
+        await asyncio.sleep(1)
         running = {record.spec.name for record in changes.containers() if record.state.status is Status.RUNNING}
         assert running == {"alive", "ended"}
 

@@ -1,8 +1,8 @@
 """Plans are carried out in order, side by side, and to the end of what can be done."""
 
 import asyncio
+import contextlib
 
-import anyio
 import pytest
 
 from composer.plan import labels
@@ -16,7 +16,7 @@ from composer.run.news import News
 from engine.spec.container import Attachment, ContainerSpec, Healthcheck, Mount
 from engine.spec.network import NetworkSpec
 from engine.spec.state import Status
-from tests.run.fake import FakeChanges, Refused, image, now, run
+from tests.run.fake import FakeChanges, Refused, image, now, run, task_group
 
 
 def service(name, *dependencies, **fields):
@@ -48,14 +48,14 @@ class Project:
         )
         plan = reconcile(self.desired, snapshot, Options(action=action, **options))
         self.changes.ends = asyncio.Queue()
-        async with anyio.create_task_group() as tasks:
+        async with task_group() as tasks:
             care = Care(self.changes, image, self.news, tasks, lambda: None)
 
             async def ends():
                 async for container_id, _ in self.changes.exits():
                     await care.ended(container_id)
 
-            tasks.start_soon(ends)
+            tasks.create_task(ends())
             scene = Scene(
                 changes=self.changes,
                 care=care,
@@ -67,9 +67,8 @@ class Project:
             )
             executor = Executor(scene, plan, parallel=parallel)
             if during:
-                tasks.start_soon(during)
+                tasks.create_task(during())
             await executor.run()
-            tasks.cancel_scope.cancel()
         self.failures = executor.failures
 
     def up(self, **options):
@@ -168,8 +167,8 @@ def test_a_gate_of_completion(code):
 
     async def during():
         while not project.changes.records or not project.changes.named("p-job-1").state.started_at:
-            await anyio.sleep(0.001)
-        await anyio.sleep(3)
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(3)
         assert "start p-b-1" not in project.changes.log
         project.changes.end(project.changes.named("p-job-1").id, code)
 
@@ -186,7 +185,7 @@ def test_a_gate_whose_container_ends():
     project.changes.probes["p-a-1"] = [1]
 
     async def during():
-        await anyio.sleep(0.5)
+        await asyncio.sleep(0.5)
         project.changes.end(project.changes.named("p-a-1").id, 9)
 
     run(lambda: project.act("up", during=during))
@@ -289,9 +288,10 @@ def test_cancelled_it_finishes_what_has_begun():
     project = Project(service("a"), service("b", "a"))
 
     async def main():
-        with anyio.move_on_after(0.005):
-            await project.act("up")
-        await anyio.sleep(1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.005):
+                await project.act("up")
+        await asyncio.sleep(1)
 
     run(main)
     assert project.changes.named("p-a-1").state.status is Status.RUNNING

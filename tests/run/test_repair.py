@@ -1,6 +1,6 @@
 """What a crash left in the middle of a recreation."""
 
-import anyio
+import asyncio
 
 from composer.plan import labels
 from composer.run.repair import repair
@@ -39,7 +39,7 @@ def test_the_new_one_takes_the_name_when_the_old_one_has_gone():
         old = await half(changes)
         await changes.remove(old.id)
         await repair(changes)
-        await anyio.sleep(0)
+        await asyncio.sleep(0)
 
     run(main)
     assert names(changes) == ["p-a-1"]

@@ -1,6 +1,7 @@
 """A project from its first `up` to `down -v`."""
 
 import json
+import os
 import subprocess
 import time
 
@@ -46,6 +47,19 @@ def test_a_second_up_reads_no_file_and_imports_nothing_heavy(composer):
     assert done.returncode == 0, done.stderr
     modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert not modules & {"yaml", "pydantic", "networkx", "pyroute2", "anyio", "asyncio"}
+
+
+def test_a_supervisor_imports_nothing_heavy(composer):
+    """Neither the one that `up` forks nor one that is started by its command line."""
+    log = f"{os.path.dirname(composer.roots.supervisor_socket(composer.name))}/supervisor.log"
+    for words in (("up", "-d"), ("start",)):
+        composer(*words, environ={"PYTHONPROFILEIMPORTTIME": "1"})
+        with open(log) as file:
+            modules = {line.rpartition("|")[2].strip() for line in file}
+        assert modules >= {"asyncio", "composer.run.supervisor", "engine.session.session"}
+        found = {name.partition(".")[0] for name in modules}  # "ssl" is looked for, and _ssl what it would load first
+        assert not found & {"yaml", "pydantic", "networkx", "pyroute2", "anyio", "_ssl"}
+        composer("stop", "-t", "1")
 
 
 def test_stop_start_restart_kill_rm(composer):
