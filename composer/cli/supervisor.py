@@ -21,5 +21,10 @@ def prepared(context: Context, action: str) -> Client:
     """The project's supervisor, just being started if that is needed and likely to be of use."""
     supervisor = supervisor_of(context)
     if action in EAGER and not context.dry_run:
+        # What both need is loaded once, before the supervisor is forked. Nothing is opened by that.
+        import composer.plan.reconcile  # noqa: F401
+
+        context.engine  # noqa: B018
+
         supervisor.prepare()
     return supervisor
