@@ -97,7 +97,7 @@ def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, ea
 
 
 def _import_asyncio() -> None:
-    """Without ssl, which asyncio loads for transports that a supervisor never makes: it would take 5 ms and 2.7 MB. Who needs it
+    """Without ssl, which asyncio loads for transports that a supervisor never makes: it would take 5 ms. Who needs it
     (a container's start looks whether its log target answers) imports it then."""
     if "asyncio" in sys.modules or "ssl" in sys.modules:
         return
