@@ -23,12 +23,14 @@ def make(folder: str) -> None:
         raise OperationFailed.of("make cgroup", folder, error) from error
 
 
-def write(path: str, value: str) -> None:
-    """One write(2). Raises Unsupported where the kernel has no such file, OperationFailed."""
+def write(path: str, *values: str) -> None:
+    """One write(2) for each value. Raises Unsupported where the kernel has no such file, OperationFailed."""
+    value = values[0]
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.write(fd, value.encode())
+            for value in values:
+                os.write(fd, value.encode())
         finally:
             os.close(fd)
     except FileNotFoundError as error:

@@ -216,7 +216,6 @@ class Cgroups:
         if "devices" in handle.folders:
             folder = handle.folders["devices"]
             files.write(f"{folder}/devices.deny", "a")
-            for rule in rules:
-                files.write(f"{folder}/devices.allow", rule)
+            files.write(f"{folder}/devices.allow", *rules)
         elif "" in handle.folders and not self.rootless:  # whose user namespace can make no device anyway
             devices.attach_devices(handle.folders[""], rules)

@@ -31,11 +31,12 @@ def _quota(limits: Resources) -> tuple[int, int]:
 
 def check(limits: Resources) -> None:
     """Raises InvalidSpec for limits that contradict each other, or that this host cannot keep."""
-    processors = os.cpu_count() or 1
     if limits.cpus and (limits.cpu_quota or limits.cpu_period):
         raise InvalidSpec("cpus and cpu_quota with cpu_period say the same: only one of them can be set")
-    if limits.cpus < 0 or limits.cpus > processors:
-        raise InvalidSpec(f"cpus: {limits.cpus:g} is not within 0.01 and {processors}, as many as this host has")
+    if limits.cpus:
+        processors = os.cpu_count() or 1
+        if not 0 < limits.cpus <= processors:
+            raise InvalidSpec(f"cpus: {limits.cpus:g} is not within 0.01 and {processors}, as many as this host has")
     if limits.memory_swap > 0 and not limits.memory:
         raise InvalidSpec("memswap_limit needs a mem_limit, which it is the sum of with the swap")
     if limits.memory and limits.memory_reservation > limits.memory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from engine.errors import InvalidSpec
@@ -37,9 +38,11 @@ def mask(names: Iterable[str]) -> int:
 
 def effective(add: Iterable[str], drop: Iterable[str], *, privileged: bool = False) -> int:
     """Docker's rule: all when privileged; else the default, or all or none where ALL is added or dropped, then the rest."""
-    if privileged:
-        return ALL
-    add, drop = tuple(add), tuple(drop)
+    return ALL if privileged else _effective(tuple(add), tuple(drop))
+
+
+@functools.lru_cache(maxsize=64)
+def _effective(add: tuple[str, ...], drop: tuple[str, ...]) -> int:
     added, dropped = mask(add), mask(drop)
     base = mask(DEFAULT)
     if dropped == ALL:

@@ -1,4 +1,8 @@
-"""A container's files: spec.json written once and synced, state.json replaced atomically."""
+"""A container's files: spec.json written once and synced, state.json replaced atomically.
+
+The state that a container is made with stands in its spec.json, under `initial`: a file less, and durable as well. state.json
+comes with the first change.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +29,22 @@ def boot_id() -> str:
     return _boot_id
 
 
-def write_spec(folder: str, spec: ContainerSpec) -> None:
-    """Make the container's folder with its specification, durable before this returns."""
+class _Beginning(msgspec.Struct):
+    """What of a spec.json is the state that the container was made with."""
+
+    initial: ContainerState = msgspec.field(default_factory=ContainerState)
+
+
+def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
+    """Make the container's folder with its specification and first state, durable before this returns."""
+    data = msgspec.json.encode(spec)[:-1] + b',"initial":' + msgspec.json.encode(state) + b"}"
     try:
-        os.makedirs(folder, mode=0o710)
-        _replace(f"{folder}/spec.json", msgspec.json.encode(spec), durable=True)
+        try:
+            os.mkdir(folder, 0o710)
+        except FileNotFoundError:  # the group's first, or its last has just gone
+            os.makedirs(os.path.dirname(folder), mode=0o711, exist_ok=True)
+            os.mkdir(folder, 0o710)
+        _replace(f"{folder}/spec.json", data, durable=True)
     except OSError as error:
         raise OperationFailed.of("write", folder, error) from error
 
@@ -70,7 +85,8 @@ def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
     folder = roots.container(group, container_id)
     try:
         with open(f"{folder}/spec.json", "rb") as file:
-            spec = msgspec.json.decode(file.read(), type=ContainerSpec)
+            text = file.read()
+        spec = msgspec.json.decode(text, type=ContainerSpec)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except msgspec.DecodeError as error:
@@ -79,7 +95,7 @@ def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
         with open(f"{folder}/state.json", "rb") as file:
             state = msgspec.json.decode(file.read(), type=ContainerState)
     except (FileNotFoundError, msgspec.DecodeError):
-        state = ContainerState()
+        state = msgspec.json.decode(text, type=_Beginning).initial
     return ContainerRecord(id=container_id, group=group, spec=spec, state=verified(folder, state))
 
 

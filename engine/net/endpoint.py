@@ -51,7 +51,7 @@ def plan(db: sqlite3.Connection, record: NetworkRecord, attachment: Attachment, 
     fields: dict[str, str | int] = {}
     for version, (address, pool) in found.items():
         fields[f"ipv{version}_address"] = address
-        fields[f"ipv{version}_prefix"] = ipaddress.ip_network(pool.subnet).prefixlen
+        fields[f"ipv{version}_prefix"] = ipam.subnet_of(pool.subnet).prefixlen
         # Without a way out there is no gateway; names.py knows an internal network by that.
         fields[f"ipv{version}_gateway"] = "" if record.spec.internal else pool.gateway
     made = Endpoint(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
+import socket
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -21,6 +23,12 @@ def _default_pools() -> Iterator[ipaddress.IPv4Network]:
     for second in range(17, 32):
         yield ipaddress.IPv4Network(f"172.{second}.0.0/16")
     yield from ipaddress.IPv4Network("192.168.0.0/16").subnets(new_prefix=20)
+
+
+@functools.lru_cache(maxsize=256)
+def subnet_of(text: str) -> Network:
+    """The subnet of a pool; parsing it costs as much as all else of a lease."""
+    return ipaddress.ip_network(text)
 
 
 def host_routes() -> list[ipaddress.IPv4Network]:
@@ -129,7 +137,7 @@ def lease(db: sqlite3.Connection, network: NetworkRecord, owner: str, *, v4: str
     asked = {version: _address(text, name) for version, text in ((4, v4), (6, v6)) if text}
     found: Lease = {}
     for pool in network.pools:
-        subnet = ipaddress.ip_network(pool.subnet)
+        subnet = subnet_of(pool.subnet)
         if subnet.version in found:
             continue
         wish = asked.get(subnet.version)
@@ -168,10 +176,10 @@ def _lowest(subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, na
     for address, holder in held.items():
         if holder == owner and ipaddress.ip_address(address) in subnet:
             return address
-    within = ipaddress.ip_network(pool.ip_range) if pool.ip_range else subnet
+    within = subnet_of(pool.ip_range) if pool.ip_range else subnet
     avoid = _reserved(subnet, pool)
-    for candidate in within:
-        text = str(candidate)
+    for candidate in range(int(within[0]), int(within[-1]) + 1):
+        text = socket.inet_ntoa(candidate.to_bytes(4)) if within.version == 4 else str(ipaddress.IPv6Address(candidate))
         if text not in avoid and text not in held:
             return text
     raise PoolExhausted(f"network {name}: no free address is left in {within}")

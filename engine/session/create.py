@@ -37,10 +37,9 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
     try:
         for name, labels in anonymous.items():
             volumes.create(session.store, VolumeSpec(name=name, labels=labels, anonymous=True))
-        os.makedirs(f"{session.roots.groups}/{session.group}", mode=0o711, exist_ok=True)
         state = ContainerState(created_at=time.time(), anonymous_volumes=(*inherited, *anonymous))
         # The disc takes the specifications of several containers at once: they are synced side by side.
-        await asyncio.to_thread(_write, folder, spec, state)
+        await asyncio.to_thread(files.write_new, folder, spec, state)
     except BaseException:
         import shutil
 
@@ -54,11 +53,6 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
     record = ContainerRecord(id=container_id, group=session.group, spec=spec, state=state)
     session.records[container_id] = record
     return record
-
-
-def _write(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
-    files.write_spec(folder, spec)
-    files.write_state(folder, state)
 
 
 def _mounts(

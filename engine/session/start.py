@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import functools
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -176,26 +176,58 @@ def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord,
         unified=session.cgroups.unified,
     )
     try:
-        import shutil
-
-        shutil.rmtree(run_folder, ignore_errors=True)
-        os.makedirs(run_folder, mode=0o700)
+        _make_anew(run_folder)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{folder}/exit.json")
         path = f"{run_folder}/bundle.json"
-        with open(path, "w", encoding="utf-8", opener=lambda p, f: os.open(p, f, 0o600)) as file:
-            file.write(json.dumps(bundle.make(spec, image, facts)))
+        _write(path, msgspec.json.encode(bundle.make(spec, image, facts)))
     except OSError as error:
         raise OperationFailed.of("write the files of", spec.name, error) from error
     return path
 
 
-def _host_text(path: str) -> str:
+def _make_anew(folder: str) -> None:
+    """An empty folder for us alone, whether or not there is one."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        os.mkdir(folder, 0o700)
+    except FileNotFoundError:
+        os.makedirs(folder, mode=0o700)
+    except FileExistsError:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder, mode=0o700)
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+_FRESH = 50_000_000
+"""Nanoseconds for which a file's next change could have the same time."""
+
+
+def _host_text(path: str) -> str:
+    """The text of one of the host's files, "" without it; read once as long as it stays the same."""
+    try:
+        status = os.stat(path)
+        if time.time_ns() - status.st_ctime_ns < _FRESH:
+            return _text.__wrapped__(path)
+        return _text(path, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
     except OSError:
         return ""
+
+
+@functools.lru_cache(maxsize=8)
+def _text(path: str, *_which: int) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def _hostname(session: Session, record: ContainerRecord) -> str:

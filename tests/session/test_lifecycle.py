@@ -14,7 +14,8 @@ MANY = 20
 
 def test_a_container_from_creation_to_removal(box):
     created = box.create("sh", "-c", "echo begun; touch /begun; exec sleep 1000")
-    assert created.state.status is Status.CREATED
+    assert created.state.status is Status.CREATED and created.state.created_at
+    assert box.engine.containers(box.group) == [created]
     started = box.do(box.session.start(created.id))
     assert started.state.status is Status.RUNNING and started.state.pid
     assert box.engine.containers(box.group) == [started]

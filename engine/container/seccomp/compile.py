@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -49,15 +50,19 @@ def program(roots: Roots, security_opt: Sequence[str], capability_bits: int, *, 
     if chosen == "unconfined" or (privileged and not chosen):
         return ""
     text = "" if chosen in ("", "builtin") else chosen if chosen.startswith("{") else _read(chosen)
-    system = os.uname()
-    parts = [_FORMAT, text, capability_bits, system.machine, system.release if text else ""]
-    key = digest.hexadecimal(json.dumps(parts).encode())[:32]
     folder = f"{roots.cache}/seccomp"
-    path = f"{folder}/{key}.bpf"
+    path = f"{folder}/{_key(text, capability_bits)}.bpf"
     if not os.path.exists(path):
         name = "given inline" if chosen.startswith("{") else chosen
         _store(folder, path, _custom(text, name, capability_bits) if text else _default(capability_bits))
     return path
+
+
+@functools.lru_cache(maxsize=16)
+def _key(text: str, capability_bits: int) -> str:
+    system = os.uname()
+    parts = [_FORMAT, text, capability_bits, system.machine, system.release if text else ""]
+    return digest.hexadecimal(json.dumps(parts).encode())[:32]
 
 
 def _read(path: str) -> str:
