@@ -145,7 +145,8 @@ def _is_open(sock: socket.socket) -> bool:
 def _version_of(path: str) -> str:
     """What who listens at `path` speaks; "" of one that says nothing."""
     try:
-        with open(lock_of(path), encoding="ascii", errors="replace") as file:
+        # (utf-8 is there from the beginning; ascii would be a module to load)
+        with open(lock_of(path), encoding="utf-8", errors="replace") as file:
             return file.read(100)
     except FileNotFoundError:
         return ""

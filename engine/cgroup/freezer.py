@@ -33,7 +33,7 @@ def freeze_v1(folder: str) -> None:
     while True:
         # Said again each time: a process that was being made meanwhile may have got away (freezer-subsystem.rst).
         files.write(path, "FROZEN")
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             if file.read().strip() == "FROZEN":
                 return
         if time.monotonic() > deadline:

@@ -47,7 +47,7 @@ def _step_aside(folder: str) -> bool:
     was delegated to us, the processes there are ours to move; the root of all is exempt and never needs it."""
     with contextlib.suppress(OSError, OperationFailed):
         files.make(f"{folder}/{ASIDE}")
-        with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+        with open(f"{folder}/cgroup.procs", encoding="utf-8") as file:
             pids = file.read().split()
         for pid in pids:
             with contextlib.suppress(OperationFailed):  # it has just ended
@@ -58,7 +58,7 @@ def _step_aside(folder: str) -> bool:
 
 def _words(path: str) -> set[str]:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="utf-8") as file:
             return set(file.read().split())
     except OSError as error:
         raise OperationFailed.of("read", path, error) from error

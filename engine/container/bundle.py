@@ -173,7 +173,7 @@ def apparmor(spec: ContainerSpec) -> str:
 
 def _has_apparmor() -> bool:
     try:
-        with open("/sys/module/apparmor/parameters/enabled", encoding="ascii") as file:
+        with open("/sys/module/apparmor/parameters/enabled", encoding="utf-8") as file:
             return file.read(1) == "Y"
     except OSError:
         return False

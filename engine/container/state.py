@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from engine.errors import OperationFailed
-from engine.kernel import calls
+from engine.kernel.proc import start_time
 from engine.paths import Roots
 from engine.spec.container import ContainerSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status
@@ -101,7 +101,7 @@ def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
 
 def verified(folder: str, state: ContainerState) -> ContainerState:
     """The state corrected by the kernel: alive only with the same process in the same boot."""
-    if not state.status.alive or (state.boot_id == boot_id() and calls.start_time(state.pid) == state.pid_start):
+    if not state.status.alive or (state.boot_id == boot_id() and start_time(state.pid) == state.pid_start):
         return state
     ended = read_exit(folder)
     if ended is None or ended.pid != state.pid:

@@ -8,19 +8,20 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.errors import Conflict, NotFound
 from engine.image import reference as references
-from engine.image.blobs import BlobStore
-from engine.image.layers import LayerStore
 from engine.spec.image import ImageRecord
 from engine.store import Store
 
 if TYPE_CHECKING:
+    from engine.image.blobs import BlobStore
     from engine.image.config import ImageFile
+    from engine.image.layers import LayerStore
 
 _ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})\Z")
@@ -31,8 +32,18 @@ class ImageStore:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.blobs = BlobStore(store.roots)
-        self.layers = LayerStore(store)
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        from engine.image.blobs import BlobStore
+
+        return BlobStore(self.store.roots)
+
+    @cached_property
+    def layers(self) -> LayerStore:
+        from engine.image.layers import LayerStore
+
+        return LayerStore(self.store)
 
     # -- reading
 

@@ -13,6 +13,7 @@ import time
 
 from engine.errors import OperationFailed
 from engine.kernel import flags
+from engine.kernel.proc import start_time as start_time
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -254,16 +255,6 @@ def filesystem_type(fd: int) -> int:
     if _libc.fstatfs(fd, buffer) != 0:
         raise _fail("fstatfs", fd)
     return int(struct.unpack_from("=q", buffer)[0])
-
-
-def start_time(pid: int) -> int:
-    """Clock ticks after boot at which `pid` started (proc_pid_stat(5), field 22); 0 when there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
-    except OSError:
-        return 0
-    return int(text[text.rindex(b")") + 2 :].split()[19])
 
 
 def mount_id(path: str) -> int:

@@ -26,7 +26,7 @@ def _range(line: str) -> Range:
 def ours(kind: str = "uid") -> tuple[Range, ...]:
     """The map of our own user namespace; `kind` is uid or gid. Everything where the kernel has none."""
     try:
-        with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
+        with open(f"/proc/self/{kind}_map", encoding="utf-8") as file:
             return tuple(_range(line) for line in file)
     except OSError:
         return (_ALL,)
@@ -48,7 +48,7 @@ def write(pid: int, uids: Iterable[Range], gids: Iterable[Range]) -> None:
         path = f"/proc/{pid}/{kind}_map"
         text = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in ranges)
         try:
-            with open(path, "w", encoding="ascii") as file:
+            with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
             raise OperationFailed.of("write", path, error, hint=f"The map was {text.strip()!r}.") from error

@@ -19,7 +19,7 @@ def chains(version: int) -> set[str] | None:
     legacy tables are in use, or nf_tables does not answer."""
     family, legacy = (socket.AF_INET, "ip") if version == 4 else (socket.AF_INET6, "ip6")
     try:
-        with open(f"/proc/thread-self/net/{legacy}_tables_names", encoding="ascii") as file:
+        with open(f"/proc/thread-self/net/{legacy}_tables_names", encoding="utf-8") as file:
             if file.read().strip():
                 return None
     except FileNotFoundError:

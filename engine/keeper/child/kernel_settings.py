@@ -90,7 +90,7 @@ def limit(process: dict[str, Any], pid: int) -> None:
     if score := process.get("oom_score_adj", 0):
         path = f"/proc/{pid or 'self'}/oom_score_adj"
         try:
-            with open(path, "w", encoding="ascii") as file:
+            with open(path, "w", encoding="utf-8") as file:
                 file.write(str(score))
         except OSError as error:
             hint = f"Only the host's root may lower it to {score}." if isinstance(error, PermissionError) else ""
