@@ -193,6 +193,7 @@ RARE = ("bz2", "glob", "hashlib", "lzma", "random", "shutil", "tempfile", "urlli
         ("composer.cli.exec", HEAVY),
         ("engine.api", (*HEAVY, *RARE, "ctypes", "json")),
         ("engine.image.images", (*HEAVY, *RARE, "ctypes", "json")),
+        ("composer.run.supervisor", (*HEAVY, *RARE)),
         ("engine.session.session", (*HEAVY, *RARE)),
         ("engine.session.adopt", (*HEAVY, *RARE)),
         ("engine.keeper.main", (*HEAVY, "asyncio", "anyio", "msgspec", "sqlite3", "typing", "base64")),

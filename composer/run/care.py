@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from composer.run import health, restart
 from composer.run.cancellation import shielded
 from composer.run.news import News
-from composer.run.port import Changes
 from engine.errors import EngineError
 from engine.spec.image import ImageRecord
 from engine.spec.state import ContainerRecord, Health, Probe, Status
+
+if TYPE_CHECKING:
+    from composer.run.port import Changes
 
 AUTOREMOVE = "composer.autoremove"
 """Label of one-off containers that go when they end (`run --rm -d`)."""

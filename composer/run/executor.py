@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -18,11 +18,13 @@ from composer.run import creation, hooks, waits
 from composer.run.cancellation import shielded
 from composer.run.care import Care
 from composer.run.news import News
-from composer.run.port import Changes
 from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, Note, Step
 from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
 from engine.spec.state import ContainerRecord, Status
+
+if TYPE_CHECKING:
+    from composer.run.port import Changes
 
 PATIENCE = 5.0
 """Seconds that a command has to attach to a container before its program starts anyway: it may be stopped (Ctrl-Z)."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from composer.plan.desired import Hook
-from composer.run.port import Changes
 from engine.errors import EngineError
 from engine.spec.container import ExecSpec
+
+if TYPE_CHECKING:
+    from composer.run.port import Changes
 
 MAX_OUTPUT = 4096
 """Bytes of a failing hook's output that its error shows, the last ones."""

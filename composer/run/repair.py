@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from composer.plan.observed import service_of
-from composer.run.port import Changes
 from engine.spec.state import ContainerRecord
+
+if TYPE_CHECKING:
+    from composer.run.port import Changes
 
 TEMPORARY = re.compile(r"([0-9a-f]{12})_(.+)")
 """The name of a container that was about to take the place of another: that one's id, the name to come."""

@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import gc
 import os
-import shutil
 import socket
 import sys
 import traceback
+from typing import TYPE_CHECKING
 
 from composer.plan import observed
 from composer.plan.reconcile import reconcile
@@ -27,11 +27,13 @@ from composer.run.connection import Connection
 from composer.run.control import Control
 from composer.run.executor import Executor, Scene
 from composer.run.news import News
-from composer.run.port import Changes, Engine
 from composer.run.protocol import End, Failure, Queued, Request
 from composer.run.repair import repair
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from composer.run.port import Changes, Engine
 
 UNASKED = 5.0
 """Seconds after which a supervisor that was started for a command which never came leaves."""
@@ -275,4 +277,6 @@ def supervise(engine: Engine, project: str, control: Control, again: list[str]) 
     asyncio.run(supervisor.run())
     folder = os.path.dirname(control.path)
     if (supervisor.tidy or control.clean) and not listens(f"{folder}/keeper.sock"):
+        import shutil
+
         shutil.rmtree(folder, ignore_errors=True)
