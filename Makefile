@@ -2,13 +2,13 @@
 # make demo       build examples/shop, bring it up, ask it something, bring it down
 # make test       lint, types, the whole test suite
 # make vm-test    the tests of cgroups in a machine that has the unified hierarchy (VM_RUN boots one; skipped without)
-# make init       compile the first process of containers with `init: true` again, after a change to init.c
+# make programs   compile the C programs of the keeper again, after a change to one
 # make bench      compare with Docker Compose, when there is one (DOCKER_HOST is honoured)
 
 COMPOSER := .venv/bin/composer
 BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")
 
-.PHONY: all demo base-images test vm-test lint format init bench clean
+.PHONY: all demo base-images test vm-test lint format programs bench clean
 
 all:
 	@scripts/prepare
@@ -38,8 +38,8 @@ format:
 	.venv/bin/ruff check --fix --quiet .
 	.venv/bin/ruff format --quiet .
 
-init:
-	python3 scripts/build_init.py
+programs:
+	python3 scripts/build_programs.py
 
 bench:
 	@scripts/prepare test

@@ -107,7 +107,8 @@ def _assembled(
     calls.unshare(flags.CLONE["mount"])
     calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["private"])
     facts = bundle.rootfs(image, folder, roots.layers)
-    os.makedirs(facts["root"], exist_ok=True)
+    for part in (facts["upper"], facts["work"]):
+        os.makedirs(part, exist_ok=True)
     rootfs.overlay(facts, facts["root"])
     root = os.open(facts["root"], _ROOT)
     try:

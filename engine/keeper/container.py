@@ -13,6 +13,8 @@ from engine.keeper.child import namespaces, setup
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
 from engine.keeper.protocol import Channel
+from engine.keeper.script.script import Unscripted
+from engine.keeper.script.start import Start
 from engine.keeper.stdin import Input
 from engine.kernel import calls, flags
 from engine.log.log import Log
@@ -54,6 +56,8 @@ class Container:
         self.failure: dict[str, Any] | None = None
         self.on_started: Callable[[dict[str, Any] | None], None] | None = None
         self.on_sockets: Callable[..., None] | None = None
+        self.on_made: Callable[[], None] | None = None
+        self.start: Start | None = None
         self.executed = False
         self._patience = PATIENCE
         self.log = Log(bundle["log"], rotated) if bundle["log"]["format"] else None
@@ -75,12 +79,16 @@ class Container:
     def folder(self) -> str:
         return str(self.bundle["run_folder"])
 
-    def fork(self) -> None:
-        """Fork the child into its new namespaces. Raises OSError or EngineError; then nothing is left but FIFOs."""
+    def fork(self, *, scripted: bool = True) -> None:
+        """Make the child in its new namespaces, by a script (`start`) where one will do. Raises OSError or EngineError; then
+        nothing is left but FIFOs."""
         ends = {} if self.tty else self._open_fifos()
         ours, theirs = setup.channel_pair()
         try:
-            if self.bundle["namespaces"].get("user", "host") == "host":
+            if scripted and (start := self._begin(theirs, ends)):
+                self.start = start
+                pid, pidfd = start.pid, start.pidfd
+            elif self.bundle["namespaces"].get("user", "host") == "host":
                 pid, pidfd = self._clone()
                 if pid == 0:
                     with setup.no_return():
@@ -96,6 +104,22 @@ class Container:
         self.pid, self.pidfd, self.child = pid, pidfd, ours
         self.pid_start = calls.start_time(pid)
         ours.sock.setblocking(False)
+
+    def _begin(self, theirs: Channel, ends: dict[str, int]) -> Start | None:
+        try:
+            return Start(self.bundle, theirs.fileno(), ends)
+        except (Unscripted, OSError):
+            return None  # a fork can, or has the better words for it
+
+    def again(self) -> None:
+        """By a fork, what a script could not do. Raises as `fork`; then there is no process."""
+        assert self.start
+        self.start.close()
+        self.start = None
+        for fd in (*self.dns, self.pidfd):
+            os.close(fd)
+        self.dns, self.pidfd = [], -1
+        self.fork(scripted=False)
 
     def _clone(self) -> tuple[int, int]:
         """Fork into the new namespaces, into another container's where the pid namespace is shared."""
@@ -147,7 +171,8 @@ class Container:
                 pass
             once = name == "stdin" and self.stdin_once
             ends[name] = os.open(path, (os.O_RDONLY | os.O_NONBLOCK if once else os.O_RDWR) | os.O_CLOEXEC)
-        self.open_outputs()
+        if not self.outputs:
+            self.open_outputs()
         if "stdin" in ends:
             os.set_blocking(ends["stdin"], True)
         return ends
@@ -170,6 +195,18 @@ class Container:
         self.master = master
         self.input.open(os.dup(master))
         self._take_on(Terminal(master, self.log, self._tell))
+
+    def tell_made(self) -> None:
+        """There is a process, or it has ended: whoever asked for it may go on."""
+        made, self.on_made = self.on_made, None
+        if made:
+            made()
+
+    def tell_terminal(self) -> None:
+        """There is a terminal, or never will be: who waits to attach can."""
+        waiting, self.on_terminal = self.on_terminal, []
+        for attach in waiting:
+            attach()
 
     def _take_on(self, stream: Stream) -> None:
         self.outputs[stream.fd] = stream
@@ -257,6 +294,9 @@ class Container:
         if self.child:
             self.child.close()
             self.child = None
+        if self.start:
+            self.start.close()
+            self.start = None
 
 
 def write_atomically(path: str, text: str) -> None:

@@ -23,6 +23,7 @@ from engine.keeper.execution import Execution
 from engine.keeper.failures import Failures
 from engine.keeper.output import Outputs
 from engine.keeper.protocol import VERSION, Channel, Message
+from engine.keeper.respawn import Respawn
 from engine.keeper.shipping import Shipping
 from engine.kernel import calls, flags
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 100
 """Containers that died while they were made, whose reason may be asked for."""
-
-RESPAWN_PAUSE = 1.0
-"""Seconds between two starts of a supervisor that keeps dying."""
 
 REQUESTS = 0.01
 """Seconds of requests of one client in a turn."""
@@ -74,10 +72,9 @@ class Keeper:
         self.execs: dict[int, Execution] = {}
         self.clients: set[Client] = set()
         self.backlog: set[Client] = set()
-        self.supervisor: tuple[list[str], dict[str, str]] | None = None
-        self.respawn_at = self.accept_at = 0.0
+        self.supervisor = Respawn()
+        self.accept_at = 0.0
         self.deaf: socket.socket | None = None
-        self.last_spawn = 0.0
         self.ending: list[tuple[Container, int | None]] = []
         self.end_at = 0.0
         self.failures = Failures()
@@ -204,8 +201,8 @@ class Keeper:
             for container in self.containers.values():
                 calls.pidfd_send_signal(container.pidfd, signal.SIGKILL)
             self.leaving = not self.containers
-        if client.supervises and self.supervisor and self.containers:
-            self.respawn_at = max(time.monotonic(), self.last_spawn + RESPAWN_PAUSE)
+        if client.supervises and self.containers:
+            self.supervisor.lost()
 
     def _send(self, client: Client, message: Message, descriptors: tuple[int, ...] = ()) -> None:
         if client not in self.clients:
@@ -278,7 +275,14 @@ class Keeper:
         self.shipping.ship(container)
         assert container.child
         self.loop.register(container.child, selectors.EVENT_READ, lambda _: self._read_child(container))
-        answer({"pid": container.pid, "pid_start": container.pid_start})
+
+        def made() -> None:
+            answer({"pid": container.pid, "pid_start": container.pid_start})
+
+        if container.start:
+            container.on_made = made
+        else:
+            made()
 
     def do_start(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         container = self._container(message)
@@ -341,9 +345,8 @@ class Keeper:
         argv, environment = message["argv"], message["env"]
         if not argv or not all(isinstance(word, str) for word in (*argv, *environment, *environment.values())):
             raise EngineError("supervise needs a command line and variables")
-        self.supervisor = (argv, environment)
+        self.supervisor.know(argv, environment)
         client.supervises = True
-        self.respawn_at = 0.0
         answer({})
 
     def do_goodbye(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
@@ -434,14 +437,24 @@ class Keeper:
                     container.on_sockets = None
             elif message["event"] == "terminal":
                 container.use_terminal(descriptors[0])
-                self._terminal_is_there(container)
+                container.tell_terminal()
+            elif message["event"] == "ready":
+                if container.start:
+                    container.failure = container.start.proceed()
+                container.tell_made()
             elif message["event"] == "failed":
                 container.failure = {"error": message["error"], "exit_code": message["exit_code"]}
         if not open_still:
             self.loop.unregister(container.child)
             container.child.close()
             container.child = None
-            self._terminal_is_there(container)
+            if container.start and container.start.broken:
+                self._make_again(container)
+                return True
+            if container.start:
+                container.failure = container.failure or container.start.failure()
+            container.tell_made()
+            container.tell_terminal()
             container.executed = container.failure is None
             if container.on_sockets:
                 container.on_sockets({})
@@ -451,12 +464,16 @@ class Keeper:
                 container.on_started = None
         return True
 
-    @staticmethod
-    def _terminal_is_there(container: Container) -> None:
-        """Or never will be: who waits to attach can."""
-        waiting, container.on_terminal = container.on_terminal, []
-        for attach in waiting:
-            attach()
+    def _make_again(self, container: Container) -> None:
+        """By a fork, as the script has met what it cannot do."""
+        try:
+            container.again()
+        except (OSError, EngineError) as error:
+            container.failure = {"error": str(error), "exit_code": 125}
+        else:
+            assert container.child
+            self.loop.register(container.child, selectors.EVENT_READ, lambda _: self._read_child(container))
+        container.tell_made()
 
     def _read_exec(self, execution: Execution) -> None:
         if not execution.answered and not execution.read():
@@ -482,9 +499,13 @@ class Keeper:
             if found is None:
                 return
             pid = found.si_pid
-            if pid in by_pid:
+            if (container := by_pid.get(pid)) and container.start:
+                while container.child and self._read_child(container):
+                    pass  # it may be made again, as another process
+                by_pid[container.pid] = container
+            if container and container.pid == pid:
                 # A zombie until its end is on record: nobody may find it gone and its exit code unknown.
-                self._ended(by_pid[pid], found.si_status << (8 if found.si_code == os.CLD_EXITED else 0))
+                self._ended(container, found.si_status << (8 if found.si_code == os.CLD_EXITED else 0))
             _, status = os.waitpid(pid, 0)
             if pid in by_pid:
                 continue
@@ -526,7 +547,7 @@ class Keeper:
                 client.attached.discard(container.id)
                 self._send(client, {"event": "exit", "id": container.id, "exit": record})
 
-    # ── the supervisor ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── what comes later ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _end(self) -> None:
         """Again those whose last output could not be recorded for want of memory."""
@@ -551,7 +572,7 @@ class Keeper:
                 os.rmdir(folder)
 
     def _timeout(self) -> float | None:
-        moments = (self.respawn_at, self.accept_at, self.end_at, self.idle_at, self.shipping.due, self.outputs.due)
+        moments = (self.supervisor.due, self.accept_at, self.end_at, self.idle_at, self.shipping.due, self.outputs.due)
         due = [moment for moment in moments if moment]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
@@ -562,24 +583,7 @@ class Keeper:
             self.deaf, self.accept_at = None, 0.0
 
     def _respawn(self) -> None:
-        if not self.respawn_at or time.monotonic() < self.respawn_at:
-            return
-        self.respawn_at = time.monotonic() + RESPAWN_PAUSE  # should it fail
-        if self.supervisor and self.containers and not any(c.supervises for c in self.clients):
-            self.last_spawn = time.monotonic()
-            argv, environment = self.supervisor
-            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-            try:
-                os.posix_spawn(
-                    argv[0],
-                    argv,
-                    environment,
-                    file_actions=[(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)],
-                    setsid=True,
-                )
-            finally:
-                os.close(null)
-        self.respawn_at = 0.0
+        self.supervisor.tend(bool(self.containers) and not any(client.supervises for client in self.clients))
 
 
 def _bundle(path: str) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Session:
         self._image_cache: dict[str, ImageRecord] = {}
         self._exits: asyncio.Queue[tuple[str, ContainerExit]] = asyncio.Queue()
         self._watcher: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], str] = {}
         self._closing = False
 
     # ── shared by the operations ─────────────────────────────────────────────────────────────────────────────────
@@ -143,8 +143,8 @@ class Session:
         async for message in client.exits():
             # Side by side: what ends together is cleaned together.
             task = asyncio.ensure_future(self._ended(message["id"], msgspec.convert(message["exit"], ContainerExit)))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._ending[task] = message["id"]
+            task.add_done_callback(self._ending.pop)
         if not self._closing:
             await self._keeper_gone()
 
@@ -170,14 +170,20 @@ class Session:
                 self.ended.pop(record.id).set()
                 self._exits.put_nowait((record.id, ended or ContainerExit(exit_code=255, finished_at=time.time())))
 
-    async def repaired(self) -> None:
-        """Wait while a keeper that was killed is replaced: what is started meanwhile would be taken for remains."""
+    async def settled(self, container_id: str) -> None:
+        """Wait while a keeper that was killed is replaced, or what the container's last process had is still taken away: what
+        is started meanwhile would be taken for remains."""
         async with self._repair:
             pass
+        if tasks := [task for task, ended in self._ending.items() if ended == container_id]:
+            await asyncio.wait(tasks)
 
     async def _ended(self, container_id: str, ended: ContainerExit) -> None:
         if container_id not in self.records:
             return
+        pid = self.record(container_id).state.pid
+        if ended.pid not in (0, pid) and (pid or container_id in self.starting):
+            return  # of an earlier process, when another is there already
         with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
             await self.clean(container_id)
         if container_id not in self.records or self.records[container_id].state.status is Status.REMOVING:
@@ -335,7 +341,7 @@ class Session:
 
         await asyncio.to_thread(shutil.rmtree, self.folder(container_id), True)
         registry.release(self.store, container_id)
-        del self.records[container_id]
+        self.records.pop(container_id, None)  # whoever took over meanwhile has not found it any more
         if volumes:
             for name in record.state.anonymous_volumes:
                 try:

@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-_LINKS = (
+LINKS = (
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
@@ -21,8 +21,8 @@ _LINKS = (
     ("core", "/proc/kcore"),
     ("ptmx", "pts/ptmx"),
 )
-_KINDS = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
-_NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+KINDS = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 
 Device: TypeAlias = "dict[str, Any]"
 """path, source (the host's path), major, minor, kind ("c", "b", or "p" for a FIFO), mode, uid, gid."""
@@ -37,10 +37,10 @@ def populate(folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
     """Fill the fresh tmpfs open as `folder`, which is closed; `wanted` devices outside /dev go below `root`."""
     previous = os.umask(0)
     try:
-        for name, major, minor in _NODES:
+        for name, major, minor in NODES:
             node = {"source": f"/dev/{name}", "kind": "c", "major": major, "minor": minor, "mode": 0o666}
             _node(folder, name, {**node, "uid": 0, "gid": 0}, ids)
-        for name, target in _LINKS:
+        for name, target in LINKS:
             if name == "core" and not os.path.exists(target):
                 continue
             os.symlink(target, name, dir_fd=folder)
@@ -61,7 +61,7 @@ def populate(folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
 def _node(parent: int, name: str, device: Device, ids: Ids) -> None:
     try:
         os.mknod(
-            name, _KINDS[device["kind"]] | device["mode"], os.makedev(device["major"], device["minor"]), dir_fd=parent
+            name, KINDS[device["kind"]] | device["mode"], os.makedev(device["major"], device["minor"]), dir_fd=parent
         )
     except FileExistsError:
         return

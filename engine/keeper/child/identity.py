@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from engine.errors import OperationFailed
+from engine.kernel import calls, flags
 
 
 class Identity:
@@ -20,14 +22,14 @@ _LIMIT = 16 << 20
 """Bytes of a file of names that are looked at."""
 
 
-def _rows(path: str) -> list[list[str]]:
+def _rows(path: str, root: int) -> list[list[str]]:
     """The image may have anything there: a FIFO would wait for ever, a device never end."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise OperationFailed.of("read", path, error) from error
+        fd = calls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OperationFailed as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return []
+        raise OperationFailed("read", path, error.errno, detail=os.strerror(error.errno)) from error
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OperationFailed("read", path, detail="it is not a regular file")
@@ -35,10 +37,27 @@ def _rows(path: str) -> list[list[str]]:
     return [line.split(":") for line in text.splitlines()]
 
 
-def resolve(user: str, extra: list[str]) -> Identity:
-    """`user` is name, uid, name:group, uid:gid …, "" for root; `extra` are the additional groups. We are inside the root."""
-    passwd = [row for row in _rows("/etc/passwd") if len(row) >= 6 and row[2].isdigit() and row[3].isdigit()]
-    group = [row for row in _rows("/etc/group") if len(row) >= 4 and row[2].isdigit()]
+def root_of(pid: int | str) -> int:
+    """The root directory of a process, for `resolve`. Raises OperationFailed."""
+    path = f"/proc/{pid}/root"
+    try:
+        return os.open(path, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OperationFailed.of("open", path, error) from error
+
+
+def resolve(user: str, extra: list[str], root: int) -> Identity:
+    """`user` is name, uid, name:group, uid:gid …, "" for root; `extra` are the additional groups; `root` is a descriptor of the
+    container's root directory, which is closed."""
+    try:
+        return _resolve(user, extra, root)
+    finally:
+        os.close(root)
+
+
+def _resolve(user: str, extra: list[str], root: int) -> Identity:
+    passwd = [row for row in _rows("/etc/passwd", root) if len(row) >= 6 and row[2].isdigit() and row[3].isdigit()]
+    group = [row for row in _rows("/etc/group", root) if len(row) >= 4 and row[2].isdigit()]
     name, _, group_name = user.partition(":")
     name = name or "0"
     row = next((r for r in passwd if r[0] == name), None) or next((r for r in passwd if r[2] == name), None)

@@ -1,6 +1,6 @@
 /* The first process of a container with `init: true`: passes signals on to the program, collects every process that
  * ends, and ends as the program does. It is executed with argv[1] the program's pid and all signals blocked; the
- * program is its child already. No C library; see scripts/build_init.py. */
+ * program is its child already. No C library; see scripts/build_programs.py. */
 
 enum { SIGCHLD = 17, SIGTTIN = 21, SIGTTOU = 22, WNOHANG = 1 };
 

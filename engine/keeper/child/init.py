@@ -6,33 +6,18 @@ first process ── fork ──▶ second: process group and terminal of its ow
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 
-from engine.errors import OperationFailed
 from engine.keeper.child.init_program import PROGRAMS
+from engine.kernel.sealed import sealed
 
-_MFD_EXEC = 0x10
 _NAME = "composer-init"
 
 
 def program() -> int:
-    """A descriptor of the program for this machine, in memory that nobody can write to. Raises OperationFailed."""
-    try:
-        data = bytes.fromhex(PROGRAMS[os.uname().machine])
-        try:
-            fd = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_EXEC)
-        except OSError:  # Linux before 6.3 does not know MFD_EXEC, and needs none
-            fd = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.write(fd, data)
-        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    except OSError as error:
-        raise OperationFailed.of("make", "the init program", error) from error
-    except KeyError as error:
-        raise OperationFailed("make", "the init program", detail=f"there is none for {error}") from error
-    return fd
+    """A descriptor of the program. Raises OperationFailed."""
+    return sealed(_NAME, PROGRAMS)
 
 
 def split(fd: int, args: list[str], *, tty: bool) -> None:

@@ -1,8 +1,8 @@
-"""Written by scripts/build_init.py from init.c: the program as an ELF file, for each machine."""
+"""Written by scripts/build_programs.py from init.c: the program as an ELF file, for each machine."""
 
 from __future__ import annotations
 
-SOURCE = "7fc7d0592d02c26472514ee2fb670cf7a09ba1befc7db33071ac1e9c1895f08f"
+SOURCE = "6ff8cc77231662b7ddf5a75baca4c96793cc8b4285757bef527a713380d9cd6d"
 """SHA-256 of the init.c that this was made from."""
 
 PROGRAMS = {

@@ -58,13 +58,13 @@ def attach(root: int, entry: Entry, tree: int) -> None:
         if tree < 0:
             attributes, mode = entry.get("flags", ()), entry.get("mode") or 0o755
             tree = detached.filesystem(entry["type"], entry.get("source", ""), entry.get("data") or "", attributes)
-            target = _system(root, entry) if entry["type"] in _SYSTEM else directory(root, entry["target"], mode)
+            target = _system(root, entry) if entry["type"] in SYSTEM else directory(root, entry["target"], mode)
         elif stat.S_ISDIR(os.fstat(tree).st_mode):
             target = directory(root, entry["target"])
         else:
             target = regular(root, entry["target"], 0o644 if entry["type"] == "file" else 0o755)
         try:
-            if calls.filesystem_type(target) == flags.PROC_SUPER_MAGIC and entry["target"] not in _IN_PROC:
+            if calls.filesystem_type(target) == flags.PROC_SUPER_MAGIC and entry["target"] not in IN_PROC:
                 # We write to the container's /proc, and it is masked: nothing may lie over it (CVE-2019-16884).
                 raise OperationFailed("mount at", entry["target"], detail="it is inside /proc")
             calls.move_mount(tree, target)
@@ -88,8 +88,8 @@ def _attributes(root: int, entry: Entry) -> None:
         os.close(target)
 
 
-_SYSTEM = ("proc", "sysfs")
-_IN_PROC = tuple(
+SYSTEM = ("proc", "sysfs")
+IN_PROC = tuple(
     f"/proc/{name}"
     for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime")
 )

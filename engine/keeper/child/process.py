@@ -34,7 +34,7 @@ def become(
     `first`: it is the container's first process. With `init`, a descriptor of our tiny init, that is what this process
     executes, and a child of it the program.
     """
-    environment = _environment(settings, who, hostname)
+    variables = environment(settings, who, hostname)
     keep_descriptors(status, init)
     _work_in(settings["cwd"] or "/")
     if who.uid != 0 and not settings.get("tty"):
@@ -43,7 +43,7 @@ def become(
     kernel_settings.confine(settings.get("apparmor", ""))
     capabilities = settings["capabilities"]
     bounding, effective = capabilities["bounding"], capabilities["effective"]
-    last = _last_capability()
+    last = last_capability()
     for number in range(last + 1):
         if not bounding >> number & 1:
             calls.prctl(flags.PR_CAPBSET_DROP, number)
@@ -52,27 +52,30 @@ def become(
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
     whole = (1 << (last + 1)) - 1
-    program = _read(settings["seccomp"]) if settings.get("seccomp") else b""
+    filtered = program(settings)
     if settings.get("no_new_privs"):
         calls.prctl(flags.PR_SET_NO_NEW_PRIVS, 1)
-    if program and not settings.get("no_new_privs"):
+    if filtered and not settings.get("no_new_privs"):
         permitted = calls.capget()
         calls.capset(permitted, permitted, 0)
-        calls.seccomp(program)  # needs CAP_SYS_ADMIN, which goes with the next line
-        program = b""
+        calls.seccomp(filtered)  # needs CAP_SYS_ADMIN, which goes with the next line
+        filtered = b""
     mask = effective & whole & calls.capget() if who.uid == 0 else 0
     calls.capset(mask, mask, 0)
-    if program:
-        calls.seccomp(program)
+    if filtered:
+        calls.seccomp(filtered)
     # Nobody may ptrace us or read our memory between here and the exec; the new program gets its own dumpable flag.
     if init >= 0:
         inits.split(init, settings["args"], tty=bool(settings.get("tty")))
     _reset_signals()
-    _execute(settings["args"], environment)
+    _execute(settings["args"], variables)
 
 
-def _read(path: str) -> bytes:
-    return _PROGRAMS[path]
+def program(settings: dict[str, Any]) -> bytes:
+    """The seccomp filter, b"" for none; `preload` has read it, or it is read now."""
+    path = settings.get("seccomp", "")
+    preload(path)
+    return _PROGRAMS[path] if path else b""
 
 
 _PROGRAMS: dict[str, bytes] = {}
@@ -85,14 +88,14 @@ def preload(path: str) -> None:
             _PROGRAMS[path] = file.read()
 
 
-def _environment(settings: dict[str, Any], who: Identity, hostname: str) -> dict[str, str]:
-    environment: dict[str, str] = dict(settings["env"])
-    environment.setdefault("PATH", DEFAULT_PATH)
-    environment.setdefault("HOSTNAME", hostname)
-    environment.setdefault("HOME", who.home)
+def environment(settings: dict[str, Any], who: Identity, hostname: str) -> dict[str, str]:
+    variables: dict[str, str] = dict(settings["env"])
+    variables.setdefault("PATH", DEFAULT_PATH)
+    variables.setdefault("HOSTNAME", hostname)
+    variables.setdefault("HOME", who.home)
     if settings.get("tty"):
-        environment.setdefault("TERM", "xterm")
-    return environment
+        variables.setdefault("TERM", "xterm")
+    return variables
 
 
 def keep_descriptors(*kept: int) -> None:
@@ -109,10 +112,18 @@ def _work_in(path: str) -> None:
     try:
         os.chdir(path)
     except OSError as error:
-        message = str(OperationFailed.of("change to the working directory", path, error))
-        raise CannotExecute(message, 127 if isinstance(error, FileNotFoundError) else 126) from error
+        raise cannot_work_in(path, error) from error
     if not os.getcwd().startswith("/"):  # "(unreachable)": a leaked host directory, CVE-2024-21626
-        raise OperationFailed("change to the working directory", path, detail="it is outside the container")
+        raise outside(path)
+
+
+def cannot_work_in(path: str, error: OSError) -> CannotExecute:
+    message = str(OperationFailed.of("change to the working directory", path, error))
+    return CannotExecute(message, 127 if isinstance(error, FileNotFoundError) else 126)
+
+
+def outside(path: str) -> OperationFailed:
+    return OperationFailed("change to the working directory", path, detail="it is outside the container")
 
 
 def _own(fd: int, who: Identity, *, ours: bool) -> None:
@@ -123,7 +134,7 @@ def _own(fd: int, who: Identity, *, ours: bool) -> None:
             os.fchown(fd, who.uid, who.gid)
 
 
-def _last_capability() -> int:
+def last_capability() -> int:
     try:
         with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as file:
             return int(file.read())
@@ -138,20 +149,23 @@ def _reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _execute(args: list[str], environment: dict[str, str]) -> NoReturn:
-    """Look the program up in the container's PATH as execvp(3) does; 127 when it is not there, 126 when it cannot run."""
-    program = args[0]
-    folders = [""] if "/" in program else environment["PATH"].split(":")
-    refused: OSError | None = None
+def _execute(args: list[str], variables: dict[str, str]) -> NoReturn:
+    """Look the program up in the container's PATH as execvp(3) does."""
+    name, refused = args[0], 0
+    folders = [""] if "/" in name else variables["PATH"].split(":")
     for folder in folders:
-        path = f"{folder}/{program}" if folder else program
         try:
-            os.execve(path, args, environment)
+            os.execve(f"{folder}/{name}" if folder else name, args, variables)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            refused = refused or error
-    if refused is not None:
-        raise CannotExecute(f'exec: "{program}": {(refused.strerror or "").lower()}', 126)
-    where = "no such file or directory" if "/" in program else "executable file not found in $PATH"
-    raise CannotExecute(f'exec: "{program}": {where}', 127)
+            refused = refused or error.errno or 0
+    raise cannot_execute(name, refused)
+
+
+def cannot_execute(name: str, refused: int) -> CannotExecute:
+    """127 when it is not there, 126 when it cannot run: `refused` is the errno of the first that is there."""
+    if refused:
+        return CannotExecute(f'exec: "{name}": {os.strerror(refused).lower()}', 126)
+    where = "no such file or directory" if "/" in name else "executable file not found in $PATH"
+    return CannotExecute(f'exec: "{name}": {where}', 127)

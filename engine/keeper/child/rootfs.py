@@ -104,17 +104,21 @@ def _shift(folder: str, ids: Ids) -> None:
 
 def overlay(rootfs: Bundle, target: str) -> None:
     """Overlayfs with lower directories relative to the layers' folder, so that many fit in mount(2)'s one page."""
-    for folder in (rootfs["upper"], rootfs["work"]):
-        os.makedirs(folder, exist_ok=True)
     os.chdir(rootfs["layers_folder"])
+    calls.mount("overlay", target, "overlay", 0, options(rootfs))
+    os.chdir("/")
+
+
+def options(rootfs: Bundle) -> str:
+    """What overlayfs is told, for a process in the layers' folder. Raises OperationFailed when it does not fit."""
     lower = ":".join(reversed(rootfs["layers"]))
     # Paths of our own may hold ':' or ','; overlayfs wants them escaped (Documentation/filesystems/overlayfs.rst).
     upper, work = (rootfs[k].replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,") for k in ("upper", "work"))
     data = f"lowerdir={lower},upperdir={upper},workdir={work},{rootfs['features']}"
     if len(data) > os.sysconf("SC_PAGE_SIZE") - 1:
-        raise OperationFailed("mount", target, detail=f"the image has too many layers ({len(rootfs['layers'])})")
-    calls.mount("overlay", target, "overlay", 0, data)
-    os.chdir("/")
+        detail = f"the image has too many layers ({len(rootfs['layers'])})"
+        raise OperationFailed("mount", rootfs["root"], detail=detail)
+    return data
 
 
 def _devices(bundle: Bundle, entry: mounts.Entry, ids: Ids) -> int:

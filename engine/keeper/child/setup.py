@@ -99,7 +99,7 @@ def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: root
     kernel_settings.apply(bundle["sysctls"])
     rootfs.seal(bundle)
     settings = bundle["process"]
-    who = identity.resolve(settings["user"], settings["groups"])
+    who = identity.resolve(settings["user"], settings["groups"], _here())
     first = -1
     if settings["init"]:
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)  # where another container's first process is number 1
@@ -147,10 +147,14 @@ def join_and_run(bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, 
             settings["seccomp"] = settings["apparmor"] = ""
         # Who asks for another user gets that one's groups and no more.
         groups = [] if "user" in request["process"] else settings["groups"]
-        who = identity.resolve(settings["user"], groups)
+        who = identity.resolve(settings["user"], groups, _here())
         process.become(settings, who, bundle["hostname"], channel.fileno(), first=False)
     except BaseException as error:
         _failed(channel, error, 126)
+
+
+def _here() -> int:
+    return os.open("/", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _give_stdio(ids: Ids) -> None:

@@ -1,6 +1,6 @@
-"""Compile engine/keeper/child/init.c for each machine and write engine/keeper/child/init_program.py.
+"""Compile the C programs of engine/keeper for each machine and write them as *_program.py beside their sources.
 
-Needs gcc, and gcc-aarch64-linux-gnu for the other machine. Run it when init.c has changed (`make init`).
+Needs gcc, and gcc-aarch64-linux-gnu for the other machine. Run it when one has changed (`make programs`).
 """
 
 import hashlib
@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "engine/keeper/child"
+KEEPER = Path(__file__).resolve().parent.parent / "engine/keeper"
 COMPILERS = {
     "x86_64": ("x86_64-linux-gnu-gcc", "strip"),
     "aarch64": ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-strip"),
@@ -19,27 +19,32 @@ FLAGS = (
 ).split()
 
 
-def compiled(machine, compiler, strip):
+def compiled(source, machine, compiler, strip):
     flags = [flag for flag in FLAGS if machine == "x86_64" or "cf-protection" not in flag]
     with tempfile.NamedTemporaryFile() as file:
-        subprocess.run([compiler, *flags, "-o", file.name, FOLDER / "init.c"], check=True)
+        subprocess.run([compiler, *flags, "-o", file.name, source], check=True)
         subprocess.run([strip, "-s", "-R", ".comment", "-R", ".note.GNU-stack", file.name], check=True)
         return Path(file.name).read_bytes()
 
 
-def main():
-    lines = ['"""Written by scripts/build_init.py from init.c: the program as an ELF file, for each machine."""', ""]
+def write(source):
+    name = source.name
+    lines = [
+        f'"""Written by scripts/build_programs.py from {name}: the program as an ELF file, for each machine."""',
+        "",
+    ]
     lines += ["from __future__ import annotations", ""]
-    lines.append(f'SOURCE = "{hashlib.sha256((FOLDER / "init.c").read_bytes()).hexdigest()}"')
-    lines += ['"""SHA-256 of the init.c that this was made from."""', "", "PROGRAMS = {"]
+    lines.append(f'SOURCE = "{hashlib.sha256(source.read_bytes()).hexdigest()}"')
+    lines += [f'"""SHA-256 of the {name} that this was made from."""', "", "PROGRAMS = {"]
     for machine, tools in COMPILERS.items():
-        text = compiled(machine, *tools).hex()
+        text = compiled(source, machine, *tools).hex()
         lines.append(f'    "{machine}": (')
         lines += [f'        "{text[place : place + 100]}"' for place in range(0, len(text), 100)]
         lines.append("    ),")
     lines += ["}", ""]
-    (FOLDER / "init_program.py").write_text("\n".join(lines))
+    source.with_name(f"{source.stem}_program.py").write_text("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main()
+    for source in sorted(KEEPER.glob("*/*.c")):
+        write(source)

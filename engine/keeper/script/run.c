@@ -1,0 +1,135 @@
+/* A container's first process before it is the user's program: carries out system calls that the keeper has written down
+ * in memory that both have mapped (engine/keeper/script/script.py says what the words mean). So small a process is made and
+ * replaced in a fraction of the time that a fork of the keeper takes. No C library; see scripts/build_programs.py.
+ *
+ *     keeper ── spawn: clone3(CLONE_VM | CLONE_VFORK, namespaces) ──▶ begin: places descriptors, executes this program
+ *                                                                      └─▶ run: the calls, one after the other
+ */
+
+typedef unsigned long word;
+
+struct op {
+    int number;               /* of a system call, or one of the below */
+    unsigned short to;        /* the register that its result is put into */
+    unsigned short registers; /* a bit for each argument that is the number of a register */
+    short allowed[2];         /* errors that are no failure */
+    unsigned flags;           /* … and how many operations to skip when there was no error, from bit 8 on */
+    long arguments[6];
+};
+enum { STORE = -1, EQUAL = -2, DIFFER = -3, GO_ON = -4 };
+enum { ANY = 1, END = 2, NOTE = 4, ABSENT = 8 };
+
+struct head {
+    struct op *next;   /* where GO_ON goes on */
+    struct op *failed; /* 0: none has */
+    long error;        /* of that one */
+    long noted;        /* the first error of an operation with NOTE */
+    long begun;
+    long registers[507];
+    struct op first[];
+};
+
+struct start {
+    long moves[6][2]; /* descriptors: from, to; from is never one of the places, -1: no more */
+    long program;
+    const char *empty;
+    char **argv, **envp;
+};
+
+enum { BASE = 0x200000000, SIZE = 0x1000000, PLACE = 3, READ_WRITE = 3, SHARED_FIXED = 0x11, AT_EMPTY_PATH = 0x1000 };
+enum { EINTR = 4, EXDEV = 18, LAST_ERROR = 4095 };
+
+#if defined(__x86_64__)
+enum { SYS_mmap = 9, SYS_exit_group = 231, SYS_dup3 = 292, SYS_execveat = 322 };
+__asm__(".globl _start\n_start:\n and $-16, %rsp\n call run\n"
+        ".org _start + 32\n.globl spawn\nspawn:\n mov %rdx, %r9\n mov $435, %eax\n syscall\n test %rax, %rax\n je 1f\n ret\n"
+        "1: mov %r9, %rdi\n and $-16, %rsp\n call begin\n");
+static long call(long number, long a, long b, long c, long d, long e, long f)
+{
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+#elif defined(__aarch64__)
+enum { SYS_mmap = 222, SYS_exit_group = 94, SYS_dup3 = 24, SYS_execveat = 281 };
+__asm__(".globl _start\n_start:\n bl run\n"
+        ".org _start + 32\n.globl spawn\nspawn:\n mov x9, x2\n mov x8, #435\n svc #0\n cbz x0, 1f\n ret\n"
+        "1: mov x0, x9\n bl begin\n");
+static long call(long number, long a, long b, long c, long d, long e, long f)
+{
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+    return x0;
+}
+#endif
+
+__attribute__((noreturn)) static void leave(void)
+{
+    for (;;)
+        call(SYS_exit_group, 125, 0, 0, 0, 0, 0);
+}
+
+/* In the keeper's memory, which it waits for: nothing of it may be written to. */
+__attribute__((noreturn, used)) void begin(const struct start *start)
+{
+    for (int i = 0; i < 6 && start->moves[i][0] >= 0; i++)
+        call(SYS_dup3, start->moves[i][0], start->moves[i][1], 0, 0, 0, 0);
+    call(SYS_execveat, start->program, (long)start->empty, (long)start->argv, (long)start->envp, AT_EMPTY_PATH, 0);
+    leave();
+}
+
+__attribute__((noreturn, used)) void run(void)
+{
+    struct head *head = (struct head *)BASE;
+    if (call(SYS_mmap, BASE, SIZE, READ_WRITE, SHARED_FIXED, PLACE, 0) != BASE)
+        leave();
+    head->begun = 1;
+    for (struct op *op = head->first;; op++) {
+        long a[6], result;
+        for (int i = 0; i < 6; i++)
+            a[i] = op->registers >> i & 1 ? head->registers[op->arguments[i]] : op->arguments[i];
+        if (op->number == STORE) {
+            *(int *)a[0] = a[1];
+            continue;
+        }
+        if (op->number == GO_ON) {
+            op = head->next - 1;
+            continue;
+        }
+        if (op->number == EQUAL || op->number == DIFFER) {
+            result = ((*(word *)a[0] & a[1]) == (word)a[2]) == (op->number == EQUAL) ? 0 : -EXDEV;
+        } else {
+            do
+                result = call(op->number, a[0], a[1], a[2], a[3], a[4], a[5]);
+            while (result == -EINTR);
+        }
+        if (result < 0 && result >= -LAST_ERROR) {
+            if (op->flags & NOTE && -result != op->allowed[0] && -result != op->allowed[1]) {
+                if (!head->noted)
+                    head->noted = -result;
+            } else if (!(op->flags & ANY) && -result != op->allowed[0] && -result != op->allowed[1]) {
+                break_off:
+                head->error = -result;
+                head->failed = op;
+                leave();
+            }
+        } else if (op->flags & ABSENT || (op->flags & END && !result)) {
+            goto break_off;
+        }
+        head->registers[op->to] = result;
+        if (result >= 0 || result < -LAST_ERROR)
+            op += op->flags >> 8;
+    }
+}

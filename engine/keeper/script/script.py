@@ -1,0 +1,236 @@
+"""System calls written down by the keeper, which a small process of its own carries out (run.c).
+
+    keeper                                        the container's first process
+      │  Script: operations, data (a memfd)          │
+      │ ── spawn ───────────────────────────────────▶│  operations of assemble.py, one after the other
+      │ ◀──────────── {"event": "sockets"/"ready"} ──│
+      │  more operations, `go_on`; a message         │
+      │ ────────────────────────────────────────────▶│  those of become.py, the last of which is execve(2)
+
+To fork the keeper, which is Python, costs more than all that the child does then: each page that it writes to is copied,
+and execve(2) takes all of them apart again. What is written down here cannot decide anything: an operation that fails
+where none should ends the script, and the container is made by a fork of the keeper after all (engine/keeper/child), which
+can do everything.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+from engine.errors import OperationFailed
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SCRIPT, CHANNEL = 3, 4
+"""Where the process finds the script and the stream to the keeper."""
+BASE = 0x200000000
+"""Where the process has mapped a script; addresses in it are for that."""
+_OPERATION = struct.Struct("=iHHhhI6q")
+_HEAD = struct.Struct("=5Q")
+_FIRST = 4096
+"""Bytes before the operations: the head and the registers; see run.c."""
+_REGISTERS = 507
+_ROOM = 64 * 1024
+"""Bytes for operations."""
+LIMIT = 0x1000000
+"""Bytes that the process maps."""
+
+STORE, EQUAL, DIFFER, GO_ON = -1, -2, -3, -4
+ANY, END, NOTE, ABSENT = 1, 2, 4, 8
+"""What is no failure: any error; or a failure too: a result of 0, any success; NOTE: go on, the first error is remembered."""
+_SKIP = 8
+
+REGISTER = 1 << 48
+"""Descriptors and other results of a script are numbers from here on, until it runs."""
+
+_NAMES = (
+    "read write close ioctl socket sendmsg bind listen setsockopt execve chdir fchdir mkdirat fchmod fchown umask setgroups "
+    "setresuid setresgid capset pivot_root prctl mount umount2 sethostname setdomainname keyctl openat mknodat fchownat "
+    "symlinkat unshare setns seccomp getcwd fcntl fstatfs setsid rt_sigaction rt_sigprocmask statx open_tree move_mount fsopen "
+    "fsconfig fsmount close_range openat2 mount_setattr"
+).split()
+_NUMBERS = {
+    "x86_64": (
+        0, 1, 3, 16, 41, 46, 49, 50, 54, 59, 80, 81, 258, 91, 93, 95, 116, 117, 119, 126, 155, 157, 165, 166, 170, 171, 250,
+        257, 259, 260, 266, 272, 308, 317, 79, 72, 138, 112, 13, 14, 332, 428, 429, 430, 431, 432, 436, 437, 442,
+    ),
+    "aarch64": (
+        63, 64, 57, 29, 198, 211, 200, 201, 208, 221, 49, 50, 34, 52, 55, 166, 159, 147, 149, 91, 41, 167, 40, 39, 161, 162,
+        219, 56, 33, 54, 36, 97, 268, 277, 17, 25, 44, 157, 134, 135, 291, 428, 429, 430, 431, 432, 436, 437, 442,
+    ),
+}  # fmt: skip
+_GIVES = {"openat", "openat2", "open_tree", "fsopen", "fsmount", "socket", "keyctl", "umask"}
+_NUMBER = {name: (number, name in _GIVES) for name, number in zip(_NAMES, _NUMBERS[os.uname().machine], strict=True)}
+"""Name → number on this machine (unistd.h), and whether it gives something that others need."""
+
+
+class Unscripted(Exception):
+    """This container wants something that only a fork of the keeper can do."""
+
+
+class Script:
+    """Operations, and what they point to, in a memfd. Raises OSError where there is none, Unscripted when it is full.
+
+    `size`: bytes of data that will be pointed to, about.
+    """
+
+    def __init__(self, size: int) -> None:
+        length = _FIRST + _ROOM + size
+        if length > LIMIT:
+            raise Unscripted("it is too long")
+        self.fd = os.memfd_create("script", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(self.fd, length)
+            self._memory = mmap.mmap(self.fd, length)
+        except OSError:
+            os.close(self.fd)
+            raise
+        self._end, self._free = _FIRST, _FIRST + _ROOM
+        self._registers = 0
+        self._refused: dict[int, Callable[[int], Exception]] = {}
+        self._names: dict[int, str] = {}
+        self._second = 0
+
+    def close(self) -> None:
+        """The process, if there is one, keeps what it has mapped."""
+        if self.fd >= 0:
+            self._memory.close()
+            os.close(self.fd)
+            self.fd = -1
+
+    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def data(self, content: bytes) -> int:
+        """Put something into the memory; its address for the process."""
+        place = self._free
+        self._free = (place + len(content) + 7) & ~7
+        if self._free > len(self._memory):
+            raise Unscripted("it is too long")
+        self._memory[place : place + len(content)] = content
+        return BASE + place
+
+    def text(self, content: str) -> int:
+        return self.data(os.fsencode(content) + b"\0")
+
+    def call(
+        self,
+        name: str,
+        *arguments: int | bytes | str,
+        allowed: tuple[int, int] = (0, 0),
+        flags: int = 0,
+        into: int = 0,
+        refused: Callable[[int], Exception] | None = None,
+    ) -> int:
+        """One system call more; its result, as a number to use in others. Texts and bytes become pointers to them, texts
+        end with a zero byte. `allowed`: errors that are no failures; `into`: a result that this one is put over; `refused`: what
+        an error (its errno) means, of an operation whose failure is told."""
+        number, gives = _NUMBER[name]
+        if into:
+            to = into - REGISTER
+        elif gives:
+            to = self._registers = self._registers + 1
+            if to >= _REGISTERS:
+                raise Unscripted("it is too long")
+        else:
+            to = 0
+        place = self._operation(number, arguments, to, allowed, flags)
+        if self._second:
+            self._names[place] = name
+            if refused is not None:
+                self._refused[place] = refused
+        return REGISTER + to
+
+    def _operation(
+        self,
+        number: int,
+        arguments: tuple[int | bytes | str, ...],
+        to: int = 0,
+        allowed: tuple[int, int] = (0, 0),
+        flags: int = 0,
+    ) -> int:
+        place = self._end
+        if place + 64 > _FIRST + _ROOM:
+            raise Unscripted("it is too long")
+        words = [0, 0, 0, 0, 0, 0]
+        registers = 0
+        for index, argument in enumerate(arguments):
+            if isinstance(argument, str):
+                words[index] = self.data(argument.encode("utf-8", "surrogateescape") + b"\0")
+            elif isinstance(argument, bytes):
+                words[index] = self.data(argument)
+            elif argument < REGISTER:
+                words[index] = argument
+            else:
+                words[index] = argument - REGISTER
+                registers |= 1 << index
+        _OPERATION.pack_into(self._memory, place, number, to, registers, *allowed, flags, *words)
+        self._end = place + 64
+        return place
+
+    def optional(self, place: int) -> None:
+        """Let the operation that has been written when `mark` was `place` skip, when it succeeds, all that came after it."""
+        skipped = (self._end - place) // 64 - 1
+        (flags,) = struct.unpack_from("=I", self._memory, place + 12)
+        struct.pack_into("=I", self._memory, place + 12, flags | skipped << _SKIP)
+
+    @property
+    def mark(self) -> int:
+        """Where the next operation will be."""
+        return self._end
+
+    def store(self, address: int, value: int) -> None:
+        """Put a result, 4 bytes, at an address of `data`."""
+        self._operation(STORE, (address, value))
+
+    def demand(
+        self,
+        address: int,
+        mask: int,
+        value: int,
+        *,
+        equal: bool = True,
+        refused: Callable[[int], Exception] | None = None,
+    ) -> None:
+        """Fail unless the 8 bytes at the address, masked, are `value` (`equal` False: when they are). `refused` is told the
+        first error of the operations with NOTE, 0 for none."""
+        place = self._operation(EQUAL if equal else DIFFER, (address, mask, value))
+        if refused is not None:
+            self._refused[place] = lambda _: refused(_HEAD.unpack_from(self._memory, 0)[3])
+
+    def pause(self, descriptor: int) -> None:
+        """Wait for a message; then comes what is written after this. At the end of the stream the process ends."""
+        buffer = self.data(bytes(64))
+        self.call("read", descriptor, buffer, 64, flags=END)
+        self._operation(GO_ON, ())
+        self._second = self._end
+
+    def go_on(self) -> None:
+        """All is written: the process may go on when it gets a message."""
+        struct.pack_into("=Q", self._memory, 0, BASE + self._second)
+
+    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def broken(self) -> bool:
+        """Of a process that has ended: whether an operation before the pause has failed, or the script was never begun."""
+        failed, _ = self._failed()
+        return failed < self._second if failed else not _HEAD.unpack_from(self._memory, 0)[4]
+
+    def failure(self) -> Exception | None:
+        """What the failure of an operation after the pause means."""
+        failed, number = self._failed()
+        if not failed:
+            return None
+        if failed in self._refused:
+            return self._refused[failed](number)
+        return OperationFailed(
+            self._names.get(failed, "start"), "the container's process", number, detail=os.strerror(number)
+        )
+
+    def _failed(self) -> tuple[int, int]:
+        _, failed, number, *_ = _HEAD.unpack_from(self._memory, 0)
+        return (failed - BASE if failed else 0), number

@@ -1,0 +1,87 @@
+"""A container's start by a script: what engine/keeper/container.py needs to know of it."""
+
+from __future__ import annotations
+
+import os
+
+from engine.errors import EngineError
+from engine.keeper.child import identity, namespaces
+from engine.keeper.script import assemble, become
+from engine.keeper.script.run_program import PROGRAMS
+from engine.keeper.script.script import Script, Unscripted
+from engine.kernel.sealed import sealed
+from engine.kernel.spawn import Spawner
+
+_NAME = "composer-start"
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
+
+_DATA = 160 * 1024
+"""Bytes of what scripts point to, without what become.size counts."""
+
+_spawner: Spawner | None = None
+_refused = False
+"""Whether this machine does not let us."""
+
+
+class Start:
+    """The process has been made, and waits when it has told that it is ready. Raises Unscripted where only a fork of the
+    keeper can make this container, OSError or OperationFailed for want of memory and the like."""
+
+    def __init__(self, bundle: dict[str, Any], channel: int, ends: dict[str, int]) -> None:
+        self._bundle = bundle
+        self._pipes = [number for number, name in enumerate(("stdin", "stdout", "stderr")) if name in ends]
+        assemble.check(bundle)
+        spawner = _spawning()
+        self._script = Script(_DATA + become.size(bundle))
+        try:
+            assemble.write(self._script, bundle)
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                streams = [ends.get(name, null) for name in ("stdin", "stdout", "stderr")]
+                bits = namespaces.bits(bundle["namespaces"])
+                self.pid, self.pidfd = spawner.spawn(bits, [*streams, self._script.fd, channel])
+            finally:
+                os.close(null)
+        except BaseException:
+            self._script.close()
+            raise
+
+    @property
+    def broken(self) -> bool:
+        """Whether it met something that only a fork can do; nothing but what is in the container's folder has come of it."""
+        return self._script.broken
+
+    def proceed(self) -> dict[str, Any] | None:
+        """It is ready: write down the rest. The failure, when that cannot be."""
+        settings = self._bundle["process"]
+        try:
+            who = identity.resolve(settings["user"], settings["groups"], identity.root_of(self.pid))
+            become.write(self._script, self._bundle, who, self._pipes)
+        except (EngineError, OSError, Unscripted) as error:
+            return become.failure(error)
+        self._script.go_on()
+        return None
+
+    def failure(self) -> dict[str, Any] | None:
+        """Why the process ended before it was the program; None when it is the program."""
+        error = self._script.failure()
+        return None if error is None else become.failure(error)
+
+    def close(self) -> None:
+        self._script.close()
+
+
+def _spawning() -> Spawner:
+    global _spawner, _refused
+    if _refused:
+        raise Unscripted("not on this machine")
+    if _spawner is None:
+        try:
+            _spawner = Spawner(sealed(_NAME, PROGRAMS), _NAME)
+        except EngineError as error:
+            _refused = True
+            raise Unscripted(str(error)) from error
+    return _spawner

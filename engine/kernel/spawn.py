@@ -1,0 +1,85 @@
+"""A child in new namespaces that is a program of ours at once: made without a copy of our memory (clone(2), CLONE_VFORK)."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import signal
+import struct
+
+from engine.errors import OperationFailed
+from engine.kernel import flags
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ABOVE = 10
+"""Descriptors from here on are none of the places of the process."""
+_SPAWN = 32
+"""Bytes from the program's entry to its `spawn`; see run.c."""
+_MOVES = 12
+_CLONE_VM, _CLONE_VFORK = 0x00000100, 0x00004000
+
+
+class Spawner:
+    """The program is in memory (engine.kernel.sealed), and its function `spawn` is executed by us: see keeper/script/run.c.
+    `program` is closed when it cannot be. Raises OperationFailed then."""
+
+    def __init__(self, program: int, name: str) -> None:
+        self._program = program
+        try:
+            size = os.fstat(self._program).st_size
+            # Kept mapped for good; we execute `spawn` in it ourselves.
+            self._code = mmap.mmap(self._program, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
+            entry, table = struct.unpack_from("=QQ", self._code, 24)
+            offset, address = struct.unpack_from("=QQ", self._code, table + 8)
+        except OSError as error:
+            os.close(self._program)
+            raise OperationFailed.of("map", "the program that starts containers", error) from error
+        start = _address(name) + offset + entry - address + _SPAWN
+        kind = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_char_p, ctypes.c_long, ctypes.c_char_p)
+        self._spawn: Callable[[bytes, int, bytes], int] = kind(start)
+        self._kept = ctypes.create_string_buffer(1), (ctypes.c_char_p * 2)(name.encode(), None)
+        empty, arguments = ctypes.addressof(self._kept[0]), ctypes.addressof(self._kept[1])
+        # An empty path, argv, and an environment without variables, which ends as argv does.
+        self._words = (empty, arguments, arguments + 8)
+        self._signals = signal.valid_signals()
+
+    def spawn(self, bits: int, descriptors: list[int]) -> tuple[int, int]:
+        """A child of ours in new namespaces (`bits` of clone(2)), with these as its descriptors 0, 1 …, at most five: (pid,
+        pidfd). It blocks all signals and has the dispositions that we have not caught. Raises OperationFailed."""
+        high = []
+        moves = []
+        try:
+            for place, fd in enumerate(descriptors):
+                if fd < _ABOVE:
+                    high.append(fd := fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE))
+                moves += [fd, place]
+            moves += [-1] * (_MOVES - len(moves))
+            start = struct.pack(f"={_MOVES}q4Q", *moves, self._program, *self._words)
+            pidfd = ctypes.c_int(-1)
+            everything = bits | flags.CLONE_PIDFD | _CLONE_VM | _CLONE_VFORK
+            clone = struct.pack("=11Q", everything, ctypes.addressof(pidfd), 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, 0)
+            before = signal.pthread_sigmask(signal.SIG_SETMASK, self._signals)
+            try:
+                pid = self._spawn(clone, len(clone), start)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        finally:
+            for fd in high:
+                os.close(fd)
+        if pid < 0:
+            raise OperationFailed("clone3", flags.names(bits, flags.CLONE), -pid, detail=os.strerror(-pid))
+        return pid, pidfd.value
+
+
+def _address(name: str) -> int:
+    """Where the mapping lies; ctypes looks at no buffer that it may not write to."""
+    with open("/proc/self/maps", "rb") as file:
+        for line in file:
+            if f"/memfd:{name} ".encode() in line:
+                return int(line.partition(b"-")[0], 16)
+    raise OperationFailed("find", f"the program {name}", detail="it is in no mapping")
