@@ -55,6 +55,10 @@ def write(script: Script, bundle: Bundle) -> None:
         file = call("openat", flags.AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, 0)
         call("write", file, b"0", 1)
         call("close", file)
+    if not bundle["process"]["stdin"]:  # as our own mounts have it, not the keeper's
+        null = call("openat", flags.AT_FDCWD, "/dev/null", os.O_RDWR | os.O_CLOEXEC, 0)
+        call("dup3", null, 0, 0)
+        call("close", null)
     call("setsid")
     for kind, value in kinds.items():
         if value.startswith("/"):
@@ -156,10 +160,13 @@ def _devices(script: Script, root: int, wanted: list[devices.Device]) -> None:
     for name, target in devices.LINKS:
         if name != "core" or os.path.exists(target):
             call("symlinkat", target, folder, name)
+    present = {name for name, *_ in (*devices.NODES, *devices.LINKS)}
     for device in wanted:
         if not device["path"].startswith("/dev/"):
             raise Unscripted("a device outside /dev")
         above, _, name = device["path"].removeprefix("/dev").rpartition("/")
+        if not above and name in present:
+            continue
         parent = places.directory(script, folder, above or "/")
         mode, number = devices.KINDS[device["kind"]] | device["mode"], os.makedev(device["major"], device["minor"])
         if number >> 32:

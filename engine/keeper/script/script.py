@@ -51,16 +51,16 @@ _NAMES = (
     "read write close ioctl socket sendmsg bind listen setsockopt execve chdir fchdir mkdirat fchmod fchown umask setgroups "
     "setresuid setresgid capset pivot_root prctl mount umount2 sethostname setdomainname keyctl openat mknodat fchownat "
     "symlinkat unshare setns seccomp getcwd fcntl fstatfs setsid rt_sigaction rt_sigprocmask statx open_tree move_mount fsopen "
-    "fsconfig fsmount close_range openat2 mount_setattr"
+    "fsconfig fsmount close_range openat2 mount_setattr dup3"
 ).split()
 _NUMBERS = {
     "x86_64": (
         0, 1, 3, 16, 41, 46, 49, 50, 54, 59, 80, 81, 258, 91, 93, 95, 116, 117, 119, 126, 155, 157, 165, 166, 170, 171, 250,
-        257, 259, 260, 266, 272, 308, 317, 79, 72, 138, 112, 13, 14, 332, 428, 429, 430, 431, 432, 436, 437, 442,
+        257, 259, 260, 266, 272, 308, 317, 79, 72, 138, 112, 13, 14, 332, 428, 429, 430, 431, 432, 436, 437, 442, 292,
     ),
     "aarch64": (
         63, 64, 57, 29, 198, 211, 200, 201, 208, 221, 49, 50, 34, 52, 55, 166, 159, 147, 149, 91, 41, 167, 40, 39, 161, 162,
-        219, 56, 33, 54, 36, 97, 268, 277, 17, 25, 44, 157, 134, 135, 291, 428, 429, 430, 431, 432, 436, 437, 442,
+        219, 56, 33, 54, 36, 97, 268, 277, 17, 25, 44, 157, 134, 135, 291, 428, 429, 430, 431, 432, 436, 437, 442, 24,
     ),
 }  # fmt: skip
 _GIVES = {"openat", "openat2", "open_tree", "fsopen", "fsmount", "socket", "keyctl", "umask"}

@@ -1,0 +1,138 @@
+"""Containers made by a script are what they would be by a fork of the keeper, which still makes what a script cannot."""
+
+import hashlib
+import io
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from engine.errors import StartFailed
+from engine.keeper.script import run_program
+from engine.keeper.script.script import Script, Unscripted
+from engine.spec.container import Device, Mount, Ulimit
+
+LOOK = r"""
+sed 's/^[0-9]* [0-9]* [0-9]*:[0-9]* //' /proc/self/mountinfo | sort
+grep -E '^(Uid|Gid|Groups|Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Seccomp|Umask)' /proc/1/status | grep -v SigQ
+cat /proc/1/limits /proc/1/cgroup
+tr '\0' '\n' < /proc/1/environ | sort
+tr '\0' ' ' < /proc/1/cmdline; readlink /proc/1/cwd; readlink /proc/1/exe
+ls /proc/1/fd; readlink /proc/1/fd/0
+find $(ls -d /dev/[!s]* /dev/s[!h]*) /etc/hosts /etc/hostname /etc/resolv.conf /work* /data* /run /tmp -exec stat -c '%n %F %a %u:%g %t:%T %N' {} +
+cat /proc/sys/net/ipv4/ping_group_range /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/hostname
+cat /etc/hosts /etc/resolv.conf; grep -v '^ *$' /proc/net/dev | wc -l; ls /proc/self/task/*/attr /proc/bus 2>/dev/null
+for path in /proc/kcore /proc/sys/kernel/hostname /sys/kernel /etc/hosts /new; do (: > $path) 2>&1 | sed 's/.*: //'; done
+"""
+
+
+def scripted(record, box):
+    """Whether it was a script: that puts all its files into one file system."""
+    devices = box.inside(record, "stat -c %d /etc/hosts; stat -c %d /etc/hostname").split()
+    return devices[0] == devices[1]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"user": "web", "group_add": ("10",), "working_dir": "/work/deep"},
+        {"read_only": True, "hostname": "name", "environment": {"A": "b=c\nd", "EMPTY": ""}},
+        {"privileged": True},
+        {"cap_add": ("NET_ADMIN",), "cap_drop": ("CHOWN",), "security_opt": ("no-new-privileges",)},
+        {"security_opt": ("seccomp=unconfined", "systempaths=unconfined")},
+        {"ulimits": (Ulimit(name="nofile", soft=100, hard=200),), "shm_size": 1 << 20, "user": "1000:5"},
+        {"network_mode": "host"},
+        {"ipc_mode": "host", "uts_mode": "host", "cgroup_mode": "host"},
+        {"ipc_mode": "none", "devices": (Device(path_on_host="/dev/zero", path_in_container="/dev/deep/er/zero"),)},
+        {
+            "mounts": (
+                Mount(type="tmpfs", target="/work/tmp", size=1 << 20, mode=0o750),
+                Mount(type="file", target="/run/secrets/key", content="x", uid=5, gid=6, mode=0o400),
+                Mount(type="bind", source="/usr", target="/data/usr", read_only=True),
+                Mount(type="bind", source="/etc/passwd", target="/data/passwd"),
+                Mount(type="volume", target="/data/volume"),
+            )
+        },
+    ],
+    ids=lambda fields: "-".join(fields) or "plain",
+)
+def test_both_ways_give_the_same(box, fields):
+    seen, ways = [], []
+    for score in (0, 1):  # a score is what a script does not set
+        record = box.start(**{"network_mode": "none", **fields}, oom_score_adj=score)
+        ways.append(scripted(record, box))
+        _, out, err = box.exec(record, "sh", "-c", LOOK, user="0")
+        text = (out + err).replace(record.id, "ID").replace(record.id[:12], "ID").replace(record.spec.name, "NAME")
+        text = re.sub(r"^/(content|\d+) /", "/FILE /", re.sub(r"\b[0-9a-f]{64}\b", "HEX", text), flags=re.MULTILINE)
+        seen.append(sorted(text.splitlines()))
+        box.do(box.session.remove(record.id, force=True, volumes=True))
+    differing = sorted(set(seen[0]) ^ set(seen[1]))
+    assert not differing
+    assert seen[0] == seen[1]
+    assert ways == [True, False]
+
+
+def test_what_it_meets_and_cannot_decide_is_made_by_a_fork(box, images, busybox_rootfs):
+    """A place of a mount that is a link to nowhere."""
+    archive = io.BytesIO(busybox_rootfs)
+    with tarfile.open(fileobj=archive, mode="a") as tar:
+        link = tarfile.TarInfo("etc/resolv.conf")
+        link.type, link.linkname = tarfile.SYMTYPE, "../run/stub/resolv.conf"
+        tar.addfile(link)
+    image = images(rootfs=archive.getvalue())
+    record = box.start(image=image, network_mode="none")
+    assert not scripted(record, box)
+    assert box.inside(record, "test -s /etc/resolv.conf; test -e /run/stub/resolv.conf; echo $?") == "0"
+    box.do(box.session.stop(record.id))
+    assert box.state(record).exit_code == 137
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "words"),
+    [
+        ({"command": ("nothing",)}, 127, 'exec: "nothing": executable file not found in $PATH'),
+        ({"command": ("/nothing",)}, 127, 'exec: "/nothing": no such file or directory'),
+        ({"command": ("/etc/passwd",)}, 126, 'exec: "/etc/passwd": permission denied'),
+        ({"working_dir": "/etc/passwd"}, 126, "change to the working directory /etc/passwd: ENOTDIR"),
+        ({"user": "nobody-here"}, 125, "find user nobody-here: no matching entry"),
+    ],
+)
+def test_what_fails_says_the_same(box, fields, code, words):
+    said = []
+    for score in (0, 1):
+        with pytest.raises(StartFailed) as raised:
+            box.start(*fields.get("command", ()), network_mode="none", oom_score_adj=score, **fields)
+        said.append((raised.value.exit_code, str(raised.value)))
+    assert said[0] == said[1]
+    assert said[0][0] == code and words in said[0][1]
+
+
+def test_nobody_has_a_copy_of_the_keeper_or_its_descriptors(box):
+    """All that the process can have from the keeper are its streams."""
+    record = box.start("sh", "-c", "ls -l /proc/1/fd; sleep 1000", network_mode="none")
+    assert "composer" not in box.inside(record, "cat /proc/1/maps; ls -l /proc/1/fd /proc/1/exe /proc/1/map_files")
+
+
+def test_a_script_has_its_limits():
+    with pytest.raises(Unscripted):
+        Script(1 << 30)
+    script = Script(4096)
+    with pytest.raises(Unscripted):
+        script.data(bytes(8192))
+    with pytest.raises(Unscripted):
+        for _ in range(2000):
+            script.call("setsid")
+    script.close()
+
+
+def test_many_variables_and_arguments(box):
+    """As much as execve(2) takes."""
+    wanted = {f"V{number}": "x" * 1000 for number in range(500)}
+    assert box.shell("env | grep -c '^V'", environment=wanted, network_mode="none") == "500"
+
+
+def test_the_program_was_made_from_its_source():
+    source = Path(run_program.__file__).parent / "run.c"
+    assert hashlib.sha256(source.read_bytes()).hexdigest() == run_program.SOURCE, "run scripts/build_programs.py"
