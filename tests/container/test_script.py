@@ -20,7 +20,8 @@ cat /proc/1/limits /proc/1/cgroup
 tr '\0' '\n' < /proc/1/environ | sort
 tr '\0' ' ' < /proc/1/cmdline; readlink /proc/1/cwd; readlink /proc/1/exe
 ls /proc/1/fd; readlink /proc/1/fd/0
-find $(ls -d /dev/[!s]* /dev/s[!h]*) /etc/hosts /etc/hostname /etc/resolv.conf /work* /data* /run /tmp -exec stat -c '%n %F %a %u:%g %t:%T %N' {} +
+places="$(ls -d /dev/[!s]* /dev/s[!h]*) /work* /data* /run /tmp"
+find $places /etc/hosts /etc/hostname /etc/resolv.conf -exec stat -c '%n %F %a %u:%g %t:%T %N' {} +
 cat /proc/sys/net/ipv4/ping_group_range /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/hostname
 cat /etc/hosts /etc/resolv.conf; grep -v '^ *$' /proc/net/dev | wc -l; ls /proc/self/task/*/attr /proc/bus 2>/dev/null
 for path in /proc/kcore /proc/sys/kernel/hostname /sys/kernel /etc/hosts /new; do (: > $path) 2>&1 | sed 's/.*: //'; done
