@@ -92,7 +92,18 @@ def clone(bits: int) -> tuple[int, int]:
 def openat2(folder: int, path: str, how: int, *, mode: int = 0, resolve: int = flags.RESOLVE_IN_ROOT) -> int:
     """openat2(2): open `path` with every component resolved inside `folder`; always close-on-exec."""
     arguments = struct.pack("=QQQ", how | os.O_CLOEXEC, mode, resolve | flags.RESOLVE_NO_MAGICLINKS)
+    for _ in range(_RACES):
+        try:
+            return _call("open", path, _OPENAT2, folder, _bytes(path), arguments, ctypes.c_size_t(len(arguments)))
+        except OperationFailed as error:
+            if error.errno != errno.EAGAIN:
+                raise
     return _call("open", path, _OPENAT2, folder, _bytes(path), arguments, ctypes.c_size_t(len(arguments)))
+
+
+_RACES = 100
+"""How often a ".." is looked up again when the kernel cannot tell where it has led, for somebody mounted or renamed something,
+anywhere, meanwhile (EAGAIN)."""
 
 
 def open_tree(folder: int, path: str, bits: int) -> int:

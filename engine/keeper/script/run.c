@@ -37,7 +37,7 @@ struct start {
 };
 
 enum { BASE = 0x200000000, SIZE = 0x1000000, PLACE = 3, READ_WRITE = 3, SHARED_FIXED = 0x11, AT_EMPTY_PATH = 0x1000 };
-enum { EINTR = 4, EXDEV = 18, LAST_ERROR = 4095 };
+enum { EINTR = 4, EAGAIN = 11, EXDEV = 18, SYS_openat2 = 437, LAST_ERROR = 4095 };
 
 #if defined(__x86_64__)
 enum { SYS_mmap = 9, SYS_exit_group = 231, SYS_dup3 = 292, SYS_execveat = 322 };
@@ -111,9 +111,10 @@ __attribute__((noreturn, used)) void run(void)
         if (op->number == EQUAL || op->number == DIFFER) {
             result = ((*(word *)a[0] & a[1]) == (word)a[2]) == (op->number == EQUAL) ? 0 : -EXDEV;
         } else {
+            int races = 100; /* where ".." leads is looked up again when somebody mounts or renames meanwhile, anywhere */
             do
                 result = call(op->number, a[0], a[1], a[2], a[3], a[4], a[5]);
-            while (result == -EINTR);
+            while (result == -EINTR || (result == -EAGAIN && op->number == SYS_openat2 && races--));
         }
         if (result < 0 && result >= -LAST_ERROR) {
             if (op->flags & NOTE && -result != op->allowed[0] && -result != op->allowed[1]) {
