@@ -186,10 +186,10 @@ RARE = ("bz2", "glob", "hashlib", "lzma", "random", "shutil", "tempfile", "urlli
     ("module", "heavy"),
     [
         ("composer.cli.main", (*HEAVY, "asyncio", "anyio", "msgspec", "typing", "re")),
-        ("composer.cli.ps", (*HEAVY, *RARE, "ctypes", "json")),
+        ("composer.cli.ps", (*HEAVY, *RARE, "ctypes", "json", "platform")),
         ("composer.cli.up", (*HEAVY, *RARE)),
-        ("composer.cli.change", (*HEAVY, *RARE, "json")),
-        ("composer.cli.acquire", (*HEAVY, *RARE, "json")),
+        ("composer.cli.change", (*HEAVY, *RARE, "json", "platform")),
+        ("composer.cli.acquire", (*HEAVY, *RARE, "json", "platform")),
         ("composer.cli.exec", HEAVY),
         ("engine.api", (*HEAVY, *RARE, "ctypes", "json")),
         ("engine.image.images", (*HEAVY, *RARE, "ctypes", "json")),

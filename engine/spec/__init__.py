@@ -6,11 +6,16 @@ from its text, which every command would pay for.
 """
 
 import sys
+from types import SimpleNamespace
 
-if "typing_extensions" not in sys.modules:
-    # msgspec prefers it to typing, does without, and every command would pay 9 ms for its import.
-    sys.modules["typing_extensions"] = None  # type: ignore[assignment]
-    try:
-        import msgspec  # noqa: F401
-    finally:
-        del sys.modules["typing_extensions"]
+# What msgspec imports, and could do without, every command would pay for: it prefers typing_extensions to typing (9 ms), and
+# before Python 3.12 uuid asks platform for the name of this system (1 ms).
+_CHEAPER = {"typing_extensions": None, "platform": SimpleNamespace(system=lambda: "Linux")}
+
+_absent = [name for name in _CHEAPER if name not in sys.modules]
+sys.modules.update({name: _CHEAPER[name] for name in _absent})  # type: ignore[misc]
+try:
+    import msgspec  # noqa: F401
+finally:
+    for _name in _absent:
+        del sys.modules[_name]
