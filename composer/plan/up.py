@@ -247,12 +247,13 @@ class _Up:
 
     def _links(self, service: DesiredService) -> tuple[int, ...]:
         """Containers whose namespaces are joined must run before ours is started; their ids are known from creation."""
-        created = [
+        if not (linked := service.linked):
+            return ()
+        return tuple(
             operation.id
             for operation in self.plan.operations
-            if operation.service_name in service.linked and operation.kind in (Kind.CREATE, Kind.RECREATE)
-        ]
-        return tuple(created)
+            if operation.service_name in linked and operation.kind in (Kind.CREATE, Kind.RECREATE)
+        )
 
     def _gates(self, service: DesiredService) -> tuple[int, ...]:
         """What must have happened before the service's containers may start."""

@@ -19,7 +19,7 @@ _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=8BI")  # struct rtmsg: family, two prefix lengths, TOS, table, protocol, scope, type, flags
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 18, 20, 28
+_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 18, 20, 28, 31, 32
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_INFO_PEER = 1, 2, 4, 5, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
 _RTA_OIF, _RTA_GATEWAY = 4, 5
@@ -36,12 +36,17 @@ def bridge(name: str, mac: str, mtu: int = 0) -> bytes:
 
 def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) -> bytes:
     """Make a veth pair: `name` here, up and a port of the bridge with index `master`; `peer`, with the hardware address
-    `mac` and not yet up (it could not be before the pair is whole), in the network namespace open at `netns`."""
+    `mac` and not yet up (it could not be before the pair is whole), in the network namespace open at `netns`.
+
+    With one queue, as many as a pair uses unless it is told to: the kernel would make one for each processor, in sysfs, too.
+    """
+    queues = _attribute(_IFLA_NUM_TX_QUEUES, _number(1)) + _attribute(_IFLA_NUM_RX_QUEUES, _number(1))
     far = _attribute(_IFLA_IFNAME, _text(peer)) + _attribute(_IFLA_ADDRESS, _hardware(mac))
-    far += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu)
+    far += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + queues
     data = _attribute(_VETH_INFO_PEER, _LINK.pack(0, 0, 0, 0, 0) + far)
     information = _attribute(_INFO_KIND, _text("veth")) + _attribute(_INFO_DATA, data)
     near = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_MASTER, _number(master)) + _mtu(mtu)
+    near += queues
     return _link(NEWLINK, CREATE | EXCLUSIVE, near + _attribute(_IFLA_LINKINFO, information), up=True)
 
 

@@ -31,7 +31,7 @@ BRIDGE = ("IFLA_LINKINFO", attrs(("IFLA_INFO_KIND", "bridge")))
 
 
 def veth(mtu):
-    size = [("IFLA_MTU", mtu)] if mtu else []
+    size = [*([("IFLA_MTU", mtu)] if mtu else []), ("IFLA_NUM_TX_QUEUES", 1), ("IFLA_NUM_RX_QUEUES", 1)]
     peer = attrs(("IFLA_IFNAME", "eth0"), ("IFLA_ADDRESS", MAC), ("IFLA_NET_NS_FD", 9), *size)
     kind = attrs(("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", attrs(("VETH_INFO_PEER", peer))))
     return [("IFLA_IFNAME", "cv1"), ("IFLA_MASTER", 5), *size, ("IFLA_LINKINFO", kind)]
