@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from engine import control
 from engine.errors import EngineError, KeeperLost
-from engine.keeper.protocol import Channel, Message
+
+if TYPE_CHECKING:
+    from engine.keeper.protocol import Message
 
 VARIABLE = "COMPOSER_ROOTLESS"
 """The path of the socket; set in every process inside the namespace."""
@@ -29,6 +32,10 @@ def cgroup() -> str:
 
 def ask(path: str, message: Message, descriptors: Sequence[int] = ()) -> tuple[Message, list[int]]:
     """One request and its answer. Raises OSError as the other side met it, EngineError for what it refuses."""
+    from engine.keeper.protocol import (
+        Channel,
+    )  # with json, which a keeper's launch, just to see where it is, need not await
+
     channel = Channel(control.connect(path))
     try:
         channel.send(message, tuple(descriptors))
