@@ -130,9 +130,11 @@ def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
 def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
     readonly = ["ro"] if mount.read_only else []
     if mount.type == "bind":
+        source = _bind_source(mount)
         return {
             "type": "bind",
-            "source": _bind_source(mount),
+            "source": source,
+            "folder": os.path.isdir(source),
             **_bind_flags(mount),
             "propagation": mount.propagation,
             "recursive": mount.recursive != "disabled",

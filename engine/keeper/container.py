@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -111,11 +112,23 @@ class Container:
         except (Unscripted, OSError):
             return None  # a fork can, or has the better words for it
 
+    def proceed(self) -> bool:
+        """It is ready. False: only a fork can go on."""
+        try:
+            self.failure = self.start.proceed() if self.start else None
+        except Unscripted:
+            return False
+        return True
+
     def again(self) -> None:
-        """By a fork, what a script could not do. Raises as `fork`; then there is no process."""
+        """By a fork, what a script could not do. Raises as `fork`; then there is only the process that ends."""
         assert self.start
         self.start.close()
         self.start = None
+        if self.child:
+            self.child.close()
+            self.child = None
+        calls.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         for fd in (*self.dns, self.pidfd):
             os.close(fd)
         self.dns, self.pidfd = [], -1

@@ -439,8 +439,10 @@ class Keeper:
                 container.use_terminal(descriptors[0])
                 container.tell_terminal()
             elif message["event"] == "ready":
-                if container.start:
-                    container.failure = container.start.proceed()
+                if not container.proceed():
+                    self.loop.unregister(container.child)
+                    self._make_again(container)
+                    return True
                 container.tell_made()
             elif message["event"] == "failed":
                 container.failure = {"error": message["error"], "exit_code": message["exit_code"]}

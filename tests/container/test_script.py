@@ -137,3 +137,13 @@ def test_many_variables_and_arguments(box):
 def test_the_program_was_made_from_its_source():
     source = Path(run_program.__file__).parent / "run.c"
     assert hashlib.sha256(source.read_bytes()).hexdigest() == run_program.SOURCE, "run scripts/build_programs.py"
+
+
+@pytest.mark.parametrize("file", ["passwd", "group"])
+def test_names_in_another_file_system_are_no_business_of_the_keeper(box, tmp_path, file):
+    """It would wait, for all its containers, with the one whose file is on a server that does not answer."""
+    (tmp_path / file).write_text("web:x:7:8::/:/bin/sh\n")
+    mount = Mount(type="bind", source=str(tmp_path / file), target=f"/etc/{file}")
+    record = box.start(network_mode="none", mounts=(mount,), user="web" if file == "passwd" else "0:web")
+    assert not scripted(record, box)
+    assert box.inside(record, "id -u; id -g").split() == (["7", "8"] if file == "passwd" else ["0", "7"])

@@ -20,18 +20,30 @@ class Identity:
 
 _LIMIT = 16 << 20
 """Bytes of a file of names that are looked at."""
+_QUICK = 1 << 20
+"""… by who must not take long."""
 
 
-def _rows(path: str, root: int) -> list[list[str]]:
+class Slow(Exception):
+    """To look up a name may take long: the file is large, or on another file system than the container's own."""
+
+
+def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
     """The image may have anything there: a FIFO would wait for ever, a device never end."""
+    resolve = flags.RESOLVE_IN_ROOT | (flags.RESOLVE_NO_XDEV if quick else 0)
     try:
-        fd = calls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        fd = calls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve=resolve)
     except OperationFailed as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return []
+        if error.errno == errno.EXDEV:
+            raise Slow(path) from error
         raise OperationFailed("read", path, error.errno, detail=os.strerror(error.errno)) from error
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if quick and status.st_size > _QUICK:
+            raise Slow(path)
+        if not stat.S_ISREG(status.st_mode):
             raise OperationFailed("read", path, detail="it is not a regular file")
         text = file.read(_LIMIT).decode("utf-8", "surrogateescape")
     return [line.split(":") for line in text.splitlines()]
@@ -46,18 +58,20 @@ def root_of(pid: int | str) -> int:
         raise OperationFailed.of("open", path, error) from error
 
 
-def resolve(user: str, extra: list[str], root: int) -> Identity:
+def resolve(user: str, extra: list[str], root: int, *, quick: bool = False) -> Identity:
     """`user` is name, uid, name:group, uid:gid …, "" for root; `extra` are the additional groups; `root` is a descriptor of the
-    container's root directory, which is closed."""
+    container's root directory, which is closed. Raises OperationFailed, and Slow with `quick`."""
     try:
-        return _resolve(user, extra, root)
+        return _resolve(user, extra, root, quick)
     finally:
         os.close(root)
 
 
-def _resolve(user: str, extra: list[str], root: int) -> Identity:
-    passwd = [row for row in _rows("/etc/passwd", root) if len(row) >= 6 and row[2].isdigit() and row[3].isdigit()]
-    group = [row for row in _rows("/etc/group", root) if len(row) >= 4 and row[2].isdigit()]
+def _resolve(user: str, extra: list[str], root: int, quick: bool) -> Identity:
+    passwd = [
+        row for row in _rows("/etc/passwd", root, quick) if len(row) >= 6 and row[2].isdigit() and row[3].isdigit()
+    ]
+    group = [row for row in _rows("/etc/group", root, quick) if len(row) >= 4 and row[2].isdigit()]
     name, _, group_name = user.partition(":")
     name = name or "0"
     row = next((r for r in passwd if r[0] == name), None) or next((r for r in passwd if r[2] == name), None)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Entry: TypeAlias = "dict[str, Any]"
 """type (bind, file, image, attributes, or a file system: tmpfs, proc, sysfs, mqueue, devpts, cgroup2), source, target,
 flags (names), cleared (names: of a bind, what the source may have and the mount has not; relatime for the other ways to keep
-times of access), data, propagation, recursive; of: the mount namespace that has the source; subpath: below the source, out
+times of access), data, propagation, recursive; folder: whether the source of a bind is a
+directory; of: the mount namespace that has the source; subpath: below the source, out
 of which no symbolic link leads; idmap: whether ids are shifted in a user namespace (required: or it fails, try, no)."""
 
 

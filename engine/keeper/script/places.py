@@ -146,7 +146,9 @@ def _content(entry: Entry) -> bytes:
     if entry.get("content") is not None:
         content: bytes = entry["content"].encode()
     else:
-        with open(entry["source"], "rb") as file:
+        with open(os.open(entry["source"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Unscripted("a file that may never end")
             content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise Unscripted("a large file")
@@ -178,7 +180,7 @@ def attach(script: Script, root: int, entry: Entry, tree: int) -> None:
             target = inside(script, root, path, _FOLDER, links=False)
     elif entry["type"] == "file":
         target = regular(script, root, path, 0o644, levels=levels)
-    elif stat.S_ISDIR(os.stat(entry["source"]).st_mode):
+    elif entry.get("folder", True):
         target = directory(script, root, path, levels=levels)
     else:
         target = regular(script, root, path, 0o755, levels=levels)

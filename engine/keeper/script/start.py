@@ -55,12 +55,14 @@ class Start:
         return self._script.broken
 
     def proceed(self) -> dict[str, Any] | None:
-        """It is ready: write down the rest. The failure, when that cannot be."""
+        """It is ready: write down the rest. The failure, when that cannot be. Raises Unscripted."""
         settings = self._bundle["process"]
         try:
-            who = identity.resolve(settings["user"], settings["groups"], identity.root_of(self.pid))
+            who = identity.resolve(settings["user"], settings["groups"], identity.root_of(self.pid), quick=True)
             become.write(self._script, self._bundle, who, self._pipes)
-        except (EngineError, OSError, Unscripted) as error:
+        except identity.Slow as error:
+            raise Unscripted("names that we should not wait for") from error
+        except (EngineError, OSError) as error:
             return become.failure(error)
         self._script.go_on()
         return None
