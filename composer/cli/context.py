@@ -91,13 +91,11 @@ class Context:
         """-p, COMPOSE_PROJECT_NAME, or what the files and their folder say, without reading more than that needs."""
         if "desired" in self.__dict__:
             return self.desired.project
-        options = self.load_options()
-        entry = None if self._has_name() else self._cache(options).find()
-        if entry:
-            return entry.desired.project
+        if not self._has_name() and self._remembered:
+            return self._remembered.desired.project
         from composer.load.project import project_name
 
-        return project_name(options)
+        return project_name(self.load_options())
 
     def containers(self) -> list[ContainerRecord]:
         """The project's containers as they are now."""
@@ -113,7 +111,12 @@ class Context:
     @cached_property
     def desired(self) -> Desired:
         """What the project's files want, in engine terms; from the cache when nothing has changed."""
-        return self._desired(self.load_options())
+        return self._desired(self.load_options(), self._remembered)
+
+    @cached_property
+    def _remembered(self) -> Entry | None:
+        """The cache's entry for the project as it was asked for."""
+        return self._cache(self.load_options()).find()
 
     @cached_property
     def desired_or_none(self) -> Desired | None:
@@ -134,9 +137,8 @@ class Context:
     def _has_name(self) -> bool:
         return bool(self.options.project_name or self.environ.get("COMPOSE_PROJECT_NAME"))
 
-    def _desired(self, options: LoadOptions) -> Desired:
-        cache = self._cache(options)
-        entry = cache.find() or self._load(options, cache)
+    def _desired(self, options: LoadOptions, remembered: Entry | None) -> Desired:
+        entry = remembered or self._load(options, self._cache(options))
         self._warn(entry.warnings)
         return entry.desired
 
@@ -199,7 +201,8 @@ class Context:
         desired = self.desired_or_none
         if desired is None or all(name in desired.services or name not in desired.known for name in services):
             return
-        self.desired = self.desired_or_none = self._desired(self.load_options().replace(services=tuple(services)))
+        options = self.load_options().replace(services=tuple(services))
+        self.desired = self.desired_or_none = self._desired(options, self._cache(options).find())
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

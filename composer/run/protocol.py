@@ -17,9 +17,9 @@
 A frame is a 4-byte big-endian length and that many bytes of JSON, one object whose "type" names the message. A command
 that hangs up cancels what it asked for: operations that have begun are finished, the others do not begin. End is the last
 frame; with `last` the supervisor leaves, and the command waits until it has hung up.
-"""
 
-from __future__ import annotations
+Annotations are evaluated where they stand, as in engine.spec and for its reason.
+"""
 
 from collections.abc import Iterator
 
