@@ -45,7 +45,7 @@ def entries(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> lis
     own = [_entry(mount, facts, number) for number, mount in enumerate(spec.mounts)]
     taken = {entry["target"] for entry in own}
     always = [entry for entry in _defaults(spec, facts, spaces) if entry["target"] not in taken]
-    return sorted([*always, *own], key=lambda entry: (entry["type"] == "attributes", _depth(entry)))
+    return sorted([*always, *own], key=_order)
 
 
 def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> list[Entry]:
@@ -120,7 +120,12 @@ def stored(spec: ContainerSpec, sources: Sources) -> list[Entry]:
 
 
 def _depth(entry: Entry) -> int:
-    return str(entry["target"]).count("/")
+    depth: int = entry["target"].count("/")
+    return depth
+
+
+def _order(entry: Entry) -> tuple[bool, int]:
+    return entry["type"] == "attributes", entry["target"].count("/")
 
 
 def _entry(mount: Mount, facts: Sources, number: int) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 import sqlite3
 from collections.abc import Iterable, Sequence
 
@@ -19,13 +20,15 @@ _MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 
 
 class Plan(Struct, frozen=True):
-    """One attachment on its way. `routed`: it may carry the default route."""
+    """One attachment on its way. `routed`: it may carry the default route. `published`: the container may have ports of its
+    own that lead to it."""
 
     record: NetworkRecord
     attachment: Attachment
     endpoint: Endpoint
     sysctls: list[tuple[str, str]]
     routed: bool = True
+    published: bool = True
 
 
 def host_interface(container_id: str, index: int) -> str:
@@ -82,4 +85,5 @@ def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:
 
 def _hardware(address: str) -> str:
     """02:42 and the last four bytes of the address: the same address never shows up with another one in ARP caches."""
-    return "02:42:" + ":".join(f"{byte:02x}" for byte in ipaddress.ip_address(address).packed[-4:])
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return "02:42:" + socket.inet_pton(family, address)[-4:].hex(":")

@@ -7,7 +7,8 @@ import ipaddress
 import os
 import time
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from engine.errors import EngineError, NotFound, OperationFailed
 from engine.net import endpoint, nat, options
@@ -20,13 +21,13 @@ LOOKS = 100
 checking)."""
 
 
-class _Making(NamedTuple):
-    """A pair that is to be made, and the message for it and for its end at the bridge."""
+class _Making(Struct, frozen=True):
+    """A pair that is to be made, and the message for it and, where it is not as bridges make it, for its port there."""
 
     job: int
     plan: Plan
     pair: bytes
-    port: bytes
+    port: bytes | None
 
 
 def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]:
@@ -111,7 +112,8 @@ def _namespace(pid: int) -> int:
 
 def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str, int]) -> _Making:
     """`masters`: the bridges' numbers, as far as they are known. Networks without inter-container communication are isolated
-    at their ports: what the bridge forwards by itself no packet rule sees."""
+    at their ports: what the bridge forwards by itself no packet rule sees. Only who has published ports needs a port that
+    sends back."""
     from engine.net import messages
 
     end, bridge = plan.endpoint, plan.record.bridge
@@ -123,7 +125,8 @@ def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str
     size = options.mtu(plan.record)
     pair = messages.veth(end.host_interface, masters[bridge], end.interface, space, end.mac_address, size)
     isolated = not nat.is_true(plan.record, nat.ICC_OPTION)
-    return _Making(job, plan, pair, messages.bridge_port(end.host_interface, isolated=isolated))
+    port = messages.bridge_port(end.host_interface, isolated=isolated) if isolated or plan.published else None
+    return _Making(job, plan, pair, port)
 
 
 def _make(kernel: Rtnetlink, making: Sequence[_Making]) -> list[EngineError | None]:
@@ -145,8 +148,8 @@ def _make(kernel: Rtnetlink, making: Sequence[_Making]) -> list[EngineError | No
 
 def _made(kernel: Rtnetlink, making: Sequence[_Making]) -> list[tuple[int, int]]:
     """The errno of each pair and of its port."""
-    errors = kernel.run([message for one in making for message in (one.pair, one.port)])
-    return list(zip(errors[::2], errors[1::2], strict=True))
+    errors = iter(kernel.run([message for one in making for message in (one.pair, one.port) if message is not None]))
+    return [(next(errors), 0 if one.port is None else next(errors)) for one in making]
 
 
 def _set(path: str, value: str) -> None:

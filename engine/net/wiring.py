@@ -67,7 +67,8 @@ class Wiring:
         for plan in plans:
             await bridge.ensure(self.store.roots, plan.record)
         self._publish(container_id, [plan.endpoint for plan in endpoint.outward(plans)])
-        await self._together(container_id, pid, plans, self._rules.get(container_id, []))
+        rules = self._rules.get(container_id, [])
+        await self._together(container_id, pid, plans, rules, published=bool(rules))
 
     async def disconnect(self, container_id: str) -> None:
         """Withdraw rules, then ports and leases; the links go with the network namespace."""
@@ -161,11 +162,18 @@ class Wiring:
                 self._proxies[container_id] = Proxy(reservation.sockets, v4 or v6)
 
     async def _together(
-        self, container_id: str, pid: int, plans: Sequence[Plan], rules: nat.Rules, *, routed: bool = True
+        self,
+        container_id: str,
+        pid: int,
+        plans: Sequence[Plan],
+        rules: nat.Rules,
+        *,
+        routed: bool = True,
+        published: bool = True,
     ) -> None:
         """Join the others of this moment of the event loop, and wait for the outcome."""
         loop = asyncio.get_running_loop()
-        plans = [replace(plan, routed=routed) for plan in plans]
+        plans = [replace(plan, routed=routed, published=published) for plan in plans]
         job = _Job(container_id, pid, plans, rules, loop.create_future())
         self._jobs.append(job)
         if len(self._jobs) == 1:
@@ -182,8 +190,10 @@ class Wiring:
             for job, failure in zip(jobs, failures, strict=True):
                 if failure is not None:
                     _end(job, failure)
+            rules = [rule for job in whole for rule in job.rules]
             try:
-                await asyncio.to_thread(nat.apply, [rule for job in whole for rule in job.rules])
+                if rules:
+                    await asyncio.to_thread(nat.apply, rules)
             except EngineError:
                 await self._apply_apart(whole)
             for job in whole:

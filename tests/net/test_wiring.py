@@ -415,6 +415,21 @@ async def test_the_sweep_takes_what_a_dead_container_had(store, wiring, spaces):
 
 
 @running
+async def test_only_who_has_published_ports_has_a_port_that_sends_back(store, wiring, spaces):
+    a, b = spaces(), spaces()
+    async with network(store):
+        for space, wanted in ((a, [PortBinding(container_port=80)]), (b, [])):
+            plans = wiring.lease(space.id, [Attachment(network="n")])
+            wiring.reserve(space.id, wanted, plans)
+            await wiring.connect(space.id, space.pid, plans)
+            shown = ["ip", "-d", "-j", "link", "show", plans[0].endpoint.host_interface]
+            (link,) = json.loads(subprocess.run(shown, capture_output=True, check=True).stdout)
+            assert link["linkinfo"]["info_slave_data"]["hairpin"] is bool(wanted)
+        for space in (a, b):
+            await wiring.disconnect(space.id)
+
+
+@running
 async def test_a_rule_that_is_refused_is_its_owners_failure_alone(store, wiring, spaces):
     a, b = spaces(), spaces()
     async with network(store):
