@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import stat
@@ -134,6 +135,7 @@ def _own(fd: int, who: Identity, *, ours: bool) -> None:
             os.fchown(fd, who.uid, who.gid)
 
 
+@functools.cache
 def last_capability() -> int:
     try:
         with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import socket
@@ -158,7 +159,7 @@ def _devices(script: Script, root: int, wanted: list[devices.Device]) -> None:
     for name, major, minor in devices.NODES:
         call("mknodat", folder, name, stat.S_IFCHR | 0o666, os.makedev(major, minor))
     for name, target in devices.LINKS:
-        if name != "core" or os.path.exists(target):
+        if name != "core" or _kind(target):
             call("symlinkat", target, folder, name)
     present = {name for name, *_ in (*devices.NODES, *devices.LINKS)}
     for device in wanted:
@@ -238,14 +239,22 @@ def _present(script: Script, paths: list[str]) -> list[tuple[int, bool]]:
     found = []
     root = script.call("openat", flags.AT_FDCWD, "/", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0)
     for path in paths:
-        try:
-            folder = stat.S_ISDIR(os.lstat(path).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
+        kind = _kind(path)
+        if kind:
+            found.append((places.inside(script, root, path, links=False), stat.S_ISDIR(kind)))
+        else:
             places.missing(script, root, path)
-            continue
-        found.append((places.inside(script, root, path, links=False), folder))
     script.call("close", root)
     return found
+
+
+@functools.cache
+def _kind(path: str) -> int:
+    """The type of what the host has there; 0 for nothing. Should that change, scripts fail and forks do."""
+    try:
+        return stat.S_IFMT(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _null(script: Script) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import signal
 import struct
@@ -59,11 +60,16 @@ def write(script: Script, bundle: dict[str, Any], who: Identity, pipes: Sequence
     _capset(script, effective & (1 << (last + 1)) - 1 & permitted if who.uid == 0 else 0)
     if filtered:
         _filter(script, filtered)
-    for number in signal.valid_signals():
-        if signal.getsignal(number) is signal.SIG_IGN:
-            call("rt_sigaction", number, bytes(32), 0, 8)
+    for number in _ignored():
+        call("rt_sigaction", number, bytes(32), 0, 8)
     call("rt_sigprocmask", _SET_MASK, bytes(8), 0, 8)
     _execute(script, settings["args"], environment)
+
+
+@functools.cache
+def _ignored() -> list[int]:
+    """Signals that a keeper ignores, from its start on."""
+    return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
 def _work_in(script: Script, path: str) -> None:
