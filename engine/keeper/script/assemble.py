@@ -192,7 +192,7 @@ def _sysctls(script: Script, wanted: dict[str, str]) -> None:
     if not wanted:
         return
     proc = call("openat", flags.AT_FDCWD, "/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0)
-    told = script.data(bytes(256))
+    told = script.answer
     call("fstatfs", proc, told)
     script.demand(told, -1, flags.PROC_SUPER_MAGIC)
     resolve = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_XDEV | flags.RESOLVE_NO_MAGICLINKS
@@ -260,7 +260,7 @@ def _kind(path: str) -> int:
 def _null(script: Script) -> int:
     """/dev/null, verified to be it."""
     null = script.call("openat", flags.AT_FDCWD, "/dev/null", flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, 0)
-    told = script.data(bytes(256))
+    told = script.answer
     script.call("statx", null, "", flags.AT_EMPTY_PATH, 0x7FF, told)
     script.demand(told + 24, 0o170000 << 32, stat.S_IFCHR << 32)  # struct statx: stx_gid, stx_mode
     script.demand(told + 128, -1, 1 | 3 << 32)  # stx_rdev_major, stx_rdev_minor

@@ -108,7 +108,7 @@ def _pointers(script: Script, texts: list[str]) -> int:
     for text in texts:
         if "\0" in text:
             raise Unscripted("a word with a zero byte")
-    addresses = [script.text(text) for text in texts]
+    addresses = [script.data(os.fsencode(text) + b"\0") for text in texts]
     return script.data(struct.pack(f"={len(texts) + 1}Q", *addresses, 0))
 
 

@@ -185,7 +185,7 @@ def attach(script: Script, root: int, entry: Entry, tree: int) -> None:
     else:
         target = regular(script, root, path, 0o755, levels=levels)
     if path not in IN_PROC:
-        told = script.data(bytes(256))
+        told = script.answer
         script.call("fstatfs", target, told)
         script.demand(told, -1, flags.PROC_SUPER_MAGIC, equal=False)
     move(script, tree, target)

@@ -93,7 +93,8 @@ class Script:
         self._registers = 0
         self._refused: dict[int, Callable[[int], Exception]] = {}
         self._names: dict[int, str] = {}
-        self._second = 0
+        self._second = self._answer = 0
+        self._known: dict[str | bytes, int] = {}
 
     def close(self) -> None:
         """The process, if there is one, keeps what it has mapped."""
@@ -113,8 +114,17 @@ class Script:
         self._memory[place : place + len(content)] = content
         return BASE + place
 
-    def text(self, content: str) -> int:
-        return self.data(os.fsencode(content) + b"\0")
+    def _constant(self, content: str | bytes) -> int:
+        """What nobody writes to is there once."""
+        text = content.encode("utf-8", "surrogateescape") + b"\0" if isinstance(content, str) else content
+        address = self._known[content] = self.data(text)
+        return address
+
+    @property
+    def answer(self) -> int:
+        """256 bytes for what a system call answers, until the next one does."""
+        self._answer = self._answer or self.data(bytes(256))
+        return self._answer
 
     def call(
         self,
@@ -158,10 +168,8 @@ class Script:
         words = [0, 0, 0, 0, 0, 0]
         registers = 0
         for index, argument in enumerate(arguments):
-            if isinstance(argument, str):
-                words[index] = self.data(argument.encode("utf-8", "surrogateescape") + b"\0")
-            elif isinstance(argument, bytes):
-                words[index] = self.data(argument)
+            if isinstance(argument, (str, bytes)):
+                words[index] = self._known.get(argument) or self._constant(argument)
             elif argument < REGISTER:
                 words[index] = argument
             else:
