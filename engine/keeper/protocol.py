@@ -60,6 +60,8 @@ MAX_HELD = 64
 PATIENCE = 1.0
 """Seconds."""
 
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Channel:
     """Frames on one connected stream socket, blocking or not, with a buffer for what is incomplete."""
@@ -145,7 +147,7 @@ class Channel:
         if len(self._buffer) < 4 + length:
             return None
         try:
-            message = json.loads(self._buffer[4 : 4 + length])
+            message = json.loads(self._buffer[4 : 4 + length].decode("utf-8", "surrogatepass"))
         except RecursionError:
             raise ValueError("a frame that is nested too deeply") from None
         if not isinstance(message, dict):
@@ -175,7 +177,7 @@ class Channel:
 def _frame(message: Message, descriptors: tuple[int, ...]) -> memoryview:
     if descriptors:
         message = {**message, "fds": len(descriptors)}
-    data = json.dumps(message, separators=(",", ":")).encode()
+    data = _ENCODE(message).encode()
     return memoryview(struct.pack(">I", len(data)) + data)
 
 

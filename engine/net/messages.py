@@ -40,13 +40,12 @@ def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) 
 
     With one queue, as many as a pair uses unless it is told to: the kernel would make one for each processor, in sysfs, too.
     """
-    queues = _attribute(_IFLA_NUM_TX_QUEUES, _number(1)) + _attribute(_IFLA_NUM_RX_QUEUES, _number(1))
     far = _attribute(_IFLA_IFNAME, _text(peer)) + _attribute(_IFLA_ADDRESS, _hardware(mac))
-    far += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + queues
+    far += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + _ONE_QUEUE
     data = _attribute(_VETH_INFO_PEER, _LINK.pack(0, 0, 0, 0, 0) + far)
-    information = _attribute(_INFO_KIND, _text("veth")) + _attribute(_INFO_DATA, data)
+    information = _VETH + _attribute(_INFO_DATA, data)
     near = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_MASTER, _number(master)) + _mtu(mtu)
-    near += queues
+    near += _ONE_QUEUE
     return _link(NEWLINK, CREATE | EXCLUSIVE, near + _attribute(_IFLA_LINKINFO, information), up=True)
 
 
@@ -133,3 +132,7 @@ def _packed(ip: str) -> bytes:
 
 def _family(ip: str) -> int:
     return socket.AF_INET6 if ":" in ip else socket.AF_INET
+
+
+_VETH = _attribute(_INFO_KIND, _text("veth"))
+_ONE_QUEUE = _attribute(_IFLA_NUM_TX_QUEUES, _number(1)) + _attribute(_IFLA_NUM_RX_QUEUES, _number(1))
