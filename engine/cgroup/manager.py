@@ -83,17 +83,21 @@ class Handle:
 
     def remove(self) -> bool:
         """Remove the folders; False while processes are still leaving (EBUSY): ask again."""
-        done = True
-        for folder in [p for f in dict.fromkeys(self.folders.values()) for p in _with_those_below(f)]:
-            try:
-                os.rmdir(folder)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise OperationFailed.of("remove cgroup", folder, error) from error
-                done = False
-        return done
+        busy = [folder for folder in dict.fromkeys(self.folders.values()) if not _removed(folder)]
+        # By processes, or by cgroups that have been made in it.
+        return all([_removed(place) for folder in busy for place in _with_those_below(folder)])
+
+
+def _removed(folder: str) -> bool:
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise OperationFailed.of("remove cgroup", folder, error) from error
+        return False
+    return True
 
 
 def _with_those_below(folder: str) -> list[str]:
