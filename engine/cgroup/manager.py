@@ -85,7 +85,7 @@ class Handle:
         """Remove the folders; False while processes are still leaving (EBUSY): ask again."""
         busy = [folder for folder in dict.fromkeys(self.folders.values()) if not _removed(folder)]
         # By processes, or by cgroups that have been made in it.
-        return all([_removed(place) for folder in busy for place in _with_those_below(folder)])
+        return not [place for folder in busy for place in _with_those_below(folder) if not _removed(place)]
 
 
 def _removed(folder: str) -> bool:
