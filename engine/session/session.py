@@ -65,7 +65,7 @@ class Session:
         self._image_cache: dict[str, ImageRecord] = {}
         self._exits: asyncio.Queue[tuple[str, ContainerExit]] = asyncio.Queue()
         self._watcher: asyncio.Task[None] | None = None
-        self._ending: dict[asyncio.Task[None], str] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
 
     # ── shared by the operations ─────────────────────────────────────────────────────────────────────────────────
@@ -143,8 +143,8 @@ class Session:
         async for message in client.exits():
             # Side by side: what ends together is cleaned together.
             task = asyncio.ensure_future(self._ended(message["id"], msgspec.convert(message["exit"], ContainerExit)))
-            self._ending[task] = message["id"]
-            task.add_done_callback(self._ending.pop)
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
         if not self._closing:
             await self._keeper_gone()
 
@@ -170,13 +170,13 @@ class Session:
                 self.ended.pop(record.id).set()
                 self._exits.put_nowait((record.id, ended or ContainerExit(exit_code=255, finished_at=time.time())))
 
-    async def settled(self, container_id: str) -> None:
-        """Wait while a keeper that was killed is replaced, or what the container's last process had is still taken away: what
-        is started meanwhile would be taken for remains."""
+    async def settled(self) -> None:
+        """Wait while a keeper that was killed is replaced, and what ended containers had is still taken away: what is started
+        meanwhile would be taken for remains, or not get the port of one that has ended."""
         async with self._repair:
             pass
-        if tasks := [task for task, ended in self._ending.items() if ended == container_id]:
-            await asyncio.wait(tasks)
+        if self._ending:
+            await asyncio.wait(self._ending)
 
     async def _ended(self, container_id: str, ended: ContainerExit) -> None:
         if container_id not in self.records:
@@ -184,10 +184,9 @@ class Session:
         pid = self.record(container_id).state.pid
         if ended.pid not in (0, pid) and (pid or container_id in self.starting):
             return  # of an earlier process, when another is there already
-        with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
-            await self.clean(container_id)
-        if container_id not in self.records or self.records[container_id].state.status is Status.REMOVING:
+        if self.records[container_id].state.status is Status.REMOVING:
             return  # one whose start has failed is removed while its process dies
+        self._withdraw(container_id)
         state = files.exited(self.record(container_id).state, ended)
         try:
             self.replace(container_id, state)
@@ -196,12 +195,18 @@ class Session:
         if event := self.ended.pop(container_id, None):
             event.set()
         self._exits.put_nowait((container_id, ended))
+        # Who waits for the end need not wait for this; who starts something does (`settled`).
+        with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
+            await self.clean(container_id)
 
-    async def clean(self, container_id: str) -> None:
-        """Take away what only a running container has: names, addresses, ports, rules, cgroups, its run folder."""
+    def _withdraw(self, container_id: str) -> None:
         self.names.withdraw(container_id)
         self.dns.leave(container_id)
         self.let_go(container_id)
+
+    async def clean(self, container_id: str) -> None:
+        """Take away what only a running container has: names, addresses, ports, rules, cgroups, its run folder."""
+        self._withdraw(container_id)
         await self.wiring.disconnect(container_id)
         handle = self.cgroups.handle(self.group, container_id, self.record(container_id).spec.cgroup_parent)
         pause = 0.0005

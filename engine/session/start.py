@@ -34,7 +34,7 @@ async def start(
     session: Session, container_id: str, ready: Callable[[], Awaitable[None]] | None = None
 ) -> ContainerRecord:
     """See Changes.start."""
-    await session.settled(container_id)
+    await session.settled()
     record = session.record(container_id)
     if not record.state.status.can_start:
         raise WrongState(f"container {record.spec.name} is {record.state.status.value} and cannot be started")
