@@ -86,7 +86,7 @@ class Container:
         ends = {} if self.tty else self._open_fifos()
         ours, theirs = setup.channel_pair()
         try:
-            if scripted and (start := self._begin(theirs, ends)):
+            if scripted and (start := self._begin(ours, theirs, ends)):
                 self.start = start
                 pid, pidfd = start.pid, start.pidfd
             elif self.bundle["namespaces"].get("user", "host") == "host":
@@ -106,9 +106,9 @@ class Container:
         self.pid_start = calls.start_time(pid)
         ours.sock.setblocking(False)
 
-    def _begin(self, theirs: Channel, ends: dict[str, int]) -> Start | None:
+    def _begin(self, ours: Channel, theirs: Channel, ends: dict[str, int]) -> Start | None:
         try:
-            return Start(self.bundle, theirs.fileno(), ends)
+            return Start(self.bundle, ours, theirs, ends)
         except (Unscripted, OSError):
             return None  # a fork can, or has the better words for it
 

@@ -196,6 +196,7 @@ class Session:
             event.set()
         self._exits.put_nowait((container_id, ended))
         # Who waits for the end need not wait for this; who starts something does (`settled`).
+        await asyncio.sleep(0)
         with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
             await self.clean(container_id)
 

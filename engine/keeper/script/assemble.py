@@ -10,7 +10,7 @@ import socket
 import stat
 import struct
 
-from engine.keeper.child import devices, dns, rootfs
+from engine.keeper.child import devices, dns, namespaces, rootfs
 from engine.keeper.script import places
 from engine.keeper.script.script import ANY, CHANNEL, SCRIPT, Script, Unscripted
 from engine.kernel import flags, idmap
@@ -46,12 +46,13 @@ def check(bundle: Bundle) -> None:
         raise Unscripted("another image")
 
 
-def write(script: Script, bundle: Bundle) -> None:
-    """All up to the pause in which the network is plugged in."""
+def begin(script: Script, bundle: Bundle) -> None:
+    """What takes the process a while, in which the keeper can write down the rest: namespaces, for the most part."""
     call, kinds = script.call, bundle["namespaces"]
     call("prctl", flags.PR_SET_DUMPABLE, 0)
     call("fcntl", CHANNEL, _F_SETFD, _FD_CLOEXEC)
     call("close", SCRIPT)
+    call("unshare", namespaces.bits(kinds) & ~flags.CLONE["pid"])
     for path in bundle["cgroup_procs"]:
         file = call("openat", flags.AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, 0)
         call("write", file, b"0", 1)
@@ -71,6 +72,12 @@ def write(script: Script, bundle: Bundle) -> None:
     ring = call("keyctl", _JOIN_SESSION, os.path.basename(bundle["run_folder"]), flags=ANY)
     call("keyctl", _SET_PERMISSIONS, ring, _PERMISSIONS, flags=ANY)
     _sockets(script, bundle)
+    script.pause(CHANNEL)
+
+
+def write(script: Script, bundle: Bundle) -> None:
+    """All up to the pause in which the network is plugged in."""
+    call, kinds = script.call, bundle["namespaces"]
     root = _parts(script, bundle)
     call("fchdir", root)
     call("pivot_root", ".", ".")

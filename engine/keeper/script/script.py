@@ -2,7 +2,9 @@
 
     keeper                                        the container's first process
       │  Script: operations, data (a memfd)          │
-      │ ── spawn ───────────────────────────────────▶│  operations of assemble.py, one after the other
+      │ ── spawn ───────────────────────────────────▶│  operations of assemble.begin, one after the other
+      │  more operations, `go_on`; a message         │
+      │ ────────────────────────────────────────────▶│  those of assemble.write
       │ ◀──────────── {"event": "sockets"/"ready"} ──│
       │  more operations, `go_on`; a message         │
       │ ────────────────────────────────────────────▶│  those of become.py, the last of which is execve(2)
@@ -94,6 +96,7 @@ class Script:
         self._refused: dict[int, Callable[[int], Exception]] = {}
         self._names: dict[int, str] = {}
         self._second = self._answer = 0
+        self._pauses: list[int] = []
         self._known: dict[str | bytes, int] = {}
 
     def close(self) -> None:
@@ -210,26 +213,28 @@ class Script:
             self._refused[place] = lambda _: refused(_HEAD.unpack_from(self._memory, 0)[3])
 
     def pause(self, descriptor: int) -> None:
-        """Wait for a message; then comes what is written after this. At the end of the stream the process ends."""
+        """Wait for a message; then comes what is written after this, if `go_on` has said so. At the end of the stream the
+        process ends."""
         buffer = self.data(bytes(64))
         self.call("read", descriptor, buffer, 64, flags=END)
         self._operation(GO_ON, ())
         self._second = self._end
+        self._pauses.append(self._end)
 
     def go_on(self) -> None:
-        """All is written: the process may go on when it gets a message."""
-        struct.pack_into("=Q", self._memory, 0, BASE + self._second)
+        """What comes after the pause is written: the process may go on when it gets a message."""
+        struct.pack_into("=Q", self._memory, 0, BASE + self._pauses.pop(0))
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def broken(self) -> bool:
-        """Of a process that has ended: whether an operation before the pause has failed, or the script was never begun."""
+        """Of a process that has ended: whether an operation before the last pause has failed, or the script was never begun."""
         failed, _ = self._failed()
         return failed < self._second if failed else not _HEAD.unpack_from(self._memory, 0)[4]
 
     def failure(self) -> Exception | None:
-        """What the failure of an operation after the pause means."""
+        """What the failure of an operation after the last pause means."""
         failed, number = self._failed()
         if not failed:
             return None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from engine.errors import EngineError
-from engine.keeper.child import identity, namespaces
+from engine.keeper.child import identity
+from engine.keeper.protocol import Channel
 from engine.keeper.script import assemble, become
 from engine.keeper.script.run_program import PROGRAMS
 from engine.keeper.script.script import Script, Unscripted
+from engine.kernel import calls, flags
 from engine.kernel.sealed import sealed
 from engine.kernel.spawn import Spawner
 
@@ -30,21 +33,28 @@ class Start:
     """The process has been made, and waits when it has told that it is ready. Raises Unscripted where only a fork of the
     keeper can make this container, OSError or OperationFailed for want of memory and the like."""
 
-    def __init__(self, bundle: dict[str, Any], channel: int, ends: dict[str, int]) -> None:
+    def __init__(self, bundle: dict[str, Any], ours: Channel, theirs: Channel, ends: dict[str, int]) -> None:
         self._bundle = bundle
         self._pipes = [number for number, name in enumerate(("stdin", "stdout", "stderr")) if name in ends]
         assemble.check(bundle)
         spawner = _spawning()
         self._script = Script(_DATA + become.size(bundle))
         try:
-            assemble.write(self._script, bundle)
+            assemble.begin(self._script, bundle)
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             try:
                 streams = [ends.get(name, null) for name in ("stdin", "stdout", "stderr")]
-                bits = namespaces.bits(bundle["namespaces"])
-                self.pid, self.pidfd = spawner.spawn(bits, [*streams, self._script.fd, channel])
+                self.pid, self.pidfd = spawner.spawn(flags.CLONE["pid"], [*streams, self._script.fd, theirs.fileno()])
             finally:
                 os.close(null)
+            try:
+                assemble.write(self._script, bundle)
+                self._script.go_on()
+                ours.send({"event": "go"})
+            except BaseException:
+                calls.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+                os.close(self.pidfd)
+                raise
         except BaseException:
             self._script.close()
             raise
