@@ -188,15 +188,17 @@ class Session:
             return  # one whose start has failed is removed while its process dies
         self._withdraw(container_id)
         state = files.exited(self.record(container_id).state, ended)
-        try:
-            self.replace(container_id, state)
-        except OperationFailed:  # no space left: it has ended all the same, and who reads the old state sees that, too
-            self.records[container_id] = msgspec.structs.replace(self.record(container_id), state=state)
+        self.records[container_id] = msgspec.structs.replace(self.record(container_id), state=state)
         if event := self.ended.pop(container_id, None):
             event.set()
         self._exits.put_nowait((container_id, ended))
-        # Who waits for the end need not wait for this; who starts something does (`settled`).
+        # Who waits for the end need not wait for the rest; who starts something does (`settled`).
         await asyncio.sleep(0)
+        if (record := self.records.get(container_id)) and record.state is state:
+            with contextlib.suppress(
+                OperationFailed
+            ):  # no space left: who reads the old state sees that it has ended, too
+                files.write_state(self.folder(container_id), state)
         with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
             await self.clean(container_id)
 
