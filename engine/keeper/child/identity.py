@@ -32,19 +32,25 @@ def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
     """The image may have anything there: a FIFO would wait for ever, a device never end."""
     resolve = flags.RESOLVE_IN_ROOT | (flags.RESOLVE_NO_XDEV if quick else 0)
     try:
-        fd = calls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve=resolve)
+        found = calls.openat2(root, path, flags.O_PATH, resolve=resolve)
     except OperationFailed as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return []
         if error.errno == errno.EXDEV:
             raise Slow(path) from error
         raise OperationFailed("read", path, error.errno, detail=os.strerror(error.errno)) from error
+    try:
+        status = os.fstat(found)
+    finally:
+        os.close(found)
+    # A device is not even opened: a keeper may what the container may not, which can make any. Nobody is in the container yet
+    # who could put another file there; when somebody is, we are under the container's rules.
+    if not stat.S_ISREG(status.st_mode):
+        raise OperationFailed("read", path, detail="it is not a regular file")
+    if quick and status.st_size > _QUICK:
+        raise Slow(path)
+    fd = calls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve=resolve)
     with open(fd, "rb") as file:
-        status = os.fstat(fd)
-        if quick and status.st_size > _QUICK:
-            raise Slow(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise OperationFailed("read", path, detail="it is not a regular file")
         text = file.read(_LIMIT).decode("utf-8", "surrogateescape")
     return [line.split(":") for line in text.splitlines()]
 
@@ -67,17 +73,20 @@ def resolve(user: str, extra: list[str], root: int, *, quick: bool = False) -> I
         os.close(root)
 
 
+def _is_id(text: str) -> bool:
+    """Whether it is a number as the kernel has them; of the last of 32 bits it thinks that it is none."""
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 0xFFFFFFFF
+
+
 def _resolve(user: str, extra: list[str], root: int, quick: bool) -> Identity:
-    passwd = [
-        row for row in _rows("/etc/passwd", root, quick) if len(row) >= 6 and row[2].isdigit() and row[3].isdigit()
-    ]
-    group = [row for row in _rows("/etc/group", root, quick) if len(row) >= 4 and row[2].isdigit()]
+    passwd = [row for row in _rows("/etc/passwd", root, quick) if len(row) >= 6 and _is_id(row[2]) and _is_id(row[3])]
+    group = [row for row in _rows("/etc/group", root, quick) if len(row) >= 4 and _is_id(row[2])]
     name, _, group_name = user.partition(":")
     name = name or "0"
     row = next((r for r in passwd if r[0] == name), None) or next((r for r in passwd if r[2] == name), None)
     if row:
         uid, gid, home, login = int(row[2]), int(row[3]), row[5] or "/", row[0]
-    elif name.isdigit():
+    elif _is_id(name):
         uid, gid, home, login = int(name), 0, "/", ""
     else:
         raise OperationFailed("find", f"user {name}", detail="no matching entry in the image's /etc/passwd")
@@ -86,7 +95,7 @@ def _resolve(user: str, extra: list[str], root: int, quick: bool) -> Identity:
         found = next((r for r in group if r[0] == wanted), None)
         if found:
             return int(found[2])
-        if wanted.isdigit():
+        if _is_id(wanted):
             return int(wanted)
         raise OperationFailed("find", f"group {wanted}", detail="no matching entry in the image's /etc/group")
 
