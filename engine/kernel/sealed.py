@@ -12,6 +12,7 @@ _MFD_EXEC = 0x10
 
 def sealed(name: str, programs: dict[str, str]) -> int:
     """A descriptor of the one for this machine, of those in hexadecimal by machine. Raises OperationFailed."""
+    fd = -1
     try:
         data = bytes.fromhex(programs[os.uname().machine])
         try:
@@ -22,6 +23,8 @@ def sealed(name: str, programs: dict[str, str]) -> int:
         seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     except OSError as error:
+        if fd >= 0:
+            os.close(fd)
         raise OperationFailed.of("make", f"the program {name}", error) from error
     except KeyError as error:
         raise OperationFailed("make", f"the program {name}", detail=f"there is none for {error}") from error

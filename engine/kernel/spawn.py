@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -26,20 +27,25 @@ _CLONE_VM, _CLONE_VFORK = 0x00000100, 0x00004000
 
 class Spawner:
     """The program is in memory (engine.kernel.sealed), and its function `spawn` is executed by us: see keeper/script/run.c.
-    `program` is closed when it cannot be. Raises OperationFailed then."""
+    `program` is closed. Raises OperationFailed."""
 
     def __init__(self, program: int, name: str) -> None:
-        self._program = program
+        self._program = -1
         try:
-            size = os.fstat(self._program).st_size
+            self._program = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+            size = os.fstat(program).st_size
             # Kept mapped for good; we execute `spawn` in it ourselves.
-            self._code = mmap.mmap(self._program, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
-            entry, table = struct.unpack_from("=QQ", self._code, 24)
-            offset, address = struct.unpack_from("=QQ", self._code, table + 8)
+            self._code = mmap.mmap(program, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
+            where = _address(name)
         except OSError as error:
-            os.close(self._program)
-            raise OperationFailed.of("map", "the program that starts containers", error) from error
-        start = _address(name) + offset + entry - address + _SPAWN
+            if self._program >= 0:
+                os.close(self._program)
+            raise OperationFailed.of("map", f"the program {name}", error) from error
+        finally:
+            os.close(program)
+        entry, table = struct.unpack_from("=QQ", self._code, 24)
+        offset, address = struct.unpack_from("=QQ", self._code, table + 8)
+        start = where + offset + entry - address + _SPAWN
         kind = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_char_p, ctypes.c_long, ctypes.c_char_p)
         self._spawn: Callable[[bytes, int, bytes], int] = kind(start)
         self._kept = ctypes.create_string_buffer(1), (ctypes.c_char_p * 2)(name.encode(), None)
@@ -82,4 +88,4 @@ def _address(name: str) -> int:
         for line in file:
             if f"/memfd:{name} ".encode() in line:
                 return int(line.partition(b"-")[0], 16)
-    raise OperationFailed("find", f"the program {name}", detail="it is in no mapping")
+    raise OSError(errno.ENOENT, "it is in no mapping")
