@@ -59,6 +59,8 @@ class Container:
         self.on_sockets: Callable[..., None] | None = None
         self.on_made: Callable[[], None] | None = None
         self.start: Start | None = None
+        self.unscripted = False
+        self.killed = False
         self.executed = False
         self._patience = PATIENCE
         self.log = Log(bundle["log"], rotated) if bundle["log"]["format"] else None
@@ -109,30 +111,43 @@ class Container:
     def _begin(self, ours: Channel, theirs: Channel, ends: dict[str, int]) -> Start | None:
         try:
             return Start(self.bundle, ours, theirs, ends)
-        except (Unscripted, OSError):
+        except Exception:
             return None  # a fork can, or has the better words for it
 
-    def proceed(self) -> bool:
-        """It is ready. False: only a fork can go on."""
+    def proceed(self) -> None:
+        """It is ready. Where only a fork can go on, the process ends."""
         try:
             self.failure = self.start.proceed() if self.start else None
         except Unscripted:
-            return False
-        return True
+            self.unscripted = True
+            calls.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
-    def again(self) -> None:
-        """By a fork, what a script could not do. Raises as `fork`; then there is only the process that ends."""
-        assert self.start
-        self.start.close()
-        self.start = None
+    def hung_up(self) -> None:
+        """All has been heard of the start: the process is the program now, or it ends."""
         if self.child:
             self.child.close()
             self.child = None
-        calls.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        if self.start:
+            self.unscripted = self.unscripted or self.start.broken
+            if not self.unscripted:
+                self.failure = self.failure or self.start.failure()
+            self.start.close()
+            self.start = None
+        self.executed = self.failure is None and not self.unscripted
+
+    def again(self) -> None:
+        """By a fork, what a script could not do, when its process has ended: until then its mounts are there. Raises as
+        `fork`; then there is no other process."""
+        self.unscripted = False
         for fd in (*self.dns, self.pidfd):
             os.close(fd)
         self.dns, self.pidfd = [], -1
         self.fork(scripted=False)
+
+    def signal(self, number: int) -> None:
+        """Raises OperationFailed."""
+        self.killed = self.killed or number == signal.SIGKILL
+        calls.pidfd_send_signal(self.pidfd, number)
 
     def _clone(self) -> tuple[int, int]:
         """Fork into the new namespaces, into another container's where the pid namespace is shared."""
@@ -214,6 +229,12 @@ class Container:
         made, self.on_made = self.on_made, None
         if made:
             made()
+
+    def tell_sockets(self) -> None:
+        """Its DNS sockets are open, or never will be."""
+        waiting, self.on_sockets = self.on_sockets, None
+        if waiting:
+            waiting({}, tuple(self.dns))
 
     def tell_terminal(self) -> None:
         """There is a terminal, or never will be: who waits to attach can."""

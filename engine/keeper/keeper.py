@@ -199,7 +199,8 @@ class Keeper:
         if client.owns:
             self.abandoned = True
             for container in self.containers.values():
-                calls.pidfd_send_signal(container.pidfd, signal.SIGKILL)
+                with contextlib.suppress(EngineError):  # it has ended
+                    container.signal(signal.SIGKILL)
             self.leaving = not self.containers
         if client.supervises and self.containers:
             self.supervisor.lost()
@@ -286,6 +287,8 @@ class Keeper:
 
     def do_start(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         container = self._container(message)
+        if container.on_made:
+            raise EngineError(f"container {container.id[:12]} is still being made")
 
         def started(failure: Message | None) -> None:
             answer(failure or {"pid": container.pid})
@@ -310,12 +313,13 @@ class Keeper:
         answer((container and container.failure) or self.stillborn.get(message["id"]) or {})
 
     def do_signal(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
-        calls.pidfd_send_signal(self._container(message).pidfd, message["signal"])
+        self._container(message).signal(message["signal"])
         answer({})
 
     def do_sockets(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         container = self._container(message)
-        if container.dns or container.executed or container.bundle.get("dns") is None:
+        made = container.on_made is None
+        if made and (container.dns or container.executed or container.bundle.get("dns") is None):
             answer({}, tuple(container.dns))
         else:
             container.on_sockets = answer
@@ -432,35 +436,26 @@ class Keeper:
             message, descriptors = found
             if message["event"] == "sockets":
                 container.dns = descriptors
-                if container.on_sockets:
-                    container.on_sockets({}, tuple(descriptors))
-                    container.on_sockets = None
+                if not container.start:  # a script's are the container's when it is ready
+                    container.tell_sockets()
             elif message["event"] == "terminal":
                 container.use_terminal(descriptors[0])
                 container.tell_terminal()
             elif message["event"] == "ready":
-                if not container.proceed():
-                    self.loop.unregister(container.child)
-                    self._make_again(container)
-                    return True
-                container.tell_made()
+                container.proceed()
+                if not container.unscripted:
+                    container.tell_made()
+                    container.tell_sockets()
             elif message["event"] == "failed":
                 container.failure = {"error": message["error"], "exit_code": message["exit_code"]}
         if not open_still:
             self.loop.unregister(container.child)
-            container.child.close()
-            container.child = None
-            if container.start and container.start.broken:
-                self._make_again(container)
-                return True
-            if container.start:
-                container.failure = container.failure or container.start.failure()
+            container.hung_up()
+            if container.unscripted:
+                return True  # its end is what is waited for: see _reap
             container.tell_made()
             container.tell_terminal()
-            container.executed = container.failure is None
-            if container.on_sockets:
-                container.on_sockets({})
-                container.on_sockets = None
+            container.tell_sockets()
             if container.on_started:
                 container.on_started(container.failure)
                 container.on_started = None
@@ -475,7 +470,7 @@ class Keeper:
         else:
             assert container.child
             self.loop.register(container.child, selectors.EVENT_READ, lambda _: self._read_child(container))
-        container.tell_made()
+            container.tell_made()
 
     def _read_exec(self, execution: Execution) -> None:
         if not execution.answered and not execution.read():
@@ -501,10 +496,12 @@ class Keeper:
             if found is None:
                 return
             pid = found.si_pid
-            if (container := by_pid.get(pid)) and container.start:
-                while container.child and self._read_child(container):
-                    pass  # it may be made again, as another process
-                by_pid[container.pid] = container
+            if container := by_pid.get(pid):
+                while container.start and container.child and self._read_child(container):
+                    pass
+                if container.unscripted and not container.killed:
+                    self._make_again(container)
+                    by_pid[container.pid] = container
             if container and container.pid == pid:
                 # A zombie until its end is on record: nobody may find it gone and its exit code unknown.
                 self._ended(container, found.si_status << (8 if found.si_code == os.CLD_EXITED else 0))
@@ -531,6 +528,8 @@ class Keeper:
             self.loop.unregister(container.pidfd)
         if container.child:
             self.loop.unregister(container.child)
+        container.tell_made()
+        container.tell_sockets()
         del self.containers[container.id]
         self.leaving = self.leaving or (self.abandoned and not self.containers)
         never_ran = not container.executed

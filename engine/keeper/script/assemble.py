@@ -181,7 +181,7 @@ def _devices(script: Script, root: int, wanted: list[devices.Device]) -> None:
             raise Unscripted("a large number of a device")
         call("mknodat", parent, name, mode, number)
         if device["uid"] or device["gid"]:
-            call("fchownat", parent, name, device["uid"], device["gid"], _NO_FOLLOW)
+            call("fchownat", parent, name, *places.owner(device["uid"], device["gid"]), _NO_FOLLOW)
         call("close", parent)
     call("umask", previous)
     call("close", folder)

@@ -10,7 +10,7 @@ import struct
 
 from engine.keeper.child import process
 from engine.keeper.child.identity import Identity
-from engine.keeper.script.script import CHANNEL, NOTE, Script, Unscripted
+from engine.keeper.script.script import CHANNEL, NOTE, Script
 from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
@@ -22,13 +22,6 @@ _EVERY = 0xFFFFFFFF
 _VERSION = 0x20080522
 _SET_MODE_FILTER = 1
 _SET_MASK = 2
-
-
-def size(bundle: dict[str, Any]) -> int:
-    """Bytes that the arguments and variables take, about."""
-    settings = bundle["process"]
-    words = [*settings["args"], *settings["env"], *settings["env"].values()]
-    return sum(map(len, words)) * 5 + 32 * len(words)
 
 
 def write(script: Script, bundle: dict[str, Any], who: Identity, pipes: Sequence[int]) -> None:
@@ -105,11 +98,7 @@ def _execute(script: Script, args: list[str], environment: dict[str, str]) -> No
 
 
 def _pointers(script: Script, texts: list[str]) -> int:
-    for text in texts:
-        if "\0" in text:
-            raise Unscripted("a word with a zero byte")
-    addresses = [script.data(os.fsencode(text) + b"\0") for text in texts]
-    return script.data(struct.pack(f"={len(texts) + 1}Q", *addresses, 0))
+    return script.data(struct.pack(f"={len(texts) + 1}Q", *map(script.text, texts), 0))
 
 
 def failure(error: Exception) -> dict[str, Any]:

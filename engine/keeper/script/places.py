@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import struct
 from collections.abc import Iterable
 
@@ -65,6 +64,13 @@ def regular(script: Script, root: int, path: str, mode: int, *, levels: int = 40
     _openat2(script, root, path, _PATH, into=found)
     script.optional(mark)
     return found
+
+
+def owner(uid: int, gid: int) -> tuple[int, int]:
+    """Ids that the kernel takes as they are: it sees 32 bits of them, and of all 32 that nothing is to change."""
+    if not 0 <= min(uid, gid) <= max(uid, gid) < 0xFFFFFFFF:
+        raise Unscripted("an id that is none")
+    return uid, gid
 
 
 def filesystem(script: Script, kind: str, source: str, options: str, attributes: Iterable[str]) -> int:
@@ -128,7 +134,7 @@ def files(script: Script, entries: list[Entry], staging: str) -> dict[int, int]:
         file = script.call("openat", flags.AT_FDCWD, path, how, 0o600)
         content = _content(entry)
         script.call("write", file, content, len(content))
-        script.call("fchown", file, entry.get("uid", 0), entry.get("gid", 0))
+        script.call("fchown", file, *owner(entry.get("uid", 0), entry.get("gid", 0)))
         script.call("fchmod", file, entry.get("mode", 0o444))
         script.call("close", file)
         bits = flags.OPEN_TREE_CLONE | flags.OPEN_TREE_CLOEXEC
@@ -143,13 +149,9 @@ _LARGEST = 64 * 1024
 
 
 def _content(entry: Entry) -> bytes:
-    if entry.get("content") is not None:
-        content: bytes = entry["content"].encode()
-    else:
-        with open(os.open(entry["source"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Unscripted("a file that may never end")
-            content = file.read(_LARGEST + 1)
+    if entry.get("content") is None:
+        raise Unscripted("a file that we might have to wait for")
+    content: bytes = entry["content"].encode()
     if len(content) > _LARGEST:
         raise Unscripted("a large file")
     return content

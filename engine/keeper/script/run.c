@@ -1,5 +1,5 @@
 /* A container's first process before it is the user's program: carries out system calls that the keeper has written down
- * in memory that both have mapped (engine/keeper/script/script.py says what the words mean). So small a process is made and
+ * in a file in memory, which is mapped here (engine/keeper/script/script.py says what the words mean). So small a process is made and
  * replaced in a fraction of the time that a fork of the keeper takes. No C library; see scripts/build_programs.py.
  *
  *     keeper ── spawn: clone3(CLONE_VM | CLONE_VFORK, namespaces) ──▶ begin: places descriptors, executes this program

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SOURCE = "e9671492751865d5fd1a596533a1b6b49ede85c1e396fef5ebfff20df3d7ea1f"
+SOURCE = "9877f29a34338f511e326aac7c4077ebad6c1d26b6191b74c46a6b4dbc6e2ade"
 """SHA-256 of the run.c that this was made from."""
 
 PROGRAMS = {

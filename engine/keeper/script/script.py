@@ -17,7 +17,7 @@ can do everything.
 
 from __future__ import annotations
 
-import mmap
+import errno
 import os
 import struct
 
@@ -75,23 +75,12 @@ class Unscripted(Exception):
 
 
 class Script:
-    """Operations, and what they point to, in a memfd. Raises OSError where there is none, Unscripted when it is full.
+    """Operations, and what they point to, for a memfd. Raises OSError where there is none, Unscripted when it is full."""
 
-    `size`: bytes of data that will be pointed to, about.
-    """
-
-    def __init__(self, size: int) -> None:
-        length = _FIRST + _ROOM + size
-        if length > LIMIT:
-            raise Unscripted("it is too long")
+    def __init__(self) -> None:
         self.fd = os.memfd_create("script", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(self.fd, length)
-            self._memory = mmap.mmap(self.fd, length)
-        except OSError:
-            os.close(self.fd)
-            raise
-        self._end, self._free = _FIRST, _FIRST + _ROOM
+        self._operations, self._data = bytearray(_FIRST), bytearray()
+        self._published = [0, 0]
         self._registers = 0
         self._refused: dict[int, Callable[[int], Exception]] = {}
         self._names: dict[int, str] = {}
@@ -102,7 +91,6 @@ class Script:
     def close(self) -> None:
         """The process, if there is one, keeps what it has mapped."""
         if self.fd >= 0:
-            self._memory.close()
             os.close(self.fd)
             self.fd = -1
 
@@ -110,17 +98,22 @@ class Script:
 
     def data(self, content: bytes) -> int:
         """Put something into the memory; its address for the process."""
-        place = self._free
-        self._free = (place + len(content) + 7) & ~7
-        if self._free > len(self._memory):
+        place = _FIRST + _ROOM + len(self._data)
+        if place + len(content) + 8 > LIMIT:
             raise Unscripted("it is too long")
-        self._memory[place : place + len(content)] = content
+        self._data += content
+        self._data += bytes(-len(content) & 7)
         return BASE + place
+
+    def text(self, text: str) -> int:
+        """The same, of a text; it ends with a zero byte."""
+        if "\0" in text:
+            raise Unscripted("a zero byte in a text")
+        return self.data(os.fsencode(text) + b"\0")
 
     def _constant(self, content: str | bytes) -> int:
         """What nobody writes to is there once."""
-        text = content.encode("utf-8", "surrogateescape") + b"\0" if isinstance(content, str) else content
-        address = self._known[content] = self.data(text)
+        address = self._known[content] = self.text(content) if isinstance(content, str) else self.data(content)
         return address
 
     @property
@@ -165,8 +158,7 @@ class Script:
         allowed: tuple[int, int] = (0, 0),
         flags: int = 0,
     ) -> int:
-        place = self._end
-        if place + 64 > _FIRST + _ROOM:
+        if self.mark + _OPERATION.size > _FIRST + _ROOM:
             raise Unscripted("it is too long")
         words = [0, 0, 0, 0, 0, 0]
         registers = 0
@@ -178,20 +170,20 @@ class Script:
             else:
                 words[index] = argument - REGISTER
                 registers |= 1 << index
-        _OPERATION.pack_into(self._memory, place, number, to, registers, *allowed, flags, *words)
-        self._end = place + 64
+        place = self.mark
+        self._operations += _OPERATION.pack(number, to, registers, *allowed, flags, *words)
         return place
 
     def optional(self, place: int) -> None:
         """Let the operation that has been written when `mark` was `place` skip, when it succeeds, all that came after it."""
-        skipped = (self._end - place) // 64 - 1
-        (flags,) = struct.unpack_from("=I", self._memory, place + 12)
-        struct.pack_into("=I", self._memory, place + 12, flags | skipped << _SKIP)
+        skipped = (self.mark - place) // _OPERATION.size - 1
+        (flags,) = struct.unpack_from("=I", self._operations, place + 12)
+        struct.pack_into("=I", self._operations, place + 12, flags | skipped << _SKIP)
 
     @property
     def mark(self) -> int:
         """Where the next operation will be."""
-        return self._end
+        return len(self._operations)
 
     def store(self, address: int, value: int) -> None:
         """Put a result, 4 bytes, at an address of `data`."""
@@ -210,7 +202,7 @@ class Script:
         first error of the operations with NOTE, 0 for none."""
         place = self._operation(EQUAL if equal else DIFFER, (address, mask, value))
         if refused is not None:
-            self._refused[place] = lambda _: refused(_HEAD.unpack_from(self._memory, 0)[3])
+            self._refused[place] = lambda _: refused(self._head()[3])
 
     def pause(self, descriptor: int) -> None:
         """Wait for a message; then comes what is written after this, if `go_on` has said so. At the end of the stream the
@@ -218,12 +210,27 @@ class Script:
         buffer = self.data(bytes(64))
         self.call("read", descriptor, buffer, 64, flags=END)
         self._operation(GO_ON, ())
-        self._second = self._end
-        self._pauses.append(self._end)
+        self._second = self.mark
+        self._pauses.append(self.mark)
+
+    # ── giving it to the process ─────────────────────────────────────────────────────────────────────────────────
+
+    def publish(self) -> None:
+        """Put what has been written since the last time where the process finds it. Raises OSError for want of memory: of
+        a mapping of our own the same would be SIGBUS, and the end of the keeper."""
+        for index, (start, content) in enumerate(((0, self._operations), (_FIRST + _ROOM, self._data))):
+            known = self._published[index]
+            self._put(content[known:], start + known)
+            self._published[index] = len(content)
 
     def go_on(self) -> None:
-        """What comes after the pause is written: the process may go on when it gets a message."""
-        struct.pack_into("=Q", self._memory, 0, BASE + self._pauses.pop(0))
+        """What comes after the pause is written: the process may go on when it gets a message. Raises as `publish`."""
+        self.publish()
+        self._put(struct.pack("=Q", BASE + self._pauses.pop(0)), 0)
+
+    def _put(self, content: bytes | bytearray, place: int) -> None:
+        if os.pwrite(self.fd, content, place) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,7 +238,7 @@ class Script:
     def broken(self) -> bool:
         """Of a process that has ended: whether an operation before the last pause has failed, or the script was never begun."""
         failed, _ = self._failed()
-        return failed < self._second if failed else not _HEAD.unpack_from(self._memory, 0)[4]
+        return failed < self._second if failed else not self._head()[4]
 
     def failure(self) -> Exception | None:
         """What the failure of an operation after the last pause means."""
@@ -245,5 +252,9 @@ class Script:
         )
 
     def _failed(self) -> tuple[int, int]:
-        _, failed, number, *_ = _HEAD.unpack_from(self._memory, 0)
+        _, failed, number, *_ = self._head()
         return (failed - BASE if failed else 0), number
+
+    def _head(self) -> tuple[int, ...]:
+        """next, failed, error, noted, begun: see run.c."""
+        return _HEAD.unpack(os.pread(self.fd, _HEAD.size, 0))

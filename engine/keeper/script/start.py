@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
-from engine.errors import EngineError
+from engine.errors import EngineError, OperationFailed
 from engine.keeper.child import identity
 from engine.keeper.protocol import Channel
 from engine.keeper.script import assemble, become
@@ -21,26 +22,26 @@ TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from typing import Any
 
-_DATA = 160 * 1024
-"""Bytes of what scripts point to, without what become.size counts."""
-
 _spawner: Spawner | None = None
 _refused = False
 """Whether this machine does not let us."""
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+"""What may be otherwise the next time."""
 
 
 class Start:
     """The process has been made, and waits when it has told that it is ready. Raises Unscripted where only a fork of the
-    keeper can make this container, OSError or OperationFailed for want of memory and the like."""
+    keeper can make this container; whatever else it raises, there is no process."""
 
     def __init__(self, bundle: dict[str, Any], ours: Channel, theirs: Channel, ends: dict[str, int]) -> None:
         self._bundle = bundle
         self._pipes = [number for number, name in enumerate(("stdin", "stdout", "stderr")) if name in ends]
         assemble.check(bundle)
         spawner = _spawning()
-        self._script = Script(_DATA + become.size(bundle))
+        self._script = Script()
         try:
             assemble.begin(self._script, bundle)
+            self._script.publish()
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             try:
                 streams = [ends.get(name, null) for name in ("stdin", "stdout", "stderr")]
@@ -70,11 +71,13 @@ class Start:
         try:
             who = identity.resolve(settings["user"], settings["groups"], identity.root_of(self.pid), quick=True)
             become.write(self._script, self._bundle, who, self._pipes)
-        except identity.Slow as error:
-            raise Unscripted("names that we should not wait for") from error
-        except (EngineError, OSError) as error:
+            self._script.go_on()
+        except EngineError as error:
             return become.failure(error)
-        self._script.go_on()
+        except (
+            Exception
+        ) as error:  # names that we should not wait for, no memory: whatever it is, a fork says it in its words
+            raise Unscripted(str(error)) from error
         return None
 
     def failure(self) -> dict[str, Any] | None:
@@ -93,7 +96,7 @@ def _spawning() -> Spawner:
     if _spawner is None:
         try:
             _spawner = Spawner(sealed(_NAME, PROGRAMS), _NAME)
-        except EngineError as error:
-            _refused = True
+        except OperationFailed as error:
+            _refused = error.errno not in _PASSING
             raise Unscripted(str(error)) from error
     return _spawner
