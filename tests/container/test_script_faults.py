@@ -1,0 +1,233 @@
+"""Scripts under attack and faults: hostile images, killed processes, descriptors and memory that are not there."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from engine import control
+from engine.errors import StartFailed
+from engine.keeper.protocol import Channel
+from engine.keeper.script.script import Script
+from engine.session.start import _write_bundle
+from engine.spec.container import Mount
+from tests.container.test_script import scripted
+
+
+def changed(rootfs, files):
+    """A root file system with other files: path → text, "-> target" for a symbolic link, None for none."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=io.BytesIO(rootfs)) as old, tarfile.open(fileobj=out, mode="w") as new:
+        for member in old:
+            if member.name not in files and not any(member.name.startswith(f"{name}/") for name in files):
+                new.addfile(member, old.extractfile(member) if member.isreg() else None)
+        for path, text in files.items():
+            if text is None:
+                continue
+            entry = tarfile.TarInfo(path)
+            if text.startswith("-> "):
+                entry.type, entry.linkname = tarfile.SYMTYPE, text.removeprefix("-> ")
+            else:
+                entry.size = len(text.encode())
+            new.addfile(entry, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+def keeper(box):
+    with control.connect(box.roots.keeper_socket(box.group)) as sock:
+        return control.peer(sock)[0]
+
+
+def descriptors(pid):
+    return sorted(os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
+# ── hostile images ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+NUMBERS = ["4294967295", "4294967296", "9" * 20, "9" * 5000, "²", "٣"]
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda text: ascii(text[:12]))
+def test_numbers_that_are_none(box, images, busybox_rootfs, number):
+    """They are nobody's: neither root's, by overflow, nor anything that the keeper stumbles over and forgets to answer."""
+    files = {"etc/passwd": f"web:x:{number}:{number}::/:/bin/sh\n", "etc/group": f"staff:x:{number}:\n"}
+    image = images(rootfs=changed(busybox_rootfs, files))
+    for fields in ({"user": "web"}, {"group_add": ("staff",)}, {"user": number}):
+        said = []
+        for score in (0, 1):
+            with pytest.raises(StartFailed) as raised:
+                box.start(image=image, network_mode="none", oom_score_adj=score, **fields)
+            said.append((raised.value.exit_code, str(raised.value)))
+        assert said[0] == said[1] and "no matching entry" in said[0][1]
+
+
+def test_a_device_for_a_file_of_names_is_not_opened(box):
+    """A container can make any device and open few; the keeper, which reads the file when it starts again, could open all."""
+    record = box.start(network_mode="none")
+    assert scripted(record, box)
+    box.inside(record, "rm /etc/passwd; mknod /etc/passwd c 240 7")
+    box.do(box.session.stop(record.id))
+    with pytest.raises(StartFailed, match="read /etc/passwd: it is not a regular file"):
+        box.do(box.session.start(record.id))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"etc": None},
+        {"etc": "-> usr/etc"},
+        {"proc": "-> etc"},
+        {"dev": "-> tmp"},
+        {"sys": "-> /nowhere"},
+        {"etc/hosts": "-> /proc/1/root/etc/hosts"},
+        {"etc/hosts": "-> hosts"},
+        {"etc/passwd": "-> /proc/self/root/etc/shadow"},
+    ],
+    ids=str,
+)
+def test_odd_images(box, images, busybox_rootfs, files):
+    """Whatever an image makes of the places of mounts and of names: both ways find the same."""
+    image = images(rootfs=changed(busybox_rootfs, files))
+    found = []
+    for score in (0, 1):
+        try:
+            found.append(box.shell("id -u; ls -ld /etc/ /proc/ /dev/ /sys/ | cut -c1-10; cut -d' ' -f2- /etc/hostname | wc -l;"
+                                   "sed 's/.* - //' /proc/self/mountinfo | cut -d' ' -f1 | sort",
+                                   image=image, network_mode="none", oom_score_adj=score))  # fmt: skip
+        except StartFailed as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+
+
+# ── sizes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_more_than_a_script_holds(box):
+    """Mounts, deep folders and files: a fork makes what does not fit."""
+    mounts = (
+        *(Mount(type="tmpfs", target=f"/many/{number}/deep/er") for number in range(100)),
+        Mount(type="file", target="/large", content="x" * 1_000_000),
+    )
+    record = box.start(network_mode="none", mounts=mounts)
+    assert box.inside(record, "grep -c /deep/er /proc/self/mountinfo; stat -c %s /large").split() == ["100", "1000000"]
+
+
+def test_odd_words(box):
+    """What is no UTF-8, quotes, line ends: as it is. Long paths and names."""
+    deep = "/" + "/".join(["x" * 200] * 15)
+    words = ("sh", "-c", 'printf %s "$1$A" | od -An -tx1; pwd | wc -c', "sh", "ä\n'\"\\\u2028\U0001f600")
+    wanted = []
+    for score in (0, 1):
+        wanted.append(
+            box.output(*words, environment={"A": "=\n"}, working_dir=deep, network_mode="none", oom_score_adj=score)
+        )
+    assert wanted[0] == wanted[1] and wanted[0].endswith(str(len(deep) + 1))
+
+
+# ── killed, and faults of the keeper ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_is_killed_while_it_is_made_is_not_made_again(box, images, busybox_rootfs):
+    """A script that fails is followed by a fork; but not for whom nobody wants any more."""
+    image = images(rootfs=changed(busybox_rootfs, {"etc/resolv.conf": "-> ../run/stub/resolv.conf"}))
+    box.start(network_mode="none")  # so that there is a keeper
+    record = box.create("sleep", "1000", image=image, network_mode="none")
+    bundle = _write_bundle(box.session, record, box.session.image(record.spec.image), [])
+    with control.connect(box.roots.keeper_socket(box.group)) as sock:
+        channel = Channel(sock)
+        channel.send({"n": 1, "do": "create", "id": record.id, "bundle": bundle})
+        channel.send({"n": 2, "do": "signal", "id": record.id, "signal": 9})
+        answers = {message["re"]: message for message, _ in (channel.receive(), channel.receive())}
+        assert answers[1]["pid"] and "error" not in answers[2]
+        channel.send({"n": 3, "do": "list"})
+        (message, _) = channel.receive()
+        assert record.id not in [entry["id"] for entry in message["containers"]]
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(answers[1]["pid"], 0)
+        pytest.fail("it lives")
+
+
+def test_a_start_before_it_is_made_is_refused(box):
+    box.start(network_mode="none")
+    record = box.create("sleep", "1000", network_mode="none")
+    bundle = _write_bundle(box.session, record, box.session.image(record.spec.image), [])
+    with control.connect(box.roots.keeper_socket(box.group)) as sock:
+        channel = Channel(sock)
+        channel.send({"n": 1, "do": "create", "id": record.id, "bundle": bundle})
+        channel.send({"n": 2, "do": "start", "id": record.id})
+        answers = {message["re"]: message for message, _ in (channel.receive(), channel.receive())}
+        assert "still being made" in answers[2]["error"]
+        assert answers[1]["pid"]
+        channel.send({"n": 3, "do": "start", "id": record.id})
+        assert channel.receive()[0]["pid"] == answers[1]["pid"]
+
+
+def test_a_keeper_keeps_nothing_of_what_it_has_started(box, images, busybox_rootfs):
+    """Neither descriptors nor memory: of scripts that ran, that failed, and that a fork followed."""
+    image = images(rootfs=changed(busybox_rootfs, {"etc/resolv.conf": "-> ../run/stub/resolv.conf"}))
+
+    def round_of_starts():
+        box.run("true", network_mode="none")
+        box.run("true", network_mode="none", image=image)
+        for fields in ({"working_dir": "/etc/passwd"}, {"user": "nobody-here"}):
+            record = box.create("true", network_mode="none", **fields)
+            with pytest.raises(StartFailed):
+                box.do(box.session.start(record.id))
+            box.do(box.session.remove(record.id))
+
+    running = box.start(network_mode="none")
+    pid = keeper(box)
+    round_of_starts()
+    before = descriptors(pid)
+    assert not [name for name in before if name.startswith("/memfd:script")]
+    for _ in range(5):
+        round_of_starts()
+    assert len(descriptors(pid)) == len(before)
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        assert file.read().split() == [str(box.state(running).pid)]
+    with open(f"/proc/{pid}/maps") as file:
+        assert "script" not in file.read()
+
+
+SPAWN = """
+import os, socket, sys
+place = int(sys.argv[1])
+while os.open("/dev/null", os.O_RDWR) < 10:
+    pass
+from engine.kernel.sealed import sealed
+from engine.kernel.spawn import Spawner
+from engine.keeper.script.run_program import PROGRAMS
+from engine.keeper.script.script import CHANNEL, Script
+os.dup2(sealed("composer-start", PROGRAMS), place)
+spawner = Spawner(place, "composer-start")
+script = Script()
+script.call("write", 1, b"told", 4)
+script.pause(CHANNEL)
+script.publish()
+ours, theirs = socket.socketpair()
+pid, _ = spawner.spawn(0, [0, 1, 2, script.fd, theirs.fileno()])
+ours.close(), theirs.close()
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("place", [0, 3, 4, 5])
+def test_wherever_the_program_is_open(place):
+    """Where the process finds its script and its channel, too."""
+    command = [sys.executable, "-c", SPAWN, str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert (done.stdout, done.stderr) == ("told", "")
+
+
+def test_no_memory_for_a_script_is_an_error(monkeypatch):
+    """It may come in the middle; a mapping would have been the end of the keeper (SIGBUS)."""
+    script = Script()
+    script.call("setsid")
+    monkeypatch.setattr(os, "pwrite", lambda fd, content, place: len(content) // 2)
+    with pytest.raises(OSError, match="No space left"):
+        script.publish()
+    script.close()
