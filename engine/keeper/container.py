@@ -86,33 +86,45 @@ class Container:
         """Make the child in its new namespaces, by a script (`start`) where one will do. Raises OSError or EngineError; then
         nothing is left but FIFOs."""
         ends = {} if self.tty else self._open_fifos()
+        try:
+            self.pid, self.pidfd, self.child = (scripted and self._begin(ends)) or self._fork(ends)
+        finally:
+            for fd in ends.values():
+                os.close(fd)
+        self.pid_start = calls.start_time(self.pid)
+        self.child.sock.setblocking(False)
+
+    def _begin(self, ends: dict[str, int]) -> tuple[int, int, Channel] | None:
+        """By a script: pid, pidfd and what it tells us by; None where a fork can, or has the better words for it. That one gets
+        a channel of its own: a process may have been made, and have said something, before it turned out."""
         ours, theirs = setup.channel_pair()
         try:
-            if scripted and (start := self._begin(ours, theirs, ends)):
-                self.start = start
-                pid, pidfd = start.pid, start.pidfd
-            elif self.bundle["namespaces"].get("user", "host") == "host":
+            self.start = Start(self.bundle, ours, theirs, ends)
+        except Exception:
+            ours.close()
+            return None
+        finally:
+            theirs.close()
+        return self.start.pid, self.start.pidfd, ours
+
+    def _fork(self, ends: dict[str, int]) -> tuple[int, int, Channel]:
+        ours, theirs = setup.channel_pair()
+        try:
+            if self.bundle["namespaces"].get("user", "host") != "host":
+                pid, pidfd = self._enter(ours, theirs, ends)
+            else:
                 pid, pidfd = self._clone()
                 if pid == 0:
                     with setup.no_return():
                         ours.close()
                         self._use(ends)
                         setup.run(self.bundle, theirs)
-            else:
-                pid, pidfd = self._enter(ours, theirs, ends)
+        except BaseException:
+            ours.close()
+            raise
         finally:
             theirs.close()
-            for fd in ends.values():
-                os.close(fd)
-        self.pid, self.pidfd, self.child = pid, pidfd, ours
-        self.pid_start = calls.start_time(pid)
-        ours.sock.setblocking(False)
-
-    def _begin(self, ours: Channel, theirs: Channel, ends: dict[str, int]) -> Start | None:
-        try:
-            return Start(self.bundle, ours, theirs, ends)
-        except Exception:
-            return None  # a fork can, or has the better words for it
+        return pid, pidfd, ours
 
     def proceed(self) -> None:
         """It is ready. Where only a fork can go on, the process ends."""

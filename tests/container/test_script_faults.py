@@ -1,7 +1,9 @@
 """Scripts under attack and faults: hostile images, killed processes, descriptors and memory that are not there."""
 
 import contextlib
+import fcntl
 import io
+import json
 import os
 import subprocess
 import sys
@@ -47,6 +49,8 @@ def descriptors(pid):
 
 
 # ── hostile images ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+SIOCGSKNS = 0x894C
 
 NUMBERS = ["4294967295", "4294967296", "9" * 20, "9" * 5000, "²", "٣"]
 
@@ -149,6 +153,41 @@ def test_who_is_killed_while_it_is_made_is_not_made_again(box, images, busybox_r
     with contextlib.suppress(ProcessLookupError):
         os.kill(answers[1]["pid"], 0)
         pytest.fail("it lives")
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_sockets_are_those_of_the_process_that_stays(box, many):
+    """Not of the one that had opened its own when it turned out that a script has no room for the mounts."""
+    box.start(network_mode="none")
+    pid = keeper(box)
+    mounts = tuple(Mount(type="tmpfs", target=f"/many/{number}/deep/er") for number in range(many))
+    record = box.create("sleep", "1000", network_mode="none", mounts=mounts)
+    path = _write_bundle(box.session, record, box.session.image(record.spec.image), [])
+    with open(path) as file:
+        bundle = json.load(file) | {"dns": 0}
+    with open(path, "w") as file:
+        json.dump(bundle, file)
+    before = len(descriptors(pid))
+    with control.connect(box.roots.keeper_socket(box.group)) as sock:
+        channel = Channel(sock)
+        channel.send({"n": 1, "do": "create", "id": record.id, "bundle": path})
+        channel.send({"n": 2, "do": "sockets", "id": record.id})
+        found = {}
+        for message, files in (channel.receive(), channel.receive()):
+            found[message["re"]] = message, files
+        process = found[1][0]["pid"]
+        wanted = os.stat(f"/proc/{process}/ns/net").st_ino
+        for fd in found[2][1]:
+            namespace = fcntl.ioctl(fd, SIOCGSKNS)
+            assert os.fstat(namespace).st_ino == wanted
+            os.close(namespace)
+            os.close(fd)
+        assert len(found[2][1]) == 2
+        channel.send({"n": 3, "do": "start", "id": record.id})
+        assert channel.receive()[0]["pid"] == process
+        assert len(descriptors(pid)) == before + 7  # log, two FIFOs, pidfd, two sockets; us
+        channel.send({"n": 4, "do": "signal", "id": record.id, "signal": 9})
+        channel.receive()
 
 
 def test_a_start_before_it_is_made_is_refused(box):

@@ -74,9 +74,8 @@ class Start:
             self._script.go_on()
         except EngineError as error:
             return become.failure(error)
-        except (
-            Exception
-        ) as error:  # names that we should not wait for, no memory: whatever it is, a fork says it in its words
+        except Exception as error:
+            # Names that we should not wait for, or no memory: whatever it is, a fork has the words for it.
             raise Unscripted(str(error)) from error
         return None
 
