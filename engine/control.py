@@ -24,6 +24,9 @@ PATIENCE = 10.0
 PAUSE = 0.005
 """Seconds between two looks at that: neither a lock nor the end of a process can be waited for together with a socket."""
 
+_TRIES = 8
+"""How often a folder that is taken away is made again."""
+
 
 def connect(path: str, version: str = "") -> socket.socket:
     """Connect to who listens at `path`. Raises OSError when nobody does, OtherVersion unless he speaks this `version` ("":
@@ -92,6 +95,23 @@ def listen(path: str) -> socket.socket:
     return sock
 
 
+def create(path: str, bits: int) -> int:
+    """Open a file of a control socket's folder, and make both where they are missing: whoever leaves takes the folder along,
+    also after we have found it there. Raises OSError."""
+    tries = 0
+    while True:
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            return os.open(path, bits | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except (
+            FileNotFoundError,
+            FileExistsError,
+        ):  # (makedirs looks again at what it finds, and says the latter then)
+            tries += 1
+            if tries == _TRIES:
+                raise
+
+
 def lock_of(path: str) -> str:
     """The file that whoever listens at `path` has locked."""
     return f"{path.removesuffix('.sock')}.lock"
@@ -154,8 +174,7 @@ def _version_of(path: str) -> str:
 
 def _locked(path: str) -> int | None:
     """Lock the file without waiting; None when somebody has it. A file that was replaced meanwhile does not count."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = create(path, os.O_RDWR)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.stat(path), os.fstat(fd)):

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "composer.plan.graph": ("composer.plan", "engine.spec"),
     "composer.release": (),
     "composer.run": ("composer.release", "composer.plan", "engine.spec", "engine.errors", "engine.paths", "engine.control"),
-    "composer.run.launch": ("composer.plan", "engine.errors", "engine.paths", "engine.kernel.title"),
+    "composer.run.launch": ("composer.plan", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title"),
     "composer.cli": (
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run",
         "engine.spec", "engine.errors", "engine.paths", "engine.ignore",

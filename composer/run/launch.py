@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 
+from engine.control import create
 from engine.errors import EngineError, OperationFailed
 from engine.paths import Roots
 
@@ -38,11 +39,9 @@ class Launch:
         self._project, self._pid = project, 0
         opened = []
         try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._ready, done = os.pipe2(os.O_CLOEXEC)
             opened = [done, os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)]
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-            opened.append(os.open(f"{self._folder}/supervisor.log", flags, 0o600))
+            opened.append(create(f"{self._folder}/supervisor.log", os.O_WRONLY | os.O_APPEND))
             _, null, log = opened
             descriptors = (null, null, log, done)  # what is to be 0, 1, 2 and _READY
             if fork is None:

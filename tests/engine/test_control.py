@@ -57,6 +57,24 @@ def test_a_dead_ones_socket_is_replaced(path):
         assert control.listens(path)
 
 
+def test_the_folder_may_go_while_we_come(path, monkeypatch):
+    """Who leaves removes it between the moment in which we find it and that in which we open a file there."""
+    make, left = os.makedirs, ["after it was made", "before it was looked at"]
+
+    def makedirs(name, **options):
+        make(name, **options)
+        if left:
+            os.rmdir(name)
+            if left.pop(0).startswith("before"):
+                raise FileExistsError(name)
+
+    monkeypatch.setattr(os, "makedirs", makedirs)
+    os.close(control.create(f"{os.path.dirname(path)}/supervisor.log", os.O_WRONLY))
+    left.append("after it was made")
+    os.remove(f"{os.path.dirname(path)}/supervisor.log")
+    assert control.claim(path) is not None
+
+
 @pytest.mark.parametrize("theirs", ["1", ""])
 def test_another_version_is_not_talked_to(path, theirs):
     control.claim(path, theirs)
