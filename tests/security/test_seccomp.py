@@ -69,7 +69,7 @@ I386 = {
     "mount": (21, "EPERM"), "clone": (120, "EPERM"), "ptrace": (26, "ESRCH"), "getuid32": (199, "ok"),
     "socketcall": (102, "EINVAL"), "mmap2": (192, "EINVAL"), "keyctl": (288, "EPERM"), "bpf": (357, "EPERM"),
     "userfaultfd": (374, "EPERM"), "unshare": (310, "EPERM"), "clone3": (435, "ENOSYS"), "the next one": (500, "ENOSYS"),
-    "vm86": (166, "EPERM"), "clock_gettime64": (403, "EINVAL"),
+    "vm86": (166, "EPERM"), "sigsuspend": (72, "EPERM"), "clock_gettime64": (403, "EINVAL"),
 }  # fmt: skip
 
 
@@ -115,6 +115,14 @@ def test_a_capability_opens_its_calls(host):
     calls += [("native", REFUSED["clock_settime"], BAD), ("native", REFUSED["reboot"], BAD)]
     assert probe(host, calls, cap_add=("SYS_ADMIN",)) == ["EFAULT", "ok", "E2BIG", "EPERM", "EPERM"]
     assert probe(host, calls, cap_add=("SYS_TIME", "SYS_BOOT")) == ["EPERM"] * 3 + ["EFAULT", "EINVAL"]
+
+
+def test_security_modules_are_for_the_administrator(host):
+    """Whatever libseccomp knows of calls that are newer than itself."""
+    calls = [("native", number, BAD) for number in (459, 460, 461)]
+    assert not {"ok", "EINVAL", "EOPNOTSUPP", "E2BIG"} & set(probe(host, calls))
+    administrator = probe(host, calls, cap_add=("SYS_ADMIN",))
+    assert administrator == probe(host, calls, security_opt=("seccomp=unconfined",))
 
 
 def test_unconfined(host):

@@ -18,7 +18,7 @@ from engine.errors import InvalidSpec, OperationFailed, Unsupported
 from engine.kernel.libseccomp import ARCHITECTURES, OPERATORS, Comparison, Filter
 from engine.paths import Roots
 
-_FORMAT = "3"
+_FORMAT = "4"
 """Part of every cache key: raise it when the compiler or the default profile changes."""
 
 ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRAP, ERRNO = (
@@ -106,7 +106,8 @@ def _default(bits: int) -> bytes:
     for value in default.PERSONALITIES:
         compiled.rule(ALLOW, "personality", [(0, OPERATORS["EQ"], value, 0)])
     compiled.rule(ALLOW, "socket", [(0, OPERATORS["NE"], default.CLOSED_FAMILY, 0)])
-    return _with_enosys(compiled, lambda one: _newest(known[one].values()), default.LATER.values())
+    later = [number for name, number in default.LATER.items() if name not in refused]
+    return _with_enosys(compiled, lambda one: _newest(known[one].values()), later)
 
 
 def _looked_at(number: int) -> bool:

@@ -8,16 +8,17 @@ ENOSYS, so that programs do without them; numbers in between that are nobody's a
 
 LATER = {
     "cachestat": 451, "fchmodat2": 452, "map_shadow_stack": 453, "futex_wake": 454, "futex_wait": 455,
-    "futex_requeue": 456, "statmount": 457, "listmount": 458, "mseal": 462, "setxattrat": 463, "getxattrat": 464,
-    "listxattrat": 465, "removexattrat": 466,
+    "futex_requeue": 456, "statmount": 457, "listmount": 458, "lsm_get_self_attr": 459, "lsm_set_self_attr": 460,
+    "lsm_list_modules": 461, "mseal": 462, "setxattrat": 463, "getxattrat": 464, "listxattrat": 465, "removexattrat": 466,
 }  # fmt: skip
-"""Allowed as well, though an older libseccomp may not know them; these too have one number everywhere."""
+"""Allowed as well unless they are refused below, though an older libseccomp may not know them; these too have one number
+everywhere."""
 
 UNLESS_CAPABLE: dict[str, tuple[str, ...]] = {
     "SYS_ADMIN": (
-        "bpf", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount", "mount_setattr",
-        "move_mount", "open_tree", "perf_event_open", "quotactl", "quotactl_fd", "setdomainname", "sethostname", "setns",
-        "syslog", "umount", "umount2", "unshare",
+        "bpf", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "lsm_get_self_attr",
+        "lsm_list_modules", "lsm_set_self_attr", "mount", "mount_setattr", "move_mount", "open_tree", "perf_event_open",
+        "quotactl", "quotactl_fd", "setdomainname", "sethostname", "setns", "syslog", "umount", "umount2", "unshare",
     ),
     "DAC_READ_SEARCH": ("open_by_handle_at",),
     "SYS_BOOT": ("reboot",),
@@ -37,14 +38,13 @@ ALSO_WITH: dict[str, tuple[str, ...]] = {"SYSLOG": ("syslog",), "BPF": ("bpf",),
 
 NEVER = (
     "_sysctl", "add_key", "afs_syscall", "create_module", "get_kernel_syms", "getpmsg", "io_uring_enter",
-    "io_uring_register", "io_uring_setup", "kexec_file_load", "kexec_load", "keyctl", "lsm_get_self_attr",
-    "lsm_list_modules", "lsm_set_self_attr", "migrate_pages", "move_pages", "nfsservctl", "pivot_root", "putpmsg",
-    "query_module", "request_key", "security", "swapoff", "swapon", "sysfs", "tuxcall", "uselib", "userfaultfd", "ustat",
-    "vserver",
+    "io_uring_register", "io_uring_setup", "kexec_file_load", "kexec_load", "keyctl", "migrate_pages", "move_pages",
+    "nfsservctl", "pivot_root", "putpmsg", "query_module", "request_key", "security", "swapoff", "swapon", "sysfs",
+    "tuxcall", "uselib", "userfaultfd", "ustat", "vserver",
     # of 32-bit programs
     "bdflush", "break", "ftime", "gtty", "idle", "lock", "mpx", "nice", "oldfstat", "oldlstat", "oldolduname", "oldstat",
-    "olduname", "prof", "profil", "readdir", "sgetmask", "sigaction", "signal", "sigpending", "ssetmask", "stty",
-    "ulimit", "vm86", "vm86old",
+    "olduname", "prof", "profil", "readdir", "sgetmask", "sigaction", "signal", "sigpending", "sigsuspend", "ssetmask",
+    "stty", "ulimit", "vm86", "vm86old",
 )  # fmt: skip
 
 NEW_NAMESPACES = 0x7E020000
