@@ -16,6 +16,7 @@ import time
 from engine import control
 from engine.errors import EngineError, StartFailed
 from engine.keeper import execution as executions
+from engine.keeper import origin
 from engine.keeper.attachments import Attachments
 from engine.keeper.child import kernel_settings
 from engine.keeper.container import Container
@@ -85,7 +86,7 @@ class Keeper:
     def run(self, ready: int) -> None:
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
         calls.set_name("composer-keeper")
-        os.umask(0o022)  # what programs get, whatever the umask of who started us
+        origin.forget()
         kernel_settings.raise_descriptors()
         # A child writes to what it collects, and each page that it writes to is copied: what is there now stays for good,
         # and collections are rare.

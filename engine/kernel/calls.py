@@ -19,8 +19,8 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 _NR = {
-    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250},
-    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219},
+    "x86_64": {"pivot_root": 155, "seccomp": 317, "keyctl": 250, "rt_sigaction": 13, "ioprio_set": 251},
+    "aarch64": {"pivot_root": 41, "seccomp": 277, "keyctl": 219, "rt_sigaction": 134, "ioprio_set": 30},
 }[os.uname().machine]
 # The newer calls have one number on every architecture (include/uapi/asm-generic/unistd.h).
 _PIDFD_SEND_SIGNAL, _OPEN_TREE, _MOVE_MOUNT, _PIDFD_OPEN, _CLONE3 = 424, 428, 429, 434, 435
@@ -246,6 +246,24 @@ def join_session_keyring(name: str) -> None:
     if ring > 0:
         # All for who has it; view, read, search and link for its user: to be found, it must be searchable.
         _libc.syscall(ctypes.c_long(_NR["keyctl"]), set_permissions, ctypes.c_long(ring), ctypes.c_uint(0x3F1B0000))
+
+
+def reset_personality() -> None:
+    """The usual execution domain, and none of the bits that change address layout (personality(2))."""
+    _libc.personality(ctypes.c_ulong(0))
+
+
+def reset_signal(number: int) -> None:
+    """SIG_DFL for any signal, those included that Python and the C library refuse to name."""
+    empty, size_of_set = bytes(32), 8
+    _call("rt_sigaction", number, _NR["rt_sigaction"], ctypes.c_int(number), empty, None, ctypes.c_size_t(size_of_set))
+
+
+def reset_io_priority() -> None:
+    """Priority of input and output by the process's niceness, as when none was set (ioprio_set(2)); nothing where the
+    kernel has no such priorities."""
+    this_process = 1
+    _libc.syscall(ctypes.c_long(_NR["ioprio_set"]), this_process, 0, 0)
 
 
 def sethostname(name: str) -> None:

@@ -184,3 +184,75 @@ def test_sysctl_names_lead_nowhere(host):
         host.run("true", sysctls={"net./../kernel/panic": "1"})
     with pytest.raises(EngineError):
         host.run("true", sysctls={"net....kernel.panic": "1"})
+
+
+SETPRIV = """\
+uid: 0
+euid: 0
+gid: 0
+egid: 0
+Supplementary groups: 0
+no_new_privs: 0
+Inheritable capabilities: [none]
+Ambient capabilities: [none]
+Capability bounding set: chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,\
+mknod,audit_write,setfcap
+Securebits: [none]
+Parent death signal: [none]
+"""
+"""What setpriv of util-linux finds in a container of Docker Engine 28."""
+
+
+def test_as_setpriv_sees_it(host):
+    found = host.run("/usr/bin/setpriv", "--dump", mounts=PYTHON).out
+    assert re.sub(r"(?m)^(AppArmor|SELinux).*\n", "", found) == SETPRIV
+
+
+ODD = """
+import ctypes, os, sys
+os.sched_setaffinity(0, range(8192))
+print(len(os.sched_getaffinity(0)))
+os.umask(0o77)
+os.nice(5)
+os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+open("/proc/self/oom_score_adj", "w").write("500")
+libc = ctypes.CDLL(None)
+libc.personality(0x40000)
+libc.syscall({"x86_64": 251, "aarch64": 30}[os.uname().machine], 1, 0, 3 << 13)
+sys.stdout.flush()
+
+from engine.paths import Roots
+from tests.security.host import PYTHON, Host
+host = Host(Roots(*sys.argv[1:]))
+ask = '''
+import os
+read = lambda name: open(f"/proc/self/{name}").read()
+status = dict(line.split(":", 1) for line in read("status").splitlines())
+print(len(os.sched_getaffinity(0)))
+print(status["Umask"].strip(), status["SigIgn"].strip(), status["SigBlk"].strip())
+print(os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), read("oom_score_adj").strip())
+print(read("personality").strip())
+'''
+try:
+    record = host.sleep(mounts=PYTHON)
+    print(host.exec(record, "sh", "-c", "grep SigIgn /proc/1/status").out, end="")
+    print(host.exec(record, "ionice").out, end="")
+    for found in (host.python(ask), host.exec(record, "/usr/bin/python3", "-I", "-S", "-c", ask)):
+        print(found.out, end="")
+finally:
+    host.end()
+"""
+
+
+def test_whoever_started_us_does_not_show(roots):
+    """Niceness, processors, umask, address layout … of the command that came first are not the containers'."""
+    done = subprocess.run(
+        [sys.executable, "-c", ODD, roots.state, roots.run], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    processors, ignored, priority, *found = done.stdout.splitlines()
+    assert ignored == "SigIgn:\t" + NONE
+    assert priority == "none: prio 0"
+    # (Python itself ignores SIGPIPE and SIGXFSZ.)
+    assert found == [processors, f"0022 {0x1001000:016x} {NONE}", "0 0 0", "00000000"] * 2

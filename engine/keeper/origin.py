@@ -1,0 +1,30 @@
+"""What a keeper has from whoever started it, and programs of containers shall not have."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from engine.kernel import calls
+
+_MOST_PROCESSORS = 8192
+_SIGCANCEL, _SIGSETXID = 32, 33
+
+
+def forget() -> None:
+    """Make scheduling, umask, address layout and OOM score the usual ones: a container has what its specification says, and
+    whichever command came first has no say in it. An ordinary user may only give up what he has: the rest stays."""
+    os.umask(0o022)
+    calls.reset_personality()  # setarch, gdb: no container without address randomisation because of them
+    # The C library's own, which it lets nobody set, and which its posix_spawn(3) leaves ignored.
+    for number in (_SIGCANCEL, _SIGSETXID):
+        calls.reset_signal(number)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, range(_MOST_PROCESSORS))  # all that our cpuset has
+    calls.reset_io_priority()
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
+        file.write("0")
