@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -19,6 +20,8 @@ def sealed(name: str, programs: dict[str, str]) -> int:
             fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_EXEC)
         except OSError:  # Linux before 6.3 does not know MFD_EXEC, and needs none
             fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            if not os.fstat(fd).st_mode & 0o100:
+                raise PermissionError(errno.EACCES, "vm.memfd_noexec forbids programs in memory") from None
         os.write(fd, data)
         seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)

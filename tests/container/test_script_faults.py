@@ -263,6 +263,33 @@ def test_wherever_the_program_is_open(place):
     assert (done.stdout, done.stderr) == ("told", "")
 
 
+FORBIDDEN = """
+import os
+from engine.errors import OperationFailed
+from engine.keeper.script.run_program import PROGRAMS
+from engine.kernel.sealed import sealed
+with open("/proc/sys/vm/memfd_noexec", "w") as file:
+    file.write("2")
+before = os.listdir("/proc/self/fd")
+try:
+    sealed("composer-start", PROGRAMS)
+except OperationFailed as error:
+    print(error)
+assert os.listdir("/proc/self/fd") == before
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/sys/vm/memfd_noexec"), reason="Linux 6.3")
+def test_programs_in_memory_may_be_forbidden():
+    """It is found out before a process is made for nothing."""
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", FORBIDDEN]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (
+        "make the program composer-start: EACCES: vm.memfd_noexec forbids programs in memory\n",
+        "",
+    )
+
+
 def test_no_memory_for_a_script_is_an_error(monkeypatch):
     """It may come in the middle; a mapping would have been the end of the keeper (SIGBUS)."""
     script = Script()
