@@ -9,6 +9,10 @@ LIMIT = 1 << 16
 """Bytes that wait for the program before nothing more is taken from who is attached."""
 
 
+def _nobody(waits: bool) -> None:
+    pass
+
+
 class Input:
     """Bytes wait here until the program takes them, or is there at all. `waits` is called when the descriptor takes no
     more, and again (with False) when all that waited has gone."""
@@ -57,6 +61,9 @@ class Input:
 
     def close(self) -> None:
         self._listen(False)
+        self._waits = (
+            _nobody  # who knows us: a container that ended would stay until the collector comes, which is rare
+        )
         self._waiting.clear()
         if self.fd >= 0:
             os.close(self.fd)

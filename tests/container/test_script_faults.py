@@ -1,6 +1,7 @@
 """Scripts under attack and faults: hostile images, killed processes, descriptors and memory that are not there."""
 
 import fcntl
+import gc
 import io
 import json
 import os
@@ -8,11 +9,13 @@ import subprocess
 import sys
 import tarfile
 import time
+import weakref
 
 import pytest
 
 from engine import control
 from engine.errors import StartFailed
+from engine.keeper.keeper import Keeper
 from engine.keeper.protocol import Channel
 from engine.keeper.script.script import Script
 from engine.session.start import _write_bundle
@@ -231,6 +234,38 @@ def test_a_keeper_keeps_nothing_of_what_it_has_started(box, images, busybox_root
         assert file.read().split() == [str(box.state(running).pid)]
     with open(f"/proc/{pid}/maps") as file:
         assert "script" not in file.read()
+
+
+def test_a_container_that_has_ended_is_no_object(tmp_path):
+    """It does not wait for the garbage collector, which comes once in a thousand containers."""
+    path = tmp_path / "bundle.json"
+    path.write_text(
+        json.dumps({"log": {"format": ""}, "run_folder": str(tmp_path), "process": {"tty": False, "stdin": False}})
+    )
+    found = Keeper(str(tmp_path / "sock"))._new({"id": "x", "do": "create", "bundle": str(path)})
+    ended = weakref.ref(found)
+    gc.disable()
+    try:
+        found.close()
+        del found
+        assert ended() is None
+    finally:
+        gc.enable()
+
+
+def test_a_script_that_is_closed_keeps_nothing():
+    script = Script()
+    script.pause(4)
+    script.demand(script.answer, 1, 1, refused=lambda _: Exception())
+    script.publish()
+    ended = weakref.ref(script)
+    gc.disable()
+    try:
+        script.close()
+        del script
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 SPAWN = """

@@ -90,6 +90,9 @@ class Script:
 
     def close(self) -> None:
         """The process, if there is one, keeps what it has mapped."""
+        # By hand, as what refers to itself would stay until the collector comes, which is rare in a keeper.
+        for content in (self._operations, self._data, self._refused, self._names, self._known):
+            content.clear()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
