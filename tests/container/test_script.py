@@ -10,6 +10,7 @@ import pytest
 
 from engine.errors import StartFailed
 from engine.keeper.script import run_program
+from engine.keeper.script import script as script_module
 from engine.keeper.script.script import Script, Unscripted
 from engine.spec.container import Device, Mount, Ulimit
 
@@ -44,12 +45,27 @@ def scripted(record, box):
         {"cap_add": ("NET_ADMIN",), "cap_drop": ("CHOWN",), "security_opt": ("no-new-privileges",)},
         {"security_opt": ("seccomp=unconfined", "systempaths=unconfined")},
         {"ulimits": (Ulimit(name="nofile", soft=100, hard=200),), "shm_size": 1 << 20, "user": "1000:5"},
+        {"stdin_open": True, "domainname": "dom.ain", "working_dir": "/work/../data/x/./y//z/", "user": "root:web"},
+        {
+            "environment": {
+                "PATH": "/nowhere::/bin",
+                "HOME": "",
+                **{f"V{number}": "ä" * number for number in range(200)},
+            }
+        },
+        {
+            "cap_drop": ("ALL",),
+            "cap_add": ("SYS_PTRACE",),
+            "user": "web:",
+            "sysctls": {"net.ipv4.ip_unprivileged_port_start": "80"},
+        },
         {"network_mode": "host"},
         {"ipc_mode": "host", "uts_mode": "host", "cgroup_mode": "host"},
         {"ipc_mode": "none", "devices": (Device(path_on_host="/dev/zero", path_in_container="/dev/deep/er/zero"),)},
         {
             "mounts": (
                 Mount(type="tmpfs", target="/work/tmp", size=1 << 20, mode=0o750),
+                Mount(type="bind", source="/usr/bin", target="/work/tmp/be/low"),
                 Mount(type="file", target="/run/secrets/key", content="x", uid=5, gid=6, mode=0o400),
                 Mount(type="bind", source="/usr", target="/data/usr", read_only=True),
                 Mount(type="bind", source="/etc/passwd", target="/data/passwd"),
@@ -132,6 +148,22 @@ def test_many_variables_and_arguments(box):
     """As much as execve(2) takes."""
     wanted = {f"V{number}": "x" * 1000 for number in range(500)}
     assert box.shell("env | grep -c '^V'", environment=wanted, network_mode="none") == "500"
+
+
+HEADERS = {
+    "x86_64": "/usr/include/x86_64-linux-gnu/asm/unistd_64.h",
+    "aarch64": "/usr/include/asm-generic/unistd.h",
+}
+
+
+@pytest.mark.parametrize("machine", HEADERS)
+def test_numbers_are_those_of_the_kernels_headers(machine):
+    path = Path(HEADERS[machine])
+    if not path.exists():
+        pytest.skip("no headers of the kernel")
+    told = dict(re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)$", path.read_text(), flags=re.MULTILINE))
+    numbers = dict(zip(script_module._NAMES, script_module._NUMBERS[machine], strict=True))
+    assert numbers == {name: int(told[name]) for name in numbers}
 
 
 def test_the_program_was_made_from_its_source():

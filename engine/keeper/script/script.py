@@ -38,6 +38,8 @@ _FIRST = 4096
 _REGISTERS = 507
 _ROOM = 64 * 1024
 """Bytes for operations."""
+_DATA = _FIRST + _ROOM
+_PADDING = bytes(8)
 LIMIT = 0x1000000
 """Bytes that the process maps."""
 
@@ -101,11 +103,11 @@ class Script:
 
     def data(self, content: bytes) -> int:
         """Put something into the memory; its address for the process."""
-        place = _FIRST + _ROOM + len(self._data)
+        data = self._data
+        place = _DATA + len(data)
         if place + len(content) + 8 > LIMIT:
             raise Unscripted("it is too long")
-        self._data += content
-        self._data += bytes(-len(content) & 7)
+        data += content + _PADDING[: -len(content) & 7]
         return BASE + place
 
     def text(self, text: str) -> int:
@@ -161,7 +163,9 @@ class Script:
         allowed: tuple[int, int] = (0, 0),
         flags: int = 0,
     ) -> int:
-        if self.mark + _OPERATION.size > _FIRST + _ROOM:
+        operations = self._operations
+        place = len(operations)
+        if place + _OPERATION.size > _DATA:
             raise Unscripted("it is too long")
         words = [0, 0, 0, 0, 0, 0]
         registers = 0
@@ -173,8 +177,7 @@ class Script:
             else:
                 words[index] = argument - REGISTER
                 registers |= 1 << index
-        place = self.mark
-        self._operations += _OPERATION.pack(number, to, registers, *allowed, flags, *words)
+        operations += _OPERATION.pack(number, to, registers, *allowed, flags, *words)
         return place
 
     def optional(self, place: int) -> None:
@@ -221,7 +224,7 @@ class Script:
     def publish(self) -> None:
         """Put what has been written since the last time where the process finds it. Raises OSError for want of memory: of
         a mapping of our own the same would be SIGBUS, and the end of the keeper."""
-        for index, (start, content) in enumerate(((0, self._operations), (_FIRST + _ROOM, self._data))):
+        for index, (start, content) in enumerate(((0, self._operations), (_DATA, self._data))):
             known = self._published[index]
             self._put(content[known:], start + known)
             self._published[index] = len(content)
