@@ -108,6 +108,53 @@ def test_looking_at_who_enters(host, marker, capabilities):
     assert host.output(watcher).splitlines()[-1] == "[]"
 
 
+SEE = """
+import ctypes, json, os
+libc = ctypes.CDLL(None)
+print("watching", flush=True)
+seen, found = set(), set()
+while not os.path.exists("/tmp/stop"):
+    for pid in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{pid}/cmdline") as file:
+                if file.read().rstrip("\\0") != "composer-start":
+                    continue
+        except OSError:
+            continue
+        seen.add(pid)
+        for name in ("maps", "environ", "syscall", "root/etc/passwd", "exe", "fd/0", "fd/3", "fd/4"):
+            try:
+                with open(f"/proc/{pid}/{name}", "rb") as file:  # of who has just ended some are empty
+                    if file.read(1):
+                        found.add(name)
+            except OSError:
+                pass
+        for name in ("mem", "clear_refs"):
+            try:
+                os.close(os.open(f"/proc/{pid}/{name}", os.O_WRONLY))
+                os.stat(f"/proc/{pid}/exe")
+                found.add(name)
+            except OSError:
+                pass
+        if libc.ptrace(16, int(pid), 0, 0) == 0:
+            found.add("ptrace")
+print(json.dumps([bool(seen), sorted(found)]), flush=True)
+"""
+
+
+def test_looking_at_who_starts(host):
+    """Who sees the host's processes sees those, too, that carry out scripts, with the host's root directory and privileges."""
+    watcher = host.start("/usr/bin/python3", "-I", "-S", "-c", SEE, mounts=PYTHON, pid_mode="host")
+    while "watching" not in host.output(watcher):
+        pass
+    for _ in range(4 * ROUNDS):
+        # The program has a capability more than who watches, or that one might see as much of it as is right.
+        host.run("true", network_mode="none", cap_add=("NET_ADMIN",))
+    host.exec(watcher, "touch", "/tmp/stop")
+    host.end_of(watcher)
+    assert json.loads(host.output(watcher).splitlines()[-1]) == [True, []]
+
+
 def test_runtime_is_not_replaced(host):
     """CVE-2019-5736 itself: the container's program is a link to whatever executes it."""
     record = host.sleep()
