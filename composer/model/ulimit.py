@@ -10,10 +10,10 @@ from composer.model.element import Element
 
 
 class Ulimit(Element):
-    """-1 is no limit."""
+    """-1 is no limit; what the canonical form leaves out is 0."""
 
-    soft: int
-    hard: int
+    soft: int = 0
+    hard: int = 0
 
 
 def _ulimits(value: Any) -> Any:
