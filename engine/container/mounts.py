@@ -84,6 +84,8 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
         for path in ("/dev/shm", "/dev/mqueue"):
             if origin or os.path.isdir(path):
                 found.append({"type": "bind", "source": path, "target": path, "idmap": "no", **origin})
+            elif path == "/dev/mqueue" and idmap.initial():  # a host that has queues, and has not mounted them
+                found.append({"type": "mqueue", "target": path, "flags": safe})
     # In memory: each file less on a disc makes a start quicker by up to a millisecond.
     for name, text in facts.names.items():
         place = {"staging": f"{facts.folder}/work", "target": f"/etc/{name}"}

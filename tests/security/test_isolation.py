@@ -141,6 +141,16 @@ def test_namespaces(host):
     assert set(host.exec(first, "ls", "/sys/class/net").out.split()) == {"lo"}
 
 
+def test_no_network_but_itself(host):
+    """With `network_mode: none` a program still reaches what listens in its own container."""
+    found = host.run("ping", "-c", "1", "-W", "5", "127.0.0.1", network_mode="none")
+    assert found.code == 0, found.out
+
+
+def test_queues_of_the_host(host):
+    assert "- mqueue" in host.shell("grep ' /dev/mqueue ' /proc/self/mountinfo", ipc_mode="host").out
+
+
 def test_nothing_of_the_host_is_mounted(host):
     """No path of the host's tree is left behind after the root was changed."""
     table = host.run("cat", "/proc/self/mountinfo").out.splitlines()

@@ -11,11 +11,10 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
 def open_sockets(port: int = 53) -> tuple[int, ...]:
-    """Bring lo up and bind UDP and TCP (in this order) at 127.0.0.11; the descriptors belong to the caller.
+    """Bind UDP and TCP (in this order) at 127.0.0.11, where lo is up; the descriptors belong to the caller.
 
     `port` 0 takes any, for a container that needs port 53 itself (engine/net/redirect.py leads there).
     """
-    loopback_up()
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     for sock in (udp, tcp):

@@ -84,6 +84,8 @@ def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: root
     os.setsid()
     namespaces.join(bundle["namespaces"], opened)
     calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
+    if bundle["namespaces"].get("net") == "new":
+        dns.loopback_up()  # also with no other network
     descriptors = () if bundle.get("dns") is None else dns.open_sockets(bundle["dns"])
     channel.send({"event": "sockets"}, descriptors)
     for fd in descriptors:

@@ -117,14 +117,15 @@ def _say(script: Script, message: dict[str, Any], *descriptors: int) -> None:
 
 
 def _sockets(script: Script, bundle: Bundle) -> None:
-    """Those of the embedded DNS server; see engine/keeper/child/dns.py."""
+    """lo is up, and the sockets of the embedded DNS server; see engine/keeper/child/dns.py."""
+    call = script.call
+    if bundle["namespaces"].get("net") == "new":
+        control = call("socket", socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        call("ioctl", control, _SIOCSIFFLAGS, struct.pack("=16sH22x", b"lo", _IFF_UP))
+        call("close", control)
     if bundle.get("dns") is None:
         _say(script, {"event": "sockets"})
         return
-    call = script.call
-    control = call("socket", socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
-    call("ioctl", control, _SIOCSIFFLAGS, struct.pack("=16sH22x", b"lo", _IFF_UP))
-    call("close", control)
     address = (
         struct.pack("=H", socket.AF_INET) + struct.pack(">H", bundle["dns"]) + socket.inet_aton(dns.ADDRESS) + bytes(8)
     )
