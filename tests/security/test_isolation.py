@@ -141,9 +141,10 @@ def test_namespaces(host):
     assert set(host.exec(first, "ls", "/sys/class/net").out.split()) == {"lo"}
 
 
-def test_no_network_but_itself(host):
+@pytest.mark.parametrize("init", [False, True])
+def test_no_network_but_itself(host, init):
     """With `network_mode: none` a program still reaches what listens in its own container."""
-    found = host.run("ping", "-c", "1", "-W", "5", "127.0.0.1", network_mode="none")
+    found = host.run("ping", "-c", "1", "-W", "5", "127.0.0.1", network_mode="none", init=init)
     assert found.code == 0, found.out
 
 
