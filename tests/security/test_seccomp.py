@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -138,6 +139,9 @@ def test_exec_is_filtered_too(host):
     record = host.sleep()
     assert "Seccomp:\t2" in host.exec(record, "cat", "/proc/self/status").out
     assert "denied" in host.exec(record, "mount", "-t", "tmpfs", "tmpfs", "/tmp").out
+    privileged = host.exec(record, "cat", "/proc/self/status", privileged=True).out
+    assert "Seccomp:\t2" in privileged and re.search(r"CapEff:\t0000.1ff", privileged)
+    record = host.sleep(privileged=True)
     assert "Seccomp:\t0" in host.exec(record, "cat", "/proc/self/status", privileged=True).out
 
 
