@@ -34,7 +34,8 @@ class Launch:
     def __init__(
         self, roots: Roots, project: str, environ: Mapping[str, str], fork: Callable[[], Engine] | None = None
     ) -> None:
-        """`fork`: do, and what opens the engine in the child, which then expects to start containers."""
+        """`fork`: do, and what opens the engine in the child, which then expects to start containers. A command that has
+        opened the engine already is no parent: then it is the command line after all."""
         self._folder = os.path.dirname(roots.supervisor_socket(project))
         self._project, self._pid = project, 0
         opened = []
@@ -44,7 +45,7 @@ class Launch:
             opened.append(create(f"{self._folder}/supervisor.log", os.O_WRONLY | os.O_APPEND))
             _, null, log = opened
             descriptors = (null, null, log, done)  # what is to be 0, 1, 2 and _READY
-            if fork is None:
+            if fork is None or _has_opened(roots):
                 argv = command_line(roots, project)
                 actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
                 everything = {**environ, **_place(environ)}
@@ -142,6 +143,18 @@ def _place(environ: Mapping[str, str]) -> dict[str, str]:
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = environ.get("PYTHONPATH", "")
     return {"PYTHONPATH": f"{tree}:{path}" if path else tree}
+
+
+def _has_opened(roots: Roots) -> bool:
+    """Whether we have files of the state root open. The database's locks are a process's own (fcntl(2)) and its index of the
+    log is shared memory: in a fork the next command cuts off what is mapped there, as nobody seems to use it (SIGBUS)."""
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{fd}").startswith(f"{roots.state}/"):
+                return True
+        except FileNotFoundError:
+            pass  # that of the list itself
+    return False
 
 
 def _last_words(path: str) -> str:

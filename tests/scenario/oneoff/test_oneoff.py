@@ -5,6 +5,8 @@ import pty
 import subprocess
 import time
 
+from tests.fault.victims import find
+
 
 def terminal(composer, *words, typed=b""):
     """Run a command on a terminal; everything that it showed, and its exit code."""
@@ -73,3 +75,12 @@ def test_exec_on_a_terminal(composer):
     shown, code = terminal(composer, "exec", "db", "sh", typed=b"test -t 0 && echo yes it is; exit 5\n")
     assert "yes it is" in shown
     assert code == 5
+
+
+def test_its_supervisor_has_the_database_for_itself(composer):
+    """A fork of the command that has it open would have none of its locks, and lose the index of its log to the next one."""
+    composer("run", "--rm", "-d", "--no-deps", "tool", "sleep", "1000")
+    (pid,) = find(composer, "supervisor")
+    index = os.stat(f"{composer.roots.state}/composer.db-shm").st_ino
+    with open("/proc/locks") as file:
+        assert any(line.split()[4] == str(pid) and line.split()[5].endswith(f":{index}") for line in file)
