@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from composer.cli.through import through
 from composer.cli.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw, write_all
 from engine.errors import OtherVersion
 
@@ -31,23 +32,26 @@ def run_exec(
     sys.stdout.flush()
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        stdin = 0 if interactive and not detach else null
-        output = (null, null) if detach else (1, 2)
-        stdio = (stdin, *output)
-        process = opened(
-            context, record, lambda: context.engine.exec_process(record.group, record.id, spec, stdio=stdio)
-        )
+        stdin = 0 if interactive and not detach and not spec.tty else null
+        stdout, stderr = (null, null) if detach or spec.tty else (1, 2)
+        with through((stdin, stdout, stderr)) as streams:
+            process = opened(
+                context,
+                record,
+                lambda: context.engine.exec_process(record.group, record.id, spec, stdio=streams.theirs),
+            )
+            streams.handed_over()
+            try:
+                if detach:
+                    return 0
+                if process.stream is None:
+                    with passing_signals(process):
+                        return process.wait()
+                return terminal_session(process, stdin=0 if interactive else -1, keys=parse_keys(DETACH_KEYS))
+            finally:
+                process.close()
     finally:
         os.close(null)
-    try:
-        if detach:
-            return 0
-        if process.stream is None:
-            with passing_signals(process):
-                return process.wait()
-        return terminal_session(process, stdin=0 if interactive else -1, keys=parse_keys(DETACH_KEYS))
-    finally:
-        process.close()
 
 
 def opened(context: Context, record: ContainerRecord, opens: Callable[[], Process]) -> Process:

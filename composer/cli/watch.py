@@ -305,14 +305,18 @@ class Watcher:
         piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, keep_owner=False))
 
     def _execute(self, record: ContainerRecord, spec: ExecSpec | None) -> None:
+        from composer.cli.through import through
+
         assert spec is not None  # rules_of has made sure
         null = os.open(os.devnull, os.O_RDWR)
         try:
-            process = self._context.engine.exec_process(record.group, record.id, spec, stdio=(null, 2, 2))
-            try:
-                code = process.wait()
-            finally:
-                process.close()
+            with through((null, 2, 2)) as streams:
+                process = self._context.engine.exec_process(record.group, record.id, spec, stdio=streams.theirs)
+                streams.handed_over()
+                try:
+                    code = process.wait()
+                finally:
+                    process.close()
         finally:
             os.close(null)
         if code:
