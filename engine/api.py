@@ -164,7 +164,7 @@ class Engine:
     def stats(self, group: str, container_id: str) -> ContainerStats:
         from engine.container.stats import read_stats
 
-        return read_stats(self._container(group, container_id))
+        return read_stats(self.roots, self._container(group, container_id))
 
     def export(self, group: str, container_id: str, output: int) -> None:
         from engine.container.export import export

@@ -12,3 +12,8 @@ except ImportError:  # Python 3.12 has it elsewhere
 def hexadecimal(data: bytes) -> str:
     """The digest in 64 hex digits."""
     return str(sha256(data).hexdigest())
+
+
+def tag(text: str) -> str:
+    """Eight hex digits that stand for a text, where the kernel has no room for it."""
+    return hexadecimal(text.encode())[:8]

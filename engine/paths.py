@@ -18,6 +18,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+USUAL = "/var/lib/composer"
+"""The state root of the machine's root (hier(7))."""
+
 
 class Roots:
     """The state root and the run root, as absolute paths."""
@@ -32,7 +35,7 @@ class Roots:
     def from_environment(cls, environ: Mapping[str, str], uid: int) -> Roots:
         """COMPOSER_STATE_ROOT and COMPOSER_RUN_ROOT, else FHS for root and XDG base directories for others."""
         if uid == 0:
-            state, run = "/var/lib/composer", "/run/composer"
+            state, run = USUAL, "/run/composer"
         else:
             home = environ.get("HOME", "/")
             state = environ.get("XDG_DATA_HOME") or f"{home}/.local/share"

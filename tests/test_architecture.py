@@ -52,7 +52,8 @@ MAY_IMPORT = {
         "engine.errors",
     ),
     "engine.cgroup": (
-        "engine.kernel", "engine.rootless.client", "engine.store", "engine.spec", "engine.paths", "engine.errors",
+        "engine.digest", "engine.kernel", "engine.rootless.client", "engine.store", "engine.spec", "engine.paths",
+        "engine.errors",
     ),
     "engine.container": (
         "engine.digest", "engine.kernel", "engine.keeper", "engine.log", "engine.cgroup", "engine.image", "engine.net",

@@ -66,7 +66,7 @@ class ContainerRun:
         self.roots, self.network = roots, network
         self.group = _PREFIX + secrets.token_hex(6)
         self.folder = f"{roots.run}/{self.group}"
-        self.cgroups = Cgroups.detect()
+        self.cgroups = Cgroups.of(roots)
         self._lock = threading.Lock()
         self._owner: Channel | None = None
         self._keeper = -1

@@ -1,4 +1,8 @@
-"""A container's cgroups: <hierarchy>/composer/<group>/<container id>, whatever the hierarchy's version is."""
+"""A container's cgroups: <hierarchy>/composer/<group>/<container id>, whatever the hierarchy's version is.
+
+Who has another state root than root's usual one has composer-<eight digits of it> instead, so that projects of the same name
+leave each other alone.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 import engine.rootless.client as rootless
+from engine import digest
 from engine.cgroup import devices, files, freezer, settings, unified
 from engine.errors import OperationFailed, Unsupported
+from engine.paths import USUAL, Roots
 from engine.spec.container import Resources
 
 FOLDER = "composer"
@@ -108,27 +114,34 @@ def _with_those_below(folder: str) -> list[str]:
 class Cgroups:
     """The host's hierarchies: controller → mount point; "" is the unified one when it has our controllers."""
 
-    def __init__(self, hierarchies: dict[str, str], *, rootless: bool = False) -> None:
+    def __init__(self, hierarchies: dict[str, str], *, owner: str = "", rootless: bool = False) -> None:
+        """`owner` tells whose they are where that is not clear (`of`)."""
         self.hierarchies, self.rootless = hierarchies, rootless
+        self._top = f"{FOLDER}-{owner}" if owner else FOLDER
 
     @property
     def unified(self) -> bool:
         return "" in self.hierarchies
 
     @classmethod
-    def detect(cls, root: str = "/sys/fs/cgroup") -> Cgroups:
+    def of(cls, roots: Roots) -> Cgroups:
+        """The host's, as somebody with this state root uses them."""
+        return cls.detect(owner="" if roots.state == USUAL else digest.tag(roots.state))
+
+    @classmethod
+    def detect(cls, root: str = "/sys/fs/cgroup", owner: str = "") -> Cgroups:
         """Look at what is mounted at `root`. Controllers that no hierarchy has are simply absent.
 
         For an ordinary user: the cgroup that was delegated to it, or nothing."""
         if rootless.here():
-            return cls({"": rootless.cgroup()} if rootless.cgroup() else {}, rootless=True)
+            return cls({"": rootless.cgroup()} if rootless.cgroup() else {}, owner=owner, rootless=True)
         if os.path.exists(f"{root}/cgroup.controllers"):
-            return cls({"": root})
+            return cls({"": root}, owner=owner)
         found = {}
         for controller in ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"):
             if os.path.exists(f"{root}/{controller}/cgroup.procs"):
                 found[controller] = os.path.realpath(f"{root}/{controller}")
-        return cls(found)
+        return cls(found, owner=owner)
 
     def handle(self, group: str, container_id: str, parent: str = "") -> Handle:
         """The folders that exist of a container."""
@@ -194,7 +207,7 @@ class Cgroups:
         """Kill and remove the group's cgroups whose container is not in `alive`, and the group's folder when empty."""
         keep = set(alive)
         for controller, base in self.hierarchies.items():
-            folder = f"{base}/{FOLDER}/{group}"
+            folder = f"{base}/{self._top}/{group}"
             try:
                 names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
             except FileNotFoundError:
@@ -204,17 +217,16 @@ class Cgroups:
                     left = Handle({controller: f"{folder}/{name}"})
                     left.kill()
                     left.remove()
-            for empty in (folder, f"{base}/{FOLDER}"):
+            for empty in (folder, f"{base}/{self._top}"):
                 try:
                     os.rmdir(empty)
                 except OSError:
                     break
 
-    @staticmethod
-    def _folder(base: str, group: str, container_id: str, parent: str) -> str:
+    def _folder(self, base: str, group: str, container_id: str, parent: str) -> str:
         if parent:
             return f"{base}/{parent.strip('/')}/{container_id}"
-        return f"{base}/{FOLDER}/{group}/{container_id}"
+        return f"{base}/{self._top}/{group}/{container_id}"
 
     def _allow_devices(self, handle: Handle, rules: Sequence[str]) -> None:
         if "devices" in handle.folders:

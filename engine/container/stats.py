@@ -7,6 +7,7 @@ import time
 
 from engine.cgroup.manager import Cgroups
 from engine.errors import WrongState
+from engine.paths import Roots
 from engine.spec.state import ContainerRecord
 from engine.spec.stream import ContainerStats
 
@@ -14,11 +15,11 @@ _UNLIMITED = 1 << 62
 """v1 says "no limit" by a number near 2^63."""
 
 
-def read_stats(record: ContainerRecord) -> ContainerStats:
+def read_stats(roots: Roots, record: ContainerRecord) -> ContainerStats:
     """See composer.run.port.Streams.stats. Raises WrongState when the container does not run."""
     if not record.state.status.alive:
         raise WrongState(f"container {record.spec.name} is not running")
-    cgroups = Cgroups.detect()
+    cgroups = Cgroups.of(roots)
     folders = cgroups.handle(record.group, record.id, record.spec.cgroup_parent).folders
     found = _unified(folders[""]) if "" in folders else _separate(folders)
     limit, whole = found.pop("memory_limit", 0), _memory_of_the_host()

@@ -87,7 +87,7 @@ def _jumps(table: str, version: int) -> tuple[tuple[str, str], ...]:
 
 def tag(roots: Roots) -> str:
     """Eight hex digits for the state root, which tell its rules and links from another's."""
-    return digest.hexadecimal(roots.state.encode())[:8]
+    return digest.tag(roots.state)
 
 
 def _comment(roots: Roots, owner: str) -> str:

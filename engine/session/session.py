@@ -46,7 +46,7 @@ class Session:
         self.roots, self.group, self.supervisor = roots, group, tuple(supervisor)
         self.store = Store(roots)
         self.images = ImageStore(self.store)
-        self.cgroups = Cgroups.detect()
+        self.cgroups = Cgroups.of(roots)
         self.wiring = Wiring(self.store)
         self.names = Names(Neighbours(self.store, group))
         self.dns = Server(self.names)

@@ -1,12 +1,14 @@
 """Which cgroups are made where, and what is written to them, on file trees that stand for hierarchies."""
 
 import os
+import re
 
 import pytest
 
 from engine.cgroup import manager
 from engine.cgroup.manager import Cgroups
 from engine.errors import OperationFailed, Unsupported
+from engine.paths import Roots
 from engine.spec.container import Resources
 
 V1 = {
@@ -151,3 +153,17 @@ def test_nothing_is_mounted(tmp_path):
     handle = Cgroups({}).create("shop", ID, Resources())
     with pytest.raises(Unsupported, match="no freezer cgroup"):
         handle.freeze()
+
+
+def test_projects_of_the_same_name_below_other_state_roots_leave_each_other_alone(tmp_path):
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "cgroup.procs").touch()
+    theirs = Cgroups.detect(str(tmp_path), owner="0a1b2c3d")
+    handle = theirs.create("shop", ID, Resources())
+    assert handle.folders == {"memory": f"{tmp_path}/memory/composer-0a1b2c3d/shop/{ID}"}
+    Cgroups.detect(str(tmp_path)).sweep("shop", ())
+    assert os.path.isdir(handle.folders["memory"])
+    theirs.sweep("shop", ())
+    assert not os.path.exists(handle.folders["memory"])
+    assert Cgroups.of(Roots("/var/lib/composer", "/r"))._top == "composer"
+    assert re.fullmatch(r"composer-[0-9a-f]{8}", Cgroups.of(Roots("/s", "/r"))._top)

@@ -129,6 +129,6 @@ def test_cgroups_that_the_container_made_go_with_it(host):
 def alive(pid):
     try:
         with open(f"/proc/{pid}/cgroup") as file:
-            return "/composer/" in file.read()
+            return "/composer" in file.read()
     except OSError:
         return False

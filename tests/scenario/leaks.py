@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -28,7 +29,7 @@ def processes():
             with open(f"/proc/{entry}/stat") as file:
                 state = file.read().rpartition(")")[2].split()[0]
             with open(f"/proc/{entry}/cgroup") as file:
-                contained = f"/composer/{SESSION}" in file.read()
+                contained = re.search(rf"/composer[^/]*/{SESSION}", file.read())
             if state != "Z" and (contained or os.readlink(f"/proc/{entry}/ns/mnt") == here):
                 with open(f"/proc/{entry}/cmdline", "rb") as file:
                     found[int(entry)] = file.read().replace(b"\0", b" ").decode(errors="replace")[:200]
@@ -59,7 +60,7 @@ def output(*command):
 
 def cgroups():
     return set(
-        glob.glob(f"/sys/fs/cgroup/composer/{SESSION}*/*/") + glob.glob(f"/sys/fs/cgroup/*/composer/{SESSION}*/*/")
+        glob.glob(f"/sys/fs/cgroup/composer*/{SESSION}*/*/") + glob.glob(f"/sys/fs/cgroup/*/composer*/{SESSION}*/*/")
     )
 
 

@@ -120,8 +120,8 @@ class Box:
 
     def left(self):
         """What the removal of all containers left behind of them."""
-        cgroups = glob.glob(f"/sys/fs/cgroup/composer/{self.group}/*/") + glob.glob(
-            f"/sys/fs/cgroup/*/composer/{self.group}/*/"
+        cgroups = glob.glob(f"/sys/fs/cgroup/composer*/{self.group}/*/") + glob.glob(
+            f"/sys/fs/cgroup/*/composer*/{self.group}/*/"
         )
         folders = glob.glob(f"{self.roots.groups}/{self.group}/*")
         running = [path for path in glob.glob(f"{self.roots.run}/{self.group}/*") if os.path.isdir(path)]
