@@ -315,6 +315,7 @@ assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/sys/vm/memfd_noexec"), reason="Linux 6.3")
+@pytest.mark.root
 def test_programs_in_memory_may_be_forbidden():
     """It is found out before a process is made for nothing."""
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", FORBIDDEN]

@@ -88,6 +88,7 @@ def test_start_times_of_processes_with_strange_names(tmp_path):
         process.wait()
 
 
+@pytest.mark.root
 def test_a_clone_has_its_own_namespaces():
     ours = os.readlink("/proc/self/ns/uts")
     pid, pidfd = calls.clone(flags.CLONE["uts"])
@@ -104,6 +105,7 @@ def test_flags_have_names():
     assert flags.names(1 | 1 << 62, flags.MS).startswith("ro|0x")
 
 
+@pytest.mark.root
 def test_mount_ids_tell_binds_apart(tmp_path):
     place = tmp_path / "place"
     place.mkdir()
