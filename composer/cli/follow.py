@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from composer.cli.context import Context
     from composer.cli.streams import Output, Outputs
     from composer.run.port import LogReader
-    from engine.spec.state import ContainerRecord
+    from engine.spec.state import ContainerExit, ContainerRecord
     from engine.spec.stream import LogEntry
 
 PATIENCE = 5.0
@@ -41,6 +41,15 @@ class Nothing:
         pass
 
 
+def _ends(record: ContainerRecord) -> list[ContainerExit]:
+    """How the container's runs have ended, as far as is known: the latest last."""
+    from engine.spec.state import ContainerExit
+
+    state = record.state
+    last = [ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at)] if state.finished_at else []
+    return [*state.ends, *last]
+
+
 class Source:
     """One container's log and what of its last line has come so far. `output`: its reader, when that is what it writes
     just now; `kept`: whether there is a log; `deadline` (monotonic): when it must be up again, 0 when it is or need not."""
@@ -53,7 +62,8 @@ class Source:
         self.kept = True
         self.deadline = 0.0
         self.parts: dict[str, str] = {}
-        self.up, self.finished_at, self.shown = is_up(record), record.state.finished_at, True
+        ends = _ends(record)
+        self.up, self.finished_at, self.shown = is_up(record), ends[-1].finished_at if ends else 0.0, True
         self.coming = False
 
 
@@ -104,7 +114,7 @@ class Follower:
                 source.shown = self._shown is None or service_of(record) in self._shown
                 source.kept = not isinstance(reader, Nothing)
                 self._attach(source, record)
-                if since and not source.up:
+                if since:
                     source.finished_at = min(source.finished_at, since / 1e9)
         self._lines.register(source.name for source in self._sources.values() if source.shown)
 
@@ -160,14 +170,15 @@ class Follower:
             if record is None:
                 source.reader.close()
                 del self._sources[key]
-            elif record.state.finished_at > source.finished_at:
-                source.finished_at = record.state.finished_at
+            elif ends := [end for end in _ends(record) if end.finished_at > source.finished_at]:
+                source.finished_at = ends[-1].finished_at
                 if source.output is not None:
                     source.output.finish()
                 self._drain(source)
                 if self._ended is not None:
-                    again = " (restarting)" if source.up else ""
-                    self._lines.status(source.name, f"exited with code {record.state.exit_code}{again}")
+                    for end in ends:
+                        again = " (restarting)" if source.up or end is not ends[-1] else ""
+                        self._lines.status(source.name, f"exited with code {end.exit_code}{again}")
                     if not source.up:
                         self._ended(record)
 

@@ -21,13 +21,16 @@ from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import NOBODY
 from engine.spec.network import VolumeSpec
-from engine.spec.state import ContainerRecord, Endpoint, Health, Status
+from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Endpoint, Health, Status
 from engine.volume import store as volumes
 from engine.volume.copyup import copy_up
 
 if TYPE_CHECKING:
     from engine.net.endpoint import Plan
     from engine.session.session import Session
+
+_REMEMBERED = 10
+"""Ends of a container that its state tells."""
 
 
 async def start(
@@ -75,6 +78,7 @@ async def _start(
                 pid_start=pid_start,
                 boot_id=files.boot_id(),
                 started_at=time.time(),
+                ends=_ends(record.state),
                 finished_at=0.0,
                 exit_code=0,
                 oom_killed=False,
@@ -96,6 +100,13 @@ async def _start(
         await _undo(session, record, error)
         raise
     return started
+
+
+def _ends(state: ContainerState) -> tuple[ContainerExit, ...]:
+    if not state.finished_at:
+        return state.ends
+    last = ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
+    return (*state.ends, last)[-_REMEMBERED:]
 
 
 def _is_checked(own: Healthcheck | None, images: Healthcheck | None) -> bool:

@@ -77,6 +77,15 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     aliases: tuple[str, ...] = ()
 
 
+class ContainerExit(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """exit.json, written by the keeper when a container's first process has ended (128+n for signal n)."""
+
+    exit_code: int
+    finished_at: float
+    oom_killed: bool = False
+    pid: int = 0
+
+
 class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A container's state file. Times are seconds since the epoch, 0 for never.
 
@@ -100,6 +109,8 @@ class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[PortBinding, ...] = ()
     anonymous_volumes: tuple[str, ...] = ()
+    ends: tuple[ContainerExit, ...] = ()
+    """Of the latest runs before this one: who follows need not look between an end and the next start."""
 
 
 class ContainerRecord(Struct, frozen=True, kw_only=True):
@@ -109,12 +120,3 @@ class ContainerRecord(Struct, frozen=True, kw_only=True):
     group: str
     spec: ContainerSpec
     state: ContainerState = field(default_factory=ContainerState)
-
-
-class ContainerExit(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """exit.json, written by the keeper when a container's first process has ended (128+n for signal n)."""
-
-    exit_code: int
-    finished_at: float
-    oom_killed: bool = False
-    pid: int = 0

@@ -110,6 +110,26 @@ def test_following_through_growth_recreation_and_the_end(engine: FileEngine, out
     assert result == [0] and output.getvalue().endswith("web-2  | unfinished\n")
 
 
+def test_an_end_is_told_though_it_was_started_again_before_anybody_looked(engine: FileEngine, output: Output) -> None:
+    from composer.cli.follow import Follower
+    from composer.cli.render.lines import Lines
+    from engine.spec.state import ContainerExit
+
+    context = Context(parse(GLOBAL, ["-p", "shop"]), open_engine=lambda roots: engine, environ={})  # type: ignore[arg-type, return-value]
+    earlier, first, second = (ContainerExit(exit_code=code, finished_at=time.time() - 9 + code) for code in (1, 2, 3))
+    engine.put("web", ends=(earlier,))
+    sys.stdout = output
+    ended: list[str] = []
+    follower = Follower(context, Lines(output, output), ended=lambda record: ended.append(record.id))
+    follower.open(context.containers())
+    engine.put("web", ends=(earlier, first, second))
+    follower._refresh()
+    engine.put("web", ends=(earlier, first, second), status=Status.EXITED, finished_at=time.time(), exit_code=4)
+    follower._refresh()
+    codes = [line.partition("code ")[2] for line in output.getvalue().splitlines()]
+    assert codes == ["2 (restarting)", "3 (restarting)", "4"] and len(ended) == 1
+
+
 def test_wait_prints_the_exit_codes(engine: FileEngine, output: Output) -> None:
     engine.put("web")
     engine.put("db")
