@@ -12,11 +12,14 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 
 from engine.errors import OperationFailed
 from engine.paths import Roots
 
+_PATIENCE = 30.0
+"""Seconds that one writer waits for the others."""
 SCHEMA_VERSION = 2
 
 SCHEMA = """
@@ -139,7 +142,7 @@ class Store:
         path = self.roots.database
         try:
             os.makedirs(self.roots.state, mode=0o700, exist_ok=True)
-            db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = NORMAL")
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -162,7 +165,16 @@ class Store:
 
     @staticmethod
     def _create(db: sqlite3.Connection) -> None:
-        db.execute("PRAGMA journal_mode = WAL")
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                # Two that do this at once would wait for each other: SQLite asks one to begin again, whatever its patience.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
         db.execute("BEGIN IMMEDIATE")
         # Another process may have created it while we waited for the lock.
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:

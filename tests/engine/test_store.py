@@ -1,6 +1,8 @@
 """The database's file over time: one of an older composer is brought up to date, one of a newer refused."""
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -47,3 +49,19 @@ def test_a_newer_one_is_refused(roots):
     newer.close()
     with pytest.raises(OperationFailed, match="newer than ours"):
         Store(roots).db  # noqa: B018
+
+
+def test_several_make_it_at_once(tmp_path):
+    """Who changes the journal's mode is told to try again rather than to wait."""
+
+    def make(roots, gate):
+        gate.wait()
+        store = Store(roots)
+        store.db.execute("SELECT 1 FROM images")
+        store.close()
+
+    for number in range(40):
+        roots, gate = Roots(str(tmp_path / f"s{number}"), str(tmp_path / "r")), threading.Barrier(4)
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(make, roots, gate) for _ in range(4)]:
+                done.result()
