@@ -127,7 +127,7 @@ def _depth(entry: Entry) -> int:
 
 
 def _order(entry: Entry) -> tuple[bool, int]:
-    return entry["type"] == "attributes", entry["target"].count("/")
+    return entry["type"] == "attributes", _depth(entry)
 
 
 def _entry(mount: Mount, facts: Sources, number: int) -> Entry:

@@ -59,7 +59,13 @@ def write_state(folder: str, state: ContainerState) -> None:
 
 def _replace(path: str, data: bytes, *, durable: bool) -> None:
     temporary = f"{path}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    write_file(temporary, data, os.O_TRUNC, 0o640, durable=durable)
+    os.replace(temporary, path)
+
+
+def write_file(path: str, data: bytes, how: int, mode: int, *, durable: bool = False) -> None:
+    """All of a file. `how`: O_TRUNC or O_EXCL. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, mode)
     try:
         view = memoryview(data)
         while view:
@@ -68,7 +74,6 @@ def _replace(path: str, data: bytes, *, durable: bool) -> None:
             os.fsync(fd)
     finally:
         os.close(fd)
-    os.replace(temporary, path)
 
 
 def read_exit(folder: str) -> ContainerExit | None:

@@ -79,7 +79,7 @@ class Channel:
 
     def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
         """Send one whole frame. Peers read promptly: one that has not taken it within PATIENCE raises TimeoutError."""
-        frame = _frame(message, descriptors)
+        frame = memoryview(framed(message, descriptors))
         extra = _rights(descriptors)
         sent = 0
         while sent < len(frame):
@@ -96,7 +96,7 @@ class Channel:
 
         Raises OSError when the peer has gone, or lets more than MAX_WAITING bytes wait.
         """
-        frame = _frame(message, descriptors)
+        frame = memoryview(framed(message, descriptors))
         self._outgoing.append((frame, tuple(os.dup(fd) for fd in descriptors)))
         self.waiting += len(frame)
         if self.waiting > MAX_WAITING:
@@ -174,11 +174,12 @@ class Channel:
         self.sock.close()
 
 
-def _frame(message: Message, descriptors: tuple[int, ...]) -> memoryview:
+def framed(message: Message, descriptors: tuple[int, ...] = ()) -> bytes:
+    """The message as it goes over the socket, told of the descriptors that go with it."""
     if descriptors:
         message = {**message, "fds": len(descriptors)}
     data = _ENCODE(message).encode()
-    return memoryview(struct.pack(">I", len(data)) + data)
+    return struct.pack(">I", len(data)) + data
 
 
 def _rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, array.array[int]]]:

@@ -195,9 +195,8 @@ class Session:
         # Who waits for the end need not wait for the rest; who starts something does (`settled`).
         await asyncio.sleep(0)
         if (record := self.records.get(container_id)) and record.state is state:
-            with contextlib.suppress(
-                OperationFailed
-            ):  # no space left: who reads the old state sees that it has ended, too
+            # No space left: who reads the old state sees that it has ended, too.
+            with contextlib.suppress(OperationFailed):
                 files.write_state(self.folder(container_id), state)
         with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
             await self.clean(container_id)

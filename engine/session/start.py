@@ -191,7 +191,7 @@ def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord,
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{folder}/exit.json")
         path = f"{run_folder}/bundle.json"
-        _write(path, msgspec.json.encode(bundle.make(spec, image, facts)))
+        files.write_file(path, msgspec.json.encode(bundle.make(spec, image, facts)), os.O_EXCL, 0o600)
     except OSError as error:
         raise OperationFailed.of("write the files of", spec.name, error) from error
     return path
@@ -208,16 +208,6 @@ def _make_anew(folder: str) -> None:
 
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder, mode=0o700)
-
-
-def _write(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-    finally:
-        os.close(fd)
 
 
 _FRESH = 50_000_000

@@ -208,22 +208,33 @@ def bind_tree(folder: int, path: str, entry: Entry, ids: Ids) -> int:
     bits = flags.OPEN_TREE_CLONE | (flags.AT_RECURSIVE if recursive else 0) | (0 if path else flags.AT_EMPTY_PATH)
     tree = calls.open_tree(folder, path, bits)
     try:
-        attributes = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("flags", ()))
-        cleared = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("cleared", ()))
-        if attributes & flags.MOUNT_ATTR_ATIME or "relatime" in entry.get("cleared", ()):
-            cleared |= flags.MOUNT_ATTR_ATIME
-        propagation = entry.get("propagation") or "rprivate"
-        below = recursive and propagation.startswith("r")
-        calls.mount_setattr(tree, propagation=flags.MS[propagation.removeprefix("r")], recursive=below)
+        chosen, cleared = bits_of(entry)
+        propagation, below = propagation_of(entry)
+        calls.mount_setattr(tree, propagation=propagation, recursive=below)
         # bind.recursive "writable": what is mounted below a read-only mount stays writable.
         deep = recursive and not entry.get("writable_below")
-        calls.mount_setattr(tree, set_bits=attributes, clear_bits=cleared, recursive=deep)
+        calls.mount_setattr(tree, set_bits=chosen, clear_bits=cleared, recursive=deep)
         if ids.namespace >= 0 and entry.get("idmap", "try") != "no":
             _shift(tree, ids, recursive, must=entry.get("idmap") == "required")
     except BaseException:
         os.close(tree)
         raise
     return tree
+
+
+def bits_of(entry: Entry) -> tuple[int, int]:
+    """What mount_setattr(2) sets and clears for a bind."""
+    chosen = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("flags", ()))
+    cleared = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("cleared", ()))
+    if chosen & flags.MOUNT_ATTR_ATIME or "relatime" in entry.get("cleared", ()):
+        cleared |= flags.MOUNT_ATTR_ATIME
+    return chosen, cleared
+
+
+def propagation_of(entry: Entry) -> tuple[int, bool]:
+    """A bind's propagation, and whether what is mounted below has it, too."""
+    propagation = entry.get("propagation") or "rprivate"
+    return flags.MS[propagation.removeprefix("r")], entry.get("recursive", True) and propagation.startswith("r")
 
 
 def _shift(tree: int, ids: Ids, recursive: bool, *, must: bool) -> None:

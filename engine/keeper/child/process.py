@@ -154,15 +154,21 @@ def _reset_signals() -> None:
 def _execute(args: list[str], variables: dict[str, str]) -> NoReturn:
     """Look the program up in the container's PATH as execvp(3) does."""
     name, refused = args[0], 0
-    folders = [""] if "/" in name else variables["PATH"].split(":")
-    for folder in folders:
+    for path in candidates(name, variables):
         try:
-            os.execve(f"{folder}/{name}" if folder else name, args, variables)
+            os.execve(path, args, variables)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             refused = refused or error.errno or 0
     raise cannot_execute(name, refused)
+
+
+def candidates(name: str, variables: dict[str, str]) -> list[str]:
+    """Where the program may be, the first that is there counts."""
+    if "/" in name:
+        return [name]
+    return [f"{folder}/{name}" if folder else name for folder in variables["PATH"].split(":")]
 
 
 def cannot_execute(name: str, refused: int) -> CannotExecute:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import os
 import socket
 import stat
 import struct
 
 from engine.keeper.child import devices, dns, namespaces, rootfs
+from engine.keeper.protocol import framed
 from engine.keeper.script import places
 from engine.keeper.script.script import ANY, CHANNEL, SCRIPT, Script, Unscripted
 from engine.kernel import flags, idmap
@@ -101,10 +101,7 @@ def write(script: Script, bundle: Bundle) -> None:
 
 def _say(script: Script, message: dict[str, Any], *descriptors: int) -> None:
     """A frame (engine/keeper/protocol.py)."""
-    if descriptors:
-        message = {**message, "fds": len(descriptors)}
-    text = json.dumps(message, separators=(",", ":")).encode()
-    frame = struct.pack(">I", len(text)) + text
+    frame = framed(message, descriptors)
     vector = script.data(struct.pack("=QQ", script.data(frame), len(frame)))
     control = size = 0
     if descriptors:

@@ -90,9 +90,7 @@ def _execute(script: Script, args: list[str], environment: dict[str, str]) -> No
     program = args[0]
     words = _pointers(script, args)
     variables = _pointers(script, [f"{name}={value}" for name, value in environment.items()])
-    folders = [""] if "/" in program else environment["PATH"].split(":")
-    for folder in folders:
-        path = f"{folder}/{program}" if folder else program
+    for path in process.candidates(program, environment):
         script.call("execve", path, words, variables, allowed=(errno.ENOENT, errno.ENOTDIR), flags=NOTE)
     script.demand(words, 0, 1, refused=lambda noted: process.cannot_execute(program, noted))
 

@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Iterable
 
-from engine.keeper.child.mounts import IN_PROC, SYSTEM, Entry
+from engine.keeper.child.mounts import IN_PROC, SYSTEM, Entry, bits_of, propagation_of
 from engine.keeper.script.script import ABSENT, Script, Unscripted
 from engine.kernel import flags
 
@@ -18,23 +18,22 @@ _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _MOVE = flags.MOVE_MOUNT_F_EMPTY_PATH | flags.MOVE_MOUNT_T_EMPTY_PATH
 
 
-def inside(script: Script, root: int, path: str, how: int = _PATH, *, links: bool = True, into: int = 0) -> int:
-    """Open a path with every component resolved inside `root`; fails when it is missing."""
-    return _openat2(script, root, path, how, links=links, into=into)
-
-
-def _openat2(
+def inside(
     script: Script,
     root: int,
     path: str,
-    how: int,
+    how: int = _PATH,
     *,
     links: bool = True,
     into: int = 0,
     allowed: tuple[int, int] = (0, 0),
+    outcome: int = 0,
 ) -> int:
+    """Open a path with every component resolved inside `root`; fails when it is missing, unless that is `allowed`. `outcome`:
+    what else is no failure, or is one; see Script.call."""
     resolve = _INSIDE if links else _INSIDE | flags.RESOLVE_NO_SYMLINKS
-    return script.call("openat2", root, path, struct.pack("=QQQ", how, 0, resolve), 24, into=into, allowed=allowed)
+    request = struct.pack("=QQQ", how, 0, resolve)
+    return script.call("openat2", root, path, request, 24, into=into, allowed=allowed, flags=outcome)
 
 
 def directory(script: Script, root: int, path: str, mode: int = 0o755, *, levels: int = 40) -> int:
@@ -42,12 +41,12 @@ def directory(script: Script, root: int, path: str, mode: int = 0o755, *, levels
     mark = script.mark
     above, _, name = path.rstrip("/").rpartition("/")
     if not name or not levels:
-        return _openat2(script, root, path, _FOLDER)
-    found = _openat2(script, root, path, _FOLDER, allowed=(errno.ENOENT, 0))
+        return inside(script, root, path, _FOLDER)
+    found = inside(script, root, path, _FOLDER, allowed=(errno.ENOENT, 0))
     parent = directory(script, root, above or "/", levels=levels - 1)
     script.call("mkdirat", parent, name, mode)
     script.call("close", parent)
-    _openat2(script, root, path, _FOLDER, into=found)
+    inside(script, root, path, _FOLDER, into=found)
     script.optional(mark)
     return found
 
@@ -56,12 +55,12 @@ def regular(script: Script, root: int, path: str, mode: int, *, levels: int = 40
     """Open the file; it is made, empty, where it is missing, with `levels` - 1 of the directories above it."""
     mark = script.mark
     above, _, name = path.rpartition("/")
-    found = _openat2(script, root, path, _PATH, allowed=(errno.ENOENT, 0))
+    found = inside(script, root, path, _PATH, allowed=(errno.ENOENT, 0))
     parent = directory(script, root, above or "/", levels=levels - 1)
     how = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     script.call("close", script.call("openat", parent, name, how, mode))
     script.call("close", parent)
-    _openat2(script, root, path, _PATH, into=found)
+    inside(script, root, path, _PATH, into=found)
     script.optional(mark)
     return found
 
@@ -93,14 +92,9 @@ def bind(script: Script, entry: Entry) -> int:
     recursive = entry.get("recursive", True)
     bits = flags.OPEN_TREE_CLONE | flags.OPEN_TREE_CLOEXEC | (flags.AT_RECURSIVE if recursive else 0)
     tree = script.call("open_tree", flags.AT_FDCWD, entry["source"], bits)
-    chosen = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("flags", ()))
-    cleared = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("cleared", ()))
-    if chosen & flags.MOUNT_ATTR_ATIME or "relatime" in entry.get("cleared", ()):
-        cleared |= flags.MOUNT_ATTR_ATIME
-    propagation = entry.get("propagation") or "rprivate"
-    attributes(
-        script, tree, propagation=flags.MS[propagation.removeprefix("r")], below=recursive and propagation[0] == "r"
-    )
+    chosen, cleared = bits_of(entry)
+    propagation, below = propagation_of(entry)
+    attributes(script, tree, propagation=propagation, below=below)
     if chosen or cleared:
         attributes(script, tree, chosen, cleared, below=recursive and not entry.get("writable_below"))
     return tree
@@ -197,6 +191,4 @@ def attach(script: Script, root: int, entry: Entry, tree: int) -> None:
 
 def missing(script: Script, root: int, path: str) -> None:
     """Fail unless there is nothing at the path."""
-    resolve = _INSIDE | flags.RESOLVE_NO_SYMLINKS
-    how = struct.pack("=QQQ", _PATH, 0, resolve)
-    script.call("openat2", root, path, how, 24, allowed=(errno.ENOENT, errno.ENOTDIR), flags=ABSENT)
+    inside(script, root, path, links=False, allowed=(errno.ENOENT, errno.ENOTDIR), outcome=ABSENT)
