@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from composer.cli.through import through
+from composer.cli.through import Through
 from composer.cli.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw, write_all
 from engine.errors import OtherVersion
 
@@ -34,7 +34,7 @@ def run_exec(
     try:
         stdin = 0 if interactive and not detach and not spec.tty else null
         stdout, stderr = (null, null) if detach or spec.tty else (1, 2)
-        with through((stdin, stdout, stderr)) as streams:
+        with Through((stdin, stdout, stderr)) as streams:
             process = opened(
                 context,
                 record,

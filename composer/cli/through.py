@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from composer.cli.tty import CHUNK, write_all
 
@@ -21,7 +20,7 @@ _NULL = os.makedev(1, 3)
 
 
 class Through:
-    """`theirs` are for the process; `handed_over` when it has them, `finish` when it has ended."""
+    """Around the process's life: `theirs` are for it; `handed_over` when it has them."""
 
     def __init__(self, stdio: tuple[int, int, int]) -> None:
         self._ends: list[int] = []
@@ -45,7 +44,11 @@ class Through:
         while self._ends:
             os.close(self._ends.pop())
 
-    def finish(self) -> None:
+    def __enter__(self) -> Through:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.handed_over()
         for thread in self._copying:
             thread.join(PATIENCE)
 
@@ -56,14 +59,3 @@ def _copy(source: int, target: int, ours: int) -> None:
         while data := os.read(source, CHUNK):
             write_all(target, data)
     os.close(ours)
-
-
-@contextmanager
-def through(stdio: tuple[int, int, int]) -> Iterator[Through]:
-    """Around the process's life."""
-    streams = Through(stdio)
-    try:
-        yield streams
-    finally:
-        streams.handed_over()
-        streams.finish()

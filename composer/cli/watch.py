@@ -305,12 +305,12 @@ class Watcher:
         piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, keep_owner=False))
 
     def _execute(self, record: ContainerRecord, spec: ExecSpec | None) -> None:
-        from composer.cli.through import through
+        from composer.cli.through import Through
 
         assert spec is not None  # rules_of has made sure
         null = os.open(os.devnull, os.O_RDWR)
         try:
-            with through((null, 2, 2)) as streams:
+            with Through((null, 2, 2)) as streams:
                 process = self._context.engine.exec_process(record.group, record.id, spec, stdio=streams.theirs)
                 streams.handed_over()
                 try:

@@ -200,15 +200,19 @@ def set_name(name: str) -> None:
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2), version 3 of the structure; each argument is a bit mask."""
-    header = struct.pack("=Ii", 0x20080522, 0)
+    if _libc.capset(*capability_words(effective, permitted, inheritable)) != 0:
+        raise _fail("capset", hex(effective))
+
+
+def capability_words(effective: int, permitted: int, inheritable: int) -> tuple[bytes, bytes]:
+    """What capset(2) is given: struct __user_cap_header_struct and __user_cap_data_struct."""
     low, high = 0xFFFFFFFF, 32
     data = struct.pack(
         "=6I",
         *(mask & low for mask in (effective, permitted, inheritable)),
         *(mask >> high for mask in (effective, permitted, inheritable)),
     )
-    if _libc.capset(header, data) != 0:
-        raise _fail("capset", hex(effective))
+    return struct.pack("=Ii", 0x20080522, 0), data
 
 
 def capget() -> int:

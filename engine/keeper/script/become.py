@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _EVERY = 0xFFFFFFFF
-_VERSION = 0x20080522
 _SET_MODE_FILTER = 1
 _SET_MASK = 2
 
@@ -77,8 +76,7 @@ def _work_in(script: Script, path: str) -> None:
 
 
 def _capset(script: Script, mask: int) -> None:
-    low, high = mask & _EVERY, mask >> 32
-    script.call("capset", struct.pack("=Ii", _VERSION, 0), struct.pack("=6I", low, low, 0, high, high, 0))
+    script.call("capset", *calls.capability_words(mask, mask, 0))
 
 
 def _filter(script: Script, program: bytes) -> None:
