@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from engine.container import state as files
 from engine.errors import NotFound
 from engine.paths import Roots
-from engine.session import registry
+from engine.session import group_store
 from engine.spec.container import ExecSpec
 from engine.spec.image import BuildSpec, ImageRecord
 from engine.spec.network import NetworkRecord, VolumeRecord
@@ -58,7 +58,7 @@ class Engine:
     def containers(self, group: str) -> list[ContainerRecord]:
         if not os.path.isdir(f"{self.roots.groups}/{group}"):
             return []
-        return files.every(self.roots, group, registry.names(self._store, group))
+        return files.every(self.roots, group, group_store.names(self._store, group))
 
     def networks(self) -> list[NetworkRecord]:
         if not os.path.exists(self.roots.database):

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 
 from composer.cli.errors import CommandError, ExitCode, UsageError
-from composer.cli.flags import Args, check_positional, parse
+from composer.cli.parsing.flags import Args, check_positional, parse
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from composer.cli.context import Context
+    from composer.cli.project.context import Context
     from composer.run.port import Engine
     from engine.paths import Roots
 
@@ -85,7 +85,7 @@ def _describe(error: Exception) -> tuple[str, int]:
 
 
 def _dispatch(argv: list[str]) -> int:
-    from composer.cli.options import EVERYWHERE, GLOBAL
+    from composer.cli.parsing.options import EVERYWHERE, GLOBAL
 
     options = parse(GLOBAL, argv, interspersed=False)
     words = options.positional
@@ -94,14 +94,14 @@ def _dispatch(argv: list[str]) -> int:
     if words and words[0] == "help":
         words = [*words[1:2], "--help"] if len(words) > 1 else []
     if not words:
-        from composer.cli.help import general_help
-        from composer.cli.registry import COMMANDS
+        from composer.cli.parsing.command_table import COMMANDS
+        from composer.cli.parsing.help import general_help
 
         print(general_help(GLOBAL, COMMANDS))
         return 0
     import importlib
 
-    from composer.cli.registry import module_of
+    from composer.cli.parsing.command_table import module_of
 
     module = importlib.import_module(module_of(words[0]))
     command = module.COMMAND
@@ -111,7 +111,7 @@ def _dispatch(argv: list[str]) -> int:
     except UsageError as error:
         raise _with_place(error, command.name) from None
     if args.help or options.help:
-        from composer.cli.help import command_help
+        from composer.cli.parsing.help import command_help
 
         print(command_help(command))
         return 0
@@ -125,7 +125,7 @@ def _dispatch(argv: list[str]) -> int:
 
 
 def _with_place(error: UsageError, command: str) -> UsageError:
-    from composer.cli.options import GLOBAL
+    from composer.cli.parsing.options import GLOBAL
 
     message = str(error)
     if any(message == f"unknown flag: --{flag.name}" for flag in GLOBAL):
@@ -134,6 +134,6 @@ def _with_place(error: UsageError, command: str) -> UsageError:
 
 
 def _context(options: Args, args: Args) -> Context:
-    from composer.cli.context import Context
+    from composer.cli.project.context import Context
 
     return Context(options, dry_run=bool(options.dry_run or args.dry_run), open_engine=open_engine)

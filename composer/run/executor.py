@@ -14,10 +14,10 @@ from msgspec import Struct
 from composer.plan.desired import Desired
 from composer.plan.observed import Snapshot, number_of, service_of
 from composer.plan.operations import Kind, Operation, Plan
-from composer.run import creation, hooks, waits
+from composer.run import conditions, container_spec, hooks
 from composer.run.cancellation import shielded
-from composer.run.care import Care
-from composer.run.news import News
+from composer.run.monitor import Monitor
+from composer.run.notifier import Notifier
 from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, Note, Step
 from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
@@ -38,11 +38,11 @@ class Scene(Struct, kw_only=True):
     services `attach`, `attached` is awaited before their programs start."""
 
     changes: Changes
-    care: Care
-    news: News
+    monitor: Monitor
+    notifier: Notifier
     desired: Desired | None
     snapshot: Snapshot
-    tail: waits.Tail
+    tail: conditions.Tail
     tell: Callable[[Step | Note], None]
     attach: frozenset[str] = frozenset()
     attached: Callable[[str], Awaitable[None]] | None = None
@@ -165,7 +165,7 @@ class Executor:
     def _specification(self, operation: Operation) -> ContainerSpec:
         assert operation.service is not None
         assert self.scene.desired is not None
-        return creation.specification(
+        return container_spec.specification(
             self.scene.desired,
             operation.service,
             operation.number,
@@ -196,7 +196,7 @@ class Executor:
         self.say_left_out(spec, operation.service_name)
         volumes: Sequence[str] = ()
         if not operation.renew_volumes:
-            spec, volumes = creation.inheriting(spec, old)
+            spec, volumes = container_spec.inheriting(spec, old)
         temporary = TEMPORARY.format(old=old.id, name=operation.name)
         spec = msgspec.structs.replace(spec, name=temporary)
         new = await shielded(changes.create(spec, anonymous_volumes=volumes))
@@ -214,7 +214,7 @@ class Executor:
 
     async def _take_place(self, operation: Operation, old: ContainerRecord, new: ContainerRecord) -> None:
         await self.scene.changes.remove(old.id, force=True, volumes=operation.renew_volumes)
-        self.scene.care.gone(old.id)
+        self.scene.monitor.gone(old.id)
         await self.scene.changes.rename(new.id, operation.name)
         self._know(operation, new.id)
 
@@ -227,10 +227,10 @@ class Executor:
             await hooks.run(self.scene.changes, container_id, operation.service.post_start, "post_start")
 
     async def _run(self, operation: Operation, container_id: str) -> None:
-        await self.scene.care.fresh(container_id)
+        await self.scene.monitor.reset_backoff(container_id)
         if not self.scene.changes.record(container_id).state.status.alive:
             await self.scene.changes.start(container_id, ready=self._ready(operation, container_id))
-        self.scene.care.started(container_id)
+        self.scene.monitor.started(container_id)
 
     def _ready(self, operation: Operation, container_id: str) -> Callable[[], Awaitable[None]] | None:
         attached = self.scene.attached
@@ -259,9 +259,9 @@ class Executor:
         if service is not None and service.pre_stop:
             if self.scene.changes.record(container_id).state.status is Status.RUNNING:
                 await hooks.run(self.scene.changes, container_id, service.pre_stop, "pre_stop")
-        await self.scene.care.spare(container_id)
+        await self.scene.monitor.suppress_restart(container_id)
         await self.scene.changes.stop(container_id, timeout=operation.timeout)
-        self.scene.care.gone(container_id)
+        self.scene.monitor.gone(container_id)
 
     async def _restart(self, operation: Operation) -> None:
         container_id = self.id_of(operation)
@@ -276,27 +276,27 @@ class Executor:
             await shielded(self.scene.changes.signal(container_id, signal))
 
     async def _kill_for_good(self, container_id: str) -> None:
-        await self.scene.care.spare(container_id)
+        await self.scene.monitor.suppress_restart(container_id)
         await self.scene.changes.stop(container_id, timeout=0, signal="SIGKILL")
-        self.scene.care.gone(container_id)
+        self.scene.monitor.gone(container_id)
 
     async def _pause(self, operation: Operation) -> None:
         await self.scene.changes.pause(operation.container_id)
-        self.scene.news.tell(operation.container_id)
+        self.scene.notifier.tell(operation.container_id)
 
     async def _unpause(self, operation: Operation) -> None:
         await self.scene.changes.unpause(operation.container_id)
-        self.scene.news.tell(operation.container_id)
+        self.scene.notifier.tell(operation.container_id)
 
     async def _remove(self, operation: Operation) -> None:
         try:
             await shielded(self._remove_for_good(operation))
         except NotFound:
             pass  # it went by itself (run --rm)
-        self.scene.care.gone(operation.container_id)
+        self.scene.monitor.gone(operation.container_id)
 
     async def _remove_for_good(self, operation: Operation) -> None:
-        await self.scene.care.spare(operation.container_id)
+        await self.scene.monitor.suppress_restart(operation.container_id)
         await self.scene.changes.remove(operation.container_id, force=operation.force, volumes=operation.volumes)
 
     async def _wait(self, operation: Operation) -> None:
@@ -304,10 +304,10 @@ class Executor:
             async with asyncio.timeout(operation.timeout or None):
                 await self._gate(operation)
         except TimeoutError:
-            raise waits.GateFailed(
+            raise conditions.GateFailed(
                 f"timeout waiting for dependencies: {operation.name} not {operation.condition} in {operation.timeout:g}s"
             ) from None
-        except waits.GateFailed as failure:
+        except conditions.GateFailed as failure:
             if operation.required:
                 raise
             raise Warned(f"optional dependency: {failure.message.partition(chr(10))[0]}") from None
@@ -315,14 +315,14 @@ class Executor:
     async def _gate(self, operation: Operation) -> None:
         container_id = self.id_of(operation)
         changes = self.scene.changes
-        check = self.scene.care.check(changes.record(container_id))
+        check = self.scene.monitor.check(changes.record(container_id))
         try:
-            await self.scene.news.until(
-                container_id, lambda: waits.outcome(changes.record(container_id), operation.condition, check)
+            await self.scene.notifier.until(
+                container_id, lambda: conditions.outcome(changes.record(container_id), operation.condition, check)
             )
-        except waits.GateFailed as failure:
+        except conditions.GateFailed as failure:
             record = changes.record(container_id)
-            raise waits.explained(failure, record, check, self.scene.tail) from None
+            raise conditions.explained(failure, record, check, self.scene.tail) from None
 
 
 def message(operation: Operation, error: EngineError) -> str:

@@ -7,15 +7,15 @@ from functools import partial
 import msgspec
 
 from composer.plan.operations import Kind
-from composer.run import creation
-from composer.run.attendance import Attendance
+from composer.run import container_spec
+from composer.run.attach_handshake import AttachHandshake
 from composer.run.cancellation import shielded
 from composer.run.executor import Executor
 from composer.run.protocol import BEGUN, DONE, FAILED, Failure, OneOff, Step
 from engine.errors import EngineError
 
 
-async def start(executor: Executor, wanted: OneOff, attendance: Attendance) -> str:
+async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) -> str:
     """Create the container and start its program, when the command has attached to it; its id, "" when that failed."""
     scene, name = executor.scene, wanted.spec.name
     kind = Kind.CREATE
@@ -26,18 +26,20 @@ async def start(executor: Executor, wanted: OneOff, attendance: Attendance) -> s
 
     try:
         tell(BEGUN)
-        image = creation.image_id(wanted.spec.image_ref or wanted.spec.image, scene.snapshot.images, wanted.service)
-        mounts = creation.mounts(wanted.spec, scene.snapshot.images, wanted.service)
-        spec = msgspec.structs.replace(creation.with_image(wanted.spec, image), mounts=mounts)
-        spec = creation.joined(spec, executor.find)
+        image = container_spec.image_id(
+            wanted.spec.image_ref or wanted.spec.image, scene.snapshot.images, wanted.service
+        )
+        mounts = container_spec.mounts(wanted.spec, scene.snapshot.images, wanted.service)
+        spec = msgspec.structs.replace(container_spec.with_image(wanted.spec, image), mounts=mounts)
+        spec = container_spec.joined(spec, executor.find)
         executor.say_left_out(spec, wanted.service)
         container_id = (await shielded(scene.changes.create(spec))).id
         tell(DONE)
         kind = Kind.START
         tell(BEGUN)
-        ready = partial(attendance.attached, container_id) if wanted.attach else None
+        ready = partial(handshake.attached, container_id) if wanted.attach else None
         await scene.changes.start(container_id, ready=ready)
-        scene.care.started(container_id)
+        scene.monitor.started(container_id)
         service = scene.desired.services.get(wanted.service) if scene.desired else None
         if service is not None and service.post_start:
             from composer.run import hooks

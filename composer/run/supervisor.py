@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING
 from composer.plan import observed
 from composer.plan.reconcile import reconcile
 from composer.run import oneoff
-from composer.run.attendance import Attendance
+from composer.run.attach_handshake import AttachHandshake
 from composer.run.cancellation import readable, shielded
-from composer.run.care import Care
 from composer.run.connection import Connection
 from composer.run.control import Control
 from composer.run.executor import Executor, Scene
-from composer.run.news import News
+from composer.run.monitor import Monitor
+from composer.run.notifier import Notifier
 from composer.run.protocol import End, Failure, Queued, Request
-from composer.run.repair import repair
+from composer.run.recovery import repair
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
 
@@ -60,14 +60,14 @@ class Supervisor:
     def __init__(self, engine: Engine, project: str, control: Control, again: list[str]) -> None:
         self._engine, self._project, self._control = engine, project, control
         self._again = again
-        self._news = News()
+        self._notifier = Notifier()
         self._leave = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._turn: Turn | None = None
         self._asking = 0
         self._asked = False
         self._changes: Changes
-        self._care: Care
+        self._monitor: Monitor
         self._last: tuple[Connection, End] | None = None
         self.tidy = False
         """It has come to its end in good order: nothing of the project runs."""
@@ -87,15 +87,15 @@ class Supervisor:
             return
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._care = Care(
+                self._monitor = Monitor(
                     self._changes,
                     self._engine.image,
-                    self._news,
+                    self._notifier,
                     tasks,
                     self._consider_leaving,
                     boot_id=self._engine.boot_id(),
                 )
-                await self._care.adopt(records)
+                await self._monitor.adopt(records)
                 tasks.create_task(self._watch_ends())
                 tasks.create_task(self._listen(tasks))
                 tasks.create_task(self._expect_requests())
@@ -128,7 +128,7 @@ class Supervisor:
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _consider_leaving(self) -> None:
-        if self._asked and not self._asking and not self._care.busy:
+        if self._asked and not self._asking and not self._monitor.busy:
             self._leave.set()
 
     async def _expect_requests(self) -> None:
@@ -141,7 +141,7 @@ class Supervisor:
     async def _watch_ends(self) -> None:
         async for container_id, _ in self._changes.exits():
             try:
-                await self._care.ended(container_id)
+                await self._monitor.ended(container_id)
             except EngineError as error:
                 print(f"container {container_id[:12]}: {error}", file=sys.stderr, flush=True)
 
@@ -173,7 +173,7 @@ class Supervisor:
             if isinstance(request, Request):
                 self._asked = True
                 end = await self._take_turn(connection, request)
-                if self._asking == 1 and not self._care.busy:
+                if self._asking == 1 and not self._monitor.busy:
                     self._last = connection, End(failures=end.failures, container_id=end.container_id, last=True)
                     self._leave.set()
                     return
@@ -207,35 +207,35 @@ class Supervisor:
 
     async def _attended(self, connection: Connection, turn: Turn) -> End:
         """Do it as long as the command is there to hear of it."""
-        attendance = Attendance(connection)
+        handshake = AttachHandshake(connection)
         async with asyncio.TaskGroup() as tasks:
-            turn.work = tasks.create_task(self._perform(connection, turn.request, attendance))
-            listening = tasks.create_task(attendance.listen(turn.work.cancel))
+            turn.work = tasks.create_task(self._perform(connection, turn.request, handshake))
+            listening = tasks.create_task(handshake.listen(turn.work.cancel))
             turn.work.add_done_callback(lambda _: listening.cancel())
         if turn.work.cancelled():
             return End(failures=(Failure(message="", exit_code=130),))
         return turn.work.result()
 
-    async def _perform(self, connection: Connection, request: Request, attendance: Attendance) -> End:
+    async def _perform(self, connection: Connection, request: Request, handshake: AttachHandshake) -> End:
         try:
             await shielded(repair(self._changes))
             snapshot = self._snapshot(request)
             plan = reconcile(request.desired, snapshot, request.options)
             scene = Scene(
                 changes=self._changes,
-                care=self._care,
-                news=self._news,
+                monitor=self._monitor,
+                notifier=self._notifier,
                 desired=request.desired,
                 snapshot=snapshot,
                 tail=self._tail,
                 tell=connection.tell,
                 attach=frozenset(request.options.attach),
-                attached=attendance.attached,
+                attached=handshake.attached,
             )
             executor = Executor(scene, plan, parallel=request.options.parallel)
             container_id = ""
             if await executor.run() and request.oneoff is not None:
-                container_id = await oneoff.start(executor, request.oneoff, attendance)
+                container_id = await oneoff.start(executor, request.oneoff, handshake)
             return End(failures=tuple(executor.failures), container_id=container_id)
         except EngineError as error:
             code = getattr(error, "exit_code", 1)

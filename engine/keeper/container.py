@@ -189,7 +189,7 @@ class Container:
             self._use(ends)
             setup.enter(self.bundle, theirs, reporting)
 
-        return forking.through_another(child, ours, theirs)
+        return forking.spawn_via_helper(child, ours, theirs)
 
     @staticmethod
     def _use(ends: dict[str, int]) -> None:

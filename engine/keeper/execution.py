@@ -82,7 +82,7 @@ def fork(
         setup.join_and_run(container.bundle, message, container.pidfd, theirs, reporting)
 
     try:
-        pid, pidfd = forking.through_another(child, ours, theirs)
+        pid, pidfd = forking.spawn_via_helper(child, ours, theirs)
     except BaseException:
         ours.close()
         raise

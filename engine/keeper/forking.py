@@ -18,7 +18,7 @@ from engine.keeper.protocol import Channel
 from engine.kernel import calls
 
 
-def through_another(child: Callable[[int], None], ours: Channel, theirs: Channel) -> tuple[int, int]:
+def spawn_via_helper(child: Callable[[int], None], ours: Channel, theirs: Channel) -> tuple[int, int]:
     """Fork a helper that runs `child`, which never returns and writes the pid of what it has made to its argument.
 
     The pid and a pidfd of that. Raises StartFailed with what the helper says over `theirs` when it makes nothing.

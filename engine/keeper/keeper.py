@@ -69,7 +69,7 @@ class Keeper:
         self.shipping = Shipping(self.loop)
         self.attachments = Attachments(self.loop)
         self.containers: dict[str, Container] = {}
-        self.stillborn: dict[str, Message] = {}
+        self.failed_creates: dict[str, Message] = {}
         self.execs: dict[int, Execution] = {}
         self.clients: set[Client] = set()
         self.backlog: set[Client] = set()
@@ -242,7 +242,7 @@ class Keeper:
         try:
             return self.containers[message["id"]]
         except KeyError:
-            if died := self.stillborn.get(message.get("id", "")):
+            if died := self.failed_creates.get(message.get("id", "")):
                 raise StartFailed(died["error"], exit_code=died.get("exit_code", 125)) from None
             raise EngineError(f"container {str(message.get('id'))[:12]} is not running") from None
 
@@ -311,7 +311,7 @@ class Keeper:
         container = self.containers.get(message["id"])
         while container and container.child and self._read_child(container):
             pass
-        answer((container and container.failure) or self.stillborn.get(message["id"]) or {})
+        answer((container and container.failure) or self.failed_creates.get(message["id"]) or {})
 
     def do_signal(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         self._container(message).signal(message["signal"])
@@ -541,9 +541,9 @@ class Keeper:
         if container.on_started:
             container.on_started(failure)
         elif never_ran:
-            self.stillborn[container.id] = failure
-            for forgotten in list(self.stillborn)[:-_REMEMBERED]:
-                del self.stillborn[forgotten]
+            self.failed_creates[container.id] = failure
+            for forgotten in list(self.failed_creates)[:-_REMEMBERED]:
+                del self.failed_creates[forgotten]
         for client in list(self.clients):
             if container.id in client.attached or (client.watching and not never_ran):
                 client.attached.discard(container.id)

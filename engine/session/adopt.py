@@ -17,7 +17,7 @@ from engine.keeper.client import KeeperClient
 from engine.kernel import calls
 from engine.net.redirect import redirect
 from engine.net.rtnetlink import inside
-from engine.session import registry
+from engine.session import group_store
 from engine.spec.state import ContainerRecord, Status
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ PATIENCE = 5.0
 
 async def adopt(session: Session, *, clean: bool = False) -> list[ContainerRecord]:
     """See Changes.adopt. A container is alive when its process is; anything of a dead one is removed."""
-    names = registry.names(session.store, session.group)
+    names = group_store.names(session.store, session.group)
     found = files.every(session.roots, session.group, names)
     known = await _keeper_of_ours(session, found)
     # One that ended while it had no keeper is adopted, too, for its last output and its exit code.
-    found = [session.records.get(record.id, record) if record.id in session.held else record for record in found]
+    found = [session.records.get(record.id, record) if record.id in session.retained else record for record in found]
     session.records = {record.id: record for record in found}
     for container_id in set(names) - set(session.records) - session.creating:
-        registry.release(session.store, container_id)  # a creation that a crash ended before its folder was whole
+        group_store.release(session.store, container_id)  # a creation that a crash ended before its folder was whole
     if not known and not any(record.state.status.alive for record in found):
         if not clean:
             await _sweep(session)
@@ -75,7 +75,7 @@ async def _keeper_of_ours(session: Session, found: list[ContainerRecord]) -> boo
             raise  # this program was upgraded while we run: who comes after us can talk to it
         old = KeeperClient.connect(session.roots, session.group, "")
         for record in found:
-            if old is not None and record.state.status.alive and record.id not in session.held:
+            if old is not None and record.state.status.alive and record.id not in session.retained:
                 with contextlib.suppress(EngineError, TimeoutError):
                     await asyncio.wait_for(session.hold(record, old), PATIENCE)
         if old is not None:
@@ -91,7 +91,7 @@ async def _readopt(session: Session, record: ContainerRecord) -> None:
     """The process lives, its keeper does not: the new keeper takes it over by pidfd."""
     path = f"{session.roots.running(session.group, record.id)}/bundle.json"
     try:
-        held = session.held.get(record.id)
+        held = session.retained.get(record.id)
         await (await session.keeper()).ask(
             "adopt",
             held.for_adoption if held else (),

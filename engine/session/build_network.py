@@ -14,7 +14,7 @@ from engine.errors import Conflict, EngineError, InvalidSpec
 from engine.net import bridge
 from engine.net.wiring import Wiring
 from engine.paths import Roots
-from engine.session import registry
+from engine.session import group_store
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkSpec
 from engine.store import Store
@@ -44,9 +44,9 @@ class BuildNetwork:
         """Give back what a build that was killed held."""
         store = Store(self.roots)
         try:
-            for container_id in registry.names(store, group):
+            for container_id in group_store.names(store, group):
                 Wiring(store).release(container_id)
-                registry.release(store, container_id)
+                group_store.release(store, container_id)
                 self._used = True
         finally:
             store.close()
@@ -61,7 +61,7 @@ class BuildNetwork:
         store = Store(self.roots)
         try:
             # The name in the database keeps others from taking the lease for a dead container's.
-            registry.claim(store, container_id, f"{group}-{container_id[:12]}", group, "")
+            group_store.claim(store, container_id, f"{group}-{container_id[:12]}", group, "")
             for attempt in range(_ATTEMPTS):
                 try:
                     await self._plug(store, container_id, pid, mode)
@@ -70,7 +70,7 @@ class BuildNetwork:
                     Wiring(store).release(container_id)
                     # Another build may have removed or made the network at this very moment.
                     if mode or attempt + 1 == _ATTEMPTS:
-                        registry.release(store, container_id)
+                        group_store.release(store, container_id)
                         raise
         finally:
             store.close()
@@ -88,7 +88,7 @@ class BuildNetwork:
         store = Store(self.roots)
         try:
             Wiring(store).release(container_id)
-            registry.release(store, container_id)
+            group_store.release(store, container_id)
         finally:
             store.close()
 

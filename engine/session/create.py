@@ -12,7 +12,7 @@ import msgspec
 
 from engine.container import bundle, cdi, userns
 from engine.container import state as files
-from engine.session import registry
+from engine.session import group_store
 from engine.spec.container import ContainerSpec, Mount
 from engine.spec.network import VolumeSpec
 from engine.spec.state import ContainerRecord, ContainerState
@@ -28,10 +28,10 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
     bundle.check(cdi.applied(spec))
     image = session.image(spec.image)
     bundle.args(spec, image)
-    container_id = registry.new_id()
+    container_id = group_store.new_id()
     mounts, anonymous = _mounts(session, spec, image.config.volumes)
     spec = msgspec.structs.replace(spec, mounts=mounts)
-    registry.claim(session.store, container_id, spec.name, session.group, image.id)
+    group_store.claim(session.store, container_id, spec.name, session.group, image.id)
     folder = session.folder(container_id)
     session.creating.add(container_id)
     try:
@@ -46,7 +46,7 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
         shutil.rmtree(folder, ignore_errors=True)
         for name in anonymous:
             volumes.remove(session.store, name, [])
-        registry.release(session.store, container_id)
+        group_store.release(session.store, container_id)
         raise
     finally:
         session.creating.discard(container_id)

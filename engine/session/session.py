@@ -24,8 +24,8 @@ from engine.net.names import Names
 from engine.net.neighbours import Neighbours
 from engine.net.wiring import Wiring
 from engine.paths import Roots
-from engine.session import adopt, create, probe, registry, start, users
-from engine.session.held import Held
+from engine.session import adopt, create, group_store, probe, start, users
+from engine.session.retained_fds import RetainedFds
 from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.image import ImageRecord
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
@@ -57,7 +57,7 @@ class Session:
         """Ids that are just being started: what they have in the kernel and the run root is no remains of anything."""
         self.ended: dict[str, asyncio.Event] = {}
         self._launch = launch
-        self.held: dict[str, Held] = {}
+        self.retained: dict[str, RetainedFds] = {}
         self._keeper: KeeperClient | None = None
         self._keeper_lock = asyncio.Lock()
         self._repair = asyncio.Lock()
@@ -83,7 +83,7 @@ class Session:
         """A container by id or name, of whatever group, as it is now. Raises NotFound."""
         if name in self.records:
             return self.records[name]
-        found = registry.find(self.store, name)
+        found = group_store.find(self.store, name)
         if found is None:
             raise NotFound("container", name)
         container_id, group = found
@@ -227,10 +227,10 @@ class Session:
         if record.spec.tty:
             _, terminal = await keeper.ask("terminal", id=record.id)
         self.let_go(record.id)
-        self.held[record.id] = Held(self.roots.running(self.group, record.id), record.state.pid, terminal)
+        self.retained[record.id] = RetainedFds(self.roots.running(self.group, record.id), record.state.pid, terminal)
 
     def let_go(self, container_id: str) -> None:
-        if held := self.held.pop(container_id, None):
+        if held := self.retained.pop(container_id, None):
             held.close()
 
     # ── networks and volumes ─────────────────────────────────────────────────────────────────────────────────────
@@ -347,7 +347,7 @@ class Session:
         import shutil
 
         await asyncio.to_thread(shutil.rmtree, self.folder(container_id), True)
-        registry.release(self.store, container_id)
+        group_store.release(self.store, container_id)
         self.records.pop(container_id, None)  # whoever took over meanwhile has not found it any more
         if volumes:
             for name in record.state.anonymous_volumes:
@@ -363,7 +363,7 @@ class Session:
 
     async def rename(self, container_id: str, name: str) -> None:
         record = self.record(container_id)
-        registry.rename(self.store, container_id, name)
+        group_store.rename(self.store, container_id, name)
         self.records[container_id] = msgspec.structs.replace(
             record, spec=msgspec.structs.replace(record.spec, name=name)
         )
@@ -432,7 +432,7 @@ class Session:
             client.close()
         with contextlib.suppress(OSError):
             os.rmdir(f"{self.roots.groups}/{self.group}")  # when it is empty
-        for container_id in list(self.held):
+        for container_id in list(self.retained):
             self.let_go(container_id)
         self.dns.close()
         self.wiring.close()

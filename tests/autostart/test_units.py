@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from composer.cli.units import Units, _quoted
+from composer.cli.project.systemd_unit import Units, _quoted
 
 
 def test_the_systems_unit(tmp_path):

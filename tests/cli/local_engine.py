@@ -66,7 +66,8 @@ class LocalEngine:
 
 
 if __name__ == "__main__":
-    from composer.cli import context, main
+    from composer.cli import main
+    from composer.cli.project import context
 
     main.open_engine = lambda roots: LocalEngine()  # type: ignore[assignment, return-value]
     context.Context.declared_services = lambda self: {"web"}  # type: ignore[method-assign]

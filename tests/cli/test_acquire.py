@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from composer.cli.acquire import decide
 from composer.cli.errors import CommandError
+from composer.cli.project.acquire import decide
 from composer.plan.desired import DesiredService
 from engine.spec.container import ContainerSpec
 from engine.spec.image import BuildSpec, ImageRecord

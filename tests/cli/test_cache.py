@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from composer.cli.cache import KEPT, Cache, now, stamp
+from composer.cli.project.cache import KEPT, Cache, now, stamp
 from composer.load.project import LoadOptions
 from composer.plan.desired import Desired
 
@@ -143,7 +143,7 @@ def test_a_hit_imports_nothing_heavy_and_is_quick(folder, tmp_path):
         "import sys, time, msgspec\n"
         "from engine.spec import container, image, network\n"
         "begun = time.process_time()\n"
-        "from composer.cli.cache import Cache\n"
+        "from composer.cli.project.cache import Cache\n"
         "from composer.load.project import LoadOptions\n"
         f"assert Cache({folder!r}, LoadOptions(environ={{}})).find()\n"
         "print(time.process_time() - begun, *sys.modules)\n"

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from composer.cli.context import Context
 from composer.cli.errors import CommandError
-from composer.cli.flags import parse
-from composer.cli.options import GLOBAL
+from composer.cli.parsing.flags import parse
+from composer.cli.parsing.options import GLOBAL
+from composer.cli.project.context import Context
 from composer.load.sources import NoFileError
 
 FILES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from composer.cli.cp import pack, piped, split, unpack
+from composer.cli.commands.cp import pack, piped, split, unpack
 from composer.cli.errors import CommandError
 
 

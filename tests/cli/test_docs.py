@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from composer.cli.flags import parse
-from composer.cli.options import EVERYWHERE, GLOBAL
-from composer.cli.registry import ALIASES, COMMANDS, REFUSED
+from composer.cli.parsing.command_table import ALIASES, COMMANDS, REFUSED
+from composer.cli.parsing.flags import parse
+from composer.cli.parsing.options import EVERYWHERE, GLOBAL
 
 TOP = Path(__file__).resolve().parents[2]
 CLI = (TOP / "docs/cli.md").read_text()
@@ -30,7 +30,7 @@ def first_cells(text):
 
 
 def command(name):
-    return importlib.import_module(f"composer.cli.{COMMANDS[name][0]}").COMMAND
+    return importlib.import_module(f"composer.cli.commands.{COMMANDS[name][0]}").COMMAND
 
 
 @pytest.mark.parametrize("what", list(first_cells(section("Refused"))))

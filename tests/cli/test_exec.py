@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from composer.cli.commands.exec import environment
 from composer.cli.errors import UsageError
-from composer.cli.exec import environment
-from composer.cli.tty import Detach, parse_keys
+from composer.cli.terminal.tty import Detach, parse_keys
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("local_engine.py"))]
 ENVIRON = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composer.cli.errors import UsageError
-from composer.cli.flags import Command, Flag, parse
-from composer.cli.options import EVERYWHERE, GLOBAL
-from composer.cli.registry import ALIASES, COMMANDS, REFUSED
+from composer.cli.parsing.command_table import ALIASES, COMMANDS, REFUSED
+from composer.cli.parsing.flags import Command, Flag, parse
+from composer.cli.parsing.options import EVERYWHERE, GLOBAL
 
 REFERENCE: dict[str, dict[str, list[str]]] = json.loads(
     Path(__file__).with_name("docker_compose_flags.json").read_text()
@@ -89,7 +89,7 @@ def test_any_words_parse_or_end_in_a_usage_error(argv: list[str]) -> None:
 
 
 def command_of(name: str) -> Command:
-    module = importlib.import_module(f"composer.cli.{COMMANDS[ALIASES.get(name, name)][0]}")
+    module = importlib.import_module(f"composer.cli.commands.{COMMANDS[ALIASES.get(name, name)][0]}")
     assert isinstance(module.COMMAND, Command)
     return module.COMMAND
 

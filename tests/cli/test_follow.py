@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from composer.cli.context import Context
-from composer.cli.flags import parse
-from composer.cli.options import EVERYWHERE, GLOBAL
+from composer.cli.parsing.flags import parse
+from composer.cli.parsing.options import EVERYWHERE, GLOBAL
+from composer.cli.project.context import Context
 from engine.spec.state import Health, Status
 from tests.cli.file_engine import FileEngine
 
@@ -53,7 +53,7 @@ def output() -> Iterator[Output]:
 
 def command(engine: FileEngine, output: Output, name: str, *words: str) -> Callable[[], int]:
     sys.stdout = output  # here and not in the fixture: pytest captures anew when the test itself begins
-    module = importlib.import_module(f"composer.cli.{name}")
+    module = importlib.import_module(f"composer.cli.commands.{name}")
     context = Context(parse(GLOBAL, ["-p", "shop"]), open_engine=lambda roots: engine, environ={})  # type: ignore[arg-type, return-value]
     context.declared_services = lambda: {"web", "db"}  # type: ignore[method-assign]
     args = parse((*module.COMMAND.flags, *EVERYWHERE), words)
@@ -111,8 +111,8 @@ def test_following_through_growth_recreation_and_the_end(engine: FileEngine, out
 
 
 def test_an_end_is_told_though_it_was_started_again_before_anybody_looked(engine: FileEngine, output: Output) -> None:
-    from composer.cli.follow import Follower
     from composer.cli.render.lines import Lines
+    from composer.cli.terminal.follow import Follower
     from engine.spec.state import ContainerExit
 
     context = Context(parse(GLOBAL, ["-p", "shop"]), open_engine=lambda roots: engine, environ={})  # type: ignore[arg-type, return-value]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from composer.cli.containers import command_text, ports_text, publishers, status_text
-from composer.cli.context import Context
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.flags import parse
-from composer.cli.options import EVERYWHERE, GLOBAL
+from composer.cli.parsing.flags import parse
+from composer.cli.parsing.options import EVERYWHERE, GLOBAL
+from composer.cli.project.containers import command_text, ports_text, publishers, status_text
+from composer.cli.project.context import Context
 from engine.spec.container import ContainerSpec, Mount, PortBinding
 from engine.spec.image import ImageConfig, ImageRecord
 from engine.spec.network import VolumeRecord, VolumeSpec
@@ -94,7 +94,7 @@ def engine() -> Engine:
 
 
 def run(engine: Engine, capsys: pytest.CaptureFixture[str], name: str, *words: str) -> str:
-    module = importlib.import_module(f"composer.cli.{name}")
+    module = importlib.import_module(f"composer.cli.commands.{name}")
     context = Context(parse(GLOBAL, ["-p", "shop"]), open_engine=lambda roots: engine, environ={})  # type: ignore[arg-type, return-value]
     context.declared_services = lambda: {"web", "db", "job"}  # type: ignore[method-assign]
     assert module.run(context, parse((*module.COMMAND.flags, *EVERYWHERE), words)) == 0
@@ -176,7 +176,7 @@ def test_volumes(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_stats(engine: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("composer.cli.stats.INTERVAL", 0)
+    monkeypatch.setattr("composer.cli.commands.stats.INTERVAL", 0)
     lines = run(engine, capsys, "stats", "--no-stream", "db").splitlines()
     assert lines[0].startswith("CONTAINER ID   NAME")
     assert lines[1].split() == [

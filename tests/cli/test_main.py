@@ -11,7 +11,7 @@ import pytest
 
 from composer.cli import main as program
 from composer.cli.errors import CommandError, ExitCode
-from composer.cli.registry import COMMANDS
+from composer.cli.parsing.command_table import COMMANDS
 from engine.errors import EngineError, StartFailed
 
 ROOT = str(Path(__file__).parents[2])

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from composer.cli.commands.run import COMMAND
 from composer.cli.errors import UsageError
-from composer.cli.flags import parse
-from composer.cli.oneoff import oneoff_spec, ports, volume
-from composer.cli.run import COMMAND
+from composer.cli.parsing.flags import parse
+from composer.cli.project.oneoff import oneoff_spec, ports, volume
 from engine.spec.container import Attachment, ContainerSpec, Mount, PortBinding, Restart
 
 BASE = ContainerSpec(

@@ -1,6 +1,6 @@
 """Which changes `watch` acts on, and where they go."""
 
-from composer.cli.watch import Rule
+from composer.cli.commands.watch import Rule
 
 
 def test_which_changes_concern_a_rule_and_where_they_go() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from composer.cli.follow import rfc3339_ns
+from composer.cli.terminal.follow import rfc3339_ns
 from engine.container.logs import LogReader
 from engine.log.jsonfile import JsonFile
 from engine.log.local import Local
@@ -35,7 +35,7 @@ def test_since_and_until(folder, since, until, expected):
 
 
 def test_times_are_shown_as_they_are_taken(folder):
-    from composer.cli.moment import parse_moment
+    from composer.cli.parsing.timestamps import parse_moment
 
     reader = LogReader(folder)
     times = [entry.time for entry in reader.read()]

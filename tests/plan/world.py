@@ -6,7 +6,7 @@ from composer.model import Project
 from composer.plan import labels
 from composer.plan.observed import Snapshot, number_of, service_of
 from composer.plan.translate import translate
-from composer.run import creation
+from composer.run import container_spec
 from engine.spec.network import NetworkRecord, VolumeRecord
 from engine.spec.state import ContainerRecord, ContainerState, Health, Status
 
@@ -80,7 +80,7 @@ class World:
             assert records, f"{what} is not there"
             return min(records, key=number_of).id
 
-        spec = creation.specification(
+        spec = container_spec.specification(
             desired, desired.services[service], number, name, self.snapshot(desired).images, find
         )
         self.count += 1

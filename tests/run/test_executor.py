@@ -10,9 +10,9 @@ from composer.plan.desired import COMPLETED, HEALTHY, Dependency, Desired, Desir
 from composer.plan.observed import Snapshot
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
-from composer.run.care import Care
 from composer.run.executor import Executor, Scene
-from composer.run.news import News
+from composer.run.monitor import Monitor
+from composer.run.notifier import Notifier
 from engine.spec.container import Attachment, ContainerSpec, Healthcheck, Mount
 from engine.spec.network import NetworkSpec
 from engine.spec.state import Status
@@ -30,7 +30,7 @@ class Project:
     """Some services, and what happens when they are brought up."""
 
     def __init__(self, *services, networks=()):
-        self.changes, self.news = FakeChanges(), News()
+        self.changes, self.notifier = FakeChanges(), Notifier()
         self.desired = Desired(
             project="p",
             services={one.name: one for one in services},
@@ -49,17 +49,17 @@ class Project:
         plan = reconcile(self.desired, snapshot, Options(action=action, **options))
         self.changes.ends = asyncio.Queue()
         async with task_group() as tasks:
-            care = Care(self.changes, image, self.news, tasks, lambda: None)
+            monitor = Monitor(self.changes, image, self.notifier, tasks, lambda: None)
 
             async def ends():
                 async for container_id, _ in self.changes.exits():
-                    await care.ended(container_id)
+                    await monitor.ended(container_id)
 
             tasks.create_task(ends())
             scene = Scene(
                 changes=self.changes,
-                care=care,
-                news=self.news,
+                monitor=monitor,
+                notifier=self.notifier,
                 desired=self.desired,
                 snapshot=snapshot,
                 tail=lambda container_id, count: self.logs.get(self.changes.record(container_id).spec.name, []),

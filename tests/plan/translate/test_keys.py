@@ -94,7 +94,7 @@ BEFORE = {
     ("volumes", "*", "external", "name"),
 }  # fmt: skip
 ELSEWHERE = {("services", "*", "develop")}
-"""Read from the model by the command that acts on it (composer/cli/watch.py)."""
+"""Read from the model by the command that acts on it (composer/cli/commands/watch.py)."""
 
 
 def test_the_base_is_wanted_without_complaint():

@@ -1,0 +1,1 @@
+"""One file per command: `COMMAND` describes its flags, `run` carries it out."""

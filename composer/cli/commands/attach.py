@@ -1,0 +1,64 @@
+"""composer attach: our terminal becomes that of a running container's first process."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.project.containers import one
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.run.port import Process
+    from engine.spec.state import ContainerRecord
+
+COMMAND = Command(
+    "attach",
+    "Attach local standard input, output, and error streams to a service's running container",
+    "attach [OPTIONS] SERVICE",
+    (
+        Flag("detach-keys", "The keys that detach again, ctrl-p,ctrl-q by default", "string"),
+        Flag("index", "Index of the container if the service has several", "uint", default=0),
+        Flag("no-stdin", "Do not attach STDIN"),
+        Flag("sig-proxy", "Pass signals that we receive on to the process", default=True),
+    ),
+    positional=(1, 1),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    record = one(context, args.positional[0], args.index)
+    return attach(context, record, stdin=not args.no_stdin, keys=args.detach_keys, sig_proxy=args.sig_proxy)
+
+
+def attach(
+    context: Context, record: ContainerRecord, *, stdin: bool = True, keys: str = "", sig_proxy: bool = True
+) -> int:
+    """Stay with the container's process until it ends (its exit code) or the detach keys are typed (0)."""
+    from composer.cli.terminal.process import opened
+    from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
+
+    sequence = parse_keys(keys or DETACH_KEYS)
+    process = opened(context, record, lambda: context.engine.attach(record.group, record.id))
+    try:
+        stdin = stdin and (record.spec.tty or record.spec.stdin_open)
+        return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy)
+    finally:
+        process.close()
+
+
+def stay(process: Process, *, tty: bool, stdin: bool, keys: bytes, sig_proxy: bool = True) -> int:
+    """The same with a process that is attached to already."""
+    from composer.cli.terminal.process import feed_stdin, passing_signals, show_frames, terminal_session
+
+    sys.stdout.flush()
+    assert process.stream is not None
+    if tty:
+        return terminal_session(process, stdin=0 if stdin else -1, keys=keys)
+    if stdin:
+        feed_stdin(process)
+    with passing_signals(process) if sig_proxy else nullcontext():
+        show_frames(process.stream)
+        return process.wait()

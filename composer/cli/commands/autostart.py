@@ -1,0 +1,155 @@
+"""composer autostart: projects that come back when the machine does."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.cli.project.systemd_unit import Units
+    from engine.spec.state import ContainerRecord
+
+COMMAND = Command(
+    "autostart",
+    "Bring projects back after a reboot",
+    "autostart enable|disable|status|run|stop [OPTIONS]",
+    (Flag("print", "Show the systemd unit instead of writing it (enable)"),),
+    positional=(1, 1),
+)
+"""
+enable   write the project's systemd unit, a user unit for an ordinary user
+disable  take it away
+status   the projects, whether each has a unit, and how many of its containers are to come back now
+run      start what is to come back, of all projects or the one of -p; what the unit does, or any other init
+stop     stop the project's containers so that `run` brings them back
+"""
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.systemd_unit import Units
+
+    units = Units(context.environ, user=os.geteuid() != 0)
+    verb = args.positional[0]
+    if args.print and verb != "enable":
+        raise UsageError(f"--print shows the unit of enable; {verb} has none")
+    if verb == "enable":
+        return _enable(context, units, only_print=args.print)
+    if verb == "disable":
+        return _disable(context, units)
+    if verb == "status":
+        return _status(context, units)
+    if verb == "run":
+        return _run(context)
+    if verb == "stop":
+        return _stop(context)
+    raise UsageError(f"unknown word {verb!r}: enable, disable, status, run or stop")
+
+
+def _enable(context: Context, units: Units, *, only_print: bool) -> int:
+    project = context.project_name
+    text = units.text(project, context.roots.state, context.roots.run)
+    if only_print:
+        print(text, end="")
+        return 0
+    if not os.path.isdir("/run/systemd/system"):
+        context.stderr.write(
+            "warning: systemd does not run here; have your own init run 'composer autostart run' at boot\n"
+        )
+    path = units.write(project, text)
+    units.reload()
+    print(f"{path} written: project {project} comes back with the machine")
+    if not any(policy_of(record) for record in context.containers()):
+        context.stderr.write(f"warning: no container of project {project} has restart: always or unless-stopped\n")
+    if units.user and not os.path.exists(f"/var/lib/systemd/linger/{_login()}"):
+        context.stderr.write("warning: it comes back when you log in; for the boot, run: loginctl enable-linger\n")
+    return 0
+
+
+def _login() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _disable(context: Context, units: Units) -> int:
+    project = context.project_name
+    if not units.remove(project):
+        raise CommandError(f"project {project} has no unit: {units.path(project)}")
+    units.reload()
+    print(f"{units.path(project)} removed")
+    return 0
+
+
+def _status(context: Context, units: Units) -> int:
+    from composer.cli.render.table import table
+
+    enabled = set(units.projects())
+    boot = context.engine.boot_id()
+    rows = [("PROJECT", "UNIT", "TO COME BACK")]
+    for project in sorted(enabled | set(context.engine.groups())):
+        waiting = coming_back(context.engine.containers(project), boot)
+        rows.append((project, "enabled" if project in enabled else "none", str(len(waiting))))
+    print(table(rows, minimum=20), end="")
+    return 0
+
+
+def policy_of(record: ContainerRecord) -> str:
+    """always, unless-stopped, or "" for a container that no boot brings back (Docker's rule)."""
+    policy = record.spec.restart.policy
+    return policy if policy in ("always", "unless-stopped") else ""
+
+
+def coming_back(records: list[ContainerRecord], boot: str) -> list[ContainerRecord]:
+    """Those that ran in an earlier boot and are to run again. One that was stopped comes back with `always` only."""
+    return [
+        record
+        for record in records
+        if policy_of(record)
+        and record.state.started_at
+        and not record.state.status.alive
+        and record.state.boot_id != boot
+        and (policy_of(record) == "always" or not record.state.stopped_by_user)
+    ]
+
+
+def _run(context: Context) -> int:
+    """One project after the other; one that fails does not keep the others down."""
+    boot = context.engine.boot_id()
+    projects = [context.project_name] if context.options.project_name else context.engine.groups()
+    failed = []
+    for project in projects:
+        records = coming_back(context.engine.containers(project), boot)
+        if not records:
+            continue
+        try:
+            _perform(context, project, "start", tuple(record.id for record in records))
+        except CommandError as error:
+            failed.append(f"{project}: {error}")
+    if failed:
+        raise CommandError("\n".join(failed))
+    return 0
+
+
+def _stop(context: Context) -> int:
+    restarting = "restarting"
+    records = [r for r in context.containers() if r.state.status.alive or r.state.status.value == restarting]
+    if records:
+        _perform(context, context.project_name, "stop", tuple(record.id for record in records), suspend=True)
+    return 0
+
+
+def _perform(context: Context, project: str, action: str, containers: tuple[str, ...], **options: object) -> None:
+    from composer.cli.project.change import options_of, perform
+    from composer.cli.render.steps import TITLES
+    from composer.run.client import Client
+
+    wanted = options_of(context, action, (), containers=containers, **options)
+    with context.progress(TITLES[action]) as progress:
+        perform(Client(context.roots, project, context.environ), progress, None, wanted)

@@ -1,0 +1,62 @@
+"""composer build: build the images of services that have a build section."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "build",
+    "Build or rebuild services",
+    "build [OPTIONS] [SERVICE...]",
+    (
+        Flag("build-arg", "Set a build argument: NAME=VALUE, or NAME for our own value", "strings"),
+        Flag("builder", "Set builder to use", "string", refused="there is one builder, our own"),
+        Flag("check", "Check build configuration", refused="use composer build; a wrong Dockerfile is refused at once"),
+        Flag("compress", "Deprecated, without effect", default=True, hidden=True),
+        Flag("force-rm", "Deprecated, without effect", default=True, hidden=True),
+        Flag("memory", "Memory limit of the build", "string", short="m",
+             refused="builds are not limited, as with BuildKit"),
+        Flag("no-cache", "Do not use cached layers"),
+        Flag("no-rm", "Deprecated", hidden=True, refused="no intermediate containers are kept"),
+        Flag("parallel", "Deprecated, without effect", default=True, hidden=True),
+        Flag("print", "Print equivalent bake file", refused="there is no bake here"),
+        Flag("progress", "Set type of progress output (auto, tty, plain, json, quiet)", "string", hidden=True),
+        Flag("provenance", "Add a provenance attestation", "string", refused="attestations are not made"),
+        Flag("pull", "Pull base images even when they are present"),
+        Flag("push", "Push the images when they are built"),
+        Flag("quiet", "Do not show the builds' output", short="q"),
+        Flag("sbom", "Add a SBOM attestation", "string", refused="attestations are not made"),
+        Flag("ssh", "SSH agent sockets or keys for builds: default, or ID=PATH", "string"),
+        Flag("with-dependencies", "Build the services that these depend on, too"),
+    ),
+)  # fmt: skip
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.commands.exec import environment
+    from composer.cli.project.acquire import build_services, push_services
+    from composer.cli.render.progress import MODES
+
+    if args.progress not in MODES:
+        raise UsageError(f'unsupported --progress value "{args.progress}": one of auto, tty, plain, json, quiet')
+    if args.progress:
+        context.options.progress = args.progress
+    code = build_services(
+        context,
+        args.positional,
+        dependencies=args.with_dependencies,
+        arguments=environment(args.build_arg, context.environ),
+        no_cache=args.no_cache,
+        pull=args.pull,
+        ssh=args.ssh,
+        quiet=args.quiet,
+    )
+    if not code and args.push:
+        code = push_services(context, args.positional, dependencies=args.with_dependencies, quiet=args.quiet)
+    return code

@@ -1,0 +1,64 @@
+"""composer commit: an image of a container's file system as it is now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.commands.export import any_container
+from composer.cli.errors import CommandError
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "commit",
+    "Create a new image from a service container's changes",
+    "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
+    (
+        Flag("author", 'Who made it ("John Hannibal Smith <hannibal@a-team.com>")', "string", short="a"),
+        Flag("change", "Apply a Dockerfile instruction to the created image", "strings", short="c", metavar="list"),
+        Flag("index", "Index of the container if the service has several", "uint", default=0),
+        Flag("message", "Commit message", "string", short="m"),
+        Flag("pause", "Pause the container meanwhile", short="p", default=True),
+    ),
+    positional=(1, 2),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    service, *reference = args.positional
+    record = any_container(context, service, args.index)
+    name = f"Service {service}"
+    from composer.cli.project.change import change
+    from composer.cli.render.progress import State
+    from engine.spec.state import Status
+
+    pause = args.pause and record.state.status is Status.RUNNING and not context.dry_run
+    with context.progress("Committing") as progress:
+        progress.update(name, "Committing")
+        if context.dry_run:
+            progress.update(name, "Committed", State.DONE)
+            return 0
+        if pause:
+            try:
+                change(context, "pause", services=[service], quiet=True)
+            except CommandError as error:
+                if "pause" in args.given:
+                    raise
+                progress.note(f"Warning: it runs on meanwhile: {error}")
+                pause = False
+        try:
+            image = context.engine.commit(
+                record.group,
+                record.id,
+                reference[0] if reference else "",
+                author=args.author,
+                message=args.message,
+                changes=args.change,
+            )
+        finally:
+            if pause:
+                change(context, "unpause", services=[service], quiet=True)
+        progress.update(name, "Committed", State.DONE, detail=image.id)
+    return 0

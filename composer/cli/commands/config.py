@@ -1,0 +1,291 @@
+"""composer config: the project as its files, merged and resolved, describe it; or one kind of its names."""
+
+from __future__ import annotations
+
+import sys
+
+from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.project.context import nearest
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from composer.cli.project.context import Context
+    from composer.load.options import Loaded
+    from composer.load.template import Variable
+
+COMMAND = Command(
+    "config",
+    "Parse, resolve and render compose file in canonical format",
+    "config [OPTIONS] [SERVICE...]",
+    (
+        Flag("environment", "Print environment used for interpolation."),
+        Flag("explain", "Tell where each value comes from; arguments are services or paths like web.ports"),
+        Flag("format", "Format the output. Values: [yaml | json]", "string"),
+        Flag("hash", "Print the service config hash, one per line.", "string"),
+        Flag("images", "Print the image names, one per line."),
+        Flag("lock-image-digests", "Produces an override file with image digests"),
+        Flag("models", "Print the model names, one per line."),
+        Flag("networks", "Print the network names, one per line."),
+        Flag("no-consistency", "Don't check model consistency - warning: may produce invalid Compose output"),
+        Flag("no-env-resolution", "Accepted for docker compose's sake, which reads env files all the same"),
+        Flag("no-interpolate", "Don't interpolate environment variables"),
+        Flag("no-normalize", "Don't normalize compose model"),
+        Flag("no-path-resolution", "Don't resolve file paths"),
+        Flag("output", "Save to file (default to stdout)", "string", short="o"),
+        Flag("profiles", "Print the profile names, one per line."),
+        Flag("quiet", "Only validate the configuration, don't print anything", short="q"),
+        Flag("resolve-image-digests", "Pin image tags to digests"),
+        Flag("services", "Print the service names, one per line."),
+        Flag("strict", "Warnings, also those that are only advice, are errors"),
+        Flag("variables", "Print model variables and default values."),
+        Flag("volumes", "Print the volume names, one per line."),
+    ),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    for name, listing in LISTINGS.items():
+        if getattr(args, name):
+            _print(listing(context, args))
+            return 0
+    if args.explain:
+        from composer.cli.render.explain import explain
+
+        return _put(explain(context, args), args)
+    if args.format not in ("", "yaml", "json"):
+        raise UsageError(f'unsupported format "{args.format}": yaml or json')
+    tree = _project(context, args)
+    return 0 if args.quiet else _put(_rendered(tree, args), args)
+
+
+def _put(text: str, args: Args) -> int:
+    """Write what was asked for to where it was asked for."""
+    if args.output and not args.quiet:
+        with open(args.output, "w", encoding="utf-8") as file:
+            file.write(text)
+    elif not args.quiet:
+        _print(text if text.endswith("\n") or not sys.stdout.isatty() else f"{text}\n")
+    return 0
+
+
+def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes: Any) -> Loaded:
+    """The project as the flags want it, its warnings told; not bound to its types when nothing is interpolated."""
+    from composer.load.project import load_model, load_tree
+
+    options = context.load_options().replace(
+        services=tuple(services),
+        interpolate=not args.no_interpolate,
+        normalize=not (args.no_normalize or context.options.compatibility),
+        resolve_paths=not args.no_path_resolution,
+        consistency=not args.no_consistency,
+        all_resources=context.options.all_resources,
+    )
+    options = options.replace(**changes)
+    found = load_tree(options) if options.interpolate else load_model(options)
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=context.stderr)
+    if args.strict:
+        from composer.load.advice import advice
+
+        more = [str(one) for one in advice(found)]
+        for line in more:
+            print(f"warning: {line}", file=context.stderr)
+        count = len(found.warnings) + len(more)
+        if count:
+            raise CommandError(f"{count} warning{'s' * (count != 1)}, and --strict makes them errors")
+    return found
+
+
+def _project(context: Context, args: Args) -> Any:
+    """The tree to print."""
+    services = args.positional
+    if args.no_interpolate and services:
+        _warn(context, "services are not selected with --no-interpolate: this is the whole project")
+        services = []
+    tree: Any = loaded(context, args, services).tree
+    if args.resolve_image_digests or args.lock_image_digests:
+        _pin(context, tree)
+    return _locked(tree) if args.lock_image_digests else tree
+
+
+def _rendered(tree: Any, args: Args) -> str:
+    from composer.cli.render import layout
+
+    as_json = args.format == "json"
+    if args.no_interpolate:
+        return layout.sorted_json(tree) if as_json else layout.sorted_yaml(tree)
+    if as_json:
+        _check_ssh(tree)
+    return (layout.to_json(tree) if as_json else layout.to_yaml(tree)).replace("$", "$$")
+
+
+def _check_ssh(tree: Any) -> None:
+    """CommandError for an SSH key with a path, for which docker compose has no JSON either: there it is no JSON at all."""
+    for name, service in _services(tree):
+        for key in (service.get("build") or {}).get("ssh") or ():
+            if "=" in key:
+                raise CommandError(
+                    f"services.{name}.build.ssh: {key!r} has no form in JSON\nPrint the project as YAML."
+                )
+
+
+def _pin(context: Context, tree: Any) -> None:
+    """Each image's name with the digest that its registry has for it now; one look-up for each name, side by side."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    images = {service["image"]: "" for _, service in _services(tree) if service.get("image")}
+    with ThreadPoolExecutor(8) as pool:
+        images.update(zip(images, pool.map(lambda name: context.new_engine().pinned(name), images), strict=True))
+    for _, service in _services(tree):
+        if service.get("image"):
+            service["image"] = images[service["image"]]
+
+
+def _locked(tree: Any) -> Any:
+    """A file to put over the project's own, that pins its images and has nothing else."""
+    from composer.load.tree import Fields, Map
+
+    services = {name: Fields({"image": s["image"]} if s.get("image") else {}) for name, s in _services(tree)}
+    return Fields({"services": Map(services)})
+
+
+def _services(tree: Any) -> Iterable[tuple[str, Any]]:
+    return sorted((tree.get("services") or {}).items())
+
+
+def _names(context: Context, args: Args) -> str:
+    """Services, those that others depend on first."""
+    tree = loaded(context, args, resolve_environment=False).tree
+    services = tree.get("services") or {}
+    ordered: dict[str, None] = {}
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in services and name not in ordered and name not in above:
+            for needed in sorted(services[name].get("depends_on") or ()):
+                visit(needed, (*above, name))
+            ordered[name] = None
+
+    for name in sorted(services):
+        visit(name, ())
+    return _lines(ordered)
+
+
+def _section(section: str) -> Callable[[Context, Args], str]:
+    return lambda context, args: _lines(
+        sorted(loaded(context, args, resolve_environment=False).tree.get(section) or ())
+    )
+
+
+def _models(context: Context, args: Args) -> str:
+    models = (loaded(context, args, resolve_environment=False).tree.get("models") or {}).values()
+    return _lines(sorted(model["model"] for model in models if model and model.get("model")))
+
+
+def _profiles(context: Context, args: Args) -> str:
+    found = loaded(context, args, args.positional)
+    services = [*(found.tree.get("services") or {}).values(), *found.disabled.values()]
+    return _lines(sorted({profile for service in services for profile in service.get("profiles") or ()}))
+
+
+def _images(context: Context, args: Args) -> str:
+    found = loaded(context, args, args.positional)
+    return _lines(service.get("image") or f"{found.name}-{name}" for name, service in _services(found.tree))
+
+
+def _hashes(context: Context, args: Args) -> str:
+    from composer.model import Project
+    from composer.plan.translate import translate
+
+    found = loaded(context, args)
+    desired = translate(Project.from_loaded(found))
+    names = sorted(desired.order) if args.hash == "*" else sorted(set(args.hash.split(",")))
+    for name in names:
+        if name not in desired.services:
+            raise CommandError(f"no such service: {name}{nearest(name, desired.services)}")
+    return _lines(f"{name} {desired.services[name].hash}" for name in names)
+
+
+def _environment(context: Context, args: Args) -> str:
+    environment = loaded(context, args, args.positional).environment
+    return _lines(sorted(f"{name}={value}" for name, value in environment.items()))
+
+
+def _variables(context: Context, args: Args) -> str:
+    """The variables that the files use. A variable that is used in several ways is told once, in its last one."""
+    if args.positional:
+        _warn(context, "services are not selected with --variables: these are the variables of the whole project")
+    tree = loaded(context, args, interpolate=False, resolve_environment=False, consistency=False).tree
+    found: dict[str, Variable] = {}
+    _find_variables(tree, found)
+    rows = [(name, one.default or "", one.alternate or "", one.required) for name, one in sorted(found.items())]
+    if args.format == "json":
+        import json
+
+        names = ("Name", "DefaultValue", "PresenceValue", "Required")
+        view = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+        return json.dumps(view, indent=4, ensure_ascii=False) + "\n"
+    if args.format == "yaml":
+        from composer.cli.render.yaml import document
+
+        keys = ("name", "defaultvalue", "presencevalue", "required")
+        return document({row[0]: dict(zip(keys, row, strict=True)) for row in rows})
+    if args.format not in ("", "table", "pretty"):
+        raise UsageError(f'unsupported format "{args.format}": table, yaml or json')
+    from composer.cli.render.table import table
+
+    header = ("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")
+    return table([header, *((n, str(r).lower(), default, other) for n, default, other, r in rows)], minimum=20)
+
+
+class _AllSet(dict[str, str]):
+    """An environment in which no variable is missing."""
+
+    def get(self, name: str, default: object = None) -> str:
+        return "set"
+
+
+def _find_variables(value: Any, found: dict[str, Variable]) -> None:
+    from composer.load.template import TemplateError, substitute
+
+    if isinstance(value, str) and "$" in value:
+
+        def seen(variable: Variable) -> None:
+            found[variable.name] = variable
+
+        try:
+            substitute(value, _AllSet(), None, seen)
+        except TemplateError:
+            raise CommandError(f"invalid interpolation format: {value!r}") from None
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _find_variables(inner, found)
+
+
+LISTINGS: dict[str, Callable[[Context, Args], str]] = {
+    "services": _names,
+    "volumes": _section("volumes"),
+    "networks": _section("networks"),
+    "models": _models,
+    "hash": _hashes,
+    "profiles": _profiles,
+    "images": _images,
+    "variables": _variables,
+    "environment": _environment,
+}
+"""Flag → what it prints; the first that is given holds."""
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+
+
+def _warn(context: Context, message: str) -> None:
+    print(f"warning: {message}", file=context.stderr)

@@ -1,0 +1,187 @@
+"""composer cp: copy between a service's containers and the local file system, as tar archives.
+
+What exists decides, as with docker cp: a source directory is copied into an existing destination directory, and as it
+otherwise; `SRC/.` copies its content; `-` is a tar archive on stdin or stdout.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.project.containers import select
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from engine.spec.state import ContainerRecord
+
+COMMAND = Command(
+    "cp",
+    "Copy files/folders between a service container and the local filesystem",
+    "cp [OPTIONS] SERVICE:SRC_PATH DEST_PATH|-\n\tcomposer cp [OPTIONS] SRC_PATH|- SERVICE:DEST_PATH",
+    (
+        Flag("all", "Copy to all containers of the service, those of the run command too"),
+        Flag("archive", "Keep owners and groups", short="a"),
+        Flag("follow-link", "Follow a symbolic link at SRC_PATH", short="L"),
+        Flag("index", "Index of the container if the service has several", "uint", default=0),
+    ),
+    positional=(2, 2),
+)
+
+
+def split(text: str) -> tuple[str, str]:
+    """SERVICE and path; the service is "" for a local path (anything that begins with / or . or has no colon)."""
+    service, colon, path = text.partition(":")
+    if not colon or text.startswith(("/", ".")) or "/" in service:
+        return "", text
+    return service, path
+
+
+def run(context: Context, args: Args) -> int:
+    (from_service, source), (to_service, target) = map(split, args.positional)
+    if from_service and to_service:
+        raise UsageError("copying between services is not supported")
+    if not from_service and not to_service:
+        raise UsageError("unknown copy direction: one of the two must be SERVICE:PATH")
+    service = from_service or to_service
+    context.check_services([service])
+    records = select(context.containers(), [service], oneoff=args.all, index=args.index)
+    if not records:
+        raise CommandError(
+            f'no container found for service "{service}"' + (f" at index {args.index}" if args.index else "")
+        )
+    if from_service:
+        copy_from(context, records[0], source, target, follow=args.follow_link)
+    else:
+        for record in records if args.all else records[:1]:
+            copy_to(context, record, source, target, follow=args.follow_link, keep_owner=args.archive)
+    return 0
+
+
+def piped(produce: Callable[[int], object], consume: Callable[[int], object]) -> None:
+    """Run both ends of a pipe at once; an error of the producer wins over the broken archive it leaves."""
+    read, write = os.pipe()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            produce(write)
+        except BrokenPipeError:
+            pass
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            os.close(write)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        consume(read)
+    except Exception:
+        os.close(read)
+        read = -1
+        thread.join()
+        if failed:
+            raise failed[0] from None
+        raise
+    finally:
+        if read >= 0:
+            os.close(read)
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+def copy_from(context: Context, record: ContainerRecord, source: str, target: str, *, follow: bool) -> None:
+    if context.dry_run:
+        print(f"would copy {record.spec.name}:{source} to {target}", file=context.stderr)
+        return
+
+    def produce(fd: int) -> None:
+        context.engine.copy_out(record.group, record.id, source, fd, follow=follow)
+
+    if target == "-":
+        sys.stdout.flush()
+        produce(1)
+        return
+    piped(produce, lambda fd: unpack(fd, source, target))
+
+
+def unpack(fd: int, source: str, target: str) -> None:
+    """The archive's one tree to `target`: into it when it is a directory, else under its name."""
+    import copy
+    import tarfile
+
+    content_only = source.endswith("/.") or source == "."
+    into = os.path.isdir(target)
+    if not into and target.endswith("/"):
+        raise CommandError(f"no such directory: {target}")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
+        raise CommandError(f"no such directory: {os.path.dirname(target)}")
+
+    own = os.path.basename(os.path.abspath(target))
+
+    def rename(name: str) -> str:
+        root, _, rest = name.partition("/")
+        head = ("" if content_only else root) if into else own
+        return "/".join(part for part in (head, rest) if part) or "."
+
+    where = os.path.realpath(target if into else os.path.dirname(os.path.abspath(target)))
+
+    def inside(name: str) -> str:
+        """`name`, which must lead into `where` with the links that are there by now."""
+        name = name.lstrip("/")
+        if os.path.commonpath([where, os.path.realpath(os.path.join(where, name))]) != where:
+            raise CommandError(f"the archive wants to write outside {target}: {name}")
+        return name
+
+    def placed(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        """Under its new name, without setuid bits and write permission for others (tarfile's tar_filter, which Python
+        before 3.11.4 has not)."""
+        found = copy.copy(member)
+        found.name, found.mode = inside(rename(member.name)), member.mode & 0o755
+        if member.islnk():
+            found.linkname = inside(rename(member.linkname))
+        return found
+
+    with os.fdopen(os.dup(fd), "rb") as file, tarfile.open(fileobj=file, mode="r|") as archive:
+        # What it must not do is taken care of by `placed`; newer versions want to be told.
+        archive.extraction_filter = lambda member, path: member
+        archive.extractall(where, members=map(placed, archive))
+
+
+def copy_to(
+    context: Context, record: ContainerRecord, source: str, target: str, *, follow: bool, keep_owner: bool
+) -> None:
+    if context.dry_run:
+        print(f"would copy {source} to {record.spec.name}:{target}", file=context.stderr)
+        return
+    engine = context.engine
+    if source == "-":
+        engine.copy_in(record.group, record.id, target, 0, keep_owner=keep_owner)
+        return
+    if not os.path.lexists(source):
+        raise CommandError(f"no such file or directory: {source}")
+
+    def consume(fd: int) -> None:
+        engine.copy_in(record.group, record.id, target, fd, keep_owner=keep_owner)
+
+    piped(lambda fd: pack(fd, source, follow=follow), consume)
+
+
+def pack(fd: int, source: str, *, follow: bool) -> None:
+    """`source` as one tree of a tar archive; its content alone when it ends with /."""
+    import tarfile
+
+    path = os.path.realpath(source) if follow else source
+    name = "." if source.endswith("/.") or source == "." else os.path.basename(os.path.abspath(source))
+    with (
+        os.fdopen(os.dup(fd), "wb") as file,
+        tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        archive.add(path, arcname=name)

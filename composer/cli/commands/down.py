@@ -1,0 +1,43 @@
+"""composer down: stop and remove a project's containers and networks, with -v its volumes, with --rmi its images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "down",
+    "Stop and remove containers, networks",
+    "down [OPTIONS] [SERVICES]",
+    (
+        Flag("remove-orphans", "Remove containers of services that the project does not have"),
+        Flag(
+            "rmi",
+            'Remove the images of services, "local" only those without a name of their own ("local"|"all")',
+            "string",
+        ),
+        Flag("timeout", "Seconds to wait for containers to stop before they are killed", "int", short="t"),
+        Flag("volumes", "Remove the project's named volumes and its containers' anonymous volumes", short="v"),
+    ),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    if args.rmi not in ("", "local", "all"):
+        raise UsageError(f'invalid value for --rmi: "{args.rmi}", not local or all')
+    from composer.cli.project.change import change
+
+    return change(
+        context,
+        "down",
+        services=args.positional,
+        timeout=args.timeout,
+        volumes=args.volumes,
+        remove_orphans=args.remove_orphans,
+        images=args.rmi,
+    )

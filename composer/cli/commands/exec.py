@@ -1,0 +1,79 @@
+"""composer exec: a further process in a running container; its exit code is ours.
+
+On a terminal the process gets a pseudo-terminal of its own inside the container, and ours goes raw.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.project.containers import one
+from engine.spec.container import ExecSpec
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "exec",
+    "Execute a command in a running container",
+    "exec [OPTIONS] SERVICE COMMAND [ARGS...]",
+    (
+        Flag("detach", "Run the command in the background", short="d"),
+        Flag("env", "Set environment variables: NAME=VALUE, or NAME for our own value", "strings", short="e"),
+        Flag("index", "Index of the container if the service has several", "uint", default=0),
+        Flag("interactive", "Keep STDIN open even if not attached", short="i", default=True, hidden=True),
+        Flag("no-tty", "Do not allocate a pseudo-TTY; by default there is one when we have one", short="T"),
+        Flag("privileged", "Give extended privileges to the process"),
+        Flag("tty", "Allocate a pseudo-TTY", short="t", default=True, hidden=True),
+        Flag("user", "Run the command as this user", "string", short="u"),
+        Flag("workdir", "Working directory of the command", "string", short="w"),
+    ),
+    positional=(2, None),
+    interspersed=False,
+)
+
+
+def environment(pairs: Sequence[str], environ: Mapping[str, str]) -> dict[str, str | None]:
+    """-e NAME=VALUE, and -e NAME for the value that we have ourselves (left out when we have none)."""
+    result: dict[str, str | None] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name:
+            raise UsageError(f'invalid environment variable "{pair}": no name')
+        if equals:
+            result[name] = value
+        elif name in environ:
+            result[name] = environ[name]
+    return result
+
+
+def wants_tty(args: Args) -> bool:
+    """-t and not -T, and both our stdin and stdout are terminals; -T=false insists."""
+    if "no-tty" in args.given and args.no_tty:
+        return False
+    return bool(args.tty) and os.isatty(0) and sys.stdout.isatty()
+
+
+def run(context: Context, args: Args) -> int:
+    service, *command = args.positional
+    record = one(context, service, args.index)
+    tty = wants_tty(args) and not args.detach
+    environ = environment(args.env, context.environ)
+    if tty and "TERM" in context.environ:
+        environ.setdefault("TERM", context.environ["TERM"])
+    spec = ExecSpec(
+        args=tuple(command),
+        environment=environ,
+        working_dir=args.workdir,
+        user=args.user,
+        tty=tty,
+        privileged=args.privileged,
+    )
+    from composer.cli.terminal.process import run_exec
+
+    return run_exec(context, record, spec, detach=args.detach, interactive=args.interactive)

@@ -1,0 +1,57 @@
+"""composer export: a container's file system as a tar archive."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.project.containers import select
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from engine.spec.state import ContainerRecord
+
+COMMAND = Command(
+    "export",
+    "Export a service container's filesystem as a tar archive",
+    "export [OPTIONS] SERVICE",
+    (
+        Flag("index", "Index of the container if the service has several", "uint", default=0),
+        Flag("output", "Write to this file instead of STDOUT", "string", short="o"),
+    ),
+    positional=(1, 1),
+)
+
+
+def any_container(context: Context, service: str, index: int) -> ContainerRecord:
+    """The container of the service, running or not; CommandError when there is none."""
+    context.check_services([service])
+    records = select(context.containers(), [service], index=index)
+    if not records:
+        raise CommandError(f'no container found for service "{service}"' + (f" at index {index}" if index else ""))
+    return records[0]
+
+
+def run(context: Context, args: Args) -> int:
+    record = any_container(context, args.positional[0], args.index)
+    if not args.output and sys.stdout.isatty():
+        raise CommandError("output option is required when attached to terminal: use -o FILE or a pipe")
+    if context.dry_run:
+        print(f"{record.spec.name}: would export to {args.output or 'stdout'}", file=context.stderr)
+        return 0
+    if not args.output:
+        sys.stdout.flush()
+        context.engine.export(record.group, record.id, 1)
+        return 0
+    partial = f"{args.output}.partial-{os.getpid()}"
+    try:
+        with open(partial, "wb") as file:
+            context.engine.export(record.group, record.id, file.fileno())
+        os.replace(partial, args.output)
+    finally:
+        if os.path.exists(partial):
+            os.unlink(partial)
+    return 0

@@ -1,0 +1,26 @@
+"""composer kill: send a signal to running containers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "kill",
+    "Force stop service containers",
+    "kill [OPTIONS] [SERVICE...]",
+    (
+        Flag("remove-orphans", "Remove containers of services that the project does not have"),
+        Flag("signal", "The signal to send", "string", short="s", default="SIGKILL"),
+    ),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.change import change
+
+    return change(context, "kill", services=args.positional, signal=args.signal, remove_orphans=args.remove_orphans)

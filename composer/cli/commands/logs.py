@@ -1,0 +1,63 @@
+"""composer logs: what containers wrote, merged by time, and with -f what they go on to write."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.timestamps import parse_moment
+from composer.cli.project.containers import select
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "logs",
+    "View output from containers",
+    "logs [OPTIONS] [SERVICE...]",
+    (
+        Flag("follow", "Go on with what is written from now on", short="f"),
+        Flag("index", "Index of the container if the service has several", "uint", default=0),
+        Flag("no-color", "No colours"),
+        Flag("no-log-prefix", "No container names in front of the lines"),
+        Flag("since", "Show logs since a time (2013-01-02T13:23:37Z) or for so long (42m)", "string"),
+        Flag(
+            "tail", "Number of lines to show from the end of each container's logs", "string", short="n", default="all"
+        ),
+        Flag("timestamps", "Show timestamps", short="t"),
+        Flag("until", "Show logs before a time (2013-01-02T13:23:37Z) or so long ago (42m)", "string"),
+    ),
+)
+
+
+def parse_tail(text: str) -> int | None:
+    """None for all lines."""
+    if text in ("all", "", "-1"):
+        return None
+    if not text.isdigit():
+        raise UsageError(f'invalid --tail "{text}": a number of lines, or all')
+    return int(text)
+
+
+def run(context: Context, args: Args) -> int:
+    tail = parse_tail(args.tail)
+    since = parse_moment(args.since) if args.since else 0
+    until = parse_moment(args.until) if args.until else 0
+    context.check_services(args.positional, among_containers=True)
+    records = select(context.containers(), args.positional, index=args.index)
+    if args.index and not records:
+        raise CommandError(f'service "{args.positional[0]}" has no container #{args.index}')
+    from composer.cli.render.ansi import wants_colour
+    from composer.cli.render.lines import Lines
+    from composer.cli.terminal.follow import Follower
+
+    colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
+    lines = Lines(sys.stdout, sys.stderr, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
+    follower = Follower(context, lines, services=args.positional, index=args.index)
+    follower.open(records, since=since, until=until, tail=tail)
+    follower.past()
+    if args.follow:
+        follower.follow(until=until)
+    return 0

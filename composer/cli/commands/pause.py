@@ -1,0 +1,18 @@
+"""composer pause: freeze the processes of containers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command("pause", "Pause services", "pause [SERVICE...]")
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.change import change
+
+    return change(context, "pause", services=args.positional)

@@ -1,0 +1,39 @@
+"""composer port: where a container's port is published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.project.containers import one, publishers
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "port",
+    "Print the public port for a port binding",
+    "port [OPTIONS] SERVICE PRIVATE_PORT",
+    (
+        Flag("index", "Index of the container if service has multiple replicas", "uint", default=0),
+        Flag("protocol", "tcp or udp", "string", default="tcp"),
+    ),
+    positional=(2, 2),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    service, text = args.positional
+    number, slash, protocol = text.partition("/")
+    protocol = (protocol if slash else args.protocol).lower()
+    if not number.isdigit() or not 0 < int(number) < 65536:
+        raise UsageError(f'invalid port "{text}": a number from 1 to 65535')
+    record = one(context, service, args.index)
+    rows = [row for row in publishers(record, None) if row.published]
+    for row in rows:
+        if row.target == int(number) and row.protocol == protocol:
+            print(f"{f'[{row.url}]' if ':' in row.url else row.url}:{row.published}")
+            return 0
+    there = ", ".join(dict.fromkeys(f"{row.target}/{row.protocol}" for row in rows)) or "none"
+    raise CommandError(f"no port {number}/{protocol} for container {record.spec.name}; published: {there}")

@@ -1,0 +1,42 @@
+"""composer pull: fetch the images of services, side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "pull",
+    "Pull service images",
+    "pull [OPTIONS] [SERVICE...]",
+    (
+        Flag("ignore-buildable", "Leave out images that can be built"),
+        Flag("ignore-pull-failures", "Pull what can be pulled, and go on when an image cannot"),
+        Flag("include-deps", "Pull the services that these depend on, too"),
+        Flag("no-parallel", "Deprecated, without effect", default=True, hidden=True),
+        Flag("parallel", "Deprecated, without effect", default=True, hidden=True),
+        Flag("policy", 'When to pull ("missing"|"always")', "string"),
+        Flag("quiet", "Pull without showing progress", short="q"),
+    ),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    if args.policy not in ("", "missing", "always"):
+        raise UsageError(f'invalid --policy option "{args.policy}", not missing or always')
+    from composer.cli.project.acquire import pull_services
+
+    return pull_services(
+        context,
+        args.positional,
+        dependencies=args.include_deps,
+        ignore_buildable=args.ignore_buildable,
+        ignore_failures=args.ignore_pull_failures,
+        policy=args.policy,
+        quiet=args.quiet,
+    )

@@ -1,0 +1,33 @@
+"""composer push: send the images that services build to their registries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "push",
+    "Push service images",
+    "push [OPTIONS] [SERVICE...]",
+    (
+        Flag("ignore-push-failures", "Push what can be pushed, and go on when an image cannot"),
+        Flag("include-deps", "Push the images of services that these depend on, too"),
+        Flag("quiet", "Push without showing progress", short="q"),
+    ),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.acquire import push_services
+
+    return push_services(
+        context,
+        args.positional,
+        dependencies=args.include_deps,
+        ignore_failures=args.ignore_push_failures,
+        quiet=args.quiet,
+    )

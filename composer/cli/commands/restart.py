@@ -1,0 +1,26 @@
+"""composer restart: stop and start containers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "restart",
+    "Restart service containers",
+    "restart [OPTIONS] [SERVICE...]",
+    (
+        Flag("no-deps", "Leave the services alone that depend on these with restart: true"),
+        Flag("timeout", "Seconds to wait for containers to stop before they are killed", "int", short="t"),
+    ),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.change import change
+
+    return change(context, "restart", services=args.positional, timeout=args.timeout, no_deps=args.no_deps)

@@ -1,0 +1,48 @@
+"""composer rm: remove stopped containers, after asking."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.project.containers import select
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "rm",
+    "Removes stopped service containers",
+    "rm [OPTIONS] [SERVICE...]",
+    (
+        Flag("all", "Deprecated, without effect", short="a", hidden=True),
+        Flag("force", "Do not ask before removing", short="f"),
+        Flag("stop", "Stop running containers before removing them", short="s"),
+        Flag("volumes", "Remove anonymous volumes of the containers, too", short="v"),
+    ),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.change import change
+
+    context.check_services(args.positional, among_containers=True)
+    if args.stop:
+        change(context, "stop", services=args.positional)
+    desired = context.desired_or_none
+    services = args.positional or (list(desired.services) if desired else ())  # orphans are left alone
+    stopped = [r for r in select(context.containers(), services) if r.state.status.can_remove]
+    if not stopped:
+        print("No stopped containers", file=context.stderr)
+        return 0
+    names = ", ".join(record.spec.name for record in stopped)
+    print(f"Going to remove {names}", file=context.stderr)
+    if not args.force and not context.dry_run and not _confirmed(context):
+        return 0
+    return change(context, "rm", services=args.positional, volumes=args.volumes, force=True)
+
+
+def _confirmed(context: Context) -> bool:
+    print("Are you sure? [yN] ", end="", file=context.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,170 @@
+"""composer run: a container of its own for one command of a service, with the service's dependencies; its exit code is ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.plan.desired import Desired, DesiredService
+    from composer.run.port import Process
+    from engine.spec.container import ContainerSpec
+
+AUTOREMOVE = "composer.autoremove"
+"""Label by which the supervisor knows that the container goes when it ends; see composer.run.monitor."""
+
+COMMAND = Command(
+    "run",
+    "Run a one-off command on a service",
+    "run [OPTIONS] SERVICE [COMMAND] [ARGS...]",
+    (
+        Flag("build", "Build the image first"),
+        Flag("cap-add", "Add Linux capabilities", "strings", metavar="list"),
+        Flag("cap-drop", "Drop Linux capabilities", "strings", metavar="list"),
+        Flag("detach", "Run the container in the background and print its name", short="d"),
+        Flag("entrypoint", "Instead of the image's entrypoint", "string"),
+        Flag("env", "Set environment variables: NAME=VALUE, or NAME for our own value", "strings", short="e"),
+        Flag("env-from-file", "Set environment variables from a file", "strings"),
+        Flag("interactive", "Keep STDIN open even if not attached", short="i", default=True),
+        Flag("label", "Add or replace a label", "strings", short="l"),
+        Flag("name", "The container's name", "string"),
+        Flag("no-deps", "Do not start the services that this one depends on"),
+        Flag("no-tty", "Do not allocate a pseudo-TTY; by default there is one when we have one", short="T"),
+        Flag("publish", "Publish a port of the container on the host", "strings", short="p"),
+        Flag("pull", 'Pull the image first ("always"|"missing"|"never")', "string", default="policy"),
+        Flag("quiet", "Show nothing but the command's output", short="q"),
+        Flag("quiet-build", "Do not show the build's output"),
+        Flag("quiet-pull", "Pull without showing progress"),
+        Flag("remove-orphans", "Remove containers of services that the project does not have"),
+        Flag("rm", "Remove the container when it ends"),
+        Flag("service-ports", "Publish the service's ports", short="P"),
+        Flag("tty", "Allocate a pseudo-TTY", short="t", default=True, hidden=True),
+        Flag("use-aliases", "Give the container the service's names on its networks"),
+        Flag("user", "Run as this user name or uid", "string", short="u"),
+        Flag("volume", "Mount a host path or a volume", "strings", short="v"),
+        Flag("workdir", "Working directory inside the container", "string", short="w"),
+    ),
+    positional=(1, None),
+    interspersed=False,
+)
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.acquire import check_policy, ensure_images, with_dependencies
+    from composer.cli.project.converge import Images
+
+    name = args.positional[0]
+    context.check_services([name])
+    desired = context.desired
+    service = desired.services[name]
+    policy = check_policy(args.pull)
+    others = [one for one in with_dependencies(desired, [name], dependencies=not args.no_deps) if one != name]
+    quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
+    ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
+    ensure_images(context, desired, others, Images(**quiet))
+    spec = _specification(context, args, desired, service)
+    if context.dry_run:
+        with context.progress("Creating", quiet=args.quiet) as progress:
+            progress.note(f" DRY-RUN MODE -  Container {spec.name}  Created")
+        return 0
+    return _Run(context, args, desired, name, spec).run()
+
+
+def _specification(context: Context, args: Args, desired: Desired, service: DesiredService) -> ContainerSpec:
+    import sys
+
+    import msgspec
+
+    from composer.cli.project.oneoff import oneoff_spec
+
+    spec = oneoff_spec(
+        service.container,
+        args,
+        project=desired.project,
+        service=service.name,
+        tty=not args.no_tty and args.tty and not args.detach and sys.stdin.isatty() and sys.stdout.isatty(),
+        volumes={key: volume.spec.name for key, volume in desired.volumes.items()},
+        environ=context.environ,
+        directory=desired.working_dir,
+    )
+    labels = {**spec.labels, AUTOREMOVE: "true"} if args.detach and args.rm else spec.labels
+    return msgspec.structs.replace(spec, image_ref=service.image, labels=labels)
+
+
+class _Run:
+    """One one-off container, from its creation to its end."""
+
+    def __init__(self, context: Context, args: Args, desired: Desired, service: str, spec: ContainerSpec) -> None:
+        self._context, self._args, self._desired = context, args, desired
+        self._service, self._spec = service, spec
+        self._process: Process | None = None
+        self._id = ""
+
+    def run(self) -> int:
+        from composer.cli.errors import CommandError
+
+        try:
+            self._start()
+            if self._args.detach:
+                print(self._spec.name)
+                return 0
+            return self._stay()
+        except CommandError:
+            self._args.rm = self._args.rm or not self._id
+            raise
+        finally:
+            if self._process is not None:
+                self._process.close()
+            if self._id and self._args.rm and not self._args.detach:
+                self._remove()
+
+    def _start(self) -> None:
+        """Have the supervisor start what the service depends on, then the container; attach before its program runs."""
+        from composer.cli.project.change import options_of, perform
+        from composer.cli.project.supervisor import supervisor_of
+        from composer.run.protocol import OneOff
+
+        args = self._args
+        options = options_of(
+            self._context, "run", [self._service], no_deps=args.no_deps, remove_orphans=args.remove_orphans
+        )
+        supervisor = supervisor_of(self._context)
+        supervisor.prepare()
+        try:
+            with self._context.progress("Creating", quiet=args.quiet) as progress:
+                self._id = perform(
+                    supervisor,
+                    progress,
+                    self._desired,
+                    options,
+                    oneoff=OneOff(service=self._service, spec=self._spec, attach=not args.detach),
+                    ready=self._attach,
+                )
+        finally:
+            supervisor.close()
+
+    def _attach(self, container_id: str) -> None:
+        self._id = container_id
+        self._process = self._context.engine.attach(self._context.project_name, container_id)
+
+    def _stay(self) -> int:
+        from composer.cli.commands.attach import stay
+        from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
+
+        assert self._process is not None
+        spec = self._spec
+        return stay(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(DETACH_KEYS))
+
+    def _remove(self) -> None:
+        from composer.cli.project.change import options_of, perform
+        from composer.cli.project.supervisor import supervisor_of
+        from composer.cli.render.progress import Progress
+
+        options = options_of(self._context, "rm", [], containers=(self._id,), volumes=True, force=True)
+        supervisor = supervisor_of(self._context)
+        try:
+            perform(supervisor, Progress(self._context.stderr), self._desired, options)
+        finally:
+            supervisor.close()

@@ -1,0 +1,26 @@
+"""composer start: start containers that exist, in order of their dependencies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "start",
+    "Start services",
+    "start [SERVICE...]",
+    (
+        Flag("wait", "Wait until the services are running or healthy"),
+        Flag("wait-timeout", "Seconds to wait at most for services to be running or healthy", "uint", default=0),
+    ),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.change import change
+
+    return change(context, "start", services=args.positional, wait=args.wait, wait_timeout=args.wait_timeout)

@@ -1,0 +1,18 @@
+"""composer unpause: let paused containers go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command("unpause", "Unpause services", "unpause [SERVICE...]")
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.change import change
+
+    return change(context, "unpause", services=args.positional)

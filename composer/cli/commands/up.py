@@ -1,0 +1,142 @@
+"""composer up: create and start a project's containers, and stay with their logs unless detached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import UsageError
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "up",
+    "Create and start containers",
+    "up [OPTIONS] [SERVICE...]",
+    (
+        Flag("abort-on-container-exit", "Stops all containers if any container was stopped. Incompatible with -d"),
+        Flag("abort-on-container-failure", "Stops all containers if any container exited with failure. Incompatible with -d"),
+        Flag("always-recreate-deps", "Recreate dependent containers. Incompatible with --no-recreate."),
+        Flag("attach", "Restrict attaching to the specified services. Incompatible with --attach-dependencies.", "strings"),
+        Flag("attach-dependencies", "Automatically attach to log output of dependent services"),
+        Flag("build", "Build images before starting containers"),
+        Flag("detach", "Detached mode: Run containers in the background", short="d"),
+        Flag("exit-code-from", "Return the exit code of the selected service container. Implies --abort-on-container-exit", "string"),
+        Flag("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
+        Flag("menu", "Enable interactive shortcuts when running attached. Incompatible with --detach.",
+             refused="there is no interactive menu; use the commands in another terminal"),
+        Flag("no-attach", "Do not attach (stream logs) to the specified services", "strings"),
+        Flag("no-build", "Don't build an image, even if it's policy"),
+        Flag("no-color", "Produce monochrome output"),
+        Flag("no-deps", "Don't start linked services"),
+        Flag("no-log-prefix", "Don't print prefix in logs"),
+        Flag("no-recreate", "If containers already exist, don't recreate them. Incompatible with --force-recreate."),
+        Flag("no-start", "Don't start the services after creating them"),
+        Flag("pull", 'Pull image before running ("always"|"missing"|"never")', "string", default="policy"),
+        Flag("quiet-build", "Suppress the build output"),
+        Flag("quiet-pull", "Pull without printing progress information"),
+        Flag("remove-orphans", "Remove containers for services not defined in the Compose file"),
+        Flag("renew-anon-volumes", "Recreate anonymous volumes instead of retrieving data from the previous containers", short="V"),
+        Flag("scale", "Scale SERVICE to NUM instances. Overrides the `scale` setting in the Compose file if present.", "strings", metavar="scale"),
+        Flag("timeout", "Use this timeout in seconds for container shutdown when attached or when containers are already running", "int", short="t"),
+        Flag("timestamps", "Show timestamps"),
+        Flag("wait", "Wait for services to be running|healthy. Implies detached mode."),
+        Flag("wait-timeout", "Maximum duration in seconds to wait for the project to be running|healthy", "uint", default=0),
+        Flag("watch", "Watch source code and rebuild/refresh containers when files are updated.", short="w"),
+        Flag("yes", 'Assume "yes" as answer to all prompts and run non-interactively', short="y"),
+    ),
+)  # fmt: skip
+
+
+def run(context: Context, args: Args) -> int:
+    _check(context, args)
+    import time
+
+    from composer.cli.project.converge import converge_as_asked
+
+    detached = args.detach or args.wait or args.no_start
+    began = time.time()
+    outputs = None
+    if not detached and not context.dry_run:
+        from composer.cli.terminal.streams import Outputs
+
+        outputs = Outputs(context, lambda: _attached(context, args)[1])
+    try:
+        code = converge_as_asked(context, args, start=not args.no_start, outputs=outputs)
+    except KeyboardInterrupt:
+        if detached or "desired" not in vars(context):
+            raise
+        return _stop_begun(context, args)
+    if code or args.no_start or context.dry_run:
+        return code
+    if args.wait:
+        from composer.cli.project.readiness import wait_ready
+
+        wait_ready(context, args.positional, timeout=args.wait_timeout)
+    if outputs is None:
+        return 0
+    from composer.cli.terminal.foreground import Foreground
+
+    services, shown = _attached(context, args)
+    if args.watch:
+        from composer.cli.commands.watch import watching
+
+        with watching(context, args.positional):
+            return Foreground(context, args, services, shown, began, outputs).run()
+    return Foreground(context, args, services, shown, began, outputs).run()
+
+
+def _stop_begun(context: Context, args: Args) -> int:
+    """Ctrl-C while containers are being started in the foreground: those that run already are stopped."""
+    from composer.cli.project.acquire import with_dependencies
+    from composer.cli.project.change import change
+
+    print("Gracefully Stopping... press Ctrl+C again to force", file=context.stderr, flush=True)
+    services = with_dependencies(context.desired, args.positional, dependencies=not args.no_deps)
+    change(context, "stop", services=services, plain=True, timeout=args.timeout)
+    return 130
+
+
+def _check(context: Context, args: Args) -> None:
+    """UsageError for flags that contradict each other, in docker compose's words."""
+    attached = (
+        args.abort_on_container_exit or args.abort_on_container_failure or args.attach or args.attach_dependencies
+    )
+    if args.detach and (attached or args.exit_code_from or args.watch):
+        raise UsageError(
+            "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, "
+            "--attach-dependencies, --exit-code-from or --watch"
+        )
+    if args.wait and (attached or args.exit_code_from):
+        raise UsageError("--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies")
+    if args.no_start and (args.wait or args.watch):
+        raise UsageError("--no-start cannot be combined with --wait or --watch")
+    if args.attach and args.attach_dependencies:
+        raise UsageError("--attach and --attach-dependencies are incompatible")
+    if args.always_recreate_deps and args.no_recreate:
+        raise UsageError("--always-recreate-deps and --no-recreate are incompatible")
+    if args.always_recreate_deps and args.no_deps:
+        raise UsageError("--always-recreate-deps and --no-deps are incompatible")
+    if args.abort_on_container_exit and args.abort_on_container_failure:
+        raise UsageError("--abort-on-container-exit and --abort-on-container-failure are incompatible")
+
+
+def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
+    """The services to stay with, and those of them whose logs are shown (--attach, --no-attach, attach: false)."""
+    from composer.cli.errors import CommandError
+    from composer.cli.project.acquire import with_dependencies
+
+    desired = context.desired
+    context.check_services((*args.attach, *args.no_attach))
+    started = with_dependencies(desired, args.positional, dependencies=not args.no_deps)
+    if args.attach:
+        shown = set(args.attach)
+    elif args.positional and not args.attach_dependencies:
+        shown = set(args.positional)
+    else:
+        shown = {name for name in started if desired.services[name].attach}
+    shown -= set(args.no_attach)
+    if args.exit_code_from and args.exit_code_from not in desired.services:
+        raise CommandError(f"no such service: {args.exit_code_from}")
+    return set(started) | shown, shown

@@ -1,0 +1,31 @@
+"""composer version."""
+
+from __future__ import annotations
+
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.release import VERSION
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "version",
+    "Show the Composer version information",
+    "version [OPTIONS]",
+    (
+        Flag("format", "Format the output. Values: [pretty | json]. (Default: pretty)", "string", short="f"),
+        Flag("short", "Shows only Composer's version number"),
+    ),
+    positional=(0, 0),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    if args.short:
+        print(VERSION)
+    elif args.format == "json":
+        print(f'{{"version":"{VERSION}"}}')
+    else:
+        print(f"Composer version {VERSION}")
+    return 0

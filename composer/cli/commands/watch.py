@@ -1,0 +1,340 @@
+"""composer watch: act on changed files as `develop.watch` says (compose-spec, develop.md).
+
+    sync            copy the changed files into the running containers
+    rebuild         build the image anew and recreate the containers
+    restart         restart the containers
+    sync+restart    copy, then restart
+    sync+exec       copy, then run a command in the containers
+
+Besides what a rule itself ignores, what .dockerignore keeps out of the build context is ignored, the folder .git, and what
+editors write beside the file they save. Changes are gathered until there has been none for QUIET seconds, so that a checkout
+of many files is one action.
+"""
+
+from __future__ import annotations
+
+import os
+import select as selecting
+import tarfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError
+from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.project.containers import is_up, select
+from engine.errors import EngineError
+from engine.ignore import Ignore
+from engine.spec.container import ExecSpec
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.model.build import Build
+    from composer.model.hook import Hook
+    from engine.spec.state import ContainerRecord
+
+QUIET = 0.1
+"""Seconds without a change after which the gathered ones are acted on."""
+
+EPHEMERAL = Ignore(
+    (
+        "**/.git",
+        "**/*~", "**/.*.sw[a-z]", "**/4913",  # vim
+        "**/#*#", "**/.#*",  # emacs
+        "**/.idea", "**/*___jb_tmp___", "**/*___jb_old___",  # JetBrains
+        "**/.*.kate-swp", "**/.goutputstream-*",  # kate, gedit
+    )
+)  # fmt: skip
+"""What is not part of anybody's sources."""
+
+COMMAND = Command(
+    "watch",
+    "Watch build context for service and rebuild/refresh containers when files are updated",
+    "watch [SERVICE...]",
+    (
+        Flag("no-up", "Do not build and start the services first"),
+        Flag("prune", "Remove images that a rebuild leaves without a name", default=True),
+        Flag("quiet", "Do not show the builds' output"),
+    ),
+)
+
+
+class Rule:
+    """One entry of a service's develop.watch; `path` is absolute. `context` is the service's build context ("": none), and
+    `excluded` what its .dockerignore says."""
+
+    __slots__ = (
+        "action", "context", "excluded", "exec", "ignore", "include", "initial_sync", "path", "service", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        service: str,
+        path: str,
+        action: str,
+        *,
+        target: str = "",
+        ignore: Sequence[str] = (),
+        include: Sequence[str] = (),
+        initial_sync: bool = False,
+        exec: ExecSpec | None = None,
+        context: str = "",
+        excluded: Sequence[str] = (),
+    ) -> None:
+        self.service, self.path, self.action, self.target = service, path.rstrip("/") or "/", action, target
+        self.ignore = Ignore(ignore, f"service {service}: develop.watch: ignore")
+        self.include = Ignore(include, f"service {service}: develop.watch: include") if include else None
+        self.initial_sync, self.exec = initial_sync, exec
+        self.context, self.excluded = context, Ignore(excluded)
+
+    def concerns(self, path: str) -> bool:
+        """Whether a changed file is one of this rule's."""
+        if path == self.path:
+            return True
+        if not path.startswith(self.path.rstrip("/") + "/"):
+            return False
+        if self.ignores(path):
+            return False
+        return self.include is None or self.include.matches(os.path.relpath(path, self.path))
+
+    def ignores(self, path: str, *, whole: bool = False) -> bool:
+        """Whether what is below `path` of this rule is ignored; with `whole`, if it is a folder, all that is in it."""
+        inside = os.path.relpath(path, self.path)
+        lists = [(self.ignore, inside), (EPHEMERAL, inside)]
+        if self.context and path.startswith(self.context.rstrip("/") + "/"):
+            lists.append((self.excluded, os.path.relpath(path, self.context)))
+        return any(patterns.prunes(name) if whole else patterns.matches(name) for patterns, name in lists)
+
+    def destination(self, path: str) -> str:
+        """Where a changed file belongs in the container."""
+        return self.target if path == self.path else f"{self.target.rstrip('/')}/{os.path.relpath(path, self.path)}"
+
+
+def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
+    """The rules of these services (empty: all). CommandError when there are none, or one cannot work."""
+    rules: list[Rule] = []
+    for name, service in context.project.services.items():
+        if (services and name not in services) or service.develop is None:
+            continue
+        context_folder, excluded = _excluded(service.build)
+        for entry in service.develop.watch:
+            if entry.action == "rebuild" and service.build is None:
+                raise CommandError(
+                    f"service {name}: develop.watch cannot rebuild {entry.path}: there is no build section"
+                )
+            if entry.action == "sync+exec" and not (entry.exec and entry.exec.command):
+                raise CommandError(f"service {name}: develop.watch: sync+exec of {entry.path} needs exec.command")
+            if entry.action.startswith("sync") and not entry.target:
+                raise CommandError(f"service {name}: develop.watch: {entry.action} of {entry.path} needs a target")
+            rules.append(
+                Rule(
+                    name,
+                    entry.path,
+                    entry.action,
+                    target=entry.target,
+                    ignore=entry.ignore,
+                    include=entry.include,
+                    initial_sync=entry.initial_sync,
+                    exec=_exec(entry.exec),
+                    context=context_folder,
+                    excluded=excluded,
+                )
+            )
+    if not rules:
+        raise CommandError("none of the selected services has a 'develop' section with 'watch' rules")
+    return rules
+
+
+def _excluded(build: Build | None) -> tuple[str, list[str]]:
+    """The folder of the build context, and the patterns of what is kept out of it; ("", []) when there is none here."""
+    if build is None or not os.path.isdir(build.context):
+        return "", []
+    for name in (f"{build.dockerfile or 'Dockerfile'}.dockerignore", ".dockerignore"):
+        try:
+            with open(os.path.join(build.context, name), encoding="utf-8-sig", errors="replace") as file:
+                return build.context, file.readlines()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CommandError(f"read {build.context}/{name}: {error.strerror}") from error
+    return build.context, []
+
+
+def _exec(hook: Hook | None) -> ExecSpec | None:
+    if hook is None:
+        return None
+    return ExecSpec(
+        args=hook.command or (),
+        environment=dict(hook.environment),
+        working_dir=hook.working_dir,
+        user=hook.user,
+        privileged=hook.privileged,
+    )
+
+
+def run(context: Context, args: Args) -> int:
+    context.check_services(args.positional)
+    rules = rules_of(context, args.positional)
+    watcher = Watcher(context, rules, quiet=args.quiet, prune=args.prune)
+    if not args.no_up:
+        from composer.cli.project.converge import Images, converge
+
+        services = tuple(dict.fromkeys(rule.service for rule in rules))
+        converge(context, services, images=Images(build=True, quiet_build=args.quiet))
+    watcher.run()
+    return 0
+
+
+@contextmanager
+def watching(context: Context, services: Sequence[str]) -> Iterator[None]:
+    """Watch in the background (`up --watch`)."""
+    read, write = os.pipe()
+    watcher = Watcher(context, rules_of(context, services))
+    thread = threading.Thread(target=watcher.run, args=(read,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(write)
+        thread.join()
+        os.close(read)
+
+
+class Watcher:
+    def __init__(self, context: Context, rules: Sequence[Rule], *, quiet: bool = False, prune: bool = True) -> None:
+        self._context, self._rules, self._quiet, self._prune = context, rules, quiet, prune
+        self._paths = list(dict.fromkeys(rule.path for rule in rules))
+        for path in self._paths:
+            if not os.path.exists(path):
+                raise CommandError(f"develop.watch: no such file or directory: {path}")
+
+    def run(self, stop: int = -1) -> None:
+        """Act on changes until interrupted, or until descriptor `stop` becomes readable."""
+        watch = self._context.engine.watch_files(self._paths, skip=self._is_ignored)
+        try:
+            for rule in self._rules:
+                if rule.initial_sync and rule.action.startswith("sync"):
+                    self._try(self._sync, rule, list(_files(rule, self._not_synced())))
+            self._say("Watch enabled")
+            changed: set[str] = set()
+            while True:
+                files = [watch.fileno(), *([stop] if stop >= 0 else [])]
+                ready, _, _ = selecting.select(files, [], [], QUIET if changed else None)
+                if stop in ready:
+                    return
+                if ready:
+                    changed |= watch.read()
+                    continue
+                self._act(changed)
+                changed = set()
+        finally:
+            watch.close()
+
+    def _not_synced(self) -> set[str]:
+        """Files that say how the project is made, which the first copy leaves out."""
+        project = self._context.project
+        builds = [service.build for service in project.services.values() if service.build is not None]
+        return {*project.compose_files, *(os.path.join(b.context, b.dockerfile or "Dockerfile") for b in builds)}
+
+    def _is_ignored(self, folder: str) -> bool:
+        """A folder that every rule above it ignores need not be watched."""
+        above = [rule for rule in self._rules if folder.startswith(rule.path.rstrip("/") + "/")]
+        return bool(above) and all(rule.ignores(folder, whole=True) for rule in above)
+
+    def _act(self, changed: Iterable[str]) -> None:
+        """A rebuild makes the other actions on its service needless; after all has been copied, services are restarted, each
+        once, and commands are run. What fails is told, and the rest is done; after a rebuild that failed, the others, too."""
+        todo = [(rule, [path for path in sorted(changed) if rule.concerns(path)]) for rule in self._rules]
+        todo = [(rule, paths) for rule, paths in todo if paths]
+        rebuilt = list(dict.fromkeys(rule.service for rule, _ in todo if rule.action == "rebuild"))
+        if rebuilt and not self._try(self._rebuild, rebuilt):
+            rebuilt = []
+        todo = [(rule, paths) for rule, paths in todo if rule.service not in rebuilt]
+        for rule, paths in todo:
+            if rule.action.startswith("sync"):
+                self._try(self._sync, rule, paths)
+        restarted = list(dict.fromkeys(rule.service for rule, _ in todo if rule.action.endswith("restart")))
+        if restarted:
+            self._try(self._restart, restarted)
+        for rule, _ in todo:
+            if rule.action == "sync+exec":
+                for record in self._running(rule.service):
+                    self._try(self._execute, record, rule.exec)
+
+    def _try(self, work: Callable[..., None], *words: object) -> bool:
+        try:
+            work(*words)
+        except (CommandError, EngineError, OSError) as error:
+            self._say(f"watch: {error}")
+            return False
+        return True
+
+    def _restart(self, services: list[str]) -> None:
+        from composer.cli.project.change import change
+
+        change(self._context, "restart", services=services, plain=True)
+
+    def _rebuild(self, services: list[str]) -> None:
+        from composer.cli.project.converge import Images, converge
+
+        self._say(f"Rebuilding service(s) {', '.join(services)} after changes were detected...")
+        converge(self._context, services, images=Images(build=True, quiet_build=self._quiet), no_deps=True)
+        self._say(f"service(s) {', '.join(services)} successfully built")
+
+    def _sync(self, rule: Rule, paths: list[str]) -> None:
+        """Files that are there are copied, those that are gone are removed."""
+        there = [path for path in paths if os.path.lexists(path)]
+        gone = [path for path in paths if not os.path.lexists(path)]
+        for record in self._running(rule.service):
+            if there:
+                self._copy(record, rule, there)
+            if gone:
+                self._execute(record, ExecSpec(args=("rm", "-rf", *(rule.destination(path) for path in gone))))
+        self._say(f'Syncing service "{rule.service}" after {len(paths)} changes were detected')
+
+    def _copy(self, record: ContainerRecord, rule: Rule, paths: list[str]) -> None:
+        from composer.cli.commands.cp import piped
+
+        def produce(fd: int) -> None:
+            with os.fdopen(os.dup(fd), "wb") as file, tarfile.open(fileobj=file, mode="w|") as archive:
+                for path in paths:
+                    archive.add(path, arcname=rule.destination(path).lstrip("/"), recursive=False)
+
+        engine = self._context.engine
+        piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, keep_owner=False))
+
+    def _execute(self, record: ContainerRecord, spec: ExecSpec | None) -> None:
+        from composer.cli.terminal.stdio_relay import Through
+
+        assert spec is not None  # rules_of has made sure
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            with Through((null, 2, 2)) as streams:
+                process = self._context.engine.exec_process(record.group, record.id, spec, stdio=streams.theirs)
+                streams.handed_over()
+                try:
+                    code = process.wait()
+                finally:
+                    process.close()
+        finally:
+            os.close(null)
+        if code:
+            raise CommandError(f"{' '.join(spec.args)} in {record.spec.name} ended with exit code {code}")
+
+    def _running(self, service: str) -> list[ContainerRecord]:
+        return [record for record in select(self._context.containers(), [service]) if is_up(record)]
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._context.stderr, flush=True)
+
+
+def _files(rule: Rule, left_out: set[str]) -> Iterator[str]:
+    if not os.path.isdir(rule.path):
+        yield rule.path
+        return
+    for folder, below, names in os.walk(rule.path):
+        for name in (*names, *(one for one in below if os.path.islink(os.path.join(folder, one)))):
+            path = os.path.join(folder, name)
+            if rule.concerns(path) and path not in left_out:
+                yield path

@@ -1,0 +1,1 @@
+"""The command line as text: which commands there are, their flags, their help."""

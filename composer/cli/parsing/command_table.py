@@ -1,0 +1,73 @@
+"""Which commands there are: name → (module, one line of help). The module is imported only when its command runs.
+
+An imported module has `COMMAND` (a `flags.Command`) and `run(context, args)`, whose integer result is the exit code.
+"""
+
+from __future__ import annotations
+
+from composer.cli.errors import UsageError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "attach": ("attach", "Attach local standard input, output, and error streams to a service's running container"),
+    "autostart": ("autostart", "Bring projects back after a reboot"),
+    "build": ("build", "Build or rebuild services"),
+    "commit": ("commit", "Create a new image from a service container's changes"),
+    "config": ("config", "Parse, resolve and render compose file in canonical format"),
+    "cp": ("cp", "Copy files/folders between a service container and the local filesystem"),
+    "create": ("create", "Creates containers for a service"),
+    "down": ("down", "Stop and remove containers, networks"),
+    "events": ("events", "Receive real time events from containers"),
+    "exec": ("exec", "Execute a command in a running container"),
+    "export": ("export", "Export a service container's filesystem as a tar archive"),
+    "images": ("images", "List images used by the created containers"),
+    "kill": ("kill", "Force stop service containers"),
+    "logs": ("logs", "View output from containers"),
+    "ls": ("ls", "List running compose projects"),
+    "pause": ("pause", "Pause services"),
+    "port": ("port", "Print the public port for a port binding"),
+    "ps": ("ps", "List containers"),
+    "pull": ("pull", "Pull service images"),
+    "push": ("push", "Push service images"),
+    "restart": ("restart", "Restart service containers"),
+    "rm": ("rm", "Removes stopped service containers"),
+    "run": ("run", "Run a one-off command on a service"),
+    "scale": ("scale", "Scale services"),
+    "start": ("start", "Start services"),
+    "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
+    "stop": ("stop", "Stop services"),
+    "top": ("top", "Display the running processes"),
+    "unpause": ("unpause", "Unpause services"),
+    "up": ("up", "Create and start containers"),
+    "version": ("version", "Show the Composer version information"),
+    "volumes": ("volumes", "List volumes"),
+    "wait": ("wait", "Block until containers of all (or specified) services stop."),
+    "watch": ("watch", "Watch build context for service and rebuild/refresh containers when files are updated"),
+}
+
+ALIASES = {"convert": "config"}
+
+HIDDEN = {"supervise": "supervise"}
+"""Not for people: the command line with which a project's supervisor is started."""
+
+REFUSED = {
+    "alpha": "experimental commands of docker compose have no counterpart here",
+    "bridge": "it runs transformer images of Docker",
+    "publish": "projects are not published to registries",
+}
+"""Commands of docker compose that we have not, and why."""
+
+
+def module_of(name: str) -> str:
+    """The module of a command; UsageError names the nearest command for an unknown one."""
+    name = ALIASES.get(name, name)
+    if name in COMMANDS:
+        return f"composer.cli.commands.{COMMANDS[name][0]}"
+    if name in HIDDEN:
+        return f"composer.cli.commands.{HIDDEN[name]}"
+    if name in REFUSED:
+        raise UsageError(f"composer {name} is not supported: {REFUSED[name]}")
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, 1)
+    hint = f"\nDid you mean: composer {near[0]}?" if near else "\nRun 'composer --help' for the list of commands."
+    raise UsageError(f'unknown composer command: "{name}"{hint}')

@@ -1,0 +1,200 @@
+"""One change to the project: plan it, have the supervisor do it, show what it does.
+
+The plan is made here first, by the same pure function that the supervisor uses: an empty one ends the command without
+a supervisor, a --dry-run shows it and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError
+from composer.cli.project.supervisor import EAGER, prepared
+from composer.cli.render.progress import PlainProgress, Progress, State
+from composer.cli.render.steps import TITLES, WAITED, WORDS
+from composer.plan import observed
+from composer.plan.operations import Kind, Operation, Plan
+from composer.plan.options import Options
+from composer.plan.reconcile import reconcile
+from engine.spec.state import Status
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.plan.desired import Desired
+    from composer.run.client import Client
+    from composer.run.protocol import OneOff, Step
+
+TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True", "y", "yes"))
+
+
+def change(
+    context: Context, action: str, *, services: Sequence[str] = (), quiet: bool = False, plain: bool = False,
+    images: str = "", **options: object,
+) -> int:  # fmt: skip
+    """Do `action` (of `composer.plan.options`) to the project; the exit code.
+
+    `plain`: finished steps as plain lines even on a terminal, because something else is written there, too.
+    `images`: for down, which images to remove: "", local or all. Other keywords are fields of `Options`.
+    """
+    supervisor = prepared(context, action)
+    try:
+        wanted = options_of(context, action, services, **options)
+        return carry_out(context, supervisor, wanted, quiet=quiet, plain=plain, images=images)
+    finally:
+        supervisor.close()
+
+
+def carry_out(
+    context: Context, supervisor: Client, wanted: Options, *, quiet: bool = False, plain: bool = False, images: str = "",
+    ready: Callable[[str], None] | None = None,
+) -> int:  # fmt: skip
+    """`change` by a supervisor that the caller has prepared, and closes. `ready` is called with the id of each container
+    that is to be attached to."""
+    context.check_services(wanted.services, among_containers=True)
+    desired = context.desired_or_none
+    plan = reconcile(desired, snapshot(context, desired), wanted)
+    progress = PlainProgress(context.stderr) if plain else context.progress(TITLES[wanted.action], quiet=quiet)
+    with progress:
+        for warning in plan.warnings:
+            progress.note(f"warning: {warning}")
+        _show_unchanged(progress, plan, wanted)
+        if context.dry_run:
+            for operation in plan.operations:
+                show(progress, operation, done=True)
+        elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
+            perform(supervisor, progress, desired, wanted, ready=ready)
+        elif not plan.unchanged and not images:
+            _nothing_to_do(context, progress, wanted)
+        if images and desired is not None:
+            _remove_images(context, progress, desired, images)
+    return 0
+
+
+def _is_unattended(context: Context, supervisor: Client) -> bool:
+    """Containers run and nobody cares for them: supervisor and keeper were killed. The next supervisor takes them over."""
+    alive = any(r.state.status.alive or r.state.status is Status.RESTARTING for r in context.containers())
+    return alive and not supervisor.listens()
+
+
+def options_of(context: Context, action: str, services: Sequence[str], **options: object) -> Options:
+    """`Options` with what the global flags and the environment say."""
+    environ = context.environ
+    parallel = context.options.parallel
+    if parallel == -1 and environ.get("COMPOSE_PARALLEL_LIMIT", "").isdigit():
+        parallel = int(environ["COMPOSE_PARALLEL_LIMIT"]) or -1
+    if action in ("up", "create", "run", "down"):
+        options.setdefault("ignore_orphans", environ.get("COMPOSE_IGNORE_ORPHANS", "") in TRUE)
+        if environ.get("COMPOSE_REMOVE_ORPHANS", "") in TRUE:
+            options["remove_orphans"] = True
+    return Options(action=action, services=tuple(services), parallel=parallel, **_given(options))  # type: ignore[arg-type]
+
+
+def perform(
+    supervisor: Client, progress: Progress, desired: Desired | None, options: Options, *,
+    oneoff: OneOff | None = None, ready: Callable[[str], None] | None = None,
+) -> str:  # fmt: skip
+    """Have the supervisor do it, its steps shown; the id of the one-off container. CommandError for what failed."""
+    from composer.run.protocol import End, Note, Queued, Request
+    from composer.run.protocol import Step as step
+
+    for event in supervisor.perform(Request(options=options, desired=desired, oneoff=oneoff), ready=ready):
+        if isinstance(event, step):
+            _show_step(progress, event)
+        elif isinstance(event, Note):
+            progress.note(event.text)
+        elif isinstance(event, Queued):
+            progress.note("Waiting for another command on this project to come to its end")
+        elif isinstance(event, End):
+            if event.failures:
+                text = "\n".join(dict.fromkeys(failure.message for failure in event.failures))
+                raise CommandError(text, event.failures[0].exit_code if oneoff else 1)
+            return event.container_id
+    raise AssertionError("events without an end")
+
+
+def _show_step(progress: Progress, event: Step) -> None:
+    from composer.run.protocol import BEGUN, DONE, FAILED, WARNED
+
+    operation = Operation(id=0, kind=Kind(event.kind), name=event.name, cause=event.cause, condition=event.condition)
+    if event.state in (BEGUN, DONE):
+        show(progress, operation, done=event.state == DONE)
+    elif event.state == WARNED:
+        progress.update(step_of(operation), event.detail, State.WARNING)
+    elif event.state == FAILED:
+        progress.update(step_of(operation), "Error", State.ERROR, detail=event.detail)
+
+
+def _given(options: dict[str, object]) -> dict[str, object]:
+    """Without what was not given: None and empty values are the defaults of `Options`. 0 (seconds) is a value."""
+    return {name: value for name, value in options.items() if value is not None and value is not False and value != ""}
+
+
+def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
+    """What there is of the project now."""
+    engine = context.engine
+    return observed.take(
+        context.project_name,
+        context.containers(),
+        engine.networks(),
+        engine.volumes(),
+        desired.references() if desired else (),
+        engine.image,
+    )
+
+
+def step_of(operation: Operation) -> str:
+    return f"{WORDS[operation.kind][0]} {operation.name}"
+
+
+def show(progress: Progress, operation: Operation, *, done: bool) -> None:
+    """The operation has begun, or is done."""
+    _, working, finished = WORDS[operation.kind]
+    if operation.kind is Kind.WAIT:
+        finished = WAITED.get(operation.condition, finished)
+    detail = ""
+    if operation.kind is Kind.RECREATE and done:
+        detail = f"({operation.cause})"
+    progress.update(
+        step_of(operation), finished if done else working, State.DONE if done else State.WORKING, detail=detail
+    )
+
+
+def _show_unchanged(progress: Progress, plan: Plan, options: Options) -> None:
+    for name in plan.unchanged:
+        progress.update(f"Container {name}", "Running" if options.action == "up" else "Created", State.DONE)
+
+
+def _nothing_to_do(context: Context, progress: Progress, options: Options) -> None:
+    """docker compose's words for commands that find nothing to act on."""
+    if options.action == "start":
+        if context.desired_or_none is None and not context.containers():
+            raise CommandError(f'no container found for project "{context.project_name}": not found')
+        for service in options.services or sorted(context.declared_services() or ()):
+            if not any(observed.service_of(record) == service for record in context.containers()):
+                raise CommandError(f'service "{service}" has no container to start')
+    elif options.action == "kill":
+        progress.note("no container to kill")
+    elif options.action == "down":
+        progress.note(f'Warning: No resource found to remove for project "{context.project_name}".')
+
+
+def _remove_images(context: Context, progress: Progress, desired: Desired, which: str) -> None:
+    """--rmi: local ones are those that the project builds without naming them."""
+    for service in desired.services.values():
+        own = service.build is not None and service.image in (
+            f"{desired.project}-{service.name}", f"{desired.project}-{service.name}:latest",
+        )  # fmt: skip
+        if (which == "local" and not own) or not service.image or context.engine.image(service.image) is None:
+            continue
+        step = f"Image {service.image}"
+        progress.update(step, "Removing")
+        if not context.dry_run:
+            try:
+                context.engine.remove_image(service.image)
+            except Exception as error:
+                if type(error).__name__ != "Conflict":
+                    raise
+                progress.update(step, "Resource is still in use", State.WARNING)
+                continue
+        progress.update(step, "Removed", State.DONE)

@@ -1,0 +1,213 @@
+"""What a command runs in: roots, engine, project, terminal. Everything is made when first asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+
+from composer.cli.errors import CommandError
+from engine.paths import Roots
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from composer.cli.parsing.flags import Args
+    from composer.cli.project.cache import Cache, Entry
+    from composer.cli.render.progress import Progress
+    from composer.load.project import LoadOptions
+    from composer.model import Project
+    from composer.plan.desired import Desired
+    from composer.run.port import Engine
+    from engine.spec.image import ImageConfig
+    from engine.spec.state import ContainerRecord
+
+
+class Context:
+    """One run of `composer`. `options` are the global flags; `open_engine` is injected by main."""
+
+    def __init__(
+        self,
+        options: Args,
+        *,
+        dry_run: bool = False,
+        open_engine: Callable[[Roots], Engine],
+        environ: Mapping[str, str] | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        self.options, self.dry_run, self._open_engine = options, dry_run, open_engine
+        self.environ = os.environ if environ is None else environ
+        self.stderr = stderr or sys.stderr
+        self._images: dict[str, ImageConfig | None] = {}
+        self._warned: set[str] = set()
+
+    @cached_property
+    def roots(self) -> Roots:
+        given = {"COMPOSER_STATE_ROOT": self.options.state_root, "COMPOSER_RUN_ROOT": self.options.run_root}
+        environ = {**self.environ, **{name: path for name, path in given.items() if path}}
+        return Roots.from_environment(environ, os.geteuid())
+
+    @cached_property
+    def engine(self) -> Engine:
+        return self._open_engine(self.roots)
+
+    def new_engine(self) -> Engine:
+        """One of its own, for another thread."""
+        return self._open_engine(self.roots)
+
+    @property
+    def ansi(self) -> str:
+        return "never" if self.options.no_ansi else self.options.ansi
+
+    def progress(self, title: str = "Running", *, quiet: bool = False) -> Progress:
+        from composer.cli.render.progress import progress_for
+
+        mode = "quiet" if quiet else self.options.progress or self.environ.get("COMPOSE_PROGRESS", "")
+        return progress_for(mode, self.ansi, self.stderr, self.environ, dry_run=self.dry_run, title=title)
+
+    def load_options(self) -> LoadOptions:
+        from composer.load.options import LoadOptions
+
+        options = self.options
+        return LoadOptions(
+            files=tuple(options.file),
+            project_directory=options.project_directory or options.workdir,
+            project_name=options.project_name,
+            env_files=tuple(options.env_file),
+            profiles=tuple(options.profile),
+            environ=self.environ,
+        )
+
+    @cached_property
+    def project(self) -> Project:
+        from composer.load.project import load
+
+        return load(self.load_options())
+
+    @cached_property
+    def project_name(self) -> str:
+        """-p, COMPOSE_PROJECT_NAME, or what the files and their folder say, without reading more than that needs."""
+        if "desired" in self.__dict__:
+            return self.desired.project
+        if not self._has_name() and self._remembered:
+            return self._remembered.desired.project
+        from composer.load.project import project_name
+
+        return project_name(self.load_options())
+
+    def containers(self) -> list[ContainerRecord]:
+        """The project's containers as they are now."""
+        return self.engine.containers(self.project_name)
+
+    def image_config(self, image: str) -> ImageConfig | None:
+        """The configuration of an image that a container is made from; None when it is no longer there."""
+        if image not in self._images:
+            record = self.engine.image(image)
+            self._images[image] = record.config if record else None
+        return self._images[image]
+
+    @cached_property
+    def desired(self) -> Desired:
+        """What the project's files want, in engine terms; from the cache when nothing has changed."""
+        return self._desired(self.load_options(), self._remembered)
+
+    @cached_property
+    def _remembered(self) -> Entry | None:
+        """The cache's entry for the project as it was asked for."""
+        return self._cache(self.load_options()).find()
+
+    @cached_property
+    def desired_or_none(self) -> Desired | None:
+        """The same; None when only the project's name is given and there is no file."""
+        from composer.load.errors import LoadError
+
+        try:
+            return self.desired
+        except LoadError as error:
+            from composer.load.project import project_name
+            from composer.load.sources import NoFileError
+
+            if not isinstance(error, NoFileError):
+                raise
+            project_name(self.load_options())  # raises the same where there is no name either
+            return None
+
+    def _has_name(self) -> bool:
+        return bool(self.options.project_name or self.environ.get("COMPOSE_PROJECT_NAME"))
+
+    def _desired(self, options: LoadOptions, remembered: Entry | None) -> Desired:
+        entry = remembered or self._load(options, self._cache(options))
+        self._warn(entry.warnings)
+        return entry.desired
+
+    def _cache(self, options: LoadOptions) -> Cache:
+        from composer.cli.project.cache import Cache
+
+        return Cache(f"{self.roots.cache}/projects", options)
+
+    def _load(self, options: LoadOptions, cache: Cache) -> Entry:
+        """Read the files, and remember what they want."""
+        from composer.cli.project.cache import now, stamp
+        from composer.load.notice import NO_EFFECT, silenced
+        from composer.load.project import load_tree
+        from composer.model import Project
+        from composer.plan.translate import inputs, translate
+
+        begun = now()
+        loaded = load_tree(options)
+        project = Project.from_loaded(loaded)
+        files = {**loaded.inputs.files, **{path: stamp(path) for path in inputs.files(project)}}
+        variables = {name: options.environ.get(name) for name in (*loaded.inputs.variables, *inputs.variables(project))}
+        desired = translate(project)
+        if NO_EFFECT in silenced(loaded.tree, loaded.environment):
+            desired = desired.quiet()
+        return cache.put(desired, files, variables, loaded.warnings, written=begun)
+
+    def _warn(self, lines: Iterable[str]) -> None:
+        """Print each line once a command."""
+        for line in lines:
+            if line not in self._warned:
+                self._warned.add(line)
+                print(f"warning: {line}", file=self.stderr)
+
+    def declared_services(self) -> set[str] | None:
+        """The project's services, enabled or not; None when only its name is given and there is no file."""
+        desired = self.desired_or_none
+        return set(desired.known) if desired else None
+
+    def check_services(self, services: Iterable[str], *, among_containers: bool = False) -> None:
+        """CommandError for a service that the project has not (nor, if asked for, any container), with the nearest name."""
+        services = list(services)
+        if not services:
+            return
+        known = self.declared_services()
+        if known is None:
+            from composer.cli.project.containers import service_of
+
+            known = {service_of(record) for record in self.containers()}
+        if among_containers and not known.issuperset(services):
+            from composer.cli.project.containers import service_of
+
+            known |= {service_of(record) for record in self.containers()}
+        for service in services:
+            if service not in known:
+                raise CommandError(f"no such service: {service}{nearest(service, known)}")
+        self._enable(services)
+
+    def _enable(self, services: list[str]) -> None:
+        """Naming a service on the command line enables it, whatever its profiles are."""
+        desired = self.desired_or_none
+        if desired is None or all(name in desired.services or name not in desired.known for name in services):
+            return
+        options = self.load_options().replace(services=tuple(services))
+        self.desired = self.desired_or_none = self._desired(options, self._cache(options).find())
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`: did you mean …?` when something is near enough."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(known), 1)
+    return f": did you mean {near[0]}?" if near else ""

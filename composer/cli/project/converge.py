@@ -1,0 +1,113 @@
+"""Bringing a project to what its files say: what up, create, scale and watch have in common.
+
+check the flags → load → images (pull, build) → one request to the supervisor, its events shown
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
+from msgspec import Struct, structs
+
+from composer.cli.commands.scale import parse_scale
+from composer.cli.errors import CommandError, UsageError
+
+if TYPE_CHECKING:
+    from composer.cli.parsing.flags import Args
+    from composer.cli.project.context import Context
+    from composer.cli.terminal.streams import Outputs
+    from composer.plan.desired import Desired
+    from composer.plan.options import Options
+    from composer.run.client import Client
+
+PULL_POLICIES = ("policy", "always", "missing", "never", "build")
+
+
+FLAGS = (
+    "always_recreate_deps", "force_recreate", "no_deps", "no_recreate", "remove_orphans", "renew_anon_volumes", "timeout",
+)  # fmt: skip
+"""Those of `up` and `create` that are fields of `Options`."""
+
+
+class Images(Struct, frozen=True, kw_only=True):
+    """How images are got. `pull` "policy" is what each service says."""
+
+    build: bool = False
+    no_build: bool = False
+    pull: str = "policy"
+    quiet_pull: bool = False
+    quiet_build: bool = False
+
+
+def converge_as_asked(context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None) -> int:
+    """`converge` by the flags of `up` or `create`. UsageError when they contradict each other."""
+    if args.build and args.no_build:
+        raise UsageError("--build and --no-build are incompatible")
+    if args.force_recreate and args.no_recreate:
+        raise UsageError("--force-recreate and --no-recreate are incompatible")
+    if args.pull not in PULL_POLICIES:
+        raise UsageError(f'invalid --pull option "{args.pull}", not one of always, missing, never')
+    return converge(
+        context,
+        args.positional,
+        start=start,
+        outputs=outputs,
+        images=Images(**_named(args, Images.__struct_fields__)),
+        scale=parse_scale(args.scale, "--scale option"),
+        recreate_volumes=args.yes,
+        **_named(args, FLAGS),
+    )
+
+
+def _named(args: Args, names: Iterable[str]) -> dict[str, Any]:
+    """Flags by their names; `create` has not all of those that `up` has."""
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+
+
+def converge(
+    context: Context, services: Sequence[str], *, images: Images, start: bool = True, outputs: Outputs | None = None,
+    **options: object,
+) -> int:  # fmt: skip
+    """Get the images, then make the project what its files say; the exit code. `outputs` attaches to the containers that
+    need it. Other keywords are fields of `Options`. CommandError for what failed."""
+    from composer.cli.project.supervisor import prepared
+
+    action = "up" if start else "create"
+    supervisor = prepared(context, action)
+    from composer.cli.project.change import options_of
+
+    try:
+        wanted = options_of(context, action, services, **options)
+        return _converge(context, wanted, images, supervisor, outputs)
+    finally:
+        supervisor.close()
+
+
+def _converge(context: Context, wanted: Options, images: Images, supervisor: Client, outputs: Outputs | None) -> int:
+    from composer.cli.project.acquire import ensure_images, with_dependencies
+    from composer.cli.project.change import carry_out
+
+    context.check_services((*wanted.services, *wanted.scale))
+    desired = context.desired
+    _check_scale(desired, wanted.scale)
+    if outputs is not None:
+        wanted = structs.replace(wanted, attach=outputs.unreadable(desired))
+    ensure_images(
+        context, desired, with_dependencies(desired, wanted.services, dependencies=not wanted.no_deps), images
+    )
+    return carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
+
+
+def _check_scale(desired: Desired, scale: dict[str, int]) -> None:
+    """A name of the user's own can be given to one container only."""
+    for name, service in desired.services.items():
+        count = scale.get(name, service.scale)
+        if count > 1 and service.container_name:
+            raise CommandError(
+                f'service "{name}": container_name is "{service.container_name}", a name that only one container can '
+                f"have, but scale is {count}"
+            )

@@ -1,0 +1,155 @@
+"""The container of `composer run`: a service's specification, changed as the flags say (compose-spec has no word on it;
+docker compose's behaviour is the model)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
+import msgspec
+
+from composer.cli.commands.exec import environment
+from composer.cli.errors import UsageError
+from composer.cli.project.containers import NUMBER, ONEOFF
+from engine.spec.container import ContainerSpec, Mount, PortBinding, Restart
+
+if TYPE_CHECKING:
+    from composer.cli.parsing.flags import Args
+
+SLUG = "com.docker.compose.slug"
+MODES: dict[str, dict[str, object]] = {
+    "ro": {"read_only": True},
+    "rw": {},
+    "z": {"selinux": "z"},
+    "Z": {"selinux": "Z"},
+    "nocopy": {"nocopy": True},
+}
+PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+
+
+def oneoff_spec(
+    base: ContainerSpec,
+    args: Args,
+    *,
+    project: str,
+    service: str,
+    tty: bool,
+    volumes: Mapping[str, str],
+    environ: Mapping[str, str],
+    directory: str,
+) -> ContainerSpec:
+    """The specification of a one-off container. `volumes`: the project's volumes and their names in the engine;
+    `directory`: what relative host paths are relative to. UsageError for a flag that cannot be understood."""
+    slug = secrets.token_hex(6)
+    command = tuple(args.positional[1:])
+    changes: dict[str, object] = {
+        "name": args.name or f"{project}-{service}-run-{slug}",
+        "labels": {**base.labels, **_labels(args.label), ONEOFF: "True", SLUG: slug, NUMBER: "1"},
+        "restart": Restart(),
+        "tty": tty,
+        "stdin_open": bool(args.interactive) and not args.detach,
+        "stdin_once": bool(args.interactive) and not args.detach,
+        "environment": {**base.environment, **_files(args.env_from_file, environ), **environment(args.env, environ)},
+        "ports": (base.ports if args.service_ports else ()) + tuple(p for text in args.publish for p in ports(text)),
+        "mounts": _mounts(base.mounts, [volume(text, volumes, directory) for text in args.volume]),
+        "cap_add": (*base.cap_add, *args.cap_add),
+        "cap_drop": (*base.cap_drop, *args.cap_drop),
+    }
+    if not args.use_aliases:
+        changes["networks"] = tuple(msgspec.structs.replace(network, aliases=(), ipv4_address="", ipv6_address="",
+                                                            mac_address="") for network in base.networks)  # fmt: skip
+    if "entrypoint" in args.given:
+        changes["entrypoint"] = tuple(shlex.split(args.entrypoint))
+        changes["command"] = command
+    elif command:
+        changes["command"] = command
+    if args.user:
+        changes["user"] = args.user
+    if args.workdir:
+        changes["working_dir"] = args.workdir
+    return msgspec.structs.replace(base, **changes)
+
+
+def _labels(pairs: Sequence[str]) -> dict[str, str]:
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _files(paths: Sequence[str], environ: Mapping[str, str]) -> dict[str, str | None]:
+    """--env-from-file: files in the form of .env, without interpolation from one another."""
+    result: dict[str, str | None] = {}
+    for path in paths:
+        from dotenv import dotenv_values
+
+        if not os.path.isfile(path):
+            raise UsageError(f"--env-from-file: no such file: {path}")
+        for key, value in dotenv_values(path).items():
+            result[key] = value if value is not None else environ.get(key)
+    return result
+
+
+def _mounts(base: tuple[Mount, ...], more: Sequence[Mount]) -> tuple[Mount, ...]:
+    """A mount of the flags takes the place of the service's at the same target."""
+    targets = {mount.target for mount in more}
+    return (*(mount for mount in base if mount.target not in targets), *more)
+
+
+def volume(text: str, volumes: Mapping[str, str], directory: str) -> Mount:
+    """`TARGET`, `SOURCE:TARGET` or `SOURCE:TARGET:MODE`; a source that looks like a path is a bind mount."""
+    source, colon, rest = text.partition(":")
+    if not colon:
+        source, rest = "", text
+    target, _, mode = rest.partition(":")
+    if not target.startswith("/"):
+        raise UsageError(f'invalid volume "{text}": the path in the container must be absolute')
+    options: dict[str, object] = {}
+    for word in filter(None, mode.split(",")):
+        if word in PROPAGATION:
+            options["propagation"] = word
+        elif word in MODES:
+            options.update(MODES[word])
+        else:
+            raise UsageError(f'invalid volume "{text}": unknown mode {word!r}')
+    if source.startswith(("/", ".", "~")):
+        path = os.path.normpath(os.path.join(directory, os.path.expanduser(source)))
+        return msgspec.convert({"type": "bind", "source": path, "target": target, **options}, Mount)
+    return msgspec.convert(
+        {"type": "volume", "source": volumes.get(source, source), "target": target, **options}, Mount
+    )
+
+
+def ports(text: str) -> list[PortBinding]:
+    """`[[HOST_IP:]HOST:]CONTAINER[/PROTOCOL]`, with ranges of equal length on both sides."""
+    head, slash, protocol = text.partition("/")
+    protocol = protocol.lower() if slash else "tcp"
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise UsageError(f'invalid port "{text}": unknown protocol {protocol!r}')
+    rest, _, container = head.rpartition(":")
+    ip, _, host = rest.rpartition(":") if not rest.startswith("[") else rest.partition("]:")
+    inner = _range(container, text)
+    if not host:
+        return [PortBinding(container_port=port, protocol=protocol, host_ip=ip.strip("[]")) for port in inner]
+    outer = _range(host, text)
+    if len(inner) == 1 and len(outer) > 1:
+        return [PortBinding(container_port=inner[0], protocol=protocol, host_ip=ip.strip("[]"), host_port=host)]
+    if len(inner) != len(outer):
+        raise UsageError(f'invalid port "{text}": ranges of different length')
+    return [
+        PortBinding(container_port=port, protocol=protocol, host_ip=ip.strip("[]"), host_port=str(published))
+        for port, published in zip(inner, outer, strict=True)
+    ]
+
+
+def _range(text: str, whole: str) -> range:
+    first, dash, last = text.partition("-")
+    if not first.isdigit() or (dash and not last.isdigit()):
+        raise UsageError(f'invalid port "{whole}": {text!r} is not a port')
+    low, high = int(first), int(last or first)
+    if not 0 < low <= high < 65536:
+        raise UsageError(f'invalid port "{whole}": {text!r} is not within 1 to 65535')
+    return range(low, high + 1)

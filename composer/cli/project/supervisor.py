@@ -1,0 +1,30 @@
+"""The command's way to the project's supervisor. Imports next to nothing: the earlier one is started, the better."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.run.client import Client
+
+EAGER = ("up", "create")
+"""Actions that mostly find something to do when no supervisor is there."""
+
+
+def supervisor_of(context: Context) -> Client:
+    from composer.run.client import Client
+
+    return Client(context.roots, context.project_name, context.environ, context.new_engine)
+
+
+def prepared(context: Context, action: str) -> Client:
+    """The project's supervisor, just being started if that is needed and likely to be of use."""
+    supervisor = supervisor_of(context)
+    if action in EAGER and not context.dry_run:
+        # What both need is loaded once, before the supervisor is forked. Nothing is opened by that.
+        import composer.plan.reconcile  # noqa: F401
+
+        context.engine  # noqa: B018
+
+        supervisor.prepare()
+    return supervisor

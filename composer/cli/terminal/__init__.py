@@ -1,0 +1,1 @@
+"""Streams between a person's terminal and containers."""

@@ -1,0 +1,250 @@
+"""Reading the logs of several containers, and staying with them as they grow, restart and are replaced.
+
+What wakes us is the engine's watch on the project's folder (inotify), so that following works without any other process
+of ours, and nothing is polled.
+"""
+
+from __future__ import annotations
+
+import heapq
+import select as selecting
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from composer.cli.project.containers import is_up, select, service_of, short_name
+from composer.cli.render.lines import Lines
+from composer.run import restart
+from engine.errors import Unsupported
+from engine.spec.state import Status
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.cli.terminal.streams import Output, Outputs
+    from composer.run.port import LogReader
+    from engine.spec.state import ContainerExit, ContainerRecord
+    from engine.spec.stream import LogEntry
+
+PATIENCE = 5.0
+"""Seconds in which a supervisor must have said that it starts a container again."""
+
+Ended = Callable[["ContainerRecord"], None]
+
+
+class Nothing:
+    """The log of a container whose driver keeps none."""
+
+    def read(self) -> list[LogEntry]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+def _ends(record: ContainerRecord) -> list[ContainerExit]:
+    """How the container's runs have ended, as far as is known: the latest last."""
+    from engine.spec.state import ContainerExit
+
+    state = record.state
+    last = [ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at)] if state.finished_at else []
+    return [*state.ends, *last]
+
+
+class Source:
+    """One container's log and what of its last line has come so far. `output`: its reader, when that is what it writes
+    just now; `kept`: whether there is a log; `deadline` (monotonic): when it must be up again, 0 when it is or need not."""
+
+    __slots__ = ("coming", "deadline", "finished_at", "kept", "name", "output", "parts", "reader", "shown", "up")
+
+    def __init__(self, name: str, reader: LogReader, record: ContainerRecord) -> None:
+        self.name, self.reader = name, reader
+        self.output: Output | None = None
+        self.kept = True
+        self.deadline = 0.0
+        self.parts: dict[str, str] = {}
+        ends = _ends(record)
+        self.up, self.finished_at, self.shown = is_up(record), ends[-1].finished_at if ends else 0.0, True
+        self.coming = False
+
+
+class Follower:
+    """Prints the logs of a project's containers to `lines`.
+
+    `wanted` chooses among new containers; `ended` is told of each container that stops. Containers whose logs are kept
+    nowhere are attached to when `outputs` are given.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        lines: Lines,
+        *,
+        services: Sequence[str] = (),
+        index: int = 0,
+        wanted: Callable[[ContainerRecord], bool] = lambda record: True,
+        ended: Ended | None = None,
+        outputs: Outputs | None = None,
+    ) -> None:
+        self._context, self._lines = context, lines
+        self._services, self._index, self._wanted, self._ended = services, index, wanted, ended
+        self._outputs = outputs
+        self._sources: dict[str, Source] = {}
+        self._shown: set[str] | None = None
+        self._began = time.time()
+
+    def show_only(self, services: set[str]) -> None:
+        """Print the logs of these services alone; the ends of the others are still told."""
+        self._shown = services
+
+    def open(
+        self, records: Iterable[ContainerRecord], *, since: int = 0, until: int = 0, tail: int | None = None
+    ) -> None:
+        """Take these containers in, their logs from `since` (nanoseconds) or their last `tail` entries on."""
+        for record in records:
+            if record.id not in self._sources and self._wanted(record):
+                reader: LogReader
+                try:
+                    reader = self._context.engine.logs(record.group, record.id, since=since, until=until, tail=tail)
+                except Unsupported as error:  # its driver keeps nothing; as with docker compose, the others are shown
+                    reader = Nothing()
+                    if self._outputs is None:
+                        told = f"warning: cannot show the log of {short_name(record)}: {error}"
+                        print(told, file=self._context.stderr)
+                source = self._sources[record.id] = Source(short_name(record), reader, record)
+                source.shown = self._shown is None or service_of(record) in self._shown
+                source.kept = not isinstance(reader, Nothing)
+                self._attach(source, record)
+                if since:
+                    source.finished_at = min(source.finished_at, since / 1e9)
+        self._lines.register(source.name for source in self._sources.values() if source.shown)
+
+    def past(self) -> None:
+        """Print what there is, merged by time."""
+        streams = [_timed(key, source.reader) for key, source in self._sources.items()]
+        for _, key, entry in heapq.merge(*streams, key=lambda item: item[0]):
+            self._print(self._sources[key], entry)
+
+    def follow(self, *, until: int = 0, wake: int = -1) -> None:
+        """Print what comes, until every container has stopped or the time is `until` (nanoseconds).
+
+        `wake`: a descriptor that interrupts the waiting when it becomes readable (signals).
+        """
+        watch = self._context.engine.watch(self._context.project_name)
+        try:
+            self._refresh()
+            while any(source.up or source.coming for source in self._sources.values()):
+                pauses = [max(0, until - time.time_ns()) / 1e9] if until else []
+                pauses += [
+                    max(0.0, source.deadline - time.monotonic()) for source in self._sources.values() if source.deadline
+                ]
+                pause = min(pauses, default=None)
+                attached = [source.output.fileno() for source in self._sources.values() if source.output is not None]
+                files = [watch.fileno(), *attached, *([wake] if wake >= 0 else [])]
+                ready, _, _ = selecting.select(files, [], [], pause)
+                if until and time.time_ns() >= until:
+                    break
+                if wake in ready:
+                    return
+                if ready and watch.fileno() not in ready:
+                    self._drain_all()
+                    continue
+                watch.read()
+                self._refresh()
+        finally:
+            watch.close()
+            for source in self._sources.values():
+                self._drain(source)
+
+    def _refresh(self) -> None:
+        records = select(self._context.containers(), self._services, index=self._index)
+        self.open(records)
+        self._drain_all()
+        by_id = {record.id: record for record in records}
+        for key in list(self._sources):
+            source, record = self._sources[key], by_id.get(key)
+            source.up = record is not None and self._is_up(source, record)
+            source.coming = record is not None and self._is_coming(record)
+            if record is not None and source.name != short_name(record):  # it took the place of an older one
+                source.name = short_name(record)
+                self._lines.register([source.name])
+            if record is None:
+                source.reader.close()
+                del self._sources[key]
+            elif ends := [end for end in _ends(record) if end.finished_at > source.finished_at]:
+                source.finished_at = ends[-1].finished_at
+                if source.output is not None:
+                    source.output.finish()
+                self._drain(source)
+                if self._ended is not None:
+                    for end in ends:
+                        again = " (restarting)" if source.up or end is not ends[-1] else ""
+                        self._lines.status(source.name, f"exited with code {end.exit_code}{again}")
+                    if not source.up:
+                        self._ended(record)
+
+            if record is not None and record.state.started_at > source.finished_at:
+                self._attach(source, record)
+
+    def _attach(self, source: Source, record: ContainerRecord) -> None:
+        """To a container whose log is kept nowhere; to its next run when one is over, of which what comes first may be
+        missed."""
+        if self._outputs is None or source.kept or not source.shown:
+            return
+        if (source.output is None or source.output.ended) and (output := self._outputs.of(record)) is not None:
+            self._drain(source)
+            source.reader.close()
+            source.reader = source.output = output
+
+    @staticmethod
+    def _is_up(source: Source, record: ContainerRecord) -> bool:
+        """Or it has just ended, and its supervisor, if that lives, is about to say that it starts it again."""
+        if is_up(record) or not restart.wanted(record.spec.restart, record.state):
+            source.deadline = 0.0
+            return is_up(record)
+        source.deadline = source.deadline or time.monotonic() + PATIENCE
+        return time.monotonic() < source.deadline
+
+    def _is_coming(self, record: ContainerRecord) -> bool:
+        """Made since we began and not started yet, as one is that takes the place of another."""
+        return record.state.status is Status.CREATED and record.state.created_at >= self._began
+
+    def _drain_all(self) -> None:
+        """What has come since the last time, merged by time over the containers."""
+        entries = [
+            (entry.time, key, entry) for key, source in self._sources.items() for entry in _entries(source.reader)
+        ]
+        for _, key, entry in sorted(entries, key=lambda item: item[0]):
+            self._print(self._sources[key], entry)
+
+    def _drain(self, source: Source) -> None:
+        for entry in _entries(source.reader):
+            self._print(source, entry)
+        for stream, rest in source.parts.items():
+            if rest:
+                self._lines.line(source.name, rest, stream=stream)
+        source.parts.clear()
+
+    def _print(self, source: Source, entry: LogEntry) -> None:
+        if not source.shown:
+            return
+        text = source.parts.pop(entry.stream, "") + entry.text
+        if not text.endswith("\n"):
+            source.parts[entry.stream] = text
+            return
+        self._lines.line(source.name, text, stream=entry.stream, timestamp=rfc3339_ns(entry.time))
+
+
+def rfc3339_ns(nanoseconds: int) -> str:
+    """UTC with nine digits, as docker's --timestamps."""
+    whole, fraction = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:09d}Z"
+
+
+def _entries(reader: LogReader) -> Iterator[LogEntry]:
+    while batch := reader.read():
+        yield from batch
+
+
+def _timed(key: str, reader: LogReader) -> Iterator[tuple[int, str, LogEntry]]:
+    for entry in _entries(reader):
+        yield entry.time, key, entry

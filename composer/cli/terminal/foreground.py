@@ -1,0 +1,138 @@
+"""`up` in the foreground: the logs of what was started, until it ends or is stopped.
+
+Ctrl-C once   stop the services, their logs still shown
+Ctrl-C twice  kill them
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError
+from composer.cli.project.change import change
+from composer.cli.project.containers import is_up, select, service_of, short_name
+from composer.cli.render.ansi import paint, wants_colour
+from composer.cli.render.lines import Lines
+from composer.cli.terminal.follow import Follower
+
+if TYPE_CHECKING:
+    from composer.cli.parsing.flags import Args
+    from composer.cli.project.context import Context
+    from composer.cli.terminal.streams import Outputs
+    from engine.spec.state import ContainerRecord
+
+
+class Foreground:
+    """One attached `up` of `services`; `began` is when it began, in seconds since the epoch."""
+
+    def __init__(self, context: Context, args: Args, services: set[str], shown: set[str], began: float,
+        outputs: Outputs,
+    ) -> None:  # fmt: skip
+        self._context, self._args = context, args
+        self._services, self._shown, self._began = services, shown, began
+        self._code: int | None = None
+        self._stopping: threading.Thread | None = None
+        self._failure: Exception | None = None
+        self._interrupts = 0
+        self._tell: Callable[[], None] = lambda: None
+        colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
+        self._colour = colour
+        lines = Lines(sys.stdout, sys.stderr, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
+        self._follower = Follower(context, lines, services=sorted(services), ended=self._ended, outputs=outputs)
+
+    def run(self) -> int:
+        """Follow until everything has stopped; the exit code of the command."""
+        records = select(self._context.containers(), sorted(self._services))
+        names = [short_name(record) for record in records if service_of(record) in self._shown]
+        print(f"Attaching to {', '.join(names)}", flush=True)
+        self._follower.show_only(self._shown)
+        self._follower.open(records, since=int(self._began * 1e9))
+        with _interrupts() as (wake, take, tell):
+            self._tell = tell
+            while True:
+                self._follower.follow(wake=wake)
+                if not take() or self._failure is not None:
+                    break
+                self._interrupted()
+        if self._stopping is not None:
+            self._stopping.join()
+        if self._failure is not None:
+            raise self._failure
+        return self._exit_code()
+
+    def _interrupted(self) -> None:
+        self._interrupts += 1
+        if self._interrupts == 1:
+            print("Gracefully Stopping... press Ctrl+C again to force", file=self._context.stderr, flush=True)
+            self._begin(lambda: self._stop("stop"))
+        else:
+            threading.Thread(target=lambda: self._stop("kill"), daemon=True).start()
+
+    def _ended(self, record: ContainerRecord) -> None:
+        """A container has stopped for good: --abort-on-container-exit and its siblings."""
+        args, code = self._args, record.state.exit_code
+        if is_up(record) or self._interrupts:
+            return
+        failed = args.abort_on_container_failure and code != 0
+        if not (args.abort_on_container_exit or args.exit_code_from or failed) or self._stopping is not None:
+            return
+        if self._code is None:
+            self._code = code
+        words = "Aborting on container exit..."
+        print(paint(words, "31") if self._colour else words, file=self._context.stderr, flush=True)
+        self._begin(lambda: self._stop("stop"))
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        if self._stopping is None:
+            self._stopping = threading.Thread(target=work, daemon=True)
+            self._stopping.start()
+
+    def _stop(self, verb: str) -> None:
+        try:
+            extra = {"timeout": self._args.timeout} if verb == "stop" else {"signal": "SIGKILL"}
+            change(self._context, verb, services=sorted(self._services), plain=True, **extra)
+        except Exception as error:
+            self._failure = error
+            self._tell()
+
+    def _exit_code(self) -> int:
+        """That of --exit-code-from's service; else of the container that ended first, where that ends all; else 0."""
+        service = self._args.exit_code_from
+        if service:
+            records = select(self._context.containers(), [service])
+            if not records:
+                raise CommandError(f"no container of service {service} is left to take the exit code from")
+            return next((r.state.exit_code for r in records if r.state.exit_code), 0)
+        return self._code or 0
+
+
+@contextmanager
+def _interrupts() -> Iterator[tuple[int, Callable[[], bool], Callable[[], None]]]:
+    """SIGINT and SIGTERM make a descriptor readable, as does the second function; the first one takes one of them back,
+    False when there is none."""
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def tell() -> None:
+        os.write(write, b"!")
+
+    before = {number: signal.signal(number, lambda *_: tell()) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def take() -> bool:
+        try:
+            return bool(os.read(read, 1))
+        except BlockingIOError:
+            return False
+
+    try:
+        yield read, take, tell
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(read)
+        os.close(write)

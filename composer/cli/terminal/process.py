@@ -1,0 +1,117 @@
+"""Our end of a process in a container: its terminal or its streams, the signals we pass on, its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from composer.cli.terminal.stdio_relay import Through
+from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw, write_all
+from engine.errors import OtherVersion
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.run.port import Process
+    from engine.spec.container import ExecSpec
+    from engine.spec.state import ContainerRecord
+
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def run_exec(
+    context: Context, record: ContainerRecord, spec: ExecSpec, *, detach: bool = False, interactive: bool = True
+) -> int:
+    """Start a process in the container and stay with it, unless detached; its exit code."""
+    sys.stdout.flush()
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        stdin = 0 if interactive and not detach and not spec.tty else null
+        stdout, stderr = (null, null) if detach or spec.tty else (1, 2)
+        with Through((stdin, stdout, stderr)) as streams:
+            process = opened(
+                context,
+                record,
+                lambda: context.engine.exec_process(record.group, record.id, spec, stdio=streams.theirs),
+            )
+            streams.handed_over()
+            try:
+                if detach:
+                    return 0
+                if process.stream is None:
+                    with passing_signals(process):
+                        return process.wait()
+                return terminal_session(process, stdin=0 if interactive else -1, keys=parse_keys(DETACH_KEYS))
+            finally:
+                process.close()
+    finally:
+        os.close(null)
+
+
+def opened(context: Context, record: ContainerRecord, opens: Callable[[], Process]) -> Process:
+    """What `opens` gives. A keeper that was started before an upgrade is replaced first: its group's supervisor does that when
+    it begins."""
+    try:
+        return opens()
+    except OtherVersion:
+        from composer.run.client import Client
+
+        Client(context.roots, record.group, context.environ).renew()
+        return opens()
+
+
+def terminal_session(process: Process, *, stdin: int, keys: bytes) -> int:
+    """Our terminal is the process's until it ends (its exit code) or the detach keys are typed (0)."""
+    assert process.stream is not None
+    with raw(0), following_size(1 if os.isatty(1) else 0, process.resize):
+        detached = pump(process.stream, stdin, 1, ended=process.fileno(), keys=keys)
+    return 0 if detached else process.wait()
+
+
+@contextmanager
+def passing_signals(process: Process) -> Iterator[None]:
+    """Signals that would end us go to the process instead."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        with suppress(Exception):
+            process.signal(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def feed_stdin(process: Process) -> None:
+    """Copy our stdin to the process's, in the background; the end of ours is the end of its."""
+
+    def copy() -> None:
+        assert process.stream is not None
+        with suppress(OSError):
+            while data := os.read(0, CHUNK):
+                write_all(process.stream, data)
+        with suppress(OSError), socket.socket(fileno=os.dup(process.stream)) as stream:
+            stream.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=copy, daemon=True).start()
+
+
+def show_frames(stream: int) -> None:
+    """Write what comes in Docker's attach frames to our stdout (1) and stderr (2) until it ends."""
+    held = b""
+    while data := os.read(stream, CHUNK):
+        held += data
+        while len(held) >= 8 and len(held) >= (size := 8 + int.from_bytes(held[4:8], "big")):
+            write_all(2 if held[0] == 2 else 1, held[8:size])
+            held = held[size:]

@@ -1,0 +1,37 @@
+"""The command of a request: whether it is still there, and what it attaches to before a program starts.
+
+supervisor ──Ready(id)──▶ command ──attach──▶ keeper
+     ◀──────Go(id)───────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from composer.run.connection import Connection
+from composer.run.protocol import Go, Ready
+
+
+class AttachHandshake:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._awaited: dict[str, asyncio.Event] = {}
+        self._gone = False
+
+    async def listen(self, cancel: Callable[[], object]) -> None:
+        """Until the command hangs up: what it asked for is cancelled, and what cannot be waits for it no longer."""
+        while (said := await self._connection.receive()) is not None:
+            if isinstance(said, Go) and said.container_id in self._awaited:
+                self._awaited.pop(said.container_id).set()
+        self._gone = True
+        cancel()
+        for event in self._awaited.values():
+            event.set()
+
+    async def attached(self, container_id: str) -> None:
+        """Let the command attach to a container whose program has not started, and wait until it has."""
+        if not self._gone:
+            event = self._awaited[container_id] = asyncio.Event()
+            self._connection.tell(Ready(container_id))
+            await event.wait()

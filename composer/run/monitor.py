@@ -1,0 +1,188 @@
+"""Monitor of running containers: their healthchecks and their restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from composer.run import health, restart
+from composer.run.cancellation import shielded
+from composer.run.notifier import Notifier
+from engine.errors import EngineError
+from engine.spec.image import ImageRecord
+from engine.spec.state import ContainerRecord, Health, Probe, Status
+
+if TYPE_CHECKING:
+    from composer.run.port import Changes
+
+AUTOREMOVE = "composer.autoremove"
+"""Label of one-off containers that go when they end (`run --rm -d`)."""
+
+
+class Monitor:
+    """`image` finds an image by its id. `idle` is called whenever nothing is left that lives or is to be restarted."""
+
+    def __init__(
+        self,
+        changes: Changes,
+        image: Callable[[str], ImageRecord | None],
+        notifier: Notifier,
+        tasks: asyncio.TaskGroup,
+        idle: Callable[[], None],
+        *,
+        boot_id: str = "",
+    ) -> None:
+        self._boot_id = boot_id
+        self._changes, self._image, self._notifier, self._tasks, self._idle = changes, image, notifier, tasks, idle
+        self._living: set[str] = set()
+        self._probing: dict[str, asyncio.Task[None]] = {}
+        self._restarting: dict[str, asyncio.Task[None]] = {}
+        self._backoffs: dict[str, restart.Backoff] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Something lives or is to be restarted."""
+        return bool(self._living or self._restarting)
+
+    async def adopt(self, records: list[ContainerRecord]) -> None:
+        """Take up what an earlier supervisor cared for."""
+        for record in records:
+            if record.state.status.alive:
+                if record.state.stopped_by_user:  # a stop was begun and not finished
+                    await self._update(record.id, stopped_by_user=False)
+                self.started(record.id)
+            elif record.state.status in (Status.EXITED, Status.RESTARTING):
+                await self._after_end(record)
+
+    def started(self, container_id: str) -> None:
+        """It was started (it may have ended since)."""
+        record = self._changes.record(container_id)
+        if not record.state.status.alive:
+            return
+        self._living.add(container_id)
+        self._notifier.tell(container_id)
+        if container_id not in self._probing and (check := self.check(record)):
+            self._probing[container_id] = self._tasks.create_task(self._watch_health(record, check))
+
+    def check(self, record: ContainerRecord) -> health.Check | None:
+        """The container's healthcheck."""
+        image = self._image(record.spec.image)
+        return health.check_of(record.spec.healthcheck, image.config.healthcheck if image else None)
+
+    async def suppress_restart(self, container_id: str) -> None:
+        """The user ends it: it is not restarted, now or when it has ended."""
+        if task := self._restarting.pop(container_id, None):
+            task.cancel()
+        record = self._changes.record(container_id)
+        status = Status.EXITED if record.state.status is Status.RESTARTING else record.state.status
+        if record.state.status.alive or record.state.status is Status.RESTARTING:
+            await self._update(container_id, stopped_by_user=True, status=status)
+            self._notifier.tell(container_id)
+
+    async def reset_backoff(self, container_id: str) -> None:
+        """The user starts it: counting begins anew."""
+        if task := self._restarting.pop(container_id, None):
+            task.cancel()
+        self._backoffs.pop(container_id, None)
+        if self._changes.record(container_id).state.restart_count:
+            await self._update(container_id, restart_count=0)
+
+    def gone(self, container_id: str) -> None:
+        """It was stopped or removed on purpose."""
+        self._living.discard(container_id)
+        self._backoffs.pop(container_id, None)
+        self._stop_probing(container_id)
+        self._notifier.tell(container_id)
+
+    async def ended(self, container_id: str) -> None:
+        """Its process has ended."""
+        self._living.discard(container_id)
+        self._stop_probing(container_id)
+        try:
+            record = self._changes.record(container_id)
+        except EngineError:
+            record = None
+        if record is not None and not record.state.status.alive:
+            if record.spec.labels.get(AUTOREMOVE) and not record.state.stopped_by_user:
+                await shielded(self._changes.remove(container_id, force=True, volumes=True))
+            else:
+                await self._after_end(record)
+        self._notifier.tell(container_id)
+        if not self.busy:
+            self._idle()
+
+    # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _stop_probing(self, container_id: str) -> None:
+        if task := self._probing.pop(container_id, None):
+            task.cancel()
+
+    async def _watch_health(self, record: ContainerRecord, check: health.Check) -> None:
+        async def probe() -> Probe | None:
+            if self._changes.record(record.id).state.status is not Status.RUNNING:
+                return None
+            return await self._changes.probe(record.id, check.test, timeout=check.timeout)
+
+        async def report(found: Health) -> None:
+            if self._changes.record(record.id).state.status.alive:
+                await self._changes.set_health(record.id, found)
+                self._notifier.tell(record.id)
+
+        now = record.state.health or Health(status=health.STARTING)
+        try:
+            await health.watch(check, record.state.started_at, now, probe=probe, report=report)
+        except EngineError:
+            pass  # the container was removed under us
+        if self._probing.get(record.id) is asyncio.current_task():
+            del self._probing[record.id]
+
+    # ── restarts ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _after_end(self, record: ContainerRecord) -> None:
+        # One that went with the machine is asked for in the right order by who wants it back (`autostart run`, `up`).
+        earlier = self._boot_id and record.state.boot_id != self._boot_id
+        if record.id in self._restarting or earlier or not restart.wanted(record.spec.restart, record.state):
+            if record.state.status is Status.RESTARTING and record.id not in self._restarting:
+                await self._update(record.id, status=Status.EXITED)
+            return
+        backoff = self._backoffs.setdefault(record.id, restart.Backoff())
+        ran = max(0.0, record.state.finished_at - record.state.started_at)
+        await self._update(record.id, status=Status.RESTARTING)
+        self._restarting[record.id] = self._tasks.create_task(self._restart(record.id, backoff.pause(ran)))
+
+    async def _restart(self, container_id: str, pause: float) -> None:
+        await asyncio.sleep(pause)
+        await shielded(self._start_again(container_id, asyncio.current_task()))
+
+    async def _start_again(self, container_id: str, restarting: asyncio.Task[Any] | None) -> None:
+        try:
+            count = self._changes.record(container_id).state.restart_count
+            await self._update(container_id, restart_count=count + 1)
+            await self._changes.start(container_id)
+        except EngineError:
+            if self._restarting.get(container_id) is restarting:
+                del self._restarting[container_id]
+            await self._failed_again(container_id)
+        else:
+            if self._restarting.get(container_id) is restarting:
+                del self._restarting[container_id]
+            self.started(container_id)
+        if not self.busy:
+            self._idle()
+
+    async def _failed_again(self, container_id: str) -> None:
+        """A restart that fails is an end like another."""
+        try:
+            await self._update(container_id, status=Status.EXITED, finished_at=time.time())
+            await self._after_end(self._changes.record(container_id))
+        except EngineError:
+            pass  # it was removed meanwhile
+        self._notifier.tell(container_id)
+
+    async def _update(self, container_id: str, **fields: object) -> None:
+        state = self._changes.record(container_id).state
+        await self._changes.update(container_id, msgspec.structs.replace(state, **fields))

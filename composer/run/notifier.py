@@ -1,0 +1,27 @@
+"""Telling those who wait that something about a container has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+Outcome = TypeVar("Outcome")
+
+
+class Notifier:
+    """Everything that changes a container's state tells it here; what the state is, is the session's to know."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, asyncio.Event] = {}
+
+    def tell(self, container_id: str) -> None:
+        """Something about this container has changed."""
+        if event := self._events.pop(container_id, None):
+            event.set()
+
+    async def until(self, container_id: str, look: Callable[[], Outcome | None]) -> Outcome:
+        """Look now and after each change, until `look` gives something (or raises)."""
+        while (found := look()) is None:
+            await self._events.setdefault(container_id, asyncio.Event()).wait()
+        return found
