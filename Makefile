@@ -4,6 +4,7 @@
 # make vm-test    the tests of cgroups in a machine that has the unified hierarchy (VM_RUN boots one; skipped without)
 # make programs   compile the C programs of the keeper again, after a change to one
 # make bench      compare with Docker Compose, when there is one (DOCKER_HOST is honoured)
+# make clean      remove what the other targets made here; asks before it removes the examples' images and volumes, too
 
 COMPOSER := .venv/bin/composer
 BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")
@@ -22,8 +23,7 @@ base-images:
 	@$(COMPOSER) --progress quiet -f examples/base/compose.yaml build > /dev/null
 
 test: lint
-	.venv/bin/python -m pytest $(PYTEST) || { echo "Once more, what failed. What passes now depends on chance: a bug."; \
-	    .venv/bin/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST); }
+	.venv/bin/python -m pytest $(PYTEST)
 
 vm-test:
 	@scripts/vm-test
@@ -47,5 +47,6 @@ bench:
 	.venv/bin/python bench/config.py $(BENCH)
 
 clean:
+	@scripts/clean-examples
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -f examples/base/*/rootfs.tar*
