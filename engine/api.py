@@ -13,7 +13,7 @@ from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
 from engine.spec.image import BuildSpec, ImageRecord
-from engine.spec.network import NetworkRecord, VolumeRecord
+from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
 from engine.spec.state import ContainerRecord
 from engine.spec.stream import ContainerStats
 from engine.store import Store
@@ -63,18 +63,14 @@ class Engine:
     def networks(self) -> list[NetworkRecord]:
         if not os.path.exists(self.roots.database):
             return []
-        import msgspec
-
         rows = self._store.db.execute("SELECT record FROM networks ORDER BY name")
-        return [msgspec.json.decode(row[0], type=NetworkRecord) for row in rows]
+        return [decode_network(row[0]) for row in rows]
 
     def volumes(self) -> list[VolumeRecord]:
         if not os.path.exists(self.roots.database):
             return []
-        import msgspec
-
         rows = self._store.db.execute("SELECT record FROM volumes ORDER BY name")
-        return [msgspec.json.decode(row[0], type=VolumeRecord) for row in rows]
+        return [decode_volume(row[0]) for row in rows]
 
     def image(self, reference: str) -> ImageRecord | None:
         return self._images.get(reference)

@@ -159,6 +159,20 @@ def test_system_calls_are_made_in_one_place():
     assert not [name for name in users if not within(name, "engine.kernel")]
 
 
+def test_decoders_are_made_at_import():
+    """Threads that decode a msgspec type for the first time side by side crash: a decoder is made where a module begins."""
+    late = []
+    for path, tree in TREES.items():
+        functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+        calls = {call for function in functions for call in ast.walk(function) if isinstance(call, ast.Call)}
+        for call in calls:
+            name = ast.unparse(call.func)
+            typed = any(keyword.arg == "type" for keyword in call.keywords)
+            if name in ("msgspec.json.Decoder", "json.Decoder") or (name == "msgspec.json.decode" and typed):
+                late.append(f"{path.relative_to(TOP)}:{call.lineno}")
+    assert not late
+
+
 def test_file_lengths():
     lengths = {module_of(path): len(path.read_text().splitlines()) for path in SOURCES if path.stat().st_size}
     assert not {name: length for name, length in lengths.items() if length > 600}

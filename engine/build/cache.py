@@ -30,6 +30,9 @@ class CacheRecord(Struct, kw_only=True):
     step: str = ""
 
 
+_decode = msgspec.json.Decoder(CacheRecord).decode
+
+
 def key_of(kind: str, *parts: object) -> str:
     """A key from JSON-able parts."""
     return hashlib.sha256(msgspec.json.encode([VERSION, kind, *parts], order="sorted")).hexdigest()
@@ -44,7 +47,7 @@ class BuildCache:
         row = self._store.db.execute("SELECT record FROM build_cache WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        record = msgspec.json.decode(row[0], type=CacheRecord)
+        record = _decode(row[0])
         marks = ",".join("?" * len(record.layers))
         count = self._store.db.execute(
             f"SELECT count(*) FROM layers WHERE chain_id IN ({marks})", record.layers
@@ -83,7 +86,7 @@ class BuildCache:
             total = 0
             dropped: list[str] = []
             for key, text in rows:
-                layers = set(msgspec.json.decode(text, type=CacheRecord).layers) & sizes.keys()
+                layers = set(_decode(text).layers) & sizes.keys()
                 total += sum(sizes[layer] for layer in layers - kept)
                 if total > keep_bytes:
                     dropped.append(key)

@@ -89,7 +89,8 @@ class ContainerRun:
             self._keeper = -1
         if self._marker >= 0:
             self.cgroups.sweep(self.group, ())
-            _remove(self.folder)
+            with _alone(self.roots.run):
+                _remove(self.folder)
             os.close(self._marker)
             self._marker = -1
             if self.network:
@@ -198,10 +199,12 @@ class ContainerRun:
             channel.close()
 
     def _start(self) -> None:
-        self._sweep()
         try:
-            os.makedirs(self.folder, mode=0o700)
-            self._marker = _lock(self.folder)
+            os.makedirs(self.roots.run, mode=0o700, exist_ok=True)
+            with _alone(self.roots.run):
+                self._sweep()
+                os.mkdir(self.folder, 0o700)
+                self._marker = _lock(self.folder)
         except OSError as error:
             raise OperationFailed.of("create", self.folder, error) from error
         Launch(self.roots, self.group).wait()
@@ -212,16 +215,12 @@ class ContainerRun:
 
     def _sweep(self) -> None:
         """Remove what killed builds left: their keepers ended with them, their folders, cgroups and leases did not."""
-        try:
-            names = [name for name in os.listdir(self.roots.run) if name.startswith(_PREFIX)]
-        except FileNotFoundError:
-            return
-        for name in names:
+        for name in [name for name in os.listdir(self.roots.run) if name.startswith(_PREFIX)]:
             folder = f"{self.roots.run}/{name}"
             try:
                 marker = _lock(folder)
-            except OSError:
-                continue  # alive, or removed meanwhile
+            except BlockingIOError:
+                continue  # alive
             self.cgroups.sweep(name, ())
             if self.network:
                 self.network.forget(name)
@@ -245,6 +244,18 @@ def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
         privileged=request.privileged,
         logging=Logging(driver="none"),
     )
+
+
+@contextlib.contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Keep other builds from making, sweeping and removing folders in `folder`: a folder without a locked file is a dead
+    build's, also when its build is only about to lock it or to remove it."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _lock(folder: str) -> int:

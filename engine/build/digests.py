@@ -22,6 +22,8 @@ _SLACK = 10_000
 
 Entry = tuple[int, int, int, int, int, str]
 
+_decode = msgspec.json.Decoder(dict[str, Entry]).decode
+
 
 class Digests:
     """The remembered digests of one context; the file may be lost, damaged or written by two builds at any time."""
@@ -69,7 +71,7 @@ class Digests:
     def _load(self) -> dict[str, Entry]:
         try:
             with open(self._path, "rb") as file:
-                return msgspec.json.decode(file.read(), type=dict[str, Entry])
+                return _decode(file.read())
         except (OSError, msgspec.MsgspecError):
             return {}
 

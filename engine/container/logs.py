@@ -30,6 +30,7 @@ class _Spec(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
+_decode_spec = msgspec.json.Decoder(_Spec).decode
 
 
 class LogReader:
@@ -157,7 +158,7 @@ class _Local:
 def _logging(folder: str) -> Logging:
     try:
         with open(f"{folder}/spec.json", "rb") as file:
-            return msgspec.json.decode(file.read(), type=_Spec).logging
+            return _decode_spec(file.read()).logging
     except (FileNotFoundError, msgspec.DecodeError):
         return Logging()
 

@@ -14,8 +14,8 @@ import msgspec
 from engine.errors import OperationFailed
 from engine.kernel.proc import start_time
 from engine.paths import Roots
-from engine.spec.container import ContainerSpec
-from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status
+from engine.spec.container import ContainerSpec, decode_spec
+from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status, decode_exit, decode_state
 
 _boot_id = ""
 
@@ -33,6 +33,9 @@ class _Beginning(msgspec.Struct):
     """What of a spec.json is the state that the container was made with."""
 
     initial: ContainerState = msgspec.field(default_factory=ContainerState)
+
+
+_decode_beginning = msgspec.json.Decoder(_Beginning).decode
 
 
 def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
@@ -80,7 +83,7 @@ def read_exit(folder: str) -> ContainerExit | None:
     """What the keeper wrote when the container's process ended, None while it has not."""
     try:
         with open(f"{folder}/exit.json", "rb") as file:
-            return msgspec.json.decode(file.read(), type=ContainerExit)
+            return decode_exit(file.read())
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
@@ -91,16 +94,16 @@ def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
     try:
         with open(f"{folder}/spec.json", "rb") as file:
             text = file.read()
-        spec = msgspec.json.decode(text, type=ContainerSpec)
+        spec = decode_spec(text)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except msgspec.DecodeError as error:
         raise OperationFailed("read", f"{folder}/spec.json", detail=str(error)) from error
     try:
         with open(f"{folder}/state.json", "rb") as file:
-            state = msgspec.json.decode(file.read(), type=ContainerState)
+            state = decode_state(file.read())
     except (FileNotFoundError, msgspec.DecodeError):
-        state = msgspec.json.decode(text, type=_Beginning).initial
+        state = _decode_beginning(text).initial
     return ContainerRecord(id=container_id, group=group, spec=spec, state=verified(folder, state))
 
 

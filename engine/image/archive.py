@@ -43,6 +43,9 @@ class _Entry(Struct, rename="pascal", kw_only=True):
     layers: list[str]
 
 
+_decode = msgspec.json.Decoder(list[_Entry]).decode
+
+
 def save(images: ImageStore, names: Sequence[str], out: IO[bytes]) -> None:
     """Write the images with these names. Raises NotFound, Corrupt (a layer is no longer what its diff_id promises)."""
     entries: list[_Entry] = []
@@ -143,7 +146,7 @@ def load(images: ImageStore, file: IO[bytes]) -> list[ImageRecord]:
     try:
         with lease.adding(images.store.roots), tarfile.open(fileobj=file, mode="r:") as tar:
             members = {member.name.removeprefix("./"): member for member in tar}
-            entries = msgspec.json.decode(_member(tar, members, "manifest.json"), type=list[_Entry])
+            entries = _decode(_member(tar, members, "manifest.json"))
             return [_load_one(images, tar, members, entry) for entry in entries]
     except (tarfile.TarError, msgspec.MsgspecError) as error:
         raise ImageError(f"not an image archive: {error}") from error

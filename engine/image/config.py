@@ -71,10 +71,13 @@ class ImageFile(Struct, kw_only=True, omit_defaults=True):
     history: list[History] | None = field(default=None)
 
 
+_decode = msgspec.json.Decoder(ImageFile).decode
+
+
 def decode(blob: bytes, subject: str) -> ImageFile:
     """Raises ImageError when `blob` is not an image configuration."""
     try:
-        found = msgspec.json.decode(blob, type=ImageFile)
+        found = _decode(blob)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ImageError(f"{subject}: not an image configuration: {error}") from error
     if found.rootfs.type != "layers":

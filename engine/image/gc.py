@@ -23,6 +23,9 @@ class _CacheRecord(Struct):
     layers: list[str] = []
 
 
+_decode = msgspec.json.Decoder(_CacheRecord).decode
+
+
 class Collected(Struct):
     """What was removed: layers, blobs, and the bytes of both."""
 
@@ -59,7 +62,7 @@ def _layers(images: ImageStore, done: Collected) -> None:
     with images.store.transaction() as db:
         marked = {row[0] for row in db.execute("SELECT chain_id FROM image_layers")}
         for (text,) in db.execute("SELECT record FROM build_cache"):
-            marked.update(msgspec.json.decode(text, type=_CacheRecord).layers)
+            marked.update(_decode(text).layers)
         rows = db.execute("SELECT chain_id, size FROM layers").fetchall()
         unmarked = [(chain_id, size) for chain_id, size in rows if chain_id not in marked]
         db.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id, _ in unmarked])

@@ -15,8 +15,10 @@ import msgspec
 
 from engine.errors import Conflict, NotFound
 from engine.image import reference as references
-from engine.spec.image import ImageRecord
+from engine.spec.image import ImageRecord, decode_image
 from engine.store import Store
+
+_decode_names = msgspec.json.Decoder(list[str]).decode
 
 if TYPE_CHECKING:
     from engine.image.blobs import BlobStore
@@ -118,8 +120,8 @@ class ImageStore:
         ).fetchone()
         if row is None:
             return None
-        record = msgspec.json.decode(row[0], type=ImageRecord)
-        tags, digests = (tuple(sorted(msgspec.json.decode(text, type=list[str]))) for text in row[1:3])
+        record = decode_image(row[0])
+        tags, digests = (tuple(sorted(_decode_names(text))) for text in row[1:3])
         if not tags and not digests:
             return record
         return msgspec.structs.replace(record, tags=tags, digests=digests, tagged_at=row[3] or 0.0)

@@ -88,6 +88,11 @@ class _Shape(Struct, rename="camel", kw_only=True):
     layers: msgspec.Raw = msgspec.Raw(b"")
 
 
+_decode_shape = msgspec.json.Decoder(_Shape).decode
+_decode_index = msgspec.json.Decoder(Index).decode
+_decode_manifest = msgspec.json.Decoder(Manifest).decode
+
+
 def parse(body: bytes, media_type: str, subject: str) -> Manifest | Index:
     """The manifest or index in `body`, which the server called `media_type`; `subject` names it in errors.
 
@@ -96,7 +101,7 @@ def parse(body: bytes, media_type: str, subject: str) -> Manifest | Index:
     if len(body) > MANIFEST_LIMIT:
         raise ImageError(f"{subject}: the manifest is larger than {MANIFEST_LIMIT} bytes")
     try:
-        shape = msgspec.json.decode(body, type=_Shape)
+        shape = _decode_shape(body)
         if shape.schema_version == 1 or media_type.startswith(DOCKER_SCHEMA_1):
             raise Unsupported(
                 f"{subject}: image manifest schema 1 is not supported",
@@ -118,7 +123,7 @@ def parse(body: bytes, media_type: str, subject: str) -> Manifest | Index:
 
 
 def _decode(body: bytes, is_index: bool) -> Manifest | Index:
-    return msgspec.json.decode(body, type=Index) if is_index else msgspec.json.decode(body, type=Manifest)
+    return _decode_index(body) if is_index else _decode_manifest(body)
 
 
 def compression(descriptor: Descriptor) -> str:

@@ -19,6 +19,9 @@ class _Spec(Struct):
     mounts: list[_Mount] = []
 
 
+_decode = msgspec.json.Decoder(_Spec).decode
+
+
 def containers_using(store: Store) -> dict[str, list[str]]:
     """Image id → names of the containers made from it or mounting it. An unreadable specification counts as none."""
     import glob
@@ -29,7 +32,7 @@ def containers_using(store: Store) -> dict[str, list[str]]:
     for path in glob.iglob(f"{glob.escape(store.roots.groups)}/*/*/spec.json"):
         try:
             with open(path, "rb") as file:
-                spec = msgspec.json.decode(file.read(), type=_Spec)
+                spec = _decode(file.read())
         except (OSError, msgspec.MsgspecError):
             continue
         for image in (spec.image, *(mount.source for mount in spec.mounts if mount.type == "image")):

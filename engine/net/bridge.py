@@ -21,7 +21,7 @@ from engine.errors import Conflict, InvalidSpec, OperationFailed
 from engine.net import ipam, nat, options
 from engine.net.rtnetlink import Link, Rtnetlink
 from engine.paths import Roots
-from engine.spec.network import NetworkRecord, NetworkSpec
+from engine.spec.network import NetworkRecord, NetworkSpec, decode_network
 from engine.store import Store
 
 PREDEFINED = ("bridge", "host", "none")
@@ -33,12 +33,12 @@ _whole: dict[str, int] = {}
 
 def get(store: Store, name: str) -> NetworkRecord | None:
     row = store.db.execute("SELECT record FROM networks WHERE name = ? OR id = ?", (name, name)).fetchone()
-    return msgspec.json.decode(row[0], type=NetworkRecord) if row else None
+    return decode_network(row[0]) if row else None
 
 
 def every(store: Store) -> list[NetworkRecord]:
     rows = store.db.execute("SELECT record FROM networks ORDER BY name")
-    return [msgspec.json.decode(row[0], type=NetworkRecord) for row in rows]
+    return [decode_network(row[0]) for row in rows]
 
 
 def in_use_by(store: Store, name: str) -> list[str]:

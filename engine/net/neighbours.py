@@ -27,6 +27,9 @@ class _Specification(Struct):
     networks: tuple[_Attachment, ...] = ()
 
 
+_decode = msgspec.json.Decoder(_Specification).decode
+
+
 class Neighbours:
     """The containers of all groups but `group`."""
 
@@ -62,7 +65,7 @@ class Neighbours:
         if known is None:
             try:
                 with open(f"{self._store.roots.container(group, container_id)}/spec.json", "rb") as file:
-                    known = msgspec.json.decode(file.read(), type=_Specification)
+                    known = _decode(file.read())
             except (OSError, msgspec.DecodeError):
                 return set()
             if len(self._specifications) >= _KNOWN:

@@ -1,6 +1,7 @@
 """A container as its creator asks for it. Field names follow Docker's API and the compose specification."""
 
 from msgspec import Struct, field
+from msgspec.json import Decoder
 
 
 class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -228,3 +229,8 @@ class ExecSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""
     tty: bool = False
     privileged: bool = False
+
+
+decode_spec = Decoder(ContainerSpec).decode
+"""A ContainerSpec from JSON. Each decoder of our types is made where the module is imported, never in a thread: threads
+that decode a type for the first time side by side crash msgspec 0.22 (a segmentation fault)."""

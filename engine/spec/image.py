@@ -1,6 +1,7 @@
 """Images as they are, and builds as asked for."""
 
 from msgspec import Struct
+from msgspec.json import Decoder
 
 from engine.spec.container import Healthcheck, Ulimit
 
@@ -72,3 +73,6 @@ class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets: tuple[BuildSecret, ...] = ()
     ssh: tuple[str, ...] = ()
     environ: dict[str, str] = {}
+
+
+decode_image = Decoder(ImageRecord).decode

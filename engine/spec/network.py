@@ -1,6 +1,7 @@
 """Networks and volumes as asked for, and as they are."""
 
 from msgspec import Struct
+from msgspec.json import Decoder
 
 
 class Pool(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,3 +57,7 @@ class VolumeRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     spec: VolumeSpec
     mountpoint: str
     created_at: float = 0.0
+
+
+decode_network = Decoder(NetworkRecord).decode
+decode_volume = Decoder(VolumeRecord).decode

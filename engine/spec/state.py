@@ -3,6 +3,7 @@
 import enum
 
 from msgspec import Struct, field
+from msgspec.json import Decoder
 
 from engine.spec.container import ContainerSpec, PortBinding
 
@@ -120,3 +121,7 @@ class ContainerRecord(Struct, frozen=True, kw_only=True):
     group: str
     spec: ContainerSpec
     state: ContainerState = field(default_factory=ContainerState)
+
+
+decode_state = Decoder(ContainerState).decode
+decode_exit = Decoder(ContainerExit).decode

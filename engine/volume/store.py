@@ -11,7 +11,7 @@ import msgspec
 from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
 from engine.kernel import calls
 from engine.spec.container import ContainerSpec
-from engine.spec.network import VolumeRecord, VolumeSpec
+from engine.spec.network import VolumeRecord, VolumeSpec, decode_volume
 from engine.store import Store
 from engine.volume import options
 
@@ -20,14 +20,11 @@ _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]*"
 
 def get(store: Store, name: str) -> VolumeRecord | None:
     row = store.db.execute("SELECT record FROM volumes WHERE name = ?", (name,)).fetchone()
-    return msgspec.json.decode(row[0], type=VolumeRecord) if row else None
+    return decode_volume(row[0]) if row else None
 
 
 def every(store: Store) -> list[VolumeRecord]:
-    return [
-        msgspec.json.decode(row[0], type=VolumeRecord)
-        for row in store.db.execute("SELECT record FROM volumes ORDER BY name")
-    ]
+    return [decode_volume(row[0]) for row in store.db.execute("SELECT record FROM volumes ORDER BY name")]
 
 
 def create(store: Store, spec: VolumeSpec) -> VolumeRecord:

@@ -1,5 +1,6 @@
 """RUN in real containers, on a root file system of busybox."""
 
+import contextlib
 import glob
 import os
 import re
@@ -8,12 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from engine.build import build
+from engine.build.container_run import ContainerRun
 from engine.errors import BuildFailed, KeeperLost, OperationFailed
 from engine.image import gc
-from engine.spec.image import BuildSecret
+from engine.image.images import ImageStore
+from engine.spec.image import BuildSecret, BuildSpec
+from engine.store import Store
 
 
 @pytest.fixture
@@ -348,3 +354,32 @@ def _command(pid):
         return open(f"/proc/{pid}/cmdline").read()
     except OSError:
         return ""
+
+
+def test_builds_side_by_side(images, busybox, context):
+    """Each makes and removes its folder while the others sweep what killed builds left."""
+    rounds, width = 5, 8
+    begin = threading.Barrier(width)
+    dead = f"{images.store.roots.run}/build-killed"
+    failures = []
+
+    def build_often(number):
+        try:
+            for turn in range(rounds):
+                begin.wait(60)
+                os.makedirs(dead, exist_ok=True)
+                with ContainerRun(images.store.roots) as run, contextlib.closing(Store(images.store.roots)) as store:
+                    text = f"FROM busybox\nRUN echo {number} {turn}\n"
+                    spec = BuildSpec(context=str(context.path), dockerfile_inline=text, network="none")
+                    build(spec, images=ImageStore(store), run=run, progress=lambda _: None)
+        except BaseException as error:
+            failures.append(error)
+            begin.abort()
+
+    threads = [threading.Thread(target=build_often, args=(number,)) for number in range(width)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert not glob.glob(f"{images.store.roots.run}/build-*")

@@ -47,6 +47,9 @@ class Entry(Struct):
     warnings: list[str] = []
 
 
+_decode = msgspec.json.Decoder(Entry).decode
+
+
 class Cache:
     """The entry of one project in the folder `<state>/cache/projects`."""
 
@@ -63,7 +66,7 @@ class Cache:
             return None
         try:
             with open(self._path, "rb") as file:
-                entry = msgspec.json.decode(file.read(), type=Entry)
+                entry = _decode(file.read())
         except (OSError, msgspec.DecodeError):
             return None
         return entry if self._holds(entry) else None
