@@ -25,7 +25,7 @@ from engine.cgroup.manager import Cgroups, Handle
 from engine.container import bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
-from engine.image.tree import remove_at
+from engine.filetree.remove import remove_at
 from engine.keeper.launch import Launch
 from engine.keeper.protocol import VERSION, Channel
 from engine.kernel import calls

@@ -14,6 +14,7 @@ import msgspec
 from engine.cgroup.manager import Cgroups
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, OtherVersion, WrongState
+from engine.filetree.remove import remove as remove_tree
 from engine.image.images import ImageStore
 from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
@@ -216,9 +217,8 @@ class Session:
             handle.kill()
             await asyncio.sleep(pause)  # cgroups have no event for "the last task has been freed" on v1
             pause *= 1.5
-        import shutil
-
-        shutil.rmtree(self.roots.running(self.group, container_id), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(self.roots.running(self.group, container_id))
         users.unmount_unused(self.store, self.record(container_id))
 
     async def hold(self, record: ContainerRecord, keeper: KeeperClient) -> None:
@@ -344,9 +344,10 @@ class Session:
             await self.stop(container_id, timeout=0, signal="SIGKILL")
         self.change(container_id, status=Status.REMOVING)
         await self.clean(container_id)
-        import shutil
-
-        await asyncio.to_thread(shutil.rmtree, self.folder(container_id), True)
+        try:
+            await asyncio.to_thread(remove_tree, self.folder(container_id))
+        except OSError as error:
+            raise OperationFailed.of("remove the files of", record.spec.name, error) from error
         group_store.release(self.store, container_id)
         self.records.pop(container_id, None)  # whoever took over meanwhile has not found it any more
         if volumes:
@@ -424,9 +425,8 @@ class Session:
                 if not any(record.state.status.alive for record in self.records.values()):
                     if await self._dismiss(client):
                         self.cgroups.sweep(self.group, ())
-                        import shutil
-
-                        shutil.rmtree(f"{self.roots.run}/{self.group}", ignore_errors=True)
+                        with contextlib.suppress(OSError):
+                            remove_tree(f"{self.roots.run}/{self.group}")
             except EngineError:
                 pass
             client.close()
