@@ -122,10 +122,9 @@ class Session:
                 client = KeeperClient.connect(self.roots, self.group) if self._launch is None else None
                 if client is None:
                     self._launch = self._launch or Launch(self.roots, self.group)
-                    await self._launched()
-                    client = KeeperClient.connect(self.roots, self.group)
+                    client = await self._launched()
                 if client is None:
-                    raise KeeperLost(f"the keeper of {self.group} does not answer")
+                    raise KeeperLost(f"the keeper of {self.group} was killed while it started")
                 await client.ask("watch")
                 if self.supervisor:
                     environment = {**os.environ, **self.roots.environment()}
@@ -134,11 +133,14 @@ class Session:
                 self._watcher = asyncio.ensure_future(self._watch(client))
             return self._keeper
 
-    async def _launched(self) -> None:
-        """Wait for the keeper that is getting ready, if one is."""
+    async def _launched(self) -> KeeperClient | None:
+        """Wait for the keeper that is getting ready, if one is, and connect to it."""
         launch, self._launch = self._launch, None
-        if launch is not None:
+        if launch is None:
+            return None
+        with launch:
             await asyncio.to_thread(launch.wait)
+            return KeeperClient.connect(self.roots, self.group)
 
     async def _watch(self, client: KeeperClient) -> None:
         async for message in client.exits():
@@ -411,11 +413,11 @@ class Session:
         self._closing = True
         if self._watcher:
             self._watcher.cancel()
+        client = self._keeper
         with contextlib.suppress(EngineError):
-            await self._launched()
+            client = await self._launched() or client
         if self._ending:
             await asyncio.wait(self._ending)
-        client = self._keeper
         if client is None or client.lost:
             with contextlib.suppress(OtherVersion):
                 client = KeeperClient.connect(self.roots, self.group)
