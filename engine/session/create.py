@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ import msgspec
 
 from engine.container import bundle, cdi, userns
 from engine.container import state as files
-from engine.filetree.remove import remove as remove_tree
 from engine.session import group_store
 from engine.spec.container import ContainerSpec, Mount
 from engine.spec.network import VolumeSpec
@@ -43,8 +41,9 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
         # The disc takes the specifications of several containers at once: they are synced side by side.
         await asyncio.to_thread(files.write_new, folder, spec, state)
     except BaseException:
-        with contextlib.suppress(OSError):
-            remove_tree(folder)
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
         for name in anonymous:
             volumes.remove(session.store, name, [])
         group_store.release(session.store, container_id)

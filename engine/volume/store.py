@@ -9,7 +9,6 @@ import time
 import msgspec
 
 from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
-from engine.filetree.remove import remove as remove_tree
 from engine.kernel import calls
 from engine.spec.container import ContainerSpec
 from engine.spec.network import VolumeRecord, VolumeSpec, decode_volume
@@ -65,7 +64,11 @@ def remove(store: Store, name: str, users: list[str]) -> None:
         raise Conflict(f"volume {name} is in use by " + ", ".join(user[:12] for user in users))
     unmount(record)
     try:
-        remove_tree(os.path.dirname(record.mountpoint))
+        import shutil
+
+        shutil.rmtree(os.path.dirname(record.mountpoint))
+    except FileNotFoundError:
+        pass
     except OSError as error:
         raise OperationFailed.of("remove", record.mountpoint, error) from error
     with store.transaction() as db:

@@ -12,13 +12,12 @@ import stat
 from collections.abc import Callable, Iterator
 
 from engine.errors import OperationFailed, Unsupported
-from engine.filetree import attributes
-from engine.filetree.descent import Descent
 from engine.image.layer import overlay, tar
 
 _READ = 1 << 20
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
+_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 _BLOCK = bytes(tar.BLOCK)
 _SPECIAL = {stat.S_IFCHR: tar.CHARACTER, stat.S_IFBLK: tar.BLOCK_DEVICE, stat.S_IFIFO: tar.FIFO}
 
@@ -26,15 +25,14 @@ Write = Callable[[bytes], object]
 Skip = Callable[[os.stat_result], bool]
 
 
-def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False, live: bool = False) -> int:
+def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False) -> int:
     """Write the tree below the descriptor `root` as a tar stream; gives the bytes of file content. Raises
     OperationFailed.
 
     `root_entry` puts an entry for the root directory first. With `whiteouts` False the tree is an ordinary one (a
-    merged root), whose devices and attributes mean themselves. With `live` others may change it meanwhile, as for
-    `pack_open`.
+    merged root), whose devices and attributes mean themselves.
     """
-    packer = _Packer(write, whiteouts, live=live)
+    packer = _Packer(write, whiteouts)
     try:
         if root_entry:
             packer.header("./", os.stat(root), tar.DIRECTORY)
@@ -84,27 +82,28 @@ class _Packer:
         self.at = ""
 
     def tree(self, root: int, prefix: str = "") -> None:
-        """Depth first, entries sorted by their bytes."""
-        with Descent(root) as walk:
-            levels: list[tuple[str, Iterator[str]]] = [(prefix, iter(self.names(root)))]
-            while levels:
-                path, names = levels[-1]
+        """Depth first, one descriptor a level, entries sorted by their bytes."""
+        stack: list[tuple[int, str, Iterator[str]]] = [(os.dup(root), prefix, iter(self.names(root)))]
+        try:
+            while stack:
+                fd, path, names = stack[-1]
                 name = next(names, None)
                 if name is None:
-                    levels.pop()
-                    if levels:
-                        walk.leave()
+                    stack.pop()
+                    os.close(fd)
                     continue
                 self.at = path + name
                 try:
-                    child = self.one(walk.fd, name, path + name)
+                    child = self.one(fd, name, path + name)
                 except FileNotFoundError:
                     if not self.live:
                         raise
                     continue
                 if child is not None:
-                    walk.adopt(child)
-                    levels.append((f"{path}{name}/", iter(self.names(child))))
+                    stack.append((child, f"{path}{name}/", iter(self.names(child))))
+        finally:
+            for fd, _, _ in stack:
+                os.close(fd)
 
     @staticmethod
     def names(fd: int) -> list[str]:
@@ -198,7 +197,8 @@ class _Packer:
             raise Unsupported(
                 f"{path} was written by an overlay with redirect_dir or metacopy, which a layer cannot hold"
             )
-        return {name: os.getxattr(fd, name) for name in sorted(filter(attributes.is_kept, names))}
+        kept = (name for name in names if name.startswith(_XATTRS) and not name.startswith("user.overlay."))
+        return {name: os.getxattr(fd, name) for name in sorted(kept)}
 
     def marker(self, path: str) -> None:
         self.raw(path, tar.REGULAR, 0o600, 0, 0, 0, 0, "", 0, {})

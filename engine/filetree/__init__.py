@@ -1,1 +1,0 @@
-"""Directory trees that nobody trusts: walked, removed and copied by descriptors, at any depth."""
