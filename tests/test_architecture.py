@@ -47,11 +47,14 @@ MAY_IMPORT = {
     "engine.rootless": ("engine.control", "engine.kernel", "engine.keeper", "engine.errors"),
     "engine.rootless.enter": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.watch": ("engine.kernel", "engine.errors", "engine.paths"),
-    "engine.image": ("engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
+    "engine.filetree": ("engine.kernel", "engine.errors"),
+    "engine.image": ("engine.filetree", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
     "engine.registry": (
-        "engine.image", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
+        "engine.filetree", "engine.image", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
-    "engine.volume": ("engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
+    "engine.volume": (
+        "engine.filetree", "engine.image", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
+    ),
     "engine.net": (
         "engine.digest", "engine.kernel", "engine.rootless.client", "engine.store", "engine.spec", "engine.paths",
         "engine.errors",
@@ -61,11 +64,12 @@ MAY_IMPORT = {
         "engine.errors",
     ),
     "engine.container": (
-        "engine.digest", "engine.kernel", "engine.keeper", "engine.log", "engine.cgroup", "engine.image", "engine.net",
+        "engine.digest", "engine.filetree", "engine.kernel", "engine.keeper", "engine.log", "engine.cgroup", "engine.image",
+        "engine.net",
         "engine.volume", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.build": (
-        "engine.control", "engine.ignore",
+        "engine.control", "engine.filetree", "engine.ignore",
         "engine.kernel", "engine.container", "engine.keeper", "engine.cgroup", "engine.net", "engine.image",
         "engine.registry", "engine.session", "engine.volume", "engine.store",
         "engine.spec", "engine.paths", "engine.errors",
@@ -176,6 +180,31 @@ def test_decoders_are_made_at_import():
             if name in ("msgspec.json.Decoder", "json.Decoder") or (name == "msgspec.json.decode" and typed):
                 late.append(f"{path.relative_to(TOP)}:{call.lineno}")
     assert not late
+
+
+BY_NAME = {"chmod", "chown", "lchown", "utime", "setxattr"}
+UNTRUSTED = ("engine.image", "engine.volume", "engine.container", "engine.session", "engine.filetree", "engine.build")
+"""Parts that write where a container may replace a name at any moment."""
+
+
+def test_attributes_are_set_by_descriptor():
+    """By a name, a link that a container puts there would give it any file of the machine."""
+    own = {"engine.filetree.attributes", "engine.build.run_mounts", "engine.image.layer.mountpoints"}
+    found = [
+        f"{path}:{node.lineno}"
+        for path in SOURCES
+        if any(within(module_of(path), part) for part in UNTRUSTED) and module_of(path) not in own
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {f"os.{name}" for name in BY_NAME}
+        and not (node.func.attr == "setxattr" and ast.unparse(node.args[0]) == "directory")
+    ]
+    assert not found, "use engine.filetree.attributes"
+
+
+def test_trees_are_removed_in_one_place():
+    users = {module_of(path) for path in SOURCES if within(module_of(path), "engine") and "rmtree" in path.read_text()}
+    assert not users, "use engine.filetree.remove, which knows deep trees"
 
 
 def test_file_lengths():

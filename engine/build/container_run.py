@@ -25,7 +25,7 @@ from engine.cgroup.manager import Cgroups, Handle
 from engine.container import bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
-from engine.image.tree import remove_at
+from engine.filetree.remove import remove_at
 from engine.keeper.launch import Launch
 from engine.keeper.protocol import VERSION, Channel
 from engine.kernel import calls
@@ -207,8 +207,9 @@ class ContainerRun:
                 self._marker = _lock(self.folder)
         except OSError as error:
             raise OperationFailed.of("create", self.folder, error) from error
-        Launch(self.roots, self.group).wait()
-        sock = control.connect(self.roots.keeper_socket(self.group), VERSION)
+        with Launch(self.roots, self.group) as launch:
+            launch.wait()
+            sock = control.connect(self.roots.keeper_socket(self.group), VERSION)
         self._owner = Channel(sock)
         self._keeper = calls.pidfd_open(control.peer(sock)[0])
         _ask(self._owner, {"do": "own"})

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
 from engine.build.context import Item, Match, SourceTree
 from engine.build.mode import Mode
 from engine.errors import BuildFailed, OperationFailed
-from engine.image.tree import Tree, remove_at
+from engine.filetree import attributes
+from engine.filetree.copy import copy_content
+from engine.filetree.remove import remove_at
+from engine.image.tree import Tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK = 1 << 26
-_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 
 
 class How(Struct, frozen=True):
@@ -94,7 +94,7 @@ class Target:
                 self._entry(source, item, place)
         for place, mtime in reversed(times):
             fd = self.root.open(place, os.O_RDONLY | os.O_DIRECTORY)
-            os.utime(fd, ns=(mtime, mtime))
+            attributes.set_time(fd, mtime)
             os.close(fd)
 
     def _make_directory(self, source: SourceTree, item: Item, path: str, times: list[tuple[str, int]]) -> None:
@@ -137,9 +137,8 @@ class Target:
         parent, name = self._clear(path)
         try:
             make(name, parent)
-            os.chown(name, *self._owner(source, item), dir_fd=parent, follow_symlinks=False)
-            times = (item.status.st_mtime_ns, item.status.st_mtime_ns)
-            os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+            with attributes.held(parent, name, item.status.st_mode) as file:
+                self._attributes(file, source, item, mtime=item.status.st_mtime_ns)
         except OSError as error:
             raise OperationFailed.of("copy to", f"/{path}", error) from error
 
@@ -157,13 +156,12 @@ class Target:
             try:
                 fill(fd)
                 if origin:
-                    _copy_xattrs(origin[2], fd)
-                    self._attributes(fd, origin[0], origin[1])
+                    self._attributes(fd, origin[0], origin[1], xattrs=attributes.xattrs(origin[2]))
                 else:
                     os.fchown(fd, *(self.how.owner or (0, 0)))
                     os.fchmod(fd, self.how.mode.of(mode) if self.how.mode else stat.S_IMODE(mode))
                 if mtime is not None:
-                    os.utime(fd, ns=(mtime, mtime))
+                    attributes.set_time(fd, mtime)
             finally:
                 os.close(fd)
         except OSError as error:
@@ -188,10 +186,23 @@ class Target:
             return self.how.owner
         return (item.status.st_uid, item.status.st_gid) if source.owned else (0, 0)
 
-    def _attributes(self, fd: int, source: SourceTree, item: Item) -> None:
-        os.fchown(fd, *self._owner(source, item))
+    def _attributes(
+        self,
+        file: int | str,
+        source: SourceTree,
+        item: Item,
+        *,
+        xattrs: Mapping[str, bytes] | None = None,
+        mtime: int | None = None,
+    ) -> None:
         mode = item.status.st_mode
-        os.fchmod(fd, self.how.mode.of(mode) if self.how.mode else stat.S_IMODE(mode))
+        attributes.apply(
+            file,
+            owner=self._owner(source, item),
+            mode=None if stat.S_ISLNK(mode) else self.how.mode.of(mode) if self.how.mode else mode,
+            xattrs=xattrs or {},
+            mtime=mtime,
+        )
 
     def _made(self, parent: int, name: str) -> None:
         """A directory on the way: the owner that was asked for, else root, and 0755."""
@@ -201,28 +212,6 @@ class Target:
             os.fchmod(fd, 0o755)
         finally:
             os.close(fd)
-
-
-def copy_content(source: int, target: int) -> None:
-    """All bytes from where `source` stands; in the kernel, shared where the file system can."""
-    try:
-        while os.copy_file_range(source, target, _CHUNK):
-            pass
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-        while data := os.read(source, 1 << 20):
-            _write_all(target, data)
-
-
-def _copy_xattrs(source: int, target: int) -> None:
-    for name in os.listxattr(source):
-        if name.startswith(_XATTRS) and not name.startswith("user.overlay."):
-            try:
-                os.setxattr(target, name, os.getxattr(source, name))
-            except OSError as error:
-                if error.errno not in (errno.ENOTSUP, errno.EPERM):
-                    raise
 
 
 def _write_all(fd: int, data: bytes) -> None:

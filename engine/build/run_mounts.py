@@ -22,7 +22,8 @@ from engine.build.context import Match, SourceTree
 from engine.build.copying import How, Target
 from engine.build.metadata import working_dir
 from engine.errors import BuildFailed, OperationFailed, Unsupported
-from engine.image.tree import Tree, remove_at
+from engine.filetree.remove import remove_at
+from engine.image.tree import Tree
 from engine.spec.container import Mount
 
 if TYPE_CHECKING:

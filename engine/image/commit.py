@@ -58,7 +58,7 @@ def _stream(folder: str) -> Iterator[bytes]:
         try:
             root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                pack(root, pieces.put)
+                pack(root, pieces.put, live=True)
             finally:
                 os.close(root)
             pieces.put(None)

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from engine.errors import Corrupt, NotFound, OperationFailed
+from engine.filetree.remove import remove_at
 from engine.image.layer import mountpoints
-from engine.image.tree import remove_at
 from engine.kernel.detached import syncfs
 from engine.store import Store
 

@@ -11,9 +11,10 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from engine.errors import OperationFailed
+from engine.filetree.long_path import is_long, open_below
 from engine.kernel.calls import openat2
 
 _CACHE = 64
@@ -48,7 +49,12 @@ class Tree:
         self.close()
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """A new descriptor for what `path` leads to. The caller closes it. Raises OSError as open(2) does."""
+        """A new descriptor for what `path` leads to. The caller closes it. Raises OSError as open(2) does.
+
+        No links are followed on a path that is longer than the kernel takes at once.
+        """
+        if is_long(path):
+            return open_below(self.root, path, flags)
         for attempt in range(_ATTEMPTS):
             try:
                 return openat2(self.root, path or ".", flags)
@@ -132,40 +138,6 @@ class Tree:
             if fd != keep:
                 os.close(fd)
                 del self._cache[path]
-
-
-def remove_at(parent: int, name: str) -> None:
-    """Remove `name` in the directory `parent`, with all below it and without following links. Raises OSError."""
-    try:
-        os.unlink(name, dir_fd=parent)
-    except IsADirectoryError:
-        _remove_tree(parent, name)
-    except PermissionError:
-        # What unlink(2) of a directory gives outside Linux; here it is immutability, or it is a directory after all.
-        _remove_tree(parent, name)
-
-
-def _remove_tree(parent: int, name: str) -> None:
-    """Depth first with one open descriptor a level, as deep trees have long paths."""
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    stack: list[tuple[int, str, Iterator[os.DirEntry[str]]]] = [(fd, name, iter(list(os.scandir(fd))))]
-    try:
-        while stack:
-            fd, here, entries = stack[-1]
-            entry = next(entries, None)
-            if entry is None:
-                stack.pop()
-                os.close(fd)
-                os.rmdir(here, dir_fd=stack[-1][0] if stack else parent)
-            elif entry.is_dir(follow_symlinks=False):
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                child = os.open(entry.name, flags, dir_fd=fd)
-                stack.append((child, entry.name, iter(list(os.scandir(child)))))
-            else:
-                os.unlink(entry.name, dir_fd=fd)
-    finally:
-        for fd, _, _ in stack:
-            os.close(fd)
 
 
 def clean(name: str) -> str | None:

@@ -22,6 +22,7 @@ from engine.keeper.child import kernel_settings
 from engine.keeper.container import Container
 from engine.keeper.execution import Execution
 from engine.keeper.failures import Failures
+from engine.keeper.idleness import Idleness
 from engine.keeper.output import Outputs
 from engine.keeper.protocol import VERSION, Channel, Message
 from engine.keeper.respawn import Respawn
@@ -46,10 +47,6 @@ ACCEPT_PAUSE = 0.1
 
 LAST_WORDS = 5.0
 """Seconds that those attached have to take the rest of the output before the keeper leaves."""
-
-
-IDLE = 3.0
-"""Seconds without a container and without anybody connected, after which a keeper leaves."""
 
 
 class Client:
@@ -81,9 +78,10 @@ class Keeper:
         self.failures = Failures()
         self.leaving = False
         self.abandoned = False
-        self.idle_at = 0.0
+        self.idleness = Idleness(self.loop)
 
     def run(self, ready: int) -> None:
+        """`ready`: a socket that gets a byte when we listen, and is open as long as whoever started us may still connect."""
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
         calls.set_name("composer-keeper")
         origin.forget()
@@ -108,9 +106,7 @@ class Keeper:
         self.loop.register(wake, selectors.EVENT_READ, self._reap)
         self.loop.register(self.outputs, selectors.EVENT_READ, lambda _: None)
         if ready >= 0:
-            os.write(ready, b"1")
-            os.close(ready)
-        self.idle_at = time.monotonic() + IDLE
+            self.idleness.expect(ready)
         while not self.leaving:
             self._turn(0 if self.outputs.busy or self.backlog else self._timeout())
             for care in (self._respawn, self._hear, self._end, self._idle, self.shipping.tend):
@@ -559,22 +555,18 @@ class Keeper:
                 self._ended(container, status)
 
     def _idle(self) -> None:
-        """Whoever started us was killed before there was a container: leave, and our part of the folder with us."""
-        if self.containers or self.clients or self.execs or self.leaving:
-            self.idle_at = 0.0
-        elif not self.idle_at:
-            self.idle_at = time.monotonic() + IDLE
-        elif time.monotonic() >= self.idle_at:
-            self.leaving = True
-            folder = os.path.dirname(self.path)
-            for path in (self.path, control.lock_of(self.path), f"{folder}/keeper.log"):
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+        working = bool(self.containers or self.clients or self.execs or self.leaving)
+        self.leaving = self.idleness.tend(working, self.path) or self.leaving
 
     def _timeout(self) -> float | None:
-        moments = (self.supervisor.due, self.accept_at, self.end_at, self.idle_at, self.shipping.due, self.outputs.due)
+        moments = (
+            self.supervisor.due,
+            self.accept_at,
+            self.end_at,
+            self.idleness.due,
+            self.shipping.due,
+            self.outputs.due,
+        )
         due = [moment for moment in moments if moment]
         return max(0.0, min(due) - time.monotonic()) if due else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import sys
 
 import engine.rootless.client as rootless
@@ -13,13 +14,14 @@ from engine.paths import Roots
 
 
 class Launch:
-    """A keeper of the group that is getting ready, side by side with whatever else we do. Raises OperationFailed."""
+    """A keeper of the group that is getting ready, side by side with whatever else we do. A context manager: as long as it is
+    open, a keeper without work waits for our connection, however late that comes. Raises OperationFailed."""
 
     def __init__(self, roots: Roots, group: str) -> None:
         self._group, path = group, roots.keeper_socket(group)
         self._folder = os.path.dirname(path)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        self._ready, done = os.pipe2(os.O_CLOEXEC)
+        self._ready, done = socket.socketpair()
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         log = os.open(f"{self._folder}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -27,7 +29,7 @@ class Launch:
         # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
         argv = [sys.executable, "-I", "-S", main, tree, path, "3"]
         environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
-        descriptors = (null, null, log, done)
+        descriptors = (null, null, log, done.fileno())
         self._pid = 0
         try:
             # The keeper forks once itself and the parent leaves, so that nobody has to wait for it.
@@ -43,23 +45,30 @@ class Launch:
                 if interpreter >= 0:
                     os.close(interpreter)
         except OSError as error:
-            os.close(self._ready)
+            self._ready.close()
             raise OperationFailed.of("start the keeper of", group, error) from error
         finally:
-            os.close(done)
+            done.close()
             os.close(null)
             os.close(log)
 
     def wait(self) -> None:
-        """Until it listens. KeeperLost when it never will."""
+        """Until it listens. Raises KeeperLost when it never will."""
         try:
-            alive = os.read(self._ready, 1)
-        finally:
-            os.close(self._ready)
+            alive = self._ready.recv(1)
+        except ConnectionError:
+            alive = b""
         if self._pid:
             os.waitpid(self._pid, 0)
+            self._pid = 0
         if not alive:
             raise KeeperLost(f"the keeper of {self._group} did not start", hint=f"See {self._folder}/keeper.log.")
+
+    def __enter__(self) -> Launch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ready.close()
 
 
 def _read_only(path: str) -> int:

@@ -12,6 +12,7 @@ import msgspec
 from engine import control
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, OtherVersion
+from engine.filetree.remove import remove as remove_tree
 from engine.keeper.child.dns import open_sockets
 from engine.keeper.client import KeeperClient
 from engine.kernel import calls
@@ -159,13 +160,11 @@ async def _sweep(session: Session) -> None:
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(running):
             if len(name) == 64 and name not in alive:
-                import shutil
-
-                shutil.rmtree(f"{running}/{name}", ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    remove_tree(f"{running}/{name}")
     folder = f"{session.roots.groups}/{session.group}"
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir(folder):
             if name not in session.records and name not in session.creating:
-                import shutil
-
-                shutil.rmtree(f"{folder}/{name}", ignore_errors=True)  # a creation or removal cut short
+                with contextlib.suppress(OSError):
+                    remove_tree(f"{folder}/{name}")  # a creation or removal cut short

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import msgspec
 
 from engine.container import bundle, cdi, userns
 from engine.container import state as files
+from engine.filetree.remove import remove as remove_tree
 from engine.session import group_store
 from engine.spec.container import ContainerSpec, Mount
 from engine.spec.network import VolumeSpec
@@ -41,9 +43,8 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
         # The disc takes the specifications of several containers at once: they are synced side by side.
         await asyncio.to_thread(files.write_new, folder, spec, state)
     except BaseException:
-        import shutil
-
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(folder)
         for name in anonymous:
             volumes.remove(session.store, name, [])
         group_store.release(session.store, container_id)

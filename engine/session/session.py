@@ -14,6 +14,7 @@ import msgspec
 from engine.cgroup.manager import Cgroups
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, OtherVersion, WrongState
+from engine.filetree.remove import remove as remove_tree
 from engine.image.images import ImageStore
 from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
@@ -121,10 +122,9 @@ class Session:
                 client = KeeperClient.connect(self.roots, self.group) if self._launch is None else None
                 if client is None:
                     self._launch = self._launch or Launch(self.roots, self.group)
-                    await self._launched()
-                    client = KeeperClient.connect(self.roots, self.group)
+                    client = await self._launched()
                 if client is None:
-                    raise KeeperLost(f"the keeper of {self.group} does not answer")
+                    raise KeeperLost(f"the keeper of {self.group} was killed while it started")
                 await client.ask("watch")
                 if self.supervisor:
                     environment = {**os.environ, **self.roots.environment()}
@@ -133,11 +133,14 @@ class Session:
                 self._watcher = asyncio.ensure_future(self._watch(client))
             return self._keeper
 
-    async def _launched(self) -> None:
-        """Wait for the keeper that is getting ready, if one is."""
+    async def _launched(self) -> KeeperClient | None:
+        """Wait for the keeper that is getting ready, if one is, and connect to it."""
         launch, self._launch = self._launch, None
-        if launch is not None:
+        if launch is None:
+            return None
+        with launch:
             await asyncio.to_thread(launch.wait)
+            return KeeperClient.connect(self.roots, self.group)
 
     async def _watch(self, client: KeeperClient) -> None:
         async for message in client.exits():
@@ -216,9 +219,8 @@ class Session:
             handle.kill()
             await asyncio.sleep(pause)  # cgroups have no event for "the last task has been freed" on v1
             pause *= 1.5
-        import shutil
-
-        shutil.rmtree(self.roots.running(self.group, container_id), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_tree(self.roots.running(self.group, container_id))
         users.unmount_unused(self.store, self.record(container_id))
 
     async def hold(self, record: ContainerRecord, keeper: KeeperClient) -> None:
@@ -344,9 +346,10 @@ class Session:
             await self.stop(container_id, timeout=0, signal="SIGKILL")
         self.change(container_id, status=Status.REMOVING)
         await self.clean(container_id)
-        import shutil
-
-        await asyncio.to_thread(shutil.rmtree, self.folder(container_id), True)
+        try:
+            await asyncio.to_thread(remove_tree, self.folder(container_id))
+        except OSError as error:
+            raise OperationFailed.of("remove the files of", record.spec.name, error) from error
         group_store.release(self.store, container_id)
         self.records.pop(container_id, None)  # whoever took over meanwhile has not found it any more
         if volumes:
@@ -410,11 +413,11 @@ class Session:
         self._closing = True
         if self._watcher:
             self._watcher.cancel()
+        client = self._keeper
         with contextlib.suppress(EngineError):
-            await self._launched()
+            client = await self._launched() or client
         if self._ending:
             await asyncio.wait(self._ending)
-        client = self._keeper
         if client is None or client.lost:
             with contextlib.suppress(OtherVersion):
                 client = KeeperClient.connect(self.roots, self.group)
@@ -424,9 +427,8 @@ class Session:
                 if not any(record.state.status.alive for record in self.records.values()):
                     if await self._dismiss(client):
                         self.cgroups.sweep(self.group, ())
-                        import shutil
-
-                        shutil.rmtree(f"{self.roots.run}/{self.group}", ignore_errors=True)
+                        with contextlib.suppress(OSError):
+                            remove_tree(f"{self.roots.run}/{self.group}")
             except EngineError:
                 pass
             client.close()

@@ -16,6 +16,7 @@ from engine.container import bundle, capabilities, cdi, devices, etc, logging
 from engine.container import state as files
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
+from engine.filetree.remove import remove as remove_tree
 from engine.net.redirect import redirect
 from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
@@ -204,9 +205,7 @@ def _make_anew(folder: str) -> None:
     except FileNotFoundError:
         os.makedirs(folder, mode=0o700)
     except FileExistsError:
-        import shutil
-
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
         os.makedirs(folder, mode=0o700)
 
 
@@ -290,5 +289,5 @@ def _volumes(session: Session, record: ContainerRecord, image: ImageRecord) -> d
             volume = volumes.create(session.store, VolumeSpec(name=mount.source, anonymous=True))
         found[mount.source] = volumes.prepare(volume)
         if not mount.nocopy and not mount.subpath:
-            copy_up(layers, mount.target, volume.mountpoint)
+            copy_up(layers, mount.target, volume)
     return found

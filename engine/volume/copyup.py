@@ -1,134 +1,125 @@
-"""What an image has at a mount point is copied into the empty volume that is first mounted there (Docker's copy-up)."""
+"""What an image has at a mount point is copied into the empty volume that is first mounted there (Docker's copy-up).
+
+The copy is made beside the volume's folder, where no container sees it, and moved in when it is complete:
+
+    <volume>/.copying       unfinished: removed and begun again
+    <volume>/.copied        complete: its entries are on their way into _data
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-import stat
+from collections.abc import Iterator, Sequence
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, flags
+from engine.filetree import attributes
+from engine.filetree.copy import copy_tree
+from engine.filetree.descent import DIRECTORY
+from engine.filetree.remove import remove_at
+from engine.image.merged import merged
+from engine.kernel import calls
+from engine.spec.network import VolumeRecord
+
+_COPYING, _COPIED = ".copying", ".copied"
 
 
-def copy_up(layers: list[str], path: str, target: str) -> None:
-    """Fill the empty folder `target` with what the layers (lowest first) show at `path`; nothing when it is not empty.
+def copy_up(layers: Sequence[str], path: str, volume: VolumeRecord) -> None:
+    """Fill an empty volume with what a container of the layers (lowest first) would see at `path`, the folder's owner
+    and mode included; nothing when the volume has content, or the image no directory there.
 
-    Each layer is walked by descriptors that symbolic links of the image cannot lead out of.
+    What an earlier call did not finish is finished or removed. Raises OperationFailed.
     """
-    with os.scandir(target) as entries:
-        if any(entries):
+    try:
+        if volume.spec.driver_opts:
+            _into_mounted(layers, path, volume.mountpoint)
             return
-    out = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for layer in layers:
-            root = os.open(layer, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                source = calls.openat2(root, path, os.O_RDONLY | os.O_DIRECTORY)
-            except OperationFailed:
-                if _whiteout(root, path):
-                    _clear(out)
-                continue
-            finally:
-                os.close(root)
-            try:
-                if _opaque(source):
-                    _clear(out)
-                _copy_folder(source, out)
-            finally:
-                os.close(source)
+        with _locked(os.path.dirname(volume.mountpoint)) as folder:
+            names = os.listdir(folder)
+            if _COPYING in names:
+                remove_at(folder, _COPYING)
+            if _COPIED not in names and not os.listdir(volume.mountpoint) and _copied(layers, path, folder):
+                names.append(_COPIED)
+            if _COPIED in names:
+                _move_in(folder, volume.mountpoint)
     except OSError as error:
-        raise OperationFailed.of("copy the image's files to", target, error) from error
+        raise OperationFailed.of("copy the image's files to", volume.mountpoint, error) from error
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[int]:
+    """The volume's own folder, for one copy at a time: several containers may start at once."""
+    folder = os.open(path, DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield folder
     finally:
-        os.close(out)
+        os.close(folder)
 
 
-def _whiteout(root: int, path: str) -> bool:
-    try:
-        fd = calls.openat2(root, path, flags.O_PATH | os.O_NOFOLLOW)
-    except OperationFailed:
-        return False
-    status = os.fstat(fd)
-    os.close(fd)
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def _opaque(folder: int) -> bool:
-    try:
-        return os.getxattr(folder, "trusted.overlay.opaque") == b"y"
-    except OSError:
-        return False
-
-
-def _clear(folder: int) -> None:
-    for name in os.listdir(folder):
-        _remove(folder, name)
-
-
-def _remove(folder: int, name: str) -> None:
-    if stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        _clear(inner)
-        os.close(inner)
-        os.rmdir(name, dir_fd=folder)
-    else:
-        os.unlink(name, dir_fd=folder)
-
-
-def _copy_folder(source: int, target: int) -> None:
-    """Copy entries of one directory onto another, ours replacing what is there; owner and mode of the folder too."""
-    status = os.fstat(source)
-    os.fchown(target, status.st_uid, status.st_gid)
-    os.fchmod(target, stat.S_IMODE(status.st_mode))
-    for name in os.listdir(source):
-        status = os.lstat(name, dir_fd=source)
-        mode = status.st_mode
-        if stat.S_ISDIR(mode):
-            try:
-                os.mkdir(name, 0o700, dir_fd=target)
-            except FileExistsError:
-                if not stat.S_ISDIR(os.lstat(name, dir_fd=target).st_mode):
-                    os.unlink(name, dir_fd=target)
-                    os.mkdir(name, 0o700, dir_fd=target)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-            outer = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target)
-            try:
-                if _opaque(inner):
-                    _clear(outer)
-                _copy_folder(inner, outer)
-            finally:
-                os.close(inner)
-                os.close(outer)
-            continue
+@contextlib.contextmanager
+def _source(layers: Sequence[str], path: str) -> Iterator[int | None]:
+    """The image's directory at `path`, links on the way resolved inside the image; None when it has none."""
+    with merged(layers) as root:
         try:
-            _remove(target, name)
-        except FileNotFoundError:
-            pass
-        if stat.S_ISCHR(mode) and status.st_rdev == 0:
-            continue  # a whiteout: the entry is gone
-        if stat.S_ISREG(mode):
-            _copy_file(source, target, name)
-        elif stat.S_ISLNK(mode):
-            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-        elif stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            os.mknod(name, mode, status.st_rdev, dir_fd=target)
-        else:
-            continue  # a socket is nothing without its listener
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
-        if not stat.S_ISLNK(mode):
-            os.chmod(name, stat.S_IMODE(mode), dir_fd=target)
-        os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)
-
-
-def _copy_file(source: int, target: int, name: str) -> None:
-    reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-    try:
-        writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+            fd = calls.openat2(root, path, os.O_RDONLY | os.O_DIRECTORY)
+        except OperationFailed:
+            yield None
+            return
         try:
-            while os.copy_file_range(reading, writing, 1 << 30):
-                pass
-            for attribute in os.listxattr(reading):
-                if attribute.startswith(("user.", "security.capability")):
-                    os.setxattr(writing, attribute, os.getxattr(reading, attribute))
+            yield fd
         finally:
-            os.close(writing)
+            os.close(fd)
+
+
+def _copied(layers: Sequence[str], path: str, folder: int) -> bool:
+    with _source(layers, path) as source:
+        if source is None:
+            return False
+        os.mkdir(_COPYING, 0o700, dir_fd=folder)
+        try:
+            target = os.open(_COPYING, DIRECTORY, dir_fd=folder)
+            try:
+                copy_tree(source, target)
+            finally:
+                os.close(target)
+            os.rename(_COPYING, _COPIED, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            remove_at(folder, _COPYING)
+            raise
+    return True
+
+
+def _move_in(folder: int, mountpoint: str) -> None:
+    source = os.open(_COPIED, DIRECTORY, dir_fd=folder)
+    target = os.open(mountpoint, DIRECTORY)
+    try:
+        status = os.fstat(source)
+        # Another mtime than the image's would be seen, and moving the entries changes it.
+        for name in os.listdir(source):
+            os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+        attributes.apply(
+            target,
+            owner=(status.st_uid, status.st_gid),
+            mode=status.st_mode,
+            xattrs=attributes.xattrs(source),
+            mtime=status.st_mtime_ns,
+        )
     finally:
-        os.close(reading)
+        os.close(source)
+        os.close(target)
+    os.rmdir(_COPIED, dir_fd=folder)
+
+
+def _into_mounted(layers: Sequence[str], path: str, mountpoint: str) -> None:
+    """A volume that is another file system has no place beside it: it is filled directly."""
+    target = os.open(mountpoint, DIRECTORY)
+    try:
+        if os.listdir(target):
+            return
+        with _source(layers, path) as source:
+            if source is not None:
+                copy_tree(source, target)
+    finally:
+        os.close(target)

@@ -9,6 +9,7 @@ import time
 import msgspec
 
 from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
+from engine.filetree.remove import remove as remove_tree
 from engine.kernel import calls
 from engine.spec.container import ContainerSpec
 from engine.spec.network import VolumeRecord, VolumeSpec, decode_volume
@@ -64,11 +65,7 @@ def remove(store: Store, name: str, users: list[str]) -> None:
         raise Conflict(f"volume {name} is in use by " + ", ".join(user[:12] for user in users))
     unmount(record)
     try:
-        import shutil
-
-        shutil.rmtree(os.path.dirname(record.mountpoint))
-    except FileNotFoundError:
-        pass
+        remove_tree(os.path.dirname(record.mountpoint))
     except OSError as error:
         raise OperationFailed.of("remove", record.mountpoint, error) from error
     with store.transaction() as db:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import OperationFailed
-from engine.image.tree import Tree, clean, remove_at
+from engine.image.tree import Tree, clean
 
 
 @pytest.fixture
@@ -63,30 +63,6 @@ def test_many_directories_need_few_descriptors(root):
     for number in range(300):
         root.directory(f"d{number}", lambda parent, name: None)
     assert len(os.listdir("/proc/self/fd")) < 200
-
-
-def test_removal_does_not_follow_links(root, tmp_path):
-    victim = tmp_path / "victim"
-    victim.mkdir()
-    (victim / "file").write_text("x")
-    (root.path / "dir/sub").mkdir(parents=True)
-    (root.path / "dir/sub/link").symlink_to(victim)
-    (root.path / "dir/link").symlink_to(victim)
-    remove_at(root.root, "dir")
-    assert (victim / "file").exists()
-    assert os.listdir(root.path) == []
-
-
-def test_removal_of_a_deep_tree(root):
-    fd = os.dup(root.root)
-    for _ in range(300):
-        os.mkdir("d" * 200, dir_fd=fd)
-        below = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    os.close(fd)
-    remove_at(root.root, "d" * 200)
-    assert os.listdir(root.path) == []
 
 
 @given(st.text(alphabet="a./\0", max_size=12))

@@ -67,7 +67,7 @@ def run(context: Context, args: Args) -> int:
     spec = _specification(context, args, desired, service)
     if context.dry_run:
         with context.progress("Creating", quiet=args.quiet) as progress:
-            progress.note(f" DRY-RUN MODE -  Container {spec.name}  Created")
+            progress.note(f" DRY-RUN MODE -  Container {spec.name} Created")
         return 0
     return _Run(context, args, desired, name, spec).run()
 

@@ -149,7 +149,7 @@ class TtyProgress(Progress):
             words = f"{_bar(step.parts)} {words}"
         if self._dry_run:
             words += " (dry run)"
-        left = f"{shorten(name, width):<{width}}  "
+        left = f"{shorten(name, width):<{width}} "
         room = max(columns - 3 - len(left) - len(timer), 0)
         words = shorten(words, room) if room else ""
         gap = " " * (room - len(words))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from engine.errors import OperationFailed
+from engine.filetree.remove import remove as remove_tree
 
 NAME = "mountpoints"
 """Its folder below <state>/layers. It is no image's."""
@@ -31,9 +32,7 @@ def ensure(layers: str) -> str:
                         os.fchmod(made.fileno(), 0o644)
                 os.rename(draft, path)
             except OSError:
-                import shutil
-
-                shutil.rmtree(draft, ignore_errors=True)
+                remove_tree(draft)
                 if not os.path.isdir(path):  # by somebody else, meanwhile
                     raise
         except OSError as error:

@@ -12,12 +12,13 @@ import stat
 from collections.abc import Callable, Iterator
 
 from engine.errors import OperationFailed, Unsupported
+from engine.filetree import attributes
+from engine.filetree.descent import Descent
 from engine.image.layer import overlay, tar
 
 _READ = 1 << 20
 _OCTAL_7 = 0o7777777
 _OCTAL_11 = 0o77777777777
-_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 _BLOCK = bytes(tar.BLOCK)
 _SPECIAL = {stat.S_IFCHR: tar.CHARACTER, stat.S_IFBLK: tar.BLOCK_DEVICE, stat.S_IFIFO: tar.FIFO}
 
@@ -25,14 +26,15 @@ Write = Callable[[bytes], object]
 Skip = Callable[[os.stat_result], bool]
 
 
-def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False) -> int:
+def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False, live: bool = False) -> int:
     """Write the tree below the descriptor `root` as a tar stream; gives the bytes of file content. Raises
     OperationFailed.
 
     `root_entry` puts an entry for the root directory first. With `whiteouts` False the tree is an ordinary one (a
-    merged root), whose devices and attributes mean themselves.
+    merged root), whose devices and attributes mean themselves. With `live` others may change it meanwhile, as for
+    `pack_open`.
     """
-    packer = _Packer(write, whiteouts)
+    packer = _Packer(write, whiteouts, live=live)
     try:
         if root_entry:
             packer.header("./", os.stat(root), tar.DIRECTORY)
@@ -82,28 +84,27 @@ class _Packer:
         self.at = ""
 
     def tree(self, root: int, prefix: str = "") -> None:
-        """Depth first, one descriptor a level, entries sorted by their bytes."""
-        stack: list[tuple[int, str, Iterator[str]]] = [(os.dup(root), prefix, iter(self.names(root)))]
-        try:
-            while stack:
-                fd, path, names = stack[-1]
+        """Depth first, entries sorted by their bytes."""
+        with Descent(root) as walk:
+            levels: list[tuple[str, Iterator[str]]] = [(prefix, iter(self.names(root)))]
+            while levels:
+                path, names = levels[-1]
                 name = next(names, None)
                 if name is None:
-                    stack.pop()
-                    os.close(fd)
+                    levels.pop()
+                    if levels:
+                        walk.leave()
                     continue
                 self.at = path + name
                 try:
-                    child = self.one(fd, name, path + name)
+                    child = self.one(walk.fd, name, path + name)
                 except FileNotFoundError:
                     if not self.live:
                         raise
                     continue
                 if child is not None:
-                    stack.append((child, f"{path}{name}/", iter(self.names(child))))
-        finally:
-            for fd, _, _ in stack:
-                os.close(fd)
+                    walk.adopt(child)
+                    levels.append((f"{path}{name}/", iter(self.names(child))))
 
     @staticmethod
     def names(fd: int) -> list[str]:
@@ -197,8 +198,7 @@ class _Packer:
             raise Unsupported(
                 f"{path} was written by an overlay with redirect_dir or metacopy, which a layer cannot hold"
             )
-        kept = (name for name in names if name.startswith(_XATTRS) and not name.startswith("user.overlay."))
-        return {name: os.getxattr(fd, name) for name in sorted(kept)}
+        return {name: os.getxattr(fd, name) for name in sorted(filter(attributes.is_kept, names))}
 
     def marker(self, path: str) -> None:
         self.raw(path, tar.REGULAR, 0o600, 0, 0, 0, 0, "", 0, {})

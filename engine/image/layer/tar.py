@@ -17,7 +17,7 @@ from engine.errors import Corrupt, Unsupported
 from engine.image.layer.sparse import gnu_old_map, pax_map
 
 BLOCK = 512
-_LONG_LIMIT = 1 << 16
+_LONG_LIMIT = 1 << 20
 _PAX_LIMIT = 4 << 20
 _XATTR = "SCHILY.xattr."
 

@@ -8,20 +8,25 @@ is set before the mode and the attributes, since chown(2) takes setuid bits and 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
 
 from engine.errors import Corrupt, OperationFailed
+from engine.filetree import attributes
+from engine.filetree.remove import remove_at
 from engine.image.layer import overlay, tar
 from engine.image.layer.compression import Limits
-from engine.image.tree import Tree, clean, remove_at
+from engine.image.tree import Tree, clean
 from engine.kernel import idmap
 
-_XATTR_ALLOWED = ("user.", "security.capability", "system.posix_acl_")
-_XATTR_REFUSED = ("user.overlay.",)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FORMS = {
+    tar.SYMLINK: stat.S_IFLNK,
+    tar.FIFO: stat.S_IFIFO,
+    tar.CHARACTER: stat.S_IFCHR,
+    tar.BLOCK_DEVICE: stat.S_IFBLK,
+}
 _IDS = range((1 << 32) - 1)
 _TIMES = range(-(1 << 31) * 1_000_000_000, (1 << 34) * 1_000_000_000)
 """Nanoseconds that file systems keep (ext4: 1901 to 2446); a time beyond is as good as the epoch."""
@@ -157,18 +162,14 @@ class _Unpacker:
                 length, piece = length - len(piece[:length]), piece[length:]
         os.ftruncate(fd, entry.real_size)
 
-    def attributes(self, fd: int, entry: tar.Entry) -> None:
-        """Owner, mode, extended attributes and time of an open file or directory, in the order that keeps them all."""
-        os.fchown(fd, entry.uid, entry.gid)
-        os.fchmod(fd, entry.mode)
-        for name, value in entry.xattrs.items():
-            if name.startswith(_XATTR_ALLOWED) and not name.startswith(_XATTR_REFUSED):
-                try:
-                    os.setxattr(fd, name, value)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTSUP, errno.EPERM):
-                        raise
-        os.utime(fd, ns=(entry.mtime, entry.mtime))
+    def attributes(self, file: int | str, entry: tar.Entry) -> None:
+        attributes.apply(
+            file,
+            owner=(entry.uid, entry.gid),
+            mode=None if entry.type == tar.SYMLINK else entry.mode,
+            xattrs=entry.xattrs,
+            mtime=entry.mtime,
+        )
 
     def directory(self, entry: tar.Entry, parent: int, name: str, path: str) -> None:
         hidden = False
@@ -220,19 +221,9 @@ class _Unpacker:
             self.make(entry, parent, name)
         if entry.type == tar.HARDLINK:
             return
-        os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-        if entry.type != tar.SYMLINK:
-            self.mode(entry, parent, name)
-        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=parent, follow_symlinks=False)
-
-    def mode(self, entry: tar.Entry, parent: int, name: str) -> None:
-        """chmod(2) follows links: in a container's living tree the name may be one by now, that leads to our files."""
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        try:
-            if not stat.S_ISLNK(os.fstat(fd).st_mode):
-                os.chmod(f"/proc/self/fd/{fd}", entry.mode)
-        finally:
-            os.close(fd)
+        # In a container's living tree the name may be something else's by now.
+        with attributes.held(parent, name, _FORMS[entry.type]) as file:
+            self.attributes(file, entry)
 
     def make(self, entry: tar.Entry, parent: int, name: str) -> None:
         kind = entry.type
@@ -243,8 +234,7 @@ class _Unpacker:
         elif kind == tar.FIFO:
             os.mkfifo(name, 0o600, dir_fd=parent)
         else:
-            form = stat.S_IFCHR if kind == tar.CHARACTER else stat.S_IFBLK
-            os.mknod(name, form | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
+            os.mknod(name, _FORMS[kind] | 0o600, os.makedev(entry.major, entry.minor), dir_fd=parent)
 
     def hardlink(self, entry: tar.Entry, parent: int, name: str) -> None:
         target = clean(entry.link)
@@ -308,7 +298,7 @@ class _Unpacker:
         except OSError:
             return  # replaced by a later entry
         try:
-            os.utime(fd, ns=(mtime, mtime))
+            attributes.set_time(fd, mtime)
         finally:
             os.close(fd)
 

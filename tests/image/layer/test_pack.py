@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.filetree.remove import remove_at
 from engine.image.layer import overlay
 from engine.image.layer.pack import _record, pack
 from engine.image.layer.unpack import unpack
-from engine.image.tree import remove_at
+from tests.deep import make_deep
 
 
 def packed(path, **options):
@@ -56,6 +57,29 @@ def test_what_is_packed_is_unpacked_the_same(tree, tmp_path):
     assert packed(tmp_path / "copy") == data
     assert os.getxattr(tmp_path / "copy/dir", "user.note") == b"binary \0\n\xff"
     assert overlay.is_whiteout((tmp_path / "copy/gone").lstat())
+
+
+@pytest.mark.parametrize(("depth", "name"), [(3000, "d"), (40, "n" * 255)])
+def test_trees_of_any_depth_are_packed_and_unpacked(tmp_path, depth, name):
+    tops = tmp_path / "source", tmp_path / "target"
+    for top in tops:
+        top.mkdir()
+    fds = [os.open(top, os.O_RDONLY | os.O_DIRECTORY) for top in tops]
+    try:
+        make_deep(fds[0], depth, name)
+        pieces = []
+        pack(fds[0], pieces.append)
+        unpack(iter([b"".join(pieces)]), fds[1], "deep")
+        found = [
+            subprocess.run(["find", ".", "-printf", "%m %d %T@ %f\\n"], cwd=top, stdout=subprocess.PIPE, check=True)
+            for top in tops
+        ]
+        assert len(found[1].stdout.splitlines()) == depth + 2
+        assert found[1].stdout.splitlines()[-1].split()[:2] == [b"640", b"%d" % (depth + 1)]
+    finally:
+        for fd in fds:
+            os.close(fd)
+        subprocess.run(["rm", "-rf", *tops], check=True)  # pytest cannot remove them
 
 
 def test_others_can_read_it(tree, tmp_path):

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import Corrupt, EngineError
+from engine.filetree.remove import remove_at
 from engine.image.layer import overlay
 from engine.image.layer.compression import Limits, chunks
 from engine.image.layer.unpack import unpack
-from engine.image.tree import remove_at
 
 
 @pytest.fixture

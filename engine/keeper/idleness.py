@@ -1,0 +1,51 @@
+"""When a keeper leaves that nobody needs: whoever started it was killed before there was a container."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import time
+
+from engine import control
+
+IDLE = 3.0
+"""Seconds that a keeper stays which has no container, no client, and nobody who is about to connect."""
+
+
+class Idleness:
+    """`due` is the moment (monotonic) at which the keeper leaves, 0 while it has work."""
+
+    def __init__(self, loop: selectors.BaseSelector) -> None:
+        self._loop = loop
+        self._launcher = -1
+        self.due = 0.0
+
+    def expect(self, launcher: int) -> None:
+        """`launcher`: a socket that is open as long as whoever started us may still connect, however slow they are."""
+        os.set_inheritable(launcher, False)
+        self._launcher = launcher
+        self._loop.register(launcher, selectors.EVENT_READ, self._gone)
+        with contextlib.suppress(ConnectionError):
+            os.write(launcher, b"1")
+
+    def _gone(self, launcher: int) -> None:
+        self._loop.unregister(launcher)  # it never says anything: this is its end
+        os.close(launcher)
+        self._launcher = -1
+
+    def tend(self, working: bool, path: str) -> bool:
+        """Whether it is time to leave; then our part of the folder is removed."""
+        if working or self._launcher >= 0:
+            self.due = 0.0
+        elif not self.due:
+            self.due = time.monotonic() + IDLE
+        elif time.monotonic() >= self.due:
+            folder = os.path.dirname(path)
+            for name in (path, control.lock_of(path), f"{folder}/keeper.log"):
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+            return True
+        return False

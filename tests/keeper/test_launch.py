@@ -1,0 +1,51 @@
+"""A keeper without work leaves, but not while whoever started it is on its way."""
+
+import os
+import select
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from engine import control
+from engine.keeper.protocol import VERSION
+
+IMPATIENT = """
+import sys
+from engine.keeper import idleness, keeper
+idleness.IDLE = 0.01
+keeper.Keeper(sys.argv[1]).run(int(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def started(tmp_path):
+    """An impatient keeper's process, its path, and our end of the socket on which it says that it listens."""
+    path = str(tmp_path / "g" / "keeper.sock")
+    os.mkdir(tmp_path / "g")
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-c", IMPATIENT, path, str(theirs.fileno())]
+    with ours, subprocess.Popen(command, pass_fds=[theirs.fileno()]) as process:
+        theirs.close()
+        assert ours.recv(1) == b"1"
+        yield process, path, ours
+        ours.close()
+        assert process.wait(60) == 0
+
+
+def test_it_waits_for_whoever_started_it(started):
+    """However slow that is: a busy machine once had the keeper leave before its supervisor had loaded its modules."""
+    process, path, ours = started
+    pidfd = os.pidfd_open(process.pid)
+    assert not select.select([pidfd], [], [], 0.5)[0]
+    os.close(pidfd)
+    with control.connect(path, VERSION):
+        ours.close()
+
+
+def test_it_leaves_when_whoever_started_it_has_gone(started):
+    process, path, ours = started
+    ours.close()
+    assert process.wait(60) == 0
+    assert not os.path.exists(path)
