@@ -40,7 +40,8 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     from composer.cli.commands.exec import environment
-    from composer.cli.project.acquire import build_services, push_services
+    from composer.cli.project.acquire import push_services
+    from composer.cli.project.builds import build_services
     from composer.cli.render.progress import MODES
 
     if args.progress not in MODES:
@@ -54,7 +55,7 @@ def run(context: Context, args: Args) -> int:
         arguments=environment(args.build_arg, context.environ),
         no_cache=args.no_cache,
         pull=args.pull,
-        ssh=args.ssh,
+        ssh=args.ssh if "ssh" in args.given else None,
         quiet=args.quiet,
     )
     if not code and args.push:

@@ -1,4 +1,5 @@
-"""Getting images: which services need a pull or a build, both done side by side, with their progress shown.
+"""Getting images: which services need a pull or a build, both done side by side, with their progress shown. A service whose
+image another service builds waits for that build.
 
 --build, pull_policy build          build
 --pull always, pull_policy always   pull, even when the image is there
@@ -11,15 +12,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
-import msgspec
-
 from composer.cli.errors import CommandError, UsageError
+from composer.cli.project import builds as building
+from composer.cli.project.side_by_side import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
 from engine.errors import EngineError
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from composer.plan.desired import Desired, DesiredService
     from composer.run.port import Engine
     from engine.spec.image import BuildSpec, ImageRecord
-
-Task = Callable[["Engine"], None]
 
 AGES = {"daily": 86400.0, "weekly": 7 * 86400.0}
 UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -85,25 +84,38 @@ def ensure_images(context: Context, desired: Desired, names: Iterable[str], want
     names = list(names)
     refusal.check(desired, names)
     pulls: list[DesiredService] = []
-    builds: list[DesiredService] = []
+    builds: list[str] = []
     for name in names:
         service = desired.services[name]
-        if service.image or service.build is not None:
-            chosen = decide(
-                service, context.engine.image(service.image),
-                build=wanted.build, no_build=wanted.no_build, pull=wanted.pull,
-            )  # fmt: skip
-            if chosen:
-                (pulls if chosen == "pull" else builds).append(service)
+        builder = _built_by(desired, service) if not wanted.no_build else None
+        if not service.image and service.build is None:
+            continue
+        image = context.engine.image(service.image)
+        if builder is not None and builder is not service:
+            if image is None and builder.name not in names:
+                builds.append(builder.name)
+            continue
+        chosen = decide(service, image, build=wanted.build, no_build=wanted.no_build, pull=wanted.pull)
+        if chosen:
+            pulls.append(service) if chosen == "pull" else builds.append(name)
+    needed = [(desired.services[name], _spec(desired.services[name])) for name in building.with_needed(desired, builds)]
     mounted = {image for name in names for image in desired.services[name].mounted_images}
-    missing = sorted(mounted - {service.image for service in builds})
+    missing = sorted(mounted - {service.image for service, _ in needed})
     missing = [image for image in missing if context.engine.image(image) is None]
     if missing:
         _pull_mounted(context, missing, quiet=wanted.quiet_pull)
     if pulls:
-        pull_all(context, pulls, quiet=wanted.quiet_pull)
-    if builds:
-        build_all(context, [(service, _spec(service)) for service in builds], quiet=wanted.quiet_build)
+        pull_all(context, pulls, quiet_transfers=wanted.quiet_pull)
+    if needed:
+        building.build_all(context, needed, quiet=wanted.quiet_build)
+
+
+def _built_by(desired: Desired, service: DesiredService) -> DesiredService | None:
+    """The service whose build makes the image of `service`: itself, else the first that names the same image."""
+    if service.build is not None:
+        return service
+    made = (one for one in desired.services.values() if one.build is not None and service.image in one.build.tags)
+    return next(made, None) if service.image else None
 
 
 def _spec(service: DesiredService) -> BuildSpec:
@@ -112,21 +124,27 @@ def _spec(service: DesiredService) -> BuildSpec:
 
 
 def pull_all(
-    context: Context, services: Sequence[DesiredService], *, quiet: bool = False, ignore_failures: bool = False
-) -> None:
-    """Pull the services' images, each once."""
+    context: Context, services: Sequence[DesiredService], *, quiet: bool = False, quiet_transfers: bool = False,
+    ignore_failures: bool = False,
+) -> None:  # fmt: skip
+    """Pull the services' images, each once. Those that cannot be pulled but built are named at the end."""
     with context.progress("Pulling", quiet=quiet) as progress:
         tasks: dict[str, Task] = {}
-        first: dict[tuple[str, str], str] = {}
+        seen: set[tuple[str, str]] = set()
+        buildable: list[str] = []
         for service in services:
             key = (service.image, service.platform)
-            if key in first:
-                words = f"Skipped - Image is already being pulled by {first[key]}"
-                progress.update(service.name, words, State.DONE)
-                continue
-            first[key] = service.name
-            tasks[service.name] = _pull(context, service, progress)
-        side_by_side(context, tasks, progress, ignore_failures=ignore_failures)
+            if key not in seen:
+                seen.add(key)
+                step = f"Image {service.image}"
+                step = step if step not in tasks else f"{step} {service.platform}"
+                tasks[step] = _pull(context, service, progress, step, buildable, quiet=quiet_transfers)
+        try:
+            side_by_side(context, tasks, progress, ignore_failures=ignore_failures)
+        finally:
+            if buildable:
+                words = "Some service image(s) must be built from source by running:"
+                progress.note(f"warning: {words}\n    composer build {' '.join(sorted(buildable))}")
 
 
 def _pull_mounted(context: Context, images: Sequence[str], *, quiet: bool) -> None:
@@ -134,128 +152,47 @@ def _pull_mounted(context: Context, images: Sequence[str], *, quiet: bool) -> No
 
     def task(image: str) -> Task:
         def work(engine: Engine) -> None:
-            progress.update(image, "Pulling")
+            step = f"Image {image}"
+            progress.update(step, "Pulling")
             if not context.dry_run:
-                engine.pull(image, progress=_transfers(progress, image))
-            progress.update(image, "Pulled", State.DONE)
+                engine.pull(image, progress=_transfers(progress, step, quiet=quiet))
+            progress.update(step, "Pulled", State.DONE)
 
         return work
 
-    with context.progress("Pulling", quiet=quiet) as progress:
-        side_by_side(context, {image: task(image) for image in images}, progress)
+    with context.progress("Pulling") as progress:
+        side_by_side(context, {f"Image {image}": task(image) for image in images}, progress)
 
 
-def _pull(context: Context, service: DesiredService, progress: Progress) -> Task:
+def _pull(
+    context: Context, service: DesiredService, progress: Progress, step: str, buildable: list[str], *, quiet: bool
+) -> Task:
     def work(engine: Engine) -> None:
-        progress.update(service.name, "Pulling")
+        progress.update(step, "Pulling")
         if not context.dry_run:
             try:
-                engine.pull(service.image, platform=service.platform, progress=_transfers(progress, service.name))
+                transfers = _transfers(progress, step, quiet=quiet)
+                engine.pull(service.image, platform=service.platform, progress=transfers)
             except EngineError as error:
+                if service.build is not None:
+                    buildable.append(service.name)
                 raise CommandError(f"service {service.name}: cannot pull {service.image}: {error}") from error
-        progress.update(service.name, "Pulled", State.DONE)
+        progress.update(step, "Pulled", State.DONE)
 
     return work
 
 
-def _transfers(progress: Progress, step: str) -> Callable[[dict[str, object]], None]:
+def _transfers(progress: Progress, step: str, *, quiet: bool = False) -> Callable[[dict[str, object]], None]:
     """The engine's events of layers, as bytes of the step."""
 
     def tell(event: dict[str, object]) -> None:
+        if quiet:
+            return
         current, total = event.get("current"), event.get("total")
         if isinstance(current, int) and isinstance(total, int):
             progress.transfer(step, str(event.get("id")), current, total)
 
     return tell
-
-
-def build_all(
-    context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]], *, quiet: bool = False
-) -> dict[str, str]:
-    """Build the images; service → image id. A build that uses another service's image waits for that one."""
-    made: dict[str, str] = {}
-    waiting = {service.name: (service, spec) for service, spec in builds}
-    with context.progress("Building", quiet=quiet) as progress:
-        while waiting:
-            ready = {
-                name: pair for name, pair in waiting.items() if not (_uses(pair[1]) & (waiting.keys() - {name}))
-            } or dict([next(iter(waiting.items()))])
-            tasks = {f"Service {name}": _build(context, *pair, progress, made) for name, pair in ready.items()}
-            side_by_side(context, tasks, progress)
-            for name in ready:
-                del waiting[name]
-    return made
-
-
-def _uses(spec: BuildSpec) -> set[str]:
-    """Services whose images a build takes as additional contexts."""
-    return {
-        value.removeprefix("service:") for value in spec.additional_contexts.values() if value.startswith("service:")
-    }
-
-
-def _with_images(context: Context, spec: BuildSpec, made: Mapping[str, str]) -> BuildSpec:
-    """`service:name` as an additional context is that service's image: the one just built, else the one it names."""
-    if not _uses(spec):
-        return spec
-    contexts: dict[str, str] = {}
-    for key, value in spec.additional_contexts.items():
-        name = value.removeprefix("service:")
-        contexts[key] = (
-            value if name == value else f"docker-image://{made.get(name) or context.desired.services[name].image}"
-        )
-    return msgspec.structs.replace(spec, additional_contexts=contexts)
-
-
-def _build(
-    context: Context, service: DesiredService, spec: BuildSpec, progress: Progress, made: dict[str, str]
-) -> Task:
-    step = f"Service {service.name}"
-
-    def tell(event: dict[str, object]) -> None:
-        if event.get("status") == "output" and progress.detailed:
-            progress.note(f"{service.name} {event.get('line', '')}")
-        elif event.get("status") in ("running", "cached", "error", "warning", "done"):
-            progress.update(step, "Building", detail=str(event.get("name", "")))
-            if progress.detailed:
-                progress.note(f"{service.name} {event.get('line', '')}")
-
-    def work(engine: Engine) -> None:
-        progress.update(step, "Building")
-        if not context.dry_run:
-            made[service.name] = engine.build(_with_images(context, spec, made), progress=tell).id
-        progress.update(step, "Built", State.DONE)
-
-    return work
-
-
-def side_by_side(
-    context: Context, tasks: Mapping[str, Task], progress: Progress, *, ignore_failures: bool = False
-) -> None:
-    """Run the tasks in threads, at most --parallel at once, each with an engine of its own (SQLite connections do not
-    cross threads). The first failure is raised when all have ended, unless failures are only to be told."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    limit = context.options.parallel if context.options.parallel > 0 else max(len(tasks), 1)
-    failures: list[Exception] = []
-
-    def run(name: str, task: Task) -> None:
-        try:
-            task(context.new_engine())
-        except Exception as error:
-            progress.update(name, "Error" if not ignore_failures else "Warning",
-                            State.WARNING if ignore_failures else State.ERROR, detail=str(error).partition("\n")[0])  # fmt: skip
-            failures.append(error)
-
-    if len(tasks) == 1:
-        for name, task in tasks.items():
-            run(name, task)
-    elif tasks:
-        with ThreadPoolExecutor(max_workers=limit) as pool:
-            for future in [pool.submit(run, name, task) for name, task in tasks.items()]:
-                future.result()
-    if failures and not ignore_failures:
-        raise failures[0]
 
 
 def pull_services(
@@ -266,15 +203,37 @@ def pull_services(
     context.check_services(services)
     desired = context.desired
     chosen: list[DesiredService] = []
-    for name in with_dependencies(desired, services, dependencies=dependencies):
-        service = desired.services[name]
-        wanted = policy or service.pull_policy
-        skipped = not service.image or (service.build is not None and (ignore_buildable or wanted == "build"))
-        there = wanted in ("missing", "if_not_present") and context.engine.image(service.image) is not None
-        if not skipped and not there and wanted != "never":
-            chosen.append(service)
+    with context.progress("Pulling", quiet=quiet) as progress:
+        for name in with_dependencies(desired, services, dependencies=dependencies):
+            service = desired.services[name]
+            if reason := _not_pulled(context, service, policy or service.pull_policy, ignore_buildable):
+                step = name if _is_nameless(desired, service) else f"Image {service.image}"
+                progress.update(step, f"Skipped {reason}", State.DONE)
+            else:
+                chosen.append(service)
     pull_all(context, chosen, quiet=quiet, ignore_failures=ignore_failures)
     return 0
+
+
+def _not_pulled(context: Context, service: DesiredService, policy: str, ignore_buildable: bool) -> str:
+    """Why `composer pull` leaves an image out, in docker compose's words; "" when it does not. A tag that is `latest` is
+    pulled even where the policy is `missing`."""
+    if _is_nameless(context.desired, service):
+        return "No image to be pulled"
+    if policy in ("never", "build"):
+        return f"Pull policy is {policy}"
+    if service.build is not None and ignore_buildable:
+        return "Image can be built"
+    _, colon, tag = service.image.rpartition("/")[2].partition(":")
+    fixed = "@" in service.image or (colon and tag != "latest")
+    if policy in ("missing", "if_not_present") and fixed and context.engine.image(service.image) is not None:
+        return "Image is already present locally"
+    return ""
+
+
+def _is_nameless(desired: Desired, service: DesiredService) -> bool:
+    """It names no image, or only that which a build makes without being given a name."""
+    return not service.image or (service.build is not None and service.image == f"{desired.project}-{service.name}")
 
 
 def push_services(
@@ -288,53 +247,24 @@ def push_services(
         tasks: dict[str, Task] = {}
         for name in with_dependencies(desired, services, dependencies=dependencies):
             service = desired.services[name]
-            if service.build is None or not service.image:
+            if service.build is None or _is_nameless(desired, service):
                 progress.update(name, "Skipped", State.DONE)
             else:
-                tasks[name] = _push(context, service, progress)
+                tasks[f"Image {service.image}"] = _push(context, service, progress)
         side_by_side(context, tasks, progress, ignore_failures=ignore_failures)
     return 0
 
 
 def _push(context: Context, service: DesiredService, progress: Progress) -> Task:
     def work(engine: Engine) -> None:
+        step = f"Image {service.image}"
         for tag in _spec(service).tags or (service.image,):
-            progress.update(service.name, "Pushing", detail=tag)
+            progress.update(step, "Pushing", detail=tag if tag != service.image else "")
             if not context.dry_run:
-                engine.push(tag, progress=_transfers(progress, service.name))
-        progress.update(service.name, "Pushed", State.DONE)
+                engine.push(tag, progress=_transfers(progress, step))
+        progress.update(step, "Pushed", State.DONE)
 
     return work
-
-
-def build_services(
-    context: Context, services: Sequence[str], *, dependencies: bool, arguments: Mapping[str, str | None],
-    no_cache: bool, pull: bool, ssh: str, quiet: bool,
-) -> int:  # fmt: skip
-    """composer build; with --quiet the ids of the images are printed."""
-    context.check_services(services)
-    desired = context.desired
-    builds = []
-    chosen = with_dependencies(desired, services, dependencies=dependencies)
-    refusal.check(desired, chosen)
-    for name in chosen:
-        service = desired.services[name]
-        if service.build is not None:
-            spec = msgspec.structs.replace(
-                service.build,
-                args={**service.build.args, **arguments},
-                no_cache=service.build.no_cache or no_cache,
-                pull=service.build.pull or pull,
-                ssh=(*service.build.ssh, ssh) if ssh else service.build.ssh,
-            )
-            builds.append((service, spec))
-    if not builds:
-        print("No services to build", file=context.stderr)
-        return 0
-    made = build_all(context, builds, quiet=quiet)
-    if quiet:
-        print("".join(f"{image}\n" for image in made.values()), end="")
-    return 0
 
 
 def check_policy(text: str) -> str:

@@ -1,0 +1,171 @@
+"""Building the images of services: in the order in which they need each other, side by side where they do not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
+import msgspec
+
+from composer.cli.errors import CommandError
+from composer.cli.project.side_by_side import Task, side_by_side
+from composer.cli.render.progress import Progress, State
+from composer.plan import refusal
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.plan.desired import Desired, DesiredService
+    from composer.run.port import Engine
+    from engine.spec.image import BuildSpec
+
+
+def with_needed(desired: Desired, names: Iterable[str]) -> list[str]:
+    """These services and those whose images their builds take as additional contexts, in order."""
+    chosen: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        service = desired.services.get(name)
+        if name not in chosen and service is not None and service.build is not None:
+            chosen.add(name)
+            waiting += sorted(contexts_of(service.build))
+    return [name for name in desired.services if name in chosen]
+
+
+def contexts_of(spec: BuildSpec) -> set[str]:
+    """Services whose images a build takes as additional contexts."""
+    return {
+        value.removeprefix("service:") for value in spec.additional_contexts.values() if value.startswith("service:")
+    }
+
+
+def build_all(
+    context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]], *, quiet: bool = False
+) -> dict[str, str]:
+    """Build the images; service → image id. A build that uses another service's image waits for that one. CommandError for
+    the first that fails."""
+    made: dict[str, str] = {}
+    waiting = {service.name: (service, spec) for service, spec in builds}
+    uses = {name: _uses(spec, waiting) - {name} for name, (_, spec) in waiting.items()}
+    with context.progress("Building", quiet=quiet) as progress:
+        while waiting:
+            ready = {name: pair for name, pair in waiting.items() if not uses[name] & waiting.keys()}
+            ready = ready or dict([next(iter(waiting.items()))])
+            tasks = {step_of(pair[0]): _build(context, *pair, progress, made) for pair in ready.values()}
+            side_by_side(context, tasks, progress)
+            for name in ready:
+                del waiting[name]
+    return made
+
+
+def step_of(service: DesiredService) -> str:
+    return f"Image {service.image}"
+
+
+def _uses(spec: BuildSpec, builds: Mapping[str, tuple[DesiredService, BuildSpec]]) -> set[str]:
+    """Services whose images the build takes: as additional contexts, or because its Dockerfile names them."""
+    text = _dockerfile(spec)
+    words = set(text.replace("=", " ").split())
+    named = {
+        name
+        for name, (_, other) in builds.items()
+        if any(tag in words or f"{tag}:latest" in words for tag in other.tags)
+    }
+    return contexts_of(spec) | named
+
+
+def _dockerfile(spec: BuildSpec) -> str:
+    """Its text with the values of arguments; "" when it is not here."""
+    text = spec.dockerfile_inline or ""
+    if not text:
+        try:
+            with open(os.path.join(spec.context, spec.dockerfile), encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            return ""
+    return " ".join((text, *(value for value in spec.args.values() if value)))
+
+
+def _with_images(context: Context, spec: BuildSpec, made: Mapping[str, str]) -> BuildSpec:
+    """`service:name` as an additional context is that service's image: the one just built, else the one it names."""
+    if not contexts_of(spec):
+        return spec
+    contexts: dict[str, str] = {}
+    for key, value in spec.additional_contexts.items():
+        name = value.removeprefix("service:")
+        contexts[key] = (
+            value if name == value else f"docker-image://{made.get(name) or context.desired.services[name].image}"
+        )
+    return msgspec.structs.replace(spec, additional_contexts=contexts)
+
+
+def _build(
+    context: Context, service: DesiredService, spec: BuildSpec, progress: Progress, made: dict[str, str]
+) -> Task:
+    step = step_of(service)
+
+    def tell(event: dict[str, object]) -> None:
+        if progress.detailed:
+            if event.get("status") in ("output", "running", "cached", "error", "warning", "done"):
+                progress.note(f"{service.name} {event.get('line', '')}")
+        elif event.get("status") in ("running", "cached", "error", "warning", "done"):
+            progress.update(step, "Building", detail=str(event.get("name", "")))
+
+    def work(engine: Engine) -> None:
+        progress.update(step, "Building")
+        if not context.dry_run:
+            try:
+                made[service.name] = engine.build(_with_images(context, spec, made), progress=tell).id
+            except EngineError as error:
+                raise CommandError(str(error)) from error
+        progress.update(step, "Built", State.DONE)
+
+    return work
+
+
+def build_services(
+    context: Context, services: Sequence[str], *, dependencies: bool, arguments: Mapping[str, str | None],
+    no_cache: bool, pull: bool, ssh: str | None, quiet: bool,
+) -> int:  # fmt: skip
+    """composer build. `ssh`: "" is the default agent, None is none."""
+    from composer.cli.project.acquire import with_dependencies
+
+    context.check_services(services)
+    desired = context.desired
+    if ssh in ("", "default") and not context.environ.get("SSH_AUTH_SOCK"):
+        raise CommandError("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
+    chosen = with_needed(desired, with_dependencies(desired, services, dependencies=dependencies))
+    refusal.check(desired, chosen)
+    builds = []
+    for name in chosen:
+        service = desired.services[name]
+        if service.build is not None:
+            _check_platform(context, service)
+            spec = msgspec.structs.replace(
+                service.build,
+                args={**service.build.args, **arguments},
+                no_cache=service.build.no_cache or no_cache,
+                pull=service.build.pull or pull,
+                ssh=service.build.ssh if ssh is None else (*service.build.ssh, ssh or "default"),
+            )
+            builds.append((service, spec))
+    if not builds:
+        print("warning: No services to build", file=context.stderr)
+        return 0
+    build_all(context, builds, quiet=quiet)
+    return 0
+
+
+def _check_platform(context: Context, service: DesiredService) -> None:
+    """CommandError when the default platform is none of those that the service is built for."""
+    wanted = context.environ.get("DOCKER_DEFAULT_PLATFORM", "")
+    platforms = service.build.platforms if service.build is not None else ()
+    if wanted and platforms and not service.platform and wanted not in platforms:
+        raise CommandError(
+            f'service "{service.name}" build.platforms does not support value set by DOCKER_DEFAULT_PLATFORM: {wanted}'
+        )

@@ -1,0 +1,45 @@
+"""Work on several images at once, its failures told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from composer.cli.render.progress import Progress, State
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.run.port import Engine
+
+Task = Callable[["Engine"], None]
+
+
+def side_by_side(
+    context: Context, tasks: Mapping[str, Task], progress: Progress, *, ignore_failures: bool = False
+) -> None:
+    """Run the tasks in threads, at most --parallel at once, each with an engine of its own (SQLite connections do not
+    cross threads). The first failure is raised when all have ended, unless failures are only shown as warnings."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    limit = context.options.parallel if context.options.parallel > 0 else max(len(tasks), 1)
+    failures: list[Exception] = []
+
+    def run(name: str, task: Task) -> None:
+        try:
+            task(context.new_engine())
+        except Exception as error:
+            if ignore_failures:
+                progress.update(name, "Warning", State.WARNING, detail=str(error).partition("\n")[0])
+            else:
+                progress.update(name, "Error", State.ERROR)
+            failures.append(error)
+
+    if len(tasks) == 1:
+        for name, task in tasks.items():
+            run(name, task)
+    elif tasks:
+        with ThreadPoolExecutor(max_workers=limit) as pool:
+            for future in [pool.submit(run, name, task) for name, task in tasks.items()]:
+                future.result()
+    if failures and not ignore_failures:
+        raise failures[0]
