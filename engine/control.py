@@ -19,10 +19,8 @@ import time
 
 from engine.errors import OtherVersion
 
-PATIENCE = 10.0
-"""Seconds that a new one waits for one that is leaving, or for another new one to listen."""
 PAUSE = 0.005
-"""Seconds between two looks at that: neither a lock nor the end of a process can be waited for together with a socket."""
+"""Seconds between two looks at a lock and a socket, which cannot be waited for together."""
 
 _TRIES = 8
 """How often a folder that is taken away is made again."""
@@ -58,8 +56,8 @@ def listens(path: str) -> bool:
 
 def claim(path: str, version: str = "") -> int | None:
     """Become the one that may listen at `path`, and speaks this `version`: a descriptor with the lock, to be kept; None when
-    another listens there. Waits for one that is leaving, or that is about to listen. Raises OSError."""
-    deadline = time.monotonic() + PATIENCE
+    another listens there. Waits for one that is leaving, or that is about to listen, for as long as it lives and has the lock.
+    Raises OSError."""
     while True:
         lock = _locked(lock_of(path))
         if lock is not None:
@@ -69,10 +67,8 @@ def claim(path: str, version: str = "") -> int | None:
         try:
             connect(path).close()
             return None
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(PAUSE)
+        except (ConnectionRefusedError, FileNotFoundError):
+            time.sleep(PAUSE)
 
 
 def listen(path: str) -> socket.socket:
@@ -128,6 +124,15 @@ def peer_is_us(sock: socket.socket) -> bool:
     return peer(sock)[1] in (0, os.geteuid())
 
 
+def peer_is_stopped(sock: socket.socket) -> bool:
+    """Whether the peer's process is stopped (Ctrl-Z), so that no patience helps (proc_pid_stat(5), field 3)."""
+    try:
+        with open(f"/proc/{peer(sock)[0]}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].startswith((b"T", b"t"))
+    except OSError:
+        return False
+
+
 def end(path: str) -> None:
     """Kill who listens at `path`, and wait until he has ended. Nothing happens when nobody does."""
     import select
@@ -146,7 +151,7 @@ def end(path: str) -> None:
         try:
             if _is_open(sock):  # so he lived when we got hold of him: it is no other process of this number
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            select.select([pidfd], [], [], PATIENCE)
+            select.select([pidfd], [], [])
         except ProcessLookupError:
             pass
         finally:

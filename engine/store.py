@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from engine.errors import OperationFailed
 from engine.paths import Roots
 
-_PATIENCE = 30.0
+_PATIENCE = 600.0
 """Seconds that one writer waits for the others."""
 SCHEMA_VERSION = 2
 

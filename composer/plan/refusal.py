@@ -18,8 +18,6 @@ class Refused(Exception):
 
 def check(desired: Desired, services: Iterable[str]) -> None:
     """Raises Refused when one of these services cannot be made."""
-    chosen = [name for name in services if name in desired.services]
-    lines = [line for name in chosen for line in desired.services[name].refused]
-    lines += [line for name in chosen for other, line in desired.services[name].clashes.items() if other in chosen]
+    lines = [line for name in services if name in desired.services for line in desired.services[name].refused]
     if lines:
         raise Refused("\n".join(dict.fromkeys(lines)))

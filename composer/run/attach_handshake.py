@@ -30,8 +30,13 @@ class AttachHandshake:
             event.set()
 
     async def attached(self, container_id: str) -> None:
-        """Let the command attach to a container whose program has not started, and wait until it has."""
+        """Let the command attach to a container whose program has not started, and wait until it has. One that is stopped
+        misses the first output."""
         if not self._gone:
             event = self._awaited[container_id] = asyncio.Event()
             self._connection.tell(Ready(container_id))
-            await event.wait()
+            await self._connection.patiently(self._go(event))
+
+    @staticmethod
+    async def _go(event: asyncio.Event) -> None:
+        await event.wait()

@@ -104,39 +104,39 @@ class Client:
         """`replace`: put one of this program in the place of one of another release, which may be killed at any time and
         would not know what we mean. A command does so in the beginning only: what it finds later is newer than itself."""
         for _ in range(ATTEMPTS):
-            if self._starting is None:
-                try:
-                    return control.connect(self._path, VERSION)
-                except OtherVersion:
-                    if not replace:
-                        raise
-                    control.end(self._path)
-                    continue
-                except OSError:
-                    self._starting = Launch(self._roots, self._project, self._environ)
-            self._await_start()
+            starting, self._starting = self._starting, None
+            try:
+                if starting is not None:
+                    starting.wait()
+                return control.connect(self._path, VERSION)
+            except OtherVersion:
+                if not replace:
+                    raise
+                control.end(self._path)
+            except OSError:
+                self._starting = Launch(self._roots, self._project, self._environ)
+            finally:
+                if starting is not None:
+                    starting.close()
         raise SupervisorLost(
             f"the supervisor of project {self._project} cannot be reached",
             hint=f"See {os.path.dirname(self._path)}/supervisor.log.",
         )
 
-    def _await_start(self) -> None:
-        assert self._starting is not None
-        starting, self._starting = self._starting, None
-        starting.wait()
-
     def close(self) -> None:
         """Let what `prepare` has started, and nobody needed, leave again."""
         if self._starting is not None:
             try:
-                self._await_start()
+                self._starting.wait()
                 control.connect(self._path).close()
             except (OSError, SupervisorLost):
                 pass  # it has gone already
+            self._starting.close()
+            self._starting = None
 
 
 def _until_hung_up(sock: socket.socket) -> None:
-    sock.settimeout(5)
+    """Until the supervisor has tidied up and ended, or was killed."""
     try:
         while sock.recv(4096):
             pass

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections import deque
+from collections.abc import Coroutine
 
 from composer.run import protocol
 from composer.run.cancellation import readable, writable
 from composer.run.protocol import Event, Frames, Go, Request
+from engine.control import peer_is_stopped
 
 CHUNK = 65536
 PATIENCE = 5.0
-"""Seconds that a command has to read the end of what it was told, before it is left alone."""
+"""Seconds that a stopped command (Ctrl-Z) has to go on, before it is left alone."""
+LOOKS = 12
+"""So many times PATIENCE has one that is slow, or whose own output nobody takes."""
 
 
 class Connection:
@@ -67,12 +70,26 @@ class Connection:
 
     async def drain(self) -> None:
         """Wait until everything has been taken, but not for ever."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                self._flush()
-                while self._out:
-                    await writable(self.sock)
-                    self._flush()
+        await self.patiently(self._taken())
+
+    async def _taken(self) -> None:
+        self._flush()
+        while self._out:
+            await writable(self.sock)
+            self._flush()
+
+    async def patiently(self, step: Coroutine[object, object, None]) -> None:
+        """Wait for a step of the command's, as long as it can be expected to take it."""
+        task = asyncio.ensure_future(step)
+        try:
+            for _ in range(LOOKS):
+                done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+                if done:
+                    return task.result()
+                if peer_is_stopped(self.sock):
+                    return
+        finally:
+            task.cancel()
 
     def close(self) -> None:
         self._open = False

@@ -24,6 +24,8 @@ class Control:
 
     def __init__(self, listener: socket.socket, lock: int, path: str, *, clean: bool) -> None:
         self.listener, self._lock, self.path, self.clean = listener, lock, path, clean
+        self.launcher: socket.socket | None = None
+        """Hung up when whoever started us has connected, or never will."""
 
     @classmethod
     def open(cls, path: str) -> Control | None:

@@ -8,6 +8,7 @@ locks of its own.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from composer.run.port import Engine
 
 _READY = 3
-"""The descriptor that gets a byte when requests may come."""
+"""The descriptor of the socket that gets a byte when requests may come. As long as its other end is open, whoever started
+the supervisor may still connect."""
 
 
 class SupervisorLost(EngineError):
@@ -29,7 +31,7 @@ class SupervisorLost(EngineError):
 
 class Launch:
     """A supervisor that is getting ready, side by side with whatever else we do. It leaves our session and our folder; its
-    standard error is supervisor.log. Raises OperationFailed."""
+    standard error is supervisor.log. It waits for our connection until `close`. Raises OperationFailed."""
 
     def __init__(
         self, roots: Roots, project: str, environ: Mapping[str, str], fork: Callable[[], Engine] | None = None
@@ -40,11 +42,11 @@ class Launch:
         self._project, self._pid = project, 0
         opened = []
         try:
-            self._ready, done = os.pipe2(os.O_CLOEXEC)
-            opened = [done, os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)]
+            self._ready, done = socket.socketpair()
+            opened = [done.detach(), os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)]
             opened.append(create(f"{self._folder}/supervisor.log", os.O_WRONLY | os.O_APPEND))
-            _, null, log = opened
-            descriptors = (null, null, log, done)  # what is to be 0, 1, 2 and _READY
+            done_fd, null, log = opened
+            descriptors = (null, null, log, done_fd)  # what is to be 0, 1, 2 and _READY
             if fork is None or _has_opened(roots):
                 argv = command_line(roots, project)
                 actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
@@ -60,13 +62,18 @@ class Launch:
 
     def wait(self) -> None:
         """Until it listens. Raises SupervisorLost, with its last words, when it never will."""
-        alive = os.read(self._ready, 1)
-        os.close(self._ready)
+        try:
+            alive = self._ready.recv(1)
+        except ConnectionError:
+            alive = b""
         if self._pid:
             os.waitpid(self._pid, 0)  # it has forked once more
         if not alive:
             hint = _last_words(f"{self._folder}/supervisor.log")
             raise SupervisorLost(f"the supervisor of project {self._project} did not start", hint=hint)
+
+    def close(self) -> None:
+        self._ready.close()
 
 
 def command_line(roots: Roots, project: str) -> list[str]:
@@ -77,17 +84,22 @@ def command_line(roots: Roots, project: str) -> list[str]:
 
 
 def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, eager: bool = False) -> None:
-    """Be the project's supervisor until nothing is left to care for, unless another is. `ready` gets a byte when requests
-    may come; `eager`: one that starts containers is on its way."""
+    """Be the project's supervisor until nothing is left to care for, unless another is. `ready` (see _READY) gets a byte
+    when requests may come; `eager`: one that starts containers is on its way."""
     os.chdir("/")
     from composer.run.control import Control
 
     control = Control.open(roots.supervisor_socket(project))
-    if ready >= 0:
-        os.write(ready, b"1")
-        os.close(ready)
+    launcher = socket.socket(fileno=ready) if ready >= 0 else None
+    if launcher is not None:
+        launcher.set_inheritable(False)
+        try:
+            launcher.send(b"1")
+        except ConnectionError:
+            pass  # it has gone: see `Supervisor._expect_requests`
     if control is None:
         return
+    control.launcher = launcher
     if eager:
         engine.prepare(project)
     _import_asyncio()

@@ -17,12 +17,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from composer.plan import observed
-from composer.plan.operations import Plan
 from composer.plan.reconcile import reconcile
-from composer.plan.replacement import leftovers
 from composer.run import oneoff
 from composer.run.attach_handshake import AttachHandshake
 from composer.run.cancellation import readable, shielded
@@ -32,6 +28,7 @@ from composer.run.executor import Executor, Scene
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from composer.run.protocol import End, Failure, Queued, Request
+from composer.run.recovery import repair
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
 
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
     from composer.run.port import Changes, Engine
 
 UNASKED = 5.0
-"""Seconds after which a supervisor that was started for a command which never came leaves."""
+"""Seconds after which a supervisor leaves that was started for a command which never came."""
 STOPPING = ("down", "stop", "kill")
 """Actions that need not wait until an `up` has come to its end: they cancel it."""
 STARTING = ("up", "create", "start", "restart", "run")
@@ -119,14 +116,16 @@ class Supervisor:
         print(error, file=sys.stderr, flush=True)
         listener = self._control.listener
         listener.setblocking(False)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(UNASKED):
-                await readable(listener)
-                sock, _ = listener.accept()
-                connection = Connection(sock)
-                if isinstance(await connection.receive(), Request):
-                    connection.tell(End(failures=(Failure(message=str(error)),), last=True))
-                    await connection.drain()
+        waiting = {asyncio.ensure_future(readable(listener)), asyncio.ensure_future(self._unasked())}
+        _, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        with contextlib.suppress(BlockingIOError):
+            sock, _ = listener.accept()
+            connection = Connection(sock)
+            if isinstance(await connection.receive(), Request):
+                connection.tell(End(failures=(Failure(message=str(error)),), last=True))
+                await connection.drain()
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -134,8 +133,14 @@ class Supervisor:
         if self._asked and not self._asking and not self._monitor.busy:
             self._leave.set()
 
-    async def _expect_requests(self) -> None:
+    async def _unasked(self) -> None:
+        """Wait as long as the command that we were started for may be on its way: it may be slow."""
+        if self._control.launcher is not None:
+            await readable(self._control.launcher)
         await asyncio.sleep(UNASKED)
+
+    async def _expect_requests(self) -> None:
+        await self._unasked()
         self._asked = True
         self._consider_leaving()
 
@@ -221,6 +226,7 @@ class Supervisor:
 
     async def _perform(self, connection: Connection, request: Request, handshake: AttachHandshake) -> End:
         try:
+            await shielded(repair(self._changes))
             snapshot = self._snapshot(request)
             plan = reconcile(request.desired, snapshot, request.options)
             scene = Scene(
@@ -236,7 +242,7 @@ class Supervisor:
             )
             executor = Executor(scene, plan, parallel=request.options.parallel)
             container_id = ""
-            if await self._execute(executor, request) and request.oneoff is not None:
+            if await executor.run() and request.oneoff is not None:
                 container_id = await oneoff.start(executor, request.oneoff, handshake)
             return End(failures=tuple(executor.failures), container_id=container_id)
         except EngineError as error:
@@ -247,19 +253,6 @@ class Supervisor:
             sys.stderr.flush()
             text = f"internal error in the supervisor: {type(error).__name__}: {error}"
             return End(failures=(Failure(message=text),))
-
-    async def _execute(self, executor: Executor, request: Request) -> bool:
-        """Whether all of the plan was done. Replacements that a failure or a cancellation cuts short are undone."""
-        done = False
-        try:
-            done = await executor.run()
-        finally:
-            if not done:
-                plan = Plan()
-                leftovers(plan, self._snapshot(request))
-                scene = msgspec.structs.replace(executor.scene, tell=lambda event: None)
-                await shielded(Executor(scene, plan).run())
-        return done
 
     def _snapshot(self, request: Request) -> observed.Snapshot:
         return observed.take(

@@ -8,9 +8,11 @@ import time
 
 from engine.cgroup import files
 from engine.errors import OperationFailed
+from engine.kernel import proc
 
 PATIENCE = 10.0
-"""Seconds after which a process that does not stop (one in an uninterruptible sleep) fails the freezing."""
+"""Seconds after which a process that does not stop (one in an uninterruptible sleep) fails the freezing. One that only waits
+for a processor gets as many again."""
 
 
 def freeze_unified(folder: str) -> None:
@@ -22,6 +24,9 @@ def freeze_unified(folder: str) -> None:
         while b"frozen 1" not in os.pread(file.fileno(), 4096, 0):
             left = deadline - time.monotonic()
             if left <= 0:
+                if _runnable(folder):
+                    deadline += PATIENCE
+                    continue
                 files.write(f"{folder}/cgroup.freeze", "0")
                 raise OperationFailed("freeze", folder, detail=f"a process did not stop within {PATIENCE:g} s")
             poll.poll(left * 1000)
@@ -37,6 +42,15 @@ def freeze_v1(folder: str) -> None:
             if file.read().strip() == "FROZEN":
                 return
         if time.monotonic() > deadline:
+            if _runnable(folder):
+                deadline += PATIENCE
+                continue
             files.write(path, "THAWED")
             raise OperationFailed("freeze", folder, detail=f"a process did not stop within {PATIENCE:g} s")
         time.sleep(0.001)  # this version of cgroups has no event for it
+
+
+def _runnable(folder: str) -> bool:
+    """Whether a process of the cgroup runs or waits for a processor (proc_pid_stat(5), state R)."""
+    with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+        return any(proc.state(int(pid)) == "R" for pid in file)

@@ -45,7 +45,7 @@ END_PAUSE = 0.1
 ACCEPT_PAUSE = 0.1
 """Seconds in which no connection is taken after descriptors ran out."""
 
-LAST_WORDS = 5.0
+LAST_WORDS = 60.0
 """Seconds that those attached have to take the rest of the output before the keeper leaves."""
 
 

@@ -5,9 +5,22 @@ from __future__ import annotations
 
 def start_time(pid: int) -> int:
     """Clock ticks after boot at which `pid` started (proc_pid_stat(5), field 22); 0 when there is no such process."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def state(pid: int) -> str:
+    """R runnable, S asleep, D asleep and not to be woken, T stopped … (proc_pid_stat(5), field 3); "" when there is no such
+    process."""
+    fields = _stat(pid)
+    return fields[0].decode() if fields else ""
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of proc_pid_stat(5) from the third on."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
     except OSError:
-        return 0
-    return int(text[text.rindex(b")") + 2 :].split()[19])
+        return []
+    return text[text.rindex(b")") + 2 :].split()

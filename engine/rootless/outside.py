@@ -14,8 +14,8 @@ from engine.rootless.namespace import Namespace
 
 _PATH = "/usr/bin:/usr/local/bin:/usr/sbin:/bin"
 _MTU = 65520
-_START = 10.0
-"""Seconds until either must be ready."""
+_START = 60.0
+"""Seconds until either must be ready: neither has ended by then, so it hangs."""
 
 _SLIRP_RESOLVER = "10.0.2.3"
 _PASTA_RESOLVER = "169.254.1.1"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.session.session import Session
 
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 """Seconds that a keeper of another version has to give a terminal."""
 
 

@@ -34,6 +34,8 @@ from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, He
 from engine.store import Store
 from engine.volume import store as volumes
 
+CGROUP_PATIENCE = 30.0
+"""Seconds after which the cgroup of an ended container is left to the next `adopt`: a process in it cannot be killed (D)."""
 DEFAULT_STOP_TIMEOUT = 10.0
 """Seconds between the stop signal and SIGKILL, as Docker's."""
 REPAIR_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -214,11 +216,11 @@ class Session:
         self._withdraw(container_id)
         await self.wiring.disconnect(container_id)
         handle = self.cgroups.handle(self.group, container_id, self.record(container_id).spec.cgroup_parent)
-        pause = 0.0005
-        while not handle.remove() and pause < 0.25:
+        pause, waited = 0.0005, 0.0
+        while not handle.remove() and waited < CGROUP_PATIENCE:
             handle.kill()
             await asyncio.sleep(pause)  # cgroups have no event for "the last task has been freed" on v1
-            pause *= 1.5
+            waited, pause = waited + pause, min(pause * 1.5, 0.25)
         with contextlib.suppress(OSError):
             remove_tree(self.roots.running(self.group, container_id))
         users.unmount_unused(self.store, self.record(container_id))

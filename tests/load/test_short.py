@@ -51,7 +51,7 @@ def test_no_ports(text: str, message: str) -> None:
         short.ports(text)
 
 
-BIND: dict[str, Any] = {}
+BIND = {"create_host_path": True}
 
 
 @pytest.mark.parametrize(

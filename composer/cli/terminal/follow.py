@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from composer.cli.project.containers import is_up, select, service_of, short_name
+from composer.cli.project.supervisor import supervisor_of
 from composer.cli.render.lines import Lines
 from composer.run import restart
 from engine.errors import Unsupported
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from engine.spec.stream import LogEntry
 
 PATIENCE = 5.0
-"""Seconds in which a supervisor must have said that it starts a container again."""
+"""Seconds between two looks whether a supervisor lives that may start a container again."""
 
 Ended = Callable[["ContainerRecord"], None]
 
@@ -195,13 +196,14 @@ class Follower:
             source.reader.close()
             source.reader = source.output = output
 
-    @staticmethod
-    def _is_up(source: Source, record: ContainerRecord) -> bool:
+    def _is_up(self, source: Source, record: ContainerRecord) -> bool:
         """Or it has just ended, and its supervisor, if that lives, is about to say that it starts it again."""
         if is_up(record) or not restart.wanted(record.spec.restart, record.state):
             source.deadline = 0.0
             return is_up(record)
         source.deadline = source.deadline or time.monotonic() + PATIENCE
+        if time.monotonic() >= source.deadline and supervisor_of(self._context).listens():
+            source.deadline = time.monotonic() + PATIENCE
         return time.monotonic() < source.deadline
 
     def _is_coming(self, record: ContainerRecord) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LIMIT = 64 << 20
 """Bytes that wait to be shown before the container is held up, as by anybody who is attached and does not keep up."""
 
-LAST = 5.0
+LAST = 60.0
 """Seconds in which the rest of an ended container's output must have come."""
 
 CHUNK = 1 << 16

@@ -1,1 +1,0 @@
-"""What is shown of containers in Docker's words, by commands and by the API alike. Pure: no engine, no terminal."""
