@@ -127,7 +127,7 @@ class ContainerRun:
     ) -> int:
         pid = _ask(channel, {"do": "create", "id": container_id, "bundle": path})[0]["pid"]
         # Whatever happens from here on, the process is gone before its cgroup and folder are.
-        stack.callback(_kill, channel, container_id, calls.pidfd_open(pid))
+        stack.callback(_kill, channel, container_id, _open(channel, container_id, pid))
         if request.network_mode not in _BUILT_IN and self.network:
             try:
                 stack.callback(self.network.connect(self.group, container_id, pid, request.network_mode))
@@ -227,6 +227,15 @@ class ContainerRun:
                 self.network.forget(name)
             _remove(folder)
             os.close(marker)
+
+
+def _open(channel: Channel, container_id: str, pid: int) -> int:
+    """A pidfd. Raises StartFailed with what the keeper knows when the process has ended already."""
+    try:
+        return calls.pidfd_open(pid)
+    except OperationFailed:
+        failure = _ask(channel, {"do": "failure", "id": container_id})[0]
+        raise StartFailed(failure.get("error", "the process ended early"), exit_code=125) from None
 
 
 def _specification(request: RunRequest, container_id: str) -> ContainerSpec:

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from engine.keeper import forking
+from engine.keeper import forking, last_words
 from engine.keeper.child import namespaces, setup
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
@@ -18,6 +18,7 @@ from engine.keeper.script.script import Unscripted
 from engine.keeper.script.start import Start
 from engine.keeper.stdin import Input
 from engine.kernel import calls, flags
+from engine.kernel.proc import has_executed
 from engine.log.log import Log
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
@@ -46,6 +47,7 @@ class Container:
         self._outputs = outputs
         self.pid = self.pidfd = 0
         self.pid_start = 0
+        self._log_mark = -1
         self.adopted = False
         self.child: Channel | None = None
         self.dns: list[int] = []
@@ -58,6 +60,7 @@ class Container:
         self.on_started: Callable[[dict[str, Any] | None], None] | None = None
         self.on_sockets: Callable[..., None] | None = None
         self.on_made: Callable[[], None] | None = None
+        self.on_failure: list[Callable[[dict[str, Any]], None]] = []
         self.start: Start | None = None
         self.unscripted = False
         self.killed = False
@@ -86,6 +89,7 @@ class Container:
         """Make the child in its new namespaces, by a script (`start`) where one will do. Raises OSError or EngineError; then
         nothing is left but FIFOs."""
         ends = {} if self.tty else self._open_fifos()
+        self._log_mark = last_words.mark()
         try:
             self.pid, self.pidfd, self.child = (scripted and self._begin(ends)) or self._fork(ends)
         finally:
@@ -127,11 +131,12 @@ class Container:
         return pid, pidfd, ours
 
     def proceed(self) -> None:
-        """It is ready. Where only a fork can go on, the process ends."""
+        """It is ready. Where it cannot go on, or only a fork can, the process ends."""
         try:
             self.failure = self.start.proceed() if self.start else None
         except Unscripted:
             self.unscripted = True
+        if self.failure or self.unscripted:
             calls.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def hung_up(self) -> None:
@@ -143,9 +148,12 @@ class Container:
             self.unscripted = self.unscripted or self.start.broken
             if not self.unscripted:
                 self.failure = self.failure or self.start.failure()
+            executed = self.start.executed
             self.start.close()
             self.start = None
-        self.executed = self.failure is None and not self.unscripted
+        else:
+            executed = has_executed(self.pid)
+        self.executed = executed and self.failure is None and not self.unscripted
 
     def again(self) -> None:
         """By a fork, what a script could not do, when its process has ended: until then its mounts are there. Raises as
@@ -155,6 +163,10 @@ class Container:
             os.close(fd)
         self.dns, self.pidfd = [], -1
         self.fork(scripted=False)
+
+    def never_ran(self, status: int | None) -> dict[str, Any]:
+        """Why a process that has ended with this wait status did not run the program."""
+        return self.failure or {"error": last_words.ended_early(status, self._log_mark), "exit_code": 125}
 
     def signal(self, number: int) -> None:
         """Raises OperationFailed."""

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 
 from engine.errors import StartFailed
+from engine.keeper import last_words
 from engine.keeper.child.setup import no_return
 from engine.keeper.protocol import Channel
 from engine.kernel import calls
@@ -24,6 +25,7 @@ def spawn_via_helper(child: Callable[[int], None], ours: Channel, theirs: Channe
     The pid and a pidfd of that. Raises StartFailed with what the helper says over `theirs` when it makes nothing.
     """
     report, reporting = os.pipe2(os.O_CLOEXEC)
+    since = last_words.mark()
     helper, helper_fd = calls.clone(0)
     if helper == 0:
         with no_return():
@@ -34,11 +36,11 @@ def spawn_via_helper(child: Callable[[int], None], ours: Channel, theirs: Channe
     os.close(helper_fd)
     pid = os.read(report, 16)
     os.close(report)
-    os.waitpid(helper, 0)
+    _, status = os.waitpid(helper, 0)
     if not pid:
         theirs.close()
         found = ours.receive()
         if found is None:
-            raise StartFailed("the process ended before it had made its namespaces")
+            raise StartFailed(last_words.ended_early(status, since))
         raise StartFailed(found[0]["error"], exit_code=found[0].get("exit_code", 125))
     return int(pid), calls.pidfd_open(int(pid))

@@ -290,15 +290,15 @@ class Keeper:
         def started(failure: Message | None) -> None:
             answer(failure or {"pid": container.pid})
 
+        container.on_started = started
         if container.failure:
-            started(container.failure)
             return
         try:
             kernel_settings.limit(container.bundle["process"], container.pid)
         except EngineError as error:
-            started({"error": str(error), "exit_code": 125})
+            container.failure = {"error": str(error), "exit_code": 125}
+            container.signal(signal.SIGKILL)
             return
-        container.on_started = started
         if container.child:
             with contextlib.suppress(OSError):  # it has just ended: what it said of that is still to be read
                 container.child.send({"event": "start"})
@@ -307,6 +307,9 @@ class Keeper:
         container = self.containers.get(message["id"])
         while container and container.child and self._read_child(container):
             pass
+        if container and not container.executed and (container.killed or not container.child):
+            container.on_failure.append(answer)  # how it ends is not known yet
+            return
         answer((container and container.failure) or self.failed_creates.get(message["id"]) or {})
 
     def do_signal(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
@@ -453,9 +456,10 @@ class Keeper:
             container.tell_made()
             container.tell_terminal()
             container.tell_sockets()
-            if container.on_started:
-                container.on_started(container.failure)
+            if container.on_started and container.executed:
+                container.on_started(None)
                 container.on_started = None
+            # Otherwise it ends now, and the answer comes when nothing is written into its folder any more.
         return True
 
     def _make_again(self, container: Container) -> None:
@@ -533,7 +537,9 @@ class Keeper:
         record = container.ended(status)
         self.shipping.ended(container)
         self.attachments.ended(container)
-        failure = container.failure or {"error": "the process ended before it could be executed", "exit_code": 125}
+        failure = container.never_ran(status)
+        for answer in container.on_failure:
+            answer(failure)
         if container.on_started:
             container.on_started(failure)
         elif never_ran:

@@ -79,14 +79,27 @@ def clone(bits: int) -> tuple[int, int]:
     pidfd = ctypes.c_int(-1)
     signal = 0 if bits & flags.CLONE_PARENT else 17  # SIGCHLD
     arguments = struct.pack("=11Q", bits | flags.CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, signal, 0, 0, 0, 0, 0, 0)
+    # As os.fork() does it: from Python 3.13 on, what comes after a fork expects the locks that were taken before it.
+    _before_fork()
     pid = _libc.syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_size_t(len(arguments)))
-    if pid < 0:
-        raise _fail("clone3", flags.names(bits, flags.CLONE))
     if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+        _after_fork_in_child()
         return 0, -1
+    number = ctypes.get_errno()
+    _after_fork_in_parent()
+    if pid < 0:
+        raise OperationFailed("clone3", flags.names(bits, flags.CLONE), number, detail=os.strerror(number))
     os.set_inheritable(pidfd.value, False)
     return int(pid), pidfd.value
+
+
+_before_fork, _after_fork_in_child, _after_fork_in_parent = (
+    ctypes.pythonapi.PyOS_BeforeFork,
+    ctypes.pythonapi.PyOS_AfterFork_Child,
+    ctypes.pythonapi.PyOS_AfterFork_Parent,
+)
+for _hook in (_before_fork, _after_fork_in_child, _after_fork_in_parent):
+    _hook.argtypes, _hook.restype = (), None
 
 
 def openat2(folder: int, path: str, how: int, *, mode: int = 0, resolve: int = flags.RESOLVE_IN_ROOT) -> int:

@@ -16,6 +16,12 @@ def state(pid: int) -> str:
     return fields[0].decode() if fields else ""
 
 
+def has_executed(pid: int) -> bool:
+    """Whether `pid` has called execve(2) since it was forked; also of a zombie (field 9, PF_FORKNOEXEC of linux/sched.h)."""
+    fields = _stat(pid)
+    return bool(fields) and not int(fields[6]) & 0x40
+
+
 def _stat(pid: int) -> list[bytes]:
     """The fields of proc_pid_stat(5) from the third on."""
     try:

@@ -83,8 +83,10 @@ class Wiring:
             proxy.close()
         if reservation := self._reservations.pop(container_id, None):
             reservation.close()
-        has = "SELECT 1 FROM ports WHERE owner = ?1 UNION SELECT 1 FROM addresses WHERE owner = ?1"
-        if self.store.db.execute(has, (container_id,)).fetchone():  # to look costs little, to write much more
+        has = "SELECT 1 FROM ports WHERE owner = ? UNION SELECT 1 FROM addresses WHERE owner = ?"
+        if self.store.db.execute(
+            has, (container_id, container_id)
+        ).fetchone():  # to look costs little, to write much more
             with self.store.transaction() as db:
                 db.execute("DELETE FROM ports WHERE owner = ?", (container_id,))
                 db.execute("DELETE FROM addresses WHERE owner = ?", (container_id,))

@@ -145,6 +145,7 @@ async def _undo(session: Session, record: ContainerRecord, error: BaseException)
     try:
         keeper = await session.keeper()
         await keeper.ask("signal", id=record.id, signal=9)
+        await keeper.ask("failure", id=record.id)  # which is answered when it has ended
     except EngineError:
         pass  # it was never forked, or has gone by itself
     await session.clean(record.id)

@@ -67,6 +67,9 @@ def cgroups():
 def files(roots):
     found = {f"{roots.state}/{name}" for name in os.listdir(roots.state) if name not in KEPT}
     found = {path for path in found if not os.path.isdir(path) or os.listdir(path)}
+    found |= {
+        f"{folder}/{name}" for path in found for folder, folders, names in os.walk(path) for name in folders + names
+    }
     if os.path.isdir(roots.run):
         found |= {f"{roots.run}/{name}" for name in os.listdir(roots.run)}
     return found

@@ -88,6 +88,7 @@ def _execute(script: Script, args: list[str], environment: dict[str, str]) -> No
     program = args[0]
     words = _pointers(script, args)
     variables = _pointers(script, [f"{name}={value}" for name, value in environment.items()])
+    script.milestone()
     for path in process.candidates(program, environment):
         script.call("execve", path, words, variables, allowed=(errno.ENOENT, errno.ENOTDIR), flags=NOTE)
     script.demand(words, 0, 1, refused=lambda noted: process.cannot_execute(program, noted))

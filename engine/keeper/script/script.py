@@ -86,7 +86,7 @@ class Script:
         self._registers = 0
         self._refused: dict[int, Callable[[int], Exception]] = {}
         self._names: dict[int, str] = {}
-        self._second = self._answer = 0
+        self._second = self._answer = self._milestone = 0
         self._pauses: list[int] = []
         self._known: dict[str | bytes, int] = {}
 
@@ -195,6 +195,11 @@ class Script:
         """Put a result, 4 bytes, at an address of `data`."""
         self._operation(STORE, (address, value))
 
+    def milestone(self) -> None:
+        """Let `passed` tell whether the process has come as far as this."""
+        self._milestone = self.data(bytes(8))
+        self.store(self._milestone, 1)
+
     def demand(
         self,
         address: int,
@@ -245,6 +250,11 @@ class Script:
         """Of a process that has ended: whether an operation before the last pause has failed, or the script was never begun."""
         failed, _ = self._failed()
         return failed < self._second if failed else not self._head()[4]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the process has come to the milestone."""
+        return self._milestone > 0 and os.pread(self.fd, 1, self._milestone - BASE) == b"\1"
 
     def failure(self) -> Exception | None:
         """What the failure of an operation after the last pause means."""

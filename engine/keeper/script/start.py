@@ -84,6 +84,11 @@ class Start:
         error = self._script.failure()
         return None if error is None else become.failure(error)
 
+    @property
+    def executed(self) -> bool:
+        """Whether it came to execute the program; False of one that was killed before."""
+        return self._script.passed
+
     def close(self) -> None:
         self._script.close()
 

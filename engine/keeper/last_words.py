@@ -1,0 +1,47 @@
+"""How a child ended that never ran its program and reported nothing: its status, and what it wrote to the keeper's standard
+error, which is its own until it has another (keeper.log; a fatal error of the interpreter is written there)."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_MOST = 600
+"""Characters of what it wrote that are reported."""
+
+
+def mark() -> int:
+    """Where in the log our children write next; -1 when standard error is not a file."""
+    try:
+        return os.lseek(2, 0, os.SEEK_END)
+    except OSError:
+        return -1
+
+
+def ended_early(status: int | None, since: int) -> str:
+    """`status` is a wait status, None when nobody knows it; `since` is what `mark` gave before the child was made."""
+    written = " ".join(_written(since).split())
+    return f"the process {_end(status)} before it could run its program" + (f": {written[:_MOST]}" if written else "")
+
+
+def _end(status: int | None) -> str:
+    if status is None:
+        return "ended"
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _written(since: int) -> str:
+    if since < 0:
+        return ""
+    try:
+        with open("/proc/self/fd/2", "rb") as log:
+            log.seek(since)
+            return log.read(4 * _MOST).decode(errors="replace")
+    except OSError:
+        return ""
