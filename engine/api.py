@@ -12,7 +12,7 @@ from engine.errors import NotFound
 from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
-from engine.spec.image import BuildSpec, ImageRecord
+from engine.spec.image import BuildSpec, ImageDetails, ImageRecord
 from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
 from engine.spec.state import ContainerRecord
 from engine.spec.stream import ContainerStats
@@ -60,6 +60,9 @@ class Engine:
             return []
         return files.every(self.roots, group, group_store.names(self._store, group))
 
+    def folder(self, group: str, container_id: str) -> str:
+        return self.roots.container(group, container_id)
+
     def networks(self) -> list[NetworkRecord]:
         if not os.path.exists(self.roots.database):
             return []
@@ -77,6 +80,11 @@ class Engine:
 
     def images(self) -> list[ImageRecord]:
         return self._images.all()
+
+    def image_details(self, image_id: str) -> ImageDetails:
+        from engine.image.details import details
+
+        return details(self._images, image_id)
 
     def _container(self, group: str, container_id: str) -> ContainerRecord:
         found = files.read(self.roots, group, container_id)

@@ -20,10 +20,15 @@ MAY_IMPORT = {
     "composer.plan.translate": ("composer.model", "composer.plan", "engine.spec"),
     "composer.plan.graph": ("composer.plan", "engine.spec"),
     "composer.release": (),
+    "composer.view": ("engine.spec",),
     "composer.run": ("composer.release", "composer.plan", "engine.spec", "engine.errors", "engine.paths", "engine.control"),
     "composer.run.launch": ("composer.plan", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title"),
+    "composer.serve": (
+        "composer.release", "composer.plan", "composer.run", "composer.view", "engine.spec", "engine.errors",
+        "engine.paths",
+    ),
     "composer.cli": (
-        "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run",
+        "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",
         "engine.spec", "engine.errors", "engine.paths", "engine.ignore",
     ),
     "composer.cli.main": ("composer.cli", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port"),

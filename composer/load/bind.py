@@ -28,6 +28,7 @@ BUILD = k.Struct(
         "cache_from": k.texts,
         "cache_to": k.texts,
         "no_cache": k.flag,
+        "no_cache_filter": k.texts,
         "additional_contexts": k.labels,
         "pull": k.flag,
         "extra_hosts": k.hosts,
@@ -50,6 +51,19 @@ HOOK = k.Struct(
         "privileged": k.flag,
         "working_dir": k.text,
         "environment": k.variables,
+    },
+    always=("command",),
+)
+
+PRE_START = k.Struct(
+    {
+        "command": k.command,
+        "image": k.text,
+        "user": k.text,
+        "privileged": k.flag,
+        "working_dir": k.text,
+        "environment": k.variables,
+        "per_replica": k.flag,
     },
     always=("command",),
 )
@@ -166,7 +180,9 @@ VOLUME_MOUNT = k.Struct(
         "read_only": k.flag,
         "consistency": k.text,
         "bind": k.optional(
-            k.Struct({"selinux": k.text, "propagation": k.text, "create_host_path": k.flag, "recursive": k.text})
+            k.Struct(
+                {"selinux": k.text, "propagation": k.text, "create_host_path": k.true_unless_said, "recursive": k.text}
+            )
         ),
         "volume": k.optional(k.Struct({"labels": k.labels, "nocopy": k.flag, "subpath": k.text})),
         "tmpfs": k.optional(k.Struct({"size": k.size, "mode": k.permissions})),
@@ -201,7 +217,7 @@ HEALTHCHECK = k.Struct(
 )
 
 
-ENV_FILE = k.Struct({"path": k.text, "required": k.always_flag, "format": k.text}, ("required",))
+ENV_FILE = k.Struct({"path": k.text, "required": k.true_unless_said, "format": k.text})
 
 SERVICE = k.Struct(
     {
@@ -301,6 +317,7 @@ SERVICE = k.Struct(
         "volumes": k.each(VOLUME_MOUNT),
         "volumes_from": k.texts,
         "working_dir": k.text,
+        "pre_start": k.each(PRE_START),
         "post_start": k.each(HOOK),
         "pre_stop": k.each(HOOK),
     },

@@ -255,6 +255,11 @@ def _port(value: Any) -> Any:
     return value
 
 
+def _bind(value: Any) -> Any:
+    value.setdefault("create_host_path", True)
+    return value
+
+
 def _device_request(value: Any) -> Any:
     if "count" not in value and "device_ids" not in value:
         value["count"] = "all"
@@ -268,5 +273,6 @@ _DEFAULTS = compiled(
         ("services", ANY, "gpus", ANY): _device_request,
         ("services", ANY, "ports", ANY): _port,
         ("services", ANY, "secrets", ANY): _secret_target,
+        ("services", ANY, "volumes", ANY, "bind"): _bind,
     }
 )

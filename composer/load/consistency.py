@@ -26,8 +26,8 @@ def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
     return errors or check.cycles()
 
 
-def shared_names(tree: Map) -> list[LoadError]:
-    """The services that want a container name that another one has."""
+def shared_names(tree: Map) -> list[tuple[str, str, LoadError]]:
+    """The services that want the container name of another one: each with that one's name."""
     taken: dict[str, str] = {}
     errors = []
     for name, service in tree["services"].items():
@@ -36,7 +36,8 @@ def shared_names(tree: Map) -> list[LoadError]:
             continue
         if wanted in taken:
             message = f'services.{name}: container name "{wanted}" is already in use by service {taken[wanted]}'
-            errors.append(LoadError(message, origin_at(tree, ("services", name, "container_name"))))
+            error = LoadError(message, origin_at(tree, ("services", name, "container_name")))
+            errors.append((name, taken[wanted], error))
         taken.setdefault(wanted, name)
     return errors
 

@@ -65,7 +65,8 @@ def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, st
             f"cannot extend service {name!r} in {where}{missing}", place, did_you_mean(reference, source.services)
         )
     base = _extended(layers, source, reference, (*trail, here))
-    if base is None:
+    if base is None:  # an empty service has nothing to pass on
+        service.pop("extends")
         file.done.add(name)
         return service
     if not isinstance(base, Map):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from composer.load import merge
 from composer.load.errors import LoadError, nearest
-from composer.load.layers import Layers
+from composer.load.layers import Layers, taken_away
 from composer.load.sources import local, read_env_files
 from composer.load.tree import Map, Origin, Sequence, origin_of
 
@@ -13,6 +14,8 @@ TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from composer.load.read import Document
 
 ELEMENTS = ("services", "volumes", "networks", "secrets", "configs", "models")
 KEYS = ("path", "project_directory", "env_file")
@@ -27,12 +30,16 @@ class Inclusion:
         self.paths, self.folder, self.env_files, self.origin = paths, folder, env_files, origin
 
 
-def include_all(layers: Layers, root: Map, trail: tuple[str, ...]) -> None:
-    """Add to a file's tree what it includes, and take `include` out of it. `trail` ends with the file."""
+def include_all(layers: Layers, document: Document, trail: tuple[str, ...]) -> None:
+    """Add to a file's tree what it includes, and take `include` out of it. `trail` ends with the file.
+
+    What a file says of an included resource overrides the included definition; of two included files the earlier one wins.
+    """
+    root = document.root
     for inclusion in _entries(root, layers.reading.warn):
         imported = _included(layers, inclusion, trail)
         for element in ELEMENTS:
-            _take(root, imported, element, inclusion)
+            _take(document, imported, element)
     del root["include"]
 
 
@@ -134,23 +141,22 @@ def _env_files(layers: Layers, inclusion: Inclusion, folder: str) -> tuple[str, 
     return (default,) if os.path.isfile(default) else ()
 
 
-def _take(root: Map, imported: Map, element: str, inclusion: Inclusion) -> None:
+def _take(document: Document, imported: Map, element: str) -> None:
     theirs = imported.get(element)
     if theirs is None:
         return
+    root = document.root
     mine = root.get(element)
     if mine is None:
         mine = Map()
         root.place(element, mine, imported.origins.get(element))
     for name, value in theirs.items():
-        if name in mine:
-            if mine[name] == value:
-                continue
-            place = mine.origins.get(name)
-            raise LoadError(
-                f"{element}.{name} conflicts with imported resource",
-                inclusion.origin,
-                f"it is defined at {place} and at {theirs.origins.get(name)}; rename one of them, or include the file "
-                "with an override: path: [FILE, OVERRIDE]",
-            )
-        mine.place(name, value, theirs.origins.get(name))
+        origin = theirs.origins.get(name)
+        if name not in mine:
+            mine.place(name, value, origin)
+            continue
+        base = Map({element: Map({name: value}, {name: origin} if origin else {})})
+        taken_away(base, [path for path in document.resets if path[:2] == (element, name) and len(path) > 2])
+        own = Map({name: mine[name]}, {name: mine.origins[name]} if name in mine.origins else {})
+        whole = merge.merged(base, Map({element: own}))[element]
+        mine.place(name, whole[name], whole.origins.get(name))

@@ -89,6 +89,11 @@ def kept_flag(value: Any) -> Any:
     return NOTHING if value is None else _boolean(value)
 
 
+def true_unless_said(value: Any) -> Any:
+    """A flag whose default is true: a canonical file only has it when it is false."""
+    return NOTHING if value is None or _boolean(value) else False
+
+
 def always_flag(value: Any) -> Any:
     return _boolean(value)
 

@@ -7,14 +7,13 @@ in what is done and where paths are relative to, which is what a `Layers` says.
 from __future__ import annotations
 
 import os
-import sys
 
 from composer.load import canonical, merge, paths, unique
 from composer.load.errors import LoadError, raise_all
 from composer.load.interpolate import Interpolation
 from composer.load.normalise import environment_lists, own_contents
 from composer.load.notice import OBSOLETE, Notice
-from composer.load.read import documents, read_bytes
+from composer.load.read import documents, read_bytes, stream
 from composer.load.tree import Map
 from composer.load.validate import validate
 
@@ -41,8 +40,11 @@ class Reading:
     def content(self, file: str, *, named: bool = True) -> bytes:
         """The bytes of a file, "-" being standard input; each is read once. `named`: by the user, not in a file."""
         if file not in self._contents:
-            if file == "-":
-                self._contents[file] = sys.stdin.buffer.read()
+            if file == "-" or stream(file):
+                self.inputs.volatile = True
+                streams = self.options.streams
+                self._contents[file] = streams[file] if file in streams else read_bytes(file, named=named)
+                streams[file] = self._contents[file]
             else:
                 self.inputs.note(file)
                 self._contents[file] = read_bytes(file, named=named)
@@ -121,7 +123,7 @@ class Layers:
             extend_all(self, document, file)
             taken_away(root, document.resets)
             if "include" in document.root:
-                include_all(self, document.root, (*self.including, file))
+                include_all(self, document, (*self.including, file))
             root = merge.merged(root, document.root)
             unique.enforced(root)
             raise_all(validate(root))

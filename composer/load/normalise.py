@@ -25,6 +25,7 @@ def normalised(root: Map, name: str, environment: Mapping[str, str]) -> None:
         _build(service, environment)
         if "environment" in service:
             service["environment"] = _resolved(service["environment"], environment, keep=True)
+        _hook_images(service)
         _dependencies(service)
         for volume in service.get("volumes") or ():
             if isinstance(volume, dict) and isinstance(volume.get("target"), str):
@@ -60,6 +61,13 @@ def _build(service: Map, environment: Mapping[str, str]) -> None:
         build["dockerfile"] = "Dockerfile"
     if "args" in build:
         build["args"] = _resolved(build["args"], environment, keep=False)
+
+
+def _hook_images(service: Map) -> None:
+    """A pre_start hook without an image runs in the service's."""
+    for hook in service.get("pre_start") or ():
+        if isinstance(hook, dict) and not hook.get("image") and service.get("image"):
+            hook["image"] = service["image"]
 
 
 def _resolved(value: Any, environment: Mapping[str, str], *, keep: bool) -> Any:

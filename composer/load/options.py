@@ -28,11 +28,14 @@ class LoadOptions:
     interpolate, normalize, resolve_paths, consistency: the stages that `config --no-…` leaves out
     resolve_environment   read env_file into environment
     all_resources         keep networks, volumes, configs and secrets that no active service uses
+    streams               "-" or the path of a pipe → what it held: it can be read once, but a project be loaded twice
+    defer                 note what concerns some services only (Loaded.refused, Loaded.clashes) instead of raising it
     """
 
     __slots__ = (
         "all_resources",
         "consistency",
+        "defer",
         "env_files",
         "environ",
         "files",
@@ -44,6 +47,7 @@ class LoadOptions:
         "resolve_environment",
         "resolve_paths",
         "services",
+        "streams",
     )
 
     def __init__(
@@ -62,13 +66,16 @@ class LoadOptions:
         consistency: bool = True,
         resolve_environment: bool = True,
         all_resources: bool = False,
+        defer: bool = False,
+        streams: dict[str, bytes] | None = None,
     ) -> None:
         self.files, self.env_files, self.profiles, self.services = files, env_files, profiles, services
         self.project_directory, self.project_name = project_directory, project_name
         self.environ: Mapping[str, str] = {} if environ is None else environ
         self.interpolate, self.normalize, self.resolve_paths = interpolate, normalize, resolve_paths
         self.consistency, self.resolve_environment = consistency, resolve_environment
-        self.all_resources = all_resources
+        self.all_resources, self.defer = all_resources, defer
+        self.streams: dict[str, bytes] = {} if streams is None else streams
 
     def replace(self, **changes: Any) -> LoadOptions:
         """These options with some of them changed."""
@@ -91,15 +98,17 @@ class Inputs:
     variables             name → value of the environment variables read, None for one that was not set
     uses                  where the files use variables
     set_at                name → place in a .env file, of the variables that the command's environment has not
+    volatile              a file was standard input or a pipe: whether it would be the same again cannot be known
     """
 
-    __slots__ = ("files", "set_at", "uses", "variables")
+    __slots__ = ("files", "set_at", "uses", "variables", "volatile")
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[int, int, int] | None] = {}
         self.variables: dict[str, str | None] = {}
         self.uses: list[Use] = []
         self.set_at: dict[str, Origin] = {}
+        self.volatile = False
 
     def note(self, path: str) -> None:
         """Remember a file as it is now, before it is read."""
@@ -151,9 +160,12 @@ class Loaded:
     profiles              the active ones
     warnings              lines for standard error, in order
     inputs                what would have to change for this to change
+    refused               service → why it cannot be created, a text each: an env file that is missing, say
+    clashes               service → another → why both cannot be there: one container name for two
     """
 
     __slots__ = (
+        "clashes",
         "compose_files",
         "contents",
         "disabled",
@@ -161,6 +173,7 @@ class Loaded:
         "inputs",
         "name",
         "profiles",
+        "refused",
         "tree",
         "warnings",
         "working_dir",
@@ -174,6 +187,8 @@ class Loaded:
         self.profiles: tuple[str, ...] = ()
         self.warnings: list[str] = []
         self.inputs = Inputs()
+        self.refused: dict[str, tuple[str, ...]] = {}
+        self.clashes: dict[str, dict[str, str]] = {}
 
     def origin(self, path: Path) -> Origin | None:
         """Where the entry at `path`, or the nearest one above it, was written."""

@@ -113,20 +113,22 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     if options.consistency:
         raise_all(contradictions(tree, loaded.disabled))
         scaled(tree)
-    files = Files(tree, loaded.environment, loaded.inputs)
-    resolved = set(tree["services"])
-    for name in tree["services"]:
-        files.resolve(name, environment=options.resolve_environment)
     if options.services:
         loaded.profiles = select.activated(options.services, tree["services"], loaded.disabled, loaded.profiles)
         select.by_profile(tree, loaded.disabled, loaded.profiles)
         select.named(tree, loaded.disabled, options.services)
-        for name in tree["services"]:
-            if name not in resolved:
-                files.resolve(name, environment=options.resolve_environment)
-    raise_all(files.errors)
-    if options.consistency:
-        raise_all(shared_names(tree))
+    files = Files(tree, loaded.environment, loaded.inputs)
+    for name in tree["services"]:
+        files.resolve(name, environment=options.resolve_environment)
+    shared = shared_names(tree) if options.consistency else []
+    if options.defer:
+        for name, error in files.errors:
+            loaded.refused[name] = (*loaded.refused.get(name, ()), str(error))
+        for name, other, error in shared:
+            loaded.clashes.setdefault(name, {})[other] = str(error)
+    else:
+        raise_all(error for _, error in files.errors)
+        raise_all(error for _, _, error in shared)
     if not options.all_resources:
         select.needed(tree)
     for secret in tree.get("secrets", {}).values():

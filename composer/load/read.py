@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from yaml import YAMLError
 from yaml._yaml import CParser
@@ -38,6 +39,7 @@ MAX_NODES = 500_000  # 5,000 large services have 300,000; with aliases written o
 MAX_DEPTH = 100
 
 RESET, OVERRIDE = "!reset", "!override"
+MERGE = "tag:yaml.org,2002:merge"
 _CORE = "tag:yaml.org,2002:"
 _GONE = object()
 _OPEN = object()
@@ -53,16 +55,28 @@ class Document:
         self.root, self.resets = root, resets
 
 
+def stream(path: str) -> bool:
+    """Whether the file can be read only once: a pipe, a socket, a terminal."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 def read_bytes(path: str, *, named: bool = True) -> bytes:
-    """The content of a compose file; LoadError says why it cannot be had.
+    """The content of a compose file, "-" being standard input. LoadError when it cannot be read.
 
     A pipe or device is read when the user `named` it (`-f <(…)`), not when another file does: it may never end.
     """
+    if not named and stream(path):
+        raise LoadError(f"{path} is not a regular file")
     try:
-        if not named and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
-            raise LoadError(f"{path} is not a regular file")
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        if path == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise LoadError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
     if len(data) > MAX_BYTES:
@@ -178,8 +192,8 @@ class _Reader:
         get, file, layer, cache = self.parser.get_event, self.file, self.layer, self.plain
         stack: list[_Frame] = []
         self.stack = stack
-        self.anchors: dict[str, tuple[Any, Path, list[tuple[Path, bool]]]] = {}
-        self.resets: list[tuple[Path, bool]] = []  # and whether it is an override, which an alias repeats
+        self.anchors: dict[str, tuple[Any, Path, list[Path]]] = {}
+        self.resets: list[Path] = []
         frame: _Frame | None = None
         root: Any = None
         while True:
@@ -187,7 +201,7 @@ class _Reader:
             kind = type(event)
             if kind is ScalarEvent:
                 text = event.value
-                if event.implicit[0] and event.tag is None:
+                if (event.tag is None and event.implicit[0]) or event.tag == MERGE:
                     value = cache.get(text, _GONE)
                     if value is _GONE:
                         value = cache[text] = plain(text)
@@ -224,7 +238,7 @@ class _Reader:
                     frame.origin = Origin(file, mark.line + 1, mark.column + 1, layer)
                 own = len(self.resets)
                 if event.tag == OVERRIDE:
-                    self.resets.append((self._path(), True))
+                    self.resets.append(self._path())
                 container: Any = Map() if kind is MappingStartEvent else Sequence()
                 if event.anchor is not None:
                     self.anchors[event.anchor] = (_OPEN, (), [])
@@ -240,7 +254,7 @@ class _Reader:
                 done, frame = frame, stack[-1] if stack else None
                 if done.tag == RESET:
                     del self.resets[done.resets_from :]
-                    self.resets.append((self._path(), False))
+                    self.resets.append(self._path())
                     value = _GONE
                 if done.anchor is not None:
                     self.anchors[done.anchor] = (value, self._path(), self.resets[done.resets_from :])
@@ -253,7 +267,7 @@ class _Reader:
             elif kind is AliasEvent:
                 value = self._alias(event)
             elif kind is DocumentEndEvent:
-                return root, [path for path, _ in self.resets]
+                return root, self.resets
             else:
                 continue
             # a finished value: it goes into the container it stands in
@@ -309,10 +323,10 @@ class _Reader:
     def _tagged(self, event: Any) -> Any:
         tag, text = event.tag, event.value
         if tag == RESET:
-            self.resets.append((self._path(), False))
+            self.resets.append(self._path())
             return _GONE
         if tag == OVERRIDE:
-            self.resets.append((self._path(), True))
+            self.resets.append(self._path())
             return text
         if not tag.startswith(_CORE):
             return text
@@ -354,11 +368,7 @@ class _Reader:
         if value is _OPEN:
             raise LoadError(f"cycle detected: anchor {event.anchor!r} contains itself", self._place(event))
         here = self._path()
-        for reset, override in resets:
-            if override:
-                self.resets.append(((*here, *reset[len(path) :]), True))
-        if value is _GONE:
-            self.resets.append((here, False))
+        self.resets += [(*here, *reset[len(path) :]) for reset in resets]
         return self._copied(value, event)
 
     def _near_anchor(self, name: str) -> str:

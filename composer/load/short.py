@@ -143,7 +143,7 @@ def volume(text: str) -> dict[str, Any]:
             bind["selinux"] = option
     if is_path(source):
         found["type"] = "bind"
-        found["bind"] = {**bind, "create_host_path": True}
+        found["bind"] = bind
         if nocopy:
             found["volume"] = {"nocopy": True}
     else:

@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
     Path = tuple[str | int, ...]
 
-REFUSED: dict[tuple[str, ...], str] = {
-    ("services", "*", "pre_start"): "init containers are not supported; use depends_on with a service that completes",
-    ("services", "*", "build", "no_cache_filter"): "name the stages by no_cache: true, which is for all of them",
-}
-"""Keys of the schema that Docker Compose 2.40 does not know and we cannot honour → why."""
-
 WORDS = {
     "null": "empty",
     "boolean": "true or false",
@@ -60,7 +54,7 @@ def _table() -> Table:
 
 def validate(tree: Any) -> list[LoadError]:
     """What is wrong with a tree, in the order of its files and lines; nothing when it is valid."""
-    findings = [*_table().find(tree), *_refused(tree)]
+    findings = list(_table().find(tree))
     if not findings:
         return []
     findings.sort(key=lambda finding: _place(origin_at(tree, finding.path)))
@@ -72,21 +66,6 @@ def validate(tree: Any) -> list[LoadError]:
 
 def _place(origin: Origin | None) -> tuple[str, int, int]:
     return ("", 0, 0) if origin is None else (origin.file, origin.line, origin.column)
-
-
-def _refused(tree: Any) -> Iterable[Finding]:
-    services = tree.get("services") if isinstance(tree, dict) else None
-    for name, service in services.items() if isinstance(services, dict) else ():
-        for pattern, why in REFUSED.items():
-            above: Any = service
-            for key in pattern[2:-1]:
-                above = above.get(key) if isinstance(above, dict) else None
-            if isinstance(above, dict) and pattern[-1] in above:
-                yield Finding(("services", name, *pattern[2:]), "refused", why)
-
-
-def _not_supported(tree: Any, path: Path, why: str) -> tuple[str, str]:
-    return f"{dotted(path[:-1])}: {path[-1]!r} is not supported", why
 
 
 def _error(tree: Any, finding: Finding) -> LoadError:
@@ -173,7 +152,6 @@ def _one_of(tree: Any, path: Path, fitting: int) -> tuple[str, str]:
 
 
 DESCRIBE: dict[str, Callable[[Any, Path, Any], tuple[str, str]]] = {
-    "refused": _not_supported,
     "type": _type,
     "additionalProperties": _unknown,
     "required": _required,

@@ -24,17 +24,16 @@ class Files:
 
     def __init__(self, tree: Map, environment: Mapping[str, str], inputs: Inputs) -> None:
         self.tree, self.environment, self.inputs = tree, environment, inputs
-        self.errors: list[LoadError] = []
+        self.errors: list[tuple[str, LoadError]] = []
+        """Each with the name of its service."""
 
     def resolve(self, name: str, *, environment: bool = True) -> None:
-        """Replace env_file and label_file of a service by what is in them."""
+        """Replace label_file of a service, and with `environment` its env_file, by what is in them."""
         service = self.tree["services"][name]
+        self._service = name
         before = set(service)
         if environment:
             self._environment(name, service)
-        elif "env_file" in service:
-            files = service["env_file"]
-            files[:] = [file.get("path", "") if isinstance(file, dict) and file["required"] else file for file in files]
         self._labels(name, service)
         if service.keys() - before:
             SERVICE.arrange(service)
@@ -67,7 +66,7 @@ class Files:
                 found,
                 lookup,
                 place,
-                required=file["required"],
+                required=file.get("required", True),
                 raw=form == "raw",
             )
         for key in own:
@@ -113,12 +112,12 @@ class Files:
         except OSError as error:
             self._wrong(place, f"{what} {path}: {(error.strerror or str(error)).lower()}")
         except LoadError as error:
-            self.errors.append(error)
+            self.errors.append((self._service, error))
         return {}
 
     def _wrong(self, place: Path, message: str, hint: str = "") -> None:
         origin = origin_at(self.tree, place)
-        self.errors.append(LoadError(f"{dotted(place[:3])}: {message}", origin, hint))
+        self.errors.append((self._service, LoadError(f"{dotted(place[:3])}: {message}", origin, hint)))
 
 
 class _Both(dict[str, str]):

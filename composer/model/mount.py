@@ -8,7 +8,7 @@ from composer.model.quantities import Bytes, Mode
 
 class BindOptions(Element):
     propagation: str = ""
-    create_host_path: bool = False
+    create_host_path: bool = True
     recursive: str = ""
     selinux: str = ""
 

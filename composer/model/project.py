@@ -36,6 +36,8 @@ class Loaded(Protocol):
     disabled: Any
     environment: dict[str, str]
     contents: dict[tuple[str, str], str]
+    refused: dict[str, tuple[str, ...]]
+    clashes: dict[str, dict[str, str]]
 
     def where(self, path: Path) -> str: ...
 
@@ -46,7 +48,8 @@ def nowhere(path: Path) -> str:
 
 class Project(Element):
     """`services` are the enabled ones, `disabled` those that no active profile enables. `environ` are the variables
-    of the environment and of .env, which configs and secrets may name."""
+    of the environment and of .env, which configs and secrets may name. `refused` and `clashes` are what loading found
+    wrong with some of the services (composer.load.options.Loaded)."""
 
     name: str
     services: dict[str, Service] = {}
@@ -59,6 +62,8 @@ class Project(Element):
     working_dir: str = ""
     compose_files: tuple[str, ...] = ()
     environ: dict[str, str] = Field(default={}, repr=False)
+    refused: dict[str, tuple[str, ...]] = Field(default={}, exclude=True)
+    clashes: dict[str, dict[str, str]] = Field(default={}, exclude=True)
     where: Where = Field(default=nowhere, repr=False, exclude=True)
 
     @classmethod
@@ -71,6 +76,8 @@ class Project(Element):
             disabled=loaded.disabled,
             environ=loaded.environment,
             contents=loaded.contents,
+            refused=loaded.refused,
+            clashes=loaded.clashes,
             where=loaded.where,
         )
 
@@ -84,6 +91,8 @@ class Project(Element):
         disabled: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         contents: Mapping[tuple[str, str], str] | None = None,
+        refused: Mapping[str, tuple[str, ...]] | None = None,
+        clashes: Mapping[str, dict[str, str]] | None = None,
         where: Where = nowhere,
     ) -> Project:
         """The project in a canonical mapping. ModelError names every value that does not fit.
@@ -103,6 +112,8 @@ class Project(Element):
             "compose_files": compose_files,
             "disabled": dict(disabled or {}),
             "environ": dict(environ or {}),
+            "refused": dict(refused or {}),
+            "clashes": dict(clashes or {}),
             "where": where,
         }
         try:

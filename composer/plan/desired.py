@@ -47,6 +47,8 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attach: bool = True
     refused: tuple[str, ...] = ()
     """What this service asks for and cannot have, a line each with its place; see refusal.py."""
+    clashes: dict[str, str] = {}
+    """Another service → why the two cannot both be created."""
     summary: dict[str, str] = {}
     """Flat key → value text of the model, for naming what changed; see divergence.py."""
 

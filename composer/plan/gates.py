@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from composer.plan.desired import COMPLETED, HEALTHY, Dependency, DesiredService
-from composer.plan.operations import Kind, Plan
-from engine.spec.state import ContainerRecord, Status
-
-CONDITIONS = {HEALTHY: "healthy", COMPLETED: "completed"}
+from composer.plan.conditions import CONDITIONS, fulfilled
+from composer.plan.desired import Dependency
+from composer.plan.operations import Plan, Wait
+from engine.spec.state import ContainerRecord
 
 
 class Gates:
@@ -22,7 +21,6 @@ class Gates:
         self,
         who: str,
         dependency: Dependency,
-        service: DesiredService | None,
         records: Iterable[ContainerRecord],
         starts: Sequence[int],
     ) -> list[int]:
@@ -31,14 +29,13 @@ class Gates:
         if condition is None:
             return list(starts)
         cause = f"{who} needs it {condition}"
-        return self.wait(dependency.service, condition, cause, service, records, starts, required=dependency.required)
+        return self.wait(dependency.service, condition, cause, records, starts, required=dependency.required)
 
     def wait(
         self,
         name: str,
         condition: str,
         cause: str,
-        service: DesiredService | None,
         records: Iterable[ContainerRecord],
         starts: Sequence[int],
         *,
@@ -52,12 +49,11 @@ class Gates:
             there = {record.spec.name: () for record in records if not fulfilled(record, condition)}
             self._known[key] = [
                 self._plan.add(
-                    Kind.WAIT,
+                    Wait,
                     container,
                     cause,
                     condition=condition,
                     required=required,
-                    service=service,
                     service_name=name,
                     after=after,
                     timeout=self._timeout,
@@ -65,15 +61,3 @@ class Gates:
                 for container, after in {**there, **started}.items()
             ]
         return self._known[key]
-
-
-def fulfilled(record: ContainerRecord, condition: str) -> bool:
-    """Whether a container that is left alone needs no waiting for."""
-    state = record.state
-    if condition == "completed":
-        return state.status is Status.EXITED and state.exit_code == 0
-    if state.status is not Status.RUNNING:
-        return False
-    if condition == "healthy":
-        return state.health is not None and state.health.status == "healthy"
-    return state.health is None or state.health.status == "healthy"

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from composer.plan import labels
+from collections.abc import Iterable
+
+from composer.plan import labels, replacement
 from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.observed import Snapshot, dependencies_of, is_oneoff, number_of, service_of
-from composer.plan.operations import Kind, Plan
+from composer.plan.operations import (
+    RESTART,
+    Kill,
+    Pause,
+    Plan,
+    Remove,
+    RemoveNetwork,
+    RemoveVolume,
+    Start,
+    Stop,
+    Unpause,
+)
 from composer.plan.options import Options
 from engine.spec.state import ContainerRecord, Status
 
@@ -19,6 +32,8 @@ class _Lifecycle:
     def __init__(self, desired: Desired | None, snapshot: Snapshot, options: Options) -> None:
         self.desired, self.snapshot, self.options = desired, snapshot, options
         self.plan = Plan()
+        self.settled: tuple[int, ...] = ()
+        """The operations that end what an interrupted replacement has left."""
 
     def run(self) -> Plan:
         actions = {
@@ -31,6 +46,8 @@ class _Lifecycle:
             "unpause": self._unpause,
             "rm": self._rm,
         }
+        if self.options.action in ("start", "restart"):
+            self.snapshot, self.settled = replacement.leftovers(self.plan, self.snapshot)
         actions[self.options.action]()
         return self.plan
 
@@ -50,7 +67,7 @@ class _Lifecycle:
         ]
         return sorted(found, key=lambda c: (service_of(c), number_of(c), c.spec.name))
 
-    def _service(self, name: str) -> DesiredService | None:
+    def service(self, name: str) -> DesiredService | None:
         return self.desired.services.get(name) if self.desired else None
 
     def _before(self, records: list[ContainerRecord]) -> dict[str, set[str]]:
@@ -61,13 +78,13 @@ class _Lifecycle:
                 found.setdefault(dependency, set()).add(service_of(record))
         return found
 
-    def _dependencies(self, record: ContainerRecord) -> list[Dependency]:
+    def dependencies(self, record: ContainerRecord) -> list[Dependency]:
         """What the project says, else what the container was made with."""
-        service = self._service(service_of(record))
+        service = self.service(service_of(record))
         return list(service.depends_on) if service else dependencies_of(record)
 
     def _depends_on(self, record: ContainerRecord) -> list[str]:
-        return [dependency.service for dependency in self._dependencies(record)]
+        return [dependency.service for dependency in self.dependencies(record)]
 
     def _ordered(self, records: list[ContainerRecord], *, reverse: bool) -> list[ContainerRecord]:
         """Dependencies first, or last when `reverse`; a cycle in old labels does not matter."""
@@ -96,19 +113,7 @@ class _Lifecycle:
             needed = [i for other in sorted(dependants.get(name, ())) if other != name for i in stops.get(other, ())]
             after = tuple(dict.fromkeys(needed))
             if record.state.status.alive or record.state.status is Status.RESTARTING:
-                service = self.desired.services.get(name) if self.desired else None
-                operation = self.plan.add(
-                    Kind.STOP,
-                    record.spec.name,
-                    cause,
-                    container_id=record.id,
-                    service_name=name,
-                    service=service,
-                    after=after,
-                    timeout=self.options.timeout,
-                    suspend=self.options.suspend,
-                )
-                stops.setdefault(name, []).append(operation.id)
+                stops.setdefault(name, []).append(self._stop_one(record, cause, after=after))
             else:
                 # What depends on it waits for whatever it waits for itself.
                 stops.setdefault(name, []).extend(after)
@@ -129,11 +134,11 @@ class _Lifecycle:
             everything = [c for c in everything if c not in orphans]
         stops = self._stops(everything, "down")
         removed: list[int] = []
-        stopped = {op.container_id: op.id for op in self.plan.operations}
+        stopped = {op.container_id: op.id for op in self.plan.operations if isinstance(op, Stop)}
         for record in self._ordered(everything, reverse=True):
             own = (stopped[record.id],) if record.id in stopped else tuple(stops.get(service_of(record), ()))
             operation = self.plan.add(
-                Kind.REMOVE,
+                Remove,
                 record.spec.name,
                 "down",
                 container_id=record.id,
@@ -147,46 +152,23 @@ class _Lifecycle:
         used = {a.network for c in left for a in c.spec.networks} if not whole else set()
         for name, network in sorted(self.snapshot.networks.items()):
             if network.spec.labels.get(labels.PROJECT) == self.snapshot.project and name not in used:
-                self.plan.add(Kind.REMOVE_NETWORK, name, "down", after=tuple(removed))
+                self.plan.add(RemoveNetwork, name, "down", after=tuple(removed))
         if whole and self.options.volumes:
             for name, volume in sorted(self.snapshot.volumes.items()):
                 if volume.spec.labels.get(labels.PROJECT) == self.snapshot.project:
-                    self.plan.add(Kind.REMOVE_VOLUME, name, "down --volumes", after=tuple(removed))
+                    self.plan.add(RemoveVolume, name, "down --volumes", after=tuple(removed))
 
     def _start(self) -> None:
         """With what they depend on, when that has become what they need."""
         records = self._ordered(self._needed(self._chosen()), reverse=False)
-        gates = Gates(self.plan, timeout=self.options.wait_timeout or None)
-        starts: dict[str, list[int]] = {}
-        left: dict[str, list[ContainerRecord]] = {}
+        begun = _Begun(self)
         for record in records:
-            name = service_of(record)
-            starts.setdefault(name, [])
-            left.setdefault(name, [])
             if not record.state.status.can_start or record.state.status is Status.RESTARTING:
-                left[name].append(record)
-                continue
-            after: list[int] = []
-            for dependency in self._dependencies(record):
-                if dependency.service in starts:
-                    other = dependency.service
-                    after += gates.of(name, dependency, self._service(other), left[other], starts[other])
-            operation = self.plan.add(
-                Kind.START,
-                record.spec.name,
-                f"it is {record.state.status.value}",
-                container_id=record.id,
-                service_name=name,
-                service=self._service(name),
-                after=tuple(dict.fromkeys(after)),
-            )
-            starts[name].append(operation.id)
+                begun.leave(record)
+            else:
+                begun.start(record, f"it is {record.state.status.value}", after=begun.gates_of(record))
         if self.options.wait:
-            dependencies = [dependency for record in records for dependency in self._dependencies(record)]
-            completing = {one.service for one in dependencies if one.condition == COMPLETED}
-            for name in starts:
-                condition = "completed" if name in completing else "running"
-                gates.wait(name, condition, "--wait", self._service(name), left[name], starts[name])
+            begun.wait_for_all(records)
 
     def _needed(self, records: list[ContainerRecord]) -> list[ContainerRecord]:
         """With the containers of the services that these depend on."""
@@ -208,21 +190,27 @@ class _Lifecycle:
         causes: dict[str, str] = {}
         if not self.options.no_deps and not self.options.containers:
             records, causes = self._restarted_along(records)
-        done: dict[str, list[int]] = {}
+        begun = _Begun(self)
         for record in self._ordered(records, reverse=False):
-            name = service_of(record)
-            after = tuple(i for d in self._depends_on(record) if not self.options.no_deps for i in done.get(d, ()))
-            operation = self.plan.add(
-                Kind.RESTART,
-                record.spec.name,
-                causes.get(name, "restart"),
-                container_id=record.id,
-                service_name=name,
-                service=self._service(name),
-                timeout=self.options.timeout,
-                after=after,
-            )
-            done.setdefault(name, []).append(operation.id)
+            cause = causes.get(service_of(record), "restart")
+            gates = [] if self.options.no_deps else begun.gates_of(record)
+            if record.state.status.alive or record.state.status is Status.RESTARTING:
+                gates = [self._stop_one(record, cause, after=gates, part=RESTART)]
+            begun.start(record, cause, after=gates, part=RESTART)
+
+    def _stop_one(self, record: ContainerRecord, cause: str, *, after: Iterable[int], part: str = "") -> int:
+        return self.plan.add(
+            Stop,
+            record.spec.name,
+            cause,
+            container_id=record.id,
+            service_name=service_of(record),
+            service=self.service(service_of(record)),
+            after=after,
+            timeout=self.options.timeout,
+            suspend=self.options.suspend,
+            part=part,
+        ).id
 
     def _restarted_along(self, records: list[ContainerRecord]) -> tuple[list[ContainerRecord], dict[str, str]]:
         """These, and the running containers that depend on them with `restart: true`, with the cause by service."""
@@ -233,7 +221,7 @@ class _Lifecycle:
             found = False
             for record in self._of(set(self.desired.services) if self.desired else None):
                 name = service_of(record)
-                for dependency in self._dependencies(record):
+                for dependency in self.dependencies(record):
                     if name not in names and dependency.restart and dependency.service in names:
                         causes[name] = f"its dependency {dependency.service} is restarted (restart: true)"
                         names.add(name)
@@ -248,7 +236,7 @@ class _Lifecycle:
         for record in records:
             if record.state.status.can_kill or (record.state.status is Status.RESTARTING and at_once):
                 self.plan.add(
-                    Kind.KILL,
+                    Kill,
                     record.spec.name,
                     "kill",
                     container_id=record.id,
@@ -259,15 +247,13 @@ class _Lifecycle:
     def _pause(self) -> None:
         for record in self._chosen():
             if record.state.status.can_pause:
-                self.plan.add(
-                    Kind.PAUSE, record.spec.name, "pause", container_id=record.id, service_name=service_of(record)
-                )
+                self.plan.add(Pause, record.spec.name, "pause", container_id=record.id, service_name=service_of(record))
 
     def _unpause(self) -> None:
         for record in self._chosen():
             if record.state.status is Status.PAUSED:
                 self.plan.add(
-                    Kind.UNPAUSE, record.spec.name, "unpause", container_id=record.id, service_name=service_of(record)
+                    Unpause, record.spec.name, "unpause", container_id=record.id, service_name=service_of(record)
                 )
 
     def _rm(self) -> None:
@@ -275,13 +261,13 @@ class _Lifecycle:
         stopped: dict[str, int] = {}
         if self.options.stop:
             self._stops(records, "rm --stop")
-            stopped = {op.container_id: op.id for op in self.plan.operations}
+            stopped = {op.container_id: op.id for op in self.plan.operations if isinstance(op, Stop)}
         for record in records:
             alive = record.state.status.alive or record.state.status is Status.RESTARTING
             if alive and record.id not in stopped and not self.options.containers:
                 continue
             self.plan.add(
-                Kind.REMOVE,
+                Remove,
                 record.spec.name,
                 "rm",
                 container_id=record.id,
@@ -290,3 +276,48 @@ class _Lifecycle:
                 volumes=self.options.volumes,
                 force=bool(self.options.containers),
             )
+
+
+class _Begun:
+    """The containers that one plan starts, by service, and those that it leaves alone; what others must wait for."""
+
+    def __init__(self, lifecycle: _Lifecycle) -> None:
+        self._lifecycle, self._plan = lifecycle, lifecycle.plan
+        self._gates = Gates(lifecycle.plan, timeout=lifecycle.options.wait_timeout or None)
+        self._starts: dict[str, list[int]] = {}
+        self._left: dict[str, list[ContainerRecord]] = {}
+
+    def leave(self, record: ContainerRecord) -> None:
+        self._left.setdefault(service_of(record), []).append(record)
+
+    def start(self, record: ContainerRecord, cause: str, *, after: Iterable[int], part: str = "") -> None:
+        name = service_of(record)
+        operation = self._plan.add(
+            Start,
+            record.spec.name,
+            cause,
+            container_id=record.id,
+            service_name=name,
+            service=self._lifecycle.service(name),
+            after=(*self._lifecycle.settled, *after),
+            part=part,
+        )
+        self._starts.setdefault(name, []).append(operation.id)
+
+    def gates_of(self, record: ContainerRecord) -> list[int]:
+        """What must have happened before it may start."""
+        after: list[int] = []
+        for dependency in self._lifecycle.dependencies(record):
+            other = dependency.service
+            if other in self._starts or other in self._left:
+                left, starts = self._left.get(other, []), self._starts.get(other, [])
+                after += self._gates.of(service_of(record), dependency, left, starts)
+        return after
+
+    def wait_for_all(self, records: list[ContainerRecord]) -> None:
+        """--wait: until they run; what others wait to complete need not stay."""
+        dependencies = [dependency for record in records for dependency in self._lifecycle.dependencies(record)]
+        completing = {one.service for one in dependencies if one.condition == COMPLETED}
+        for name in dict.fromkeys(service_of(record) for record in records):
+            condition = "completed" if name in completing else "running"
+            self._gates.wait(name, condition, "--wait", self._left.get(name, ()), self._starts.get(name, ()))

@@ -1,59 +1,121 @@
-"""A plan: operations with causes and dependencies. It prints deterministically, one line an operation."""
+"""A plan: operations with causes and dependencies. It prints deterministically, one line an operation.
 
-import enum
+Each operation is one call of the engine: it is done or it is not. What takes several, such as replacing a container, is
+several operations (`replacement.py`); `part` then names the whole, which is what a reader of the progress sees.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from composer.plan.desired import DesiredService
 from engine.spec.network import NetworkSpec, VolumeSpec
 
-
-class Kind(enum.Enum):
-    CREATE_NETWORK = "create network"
-    REMOVE_NETWORK = "remove network"
-    CREATE_VOLUME = "create volume"
-    REMOVE_VOLUME = "remove volume"
-    CREATE = "create container"
-    RECREATE = "recreate container"
-    START = "start container"
-    STOP = "stop container"
-    RESTART = "restart container"
-    KILL = "kill container"
-    PAUSE = "pause container"
-    UNPAUSE = "unpause container"
-    REMOVE = "remove container"
-    WAIT = "wait for container"
+RECREATE, RESTART = "recreate", "restart"
+"""What an operation may be part of."""
 
 
-class Operation(Struct, kw_only=True, omit_defaults=True):
+class Operation(Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
     """One step. `after` are the ids of operations that must have succeeded first.
 
-    `name` is the container's, network's or volume's. `container_id` is set where the container exists already; START of a
-    container that this plan creates finds it by its name. WAIT's `condition` is healthy, completed or running.
+    `name` is the container's, network's or volume's, as it is when all is done.
     """
 
     id: int
-    kind: Kind
     name: str
     cause: str
     after: tuple[int, ...] = ()
-    service: DesiredService | None = None
     service_name: str = ""
-    number: int = 0
-    container_id: str = ""
-    network: NetworkSpec | None = None
-    volume: VolumeSpec | None = None
-    condition: str = ""
-    required: bool = True
-    timeout: float | None = None
-    signal: str = ""
-    volumes: bool = False
-    force: bool = False
-    renew_volumes: bool = False
-    suspend: bool = False
+    part: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What it does, in words: "create container"."""
+        return str(self.__struct_config__.tag)
 
     def __str__(self) -> str:
-        return f"{self.kind.value} {self.name}: {self.cause}"
+        return f"{self.kind} {self.name}: {self.cause}"
+
+
+class CreateNetwork(Operation, kw_only=True, tag="create network"):
+    network: NetworkSpec
+
+
+class RemoveNetwork(Operation, kw_only=True, tag="remove network"):
+    pass
+
+
+class CreateVolume(Operation, kw_only=True, tag="create volume"):
+    volume: VolumeSpec
+
+
+class RemoveVolume(Operation, kw_only=True, tag="remove volume"):
+    pass
+
+
+class Create(Operation, kw_only=True, tag="create container"):
+    """Container `number` of the service. `replaces` is the id of the container whose place it takes: until that one is
+    gone it has a temporary name; it takes over the anonymous volumes unless `renew_volumes`."""
+
+    service: DesiredService
+    number: int
+    replaces: str = ""
+    renew_volumes: bool = False
+
+
+class Start(Operation, kw_only=True, tag="start container"):
+    """`container_id` is "" for a container that this plan creates: it is found by its name."""
+
+    container_id: str = ""
+    service: DesiredService | None = None
+
+
+class Stop(Operation, kw_only=True, tag="stop container"):
+    """`timeout`: seconds until SIGKILL, None for the container's own. `suspend`: as a machine that goes down stops it."""
+
+    container_id: str
+    service: DesiredService | None = None
+    timeout: float | None = None
+    suspend: bool = False
+
+
+class Kill(Operation, kw_only=True, tag="kill container"):
+    container_id: str
+    signal: str
+
+
+class Pause(Operation, kw_only=True, tag="pause container"):
+    container_id: str
+
+
+class Unpause(Operation, kw_only=True, tag="unpause container"):
+    container_id: str
+
+
+class Remove(Operation, kw_only=True, tag="remove container"):
+    """`volumes`: its anonymous volumes, too. `force`: even if it runs."""
+
+    container_id: str
+    volumes: bool = False
+    force: bool = False
+
+
+class Rename(Operation, kw_only=True, tag="rename container"):
+    """From its temporary name to `name`. `container_id` is "" for a container that this plan creates."""
+
+    container_id: str = ""
+
+
+class Wait(Operation, kw_only=True, tag="wait for container"):
+    """`condition`: healthy, completed or running (see conditions.py). `timeout`: seconds, None for no limit."""
+
+    condition: str
+    required: bool = True
+    timeout: float | None = None
+
+
+Anything = TypeVar("Anything", bound=Operation)
 
 
 class Plan(Struct, kw_only=True, omit_defaults=True):
@@ -66,7 +128,8 @@ class Plan(Struct, kw_only=True, omit_defaults=True):
     def __str__(self) -> str:
         return "".join(f"{operation}\n" for operation in self.operations)
 
-    def add(self, kind: Kind, name: str, cause: str, **fields: object) -> Operation:
-        operation = Operation(id=len(self.operations), kind=kind, name=name, cause=cause, **fields)  # type: ignore[arg-type]
-        self.operations.append(operation)
-        return operation
+    def add(self, kind: type[Anything], name: str, cause: str, *, after: Iterable[int] = (), **fields: Any) -> Anything:
+        """Append an operation; what `after` names twice counts once."""
+        made = kind(id=len(self.operations), name=name, cause=cause, after=tuple(dict.fromkeys(after)), **fields)
+        self.operations.append(made)
+        return made

@@ -18,6 +18,8 @@ class Refused(Exception):
 
 def check(desired: Desired, services: Iterable[str]) -> None:
     """Raises Refused when one of these services cannot be made."""
-    lines = [line for name in services if name in desired.services for line in desired.services[name].refused]
+    chosen = [name for name in services if name in desired.services]
+    lines = [line for name in chosen for line in desired.services[name].refused]
+    lines += [line for name in chosen for other, line in desired.services[name].clashes.items() if other in chosen]
     if lines:
         raise Refused("\n".join(dict.fromkeys(lines)))

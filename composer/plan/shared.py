@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from composer.plan import labels
 from composer.plan.desired import Desired, DesiredService
 from composer.plan.observed import Snapshot, is_oneoff, service_of
-from composer.plan.operations import Kind, Plan
+from composer.plan.operations import CreateNetwork, CreateVolume, Plan, Remove, RemoveNetwork, RemoveVolume, Stop
 from composer.plan.options import Options
 from engine.spec.network import NetworkSpec, VolumeSpec
 from engine.spec.state import ContainerRecord, Status
@@ -56,7 +56,7 @@ class Shared:
                 raise SharedProblem(f"network {key} declared as external, but could not be found")
             return
         if existing is None:
-            made = self._plan.add(Kind.CREATE_NETWORK, spec.name, "no such network", network=spec)
+            made = self._plan.add(CreateNetwork, spec.name, "no such network", network=spec)
             self.networks[spec.name] = made.id
             return
         owner, name = existing.spec.labels.get(labels.PROJECT, ""), existing.spec.labels.get(labels.NETWORK, "")
@@ -83,10 +83,8 @@ class Shared:
                     f"network {spec.name}: {cause}, but the one-off container {record.spec.name} uses it: stop that first"
                 )
         stops = tuple(self._stop(record, f"its network {spec.name} is made anew") for record in users if _is_up(record))
-        gone = self._plan.add(Kind.REMOVE_NETWORK, spec.name, cause, after=stops)
-        self.networks[spec.name] = self._plan.add(
-            Kind.CREATE_NETWORK, spec.name, cause, network=spec, after=(gone.id,)
-        ).id
+        gone = self._plan.add(RemoveNetwork, spec.name, cause, after=stops)
+        self.networks[spec.name] = self._plan.add(CreateNetwork, spec.name, cause, network=spec, after=(gone.id,)).id
 
     def _volume(self, key: str, spec: VolumeSpec, *, external: bool) -> None:
         existing = self._snapshot.volumes.get(spec.name)
@@ -95,7 +93,7 @@ class Shared:
                 raise SharedProblem(f'external volume "{key}" not found')
             return
         if existing is None:
-            made = self._plan.add(Kind.CREATE_VOLUME, spec.name, "no such volume", volume=spec)
+            made = self._plan.add(CreateVolume, spec.name, "no such volume", volume=spec)
             self.volumes[spec.name] = made.id
             return
         owner = existing.spec.labels.get(labels.PROJECT, "")
@@ -120,8 +118,8 @@ class Shared:
             if any(m.type == "volume" and m.source == spec.name for m in record.spec.mounts)
         ]
         cause = f"its {changed} changed"
-        gone = self._plan.add(Kind.REMOVE_VOLUME, spec.name, cause, after=tuple(removals))
-        self.volumes[spec.name] = self._plan.add(Kind.CREATE_VOLUME, spec.name, cause, volume=spec, after=(gone.id,)).id
+        gone = self._plan.add(RemoveVolume, spec.name, cause, after=tuple(removals))
+        self.volumes[spec.name] = self._plan.add(CreateVolume, spec.name, cause, volume=spec, after=(gone.id,)).id
 
     def _warn(self, text: str) -> None:
         if text not in self._plan.warnings:
@@ -130,7 +128,7 @@ class Shared:
     def _stop(self, record: ContainerRecord, cause: str) -> int:
         if record.id not in self.stopped:
             self.stopped[record.id] = self._plan.add(
-                Kind.STOP,
+                Stop,
                 record.spec.name,
                 cause,
                 container_id=record.id,
@@ -144,7 +142,7 @@ class Shared:
         if record.id not in self.removed:
             after = (self._stop(record, cause),) if _is_up(record) else ()
             self.removed[record.id] = self._plan.add(
-                Kind.REMOVE,
+                Remove,
                 record.spec.name,
                 cause,
                 container_id=record.id,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from composer.plan import divergence, refusal
+from collections.abc import Iterable
+
+from composer.plan import divergence, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.observed import Snapshot, is_oneoff, number_of, service_of
-from composer.plan.operations import Kind, Operation, Plan
+from composer.plan.operations import RESTART, Create, Plan, Start, Stop, Unpause
 from composer.plan.options import Options
 from composer.plan.shared import Shared
 from engine.spec.state import ContainerRecord, Status
@@ -35,10 +37,13 @@ def selected(desired: Desired, options: Options) -> list[str]:
 
 
 class _Up:
+    """`settled` are the operations that end what interrupted replacements have left."""
+
     def __init__(self, desired: Desired, snapshot: Snapshot, options: Options) -> None:
-        self.desired, self.snapshot, self.options = desired, snapshot, options
+        self.desired, self.options = desired, options
         self.plan = Plan()
-        self.shared = Shared(self.plan, desired, snapshot, options)
+        self.snapshot, self.settled = replacement.leftovers(self.plan, snapshot)
+        self.shared = Shared(self.plan, desired, self.snapshot, options)
         self.starts: dict[str, list[int]] = {}
         self.gates = Gates(self.plan, timeout=options.wait_timeout or None)
         self.left: dict[str, list[ContainerRecord]] = {}
@@ -62,17 +67,13 @@ class _Up:
         return self.plan
 
     def _ready(self) -> None:
-        """--wait: until all run, healthy where that is checked; what others wait to complete need not stay."""
+        """--wait: until all run, and are healthy where they have a healthcheck; what others wait to complete need not stay."""
         services = [self.desired.services[name] for name in self.names]
         completing = {d.service for one in services for d in one.depends_on if d.condition == COMPLETED}
         for service in services:
-            checked = "healthy" if self._checked(service) else "running"
-            condition = "completed" if service.name in completing else checked
-            self._wait(service, condition)
-
-    def _wait(self, service: DesiredService, condition: str) -> None:
-        name = service.name
-        self.gates.wait(name, condition, "--wait", service, self.left.get(name, ()), self.starts.get(name, ()))
+            name = service.name
+            condition = "completed" if name in completing else "running"
+            self.gates.wait(name, condition, "--wait", self.left.get(name, ()), self.starts.get(name, ()))
 
     def _orphans(self) -> None:
         known = set(self.desired.known)
@@ -111,68 +112,68 @@ class _Up:
     def _new(self, service: DesiredService, number: int, gates: tuple[int, ...]) -> None:
         name = container_name(self.desired.project, service, number)
         created = self.plan.add(
-            Kind.CREATE,
+            Create,
             name,
             "no existing container",
             service=service,
             service_name=service.name,
             number=number,
-            after=tuple(dict.fromkeys((*self._needs(service), *self._links(service)))),
+            after=(*self.settled, *self._needs(service), *self._links(service)),
         )
-        self._start(service, created, name, gates, "it is new")
+        self._start(service, name, "it is new", after=(created.id, *gates))
 
     def _existing(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
         if cause:
-            self.replaced.add(service.name)
-            operation = self.plan.add(
-                Kind.RECREATE,
-                container_name(self.desired.project, service, number_of(record)),
-                cause,
-                service=service,
-                service_name=service.name,
-                number=number_of(record),
-                container_id=record.id,
-                after=(*self._needs(service), *self._links(service)),
-                timeout=self.options.timeout,
-                renew_volumes=self.options.renew_anon_volumes,
-            )
-            self._start(service, operation, operation.name, gates, "it was recreated")
+            self._replace(service, record, gates, cause)
             return
         stopped = self.shared.stopped.get(record.id)
         status = record.state.status if stopped is None else Status.EXITED
         idle = self.options.no_start or self.options.action == "create"
         because, after = self._restart_cause(service)
-        if status in (Status.RUNNING, Status.RESTARTING) and because and not idle:
-            restarted = self.plan.add(
-                Kind.RESTART,
-                record.spec.name,
-                because,
-                container_id=record.id,
-                service=service,
-                service_name=service.name,
-                after=tuple(dict.fromkeys((*gates, *after))),
-                timeout=self.options.timeout,
-            )
-            self.starts[service.name].append(restarted.id)
-        elif status in (Status.RUNNING, Status.RESTARTING) or idle:
+        up = status in (Status.RUNNING, Status.RESTARTING)
+        if up and because and not idle:
+            self._restart(service, record, because, after=(*gates, *after))
+        elif up or idle:
             self.left[service.name].append(record)
             self.plan.unchanged.append(record.spec.name)
         elif status is Status.PAUSED:
             resumed = self.plan.add(
-                Kind.UNPAUSE, record.spec.name, "it is paused", container_id=record.id, service_name=service.name
+                Unpause, record.spec.name, "it is paused", container_id=record.id, service_name=service.name
             )
             self.starts[service.name].append(resumed.id)
         else:
-            started = self.plan.add(
-                Kind.START,
-                record.spec.name,
-                f"it is {status.value}" if stopped is None else "it was stopped for its network",
-                container_id=record.id,
-                service=service,
-                service_name=service.name,
-                after=tuple(dict.fromkeys((*(() if stopped is None else (stopped,)), *self._needs(service), *gates))),
-            )
-            self.starts[service.name].append(started.id)
+            because = f"it is {status.value}" if stopped is None else "it was stopped for its network"
+            needs = self._needs(service) if stopped is None else (stopped, *self._needs(service))
+            self._start(service, record.spec.name, because, container_id=record.id, after=(*needs, *gates))
+
+    def _replace(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
+        self.replaced.add(service.name)
+        name = container_name(self.desired.project, service, number_of(record))
+        created, ready = replacement.replace(
+            self.plan,
+            service,
+            record,
+            name,
+            cause,
+            self.options,
+            after=(*self.settled, *self._needs(service), *self._links(service)),
+            stopped=self.shared.stopped.get(record.id),
+        )
+        self._start(service, name, "it was recreated", after=(created.id, ready.id, *gates))
+
+    def _restart(self, service: DesiredService, record: ContainerRecord, cause: str, *, after: Iterable[int]) -> None:
+        stopped = self.plan.add(
+            Stop,
+            record.spec.name,
+            cause,
+            container_id=record.id,
+            service=service,
+            service_name=service.name,
+            after=after,
+            timeout=self.options.timeout,
+            part=RESTART,
+        )
+        self._start(service, record.spec.name, cause, container_id=record.id, after=(stopped.id,), part=RESTART)
 
     def _restart_cause(self, service: DesiredService) -> tuple[str, list[int]]:
         """Why a container that is up to date must be restarted ("" when it need not), and after which operations."""
@@ -181,7 +182,7 @@ class _Up:
                 cause = f"its dependency {dependency.service} was recreated (restart: true)"
                 return cause, self.starts.get(dependency.service, [])
         for name in service.joined:
-            begun = [i for i in self.starts.get(name, ()) if self.plan.operations[i].kind is not Kind.UNPAUSE]
+            begun = [i for i in self.starts.get(name, ()) if not isinstance(self.plan.operations[i], Unpause)]
             if begun:
                 return f"{name}, whose namespaces it shares, is started anew", begun
         return "", []
@@ -195,7 +196,7 @@ class _Up:
                 continue
             needs = [self.shared.networks[a.network] for a in record.spec.networks if a.network in self.shared.networks]
             self.plan.add(
-                Kind.START,
+                Start,
                 record.spec.name,
                 "it was stopped for its network",
                 container_id=record.id,
@@ -219,17 +220,27 @@ class _Up:
             return f"it shares namespaces or volumes with {linked[0]}, which is recreated"
         return divergence.reason(service, record, self.snapshot)
 
-    def _start(self, service: DesiredService, made: Operation, name: str, gates: tuple[int, ...], cause: str) -> None:
+    def _start(
+        self,
+        service: DesiredService,
+        name: str,
+        cause: str,
+        *,
+        after: Iterable[int],
+        container_id: str = "",
+        part: str = "",
+    ) -> None:
         if self.options.no_start or self.options.action == "create":
             return
         started = self.plan.add(
-            Kind.START,
+            Start,
             name,
             cause,
             service=service,
             service_name=service.name,
-            number=made.number,
-            after=tuple(dict.fromkeys((made.id, *gates))),
+            container_id=container_id,
+            after=(*self.settled, *after),
+            part=part,
         )
         self.starts[service.name].append(started.id)
 
@@ -252,7 +263,7 @@ class _Up:
         return tuple(
             operation.id
             for operation in self.plan.operations
-            if operation.service_name in linked and operation.kind in (Kind.CREATE, Kind.RECREATE)
+            if isinstance(operation, Create) and operation.service_name in linked
         )
 
     def _gates(self, service: DesiredService) -> tuple[int, ...]:
@@ -263,15 +274,8 @@ class _Up:
         for dependency in service.depends_on:
             name = dependency.service
             if name in self.starts:
-                gates += self.gates.of(
-                    service.name, dependency, self.desired.services[name], self.left[name], self.starts[name]
-                )
+                gates += self.gates.of(service.name, dependency, self.left[name], self.starts[name])
         return tuple(dict.fromkeys(gates))
-
-    @staticmethod
-    def _checked(service: DesiredService) -> bool:
-        check = service.container.healthcheck
-        return check is not None and bool(check.test) and check.test != ("NONE",)
 
 
 def container_name(project: str, service: DesiredService, number: int) -> str:

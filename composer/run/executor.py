@@ -1,18 +1,37 @@
-"""Walks a plan: every operation begins when those before it have succeeded, independent ones side by side. It decides
-nothing: what is to be done stands in the plan."""
+"""Executes a plan: every operation begins when those before it have succeeded, independent ones run side by side. It decides
+nothing: what is to be done is in the plan."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
+from composer.plan.conditions import Never, outcome
 from composer.plan.desired import Desired
 from composer.plan.observed import Snapshot, number_of, service_of
-from composer.plan.operations import Kind, Operation, Plan
+from composer.plan.operations import (
+    Create,
+    CreateNetwork,
+    CreateVolume,
+    Kill,
+    Operation,
+    Pause,
+    Plan,
+    Remove,
+    RemoveNetwork,
+    RemoveVolume,
+    Rename,
+    Start,
+    Stop,
+    Unpause,
+    Wait,
+)
+from composer.plan.replacement import temporary_name
 from composer.run import conditions, container_spec, hooks
 from composer.run.cancellation import shielded
 from composer.run.monitor import Monitor
@@ -20,13 +39,14 @@ from composer.run.notifier import Notifier
 from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, Note, Step
 from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
-from engine.spec.state import ContainerRecord, Status
+from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.run.port import Changes
 
-TEMPORARY = "{old:.12}_{name}"
-"""The name of a container that is about to take the place of another, as docker compose has it."""
+STEADY = 0.5
+"""Seconds that a container without a healthcheck must have been running before it counts as such: what fails at once is not
+ready, however soon one looks."""
 
 
 class Scene(Struct, kw_only=True):
@@ -77,7 +97,7 @@ class Executor:
                 if before not in self._succeeded:
                     self._tell(operation, SKIPPED)
                     return
-            if operation.kind is Kind.WAIT or self._limit is None:
+            if isinstance(operation, Wait) or self._limit is None:
                 await self._attempt(operation)
             else:
                 async with self._limit:
@@ -88,7 +108,7 @@ class Executor:
     async def _attempt(self, operation: Operation) -> None:
         self._tell(operation, BEGUN)
         try:
-            await getattr(self, f"_{operation.kind.name.lower()}")(operation)
+            await self._execute(operation)
         except Warned as warning:
             self._tell(operation, WARNED, str(warning))
         except EngineError as error:
@@ -103,20 +123,53 @@ class Executor:
     def _tell(self, operation: Operation, state: str, detail: str = "") -> None:
         self.scene.tell(
             Step(
-                kind=operation.kind.value,
+                kind=operation.kind,
+                part=operation.part,
                 name=operation.name,
                 state=state,
                 cause=operation.cause,
-                condition=operation.condition,
+                condition=operation.condition if isinstance(operation, Wait) else "",
                 detail=detail,
             )
         )
 
-    def id_of(self, operation: Operation) -> str:
-        found = operation.container_id or self._ids.get(operation.name, "")
-        if not found:
+    async def _execute(self, operation: Operation) -> None:
+        match operation:
+            case CreateNetwork():
+                await shielded(self.scene.changes.create_network(operation.network))
+            case RemoveNetwork():
+                await self._remove_shared(self.scene.changes.remove_network(operation.name))
+            case CreateVolume():
+                await shielded(self.scene.changes.create_volume(operation.volume))
+            case RemoveVolume():
+                await self._remove_shared(self.scene.changes.remove_volume(operation.name))
+            case Create():
+                await self._create(operation)
+            case Start():
+                await self._start(operation)
+            case Stop():
+                await self._stop(operation)
+            case Kill():
+                await self._kill(operation)
+            case Pause():
+                await self.scene.changes.pause(operation.container_id)
+                self.scene.notifier.tell(operation.container_id)
+            case Unpause():
+                await self.scene.changes.unpause(operation.container_id)
+                self.scene.notifier.tell(operation.container_id)
+            case Remove():
+                await self._remove(operation)
+            case Rename():
+                await shielded(self.scene.changes.rename(self.id_of(operation), operation.name))
+            case Wait():
+                await self._wait(operation)
+
+    def id_of(self, operation: Start | Rename | Wait) -> str:
+        """The id of its container, which may be one that this plan has created."""
+        given = "" if isinstance(operation, Wait) else operation.container_id
+        if not (found := given or self._ids.get(operation.name, "")):
             raise NotFound("container", operation.name)
-        return self._ids.get(operation.name, found)
+        return found
 
     def find(self, what: str) -> str:
         """The id of the container that `service:NAME` or `container:NAME` means."""
@@ -131,22 +184,6 @@ class Executor:
                 return container_id
         raise NotFound("container", name, hint="Only containers of the same project can be joined.")
 
-    # ── networks and volumes ─────────────────────────────────────────────────────────────────────────────────────
-
-    async def _create_network(self, operation: Operation) -> None:
-        assert operation.network is not None
-        await shielded(self.scene.changes.create_network(operation.network))
-
-    async def _remove_network(self, operation: Operation) -> None:
-        await self._remove_shared(self.scene.changes.remove_network(operation.name))
-
-    async def _create_volume(self, operation: Operation) -> None:
-        assert operation.volume is not None
-        await shielded(self.scene.changes.create_volume(operation.volume))
-
-    async def _remove_volume(self, operation: Operation) -> None:
-        await self._remove_shared(self.scene.changes.remove_volume(operation.name))
-
     @staticmethod
     async def _remove_shared(removal: Coroutine[Any, Any, None]) -> None:
         try:
@@ -156,79 +193,39 @@ class Executor:
         except Conflict:
             raise Warned("Resource is still in use") from None
 
-    # ── containers ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _specification(self, operation: Operation) -> ContainerSpec:
-        assert operation.service is not None
+    async def _create(self, operation: Create) -> None:
         assert self.scene.desired is not None
-        return container_spec.specification(
-            self.scene.desired,
-            operation.service,
-            operation.number,
-            operation.name,
-            self.scene.snapshot.images,
-            self.find,
+        images = self.scene.snapshot.images
+        spec = container_spec.specification(
+            self.scene.desired, operation.service, operation.number, operation.name, images, self.find
         )
-
-    def _know(self, operation: Operation, container_id: str) -> None:
-        self._ids[operation.name] = container_id
-        self._numbers.setdefault(operation.service_name, {})[operation.number] = container_id
-
-    async def _create(self, operation: Operation) -> None:
-        spec = self._specification(operation)
         self.say_left_out(spec, operation.service_name)
-        record = await shielded(self.scene.changes.create(spec))
-        self._know(operation, record.id)
+        volumes: Sequence[str] = ()
+        if operation.replaces:
+            if not operation.renew_volumes:
+                spec, volumes = container_spec.inheriting(spec, self.scene.changes.record(operation.replaces))
+            spec = msgspec.structs.replace(spec, name=temporary_name(operation.replaces, operation.name))
+        record = await shielded(self.scene.changes.create(spec, anonymous_volumes=volumes))
+        self._ids[operation.name] = record.id
+        self._numbers.setdefault(operation.service_name, {})[operation.number] = record.id
 
     def say_left_out(self, spec: ContainerSpec, service: str) -> None:
         for line in self.scene.changes.left_out(spec):
             self.scene.tell(Note(f"Warning: service {service}: {line}"))
 
-    async def _recreate(self, operation: Operation) -> None:
-        """As docker compose does: the new one is there, under a temporary name, before the old one goes. What a crash
-        leaves in between is put right by the next request; see repair.py."""
-        changes, old = self.scene.changes, self.scene.changes.record(operation.container_id)
-        spec = self._specification(operation)
-        self.say_left_out(spec, operation.service_name)
-        volumes: Sequence[str] = ()
-        if not operation.renew_volumes:
-            spec, volumes = container_spec.inheriting(spec, old)
-        temporary = TEMPORARY.format(old=old.id, name=operation.name)
-        spec = msgspec.structs.replace(spec, name=temporary)
-        new = await shielded(changes.create(spec, anonymous_volumes=volumes))
-        try:
-            await self._end(operation)
-        except BaseException:
-            await shielded(self._give_up(new, volumes))
-            raise
-        await shielded(self._take_place(operation, old, new))
-
-    async def _give_up(self, new: ContainerRecord, inherited: Sequence[str]) -> None:
-        own = tuple(name for name in new.state.anonymous_volumes if name not in inherited)
-        await self.scene.changes.update(new.id, msgspec.structs.replace(new.state, anonymous_volumes=own))
-        await self.scene.changes.remove(new.id, volumes=True)
-
-    async def _take_place(self, operation: Operation, old: ContainerRecord, new: ContainerRecord) -> None:
-        await self.scene.changes.remove(old.id, force=True, volumes=operation.renew_volumes)
-        self.scene.monitor.gone(old.id)
-        await self.scene.changes.rename(new.id, operation.name)
-        self._know(operation, new.id)
-
-    async def _start(self, operation: Operation) -> None:
-        await self._begin(operation, self.id_of(operation))
-
-    async def _begin(self, operation: Operation, container_id: str) -> None:
+    async def _start(self, operation: Start) -> None:
+        container_id = self.id_of(operation)
         await shielded(self._run(operation, container_id))
         if operation.service is not None and operation.service.post_start:
             await hooks.run(self.scene.changes, container_id, operation.service.post_start, "post_start")
 
-    async def _run(self, operation: Operation, container_id: str) -> None:
+    async def _run(self, operation: Start, container_id: str) -> None:
         await self.scene.monitor.reset_backoff(container_id)
         if not self.scene.changes.record(container_id).state.status.alive:
             await self.scene.changes.start(container_id, ready=self._ready(operation, container_id))
         self.scene.monitor.started(container_id)
 
-    def _ready(self, operation: Operation, container_id: str) -> Callable[[], Awaitable[None]] | None:
+    def _ready(self, operation: Start, container_id: str) -> Callable[[], Awaitable[None]] | None:
         attached = self.scene.attached
         if attached is None or operation.service_name not in self.scene.attach:
             return None
@@ -238,32 +235,23 @@ class Executor:
 
         return ready
 
-    async def _stop(self, operation: Operation) -> None:
-        await self._end(operation)
-        if operation.suspend:
-            # As if it had ended with an earlier boot: `autostart run` brings it back.
-            state = self.scene.changes.record(operation.container_id).state
-            suspended = msgspec.structs.replace(state, stopped_by_user=False, boot_id="")
-            await self.scene.changes.update(operation.container_id, suspended)
-
-    async def _end(self, operation: Operation) -> None:
+    async def _stop(self, operation: Stop) -> None:
         """Hooks, then the stop signal, then patience, then SIGKILL."""
-        container_id = operation.container_id
-        service = operation.service
+        container_id, service = operation.container_id, operation.service
         if service is not None and service.pre_stop:
             if self.scene.changes.record(container_id).state.status is Status.RUNNING:
                 await hooks.run(self.scene.changes, container_id, service.pre_stop, "pre_stop")
         await self.scene.monitor.suppress_restart(container_id)
         await self.scene.changes.stop(container_id, timeout=operation.timeout)
         self.scene.monitor.gone(container_id)
+        if operation.suspend:
+            # As if it had ended with an earlier boot: `autostart run` brings it back.
+            state = self.scene.changes.record(container_id).state
+            suspended = msgspec.structs.replace(state, stopped_by_user=False, boot_id="")
+            await self.scene.changes.update(container_id, suspended)
 
-    async def _restart(self, operation: Operation) -> None:
-        container_id = self.id_of(operation)
-        await self._end(operation)
-        await self._begin(operation, container_id)
-
-    async def _kill(self, operation: Operation) -> None:
-        container_id, signal = operation.container_id, operation.signal or "SIGKILL"
+    async def _kill(self, operation: Kill) -> None:
+        container_id, signal = operation.container_id, operation.signal
         if signal.upper().removeprefix("SIG") in ("KILL", "9"):
             await shielded(self._kill_for_good(container_id))
         else:
@@ -274,54 +262,46 @@ class Executor:
         await self.scene.changes.stop(container_id, timeout=0, signal="SIGKILL")
         self.scene.monitor.gone(container_id)
 
-    async def _pause(self, operation: Operation) -> None:
-        await self.scene.changes.pause(operation.container_id)
-        self.scene.notifier.tell(operation.container_id)
-
-    async def _unpause(self, operation: Operation) -> None:
-        await self.scene.changes.unpause(operation.container_id)
-        self.scene.notifier.tell(operation.container_id)
-
-    async def _remove(self, operation: Operation) -> None:
+    async def _remove(self, operation: Remove) -> None:
         try:
             await shielded(self._remove_for_good(operation))
         except NotFound:
             pass  # it went by itself (run --rm)
         self.scene.monitor.gone(operation.container_id)
 
-    async def _remove_for_good(self, operation: Operation) -> None:
+    async def _remove_for_good(self, operation: Remove) -> None:
         await self.scene.monitor.suppress_restart(operation.container_id)
         await self.scene.changes.remove(operation.container_id, force=operation.force, volumes=operation.volumes)
 
-    async def _wait(self, operation: Operation) -> None:
+    async def _wait(self, operation: Wait) -> None:
+        container_id = self.id_of(operation)
         try:
             async with asyncio.timeout(operation.timeout or None):
-                await self._gate(operation)
+                while rest := await self._gate(container_id, operation.condition):
+                    await asyncio.sleep(rest)
         except TimeoutError:
             raise conditions.GateFailed(
                 f"timeout waiting for dependencies: {operation.name} not {operation.condition} in {operation.timeout:g}s"
             ) from None
-        except conditions.GateFailed as failure:
-            if operation.required:
-                raise
-            raise Warned(f"optional dependency: {failure.message.partition(chr(10))[0]}") from None
+        except Never as reason:
+            if not operation.required:
+                raise Warned(f"optional dependency: {reason}") from None
+            record = self.scene.changes.record(container_id)
+            raise conditions.explained(reason, record, self.scene.monitor.check(record), self.scene.tail) from None
 
-    async def _gate(self, operation: Operation) -> None:
-        container_id = self.id_of(operation)
+    async def _gate(self, container_id: str, condition: str) -> float:
+        """Wait for the condition; in how many seconds to look again, 0 when it holds for good."""
         changes = self.scene.changes
-        check = self.scene.monitor.check(changes.record(container_id))
-        try:
-            await self.scene.notifier.until(
-                container_id, lambda: conditions.outcome(changes.record(container_id), operation.condition, check)
-            )
-        except conditions.GateFailed as failure:
-            record = changes.record(container_id)
-            raise conditions.explained(failure, record, check, self.scene.tail) from None
+        await self.scene.notifier.until(container_id, lambda: outcome(changes.record(container_id), condition))
+        state = changes.record(container_id).state
+        if condition != "running" or state.health is not None:
+            return 0.0
+        return max(0.0, state.started_at + STEADY - time.time())
 
 
 def message(operation: Operation, error: EngineError) -> str:
     """What failed, of which service, why, and what to do."""
-    if operation.kind is Kind.WAIT:
+    if isinstance(operation, Wait):
         return str(error)
     whose = f"service {operation.service_name}: " if operation.service_name else ""
-    return f"{whose}cannot {operation.kind.value} {operation.name}: {error}"
+    return f"{whose}cannot {operation.kind} {operation.name}: {error}"

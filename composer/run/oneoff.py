@@ -6,7 +6,7 @@ from functools import partial
 
 import msgspec
 
-from composer.plan.operations import Kind
+from composer.plan.operations import Create, Start
 from composer.run import container_spec
 from composer.run.attach_handshake import AttachHandshake
 from composer.run.cancellation import shielded
@@ -18,11 +18,11 @@ from engine.errors import EngineError
 async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) -> str:
     """Create the container and start its program, when the command has attached to it; its id, "" when that failed."""
     scene, name = executor.scene, wanted.spec.name
-    kind = Kind.CREATE
+    kind: type[Create | Start] = Create
     container_id = ""
 
     def tell(state: str) -> None:
-        scene.tell(Step(kind=kind.value, name=name, state=state))
+        scene.tell(Step(kind=str(kind.__struct_config__.tag), name=name, state=state))
 
     try:
         tell(BEGUN)
@@ -35,7 +35,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) 
         executor.say_left_out(spec, wanted.service)
         container_id = (await shielded(scene.changes.create(spec))).id
         tell(DONE)
-        kind = Kind.START
+        kind = Start
         tell(BEGUN)
         ready = partial(handshake.attached, container_id) if wanted.attach else None
         await scene.changes.start(container_id, ready=ready)

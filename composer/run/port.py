@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 from engine.spec.container import ContainerSpec, ExecSpec
-from engine.spec.image import BuildSpec, ImageRecord
+from engine.spec.image import BuildSpec, ImageDetails, ImageRecord
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.spec.stream import ContainerStats, LogEntry
@@ -33,6 +33,10 @@ class Reads(Protocol):
         """The group's containers with their state verified against the kernel (a dead pid is not running)."""
         ...
 
+    def folder(self, group: str, container_id: str) -> str:
+        """Where the container's files are: its specification, state, log and writable layer."""
+        ...
+
     def networks(self) -> list[NetworkRecord]: ...
 
     def volumes(self) -> list[VolumeRecord]: ...
@@ -42,6 +46,10 @@ class Reads(Protocol):
         ...
 
     def images(self) -> list[ImageRecord]: ...
+
+    def image_details(self, image_id: str) -> ImageDetails:
+        """An image's history and layers, read from its configuration. NotFound, Corrupt."""
+        ...
 
 
 class Images(Protocol):

@@ -66,11 +66,13 @@ class Note(Struct, frozen=True, tag="note"):
 
 
 class Step(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="step"):
-    """One operation: `kind` is that of composer.plan.operations, `state` BEGUN, DONE, FAILED, SKIPPED or WARNED."""
+    """One operation: `kind` and `part` are those of composer.plan.operations, `state` BEGUN, DONE, FAILED, SKIPPED or
+    WARNED."""
 
     kind: str
     name: str
     state: str
+    part: str = ""
     cause: str = ""
     condition: str = ""
     detail: str = ""

@@ -17,8 +17,12 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from composer.plan import observed
+from composer.plan.operations import Plan
 from composer.plan.reconcile import reconcile
+from composer.plan.replacement import leftovers
 from composer.run import oneoff
 from composer.run.attach_handshake import AttachHandshake
 from composer.run.cancellation import readable, shielded
@@ -28,7 +32,6 @@ from composer.run.executor import Executor, Scene
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from composer.run.protocol import End, Failure, Queued, Request
-from composer.run.recovery import repair
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
 
@@ -226,7 +229,6 @@ class Supervisor:
 
     async def _perform(self, connection: Connection, request: Request, handshake: AttachHandshake) -> End:
         try:
-            await shielded(repair(self._changes))
             snapshot = self._snapshot(request)
             plan = reconcile(request.desired, snapshot, request.options)
             scene = Scene(
@@ -242,7 +244,7 @@ class Supervisor:
             )
             executor = Executor(scene, plan, parallel=request.options.parallel)
             container_id = ""
-            if await executor.run() and request.oneoff is not None:
+            if await self._execute(executor, request) and request.oneoff is not None:
                 container_id = await oneoff.start(executor, request.oneoff, handshake)
             return End(failures=tuple(executor.failures), container_id=container_id)
         except EngineError as error:
@@ -253,6 +255,19 @@ class Supervisor:
             sys.stderr.flush()
             text = f"internal error in the supervisor: {type(error).__name__}: {error}"
             return End(failures=(Failure(message=text),))
+
+    async def _execute(self, executor: Executor, request: Request) -> bool:
+        """Whether all of the plan was done. Replacements that a failure or a cancellation cuts short are undone."""
+        done = False
+        try:
+            done = await executor.run()
+        finally:
+            if not done:
+                plan = Plan()
+                leftovers(plan, self._snapshot(request))
+                scene = msgspec.structs.replace(executor.scene, tell=lambda event: None)
+                await shielded(Executor(scene, plan).run())
+        return done
 
     def _snapshot(self, request: Request) -> observed.Snapshot:
         return observed.take(

@@ -215,12 +215,12 @@ def _check_network(spec: ContainerSpec) -> None:
 
 
 def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:
-    """Docker's rule: a new entrypoint throws the image's command away."""
+    """Docker's rule: a new entrypoint throws the image's command away, an empty one does not."""
     entrypoint = image.config.entrypoint if spec.entrypoint is None else spec.entrypoint
     if spec.command is not None:
         command = spec.command
     else:
-        command = image.config.command if spec.entrypoint is None else ()
+        command = () if spec.entrypoint else image.config.command
     found = [*entrypoint, *command]
     if not found:
         raise InvalidSpec(

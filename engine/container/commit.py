@@ -45,7 +45,7 @@ def _configuration(spec: ContainerSpec, image: ImageRecord) -> ImageConfig:
     exposed = {*base.exposed_ports, *(port if "/" in port else f"{port}/tcp" for port in spec.expose)}
     exposed |= {f"{port.container_port}/{port.protocol}" for port in spec.ports}
     entrypoint = base.entrypoint if spec.entrypoint is None else spec.entrypoint
-    inherited = base.command if spec.entrypoint is None else ()
+    inherited = () if spec.entrypoint else base.command
     return msgspec.structs.replace(
         base,
         user=spec.user or base.user,

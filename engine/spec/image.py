@@ -41,6 +41,25 @@ class ImageRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tagged_at: float = 0.0
 
 
+class ImageStep(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of an image's history (OCI image specification, config.md). `size` in bytes, 0 for a step without a layer;
+    `created_at` in seconds since the epoch."""
+
+    created_at: float = 0.0
+    created_by: str = ""
+    comment: str = ""
+    size: int = 0
+
+
+class ImageDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an image's record leaves out: `diff_ids` lowest first, `history` oldest first."""
+
+    author: str = ""
+    comment: str = ""
+    diff_ids: tuple[str, ...] = ()
+    history: tuple[ImageStep, ...] = ()
+
+
 class BuildSecret(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     file: str = ""

@@ -12,8 +12,8 @@ import pytest
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import parse
 from composer.cli.parsing.options import EVERYWHERE, GLOBAL
-from composer.cli.project.containers import command_text, ports_text, publishers, status_text
 from composer.cli.project.context import Context
+from composer.view.containers import command_text, ports_text, publishers, status_text
 from engine.spec.container import ContainerSpec, Mount, PortBinding
 from engine.spec.image import ImageConfig, ImageRecord
 from engine.spec.network import VolumeRecord, VolumeSpec

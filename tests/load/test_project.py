@@ -194,3 +194,24 @@ def test_secrets_of_an_included_project_have_its_own_environment(tmp_path: Path)
     project = Project.from_loaded(loaded)
     assert [project.secrets[name].content for name in ("one", "two")] == ["one", "two"]
     assert load(tmp_path, text, environ={"PASSWORD": "outer"}).contents == {}
+
+
+def test_what_concerns_some_services_is_noted(tmp_path: Path) -> None:
+    text = "services: {a: {image: x, container_name: same}, b: {image: x, container_name: same}, c: {image: x, env_file: gone}}\n"
+    with pytest.raises(LoadError, match="gone not found"):
+        load(tmp_path, text)
+    loaded = load(tmp_path, text, defer=True)
+    assert list(loaded.refused) == ["c"] and "gone not found" in loaded.refused["c"][0]
+    assert list(loaded.clashes) == ["b"] and "already in use by service a" in loaded.clashes["b"]["a"]
+    assert load(tmp_path, text, services=("a",)).refused == {}
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with os.fdopen(write, "wb") as file:
+        file.write(b"name: piped\nservices: {a: {image: x}}\n")
+    options = LoadOptions(files=(f"/dev/fd/{read}",), project_directory=str(tmp_path))
+    assert project_name(options) == "piped"
+    loaded = load_tree(options)
+    os.close(read)
+    assert "a" in loaded.tree["services"] and loaded.inputs.volatile

@@ -51,7 +51,7 @@ def test_no_ports(text: str, message: str) -> None:
         short.ports(text)
 
 
-BIND = {"create_host_path": True}
+BIND: dict[str, Any] = {}
 
 
 @pytest.mark.parametrize(

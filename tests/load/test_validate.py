@@ -92,11 +92,6 @@ def service(**keys: Any) -> dict[str, Any]:
             {"services": {"a b": {}}},
             ":2:3: services: 'a b' is not a name\n  letters, digits, '.', '_' and '-' are allowed in a name",
         ),
-        (
-            service(pre_start=[]),
-            ":3:3: services.web: 'pre_start' is not supported\n"
-            "  init containers are not supported; use depends_on with a service that completes",
-        ),
         (service(container_name=""), ":3:3: services.web.container_name: '' does not match [a-zA-Z0-9][a-zA-Z0-9_.-]+"),
         (
             service(stop_grace_period=1.5),

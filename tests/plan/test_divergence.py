@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from composer.plan import divergence, labels
+from composer.plan.operations import CreateNetwork, CreateVolume
 from engine.spec.container import Mount
 from tests.plan.world import World, desired_of, image_id
 
@@ -30,19 +31,11 @@ def world():
     desired = desired_of(TREE)
     world = World()
     for network in desired.networks.values():
-        world._create_network(
-            msgspec.structs.replace(_operation(), name=network.spec.name, network=network.spec), desired
-        )
+        world._create_network(CreateNetwork(id=0, name=network.spec.name, cause="", network=network.spec), desired)
     for volume in desired.volumes.values():
-        world._create_volume(msgspec.structs.replace(_operation(), name=volume.spec.name, volume=volume.spec), desired)
+        world._create_volume(CreateVolume(id=0, name=volume.spec.name, cause="", volume=volume.spec), desired)
     world.add(desired, "web", 1, "demo-web-1")
     return world
-
-
-def _operation():
-    from composer.plan.operations import Kind, Operation
-
-    return Operation(id=0, kind=Kind.CREATE_NETWORK, name="", cause="")
 
 
 def reason(world, tree, **changes):

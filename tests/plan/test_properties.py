@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from composer.plan.desired import COMPLETED, HEALTHY, STARTED
 from composer.plan.observed import service_of
-from composer.plan.operations import Kind
+from composer.plan.operations import Start, Stop
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
 from engine.spec.state import Status
@@ -131,10 +131,8 @@ def test_the_order_is_topological(tree, world):
     for operation in plan.operations:
         above[operation.id] = set(operation.after).union(*(above[i] for i in operation.after))
         assert all(i < operation.id for i in operation.after)
-    begun = [op for op in plan.operations if op.kind in (Kind.START, Kind.RESTART, Kind.UNPAUSE)]
+    begun = [op for op in plan.operations if isinstance(op, Start)]
     for operation in begun:
-        if operation.kind is Kind.UNPAUSE:
-            continue
         service = desired.services[operation.service_name]
         for name in (*(d.service for d in service.depends_on), *service.linked):
             for other in begun:
@@ -151,7 +149,7 @@ def test_those_who_depend_are_stopped_first(tree, world, action):
     above = {}
     for operation in plan.operations:
         above[operation.id] = set(operation.after).union(*(above[i] for i in operation.after))
-    stops = [operation for operation in plan.operations if operation.kind is Kind.STOP]
+    stops = [operation for operation in plan.operations if isinstance(operation, Stop)]
     for operation in stops:
         for other in stops:
             if any(d.service == operation.service_name for d in desired.services[other.service_name].depends_on):

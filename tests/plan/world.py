@@ -5,6 +5,7 @@ import msgspec
 from composer.model import Project
 from composer.plan import labels
 from composer.plan.observed import Snapshot, number_of, service_of
+from composer.plan.replacement import temporary_name
 from composer.plan.translate import translate
 from composer.run import container_spec
 from engine.spec.network import NetworkRecord, VolumeRecord
@@ -58,7 +59,9 @@ class World:
         done = set()
         for operation in plan.operations[:count]:
             assert set(operation.after) <= done, f"{operation} comes before what it needs"
-            getattr(self, f"_{operation.kind.name.lower()}")(operation, desired)
+            getattr(self, f"_{operation.kind.replace(' ', '_').removesuffix('_container').removesuffix('_for')}")(
+                operation, desired
+            )
             done.add(operation.id)
 
     def named(self, name):
@@ -85,7 +88,7 @@ class World:
         )
         self.count += 1
         record = ContainerRecord(
-            id=f"{self.count:064x}",
+            id=f"{self.count:012x}".ljust(64, "0"),
             group="demo",
             spec=spec,
             state=ContainerState(**{"created_at": self.count, **state}),
@@ -119,15 +122,30 @@ class World:
             del self.volumes[operation.name]
 
     def _create(self, operation, desired):
-        self.add(desired, operation.service_name, operation.number, operation.name)
+        name = operation.name
+        if operation.replaces:
+            name = temporary_name(operation.replaces, name)
+        self.add(desired, operation.service_name, operation.number, name)
 
-    def _recreate(self, operation, desired):
-        (old,) = [record for record in self.containers if record.id == operation.container_id]
-        self.containers.remove(old)
-        self.add(desired, operation.service_name, operation.number, operation.name)
+    def _of(self, operation):
+        given = getattr(operation, "container_id", "")
+        if given:
+            (found,) = [record for record in self.containers if record.id == given]
+            return found
+        return self.named(operation.name)
+
+    def _rename(self, operation, desired):
+        (record,) = [
+            record
+            for record in self.containers
+            if record.id == operation.container_id or record.spec.name.endswith(f"_{operation.name}")
+        ]
+        assert all(other.spec.name != operation.name for other in self.containers)
+        spec = msgspec.structs.replace(record.spec, name=operation.name)
+        self.containers[self.containers.index(record)] = msgspec.structs.replace(record, spec=spec)
 
     def _start(self, operation, desired):
-        record = self.named(operation.name)
+        record = self._of(operation)
         assert record.state.status.can_start, f"{operation}: it is {record.state.status}"
         for mode in (record.spec.network_mode, record.spec.pid_mode, record.spec.ipc_mode):
             if mode.startswith("container:"):
@@ -139,27 +157,21 @@ class World:
         self.replace(record, status=status, exit_code=0, health=health)
 
     def _stop(self, operation, desired):
-        record = self.named(operation.name)
+        record = self._of(operation)
         assert record.state.status.alive or record.state.status is Status.RESTARTING
         self.replace(record, status=Status.EXITED, exit_code=143)
-
-    def _restart(self, operation, desired):
-        record = self.named(operation.name)
-        if record.state.status.alive or record.state.status is Status.RESTARTING:
-            self._stop(operation, desired)
-        self._start(operation, desired)
 
     def _kill(self, operation, desired):
         self._stop(operation, desired)
 
     def _pause(self, operation, desired):
-        self.replace(self.named(operation.name), status=Status.PAUSED)
+        self.replace(self._of(operation), status=Status.PAUSED)
 
     def _unpause(self, operation, desired):
-        self.replace(self.named(operation.name), status=Status.RUNNING)
+        self.replace(self._of(operation), status=Status.RUNNING)
 
     def _remove(self, operation, desired):
-        record = self.named(operation.name)
+        record = self._of(operation)
         assert operation.force or record.state.status.can_remove, f"{operation}: it is {record.state.status}"
         self.containers.remove(record)
 

@@ -31,7 +31,7 @@ COMMAND = Command(
         Flag("models", "Print the model names, one per line."),
         Flag("networks", "Print the network names, one per line."),
         Flag("no-consistency", "Don't check model consistency - warning: may produce invalid Compose output"),
-        Flag("no-env-resolution", "Accepted for docker compose's sake, which reads env files all the same"),
+        Flag("no-env-resolution", "Don't resolve service env files"),
         Flag("no-interpolate", "Don't interpolate environment variables"),
         Flag("no-normalize", "Don't normalize compose model"),
         Flag("no-path-resolution", "Don't resolve file paths"),
@@ -78,10 +78,12 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
 
     options = context.load_options().replace(
         services=tuple(services),
+        defer=False,
         interpolate=not args.no_interpolate,
         normalize=not (args.no_normalize or context.options.compatibility),
         resolve_paths=not args.no_path_resolution,
         consistency=not args.no_consistency,
+        resolve_environment=not args.no_env_resolution,
         all_resources=context.options.all_resources,
     )
     options = options.replace(**changes)

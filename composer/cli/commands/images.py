@@ -9,7 +9,7 @@ from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import select
 from composer.cli.render.table import table
-from composer.cli.render.units import human_duration, human_size, rfc3339_nano
+from composer.view.units import human_duration, human_size, rfc3339_nano
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

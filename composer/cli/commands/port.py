@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.project.containers import one, publishers
+from composer.cli.project.containers import one
+from composer.view.containers import publishers
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

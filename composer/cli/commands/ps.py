@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.project.containers import (
-    SUMMARY,
-    command_text,
-    is_up,
-    ports_text,
-    publishers,
-    select,
-    service_of,
-    status_text,
-)
+from composer.cli.project.containers import SUMMARY, is_up, select, service_of
 from composer.cli.render.table import shorten, table
-from composer.cli.render.units import human_duration
+from composer.view.containers import command_text, ports_text, publishers, status_text
+from composer.view.units import human_duration
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

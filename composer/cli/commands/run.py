@@ -67,7 +67,7 @@ def run(context: Context, args: Args) -> int:
     spec = _specification(context, args, desired, service)
     if context.dry_run:
         with context.progress("Creating", quiet=args.quiet) as progress:
-            progress.note(f" DRY-RUN MODE -  Container {spec.name}  Created")
+            progress.note(f" DRY-RUN MODE -  Container {spec.name} Created")
         return 0
     return _Run(context, args, desired, name, spec).run()
 
@@ -86,7 +86,7 @@ def _specification(context: Context, args: Args, desired: Desired, service: Desi
         service=service.name,
         tty=not args.no_tty and args.tty and not args.detach and sys.stdin.isatty() and sys.stdout.isatty(),
         volumes={key: volume.spec.name for key, volume in desired.volumes.items()},
-        environ=context.environ,
+        environ=context.environment if args.env or args.env_from_file else context.environ,
         directory=desired.working_dir,
     )
     labels = {**spec.labels, AUTOREMOVE: "true"} if args.detach and args.rm else spec.labels

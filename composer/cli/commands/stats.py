@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import is_up, select
 from composer.cli.render.table import shorten, table
-from composer.cli.render.units import bytes_size, human_size
+from composer.view.units import bytes_size, human_size
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

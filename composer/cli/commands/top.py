@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command
 from composer.cli.project.containers import is_up, number_of, select, service_of
 from composer.cli.render.table import table
+from composer.view.processes import COLUMNS, processes
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-HEADERS = ("SERVICE", "#", "UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
+HEADERS = ("SERVICE", "#", *COLUMNS)
 
 COMMAND = Command("top", "Display the running processes", "top [SERVICES...]")
 
@@ -24,74 +23,7 @@ def run(context: Context, args: Args) -> int:
     for record in select(context.containers(), args.positional):
         if is_up(record):
             head = (service_of(record), str(number_of(record)))
-            rows += [(*head, *process) for process in _processes(record.state.pid)]
+            rows += [(*head, *process) for process in processes(record.state.pid)]
     if rows:
         print(table([HEADERS, *rows], minimum=4, padding=2), end="")
     return 0
-
-
-def _processes(init: int) -> list[tuple[str, ...]]:
-    """`init` and its descendants and whatever shares its PID namespace, by pid."""
-    try:
-        namespace = os.readlink(f"/proc/{init}/ns/pid")
-    except OSError:
-        return []
-    shared = namespace == os.readlink("/proc/self/ns/pid")
-    rows = []
-    family = {init}
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
-        try:
-            stat = _stat(pid)
-            inside = os.readlink(f"/proc/{pid}/ns/pid") == namespace
-            if pid in family or int(stat[1]) in family or (inside and not shared):
-                family.add(pid)
-                rows.append(_row(pid, stat))
-        except OSError:
-            continue
-    return rows
-
-
-def _stat(pid: int) -> list[str]:
-    """proc_pid_stat(5) from field 3 on."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read().rpartition(")")[2].split()
-
-
-def _row(pid: int, stat: list[str]) -> tuple[str, ...]:
-    ticks = os.sysconf("SC_CLK_TCK")
-    with open("/proc/uptime", encoding="ascii") as file:
-        uptime = float(file.read().split()[0])
-    used = (int(stat[11]) + int(stat[12])) / ticks
-    age = max(uptime - int(stat[19]) / ticks, 0.001)
-    began = time.localtime(time.time() - age)
-    with open(f"/proc/{pid}/cmdline", "rb") as file:
-        words = file.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-        name = file.read().strip()
-    return (
-        _user(os.stat(f"/proc/{pid}").st_uid),
-        str(pid),
-        stat[1],
-        str(min(int(used / age * 100), 99)),
-        time.strftime("%H:%M" if age < 86400 else "%b%d", began),
-        _tty(int(stat[4])),
-        time.strftime("%H:%M:%S", time.gmtime(used)),
-        words or f"[{name}]",
-    )
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _tty(number: int) -> str:
-    """tty_nr: the major number in bits 15 to 8, the minor in 31 to 20 and 7 to 0; pseudo-terminals are 136 to 143."""
-    if not number:
-        return "?"
-    major, minor = number >> 8 & 0xFFF, (number & 0xFF) | (number >> 12 & 0xFFF00)
-    return f"pts/{minor + (major - 136) * 256}" if 136 <= major <= 143 else f"tty{minor}"

@@ -63,17 +63,20 @@ def run(context: Context, args: Args) -> int:
 
         outputs = Outputs(context, lambda: _attached(context, args)[1])
     try:
-        code = converge_as_asked(context, args, start=not args.no_start, outputs=outputs)
+        code = converge_as_asked(
+            context,
+            args,
+            start=not args.no_start,
+            outputs=outputs,
+            wait=args.wait,
+            wait_timeout=float(args.wait_timeout),
+        )
     except KeyboardInterrupt:
         if detached or "desired" not in vars(context):
             raise
         return _stop_begun(context, args)
     if code or args.no_start or context.dry_run:
         return code
-    if args.wait:
-        from composer.cli.project.readiness import wait_ready
-
-        wait_ready(context, args.positional, timeout=args.wait_timeout)
     if outputs is None:
         return 0
     from composer.cli.terminal.foreground import Foreground

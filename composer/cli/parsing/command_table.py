@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rm": ("rm", "Removes stopped service containers"),
     "run": ("run", "Run a one-off command on a service"),
     "scale": ("scale", "Scale services"),
+    "serve": ("serve", "Serve the Docker Engine API on a UNIX socket"),
     "start": ("start", "Start services"),
     "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("stop", "Stop services"),

@@ -58,12 +58,9 @@ class Cache:
         self._key = _key(options)
         # A checksum will do for a name: the entry says whose it is.
         self._path = f"{folder}/{zlib.crc32(self._key.encode()):08x}.json"
-        self._usable = "-" not in options.files  # what standard input says is not known before it is read
 
     def find(self) -> Entry | None:
         """The entry, when it holds."""
-        if not self._usable:
-            return None
         try:
             with open(self._path, "rb") as file:
                 entry = _decode(file.read())
@@ -79,8 +76,9 @@ class Cache:
         warnings: Iterable[str],
         *,
         written: int,
+        keep: bool = True,
     ) -> Entry:
-        """Remember it. A cache that cannot be written costs time and nothing else."""
+        """The entry, remembered if it is to be kept. A cache that cannot be written costs time and nothing else."""
         entry = Entry(
             key=self._key,
             desired=desired,
@@ -89,7 +87,7 @@ class Cache:
             variables=dict(variables),
             warnings=[str(line) for line in warnings],
         )
-        if not self._usable:
+        if not keep:
             return entry
         temporary = f"{self._path}.{os.getpid()}"
         with suppress(OSError):
@@ -137,7 +135,7 @@ def now() -> int:
 
 
 def _key(options: "LoadOptions") -> str:
-    asked = {name: getattr(options, name) for name in options.__slots__ if name != "environ"}
+    asked = {name: getattr(options, name) for name in options.__slots__ if name not in ("environ", "streams")}
     environ = {
         name: value
         for name, value in options.environ.items()

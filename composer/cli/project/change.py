@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import CommandError
 from composer.cli.project.supervisor import EAGER, prepared
 from composer.cli.render.progress import PlainProgress, Progress, State
-from composer.cli.render.steps import TITLES, WAITED, WORDS
+from composer.cli.render.steps import TITLES, show, step_of
 from composer.plan import observed
-from composer.plan.operations import Kind, Operation, Plan
+from composer.plan.operations import Plan, Wait
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
 from engine.spec.state import Status
@@ -61,7 +61,16 @@ def carry_out(
         _show_unchanged(progress, plan, wanted)
         if context.dry_run:
             for operation in plan.operations:
-                show(progress, operation, done=True)
+                condition = operation.condition if isinstance(operation, Wait) else ""
+                show(
+                    progress,
+                    operation.kind,
+                    operation.name,
+                    operation.cause,
+                    done=True,
+                    part=operation.part,
+                    condition=condition,
+                )
         elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
             perform(supervisor, progress, desired, wanted, ready=ready)
         elif not plan.unchanged and not images:
@@ -116,13 +125,21 @@ def perform(
 def _show_step(progress: Progress, event: Step) -> None:
     from composer.run.protocol import BEGUN, DONE, FAILED, WARNED
 
-    operation = Operation(id=0, kind=Kind(event.kind), name=event.name, cause=event.cause, condition=event.condition)
+    step = step_of(event.kind, event.name)
     if event.state in (BEGUN, DONE):
-        show(progress, operation, done=event.state == DONE)
+        show(
+            progress,
+            event.kind,
+            event.name,
+            event.cause,
+            done=event.state == DONE,
+            part=event.part,
+            condition=event.condition,
+        )
     elif event.state == WARNED:
-        progress.update(step_of(operation), event.detail, State.WARNING)
+        progress.update(step, event.detail, State.WARNING)
     elif event.state == FAILED:
-        progress.update(step_of(operation), "Error", State.ERROR, detail=event.detail)
+        progress.update(step, "Error", State.ERROR, detail=event.detail)
 
 
 def _given(options: dict[str, object]) -> dict[str, object]:
@@ -140,23 +157,6 @@ def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
         engine.volumes(),
         desired.references() if desired else (),
         engine.image,
-    )
-
-
-def step_of(operation: Operation) -> str:
-    return f"{WORDS[operation.kind][0]} {operation.name}"
-
-
-def show(progress: Progress, operation: Operation, *, done: bool) -> None:
-    """The operation has begun, or is done."""
-    _, working, finished = WORDS[operation.kind]
-    if operation.kind is Kind.WAIT:
-        finished = WAITED.get(operation.condition, finished)
-    detail = ""
-    if operation.kind is Kind.RECREATE and done:
-        detail = f"({operation.cause})"
-    progress.update(
-        step_of(operation), finished if done else working, State.DONE if done else State.WORKING, detail=detail
     )
 
 

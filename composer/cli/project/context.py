@@ -42,6 +42,7 @@ class Context:
         self.stderr = stderr or sys.stderr
         self._images: dict[str, ImageConfig | None] = {}
         self._warned: set[str] = set()
+        self._streams: dict[str, bytes] = {}
 
     @cached_property
     def roots(self) -> Roots:
@@ -78,6 +79,8 @@ class Context:
             env_files=tuple(options.env_file),
             profiles=tuple(options.profile),
             environ=self.environ,
+            defer=True,
+            streams=self._streams,
         )
 
     @cached_property
@@ -96,6 +99,14 @@ class Context:
         from composer.load.project import project_name
 
         return project_name(self.load_options())
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """The variables that the project's files are interpolated with: ours, and under them those of its .env files."""
+        from composer.load.options import Inputs
+        from composer.load.sources import located
+
+        return located(self.load_options(), Inputs(), lambda line: None).environment
 
     def containers(self) -> list[ContainerRecord]:
         """The project's containers as they are now."""
@@ -163,7 +174,8 @@ class Context:
         desired = translate(project)
         if NO_EFFECT in silenced(loaded.tree, loaded.environment):
             desired = desired.quiet()
-        return cache.put(desired, files, variables, loaded.warnings, written=begun)
+        keep = not loaded.inputs.volatile
+        return cache.put(desired, files, variables, loaded.warnings, written=begun, keep=keep)
 
     def _warn(self, lines: Iterable[str]) -> None:
         """Print each line once a command."""

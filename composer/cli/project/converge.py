@@ -43,7 +43,9 @@ class Images(Struct, frozen=True, kw_only=True):
     quiet_build: bool = False
 
 
-def converge_as_asked(context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None) -> int:
+def converge_as_asked(
+    context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None, **options: object
+) -> int:
     """`converge` by the flags of `up` or `create`. UsageError when they contradict each other."""
     if args.build and args.no_build:
         raise UsageError("--build and --no-build are incompatible")
@@ -60,6 +62,7 @@ def converge_as_asked(context: Context, args: Args, *, start: bool = True, outpu
         scale=parse_scale(args.scale, "--scale option"),
         recreate_volumes=args.yes,
         **_named(args, FLAGS),
+        **options,
     )
 
 

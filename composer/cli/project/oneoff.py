@@ -55,7 +55,7 @@ def oneoff_spec(
         "tty": tty,
         "stdin_open": bool(args.interactive) and not args.detach,
         "stdin_once": bool(args.interactive) and not args.detach,
-        "environment": {**base.environment, **_files(args.env_from_file, environ), **environment(args.env, environ)},
+        "environment": {**base.environment, **_environment(args, environ)},
         "ports": (base.ports if args.service_ports else ()) + tuple(p for text in args.publish for p in ports(text)),
         "mounts": _mounts(base.mounts, [volume(text, volumes, directory) for text in args.volume]),
         "cap_add": (*base.cap_add, *args.cap_add),
@@ -80,17 +80,21 @@ def _labels(pairs: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def _files(paths: Sequence[str], environ: Mapping[str, str]) -> dict[str, str | None]:
-    """--env-from-file: files in the form of .env, without interpolation from one another."""
-    result: dict[str, str | None] = {}
-    for path in paths:
-        from dotenv import dotenv_values
+def _environment(args: Args, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """--env, and --env-from-file: files in the grammar of .env, whose values may name variables of --env and ours."""
+    named = environment(args.env, environ)
+    if not args.env_from_file:
+        return named
+    from composer.load import dotenv
 
-        if not os.path.isfile(path):
-            raise UsageError(f"--env-from-file: no such file: {path}")
-        for key, value in dotenv_values(path).items():
-            result[key] = value if value is not None else environ.get(key)
-    return result
+    lookup = {**environ, **{name: value for name, value in named.items() if value is not None}}
+    found: dict[str, str] = {}
+    for path in args.env_from_file:
+        try:
+            dotenv.read(path, found, lookup)
+        except OSError as error:
+            raise UsageError(f"--env-from-file: {path}: {(error.strerror or str(error)).lower()}") from None
+    return {**found, **named}
 
 
 def _mounts(base: tuple[Mount, ...], more: Sequence[Mount]) -> tuple[Mount, ...]:

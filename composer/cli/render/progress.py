@@ -3,7 +3,7 @@
 A step is named as in docker compose (`Container shop-web-1`) and moves through words (`Creating`, `Created`). Sinks:
 
     TtyProgress     a line a step, redrawn in place, with spinner and elapsed time (terminal.py)
-    PlainProgress   one line for each step that has finished
+    PlainProgress   one line for each change of a step
     JsonProgress    one JSON object for each change
     Progress        nothing (quiet)
 """
@@ -29,10 +29,6 @@ class State(enum.Enum):
     DONE = "Done"
     WARNING = "Warning"
     ERROR = "Error"
-
-
-LONG = frozenset(("Waiting", "Pulling", "Building", "Pushing"))
-"""Work that may take minutes: its begin is said even where only ends are."""
 
 
 class Progress:
@@ -71,14 +67,13 @@ class PlainProgress(Progress):
     def __init__(self, stream: TextIO, *, prefix: str = "") -> None:
         super().__init__(stream)
         self._prefix = prefix
-        self._begun: set[tuple[str, str]] = set()
+        self._last: dict[str, str] = {}
 
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
-        if state is State.WORKING:
-            if text not in LONG or (step, text) in self._begun:
-                return
-            self._begun.add((step, text))
-        self.note(f"{self._prefix} {step}  {text}" + (f" {detail}" if detail else ""))
+        line = f"{self._prefix} {step} {text}" + (f" {detail}" if detail else "")
+        if self._last.get(step) != line:
+            self._last[step] = line
+            self.note(line)
 
     def note(self, line: str) -> None:
         self.stream.write(line + "\n")

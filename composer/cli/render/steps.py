@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from composer.plan.operations import Kind
+from composer.cli.render.progress import Progress, State
+from composer.plan.operations import RECREATE, RESTART
 
-WORDS: dict[Kind, tuple[str, str, str]] = {
-    Kind.CREATE_NETWORK: ("Network", "Creating", "Created"),
-    Kind.REMOVE_NETWORK: ("Network", "Removing", "Removed"),
-    Kind.CREATE_VOLUME: ("Volume", "Creating", "Created"),
-    Kind.REMOVE_VOLUME: ("Volume", "Removing", "Removed"),
-    Kind.CREATE: ("Container", "Creating", "Created"),
-    Kind.RECREATE: ("Container", "Recreate", "Recreated"),
-    Kind.START: ("Container", "Starting", "Started"),
-    Kind.STOP: ("Container", "Stopping", "Stopped"),
-    Kind.RESTART: ("Container", "Restarting", "Started"),
-    Kind.KILL: ("Container", "Killing", "Killed"),
-    Kind.PAUSE: ("Container", "Pausing", "Paused"),
-    Kind.UNPAUSE: ("Container", "Unpausing", "Unpaused"),
-    Kind.REMOVE: ("Container", "Removing", "Removed"),
-    Kind.WAIT: ("Container", "Waiting", "Healthy"),
+WORDS = {
+    "create network": ("Network", "Creating", "Created"),
+    "remove network": ("Network", "Removing", "Removed"),
+    "create volume": ("Volume", "Creating", "Created"),
+    "remove volume": ("Volume", "Removing", "Removed"),
+    "create container": ("Container", "Creating", "Created"),
+    "start container": ("Container", "Starting", "Started"),
+    "stop container": ("Container", "Stopping", "Stopped"),
+    "kill container": ("Container", "Killing", "Killed"),
+    "pause container": ("Container", "Pausing", "Paused"),
+    "unpause container": ("Container", "Unpausing", "Unpaused"),
+    "remove container": ("Container", "Removing", "Removed"),
+    "rename container": ("Container", "Renaming", "Renamed"),
+    "wait for container": ("Container", "Waiting", "Healthy"),
 }
+"""Kind of operation → kind of thing, word while it runs, word when it is done."""
+
+PARTS = {
+    ("create container", RECREATE): ("Recreate", ""),
+    ("stop container", RECREATE): ("Recreate", ""),
+    ("remove container", RECREATE): ("Recreate", ""),
+    ("rename container", RECREATE): ("Recreate", "Recreated"),
+    ("stop container", RESTART): ("Restarting", ""),
+    ("start container", RESTART): ("Restarting", "Started"),
+}
+"""(kind, part) → the words where an operation is part of something larger; "" says nothing."""
 
 WAITED = {"healthy": "Healthy", "completed": "Exited", "running": "Healthy"}
 """A wait's end by its condition."""
@@ -38,3 +49,21 @@ TITLES = {
     "run": "Creating",
 }
 """The header of the live progress for each action."""
+
+
+def step_of(kind: str, name: str) -> str:
+    """What the progress calls the step of an operation."""
+    return f"{WORDS[kind][0]} {name}"
+
+
+def show(
+    progress: Progress, kind: str, name: str, cause: str, *, done: bool, part: str = "", condition: str = ""
+) -> None:
+    """An operation has begun, or is done."""
+    _, working, finished = WORDS[kind]
+    working, finished = PARTS.get((kind, part), (working, WAITED.get(condition, finished)))
+    if done and finished:
+        detail = f"({cause})" if part == RECREATE else ""
+        progress.update(step_of(kind, name), finished, State.DONE, detail=detail)
+    elif not done:
+        progress.update(step_of(kind, name), working)

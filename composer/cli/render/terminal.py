@@ -20,7 +20,7 @@ from typing import Self, TextIO
 from composer.cli.render.ansi import BLUE, GREEN, RED, YELLOW, paint
 from composer.cli.render.progress import Progress, State
 from composer.cli.render.table import shorten
-from composer.cli.render.units import human_size
+from composer.view.units import human_size
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARKS = {State.DONE: ("✔", GREEN), State.WARNING: ("!", YELLOW), State.ERROR: ("✘", RED)}
@@ -149,7 +149,7 @@ class TtyProgress(Progress):
             words = f"{_bar(step.parts)} {words}"
         if self._dry_run:
             words += " (dry run)"
-        left = f"{shorten(name, width):<{width}}  "
+        left = f"{shorten(name, width):<{width}} "
         room = max(columns - 3 - len(left) - len(timer), 0)
         words = shorten(words, room) if room else ""
         gap = " " * (room - len(words))

@@ -11,7 +11,7 @@ from engine.spec.container import Ulimit
 def process(scope: Scope) -> dict[str, Any]:
     service = scope.service
     return {
-        "command": service.command,
+        "command": service.command or None,  # an empty one means the image's, as in Docker Engine
         "entrypoint": service.entrypoint,
         "environment": dict(service.environment),
         "working_dir": service.working_dir,

@@ -22,7 +22,12 @@ def translate(project: Project) -> Desired:
     wanted_networks = networks(project, problems)
     wanted_volumes = volumes(project, problems)
     services = {name: service(Scope(project, name, problems)) for name in sorted(project.services)}
-    services = {name: msgspec.structs.replace(one, refused=problems.of(name)) for name, one in services.items()}
+    services = {
+        name: msgspec.structs.replace(
+            one, refused=(*project.refused.get(name, ()), *problems.of(name)), clashes=project.clashes.get(name, {})
+        )
+        for name, one in services.items()
+    }
     try:
         ordered = order(services.values())
     except CycleError as error:

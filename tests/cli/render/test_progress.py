@@ -81,13 +81,11 @@ def test_each_step_keeps_its_line(terminal: Terminal) -> None:
         progress._animate_once()
         middle = Screen(80).feed(written := terminal.written())
         assert untimed(middle.text) == (
-            "[+] Running 1/2\n ✔ Network shop_default  Created\n ~ Container shop-web-1  Starting"
+            "[+] Running 1/2\n ✔ Network shop_default Created\n ~ Container shop-web-1 Starting"
         )
         progress.update("Container shop-web-1", "Started", State.DONE)
     screen = Screen(80).feed(written + terminal.written())
-    assert untimed(screen.text) == (
-        "[+] Running 2/2\n ✔ Network shop_default  Created\n ✔ Container shop-web-1  Started"
-    )
+    assert untimed(screen.text) == ("[+] Running 2/2\n ✔ Network shop_default Created\n ✔ Container shop-web-1 Started")
     assert screen.text.splitlines()[1].endswith("0.0s")
 
 
@@ -98,7 +96,7 @@ def test_notes_stand_above_the_steps(terminal: Terminal) -> None:
         progress.update("Container a", "Error", State.ERROR, detail="no such image\nand more")
     text = terminal.written()
     assert "\x1b[3" not in text
-    assert untimed(Screen(80).feed(text).text) == "a warning\n[+] Running 1/1\n ✘ Container a  Error no such image"
+    assert untimed(Screen(80).feed(text).text) == "a warning\n[+] Running 1/1\n ✘ Container a Error no such image"
 
 
 def test_a_window_made_narrower_leaves_nothing_behind(terminal: Terminal) -> None:
@@ -151,16 +149,19 @@ def story(progress: Progress) -> None:
         progress.update("Container a", "Error", State.ERROR, detail="why")
 
 
-def test_plain_lines_for_what_is_finished() -> None:
+def test_plain_lines_for_each_change() -> None:
     progress, stream = sink("auto")
     story(progress)
-    assert stream.getvalue() == " Network n  Created\n Container a  Waiting\ntext\n Container a  Error why\n"
+    assert (
+        stream.getvalue()
+        == " Network n Creating\n Network n Created\n Container a Waiting\ntext\n Container a Error why\n"
+    )
 
 
 def test_dry_run_is_said_in_each_line() -> None:
     progress, stream = sink("plain", dry_run=True)
     story(progress)
-    assert stream.getvalue().startswith(" DRY-RUN MODE -  Network n  Created\n")
+    assert stream.getvalue().startswith(" DRY-RUN MODE -  Network n Creating\n")
 
 
 def test_json_and_quiet() -> None:

@@ -19,7 +19,7 @@ def test_a_changed_network_and_a_changed_config(composer):
     composer("up", "-d")
     before = {name: containers[0]["ID"] for name, containers in composer.ps().items()}
     done = composer("up", "-d", "-t", "0", environ={"COLOUR": "red", "TEXT": "two"})
-    assert f"Network {composer.name}_default  Created" in done.err
+    assert f"Network {composer.name}_default Created" in done.err
     assert "configs_content.text is another" in done.err
     after = {name: containers[0]["ID"] for name, containers in composer.ps().items()}
     assert {name for name in before if before[name] != after[name]} == {"reader"}

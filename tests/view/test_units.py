@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from composer.cli.render.table import shorten, table
-from composer.cli.render.units import bytes_size, human_duration, human_size, rfc3339_nano
+from composer.view.units import bytes_size, human_duration, human_size, rfc3339_nano
 
 
 @pytest.mark.parametrize(

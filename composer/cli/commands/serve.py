@@ -1,0 +1,105 @@
+"""composer serve: Docker's Engine API on a UNIX socket, for tools that speak it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "serve",
+    "Serve the Docker Engine API on a UNIX socket",
+    "serve [OPTIONS]",
+    (
+        Flag(
+            "socket", "Path of the socket (default: docker.sock in the run root)", "string", short="s", metavar="path"
+        ),
+        Flag("group", "Group that may use the socket, too", "string", metavar="group"),
+    ),
+    positional=(0, 0),
+)
+
+_FIRST_PASSED = 3
+"""The first descriptor of socket activation (sd_listen_fds(3))."""
+
+
+def run(context: Context, args: Args) -> int:
+    import anyio
+
+    from composer.serve.server import Server
+
+    group = _group(args.group)
+    path = args.socket or f"{context.roots.run}/docker.sock"
+    passed = _passed()
+    listener = passed or _bind(path, group)
+    server = Server(context.new_engine, group=group)
+
+    def ready() -> None:
+        print(f"serving on unix://{path}", file=context.stderr, flush=True)
+
+    try:
+        anyio.run(server.run, listener, ready)
+    finally:
+        if passed is None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        listener.close()
+    return 0
+
+
+def _group(name: str) -> int | None:
+    if not name:
+        return None
+    import grp
+
+    try:
+        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise CommandError(f"serve --group: there is no group {name!r} on this machine") from None
+
+
+def _passed() -> socket.socket | None:
+    """The listening socket that systemd opened for us, if any: requests that came before us wait in it."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or int(os.environ.get("LISTEN_FDS") or 0) < 1:
+        return None
+    return socket.socket(fileno=_FIRST_PASSED)
+
+
+def _bind(path: str, group: int | None) -> socket.socket:
+    """Listen on `path`, for the owner alone or for the group, too. CommandError when somebody serves there already."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+            try:
+                listener.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+            else:
+                raise CommandError(f"serve: another process already serves on {path}")
+            listener.close()
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        before = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(before)
+        if group is not None:
+            os.chown(path, -1, group)
+            os.chmod(path, 0o660)
+        listener.listen(512)
+    except OSError as error:
+        listener.close()
+        raise CommandError(f"serve: cannot listen on {path}: {error.strerror}") from None
+    except CommandError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,306 @@
+"""One client's connection: requests in, answers out, and the raw stream that an upgrade leaves.
+
+    bytes ─▶ httptools ─▶ Request ─▶ handler ─▶ Reply │ Exchange.begin/send │ Exchange.hijack ─▶ bytes
+
+Bytes are read only when a handler asks for more of the body, or when the next request is due, so that a client that
+uploads faster than its handler reads waits in the kernel. What arrives behind a request is kept: it is the next request
+(pipelining), or the beginning of the raw stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import anyio
+import httptools
+from anyio.abc import SocketStream
+
+from composer.serve.http.errors import BadRequest, ClientGone, HTTPError
+from composer.serve.http.framing import framing
+from composer.serve.http.request import Reply, Request
+
+MAX_HEADERS = 64 * 1024
+"""Bytes of a request's first line and headers."""
+CHUNK = 256 * 1024
+HEADERS_TIMEOUT = 60.0
+"""Seconds for a request's headers once its first byte is there: a client that sends a byte a second holds up nobody."""
+
+Handler = Callable[[Request, "Exchange"], Awaitable[Reply | None]]
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_WITHOUT_BODY = frozenset({204, 304})
+_ONCE = frozenset({"content-length", "transfer-encoding", "host"})
+_END = b"\r\n\r\n"
+
+
+class _Head:
+    """Collects what httptools finds in a request's first line and headers."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[str, str] = {}
+        self.complete = False
+        self.parser = httptools.HttpRequestParser(self)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key = name.decode("latin-1").lower()
+        if key in self.headers and key in _ONCE:
+            raise BadRequest(f"malformed request: {key} is given twice")
+        self.headers[key] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+    def feed(self, data: bytes) -> None:
+        """BadRequest for what is no head of a request."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # it ends with the headers, and so do we
+        except httptools.HttpParserError as error:
+            raise BadRequest(f"malformed request: {error}") from None
+
+
+class Connection:
+    """Serves the requests of one client, one after the other, until it closes or a handler has taken the stream."""
+
+    def __init__(self, stream: SocketStream, handler: Handler, *, server: str) -> None:
+        self.stream, self._handler, self.server = stream, handler, server
+        self._pending = b""
+        self._ended = False
+
+    async def serve(self) -> None:
+        while True:
+            try:
+                head = await self._head()
+                if head is None:
+                    return
+                exchange = Exchange(self, head)
+            except HTTPError as error:
+                await self._refuse(error)
+                return
+            await exchange.run(self._handler)
+            if not exchange.keep_alive:
+                return
+
+    async def _head(self) -> _Head | None:
+        """Read a request's head; None when the client has left before there was one. HTTPError."""
+        if not self._pending and not await self._fill():
+            return None
+        head, size, last = _Head(), 0, b""
+        with anyio.move_on_after(HEADERS_TIMEOUT):
+            while True:
+                end = (last + self._pending).find(_END)
+                cut = len(self._pending) if end < 0 else end + len(_END) - len(last)
+                piece, self._pending = self._pending[:cut], self._pending[cut:]
+                size += len(piece)
+                if size > MAX_HEADERS:
+                    raise HTTPError(431, f"the request's headers have more than {MAX_HEADERS} bytes")
+                head.feed(piece)
+                if end >= 0:
+                    return head
+                last = (last + piece)[-len(_END) + 1 :]
+                if not await self._fill():
+                    return None
+        raise HTTPError(408, f"the request's headers did not arrive within {HEADERS_TIMEOUT:g} s")
+
+    def give_back(self, data: bytes) -> None:
+        """Bytes that were read and belong to what follows."""
+        self._pending = data + self._pending
+
+    async def _fill(self) -> bool:
+        """Wait for more bytes; False at the end of the client's side."""
+        if self._ended:
+            return False
+        try:
+            self._pending += await self.stream.receive(CHUNK)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
+            self._ended = True
+            return False
+        return True
+
+    async def more(self) -> bytes:
+        """The next bytes from the client, those first that are here already; b"" at the end of its side."""
+        if not self._pending and not await self._fill():
+            return b""
+        data, self._pending = self._pending, b""
+        return data
+
+    async def gone(self) -> None:
+        """Return when the client has closed its connection (or its side of it); what it sends meanwhile is kept."""
+        while len(self._pending) < CHUNK:
+            if not await self._fill():
+                return
+        await anyio.sleep_forever()
+
+    async def write(self, data: bytes) -> None:
+        """Send all of `data`. ClientGone."""
+        try:
+            await self.stream.send(data)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            raise ClientGone from None
+
+    async def _refuse(self, error: HTTPError) -> None:
+        """Answer what could not be parsed, and close: where the next request would begin is unknown."""
+        reply = Reply({"message": error.message}, status=error.status)
+        try:
+            await self.write(
+                head(reply.status, {**reply.headers, "Connection": "close"}, len(reply.content)) + reply.content
+            )
+        except ClientGone:
+            return
+
+
+def head(status: int, headers: Mapping[str, str], length: int | None = None) -> bytes:
+    """A status line and headers (RFC 9112 section 4); `length` of None leaves the framing to `headers`."""
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if length is not None and status not in _WITHOUT_BODY:
+        lines.append(f"Content-Length: {length}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+
+
+class Exchange:
+    """One request's answer. A handler returns a Reply, or it calls `begin` and `send`, or `hijack`, and returns None."""
+
+    def __init__(self, connection: Connection, head: _Head) -> None:
+        self._connection, self._headers, self._framing = connection, head.headers, framing(head.headers)
+        try:
+            url = httptools.parse_url(head.url)
+        except httptools.HttpParserInvalidURLError:
+            raise BadRequest("malformed request: invalid URL") from None
+        self.request = Request(
+            head.parser.get_method().decode(),
+            unquote((url.path or b"/").decode("latin-1"), errors="surrogateescape"),
+            (url.query or b"").decode("latin-1"),
+            head.headers,
+            self._body,
+        )
+        self.keep_alive = head.parser.should_keep_alive()
+        self._http10 = head.parser.get_http_version() == "1.0"
+        self._begun = self._chunked = self._asked = self.hijacked = False
+        self.extra: dict[str, str] = {"Server": connection.server}
+        """Headers of every answer."""
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        if self._headers.get("expect", "").lower() == "100-continue" and not self._framing.complete and not self._asked:
+            self._asked = True
+            await self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not self._framing.complete:
+            data = await self._connection.more()
+            if not data:
+                raise ClientGone
+            content, rest = self._framing.take(data)
+            if rest:
+                self._connection.give_back(rest)
+            if content:
+                yield content
+
+    async def run(self, handler: Handler) -> None:
+        """Have the request handled, and leave the connection ready for the next one or marked for closing."""
+        try:
+            reply = await handler(self.request, self)
+            if reply is not None:
+                await self.reply(reply)
+            elif self._chunked:
+                await self._connection.write(b"0\r\n\r\n")
+            if not self.hijacked and self.keep_alive:
+                await self._drain()
+        except ClientGone:
+            self.keep_alive = False
+        except HTTPError as error:
+            await self._failed(error)
+
+    async def _failed(self, error: HTTPError) -> None:
+        if self._begun:  # nothing that we could still say would be read as an error
+            self.keep_alive = False
+            return
+        self.keep_alive = self.keep_alive and self._framing.complete
+        try:
+            await self.reply(Reply({"message": error.message}, status=error.status))
+        except ClientGone:
+            self.keep_alive = False
+
+    async def _drain(self) -> None:
+        """Read what is left of a body that nobody wanted, a bounded piece of it, so that the next request can follow."""
+        left = 16 * CHUNK
+        async for part in self._body():
+            left -= len(part)
+            if left < 0:
+                self.keep_alive = False
+                return
+
+    async def reply(self, reply: Reply) -> None:
+        self._begun = True
+        headers = {**self.extra, **reply.headers}
+        if not self.keep_alive:
+            headers["Connection"] = "close"
+        data = head(reply.status, headers, len(reply.content))
+        await self._connection.write(data if self.request.method == "HEAD" else data + reply.content)
+
+    async def begin(self, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Send the headers of an answer whose body follows by `send`."""
+        self._begun = True
+        lines = {**self.extra, **(headers or {})}
+        if self._http10:
+            self.keep_alive = False
+        else:
+            self._chunked = True
+            lines["Transfer-Encoding"] = "chunked"
+        if not self.keep_alive:
+            lines["Connection"] = "close"
+        await self._connection.write(head(status, lines))
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of the body now; waits while the client does not read. ClientGone."""
+        if data:
+            await self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    async def hijack(self, media: str, *, protocol: str = "") -> Raw:
+        """Turn the connection into a raw stream: 101 UPGRADED where the client asked for that, else 200.
+
+        Ends the connection's life as HTTP. Bytes that came with the request are the stream's first.
+        """
+        asked = "upgrade" in self._headers.get("connection", "").lower() and "upgrade" in self._headers
+        if asked:
+            named = protocol or self._headers["upgrade"]
+            head_lines = ["HTTP/1.1 101 UPGRADED", f"Content-Type: {media}", "Connection: Upgrade", f"Upgrade: {named}"]
+        else:
+            head_lines = ["HTTP/1.1 200 OK", f"Content-Type: {media}"]
+        if protocol:
+            head_lines.remove(f"Content-Type: {media}")
+        self._begun = self.hijacked = True
+        self.keep_alive = False
+        await self._connection.write("\r\n".join([*head_lines, "", ""]).encode())
+        return Raw(self._connection)
+
+    def gone(self) -> Awaitable[None]:
+        """To be awaited beside a long answer: done when the client has closed."""
+        return self._connection.gone()
+
+
+class Raw:
+    """The raw two-way stream of a hijacked connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.socket = connection.stream
+
+    async def receive(self) -> bytes:
+        """Bytes from the client; b"" when it has closed its side."""
+        return await self._connection.more()
+
+    async def send(self, data: bytes) -> None:
+        await self._connection.write(data)
+
+    async def end(self) -> None:
+        """Close our side; the client may go on sending."""
+        try:
+            await self._connection.stream.send_eof()
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            return

@@ -1,0 +1,25 @@
+"""What a handler raises to refuse a request.
+
+HTTPError                 any status, with a message for the client
+└── BadRequest            400: the request itself is wrong
+ClientGone                the client closed its connection; the handler's work is no longer wanted
+"""
+
+from __future__ import annotations
+
+
+class HTTPError(Exception):
+    """Answered as `{"message": …}` with this status (Docker Engine API, "Errors")."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class BadRequest(HTTPError):
+    def __init__(self, message: str) -> None:
+        super().__init__(400, message)
+
+
+class ClientGone(Exception):
+    """The client has closed the connection."""

@@ -1,0 +1,88 @@
+"""Which operations there are: method and path → the function that answers, imported when it is first asked for.
+
+`{name}` is one segment of the path, `{name:path}` one or more, as image names have slashes. The paths are those of the
+Docker Engine API 1.55; docs/api.md says of each whether it works, differs or is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from composer.serve.http.errors import BadRequest, HTTPError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Reply, Request
+    from composer.serve.server import Server
+
+    Operation = Callable[[Server, Request, Exchange], Awaitable[Reply | None]]
+
+OLDEST, NEWEST = (1, 24), (1, 55)
+
+ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("GET", "/_ping", "system.ping"),
+    ("HEAD", "/_ping", "system.ping"),
+    ("GET", "/version", "system.version"),
+    ("GET", "/info", "system.info"),
+    ("GET", "/containers/json", "containers.listing"),
+    ("GET", "/containers/{id}/json", "containers.inspect"),
+    ("GET", "/containers/{id}/top", "containers.top"),
+    ("GET", "/images/json", "images.listing"),
+    ("GET", "/images/{name:path}/json", "images.inspect"),
+    ("GET", "/images/{name:path}/history", "images.history"),
+    ("GET", "/networks", "networks.listing"),
+    ("GET", "/networks/{id}", "networks.inspect"),
+    ("GET", "/volumes", "volumes.listing"),
+    ("GET", "/volumes/{name}", "volumes.inspect"),
+)
+"""Method, path, and `module.function` below composer.serve.docker. The first that fits answers."""
+
+_VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
+_ARGUMENT = re.compile(r"\{(\w+)(:path)?\}")
+
+
+@cache
+def _compiled() -> tuple[tuple[str, re.Pattern[str], str], ...]:
+    def pattern(path: str) -> re.Pattern[str]:
+        parts = _ARGUMENT.split(path)
+        text = "".join(
+            re.escape(part) if i % 3 == 0 else f"(?P<{part}>{'.+' if parts[i + 1] else '[^/]+'})"
+            for i, part in enumerate(parts)
+            if i % 3 < 2
+        )
+        return re.compile(text)
+
+    return tuple((method, pattern(path), target) for method, path, target in ROUTES)
+
+
+def version_of(path: str) -> tuple[str, tuple[int, int]]:
+    """The path without its version, and the version; NEWEST where it has none. BadRequest for one that is not served."""
+    found = _VERSION.match(path)
+    if not found:
+        return path, NEWEST
+    asked = int(found[1]), int(found[2])
+    name = f"{asked[0]}.{asked[1]}"
+    if asked > NEWEST:
+        raise BadRequest(f"client version {name} is too new. Maximum supported API version is {NEWEST[0]}.{NEWEST[1]}")
+    if asked < OLDEST:
+        raise BadRequest(
+            f"client version {name} is too old. Minimum supported API version is {OLDEST[0]}.{OLDEST[1]}, "
+            "please upgrade your client to a newer version"
+        )
+    return path[found.end() :], asked
+
+
+def find(request: Request) -> Operation:
+    """The operation that a request asks for; its path's arguments go into the request. HTTPError 404."""
+    for method, pattern, target in _compiled():
+        if method == request.method and (found := pattern.fullmatch(request.path)):
+            request.arguments = found.groupdict()
+            module, _, function = target.rpartition(".")
+            operation: Operation = getattr(import_module(f"composer.serve.docker.{module}"), function)
+            return operation
+    raise HTTPError(404, "page not found")

@@ -1,0 +1,110 @@
+"""The server: a socket that only its owner and its group reach, and a task for each client.
+
+Clients are told apart by SO_PEERCRED (unix(7)). A fault in one request is answered to its own client and written to the log;
+it ends nothing else. The server holds no state that matters: killed at any moment, it leaves what a command would leave.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+
+from composer.release import VERSION
+from composer.serve.http.connection import Connection, Exchange
+from composer.serve.http.errors import ClientGone, HTTPError
+from composer.serve.http.request import Reply, Request
+from composer.serve.routes import NEWEST, find, version_of
+
+if TYPE_CHECKING:
+    from composer.run.port import Engine
+
+_API = f"{NEWEST[0]}.{NEWEST[1]}"
+
+
+class Server:
+    """`open_engine` gives an engine of the caller's own: the database's connection belongs to one thread."""
+
+    def __init__(self, open_engine: Callable[[], Engine], *, group: int | None = None) -> None:
+        self.open_engine, self._group = open_engine, group
+        self.engine = open_engine()
+        self._uids = {0, os.geteuid()}
+
+    async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
+        """Serve until SIGINT or SIGTERM."""
+        async with anyio.create_task_group() as tasks:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                async with await anyio.abc.SocketListener.from_socket(listener) as serving:
+                    tasks.start_soon(serving.serve, self._client)
+                    ready()
+                    async for _ in signals:
+                        tasks.cancel_scope.cancel()
+
+    async def _client(self, stream: SocketStream) -> None:
+        async with stream:
+            peer = stream.extra(SocketAttribute.raw_socket)
+            pid, uid, gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if not self._admits(pid, uid, gid):
+                print(f"refused: process {pid} of user {uid}, group {gid}", file=sys.stderr, flush=True)
+                return
+            try:
+                await Connection(stream, self.handle, server=f"Composer/{VERSION} (linux)").serve()
+            except ClientGone:
+                return
+
+    def _admits(self, pid: int, uid: int, gid: int) -> bool:
+        """Whether the peer may use the socket: the owner, root, or the group that the socket was given to."""
+        if uid in self._uids:
+            return True
+        return self._group is not None and (gid == self._group or self._group in _groups_of(pid))
+
+    async def handle(self, request: Request, exchange: Exchange) -> Reply | None:
+        """Answer one request. What no handler foresaw is logged with the request, and answered 500."""
+        exchange.extra |= {"Api-Version": _API, "Docker-Experimental": "false", "Ostype": "linux"}
+        try:
+            request.path, request.version = version_of(request.path)
+            return await find(request)(self, request, exchange)
+        except (HTTPError, ClientGone):
+            raise
+        except Exception as error:
+            described = _described(error)
+            if described.status == 500:
+                print(f"{request.method} {request.path!r}:", file=sys.stderr)
+                traceback.print_exc()
+                sys.stderr.flush()
+            raise described from None
+
+
+def _described(error: Exception) -> HTTPError:
+    """The status that Docker gives an error of the engine's."""
+    from engine.errors import Conflict, EngineError, InvalidSpec, NotFound
+
+    if isinstance(error, NotFound):
+        return HTTPError(404, str(error))
+    if isinstance(error, Conflict):
+        return HTTPError(409, str(error))
+    if isinstance(error, InvalidSpec):
+        return HTTPError(400, str(error))
+    if isinstance(error, EngineError):
+        return HTTPError(500, str(error))
+    return HTTPError(500, f"internal error: {type(error).__name__}: {error}")
+
+
+def _groups_of(pid: int) -> set[int]:
+    """A process's supplementary groups (proc_pid_status(5)); none when it has ended."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            for line in file:
+                if line.startswith("Groups:"):
+                    return {int(group) for group in line.split()[1:]}
+    except OSError:
+        pass
+    return set()
