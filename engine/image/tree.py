@@ -82,12 +82,15 @@ class Tree:
 
     def _directory(self, path: str, made: Made | None, links: int) -> int:
         flags = os.O_PATH | os.O_DIRECTORY
+        above, _, name = path.rpartition("/")
+        # Below a directory that is open one name is enough; the whole path would make deep trees quadratic.
+        if above in self._cache and (fd := _plain(self._cache[above], name)) is not None:
+            return fd
         try:
             return self.open(path, flags)
         except FileNotFoundError:
             if made is None or not path or links > _LINKS:
                 raise
-        above, _, name = path.rpartition("/")
         parent = self._directory(above, made, links)
         try:
             try:
@@ -138,6 +141,16 @@ class Tree:
             if fd != keep:
                 os.close(fd)
                 del self._cache[path]
+
+
+def _plain(parent: int, name: str) -> int | None:
+    """The directory `name` in `parent`; None when it is none, a link to one, or no plain name."""
+    if name in ("", ".", ".."):
+        return None
+    try:
+        return os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except OSError:
+        return None
 
 
 def clean(name: str) -> str | None:

@@ -20,12 +20,13 @@ _MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00
 
 class Limits(Struct, frozen=True):
     """What one stream may expand to. A ratio counts only above `free_bytes`: files of zeros are honest, and gzip's
-    own limit is 1,032 to 1."""
+    own limit is 1,032 to 1. `max_names` is the total length of the directories' paths, which are kept in memory."""
 
     max_bytes: int = 128 << 30
     max_ratio: int = 400
     free_bytes: int = 4 << 30
     max_entries: int = 4_000_000
+    max_names: int = 1 << 28
 
 
 class _Decoder(Protocol):

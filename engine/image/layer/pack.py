@@ -86,25 +86,28 @@ class _Packer:
     def tree(self, root: int, prefix: str = "") -> None:
         """Depth first, entries sorted by their bytes."""
         with Descent(root) as walk:
-            levels: list[tuple[str, Iterator[str]]] = [(prefix, iter(self.names(root)))]
+            # Of the levels above only the lengths of their paths are kept: all paths of a deep tree are much.
+            levels: list[tuple[int, Iterator[str]]] = [(len(prefix), iter(self.names(root)))]
             while levels:
-                path, names = levels[-1]
+                length, names = levels[-1]
+                prefix = prefix[:length]
                 name = next(names, None)
                 if name is None:
                     levels.pop()
                     if levels:
                         walk.leave()
                     continue
-                self.at = path + name
+                self.at = path = prefix + name
                 try:
-                    child = self.one(walk.fd, name, path + name)
+                    child = self.one(walk.fd, name, path)
                 except FileNotFoundError:
                     if not self.live:
                         raise
                     continue
                 if child is not None:
                     walk.adopt(child)
-                    levels.append((f"{path}{name}/", iter(self.names(child))))
+                    prefix = f"{path}/"
+                    levels.append((len(prefix), iter(self.names(child))))
 
     @staticmethod
     def names(fd: int) -> list[str]:

@@ -80,6 +80,7 @@ class _Unpacker:
         self.rename = rename
         self.below = below.strip("/")
         self.times: dict[str, int] = {}
+        self.names = 0
         self.done = Unpacked()
 
     def run(self, pieces: Iterator[bytes]) -> Unpacked:
@@ -192,6 +193,11 @@ class _Unpacker:
         finally:
             os.close(fd)
         self.times[path] = entry.mtime
+        self.names += len(path)
+        if self.names > self.limits.max_names:
+            raise Corrupt(
+                f"{self.subject}: the paths of its directories are longer than {self.limits.max_names} in all"
+            )
 
     def leads_to_directory(self, path: str) -> bool:
         try:
@@ -294,8 +300,9 @@ class _Unpacker:
 
     def touch(self, path: str, mtime: int) -> None:
         try:
-            fd = self.tree.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        except OSError:
+            parent, name = self.tree.parent(path)
+            fd = os.open(name or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        except (OSError, OperationFailed):
             return  # replaced by a later entry
         try:
             attributes.set_time(fd, mtime)
