@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from composer.cli.errors import CommandError, ExitCode, UsageError
 from composer.cli.parsing.flags import Args, check_positional, parse
+from composer.cli.render.guard import Guarded
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -50,9 +51,18 @@ def script() -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the result is the exit code. Nothing but SystemExit of the interpreter's own leaves this."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(Guarded, streams)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    finally:
+        sys.stdout, sys.stderr = streams
+
+
+def _run(argv: list[str]) -> int:
     try:
         try:
-            return _dispatch(list(sys.argv[1:] if argv is None else argv))
+            return _dispatch(argv)
         finally:
             sys.stdout.flush()
     except ExitCode as end:

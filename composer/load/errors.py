@@ -7,6 +7,8 @@ LoadError                 one problem: what, where, what to do
 
 from __future__ import annotations
 
+from composer.load.printable import printable
+
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,13 +21,6 @@ REPORTED = 20
 
 LONGEST = 2000
 """Characters of a message: what is wrong may be in a value of any length."""
-
-
-def printable(text: str) -> str:
-    """The text with nothing in it that a terminal would act on: control and direction characters as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class LoadError(Exception):

@@ -8,7 +8,7 @@ or, for one run, by the environment variable COMPOSER_SILENCE=latest-tag,publish
 
 from __future__ import annotations
 
-from composer.load.errors import printable
+from composer.load.printable import printable
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:

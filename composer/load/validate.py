@@ -10,7 +10,8 @@ import json
 import os
 from functools import cache
 
-from composer.load.errors import LoadError, nearest, printable
+from composer.load.errors import LoadError, nearest
+from composer.load.printable import printable
 from composer.load.schema.compile import Compiler, Finding, Table
 from composer.load.tree import dotted, origin_at, value_at
 

@@ -50,11 +50,14 @@ def run(context: Context, args: Args) -> int:
     if args.index and not records:
         raise CommandError(f'service "{args.positional[0]}" has no container #{args.index}')
     from composer.cli.render.ansi import wants_colour
+    from composer.cli.render.guard import raw
     from composer.cli.render.lines import Lines
     from composer.cli.terminal.follow import Follower
 
     colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
-    lines = Lines(sys.stdout, sys.stderr, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
+    lines = Lines(
+        raw(sys.stdout), raw(sys.stderr), colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps
+    )
     follower = Follower(context, lines, services=args.positional, index=args.index)
     follower.open(records, since=since, until=until, tail=tail)
     follower.past()

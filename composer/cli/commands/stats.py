@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import is_up, select
+from composer.cli.render.guard import raw
 from composer.cli.render.table import shorten, table
 from composer.view.units import bytes_size, human_size
 
@@ -46,7 +47,9 @@ def run(context: Context, args: Args) -> int:
         records = _records(context, args)
         text = _text(args, [(record, *pair) for record, pair in _read(context, records, before)])
         screen = live and sys.stdout.isatty() and args.format in ("", "table")
-        sys.stdout.write(f"\x1b[H\x1b[J{text}" if screen else text)
+        if screen:
+            raw(sys.stdout).write("\x1b[H\x1b[J")
+        sys.stdout.write(text)
         sys.stdout.flush()
         if not live or not records:
             return 0

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TextIO
 
+from composer.load.printable import screened
+
 RESET = "\x1b[0m"
 RED, GREEN, YELLOW, BLUE = "31", "32", "33", "34"
 
@@ -15,6 +17,15 @@ PREFIXES = ("36", "33", "32", "35", "34", "36;1", "33;1", "32;1", "35;1", "34;1"
 
 def paint(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}{RESET}"
+
+
+def uncoloured(text: str) -> str:
+    """Foreign text without its colours, and with everything else that a terminal would act on as escapes."""
+    if "\x1b" in text:
+        import re
+
+        text = re.sub(r"\x1b\[[0-9;:]*m", "", text)
+    return screened(text)
 
 
 def is_terminal(stream: TextIO) -> bool:

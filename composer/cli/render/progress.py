@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from composer.cli.errors import UsageError
-from composer.cli.render.ansi import wants_colour, wants_control
+from composer.cli.render.ansi import uncoloured, wants_colour, wants_control
 
 if TYPE_CHECKING:
     from composer.cli.render.terminal import TtyProgress
@@ -76,7 +76,7 @@ class PlainProgress(Progress):
             self.note(line)
 
     def note(self, line: str) -> None:
-        self.stream.write(line + "\n")
+        self.stream.write(uncoloured(line) + "\n")
         self.stream.flush()
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from composer.load.printable import one_line
+
 
 def table(rows: Iterable[Sequence[str]], *, minimum: int = 0, padding: int = 3) -> str:
-    """The rows (the first is the header) as lines, each ended by a newline.
+    """The rows (the first is the header) as lines, each ended by a newline and free of control characters.
 
     A column is as wide as its widest cell and `padding`, and at least `minimum`.
     """
-    cells = [list(row) for row in rows]
+    cells = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(minimum, max(map(len, column)) + padding) for column in zip(*cells, strict=True)]
     return "".join(
         "".join(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=False)) + row[-1] + "\n"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from composer.cli.errors import UsageError
 from composer.cli.render.table import table
+from composer.load.printable import one_line
 
 Row = Mapping[str, object]
 ACTION = re.compile(r"\{\{-?\s*(?:(json|upper|lower)\s+)?\.(\w*)\s*-?\}\}")
@@ -24,10 +25,10 @@ def compact(value: object) -> str:
 
 
 FUNCTIONS: dict[str, Callable[[object], str]] = {
-    "": str,
+    "": lambda value: one_line(str(value)),
     "json": compact,
-    "upper": lambda value: str(value).upper(),
-    "lower": lambda value: str(value).lower(),
+    "upper": lambda value: one_line(str(value)).upper(),
+    "lower": lambda value: one_line(str(value)).lower(),
 }
 
 

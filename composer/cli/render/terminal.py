@@ -17,9 +17,11 @@ import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from composer.cli.render.ansi import BLUE, GREEN, RED, YELLOW, paint
+from composer.cli.render.ansi import BLUE, GREEN, RED, YELLOW, paint, uncoloured
+from composer.cli.render.guard import raw
 from composer.cli.render.progress import Progress, State
 from composer.cli.render.table import shorten
+from composer.load.printable import one_line, screened
 from composer.view.units import human_size
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -39,7 +41,7 @@ class Step:
 
 class TtyProgress(Progress):
     def __init__(self, stream: TextIO, *, colour: bool, title: str = "Running", dry_run: bool = False) -> None:
-        super().__init__(stream)
+        super().__init__(raw(stream))
         self._colour, self._title, self._dry_run = colour, title, dry_run
         self._steps: dict[str, Step] = {}
         self._drawn: list[int] = []
@@ -65,6 +67,7 @@ class TtyProgress(Progress):
         self._title = words
 
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
+        step, text, detail = one_line(step), one_line(text), screened(detail)
         with self._lock:
             now = time.monotonic()
             entry = self._steps.setdefault(step, Step(now))
@@ -79,11 +82,11 @@ class TtyProgress(Progress):
 
     def transfer(self, step: str, part: str, current: int, total: int) -> None:
         with self._lock:
-            self._steps.setdefault(step, Step(time.monotonic())).parts[part] = (current, total)
+            self._steps.setdefault(one_line(step), Step(time.monotonic())).parts[part] = (current, total)
 
     def note(self, line: str) -> None:
         with self._lock:
-            self.stream.write(self._erase() + line + "\n")
+            self.stream.write(self._erase() + uncoloured(line) + "\n")
             self._drawn = []
             if self._steps:
                 self._draw()

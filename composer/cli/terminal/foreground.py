@@ -18,6 +18,7 @@ from composer.cli.errors import CommandError
 from composer.cli.project.change import change
 from composer.cli.project.containers import is_up, select, service_of, short_name
 from composer.cli.render.ansi import paint, wants_colour
+from composer.cli.render.guard import raw
 from composer.cli.render.lines import Lines
 from composer.cli.terminal.follow import Follower
 
@@ -43,7 +44,9 @@ class Foreground:
         self._tell: Callable[[], None] = lambda: None
         colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
         self._colour = colour
-        lines = Lines(sys.stdout, sys.stderr, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
+        lines = Lines(
+            raw(sys.stdout), raw(sys.stderr), colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps
+        )
         self._follower = Follower(context, lines, services=sorted(services), ended=self._ended, outputs=outputs)
 
     def run(self) -> int:
@@ -85,7 +88,7 @@ class Foreground:
         if self._code is None:
             self._code = code
         words = "Aborting on container exit..."
-        print(paint(words, "31") if self._colour else words, file=self._context.stderr, flush=True)
+        print(paint(words, "31") if self._colour else words, file=raw(self._context.stderr), flush=True)
         self._begin(lambda: self._stop("stop"))
 
     def _begin(self, work: Callable[[], None]) -> None:

@@ -1,0 +1,41 @@
+"""Standard output and error as the commands print to them: what comes from containers, images, registries and files
+cannot act on the terminal.
+
+Only what is meant to reach the terminal as it is goes around the guard, by `raw`: our own colours and cursor movements,
+and the output of containers in `logs`, `up`, `attach`, `run` and `exec`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
+
+class Guarded:
+    """A text stream that writes everything with control characters as escapes (composer.load.printable)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.unguarded = stream
+
+    def write(self, text: str) -> int:
+        if not text.isascii() or not text.isprintable():
+            from composer.load.printable import screened
+
+            self.unguarded.write(screened(text))
+        else:
+            self.unguarded.write(text)
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unguarded, name)
+
+
+def raw(stream: Any) -> TextIO:
+    """The stream behind a guard, or `stream` itself when it has none."""
+    found: TextIO = getattr(stream, "unguarded", stream)
+    return found

@@ -1,0 +1,40 @@
+"""Text of unknown origin made harmless for a terminal: nothing in it that one would act on."""
+
+from __future__ import annotations
+
+_JOINERS = "\u200c\u200d"
+"""Zero-width characters that scripts and emoji need."""
+
+
+def printable(text: str) -> str:
+    """The text with everything as an escape that is not visible, except line feeds and spaces."""
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def screened(text: str) -> str:
+    r"""The text with control, direction and invisible characters as escapes; line feeds, tabs and all spaces stay.
+
+    Escapes are \x1b for what JSON never leaves as it is, and \u009b otherwise, so that JSON stays JSON.
+    """
+    if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(c if c in "\n\t" or c.isprintable() else _escape(c) for c in text)
+
+
+def one_line(text: str) -> str:
+    """As `screened`, with line feeds and tabs as escapes too: a cell of a table cannot make another row."""
+    return screened(text) if text.isprintable() else screened(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def _escape(character: str) -> str:
+    from unicodedata import category
+
+    number = ord(character)
+    if character in _JOINERS or category(character) in ("Zs", "Cn", "Co"):
+        return character
+    if number < 0x20:
+        return f"\\x{number:02x}"
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
