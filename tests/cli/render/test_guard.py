@@ -19,7 +19,9 @@ HOSTILE = "\x1b]0;TITLE\x07\x1b[2J\r\b\x7f\x9b31m\u202e\u2066\ufeff\x00"
 
 
 def harmless(text):
-    return all(c in "\n\t" or ord(c) >= 0x20 and not 0x7F <= ord(c) < 0xA0 and c not in "\u202e\u2066\ufeff" for c in text)
+    return all(
+        c in "\n\t" or (ord(c) >= 0x20 and not 0x7F <= ord(c) < 0xA0 and c not in "\u202e\u2066\ufeff") for c in text
+    )
 
 
 @given(st.text())
