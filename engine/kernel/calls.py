@@ -311,3 +311,11 @@ def mount_id(path: str) -> int:
             return next(int(line.split()[1]) for line in file if line.startswith(b"mnt_id:"))
     finally:
         os.close(fd)
+
+
+def read_option(fd: int, level: int, option: int, request: bytes, size: int) -> bytes:
+    """getsockopt(2) for an option that reads its buffer first, `request`, and fills `size` bytes of it."""
+    buffer, length = ctypes.create_string_buffer(request, size), ctypes.c_uint32(size)
+    if _libc.getsockopt(fd, level, option, buffer, ctypes.byref(length)) != 0:
+        raise _fail("read the socket option", option)
+    return buffer.raw[: length.value]

@@ -1,24 +1,26 @@
 """Bridge networks: a row in the database, a bridge link, its rules; whole again after a crash at any point.
 
-create: row ─▶ link, addresses ─▶ rules ─▶ ifalias "composer:<state root>:<id>", the mark of a whole network
-remove: rules ─▶ link ─▶ row ─▶ our chains, with the last network
+create: row ─▶ link, not up ─▶ rules ─▶ up, addresses ─▶ ifalias "composer:<state root>:<id>", the mark of a whole network
+remove: rules; all of ours with the last network ─▶ link ─▶ row
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ipaddress
 import os
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
-from engine.errors import Conflict, InvalidSpec, OperationFailed
-from engine.net import ipam, nat, options
+from engine import digest
+from engine.errors import Conflict, InvalidSpec
+from engine.net import ipam, options
+from engine.net.firewall import backend, forwarding
+from engine.net.firewall.elements import Port
 from engine.net.rtnetlink import Link, Rtnetlink
 from engine.paths import Roots
 from engine.spec.network import NetworkRecord, NetworkSpec, decode_network
@@ -78,7 +80,8 @@ async def ensure(roots: Roots, record: NetworkRecord) -> int:
     link = _find(record.bridge) if index else None
     if link is None or link.alias != _mark(roots, record):
         index = _make_link(record)
-        await asyncio.to_thread(nat.add_network, roots, record)
+        await backend.add_network(roots, record)
+        _bring_up(record, index)
         if not record.adopted:
             _do("mark", record, "alias", record.bridge, _mark(roots, record))
     _whole[record.id] = index
@@ -101,36 +104,24 @@ async def remove(store: Store, name: str) -> None:
         with store.transaction() as db:
             db.execute("DELETE FROM networks WHERE name = ?", (name,))
 
-    await asyncio.to_thread(nat.remove_network, store.roots, record, forget)
-    await _unhook(store, nat.versions(record))
+    await backend.remove_network(store.roots, record, forget, lambda: every(store))
 
 
-async def _unhook(store: Store, versions: tuple[int, ...]) -> None:
-    left = every(store)
-    for version in versions:
-        if not any(version in nat.versions(record) for record in left):
-            await asyncio.to_thread(nat.unhook, store.roots, version, lambda: every(store))
-
-
-async def sweep(store: Store, owners: Callable[[], Iterable[str]], ports: Mapping[str, nat.Rules]) -> None:
+async def sweep(store: Store, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]) -> None:
     """Remove bridges and rules of this state root that belong neither to a network nor to one of `owners` (container
-    ids); put back rules that somebody flushed, those of `ports` (container id → rules) too."""
-    prefix = f"composer:{nat.tag(store.roots)}:"
+    ids); put back rules that somebody flushed, those of `ports` (container id → published ports) too."""
+    prefix = f"composer:{digest.tag(store.roots.state)}:"
     with Rtnetlink() as kernel:
         ours = [link for link in kernel.links() if link.alias.startswith(prefix)]
     known = {row[0][:12] for row in store.db.execute("SELECT id FROM networks")}
     for link in ours:
         if link.alias.removeprefix(prefix) not in known:
             _do("remove link", None, "delete_link", link.name)
-    networks = every(store)
-    for version in (4, 6):
-        if any(version in nat.versions(record) for record in networks):
-            await asyncio.to_thread(nat.sweep, store.roots, version, owners, lambda: every(store), ports)
-    await _unhook(store, (4, 6))
+    await backend.sweep(store.roots, lambda: every(store), owners, ports)
 
 
 def _mark(roots: Roots, record: NetworkRecord) -> str:
-    return f"composer:{nat.tag(roots)}:{record.id[:12]}"
+    return f"composer:{digest.tag(roots.state)}:{record.id[:12]}"
 
 
 def _find(name: str) -> Link | None:
@@ -177,29 +168,37 @@ def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
 
 
 def _make_link(record: NetworkRecord) -> int:
-    """The bridge, up, with its addresses, forwarding switched on; its interface index. What is there already stays."""
+    """The bridge with its settings, not up before its rules are there; its interface index. What is there stays."""
     from engine.net import messages
 
     hardware = "02:42:" + ":".join(record.id[i : i + 2] for i in range(0, 8, 2))
     with Rtnetlink() as kernel:
         made = messages.bridge(record.bridge, hardware, options.mtu(record))
         kernel.do("make bridge", record.bridge, [made], accept=(errno.EEXIST,))
-        index = socket.if_nametoindex(record.bridge)
-        v6 = any(":" in pool.subnet for pool in record.pools)
-        _set(f"/proc/sys/net/ipv6/conf/{record.bridge}/disable_ipv6", "0" if v6 else "1")
-        addresses = []
-        for pool in record.pools:
-            subnet = ipaddress.ip_network(pool.subnet)
-            broadcast = str(subnet.broadcast_address) if subnet.version == 4 else ""
+    v6 = any(":" in pool.subnet for pool in record.pools)
+    settings = {"ipv6/conf/{}/disable_ipv6": "0" if v6 else "1"}
+    if v6 and not record.adopted:
+        # A container must not become the host's router; nobody else can have the addresses that we give.
+        settings |= {"ipv6/conf/{}/accept_ra": "0", "ipv6/conf/{}/accept_dad": "0"}
+    if record.spec.internal and not record.adopted:
+        settings["ipv4/conf/{}/forwarding"] = "0"
+    for path, value in settings.items():
+        forwarding.put(f"/proc/sys/net/{path.format(record.bridge)}", value)
+    return socket.if_nametoindex(record.bridge)
+
+
+def _bring_up(record: NetworkRecord, index: int) -> None:
+    from engine.net import messages
+
+    addresses = []
+    for pool in record.pools:
+        subnet = ipaddress.ip_network(pool.subnet)
+        if pool.gateway and options.has_address(record, subnet.version):
+            broadcast = str(subnet.broadcast_address) if subnet.version == 4 and subnet.prefixlen < 31 else ""
             addresses.append(messages.address(index, pool.gateway, subnet.prefixlen, broadcast))
-        kernel.do("give an address to", record.bridge, [messages.link_up(index), *addresses], accept=(errno.EEXIST,))
-    # Published ports are reached from 127.0.0.1 through DNAT; rules in nat.py keep the containers out of loopback.
-    _set(f"/proc/sys/net/ipv4/conf/{record.bridge}/route_localnet", "1")
-    if not record.spec.internal:
-        _set("/proc/sys/net/ipv4/ip_forward", "1")
-        if v6:
-            _set("/proc/sys/net/ipv6/conf/all/forwarding", "1")
-    return index
+    with Rtnetlink() as kernel:
+        given = [messages.link_up(index), *addresses]
+        kernel.do("give an address to", record.bridge, given, accept=(errno.EEXIST,))
 
 
 def _remove_link(record: NetworkRecord) -> None:
@@ -218,15 +217,3 @@ def _remove_link(record: NetworkRecord) -> None:
     ]
     with Rtnetlink() as kernel:
         kernel.do("take our address from", record.bridge, gone, accept=(errno.EADDRNOTAVAIL, errno.ENODEV))
-
-
-def _set(path: str, value: str) -> None:
-    try:
-        with open(path, "r+", encoding="utf-8") as file:
-            if file.read().strip() != value:
-                file.seek(0)
-                file.write(value)
-    except FileNotFoundError:
-        return  # a kernel without IPv6
-    except OSError as error:
-        raise OperationFailed.of("set", path, error, hint="Set it with sysctl, or run composer as root.") from error

@@ -28,10 +28,10 @@ _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 
 
 def bridge(name: str, mac: str, mtu: int = 0) -> bytes:
-    """Make a bridge link, up."""
+    """Make a bridge link, not yet up."""
     kind = _attribute(_IFLA_LINKINFO, _attribute(_INFO_KIND, _text("bridge")))
     attributes = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_ADDRESS, _hardware(mac)) + kind + _mtu(mtu)
-    return _link(NEWLINK, CREATE | EXCLUSIVE, attributes, up=True)
+    return _link(NEWLINK, CREATE | EXCLUSIVE, attributes)
 
 
 def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) -> bytes:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 
 from engine.errors import InvalidSpec, Unsupported
-from engine.net import nat
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkRecord, NetworkSpec
 
@@ -15,6 +14,19 @@ NAME = "com.docker.network.bridge.name"
 HOST_BINDING = {4: "com.docker.network.bridge.host_binding_ipv4", 6: "com.docker.network.bridge.host_binding_ipv6"}
 """The host address of ports that are published without one."""
 INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
+ICC = "com.docker.network.bridge.enable_icc"
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+SOURCE = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
+"""The host's address that containers are seen with outside, in place of the outgoing link's."""
+TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
+"""Links, separated by colons, from which containers are reached at their own addresses."""
+GATEWAY_MODE = {4: "com.docker.network.bridge.gateway_mode_ipv4", 6: "com.docker.network.bridge.gateway_mode_ipv6"}
+GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
+ENABLE_IPV6 = "com.docker.network.enable_ipv6"
+ADVERTISE = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms")
+"""How often and how many milliseconds apart a new container says which hardware address its address has."""
+INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
+"""The bridge gets no IPv4 address."""
 MTU = ("com.docker.network.driver.mtu", "mtu")
 
 ENDPOINT_INTERFACE = "com.docker.network.endpoint.ifname"
@@ -22,7 +34,7 @@ ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
 
 
 def _is_mtu(text: str) -> bool:
-    return text.isdecimal() and 68 <= int(text) <= 65535
+    return text.isdecimal() and (68 <= int(text) <= 65535 or int(text) == 0)
 
 
 def _is_boolean(text: str) -> bool:
@@ -47,13 +59,17 @@ def _is_address(version: int) -> Callable[[str], bool]:
 _KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
     NAME: (_is_link_name, "a link's name of at most 15 characters"),
     INTERFACE_PREFIX: (lambda text: _is_link_name(text + "00"), "the beginning of a link's name"),
-    **dict.fromkeys(MTU, (_is_mtu, "a number of bytes from 68 to 65535")),
-    nat.ICC_OPTION: (_is_boolean, "true or false"),
-    nat.MASQUERADE_OPTION: (_is_boolean, "true or false"),
-    "com.docker.network.bridge.gateway_mode_ipv4": (lambda text: text == "nat", '"nat"; other modes are not supported'),
-    "com.docker.network.bridge.gateway_mode_ipv6": (lambda text: text == "nat", '"nat"; other modes are not supported'),
+    **dict.fromkeys(MTU, (_is_mtu, "a number of bytes from 68 to 65535, or 0 for the usual one")),
+    ICC: (_is_boolean, "true or false"),
+    MASQUERADE: (_is_boolean, "true or false"),
+    **dict.fromkeys(GATEWAY_MODE.values(), (GATEWAY_MODES.__contains__, "one of " + ", ".join(GATEWAY_MODES))),
+    TRUSTED: (lambda text: all(_is_link_name(part.strip()) for part in text.split(":")), "names of links, A:B"),
+    INHIBIT: (_is_boolean, "true or false"),
+    ENABLE_IPV6: (_is_boolean, "true or false"),
+    ADVERTISE[0]: (lambda text: text.isdecimal() and int(text) <= 3, "a number from 0 to 3"),
+    ADVERTISE[1]: (lambda text: text.isdecimal() and 100 <= int(text) <= 2000, "milliseconds from 100 to 2000"),
     **{option: (_is_address(version), f"an IPv{version} address") for version, option in HOST_BINDING.items()},
-    **{option: (_is_address(version), f"an IPv{version} address") for version, option in nat.SOURCE_OPTIONS.items()},
+    **{option: (_is_address(version), f"an IPv{version} address") for version, option in SOURCE.items()},
 }
 
 
@@ -75,6 +91,25 @@ def check(spec: NetworkSpec) -> None:
         fits, meaning = _KNOWN[option]
         if not fits(value):
             raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not {meaning}")
+    for option in GATEWAY_MODE.values():
+        if spec.driver_opts.get(option) == "isolated" and not spec.internal:
+            raise InvalidSpec(f"{where}: driver option {option}: 'isolated' is for internal networks only")
+
+
+def is_true(record: NetworkRecord, option: str, default: str = "true") -> bool:
+    """A driver option, which is `default` unless it says otherwise."""
+    return record.spec.driver_opts.get(option, default).lower() in ("true", "1", "t")
+
+
+def gateway_mode(record: NetworkRecord, version: int) -> str:
+    """One of GATEWAY_MODES."""
+    return record.spec.driver_opts.get(GATEWAY_MODE[version], "") or "nat"
+
+
+def has_address(record: NetworkRecord, version: int) -> bool:
+    """Whether the bridge has an address of this IP version."""
+    inhibited = version == 4 and is_true(record, INHIBIT, "false")
+    return not inhibited and gateway_mode(record, version) != "isolated"
 
 
 def mtu(record: NetworkRecord) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from engine.errors import EngineError, NotFound, OperationFailed
-from engine.net import endpoint, nat, options
+from engine.net import endpoint, options
 from engine.net.endpoint import Plan
 from engine.net.rtnetlink import Rtnetlink, inside, travelling
 from engine.spec.state import Endpoint
@@ -124,7 +124,7 @@ def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str
             raise NotFound("network", plan.record.spec.name, hint="It was removed in this moment.") from error
     size = options.mtu(plan.record)
     pair = messages.veth(end.host_interface, masters[bridge], end.interface, space, end.mac_address, size)
-    isolated = not nat.is_true(plan.record, nat.ICC_OPTION)
+    isolated = not options.is_true(plan.record, options.ICC)
     port = messages.bridge_port(end.host_interface, isolated=isolated) if isolated or plan.published else None
     return _Making(job, plan, pair, port)
 

@@ -1,4 +1,5 @@
-"""Serves at a published port what the packet rules do not reach: [::1], and IPv6 for a container that has none."""
+"""Serves at a published port what the packet rules do not reach: loopback addresses, and IPv6 for a container that has
+none. A packet from a loopback address could leave the host only if all were let in that are for one (route_localnet)."""
 
 from __future__ import annotations
 
@@ -20,17 +21,17 @@ UDP_IDLE = 60.0
 
 
 class Proxy:
-    """Copies between a reservation's sockets and the container's address until closed. SCTP is left to the rules."""
+    """Copies between a reservation's sockets and the container's addresses ("" for none) until closed: IPv6 to IPv6 where
+    the container has it."""
 
-    def __init__(self, sockets: Sequence[tuple[socket.socket, PortBinding]], address: str) -> None:
+    def __init__(self, sockets: Sequence[tuple[socket.socket, PortBinding]], v4: str, v6: str) -> None:
         self._sockets = [sock for sock, _ in sockets]
         self._connections: set[asyncio.Task[None]] = set()
-        serve = {"tcp": self._stream, "udp": self._datagrams}
-        self._tasks = [
-            asyncio.ensure_future(serve[port.protocol](sock, (address, port.container_port)))
-            for sock, port in sockets
-            if port.protocol in serve
-        ]
+        self._tasks = []
+        for sock, port in sockets:
+            serve = self._datagrams if port.protocol == "udp" else self._stream
+            address = (v6 or v4) if sock.family == socket.AF_INET6 else (v4 or v6)
+            self._tasks.append(asyncio.ensure_future(serve(sock, (address, port.container_port))))
 
     def close(self) -> None:
         """Stop; the sockets may be closed right after."""
@@ -86,7 +87,7 @@ async def _connection(near: socket.socket, target: tuple[str, int]) -> None:
     """One connection, to its end on both sides. An error on one side ends the other."""
     loop = asyncio.get_running_loop()
     near.setblocking(False)
-    with near, _socket(target, socket.SOCK_STREAM) as far, contextlib.suppress(OSError, TimeoutError):
+    with near, _socket(target, socket.SOCK_STREAM, near.proto) as far, contextlib.suppress(OSError, TimeoutError):
         await asyncio.wait_for(loop.sock_connect(far, target), CONNECT_TIMEOUT)
         try:
             async with asyncio.TaskGroup() as both:
@@ -117,7 +118,7 @@ async def _replies(sock: socket.socket, far: socket.socket, peer: object) -> Non
         far.close()
 
 
-def _socket(target: tuple[str, int], kind: socket.SocketKind) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, kind)
+def _socket(target: tuple[str, int], kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET, kind, protocol)
     sock.setblocking(False)
     return sock

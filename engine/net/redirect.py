@@ -2,22 +2,25 @@
 
 Our server binds 127.0.0.11:53 in every container's namespace, which costs nothing. A process that binds 0.0.0.0:53
 there would find the port taken (Pi-hole, CoreDNS …); so for a container that publishes or exposes port 53 our sockets are
-bound to free ports, and packet rules inside the namespace lead from 127.0.0.11:53 to them: an iptables-restore more.
+bound to free ports, and packet rules inside the namespace lead from 127.0.0.11:53 to them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
 import subprocess
 from collections.abc import Iterable
 
 from engine.errors import OperationFailed
-from engine.net import nat
+from engine.net.firewall import netlink, probe
 from engine.net.rtnetlink import inside
 from engine.spec.container import PortBinding
 
 ADDRESS = "127.0.0.11"
+_TABLE = "composer-dns"
 
 
 def wanted(ports: Iterable[PortBinding], exposed: Iterable[str]) -> bool:
@@ -38,21 +41,44 @@ async def redirect(pid: int, udp: int, tcp: int) -> None:
 
 
 def _redirect(pid: int, udp: int, tcp: int) -> None:
-    rules = "".join(
-        f"-I OUTPUT -d {ADDRESS} -p {protocol} -m {protocol} --dport 53 -j DNAT --to-destination {ADDRESS}:{port}\n"
-        for protocol, port in (("udp", udp), ("tcp", tcp))
-    )
-    command = nat.binary("iptables-restore", 4)
     try:
         space = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise OperationFailed.of("open the network namespace of process", pid, error) from error
     try:
-        with inside(space):  # a child is born in the namespace of the thread that makes it
-            done = subprocess.run(
-                [command, "-w", "--noflush"], input=f"*nat\n{rules}COMMIT\n", capture_output=True, text=True
-            )
+        with inside(space):
+            if probe.native():
+                _by_table(udp, tcp)
+            else:
+                _by_program(udp, tcp)  # a child is born in the namespace of the thread that makes it
     finally:
         os.close(space)
+
+
+def _by_table(udp: int, tcp: int) -> None:
+    address = socket.inet_pton(socket.AF_INET, ADDRESS)
+    rules = []
+    for protocol, port in ((17, udp), (6, tcp)):
+        match = netlink.meta(15) + netlink.compare(b"\2") + netlink.payload(1, 16, 4) + netlink.compare(address)
+        match += netlink.meta(16) + netlink.compare(bytes((protocol,)))
+        match += netlink.payload(2, 2, 2) + netlink.compare(struct.pack(">H", 53))
+        to = netlink.load(address) + netlink.load(struct.pack(">H", port), 9)
+        rules.append(netlink.rule(_TABLE, "output", match + to + netlink.translate(1, netlink.IPV4, 8, 9)))
+    made = [netlink.table(_TABLE), netlink.delete_table(_TABLE), netlink.table(_TABLE)]
+    made.append(netlink.chain(_TABLE, "output", "nat", netlink.OUTPUT, -100))
+    with netlink.Nfnetlink() as kernel:
+        kernel.do("redirect DNS in", "the container", [*made, *rules])
+
+
+def _by_program(udp: int, tcp: int) -> None:
+    from engine.net.firewall import iptables
+
+    rules = "".join(
+        f"-I OUTPUT -d {ADDRESS} -p {protocol} -m {protocol} --dport 53 -j DNAT --to-destination {ADDRESS}:{port}\n"
+        for protocol, port in (("udp", udp), ("tcp", tcp))
+    )
+    command = iptables.binary("iptables-restore", 4)
+    text = f"*nat\n{rules}COMMIT\n"
+    done = subprocess.run([command, "-w", "--noflush"], input=text, capture_output=True, text=True)
     if done.returncode:
         raise OperationFailed("run", os.path.basename(command), detail=done.stderr.strip())

@@ -1,5 +1,5 @@
 """Plugs containers into their networks. What is asked for in one moment is done together: one netlink send, one
-iptables-restore."""
+transaction of the packet filter."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.errors import EngineError, NotFound
-from engine.net import bridge, endpoint, ipam, nat, plug, ports
+from engine.net import bridge, endpoint, ipam, plug, ports
 from engine.net.endpoint import Plan
+from engine.net.firewall import backend, elements
+from engine.net.firewall.elements import Port
+from engine.net.firewall.enforce import Enforcement
 from engine.net.proxy import Proxy
 from engine.spec.container import Attachment, PortBinding
+from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
 from engine.store import Store
 
@@ -24,20 +28,22 @@ class _Job(Struct, frozen=True):
     container_id: str
     pid: int
     plans: list[Plan]
-    rules: nat.Rules
+    rules: list[Port]
     done: asyncio.Future[None]
 
 
 class Wiring:
-    """Connections of the containers of one group; lives in the supervisor."""
+    """Connections of the containers of one group; lives in the supervisor. `enforced`: rules that somebody flushes come
+    back while it lives."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, enforced: bool = False) -> None:
         self.store = store
+        self._enforcement = Enforcement(store.roots, self.repair) if enforced else None
         self._jobs: list[_Job] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._reservations: dict[str, ports.Reservation] = {}
         self._proxies: dict[str, Proxy] = {}
-        self._rules: dict[str, nat.Rules] = {}
+        self._rules: dict[str, list[Port]] = {}
         self._leased: set[str] = set()
 
     def lease(self, container_id: str, attachments: Sequence[Attachment]) -> list[Plan]:
@@ -65,7 +71,7 @@ class Wiring:
         if not plans:
             return
         for plan in plans:
-            await bridge.ensure(self.store.roots, plan.record)
+            await self._ensure(plan.record)
         self._publish(container_id, [plan.endpoint for plan in endpoint.outward(plans)])
         rules = self._rules.get(container_id, [])
         await self._together(container_id, pid, plans, rules, published=bool(rules))
@@ -73,7 +79,7 @@ class Wiring:
     async def disconnect(self, container_id: str) -> None:
         """Withdraw rules, then ports and leases; the links go with the network namespace."""
         if rules := self._rules.pop(container_id, []):
-            await asyncio.to_thread(nat.withdraw, self.store.roots, container_id, rules)
+            await backend.withdraw(self.store.roots, [(container_id, port) for port in rules])
         self.release(container_id)
 
     def release(self, container_id: str) -> None:
@@ -100,7 +106,7 @@ class Wiring:
         with self.store.transaction() as db:
             plan = self._plan(db, container_id, index, attachment)
         try:
-            await bridge.ensure(self.store.roots, plan.record)
+            await self._ensure(plan.record)
             await self._together(container_id, pid, [plan], [], routed=not any(endpoint.routed(endpoints)))
         except BaseException:
             ipam.release(self.store, container_id, attachment.network)
@@ -124,9 +130,34 @@ class Wiring:
         # Where somebody took the port meanwhile the packet rules still serve it.
         with contextlib.suppress(EngineError):
             self._reservations[container_id] = ports.reserve(self.store, container_id, bindings)
+        for one in endpoints:
+            if record := bridge.get(self.store, one.network):
+                await self._ensure(record)
         self._publish(container_id, endpoints, bindings)
 
+    def forget(self, network: str) -> None:
+        """The network with this id is removed."""
+        if self._enforcement is not None:
+            self._enforcement.forget(network)
+
+    async def repair(self) -> None:
+        """Put back rules that somebody flushed."""
+
+        def known() -> set[str]:
+            return {row[0] for row in self.store.db.execute("SELECT id FROM containers")} | self._leased
+
+        await backend.sweep(self.store.roots, lambda: bridge.every(self.store), known, dict(self._rules))
+
+    async def _ensure(self, record: NetworkRecord) -> None:
+        """The network is whole, and stays so."""
+        await bridge.ensure(self.store.roots, record)
+        if self._enforcement is not None:
+            self._enforcement.start()
+            self._enforcement.guard(record)
+
     def close(self) -> None:
+        if self._enforcement is not None:
+            self._enforcement.close()
         for proxy in self._proxies.values():
             proxy.close()
         for reservation in self._reservations.values():
@@ -161,16 +192,16 @@ class Wiring:
         reservation = self._reservations.get(container_id)
         found = reservation.bindings if reservation else bindings
         if found and (v4 or v6):
-            self._rules[container_id] = nat.port_rules(self.store.roots, container_id, v4, v6, found)
+            self._rules[container_id] = elements.of_ports(v4, v6, found)
             if reservation:
-                self._proxies[container_id] = Proxy(reservation.sockets, v4 or v6)
+                self._proxies[container_id] = Proxy(reservation.sockets, v4, v6)
 
     async def _together(
         self,
         container_id: str,
         pid: int,
         plans: Sequence[Plan],
-        rules: nat.Rules,
+        rules: list[Port],
         *,
         routed: bool = True,
         published: bool = True,
@@ -194,10 +225,10 @@ class Wiring:
             for job, failure in zip(jobs, failures, strict=True):
                 if failure is not None:
                     _end(job, failure)
-            rules = [rule for job in whole for rule in job.rules]
+            rules = [(job.container_id, rule) for job in whole for rule in job.rules]
             try:
                 if rules:
-                    await asyncio.to_thread(nat.apply, rules)
+                    await backend.publish(self.store.roots, rules)
             except EngineError:
                 await self._apply_apart(whole)
             for job in whole:
@@ -211,8 +242,9 @@ class Wiring:
         """A rule of somebody's was refused: find out whose, and serve the others."""
         for job in jobs:
             try:
-                await asyncio.to_thread(nat.withdraw, self.store.roots, job.container_id, job.rules)
-                await asyncio.to_thread(nat.apply, job.rules)
+                rules = [(job.container_id, rule) for rule in job.rules]
+                await backend.withdraw(self.store.roots, rules)
+                await backend.publish(self.store.roots, rules)
             except EngineError as error:
                 _end(job, error)
 

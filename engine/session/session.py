@@ -50,7 +50,7 @@ class Session:
         self.store = Store(roots)
         self.images = ImageStore(self.store)
         self.cgroups = Cgroups.of(roots)
-        self.wiring = Wiring(self.store)
+        self.wiring = Wiring(self.store, enforced=True)
         self.names = Names(Neighbours(self.store, group))
         self.dns = Server(self.names)
         self.records: dict[str, ContainerRecord] = {}
@@ -243,7 +243,10 @@ class Session:
         return await bridge.create(self.store, spec)
 
     async def remove_network(self, name: str) -> None:
+        record = bridge.get(self.store, name)
         await bridge.remove(self.store, name)
+        if record is not None:
+            self.wiring.forget(record.id)
 
     async def create_volume(self, spec: VolumeSpec) -> VolumeRecord:
         return volumes.create(self.store, spec)

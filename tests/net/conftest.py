@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import ipaddress
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from engine.kernel import calls, flags
 from engine.net import bridge, rtnetlink
+from engine.net.firewall import layout, netlink
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.spec.network import NetworkSpec
@@ -36,10 +38,32 @@ def links():
         return sorted(link.name for link in kernel.links())
 
 
-def rules(tool="iptables-save"):
-    """Rules and chains of ours, as the tool prints them."""
-    lines = subprocess.check_output([tool], text=True).splitlines()
-    return [line for line in lines if "COMPOSER" in line or "CMP-" in line]
+def rules(tool=""):
+    """What is ours: elements of our tables as "<set> <key> <value> <comment>", and rules and chains as `tool` prints
+    them (iptables-save, or another of its kind)."""
+    found = []
+    with netlink.Nfnetlink() as kernel:
+        for table in (netlink.name_of(one[1]) for one in kernel.objects(netlink.GETTABLE)):
+            if table.startswith("composer-") and "-guard-" not in table and not tool:
+                found.append(f"table {table}")
+                for name in (*layout.NETWORK_SETS, *layout.PORT_SETS):
+                    for one in kernel.elements(table, name):
+                        found.append(f"{name} {one.key.hex()} {one.data.hex()} {one.comment}")
+    for program in (tool,) if tool else ("iptables-save", "ip6tables-save"):
+        lines = subprocess.check_output([program], text=True).splitlines()
+        found += [line for line in lines if "COMPOSER" in line or "CMP-" in line or "cmp-" in line]
+    return sorted(found)
+
+
+def published():
+    """The published ports that our table knows: (container id's beginning, address, port)."""
+    found = []
+    for line in rules():
+        name, _, *rest = line.split(" ")
+        if name in ("any4", "ports4", "any6", "ports6"):
+            data = bytes.fromhex(rest[0])
+            found.append((rest[1], str(ipaddress.ip_address(data[:-4])), int.from_bytes(data[-4:-2], "big")))
+    return found
 
 
 def rows(store, table):
@@ -54,7 +78,7 @@ def host():
         yield
         left = [name for name in links() if name not in ("lo", "outside")]
         assert left == []
-        assert rules() == [] and rules("ip6tables-save") == []
+        assert rules() == []
 
 
 @pytest.fixture

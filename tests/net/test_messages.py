@@ -44,10 +44,10 @@ def port(isolated):
 
 
 CASES = [
-    (messages.bridge("b", MAC), ifinfmsg, 16, NEW, [("IFLA_IFNAME", "b"), ("IFLA_ADDRESS", MAC), BRIDGE], UP),
+    (messages.bridge("b", MAC), ifinfmsg, 16, NEW, [("IFLA_IFNAME", "b"), ("IFLA_ADDRESS", MAC), BRIDGE], {}),
     (
         messages.bridge("br12345", MAC, 1400), ifinfmsg, 16, NEW,
-        [("IFLA_IFNAME", "br12345"), ("IFLA_ADDRESS", MAC), BRIDGE, ("IFLA_MTU", 1400)], UP,
+        [("IFLA_IFNAME", "br12345"), ("IFLA_ADDRESS", MAC), BRIDGE, ("IFLA_MTU", 1400)], {},
     ),
     (messages.veth("cv1", 5, "eth0", 9, MAC), ifinfmsg, 16, NEW, veth(0), UP),
     (messages.veth("cv1", 5, "eth0", 9, MAC, 9000), ifinfmsg, 16, NEW, veth(9000), UP),

@@ -1,45 +1,38 @@
-"""Packet filter rules: isolation of bridges, masquerading, published ports; many with one iptables-restore.
+"""The packet filter where the host uses legacy iptables, or its kernel has no nf_tables; many rules with one iptables-restore.
 
     filter FORWARD ─▶ COMPOSER-FORWARD ─▶ COMPOSER-IN   -o <bridge> ─▶ CMP-<id>: established, DNAT, own ─▶ ACCEPT
                                        │                                         all else ─▶ DROP
-                                       └▶ COMPOSER-OUT  -i <bridge> ─▶ ACCEPT (internal: DROP)
-    filter INPUT   ─▶ COMPOSER-INPUT    -i <bridge> to 127.0.0.0/8, new ─▶ DROP (route_localnet lets it come this far)
+                                       └▶ COMPOSER-OUT  -i <bridge> ─▶ ACCEPT
+    filter COMPOSER-FORWARD, INPUT ─▶ COMPOSER-INTERNAL, COMPOSER-INPUT: what internal networks may not
     nat PREROUTING, OUTPUT (to local addresses) ─▶ COMPOSER-NAT   one DNAT a published port
-    nat POSTROUTING ─▶ COMPOSER-MASQ    leaves a bridge's subnet, comes from loopback, or hairpins ─▶ MASQUERADE
+    nat POSTROUTING ─▶ COMPOSER-MASQ    leaves a bridge's subnet, or hairpins ─▶ MASQUERADE
 
-Every rule of a network or container carries the comment composer:<state root>:<id>, so that leftovers are found and
-another state root's rules are left alone. iptables-nft and iptables-legacy read the same text (iptables-restore(8)). A
-change reads what is there and makes one atomic step a table from it: it can be repeated, and repairs. Whether anything
-is there the kernel says itself (nftables.py); the program is run to learn what.
+Rules are at the end of FORWARD, so that others' are asked first. Every rule of a network or container carries the comment
+composer:<state root>:<id>, so that leftovers are found and another state root's rules are left alone. A change reads what
+is there and makes one atomic step a table from it: it can be repeated, and repairs.
 
-What waits here, for the lock or for a program, blocks: it belongs in a thread (asyncio.to_thread). A change that has
-begun goes on to its end there and lets go of the lock, though its caller be cancelled; a cancelled
-asyncio.create_subprocess_exec may never return (https://github.com/python/cpython/issues/125502), lock and all.
+What waits here for a program blocks: it belongs in a thread (asyncio.to_thread). A change that has begun goes on to its
+end there, though its caller be cancelled; a cancelled asyncio.create_subprocess_exec may never return
+(https://github.com/python/cpython/issues/125502).
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import ipaddress
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from engine import digest
 from engine.errors import OperationFailed
-from engine.net import nftables
+from engine.net import options
+from engine.net.firewall import probe
+from engine.net.firewall.elements import Port
 from engine.paths import Roots
-from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
-
-ICC_OPTION = "com.docker.network.bridge.enable_icc"
-MASQUERADE_OPTION = "com.docker.network.bridge.enable_ip_masquerade"
-SOURCE_OPTIONS = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
-"""The host's address that containers are seen with outside, in place of the outgoing link's."""
 
 
 class Rule(Struct, frozen=True):
@@ -55,7 +48,14 @@ Saved = dict[str, list[str]]
 """Table → its lines as iptables-save(8) prints them."""
 
 _CHAINS = {
-    "filter": ("COMPOSER-FORWARD", "COMPOSER-IN", "COMPOSER-OUT", "COMPOSER-INPUT"),
+    "filter": (
+        "COMPOSER-FORWARD",
+        "COMPOSER-INTERNAL",
+        "COMPOSER-IN",
+        "COMPOSER-OUT",
+        "COMPOSER-INPUT",
+        "COMPOSER-DIRECT",
+    ),
     "nat": ("COMPOSER-NAT", "COMPOSER-MASQ"),
 }
 # Packets from elsewhere to a loopback address are never ours to serve; [::1] cannot leave lo (proxy.py serves it).
@@ -72,15 +72,15 @@ def _jumps(table: str, version: int) -> tuple[tuple[str, str], ...]:
     """(-I at the beginning of a chain of the kernel's | -A inside ours, rule)."""
     if table == "filter":
         return (
-            (_BEGIN, "FORWARD -j COMPOSER-FORWARD"),
+            (_BEGIN, "FORWARD -j COMPOSER-INTERNAL"),
+            (_INNER, "FORWARD -j COMPOSER-FORWARD"),
             (_BEGIN, "INPUT -j COMPOSER-INPUT"),
             (_INNER, "COMPOSER-FORWARD -j COMPOSER-IN"),
             (_INNER, "COMPOSER-FORWARD -j COMPOSER-OUT"),
         )
-    output = "" if version == 4 else _LOCAL[6]
     return (
         (_BEGIN, f"PREROUTING {_LOCAL[version]}-m addrtype --dst-type LOCAL -j COMPOSER-NAT"),
-        (_BEGIN, f"OUTPUT {output}-m addrtype --dst-type LOCAL -j COMPOSER-NAT"),
+        (_BEGIN, f"OUTPUT {_LOCAL[version]}-m addrtype --dst-type LOCAL -j COMPOSER-NAT"),
         (_BEGIN, "POSTROUTING -j COMPOSER-MASQ"),
     )
 
@@ -91,16 +91,15 @@ def tag(roots: Roots) -> str:
 
 
 def _comment(roots: Roots, owner: str) -> str:
-    return f"-m comment --comment composer:{tag(roots)}:{owner[:12]}"
+    return f"-m comment --comment {_mark(roots, owner)}"
+
+
+def _mark(roots: Roots, owner: str) -> str:
+    return f"composer:{tag(roots)}:{owner[:12]}"
 
 
 def _chain(record: NetworkRecord) -> str:
     return f"CMP-{record.id[:12]}"
-
-
-def is_true(record: NetworkRecord, option: str) -> bool:
-    """A driver option that is on unless it says otherwise."""
-    return record.spec.driver_opts.get(option, "true").lower() in ("true", "1", "t")
 
 
 def versions(record: NetworkRecord) -> tuple[int, ...]:
@@ -114,58 +113,86 @@ def network_rules(roots: Roots, record: NetworkRecord) -> Rules:
 
 def _network_rules(roots: Roots, record: NetworkRecord, version: int) -> Rules:
     bridge, chain, comment = record.bridge, _chain(record), _comment(roots, record.id)
-    own = "ACCEPT" if is_true(record, ICC_OPTION) else "DROP"
+    own = "ACCEPT" if options.is_true(record, options.ICC) else "DROP"
+    mode = options.gateway_mode(record, version)
+    trusted = filter(None, record.spec.driver_opts.get(options.TRUSTED, "").split(":"))
     filtering = [
         f"{chain} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         f"{chain} -m conntrack --ctstate DNAT -j ACCEPT",
         f"{chain} -i {bridge} -j {own}",
-        f"{chain} -j DROP",
+        *(f"{chain} -i {link.strip()} -j ACCEPT" for link in trusted),
+        *([f"{chain} -j ACCEPT"] if mode == "nat-unprotected" else []),
+        *([f"{chain} -p {'icmp' if version == 4 else 'ipv6-icmp'} -j ACCEPT"] if mode == "routed" else []),
         f"COMPOSER-IN -o {bridge} {comment} -j {chain}",
-        f"COMPOSER-OUT -i {bridge} {comment} -j {'DROP' if record.spec.internal else 'ACCEPT'}",
+        f"COMPOSER-OUT -i {bridge} {comment} -j ACCEPT",
     ]
-    if version == 4:
-        loopback = f"-i {bridge} -d 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED"
-        filtering.append(f"COMPOSER-INPUT {loopback} {comment} -j DROP")
-    rules = [Rule(version, "filter", text) for text in filtering]
+    if mode == "routed":
+        filtering.append(f"{chain} -g COMPOSER-DIRECT")
+    filtering.append(f"{chain} -j DROP")
     if record.spec.internal:
-        return rules
+        filtering = [text for text in filtering if not text.startswith("COMPOSER-OUT")]
+        filtering += _internal_rules(record, version, comment)
+    rules = [Rule(version, "filter", text) for text in filtering]
+    return rules if record.spec.internal or mode == "routed" else rules + _translation(record, version, comment)
+
+
+def _internal_rules(record: NetworkRecord, version: int, comment: str) -> list[str]:
+    """Nothing passes but what stays in the network; of the host only DNS at its own gateway is there."""
+    bridge, protocol = record.bridge, "icmp" if version == 4 else "ipv6-icmp"
+    found = [
+        f"COMPOSER-INTERNAL -i {bridge} ! -o {bridge} {comment} -j DROP",
+        f"COMPOSER-INTERNAL ! -i {bridge} -o {bridge} {comment} -j DROP",
+        f"COMPOSER-INPUT -i {bridge} -m conntrack --ctstate RELATED,ESTABLISHED {comment} -j ACCEPT",
+    ]
+    if version == 6:
+        found += [
+            f"COMPOSER-INPUT -i {bridge} -p {protocol} -m icmp6 --icmpv6-type {kind} {comment} -j ACCEPT"
+            for kind in (133, 135, 136)
+        ]
+    for pool in record.pools:
+        if (":" in pool.gateway) == (version == 6) and pool.gateway:
+            found += [
+                f"COMPOSER-INPUT -d {pool.gateway} -i {bridge} -p {p} -m {p} --dport 53 {comment} -j ACCEPT"
+                for p in ("udp", "tcp")
+            ]
+    return [*found, f"COMPOSER-INPUT -i {bridge} {comment} -j DROP"]
+
+
+def _translation(record: NetworkRecord, version: int, comment: str) -> Rules:
+    rules = []
     for pool in record.pools:
         subnet = ipaddress.ip_network(pool.subnet)
         if subnet.version != version:
             continue
-        if is_true(record, MASQUERADE_OPTION):
-            source = record.spec.driver_opts.get(SOURCE_OPTIONS[version], "")
+        if options.is_true(record, options.MASQUERADE):
+            source = record.spec.driver_opts.get(options.SOURCE[version], "")
             target = f"SNAT --to-source {source}" if source else "MASQUERADE"
-            rules.append(Rule(version, "nat", f"COMPOSER-MASQ -s {subnet} ! -o {bridge} {comment} -j {target}"))
+            rules.append(Rule(version, "nat", f"COMPOSER-MASQ -s {subnet} ! -o {record.bridge} {comment} -j {target}"))
         hairpin = f"-s {subnet} -d {subnet} -m conntrack --ctstate DNAT {comment}"
         rules.append(Rule(version, "nat", f"COMPOSER-MASQ {hairpin} -j MASQUERADE"))
-    if version == 4:
-        rules.append(Rule(version, "nat", f"COMPOSER-MASQ -s 127.0.0.0/8 -o {bridge} {comment} -j MASQUERADE"))
     return rules
 
 
-def port_rules(roots: Roots, container_id: str, v4: str, v6: str, ports: Iterable[PortBinding]) -> Rules:
-    """DNAT to the container's addresses ("" for none) for each published port, where its host address allows that."""
-    rules = []
-    comment = _comment(roots, container_id)
+def _port_rules(roots: Roots, owner: str, ports: Iterable[Port]) -> Rules:
+    """DNAT to the container's address for each published port, or the way to it where its network is routed."""
+    rules, comment = [], _comment(roots, owner)
     for port in ports:
-        for version, address in ((4, v4), (6, f"[{v6}]" if v6 else "")):
-            everywhere = port.host_ip in ("", "0.0.0.0", "::")
-            fits = port.host_ip == "" or (":" in port.host_ip) == (version == 6)
-            if not address or not fits:
-                continue
-            where = "" if everywhere else f"-d {port.host_ip} "
-            match = f"{where}-p {port.protocol} -m {port.protocol} --dport {port.host_port} {comment}"
-            text = f"COMPOSER-NAT {match} -j DNAT --to-destination {address}:{port.container_port}"
-            rules.append(Rule(version, "nat", text))
+        match = f"-p {port.protocol} -m {port.protocol} --dport"
+        if port.direct:
+            text = f"COMPOSER-DIRECT -d {port.address} {match} {port.container_port} {comment} -j ACCEPT"
+            rules.append(Rule(port.version, "filter", text))
+            continue
+        where = f"-d {port.host_ip} " if port.host_ip else ""
+        address = f"[{port.address}]" if port.version == 6 else port.address
+        to = f"-j DNAT --to-destination {address}:{port.container_port}"
+        rules.append(Rule(port.version, "nat", f"COMPOSER-NAT {where}{match} {port.host_port} {comment} {to}"))
     return rules
 
 
 def add_network(roots: Roots, record: NetworkRecord) -> None:
     """Put the network's rules in place of what there may be of them, and our chains where they are missing."""
-    with _exclusive(roots):
-        for version in versions(record):
-            _add(roots, record, version)
+    for version in versions(record):
+        _add(roots, record, version)
 
 
 def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
@@ -185,60 +212,77 @@ def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
     _restore(version, lines)
 
 
-def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[], None]) -> None:
-    """Remove the network's rules; nothing when there are none. `forget` removes the rest of it before a sweep can see
-    that it has no rules."""
-    with _exclusive(roots):
-        for version in versions(record):
-            _purge(roots, version, _save(version), lambda owner: owner == record.id[:12])
-        forget()
+def remove_network(roots: Roots, record: NetworkRecord, left: Sequence[NetworkRecord]) -> None:
+    """Remove the network's rules, and our chains when no network that is left has this IP version."""
+    for version in versions(record):
+        _purge(roots, version, _save(version), lambda owner: owner == record.id[:12])
+    unhook(roots, left)
 
 
-def unhook(roots: Roots, version: int, networks: Callable[[], Sequence[NetworkRecord]]) -> None:
-    """Remove our chains when no network that is left has this IP version, and with them what may be left in them."""
-    with _exclusive(roots):
-        if not any(version in versions(record) for record in networks()):
+def unhook(roots: Roots, left: Sequence[NetworkRecord]) -> None:
+    """Remove our chains of the IP versions that no network that is left has, and what may be left in them."""
+    for version in (4, 6):
+        if not any(version in versions(record) for record in left):
             saved = _save(version)
             if _purge(roots, version, saved, lambda owner: True):
                 saved = _save(version)
             _unhook(version, saved)
 
 
+def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
+    """Whether the rules of all networks are there."""
+    for version in (4, 6):
+        found = [record for record in records if version in versions(record)]
+        saved = _save(version) if found else {}
+        if not all(_is_in_place(saved, record, version) for record in found):
+            return False
+    return True
+
+
 def sweep(
-    roots: Roots,
-    version: int,
-    owners: Callable[[], Iterable[str]],
-    networks: Callable[[], Sequence[NetworkRecord]],
-    ports: Mapping[str, Rules],
+    roots: Roots, records: Sequence[NetworkRecord], owners: Collection[str], ports: Mapping[str, Sequence[Port]]
 ) -> None:
-    """Remove the rules of containers that are not in `owners` and of networks that are not in `networks`; put back what
-    somebody flushed of the rules of `networks` and of `ports` (container id → rules)."""
-    with _exclusive(roots):
-        found = [record for record in networks() if version in versions(record)]
-        alive = {record.id[:12] for record in found} | {owner[:12] for owner in owners()}
+    """Remove the rules of containers that are not in `owners` and of networks that are not in `records`; put back what
+    somebody flushed of the rules of `records` and of `ports` (container id → published ports)."""
+    for version in (4, 6):
+        found = [record for record in records if version in versions(record)]
+        if not found:
+            continue
+        alive = {record.id[:12] for record in found} | {owner[:12] for owner in owners}
         saved = _save(version)
-        if _purge(roots, version, saved, lambda owner: owner not in alive):
+        if _purge(roots, version, saved, lambda owner, alive=alive: owner not in alive):  # type: ignore[misc]
             saved = _save(version)
         for record in found:
-            if not _declared(saved.get("filter", []), _chain(record)):
+            if not _is_in_place(saved, record, version):
                 _add(roots, record, version)
-        present = "\n".join(saved.get("nat", []))
-        flushed = [owner for owner in ports if f"composer:{tag(roots)}:{owner[:12]}" not in present]
-        apply([rule for owner in flushed for rule in ports[owner] if rule.version == version])
+        present = "\n".join(line for lines in saved.values() for line in lines)
+        flushed = {owner: of for owner, of in ports.items() if _mark(roots, owner) not in present}
+        _change(
+            "-A", [r for owner, of in flushed.items() for r in _port_rules(roots, owner, of) if r.version == version]
+        )
+    unhook(roots, records)
 
 
-def apply(rules: Rules) -> None:
+def _is_in_place(saved: Saved, record: NetworkRecord, version: int) -> bool:
+    present = {line for lines in saved.values() for line in lines}
+    jumps = {f"-A {rule}" for table in _CHAINS for _, rule in _jumps(table, version)}
+    return not jumps - present and _declared(saved.get("filter", []), _chain(record))
+
+
+def publish(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
     """Append the rules, all of one table and IP version or none of them."""
-    _change("-A", rules)
+    _change("-A", [rule for owner, port in ports for rule in _port_rules(roots, owner, [port])])
 
 
-def withdraw(roots: Roots, owner: str, rules: Rules) -> None:
-    """Remove the owner's rules; those that do not exist any more do not matter."""
+def withdraw(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
+    """Remove the rules; those that do not exist any more do not matter."""
+    rules = [rule for owner, port in ports for rule in _port_rules(roots, owner, [port])]
     try:
         _change("-D", rules)
     except OperationFailed:
+        owners = {owner[:12] for owner, _ in ports}
         for version in sorted({rule.version for rule in rules}):
-            _purge(roots, version, _save(version), lambda found: found == owner[:12])
+            _purge(roots, version, _save(version), lambda found: found in owners)
 
 
 def _change(action: str, rules: Rules) -> None:
@@ -285,7 +329,7 @@ def _deletions(present: Sequence[str], roots: Roots, unwanted: Callable[[str], b
 
 def _save(version: int) -> Saved:
     """What there is; nothing when nothing of it is ours."""
-    known = nftables.chains(version)
+    known = probe.chains(version)
     if known is not None and not any(name.startswith(_OURS) for name in known):
         return {}
     tables: Saved = {}
@@ -322,17 +366,3 @@ def _run(command: Sequence[str], stdin: str = "") -> str:
             detail += f" ({''.join(stdin.splitlines()[int(found[1]) - 1 : int(found[1])])})"
         raise OperationFailed("run", os.path.basename(command[0]), detail=detail)
     return done.stdout
-
-
-@contextlib.contextmanager
-def _exclusive(roots: Roots) -> Iterator[None]:
-    """One at a time in all supervisors: what is read (iptables-save) is still true when it is acted on."""
-    try:
-        lock = os.open(roots.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise OperationFailed.of("lock", roots.state, error) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)

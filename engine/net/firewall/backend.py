@@ -1,0 +1,123 @@
+"""Which packet filter is used, and who may change it at a time. nf_tables, unless this host uses legacy iptables only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import ModuleType
+
+from engine.errors import OperationFailed
+from engine.net.firewall import forwarding, native, probe
+from engine.net.firewall.elements import Port
+from engine.paths import Roots
+from engine.spec.network import NetworkRecord
+
+Networks = Callable[[], Sequence[NetworkRecord]]
+
+
+def _back_end() -> ModuleType:
+    if probe.native():
+        return native
+    from engine.net.firewall import iptables
+
+    return iptables
+
+
+async def add_network(roots: Roots, record: NetworkRecord) -> None:
+    """Put the network's rules in place. Raises OperationFailed."""
+
+    def work() -> None:
+        if not record.spec.internal:
+            forwarding.enable(roots, versions(record))
+        _back_end().add_network(roots, record)
+
+    await _exclusively(roots, work)
+
+
+async def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[], None], left: Networks) -> None:
+    """Remove the network's rules; nothing when there are none. `forget` removes the rest of it before a sweep can see
+    that it has no rules; `left` gives all networks."""
+
+    def work() -> None:
+        remaining = [one for one in left() if one.id != record.id]
+        _back_end().remove_network(roots, record, remaining)
+        forget()
+        if not remaining:
+            forwarding.restore(roots)
+
+    await _exclusively(roots, work)
+
+
+async def publish(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
+    await _aside(lambda: _back_end().publish(roots, ports))
+
+
+async def withdraw(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
+    await _aside(lambda: _back_end().withdraw(roots, ports))
+
+
+async def sweep(
+    roots: Roots, networks: Networks, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]
+) -> None:
+    """Remove what belongs to nobody, put back what somebody flushed or switched off: the rules of `networks`, those of
+    `ports` (container id → published ports), forwarding."""
+
+    def work() -> None:
+        records = networks()
+        outward = [record for record in records if not record.spec.internal]
+        forwarding.enable(roots, {version for record in outward for version in versions(record)})
+        _back_end().sweep(roots, records, owners(), ports)
+
+    await _exclusively(roots, work)
+
+
+def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
+    """Whether nobody has flushed rules of `records` or switched forwarding off."""
+    outward = {version for record in records if not record.spec.internal for version in versions(record)}
+    return all(map(forwarding.is_on, outward)) and bool(_back_end().is_whole(roots, records))
+
+
+def versions(record: NetworkRecord) -> tuple[int, ...]:
+    """The IP versions that the network has."""
+    return tuple(version for version in (4, 6) if getattr(record.spec, f"enable_ipv{version}"))
+
+
+async def _aside(work: Callable[[], None]) -> None:
+    """nf_tables answers at once; a program is waited for in a thread."""
+    if probe.native():
+        work()
+    else:
+        await asyncio.to_thread(work)
+
+
+async def _exclusively(roots: Roots, work: Callable[[], None]) -> None:
+    """One at a time in all supervisors: what is read is still true when it is acted on."""
+
+    def waiting() -> None:
+        with _lock(roots, fcntl.LOCK_EX):
+            work()
+
+    if probe.native():
+        try:
+            with _lock(roots, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                work()
+            return
+        except BlockingIOError:
+            pass
+    await asyncio.to_thread(waiting)
+
+
+@contextlib.contextmanager
+def _lock(roots: Roots, how: int) -> Iterator[None]:
+    try:
+        lock = os.open(roots.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OperationFailed.of("lock", roots.state, error) from error
+    try:
+        fcntl.flock(lock, how)
+        yield
+    finally:
+        os.close(lock)

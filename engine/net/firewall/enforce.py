@@ -1,0 +1,180 @@
+"""Keeps the packet filter as it has to be while containers run, whatever others do to it.
+
+guard   a table of this process's own with all that drops. The kernel lets nobody else change or flush it
+        (NFT_TABLE_F_OWNER, Linux 5.12), so that nothing is open before the rules are back
+watch   the kernel tells what is changed in nf_tables (NFNLGRP_NFTABLES); what concerns us is put right at once. Legacy
+        iptables tell nothing: there it is looked once in a second how many rules there are
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import struct
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+
+from engine.errors import EngineError
+from engine.kernel import calls
+from engine.net.firewall import elements, layout, native, netlink, probe
+from engine.net.firewall.elements import Elements, Port
+from engine.net.firewall.netlink import Nfnetlink
+from engine.net.rtnetlink import attributes
+from engine.paths import Roots
+from engine.spec.network import NetworkRecord
+
+_GROUP = 7  # NFNLGRP_NFTABLES
+_ADD_MEMBERSHIP, _SOL_NETLINK, _NO_ENOBUFS = 1, 270, 5
+_SETTLED = 0.02
+"""Seconds in which more changes of the same kind are expected."""
+_GLANCE = 1.0
+_SO_GET_INFO = 64  # IPT_SO_GET_INFO and IP6T_SO_GET_INFO
+_INFO = 84
+"""Bytes of struct ipt_getinfo."""
+
+
+class Enforcement:
+    """Belongs to the event loop of a supervisor; `repair` puts everything right that is not."""
+
+    def __init__(self, roots: Roots, repair: Callable[[], Awaitable[None]]) -> None:
+        self._roots, self._repair = roots, repair
+        self._guard: Nfnetlink | None = None
+        self._guarded: dict[str, Elements] = {}
+        self._name = f"{native.table(roots)}{native.GUARD}{os.urandom(4).hex()}"
+        self._socket: socket.socket | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._repairing: asyncio.Task[None] | None = None
+        self._pending = False
+
+    def start(self) -> None:
+        """Begin, unless it has begun."""
+        if self._socket is not None or self._looking is not None:
+            return
+        if not probe.native():
+            self._looking = asyncio.ensure_future(self._look())
+            return
+        watching = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink.NETLINK_NETFILTER)
+        watching.bind((0, 0))
+        watching.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
+        watching.setblocking(False)
+        self._socket = watching
+        asyncio.get_running_loop().add_reader(watching.fileno(), self._changed)
+
+    def guard(self, record: NetworkRecord) -> None:
+        """Have the guard drop what must not reach the network or leave it. Without such tables in the kernel nothing
+        happens."""
+        if record.id in self._guarded or not probe.native():
+            return
+        wanted = {key: found for key, found in elements.of_network(record).items() if key in layout.GUARDED}
+        self._change(lambda name: [one for key, of in wanted.items() for one in netlink.add(name, key, of)])
+        self._guarded[record.id] = wanted
+
+    def forget(self, network: str) -> None:
+        """The network with this id is removed."""
+        wanted = self._guarded.pop(network, None)
+        if wanted is not None and self._guard is not None:
+            gone = [one for key, of in wanted.items() for one in netlink.remove(self._name, key, of)]
+            with contextlib.suppress(OSError):
+                self._guard.transact(gone)
+
+    def allow(self, owner: str, ports: Iterable[Port], *, allowed: bool = True) -> None:
+        """Ports of routed networks, which the guard has to let in, too."""
+        found = elements.merged(elements.of_port(port, owner) for port in ports if port.direct)
+        if found and self._guard is not None:
+            change = netlink.add if allowed else netlink.remove
+            self._guard.transact([one for key, of in found.items() for one in change(self._name, key, of)])
+
+    def close(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        if self._guard is not None:
+            self._guard.close()  # and the table goes
+            self._guard = None
+        for task in (self._looking, self._repairing):
+            if task is not None:
+                task.cancel()
+
+    def _change(self, messages: Callable[[str], list[bytes]]) -> None:
+        """One transaction in the guard, which is made where there is none yet."""
+        made: list[bytes] = []
+        if self._guard is None:
+            self._guard = Nfnetlink()
+            made = layout.guard(self._name, netlink.OWNER)
+        accepted = (errno.EOPNOTSUPP, errno.EINVAL) if made else ()
+        self._guard.do("make table", self._name, [*made, *messages(self._name)], accept=accepted)
+
+    def _changed(self) -> None:
+        """Read what was changed; decide whether it may concern us."""
+        concerned = False
+        while self._socket is not None:
+            try:
+                data = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError:
+                concerned = True  # ENOBUFS: more than we could read
+                continue
+            concerned = concerned or _concerns(data, native.table(self._roots))
+        if concerned:
+            self._soon()
+
+    def _soon(self) -> None:
+        self._pending = True
+        if self._repairing is None or self._repairing.done():
+            self._repairing = asyncio.ensure_future(self._put_right())
+
+    async def _put_right(self) -> None:
+        while self._pending:
+            self._pending = False
+            try:
+                await self._repair()
+            except (EngineError, OSError) as error:
+                print(f"put packet filter rules back: {error}", file=sys.stderr, flush=True)
+            await asyncio.sleep(_SETTLED)
+
+    async def _look(self) -> None:
+        """Where the kernel tells nothing."""
+        last = _sizes()
+        while True:
+            await asyncio.sleep(_GLANCE)
+            now = _sizes()
+            if now != last:
+                with contextlib.suppress(EngineError):
+                    await self._repair()
+                now = _sizes()
+            last = now
+
+
+def _concerns(data: bytes, table: str) -> bool:
+    """Whether somebody took something of ours away, or changed a chain FORWARD. Ourselves we take elements only."""
+    offset = 0
+    while offset + 20 <= len(data):
+        length, kind = struct.unpack_from("=IH", data, offset)
+        if kind >> 8 == netlink.SUBSYSTEM:
+            kind &= 0xFF
+            fields = attributes(data[offset + 20 : offset + length])
+            name = netlink.name_of(fields.get(1, b""))
+            if name == table and kind in (netlink.DELTABLE, netlink.DELCHAIN, netlink.DELRULE):
+                return True
+            if name == "filter" and kind in (netlink.NEWCHAIN, netlink.DELRULE, netlink.NEWRULE):
+                chain = fields.get(3 if kind == netlink.NEWCHAIN else 2, b"")
+                if netlink.name_of(chain) == "FORWARD":
+                    return True
+        offset += max(16, (length + 3) & ~3)
+    return False
+
+
+def _sizes() -> list[bytes]:
+    """How many rules the legacy tables have, for each IP version (struct ipt_getinfo)."""
+    found = []
+    for family, level in ((socket.AF_INET, socket.SOL_IP), (socket.AF_INET6, socket.IPPROTO_IPV6)):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+            for name in (b"filter", b"nat"):
+                with contextlib.suppress(EngineError):
+                    found.append(calls.read_option(sock.fileno(), level, _SO_GET_INFO, name, _INFO))
+    return found

@@ -1,0 +1,127 @@
+"""Other firewalls beside our table. A chain of iptables that drops what nobody accepts (FORWARD with the policy DROP: Docker,
+ufw, administrators) would drop what passes our own table: there we append that packets from and to our bridges are
+accepted. What stands before that, DOCKER-USER and all that others have for their own bridges, is asked first."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Sequence
+
+from engine.net.firewall import netlink
+from engine.net.firewall.netlink import (
+    ACCEPT,
+    GETCHAIN,
+    GETRULE,
+    IPV4,
+    IPV6,
+    Nfnetlink,
+    compare,
+    counter,
+    items,
+    meta,
+    name_of,
+    rule,
+    verdict,
+)
+from engine.net.rtnetlink import attributes
+from engine.spec.network import NetworkRecord
+
+PREFIX = "cmp-"
+_TABLE, _CHAIN = "filter", "FORWARD"
+_KEYS = (6, 7)  # iifname, oifname
+
+
+def admit(kernel: Nfnetlink, records: Iterable[NetworkRecord]) -> None:
+    """Have iptables' FORWARD chains accept what our table lets through, for the bridges of `records` too whose names are the
+    user's."""
+    names = [PREFIX, *sorted({one.bridge for one in records if not one.bridge.startswith(PREFIX)})]
+    for family in _families(kernel):
+        present = {expressions for _, expressions in _rules(kernel, family)}
+        missing = [text for pair in map(_texts, names) for text in pair if not _has(present, text)]
+        if missing:
+            before = _last_refusal(kernel, family)
+            messages = [rule(_TABLE, _CHAIN, text, family=family, before=before) for text in missing]
+            kernel.do("add to", f"chain {_CHAIN}", messages, accept=(errno.ENOENT,))
+
+
+def dismiss(kernel: Nfnetlink, record: NetworkRecord) -> None:
+    """Take away what `admit` added for a bridge with a name of the user's."""
+    if not record.bridge.startswith(PREFIX):
+        _dismiss(kernel, [record.bridge])
+
+
+def dismiss_all(kernel: Nfnetlink) -> None:
+    """Take away all that `admit` added, but rules for bridges that are still there."""
+    _dismiss(kernel, [PREFIX])
+
+
+def _dismiss(kernel: Nfnetlink, names: Sequence[str]) -> None:
+    ours = [_shape(text) for name in names for text in _texts(name)]
+    for family in (IPV4, IPV6):
+        for handle, expressions in _rules(kernel, family):
+            if _shape(expressions) in ours:
+                gone = netlink.delete_rule(_TABLE, _CHAIN, handle, family=family)
+                kernel.do("remove from", f"chain {_CHAIN}", [gone], accept=(errno.ENOENT,))
+
+
+def _families(kernel: Nfnetlink) -> list[int]:
+    """The IP versions for which there is a chain FORWARD that drops."""
+    found = []
+    for family in (IPV4, IPV6):
+        for one in kernel.objects(GETCHAIN, family=family):
+            ours = (name_of(one.get(1, b"")), name_of(one.get(3, b""))) == (_TABLE, _CHAIN)
+            if ours and one[0] == bytes((family,)) and int.from_bytes(one.get(5, b"\1"), "big") == netlink.DROP:
+                found.append(family)
+    return found
+
+
+def _texts(name: str) -> tuple[bytes, bytes]:
+    """As iptables-nft writes -i and -o NAME, or NAME+ for our prefix: so iptables-save can read them."""
+    value = name.encode() if name == PREFIX else name.encode() + b"\0"
+    accept = counter() + verdict(ACCEPT)
+    return meta(_KEYS[0]) + compare(value) + accept, meta(_KEYS[1]) + compare(value) + accept
+
+
+def _rules(kernel: Nfnetlink, family: int) -> list[tuple[int, bytes]]:
+    """(handle, expressions) of FORWARD."""
+    body = netlink.text(1, _TABLE) + netlink.text(2, _CHAIN)
+    found = []
+    for one in kernel.objects(GETRULE, body, family=family):
+        if (name_of(one.get(1, b"")), name_of(one.get(2, b""))) == (_TABLE, _CHAIN):
+            found.append((int.from_bytes(one.get(3, b""), "big"), one.get(4, b"")))
+    return found
+
+
+def _has(present: Iterable[bytes], text: bytes) -> bool:
+    wanted = _shape(text)
+    return any(_shape(expressions) == wanted for expressions in present)
+
+
+def _shape(expressions: bytes) -> list[tuple[str, bytes]]:
+    """(name, what is compared or decided) of each expression; counts and registers do not matter."""
+    found = []
+    for one in items(expressions):
+        fields = attributes(one)
+        name, data = name_of(fields.get(1, b"")), attributes(fields.get(2, b""))
+        if name == "meta":
+            found.append((name, data.get(2, b"")))
+        elif name == "cmp":
+            found.append((name, data.get(2, b"") + attributes(data.get(3, b"")).get(1, b"")))
+        elif name == "immediate":
+            inner = attributes(attributes(data.get(2, b"")).get(2, b""))
+            found.append((name, inner.get(1, b"") + inner.get(2, b"")))
+        elif name != "counter":
+            found.append((name, fields.get(2, b"")))
+    return found
+
+
+def _last_refusal(kernel: Nfnetlink, family: int) -> int:
+    """The handle of the chain's last rule when it drops or rejects everything; 0 otherwise."""
+    rules = _rules(kernel, family)
+    if not rules:
+        return 0
+    handle, expressions = rules[-1]
+    shape = _shape(expressions)
+    drops = len(shape) == 1 and shape[0] == ("immediate", bytes(4))
+    rejects = len(shape) == 1 and (shape[0][0] == "reject" or (shape[0][0] == "target" and b"REJECT" in shape[0][1]))
+    return handle if drops or rejects else 0

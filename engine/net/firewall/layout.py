@@ -1,0 +1,226 @@
+"""Our table in nf_tables: what is constant of it. Networks and published ports are elements of its sets and maps.
+
+    forward      own network ─▶ accept │ internal ─▶ drop │ established ─▶ accept
+                 into a bridge ─▶ inward: published, trusted, unprotected, routed ports ─▶ accept │ all else ─▶ drop
+                 all else ─▶ others: empty, or what keeps the host from routing for others (forwarding.py)
+    input        from an internal network ─▶ guarded: its own gateway's port 53 ─▶ accept │ all else ─▶ drop
+    prerouting, output ─▶ published: to an address of the host ─▶ DNAT by the maps
+    postrouting  published port of one's own network, way out ─▶ masquerade, or SNAT to the address that was asked for
+
+Only drops are final in nf_tables: what we accept other tables still may drop, so the administrator's are always asked.
+"""
+
+from __future__ import annotations
+
+import binascii
+import functools
+import struct
+
+from engine.net.firewall.netlink import (
+    ACCEPT,
+    DROP,
+    FORWARD,
+    IFNAME,
+    INPUT,
+    INTERVAL,
+    IPV4,
+    IPV6,
+    JUMP,
+    MAP,
+    OUTPUT,
+    POSTROUTING,
+    PREROUTING,
+    RETURN,
+    chain,
+    compare,
+    conntrack,
+    lookup,
+    masquerade,
+    meta,
+    new_set,
+    payload,
+    rule,
+    table,
+    to_this_host,
+    translate,
+    verdict,
+)
+
+_IIFNAME, _OIFNAME, _NFPROTO, _L4PROTO, _IIFKIND, _OIFKIND = 6, 7, 15, 16, 26, 27
+_NAME, _V4, _V6, _PROTO, _PORT = (IFNAME, 16), (7, 4), (8, 16), (12, 4), (13, 4)
+"""(type of nft(8), bytes in a key)"""
+_IN, _OUT = meta(_IIFNAME), meta(_OIFNAME)
+_BOTH = _IN + meta(_OIFNAME, 12)
+_TRANSPORT_PORT = (2, 2, 2)
+_ESTABLISHED, _RELATED, _DNAT = 2, 4, 32
+KINDS = ("bridge", "tun", "wireguard")
+"""Kinds of links that others make in order to forward through them."""
+
+
+def _join(*fields: tuple[int, int]) -> tuple[int, int]:
+    kind = 0
+    for one, _ in fields:
+        kind = kind << 6 | one
+    return kind, sum(length for _, length in fields)
+
+
+_FILTERING: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
+    "bridges": (_NAME, (0, 0), 0),
+    "internal": (_NAME, (0, 0), 0),
+    "within": (_join(_NAME, _NAME), (0, 0), 0),
+    "trusted": (_join(_NAME, _NAME), (0, 0), 0),
+    "unprotected": (_join(_NAME, (2, 4)), (0, 0), 0),
+    "routed": (_join(_NAME, _PROTO), (0, 0), 0),
+    "direct4": (_join(_V4, _PROTO, _PORT), (0, 0), 0),
+    "direct6": (_join(_V6, _PROTO, _PORT), (0, 0), 0),
+    "gateways4": (_join(_NAME, _V4), (0, 0), 0),
+    "gateways6": (_join(_NAME, _V6), (0, 0), 0),
+}
+_TRANSLATING: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
+    "subnets4": (_V4, (0, 0), INTERVAL),
+    "subnets6": (_V6, (0, 0), INTERVAL),
+    "masquerade4": (_V4, (0, 0), INTERVAL),
+    "masquerade6": (_V6, (0, 0), INTERVAL),
+    "source4": (_V4, _V4, INTERVAL | MAP),
+    "source6": (_V6, _V6, INTERVAL | MAP),
+    "ports4": (_join(_V4, _PROTO, _PORT), _join(_V4, _PORT), MAP),
+    "ports6": (_join(_V6, _PROTO, _PORT), _join(_V6, _PORT), MAP),
+    "any4": (_join(_PROTO, _PORT), _join(_V4, _PORT), MAP),
+    "any6": (_join(_PROTO, _PORT), _join(_V6, _PORT), MAP),
+}
+NETWORK_SETS = ("bridges", "internal", "within", "trusted", "unprotected", "routed", "gateways4", "gateways6",
+    "subnets4", "subnets6", "masquerade4", "masquerade6", "source4", "source6")  # fmt: skip
+PORT_SETS = ("direct4", "direct6", "ports4", "ports6", "any4", "any6")
+GUARDED = frozenset(_FILTERING)
+"""The sets that a guard has, too (guard.py)."""
+
+
+@functools.cache
+def note() -> bytes:
+    """What tells a table of this layout from one that another release made."""
+    return struct.pack(">I", binascii.crc32(b"".join(_contents("composer", translating=True))))
+
+
+@functools.cache
+def rules() -> int:
+    """How many rules the table has, but those of the chain `others`."""
+    return sum(message[4:6] == struct.pack("=H", 10 << 8 | 6) for message in _contents("composer", translating=True))
+
+
+def whole(name: str) -> list[bytes]:
+    """Make the table; fails with EEXIST where there is one."""
+    return [table(name, note=note(), exclusive=True), *_contents(name, translating=True)]
+
+
+def guard(name: str, flags: int) -> list[bytes]:
+    """Only what drops, in a table with these flags."""
+    return [table(name, flags=flags, exclusive=True), *_contents(name, translating=False)]
+
+
+def closed(name: str) -> list[bytes]:
+    """Rules of the chain `others`: no packet is forwarded that has nothing to do with us, unless by a link that somebody
+    made for that. Reading the kind of a link that has none ends a rule."""
+    found = [rule(name, "others", _IN + lookup("bridges") + verdict(ACCEPT))]
+    for key in (_IIFKIND, _OIFKIND):
+        for kind in KINDS:
+            found.append(rule(name, "others", meta(key) + compare(kind.encode().ljust(16, b"\0")) + verdict(ACCEPT)))
+    return [*found, rule(name, "others", verdict(DROP))]
+
+
+def _contents(name: str, *, translating: bool) -> list[bytes]:
+    sets = {**_FILTERING, **(_TRANSLATING if translating else {})}
+    found = [new_set(name, key, *sets[key], number) for number, key in enumerate(sets, 1)]
+    for inner in ("inward", "others", "guarded", *(("published",) if translating else ())):
+        found.append(chain(name, inner))
+    found += [chain(name, "forward", "filter", FORWARD), chain(name, "input", "filter", INPUT)]
+    filtering = {"forward": _forward(), "inward": _inward(), "input": _input(), "guarded": _guarded()}
+    if translating:
+        found.append(chain(name, "prerouting", "nat", PREROUTING, -100))
+        found.append(chain(name, "output", "nat", OUTPUT, -100))
+        found.append(chain(name, "postrouting", "nat", POSTROUTING, 100))
+        filtering |= {"prerouting": _prerouting(), "output": [verdict(JUMP, "published")], "published": _published()}
+        filtering["postrouting"] = _postrouting()
+    return found + [rule(name, where, text) for where, texts in filtering.items() for text in texts]
+
+
+def _family(family: int) -> bytes:
+    return meta(_NFPROTO) + compare(bytes((family,)))
+
+
+def _address(family: int, *, source: bool = False, register: int = 8) -> bytes:
+    if family == IPV4:
+        return payload(1, 12 if source else 16, 4, register)
+    return payload(1, 8 if source else 24, 16, register)
+
+
+def _forward() -> list[bytes]:
+    return [
+        _BOTH + lookup("within") + verdict(ACCEPT),
+        _IN + lookup("internal") + verdict(DROP),
+        _OUT + lookup("internal") + verdict(DROP),
+        conntrack(0, _ESTABLISHED | _RELATED) + verdict(ACCEPT),
+        _OUT + lookup("bridges") + verdict(JUMP, "inward"),
+        verdict(JUMP, "others"),
+    ]
+
+
+def _inward() -> list[bytes]:
+    found = [
+        conntrack(2, _DNAT) + verdict(ACCEPT),
+        _BOTH + lookup("trusted") + verdict(ACCEPT),
+        _OUT + meta(_NFPROTO, 12) + lookup("unprotected") + verdict(ACCEPT),
+        _OUT + meta(_L4PROTO, 12) + lookup("routed") + verdict(ACCEPT),
+    ]
+    for family, suffix, after in ((IPV4, "4", 9), (IPV6, "6", 12)):
+        key = _address(family) + meta(_L4PROTO, after) + payload(*_TRANSPORT_PORT, after + 1)
+        found.append(_family(family) + key + lookup(f"direct{suffix}") + verdict(ACCEPT))
+    return [*found, verdict(DROP)]
+
+
+def _input() -> list[bytes]:
+    return [_IN + lookup("internal") + verdict(JUMP, "guarded")]
+
+
+def _guarded() -> list[bytes]:
+    """Neighbour discovery (133 to 137), which IPv6 needs for answers, too; DNS at the network's own gateway."""
+    found = [conntrack(0, _ESTABLISHED | _RELATED) + verdict(ACCEPT)]
+    kind = meta(_L4PROTO) + compare(bytes((58,))) + payload(2, 0, 1)
+    found.append(kind + compare(bytes((133,)), 5) + compare(bytes((137,)), 3) + verdict(ACCEPT))
+    for protocol in (6, 17):
+        dns = meta(_L4PROTO) + compare(bytes((protocol,))) + payload(*_TRANSPORT_PORT) + compare(b"\0\x35")
+        for family, suffix in ((IPV4, "4"), (IPV6, "6")):
+            key = _IN + _address(family, register=12) + lookup(f"gateways{suffix}")
+            found.append(_family(family) + dns + key + verdict(ACCEPT))
+    return [*found, verdict(DROP)]
+
+
+def _prerouting() -> list[bytes]:
+    return [_IN + lookup("internal") + verdict(RETURN), verdict(JUMP, "published")]
+
+
+def _published() -> list[bytes]:
+    """The port of one address before that of all; never of a loopback address, which the proxy serves: packets from there
+    may not leave the host, and packets from elsewhere may not go there."""
+    found = [
+        _family(IPV4) + payload(1, 16, 1) + compare(b"\x7f") + verdict(RETURN),
+        _family(IPV6) + _address(IPV6) + compare(bytes(15) + b"\1") + verdict(RETURN),
+    ]
+    for family, suffix, length in ((IPV4, "4", 1), (IPV6, "6", 4)):
+        to = translate(1, family, 8, 8 + length)
+        proto, port = meta(_L4PROTO, 8 + length), payload(*_TRANSPORT_PORT, 9 + length)
+        one = _address(family) + proto + port + lookup(f"ports{suffix}", into=8)
+        every = meta(_L4PROTO) + payload(*_TRANSPORT_PORT, 9) + lookup(f"any{suffix}", into=8)
+        found += [_family(family) + to_this_host() + key + to for key in (one, every)]
+    return found
+
+
+def _postrouting() -> list[bytes]:
+    found = []
+    for family, suffix in ((IPV4, "4"), (IPV6, "6")):
+        here, source = _family(family), _address(family, source=True)
+        out = _OUT + lookup("bridges", inverted=True)
+        own = source + lookup(f"subnets{suffix}") + _address(family) + lookup(f"subnets{suffix}")
+        found.append(here + conntrack(2, _DNAT) + own + masquerade())
+        found.append(here + out + source + lookup(f"source{suffix}", into=8) + translate(0, family, 8))
+        found.append(here + out + source + lookup(f"masquerade{suffix}") + masquerade())
+    return found

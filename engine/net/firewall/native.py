@@ -1,0 +1,190 @@
+"""Our table in nf_tables, one for a state root: made with the first network, whole again by one transaction, gone with the
+last. A change is one transaction, too, and can be repeated."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from engine import digest
+from engine.net.firewall import elements, foreign, forwarding, layout, netlink
+from engine.net.firewall.elements import Elements, Port
+from engine.net.firewall.netlink import Element, Nfnetlink
+from engine.paths import Roots
+from engine.spec.network import NetworkRecord
+
+GUARD = "-guard-"
+"""In the names of guards (enforce.py)."""
+Owned = Sequence[tuple[str, Port]]
+"""(container id, its port)"""
+
+
+def table(roots: Roots) -> str:
+    return f"composer-{digest.tag(roots.state)}"
+
+
+def is_there(kernel: Nfnetlink, roots: Roots) -> bool:
+    return table(roots) in _tables(kernel)
+
+
+def add_network(roots: Roots, record: NetworkRecord) -> None:
+    """Put the network into our table, which is made where it is missing."""
+    with Nfnetlink() as kernel:
+        _add(kernel, roots, elements.of_network(record))
+        if forwarding.is_ours(roots):
+            _close(kernel, roots)
+        foreign.admit(kernel, [record])
+
+
+def remove_network(roots: Roots, record: NetworkRecord, left: Sequence[NetworkRecord]) -> None:
+    """Take the network out of our table; the table itself when no network is `left`."""
+    with Nfnetlink() as kernel:
+        if left:
+            _remove(kernel, roots, elements.of_network(record))
+            foreign.dismiss(kernel, record)
+        else:
+            drop(kernel, roots)
+
+
+def drop(kernel: Nfnetlink, roots: Roots) -> None:
+    kernel.do("remove table", table(roots), [netlink.delete_table(table(roots))], accept=(errno.ENOENT,))
+    if not any(name.startswith("composer-") and GUARD not in name for name in _tables(kernel)):
+        foreign.dismiss_all(kernel)
+
+
+def publish(roots: Roots, ports: Owned) -> None:
+    with Nfnetlink() as kernel:
+        _add(kernel, roots, elements.merged(elements.of_port(port, owner) for owner, port in ports))
+
+
+def withdraw(roots: Roots, ports: Owned) -> None:
+    """Take the ports out; those that are not there do not matter, nor those that are another's by now."""
+    with Nfnetlink() as kernel:
+        _remove(kernel, roots, elements.merged(elements.of_port(port, owner) for owner, port in ports))
+
+
+def _close(kernel: Nfnetlink, roots: Roots) -> None:
+    """Have the chain `others` its rules: a network before this one may not have needed any forwarding."""
+    name = table(roots)
+    asked = netlink.text(1, name) + netlink.text(2, "others")
+    if not any(netlink.name_of(one[2]) == "others" for one in kernel.objects(netlink.GETRULE, asked)):
+        kernel.do("add to table", name, layout.closed(name))
+
+
+def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
+    """Whether all rules and networks are there."""
+    if not records:
+        return True
+    with Nfnetlink() as kernel:
+        return _is_whole(kernel, roots, records)
+
+
+def sweep(
+    roots: Roots, records: Sequence[NetworkRecord], owners: Collection[str], ports: Mapping[str, Sequence[Port]]
+) -> None:
+    """Make the table what it has to be: `records`, and the ports of `owners` (container ids), of which `ports` are known.
+    Where something is missing of the table it is made anew, by one transaction."""
+    with Nfnetlink() as kernel:
+        if not records:
+            if is_there(kernel, roots):
+                drop(kernel, roots)
+            return
+        alive = {owner[:12] for owner in owners}
+        present = {name: kernel.elements(table(roots), name) for name in layout.PORT_SETS}
+        wanted = elements.merged(
+            elements.of_port(port, owner) for owner, of in ports.items() if owner[:12] in alive for port in of
+        )
+        if not _is_whole(kernel, roots, records):
+            _rebuild(kernel, roots, records, _joined(_of_the_living(present, alive), wanted))
+        else:
+            dead = {key: [one for one in found if one.comment not in alive] for key, found in present.items()}
+            _remove(kernel, roots, {key: found for key, found in dead.items() if found})
+            known = {key: {one.key for one in found} for key, found in present.items()}
+            _add(kernel, roots, {k: [e for e in found if e.key not in known[k]] for k, found in wanted.items()})
+        foreign.admit(kernel, records)
+
+
+def _tables(kernel: Nfnetlink) -> set[str]:
+    return {netlink.name_of(one.get(1, b"")) for one in kernel.objects(netlink.GETTABLE)}
+
+
+def _is_whole(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord]) -> bool:
+    name = table(roots)
+    found = [one for one in kernel.objects(netlink.GETTABLE) if netlink.name_of(one.get(1, b"")) == name]
+    if not found or found[0].get(6) != layout.note():
+        return False
+    rules = kernel.objects(netlink.GETRULE, netlink.text(1, name))
+    if sum(netlink.name_of(one[2]) != "others" for one in rules if netlink.name_of(one[1]) == name) != layout.rules():
+        return False
+    if (len(rules) > layout.rules()) != forwarding.is_ours(roots):
+        return False
+    bridges = {netlink.name_of(one.key) for one in kernel.elements(name, "bridges")}
+    return bridges == {record.bridge for record in records}
+
+
+def _rebuild(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord], ports: Elements) -> None:
+    name = table(roots)
+    messages = [netlink.table(name), netlink.delete_table(name), *layout.whole(name)]
+    if forwarding.is_ours(roots):
+        messages += layout.closed(name)
+    kernel.do("make table", name, messages + _additions(name, _joined(_all_of(records), ports)))
+
+
+def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
+    name = table(roots)
+    additions = _additions(name, wanted)
+    if not additions:
+        return
+    for _ in range(3):
+        failed = kernel.do("add to table", name, additions, accept=(errno.ENOENT, errno.EEXIST, errno.EBUSY))
+        if failed == errno.ENOENT:
+            extra = layout.closed(name) if forwarding.is_ours(roots) else []
+            messages = [*layout.whole(name), *extra, *additions]
+            failed = kernel.do("make table", name, messages, accept=(errno.EEXIST,))
+        elif failed:
+            _give_way(kernel, name, wanted)
+        if not failed:
+            return
+    kernel.do("add to table", name, additions)
+
+
+def _give_way(kernel: Nfnetlink, name: str, wanted: Elements) -> None:
+    """Remove what has the keys of `wanted` with other values: remains of a container that is gone."""
+    for key, found in wanted.items():
+        ours = {one.key for one in found}
+        stale = [one for one in kernel.elements(name, key) if one.key in ours] if key in layout.PORT_SETS else []
+        if stale:
+            kernel.do("remove from table", name, netlink.remove(name, key, stale), accept=(errno.ENOENT,))
+
+
+def _remove(kernel: Nfnetlink, roots: Roots, unwanted: Elements) -> None:
+    name = table(roots)
+    messages = [one for key, found in unwanted.items() for one in netlink.remove(name, key, found)]
+    if not messages or not kernel.do("remove from table", name, messages, accept=(errno.ENOENT,)):
+        return
+    for key, found in unwanted.items():
+        for element in found:
+            kernel.do("remove from table", name, netlink.remove(name, key, [element]), accept=(errno.ENOENT,))
+
+
+def _additions(name: str, wanted: Elements) -> list[bytes]:
+    return [one for key, found in wanted.items() if found for one in netlink.add(name, key, found)]
+
+
+def _all_of(records: Iterable[NetworkRecord]) -> Elements:
+    found: Elements = {}
+    for record in records:
+        found = _joined(found, elements.of_network(record))
+    return found
+
+
+def _joined(one: Elements, other: Elements) -> Elements:
+    """Both; for a key that both have the second's value."""
+    found = {key: {element.key: element for element in values} for key, values in one.items()}
+    for key, values in other.items():
+        found.setdefault(key, {}).update({element.key: element for element in values})
+    return {key: list(values.values()) for key, values in found.items()}
+
+
+def _of_the_living(present: Mapping[str, Sequence[Element]], alive: Collection[str]) -> Elements:
+    return {key: [one for one in found if one.comment in alive] for key, found in present.items()}

@@ -1,0 +1,54 @@
+"""Which packet filters the kernel has and the host uses."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+
+from engine.errors import OperationFailed
+from engine.net.firewall.netlink import GETCHAIN, GETTABLE, SUBSYSTEM, Nfnetlink, name_of
+from engine.net.rtnetlink import attributes
+
+_ANY, _FAMILIES = 0, {4: 2, 6: 10}
+
+
+def native() -> bool:
+    """Whether nf_tables is to be used: the kernel has it, and the host does not rely on legacy iptables alone."""
+    if _legacy("ip") or _legacy("ip6"):
+        found = _dump(GETTABLE, _ANY)
+        return found is not None and any(not one.startswith("composer-") for one in found)
+    return _works()
+
+
+def chains(version: int) -> set[str] | None:
+    """The chains of all tables of this IP version in the namespace of this thread; None when only iptables-save can tell:
+    legacy tables are in use, or nf_tables does not answer."""
+    if _legacy("ip" if version == 4 else "ip6"):
+        return None
+    return _dump(GETCHAIN, _FAMILIES[version], field=3)
+
+
+_known: list[bool] = []
+
+
+def _works() -> bool:
+    """Whether the kernel has nf_tables; asked once."""
+    if not _known:
+        _known.append(_dump(GETTABLE, _ANY) is not None)
+    return _known[0]
+
+
+def _legacy(name: str) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/thread-self/net/{name}_tables_names", encoding="utf-8") as file:
+        return bool(file.read().strip())
+    return False
+
+
+def _dump(kind: int, family: int, field: int = 1) -> set[str] | None:
+    """Names of the tables or chains; None where nf_tables does not answer."""
+    try:
+        with Nfnetlink() as kernel:
+            found, changed = kernel.dump("list", "chains", SUBSYSTEM << 8 | kind, struct.pack("=BBH", family, 0, 0))
+    except (OSError, OperationFailed):
+        return None
+    return None if changed else {name_of(attributes(body[4:]).get(field, b"")) for body in found}

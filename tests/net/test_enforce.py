@@ -1,0 +1,174 @@
+"""Whoever flushes the packet filter: nothing opens, and all is back within a second."""
+
+import asyncio
+import contextlib
+import functools
+import socket
+import subprocess
+import time
+
+import pytest
+
+from engine.net.firewall import native, netlink
+from engine.net.wiring import Wiring
+from engine.spec.container import Attachment, PortBinding
+from tests.net.conftest import blocked, connected, network, published, reaches
+from tests.net.test_wiring import aside, outside  # noqa: F401 (a fixture)
+
+
+def running(test):
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+@contextlib.asynccontextmanager
+async def enforced(store):
+    wiring = Wiring(store, enforced=True)
+    try:
+        yield wiring
+    finally:
+        wiring.close()
+
+
+def flush(store, how):
+    if how == "iptables -F":
+        subprocess.run("iptables -F; iptables -t nat -F; ip6tables -F", shell=True, check=True)
+        return
+    with netlink.Nfnetlink() as kernel:
+        if how == "nft flush ruleset":
+            tables = [netlink.name_of(one[1]) for one in kernel.objects(netlink.GETTABLE)]
+            gone = [netlink.delete_table(name) for name in tables if "-guard-" not in name]
+        else:
+            gone = [netlink.message(netlink.DELRULE, netlink.text(1, native.table(store.roots)))]
+        kernel.do(how, "everything", gone)
+
+
+async def restored(store, records):
+    """Whether all is back within a second."""
+    end = time.monotonic() + 1
+    while not (whole := native.is_whole(store.roots, records)) and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+    return whole
+
+
+FLUSHES = ["nft flush ruleset", "nft flush table", "iptables -F"]
+
+
+@pytest.mark.parametrize("how", FLUSHES)
+@running
+async def test_rules_come_back_by_themselves(store, spaces, outside, how):  # noqa: F811
+    a = spaces()
+    subprocess.run(["iptables", "-P", "FORWARD", "DROP"], check=True)
+    ports = [PortBinding(container_port=80, host_port="8080")]
+    async with (
+        enforced(store) as wiring,
+        network(store) as record,
+        connected(wiring, a, Attachment(network="n"), ports=ports),
+    ):
+        listener, before = a.listen(80), published()
+        flush(store, how)
+        assert await restored(store, [record]) and published() == before
+        for _ in range(100):
+            if await aside(reaches, outside, "203.0.113.1", 8080, None, 0.2):
+                break
+        assert await aside(reaches, outside, "203.0.113.1", 8080, listener)
+
+
+@running
+async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
+    """The table is gone and nobody puts it back: what was closed stays closed, as the guard is there."""
+    inner, web, other = spaces(), spaces(), spaces()
+    ports = [PortBinding(container_port=80, host_port="8080")]
+    async with (
+        enforced(store) as wiring,
+        network(store, "in", internal=True),
+        network(store, "n"),
+        network(store, "m"),
+        connected(wiring, inner, Attachment(network="in")) as ((end,), _),
+        connected(wiring, web, Attachment(network="n"), ports=ports) as ((served,), _),
+        connected(wiring, other, Attachment(network="m")),
+    ):
+        web.listen(80)
+        web.listen(81)
+        service = socket.create_server(("0.0.0.0", 9090))
+        gateway = f"{end.ipv4_address.rpartition('.')[0]}.1"
+        inner.output("ip", "route", "add", "default", "via", gateway)
+        flush(store, "nft flush ruleset")  # and the loop, which would mend it, is not given its turn
+        for address, port in ((served.ipv4_address, 80), (gateway, 8080), (gateway, 9090), ("203.0.113.2", 80)):
+            assert blocked(inner, address, port), (address, port)
+        assert blocked(other, served.ipv4_address, 81) and blocked(outside, served.ipv4_address, 81)
+        with netlink.Nfnetlink() as kernel:
+            guard = [netlink.name_of(one[1]) for one in kernel.objects(netlink.GETTABLE)]
+            assert len(guard) == 1 and kernel.transact([netlink.delete_table(guard[0])]) != 0
+        service.close()
+
+
+@running
+async def test_what_an_internal_network_reaches_of_the_host(store, spaces):
+    a = spaces()
+    async with (
+        enforced(store) as wiring,
+        network(store, internal=True, enable_ipv6=True) as record,
+        connected(wiring, a, Attachment(network="n")) as ((end,), _),
+    ):
+        gateways = [pool.gateway for pool in record.pools]
+        dns = [socket.create_server((one, 53), family=socket.AF_INET6 if ":" in one else 2) for one in gateways]
+        others = [socket.create_server((one, 54), family=socket.AF_INET6 if ":" in one else 2) for one in gateways]
+        for one in gateways:
+            assert reaches(a, one, 53) and blocked(a, one, 54)
+        assert reaches(None, end.ipv4_address, 80, a.listen(80))
+        for sock in (*dns, *others):
+            sock.close()
+
+
+@running
+async def test_the_host_does_not_route_for_others(store, spaces, outside):  # noqa: F811
+    """Somebody on one link of the host's cannot pass through it to another one, if the host did not forward before."""
+    second, a = spaces(), spaces()
+    script = (
+        "sysctl -qw net.ipv4.ip_forward=0; ip link add second type veth peer name eth0 netns {0} && "
+        "ip link set second up && ip addr add 198.51.100.1/24 dev second"
+    )
+    subprocess.run(script.format(second.pid), shell=True, check=True)
+    for command in (
+        "ip link set eth0 up",
+        "ip addr add 198.51.100.2/24 dev eth0",
+        "ip route add default via 198.51.100.1",
+    ):
+        assert second.output(*command.split()) == ""
+    outside.output("ip", "route", "add", "198.51.100.0/24", "via", "203.0.113.1")
+    listener = outside.listen(80)
+    async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
+        assert blocked(second, "203.0.113.2", 80)
+        assert reaches(a, "203.0.113.2", 80, listener)
+    assert open("/proc/sys/net/ipv4/ip_forward").read() == "0\n"
+    subprocess.run(["ip", "link", "delete", "second"], check=True)
+
+
+@running
+async def test_no_bridge_listens_to_routers_or_routes_loopback_addresses(store):
+    async with network(store, enable_ipv6=True) as record, network(store, "in", internal=True) as inner:
+        for setting, value in {
+            f"ipv6/conf/{record.bridge}/accept_ra": "0",
+            f"ipv4/conf/{record.bridge}/route_localnet": "0",
+            f"ipv4/conf/{inner.bridge}/forwarding": "0",
+        }.items():
+            assert open(f"/proc/sys/net/{setting}").read().strip() == value, setting
+
+
+@running
+async def test_others_rules_are_asked_first(store, spaces, outside):  # noqa: F811
+    """A rule in DOCKER-USER."""
+    a = spaces()
+    subprocess.run(
+        "iptables -P FORWARD DROP; iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER;"
+        "iptables -A DOCKER-USER -d 203.0.113.2 -p tcp --dport 81 -j DROP;",
+        shell=True, check=True,
+    )  # fmt: skip
+    async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
+        assert reaches(a, "203.0.113.2", 80, outside.listen(80))
+        outside.listen(81)
+        assert blocked(a, "203.0.113.2", 81)
