@@ -160,6 +160,7 @@ class Loaded:
     profiles              the active ones
     warnings              lines for standard error, in order
     inputs                what would have to change for this to change
+    hashes                service → its configuration hash, of the enabled ones
     refused               service → why it cannot be created, a text each: an env file that is missing, say
     clashes               service → another → why both cannot be there: one container name for two
     """
@@ -170,6 +171,7 @@ class Loaded:
         "contents",
         "disabled",
         "environment",
+        "hashes",
         "inputs",
         "name",
         "profiles",
@@ -187,6 +189,7 @@ class Loaded:
         self.profiles: tuple[str, ...] = ()
         self.warnings: list[str] = []
         self.inputs = Inputs()
+        self.hashes: dict[str, str] = {}
         self.refused: dict[str, tuple[str, ...]] = {}
         self.clashes: dict[str, dict[str, str]] = {}
 

@@ -104,6 +104,7 @@ def _variable(root: Map, place: tuple[str, str]) -> object:
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     from composer.load.bind import bound
     from composer.load.consistency import contradictions, scaled, shared_names
+    from composer.load.fingerprint import service_hash
     from composer.load.variables import Files
 
     tree, errors = bound(root, loaded.name)
@@ -129,6 +130,8 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     else:
         raise_all(error for _, error in files.errors)
         raise_all(error for _, _, error in shared)
+    platform = loaded.environment.get("DOCKER_DEFAULT_PLATFORM") or ""
+    loaded.hashes = {name: service_hash(service, platform) for name, service in tree["services"].items()}
     if not options.all_resources:
         select.needed(tree)
     for secret in tree.get("secrets", {}).values():

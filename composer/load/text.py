@@ -26,6 +26,27 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+def marshalled(value: Any, indent: int | None = None) -> str:
+    """JSON as Go marshals it: <, > and & escaped, numbers without a needless fraction; compact without an indent."""
+    import json
+
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(_plain_numbers(value), ensure_ascii=False, indent=indent, separators=separators, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _plain_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
+    return value
+
+
 def _float(value: float) -> str:
     if value != value:
         return "NaN"

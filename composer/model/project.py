@@ -36,6 +36,7 @@ class Loaded(Protocol):
     disabled: Any
     environment: dict[str, str]
     contents: dict[tuple[str, str], str]
+    hashes: dict[str, str]
     refused: dict[str, tuple[str, ...]]
     clashes: dict[str, dict[str, str]]
 
@@ -48,8 +49,8 @@ def nowhere(path: Path) -> str:
 
 class Project(Element):
     """`services` are the enabled ones, `disabled` those that no active profile enables. `environ` are the variables
-    of the environment and of .env, which configs and secrets may name. `refused` and `clashes` are what loading found
-    wrong with some of the services (composer.load.options.Loaded)."""
+    of the environment and of .env, which configs and secrets may name. `hashes`, `refused` and `clashes` are what
+    loading found out about services (composer.load.options.Loaded)."""
 
     name: str
     services: dict[str, Service] = {}
@@ -62,6 +63,7 @@ class Project(Element):
     working_dir: str = ""
     compose_files: tuple[str, ...] = ()
     environ: dict[str, str] = Field(default={}, repr=False)
+    hashes: dict[str, str] = Field(default={}, exclude=True)
     refused: dict[str, tuple[str, ...]] = Field(default={}, exclude=True)
     clashes: dict[str, dict[str, str]] = Field(default={}, exclude=True)
     where: Where = Field(default=nowhere, repr=False, exclude=True)
@@ -76,6 +78,7 @@ class Project(Element):
             disabled=loaded.disabled,
             environ=loaded.environment,
             contents=loaded.contents,
+            hashes=loaded.hashes,
             refused=loaded.refused,
             clashes=loaded.clashes,
             where=loaded.where,
@@ -91,6 +94,7 @@ class Project(Element):
         disabled: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         contents: Mapping[tuple[str, str], str] | None = None,
+        hashes: Mapping[str, str] | None = None,
         refused: Mapping[str, tuple[str, ...]] | None = None,
         clashes: Mapping[str, dict[str, str]] | None = None,
         where: Where = nowhere,
@@ -112,6 +116,7 @@ class Project(Element):
             "compose_files": compose_files,
             "disabled": dict(disabled or {}),
             "environ": dict(environ or {}),
+            "hashes": dict(hashes or {}),
             "refused": dict(refused or {}),
             "clashes": dict(clashes or {}),
             "where": where,

@@ -10,12 +10,15 @@ from engine.spec.state import ContainerRecord
 MAX_REASONS = 3
 HIDDEN = "sha256:"
 """What a summary has in the place of a text that nobody should read in a terminal."""
+CONTENTS = ("configs_content.", "secrets_content.")
+"""Keys of a summary for the contents of copied configs and secrets."""
 
 
 def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> str:
     """ "" when the container is up to date, else what differs, named by field where that is known."""
-    if record.spec.labels.get(labels.HASH) != service.hash:
-        return f"configuration changed{_fields(service, record)}"
+    changed = _configuration(service, record)
+    if changed is not None:
+        return f"configuration changed{changed}"
     wanted = snapshot.images.get(service.image, "")
     if wanted and record.spec.image != wanted:
         return f"image {service.image} is now {_short(wanted)}, was {_short(record.spec.image)}"
@@ -58,24 +61,41 @@ def summary_text(service: DesiredService) -> str:
     return json.dumps(service.summary, sort_keys=True, separators=(",", ":"))
 
 
-def _fields(service: DesiredService, record: ContainerRecord) -> str:
+def _configuration(service: DesiredService, record: ContainerRecord) -> str | None:
+    """None when the container's configuration is what its service wants, else the fields that differ.
+
+    The hash is Docker Compose's: it does not see what copied configs and secrets hold, and sees keys that do not concern a
+    container (`develop`). The summary decides where there is one.
+    """
+    same = record.spec.labels.get(labels.HASH) == service.hash
+    before = record.spec.labels.get(labels.SUMMARY)
+    if not before or not service.summary:
+        return None if same else ""
+    if before == summary_text(service):
+        return None
+    return _fields(service, before, contents_only=same)
+
+
+def _fields(service: DesiredService, summary: str, *, contents_only: bool) -> str | None:
     import json
 
     try:
-        before: dict[str, str] = json.loads(record.spec.labels.get(labels.SUMMARY, "{}"))
+        before: dict[str, str] = json.loads(summary)
     except ValueError:
         before = {}
     if not before:
-        return ""
+        return None if contents_only else ""
     changed = []
     for key in sorted(before.keys() | service.summary.keys()):
+        if contents_only and not key.startswith(CONTENTS):
+            continue
         old, new = before.get(key), service.summary.get(key)
         if old != new and any(value and value.startswith(HIDDEN) for value in (old, new)):
-            changed.append(f"{key} is another")
+            changed.append(f"{key} changed")
         elif old != new:
             changed.append(f"{key}: {_shown(old)} → {_shown(new)}")
     if not changed:
-        return ""
+        return None
     more = f" and {len(changed) - MAX_REASONS} more" if len(changed) > MAX_REASONS else ""
     return f" ({'; '.join(changed[:MAX_REASONS])}{more})"
 

@@ -38,12 +38,15 @@ _CONFIDENTIAL = re.compile(r"pass|secret|token|key|credential|pwd|auth|private",
 
 
 def digest(scope: Scope) -> tuple[str, dict[str, str]]:
-    """The hash (64 hex digits) and the summary: "ports.0.target" → "80"."""
+    """The hash (64 hex digits), Docker Compose's own for a project that was loaded from files; and the summary:
+    "ports.0.target" → "80".
+    """
     described = _described(scope)
     text = json.dumps(described, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     flat: dict[str, str] = {}
     _flatten(described, "", flat)
-    return hashlib.sha256(text.encode()).hexdigest(), dict(sorted(flat.items()))
+    known = scope.project.hashes.get(scope.name)
+    return known or hashlib.sha256(text.encode()).hexdigest(), dict(sorted(flat.items()))
 
 
 def _described(scope: Scope) -> dict[str, Any]:

@@ -58,6 +58,13 @@ def test_as_docker_compose(project, file, config):
     assert out == want
 
 
+@pytest.mark.parametrize("project", sorted(path.parent.name for path in GOLDEN.glob("*/hashes.txt")))
+def test_hashes_are_docker_composes(project, config):
+    folder = GOLDEN / project
+    out = config(folder, "--hash", "*", options=["-p", "golden", "-f", "compose.yaml", "--profile", "*"], A="1")
+    assert sorted(out.splitlines()) == sorted((folder / "hashes.txt").read_text().splitlines())
+
+
 def test_services_are_selected_with_what_they_need(config, tmp_path):
     (tmp_path / "compose.yaml").write_text(
         "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x}\n  c: {image: x, volumes: [v:/v]}\nvolumes: {v: }\n"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from composer.cli.render.layout import json_text, sorted_json, sorted_yaml, to_json, to_yaml
+from composer.cli.render.layout import sorted_json, sorted_yaml, to_json, to_yaml
 from composer.load.bind import SERVICE
+from composer.load.text import marshalled
 from composer.load.tree import Fields, Map
 from composer.load.validate import document
 
@@ -56,4 +57,4 @@ def test_sorted_trees_know_no_order() -> None:
     [("<&>\u2028", '"\\u003c\\u0026\\u003e\\u2028"'), (1.0, "1"), (0.5, "0.5"), ("é\x01", '"é\\u0001"'), ([], "[]")],
 )
 def test_json_text(value: Any, text: str) -> None:
-    assert json_text(value) == text
+    assert marshalled(value, 2) == text

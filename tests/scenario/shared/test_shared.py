@@ -20,7 +20,7 @@ def test_a_changed_network_and_a_changed_config(composer):
     before = {name: containers[0]["ID"] for name, containers in composer.ps().items()}
     done = composer("up", "-d", "-t", "0", environ={"COLOUR": "red", "TEXT": "two"})
     assert f"Network {composer.name}_default Created" in done.err
-    assert "configs_content.text is another" in done.err
+    assert "configs_content.text changed" in done.err
     after = {name: containers[0]["ID"] for name, containers in composer.ps().items()}
     assert {name for name in before if before[name] != after[name]} == {"reader"}
     composer("exec", "-T", "reader", "ping", "-c", "1", "-W", "2", "base")
