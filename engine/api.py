@@ -69,6 +69,11 @@ class Engine:
         rows = self._store.db.execute("SELECT record FROM networks ORDER BY name")
         return [decode_network(row[0]) for row in rows]
 
+    def forwarding(self) -> tuple[bool, str]:
+        from engine.net.firewall import glance
+
+        return glance.forwards(), glance.dropping()
+
     def volumes(self) -> list[VolumeRecord]:
         if not os.path.exists(self.roots.database):
             return []

@@ -14,13 +14,15 @@ from engine.spec.state import ContainerRecord
 
 
 class Snapshot(Struct, kw_only=True):
-    """`images` maps the references that the project names to the ids they have now ("" when missing)."""
+    """`images` maps the references that the project names to the ids they have now ("" when missing). `forwarding`: whether
+    the host forwards packets, and which chain of somebody's drops them (see port.py)."""
 
     project: str
     containers: list[ContainerRecord]
     networks: dict[str, NetworkRecord]
     volumes: dict[str, VolumeRecord]
     images: dict[str, str] = {}
+    forwarding: tuple[bool, str] = (True, "")
 
     def service(self, name: str) -> list[ContainerRecord]:
         """The service's own containers (not one-off ones), by number."""
@@ -35,6 +37,7 @@ def take(
     volumes: Iterable[VolumeRecord],
     references: Iterable[str],
     image: Callable[[str], ImageRecord | None],
+    forwarding: tuple[bool, str] = (True, ""),
 ) -> Snapshot:
     images = {}
     for reference in references:
@@ -46,6 +49,7 @@ def take(
         networks={record.spec.name: record for record in networks},
         volumes={record.spec.name: record for record in volumes},
         images=images,
+        forwarding=forwarding,
     )
 
 

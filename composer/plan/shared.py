@@ -16,6 +16,11 @@ from composer.plan.options import Options
 from engine.spec.network import NetworkSpec, VolumeSpec
 from engine.spec.state import ContainerRecord, Status
 
+_DROPPED = (
+    "the packet filter's chain {0} drops what it does not know, also what containers send and get. "
+    'Accept them there: nft \'add rule {0} iifname "cmp-*" accept; add rule {0} oifname "cmp-*" accept\''
+)
+
 
 class SharedProblem(Exception):
     """A network or volume that is another's, or that should be there and is not; `str(e)` says what to do."""
@@ -51,6 +56,8 @@ class Shared:
 
     def _network(self, key: str, spec: NetworkSpec, *, external: bool) -> None:
         existing = self._snapshot.networks.get(spec.name)
+        if not (existing.spec if external and existing else spec).internal and self._snapshot.forwarding[1]:
+            self._warn(_DROPPED.format(self._snapshot.forwarding[1]))
         if external:
             if existing is None:
                 raise SharedProblem(f"network {key} declared as external, but could not be found")
@@ -74,6 +81,9 @@ class Shared:
             return
         changed = differences(existing.spec, spec)
         if not changed:
+            if not (self._snapshot.forwarding[0] or spec.internal):
+                made = self._plan.add(CreateNetwork, spec.name, "forwarding was switched off", network=spec)
+                self.networks[spec.name] = made.id
             return
         cause = f"its {changed} changed"
         users = [c for c in self._snapshot.containers if any(a.network == spec.name for a in c.spec.networks)]

@@ -39,6 +39,11 @@ class Reads(Protocol):
 
     def networks(self) -> list[NetworkRecord]: ...
 
+    def forwarding(self) -> tuple[bool, str]:
+        """Whether the host forwards packets, and the chain of the packet filter ("inet admin forward") that drops all that
+        it does not know, our networks' packets too; "" for none."""
+        ...
+
     def volumes(self) -> list[VolumeRecord]: ...
 
     def image(self, reference: str) -> ImageRecord | None:

@@ -277,6 +277,7 @@ class Supervisor:
             self._engine.volumes(),
             request.desired.references() if request.desired else (),
             self._engine.image,
+            self._engine.forwarding(),
         )
 
     def _tail(self, container_id: str, count: int) -> list[str]:

@@ -99,6 +99,15 @@ class Netlink:
                     raise OperationFailed(operation, subject, -number)
                 found.append(body)
 
+    def command(self, operation: str, subject: str, kind: int, body: bytes, *, accept: Sequence[int] = ()) -> None:
+        """One request that the kernel carries out. Raises OperationFailed for an errno that is not in `accept`."""
+        self._socket.send(_HEADER.pack(16 + len(body), kind, _REQUEST | _ACK, 0, 0) + body)
+        for answer, _, _, found in self._receive():
+            if answer == _NLMSG_ERROR:
+                number = -struct.unpack_from("=i", found)[0]
+                if number and number not in accept:
+                    raise OperationFailed(operation, subject, number)
+
     def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
         """(type, flags, sequence, body) of each message of one datagram."""
         data = self._socket.recv(_ROOM)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.errors import EngineError, NotFound
-from engine.net import bridge, endpoint, ipam, plug, ports
+from engine.net import bridge, conntrack, endpoint, ipam, plug, ports
 from engine.net.endpoint import Plan
 from engine.net.firewall import backend, elements
 from engine.net.firewall.elements import Port
@@ -22,6 +22,9 @@ from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
 from engine.store import Store
+
+_MOMENT = 0.02
+"""Seconds in which more containers are expected to stop."""
 
 
 class _Job(Struct, frozen=True):
@@ -45,6 +48,8 @@ class Wiring:
         self._proxies: dict[str, Proxy] = {}
         self._rules: dict[str, list[Port]] = {}
         self._leased: set[str] = set()
+        self._left: set[str] = set()
+        """Addresses of containers that have just stopped."""
 
     def lease(self, container_id: str, attachments: Sequence[Attachment]) -> list[Plan]:
         """Lease an address for each attachment (all or none) and choose interface names, in the order of priority, then
@@ -80,7 +85,19 @@ class Wiring:
         """Withdraw rules, then ports and leases; the links go with the network namespace."""
         if rules := self._rules.pop(container_id, []):
             await backend.withdraw(self.store.roots, [(container_id, port) for port in rules])
+        held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
+        self._forget_soon({row[0] for row in held})
         self.release(container_id)
+
+    def _forget_soon(self, addresses: set[str]) -> None:
+        """With those of others that stop in this moment: the kernel is asked for all connections each time."""
+        if addresses and not self._left:
+            asyncio.get_running_loop().call_later(_MOMENT, self._forget)
+        self._left |= addresses
+
+    def _forget(self) -> None:
+        left, self._left = self._left, set()
+        conntrack.forget(left - {row[0] for row in self.store.db.execute("SELECT address FROM addresses")})
 
     def release(self, container_id: str) -> None:
         """Give ports and addresses back."""
@@ -123,6 +140,7 @@ class Wiring:
         if any(endpoint.routed(gone)):
             plug.route(pid, left)
         ipam.release(self.store, container_id, network)
+        self._forget_soon({one for end in gone for one in (end.ipv4_address, end.ipv6_address) if one})
         return left
 
     async def resume(self, container_id: str, bindings: Sequence[PortBinding], endpoints: Sequence[Endpoint]) -> None:
@@ -147,6 +165,11 @@ class Wiring:
             return {row[0] for row in self.store.db.execute("SELECT id FROM containers")} | self._leased
 
         await backend.sweep(self.store.roots, lambda: bridge.every(self.store), known, dict(self._rules))
+
+    async def check(self) -> None:
+        """Put right what somebody changed of rules or switched off, where it is so."""
+        if not backend.is_whole(self.store.roots, bridge.every(self.store)):
+            await self.repair()
 
     async def _ensure(self, record: NetworkRecord) -> None:
         """The network is whole, and stays so."""
@@ -231,12 +254,20 @@ class Wiring:
                     await backend.publish(self.store.roots, rules)
             except EngineError:
                 await self._apply_apart(whole)
+            self._take_over(whole)
             for job in whole:
                 _end(job)
         except BaseException as error:
             for job in jobs:
                 _end(job, error)
             raise
+
+    def _take_over(self, jobs: Sequence[_Job]) -> None:
+        """What the kernel remembers of the addresses' earlier owners, and of ports when they led nowhere, is forgotten."""
+        ends = [plan.endpoint for job in jobs for plan in job.plans]
+        addresses = {one for end in ends for one in (end.ipv4_address, end.ipv6_address) if one}
+        ports = {(port.protocol, port.host_port) for job in jobs for port in job.rules if port.protocol == "udp"}
+        conntrack.forget(addresses, ports)
 
     async def _apply_apart(self, jobs: Sequence[_Job]) -> None:
         """A rule of somebody's was refused: find out whose, and serve the others."""

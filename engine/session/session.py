@@ -240,7 +240,11 @@ class Session:
     # ── networks and volumes ─────────────────────────────────────────────────────────────────────────────────────
 
     async def create_network(self, spec: NetworkSpec) -> NetworkRecord:
-        return await bridge.create(self.store, spec)
+        existed = bridge.get(self.store, spec.name) is not None
+        record = await bridge.create(self.store, spec)
+        if existed:
+            await self.wiring.check()
+        return record
 
     async def remove_network(self, name: str) -> None:
         record = bridge.get(self.store, name)

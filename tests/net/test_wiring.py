@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import os
 import socket
 import subprocess
 
@@ -11,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from engine.errors import Conflict, EngineError, InvalidSpec, NotFound, PortInUse, Unsupported
-from engine.net import options
+from engine.net import conntrack, options
 from engine.net.firewall import native, netlink
 from engine.net.wiring import Wiring
 from engine.spec.container import Attachment, PortBinding
@@ -451,3 +452,58 @@ async def test_a_link_that_is_refused_is_its_owners_failure_alone(store, wiring,
         for space in (a, b):
             await wiring.disconnect(space.id)
     assert not rows(store, "ports")
+
+
+@running
+async def test_a_client_that_keeps_sending_reaches_no_other_container(store, wiring, spaces, outside):
+    """The published container stops, a neighbour without ports gets its address, then it starts again elsewhere."""
+    first, neighbour, again = spaces(), spaces(), spaces()
+    ports = [PortBinding(container_port=53, protocol="udp", host_port="5353")]
+    with outside.inside():
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.connect(("203.0.113.1", 5353))
+    client.settimeout(2)
+    async with network(store):
+        async with connected(wiring, first, Attachment(network="n"), ports=ports) as ((before,), _):
+            server = first.listen(53, kind=socket.SOCK_DGRAM)
+            client.send(b"1")
+            assert server.recv(10) == b"1"
+        async with connected(wiring, neighbour, Attachment(network="n")) as ((taken,), _):
+            assert taken.ipv4_address == before.ipv4_address
+            stranger = neighbour.listen(53, kind=socket.SOCK_DGRAM)
+            stranger.settimeout(0.2)
+            for _ in range(2):  # the first error is the host's "unreachable", which makes a connection of its own
+                with contextlib.suppress(ConnectionError):
+                    client.send(b"2")
+            with pytest.raises(TimeoutError):
+                stranger.recv(10)
+            async with connected(wiring, again, Attachment(network="n"), ports=ports):
+                server = again.listen(53, kind=socket.SOCK_DGRAM)
+                with contextlib.suppress(ConnectionError):
+                    client.send(b"lost to an error of before")
+                client.send(b"3")
+                assert server.recv(100)
+    client.close()
+
+
+def test_only_connections_of_the_address_are_forgotten(outside):
+    def count(text):
+        with open("/proc/net/nf_conntrack", encoding="ascii") as file:
+            return sum(text in line for line in file)
+
+    subprocess.run("iptables -A OUTPUT -m conntrack --ctstate NEW", shell=True, check=True)  # begins the tracking
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for address in ("203.0.113.2", "203.0.113.3"):
+        for port in (1000, 1001):
+            sock.sendto(b"x", (address, port))
+    if not os.path.exists("/proc/net/nf_conntrack"):
+        pytest.skip("this kernel does not list its connections")
+    for many in (conntrack._MANY, 0):
+        before = count("203.0.113.2"), count("203.0.113.3")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(conntrack, "_MANY", many)
+            conntrack.forget(["203.0.113.2"])
+        assert before == (2, 2) and (count("203.0.113.2"), count("203.0.113.3")) == (0, 2)
+        for port in (1000, 1001):
+            sock.sendto(b"x", ("203.0.113.2", port))
+    sock.close()

@@ -157,6 +157,7 @@ def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
         engine.volumes(),
         desired.references() if desired else (),
         engine.image,
+        engine.forwarding() if desired and desired.networks else (True, ""),
     )
 
 
