@@ -49,7 +49,7 @@ def _connected() -> socket.socket:
 def _dump(kernel: socket.socket, kind: int, body: bytes) -> list[tuple[int, bytes]]:
     """(family, attributes) of each object."""
     kernel.send(_HEADER.pack(20 + len(body), kind, 0x301, 0, 0) + bytes(4) + body)
-    found = []
+    found: list[tuple[int, bytes]] = []
     while True:
         data, offset = kernel.recv(1 << 16), 0
         while offset + 16 <= len(data):
