@@ -56,7 +56,7 @@ class Monitor:
                     await self._update(record.id, stopped_by_user=False)
                 self.started(record.id)
             elif record.state.status in (Status.EXITED, Status.RESTARTING):
-                await self._after_end(record)
+                await self._settle_end(record)
 
     def started(self, container_id: str) -> None:
         """It was started (it may have ended since)."""
@@ -107,13 +107,16 @@ class Monitor:
         except EngineError:
             record = None
         if record is not None and not record.state.status.alive:
-            if record.spec.labels.get(AUTOREMOVE) and not record.state.stopped_by_user:
-                await shielded(self._changes.remove(container_id, force=True, volumes=True))
-            else:
-                await self._after_end(record)
+            await self._settle_end(record)
         self._notifier.tell(container_id)
         if not self.busy:
             self._idle()
+
+    async def _settle_end(self, record: ContainerRecord) -> None:
+        if record.spec.labels.get(AUTOREMOVE):
+            await shielded(self._changes.remove(record.id, force=True, volumes=True))
+        else:
+            await self._after_end(record)
 
     # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
 

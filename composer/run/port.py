@@ -113,7 +113,9 @@ class Changes(Protocol):
         ...
 
     async def signal(self, container_id: str, signal: int | str) -> None:
-        """`signal`: a number, or a name as signal(7) has it, with or without SIG."""
+        """`signal`: a number, or a name as signal(7) has it, with or without SIG. As in Docker it counts as a stop by the
+        user (`stopped_by_user`), unless the container has a stop signal, which is another, and a policy other than
+        unless-stopped."""
         ...
 
     async def stop(self, container_id: str, *, timeout: float | None = None, signal: str = "") -> ContainerExit | None:

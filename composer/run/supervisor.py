@@ -31,9 +31,10 @@ from composer.run.control import Control
 from composer.run.executor import Executor, Scene
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
-from composer.run.protocol import End, Failure, Queued, Request
+from composer.run.protocol import End, Failure, Note, Queued, Request
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
+from engine.spec.state import INTERRUPTED
 
 if TYPE_CHECKING:
     from composer.run.port import Changes, Engine
@@ -231,6 +232,8 @@ class Supervisor:
         try:
             snapshot = self._snapshot(request)
             plan = reconcile(request.desired, snapshot, request.options)
+            if request.options.action in STARTING:
+                _tell_interrupted(connection, snapshot)
             scene = Scene(
                 changes=self._changes,
                 monitor=self._monitor,
@@ -292,6 +295,12 @@ class Supervisor:
             return []
         finally:
             reader.close()
+
+
+def _tell_interrupted(connection: Connection, snapshot: observed.Snapshot) -> None:
+    for record in snapshot.containers:
+        if record.state.error == INTERRUPTED:
+            connection.tell(Note(f"Warning: container {record.spec.name}: {INTERRUPTED}; it is started again"))
 
 
 def supervise(engine: Engine, project: str, control: Control, again: list[str]) -> None:

@@ -1,7 +1,11 @@
-"""A container's files: spec.json written once and synced, state.json replaced atomically.
+"""A container's files: spec.json written once and synced, state.json replaced atomically, starting.json during a start.
 
 The state that a container is made with stands in its spec.json, under `initial`: a file less, and durable as well. state.json
 comes with the first change.
+
+The state that a start leads to stands in starting.json until the program has been executed; only then does it become
+state.json. So a container whose program never started does not count as running, whatever is killed in between, and the
+process of a start that was interrupted is known and can be ended.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from engine.paths import Roots
 from engine.spec.container import ContainerSpec, decode_spec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status, decode_exit, decode_state
 
+_STARTING = "starting.json"
 _boot_id = ""
 
 
@@ -58,6 +63,40 @@ def write_state(folder: str, state: ContainerState) -> None:
         _replace(f"{folder}/state.json", msgspec.json.encode(state), durable=False)
     except OSError as error:
         raise OperationFailed.of("write", f"{folder}/state.json", error) from error
+
+
+def write_starting(folder: str, state: ContainerState) -> None:
+    """Write down what the container will be once its program is executed."""
+    try:
+        write_file(f"{folder}/{_STARTING}", msgspec.json.encode(state), os.O_TRUNC, 0o640)
+    except OSError as error:
+        raise OperationFailed.of("write", f"{folder}/{_STARTING}", error) from error
+
+
+def read_starting(folder: str) -> ContainerState | None:
+    """The state that a start which has not ended leads to; None when there is none, or it was not written to its end."""
+    try:
+        with open(f"{folder}/{_STARTING}", "rb") as file:
+            return decode_state(file.read())
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def confirm_start(folder: str) -> None:
+    """The program has been executed: what write_starting wrote is the state now."""
+    try:
+        os.replace(f"{folder}/{_STARTING}", f"{folder}/state.json")
+    except OSError as error:
+        raise OperationFailed.of("write", f"{folder}/state.json", error) from error
+
+
+def drop_start(folder: str) -> bool:
+    """Forget an unconfirmed start; whether there was one."""
+    try:
+        os.unlink(f"{folder}/{_STARTING}")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _replace(path: str, data: bytes, *, durable: bool) -> None:
@@ -109,13 +148,18 @@ def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
 
 def verified(folder: str, state: ContainerState) -> ContainerState:
     """The state corrected by the kernel: alive only with the same process in the same boot."""
-    if not state.status.alive or (state.boot_id == boot_id() and start_time(state.pid) == state.pid_start):
+    if not state.status.alive or is_running(state):
         return state
     ended = read_exit(folder)
     if ended is None or ended.pid != state.pid:
         # Killed with its keeper, or the machine went down: nobody saw the exit code.
         ended = ContainerExit(exit_code=255, finished_at=state.started_at)
     return exited(state, ended)
+
+
+def is_running(state: ContainerState) -> bool:
+    """Whether the process of the state is there: the same one, in the same boot."""
+    return state.boot_id == boot_id() and start_time(state.pid) == state.pid_start
 
 
 def exited(state: ContainerState, ended: ContainerExit) -> ContainerState:

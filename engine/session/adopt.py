@@ -19,12 +19,14 @@ from engine.kernel import calls
 from engine.net.redirect import redirect
 from engine.net.rtnetlink import inside
 from engine.session import group_store
-from engine.spec.state import ContainerRecord, Status
+from engine.spec.state import INTERRUPTED, ContainerRecord, Status
 
 if TYPE_CHECKING:
     from engine.session.session import Session
 
 
+_ATTEMPTS, _PAUSE = 250, 0.02
+"""How often, and after how many seconds each, a keeper is asked whether a killed process has ended."""
 PATIENCE = 60.0
 """Seconds that a keeper of another version has to give a terminal."""
 
@@ -39,30 +41,40 @@ async def adopt(session: Session, *, clean: bool = False) -> list[ContainerRecor
     session.records = {record.id: record for record in found}
     for container_id in set(names) - set(session.records) - session.creating:
         group_store.release(session.store, container_id)  # a creation that a crash ended before its folder was whole
+    interrupted = [] if clean else _interrupted(session, found)
+    if not known:
+        for container_id in interrupted:
+            _settle_start(session, container_id, executed=False)
     if not known and not any(record.state.status.alive for record in found):
         if not clean:
             await _sweep(session)
+            await _finish_removals(session)
         return list(session.records.values())
     keeper = await session.keeper()
     answer, _ = await keeper.ask("list")
     kept = {entry["id"]: entry for entry in answer["containers"]}
-    for record in found:
+    for container_id in interrupted if known else ():
+        _settle_start(session, container_id, executed=container_id in kept and kept[container_id]["executed"])
+    for record in list(session.records.values()):
         entry = kept.pop(record.id, None)
+        if record.id in session.starting:
+            continue  # who starts it sees to it
         if entry is None and record.state.status.alive:
             await _readopt(session, record)
-        elif entry is not None and not record.state.status.alive and record.id not in session.starting:
-            await _finish_start(session, record, entry)
+        elif entry is not None and not record.state.status.alive:
+            await _end(session, record.id)
     for container_id in kept:
-        # A container whose folder has gone: it belongs to nobody.
-        with contextlib.suppress(EngineError):
-            await keeper.ask("signal", id=container_id, signal=9)
+        await _end(session, container_id)  # its folder has gone: it belongs to nobody
     for record in list(session.records.values()):
+        if record.id in session.starting:
+            continue
         if record.state.status.alive:
             session.ended.setdefault(record.id, asyncio.Event())
             await _resume(session, record)
         elif record.state.status is Status.EXITED:
             session.replace(record.id, record.state)
     await _sweep(session)
+    await _finish_removals(session)
     return list(session.records.values())
 
 
@@ -112,11 +124,52 @@ async def _readopt(session: Session, record: ContainerRecord) -> None:
             session.records[record.id] = current
 
 
-async def _finish_start(session: Session, record: ContainerRecord, entry: dict[str, object]) -> None:
-    """The supervisor died between fork and writing the state down: an executed process would run unknown, so it ends."""
+def _interrupted(session: Session, found: list[ContainerRecord]) -> list[str]:
+    """Ids of containers whose supervisor was killed while it started them."""
+    return [
+        record.id
+        for record in found
+        if record.id not in session.starting and files.read_starting(session.folder(record.id)) is not None
+    ]
+
+
+def _settle_start(session: Session, container_id: str, *, executed: bool) -> None:
+    """Complete a start that was interrupted when its program was executed, as the keeper knows. Otherwise it never happened:
+    its process ends."""
+    folder = session.folder(container_id)
+    if executed:
+        files.confirm_start(folder)
+        current = files.read(session.roots, session.group, container_id)
+        if current is not None:
+            session.records[container_id] = current
+        return
+    begun = files.read_starting(folder)
+    if begun is not None and files.is_running(begun):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(begun.pid, 9)
+    files.drop_start(folder)
+    session.change(container_id, error=INTERRUPTED)
+
+
+async def _end(session: Session, container_id: str) -> None:
+    """End a process that no running container has, and wait until the keeper has seen its end."""
+    keeper = await session.keeper()
     with contextlib.suppress(EngineError):
-        await (await session.keeper()).ask("signal", id=record.id, signal=9)
-    await session.clean(record.id)
+        await keeper.ask("signal", id=container_id, signal=9)
+    for _ in range(_ATTEMPTS):
+        answer, _ = await keeper.ask("list")
+        if container_id not in {entry["id"] for entry in answer["containers"]}:
+            break
+        await asyncio.sleep(_PAUSE)  # a keeper does not report the end of what was never executed
+    if container_id in session.records:
+        await session.clean(container_id)
+
+
+async def _finish_removals(session: Session) -> None:
+    """Remove what an earlier supervisor was just removing."""
+    for record in list(session.records.values()):
+        if record.state.status is Status.REMOVING and record.id not in session.removing:
+            await session.remove(record.id, volumes=True)
 
 
 async def _resume(session: Session, record: ContainerRecord) -> None:

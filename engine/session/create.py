@@ -37,11 +37,12 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
     folder = session.folder(container_id)
     session.creating.add(container_id)
     try:
-        for name, labels in anonymous.items():
-            volumes.create(session.store, VolumeSpec(name=name, labels=labels, anonymous=True))
         state = ContainerState(created_at=time.time(), anonymous_volumes=(*inherited, *anonymous))
         # The disc takes the specifications of several containers at once: they are synced side by side.
         await asyncio.to_thread(files.write_new, folder, spec, state)
+        # Written down before they exist: a crash leaves no volume that nobody knows.
+        for name, labels in anonymous.items():
+            volumes.create(session.store, VolumeSpec(name=name, labels=labels, anonymous=True))
     except BaseException:
         with contextlib.suppress(OSError):
             remove_tree(folder)

@@ -136,7 +136,7 @@ class AttachedProcess:
         record = files.read(roots, group, container_id)
         if record is None:
             raise NotFound("container", container_id[:12])
-        if not record.state.status.alive:
+        if not record.state.status.alive and files.read_starting(roots.container(group, container_id)) is None:
             raise WrongState(f"container {record.spec.name} is not running")
         self.tty = record.spec.tty
         self._code: int | None = None

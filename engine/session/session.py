@@ -58,6 +58,8 @@ class Session:
         """Ids whose folders are just being written."""
         self.starting: set[str] = set()
         """Ids that are just being started: what they have in the kernel and the run root is no remains of anything."""
+        self.removing: set[str] = set()
+        """Ids that are just being removed."""
         self.ended: dict[str, asyncio.Event] = {}
         self._launch = launch
         self.retained: dict[str, RetainedFds] = {}
@@ -96,11 +98,21 @@ class Session:
         return record
 
     def replace(self, container_id: str, state: ContainerState) -> ContainerRecord:
-        """Write the state down and remember it."""
+        """Write the state down and remember it. Until its program is executed (`confirm`), that a container runs stands in
+        a file of its own."""
         record = msgspec.structs.replace(self.record(container_id), state=state)
-        files.write_state(self.folder(container_id), state)
+        write = files.write_starting if state.status.alive and container_id in self.starting else files.write_state
+        write(self.folder(container_id), state)
         self.records[container_id] = record
         return record
+
+    def confirm(self, container_id: str) -> None:
+        """The container's program has been executed."""
+        if self.record(container_id).state.status.alive:
+            files.confirm_start(self.folder(container_id))
+        else:
+            files.drop_start(self.folder(container_id))  # it has ended already
+        self.starting.discard(container_id)
 
     def change(self, container_id: str, **fields: object) -> ContainerRecord:
         return self.replace(container_id, msgspec.structs.replace(self.record(container_id).state, **fields))
@@ -186,9 +198,8 @@ class Session:
     async def _ended(self, container_id: str, ended: ContainerExit) -> None:
         if container_id not in self.records:
             return
-        pid = self.record(container_id).state.pid
-        if ended.pid not in (0, pid) and (pid or container_id in self.starting):
-            return  # of an earlier process, when another is there already
+        if ended.pid not in (0, self.record(container_id).state.pid):
+            return  # of an earlier process, or of one whose program was never executed
         if self.records[container_id].state.status is Status.REMOVING:
             return  # one whose start has failed is removed while its process dies
         self._withdraw(container_id)
@@ -280,9 +291,19 @@ class Session:
         record = self.record(container_id)
         if not record.state.status.can_kill:
             raise WrongState(f"container {record.spec.name} is not running")
+        if not record.state.stopped_by_user and self._stops(record.spec, signal):
+            with contextlib.suppress(OperationFailed):  # a full disc: it is remembered as long as we live
+                record = self.change(container_id, stopped_by_user=True)
         await (await self.keeper()).ask("signal", id=container_id, signal=signal)
         if record.state.status is Status.PAUSED and signal == 9:
             await self.unpause(container_id)
+
+    def _stops(self, spec: ContainerSpec, signal: int) -> bool:
+        """Whether a signal is a stop for the restart policy: moby, daemon/kill.go (ExitOnNext, HasBeenManuallyStopped)."""
+        from engine.session.signals import number
+
+        own = spec.stop_signal or self.image(spec.image).config.stop_signal
+        return signal == 9 or spec.restart.policy == "unless-stopped" or not own or number(own) == signal
 
     async def stop(self, container_id: str, *, timeout: float | None = None, signal: str = "") -> ContainerExit | None:
         record = self.record(container_id)
@@ -353,25 +374,34 @@ class Session:
                     f"container {record.spec.name} is {record.state.status.value}: stop it before removing it"
                 )
             await self.stop(container_id, timeout=0, signal="SIGKILL")
-        self.change(container_id, status=Status.REMOVING)
-        await self.clean(container_id)
+        self.removing.add(container_id)
         try:
-            await asyncio.to_thread(remove_tree, self.folder(container_id))
+            await self._remove(record, record.state.anonymous_volumes if volumes else ())
+        finally:
+            self.removing.discard(container_id)
+
+    async def _remove(self, record: ContainerRecord, anonymous: Sequence[str]) -> None:
+        """A crash at any moment leaves a container that is being removed and still knows which volumes go with it, which
+        `adopt` removes, or nothing."""
+        container_id = record.id
+        with contextlib.suppress(OperationFailed):  # a full disc: it goes all the same
+            self.change(container_id, status=Status.REMOVING, anonymous_volumes=tuple(anonymous))
+        await self.clean(container_id)
+        for name in anonymous:
+            with contextlib.suppress(EngineError):  # another container took it over
+                others = [user for user in users.volume_users(self.roots, name) if user != container_id]
+                volumes.remove(self.store, name, others)
+        folder = self.folder(container_id)
+        with contextlib.suppress(OSError):
+            os.unlink(f"{folder}/spec.json")  # first: a folder without it is no container
+        try:
+            await asyncio.to_thread(remove_tree, folder)
         except OSError as error:
             raise OperationFailed.of("remove the files of", record.spec.name, error) from error
         group_store.release(self.store, container_id)
         self.records.pop(container_id, None)  # whoever took over meanwhile has not found it any more
-        if volumes:
-            for name in record.state.anonymous_volumes:
-                try:
-                    await self.remove_volume(name)
-                except EngineError:
-                    pass  # another container took it over
-        for folder in (f"{self.roots.groups}/{self.group}",):
-            try:
-                os.rmdir(folder)
-            except OSError:
-                pass
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{self.roots.groups}/{self.group}")
 
     async def rename(self, container_id: str, name: str) -> None:
         record = self.record(container_id)

@@ -97,6 +97,7 @@ async def _start(
             await ready()
         await session.hold(started, keeper)
         await keeper.ask("start", id=container_id)
+        session.confirm(container_id)
     except BaseException as error:
         await _undo(session, record, error)
         raise
@@ -148,6 +149,7 @@ async def _undo(session: Session, record: ContainerRecord, error: BaseException)
         await keeper.ask("failure", id=record.id)  # which is answered when it has ended
     except EngineError:
         pass  # it was never forked, or has gone by itself
+    files.drop_start(session.folder(record.id))
     await session.clean(record.id)
     code = getattr(error, "exit_code", 0) or 128
     failed = msgspec.structs.replace(record.state, error=str(error), exit_code=code)
@@ -287,7 +289,7 @@ def _volumes(session: Session, record: ContainerRecord, image: ImageRecord) -> d
         if volume is None:
             if mount.source not in record.state.anonymous_volumes:
                 raise NotFound("volume", mount.source)
-            volume = volumes.create(session.store, VolumeSpec(name=mount.source, anonymous=True))
+            volume = volumes.create(session.store, VolumeSpec(name=mount.source, labels=mount.labels, anonymous=True))
         found[mount.source] = volumes.prepare(volume)
         if not mount.nocopy and not mount.subpath:
             copy_up(layers, mount.target, volume)

@@ -87,6 +87,10 @@ class ContainerExit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pid: int = 0
 
 
+INTERRUPTED = "its start was interrupted"
+"""The error of a container whose supervisor was killed before its program was executed."""
+
+
 class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A container's state file. Times are seconds since the epoch, 0 for never.
 

@@ -47,13 +47,24 @@ def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
         record = VolumeRecord(spec=spec, mountpoint=f"{store.roots.volumes}/{spec.name}/_data", created_at=time.time())
         with store.transaction() as db:
             db.execute("INSERT OR IGNORE INTO volumes VALUES (?, ?)", (spec.name, msgspec.json.encode(record).decode()))
+    _make_folder(record)
+    return record
+
+
+def _make_folder(record: VolumeRecord) -> None:
     try:
-        # Closed to other users: a container may leave setuid files in its volume (CVE-2021-41091).
-        os.makedirs(store.roots.volumes, mode=0o700, exist_ok=True)
-        os.makedirs(record.mountpoint, mode=0o755, exist_ok=True)
+        os.mkdir(record.mountpoint, 0o755)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        try:
+            # Closed to other users: a container may leave setuid files in its volume (CVE-2021-41091).
+            os.makedirs(os.path.dirname(os.path.dirname(record.mountpoint)), mode=0o700, exist_ok=True)
+            os.makedirs(record.mountpoint, mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise OperationFailed.of("make", record.mountpoint, error) from error
     except OSError as error:
         raise OperationFailed.of("make", record.mountpoint, error) from error
-    return record
 
 
 def remove(store: Store, name: str, users: list[str]) -> None:
@@ -73,7 +84,9 @@ def remove(store: Store, name: str, users: list[str]) -> None:
 
 
 def prepare(record: VolumeRecord) -> str:
-    """Mount the volume where its driver options want that; its folder. Raises as engine.volume.options does."""
+    """Mount the volume where its driver options want that; its folder. Raises as engine.volume.options does, and
+    OperationFailed when there can be no folder."""
+    _make_folder(record)  # a crash may have come between the record and the folder
     if record.spec.driver_opts and not _is_mounted(record):
         options.mount(record.spec, record.mountpoint)
     return record.mountpoint

@@ -50,7 +50,9 @@ def repaired(request, composer):
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-@pytest.mark.parametrize("name", ["supervisor.sock", "keeper.sock", "spec.json", "bundle.json", "state.json"])
+@pytest.mark.parametrize(
+    "name", ["supervisor.sock", "keeper.sock", "spec.json", "bundle.json", "starting.json", "state.json"]
+)
 def test_during_up(composer, name, victim, repaired):
     moment = Moment(composer, name)
     up = composer.start("up", "-d")

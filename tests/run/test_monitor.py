@@ -163,6 +163,16 @@ def test_a_container_that_removes_itself(play):
     play(main)
 
 
+def test_adopting_one_that_should_have_removed_itself(play):
+    async def main(scene):
+        one = await scene.changes.create(ContainerSpec(name="p-web-1", image="i", labels={AUTOREMOVE: "true"}))
+        scene.changes._set(one.id, status=Status.EXITED)
+        await scene.monitor.adopt(scene.changes.containers())
+        assert scene.changes.containers() == []
+
+    play(main)
+
+
 def test_adopting(play):
     async def main(scene):
         changes = scene.changes

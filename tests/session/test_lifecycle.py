@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from engine.errors import Conflict, InvalidSpec, NotFound, StartFailed, WrongState
-from engine.spec.container import Attachment
+from engine.spec.container import Attachment, Restart
 from engine.spec.network import NetworkSpec
 from engine.spec.state import Status
 
@@ -144,3 +144,21 @@ def test_pause_and_unpause(box):
     assert box.exec(record, "true")[0] == 0
     box.do(box.session.pause(record.id))
     assert box.do(box.session.stop(record.id)).exit_code == 137
+
+
+@pytest.mark.parametrize(
+    ("policy", "stop_signal", "signal", "stops"),
+    [
+        ("always", "", "TERM", True),
+        ("on-failure", "", "HUP", True),
+        ("always", "SIGUSR1", "10", True),
+        ("always", "SIGUSR1", "INT", False),
+        ("unless-stopped", "SIGUSR1", "INT", True),
+    ],
+)
+def test_a_signal_that_counts_as_a_stop(box, policy, stop_signal, signal, stops):
+    record = box.start(restart=Restart(policy=policy), stop_signal=stop_signal)
+    box.do(box.session.signal(record.id, signal))
+    assert box.state(record).stopped_by_user is stops
+    box.do(box.session.stop(record.id, timeout=0))
+    assert box.do(box.session.start(record.id)).state.stopped_by_user is False
