@@ -115,9 +115,12 @@ class Engine:
         registries.push(reference, images=self._images, progress=progress)
 
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord:
+        from engine import host
         from engine.build import build
         from engine.build.container_run import ContainerRun
         from engine.session.build_network import BuildNetwork
+
+        host.check(self.roots)
 
         def pull(reference: str) -> ImageRecord:
             return self._pull_apart(reference, progress)
@@ -222,6 +225,8 @@ class Engine:
             self._launches[group] = Launch(self.roots, group)
 
     async def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Session:
+        from engine import host
         from engine.session.session import Session
 
+        host.check(self.roots)
         return Session(self.roots, group, supervisor, self._launches.pop(group, None))

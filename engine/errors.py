@@ -23,6 +23,9 @@ from __future__ import annotations
 
 import errno as _errno
 
+PRIVILEGED = "Inside a container, start that one with docker run --privileged."
+"""What to do about a kernel that withholds from root what the engine needs."""
+
 
 class EngineError(Exception):
     """Base of all errors the engine raises on purpose; `hint` says what the reader can do."""

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "engine.digest": (),
     "engine.control": ("engine.errors",),
     "engine.ignore": ("engine.errors",),
+    "engine.host": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.kernel": ("engine.errors",),
     "engine.store": ("engine.paths", "engine.errors"),
     "engine.log": ("engine.kernel", "engine.errors"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
-from engine.errors import OperationFailed, Unsupported
+from engine.errors import PRIVILEGED, OperationFailed, Unsupported
 
 _OPTIONAL = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 """Swap accounting is off where these are not: Docker warns and goes on."""
@@ -20,7 +21,8 @@ def make(folder: str) -> None:
         make(os.path.dirname(folder))
         make(folder)
     except OSError as error:
-        raise OperationFailed.of("make cgroup", folder, error) from error
+        hint = PRIVILEGED if error.errno == errno.EROFS else ""
+        raise OperationFailed.of("make cgroup", folder, error, hint=hint) from error
 
 
 def write(path: str, *values: str) -> None:

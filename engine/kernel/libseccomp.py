@@ -22,6 +22,9 @@ _BINARY_TREE = 2
 """From libseccomp 2.5 on; an older one keeps its list."""
 _X32_BIT = 0x40000000
 
+_LIBRARY = "libseccomp.so.2"
+"""Its name in the ABI that we use, since 2012."""
+
 
 class _Comparison(ctypes.Structure):
     _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
@@ -31,19 +34,17 @@ class Filter:
     """One filter under construction, for this machine's architecture and those of `more`. Raises OperationFailed."""
 
     def __init__(self, default_action: int, more: Sequence[int] = ()) -> None:
-        from ctypes.util import find_library
-
-        name = find_library("seccomp")
-        if name is None:
-            raise OperationFailed(
-                "load", "libseccomp", detail="it is not installed", hint="Install it: apt install libseccomp2"
-            )
+        try:
+            library = ctypes.CDLL(_LIBRARY)
+        except OSError as error:
+            hint = "Install it: apt install libseccomp2"
+            raise OperationFailed("load", _LIBRARY, detail=str(error), hint=hint) from error
         machine = os.uname().machine
         if machine not in NATIVE:
             raise Unsupported(f"seccomp filters are not supported on {machine}", hint="Use seccomp=unconfined.")
         self.native = NATIVE[machine]
         self.architectures = (self.native, *(one for one in more if one != self.native))
-        self._lib = ctypes.CDLL(name)
+        self._lib = library
         self._lib.seccomp_init.restype = ctypes.c_void_p
         self._lib.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p
         self._context = ctypes.c_void_p(self._lib.seccomp_init(ctypes.c_uint32(default_action)))

@@ -7,10 +7,11 @@ A host that did not forward before must not begin to route for others: then our 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 
-from engine.errors import OperationFailed
+from engine.errors import PRIVILEGED, OperationFailed
 from engine.paths import Roots
 
 SETTINGS = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
@@ -101,4 +102,5 @@ def put(path: str, value: str) -> None:
     except FileNotFoundError:
         return  # a kernel without IPv6
     except OSError as error:
-        raise OperationFailed.of("set", path, error, hint="Set it with sysctl, or run composer as root.") from error
+        hint = PRIVILEGED if error.errno == errno.EROFS else f"Let root write {value} to it."
+        raise OperationFailed.of("set", path, error, hint=hint) from error

@@ -1,0 +1,79 @@
+"""What the engine needs of the machine, looked at before anything is done: a restricted machine (a chroot, a container
+without privileges) is told what it lacks in one sentence, and not by whichever system call meets it first."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+from engine.errors import PRIVILEGED, OperationFailed, Unsupported
+from engine.kernel import calls, flags
+from engine.paths import Roots
+
+_NEEDED = {
+    "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8,
+    "CAP_NET_ADMIN": 12, "CAP_SYS_CHROOT": 18, "CAP_SYS_ADMIN": 21,
+}  # fmt: skip
+"""Capabilities that no container can be made without (linux/capability.h)."""
+_OVERLAYFS = 0x794C7630
+
+
+def check(roots: Roots) -> None:
+    """Raises Unsupported, with what to do."""
+    _check_capabilities()
+    _check_root()
+    _check_state_root(roots.state)
+
+
+def _check_capabilities() -> None:
+    """Ours, and in a user's own namespace those that we have there."""
+    ours = calls.capget()
+    missing = [name for name, number in _NEEDED.items() if not ours >> number & 1]
+    if missing:
+        raise Unsupported(f"composer runs as root without {' and '.join(missing)}, which it needs", hint=PRIVILEGED)
+
+
+def _check_root() -> None:
+    """Whether our root directory is that of our mount namespace. In a chroot it is not: who enters a container and comes back,
+    or is born in one, would be outside (setns(2), mount namespaces: the root directory becomes the namespace's)."""
+    if not os.path.exists("/proc/thread-self"):
+        raise Unsupported("proc is not mounted at /proc", hint="Mount it: mount -t proc proc /proc")
+    moved = []
+
+    def look() -> None:
+        with contextlib.suppress(OSError, OperationFailed):
+            calls.unshare(flags.CLONE_FS)  # from here on this thread has a root directory of its own
+            before = calls.mount_id("/"), os.stat("/").st_ino
+            space = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                calls.setns(space, flags.CLONE["mount"])
+            finally:
+                os.close(space)
+            moved.append((calls.mount_id("/"), os.stat("/").st_ino) != before)
+
+    thread = threading.Thread(target=look, name="root")
+    thread.start()
+    thread.join()
+    if any(moved):
+        raise Unsupported(
+            "composer runs in a chroot, and commands in containers would run outside it",
+            hint="Make that folder a root with pivot_root(8) or systemd-nspawn(1), or run composer outside it.",
+        )
+
+
+def _check_state_root(path: str) -> None:
+    """overlayfs takes no upper layer that is itself on overlayfs (ovl_mount_dir_check)."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    fd = os.open(path, flags.O_PATH | os.O_CLOEXEC)
+    try:
+        kind = calls.filesystem_type(fd)
+    finally:
+        os.close(fd)
+    if kind == _OVERLAYFS:
+        raise Unsupported(
+            f"the state root {path} is on overlayfs, which cannot hold the files of containers",
+            hint="Give it another file system: docker run --volume composer:/var/lib/composer, or a folder elsewhere in "
+            "COMPOSER_STATE_ROOT.",
+        )
