@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from engine.container import state as files
-from engine.errors import NotFound
+from engine.errors import NotFound, Unsupported
 from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
@@ -37,6 +38,7 @@ class Engine:
         self.roots = roots
         self._store = Store(roots)
         self._launches: dict[str, Launch] = {}
+        self._suitable = False
 
     @cached_property
     def _images(self) -> ImageStore:
@@ -115,12 +117,11 @@ class Engine:
         registries.push(reference, images=self._images, progress=progress)
 
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord:
-        from engine import host
         from engine.build import build
         from engine.build.container_run import ContainerRun
         from engine.session.build_network import BuildNetwork
 
-        host.check(self.roots)
+        self._check_host()
 
         def pull(reference: str) -> ImageRecord:
             return self._pull_apart(reference, progress)
@@ -222,11 +223,20 @@ class Engine:
         if not os.path.exists(self.roots.keeper_socket(group)):
             from engine.keeper.launch import Launch
 
-            self._launches[group] = Launch(self.roots, group)
+            with contextlib.suppress(Unsupported):  # `session` says so
+                self._check_host()
+                self._launches[group] = Launch(self.roots, group)
+
+    def _check_host(self) -> None:
+        """Once, whether this machine lets us make containers. Raises Unsupported."""
+        if not self._suitable:
+            from engine import host
+
+            host.check(self.roots)
+            self._suitable = True
 
     async def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Session:
-        from engine import host
         from engine.session.session import Session
 
-        host.check(self.roots)
+        self._check_host()
         return Session(self.roots, group, supervisor, self._launches.pop(group, None))
