@@ -137,11 +137,15 @@ class Engine:
         finally:
             other._store.close()
 
-    def remove_image(self, reference: str, *, force: bool = False) -> None:
+    def tag_image(self, reference: str, tag: str) -> None:
+        self._images.tag(reference, tag)
+
+    def remove_image(self, reference: str, *, force: bool = False) -> list[str]:
         from engine.image import gc
 
-        self._images.remove(reference, force=force)
+        lines = self._images.remove(reference, force=force)
         gc.collect(self._images)
+        return lines
 
     # ── streams ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from composer.plan.desired import DesiredService
+from engine.spec.container import ContainerSpec
 from engine.spec.network import NetworkSpec, VolumeSpec
 
 RECREATE, RESTART = "recreate", "restart"
@@ -64,6 +65,12 @@ class Create(Operation, kw_only=True, tag="create container"):
     renew_volumes: bool = False
 
 
+class Make(Operation, kw_only=True, tag="make container"):
+    """A container of no service, as it is specified: one that a client of the Docker API asks for."""
+
+    spec: ContainerSpec
+
+
 class Start(Operation, kw_only=True, tag="start container"):
     """`container_id` is "" for a container that this plan creates: it is found by its name."""
 
@@ -72,11 +79,13 @@ class Start(Operation, kw_only=True, tag="start container"):
 
 
 class Stop(Operation, kw_only=True, tag="stop container"):
-    """`timeout`: seconds until SIGKILL, None for the container's own. `suspend`: as a machine that goes down stops it."""
+    """`timeout`: seconds until SIGKILL, None for the container's own, infinite for never. `signal`: other than the
+    container's own. `suspend`: as a machine that goes down stops it."""
 
     container_id: str
     service: DesiredService | None = None
     timeout: float | None = None
+    signal: str = ""
     suspend: bool = False
 
 
@@ -114,6 +123,22 @@ class Wait(Operation, kw_only=True, tag="wait for container"):
     required: bool = True
     timeout: float | None = None
 
+
+Change = (
+    CreateNetwork
+    | RemoveNetwork
+    | CreateVolume
+    | RemoveVolume
+    | Make
+    | Start
+    | Stop
+    | Kill
+    | Pause
+    | Unpause
+    | Remove
+    | Rename
+)
+"""What may be asked for without a project to plan from."""
 
 Anything = TypeVar("Anything", bound=Operation)
 

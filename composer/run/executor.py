@@ -19,6 +19,7 @@ from composer.plan.operations import (
     CreateNetwork,
     CreateVolume,
     Kill,
+    Make,
     Operation,
     Pause,
     Plan,
@@ -69,11 +70,13 @@ class Warned(Exception):
 
 
 class Executor:
-    """One plan's execution; `failures` afterwards, in the order of their happening."""
+    """One plan's execution; `failures` afterwards, in the order in which they happened. `made`: the id of a container of no
+    service that it has created."""
 
     def __init__(self, scene: Scene, plan: Plan, *, parallel: int = -1) -> None:
         self.scene, self.plan = scene, plan
         self.failures: list[Failure] = []
+        self.made = ""
         self._limit = asyncio.Semaphore(parallel) if parallel > 0 else None
         self._finished: dict[int, asyncio.Event] = {}
         self._succeeded: set[int] = set()
@@ -114,7 +117,9 @@ class Executor:
         except EngineError as error:
             self._tell(operation, FAILED, error.message.partition("\n")[0])
             code = getattr(error, "exit_code", 1)
-            self.failures.append(Failure(message=message(operation, error), exit_code=code or 1))
+            self.failures.append(
+                Failure(message=message(operation, error), exit_code=code or 1, error=type(error).__name__)
+            )
             return
         else:
             self._tell(operation, DONE)
@@ -145,6 +150,9 @@ class Executor:
                 await self._remove_shared(self.scene.changes.remove_volume(operation.name))
             case Create():
                 await self._create(operation)
+            case Make():
+                self.made = (await shielded(self.scene.changes.create(operation.spec))).id
+                self._ids[operation.name] = self.made
             case Start():
                 await self._start(operation)
             case Stop():
@@ -242,7 +250,7 @@ class Executor:
             if self.scene.changes.record(container_id).state.status is Status.RUNNING:
                 await hooks.run(self.scene.changes, container_id, service.pre_stop, "pre_stop")
         await self.scene.monitor.suppress_restart(container_id)
-        await self.scene.changes.stop(container_id, timeout=operation.timeout)
+        await self.scene.changes.stop(container_id, timeout=operation.timeout, signal=operation.signal)
         self.scene.monitor.gone(container_id)
         if operation.suspend:
             # As if it had ended with an earlier boot: `autostart run` brings it back.

@@ -70,7 +70,13 @@ class Images(Protocol):
 
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord: ...
 
-    def remove_image(self, reference: str, *, force: bool = False) -> None: ...
+    def tag_image(self, reference: str, tag: str) -> None:
+        """Give an image one more tag, taking it from the image that had it. NotFound, BadReference."""
+        ...
+
+    def remove_image(self, reference: str, *, force: bool = False) -> list[str]:
+        """Untag an image, and delete it with its last tag; lines as `docker rmi` prints them. NotFound, Conflict."""
+        ...
 
 
 class Changes(Protocol):

@@ -27,6 +27,7 @@ import msgspec
 from msgspec import Struct
 
 from composer.plan.desired import Desired
+from composer.plan.operations import Change
 from composer.plan.options import Options
 from engine.spec.container import ContainerSpec
 
@@ -51,6 +52,8 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reques
     options: Options
     desired: Desired | None = None
     oneoff: OneOff | None = None
+    operations: tuple[Change, ...] = ()
+    """These, side by side with other requests, in place of a plan: what they name is all that they touch."""
 
 
 class Go(Struct, frozen=True, tag="go"):
@@ -83,10 +86,11 @@ class Ready(Struct, frozen=True, tag="ready"):
 
 
 class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`message` is for the reader; `exit_code` that of the command."""
+    """`message` is for the reader; `exit_code` that of the command; `error` names the class of engine.errors, if it is one."""
 
     message: str
     exit_code: int = 1
+    error: str = ""
 
 
 class End(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end"):

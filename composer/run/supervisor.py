@@ -199,6 +199,8 @@ class Supervisor:
         self._consider_leaving()
 
     async def _take_turn(self, connection: Connection, request: Request) -> End:
+        if request.operations:
+            return await self._attended(connection, Turn(request))
         current = self._turn
         if current is not None:
             connection.tell(Queued())
@@ -231,7 +233,10 @@ class Supervisor:
     async def _perform(self, connection: Connection, request: Request, handshake: AttachHandshake) -> End:
         try:
             snapshot = self._snapshot(request)
-            plan = reconcile(request.desired, snapshot, request.options)
+            if request.operations:
+                plan = Plan(operations=list(request.operations))
+            else:
+                plan = reconcile(request.desired, snapshot, request.options)
             if request.options.action in STARTING:
                 _tell_interrupted(connection, snapshot)
             scene = Scene(
@@ -246,8 +251,9 @@ class Supervisor:
                 attached=handshake.attached,
             )
             executor = Executor(scene, plan, parallel=request.options.parallel)
-            container_id = ""
-            if await self._execute(executor, request) and request.oneoff is not None:
+            done = await self._execute(executor, request)
+            container_id = executor.made
+            if done and request.oneoff is not None:
                 container_id = await oneoff.start(executor, request.oneoff, handshake)
             return End(failures=tuple(executor.failures), container_id=container_id)
         except EngineError as error:
@@ -265,7 +271,7 @@ class Supervisor:
         try:
             done = await executor.run()
         finally:
-            if not done:
+            if not done and not request.operations:
                 plan = Plan()
                 leftovers(plan, self._snapshot(request))
                 scene = msgspec.structs.replace(executor.scene, tell=lambda event: None)

@@ -12,20 +12,23 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
 from composer.release import VERSION
+from composer.serve.errors import described_error
 from composer.serve.http.connection import Connection, Exchange
 from composer.serve.http.errors import ClientGone, HTTPError
 from composer.serve.http.request import Reply, Request
 from composer.serve.routes import NEWEST, find, version_of
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from composer.run.port import Engine
+    from engine.paths import Roots
 
 _API = f"{NEWEST[0]}.{NEWEST[1]}"
 
@@ -33,8 +36,10 @@ _API = f"{NEWEST[0]}.{NEWEST[1]}"
 class Server:
     """`open_engine` gives an engine of the caller's own: the database's connection belongs to one thread."""
 
-    def __init__(self, open_engine: Callable[[], Engine], *, group: int | None = None) -> None:
-        self.open_engine, self._group = open_engine, group
+    def __init__(
+        self, roots: Roots, environ: Mapping[str, str], open_engine: Callable[[], Engine], *, group: int | None = None
+    ) -> None:
+        self.roots, self.environ, self.open_engine, self._group = roots, environ, open_engine, group
         self.engine = open_engine()
         self._uids = {0, os.geteuid()}
 
@@ -75,27 +80,12 @@ class Server:
         except (HTTPError, ClientGone):
             raise
         except Exception as error:
-            described = _described(error)
-            if described.status == 500:
+            described = described_error(error)
+            if described.status == 500 and not isinstance(error, EngineError):
                 print(f"{request.method} {request.path!r}:", file=sys.stderr)
                 traceback.print_exc()
                 sys.stderr.flush()
             raise described from None
-
-
-def _described(error: Exception) -> HTTPError:
-    """The status that Docker gives an error of the engine's."""
-    from engine.errors import Conflict, EngineError, InvalidSpec, NotFound
-
-    if isinstance(error, NotFound):
-        return HTTPError(404, str(error))
-    if isinstance(error, Conflict):
-        return HTTPError(409, str(error))
-    if isinstance(error, InvalidSpec):
-        return HTTPError(400, str(error))
-    if isinstance(error, EngineError):
-        return HTTPError(500, str(error))
-    return HTTPError(500, f"internal error: {type(error).__name__}: {error}")
 
 
 def _groups_of(pid: int) -> set[int]:

@@ -40,7 +40,7 @@ def run(context: Context, args: Args) -> int:
     path = args.socket or f"{context.roots.run}/docker.sock"
     passed = _passed()
     listener = passed or _bind(path, group)
-    server = Server(context.new_engine, group=group)
+    server = Server(context.roots, context.environ, context.new_engine, group=group)
 
     def ready() -> None:
         print(f"serving on unix://{path}", file=context.stderr, flush=True)

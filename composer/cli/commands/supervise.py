@@ -21,6 +21,7 @@ def run(context: Context, args: Args) -> int:
     from composer.run.launch import supervise
 
     ready = int(args.positional[0]) if args.positional else -1
-    supervise(context.engine, context.roots, context.project_name, ready)
+    # As it is: the group of the Docker API's containers has a name that no project can have.
+    supervise(context.engine, context.roots, context.options.project_name, ready)
     sys.stderr.flush()
     os._exit(0)  # there is nothing to tidy up, and the command waits for us to hang up

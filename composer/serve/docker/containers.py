@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from composer.serve.docker import found
 from composer.serve.docker.filters import Filters, matches
-from composer.serve.docker.inspect import command_line, inspected, mounts, networks
+from composer.serve.docker.inspect import inspected, mounts, networks
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import Reply
-from composer.view.containers import status_text
+from composer.view.containers import command_text, status_text
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -41,17 +41,17 @@ async def listing(server: Server, request: Request, exchange: Exchange) -> Reply
     records = [r for r in found.every(engine) if (everything or r.state.status in UP) and fits(r)]
     if limit > 0:
         records = records[:limit]
-    return Reply([_listed(engine, record, sizes=request.flag("size")) for record in records])
+    return Reply([listed(engine, record, sizes=request.flag("size")) for record in records])
 
 
-def _listed(engine: Engine, record: ContainerRecord, *, sizes: bool) -> dict[str, Any]:
+def listed(engine: Engine, record: ContainerRecord, *, sizes: bool) -> dict[str, Any]:
     spec, image = record.spec, engine.image(record.spec.image)
     entry: dict[str, Any] = {
         "Id": record.id,
         "Names": [f"/{spec.name}"],
         "Image": spec.image_ref or spec.image,
         "ImageID": spec.image,
-        "Command": " ".join(command_line(spec, image.config if image else None)),
+        "Command": command_text(record, image.config if image else None),
         "Created": int(record.state.created_at),
         "Ports": _ports(record),
         "Labels": {**(image.config.labels if image else {}), **spec.labels},

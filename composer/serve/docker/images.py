@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
+
 from composer.serve.docker import found
 from composer.serve.docker.filters import Filters
 from composer.serve.docker.inspect import healthcheck
@@ -68,7 +70,7 @@ async def listing(server: Server, request: Request, exchange: Exchange) -> Reply
             and all(image.created_at > created for created in since)
             and all(image.created_at < limit for limit in until)
         ):
-            rows.append(_listed(image, used.get(image.id, 0)))
+            rows.append(listed(image, used.get(image.id, 0)))
     return Reply(rows)
 
 
@@ -80,7 +82,7 @@ def _referenced(tag: str, wanted: str) -> bool:
     return any(fnmatchcase(one, wanted) and one.count("/") == wanted.count("/") for one in (tag, name))
 
 
-def _listed(image: ImageRecord, containers: int) -> dict[str, Any]:
+def listed(image: ImageRecord, containers: int) -> dict[str, Any]:
     return {
         "Containers": containers,
         "Created": int(image.created_at),
@@ -157,3 +159,41 @@ async def history(server: Server, request: Request, exchange: Exchange) -> Reply
         for position, step in enumerate(steps)
     ]
     return Reply(rows[::-1])
+
+
+async def tag(server: Server, request: Request, exchange: Exchange) -> Reply:
+    image = need(server.engine, request.arguments["name"])
+    name, version = request.query("repo"), request.query("tag")
+    if not name:
+        raise BadRequest("invalid reference format")
+    server.engine.tag_image(image.id, f"{name}:{version}" if version else name)
+    return Reply(status=201)
+
+
+async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """Untag an image, and delete it with its last tag. HTTPError 409 while a container uses it."""
+    name, force = request.arguments["name"], request.flag("force")
+    image = need(server.engine, name)
+    by_id = image.id.removeprefix("sha256:").startswith(name.removeprefix("sha256:"))
+    users = [record for record in found.every(server.engine) if record.spec.image == image.id]
+    running = [record for record in users if record.state.status.alive]
+    if by_id and len(image.tags) > 1 and not force:
+        raise _conflict(name, "must be forced", "image is referenced in multiple repositories")
+    if users and (by_id or len(image.tags) < 2) and (running or not force):
+        record = (running or users)[0]
+        if running:
+            raise _conflict(name, "cannot be forced", f"image is being used by running container {record.id[:12]}")
+        raise _conflict(name, "must be forced", f"image is being used by stopped container {record.id[:12]}")
+
+    def delete() -> list[str]:
+        return server.open_engine().remove_image(name, force=force)
+
+    lines = [line.partition(": ") for line in await to_thread.run_sync(delete)]
+    return Reply([{kind: familiar(what)} for kind, _, what in lines])
+
+
+def _conflict(name: str, how: str, why: str) -> HTTPError:
+    return HTTPError(
+        409,
+        f"conflict: unable to delete {name.removeprefix('sha256:')[:12] if len(name) > 60 else name} ({how}) - {why}",
+    )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from composer.release import VERSION
+from composer.serve.docker import found
+from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
 from composer.serve.routes import NEWEST, OLDEST
 
@@ -83,3 +86,46 @@ async def info(server: Server, request: Request, exchange: Exchange) -> Reply:
         "ServerVersion": VERSION,
     }
     return Reply(facts)
+
+
+async def no_swarm(server: Server, request: Request, exchange: Exchange) -> Reply:
+    raise HTTPError(
+        503,
+        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+        "and try again.",
+    )
+
+
+async def plugins(server: Server, request: Request, exchange: Exchange) -> Reply:
+    return Reply([])
+
+
+async def usage(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """What images, containers and volumes take on the disc."""
+    from composer.serve.docker import containers, images, volumes
+
+    engine = server.engine
+    records = list(found.every(engine))
+    used = Counter(record.spec.image for record in records)
+    mounted = Counter(
+        name
+        for record in records
+        for name in {*record.state.anonymous_volumes, *(m.source for m in record.spec.mounts if m.type == "volume")}
+    )
+    rows = [images.listed(image, used[image.id]) for image in engine.images()]
+    shown = [
+        {
+            **volumes.shown(v),
+            "UsageData": {"Size": containers.tree_size(v.mountpoint), "RefCount": mounted[v.spec.name]},
+        }
+        for v in engine.volumes()
+    ]
+    return Reply(
+        {
+            "LayersSize": sum(row["Size"] for row in rows),
+            "Images": rows,
+            "Containers": [containers.listed(engine, record, sizes=True) for record in records],
+            "Volumes": shown,
+            "BuildCache": [],
+        }
+    )

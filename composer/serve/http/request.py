@@ -14,6 +14,8 @@ MAX_JSON = 8 * 1024 * 1024
 """Bytes of a JSON body. No request of Docker's API comes near; more is an attack or a mistake."""
 
 T = TypeVar("T")
+OBJECT: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+"""Any JSON: for bodies whose fields are looked at one by one."""
 
 
 class Request:

@@ -1,0 +1,278 @@
+"""From what a client asks for to the specification of a container (Docker Engine API 1.55, ContainerCreate).
+
+Wrong values are refused in Docker's words with 400; what this engine cannot do is refused by name, never ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from composer.serve.docker import body
+from composer.serve.docker.create_mounts import mounts
+from composer.serve.docker.create_resources import resources
+from composer.serve.http.errors import BadRequest
+from engine.spec.container import (
+    Attachment,
+    ContainerSpec,
+    Device,
+    DeviceRequest,
+    Healthcheck,
+    Logging,
+    PortBinding,
+    Restart,
+    Ulimit,
+)
+
+if TYPE_CHECKING:
+    from engine.spec.image import ImageRecord
+
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
+POLICIES = ("no", "always", "on-failure", "unless-stopped")
+WITHOUT_NETWORKS = ("host", "none")
+SECOND = 1_000_000_000
+
+
+def checked_name(name: str) -> str:
+    """A container's name without Docker's leading slash. BadRequest."""
+    plain = name.removeprefix("/")
+    if not NAME.match(plain):
+        raise BadRequest(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    return plain
+
+
+def specification(name: str, asked: body.Create, image: ImageRecord) -> ContainerSpec:
+    """The container that is asked for, made from `image`. BadRequest."""
+    host = asked.host_config or body.HostConfig()
+    _check_supported(host)
+    mode = host.network_mode or "default"
+    networks = _networks(asked, mode)
+    shell = body.words(asked.cmd)
+    entrypoint = body.words(asked.entrypoint)
+    return ContainerSpec(
+        name=name,
+        image=image.id,
+        image_ref=asked.image or image.id,
+        labels=asked.labels or {},
+        annotations=host.annotations or {},
+        entrypoint=tuple(word for word in entrypoint if entrypoint != ("",)) if asked.entrypoint is not None else None,
+        command=shell if asked.cmd else None,
+        environment=_environment(asked.env or ()),
+        working_dir=asked.working_dir or "",
+        user=asked.user or "",
+        group_add=tuple(host.group_add or ()),
+        tty=bool(asked.tty),
+        stdin_open=bool(asked.open_stdin),
+        stdin_once=bool(asked.stdin_once),
+        init=host.init,
+        stop_signal=asked.stop_signal or "",
+        stop_timeout=asked.stop_timeout,
+        ulimits=tuple(Ulimit(name=one.name, soft=one.soft, hard=one.hard) for one in host.ulimits or ()),
+        oom_score_adj=host.oom_score_adj or 0,
+        hostname=asked.hostname or "",
+        domainname=asked.domainname or "",
+        extra_hosts=tuple(_host(text) for text in host.extra_hosts or ()),
+        dns=tuple(host.dns or ()),
+        dns_search=tuple(host.dns_search or ()),
+        dns_opt=tuple(host.dns_options or ()),
+        network_mode="" if networks else mode if mode in WITHOUT_NETWORKS or ":" in mode else "none",
+        pid_mode=host.pid_mode or "",
+        ipc_mode=host.ipc_mode or "",
+        uts_mode=host.uts_mode or "",
+        userns_mode=host.userns_mode or "",
+        cgroup_mode=host.cgroupns_mode or "",
+        cgroup_parent=host.cgroup_parent or "",
+        networks=networks,
+        links=tuple(_link(text) for text in host.links or ()),
+        ports=_ports(asked, host, image),
+        expose=tuple(sorted(asked.exposed_ports or ())),
+        mounts=mounts(asked, host),
+        volumes_from=tuple(host.volumes_from or ()),
+        read_only=bool(host.readonly_rootfs),
+        shm_size=host.shm_size or 0,
+        storage_opt=host.storage_opt or {},
+        privileged=bool(host.privileged),
+        cap_add=body.words(host.cap_add),
+        cap_drop=body.words(host.cap_drop),
+        security_opt=tuple(host.security_opt or ()),
+        sysctls=host.sysctls or {},
+        devices=tuple(_device(one) for one in host.devices or ()),
+        device_cgroup_rules=tuple(host.device_cgroup_rules or ()),
+        device_requests=tuple(
+            DeviceRequest(
+                driver=one.driver or "",
+                count=one.count or 0,
+                device_ids=tuple(one.device_ids or ()),
+                capabilities=tuple(word for words in one.capabilities or () for word in words),
+            )
+            for one in host.device_requests or ()
+        ),
+        resources=resources(host),
+        healthcheck=_healthcheck(asked.healthcheck),
+        restart=_restart(host),
+        logging=_logging(host),
+    )
+
+
+def _check_supported(host: body.HostConfig) -> None:
+    """Fields that Docker takes and this engine does not have. BadRequest names the first."""
+    if host.runtime not in (None, "", "composer", "runc", "io.containerd.runc.v2"):
+        raise BadRequest(f"unknown or invalid runtime name: {host.runtime}")
+    if host.isolation not in (None, "", "default"):
+        raise BadRequest(f'invalid isolation "{host.isolation}" on linux')
+    if host.volume_driver not in (None, "", "local"):
+        raise BadRequest(
+            f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
+        )
+    for name, value in (
+        ("CpuCount", host.cpu_count),
+        ("CpuPercent", host.cpu_percent),
+        ("IOMaximumBandwidth", host.io_maximum_bandwidth),
+        ("IOMaximumIOps", host.io_maximum_iops),
+        ("Cgroup", host.cgroup),
+        ("CpusetMems", host.cpuset_mems),
+    ):
+        if value:
+            raise BadRequest(f"HostConfig.{name} is not supported on this platform")
+
+
+def _environment(entries: Iterable[str]) -> dict[str, str | None]:
+    """`NAME=value` sets; `NAME` alone takes the image's value away. BadRequest."""
+    found: dict[str, str | None] = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not name:
+            raise BadRequest(f"invalid environment variable: {entry}")
+        found[name] = value if equals else None
+    return found
+
+
+def _host(text: str) -> tuple[str, str]:
+    name, colon, address = text.replace("=", ":", 1).partition(":")
+    if not name or not colon or not address:
+        raise BadRequest(f'bad format for add-host: "{text}"')
+    return name, address.strip("[]")
+
+
+def _link(text: str) -> tuple[str, str]:
+    name, _, alias = text.partition(":")
+    name = name.removeprefix("/")
+    return name, alias.rpartition("/")[2] or name
+
+
+def _networks(asked: body.Create, mode: str) -> tuple[Attachment, ...]:
+    """The networks to join: the one of NetworkMode first, then those of EndpointsConfig (from API 1.44 on any number)."""
+    if asked.network_disabled or mode in WITHOUT_NETWORKS or mode.startswith("container:"):
+        return ()
+    first = "bridge" if mode == "default" else mode
+    given = dict((asked.networking_config and asked.networking_config.endpoints_config) or {})
+    if "default" in given:
+        given.setdefault("bridge", given.pop("default"))
+    names = dict.fromkeys([first, *given])
+    found = []
+    for position, name in enumerate(names):
+        endpoint = given.get(name) or body.Endpoint()
+        ipam = endpoint.ipam_config or body.EndpointIPAM()
+        found.append(
+            Attachment(
+                network=name,
+                aliases=tuple(endpoint.aliases or ()),
+                ipv4_address=ipam.ipv4_address or "",
+                ipv6_address=ipam.ipv6_address or "",
+                link_local_ips=tuple(ipam.link_local_ips or ()),
+                mac_address=endpoint.mac_address or (asked.mac_address or "" if not position else ""),
+                gw_priority=endpoint.gw_priority or 0,
+                driver_opts=endpoint.driver_opts or {},
+            )
+        )
+    return tuple(found)
+
+
+def _ports(asked: body.Create, host: body.HostConfig, image: ImageRecord) -> tuple[PortBinding, ...]:
+    """Published ports; an empty HostPort takes a free one, and PublishAllPorts does so for all that is exposed."""
+    found = []
+    for key, bindings in (host.port_bindings or {}).items():
+        port, protocol = _port(key)
+        for binding in bindings or [body.PortBinding()]:
+            text = binding.host_port or ""
+            if (text and not re.fullmatch(r"\d{1,5}(-\d{1,5})?", text)) or any(
+                int(p) > 65535 for p in text.split("-") if p
+            ):
+                raise BadRequest(f"invalid port specification: {text!r}")
+            found.append(
+                PortBinding(
+                    container_port=port,
+                    protocol=protocol,
+                    host_ip=binding.host_ip or "",
+                    host_port="" if text == "0" else text,
+                )
+            )
+    if host.publish_all_ports:
+        taken = {(binding.container_port, binding.protocol) for binding in found}
+        for key in sorted({*(asked.exposed_ports or ()), *image.config.exposed_ports}):
+            port, protocol = _port(key)
+            if (port, protocol) not in taken:
+                found.append(PortBinding(container_port=port, protocol=protocol))
+    return tuple(found)
+
+
+def _port(text: str) -> tuple[int, str]:
+    number, _, protocol = text.partition("/")
+    protocol = protocol or "tcp"
+    if not number.isdigit() or not 0 < int(number) < 65536 or protocol not in ("tcp", "udp", "sctp"):
+        raise BadRequest(f"invalid port specification: {text!r}")
+    return int(number), protocol
+
+
+def _device(asked: body.Device) -> Device:
+    return Device(
+        path_on_host=asked.path_on_host,
+        path_in_container=asked.path_in_container or asked.path_on_host,
+        permissions=asked.cgroup_permissions or "rwm",
+    )
+
+
+def _healthcheck(asked: body.Healthcheck | None) -> Healthcheck | None:
+    """Durations are whole nanoseconds; 0 means the image's or the default. BadRequest."""
+    if asked is None:
+        return None
+    for name, value in (
+        ("Interval", asked.interval),
+        ("Timeout", asked.timeout),
+        ("StartPeriod", asked.start_period),
+        ("StartInterval", asked.start_interval),
+    ):
+        if value and value < 1_000_000:
+            raise BadRequest(f"{name} in Healthcheck cannot be less than 1ms")
+    if asked.retries and asked.retries < 0:
+        raise BadRequest("Retries in Healthcheck cannot be negative")
+    found = Healthcheck(
+        test=tuple(asked.test) if asked.test else None,
+        interval=asked.interval / SECOND if asked.interval else None,
+        timeout=asked.timeout / SECOND if asked.timeout else None,
+        retries=asked.retries or None,
+        start_period=asked.start_period / SECOND if asked.start_period else None,
+        start_interval=asked.start_interval / SECOND if asked.start_interval else None,
+    )
+    return None if found == Healthcheck() else found
+
+
+def _restart(host: body.HostConfig) -> Restart:
+    policy = (host.restart_policy and host.restart_policy.name) or "no"
+    count = (host.restart_policy and host.restart_policy.maximum_retry_count) or 0
+    if policy not in POLICIES:
+        known = ", ".join(f"'{name}'" for name in POLICIES[:-1])
+        raise BadRequest(f"invalid restart policy: unknown policy '{policy}'; use one of {known}, or '{POLICIES[-1]}'")
+    if count and policy != "on-failure":
+        raise BadRequest("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    if count < 0:
+        raise BadRequest("invalid restart policy: maximum retry count cannot be negative")
+    if host.auto_remove and policy != "no":
+        raise BadRequest("can't create 'AutoRemove' container with restart policy")
+    return Restart(policy=policy, max_retries=count)
+
+
+def _logging(host: body.HostConfig) -> Logging:
+    asked = host.log_config or body.LogConfig()
+    return Logging(driver=asked.type or "", options=asked.config or {})

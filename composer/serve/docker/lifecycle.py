@@ -1,0 +1,219 @@
+"""A container's life: create, start, stop, restart, kill, pause, rename, wait, remove (Docker Engine API 1.55, "Containers")."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+from msgspec import structs
+
+from composer.plan.operations import CreateVolume, Kill, Make, Pause, Remove, Rename, Start, Stop, Unpause
+from composer.run.monitor import AUTOREMOVE
+from composer.serve.docker import found
+from composer.serve.docker.body import Create, shaped
+from composer.serve.docker.create import checked_name, specification
+from composer.serve.docker.images import need as need_image
+from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.http.request import NO_CONTENT, NOT_MODIFIED, OBJECT, Reply
+from composer.serve.supervised import CAUSE, group_of, perform
+from engine.spec.network import VolumeSpec
+from engine.spec.state import Status
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.state import ContainerRecord
+
+CONDITIONS = ("not-running", "next-exit", "removed")
+
+
+async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
+    raw = await request.json(OBJECT)
+    if raw is None:
+        raise BadRequest("invalid JSON: got EOF while reading request body")
+    asked, unknown = shaped(raw, Create)
+    name = checked_name(request.query("name")) if request.query("name") else f"container-{secrets.token_hex(6)}"
+    if not (asked.image or asked.cmd or asked.entrypoint):
+        raise BadRequest("config cannot be empty in order to create a container")
+    image = need_image(server.engine, asked.image or "")
+    spec = specification(name, asked, image)
+    for record in found.every(server.engine):
+        if record.spec.name == name:
+            raise HTTPError(
+                409,
+                f'Conflict. The container name "/{name}" is already in use by container "{record.id}". '
+                "You have to remove (or rename) that container to be able to reuse that name.",
+            )
+    if asked.host_config and asked.host_config.auto_remove:
+        spec = structs.replace(spec, labels={**spec.labels, AUTOREMOVE: "true"})
+    known = {volume.spec.name for volume in server.engine.volumes()}
+    volumes = dict.fromkeys(m.source for m in spec.mounts if m.type == "volume" and m.source and m.source not in known)
+    operations = [
+        CreateVolume(id=position, name=volume, cause=CAUSE, volume=VolumeSpec(name=volume))
+        for position, volume in enumerate(volumes)
+    ]
+    make = Make(id=len(operations), name=name, cause=CAUSE, spec=spec, after=tuple(range(len(operations))))
+    container_id = await perform(server, group_of(spec.labels), *operations, make)
+    warnings = [f"{field} is not known and was ignored" for field in unknown]
+    return Reply({"Id": container_id, "Warnings": warnings}, status=201)
+
+
+def _named(server: Server, request: Request) -> ContainerRecord:
+    return found.container(server.engine, request.arguments["id"])
+
+
+async def start(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = _named(server, request)
+    if record.state.status is Status.PAUSED:
+        raise HTTPError(409, "cannot start a paused container, try unpause instead")
+    if record.state.status.alive:
+        return NOT_MODIFIED
+    await perform(server, record.group, Start(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
+    return NO_CONTENT
+
+
+def _stop(record: ContainerRecord, request: Request) -> Stop:
+    seconds = request.number("t")
+    return Stop(
+        id=0,
+        name=record.spec.name,
+        cause=CAUSE,
+        container_id=record.id,
+        timeout=None if seconds is None else float("inf") if seconds < 0 else float(seconds),
+        signal=_signal(request.query("signal")) if request.query("signal") else "",
+    )
+
+
+async def stop(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = _named(server, request)
+    if not record.state.status.alive and record.state.status is not Status.RESTARTING:
+        return NOT_MODIFIED
+    await perform(server, record.group, _stop(record, request))
+    return NO_CONTENT
+
+
+async def restart(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = _named(server, request)
+    again = Start(id=1, name=record.spec.name, cause=CAUSE, container_id=record.id, after=(0,))
+    if record.state.status.alive or record.state.status is Status.RESTARTING:
+        await perform(server, record.group, _stop(record, request), again)
+    else:
+        await perform(server, record.group, structs.replace(again, id=0, after=()))
+    return NO_CONTENT
+
+
+def _signal(text: str) -> str:
+    """A signal by name or number, as kill(1) takes it. BadRequest."""
+    name = text.upper()
+    number = (
+        int(text)
+        if text.isdigit()
+        else signal.Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}", 0)
+    )
+    if not number and name.removeprefix("SIG").startswith(("RTMIN", "RTMAX")):
+        return text
+    if not 0 < int(number) < signal.NSIG:
+        raise BadRequest(f"invalid signal: {text}")
+    return text
+
+
+async def kill(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = _named(server, request)
+    wanted = _signal(request.query("signal") or "SIGKILL")
+    if not record.state.status.alive:
+        raise HTTPError(409, f"cannot kill container: {request.arguments['id']}: container {record.id} is not running")
+    await perform(
+        server, record.group, Kill(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, signal=wanted)
+    )
+    return NO_CONTENT
+
+
+async def pause(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = _named(server, request)
+    if record.state.status is Status.PAUSED:
+        raise HTTPError(409, f"container {record.id} is already paused")
+    if record.state.status is not Status.RUNNING:
+        raise HTTPError(409, f"container {record.id} is not running")
+    await perform(server, record.group, Pause(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
+    return NO_CONTENT
+
+
+async def unpause(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = _named(server, request)
+    if record.state.status is not Status.PAUSED:
+        raise HTTPError(409, f"container {record.id} is not paused")
+    await perform(server, record.group, Unpause(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
+    return NO_CONTENT
+
+
+async def rename(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = _named(server, request)
+    if not request.query("name"):
+        raise BadRequest("Neither old nor new names may be empty")
+    name = checked_name(request.query("name"))
+    if name == record.spec.name:
+        raise BadRequest("Renaming a container with the same name as its current name")
+    for other in found.every(server.engine):
+        if other.spec.name == name:
+            raise HTTPError(
+                409,
+                f'Conflict. The container name "/{name}" is already in use by container "{other.id}". '
+                "You have to remove (or rename) that container to be able to reuse that name.",
+            )
+    await perform(server, record.group, Rename(id=0, name=name, cause=CAUSE, container_id=record.id))
+    return NO_CONTENT
+
+
+async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = _named(server, request)
+    force = request.flag("force")
+    if not force and not record.state.status.can_remove:
+        state = "running" if record.state.status is Status.RUNNING else record.state.status.value
+        hint = "stop the container before removing or force remove"
+        if record.state.status is Status.PAUSED:
+            hint = "unpause and then stop the container before removing or force remove"
+        raise HTTPError(409, f'cannot remove container "{request.arguments["id"]}": container is {state}: {hint}')
+    operation = Remove(
+        id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, volumes=request.flag("v"), force=force
+    )
+    await perform(server, record.group, operation)
+    return NO_CONTENT
+
+
+async def wait(server: Server, request: Request, exchange: Exchange) -> None:
+    """Register, answer the headers, and give the exit code when the condition holds: at the event, never by polling."""
+    record = _named(server, request)
+    condition = request.query("condition") or "not-running"
+    if condition not in CONDITIONS:
+        raise BadRequest(f"invalid condition: {condition!r}")
+    watch = server.engine.watch(record.group)
+    try:
+        record = _named(server, request)
+        await exchange.begin(200, {"Content-Type": "application/json"})
+        code = await _until(server, record, condition, watch)
+    finally:
+        watch.close()
+    await exchange.send(msgspec.json.encode({"StatusCode": code}) + b"\n")
+
+
+async def _until(server: Server, record: ContainerRecord, condition: str, watch: Any) -> int:
+    finished = record.state.finished_at
+    latest = record
+    while True:
+        alive = latest.state.status.alive or latest.state.status is Status.RESTARTING
+        if condition == "not-running" and not alive and latest.state.status is not Status.CREATED:
+            return latest.state.exit_code
+        if condition == "not-running" and latest.state.status is Status.CREATED:
+            return 0
+        if condition == "next-exit" and latest.state.finished_at > finished:
+            return latest.state.exit_code
+        await anyio.wait_readable(watch.fileno())
+        watch.read()
+        try:
+            latest = found.container(server.engine, record.id)
+        except HTTPError:
+            return latest.state.exit_code

@@ -1,0 +1,129 @@
+"""A container's log, whole or as it grows (Docker Engine API 1.55, ContainerLogs)."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING
+
+import anyio
+
+from composer.serve.docker import found
+from composer.serve.docker.text import moment
+from composer.serve.http.errors import BadRequest, HTTPError
+from engine.errors import Unsupported
+from engine.spec.state import Status
+
+if TYPE_CHECKING:
+    from composer.run.port import LogReader
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.state import ContainerRecord
+    from engine.spec.stream import LogEntry
+
+STREAMS = {"stdout": 1, "stderr": 2}
+MULTIPLEXED_SINCE = (1, 42)
+"""From this version on, answers say which of the two forms they have."""
+RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
+_PIECE = 1 << 16
+"""Bytes that are sent at once."""
+
+
+def media_type(request: Request, *, tty: bool) -> str:
+    return MULTIPLEXED if not tty and request.version >= MULTIPLEXED_SINCE else RAW
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    """A piece of output as attach and logs send it: stream 1 or 2, three zeros, the length in 4 bytes, the data."""
+    return bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+
+
+async def logs(server: Server, request: Request, exchange: Exchange) -> None:
+    record = found.container(server.engine, request.arguments["id"])
+    wanted = {STREAMS[name] for name in STREAMS if request.flag(name)}
+    if not wanted:
+        raise BadRequest("Bad parameters: you must choose at least one stream")
+    reader, watch = _reader(server, request, record), server.engine.watch(record.group)
+    try:
+        await exchange.begin(200, {"Content-Type": media_type(request, tty=record.spec.tty)})
+        form = _Form(record, wanted, timestamps=request.flag("timestamps"))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_until_gone, exchange, tasks.cancel_scope)
+            while True:
+                running = _running(server, record)
+                while entries := reader.read():
+                    data = form.bytes_of(entries)
+                    for place in range(0, len(data), _PIECE):
+                        await exchange.send(data[place : place + _PIECE])
+                if not request.flag("follow") or not running or _is_over(request):
+                    break
+                await anyio.wait_readable(watch.fileno())
+                watch.read()
+            tasks.cancel_scope.cancel()
+    finally:
+        reader.close()
+        watch.close()
+
+
+async def _until_gone(exchange: Exchange, scope: anyio.CancelScope) -> None:
+    await exchange.gone()
+    scope.cancel()
+
+
+def _is_over(request: Request) -> bool:
+    """Whether what `until` names has passed."""
+    end = _moment(request, "until")
+    return end is not None and end <= datetime.datetime.now().timestamp()
+
+
+def _moment(request: Request, name: str) -> float | None:
+    try:
+        return moment(request.query(name))
+    except ValueError:
+        raise BadRequest(f'invalid value for "{name}": {request.query(name)}') from None
+
+
+def _reader(server: Server, request: Request, record: ContainerRecord) -> LogReader:
+    since, until, tail = _moment(request, "since"), _moment(request, "until"), request.query("tail")
+    try:
+        return server.engine.logs(
+            record.group,
+            record.id,
+            since=round((since or 0) * 1e9),
+            until=round((until or 0) * 1e9),
+            tail=int(tail) if tail.isdigit() else None,
+        )
+    except Unsupported as error:
+        raise HTTPError(501, error.message) from None
+
+
+def _running(server: Server, record: ContainerRecord) -> bool:
+    try:
+        status = found.container(server.engine, record.id).state.status
+    except HTTPError:
+        return False
+    return status.alive or status is Status.RESTARTING
+
+
+class _Form:
+    """Entries as bytes: framed, or raw for a container with a terminal."""
+
+    def __init__(self, record: ContainerRecord, wanted: set[int], *, timestamps: bool) -> None:
+        self._raw, self._wanted, self._timestamps = record.spec.tty, wanted, timestamps
+
+    def bytes_of(self, entries: list[LogEntry]) -> bytes:
+        parts = []
+        for entry in entries:
+            stream = STREAMS[entry.stream]
+            if stream not in self._wanted:
+                continue
+            data = entry.text.encode(errors="surrogateescape")
+            if self._timestamps:
+                data = _nanoseconds(entry.time).encode() + b" " + data
+            parts.append(data if self._raw else frame(stream, data))
+        return b"".join(parts)
+
+
+def _nanoseconds(time: int) -> str:
+    whole, rest = divmod(time, 1_000_000_000)
+    return f"{datetime.datetime.fromtimestamp(whole, datetime.UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

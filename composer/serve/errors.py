@@ -1,0 +1,33 @@
+"""The status that Docker's API gives an error of the engine's (Docker Engine API, "Errors")."""
+
+from __future__ import annotations
+
+from composer.serve.http.errors import HTTPError
+from engine.errors import EngineError
+
+STATUS = {
+    "BadReference": 400,
+    "InvalidSpec": 400,
+    "Unsupported": 400,
+    "NotFound": 404,
+    "Conflict": 409,
+    "WrongState": 409,
+}
+"""Class of engine.errors → status; all others are 500."""
+
+
+def described_error(error: Exception) -> HTTPError:
+    if isinstance(error, EngineError):
+        return failed(type(error).__name__, error.message)
+    return HTTPError(500, f"internal error: {type(error).__name__}: {error}")
+
+
+def failed(kind: str, message: str) -> HTTPError:
+    """An error that a supervisor has reported: `kind` is its class's name. Programs that cannot be started are the client's
+    mistake, as with Docker."""
+    status = STATUS.get(kind, 500)
+    if kind == "StartFailed" and (
+        "not found" in message or "no such file" in message or "permission denied" in message
+    ):
+        status = 400
+    return HTTPError(status, message)

@@ -1,0 +1,152 @@
+"""Containers made, run and removed by a client of the Docker API."""
+
+import json
+import re
+import threading
+
+import pytest
+
+
+@pytest.fixture
+def make(api):
+    """Create a container; all are removed in the end, and with them the process that looks after them."""
+    made = []
+
+    def create(*command, name="", **body):
+        host = {"NetworkMode": "none", **body.pop("HostConfig", {})}
+        found = api(
+            "POST", f"/containers/create?name={name}", {"Image": "busybox", "Cmd": command, "HostConfig": host, **body}
+        )
+        made.append(found["Id"])
+        return found["Id"]
+
+    yield create
+    for container in made:
+        api.raw("DELETE", f"/containers/{container}?force=1&v=1")
+
+
+def test_from_create_to_remove(api, make):
+    one = make("sh", "-c", "echo hello; exit 4", name="api-one", Labels={"a": "b"}, Env=["X=y"])
+    assert api.get(f"/containers/{one}/json")["State"]["Status"] == "created"
+    codes = []
+    waiting = threading.Thread(
+        target=lambda: codes.append(api("POST", "/containers/api-one/wait?condition=next-exit")["StatusCode"])
+    )
+    waiting.start()
+    assert api.raw("POST", "/containers/api-one/start")[0] == 204
+    waiting.join(30)
+    assert codes == [4]
+    found = api.get("/containers/api-one/json")
+    assert (found["State"]["Status"], found["State"]["ExitCode"]) == ("exited", 4)
+    assert found["Config"]["Env"][-1] == "X=y"
+    _, headers, content = api.raw("GET", "/containers/api-one/logs?stdout=1&stderr=1")
+    assert headers["Content-Type"] == "application/vnd.docker.multiplexed-stream"
+    assert content == b"\x01\0\0\0\0\0\0\x06hello\n"
+    assert api.refused("GET", "/containers/api-one/logs")[0] == 400
+    assert api.raw("DELETE", "/containers/api-one")[0] == 204
+    assert api.refused("GET", "/containers/api-one/json")[0] == 404
+
+
+def test_a_running_container(api, make):
+    make("sleep", "1000", name="api-two")
+    api.raw("POST", "/containers/api-two/start")
+    assert api.raw("POST", "/containers/api-two/start")[0] == 304
+    assert api.refused("DELETE", "/containers/api-two")[0] == 409
+    assert api.raw("POST", "/containers/api-two/pause")[0] == 204
+    assert api.get("/containers/api-two/json")["State"]["Paused"]
+    assert api.refused("POST", "/containers/api-two/start")[0] == 409
+    assert api.raw("POST", "/containers/api-two/unpause")[0] == 204
+    before = api.get("/containers/api-two/json")["State"]["Pid"]
+    assert api.raw("POST", "/containers/api-two/restart?t=0")[0] == 204
+    assert api.get("/containers/api-two/json")["State"]["Pid"] not in (0, before)
+    assert api.raw("POST", "/containers/api-two/rename?name=api-three")[0] == 204
+    assert api.raw("POST", "/containers/api-three/kill?signal=KILL")[0] == 204
+    assert api("POST", "/containers/api-three/wait")["StatusCode"] == 137
+    assert api.raw("POST", "/containers/api-three/stop")[0] == 304
+    assert api.refused("POST", "/containers/api-three/kill")[0] == 409
+
+
+def test_a_log_is_followed_to_the_end(api, make):
+    make("sh", "-c", "echo first; read x < /fifo; echo last", name="api-log", Tty=True)
+    make("true", name="api-none")
+    connection = api.connect()
+    api.raw("POST", "/containers/api-log/start")
+    connection.sendall(b"GET /containers/api-log/logs?stdout=1&follow=1 HTTP/1.0\r\n\r\n")
+    read = connection.makefile("rb").read()
+    assert b"application/vnd.docker.raw-stream" in read
+    assert re.search(rb"first\r?\n.*can't open /fifo.*last\r?\n\Z", read, re.DOTALL)
+
+
+REFUSED = [
+    ({}, 400, "config cannot be empty in order to create a container"),
+    ({"Image": "nosuch/x"}, 404, "No such image: nosuch/x:latest"),
+    ({"Image": "busybox", "HostConfig": {"Memory": "much"}}, 400, "invalid JSON"),
+    ({"Image": "busybox", "HostConfig": {"Memory": 1024}}, 400, "Minimum memory limit allowed is 6MB"),
+    ({"Image": "busybox", "HostConfig": {"RestartPolicy": {"Name": "nosuch"}}}, 400, "unknown policy 'nosuch'"),
+    ({"Image": "busybox", "HostConfig": {"Binds": ["relative"]}}, 400, "mount path must be absolute"),
+    ({"Image": "busybox", "HostConfig": {"Binds": ["/a:/b:nosuch"]}}, 400, "invalid mode: nosuch"),
+    ({"Image": "busybox", "HostConfig": {"Mounts": [{"Type": "nosuch", "Target": "/a"}]}}, 400, 'unknown: "nosuch"'),
+    ({"Image": "busybox", "HostConfig": {"CpuCount": 3}}, 400, "HostConfig.CpuCount"),
+    ({"Image": "busybox", "HostConfig": {"PortBindings": {"x/tcp": None}}}, 400, "invalid port specification"),
+    ({"Image": "busybox", "Healthcheck": {"Interval": 5}}, 400, "cannot be less than 1ms"),
+    ([], 400, "invalid JSON"),
+]
+
+
+def test_wrong_containers_are_refused_and_nothing_is_left(api):
+    for body, status, said in REFUSED:
+        found, message = api.refused("POST", "/containers/create?name=api-no", body)
+        assert (found, said in message) == (status, True), (body, message)
+    assert api.refused("POST", "/containers/create?name=a%20b", {"Image": "busybox"})[0] == 400
+    assert api.get("/containers/json?all=1") == []
+
+
+def test_a_name_is_taken_once(api, make):
+    one = make("true", name="api-taken")
+    status, message = api.refused("POST", "/containers/create?name=api-taken", {"Image": "busybox"})
+    assert status == 409 and message.startswith(
+        f'Conflict. The container name "/api-taken" is already in use by container "{one}"'
+    )
+
+
+def test_unknown_fields_are_warned_of(api, make):
+    found = api("POST", "/containers/create?name=api-odd", {"Image": "busybox", "Nosuch": 1})
+    api.raw("DELETE", "/containers/api-odd")
+    assert found["Warnings"] == ["Nosuch is not known and was ignored"]
+
+
+def test_a_container_that_removes_itself(api, make):
+    one = make("true", HostConfig={"AutoRemove": True})
+    api.raw("POST", f"/containers/{one}/start")
+    api("POST", f"/containers/{one}/wait?condition=removed")
+    assert api.refused("GET", f"/containers/{one}/json")[0] == 404
+
+
+def test_volumes_and_networks(api):
+    made = api("POST", "/volumes/create", {"Name": "api-v", "Labels": {"a": "b"}})
+    assert made == api("POST", "/volumes/create", {"Name": "api-v"})
+    assert api.refused("POST", "/volumes/create", {"Name": "x", "Driver": "nosuch"})[0] == 404
+    assert api.raw("DELETE", "/volumes/api-v")[0] == 204
+    anonymous = api("POST", "/volumes/create", {})["Name"]
+    assert api("POST", "/volumes/prune")["VolumesDeleted"] == [anonymous]
+    body = {
+        "Name": "api-n",
+        "IPAM": {"Driver": "default", "Config": [{"Subnet": "10.99.0.0/24"}]},
+        "Labels": {"c": "d"},
+    }
+    found = api("POST", "/networks/create", body)
+    assert api.get(f"/networks/{found['Id']}")["IPAM"]["Config"][0]["Subnet"] == "10.99.0.0/24"
+    assert api.refused("POST", "/networks/create", {"Name": "api-n"}) == (409, "network with name api-n already exists")
+    assert api.refused("POST", "/networks/create", {}) == (400, "invalid name: name is empty")
+    assert api.refused("DELETE", "/networks/host")[0] == 403
+    assert api.raw("DELETE", "/networks/api-n")[0] == 204
+
+
+def test_tags(api):
+    image = api.get("/images/busybox/json")["Id"]
+    assert api.raw("POST", "/images/busybox/tag?repo=api/other&tag=2")[0] == 201
+    assert api.get("/images/api/other:2/json")["Id"] == image
+    assert api.refused("DELETE", f"/images/{image}")[0] == 409
+    assert api("DELETE", "/images/api/other:2") == [{"Untagged": "api/other:2"}]
+    assert json.dumps(api.get("/system/df")["Images"]).count(image) == 1
+    assert api.refused("GET", "/swarm")[0] == 503
