@@ -35,6 +35,7 @@ class Engine:
     """See composer.run.port.Engine for what each operation promises."""
 
     def __init__(self, roots: Roots) -> None:
+        roots.close_to_others()
         self.roots = roots
         self._store = Store(roots)
         self._launches: dict[str, Launch] = {}

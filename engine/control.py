@@ -18,6 +18,7 @@ import struct
 import time
 
 from engine.errors import OtherVersion
+from engine.paths import make_private
 
 PAUSE = 0.005
 """Seconds between two looks at a lock and a socket, which cannot be waited for together."""
@@ -97,7 +98,7 @@ def create(path: str, bits: int) -> int:
     tries = 0
     while True:
         try:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            make_private(os.path.dirname(path))
             return os.open(path, bits | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except (
             FileNotFoundError,

@@ -15,8 +15,11 @@ A group is a set of containers that share one keeper; composer makes one a proje
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
+
+from engine.errors import OperationFailed
 
 USUAL = "/var/lib/composer"
 """The state root of the machine's root (hier(7))."""
@@ -46,6 +49,14 @@ class Roots:
     def environment(self) -> dict[str, str]:
         """The variables that make another process of ours use the same roots."""
         return {"COMPOSER_STATE_ROOT": self.state, "COMPOSER_RUN_ROOT": self.run}
+
+    def close_to_others(self) -> None:
+        """Take other users' access to roots that exist. Raises OperationFailed for a folder that is not ours alone."""
+        for path in (self.state, self.run):
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(path)
+                if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+                    _close(path, status.st_mode)
 
     @property
     def database(self) -> str:
@@ -82,3 +93,61 @@ class Roots:
 
     def supervisor_socket(self, group: str) -> str:
         return f"{self.run}/{group}/supervisor.sock"
+
+
+def make_private(folder: str) -> None:
+    """Make a folder, and those above it that are missing, for us alone and whatever the umask; nothing when it is there.
+
+    Raises OSError.
+    """
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+    except FileNotFoundError:
+        above = os.path.dirname(folder)
+        if above == folder:
+            raise
+        make_private(above)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+
+
+def make_seen(folder: str) -> None:
+    """Make a folder that a container sees, mode 0755 whatever the umask, in one that is private; nothing when it is
+    there. Raises OSError.
+    """
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        return
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(fd, 0o755)
+    finally:
+        os.close(fd)
+
+
+def private(path: str, how: int) -> int:
+    """The opener (of `open`) of a file for us alone."""
+    return os.open(path, how, 0o600)
+
+
+_KNOWN = {"blobs", "cache", "composer.db", "composer.db-shm", "composer.db-wal", "groups", "layers", "volumes"}
+
+
+def _close(path: str, mode: int) -> None:
+    """Close a root to others, unless it holds what others may use: then it is /var/lib or /tmp, by mistake."""
+    for name in os.listdir(path):
+        with contextlib.suppress(FileNotFoundError):
+            if name not in _KNOWN and os.lstat(f"{path}/{name}").st_mode & 0o077:
+                if mode & 0o002:
+                    raise OperationFailed(
+                        "use",
+                        path,
+                        detail=f"other users can write to it, and it holds {name!r}",
+                        hint="Give composer a folder of its own: COMPOSER_STATE_ROOT, COMPOSER_RUN_ROOT.",
+                    )
+                return
+    os.chmod(path, 0o700)

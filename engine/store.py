@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 
 from engine.errors import OperationFailed
-from engine.paths import Roots
+from engine.paths import Roots, make_private
 
 _PATIENCE = 600.0
 """Seconds that one writer waits for the others."""
@@ -96,6 +96,18 @@ UPGRADES = {1: "ALTER TABLE tags ADD COLUMN tagged_at REAL NOT NULL DEFAULT 0"}
 """Version → what makes the next one of it."""
 
 
+def _make_files_private(path: str) -> None:
+    """SQLite gives its other files the mode of the database. An open database is never opened here: closing any
+    descriptor of it would drop the process's locks (https://sqlite.org/howtocorrupt.html, 2.2)."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        for name in (path, f"{path}-wal", f"{path}-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(name).st_mode & 0o077:
+                    os.chmod(name, 0o600)
+
+
 class Store:
     """Connections to the database, opened at first use, one for each thread."""
 
@@ -141,7 +153,8 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         path = self.roots.database
         try:
-            os.makedirs(self.roots.state, mode=0o700, exist_ok=True)
+            make_private(self.roots.state)
+            _make_files_private(path)
             db = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA synchronous = NORMAL")

@@ -29,7 +29,7 @@ from engine.filetree.remove import remove_at
 from engine.keeper.launch import Launch
 from engine.keeper.protocol import VERSION, Channel
 from engine.kernel import calls
-from engine.paths import Roots
+from engine.paths import Roots, make_private
 from engine.spec.container import ContainerSpec, Logging
 from engine.spec.image import ImageRecord
 
@@ -200,7 +200,7 @@ class ContainerRun:
 
     def _start(self) -> None:
         try:
-            os.makedirs(self.roots.run, mode=0o700, exist_ok=True)
+            make_private(self.roots.run)
             with _alone(self.roots.run):
                 self._sweep()
                 os.mkdir(self.folder, 0o700)

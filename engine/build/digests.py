@@ -14,6 +14,8 @@ import time
 
 import msgspec
 
+from engine.paths import make_private, private
+
 _SETTLED = 2_000_000_000
 """Nanoseconds: a file changed less than this ago might change again without its times showing it."""
 
@@ -59,8 +61,8 @@ class Digests:
         kept = {**known, **self._seen} if len(known) < _SLACK + 4 * len(self._seen) else self._seen
         temporary = f"{self._path}.{secrets.token_hex(4)}"
         try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            with open(temporary, "xb") as file:
+            make_private(os.path.dirname(self._path))
+            with open(temporary, "xb", opener=private) as file:
                 file.write(msgspec.json.encode({name: entry for name, entry in kept.items() if _is_text(name)}))
             os.replace(temporary, self._path)
         except OSError:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, OperationFailed
+from engine.paths import make_private, private
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _GIT = re.compile(r"git://|git@|ssh://|https?://\S+\.git(?:#|\Z)", re.IGNORECASE)
@@ -48,8 +49,8 @@ def fetch(url: str, checksum: str, sources: Sources) -> Download:
     digest = hashlib.sha256()
     request = urllib.request.Request(url, headers={"User-Agent": "composer", "Accept-Encoding": "identity"})
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, open(path, "xb") as file:
+        make_private(folder)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, open(path, "xb", opener=private) as file:
             sources.at_end(lambda: os.unlink(path))
             if not _URL.match(response.url):
                 raise BuildFailed(f"ADD {url}: redirected to {response.url}, which is not http")

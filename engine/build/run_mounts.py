@@ -24,6 +24,7 @@ from engine.build.metadata import working_dir
 from engine.errors import BuildFailed, OperationFailed, Unsupported
 from engine.filetree.remove import remove_at
 from engine.image.tree import Tree
+from engine.paths import make_private
 from engine.spec.container import Mount
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Mounts:
 
     def _folder(self) -> str:
         path = f"{self._run.build.images.store.roots.cache}/build"
-        os.makedirs(path, mode=0o700, exist_ok=True)
+        make_private(path)
         return path
 
     def _cache(self, mount: ins.RunMount, stack: contextlib.ExitStack) -> str:

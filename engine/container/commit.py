@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from engine.container import bundle
 from engine.image import commit as committing
 from engine.image.images import ImageStore
+from engine.paths import make_seen
 from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageConfig, ImageRecord
 from engine.spec.state import ContainerRecord
@@ -27,7 +27,7 @@ def commit(
     """See composer.run.port.Streams.commit. `amend` changes the configuration that the container would give."""
     image = images.need(record.spec.image)
     upper = f"{images.store.roots.container(record.group, record.id)}/upper"
-    os.makedirs(upper, exist_ok=True)  # one that was never started changed nothing
+    make_seen(upper)  # one that was never started changed nothing
     return committing.commit(
         images,
         image.id,

@@ -22,7 +22,7 @@ from engine.image.merged import merged
 from engine.keeper.child import mounts as placing
 from engine.keeper.child import rootfs
 from engine.kernel import calls, flags
-from engine.paths import Roots
+from engine.paths import Roots, make_seen
 from engine.spec.image import ImageRecord
 from engine.spec.network import VolumeRecord
 from engine.spec.state import ContainerRecord
@@ -108,7 +108,7 @@ def _assembled(
     calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["private"])
     facts = bundle.rootfs(image, folder, roots.layers)
     for part in (facts["upper"], facts["work"]):
-        os.makedirs(part, exist_ok=True)
+        make_seen(part)
     rootfs.overlay(facts, facts["root"])
     root = os.open(facts["root"], _ROOT)
     try:

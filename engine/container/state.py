@@ -17,7 +17,7 @@ import msgspec
 
 from engine.errors import OperationFailed
 from engine.kernel.proc import start_time
-from engine.paths import Roots
+from engine.paths import Roots, make_private
 from engine.spec.container import ContainerSpec, decode_spec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status, decode_exit, decode_state
 
@@ -48,10 +48,9 @@ def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
     data = msgspec.json.encode(spec)[:-1] + b',"initial":' + msgspec.json.encode(state) + b"}"
     try:
         try:
-            os.mkdir(folder, 0o710)
+            os.mkdir(folder, 0o700)
         except FileNotFoundError:  # the group's first, or its last has just gone
-            os.makedirs(os.path.dirname(folder), mode=0o711, exist_ok=True)
-            os.mkdir(folder, 0o710)
+            make_private(folder)
         _replace(f"{folder}/spec.json", data, durable=True)
     except OSError as error:
         raise OperationFailed.of("write", folder, error) from error
@@ -101,7 +100,7 @@ def drop_start(folder: str) -> bool:
 
 def _replace(path: str, data: bytes, *, durable: bool) -> None:
     temporary = f"{path}.new"
-    write_file(temporary, data, os.O_TRUNC, 0o640, durable=durable)
+    write_file(temporary, data, os.O_TRUNC, 0o600, durable=durable)
     os.replace(temporary, path)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 from engine.errors import Corrupt, NotFound, OperationFailed
-from engine.paths import Roots
+from engine.paths import Roots, make_private, private
 
 if TYPE_CHECKING:
     import hashlib
@@ -93,8 +93,8 @@ class BlobStore:
     def _write(self, writer: BlobWriter) -> Iterator[BlobWriter]:
         partial = f"{self.folder}/{PARTIAL}{os.urandom(8).hex()}"
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            file = open(partial, "xb", buffering=0)
+            make_private(self.folder)
+            file = open(partial, "xb", buffering=0, opener=private)
         except OSError as error:
             raise OperationFailed.of("create", partial, error) from error
         try:
@@ -116,7 +116,7 @@ class BlobStore:
         """Hold the blob against others who would fetch it too, in any process: look again once it is held."""
         path = f"{self.folder}/{LOCK}{digest.removeprefix('sha256:')[:24]}"
         try:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            make_private(self.folder)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise OperationFailed.of("create", path, error) from error

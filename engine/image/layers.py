@@ -17,6 +17,7 @@ from engine.errors import Corrupt, NotFound, OperationFailed
 from engine.filetree.remove import remove_at
 from engine.image.layer import mountpoints
 from engine.kernel.detached import syncfs
+from engine.paths import make_private
 from engine.store import Store
 
 DRAFT = ".draft-"
@@ -91,7 +92,7 @@ class LayerStore:
         """
         path = f"{self.root}/{DRAFT}{os.urandom(6).hex()}"
         try:
-            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            make_private(self.root)
             os.mkdir(path, 0o700)
             os.mkdir(f"{path}/work", 0o700)
             os.mkdir(f"{path}/diff", 0o755)

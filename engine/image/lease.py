@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 
 from engine.errors import OperationFailed
-from engine.paths import Roots
+from engine.paths import Roots, make_private
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def collecting(roots: Roots) -> Iterator[bool]:
 def _locked(roots: Roots, operation: int) -> Iterator[None]:
     path = f"{roots.state}/images.lock"
     try:
-        os.makedirs(roots.state, mode=0o700, exist_ok=True)
+        make_private(roots.state)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise OperationFailed.of("open", path, error) from error

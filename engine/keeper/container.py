@@ -20,6 +20,7 @@ from engine.keeper.stdin import Input
 from engine.kernel import calls, flags
 from engine.kernel.proc import has_executed
 from engine.log.log import Log
+from engine.paths import private
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
@@ -359,6 +360,6 @@ class Container:
 
 def write_atomically(path: str, text: str) -> None:
     temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as file:
+    with open(temporary, "w", encoding="utf-8", opener=private) as file:
         file.write(text)
     os.replace(temporary, path)

@@ -10,7 +10,7 @@ import sys
 import engine.rootless.client as rootless
 from engine.errors import KeeperLost, OperationFailed
 from engine.kernel import calls, flags
-from engine.paths import Roots
+from engine.paths import Roots, make_private
 
 
 class Launch:
@@ -20,7 +20,7 @@ class Launch:
     def __init__(self, roots: Roots, group: str) -> None:
         self._group, path = group, roots.keeper_socket(group)
         self._folder = os.path.dirname(path)
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        make_private(self._folder)
         self._ready, done = socket.socketpair()
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         log = os.open(f"{self._folder}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

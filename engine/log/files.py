@@ -38,7 +38,7 @@ def compress(path: str) -> None:
     try:
         with (
             open(path, "rb") as source,
-            open(temporary, "wb", opener=lambda name, bits: os.open(name, bits, 0o640)) as target,
+            open(temporary, "wb", opener=lambda name, bits: os.open(name, bits, 0o600)) as target,
             gzip.GzipFile(fileobj=target, mode="wb", compresslevel=1, filename="") as packed,
         ):
             shutil.copyfileobj(source, packed, 1 << 18)

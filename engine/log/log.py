@@ -159,7 +159,7 @@ class Log:
 
     @staticmethod
     def _open(path: str, more: int = 0) -> int:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | more, 0o640)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | more, 0o600)
 
     def _complain(self, text: str) -> None:
         """A line in the keeper's own log, now and then."""

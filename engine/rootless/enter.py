@@ -10,7 +10,7 @@ import sys
 import engine.rootless.client as client
 from engine.errors import KeeperLost, OperationFailed, Unsupported
 from engine.kernel import calls, flags
-from engine.paths import Roots
+from engine.paths import Roots, make_private
 
 _ATTEMPTS = 3
 
@@ -129,7 +129,7 @@ def _private(folder: str) -> None:
     parent = os.path.dirname(folder)
     for path in (parent, folder):
         try:
-            os.makedirs(path, mode=0o700, exist_ok=True)
+            make_private(path)
         except OSError as error:
             raise OperationFailed.of("make the run root", path, error, hint="Set XDG_RUNTIME_DIR.") from error
     if os.lstat(folder).st_uid != os.getuid() or os.lstat(parent).st_uid not in (0, os.getuid()):

@@ -18,6 +18,7 @@ from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
 from engine.filetree.remove import remove as remove_tree
 from engine.net.redirect import redirect
+from engine.paths import make_private
 from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import NOBODY
@@ -206,10 +207,10 @@ def _make_anew(folder: str) -> None:
     try:
         os.mkdir(folder, 0o700)
     except FileNotFoundError:
-        os.makedirs(folder, mode=0o700)
+        make_private(folder)
     except FileExistsError:
         remove_tree(folder)
-        os.makedirs(folder, mode=0o700)
+        make_private(folder)
 
 
 _FRESH = 50_000_000

@@ -111,6 +111,13 @@ def _addressed(spec: VolumeSpec, kind: str, device: str, data: list[str]) -> lis
 _EXAMPLES = {"addr": "HOST:/path", "ip": "//HOST/share"}
 
 
+def shown(spec: VolumeSpec) -> str:
+    """The driver options without passwords."""
+    bits, data = _parsed(spec)
+    given = {**spec.driver_opts, **({"o": _shown(bits, data)} if "o" in spec.driver_opts else {})}
+    return ", ".join(f"{key}: {value}" for key, value in given.items()) or "no driver options"
+
+
 def _shown(bits: int, data: list[str]) -> str:
     named = [name for name, bit in flags.MS.items() if bits & bit]
     hidden = [f"{word.partition('=')[0]}=…" if word.partition("=")[0] in _SECRET else word for word in data]

@@ -11,6 +11,7 @@ import msgspec
 from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
 from engine.filetree.remove import remove as remove_tree
 from engine.kernel import calls
+from engine.paths import make_private, make_seen
 from engine.spec.container import ContainerSpec
 from engine.spec.network import VolumeRecord, VolumeSpec, decode_volume
 from engine.store import Store
@@ -40,7 +41,7 @@ def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
         if present.spec.driver_opts != spec.driver_opts:
             raise Conflict(
                 f"volume {spec.name} exists with other driver options",
-                hint=f"Remove it first (it was made with {present.spec.driver_opts}).",
+                hint=f"Remove it first. It was created with {options.shown(present.spec)}.",
             )
         record = present
     else:
@@ -53,16 +54,9 @@ def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
 
 def _make_folder(record: VolumeRecord) -> None:
     try:
-        os.mkdir(record.mountpoint, 0o755)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        try:
-            # Closed to other users: a container may leave setuid files in its volume (CVE-2021-41091).
-            os.makedirs(os.path.dirname(os.path.dirname(record.mountpoint)), mode=0o700, exist_ok=True)
-            os.makedirs(record.mountpoint, mode=0o755, exist_ok=True)
-        except OSError as error:
-            raise OperationFailed.of("make", record.mountpoint, error) from error
+        # Closed to other users: a container may leave setuid files in its volume (CVE-2021-41091).
+        make_private(os.path.dirname(record.mountpoint))
+        make_seen(record.mountpoint)
     except OSError as error:
         raise OperationFailed.of("make", record.mountpoint, error) from error
 

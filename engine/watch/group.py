@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from engine.errors import OperationFailed
 from engine.kernel import inotify
-from engine.paths import Roots
+from engine.paths import Roots, make_private
 
 FOLDERS = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MOVED_FROM | inotify.IN_MOVED_TO
 FILES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO
@@ -18,7 +18,7 @@ class GroupWatch:
 
     def __init__(self, roots: Roots, group: str) -> None:
         self._folder = f"{roots.groups}/{group}"
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        make_private(self._folder)
         self._inotify = inotify.Inotify()
         self._containers: dict[int, str] = {}
         try:

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 import composer
 from composer.plan.desired import Desired
+from engine.paths import make_private
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Cache:
             return entry
         temporary = f"{self._path}.{os.getpid()}"
         with suppress(OSError):
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            make_private(self._folder)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 with os.fdopen(descriptor, "wb") as file:

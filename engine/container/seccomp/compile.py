@@ -16,7 +16,7 @@ from engine.container import capabilities
 from engine.container.seccomp import default
 from engine.errors import InvalidSpec, OperationFailed, Unsupported
 from engine.kernel.libseccomp import ARCHITECTURES, OPERATORS, Comparison, Filter
-from engine.paths import Roots
+from engine.paths import Roots, make_private, private
 
 _FORMAT = "4"
 """Part of every cache key: raise it when the compiler or the default profile changes."""
@@ -76,8 +76,8 @@ def _read(path: str) -> str:
 def _store(folder: str, path: str, code: bytes) -> None:
     temporary = f"{path}.{os.getpid()}-{threading.get_ident()}"
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        with open(temporary, "wb") as file:
+        make_private(folder)
+        with open(temporary, "wb", opener=private) as file:
             file.write(code)
         os.replace(temporary, path)
     except OSError as error:

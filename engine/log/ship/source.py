@@ -27,7 +27,7 @@ class Source:
         self._place = -1
         self._gap = 0
         with contextlib.suppress(OSError):
-            self._place = os.open(f"{folder}/shipped", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._place = os.open(f"{folder}/shipped", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._resume(fd, number)
 
     def batch(self) -> list[Record]:
