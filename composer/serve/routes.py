@@ -32,6 +32,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/containers/json", "containers.listing"),
     ("GET", "/containers/{id}/json", "containers.inspect"),
     ("GET", "/containers/{id}/top", "containers.top"),
+    ("GET", "/containers/{id}/stats", "stats.stats"),
     ("GET", "/containers/{id}/logs", "logs.logs"),
     ("POST", "/containers/create", "lifecycle.create"),
     ("POST", "/containers/{id}/start", "lifecycle.start"),

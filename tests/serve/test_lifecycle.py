@@ -150,3 +150,23 @@ def test_tags(api):
     assert api("DELETE", "/images/api/other:2") == [{"Untagged": "api/other:2"}]
     assert json.dumps(api.get("/system/df")["Images"]).count(image) == 1
     assert api.refused("GET", "/swarm")[0] == 503
+
+
+def test_stats(api, make):
+    one = make("sleep", "1000", name="api-stats")
+    assert api.get(f"/containers/{one}/stats?stream=0")["memory_stats"] == {}
+    api.raw("POST", "/containers/api-stats/start")
+    found = api.get("/containers/api-stats/stats?stream=0")
+    assert found["name"] == "/api-stats"
+    assert found["pids_stats"] == {"current": 1}
+    assert found["precpu_stats"]["system_cpu_usage"] < found["cpu_stats"]["system_cpu_usage"]
+    assert 0 < found["cpu_stats"]["cpu_usage"]["total_usage"] < found["cpu_stats"]["system_cpu_usage"]
+    assert 0 < found["memory_stats"]["usage"] < found["memory_stats"]["limit"]
+    assert "system_cpu_usage" not in api.get("/containers/api-stats/stats?stream=0&one-shot=1")["precpu_stats"]
+    connection = api.connect()
+    connection.sendall(b"GET /containers/api-stats/stats HTTP/1.0\r\n\r\n")
+    lines = connection.makefile("rb")
+    while lines.readline().strip():
+        pass
+    samples = [json.loads(lines.readline()) for _ in range(2)]
+    assert samples[1]["precpu_stats"] == samples[0]["cpu_stats"]

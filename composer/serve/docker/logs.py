@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from composer.serve.docker import found
+from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.text import moment
 from composer.serve.http.errors import BadRequest, HTTPError
 from engine.errors import Unsupported
@@ -47,8 +48,7 @@ async def logs(server: Server, request: Request, exchange: Exchange) -> None:
     try:
         await exchange.begin(200, {"Content-Type": media_type(request, tty=record.spec.tty)})
         form = _Form(record, wanted, timestamps=request.flag("timestamps"))
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_until_gone, exchange, tasks.cancel_scope)
+        async with while_connected(exchange):
             while True:
                 running = _running(server, record)
                 while entries := reader.read():
@@ -59,15 +59,9 @@ async def logs(server: Server, request: Request, exchange: Exchange) -> None:
                     break
                 await anyio.wait_readable(watch.fileno())
                 watch.read()
-            tasks.cancel_scope.cancel()
     finally:
         reader.close()
         watch.close()
-
-
-async def _until_gone(exchange: Exchange, scope: anyio.CancelScope) -> None:
-    await exchange.gone()
-    scope.cancel()
 
 
 def _is_over(request: Request) -> bool:
