@@ -25,6 +25,7 @@ from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import mountpoints, overlay
 from engine.kernel import idmap
 from engine.net import redirect
+from engine.spec import securityopts
 from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import Info
@@ -96,7 +97,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "stdin_once": spec.stdin_once,
             "rlimits": _rlimits(spec),
             "capabilities": {"bounding": bits, "effective": bits},
-            "no_new_privs": any(o in _NO_NEW_PRIVILEGES for o in spec.security_opt),
+            "no_new_privs": securityopts.read(spec.security_opt)[0].no_new_privileges,
             "apparmor": "" if spec.privileged else apparmor(spec),
             "seccomp": facts.seccomp,
             "oom_score_adj": spec.oom_score_adj,
@@ -120,10 +121,8 @@ def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> Bundle:
     }
 
 
-_NO_NEW_PRIVILEGES = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
 _DEVICE_RULE = r"[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}"
 _PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslave")
-_SECURITY_OPTIONS = ("seccomp", "no-new-privileges", "label", "systempaths", "apparmor")
 
 
 def _dns_port(spec: ContainerSpec, image: ImageRecord) -> int:
@@ -145,10 +144,8 @@ def check(spec: ContainerSpec) -> None:
     capabilities.effective(spec.cap_add, spec.cap_drop)
     _rlimits(spec)
     logging.check(spec.logging)
-    for option in spec.security_opt:
-        word = option.replace("=", ":").partition(":")[0]
-        if word not in _SECURITY_OPTIONS:
-            raise InvalidSpec(f"security_opt {option!r} is not known", hint=f"Known: {', '.join(_SECURITY_OPTIONS)}.")
+    for _, problem in securityopts.read(spec.security_opt)[1]:
+        raise InvalidSpec(f"security_opt {problem}")
     if apparmor(spec) and not _has_apparmor():
         raise Unsupported(
             f"security_opt: this host has no AppArmor to confine by {apparmor(spec)}", hint="Use apparmor=unconfined."
@@ -167,8 +164,8 @@ def check(spec: ContainerSpec) -> None:
 
 def apparmor(spec: ContainerSpec) -> str:
     """The AppArmor profile that was asked for, "" for none."""
-    chosen = [o.replace("=", ":", 1).partition(":")[2] for o in spec.security_opt if o.startswith("apparmor")]
-    return "" if not chosen or chosen[-1] == "unconfined" else chosen[-1]
+    chosen = securityopts.read(spec.security_opt)[0].apparmor
+    return "" if chosen == "unconfined" else chosen
 
 
 def _has_apparmor() -> bool:
@@ -262,7 +259,7 @@ def _namespaces(spec: ContainerSpec, joined: Mapping[str, int], *, unified: bool
 
 
 def _unmasked(spec: ContainerSpec) -> bool:
-    return any(o.replace("=", ":") == "systempaths:unconfined" for o in spec.security_opt)
+    return securityopts.read(spec.security_opt)[0].system_paths
 
 
 def _sysctls(spec: ContainerSpec, spaces: Mapping[str, str]) -> dict[str, str]:

@@ -49,8 +49,13 @@ def check(spec: VolumeSpec) -> None:
         raise Unsupported(f"volume {spec.name}: the local driver has no option {unknown[0]!r}")
     if not given:
         return
-    bits, _ = _parsed(spec)
+    bits, rest = _parsed(spec)
     bind = bits & flags.MS["bind"]
+    if bind and rest:
+        raise InvalidSpec(
+            f"volume {spec.name}: option {rest[0].partition('=')[0]!r} of a bind mount does nothing: it has no file system"
+            " of its own"
+        )
     if given.get("type", "") in ("", "none") and not bind:
         raise InvalidSpec(f"volume {spec.name}: driver_opts need a type, or o: bind")
     if not given.get("device") and given.get("type") != "tmpfs":
@@ -83,6 +88,8 @@ def _parsed(spec: VolumeSpec) -> tuple[int, list[str]]:
         if word in _WORDS:
             for name in _WORDS[word]:
                 bits |= flags.MS[name]
+        elif word.startswith("x-"):
+            continue  # a comment for other programs (fstab(5))
         elif word in flags.MS and word not in ("remount", "move"):
             bits |= flags.MS[word]
         else:

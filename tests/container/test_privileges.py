@@ -79,7 +79,7 @@ def test_no_new_privileges(box, option):
 def test_other_security_options(box):
     assert masks(box, security_opt=("seccomp=unconfined", "label:disable"))[3] == "0"
     assert box.shell("test -w /proc/sys/kernel/panic && echo open", security_opt=("systempaths=unconfined",)) == "open"
-    with pytest.raises(InvalidSpec, match="'magic:on' is not known"):
+    with pytest.raises(InvalidSpec, match="'magic:on': not known"):
         box.create("true", security_opt=("magic:on",))
 
 

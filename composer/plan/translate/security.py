@@ -6,10 +6,13 @@ import os
 from typing import Any
 
 from composer.plan.translate.scope import Scope
+from engine.spec import securityopts
 
 
 def security(scope: Scope) -> dict[str, Any]:
     service = scope.service
+    for index, problem in securityopts.read(service.security_opt)[1]:
+        scope.refuse(("security_opt", index), problem)
     return {
         "privileged": service.privileged,
         "cap_add": service.cap_add,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engine.spec import securityopts
+
 if TYPE_CHECKING:
     from engine.spec.container import BlkioRule, ContainerSpec, Mount, PortBinding
 
@@ -27,7 +29,7 @@ SHM_SIZE = 64 * 1024 * 1024
 
 
 def host_config(spec: ContainerSpec) -> dict[str, Any]:
-    masked = not spec.privileged and "systempaths=unconfined" not in spec.security_opt
+    masked = not spec.privileged and not securityopts.read(spec.security_opt)[0].system_paths
     return {
         **_resources(spec),
         "Annotations": dict(spec.annotations) or None,

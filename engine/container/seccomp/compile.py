@@ -17,6 +17,7 @@ from engine.container.seccomp import default
 from engine.errors import InvalidSpec, OperationFailed, Unsupported
 from engine.kernel.libseccomp import ARCHITECTURES, OPERATORS, Comparison, Filter
 from engine.paths import Roots, make_private, private
+from engine.spec import securityopts
 
 _FORMAT = "4"
 """Part of every cache key: raise it when the compiler or the default profile changes."""
@@ -46,7 +47,7 @@ _SPECIAL = ("clone", "clone3", "personality", "socket")
 
 def program(roots: Roots, security_opt: Sequence[str], capability_bits: int, *, privileged: bool) -> str:
     """Path of the BPF program that the options ask for, "" for unconfined. Raises InvalidSpec for a bad profile."""
-    chosen = next((o.partition("=")[2] or o.partition(":")[2] for o in security_opt if o.startswith("seccomp")), "")
+    chosen = securityopts.read(security_opt)[0].seccomp
     if chosen == "unconfined" or (privileged and not chosen):
         return ""
     text = "" if chosen in ("", "builtin") else chosen if chosen.startswith("{") else _read(chosen)

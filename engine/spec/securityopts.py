@@ -1,0 +1,70 @@
+"""`security_opt` as Docker reads it (moby daemon/daemon_unix.go, parseSecurityOpt): every value is understood or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from engine.spec.logoptions import boolean
+
+_LABELS = ("user", "role", "type", "level", "filetype")
+KNOWN = "apparmor, label, no-new-privileges, seccomp, systempaths"
+
+
+class SecurityOptions(Struct, kw_only=True):
+    """`seccomp` is "" or builtin for the default, unconfined, or a path or JSON text; `apparmor` is "" for the default."""
+
+    no_new_privileges: bool = False
+    seccomp: str = ""
+    apparmor: str = ""
+    system_paths: bool = False
+
+
+def read(options: Sequence[str]) -> tuple[SecurityOptions, list[tuple[int, str]]]:
+    """What the options mean, the last of a kind counting; and of each that means nothing its index and the reason."""
+    found, problems = SecurityOptions(), []
+    for index, option in enumerate(options):
+        if reason := _apply(found, option):
+            problems.append((index, f"{option!r}: {reason}"))
+    return found, problems
+
+
+def _apply(found: SecurityOptions, option: str) -> str:
+    """Put one option in its place; the reason when it cannot be, else ""."""
+    if option == "no-new-privileges":
+        found.no_new_privileges = True
+        return ""
+    # A colon is the older spelling; a value may hold either.
+    separator = "=" if "=" in option else ":"
+    word, given, value = option.partition(separator)
+    if not given:
+        return (
+            f"not known; known: {KNOWN}" if word not in ("seccomp", "apparmor", "label", "systempaths") else "no value"
+        )
+    if word == "no-new-privileges":
+        try:
+            found.no_new_privileges = boolean(value)
+        except ValueError as error:
+            return str(error)
+    elif word in ("seccomp", "apparmor"):
+        if not value:
+            return "no value"
+        setattr(found, word, value)
+    elif word == "systempaths":
+        if value != "unconfined":
+            return f"{value!r} is not unconfined, the only value that there is"
+        found.system_paths = True
+    elif word == "label":
+        return _label(value)
+    else:
+        return f"not known; known: {KNOWN}"
+    return ""
+
+
+def _label(value: str) -> str:
+    """SELinux's labels are checked and, as with Docker on a host without SELinux, mean nothing."""
+    word, colon, rest = value.partition(":")
+    if value == "disable" or (word in _LABELS and colon and rest):
+        return ""
+    return f"{value!r} is neither disable nor one of {', '.join(_LABELS)} with a colon and a value"
