@@ -117,6 +117,35 @@ class Engine:
 
         registries.push(reference, images=self._images, progress=progress)
 
+    def save_images(self, references: Sequence[str], output: int) -> None:
+        from engine.image.archive import save
+
+        with open(output, "wb", closefd=False) as file:
+            save(self._images, references, file)
+
+    def load_images(self, source: int) -> list[ImageRecord]:
+        from engine.image.archive import load_stream
+
+        with open(source, "rb", closefd=False) as file:
+            return load_stream(self._images, file)
+
+    def import_image(
+        self, source: int, reference: str, *, changes: Sequence[str] = (), message: str = ""
+    ) -> ImageRecord:
+        from engine.build.amend import amend
+        from engine.image.importing import import_rootfs
+        from engine.spec.image import ImageConfig
+
+        config = amend(ImageConfig(), changes)
+        tags = [reference] if reference else []
+        with open(source, "rb", closefd=False) as file:
+            return import_rootfs(self._images, file, tags=tags, config=config, subject=message or "-")
+
+    def prune_images(self, *, all_unused: bool = False) -> list[str]:
+        from engine.image import gc
+
+        return gc.prune(self._images, all_unused=all_unused)
+
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord:
         from engine.build import build
         from engine.build.container_run import ContainerRun

@@ -68,6 +68,24 @@ class Images(Protocol):
 
     def push(self, reference: str, *, progress: Progress | None = None) -> None: ...
 
+    def save_images(self, references: Sequence[str], output: int) -> None:
+        """Write images as one tar archive, as `docker save` does, to descriptor `output`. NotFound, Corrupt."""
+        ...
+
+    def load_images(self, source: int) -> list[ImageRecord]:
+        """Read what `docker save` or another OCI tool wrote (plain or compressed) from descriptor `source`. Corrupt."""
+        ...
+
+    def import_image(
+        self, source: int, reference: str, *, changes: Sequence[str] = (), message: str = ""
+    ) -> ImageRecord:
+        """Make an image of a root file system's tar archive; `changes` are Dockerfile instructions. Corrupt."""
+        ...
+
+    def prune_images(self, *, all_unused: bool = False) -> list[str]:
+        """Delete images without a tag, or all that no container uses; their ids."""
+        ...
+
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord: ...
 
     def tag_image(self, reference: str, tag: str) -> None:

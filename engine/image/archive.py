@@ -139,7 +139,8 @@ def _save_layer(images: ImageStore, layer: Layer, tar: tarfile.TarFile, written:
 
 
 def load(images: ImageStore, file: IO[bytes]) -> list[ImageRecord]:
-    """Store the images of an archive that `docker save` made; `file` must be seekable and may not be compressed.
+    """Store the images of an archive that `docker save` made; `file` must be seekable and may not be compressed. The
+    records have the tags that the archive gives them.
 
     Every layer is verified by its diff_id. Raises ImageError, Corrupt.
     """
@@ -150,6 +151,15 @@ def load(images: ImageStore, file: IO[bytes]) -> list[ImageRecord]:
             return [_load_one(images, tar, members, entry) for entry in entries]
     except (tarfile.TarError, msgspec.MsgspecError) as error:
         raise ImageError(f"not an image archive: {error}") from error
+
+
+def load_stream(images: ImageStore, file: IO[bytes]) -> list[ImageRecord]:
+    """`load` of an archive that cannot be sought in, and may be compressed: it is kept beside the store meanwhile."""
+    with tempfile.TemporaryFile(dir=images.store.roots.state) as whole:
+        for data in chunks(file, "the image archive"):
+            whole.write(data)
+        whole.seek(0)
+        return load(images, whole)
 
 
 def _member(tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], name: str) -> bytes:
@@ -183,7 +193,8 @@ def _load_one(
             with contextlib.closing(_open(tar, members, name)) as stream:
                 layer = _load_layer(images, stream, parent, chain_id, diff_id)
         parent = layer
-    return images.record(file, chain, tags=_tags(entry.repo_tags))
+    tags = [str(reference.parse(tag)) for tag in _tags(entry.repo_tags)]
+    return msgspec.structs.replace(images.record(file, chain, tags=tags), tags=tuple(tags))
 
 
 def _tags(tags: Iterable[str] | None) -> list[str]:

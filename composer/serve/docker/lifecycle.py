@@ -14,8 +14,11 @@ from composer.plan.operations import CreateVolume, Kill, Make, Pause, Remove, Re
 from composer.run.monitor import AUTOREMOVE
 from composer.serve.docker import found
 from composer.serve.docker.body import Create, shaped
+from composer.serve.docker.containers import tree_size
 from composer.serve.docker.create import checked_name, specification
+from composer.serve.docker.filters import Filters
 from composer.serve.docker.images import need as need_image
+from composer.serve.docker.text import moment
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import NO_CONTENT, NOT_MODIFIED, OBJECT, Reply
 from composer.serve.supervised import CAUSE, group_of, perform
@@ -217,3 +220,26 @@ async def _until(server: Server, record: ContainerRecord, condition: str, watch:
             latest = found.container(server.engine, record.id)
         except HTTPError:
             return latest.state.exit_code
+
+
+async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """Remove the containers that do not run."""
+    filters = Filters(request.query("filters"), ("label", "label!", "until"))
+    try:
+        until = [moment(text) or 0.0 for text in filters.get("until")]
+    except ValueError:
+        raise BadRequest("invalid filter 'until'") from None
+    gone, freed = [], 0
+    for record in found.every(server.engine):
+        labels = record.spec.labels
+        if (
+            record.state.status in (Status.CREATED, Status.EXITED, Status.DEAD)
+            and filters.labels(labels)
+            and not (filters.get("label!") and filters.labels(labels, "label!"))
+            and all(record.state.created_at < limit for limit in until)
+        ):
+            freed += tree_size(f"{server.engine.folder(record.group, record.id)}/upper")
+            removal = Remove(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id)
+            await perform(server, record.group, removal)
+            gone.append(record.id)
+    return Reply({"ContainersDeleted": gone or None, "SpaceReclaimed": freed})

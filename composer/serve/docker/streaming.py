@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+import msgspec
+from anyio import from_thread, to_thread
+
+from composer.serve.errors import described_error
+from composer.serve.http.errors import HTTPError
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+
+T = TypeVar("T")
+NONE: Mapping[str, str] = {}
+_PIECE = 1 << 16
+"""Bytes: the capacity of a pipe (pipe(7))."""
 
 
 @asynccontextmanager
@@ -24,3 +37,124 @@ async def while_connected(exchange: Exchange) -> AsyncIterator[None]:
         tasks.start_soon(watch)
         yield
         tasks.cancel_scope.cancel()
+
+
+async def upload(request: Request, work: Callable[[int], T]) -> T:
+    """Run `work` in a thread with a descriptor from which it reads the request's body; its result.
+
+    The body passes through a pipe: what the thread does not read waits at the client. ClientGone.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def run() -> T:
+        try:
+            return work(reading)
+        finally:
+            os.close(reading)
+
+    async def feed() -> None:
+        try:
+            async for part in request.body():
+                view = memoryview(part)
+                while view:
+                    try:
+                        view = view[os.write(writing, view) :]
+                    except BlockingIOError:
+                        await anyio.wait_writable(writing)
+        except BrokenPipeError:
+            pass  # it has read all that it wants
+        finally:
+            os.close(writing)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(feed)
+        result = await to_thread.run_sync(run)
+        tasks.cancel_scope.cancel()
+    return result
+
+
+async def download(
+    exchange: Exchange, media: str, work: Callable[[int], None], headers: Mapping[str, str] = NONE
+) -> None:
+    """Run `work` in a thread with a descriptor to which it writes the answer's body.
+
+    The headers are sent with the first bytes, so that a failure before them is an error of its own.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+
+    def run() -> None:
+        try:
+            work(writing)
+        except BrokenPipeError:
+            pass  # the client has gone
+        finally:
+            os.close(writing)
+
+    async def copy() -> None:
+        begun = False
+        try:
+            while True:
+                try:
+                    data = os.read(reading, _PIECE)
+                except BlockingIOError:
+                    await anyio.wait_readable(reading)
+                    continue
+                if not data:
+                    return
+                if not begun:
+                    await exchange.begin(200, {"Content-Type": media, **headers})
+                    begun = True
+                await exchange.send(data)
+        finally:
+            os.close(reading)
+
+    async with collapsed(), anyio.create_task_group() as tasks:
+        tasks.start_soon(copy)
+        await to_thread.run_sync(run)
+
+
+@asynccontextmanager
+async def collapsed() -> AsyncIterator[None]:
+    """One error leaves a task group as itself, not as a group of one."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+class Reporter:
+    """Lines of JSON that a thread's work reports, sent as they come; the headers go with the first.
+
+    A failure before the first line is an error with a status; after it, it is the last line, as with Docker.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange, self._begun = exchange, False
+
+    async def send(self, line: Mapping[str, object]) -> None:
+        if not self._begun:
+            self._begun = True
+            await self._exchange.begin(200, {"Content-Type": "application/json"})
+        await self._exchange.send(msgspec.json.encode(line) + b"\r\n")
+
+    def tell(self, line: Mapping[str, object]) -> None:
+        """The same, from the thread; waits while the client does not read. ClientGone."""
+        from_thread.run(self.send, line)
+
+    async def run(self, work: Callable[[], T]) -> T | None:
+        """Run `work` in a thread; None when its failure has been reported as a line."""
+        try:
+            return await to_thread.run_sync(work)
+        except EngineError as error:
+            failure = described_error(error)
+        except HTTPError as error:
+            failure = error
+        if not self._begun:
+            raise failure
+        await self.send({"errorDetail": {"message": failure.message}, "error": failure.message})
+        return None

@@ -1,0 +1,174 @@
+"""Images pulled, pushed, imported, saved and loaded (Docker Engine API 1.55, "Images").
+
+Progress is Docker's: a line of JSON for each step of each layer, known by the layer's short digest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+
+from composer.serve.docker.filters import Filters
+from composer.serve.docker.images import familiar, need
+from composer.serve.docker.streaming import Reporter, download, upload
+from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.http.request import Reply
+from engine.errors import NotFound
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.image import ImageRecord
+
+_BAR = 50
+"""Characters of a progress bar."""
+
+
+async def create(server: Server, request: Request, exchange: Exchange) -> Reply | None:
+    """Pull (`fromImage`), or import the body or a local archive (`fromSrc`)."""
+    name, tag = request.query("fromImage"), request.query("tag")
+    if not name:
+        return await _import(server, request, exchange)
+    joined = f"{name}@{tag}" if ":" in tag else f"{name}:{tag}" if tag else name
+    reporter = Reporter(exchange)
+    shown = familiar(joined)
+    digest = "@" in shown.rpartition("/")[2]
+    label = shown.rpartition("@" if digest else ":")[2] if digest or ":" in shown.rpartition("/")[2] else "latest"
+    path = familiar(name.partition("@")[0])
+    path = path.partition("/")[2] if "." in path.partition("/")[0] or ":" in path.partition("/")[0] else path
+    path = path.partition(":")[0] if "/" in path else f"library/{path.partition(':')[0]}"
+    before = server.engine.image(joined)
+
+    def pull() -> ImageRecord:
+        begun = False
+
+        def progress(event: dict[str, object]) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                reporter.tell({"status": f"Pulling from {path}", "id": label})
+            reporter.tell(line_of(event))
+
+        try:
+            return server.open_engine().pull(joined, platform=request.query("platform"), progress=progress)
+        except NotFound:
+            tagged = joined if digest or ":" in shown.rpartition("/")[2] else f"{joined}:latest"
+            raise HTTPError(404, f"manifest for {tagged} not found: manifest unknown: manifest unknown") from None
+
+    if (record := await reporter.run(pull)) is None:
+        return None
+    for text in record.digests:
+        if familiar(text).startswith(f"{shown.partition('@')[0].rpartition(':')[0] or shown}@") or digest:
+            await reporter.send({"status": f"Digest: {text.rpartition('@')[2]}"})
+            break
+    news = "Image is up to date for" if before and before.id == record.id else "Downloaded newer image for"
+    full = shown if digest or ":" in shown.rpartition("/")[2] else f"{shown}:latest"
+    await reporter.send({"status": f"Status: {news} {full}"})
+    return None
+
+
+def line_of(event: dict[str, object]) -> dict[str, object]:
+    """A step as the engine reports it, as Docker's clients read it."""
+    line: dict[str, Any] = {"status": event["status"], "progressDetail": {}, "id": event["id"]}
+    current, total = event.get("current"), event.get("total")
+    if (
+        isinstance(current, int)
+        and isinstance(total, int)
+        and event["status"] in ("Downloading", "Extracting", "Pushing")
+    ):
+        line["progressDetail"] = {"current": current, "total": total}
+        filled = min(current * _BAR // total, _BAR) if total else 0
+        line["progress"] = f"[{'=' * filled}>{' ' * (_BAR - filled)}] {current}B/{total}B"
+    return line
+
+
+async def _import(server: Server, request: Request, exchange: Exchange) -> Reply | None:
+    source = request.query("fromSrc")
+    if source != "-":
+        raise BadRequest("fromSrc: only the request's body (-) can be imported here: send the archive with the request")
+    name, tag = request.query("repo"), request.query("tag")
+    reference = f"{name}:{tag}" if name and tag else name
+    message, changes = request.query("message"), request.queries("changes")
+
+    def work(fd: int) -> ImageRecord:
+        return server.open_engine().import_image(fd, reference, changes=changes, message=message)
+
+    record = await upload(request, work)
+    await Reporter(exchange).send({"status": record.id})
+    return None
+
+
+async def push(server: Server, request: Request, exchange: Exchange) -> None:
+    name, tag = request.arguments["name"], request.query("tag")
+    reporter = Reporter(exchange)
+    full = name if name.partition("/")[0].count(".") or ":" in name.partition("/")[0] else f"docker.io/{name}"
+    await reporter.send({"status": f"The push refers to repository [{full}]"})
+    tags = [
+        one
+        for image in server.engine.images()
+        for one in image.tags
+        if familiar(one).rpartition(":")[0] == familiar(name)
+    ]
+    wanted = [f"{name}:{tag}"] if tag else [familiar(one) for one in tags]
+    if not wanted or (tag and server.engine.image(wanted[0]) is None):
+        text = f"An image does not exist locally with the tag: {familiar(name)}"
+        await reporter.send({"errorDetail": {"message": text}, "error": text})
+        return
+
+    def progress(event: dict[str, object]) -> None:
+        status = str(event["status"])
+        if status.startswith("digest: "):
+            version = str(event["id"]).rpartition(":")[2]
+            reporter.tell({"status": f"{version}: {status}"})
+            _, digest, _, size = status.split()
+            reporter.tell({"progressDetail": {}, "aux": {"Tag": version, "Digest": digest, "Size": int(size)}})
+        else:
+            reporter.tell(line_of(event))
+
+    for one in wanted:
+        await reporter.run(lambda one=one: server.open_engine().push(one, progress=progress))  # type: ignore[misc]
+
+
+async def save(server: Server, request: Request, exchange: Exchange) -> None:
+    names = [request.arguments["name"]] if "name" in request.arguments else request.queries("names")
+    if not names:
+        raise BadRequest("no images were named")
+    for name in names:
+        need(server.engine, name)
+    await download(exchange, "application/x-tar", lambda fd: server.open_engine().save_images(names, fd))
+
+
+async def load(server: Server, request: Request, exchange: Exchange) -> None:
+    records = await upload(request, lambda fd: server.open_engine().load_images(fd))
+    reporter = Reporter(exchange)
+    for record in records:
+        for tag in record.tags or ("",):
+            text = f"Loaded image: {familiar(tag)}" if tag else f"Loaded image ID: {record.id}"
+            await reporter.send({"stream": f"{text}\n"})
+
+
+async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """Remove images without a tag; with the filter `dangling=false`, all that no container uses."""
+    filters = Filters(request.query("filters"), ("dangling", "label", "label!", "until"))
+    for name in ("label", "label!", "until"):
+        if name in filters:
+            raise BadRequest(f"the filter {name} of image prune is not supported here")
+    dangling = filters.boolean("dangling")
+    sizes = {image.id: image.size for image in server.engine.images()}
+
+    def work() -> list[str]:
+        return server.open_engine().prune_images(all_unused=dangling is False)
+
+    gone = await to_thread.run_sync(work)
+    return Reply(
+        {
+            "ImagesDeleted": [{"Deleted": one} for one in gone] or None,
+            "SpaceReclaimed": sum(sizes.get(one, 0) for one in gone),
+        }
+    )
+
+
+async def search(server: Server, request: Request, exchange: Exchange) -> Reply:
+    raise HTTPError(501, "searching Docker Hub is not supported")
