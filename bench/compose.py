@@ -1,9 +1,10 @@
 """Compare compose command lines with each other, in one run.
 
-    bench/compose.py composer=.venv/bin/composer docker="docker compose"
+    bench/compose.py composer=.venv/bin/composer docker="docker compose" plugin=~/.docker/cli-plugins/docker-compose
 
 Each argument is NAME=COMMAND; the first is the one that the others are compared with. Every step is measured
-RUNS times, the tools taking turns, and the median is shown. Each tool builds the image from busybox-static, so that
+RUNS times, the tools taking turns, and the median is shown. In a column "edited" a comment of the compose file was
+changed just before the command. Each tool builds the image from busybox-static, so that
 no registry is needed. Memory is what the tool's own processes take while 50 containers run (daemons that were running
 before included, the containers' own processes not): proportional set size, see proc_pid_smaps_rollup(5).
 """
@@ -29,6 +30,11 @@ SIZES = (1, 10, 50)
 DAEMONS = {"docker": ("dockerd", "containerd"), "docker-compose": ("dockerd", "containerd")}
 """Processes that a tool needs and that run before it is asked for anything, by the first word of its command."""
 
+EDITED = ", edited"
+"""After a tool's name: the compose file was edited before the command."""
+SETTLED = 0.06
+"""Seconds after which a program may believe that a file's time tells it from its next state."""
+
 Samples = dict[tuple[str, str], list[float]]
 
 
@@ -36,7 +42,7 @@ class Tool:
     """One compose command line."""
 
     def __init__(self, name: str, command: str) -> None:
-        self.name, self.command = name, shlex.split(command)
+        self.name, self.command = name, shlex.split(os.path.expanduser(command))
         if "/" in self.command[0]:
             self.command[0] = os.path.abspath(self.command[0])
 
@@ -50,6 +56,14 @@ class Tool:
         if done.returncode:
             sys.exit(f"{shlex.join([*self.command, *words])} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return took
+
+    def run_edited(self, folder: Path, *words: str) -> float:
+        """The same, after a change of a comment in the project's file."""
+        file = folder / "compose.yaml"
+        text = file.read_text().rpartition("# edited ")[0] or file.read_text()
+        file.write_text(f"{text}# edited {time.time_ns()}\n")
+        time.sleep(SETTLED)
+        return self.run(folder, *words)
 
     def daemons(self) -> tuple[str, ...]:
         return DAEMONS.get(os.path.basename(self.command[0]), ())
@@ -129,6 +143,10 @@ def measure(tool: Tool, size: int, project: Path, samples: Samples, *, weigh: bo
     try:
         samples[f"`up -d`, {many_or_one}", tool.name].append(tool.run(project, "up", "-d"))
         samples[f"`up -d` again (nothing to do), {many_or_one}", tool.name].append(tool.run(project, "up", "-d"))
+        samples[f"`up -d` again (nothing to do), {many_or_one}", tool.name + EDITED].append(
+            tool.run_edited(project, "up", "-d")
+        )
+        samples[f"`config`, {many_or_one}", tool.name].append(tool.run(project, "config"))
         samples[f"`ps`, {many_or_one}", tool.name].append(tool.run(project, "ps"))
         samples[f"`exec -T s1 true`, {many_or_one}", tool.name].append(tool.run(project, "exec", "-T", "s1", "true"))
         if weigh:
@@ -138,20 +156,38 @@ def measure(tool: Tool, size: int, project: Path, samples: Samples, *, weigh: bo
     finally:
         took = tool.run(project, "down", "-v")
     samples[f"`down`, {many_or_one}", tool.name].append(took)
+    try:
+        samples[f"`up -d`, {many_or_one}", tool.name + EDITED].append(tool.run_edited(project, "up", "-d"))
+    finally:
+        tool.run(project, "down", "-v")
 
 
 def table(tools: list[Tool], samples: Samples) -> str:
     """Markdown; after each other tool's figure how many times the first one's it is."""
     first = tools[0].name
     columns = [tool.name for tool in tools] + [f"{tool.name} / {first}" for tool in tools[1:]]
+    columns += [name + EDITED for name in columns]
     lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for step in dict.fromkeys(step for step, _ in samples):
-        medians = [statistics.median(samples[step, tool.name]) for tool in tools]
         timed = step.startswith(("`", "chain"))
-        cells = [f"{m:.3f} s" if timed else f"{m:.0f}" for m in medians]
-        cells += [f"{m / medians[0]:.1f}" if medians[0] else "" for m in medians[1:]]
+        cells = [
+            cell
+            for kind in ("", EDITED)
+            for cell in _cells([samples.get((step, t.name + kind), []) for t in tools], timed)
+        ]
         lines.append(f"| {step} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cells(samples: list[list[float]], timed: bool) -> list[str]:
+    """Each tool's median, and how many times the first one's it is; nothing where nothing was measured."""
+    if not all(samples):
+        return [""] * (2 * len(samples) - 1)
+    medians = [statistics.median(values) for values in samples]
+    return [
+        *(f"{m:.3f} s" if timed else f"{m:.0f}" for m in medians),
+        *(f"{m / medians[0]:.1f}" if medians[0] else "" for m in medians[1:]),
+    ]
 
 
 def main() -> None:

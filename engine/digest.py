@@ -5,8 +5,13 @@ from __future__ import annotations
 
 try:
     from _sha256 import sha256  # type: ignore[import-not-found]  # as the standard library's random module does it
-except ImportError:  # Python 3.12 has it elsewhere
-    from hashlib import sha256
+except ImportError:
+    from importlib import import_module
+
+    try:
+        sha256 = import_module("_sha2").sha256  # its name from Python 3.12 on
+    except ImportError:
+        from hashlib import sha256
 
 
 def hexadecimal(data: bytes) -> str:

@@ -15,7 +15,7 @@ TREES = {path: ast.parse(path.read_text(), str(path)) for path in SOURCES}
 
 MAY_IMPORT = {
     "composer.model": (),
-    "composer.load": ("composer.model",),
+    "composer.load": ("composer.model", "engine.digest"),
     "composer.plan": ("engine.spec",),
     "composer.plan.translate": ("composer.model", "composer.plan", "engine.spec"),
     "composer.plan.graph": ("composer.plan", "engine.spec"),
@@ -29,7 +29,7 @@ MAY_IMPORT = {
     ),
     "composer.cli": (
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",
-        "engine.spec", "engine.errors", "engine.paths", "engine.ignore",
+        "engine.digest", "engine.spec", "engine.errors", "engine.paths", "engine.ignore",
     ),
     "composer.cli.main": ("composer.cli", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port"),
     "engine.spec": (),

@@ -6,11 +6,10 @@ change while the container stays.
 
 from __future__ import annotations
 
-import hashlib
-
 from composer.load.bind import SERVICE
 from composer.load.text import marshalled
 from composer.load.tree import Fields
+from engine.digest import hexadecimal
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def service_hash(service: Map, default_platform: str = "") -> str:
     if default_platform and "build" in service and not service.get("platform"):
         kept["platform"] = default_platform
         SERVICE.arrange(kept)
-    return hashlib.sha256(marshalled(as_json(kept)).encode()).hexdigest()
+    return hexadecimal(marshalled(as_json(kept)).encode())
 
 
 def as_json(value: Any) -> Any:

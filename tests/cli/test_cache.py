@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from composer.cli.project.cache import KEPT, Cache, now, stamp
+from composer.cli.project.cache import KEPT, Cache, Entry, now, stamp
 from composer.load.project import LoadOptions
 from composer.plan.desired import Desired
 
@@ -31,7 +31,17 @@ def aged(path, text="x"):
 
 
 def put(one, files=(), variables=(), warnings=()):
-    return one.put(DESIRED, {path: stamp(path) for path in files}, dict(variables), warnings, written=now())
+    stamps = {path: stamp(path) for path in files}
+    one.put(
+        Entry(
+            key=one.key,
+            desired=DESIRED,
+            written=now(),
+            files=stamps,
+            variables=dict(variables),
+            warnings=list(warnings),
+        )
+    )
 
 
 def test_what_was_put_is_found(folder, tmp_path):
@@ -102,11 +112,6 @@ def test_another_folder_has_another_answer(folder, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert cache(folder).find() is None
-
-
-def test_standard_input_is_not_remembered(folder):
-    put(cache(folder, files=("-",)))
-    assert not os.path.exists(folder)
 
 
 def test_a_damaged_entry_is_as_good_as_none(folder, tmp_path):

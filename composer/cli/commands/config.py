@@ -199,16 +199,12 @@ def _images(context: Context, args: Args) -> str:
 
 
 def _hashes(context: Context, args: Args) -> str:
-    from composer.model import Project
-    from composer.plan.translate import translate
-
-    found = loaded(context, args)
-    desired = translate(Project.from_loaded(found))
-    names = sorted(desired.order) if args.hash == "*" else sorted(set(args.hash.split(",")))
+    hashes = loaded(context, args).hashes
+    names = sorted(hashes) if args.hash == "*" else sorted(set(args.hash.split(",")))
     for name in names:
-        if name not in desired.services:
-            raise CommandError(f"no such service: {name}{nearest(name, desired.services)}")
-    return _lines(f"{name} {desired.services[name].hash}" for name in names)
+        if name not in hashes:
+            raise CommandError(f"no such service: {name}{nearest(name, hashes)}")
+    return _lines(f"{name} {hashes[name]}" for name in names)
 
 
 def _environment(context: Context, args: Args) -> str:

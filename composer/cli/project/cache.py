@@ -8,8 +8,9 @@ environment that was read has the same value. It may be deleted at any time; it 
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
@@ -19,11 +20,13 @@ from msgspec import Struct
 
 import composer
 from composer.plan.desired import Desired
+from composer.plan.problems import Problem
+from engine.digest import hexadecimal
 from engine.paths import make_private
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from composer.load.project import LoadOptions
+    from composer.load.options import Loaded, LoadOptions
 
 Stamp = tuple[int, int, int]
 """A file's size, time of change (ns) and inode."""
@@ -36,6 +39,22 @@ COARSE = 50_000_000
 _PARTS = ("load", "model", "plan", "plan/translate")
 
 
+class Translated(Struct, frozen=True, kw_only=True):
+    """What the project's translation depends on. It holds for any files of the same content: an edited comment, or other
+    lines, change no more than the places of problems.
+
+    content               of the canonical tree (`content_of`)
+    problems              whose lines are in the project that is wanted
+    files                 what translating has looked at beside the tree
+    variables             the values (in the environment and .env files) that are part of it
+    """
+
+    content: str
+    problems: tuple[Problem, ...] = ()
+    files: dict[str, Stamp | None] = {}
+    variables: dict[str, str | None] = {}
+
+
 class Entry(Struct):
     """`key` is what was asked for. `written` is the time (ns since the epoch) at which reading the inputs began.
     `warnings` are the load's own."""
@@ -46,6 +65,7 @@ class Entry(Struct):
     files: dict[str, Stamp | None]
     variables: dict[str, str | None]
     warnings: list[str] = []
+    translated: Translated | None = None
 
 
 _decode = msgspec.json.Decoder(Entry).decode
@@ -56,40 +76,39 @@ class Cache:
 
     def __init__(self, folder: str, options: "LoadOptions") -> None:
         self._folder, self._environ = folder, options.environ
-        self._key = _key(options)
+        self.key = _key(options)
         # A checksum will do for a name: the entry says whose it is.
-        self._path = f"{folder}/{zlib.crc32(self._key.encode()):08x}.json"
+        self._path = f"{folder}/{zlib.crc32(self.key.encode()):08x}.json"
 
     def find(self) -> Entry | None:
-        """The entry, when it holds."""
+        """The entry, when nothing that went into it has changed."""
+        entry = self.last
+        return entry if entry is not None and self._holds(entry) else None
+
+    @cached_property
+    def last(self) -> Entry | None:
+        """The entry as it was written, whatever has changed since."""
         try:
             with open(self._path, "rb") as file:
                 entry = _decode(file.read())
         except (OSError, msgspec.DecodeError):
             return None
-        return entry if self._holds(entry) else None
+        return entry if entry.key == self.key else None
 
-    def put(
-        self,
-        desired: Desired,
-        files: Mapping[str, Stamp | None],
-        variables: Mapping[str, str | None],
-        warnings: Iterable[str],
-        *,
-        written: int,
-        keep: bool = True,
-    ) -> Entry:
-        """The entry, remembered if it is to be kept. A cache that cannot be written costs time and nothing else."""
-        entry = Entry(
-            key=self._key,
-            desired=desired,
-            written=written,
-            files=dict(files),
-            variables=dict(variables),
-            warnings=[str(line) for line in warnings],
-        )
-        if not keep:
-            return entry
+    def translated(self, loaded: "Loaded") -> tuple[Desired, Translated] | None:
+        """What the last entry's content was translated to, when the files that were loaded now have the same content."""
+        entry = self.last
+        if entry is None or entry.translated is None:
+            return None
+        known = entry.translated
+        if any(loaded.environment.get(name) != value for name, value in known.variables.items()):
+            return None
+        if not _unchanged(known.files, entry.written) or known.content != content_of(loaded):
+            return None
+        return entry.desired, known
+
+    def put(self, entry: Entry) -> None:
+        """Remember it. A cache that cannot be written costs time and nothing else."""
         temporary = f"{self._path}.{os.getpid()}"
         with suppress(OSError):
             make_private(self._folder)
@@ -102,24 +121,39 @@ class Cache:
                 os.unlink(temporary)
                 raise
             self._trim()
-        return entry
 
     def _holds(self, entry: Entry) -> bool:
-        if entry.key != self._key:
+        if any(self._environ.get(name) != value for name, value in entry.variables.items()):
             return False
-        for name, value in entry.variables.items():
-            if self._environ.get(name) != value:
-                return False
-        for path, known in entry.files.items():
-            if stamp(path) != known or (known is not None and known[1] > entry.written - COARSE):
-                return False
-        return True
+        return _unchanged(entry.files, entry.written)
 
     def _trim(self) -> None:
         with os.scandir(self._folder) as found:
             entries = sorted((item.stat().st_mtime_ns, item.path) for item in found)
         for _, path in entries[:-KEPT]:
             os.unlink(path)
+
+
+def content_of(loaded: "Loaded") -> str:
+    """A digest of all that a loaded project says, wherever in its files it says it."""
+    contents = [[*place, text] for place, text in sorted(loaded.contents.items())]
+    whole = (
+        loaded.name,
+        loaded.working_dir,
+        loaded.compose_files,
+        loaded.tree,
+        loaded.disabled,
+        loaded.hashes,
+        contents,
+    )
+    return hexadecimal(msgspec.json.encode(whole))
+
+
+def _unchanged(files: Mapping[str, Stamp | None], written: int) -> bool:
+    for path, known in files.items():
+        if stamp(path) != known or (known is not None and known[1] > written - COARSE):
+            return False
+    return True
 
 
 def stamp(path: str) -> Stamp | None:

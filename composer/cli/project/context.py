@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from composer.cli.parsing.flags import Args
-    from composer.cli.project.cache import Cache, Entry
+    from composer.cli.project.cache import Cache, Entry, Translated
     from composer.cli.render.progress import Progress
-    from composer.load.project import LoadOptions
+    from composer.load.options import Loaded, LoadOptions
     from composer.model import Project
     from composer.plan.desired import Desired
     from composer.run.port import Engine
@@ -160,22 +160,31 @@ class Context:
 
     def _load(self, options: LoadOptions, cache: Cache) -> Entry:
         """Read the files, and remember what they want."""
-        from composer.cli.project.cache import now, stamp
+        from composer.cli.project.cache import Entry, now
         from composer.load.notice import NO_EFFECT, silenced
         from composer.load.project import load_tree
-        from composer.model import Project
-        from composer.plan.translate import inputs, translate
+        from composer.plan.problems import placed
 
         begun = now()
         loaded = load_tree(options)
-        project = Project.from_loaded(loaded)
-        files = {**loaded.inputs.files, **{path: stamp(path) for path in inputs.files(project)}}
-        variables = {name: options.environ.get(name) for name in (*loaded.inputs.variables, *inputs.variables(project))}
-        desired = translate(project)
+        desired, translated = cache.translated(loaded) or _translated(loaded, cache.last)
+        files = {**loaded.inputs.files, **translated.files}
+        variables = {name: options.environ.get(name) for name in (*loaded.inputs.variables, *translated.variables)}
+        desired = placed(desired, translated.problems, loaded.where, refused=loaded.refused, clashes=loaded.clashes)
         if NO_EFFECT in silenced(loaded.tree, loaded.environment):
             desired = desired.quiet()
-        keep = not loaded.inputs.volatile
-        return cache.put(desired, files, variables, loaded.warnings, written=begun, keep=keep)
+        entry = Entry(
+            key=cache.key,
+            desired=desired,
+            written=begun,
+            files=files,
+            variables=variables,
+            warnings=[str(line) for line in loaded.warnings],
+            translated=translated,
+        )
+        if not loaded.inputs.volatile:
+            cache.put(entry)
+        return entry
 
     def _warn(self, lines: Iterable[str]) -> None:
         """Print each line once a command."""
@@ -215,6 +224,22 @@ class Context:
             return
         options = self.load_options().replace(services=tuple(services))
         self.desired = self.desired_or_none = self._desired(options, self._cache(options).find())
+
+
+def _translated(loaded: Loaded, last: Entry | None) -> tuple[Desired, Translated]:
+    """What the files want, from their types on. `last` is what an earlier state of the files was translated to."""
+    from composer.cli.project.cache import Translated, content_of, stamp
+    from composer.model import Project
+    from composer.plan.translate import inputs, translation
+
+    project = Project.from_loaded(loaded)
+    desired, problems = translation(project, last.desired if last else None)
+    return desired, Translated(
+        content=content_of(loaded),
+        problems=problems,
+        files={path: stamp(path) for path in inputs.files(project)},
+        variables={name: loaded.environment.get(name) for name in inputs.variables(project)},
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

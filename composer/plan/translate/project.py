@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from composer.model import Project
 from composer.plan.desired import Desired
 from composer.plan.graph import CycleError, order
+from composer.plan.problems import Problem, placed
 from composer.plan.translate.keys import check
 from composer.plan.translate.networks import networks
 from composer.plan.translate.scope import Problems, Scope, TranslateError
@@ -17,22 +16,23 @@ from composer.plan.translate.volumes import volumes
 def translate(project: Project) -> Desired:
     """What the project wants, in engine terms. What cannot be done is said in each service's `refused`, with its place.
     TranslateError when services wait for each other."""
+    desired, problems = translation(project)
+    return placed(desired, problems, project.where, refused=project.refused, clashes=project.clashes)
+
+
+def translation(project: Project, before: Desired | None = None) -> tuple[Desired, tuple[Problem, ...]]:
+    """The same, with what cannot be done beside it. The order of the services is that of `before`, which an earlier state of
+    the project was translated to, when no dependency changed since."""
     problems = Problems(project)
     check(project, problems)
     wanted_networks = networks(project, problems)
     wanted_volumes = volumes(project, problems)
     services = {name: service(Scope(project, name, problems)) for name in sorted(project.services)}
-    services = {
-        name: msgspec.structs.replace(
-            one, refused=(*project.refused.get(name, ()), *problems.of(name)), clashes=project.clashes.get(name, {})
-        )
-        for name, one in services.items()
-    }
     try:
-        ordered = order(services.values())
+        ordered = order(services.values(), before)
     except CycleError as error:
         raise TranslateError(str(error)) from error
-    return Desired(
+    desired = Desired(
         project=project.name,
         services=services,
         order=ordered,
@@ -41,5 +41,5 @@ def translate(project: Project) -> Desired:
         volumes=wanted_volumes,
         working_dir=project.working_dir,
         config_files=project.compose_files,
-        warnings=tuple(dict.fromkeys(problems.told)),
     )
+    return desired, problems.found()

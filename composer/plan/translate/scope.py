@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from composer.model import Project, Service
 from composer.model.project import Path
+from composer.plan.problems import Problem
 
 
 class TranslateError(Exception):
@@ -13,24 +14,28 @@ class TranslateError(Exception):
 
 
 class Problems:
-    """Refusals and warnings, each with the place of what it is about. A refusal of something that services share (a
-    network, a secret) is one of each service that uses it."""
+    """Refusals and warnings. A refusal of something that services share (a network, a secret) is one of each service
+    that uses it."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
         self._refused: list[tuple[Path, str]] = []
-        self.told: list[str] = []
+        self._told: list[tuple[Path, str]] = []
 
     def refuse(self, path: Path, why: str) -> None:
-        self._refused.append((path, self._line(path, why)))
+        self._refused.append((path, why))
 
     def tell(self, path: Path, why: str) -> None:
-        self.told.append(self._line(path, why))
+        self._told.append((path, why))
 
-    def of(self, name: str) -> tuple[str, ...]:
-        """What is refused to the service of this name."""
-        lines = [line for path, line in self._refused if self._concerns(path, name)]
-        return tuple(dict.fromkeys(lines))
+    def found(self) -> tuple[Problem, ...]:
+        """All of them, refusals with the services that they concern."""
+        refusals = [
+            Problem(path=path, why=why, services=services)
+            for path, why in self._refused
+            if (services := tuple(name for name in sorted(self._project.services) if self._concerns(path, name)))
+        ]
+        return (*refusals, *(Problem(path=path, why=why) for path, why in self._told))
 
     def _concerns(self, path: Path, name: str) -> bool:
         kind, key = path[0], path[1]
@@ -44,11 +49,6 @@ class Problems:
         references = service.configs if kind == "configs" else service.secrets
         built = service.build.secrets if kind == "secrets" and service.build else ()
         return any(reference.source == key for reference in (*references, *built))
-
-    def _line(self, path: Path, why: str) -> str:
-        name = dotted(path)
-        place = self._project.where(path)
-        return f"{place}: {name}: {why}" if place and place != name else f"{name}: {why}"
 
 
 class Scope:
@@ -68,11 +68,3 @@ class Scope:
     def image(self) -> str:
         """The image's reference; a service that is only built names its image after itself."""
         return self.service.image or f"{self.project.name}-{self.name}"
-
-
-def dotted(path: Path) -> str:
-    """services.web.ports[0]"""
-    text = ""
-    for key in path:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
-    return text

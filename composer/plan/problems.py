@@ -1,0 +1,69 @@
+"""What a project asks for and cannot have, or has no effect, as data: a line for the user once its place is known.
+
+Problems are found once for a project's content, and remembered with it; the lines of a file move whenever it is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
+from msgspec import Struct, structs
+
+from composer.plan.desired import Desired
+
+Path = tuple[str | int, ...]
+"""Keys and indices from the top: ("services", "web", "ports", 0)."""
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`path` is what it is about. With `services`, these cannot be created for it; with none it is a warning."""
+
+    path: tuple[str | int, ...]
+    why: str
+    services: tuple[str, ...] = ()
+
+
+def placed(
+    desired: Desired,
+    problems: Iterable[Problem],
+    where: Callable[[Path], str],
+    *,
+    refused: Mapping[str, tuple[str, ...]] | None = None,
+    clashes: Mapping[str, dict[str, str]] | None = None,
+) -> Desired:
+    """The project with a line for each problem: a refusal in its services, a warning at the top.
+
+    `where` gives the place of a path in the user's files, "file:line:column". `refused` and `clashes` are lines that loading
+    the files has found for services.
+    """
+    lines: dict[str, list[str]] = {name: list((refused or {}).get(name, ())) for name in desired.services}
+    warnings: list[str] = []
+    for problem in problems:
+        line = _line(problem, where(problem.path))
+        if not problem.services:
+            warnings.append(line)
+        for name in problem.services:
+            lines[name].append(line)
+    services = {
+        name: structs.replace(
+            service, refused=tuple(dict.fromkeys(lines[name])), clashes=dict((clashes or {}).get(name, {}))
+        )
+        for name, service in desired.services.items()
+    }
+    return structs.replace(desired, services=services, warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _line(problem: Problem, place: str) -> str:
+    name = dotted(problem.path)
+    return f"{place}: {name}: {problem.why}" if place and place != name else f"{name}: {problem.why}"
+
+
+def dotted(path: Path) -> str:
+    """services.web.ports[0]"""
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
+    return text

@@ -1,0 +1,116 @@
+"""A project whose files were edited: what has the same content is not translated again, and what has not, is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from composer.cli.project.context import Context
+
+TOP = Path(__file__).resolve().parents[2]
+TEXT = """\
+services:
+  web:
+    image: web:${TAG:-1}
+    depends_on: [db]
+    configs: [conf]
+    deploy: {placement: {constraints: [a]}}
+  db: {image: db, cpu_count: 2}
+configs:
+  conf: {environment: CONF}
+"""
+
+
+@pytest.fixture
+def desired(tmp_path, monkeypatch):
+    """What the project in `tmp_path` wants, by a new command each time; the file gets `text`, written long ago."""
+    monkeypatch.chdir(tmp_path)
+    times = iter(range(10**18, 2 * 10**18, 10**9))
+
+    def load(text=None, *, files=None, **environ):
+        for name, content in {**({"compose.yaml": text} if text else {}), **(files or {})}.items():
+            Path(name).write_text(content)
+            os.utime(name, ns=(stamp := next(times), stamp))
+        options = dict.fromkeys(("project_directory", "workdir", "project_name", "state_root", "run_root"), "")
+        args = type("Args", (), {**options, "file": [], "env_file": [], "profile": []})()
+        context = Context(
+            args,
+            open_engine=lambda roots: None,
+            environ={"COMPOSER_STATE_ROOT": str(tmp_path / "s"), "COMPOSER_RUN_ROOT": str(tmp_path / "r"), **environ},
+            stderr=open(os.devnull, "w"),
+        )
+        return context.desired
+
+    return load
+
+
+def test_the_same_content_is_not_translated_again(desired, monkeypatch):
+    before = desired(TEXT, CONF="a")
+    monkeypatch.setattr("composer.plan.translate.translation", None)
+    after = desired("# a comment\n" + TEXT, CONF="a")
+    assert after.services["web"].container == before.services["web"].container and after.order == ("db", "web")
+    assert ":7:" in before.services["db"].refused[0] and ":8:" in after.services["db"].refused[0]
+    assert ":6:" in before.warnings[0] and ":7:" in after.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda desired: desired(TEXT.replace("db, cpu", "other, cpu"), CONF="a"),
+        lambda desired: desired("# comment\n" + TEXT, CONF="a", TAG="2"),
+        lambda desired: desired("# comment\n" + TEXT, CONF="b"),
+        lambda desired: desired(files={".env": "CONF=b\n"}),
+        lambda desired: desired("name: other\n" + TEXT, CONF="a"),
+    ],
+    ids=["value", "variable in the file", "variable of a config", "variable of .env", "name"],
+)
+def test_another_content_is_translated(desired, change):
+    before = desired(TEXT, files={".env": "CONF=a\n"})
+    assert change(desired) != before
+    os.unlink(".env")
+
+
+def test_a_changed_copy_is_seen(desired):
+    text = "services: {web: {image: web, configs: [{source: conf, mode: 0400}]}}\nconfigs: {conf: {file: ./conf}}\n"
+    before = desired(text, files={"conf": "1"})
+    after = desired("# comment\n" + text, files={"conf": "2"})
+    assert before.services["web"].summary != after.services["web"].summary
+
+
+def test_standard_input_is_not_remembered(desired, tmp_path):
+    read, write = os.pipe()
+    os.write(write, TEXT.encode())
+    os.close(write)
+    desired("services: {a: {image: x}}")
+    assert "a" in desired().services
+    os.unlink(tmp_path / "compose.yaml")
+    os.symlink(f"/dev/fd/{read}", tmp_path / "compose.yaml")
+    assert "web" in desired().services
+    os.close(read)
+
+
+def test_an_edited_comment_loads_no_models(tmp_path):
+    code = (
+        "import sys; from composer.cli.main import main\nmain(['--dry-run', 'stop', 'nothing'])\nprint(*sys.modules)\n"
+    )
+    roots = {"COMPOSER_STATE_ROOT": str(tmp_path / "s"), "COMPOSER_RUN_ROOT": str(tmp_path / "r")}
+    times = iter(range(1, 9))
+
+    def loaded(text: str) -> set[str]:
+        file = tmp_path / "compose.yaml"
+        file.write_text(text)
+        os.utime(file, ns=(stamp := next(times) * 10**17, stamp))
+        environ = {"PYTHONPATH": str(TOP), **roots}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environ, check=True)
+        return {name.split(".")[0] for name in done.stdout.split()}
+
+    assert {"pydantic", "networkx"} <= loaded(TEXT)
+    modules = loaded("# edited\n" + TEXT)
+    assert "yaml" in modules and not {"pydantic", "networkx"} & modules
+    modules = loaded(TEXT.replace("web:$", "other:$"))
+    assert "pydantic" in modules and "networkx" not in modules
