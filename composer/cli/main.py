@@ -138,8 +138,9 @@ def _with_place(error: UsageError, command: str) -> UsageError:
     from composer.cli.parsing.options import GLOBAL
 
     message = str(error)
-    if any(message == f"unknown flag: --{flag.name}" for flag in GLOBAL):
-        message += f"\nIt is a flag of composer itself: give it before {command!r}."
+    first = message.partition("\n")[0]
+    if any(first == f"unknown flag: --{flag.name}" for flag in GLOBAL):
+        message = f"{first}\nIt is a flag of composer itself: give it before {command!r}."
     return UsageError(f"{message}\nSee 'composer {command} --help'.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from composer.plan import labels, replacement
 from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
 from composer.plan.gates import Gates
-from composer.plan.observed import Snapshot, dependencies_of, is_oneoff, number_of, service_of
+from composer.plan.observed import Snapshot, dependencies_of, gone, is_oneoff, number_of, service_of
 from composer.plan.operations import (
     RESTART,
     Kill,
@@ -21,6 +21,7 @@ from composer.plan.operations import (
     Unpause,
 )
 from composer.plan.options import Options
+from composer.plan.shared import SharedProblem
 from engine.spec.state import ContainerRecord, Status
 
 
@@ -79,9 +80,13 @@ class _Lifecycle:
         return found
 
     def dependencies(self, record: ContainerRecord) -> list[Dependency]:
-        """What the project says, else what the container was made with."""
+        """What the project says, else what the container was made with. What shares another's namespaces is restarted with it."""
         service = self.service(service_of(record))
-        return list(service.depends_on) if service else dependencies_of(record)
+        if service is None:
+            return dependencies_of(record)
+        named = {dependency.service for dependency in service.depends_on}
+        joined = [Dependency(service=name, restart=name in service.joined) for name in service.linked]
+        return [*service.depends_on, *(one for one in joined if one.service not in named)]
 
     def _depends_on(self, record: ContainerRecord) -> list[str]:
         return [dependency.service for dependency in self.dependencies(record)]
@@ -182,7 +187,10 @@ class _Lifecycle:
         return self._of(names)
 
     def _stop(self) -> None:
-        self._stops(self._chosen(), "stop")
+        records = self._chosen()
+        self._stops(records, "stop")
+        stopped = {operation.name for operation in self.plan.operations}
+        self.plan.unchanged += [record.spec.name for record in records if record.spec.name not in stopped]
 
     def _restart(self) -> None:
         """With the services that want to be restarted with those that they depend on."""
@@ -245,16 +253,19 @@ class _Lifecycle:
                 )
 
     def _pause(self) -> None:
+        """As with docker compose, pausing a service again is an error; without names what is paused already is left alone."""
         for record in self._chosen():
-            if record.state.status.can_pause:
-                self.plan.add(Pause, record.spec.name, "pause", container_id=record.id, service_name=service_of(record))
+            status = record.state.status
+            if status.can_pause or (self.options.services and status is Status.PAUSED):
+                name = service_of(record)
+                self.plan.add(Pause, record.spec.name, "pause", container_id=record.id, service_name=name)
 
     def _unpause(self) -> None:
         for record in self._chosen():
-            if record.state.status is Status.PAUSED:
-                self.plan.add(
-                    Unpause, record.spec.name, "unpause", container_id=record.id, service_name=service_of(record)
-                )
+            status = record.state.status
+            if status is Status.PAUSED or (self.options.services and status.can_pause):
+                name = service_of(record)
+                self.plan.add(Unpause, record.spec.name, "unpause", container_id=record.id, service_name=name)
 
     def _rm(self) -> None:
         records = self._chosen()
@@ -292,6 +303,11 @@ class _Begun:
 
     def start(self, record: ContainerRecord, cause: str, *, after: Iterable[int], part: str = "") -> None:
         name = service_of(record)
+        if shared := gone(record, self._lifecycle.snapshot):
+            raise SharedProblem(
+                f"cannot start container {record.spec.name}: it shares the {shared} of a container that is gone.\n"
+                f"Recreate it: composer up {name}"
+            )
         operation = self._plan.add(
             Start,
             record.spec.name,

@@ -12,6 +12,15 @@ from engine.spec.image import ImageRecord
 from engine.spec.network import NetworkRecord, VolumeRecord
 from engine.spec.state import ContainerRecord
 
+NAMESPACES = {
+    "network_mode": "network namespace",
+    "pid_mode": "PID namespace",
+    "ipc_mode": "IPC namespace",
+    "uts_mode": "UTS namespace",
+    "cgroup_mode": "cgroup namespace",
+}
+"""The fields of a specification that can name another container, and what is shared then."""
+
 
 class Snapshot(Struct, kw_only=True):
     """`images` maps the references that the project names to the ids they have now ("" when missing). `forwarding`: whether
@@ -75,3 +84,16 @@ def dependencies_of(record: ContainerRecord) -> list[Dependency]:
         if name:
             found.append(Dependency(service=name, condition=condition or STARTED, restart=restart == "true"))
     return found
+
+
+def gone(record: ContainerRecord, snapshot: Snapshot) -> str:
+    """What it shares with a container of the project's that is not there any more; "" when there is none."""
+    there = {other.id for other in snapshot.containers}
+    for field, words in NAMESPACES.items():
+        mode = getattr(record.spec, field)
+        if mode.startswith("container:") and mode.removeprefix("container:") not in there:
+            return words
+    for source in record.spec.volumes_from:
+        if source.removeprefix("container:").partition(":")[0] not in there:
+            return "volumes"
+    return ""

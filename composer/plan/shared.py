@@ -60,7 +60,7 @@ class Shared:
             self._warn(_DROPPED.format(self._snapshot.forwarding[1]))
         if external:
             if existing is None:
-                raise SharedProblem(f"network {key} declared as external, but could not be found")
+                raise SharedProblem(f"network {spec.name} declared as external, but could not be found")
             return
         if existing is None:
             made = self._plan.add(CreateNetwork, spec.name, "no such network", network=spec)
@@ -100,7 +100,7 @@ class Shared:
         existing = self._snapshot.volumes.get(spec.name)
         if external:
             if existing is None:
-                raise SharedProblem(f'external volume "{key}" not found')
+                raise SharedProblem(f'external volume "{spec.name}" not found')
             return
         if existing is None:
             made = self._plan.add(CreateVolume, spec.name, "no such volume", volume=spec)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from composer.plan import divergence, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
-from composer.plan.observed import Snapshot, is_oneoff, number_of, service_of
+from composer.plan.observed import NAMESPACES, Snapshot, gone, is_oneoff, number_of, service_of
 from composer.plan.operations import RESTART, Create, Plan, Start, Stop, Unpause
 from composer.plan.options import Options
-from composer.plan.shared import Shared
+from composer.plan.shared import Shared, SharedProblem
 from engine.spec.state import ContainerRecord, Status
 
 
@@ -77,7 +77,7 @@ class _Up:
 
     def _orphans(self) -> None:
         known = set(self.desired.known)
-        orphans = [c for c in self.snapshot.containers if not is_oneoff(c) and service_of(c) not in known]
+        orphans = [c for c in self.snapshot.containers if _is_orphan(c, known)]
         if not orphans or self.options.ignore_orphans:
             return
         if not self.options.remove_orphans:
@@ -88,7 +88,7 @@ class _Up:
             )
             return
         for record in orphans:
-            self.shared.remove(record, "its service is not in the project")
+            self.shared.remove(record, "it is an orphan")
 
     def _service(self, service: DesiredService) -> None:
         scale = self.options.scale.get(service.name, service.scale)
@@ -100,6 +100,7 @@ class _Up:
         for record in reversed(existing):
             if record.id not in kept:
                 self.shared.remove(record, f"the service is scaled to {scale}")
+        self._check_joined(service)
         self.starts[service.name], self.left[service.name] = [], []
         gates = self._gates(service)
         for record in existing:
@@ -108,6 +109,13 @@ class _Up:
         following = max((number_of(record) for record in existing), default=0) + 1
         for number in range(following, following + scale - len(kept)):
             self._new(service, number, gates)
+
+    def _check_joined(self, service: DesiredService) -> None:
+        """SharedProblem when a service whose namespaces or volumes it takes over has no container and gets none."""
+        for name in service.linked:
+            if name not in self.names and not self.snapshot.service(name):
+                what = _shared_with(service, name)
+                raise SharedProblem(f"cannot share {what} with service {name}: container missing")
 
     def _new(self, service: DesiredService, number: int, gates: tuple[int, ...]) -> None:
         name = container_name(self.desired.project, service, number)
@@ -218,6 +226,8 @@ class _Up:
         linked = [name for name in service.linked if name in self.replaced]
         if linked:
             return f"it shares namespaces or volumes with {linked[0]}, which is recreated"
+        if joins := gone(record, self.snapshot):
+            return f"it shares the {joins} of a container that is gone"
         return divergence.reason(service, record, self.snapshot)
 
     def _start(
@@ -276,6 +286,19 @@ class _Up:
             if name in self.starts:
                 gates += self.gates.of(service.name, dependency, self.left[name], self.starts[name])
         return tuple(dict.fromkeys(gates))
+
+
+def _is_orphan(record: ContainerRecord, known: set[str]) -> bool:
+    """Of a service that the project does not have, or left by a `run` that has ended."""
+    if is_oneoff(record):
+        return record.state.status in (Status.EXITED, Status.DEAD)
+    return service_of(record) not in known
+
+
+def _shared_with(service: DesiredService, name: str) -> str:
+    """What it takes over from service `name`: the first namespace, else volumes."""
+    modes = (words for field, words in NAMESPACES.items() if getattr(service.container, field) == f"service:{name}")
+    return next(modes, "volume")
 
 
 def container_name(project: str, service: DesiredService, number: int) -> str:

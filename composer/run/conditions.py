@@ -20,6 +20,14 @@ class GateFailed(EngineError):
     """What was waited for will not come."""
 
 
+def optional(reason: Never, service: str) -> str:
+    """The reason where the dependency is not required."""
+    text = str(reason)
+    if "didn't complete" in text:
+        return f"Skipped: optional dependency {text.removeprefix('service ')}"
+    return f'Skipped: optional dependency "{service}" failed to start: {text}'
+
+
 def explained(reason: Never, record: ContainerRecord, check: Check | None, tail: Tail) -> GateFailed:
     """The reason with the last probe and the last lines of the log."""
     lines = [str(reason) if "didn't complete" in str(reason) else f"dependency failed to start: {reason}"]

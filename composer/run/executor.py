@@ -15,6 +15,7 @@ from composer.plan.conditions import Never, outcome
 from composer.plan.desired import Desired
 from composer.plan.observed import Snapshot, number_of, service_of
 from composer.plan.operations import (
+    RESTART,
     Create,
     CreateNetwork,
     CreateVolume,
@@ -37,7 +38,7 @@ from composer.run import conditions, container_spec, hooks
 from composer.run.cancellation import shielded
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
-from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, Note, Step
+from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, HookLine, Note, Step
 from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
 from engine.spec.state import Status
@@ -60,7 +61,7 @@ class Scene(Struct, kw_only=True):
     desired: Desired | None
     snapshot: Snapshot
     tail: conditions.Tail
-    tell: Callable[[Step | Note], None]
+    tell: Callable[[Step | Note | HookLine], None]
     attach: frozenset[str] = frozenset()
     attached: Callable[[str], Awaitable[None]] | None = None
 
@@ -225,12 +226,16 @@ class Executor:
         container_id = self.id_of(operation)
         await shielded(self._run(operation, container_id))
         if operation.service is not None and operation.service.post_start:
-            await hooks.run(self.scene.changes, container_id, operation.service.post_start, "post_start")
+            await hooks.run(self.scene, container_id, operation.service, "post_start")
 
     async def _run(self, operation: Start, container_id: str) -> None:
         await self.scene.monitor.reset_backoff(container_id)
         if not self.scene.changes.record(container_id).state.status.alive:
-            await self.scene.changes.start(container_id, ready=self._ready(operation, container_id))
+            try:
+                await self.scene.changes.start(container_id, ready=self._ready(operation, container_id))
+            except EngineError:
+                await self.scene.monitor.stays_down(container_id)
+                raise
         self.scene.monitor.started(container_id)
 
     def _ready(self, operation: Start, container_id: str) -> Callable[[], Awaitable[None]] | None:
@@ -248,8 +253,8 @@ class Executor:
         container_id, service = operation.container_id, operation.service
         if service is not None and service.pre_stop:
             if self.scene.changes.record(container_id).state.status is Status.RUNNING:
-                await hooks.run(self.scene.changes, container_id, service.pre_stop, "pre_stop")
-        await self.scene.monitor.suppress_restart(container_id)
+                await hooks.run(self.scene, container_id, service, "pre_stop")
+        await self.scene.monitor.suppress_restart(container_id, returns=operation.part == RESTART)
         await self.scene.changes.stop(container_id, timeout=operation.timeout, signal=operation.signal)
         self.scene.monitor.gone(container_id)
         if operation.suspend:
@@ -293,7 +298,7 @@ class Executor:
             ) from None
         except Never as reason:
             if not operation.required:
-                raise Warned(f"optional dependency: {reason}") from None
+                raise Warned(conditions.optional(reason, operation.service_name)) from None
             record = self.scene.changes.record(container_id)
             raise conditions.explained(reason, record, self.scene.monitor.check(record), self.scene.tail) from None
 

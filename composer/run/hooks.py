@@ -6,15 +6,18 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from composer.plan.desired import Hook
+from composer.plan.desired import DesiredService, Hook
+from composer.run.protocol import HookLine
 from engine.errors import EngineError
 from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
-    from composer.run.port import Changes
+    from composer.run.executor import Scene
 
-MAX_OUTPUT = 4096
-"""Bytes of a failing hook's output that its error shows, the last ones."""
+MAX_OUTPUT, LINES = 2048, 10
+"""Bytes and lines of a failing hook's output that its error shows, the last ones."""
+SHOWN = 1 << 20
+"""Bytes of a hook's output that are shown where the output of containers is."""
 
 
 class HookFailed(EngineError):
@@ -25,21 +28,39 @@ class HookFailed(EngineError):
         self.exit_code = exit_code
 
 
-async def run(changes: Changes, container_id: str, hooks: Sequence[Hook], kind: str) -> None:
-    """Run the hooks in their order, each to its end. HookFailed for the first that fails; the others do not run."""
+async def run(scene: Scene, container_id: str, service: DesiredService, kind: str) -> None:
+    """Run the service's hooks of this kind (post_start, pre_stop) in their order, each to its end, and report what they print.
+
+    HookFailed for the first that fails; the others do not run. A container that has ended meanwhile runs none.
+    """
+    hooks: Sequence[Hook] = service.post_start if kind == "post_start" else service.pre_stop
     for hook in hooks:
         output = os.memfd_create(kind, os.MFD_CLOEXEC)
         try:
-            code = await changes.exec(container_id, _spec(hook), stdout=output, stderr=output)
+            code = await scene.changes.exec(container_id, _spec(hook), stdout=output, stderr=output)
+            text = os.pread(output, SHOWN, 0).decode(errors="replace")
+            for line in text.splitlines():
+                scene.tell(HookLine(container=scene.changes.record(container_id).spec.name, text=line))
             if code:
-                told = os.pread(output, MAX_OUTPUT, max(0, os.fstat(output).st_size - MAX_OUTPUT))
-                text = told.decode(errors="replace").strip()
-                words = " ".join(hook.command)
-                raise HookFailed(
-                    f"{kind} hook exited with status {code}: {words}" + (f"\n{text}" if text else ""), code
-                )
+                raise HookFailed(f"{service.name} hook exited with status {code}: {_tail(output)}".rstrip(": "), code)
+        except EngineError:
+            if _has_ended(scene, container_id):
+                return
+            raise
         finally:
             os.close(output)
+
+
+def _has_ended(scene: Scene, container_id: str) -> bool:
+    try:
+        return not scene.changes.record(container_id).state.status.alive
+    except EngineError:
+        return True
+
+
+def _tail(output: int) -> str:
+    text = os.pread(output, MAX_OUTPUT, max(0, os.fstat(output).st_size - MAX_OUTPUT))
+    return "\n".join(text.decode(errors="replace").strip().splitlines()[-LINES:])
 
 
 def _spec(hook: Hook) -> ExecSpec:

@@ -51,6 +51,9 @@ class Monitor:
     async def adopt(self, records: list[ContainerRecord]) -> None:
         """Take up what an earlier supervisor cared for."""
         for record in records:
+            if record.state.returns:
+                await self._update(record.id, returns=False)
+                record = self._changes.record(record.id)
             if record.state.status.alive:
                 if record.state.stopped_by_user:  # a stop was begun and not finished
                     await self._update(record.id, stopped_by_user=False)
@@ -73,14 +76,20 @@ class Monitor:
         image = self._image(record.spec.image)
         return health.check_of(record.spec.healthcheck, image.config.healthcheck if image else None)
 
-    async def suppress_restart(self, container_id: str) -> None:
-        """The user ends it: it is not restarted, now or when it has ended."""
+    async def suppress_restart(self, container_id: str, *, returns: bool = False) -> None:
+        """The user ends it: no policy restarts it, now or when it has ended. `returns`: the plan starts it again."""
         if task := self._restarting.pop(container_id, None):
             task.cancel()
         record = self._changes.record(container_id)
         status = Status.EXITED if record.state.status is Status.RESTARTING else record.state.status
         if record.state.status.alive or record.state.status is Status.RESTARTING:
-            await self._update(container_id, stopped_by_user=True, status=status)
+            await self._update(container_id, stopped_by_user=True, status=status, returns=returns)
+            self._notifier.tell(container_id)
+
+    async def stays_down(self, container_id: str) -> None:
+        """It was to be started again and was not."""
+        if self._changes.record(container_id).state.returns:
+            await self._update(container_id, returns=False)
             self._notifier.tell(container_id)
 
     async def reset_backoff(self, container_id: str) -> None:

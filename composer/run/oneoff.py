@@ -44,7 +44,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) 
         if service is not None and service.post_start:
             from composer.run import hooks
 
-            await hooks.run(scene.changes, container_id, service.post_start, "post_start")
+            await hooks.run(scene, container_id, service, "post_start")
         tell(DONE)
     except EngineError as error:
         tell(FAILED)

@@ -5,6 +5,7 @@
       │ ───────────────────────────────────────────▶ │
       │        Queued     (another command is served)│
       │        Note       (a line for the reader)    │
+      │        HookLine   (what a hook has printed)  │
       │        Step       begun, done, failed …      │  one or more for each operation of the plan
       │ ◀─────────────────────────────────────────── │
       │        Ready      (`run`, and `attach` of Options: a container is there, its program not yet started)
@@ -68,6 +69,13 @@ class Note(Struct, frozen=True, tag="note"):
     text: str
 
 
+class HookLine(Struct, frozen=True, tag="hook"):
+    """A line that a post_start or pre_stop hook has printed, for those who follow the container's output."""
+
+    container: str
+    text: str
+
+
 class Step(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="step"):
     """One operation: `kind` and `part` are those of composer.plan.operations, `state` BEGUN, DONE, FAILED, SKIPPED or
     WARNED."""
@@ -99,7 +107,7 @@ class End(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end"):
     last: bool = False
 
 
-Event = Queued | Note | Step | Ready | End
+Event = Queued | Note | HookLine | Step | Ready | End
 
 _REQUESTS: msgspec.json.Decoder[Request | Go] = msgspec.json.Decoder(Request | Go)
 _EVENTS: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

@@ -205,7 +205,9 @@ class Supervisor:
         if current is not None:
             connection.tell(Queued())
             action = request.options.action
-            if action in STOPPING and not request.options.containers and current.request.options.action in STARTING:
+            running = current.request.options.action
+            overtaken = (action in STOPPING and running in STARTING) or (action == "kill" and running == "stop")
+            if overtaken and not request.options.containers:
                 current.superseded_by = action
                 current.work.cancel()
         async with self._one_at_a_time:

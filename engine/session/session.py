@@ -354,6 +354,8 @@ class Session:
 
     async def pause(self, container_id: str) -> None:
         record = self.record(container_id)
+        if record.state.status is Status.PAUSED:
+            raise WrongState(f"container {record.spec.name} is already paused")
         if not record.state.status.can_pause:
             raise WrongState(f"container {record.spec.name} is not running")
         self.cgroups.handle(self.group, container_id, record.spec.cgroup_parent).freeze()

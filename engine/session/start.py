@@ -86,6 +86,7 @@ async def _start(
                 oom_killed=False,
                 error="",
                 stopped_by_user=False,
+                returns=False,
                 health=Health(status="starting") if _is_checked(spec.healthcheck, image.config.healthcheck) else None,
                 endpoints=endpoints,
                 ports=tuple(bindings),

@@ -110,6 +110,8 @@ class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
     restart_count: int = 0
     stopped_by_user: bool = False
+    returns: bool = False
+    """It is stopped in order to be started again: whoever follows its output stays."""
     health: Health | None = None
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[PortBinding, ...] = ()

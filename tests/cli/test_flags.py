@@ -11,13 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composer.cli.errors import UsageError
-from composer.cli.parsing.command_table import ALIASES, COMMANDS, REFUSED
+from composer.cli.parsing.command_table import ALIASES, COMMANDS, REFUSED, module_of
 from composer.cli.parsing.flags import Command, Flag, parse
 from composer.cli.parsing.options import EVERYWHERE, GLOBAL
 
 REFERENCE: dict[str, dict[str, list[str]]] = json.loads(
     Path(__file__).with_name("docker_compose_flags.json").read_text()
 )
+UNLISTED = {
+    "create": {"y": "yes"},
+    "down": {"volume": "volumes"},
+    "exec": {"no-TTY": "no-tty"},
+    "run": {"labels": "label", "no-TTY": "no-tty", "volumes": "volume"},
+    "up": {"y": "yes"},
+}
+"""Names that docker compose takes though no --help shows them: found by trying them on the real program."""
 KINDS = {"bool": "bool", "string": "string", "stringArray": "strings", "list": "strings", "int": "int"}
 
 FLAGS = (
@@ -63,6 +71,7 @@ def test_flags_end_at_two_dashes_and_at_the_first_word_when_not_interspersed() -
     ("argv", "message"),
     [
         (["--nope"], "unknown flag: --nope"),
+        (["--timeuot"], "unknown flag: --timeuot\nDid you mean --timeout?"),
         (["-ax"], "unknown shorthand flag: 'x' in -ax"),
         (["--name"], "flag needs an argument: -n, --name"),
         (["-n"], "flag needs an argument: -n, --name"),
@@ -86,6 +95,21 @@ def test_any_words_parse_or_end_in_a_usage_error(argv: list[str]) -> None:
         assert str(error)
     else:
         assert all(isinstance(word, str) for word in args.positional)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("rmi", "composer image rm"),
+        ("inspect", "composer container inspect"),
+        ("pss", "composer ps"),
+        ("xyzzy", "--help"),
+    ],
+)
+def test_an_unknown_command_names_the_right_one(word: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        module_of(word)
+    assert hint in str(caught.value)
 
 
 def command_of(name: str) -> Command:
@@ -115,13 +139,21 @@ def test_every_flag_of_docker_compose_is_honoured_or_refused(name: str) -> None:
     check({flag.name: flag for flag in command_of(name).flags}, REFERENCE[name], name)
 
 
+@pytest.mark.parametrize(("name", "alias"), [(name, alias) for name, given in UNLISTED.items() for alias in given])
+def test_unlisted_names_of_flags_are_taken(name: str, alias: str) -> None:
+    (flag,) = [flag for flag in command_of(name).flags if flag.name == UNLISTED[name][alias]]
+    words = [f"--{alias}"] if flag.kind == "bool" else [f"--{alias}", "x"]
+    assert UNLISTED[name][alias] in parse(command_of(name).flags, words).given
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_two_flags_of_a_command_share_a_name(name: str) -> None:
     command = command_of(name)
     assert command.name == name and command.usage.split()[0] == name
     flags = (*command.flags, *EVERYWHERE)
-    names = [flag.name for flag in flags] + [flag.short for flag in flags if flag.short]
-    assert len(names) == len(set(names))
+    names = [word for flag in flags for word in (flag.name, *flag.aliases)]
+    letters = [flag.short for flag in flags if flag.short]
+    assert len(names) == len(set(names)) and len(letters) == len(set(letters))
 
 
 def test_every_refusal_is_documented() -> None:

@@ -113,7 +113,7 @@ def test_a_network_that_another_project_calls_the_same_is_shared_with_a_warning(
 
 
 def test_an_external_network_must_be_there():
-    with pytest.raises(SharedProblem, match="network n declared as external, but could not be found"):
+    with pytest.raises(SharedProblem, match="network p_n declared as external, but could not be found"):
         plan(desired(external=True), network=None)
     assert str(plan(desired(external=True), network=NetworkSpec(name="p_n"))) == ""
 

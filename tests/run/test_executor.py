@@ -271,7 +271,7 @@ def test_hooks():
 def test_a_failing_hook():
     project = Project(service("a", post_start=(Hook(command=("fail",)),)), service("b", "a"))
     assert "start p-b-1" not in project.up()
-    assert project.messages() == ["service a: cannot start container p-a-1: post_start hook exited with status 1: fail"]
+    assert project.messages() == ["service a: cannot start container p-a-1: a hook exited with status 1"]
 
 
 def test_down_stops_dependants_first():

@@ -22,7 +22,7 @@ COMMAND = Command(
         Flag("quiet-pull", "Pull without showing progress"),
         Flag("remove-orphans", "Remove containers of services that the project does not have"),
         Flag("scale", "Have NUM containers of SERVICE, whatever the compose file says", "strings", metavar="scale"),
-        Flag("yes", "Answer yes to all questions", short="y"),
+        Flag("yes", "Answer yes to all questions", short="y", aliases=("y",)),
     ),
 )
 

@@ -22,7 +22,12 @@ COMMAND = Command(
             "string",
         ),
         Flag("timeout", "Seconds to wait for containers to stop before they are killed", "int", short="t"),
-        Flag("volumes", "Remove the project's named volumes and its containers' anonymous volumes", short="v"),
+        Flag(
+            "volumes",
+            "Remove the project's named volumes and its containers' anonymous volumes",
+            short="v",
+            aliases=("volume",),
+        ),
     ),
 )
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import UsageError
+from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import one
 from engine.spec.container import ExecSpec
@@ -27,7 +27,12 @@ COMMAND = Command(
         Flag("env", "Set environment variables: NAME=VALUE, or NAME for our own value", "strings", short="e"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
         Flag("interactive", "Keep STDIN open even if not attached", short="i", default=True, hidden=True),
-        Flag("no-tty", "Do not allocate a pseudo-TTY; by default there is one when we have one", short="T"),
+        Flag(
+            "no-tty",
+            "Do not allocate a pseudo-TTY; by default there is one when we have one",
+            short="T",
+            aliases=("no-TTY",),
+        ),
         Flag("privileged", "Give extended privileges to the process"),
         Flag("tty", "Allocate a pseudo-TTY", short="t", default=True, hidden=True),
         Flag("user", "Run the command as this user", "string", short="u"),
@@ -52,17 +57,23 @@ def environment(pairs: Sequence[str], environ: Mapping[str, str]) -> dict[str, s
     return result
 
 
-def wants_tty(args: Args) -> bool:
-    """-t and not -T, and both our stdin and stdout are terminals; -T=false insists."""
-    if "no-tty" in args.given and args.no_tty:
-        return False
-    return bool(args.tty) and os.isatty(0) and sys.stdout.isatty()
+def wants_tty(args: Args, *, interactive: bool) -> bool:
+    """Whether the process gets a pseudo-terminal: as -t or -T say, else when our stdin and stdout are terminals. CommandError
+    when one was asked for and our stdin, which is to be its input, is none."""
+    if "tty" in args.given and "no-tty" in args.given:
+        raise UsageError("--tty and --no-tty can't be used together")
+    if "tty" in args.given or "no-tty" in args.given:
+        wanted = bool(args.tty) if "tty" in args.given else not args.no_tty
+        if wanted and interactive and not os.isatty(0):
+            raise CommandError("cannot attach stdin to a TTY-enabled container because stdin is not a terminal")
+        return wanted
+    return os.isatty(0) and sys.stdout.isatty()
 
 
 def run(context: Context, args: Args) -> int:
     service, *command = args.positional
     record = one(context, service, args.index)
-    tty = wants_tty(args) and not args.detach
+    tty = not args.detach and wants_tty(args, interactive=args.interactive)
     environ = environment(args.env, context.environ)
     if tty and "TERM" in context.environ:
         environ.setdefault("TERM", context.environ["TERM"])

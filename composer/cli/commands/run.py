@@ -28,10 +28,15 @@ COMMAND = Command(
         Flag("env", "Set environment variables: NAME=VALUE, or NAME for our own value", "strings", short="e"),
         Flag("env-from-file", "Set environment variables from a file", "strings"),
         Flag("interactive", "Keep STDIN open even if not attached", short="i", default=True),
-        Flag("label", "Add or replace a label", "strings", short="l"),
+        Flag("label", "Add or replace a label", "strings", short="l", aliases=("labels",)),
         Flag("name", "The container's name", "string"),
         Flag("no-deps", "Do not start the services that this one depends on"),
-        Flag("no-tty", "Do not allocate a pseudo-TTY; by default there is one when we have one", short="T"),
+        Flag(
+            "no-tty",
+            "Do not allocate a pseudo-TTY; by default there is one when we have one",
+            short="T",
+            aliases=("no-TTY",),
+        ),
         Flag("publish", "Publish a port of the container on the host", "strings", short="p"),
         Flag("pull", 'Pull the image first ("always"|"missing"|"never")', "string", default="policy"),
         Flag("quiet", "Show nothing but the command's output", short="q"),
@@ -43,7 +48,7 @@ COMMAND = Command(
         Flag("tty", "Allocate a pseudo-TTY", short="t", default=True, hidden=True),
         Flag("use-aliases", "Give the container the service's names on its networks"),
         Flag("user", "Run as this user name or uid", "string", short="u"),
-        Flag("volume", "Mount a host path or a volume", "strings", short="v"),
+        Flag("volume", "Mount a host path or a volume", "strings", short="v", aliases=("volumes",)),
         Flag("workdir", "Working directory inside the container", "string", short="w"),
     ),
     positional=(1, None),
@@ -73,10 +78,9 @@ def run(context: Context, args: Args) -> int:
 
 
 def _specification(context: Context, args: Args, desired: Desired, service: DesiredService) -> ContainerSpec:
-    import sys
-
     import msgspec
 
+    from composer.cli.commands.exec import wants_tty
     from composer.cli.project.oneoff import oneoff_spec
 
     spec = oneoff_spec(
@@ -84,7 +88,7 @@ def _specification(context: Context, args: Args, desired: Desired, service: Desi
         args,
         project=desired.project,
         service=service.name,
-        tty=not args.no_tty and args.tty and not args.detach and sys.stdin.isatty() and sys.stdout.isatty(),
+        tty=not args.detach and wants_tty(args, interactive=args.interactive),
         volumes={key: volume.spec.name for key, volume in desired.volumes.items()},
         environ=context.environment if args.env or args.env_from_file else context.environ,
         directory=desired.working_dir,
@@ -108,7 +112,7 @@ class _Run:
         try:
             self._start()
             if self._args.detach:
-                print(self._spec.name)
+                print(self._id)
                 return 0
             return self._stay()
         except CommandError:

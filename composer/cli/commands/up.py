@@ -44,7 +44,7 @@ COMMAND = Command(
         Flag("wait", "Wait for services to be running|healthy. Implies detached mode."),
         Flag("wait-timeout", "Maximum duration in seconds to wait for the project to be running|healthy", "uint", default=0),
         Flag("watch", "Watch source code and rebuild/refresh containers when files are updated.", short="w"),
-        Flag("yes", 'Assume "yes" as answer to all prompts and run non-interactively', short="y"),
+        Flag("yes", 'Assume "yes" as answer to all prompts and run non-interactively', short="y", aliases=("y",)),
     ),
 )  # fmt: skip
 
@@ -92,12 +92,10 @@ def run(context: Context, args: Args) -> int:
 
 def _stop_begun(context: Context, args: Args) -> int:
     """Ctrl-C while containers are being started in the foreground: those that run already are stopped."""
-    from composer.cli.project.acquire import with_dependencies
     from composer.cli.project.change import change
 
     print("Gracefully Stopping... press Ctrl+C again to force", file=context.stderr, flush=True)
-    services = with_dependencies(context.desired, args.positional, dependencies=not args.no_deps)
-    change(context, "stop", services=services, plain=True, timeout=args.timeout)
+    change(context, "stop", services=args.positional or context.desired.order, plain=True, timeout=args.timeout)
     return 130
 
 
@@ -126,7 +124,7 @@ def _check(context: Context, args: Args) -> None:
 
 
 def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
-    """The services to stay with, and those of them whose logs are shown (--attach, --no-attach, attach: false)."""
+    """The services that were asked for, and those whose logs are shown (--attach, --no-attach, attach: false)."""
     from composer.cli.errors import CommandError
     from composer.cli.project.acquire import with_dependencies
 
@@ -142,4 +140,4 @@ def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
     shown -= set(args.no_attach)
     if args.exit_code_from and args.exit_code_from not in desired.services:
         raise CommandError(f"no such service: {args.exit_code_from}")
-    return set(started) | shown, shown
+    return set(args.positional or started), shown

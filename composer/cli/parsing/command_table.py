@@ -58,6 +58,16 @@ REFUSED = {
 """Commands of docker compose that we have not, and why."""
 
 
+ELSEWHERE = {
+    "builder": "build", "container": "container", "diff": "export", "history": "image history", "image": "image",
+    "import": "image import", "info": "system info", "inspect": "container inspect", "list": "ls", "load": "image load",
+    "login": "login", "logout": "logout", "network": "network", "networks": "network ls", "prune": "system prune",
+    "rename": "container rename", "rmi": "image rm", "save": "image save", "search": "image pull", "system": "system",
+    "tag": "image tag", "update": "up", "volume": "volume",
+}  # fmt: skip
+"""Where composer has what a user of docker may type."""
+
+
 def module_of(name: str) -> str:
     """The module of a command; UsageError names the nearest command for an unknown one."""
     name = ALIASES.get(name, name)
@@ -67,6 +77,8 @@ def module_of(name: str) -> str:
         return f"composer.cli.commands.{HIDDEN[name]}"
     if name in REFUSED:
         raise UsageError(f"composer {name} is not supported: {REFUSED[name]}")
+    if name in ELSEWHERE:
+        raise UsageError(f'unknown composer command: "{name}"\nUse: composer {ELSEWHERE[name]}')
     from difflib import get_close_matches
 
     near = get_close_matches(name, COMMANDS, 1)

@@ -22,9 +22,10 @@ FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
 
 class Flag:
-    """One flag. `kind`: bool, string, strings (repeatable), int, uint. `attribute` is its name in the result."""
+    """One flag. `kind`: bool, string, strings (repeatable), int, uint. `attribute` is its name in the result. `aliases` are
+    names that docker compose takes without listing them."""
 
-    __slots__ = ("attribute", "default", "help", "hidden", "kind", "metavar", "name", "refused", "short")
+    __slots__ = ("aliases", "attribute", "default", "help", "hidden", "kind", "metavar", "name", "refused", "short")
 
     def __init__(
         self,
@@ -38,11 +39,13 @@ class Flag:
         hidden: bool = False,
         refused: str = "",
         attribute: str = "",
+        aliases: tuple[str, ...] = (),
     ) -> None:
         self.name, self.help, self.kind, self.short = name, help, kind, short
         self.default: Any = default if default is not None else {"bool": False, "string": "", "strings": ()}.get(kind)
         self.metavar, self.hidden, self.refused = metavar, hidden, refused
         self.attribute = attribute or name.replace("-", "_")
+        self.aliases = aliases
 
     def __str__(self) -> str:
         return f"-{self.short}, --{self.name}" if self.short else f"--{self.name}"
@@ -93,7 +96,7 @@ class Command:
 def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = True) -> Args:
     """Read `argv`; UsageError for what is unknown, malformed or refused."""
     args = Args(flags)
-    by_name = {flag.name: flag for flag in flags}
+    by_name = {name: flag for flag in flags for name in (flag.name, *flag.aliases)}
     by_short = {flag.short: flag for flag in flags if flag.short}
     rest = list(argv)
     while rest:
@@ -105,7 +108,7 @@ def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = Tr
             name, equals, value = word[2:].partition("=")
             flag = by_name.get(name)
             if flag is None:
-                raise UsageError(f"unknown flag: --{name}")
+                raise UsageError(f"unknown flag: --{name}{_nearest(name, flags)}")
             _set(args, flag, value if equals else None, rest)
         elif word.startswith("-") and word != "-":
             _cluster(args, by_short, word[1:], rest)
@@ -115,6 +118,14 @@ def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = Tr
                 args.positional += rest
                 break
     return args
+
+
+def _nearest(name: str, flags: Sequence[Flag]) -> str:
+    """The flag that may have been meant, as a second line; "" when none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [flag.name for flag in flags if not flag.hidden], 1)
+    return f"\nDid you mean --{near[0]}?" if near else ""
 
 
 def _cluster(args: Args, by_short: dict[str, Flag], letters: str, rest: list[str]) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from composer.run.client import Client
     from composer.run.protocol import OneOff, Step
 
+BY_NAME = ("kill", "pause", "restart", "rm", "stop", "unpause")
+"""Actions for which the project's name and its containers are enough."""
+
 TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True", "y", "yes"))
 
 
@@ -51,7 +54,10 @@ def carry_out(
 ) -> int:  # fmt: skip
     """`change` by a supervisor that the caller has prepared, and closes. `ready` is called with the id of each container
     that is to be attached to."""
-    context.check_services(wanted.services, among_containers=True)
+    if wanted.action in BY_NAME and context.environ.get("COMPOSE_PROJECT_NAME"):
+        _warn_of_unknown(context, wanted.services)
+    else:
+        context.check_services(wanted.services, among_containers=True)
     desired = context.desired_or_none
     plan = reconcile(desired, snapshot(context, desired), wanted)
     progress = PlainProgress(context.stderr) if plain else context.progress(TITLES[wanted.action], quiet=quiet)
@@ -72,12 +78,20 @@ def carry_out(
                     condition=condition,
                 )
         elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
-            perform(supervisor, progress, desired, wanted, ready=ready)
+            perform(supervisor, progress, desired, wanted, ready=ready, hooks=plain or ready is not None)
         elif not plan.unchanged and not images:
             _nothing_to_do(context, progress, wanted)
         if images and desired is not None:
             _remove_images(context, progress, desired, images)
     return 0
+
+
+def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:
+    """Where the environment names the project, docker compose does without its files, and knows no wrong service."""
+    try:
+        context.check_services(services, among_containers=True)
+    except CommandError as error:
+        print(f"warning: {error}", file=context.stderr)
 
 
 def _is_unattended(context: Context, supervisor: Client) -> bool:
@@ -101,10 +115,11 @@ def options_of(context: Context, action: str, services: Sequence[str], **options
 
 def perform(
     supervisor: Client, progress: Progress, desired: Desired | None, options: Options, *,
-    oneoff: OneOff | None = None, ready: Callable[[str], None] | None = None,
+    oneoff: OneOff | None = None, ready: Callable[[str], None] | None = None, hooks: bool = False,
 ) -> str:  # fmt: skip
-    """Have the supervisor do it, its steps shown; the id of the one-off container. CommandError for what failed."""
-    from composer.run.protocol import End, Note, Queued, Request
+    """Have the supervisor do it, its steps shown; the id of the one-off container. `hooks`: show what hooks print, too.
+    CommandError for what failed."""
+    from composer.run.protocol import End, HookLine, Note, Queued, Request
     from composer.run.protocol import Step as step
 
     for event in supervisor.perform(Request(options=options, desired=desired, oneoff=oneoff), ready=ready):
@@ -112,6 +127,10 @@ def perform(
             _show_step(progress, event)
         elif isinstance(event, Note):
             progress.note(event.text)
+        elif isinstance(event, HookLine):
+            if hooks:
+                name = event.container.removeprefix(f"{desired.project}-" if desired else "")
+                print(f"{name} ->  | {event.text}", flush=True)
         elif isinstance(event, Queued):
             progress.note("Waiting for another command on this project to come to its end")
         elif isinstance(event, End):
@@ -162,8 +181,9 @@ def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
 
 
 def _show_unchanged(progress: Progress, plan: Plan, options: Options) -> None:
+    words = {"up": "Running", "stop": "Stopped"}
     for name in plan.unchanged:
-        progress.update(f"Container {name}", "Running" if options.action == "up" else "Created", State.DONE)
+        progress.update(f"Container {name}", words.get(options.action, "Created"), State.DONE)
 
 
 def _nothing_to_do(context: Context, progress: Progress, options: Options) -> None:

@@ -67,6 +67,8 @@ def one(context: Context, service: str, index: int) -> ContainerRecord:
     """The running container that exec, attach, port, … mean; CommandError in docker compose's words."""
     context.check_services([service])
     running = [r for r in select(context.containers(), [service], index=index) if is_up(r)]
+    if not running and not index:  # containers of `run` answer when the service itself does not run
+        running = [r for r in select(context.containers(), [service], oneoff=True) if is_up(r)]
     if running:
         return running[0]
     raise CommandError(f'service "{service}" is not running' + (f" container #{index}" if index else ""))

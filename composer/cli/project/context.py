@@ -84,6 +84,14 @@ class Context:
         )
 
     @cached_property
+    def variables(self) -> Mapping[str, str]:
+        """Our environment over what the project's .env files say."""
+        from composer.load.options import Inputs
+        from composer.load.sources import located
+
+        return located(self.load_options(), Inputs(), lambda line: None).environment
+
+    @cached_property
     def project(self) -> Project:
         from composer.load.project import load
 

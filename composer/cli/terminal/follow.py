@@ -55,7 +55,19 @@ class Source:
     """One container's log and what of its last line has come so far. `output`: its reader, when that is what it writes
     just now; `kept`: whether there is a log; `deadline` (monotonic): when it must be up again, 0 when it is or need not."""
 
-    __slots__ = ("coming", "deadline", "finished_at", "kept", "name", "output", "parts", "reader", "shown", "up")
+    __slots__ = (
+        "coming",
+        "deadline",
+        "finished_at",
+        "kept",
+        "name",
+        "output",
+        "parts",
+        "reader",
+        "shown",
+        "stays",
+        "up",
+    )
 
     def __init__(self, name: str, reader: LogReader, record: ContainerRecord) -> None:
         self.name, self.reader = name, reader
@@ -66,12 +78,14 @@ class Source:
         ends = _ends(record)
         self.up, self.finished_at, self.shown = is_up(record), ends[-1].finished_at if ends else 0.0, True
         self.coming = False
+        self.stays = True
 
 
 class Follower:
     """Prints the logs of a project's containers to `lines`.
 
-    `wanted` chooses among new containers; `ended` is told of each container that stops. Containers whose logs are kept
+    `wanted` chooses among new containers; `ended` is called for each container that stops; following ends when those that `stay`
+    chooses have. Containers whose logs are kept
     nowhere are attached to when `outputs` are given.
     """
 
@@ -85,8 +99,9 @@ class Follower:
         wanted: Callable[[ContainerRecord], bool] = lambda record: True,
         ended: Ended | None = None,
         outputs: Outputs | None = None,
+        stay: Callable[[ContainerRecord], bool] = lambda record: True,
     ) -> None:
-        self._context, self._lines = context, lines
+        self._context, self._lines, self._stay = context, lines, stay
         self._services, self._index, self._wanted, self._ended = services, index, wanted, ended
         self._outputs = outputs
         self._sources: dict[str, Source] = {}
@@ -114,6 +129,7 @@ class Follower:
                 source = self._sources[record.id] = Source(short_name(record), reader, record)
                 source.shown = self._shown is None or service_of(record) in self._shown
                 source.kept = not isinstance(reader, Nothing)
+                source.stays = self._stay(record)
                 self._attach(source, record)
                 if since:
                     source.finished_at = min(source.finished_at, since / 1e9)
@@ -133,7 +149,7 @@ class Follower:
         watch = self._context.engine.watch(self._context.project_name)
         try:
             self._refresh()
-            while any(source.up or source.coming for source in self._sources.values()):
+            while any((source.up or source.coming) and source.stays for source in self._sources.values()):
                 pauses = [max(0, until - time.time_ns()) / 1e9] if until else []
                 pauses += [
                     max(0.0, source.deadline - time.monotonic()) for source in self._sources.values() if source.deadline
@@ -178,9 +194,9 @@ class Follower:
                 self._drain(source)
                 if self._ended is not None:
                     for end in ends:
-                        again = " (restarting)" if source.up or end is not ends[-1] else ""
+                        again = " (restarting)" if source.up or source.coming or end is not ends[-1] else ""
                         self._lines.status(source.name, f"exited with code {end.exit_code}{again}")
-                    if not source.up:
+                    if not source.up and not source.coming:
                         self._ended(record)
 
             if record is not None and record.state.started_at > source.finished_at:
@@ -207,8 +223,10 @@ class Follower:
         return time.monotonic() < source.deadline
 
     def _is_coming(self, record: ContainerRecord) -> bool:
-        """Made since we began and not started yet, as one is that takes the place of another."""
-        return record.state.status is Status.CREATED and record.state.created_at >= self._began
+        """It is being restarted, or was made since we began and not started yet, as one is that takes the place of another."""
+        return record.state.returns or (
+            record.state.status is Status.CREATED and record.state.created_at >= self._began
+        )
 
     def _drain_all(self) -> None:
         """What has come since the last time, merged by time over the containers."""

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 
 class Foreground:
-    """One attached `up` of `services`; `began` is when it began, in seconds since the epoch."""
+    """One attached `up`: `services` were asked for, and are stopped with it; the output of `shown` is shown. It ends when those
+    of both have ended. `began` is when it began, in seconds since the epoch."""
 
     def __init__(self, context: Context, args: Args, services: set[str], shown: set[str], began: float,
         outputs: Outputs,
     ) -> None:  # fmt: skip
         self._context, self._args = context, args
+        stays = services & shown or services
         self._services, self._shown, self._began = services, shown, began
         self._code: int | None = None
         self._stopping: threading.Thread | None = None
@@ -47,11 +49,18 @@ class Foreground:
         lines = Lines(
             raw(sys.stdout), raw(sys.stderr), colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps
         )
-        self._follower = Follower(context, lines, services=sorted(services), ended=self._ended, outputs=outputs)
+        self._follower = Follower(
+            context,
+            lines,
+            services=sorted(services | shown),
+            ended=self._ended,
+            outputs=outputs,
+            stay=lambda record: service_of(record) in stays,
+        )
 
     def run(self) -> int:
         """Follow until everything has stopped; the exit code of the command."""
-        records = select(self._context.containers(), sorted(self._services))
+        records = select(self._context.containers(), sorted(self._services | self._shown))
         names = [short_name(record) for record in records if service_of(record) in self._shown]
         print(f"Attaching to {', '.join(names)}", flush=True)
         self._follower.show_only(self._shown)
@@ -80,7 +89,7 @@ class Foreground:
     def _ended(self, record: ContainerRecord) -> None:
         """A container has stopped for good: --abort-on-container-exit and its siblings."""
         args, code = self._args, record.state.exit_code
-        if is_up(record) or self._interrupts:
+        if is_up(record) or self._interrupts or service_of(record) not in self._services | self._shown:
             return
         failed = args.abort_on_container_failure and code != 0
         if not (args.abort_on_container_exit or args.exit_code_from or failed) or self._stopping is not None:
@@ -101,6 +110,8 @@ class Foreground:
             extra = {"timeout": self._args.timeout} if verb == "stop" else {"signal": "SIGKILL"}
             change(self._context, verb, services=sorted(self._services), plain=True, **extra)
         except Exception as error:
+            if verb == "stop" and self._interrupts > 1:
+                return  # the second Ctrl-C has taken its place
             self._failure = error
             self._tell()
 
@@ -112,7 +123,7 @@ class Foreground:
             if not records:
                 raise CommandError(f"no container of service {service} is left to take the exit code from")
             return next((r.state.exit_code for r in records if r.state.exit_code), 0)
-        return self._code or 0
+        return 130 if self._interrupts else self._code or 0
 
 
 @contextmanager
