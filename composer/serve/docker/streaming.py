@@ -28,7 +28,7 @@ _PIECE = 1 << 16
 @asynccontextmanager
 async def while_connected(exchange: Exchange) -> AsyncIterator[None]:
     """What is done in here is cancelled, and the block left, when the client closes its connection."""
-    async with anyio.create_task_group() as tasks:
+    async with collapsed(), anyio.create_task_group() as tasks:
 
         async def watch() -> None:
             await exchange.gone()
@@ -67,7 +67,7 @@ async def upload(request: Request, work: Callable[[int], T]) -> T:
         finally:
             os.close(writing)
 
-    async with anyio.create_task_group() as tasks:
+    async with collapsed(), anyio.create_task_group() as tasks:
         tasks.start_soon(feed)
         result = await to_thread.run_sync(run)
         tasks.cancel_scope.cancel()
