@@ -25,6 +25,8 @@ def hosts(spec: ContainerSpec, hostname: str, endpoints: Sequence[Endpoint], *, 
     for name, address in spec.extra_hosts:
         lines.append(f"{gateway if address == HOST_GATEWAY else address}\t{name}\n")
     full = f"{hostname}.{spec.domainname} {hostname}" if spec.domainname else hostname
+    if not spec.domainname and "." in hostname:
+        full = f"{hostname} {hostname.partition('.')[0]}"
     for end in endpoints:
         lines += [f"{address}\t{full}\n" for address in (end.ipv4_address, end.ipv6_address) if address]
     return "".join(lines)

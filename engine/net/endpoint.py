@@ -6,14 +6,14 @@ import ipaddress
 import re
 import socket
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import Struct
 
 from engine.errors import InvalidSpec
 from engine.net import ipam, options
 from engine.spec.container import Attachment
-from engine.spec.network import NetworkRecord
+from engine.spec.network import NetworkRecord, Pool
 from engine.spec.state import Endpoint
 
 _MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
@@ -36,9 +36,17 @@ def host_interface(container_id: str, index: int) -> str:
     return f"cv{container_id[:11]}{index:02x}"
 
 
-def plan(db: sqlite3.Connection, record: NetworkRecord, attachment: Attachment, container_id: str, index: int) -> Plan:
-    """Lease addresses and name the links; inside a transaction. Raises what ipam.lease and options do."""
-    name = options.interface(record, attachment, index)
+def plan(
+    db: sqlite3.Connection,
+    record: NetworkRecord,
+    attachment: Attachment,
+    container_id: str,
+    index: int,
+    taken: Collection[str] = (),
+) -> Plan:
+    """Lease addresses and name the links; inside a transaction. `taken`: names of the container's other links. Raises what
+    ipam.lease and options do."""
+    name = options.interface(record, attachment, taken)
     sysctls = options.sysctls(attachment, name)
     mac = attachment.mac_address.lower().replace("-", ":")
     if mac and (not re.fullmatch(_MAC, mac) or int(mac[:2], 16) & 1):
@@ -50,13 +58,15 @@ def plan(db: sqlite3.Connection, record: NetworkRecord, attachment: Attachment, 
             fits = False
         if not fits:
             raise InvalidSpec(f"network {record.spec.name}: {address!r} is no link-local address")
-    found = ipam.lease(db, record, container_id, v4=attachment.ipv4_address, v6=attachment.ipv6_address)
+    found = ipam.lease(
+        db, record, container_id, v4=attachment.ipv4_address, v6=attachment.ipv6_address, avoid=attachment.avoid
+    )
     fields: dict[str, str | int] = {}
     for version, (address, pool) in found.items():
         fields[f"ipv{version}_address"] = address
         fields[f"ipv{version}_prefix"] = ipam.subnet_of(pool.subnet).prefixlen
         # Without a way out there is no gateway; names.py knows an internal network by that.
-        fields[f"ipv{version}_gateway"] = "" if record.spec.internal else pool.gateway
+        fields[f"ipv{version}_gateway"] = "" if record.spec.internal else _gateway(record, version, pool)
     made = Endpoint(
         network=record.spec.name,
         interface=name,
@@ -68,10 +78,18 @@ def plan(db: sqlite3.Connection, record: NetworkRecord, attachment: Attachment, 
     return Plan(record, attachment, made, sysctls)
 
 
+def _gateway(record: NetworkRecord, version: int, pool: Pool) -> str:
+    """By which address containers leave: "" when the bridge has none and no other is named."""
+    return pool.aux_addresses.get(ipam.GATEWAY[version], "") or (
+        pool.gateway if options.has_address(record, version) else ""
+    )
+
+
 def outward(plans: Sequence[Plan]) -> list[Plan]:
-    """The plans that lead outside, the one that carries the default route first (gw_priority, then as they are)."""
+    """The plans that lead outside, the one that carries the default route first: by gw_priority, then by name, as with
+    Docker."""
     outside = [one for one in plans if not one.record.spec.internal]
-    return sorted(outside, key=lambda one: -one.attachment.gw_priority)
+    return sorted(outside, key=lambda one: (-one.attachment.gw_priority, one.record.spec.name))
 
 
 def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:

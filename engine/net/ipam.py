@@ -8,9 +8,10 @@ import itertools
 import socket
 import sqlite3
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from engine.errors import Conflict, InvalidSpec, PoolExhausted
+from engine.net.rtnetlink import Rtnetlink
 from engine.spec.network import NetworkRecord, NetworkSpec, Pool
 from engine.store import Store
 
@@ -22,11 +23,17 @@ Lease = dict[int, tuple[str, Pool]]
 _QUAD = struct.Struct(">I")
 
 
-def _default_pools() -> Iterator[ipaddress.IPv4Network]:
-    """Docker's default address pools, in its order."""
-    for second in range(17, 32):
-        yield ipaddress.IPv4Network(f"172.{second}.0.0/16")
-    yield from ipaddress.IPv4Network("192.168.0.0/16").subnets(new_prefix=20)
+_POOLS = {4: (("172.17.0.0", "172.31.255.255"), ("192.168.0.0", "192.168.255.255"))}
+"""First and last address of the ranges from which networks get their subnets: Docker's."""
+
+_SIZE = 24
+"""The prefix length of a subnet that nobody asked for: there is room for 4,000 networks."""
+
+_DEFAULT_LIKE = 7
+"""The longest prefix of a route that stands for the default route: a VPN has two of length 1, or some more."""
+
+GATEWAY = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
+"""The auxiliary address by which containers leave, in place of the bridge's."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -35,17 +42,17 @@ def subnet_of(text: str) -> Network:
     return ipaddress.ip_network(text)
 
 
-def host_routes() -> list[ipaddress.IPv4Network]:
-    """The destinations the host routes already, but its default route (/proc/net/route)."""
-    found = []
-    with open("/proc/thread-self/net/route", encoding="utf-8") as file:
-        next(file, None)
-        for line in file:
-            fields = line.split()
-            destination, mask = (int.from_bytes(bytes.fromhex(fields[i]), "little") for i in (1, 7))
-            if mask:
-                found.append(ipaddress.IPv4Network((destination, mask.bit_count()), strict=False))
-    return found
+def host_routes() -> list[tuple[int, int, int]]:
+    """(IP version, first, last address) of the destinations that the host routes already, in all tables; default routes and
+    what amounts to them left out."""
+    with Rtnetlink() as kernel:
+        found = []
+        for family, version, bits in ((socket.AF_INET, 4, 32), (socket.AF_INET6, 6, 128)):
+            for length, destination in kernel.routes(family):
+                if length > _DEFAULT_LIKE and destination:
+                    first = int.from_bytes(destination, "big")
+                    found.append((version, first, first | (1 << bits - length) - 1))
+        return found
 
 
 def choose_pools(db: sqlite3.Connection, spec: NetworkSpec) -> tuple[Pool, ...]:
@@ -54,27 +61,28 @@ def choose_pools(db: sqlite3.Connection, spec: NetworkSpec) -> tuple[Pool, ...]:
     A subnet of an IP version that the network has not enabled plays no part, as in Docker.
     Raises InvalidSpec (malformed, or outside of its subnet) and PoolExhausted (overlap, no default pool left).
     """
-    taken = [(_network(subnet, name), name) for subnet, name in db.execute("SELECT subnet, network FROM subnets")]
+    taken = [(subnet_of(subnet), name) for subnet, name in db.execute("SELECT subnet, network FROM subnets")]
     pools = []
     for pool in spec.pools:
-        if pool.subnet:
-            subnet = _network(pool.subnet, spec.name)
-            if not (spec.enable_ipv4 if subnet.version == 4 else spec.enable_ipv6):
-                continue
-            for other, owner in taken:
-                if subnet.version == other.version and subnet.overlaps(other):
-                    raise PoolExhausted(
-                        f"network {spec.name}: subnet {subnet} overlaps {other} of network {owner}",
-                        hint="Choose another subnet in networks.*.ipam.config, or remove that network.",
-                    )
-            pools.append(_complete(pool, subnet, spec.name))
-            taken.append((subnet, spec.name))
-    if spec.enable_ipv4 and not any("." in pool.subnet for pool in pools):
-        subnet = _free([other for other, _ in taken], spec.name)
-        asked = next((pool for pool in spec.pools if not pool.subnet), Pool())
-        pools.insert(0, _complete(asked, subnet, spec.name))
-    if spec.enable_ipv6 and not any(":" in pool.subnet for pool in pools):
-        pools.append(_complete(Pool(), _unique_local(spec.name), spec.name))
+        asked = _network(pool.subnet, spec.name) if pool.subnet else None
+        if asked is None or not (spec.enable_ipv4 if asked.version == 4 else spec.enable_ipv6):
+            continue
+        subnet = asked
+        if asked.network_address.is_unspecified:
+            subnet = _free([other for other, _ in taken], spec.name, asked.version, asked.prefixlen)
+        for other, owner in taken:
+            if subnet.version == other.version and subnet.overlaps(other):
+                raise PoolExhausted(
+                    f"network {spec.name}: subnet {subnet} overlaps {other} of network {owner}",
+                    hint="Choose another subnet in networks.*.ipam.config, or remove that network.",
+                )
+        pools.append(_complete(pool, subnet, spec.name))
+        taken.append((subnet, spec.name))
+    for version in (4, 6):
+        if getattr(spec, f"enable_ipv{version}") and not any((":" in pool.subnet) == (version == 6) for pool in pools):
+            subnet = _free([other for other, _ in taken], spec.name, version)
+            bare = next((pool for pool in spec.pools if not pool.subnet), Pool()) if version == 4 else Pool()
+            pools.insert(0 if version == 4 else len(pools), _complete(bare, subnet, spec.name))
     return tuple(pools)
 
 
@@ -94,16 +102,16 @@ def _address(text: str, name: str) -> Address:
 
 def _complete(pool: Pool, subnet: Network, name: str) -> Pool:
     """The pool with every field checked and in canonical form."""
-    if subnet.num_addresses < 4:
+    if subnet.num_addresses < 2:
         raise InvalidSpec(f"network {name}: the subnet {subnet} has no room for a gateway and a container")
-    gateway = _address(pool.gateway, name) if pool.gateway else subnet[1]
     auxiliary = {key: _address(text, name) for key, text in pool.aux_addresses.items()}
-    for what, address in {"gateway": gateway, **{f"aux_addresses.{key}": a for key, a in auxiliary.items()}}.items():
-        if address not in subnet:
-            raise InvalidSpec(f"network {name}: {what} {address} is not in the subnet {subnet}")
     within = _network(pool.ip_range, name) if pool.ip_range else None
     if within and not (within.version == subnet.version and int(within[0]) >= int(subnet[0]) and within[-1] in subnet):
         raise InvalidSpec(f"network {name}: ip_range {within} is not in the subnet {subnet}")
+    gateway = _address(pool.gateway, name) if pool.gateway else _first(within or subnet, subnet, auxiliary.values())
+    for what, address in {"gateway": gateway, **{f"aux_addresses.{key}": a for key, a in auxiliary.items()}}.items():
+        if address not in subnet:
+            raise InvalidSpec(f"network {name}: {what} {address} is not in the subnet {subnet}")
     return Pool(
         subnet=str(subnet),
         gateway=str(gateway),
@@ -112,27 +120,64 @@ def _complete(pool: Pool, subnet: Network, name: str) -> Pool:
     )
 
 
-def _free(taken: Sequence[Network], name: str) -> ipaddress.IPv4Network:
-    used = [*taken, *host_routes()]
-    for candidate in _default_pools():
-        if not any(candidate.version == other.version and candidate.overlaps(other) for other in used):
-            return candidate
+def _first(within: Network, subnet: Network, auxiliary: Collection[Address]) -> Address:
+    """The first address for a gateway."""
+    unusable = {*map(int, auxiliary), *map(int, _edges(subnet))}
+    first = next((one for one in range(int(within[0]), int(within[-1])) if one not in unusable), int(within[-1]))
+    return ipaddress.IPv4Address(first) if subnet.version == 4 else ipaddress.IPv6Address(first)
+
+
+def _edges(subnet: Network) -> tuple[Address, ...]:
+    """The addresses of the network itself and of all its hosts; two hosts alone have neither (RFC 3021, RFC 6164)."""
+    return (subnet[0], subnet.broadcast_address) if subnet.num_addresses > 2 else ()
+
+
+def _free(taken: Sequence[Network], name: str, version: int, size: int = 0) -> Network:
+    """The first subnet of the pools, with a prefix of this length, that neither a network nor a route of the host has."""
+    busy = [(int(other[0]), int(other[-1])) for other in taken if other.version == version]
+    busy += [(first, last) for which, first, last in host_routes() if which == version]
+    busy.sort()
+    bits = 32 if version == 4 else 128
+    step = 1 << bits - (size or (_SIZE if version == 4 else 64))
+    for lowest, highest in _ranges(name, version, step):
+        start = lowest
+        for first, last in busy:
+            if last >= start and first < start + step:
+                start = -(-(last + 1) // step) * step
+        if start + step - 1 <= highest:
+            return ipaddress.ip_network((start, bits - step.bit_length() + 1))
     raise PoolExhausted(
         f"network {name}: all of the default address pools are in use",
         hint="Remove networks that are not used, or give this one a subnet in networks.*.ipam.config.",
     )
 
 
-def _unique_local(name: str) -> ipaddress.IPv6Network:
-    """A unique local subnet (RFC 4193), the same for the same name."""
+def _ranges(name: str, version: int, step: int) -> Iterator[tuple[int, int]]:
+    """First and last address of where subnets are looked for; the beginning is a multiple of `step`."""
+    if version == 4:
+        for ends in _POOLS[4]:
+            first, last = (int(ipaddress.IPv4Address(one)) for one in ends)
+            yield -(-first // step) * step, last
+        return
+    # A unique local subnet (RFC 4193), the same for the same name.
     import hashlib
 
     digest = hashlib.sha256(name.encode()).digest()
-    return ipaddress.IPv6Network((b"\xfd" + digest[:7] + bytes(8), 64))
+    first = int.from_bytes(b"\xfd" + digest[:7] + bytes(8), "big") // step * step
+    yield first, first + max(step, 1 << 64) * 256 - 1
 
 
-def lease(db: sqlite3.Connection, network: NetworkRecord, owner: str, *, v4: str = "", v6: str = "") -> Lease:
-    """Addresses for `owner` on `network`, by IP version: the asked ones, or the lowest free. Inside a transaction.
+def lease(
+    db: sqlite3.Connection,
+    network: NetworkRecord,
+    owner: str,
+    *,
+    v4: str = "",
+    v6: str = "",
+    avoid: Iterable[str] = (),
+) -> Lease:
+    """Addresses for `owner` on `network`, by IP version: the asked ones, or the lowest free that is none of `avoid`. Inside
+    a transaction.
 
     A lease that `owner` holds already is given again. Raises InvalidSpec, Conflict and PoolExhausted.
     """
@@ -146,7 +191,7 @@ def lease(db: sqlite3.Connection, network: NetworkRecord, owner: str, *, v4: str
             continue
         wish = asked.get(subnet.version)
         if wish is None:
-            address = _lowest(subnet, pool, held, owner, name)
+            address = _lowest(subnet, pool, held, owner, name, avoid)
         elif wish in subnet:
             address = _asked(wish, subnet, pool, held, owner, name)
         else:
@@ -164,7 +209,7 @@ def lease(db: sqlite3.Connection, network: NetworkRecord, owner: str, *, v4: str
 
 def _reserved(subnet: Network, pool: Pool) -> set[str]:
     """Addresses that no container may have."""
-    return {pool.gateway, *pool.aux_addresses.values(), str(subnet[0]), str(subnet.broadcast_address)}
+    return {pool.gateway, *pool.aux_addresses.values(), *map(str, _edges(subnet))}
 
 
 def _asked(wish: Address, subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str) -> str:
@@ -176,18 +221,20 @@ def _asked(wish: Address, subnet: Network, pool: Pool, held: Mapping[str, str], 
     return address
 
 
-def _lowest(subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str) -> str:
+def _lowest(
+    subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str, avoid: Iterable[str] = ()
+) -> str:
     for address, holder in held.items():
         if holder == owner and ipaddress.ip_address(address) in subnet:
             return address
     within = subnet_of(pool.ip_range) if pool.ip_range else subnet
-    avoid = _reserved(subnet, pool)
+    taken = {*_reserved(subnet, pool), *avoid, *held}
     numbers = range(int(within[0]), int(within[-1]) + 1)
     if within.version == 4:
         candidates = map(socket.inet_ntoa, map(_QUAD.pack, numbers))  # in C: there may be hundreds in use
     else:
         candidates = map(str, map(ipaddress.IPv6Address, numbers))
-    for text in itertools.filterfalse((avoid | held.keys()).__contains__, candidates):
+    for text in itertools.filterfalse(taken.__contains__, candidates):
         return text
     raise PoolExhausted(f"network {name}: no free address is left in {within}")
 

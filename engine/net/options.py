@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from engine.errors import InvalidSpec, Unsupported
 from engine.spec.container import Attachment
@@ -117,12 +117,19 @@ def mtu(record: NetworkRecord) -> int:
     return next((int(record.spec.driver_opts[option]) for option in MTU if option in record.spec.driver_opts), 0)
 
 
-def interface(record: NetworkRecord, attachment: Attachment, index: int) -> str:
-    """The link's name in the container. Raises InvalidSpec."""
-    asked = attachment.interface_name or attachment.driver_opts.get(ENDPOINT_INTERFACE, "")
-    name = asked or f"{record.spec.driver_opts.get(INTERFACE_PREFIX, 'eth')}{index}"
+def asked_interface(attachment: Attachment) -> str:
+    """The link's name that the attachment asks for, "" for none."""
+    return attachment.interface_name or attachment.driver_opts.get(ENDPOINT_INTERFACE, "")
+
+
+def interface(record: NetworkRecord, attachment: Attachment, taken: Collection[str]) -> str:
+    """The link's name in the container: the one that is asked for, or the first free. Raises InvalidSpec."""
+    prefix = record.spec.driver_opts.get(INTERFACE_PREFIX, "eth")
+    name = asked_interface(attachment) or next(f"{prefix}{i}" for i in range(256) if f"{prefix}{i}" not in taken)
     if not _is_link_name(name) or name == "lo":
         raise InvalidSpec(f"network {record.spec.name}: {name!r} cannot be an interface's name")
+    if name in taken:
+        raise InvalidSpec(f"network {record.spec.name}: another network of the container has the interface {name!r}")
     return name
 
 

@@ -176,6 +176,8 @@ def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
         # A link without an IPv6 address stays quiet: no link-local address, no multicast reports.
         v6 = plan.endpoint.ipv6_address or any(":" in address for address in plan.attachment.link_local_ips)
         _set(f"ipv6/conf/{plan.endpoint.interface}/disable_ipv6", "0" if v6 else "1")
+        if v6:
+            _set(f"ipv6/conf/{plan.endpoint.interface}/accept_dad", "0")  # the addresses are ours to give
         for path, value in plan.sysctls:
             _set(path, value)
     kernel = Rtnetlink()
@@ -200,7 +202,9 @@ def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
 
 
 def _broadcast(end: Endpoint) -> str:
-    """The highest address of the subnet."""
+    """The highest address of the subnet; two hosts alone have none (RFC 3021)."""
+    if end.ipv4_prefix >= 31:
+        return ""
     return str(ipaddress.IPv4Address(int(ipaddress.IPv4Address(end.ipv4_address)) | (1 << 32 - end.ipv4_prefix) - 1))
 
 

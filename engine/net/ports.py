@@ -105,7 +105,7 @@ def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation
 
 
 def _candidates(port: PortBinding) -> Iterable[int]:
-    if not port.host_port:
+    if port.host_port in ("", "0"):
         return _ANY
     first, _, last = port.host_port.partition("-")
     try:

@@ -25,6 +25,7 @@ _ACK = 0x4
 _RTM_GETLINK, _REQUEST, _DUMP, _DUMP_INTR = 18, 0x1, 0x300, 0x10
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
 _IFLA_INFO_KIND = 1
+_RTM_GETROUTE, _RTA_DST = 26, 1
 _SIOCGIFINDEX = 0x8933
 _ROOM = 1 << 16
 """Bytes of one datagram at most: the kernel makes none above 32 KiB."""
@@ -147,6 +148,11 @@ class Rtnetlink(Netlink):
         """Every link of the namespace."""
         found, _ = self.dump("list", "links", _RTM_GETLINK, bytes(16))
         return [_link(body) for body in found]
+
+    def routes(self, family: int) -> list[tuple[int, bytes]]:
+        """(prefix length, destination) of the routes of all tables; no destination is the default route's."""
+        found, _ = self.dump("list", "routes", _RTM_GETROUTE, bytes((family,)) + bytes(11))
+        return [(body[1], attributes(body[12:]).get(_RTA_DST, b"")) for body in found]
 
     def _run(self, messages: Sequence[bytes]) -> list[int]:
         """The kernel says of itself what failed; that it has come to the last one it is asked to say in any case."""

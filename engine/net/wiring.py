@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.errors import EngineError, NotFound
-from engine.net import bridge, conntrack, endpoint, ipam, plug, ports
+from engine.net import bridge, conntrack, endpoint, ipam, options, plug, ports
 from engine.net.endpoint import Plan
 from engine.net.firewall import backend, elements
 from engine.net.firewall.elements import Port
@@ -55,8 +55,13 @@ class Wiring:
         """Lease an address for each attachment (all or none) and choose interface names, in the order of priority, then
         name, as Docker does. Raises NotFound, InvalidSpec, Unsupported, Conflict, PoolExhausted."""
         ordered = sorted(attachments, key=lambda attachment: (-attachment.priority, attachment.network))
+        asked = [name for name in map(options.asked_interface, ordered) if name]
+        plans: list[Plan] = []
         with self.store.transaction() as db:
-            plans = [self._plan(db, container_id, index, attachment) for index, attachment in enumerate(ordered)]
+            for index, attachment in enumerate(ordered):
+                own = options.asked_interface(attachment)
+                names = {one.endpoint.interface for one in plans} | {n for n in asked if n != own}
+                plans.append(self._plan(db, container_id, index, attachment, names))
         self._leased.add(container_id)
         return plans
 
@@ -121,7 +126,7 @@ class Wiring:
         taken = {one.host_interface for one in endpoints}
         index = next(i for i in range(256) if endpoint.host_interface(container_id, i) not in taken)
         with self.store.transaction() as db:
-            plan = self._plan(db, container_id, index, attachment)
+            plan = self._plan(db, container_id, index, attachment, {one.interface for one in endpoints})
         try:
             await self._ensure(plan.record)
             await self._together(container_id, pid, [plan], [], routed=not any(endpoint.routed(endpoints)))
@@ -202,11 +207,13 @@ class Wiring:
                         db.execute(f"DELETE FROM {table} WHERE owner = ?", (owner,))
         await bridge.sweep(self.store, known, dict(self._rules))
 
-    def _plan(self, db: sqlite3.Connection, container_id: str, index: int, attachment: Attachment) -> Plan:
+    def _plan(
+        self, db: sqlite3.Connection, container_id: str, index: int, attachment: Attachment, names: Collection[str]
+    ) -> Plan:
         record = bridge.get(self.store, attachment.network)
         if record is None:
             raise NotFound("network", attachment.network)
-        return endpoint.plan(db, record, attachment, container_id, index)
+        return endpoint.plan(db, record, attachment, container_id, index, names)
 
     def _publish(self, container_id: str, endpoints: Sequence[Endpoint], bindings: Sequence[PortBinding] = ()) -> None:
         """Start the proxies of the reserved ports and note the rules that they need. The ports lead to the addresses

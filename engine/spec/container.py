@@ -37,12 +37,14 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One network the container joins; `network` is the network's name in the engine."""
+    """One network the container joins; `network` is the network's name in the engine. `avoid`: addresses that are meant for
+    others there, and not given to this one."""
 
     network: str
     aliases: tuple[str, ...] = ()
     ipv4_address: str = ""
     ipv6_address: str = ""
+    avoid: tuple[str, ...] = ()
     link_local_ips: tuple[str, ...] = ()
     mac_address: str = ""
     interface_name: str = ""

@@ -54,7 +54,7 @@ def test_made_twice_is_made_once(store):
 
 def test_ipv6(store):
     record = create(store, enable_ipv6=True, pools=(Pool(subnet="fd00:7::/64"),))
-    assert addresses(record.bridge) == {"172.17.0.1/16", "fd00:7::1/64"}
+    assert addresses(record.bridge) == {"172.17.0.1/24", "fd00:7::1/64"}
     assert open("/proc/sys/net/ipv6/conf/all/forwarding").read() == "1\n"
     assert any(rule.startswith("masquerade6 ") for rule in rules())
     remove(store)
@@ -84,7 +84,7 @@ def test_a_crash_while_it_is_made(store, done, monkeypatch):
         monkeypatch.undo()
     bridge._whole.clear()
     record = create(store)
-    assert addresses(record.bridge) == {"172.17.0.1/16"} and native.is_whole(store.roots, [record])
+    assert addresses(record.bridge) == {"172.17.0.1/24"} and native.is_whole(store.roots, [record])
     remove(store)
 
 
@@ -108,7 +108,7 @@ def test_a_reboot_takes_the_link_and_the_next_use_makes_it(store):
     record = create(store)
     subprocess.run(["ip", "link", "delete", record.bridge], check=True)
     asyncio.run(bridge.ensure(store.roots, record))
-    assert addresses(record.bridge) == {"172.17.0.1/16"}
+    assert addresses(record.bridge) == {"172.17.0.1/24"}
     remove(store)
 
 

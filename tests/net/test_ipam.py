@@ -30,17 +30,58 @@ def lease(store, record, owner, **asked):
 
 
 def test_default_pools_in_dockers_order(store):
-    assert [make(store, name).pools[0].subnet for name in "ab"] == ["172.17.0.0/16", "172.18.0.0/16"]
-    taken = {make(store, f"n{number}").pools[0].subnet for number in range(29)}
-    assert "172.31.0.0/16" in taken and "192.168.0.0/20" in taken and "192.168.240.0/20" in taken
+    assert [make(store, name).pools[0].subnet for name in "ab"] == ["172.17.0.0/24", "172.17.1.0/24"]
+
+
+def test_a_thousand_networks(store):
+    found = {make(store, f"n{number}").pools[0].subnet for number in range(1000)}
+    assert len(found) == 1000 and "172.20.231.0/24" in found
+
+
+def test_the_pools_end(store, monkeypatch):
+    monkeypatch.setitem(ipam._POOLS, 4, (("10.9.0.0", "10.9.1.255"),))
+    assert [make(store, name).pools[0].subnet for name in "ab"] == ["10.9.0.0/24", "10.9.1.0/24"]
     with pytest.raises(PoolExhausted, match="all of the default address pools are in use"):
         make(store, "last")
 
 
 def test_the_hosts_routes_are_avoided(store):
-    subprocess.run("ip link add outside type bridge; ip addr add 172.17.9.1/24 dev outside; "
-                   "ip link set outside up; ip route add 172.18.0.0/15 dev outside", shell=True, check=True)  # fmt: skip
-    assert choose(store)[0].subnet == "172.20.0.0/16"
+    subprocess.run("ip link add outside type bridge; ip addr add 172.17.0.1/23 dev outside; ip link set outside up;"
+                   "ip route add 172.17.2.0/24 dev outside table 52; ip route add default via 172.17.0.9;"
+                   "ip route add 0.0.0.0/1 via 172.17.0.9; ip route add 128.0.0.0/1 via 172.17.0.9",
+                   shell=True, check=True)  # fmt: skip
+    assert choose(store)[0].subnet == "172.17.3.0/24"
+
+
+def test_a_size_without_an_address(store):
+    make(store, "first")
+    asked = Pool(subnet="0.0.0.0/28"), Pool(subnet="::/80"), Pool(subnet="0.0.0.0/20")
+    four, six, large = choose(store, enable_ipv6=True, pools=asked)
+    assert four == Pool(subnet="172.17.1.0/28", gateway="172.17.1.1") and large.subnet == "172.17.16.0/20"
+    assert ipaddress.ip_network(six.subnet).prefixlen == 80
+
+
+def test_two_hosts_alone(store):
+    record = make(store, pools=(Pool(subnet="10.1.0.0/31"),))
+    assert record.pools[0].gateway == "10.1.0.0" and lease(store, record, "a")[4] == "10.1.0.1"
+
+
+@pytest.mark.parametrize(
+    ("pool", "gateway"),
+    [
+        (Pool(subnet="10.1.0.0/24", ip_range="10.1.0.128/25"), "10.1.0.128"),
+        (Pool(subnet="10.1.0.0/24", ip_range="10.1.0.0/25"), "10.1.0.1"),
+        (Pool(subnet="10.1.0.0/24", aux_addresses={"a": "10.1.0.1"}), "10.1.0.2"),
+    ],
+)
+def test_the_gateway_is_the_first_of_the_range(store, pool, gateway):
+    assert choose(store, pools=(pool,))[0].gateway == gateway
+
+
+def test_what_is_meant_for_others_is_avoided(store):
+    record = make(store, pools=(Pool(subnet="10.1.0.0/24"),))
+    assert lease(store, record, "a", avoid=("10.1.0.2", "10.1.0.4"))[4] == "10.1.0.3"
+    assert lease(store, record, "b", avoid=("10.1.0.2", "10.1.0.4"))[4] == "10.1.0.5"
 
 
 def test_an_overlap_names_both(store):
@@ -65,7 +106,7 @@ def test_a_networks_own_subnets_must_not_overlap(store):
         (Pool(subnet="10.1.0.0/24", ip_range="10.0.0.0/8"), "ip_range 10.0.0.0/8 is not in the subnet"),
         (Pool(subnet="10.1.0.0/24", ip_range="fd00::/64"), "ip_range fd00::/64 is not in the subnet"),
         (Pool(subnet="10.1.0.0/24", aux_addresses={"r": "10.9.0.1"}), "aux_addresses.r 10.9.0.1 is not in"),
-        (Pool(subnet="10.1.0.0/31"), "has no room"),
+        (Pool(subnet="10.1.0.0/32"), "has no room"),
     ],
 )
 def test_wrong_pools(store, pool, complaint):
@@ -85,7 +126,7 @@ def test_ipv6_is_unique_local_and_always_the_same(store):
 
 
 def test_an_ipv6_subnet_without_ipv6_plays_no_part(store):
-    assert [pool.subnet for pool in choose(store, pools=(Pool(subnet="fd00::/64"),))] == ["172.17.0.0/16"]
+    assert [pool.subnet for pool in choose(store, pools=(Pool(subnet="fd00::/64"),))] == ["172.17.0.0/24"]
 
 
 def test_leases_lowest_first_and_the_same_again(store):
@@ -97,7 +138,7 @@ def test_leases_lowest_first_and_the_same_again(store):
 
 def test_a_range_and_its_end(store):
     record = make(store, pools=(Pool(subnet="10.1.0.0/24", ip_range="10.1.0.252/30"),))
-    assert [lease(store, record, owner)[4] for owner in "abc"] == ["10.1.0.252", "10.1.0.253", "10.1.0.254"]
+    assert [lease(store, record, owner)[4] for owner in "ab"] == ["10.1.0.253", "10.1.0.254"]
     with pytest.raises(PoolExhausted, match=r"no free address is left in 10\.1\.0\.252/30"):
         lease(store, record, "d")
     assert lease(store, record, "d", v4="10.1.0.9")[4] == "10.1.0.9"
@@ -134,7 +175,7 @@ def test_both_versions(store):
 def test_a_free_pool_overlaps_nothing(taken, prefix):
     networks = [ipaddress.ip_network((number, prefix), strict=False) for number in taken]
     try:
-        found = ipam._free(networks, "n")
+        found = ipam._free(networks, "n", 4)
     except PoolExhausted:
         return
     assert not any(found.overlaps(network) for network in networks)

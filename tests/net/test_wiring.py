@@ -47,9 +47,9 @@ async def test_two_containers(store, wiring, spaces):
     a, b = spaces(), spaces()
     async with network(store), connected(wiring, a, Attachment(network="n")) as ((end,), _):
         async with connected(wiring, b, Attachment(network="n")) as ((other,), _):
-            assert (end.ipv4_address, end.ipv4_prefix, end.ipv4_gateway) == ("172.17.0.2", 16, "172.17.0.1")
+            assert (end.ipv4_address, end.ipv4_prefix, end.ipv4_gateway) == ("172.17.0.2", 24, "172.17.0.1")
             assert end.mac_address == "02:42:ac:11:00:02" == interfaces(a)["eth0"]["address"]
-            assert addresses(a, "eth0") == {"172.17.0.2/16"} and not addresses(a, "eth0", scope="link")
+            assert addresses(a, "eth0") == {"172.17.0.2/24"} and not addresses(a, "eth0", scope="link")
             assert "default via 172.17.0.1 dev eth0" in a.output("ip", "route")
             assert reaches(a, other.ipv4_address, 80, b.listen(80)) == end.ipv4_address
             assert reaches(None, end.ipv4_address, 81, a.listen(81)) == "172.17.0.1"
@@ -83,7 +83,7 @@ async def test_one_that_died_does_not_harm_the_others_of_its_moment(store, wirin
             return_exceptions=True,
         )
         assert isinstance(outcome[0], EngineError) and "ENOENT" in str(outcome[0]) and outcome[1] is None
-        assert addresses(alive, "eth0") == {plans[1][0].endpoint.ipv4_address + "/16"}
+        assert addresses(alive, "eth0") == {plans[1][0].endpoint.ipv4_address + "/24"}
         await wiring.disconnect(dead.id)
         await wiring.disconnect(alive.id)
 
@@ -97,7 +97,7 @@ async def test_a_restart_before_the_kernel_has_buried_the_last_life(store, wirin
             pass
         assert before.host_interface in links()
         async with connected(wiring, second, Attachment(network="n")) as ((after,), _):
-            assert after == before and addresses(second, "eth0") == {f"{after.ipv4_address}/16"}
+            assert after == before and addresses(second, "eth0") == {f"{after.ipv4_address}/24"}
 
 
 @running
@@ -246,7 +246,7 @@ async def test_ipv6(store, wiring, spaces, outside):
         connected(wiring, b, Attachment(network="other")),
     ):
         assert (end.ipv6_address, end.ipv6_gateway) == ("fd00:5::2", "fd00:5::1")
-        assert addresses(a, "eth0") == {"172.17.0.2/16", "fd00:5::2/64"}
+        assert addresses(a, "eth0") == {"172.17.0.2/24", "fd00:5::2/64"}
         assert reaches(a, "2001:db8::2", 80, outside.listen(80, "::"), timeout=2) == "2001:db8::1"
         listener = a.listen(80, "::")
         assert reaches(outside, "2001:db8::1", 8080, listener, timeout=2) == "2001:db8::2"
