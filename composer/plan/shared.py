@@ -47,6 +47,7 @@ class Shared:
             if network.spec.name in wanted:
                 self._network(key, network.spec, external=network.external)
         known = {network.spec.name for network in self._desired.networks.values()} | self._snapshot.networks.keys()
+        known.add("bridge")  # it is there as soon as a container needs it
         for name in sorted(wanted - known):
             raise SharedProblem(f"network {name} not found")
         mounted = {m.source for service in services for m in service.container.mounts if m.type == "volume"}

@@ -181,7 +181,7 @@ class Executor:
         return found
 
     def find(self, what: str) -> str:
-        """The id of the container that `service:NAME` or `container:NAME` means."""
+        """The id of the container that `service:NAME` or `container:NAME` means; the name of one that is not ours."""
         kind, _, name = what.partition(":")
         if kind == "service":
             numbers = self._numbers.get(name, {})
@@ -191,7 +191,7 @@ class Executor:
         for known, container_id in self._ids.items():
             if name == known or (len(name) >= 12 and container_id.startswith(name)):
                 return container_id
-        raise NotFound("container", name, hint="Only containers of the same project can be joined.")
+        return name  # a container of another project's, or of none
 
     @staticmethod
     async def _remove_shared(removal: Coroutine[Any, Any, None]) -> None:

@@ -6,6 +6,7 @@ remove: rules; all of ours with the last network ─▶ link ─▶ row
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -29,6 +30,7 @@ from engine.store import Store
 PREDEFINED = ("bridge", "host", "none")
 """Docker's networks that are there without being made; a container gets them by its network mode."""
 
+DEFAULT = "bridge"
 _whole: dict[str, int] = {}
 """Network id → interface index, of the networks that this process has found whole."""
 
@@ -67,6 +69,26 @@ async def create(store: Store, spec: NetworkSpec) -> NetworkRecord:
         raise Conflict(f"network {spec.name} exists with another specification", hint="Remove it first, or rename one.")
     await ensure(store.roots, record)
     return record
+
+
+def need_default(store: Store) -> None:
+    """Have the network `bridge`, which exists while containers are on it (network_mode: bridge)."""
+    if get(store, DEFAULT) is None:
+        with contextlib.suppress(Conflict):  # made by somebody else in this moment
+            _journal(store, NetworkSpec(name=DEFAULT))
+
+
+async def leave_default(store: Store) -> None:
+    """Remove the network `bridge` when nobody is on it any more."""
+    record = get(store, DEFAULT)
+    if record is None or in_use_by(store, DEFAULT):
+        return
+    with store.transaction() as db:
+        gone = "DELETE FROM networks WHERE id = ? AND NOT EXISTS (SELECT 1 FROM addresses WHERE network = ?)"
+        if not db.execute(gone, (record.id, DEFAULT)).rowcount:
+            return
+    _whole.pop(record.id, None)
+    await backend.remove_network(store.roots, record, lambda: _remove_link(record), lambda: every(store))
 
 
 async def ensure(roots: Roots, record: NetworkRecord) -> int:

@@ -55,6 +55,8 @@ class Wiring:
         """Lease an address for each attachment (all or none) and choose interface names, in the order of priority, then
         name, as Docker does. Raises NotFound, InvalidSpec, Unsupported, Conflict, PoolExhausted."""
         ordered = sorted(attachments, key=lambda attachment: (-attachment.priority, attachment.network))
+        if any(attachment.network == bridge.DEFAULT for attachment in attachments):
+            bridge.need_default(self.store)
         asked = [name for name in map(options.asked_interface, ordered) if name]
         plans: list[Plan] = []
         with self.store.transaction() as db:
@@ -93,6 +95,7 @@ class Wiring:
         held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
         self._forget_soon({row[0] for row in held})
         self.release(container_id)
+        await bridge.leave_default(self.store)
 
     def _forget_soon(self, addresses: set[str]) -> None:
         """With those of others that stop in this moment: the kernel is asked for all connections each time."""

@@ -30,6 +30,8 @@ async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str]
     bundle.check(cdi.applied(spec))
     image = session.image(spec.image)
     bundle.args(spec, image)
+    for mode in bundle.joins(spec):
+        session.other(mode.removeprefix("container:"))  # it exists, or NotFound is raised
     container_id = group_store.new_id()
     mounts, anonymous = _mounts(session, spec, image.config.volumes)
     spec = msgspec.structs.replace(spec, mounts=mounts)

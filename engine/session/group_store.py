@@ -46,9 +46,11 @@ def release(store: Store, container_id: str) -> None:
 
 
 def find(store: Store, name: str) -> tuple[str, str] | None:
-    """Id and group of the container with this id or name."""
+    """Id and group of the container with this id, its first twelve digits or more, or this name."""
     row = store.db.execute(
-        "SELECT id, container_group FROM containers WHERE name = ? OR id = ?", (name, name)
+        "SELECT id, container_group FROM containers WHERE name = ?1 OR id = ?1"
+        " OR (length(?1) >= 12 AND substr(id, 1, length(?1)) = ?1) ORDER BY name != ?1",
+        (name,),
     ).fetchone()
     return (row[0], row[1]) if row else None
 

@@ -42,8 +42,9 @@ def namespaces(scope: Scope) -> dict[str, Any]:
 
 
 def is_network(mode: str) -> bool:
-    """Any other network_mode is the name of a network that exists already."""
-    return bool(mode) and mode not in _ALLOWED["network_mode"] and not mode.startswith(("service:", "container:"))
+    """Any other network_mode is the name of a network that exists already; `bridge`, or `default`, is there when needed."""
+    other = {"host", "none", "disabled"}
+    return bool(mode) and mode not in other and not mode.startswith(("service:", "container:"))
 
 
 def predefined_network(scope: Scope) -> str:

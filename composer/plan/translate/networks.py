@@ -7,12 +7,15 @@ from composer.model.network import Network
 from composer.model.service import Attachment as Wanted
 from composer.plan import labels
 from composer.plan.desired import DesiredNetwork
+from composer.plan.translate.addresses import check_attachment, check_pools, enables_ipv6
 from composer.plan.translate.namespaces import is_network, predefined_network
 from composer.plan.translate.scope import Problems, Scope
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkSpec, Pool
 
 DRIVERS = ("", "default", "bridge")
+DEFAULT = "bridge"
+"""The network that is there when a container needs it (network_mode: bridge)."""
 
 
 def attachments(scope: Scope) -> tuple[Attachment, ...]:
@@ -21,12 +24,19 @@ def attachments(scope: Scope) -> tuple[Attachment, ...]:
     if service.network_mode:
         if service.networks:
             scope.refuse(("network_mode",), "cannot be combined with networks")
-        return (Attachment(network=service.network_mode),) if is_network(service.network_mode) else ()
+        mode = DEFAULT if service.network_mode == "default" else service.network_mode
+        return (Attachment(network=mode),) if is_network(mode) else ()
     if predefined_network(scope):
         return ()
     names = sorted(service.networks, key=lambda name: (-service.networks[name].priority, name))
     found = []
+    interfaces: dict[str, str] = {}
     for index, name in enumerate(names):
+        link = service.networks[name].interface_name
+        if link and link in interfaces:
+            other = interfaces[link]
+            scope.refuse(("networks", name, "interface_name"), f"{link!r} is the interface of network {other}, too")
+        interfaces[link] = name
         if name not in scope.project.networks:
             scope.refuse(("networks", name), "there is no such network in the project")
             continue
@@ -38,11 +48,13 @@ def _attachment(scope: Scope, name: str, wanted: Wanted, *, main: bool) -> Attac
     mac = wanted.mac_address or (scope.service.mac_address if main else "")
     if main and wanted.mac_address and scope.service.mac_address not in ("", wanted.mac_address):
         scope.refuse(("mac_address",), f"differs from that of network {name}, {wanted.mac_address}: give only one")
+    check_attachment(scope, name, wanted)
     return Attachment(
         network=engine_name(scope.project, name),
         aliases=tuple(dict.fromkeys((scope.name, *wanted.aliases))),
         ipv4_address=wanted.ipv4_address,
         ipv6_address=wanted.ipv6_address,
+        avoid=_others(scope, name),
         link_local_ips=wanted.link_local_ips,
         mac_address=mac,
         interface_name=wanted.interface_name,
@@ -50,6 +62,16 @@ def _attachment(scope: Scope, name: str, wanted: Wanted, *, main: bool) -> Attac
         gw_priority=wanted.gw_priority,
         driver_opts=dict(wanted.driver_opts),
     )
+
+
+def _others(scope: Scope, name: str) -> tuple[str, ...]:
+    """The addresses on this network that the files give to other services."""
+    given = (
+        service.networks[name]
+        for key, service in scope.project.services.items()
+        if key != scope.name and name in service.networks
+    )
+    return tuple(sorted({one for entry in given for one in (entry.ipv4_address, entry.ipv6_address) if one}))
 
 
 def links(scope: Scope) -> tuple[tuple[str, str], ...]:
@@ -85,6 +107,7 @@ def _network(project: Project, key: str, network: Network, problems: Problems) -
         if network.ipam is not None and network.ipam.options:
             option = min(network.ipam.options)
             problems.refuse((*path, "ipam", "options", option), "the default IPAM driver has no such option")
+        check_pools(path, network, problems)
     pools = (network.ipam.config or ()) if network.ipam is not None else ()
     spec = NetworkSpec(
         name=engine_name(project, key),
@@ -92,7 +115,7 @@ def _network(project: Project, key: str, network: Network, problems: Problems) -
         internal=network.internal,
         attachable=network.attachable,
         enable_ipv4=network.enable_ipv4 is not False,
-        enable_ipv6=network.enable_ipv6 is True,
+        enable_ipv6=enables_ipv6(network),
         pools=tuple(
             Pool(
                 subnet=pool.subnet,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from composer.model.hook import Hook as Wanted
 from composer.plan.desired import DesiredService, Hook
 from composer.plan.translate import conflicts
+from composer.plan.translate.addresses import check_names
 from composer.plan.translate.build import build
 from composer.plan.translate.dependencies import dependencies, volumes_from
 from composer.plan.translate.devices import device_requests, devices
@@ -27,6 +28,7 @@ from engine.spec.container import ContainerSpec
 def service(scope: Scope) -> DesiredService:
     wanted = scope.service
     conflicts.check(scope)
+    check_names(scope)
     hash_, summary = digest(scope)
     needed = dependencies(scope)
     container = ContainerSpec(

@@ -1,0 +1,152 @@
+"""Values that have to be addresses, subnets or names: what is wrong is refused where it is written, before anything is made."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from composer.model.network import Network, Pool
+from composer.model.project import Path
+from composer.model.service import Attachment
+from composer.plan.translate.scope import Problems, Scope
+
+HOST_GATEWAY = "host-gateway"
+_ENABLE_IPV6 = "com.docker.network.enable_ipv6"
+_MAC = re.compile(r"[0-9a-fA-F]{2}([:-])([0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f]")
+_LONGEST = 64
+"""Bytes of a host name at most (sethostname(2))."""
+
+Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def address(text: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def check_names(scope: Scope) -> None:
+    """hostname, domainname, dns, dns_search, dns_opt, extra_hosts, mac_address."""
+    service = scope.service
+    for key in ("hostname", "domainname"):
+        value = getattr(service, key)
+        if _UNPRINTABLE.search(value) or len(value.encode()) > _LONGEST:
+            scope.refuse((key,), f"{value!r} is not a host name: it has spaces, or more than {_LONGEST} bytes")
+    for index, server in enumerate(service.dns):
+        if address(server) is None:
+            scope.refuse(("dns", index), f"{server!r} is not an IP address")
+    for key in ("dns_search", "dns_opt"):
+        for index, value in enumerate(getattr(service, key)):
+            if _UNPRINTABLE.search(value):
+                scope.refuse((key, index), f"{value!r} has spaces in it: give one item for each")
+    for index, entry in enumerate(service.extra_hosts):
+        separator = "=" if "=" in entry else ":"
+        host, _, where = entry.partition(separator)
+        if not host or _UNPRINTABLE.search(host):
+            scope.refuse(("extra_hosts", index), f"{entry!r} is not HOST=ADDRESS")
+        elif where != HOST_GATEWAY and address(where.removeprefix("[").removesuffix("]")) is None:
+            scope.refuse(("extra_hosts", index), f"{where!r} is neither an IP address nor {HOST_GATEWAY}")
+    _check_mac(scope, ("mac_address",), service.mac_address)
+
+
+def check_attachment(scope: Scope, name: str, wanted: Attachment) -> None:
+    """What a service says of its place in a network."""
+    network = scope.project.networks[name]
+    for version, key in ((4, "ipv4_address"), (6, "ipv6_address")):
+        text = getattr(wanted, key)
+        path = ("networks", name, key)
+        found = address(text) if text else None
+        if text and (found is None or found.version != version):
+            scope.refuse(path, f"{text!r} is not an IPv{version} address")
+        elif found and not network.external:
+            subnets = [one for one in map(_subnet, _subnets(network)) if one is not None and one.version == version]
+            if subnets and not any(found in one or one.network_address.is_unspecified for one in subnets):
+                known = ", ".join(map(str, subnets))
+                scope.refuse(path, f"{text} is not in the subnet of network {name}, {known}")
+    for index, text in enumerate(wanted.link_local_ips):
+        found = address(text)
+        if found is None or not found.is_link_local:
+            scope.refuse(("networks", name, "link_local_ips", index), f"{text!r} is not a link-local address")
+    _check_mac(scope, ("networks", name, "mac_address"), wanted.mac_address)
+
+
+def _check_mac(scope: Scope, path: Path, text: str) -> None:
+    if text and (not _MAC.fullmatch(text) or int(text[:2], 16) & 1):
+        scope.refuse(path, f"{text!r} is not the hardware address of a link, like 02:42:ac:11:00:02")
+
+
+def enables_ipv6(network: Network) -> bool:
+    """`enable_ipv6`, or the driver option of this meaning."""
+    option = network.driver_opts.get(_ENABLE_IPV6, "")
+    return network.enable_ipv6 is True or (network.enable_ipv6 is None and option.lower() in ("true", "1", "t"))
+
+
+def check_pools(path: Path, network: Network, problems: Problems) -> None:
+    """networks.*.ipam.config"""
+    seen: dict[int, str] = {}
+    for index, pool in enumerate((network.ipam.config or ()) if network.ipam is not None else ()):
+        where = (*path, "ipam", "config", index)
+        if not pool.subnet:
+            problems.refuse(where, "has no subnet")
+            continue
+        subnet = _subnet(pool.subnet)
+        if subnet is None:
+            problems.refuse((*where, "subnet"), _no_subnet(pool.subnet))
+            continue
+        if subnet.is_multicast or subnet.is_loopback:
+            kind = "multicast" if subnet.is_multicast else "loopback"
+            problems.refuse((*where, "subnet"), f"{pool.subnet} is made of {kind} addresses: no link can have them")
+        if subnet.version in seen:
+            why = f"a bridge network has one IPv{subnet.version} subnet, and {seen[subnet.version]} is given already"
+            problems.refuse((*where, "subnet"), why)
+        seen.setdefault(subnet.version, pool.subnet)
+        if subnet.version == 6 and not enables_ipv6(network):
+            problems.tell((*where, "subnet"), "has no effect without enable_ipv6: true")
+        if not subnet.network_address.is_unspecified:
+            _check_pool(where, pool, subnet, problems)
+
+
+def _check_pool(where: Path, pool: Pool, subnet: Subnet, problems: Problems) -> None:
+    if pool.ip_range:
+        within = _subnet(pool.ip_range, strict=False)
+        if within is None or within.version != subnet.version or not _contains(subnet, within):
+            problems.refuse((*where, "ip_range"), f"{pool.ip_range} is not a part of the subnet {subnet}")
+    given = {"gateway": pool.gateway} if pool.gateway else {}
+    given |= {f"aux_addresses.{name}": text for name, text in pool.aux_addresses.items()}
+    owners: dict[Address, str] = {}
+    edges = (subnet[0], subnet.broadcast_address) if subnet.num_addresses > 2 else ()
+    for key, text in given.items():
+        found, place = address(text), (*where, *key.split(".", 1))
+        if found is None:
+            problems.refuse(place, f"{text!r} is not an IP address")
+        elif found not in subnet:
+            problems.refuse(place, f"{text} is not in the subnet {subnet}")
+        elif found in edges:
+            problems.refuse(place, f"{text} is the address of the network {subnet} itself, or of all its hosts")
+        elif found in owners:
+            problems.refuse(place, f"{text} is the address of {owners[found]}, too")
+        else:
+            owners[found] = key
+
+
+def _contains(subnet: Subnet, within: Subnet) -> bool:
+    return within[0] in subnet and within[-1] in subnet
+
+
+def _subnets(network: Network) -> list[str]:
+    return [pool.subnet for pool in (network.ipam.config or ()) if pool.subnet] if network.ipam is not None else []
+
+
+def _subnet(text: str, *, strict: bool = True) -> Subnet | None:
+    try:
+        return ipaddress.ip_network(text, strict=strict) if "/" in text else None
+    except ValueError:
+        return None
+
+
+def _no_subnet(text: str) -> str:
+    loose = _subnet(text, strict=False)
+    return f"{text!r} is not a subnet" + (f": it should be {loose}" if loose else ", like 10.1.0.0/24")
