@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from engine.net.neighbours import Neighbours
 from engine.spec.state import Endpoint
@@ -58,22 +58,30 @@ class Names:
 
     def lookup(self, asker: str, name: str) -> list[str] | None:
         """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
-        no container that it can reach has this name. `name.network` asks on one network only."""
-        found: list[str] = []
-        for linked in (name, *self._links.get(asker, {}).get(name, ())):
-            for network in self._networks(asker):
-                bare = linked.removesuffix(f".{network.lower()}")
-                found += self._on(network, linked) or (self._on(network, bare) if bare != linked else [])
-        found = list(dict.fromkeys(found))
+        no container that it can reach has this name. `name.network` asks on one network only. Another group's container is
+        found when none of the asker's own group has the name, whichever networks they are on."""
+        asked = (name, *self._links.get(asker, {}).get(name, ()))
+        found = self._found(asker, asked, self._own) or (
+            self._found(asker, asked, self._theirs) if self._others else []
+        )
         import random
 
         random.shuffle(found)
         return found or None
 
-    def _on(self, network: str, name: str) -> list[str]:
-        """Addresses of `name` on the network: of our own containers, and of other groups'."""
-        own = self._by_network.get(network, {}).get(name, [])
-        return own + self._others.addresses(network, name) if self._others else own
+    def _found(self, asker: str, asked: Iterable[str], on: Callable[[str, str], list[str]]) -> list[str]:
+        found: dict[str, None] = {}
+        for name in asked:
+            for network in self._networks(asker):
+                bare = name.removesuffix(f".{network.lower()}")
+                found |= dict.fromkeys(on(network, name) or (on(network, bare) if bare != name else []))
+        return list(found)
+
+    def _own(self, network: str, name: str) -> list[str]:
+        return self._by_network.get(network, {}).get(name, [])
+
+    def _theirs(self, network: str, name: str) -> list[str]:
+        return self._others.addresses(network, name) if self._others else []
 
     def reverse(self, asker: str, address: str) -> str | None:
         for network in self._networks(asker):

@@ -22,6 +22,8 @@ _KINDS = {
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
     "sctp": (socket.SOCK_STREAM, _IPPROTO_SCTP),
 }
+DIRECT = "direct"
+"""Stands for a host port where the container is reached at its own address only."""
 _ANY = (0,) * 16
 """Any free port; asked for again where the one that IPv4 gave is taken in IPv6."""
 
@@ -44,13 +46,19 @@ class Reservation:
 
 
 def placed(wanted: Iterable[PortBinding], record: NetworkRecord | None) -> list[PortBinding]:
-    """The ports, on the host addresses that the network's driver options name where they have none of their own."""
+    """The ports, on the host addresses that the network's driver options name where they have none of their own. Where its
+    gateway mode is `routed` nothing is bound on the host, which a host port of "" says in the outcome."""
     found = []
     for port in wanted:
         opts = record.spec.driver_opts if record else {}
         places = [opts[option] for option in options.HOST_BINDING.values() if option in opts]
-        for place in places if places and not port.host_ip else (port.host_ip,):
-            found.append(msgspec.structs.replace(port, host_ip=place))
+        routed = {v for v in (4, 6) if record and options.gateway_mode(record, v) == "routed"}
+        wanted_at = places if places and not port.host_ip else [port.host_ip]
+        if routed and wanted_at == [""]:
+            wanted_at = ["0.0.0.0", "::"]
+        for place in wanted_at:
+            direct = (6 if ":" in place else 4) in routed
+            found.append(msgspec.structs.replace(port, host_ip=place, **({"host_port": DIRECT} if direct else {})))
     return found
 
 
@@ -78,6 +86,9 @@ def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation
             f"protocol {port.protocol!r} of port {port.container_port} cannot be published",
             hint="Use tcp, udp or sctp.",
         )
+    if port.host_port == DIRECT:
+        reservation.bindings.append(msgspec.structs.replace(port, host_port=""))
+        return
     candidates = _candidates(port)
     refused: OSError | None = None
     for number in candidates:

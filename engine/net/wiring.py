@@ -92,6 +92,8 @@ class Wiring:
         """Withdraw rules, then ports and leases; the links go with the network namespace."""
         if rules := self._rules.pop(container_id, []):
             await backend.withdraw(self.store.roots, [(container_id, port) for port in rules])
+            if self._enforcement is not None:
+                self._enforcement.allow(container_id, rules, allowed=False)
         held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
         self._forget_soon({row[0] for row in held})
         self.release(container_id)
@@ -155,7 +157,8 @@ class Wiring:
         """After a supervisor's death: hold a running container's ports again. Its links and rules are still there."""
         # Where somebody took the port meanwhile the packet rules still serve it.
         with contextlib.suppress(EngineError):
-            self._reservations[container_id] = ports.reserve(self.store, container_id, bindings)
+            held = [one if one.host_port else replace(one, host_port=ports.DIRECT) for one in bindings]
+            self._reservations[container_id] = ports.reserve(self.store, container_id, held)
         for one in endpoints:
             if record := bridge.get(self.store, one.network):
                 await self._ensure(record)
@@ -226,6 +229,8 @@ class Wiring:
         found = reservation.bindings if reservation else bindings
         if found and (v4 or v6):
             self._rules[container_id] = elements.of_ports(v4, v6, found)
+            if self._enforcement is not None:
+                self._enforcement.allow(container_id, self._rules[container_id])
             if reservation:
                 self._proxies[container_id] = Proxy(reservation.sockets, v4, v6)
 

@@ -59,11 +59,14 @@ def test_other_groups_on_a_common_network(store, tmp_path):
     assert names.reverse("proxy", "10.1.0.3") is None
 
 
-def test_the_same_name_in_two_groups_is_both(store, tmp_path):
+def test_ones_own_group_answers_before_others(store, tmp_path):
     names = Names(Neighbours(store, "ours"))
     names.publish("web", ["ours-web-1"], [endpoint("shared", "10.0.0.2", "web")])
     other(store, tmp_path, "a" * 64, "theirs-web-1", "shared", "10.0.0.3", "web")
-    assert sorted(names.lookup("web", "web")) == ["10.0.0.2", "10.0.0.3"]
+    assert names.lookup("web", "web") == ["10.0.0.2"]
+    names.publish("app", ["ours-app-1"], [endpoint("shared", "10.0.0.4", "app")])
+    names.withdraw("web")
+    assert names.lookup("app", "web") == ["10.0.0.3"]
 
 
 def test_a_container_that_is_just_being_removed(store, tmp_path):

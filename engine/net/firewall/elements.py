@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -35,22 +35,18 @@ class Port(Struct, frozen=True):
     direct: bool = False
 
 
-def of_ports(v4: str, v6: str, bindings: Iterable[PortBinding], direct: Sequence[int] = ()) -> list[Port]:
-    """The bindings with the container's addresses ("" for none), where their host address allows that. `direct`: the IP
-    versions whose network is routed."""
+def of_ports(v4: str, v6: str, bindings: Iterable[PortBinding]) -> list[Port]:
+    """The bindings with the container's addresses ("" for none), where their host address allows that. A binding without a
+    host port is one of a routed network's."""
     found = []
     for port in bindings:
+        if port.host_ip.startswith("127.") or port.host_ip == "::1":
+            continue  # the proxy's
+        where = "" if port.host_ip in ("", "0.0.0.0", "::") else port.host_ip
         for version, address in ((4, v4), (6, v6)):
-            everywhere = port.host_ip in ("", "0.0.0.0", "::")
-            fits = not port.host_ip or (":" in port.host_ip) == (version == 6)
-            if port.host_ip.startswith("127.") or port.host_ip == "::1":
-                fits = False  # the proxy's
-            if address and (fits or version in direct):
-                where = "" if everywhere else port.host_ip
-                number = int(port.host_port or 0)
-                found.append(
-                    Port(version, where, number, port.protocol, address, port.container_port, version in direct)
-                )
+            if address and (not port.host_ip or (":" in port.host_ip) == (version == 6)):
+                number, direct = int(port.host_port or 0), not port.host_port
+                found.append(Port(version, where, number, port.protocol, address, port.container_port, direct))
     return found
 
 
