@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "engine.errors": (),
     "engine.paths": ("engine.errors",),
     "engine.digest": (),
+    "engine.bounded": ("engine.errors",),
     "engine.control": ("engine.errors", "engine.paths"),
     "engine.ignore": ("engine.errors",),
     "engine.host": ("engine.kernel", "engine.errors", "engine.paths"),
@@ -51,6 +52,7 @@ MAY_IMPORT = {
     "engine.filetree": ("engine.kernel", "engine.errors"),
     "engine.image": ("engine.filetree", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
     "engine.registry": (
+        "engine.bounded",
         "engine.filetree", "engine.image", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.volume": (
@@ -65,11 +67,13 @@ MAY_IMPORT = {
         "engine.errors",
     ),
     "engine.container": (
+        "engine.bounded",
         "engine.digest", "engine.filetree", "engine.kernel", "engine.keeper", "engine.log", "engine.cgroup", "engine.image",
         "engine.net",
         "engine.volume", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.build": (
+        "engine.bounded",
         "engine.control", "engine.filetree", "engine.ignore",
         "engine.kernel", "engine.container", "engine.keeper", "engine.cgroup", "engine.net", "engine.image",
         "engine.registry", "engine.session", "engine.volume", "engine.store",

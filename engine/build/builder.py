@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from engine.bounded import MIB, read_bytes
 from engine.build import schedule
 from engine.build.cache import BuildCache
 from engine.build.execute import RunStep
@@ -70,8 +71,7 @@ class Builder:
             )
         path = os.path.join(self.spec.context, self.spec.dockerfile)
         try:
-            with open(path, encoding="utf-8", newline="") as file:
-                return lex(file.read(), self.spec.dockerfile)
+            return lex(read_bytes(path, 16 * MIB, "a Dockerfile").decode(), self.spec.dockerfile)
         except FileNotFoundError as error:
             missing = self.spec.context if not os.path.isdir(self.spec.context) else path
             what = "build context" if missing == self.spec.context else "Dockerfile"

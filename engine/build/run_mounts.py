@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from engine.bounded import MIB, read_bytes
 from engine.build import instructions as ins
 from engine.build.context import Match, SourceTree
 from engine.build.copying import How, Target
@@ -177,8 +178,7 @@ class Mounts:
                 raise BuildFailed(f"secret {name}: the environment variable {secret.environment} is not set")
         else:
             try:
-                with open(secret.file, encoding="utf-8", errors="surrogateescape") as file:
-                    content = file.read()
+                content = read_bytes(secret.file, MIB, "a build's secret").decode("utf-8", "surrogateescape")
             except OSError as error:
                 raise OperationFailed.of(f"read secret {name} from", secret.file, error) from error
         if mount.env:

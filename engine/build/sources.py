@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 
+from engine.bounded import MIB, read_bytes
 from engine.build.context import SourceTree
 from engine.build.digests import Digests
 from engine.errors import BuildFailed, OperationFailed, Unsupported
@@ -110,9 +111,8 @@ class Sources:
 def _ignore(path: str, folder: int | None) -> Ignore:
     """The patterns in a file, none when it does not exist."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-        with os.fdopen(fd, encoding="utf-8-sig", errors="surrogateescape") as file:
-            return Ignore(file.read().splitlines(), os.path.basename(path))
+        text = read_bytes(path, 16 * MIB, "an ignore file", dir_fd=folder).decode("utf-8-sig", "surrogateescape")
+        return Ignore(text.splitlines(), os.path.basename(path))
     except FileNotFoundError:
         return Ignore(())
     except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from engine.bounded import MIB, read_bytes
 from engine.errors import InvalidSpec, NotFound, Unsupported
 from engine.spec.container import ContainerSpec, DeviceRequest
 
@@ -36,8 +37,7 @@ class Devices:
 
     def _read(self, path: str) -> None:
         try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
+            text = read_bytes(path, 16 * MIB, "a CDI specification").decode()
             if path.endswith(".json"):
                 found = json.loads(text)
             else:

@@ -169,6 +169,8 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
             "staging": f"{facts.folder}/image{number}",
             "features": overlay.features(),
         }
+    if mount.content is None and not os.path.isfile(mount.source):
+        raise InvalidSpec(f"{mount.source} is copied to {mount.target}, and is no regular file")
     return {
         "type": "file",
         "source": mount.source,

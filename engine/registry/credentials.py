@@ -15,6 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from engine.bounded import MIB, read_bytes
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
 
@@ -42,11 +43,10 @@ def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials 
     folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
     path = os.path.join(folder, "config.json")
     try:
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
+        config = json.loads(read_bytes(path, 16 * MIB, "the client's configuration"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RegistryError(f"cannot read the registry credentials in {path}: {error}") from error
     if not isinstance(config, dict):
         raise RegistryError(f"cannot read the registry credentials in {path}: not a JSON object")

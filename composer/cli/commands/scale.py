@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
+from composer.plan.desired import MOST_REPLICAS
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -29,6 +30,8 @@ def parse_scale(words: Iterable[str], what: str) -> dict[str, int]:
             raise UsageError(f'invalid {what} "{word}". Should be SERVICE=NUM')
         if not number.isdigit():
             raise UsageError(f'invalid {what} "{word}": {number!r} is not a whole number')
+        if len(number) > 6 or int(number) > MOST_REPLICAS:
+            raise UsageError(f'invalid {what} "{word}": a service has at most {MOST_REPLICAS} containers')
         scale[service] = int(number)
     return scale
 

@@ -85,7 +85,7 @@ def _dockerfile(spec: BuildSpec) -> str:
     if not text:
         try:
             with open(os.path.join(spec.context, spec.dockerfile), encoding="utf-8", errors="replace") as file:
-                text = file.read()
+                text = file.read(16 << 20)
         except OSError:
             return ""
     return " ".join((text, *(value for value in spec.args.values() if value)))

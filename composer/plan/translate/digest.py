@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from composer.plan.divergence import HIDDEN
-from composer.plan.translate.files import definition, inline, is_copied
+from composer.plan.translate.files import MOST_COPIED, definition, inline, is_copied
 from composer.plan.translate.scope import Scope
 
 EXCLUDED: tuple[tuple[str, ...], ...] = (
@@ -81,7 +81,7 @@ def _copies(scope: Scope, kind: str) -> dict[str, str]:
         if config.file:
             try:
                 with open(config.file, "rb") as file:
-                    content = file.read()
+                    content = file.read(MOST_COPIED)
             except OSError:
                 continue  # told at the container's start, with its name
         else:

@@ -7,6 +7,7 @@ sees it as it is, and as it becomes. Everything else is a copy with the owner an
 from __future__ import annotations
 
 import os
+import stat
 
 from composer.model import Project
 from composer.model.config import Config
@@ -37,8 +38,20 @@ def inline(project: Project, config: Config) -> str | None:
     return None
 
 
+MOST_COPIED = 16 << 20
+"""Bytes of a config or secret that is copied, as each container has it in memory."""
+
+
 def is_copied(config: Config, reference: FileReference) -> bool:
     return not config.file or reference.uid is not None or reference.gid is not None or reference.mode is not None
+
+
+def _uncopied(path: str) -> str:
+    """Why a file cannot be copied into a container's memory, "" when it can."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return "is no regular file"
+    return f"has more than {MOST_COPIED} bytes" if status.st_size > MOST_COPIED else ""
 
 
 def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Mount | None:
@@ -60,6 +73,11 @@ def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Moun
     if not is_copied(config, reference):
         assert config.file is not None
         return Mount(type="bind", source=config.file, target=target, read_only=True, create_host_path=False)
+    if config.file and (why := _uncopied(config.file)):
+        scope.refuse(
+            path, f"the {word} {reference.source!r} is copied for its uid, gid or mode, and {config.file} {why}"
+        )
+        return None
     content = None if config.file else inline(scope.project, config)
     if not config.file and content is None:
         if config.environment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.model.hook import Hook as Wanted
-from composer.plan.desired import DesiredService, Hook
+from composer.plan.desired import MOST_REPLICAS, DesiredService, Hook
 from composer.plan.translate import conflicts
 from composer.plan.translate.addresses import check_names
 from composer.plan.translate.build import build
@@ -80,6 +80,9 @@ def scale(scope: Scope) -> int:
         scope.refuse(("scale",), f"is {wanted.scale}, but deploy.replicas is {replicas}: give only one of them")
     if number < 0:
         scope.refuse(key, f"{number} is negative")
+    if number > MOST_REPLICAS:
+        scope.refuse(key, f"{number} containers of a service are more than {MOST_REPLICAS}, the most that there can be")
+        return 1
     if number > 1 and wanted.container_name:
         scope.refuse(
             key,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine import digest
+from engine.bounded import MIB, read_bytes
 from engine.container import capabilities
 from engine.container.seccomp import default
 from engine.errors import InvalidSpec, OperationFailed, Unsupported
@@ -68,10 +69,11 @@ def _key(text: str, capability_bits: int) -> str:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return read_bytes(path, 4 * MIB, "a seccomp profile").decode()
     except OSError as error:
         raise InvalidSpec(f"seccomp profile {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidSpec(f"seccomp profile {path}: not UTF-8 text: {error}") from error
 
 
 def _store(folder: str, path: str, code: bytes) -> None:

@@ -1,0 +1,19 @@
+"""Files that somebody names to us, read with a limit: a device or a pipe may never end."""
+
+from __future__ import annotations
+
+import os
+
+from engine.errors import InvalidSpec
+
+MIB = 1 << 20
+
+
+def read_bytes(path: str, limit: int, what: str, *, dir_fd: int | None = None) -> bytes:
+    """The content of `path`, which is `what` ("a seccomp profile"). Raises OSError, InvalidSpec when it is longer."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InvalidSpec(f"{path} has more than {limit} bytes, which {what} may have at most")
+    return data
