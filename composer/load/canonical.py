@@ -7,7 +7,7 @@ import posixpath
 from composer.load import short
 from composer.load.errors import REPORTED, LoadError, raise_all
 from composer.load.merge import as_mapping
-from composer.load.patterns import ANY, applied, compiled
+from composer.load.patterns import ANY, applied, compiled, of_containers
 from composer.load.text import text_of
 from composer.load.tree import Map, Sequence, dotted, origin_at
 
@@ -90,6 +90,9 @@ class Canonical:
 
     def gpus(self, value: Any, path: Path) -> Any:
         return Sequence([Map({"count": "all"})]) if isinstance(value, str) else value
+
+    def schedule(self, value: Any, path: Path) -> Any:
+        return Map({"cron": value}) if isinstance(value, str) else value
 
     def names(self, value: Any, path: Path) -> Any:
         return as_mapping(value) if isinstance(value, list) else value
@@ -225,7 +228,8 @@ _SERVICE: dict[tuple[str, ...], Callable[[Canonical, Any, Path], Any]] = {
 }
 
 _LONG = compiled(
-    {("services", ANY, *path): rule for path, rule in _SERVICE.items()}
+    of_containers(_SERVICE)
+    | {("jobs", ANY, "triggers", "schedule", ANY): Canonical.schedule}
     | {(kind, ANY): Canonical.external for kind in ("configs", "networks", "secrets", "volumes")}
 )
 
@@ -267,12 +271,14 @@ def _device_request(value: Any) -> Any:
 
 
 _DEFAULTS = compiled(
-    {
-        ("services", ANY, "build"): _build_context,
-        ("services", ANY, "deploy", "resources", "reservations", "devices", ANY): _device_request,
-        ("services", ANY, "gpus", ANY): _device_request,
-        ("services", ANY, "ports", ANY): _port,
-        ("services", ANY, "secrets", ANY): _secret_target,
-        ("services", ANY, "volumes", ANY, "bind"): _bind,
-    }
+    of_containers(
+        {
+            ("build",): _build_context,
+            ("deploy", "resources", "reservations", "devices", ANY): _device_request,
+            ("gpus", ANY): _device_request,
+            ("ports", ANY): _port,
+            ("secrets", ANY): _secret_target,
+            ("volumes", ANY, "bind"): _bind,
+        }
+    )
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from composer.load.patterns import ANY, compiled
+from composer.load.patterns import ANY, compiled, of_containers
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ _SERVICE: dict[tuple[str, ...], Callable[[str], bool | int | float]] = {
     ("cpu_rt_runtime",): integer,
     ("cpu_shares",): integer,
     ("cpus",): number,
+    ("depends_on", ANY, "required"): boolean,
+    ("depends_on", ANY, "restart"): boolean,
     ("deploy", "placement", "max_replicas_per_node"): integer,
     ("deploy", "replicas"): integer,
     ("deploy", "restart_policy", "max_attempts"): integer,
@@ -97,7 +99,8 @@ _SERVICE: dict[tuple[str, ...], Callable[[str], bool | int | float]] = {
 }
 
 CASTS = compiled(
-    {("services", ANY, *path): cast for path, cast in _SERVICE.items()}
+    of_containers(_SERVICE)
+    | {("jobs", ANY, "triggers", "manual"): boolean, ("services", ANY, "pre_start", ANY, "per_replica"): boolean}
     | {("networks", ANY, key): boolean for key in ("attachable", "enable_ipv4", "enable_ipv6", "external", "internal")}
     | {(kind, ANY, "external"): boolean for kind in ("configs", "secrets", "volumes")}
 )

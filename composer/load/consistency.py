@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain, islice
 
+from composer.cron import Cron, CronError
 from composer.load.bind import DEPLOY
 from composer.load.errors import REPORTED, LoadError, did_you_mean
 from composer.load.tree import Map, origin_at
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
     """What does not fit, by service. `tree` is canonical; `disabled` are the services that no profile enables."""
     check = _Check(tree, disabled)
-    found = chain.from_iterable(check.service(name) for name in tree["services"])
-    errors = list(islice(chain(found, check.secrets()), REPORTED + 1))
+    services = chain.from_iterable(check.service(name) for name in tree["services"])
+    jobs = chain.from_iterable(check.job(name) for name in check.jobs)
+    errors = list(islice(chain(services, jobs, check.secrets()), REPORTED + 1))
     if len(errors) > REPORTED:
         errors[REPORTED:] = [LoadError("… and more problems like these")]
     return errors or check.cycles()
@@ -45,6 +47,8 @@ def shared_names(tree: Map) -> list[tuple[str, str, LoadError]]:
 class _Check:
     def __init__(self, tree: Map, disabled: Map) -> None:
         self.tree, self.services, self.disabled = tree, tree["services"], disabled
+        self.jobs: Map = tree.get("jobs", Map())
+        self.section, self.word = "services", "service"
 
     def wrong(self, path: Path, message: str, hint: str = "") -> LoadError:
         return LoadError(message, origin_at(self.tree, path), hint)
@@ -54,21 +58,28 @@ class _Check:
         for rule in _RULES:
             yield from rule(self, name, service)
 
+    def job(self, name: str) -> Iterator[LoadError]:
+        self.section, self.word = "jobs", "job"
+        for rule in _JOB_RULES:
+            yield from rule(self, name, self.jobs[name])
+
     # ---- what a service is made of
 
     def source(self, name: str, service: Map) -> Iterator[LoadError]:
         if "build" not in service and "image" not in service and "provider" not in service:
-            yield self.wrong(("services", name), f"service {name!r} has neither an image nor a build context specified")
+            yield self.wrong(
+                (self.section, name), f"{self.word} {name!r} has neither an image nor a build context specified"
+            )
 
     def build(self, name: str, service: Map) -> Iterator[LoadError]:
         build = service.get("build")
         if build is None:
             return
-        place: Path = ("services", name, "build")
+        place: Path = (self.section, name, "build")
         if "dockerfile_inline" in build and "dockerfile" in build:
             yield self.wrong(
                 (*place, "dockerfile_inline"),
-                f"service {name!r} declares mutually exclusive dockerfile and dockerfile_inline",
+                f"{self.word} {name!r} declares mutually exclusive dockerfile and dockerfile_inline",
             )
         for key, context in build.get("additional_contexts", {}).items():
             if not context.startswith("service:"):
@@ -77,19 +88,19 @@ class _Check:
             if target not in self.services:
                 yield self.wrong(
                     (*place, "additional_contexts", key),
-                    f"service {name!r} declares unknown service {target!r} as additional contexts {key}",
+                    f"{self.word} {name!r} declares unknown service {target!r} as additional contexts {key}",
                     did_you_mean(target, self.services),
                 )
             elif "build" not in self.services[target]:
                 yield self.wrong(
                     (*place, "additional_contexts", key),
-                    f"service {name!r} declares non-buildable service {target!r} as additional contexts {key}",
+                    f"{self.word} {name!r} declares non-buildable service {target!r} as additional contexts {key}",
                 )
         platform, platforms = service.get("platform"), build.get("platforms")
         if platform and platforms and platform not in platforms:
             yield self.wrong(
                 (*place, "platforms"),
-                f"service {name!r}: service.build.platforms MUST include service.platform {platform!r}",
+                f"{self.word} {name!r}: service.build.platforms MUST include service.platform {platform!r}",
             )
         for index, secret in enumerate(build.get("secrets", ())):
             yield from self.defined(name, "build secret", "secrets", secret, (*place, "secrets", index))
@@ -99,20 +110,20 @@ class _Check:
     def networks(self, name: str, service: Map) -> Iterator[LoadError]:
         if service.get("network_mode") and service.get("networks"):
             yield self.wrong(
-                ("services", name, "network_mode"),
-                f"service {name!r} declares mutually exclusive `network_mode` and `networks`",
+                (self.section, name, "network_mode"),
+                f"{self.word} {name!r} declares mutually exclusive `network_mode` and `networks`",
             )
         known = self.tree.get("networks", {})
         for network in service.get("networks", ()):
             if network.startswith("x-"):
                 yield self.wrong(
-                    ("services", name, "networks", network),
-                    f'service "{name}": {network} is no network here: keys that start with x- are extensions',
+                    (self.section, name, "networks", network),
+                    f'{self.word} "{name}": {network} is no network here: keys that start with x- are extensions',
                 )
             elif network not in known:
                 yield self.wrong(
-                    ("services", name, "networks", network),
-                    f'service "{name}" refers to undefined network {network}',
+                    (self.section, name, "networks", network),
+                    f'{self.word} "{name}" refers to undefined network {network}',
                     did_you_mean(network, known) or f"declare it under networks: {network}:",
                 )
 
@@ -120,13 +131,21 @@ class _Check:
         for other, dependency in service.get("depends_on", {}).items():
             if other in self.services or (other in self.disabled and not dependency["required"]):
                 continue
+            if other in self.jobs:
+                if self.section == "services":
+                    yield self.wrong(
+                        ("services", name, "depends_on", other),
+                        f'service "{name}" depends on the job "{other}"',
+                        "only jobs may depend on jobs",
+                    )
+                continue
             hint = did_you_mean(other, [known for known in self.services if known != name])
             if other in self.disabled:
                 profiles = ", ".join(self.disabled[other].get("profiles", ()))
                 hint = f"it is disabled; its profiles are {profiles}"
             yield self.wrong(
-                ("services", name, "depends_on", other),
-                f'service "{name}" depends on undefined service "{other}"',
+                (self.section, name, "depends_on", other),
+                f'{self.word} "{name}" depends on undefined service "{other}"',
                 hint,
             )
 
@@ -137,7 +156,7 @@ class _Check:
             if other in service.get("depends_on", {}):
                 return  # said by depends_on
             yield self.wrong(
-                ("services", name, "network_mode"),
+                (self.section, name, "network_mode"),
                 f"service {other!r} not found for network_mode 'service:{other}'",
                 did_you_mean(other, self.services),
             )
@@ -148,23 +167,23 @@ class _Check:
             source = volume.get("source")
             if volume.get("type") == "volume" and source and source not in known:
                 yield self.wrong(
-                    ("services", name, "volumes", index),
-                    f'service "{name}" refers to undefined volume {source}',
+                    (self.section, name, "volumes", index),
+                    f'{self.word} "{name}" refers to undefined volume {source}',
                     did_you_mean(source, known) or f"declare it under volumes:, or write ./{source} for a folder",
                 )
 
     def files(self, name: str, service: Map) -> Iterator[LoadError]:
         for kind in ("configs", "secrets"):
             for index, mount in enumerate(service.get(kind, ())):
-                yield from self.defined(name, kind[:-1], kind, mount, ("services", name, kind, index))
+                yield from self.defined(name, kind[:-1], kind, mount, (self.section, name, kind, index))
 
     def models(self, name: str, service: Map) -> Iterator[LoadError]:
         known = self.tree.get("models", {})
         for model in service.get("models", ()):
             if model not in known:
                 yield self.wrong(
-                    ("services", name, "models", model),
-                    f'service "{name}" refers to undefined model {model}',
+                    (self.section, name, "models", model),
+                    f'{self.word} "{name}" refers to undefined model {model}',
                     did_you_mean(model, known),
                 )
 
@@ -174,9 +193,36 @@ class _Check:
         if source not in known:
             yield self.wrong(
                 place,
-                f'service "{name}" refers to undefined {what} {source}',
+                f'{self.word} "{name}" refers to undefined {what} {source}',
                 did_you_mean(source, known) or f"declare it under {kind}:",
             )
+
+    # ---- jobs
+
+    def triggers(self, name: str, job: Map) -> Iterator[LoadError]:
+        triggers, place = job.get("triggers", {}), ("jobs", name, "triggers")
+        schedules = triggers.get("schedule", ())
+        if name in self.services or name in self.disabled:
+            yield self.wrong(("jobs", name), f"job {name!r} has the name of a service", "rename one of them")
+        if schedules and triggers.get("manual"):
+            yield self.wrong(
+                (*place, "manual"), f'job "{name}" declares both manual:true and a schedule, exactly one is supported'
+            )
+        if not schedules and "manual" not in triggers:
+            yield self.wrong(place, f'job "{name}" has no trigger', "write manual: true, or a schedule")
+        for index, schedule in enumerate(schedules):
+            path: Path = (*place, "schedule", index)
+            try:
+                Cron(schedule["cron"])
+            except CronError as error:
+                yield self.wrong((*path, "cron"), f'job "{name}": schedule[{index}]: {error}')
+            zone = schedule.get("timezone", "")
+            if zone and not _is_timezone(zone):
+                yield self.wrong(
+                    (*path, "timezone"),
+                    f'job "{name}": schedule: unknown timezone {zone}',
+                    "write an IANA name, such as Europe/Paris",
+                )
 
     # ---- what contradicts itself
 
@@ -184,8 +230,8 @@ class _Check:
         test = service.get("healthcheck", {}).get("test")
         if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
             yield self.wrong(
-                ("services", name, "healthcheck", "test"),
-                f'services.{name}.healthcheck.test must start either by "CMD", "CMD-SHELL" or "NONE"',
+                (self.section, name, "healthcheck", "test"),
+                f'{self.section}.{name}.healthcheck.test must start either by "CMD", "CMD-SHELL" or "NONE"',
             )
 
     def scale(self, name: str, service: Map) -> Iterator[LoadError]:
@@ -193,21 +239,21 @@ class _Check:
         scale, replicas = service.get("scale"), deploy.get("replicas")
         if scale is not None and replicas is not None and scale != replicas:
             yield self.wrong(
-                ("services", name, "scale"),
-                f"services.{name}: can't set distinct values on 'scale' and 'deploy.replicas' ({scale}, {replicas})",
+                (self.section, name, "scale"),
+                f"{self.section}.{name}: can't set distinct values on 'scale' and 'deploy.replicas' ({scale}, {replicas})",
             )
         for key, value in (("scale", scale), ("deploy.replicas", replicas)):
             if value is not None and value < 0:
                 yield self.wrong(
-                    ("services", name, *key.split(".")),
-                    f"services.{name}.{key}: must be greater than or equal to 0",
+                    (self.section, name, *key.split(".")),
+                    f"{self.section}.{name}.{key}: must be greater than or equal to 0",
                 )
         number = scale if scale is not None else replicas if replicas is not None else 1
         if number > 1 and service.get("container_name"):
             key = "deploy.replicas" if scale is None else "scale"
             yield self.wrong(
-                ("services", name, "container_name"),
-                f"services.{name}: can't set container_name and {key} as container name must be unique",
+                (self.section, name, "container_name"),
+                f"{self.section}.{name}: can't set container_name and {key} as container name must be unique",
             )
 
     def resources(self, name: str, service: Map) -> Iterator[LoadError]:
@@ -220,16 +266,16 @@ class _Check:
         ):
             if key in service and group in resources and resources[group].get(other) != service[key]:
                 yield self.wrong(
-                    ("services", name, key),
-                    f"services.{name}: can't set distinct values on '{key}' and 'deploy.resources.{group}.{other}'",
+                    (self.section, name, key),
+                    f"{self.section}.{name}: can't set distinct values on '{key}' and 'deploy.resources.{group}.{other}'",
                 )
 
     def watch(self, name: str, service: Map) -> Iterator[LoadError]:
         for index, trigger in enumerate(service.get("develop", {}).get("watch", ())):
             if "target" not in trigger and trigger["action"] not in ("rebuild", "restart"):
                 yield self.wrong(
-                    ("services", name, "develop", "watch", index),
-                    f"services.{name}.develop.watch: target is required for non-rebuild actions",
+                    (self.section, name, "develop", "watch", index),
+                    f"{self.section}.{name}.develop.watch: target is required for non-rebuild actions",
                 )
 
     def mounts(self, name: str, service: Map) -> Iterator[LoadError]:
@@ -238,10 +284,10 @@ class _Check:
         targets = [("tmpfs", i, path.partition(":")[0]) for i, path in enumerate(service.get("tmpfs", ()))]
         targets += [("volumes", i, volume.get("target", "")) for i, volume in enumerate(service.get("volumes", ()))]
         for kind, index, target in targets:
-            here = f"services.{name}.{kind}[{index}]"
+            here = f"{self.section}.{name}.{kind}[{index}]"
             if target in taken:
                 yield self.wrong(
-                    ("services", name, kind, index), f"{here}: target {target} already mounted as {taken[target]}"
+                    (self.section, name, kind, index), f"{here}: target {target} already mounted as {taken[target]}"
                 )
             taken.setdefault(target, here)
 
@@ -253,35 +299,39 @@ class _Check:
     # ---- cycles
 
     def cycles(self) -> list[LoadError]:
-        """The first circle of dependencies, looked for in the order of the names."""
-        done: set[str] = set()
-        for start in sorted(self.services):
-            trail: list[str] = []
-            on_trail: set[str] = set()
-            stack = [(start, iter(self._needs(start)))] if start not in done else []
-            trail, on_trail = [start], {start}
-            while stack:
-                name, needs = stack[-1]
-                for other in needs:
-                    if other in on_trail:
-                        circle = " -> ".join([*trail[trail.index(other) :], other])
-                        return [
-                            self.wrong(("services", name, "depends_on", other), f"dependency cycle detected: {circle}")
-                        ]
-                    if other not in done:
-                        stack.append((other, iter(self._needs(other))))
-                        trail.append(other)
-                        on_trail.add(other)
-                        break
-                else:
-                    stack.pop()
-                    trail.pop()
-                    on_trail.discard(name)
-                    done.add(name)
+        """The first circle of dependencies, from its first name on."""
+        everything = {**self.services, **self.jobs}
+        waits = {
+            name: sorted(other for other in everything[name].get("depends_on", ()) if other in everything)
+            for name in sorted(everything)
+        }
+        if not any(waits.values()):
+            return []
+        from graphlib import CycleError, TopologicalSorter
+
+        try:
+            TopologicalSorter(waits).prepare()
+        except CycleError as error:
+            circle: list[str] = error.args[1][:-1]  # each is needed by the next one
+            start = circle.index(min(circle))
+            names = [*circle[start::-1], *circle[:start:-1]]
+            last = names[-1]
+            section = "services" if last in self.services else "jobs"
+            text = " -> ".join([*names, names[0]])
+            return [self.wrong((section, last, "depends_on", names[0]), f"dependency cycle detected: {text}")]
         return []
 
-    def _needs(self, name: str) -> list[str]:
-        return [other for other in sorted(self.services[name].get("depends_on", ())) if other in self.services]
+
+def _is_timezone(name: str) -> bool:
+    """Whether the machine knows the time zone; where it knows none, any is good."""
+    import os
+    from zoneinfo import TZPATH
+
+    folders = [folder for folder in TZPATH if os.path.isdir(folder)]
+    parts = name.split("/")
+    if not all(part and part[0].isalnum() for part in parts):
+        return False
+    return not folders or any(os.path.isfile(os.path.join(folder, name)) for folder in folders)
 
 
 _RULES: tuple[Any, ...] = (
@@ -297,6 +347,20 @@ _RULES: tuple[Any, ...] = (
     _Check.scale,
     _Check.resources,
     _Check.watch,
+    _Check.mounts,
+)
+
+_JOB_RULES: tuple[Any, ...] = (
+    _Check.triggers,
+    _Check.source,
+    _Check.build,
+    _Check.networks,
+    _Check.healthcheck,
+    _Check.depends_on,
+    _Check.network_mode,
+    _Check.volumes,
+    _Check.files,
+    _Check.models,
     _Check.mounts,
 )
 

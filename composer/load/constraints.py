@@ -7,7 +7,7 @@ cannot.
 from __future__ import annotations
 
 from composer.load.errors import LoadError
-from composer.load.patterns import ANY, applied, compiled
+from composer.load.patterns import ANY, applied, compiled, of_containers
 from composer.load.short import is_address
 from composer.load.tree import dotted, origin_at
 from composer.load.validate import shown
@@ -81,11 +81,14 @@ CONSTRAINTS: dict[tuple[str, ...], Constraint] = {
     ("volumes", ANY): _volume,
     ("configs", ANY): _content("file", "environment", "content"),
     ("secrets", ANY): _content("file", "environment"),
-    ("services", ANY, "ports", ANY): _address,
-    ("services", ANY, "develop", "watch", ANY, "path"): _watched,
-    ("services", ANY, "deploy", "resources", "reservations", "devices", ANY): _device,
-    ("services", ANY, "gpus", ANY): _device,
-}
+} | of_containers(
+    {
+        ("ports", ANY): _address,
+        ("develop", "watch", ANY, "path"): _watched,
+        ("deploy", "resources", "reservations", "devices", ANY): _device,
+        ("gpus", ANY): _device,
+    }
+)
 """Path pattern → what must hold there."""
 
 _COMPILED = compiled(CONSTRAINTS)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from composer.load.read import Document
 
-ELEMENTS = ("services", "volumes", "networks", "secrets", "configs", "models")
+ELEMENTS = ("services", "jobs", "volumes", "networks", "secrets", "configs", "models")
 KEYS = ("path", "project_directory", "env_file")
 
 

@@ -7,7 +7,7 @@ later entry of a sequence replaces is told by `unique.py`.
 from __future__ import annotations
 
 from composer.load.errors import LoadError
-from composer.load.patterns import ANY, Node, compiled
+from composer.load.patterns import ANY, Node, compiled, of_containers
 from composer.load.text import text_of
 from composer.load.tree import Map, Origin, Sequence, dotted, origin_of
 
@@ -224,7 +224,7 @@ _SERVICE_MERGES = {
 }
 
 _RULES = compiled(
-    {("services", ANY, *path): rule for path, rule in _SERVICE_MERGES.items()}
+    of_containers(_SERVICE_MERGES)
     | {
         ("networks", ANY, "ipam", "config"): _pools,
         ("networks", ANY, "labels"): _sequence,

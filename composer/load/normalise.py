@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def normalised(root: Map, name: str, environment: Mapping[str, str]) -> None:
     """Say it, in place. `name` is the project's; values of variables that only have a name come from `environment`."""
     root["name"] = name
-    services = root.get("services") or {}
-    _networks(root, services)
-    for service in services.values():
+    workloads = [*(root.get("services") or {}).values(), *(root.get("jobs") or {}).values()]
+    _networks(root, workloads)
+    for service in workloads:
         if service.get("pull_policy") == "if_not_present":
             service["pull_policy"] = "missing"
         _build(service, environment)
@@ -33,10 +33,10 @@ def normalised(root: Map, name: str, environment: Mapping[str, str]) -> None:
     _names(root, name)
 
 
-def _networks(root: Map, services: Any) -> None:
+def _networks(root: Map, workloads: list[Any]) -> None:
     """Services without a network are in the default one, which there is when one of them is."""
     used = False
-    for service in services.values():
+    for service in workloads:
         if "provider" in service or "network_mode" in service:
             continue
         if not service.get("networks"):
@@ -93,8 +93,8 @@ def _resolved(value: Any, environment: Mapping[str, str], *, keep: bool) -> Any:
 
 def environment_lists(root: Map, environment: Mapping[str, str]) -> None:
     """Give the variables in lists (`- NAME`) the values that the environment of their own file has."""
-    services = root.get("services")
-    for service in services.values() if isinstance(services, dict) else ():
+    sections = [root.get(section) for section in ("services", "jobs")]
+    for service in (one for section in sections if isinstance(section, dict) for one in section.values()):
         variables = service.get("environment") if isinstance(service, dict) else None
         if isinstance(variables, list):
             for index, item in enumerate(variables):

@@ -156,6 +156,7 @@ class Loaded:
     contents              (secrets or configs, name) → text of those that take it from a variable that only an included
                           project's own environment has
     disabled              services that no active profile enables, in the same form
+    disabled_jobs         jobs that no active profile enables
     environment           the variables of interpolation: the command's environment and .env files
     profiles              the active ones
     warnings              lines for standard error, in order
@@ -170,6 +171,7 @@ class Loaded:
         "compose_files",
         "contents",
         "disabled",
+        "disabled_jobs",
         "environment",
         "hashes",
         "inputs",
@@ -183,7 +185,7 @@ class Loaded:
 
     def __init__(self, *, name: str, working_dir: str, compose_files: tuple[str, ...], tree: Map) -> None:
         self.name, self.working_dir, self.compose_files, self.tree = name, working_dir, compose_files, tree
-        self.disabled = Map()
+        self.disabled, self.disabled_jobs = Map(), Map()
         self.contents: dict[tuple[str, str], str] = {}
         self.environment: dict[str, str] = {}
         self.profiles: tuple[str, ...] = ()

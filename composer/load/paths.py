@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from composer.load.errors import LoadError
-from composer.load.patterns import ANY, applied, compiled
+from composer.load.patterns import ANY, applied, compiled, of_containers
 from composer.load.tree import Map, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -96,17 +96,21 @@ def is_windows(path: str) -> bool:
 
 
 _PATHS = compiled(
-    {
+    of_containers(
+        {
+            ("build", "additional_contexts", ANY): Paths.context,
+            ("build", "context"): Paths.context,
+            ("build", "ssh", ANY): Paths.mounted,
+            ("develop", "watch", ANY, "path"): Paths.watched,
+            ("env_file", ANY, "path"): Paths.local,
+            ("extends", "file"): Paths.local,
+            ("label_file", ANY): Paths.local,
+            ("volumes", ANY): Paths.mount,
+        }
+    )
+    | {
         ("configs", ANY, "file"): Paths.mounted,
         ("secrets", ANY, "file"): Paths.mounted,
-        ("services", ANY, "build", "additional_contexts", ANY): Paths.context,
-        ("services", ANY, "build", "context"): Paths.context,
-        ("services", ANY, "build", "ssh", ANY): Paths.mounted,
-        ("services", ANY, "develop", "watch", ANY, "path"): Paths.watched,
-        ("services", ANY, "env_file", ANY, "path"): Paths.local,
-        ("services", ANY, "extends", "file"): Paths.local,
-        ("services", ANY, "label_file", ANY): Paths.local,
-        ("services", ANY, "volumes", ANY): Paths.mount,
         ("volumes", ANY): Paths.volume,
     }
 )

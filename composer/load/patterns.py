@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 ANY = "*"
 
 
+CONTAINERS = (("services", ANY), ("jobs", ANY), ("services", ANY, "pre_start", ANY))
+"""Where a container is described: what holds for a key of one holds for the same key of the others."""
+
+
+def of_containers(table: Mapping[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
+    """A table of a container's keys as one of the whole tree."""
+    return {(*place, *path): rule for place in CONTAINERS for path, rule in table.items()}
+
+
 class Node:
     """A place in the table: its own rule, and the places below it."""
 

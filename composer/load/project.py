@@ -110,17 +110,22 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     tree, errors = bound(root, loaded.name)
     raise_all(errors)
     loaded.tree = tree
-    select.by_profile(tree, loaded.disabled, loaded.profiles)
+    select.by_profile(tree["services"], loaded.disabled, loaded.profiles)
+    if "jobs" in tree:
+        select.by_profile(tree["jobs"], loaded.disabled_jobs, loaded.profiles)
     if options.consistency:
         raise_all(contradictions(tree, loaded.disabled))
         scaled(tree)
     if options.services:
         loaded.profiles = select.activated(options.services, tree["services"], loaded.disabled, loaded.profiles)
-        select.by_profile(tree, loaded.disabled, loaded.profiles)
+        select.by_profile(tree["services"], loaded.disabled, loaded.profiles)
         select.named(tree, loaded.disabled, options.services)
     files = Files(tree, loaded.environment, loaded.inputs)
-    for name in tree["services"]:
-        files.resolve(name, environment=options.resolve_environment)
+    for section in ("services", "jobs"):
+        for name in tree.get(section, ()):
+            files.resolve(section, name, environment=options.resolve_environment)
+    if not tree.get("jobs", True):
+        del tree["jobs"]
     shared = shared_names(tree) if options.consistency else []
     if options.defer:
         for name, error in files.errors:

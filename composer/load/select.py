@@ -19,13 +19,12 @@ def enabled(service: Any, profiles: Iterable[str]) -> bool:
     return not own or any(profile == "*" or profile in own for profile in profiles)
 
 
-def by_profile(tree: Map, disabled: Map, profiles: Iterable[str]) -> None:
-    """Put every service where its profiles belong: into `tree` or into `disabled`."""
-    services = tree["services"]
-    everything = {**services, **disabled}
-    origins = {**services.origins, **disabled.origins}
+def by_profile(enabled_ones: Map, disabled: Map, profiles: Iterable[str]) -> None:
+    """Put every service, or job, where its profiles belong: into the first or into `disabled`."""
+    everything = {**enabled_ones, **disabled}
+    origins = {**enabled_ones.origins, **disabled.origins}
     wanted = tuple(profiles)
-    for target, keep in ((services, True), (disabled, False)):
+    for target, keep in ((enabled_ones, True), (disabled, False)):
         target.clear()
         for name in sorted(everything):
             if enabled(everything[name], wanted) is keep:
@@ -75,17 +74,10 @@ def needed(tree: Map) -> None:
         "configs": set(),
         "models": set(),
     }
-    for service in tree["services"].values():
-        used["networks"].update(service.get("networks", ()))
-        used["models"].update(service.get("models", ()))
-        used["volumes"].update(
-            volume["source"]
-            for volume in service.get("volumes", ())
-            if volume.get("type") == "volume" and volume.get("source")
-        )
-        used["configs"].update(mount.get("source") for mount in service.get("configs", ()))
-        used["secrets"].update(mount.get("source") for mount in service.get("secrets", ()))
-        used["secrets"].update(mount.get("source") for mount in service.get("build", {}).get("secrets", ()))
+    for service in (*tree["services"].values(), *tree.get("jobs", {}).values()):
+        _use(service, used)
+        for hook in service.get("pre_start", ()):
+            _use(hook, used)
     for kind, names in used.items():
         resources = tree.get(kind)
         if resources is None:
@@ -94,3 +86,17 @@ def needed(tree: Map) -> None:
             del resources[name]
         if not resources:
             del tree[kind]
+
+
+def _use(service: Map, used: dict[str, set[str]]) -> None:
+    """Note what a service, a job or a hook uses."""
+    used["networks"].update(service.get("networks", ()))
+    used["models"].update(service.get("models", ()))
+    used["volumes"].update(
+        volume["source"]
+        for volume in service.get("volumes", ())
+        if volume.get("type") == "volume" and volume.get("source")
+    )
+    used["configs"].update(mount.get("source") for mount in service.get("configs", ()))
+    used["secrets"].update(mount.get("source") for mount in service.get("secrets", ()))
+    used["secrets"].update(mount.get("source") for mount in service.get("build", {}).get("secrets", ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.load import short
 from composer.load.errors import REPORTED, LoadError, raise_all
-from composer.load.patterns import ANY, applied, compiled
+from composer.load.patterns import ANY, applied, compiled, of_containers
 from composer.load.tree import Map, Sequence, dotted, origin_of
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -161,6 +161,5 @@ _SERVICE: dict[tuple[str, ...], Callable[[Any, Path, Sequence], Any]] = {
 }
 
 _RULES = compiled(
-    {("services", ANY, *path): rule for path, rule in _SERVICE.items()}
-    | {("networks", ANY, "labels"): _name, ("networks", ANY, "ipam", "options"): _name}
+    of_containers(_SERVICE) | {("networks", ANY, "labels"): _name, ("networks", ANY, "ipam", "options"): _name}
 )

@@ -13,6 +13,7 @@ from functools import cache
 from composer.load.errors import LoadError, nearest
 from composer.load.printable import printable
 from composer.load.schema.compile import Compiler, Finding, Table
+from composer.load.schema.jobs import extended
 from composer.load.tree import dotted, origin_at, value_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -42,10 +43,17 @@ REPORTED = 20
 
 
 @cache
-def document() -> Mapping[str, Any]:
+def specification() -> Mapping[str, Any]:
+    """The compose specification's schema."""
     with open(os.path.join(os.path.dirname(__file__), "schema", "compose-spec.json"), encoding="utf-8") as file:
         schema: Mapping[str, Any] = json.load(file)
     return schema
+
+
+@cache
+def document() -> Mapping[str, Any]:
+    """The same with what Compose has beyond it."""
+    return extended(specification())
 
 
 @cache
@@ -112,7 +120,7 @@ def _elsewhere(tree: Any, path: Path) -> str:
     value, key = value_at(tree, path), str(path[-1])
     if len(path) == 1 and isinstance(value, dict) and ("image" in value or "build" in value):
         return f"is it a service? It must be indented below 'services:', as services.{key}"
-    places = places_of(document(), key)
+    places = places_of(specification(), key)
     if not places:
         return ""
     return f"{key!r} is a key of {_any([dotted(place) or 'the top level' for place in places[:2]])}"

@@ -6,7 +6,7 @@ import os
 import stat
 
 from composer.load import dotenv
-from composer.load.bind import SERVICE
+from composer.load.bind import ELEMENTS
 from composer.load.errors import LoadError
 from composer.load.tree import Map, dotted, origin_at
 
@@ -27,16 +27,16 @@ class Files:
         self.errors: list[tuple[str, LoadError]] = []
         """Each with the name of its service."""
 
-    def resolve(self, name: str, *, environment: bool = True) -> None:
-        """Replace label_file of a service, and with `environment` its env_file, by what is in them."""
-        service = self.tree["services"][name]
-        self._service = name
+    def resolve(self, section: str, name: str, *, environment: bool = True) -> None:
+        """Replace label_file of a service or job, and with `environment` its env_file, by what is in them."""
+        service = self.tree[section][name]
+        self._section, self._service = section, name
         before = set(service)
         if environment:
             self._environment(name, service)
         self._labels(name, service)
         if service.keys() - before:
-            SERVICE.arrange(service)
+            ELEMENTS[section].arrange(service)
 
     def _environment(self, name: str, service: Any) -> None:
         files = service.pop("env_file", ())
@@ -54,7 +54,7 @@ class Files:
         places: dict[str, Any] = {}
         for index, file in enumerate(files):
             form = file.get("format", "")
-            place: Path = ("services", name, "env_file", index)
+            place: Path = (self._section, name, "env_file", index)
             if form not in ("", ".env", "raw"):
                 self._wrong(
                     place, f"unsupported env_file format {form!r}", "write raw, or nothing for the format of .env"
@@ -82,7 +82,7 @@ class Files:
         places: dict[str, Any] = {}
         for index, path in enumerate(files):
             before = dict(found)
-            place: Path = ("services", name, "label_file", index)
+            place: Path = (self._section, name, "label_file", index)
             places |= self._read("label file", path, found, before, place, required=True, raw=False)
         own = service.get("labels") or Map()
         found.update(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from composer.model.container import Container
 from composer.model.element import Element, Variables
 
 
@@ -15,8 +16,7 @@ class Hook(Element):
     environment: Variables = {}
 
 
-class PreStartHook(Hook):
-    """A command in a container of its own, before the service's start."""
+class PreStartHook(Container):
+    """A command in a container of its own, before the service's start: what it does not say, the service does."""
 
-    image: str = ""
     per_replica: bool = False

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from composer.model.config import Config
 from composer.model.element import Element
+from composer.model.job import Job
 from composer.model.model import LanguageModel
 from composer.model.network import Network
 from composer.model.secret import Secret
@@ -34,6 +35,7 @@ class Loaded(Protocol):
     compose_files: tuple[str, ...]
     tree: Any
     disabled: Any
+    disabled_jobs: Any
     environment: dict[str, str]
     contents: dict[tuple[str, str], str]
     hashes: dict[str, str]
@@ -48,9 +50,11 @@ def nowhere(path: Path) -> str:
 
 
 class Project(Element):
-    """`services` are the enabled ones, `disabled` those that no active profile enables. `environ` are the variables
-    of the environment and of .env, which configs and secrets may name. `hashes`, `refused` and `clashes` are what
-    loading found out about services (composer.load.options.Loaded)."""
+    """`services` and `jobs` are the enabled ones, `disabled` and `disabled_jobs` those that no active profile enables.
+
+    `environ` are the variables of the environment and of .env, which configs and secrets may name. `hashes`, `refused` and
+    `clashes` are what loading found out about services (composer.load.options.Loaded).
+    """
 
     name: str
     services: dict[str, Service] = {}
@@ -59,7 +63,9 @@ class Project(Element):
     configs: dict[str, Config] = {}
     secrets: dict[str, Secret] = {}
     models: dict[str, LanguageModel] = {}
+    jobs: dict[str, Job] = {}
     disabled: dict[str, Service] = {}
+    disabled_jobs: dict[str, Job] = {}
     working_dir: str = ""
     compose_files: tuple[str, ...] = ()
     environ: dict[str, str] = Field(default={}, repr=False)
@@ -76,6 +82,7 @@ class Project(Element):
             working_dir=loaded.working_dir,
             compose_files=loaded.compose_files,
             disabled=loaded.disabled,
+            disabled_jobs=loaded.disabled_jobs,
             environ=loaded.environment,
             contents=loaded.contents,
             hashes=loaded.hashes,
@@ -92,6 +99,7 @@ class Project(Element):
         working_dir: str = "",
         compose_files: tuple[str, ...] = (),
         disabled: Mapping[str, Any] | None = None,
+        disabled_jobs: Mapping[str, Any] | None = None,
         environ: Mapping[str, str] | None = None,
         contents: Mapping[tuple[str, str], str] | None = None,
         hashes: Mapping[str, str] | None = None,
@@ -115,6 +123,7 @@ class Project(Element):
             "working_dir": working_dir,
             "compose_files": compose_files,
             "disabled": dict(disabled or {}),
+            "disabled_jobs": dict(disabled_jobs or {}),
             "environ": dict(environ or {}),
             "hashes": dict(hashes or {}),
             "refused": dict(refused or {}),

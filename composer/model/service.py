@@ -6,75 +6,32 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from composer.model.build import Build
+from composer.model.container import (
+    Attachment,
+    CredentialSpec,
+    Dependency,
+    EnvFile,
+    Logging,
+    ModelReference,
+    Port,
+    Workload,
+)
 from composer.model.deploy import Deploy
 from composer.model.develop import Develop
-from composer.model.device import BlockIO, Device, DeviceRequest
-from composer.model.element import Element, Pairs, Variables, Words
-from composer.model.files import FileReference
-from composer.model.healthcheck import Healthcheck
+from composer.model.element import Element, Words
 from composer.model.hook import Hook, PreStartHook
-from composer.model.mount import Mount
-from composer.model.quantities import Bytes, Duration
-from composer.model.ulimit import Ulimits
 
-
-class Dependency(Element):
-    """`condition`: service_started, service_healthy, service_completed_successfully."""
-
-    condition: str = "service_started"
-    restart: bool = False
-    required: bool = True
-
-
-class Attachment(Element):
-    """services.*.networks.*"""
-
-    aliases: Words = ()
-    interface_name: str = ""
-    ipv4_address: str = ""
-    ipv6_address: str = ""
-    link_local_ips: Words = ()
-    mac_address: str = ""
-    driver_opts: Pairs = {}
-    priority: int = 0
-    gw_priority: int = 0
-
-
-class Port(Element):
-    """`published` is one port, a range, or "" for any free one; `mode`: ingress or host."""
-
-    target: int
-    published: str = ""
-    host_ip: str = ""
-    protocol: str = ""
-    mode: str = ""
-    name: str = ""
-    app_protocol: str = ""
-
-
-class Logging(Element):
-    driver: str = ""
-    options: Pairs = {}
-
-
-class CredentialSpec(Element):
-    config: str = ""
-    file: str = ""
-    registry: str = ""
-
-
-class EnvFile(Element):
-    path: str
-    required: bool = True
-    format: str = ""
-
-
-class ModelReference(Element):
-    """services.*.models.*"""
-
-    endpoint_var: str = ""
-    model_var: str = ""
+__all__ = [
+    "Attachment",
+    "CredentialSpec",
+    "Dependency",
+    "EnvFile",
+    "Logging",
+    "ModelReference",
+    "Port",
+    "Provider",
+    "Service",
+]
 
 
 def _lists(value: Any) -> Any:
@@ -95,121 +52,19 @@ class Provider(Element):
     ] = {}  # fmt: skip
 
 
-def _env_files(value: Any) -> Any:
-    files = [value] if isinstance(value, str) else value
-    return [{"path": file} if isinstance(file, str) else file for file in files]
-
-
-def _references(value: Any) -> Any:
-    """["a"] → {"a": {}}; what stands empty has no options."""
-    if isinstance(value, list):
-        return {name: {} for name in value}
-    return {name: inner or {} for name, inner in value.items()} if isinstance(value, dict) else value
-
-
-def _hosts(value: Any) -> Any:
-    """{"a": ["1.2.3.4"]} → ["a=1.2.3.4"]."""
-    if not isinstance(value, dict):
-        return value
-    return [f"{host}={ip}" for host, ips in value.items() for ip in ([ips] if isinstance(ips, str) else ips)]
-
-
-def _gpus(value: Any) -> Any:
-    return [{"count": -1}] if value == "all" else value
-
-
-class Service(Element):
+class Service(Workload):
     """One service in canonical form. None for command and entrypoint means the image's; [] means none at all."""
 
-    annotations: Pairs = {}
     attach: bool | None = None
-    blkio_config: BlockIO | None = None
-    build: Build | None = None
-    cap_add: Words = ()
-    cap_drop: Words = ()
-    cgroup: str = ""
-    cgroup_parent: str = ""
-    command: tuple[str, ...] | None = None
-    configs: tuple[FileReference, ...] = ()
     container_name: str = ""
-    cpu_count: int = 0
-    cpu_percent: float = 0.0
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpu_rt_period: int = 0
-    cpu_rt_runtime: int = 0
-    cpu_shares: int = 0
-    cpus: float = 0.0
-    cpuset: str = ""
-    credential_spec: CredentialSpec | None = None
-    depends_on: Annotated[dict[str, Dependency], BeforeValidator(_references)] = {}
     deploy: Deploy | None = None
     develop: Develop | None = None
-    device_cgroup_rules: Words = ()
-    devices: tuple[Device, ...] = ()
-    dns: Words = ()
-    dns_opt: Words = ()
-    dns_search: Words = ()
-    domainname: str = ""
-    entrypoint: tuple[str, ...] | None = None
-    env_file: Annotated[tuple[EnvFile, ...], BeforeValidator(_env_files)] = ()
-    environment: Variables = {}
-    expose: Words = ()
     external_links: Words = ()
-    extra_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
-    gpus: Annotated[tuple[DeviceRequest, ...], BeforeValidator(_gpus)] = ()
-    group_add: Words = ()
-    healthcheck: Healthcheck | None = None
-    hostname: str = ""
-    image: str = ""
-    init: bool | None = None
-    ipc: str = ""
-    isolation: str = ""
-    label_file: Words = ()
-    labels: Pairs = {}
     links: Words = ()
-    logging: Logging | None = None
-    mac_address: str = ""
-    mem_limit: Bytes = 0
-    mem_reservation: Bytes = 0
-    mem_swappiness: int | None = None
-    memswap_limit: Bytes = 0
-    models: Annotated[dict[str, ModelReference], BeforeValidator(_references)] = {}
-    network_mode: str = ""
-    networks: Annotated[dict[str, Attachment], BeforeValidator(_references)] = {}
-    oom_kill_disable: bool = False
-    oom_score_adj: int = 0
-    pid: str | None = None
-    pids_limit: int = 0
-    platform: str = ""
-    ports: tuple[Port, ...] = ()
     post_start: tuple[Hook, ...] = ()
     pre_start: tuple[PreStartHook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
-    privileged: bool = False
-    profiles: Words = ()
     provider: Provider | None = None
-    pull_policy: str = ""
     pull_refresh_after: str = ""
-    read_only: bool = False
     restart: str = ""
-    runtime: str = ""
     scale: int | None = None
-    secrets: tuple[FileReference, ...] = ()
-    security_opt: Words = ()
-    shm_size: Bytes = 0
-    stdin_open: bool = False
-    stop_grace_period: Duration | None = None
-    stop_signal: str = ""
-    storage_opt: Pairs = {}
-    sysctls: Pairs = {}
-    tmpfs: Words = ()
-    tty: bool = False
-    ulimits: Ulimits = {}
-    use_api_socket: bool = False
-    user: str = ""
-    userns_mode: str = ""
-    uts: str = ""
-    volumes: tuple[Mount, ...] = ()
-    volumes_from: Words = ()
-    working_dir: str = ""

@@ -99,6 +99,8 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     volumes: dict[str, DesiredVolume] = {}
     working_dir: str = ""
     config_files: tuple[str, ...] = ()
+    jobs: dict[str, bool] = {}
+    """Name of each enabled job → whether it has a schedule."""
     warnings: tuple[str, ...] = ()
     """For the user, once a command: what the files say that has no effect, each with its place."""
 

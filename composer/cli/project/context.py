@@ -201,6 +201,10 @@ class Context:
                 self._warned.add(line)
                 print(f"warning: {line}", file=self.stderr)
 
+    def warn(self, line: str) -> None:
+        """Print a warning, once a command."""
+        self._warn([line])
+
     def declared_services(self) -> set[str] | None:
         """The project's services, enabled or not; None when only its name is given and there is no file."""
         desired = self.desired_or_none

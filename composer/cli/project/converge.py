@@ -96,6 +96,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
 
     context.check_services((*wanted.services, *wanted.scale))
     desired = context.desired
+    _check_jobs(context, desired)
     _check_scale(desired, wanted.scale)
     if outputs is not None:
         wanted = structs.replace(wanted, attach=outputs.unreadable(desired))
@@ -103,6 +104,15 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
         context, desired, with_dependencies(desired, wanted.services, dependencies=not wanted.no_deps), images
     )
     return carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
+
+
+def _check_jobs(context: Context, desired: Desired) -> None:
+    """CommandError for jobs with a schedule: nobody would start them. Other jobs wait until they are asked for."""
+    scheduled = sorted(name for name, has_schedule in desired.jobs.items() if has_schedule)
+    if scheduled:
+        raise CommandError(f"scheduled jobs are not supported in this version: {', '.join(scheduled)}")
+    if desired.jobs:
+        context.warn(f"jobs are not started by up; trigger them with `composer run`: {', '.join(sorted(desired.jobs))}")
 
 
 def _check_scale(desired: Desired, scale: dict[str, int]) -> None:

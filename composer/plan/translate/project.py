@@ -39,6 +39,7 @@ def translation(project: Project, before: Desired | None = None) -> tuple[Desire
         known=tuple(sorted({*project.services, *project.disabled})),
         networks=wanted_networks,
         volumes=wanted_volumes,
+        jobs={name: bool(job.triggers.schedule) for name, job in project.jobs.items()},
         working_dir=project.working_dir,
         config_files=project.compose_files,
     )

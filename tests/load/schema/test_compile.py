@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from composer.load.schema.compile import Compiler, comparable
 from composer.load.schema.places import places_of
-from composer.load.validate import document
+from composer.load.validate import document, specification
 from tests.load.schema.making import values
 
 TABLE = Compiler(document()).compile(document())
@@ -129,9 +129,9 @@ def test_a_keyword_that_nothing_checks_is_an_error(schema: dict[str, Any]) -> No
 
 
 def test_places_of_a_key() -> None:
-    assert places_of(document(), "ports") == [("services", "NAME")]
-    assert places_of(document(), "nowhere") == []
-    assert ("services", "NAME", "volumes", "bind") in places_of(document(), "create_host_path")
+    assert places_of(specification(), "ports") == [("services", "NAME")]
+    assert places_of(specification(), "nowhere") == []
+    assert ("services", "NAME", "volumes", "bind") in places_of(specification(), "create_host_path")
 
 
 def test_hundreds_of_services_take_milliseconds() -> None:
