@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from engine import control
 from engine.build.execute import RunRequest
 from engine.cgroup.manager import Cgroups, Handle
-from engine.container import bundle, capabilities, devices, etc
+from engine.container import apparmor, bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.filetree.remove import remove_at
@@ -67,6 +67,7 @@ class ContainerRun:
         self.group = _PREFIX + secrets.token_hex(6)
         self.folder = f"{roots.run}/{self.group}"
         self.cgroups = Cgroups.of(roots)
+        self._apparmor = apparmor.Default(roots)
         self._lock = threading.Lock()
         self._owner: Channel | None = None
         self._keeper = -1
@@ -175,6 +176,7 @@ class ContainerRun:
             images={},
             joined={},
             seccomp=seccomp.program(self.roots, (), bits, privileged=spec.privileged),
+            apparmor=self._apparmor.name,
             devices=devices.nodes(spec),
             cgroup_procs=handle.procs,
             cgroup_folders=handle.folders,

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.cgroup import settings
-from engine.container import capabilities, logging, mounts, userns
+from engine.container import apparmor, capabilities, logging, mounts, userns
 from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import mountpoints, overlay
 from engine.kernel import idmap
@@ -46,7 +46,7 @@ class Facts(mounts.Sources, kw_only=True):
     """What the session knows and a specification cannot: where things are, which processes to join.
 
     `names` are the contents of /etc/hosts, hostname and resolv.conf by their names; `joined` has the pid for each
-    `container:…` mode's name.
+    `container:…` mode's name; `apparmor` the default profile, "" for none.
     """
 
     group: str
@@ -56,6 +56,7 @@ class Facts(mounts.Sources, kw_only=True):
     hostname: str
     joined: Mapping[str, int]
     seccomp: str
+    apparmor: str
     devices: list[dict[str, object]]
     cgroup_procs: list[str]
     cgroup_folders: Mapping[str, str]
@@ -98,7 +99,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "rlimits": _rlimits(spec),
             "capabilities": {"bounding": bits, "effective": bits},
             "no_new_privs": securityopts.read(spec.security_opt)[0].no_new_privileges,
-            "apparmor": "" if spec.privileged else apparmor(spec),
+            "apparmor": apparmor.profile(spec, facts.apparmor),
             "seccomp": facts.seccomp,
             "oom_score_adj": spec.oom_score_adj,
             "init": bool(spec.init),
@@ -146,9 +147,9 @@ def check(spec: ContainerSpec) -> None:
     logging.check(spec.logging)
     for _, problem in securityopts.read(spec.security_opt)[1]:
         raise InvalidSpec(f"security_opt {problem}")
-    if apparmor(spec) and not _has_apparmor():
+    if (chosen := apparmor.asked(spec)) not in ("", "unconfined") and not apparmor.enabled():
         raise Unsupported(
-            f"security_opt: this host has no AppArmor to confine by {apparmor(spec)}", hint="Use apparmor=unconfined."
+            f"security_opt: this host has no AppArmor to confine by {chosen}", hint="Use apparmor=unconfined."
         )
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
@@ -160,20 +161,6 @@ def check(spec: ContainerSpec) -> None:
     for rule in spec.device_cgroup_rules:
         if not re.fullmatch(_DEVICE_RULE, rule):
             raise InvalidSpec(f"device_cgroup_rules: {rule!r} is not of the form 'c 1:3 rwm'")
-
-
-def apparmor(spec: ContainerSpec) -> str:
-    """The AppArmor profile that was asked for, "" for none."""
-    chosen = securityopts.read(spec.security_opt)[0].apparmor
-    return "" if chosen == "unconfined" else chosen
-
-
-def _has_apparmor() -> bool:
-    try:
-        with open("/sys/module/apparmor/parameters/enabled", encoding="utf-8") as file:
-            return file.read(1) == "Y"
-    except OSError:
-        return False
 
 
 def joins(spec: ContainerSpec) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import msgspec
 
 from engine.cgroup.manager import Cgroups
+from engine.container import apparmor
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, NotFound, OperationFailed, OtherVersion, WrongState
 from engine.filetree.remove import remove as remove_tree
@@ -50,6 +51,7 @@ class Session:
         self.store = Store(roots)
         self.images = ImageStore(self.store)
         self.cgroups = Cgroups.of(roots)
+        self.apparmor = apparmor.Default(roots)
         self.wiring = Wiring(self.store, enforced=True)
         self.names = Names(Neighbours(self.store, group))
         self.dns = Server(self.names)
@@ -275,7 +277,7 @@ class Session:
         return [
             f"the limit {name} is not enforced: an ordinary user needs a cgroup that systemd delegates for it"
             for name in self.cgroups.left_out(spec.resources)
-        ]
+        ] + ([] if apparmor.asked(spec) or spec.privileged else self.apparmor.warnings())
 
     async def create(self, spec: ContainerSpec, *, anonymous_volumes: Sequence[str] = ()) -> ContainerRecord:
         return await create.create(self, spec, anonymous_volumes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import resource
 
@@ -39,17 +40,25 @@ def confine(profile: str) -> None:
         return
     proc = _proc()
     try:
-        try:
-            _write(proc, "thread-self/attr/apparmor/exec", f"exec {profile}")
-        except OperationFailed as error:
-            if error.subject != "thread-self/attr/apparmor/exec":  # it was there and refused
-                raise
-            _write(proc, "thread-self/attr/exec", f"exec {profile}")  # Linux before 5.8
+        _write(proc, f"thread-self/{exec_attribute()}", f"exec {profile}")
     except OperationFailed as error:
-        hint = "Load it: apparmor_parser -r FILE." if error.errno == errno.ENOENT else ""
-        raise OperationFailed("confine by the AppArmor profile", profile, error.errno, hint=hint) from error
+        raise refused(profile, error.errno) from error
     finally:
         os.close(proc)
+
+
+def refused(profile: str, number: int) -> OperationFailed:
+    """The kernel has no such profile, or does not let us change to it."""
+    hint = "Load it: apparmor_parser -r FILE." if number == errno.ENOENT else ""
+    return OperationFailed("confine by the AppArmor profile", profile, number, detail=os.strerror(number), hint=hint)
+
+
+@functools.cache
+def exec_attribute() -> str:
+    """The file of a process' folder in /proc that has the profile for the next execve(2). Linux before 5.8 has one for all
+    security modules, for whichever is the first to use it."""
+    own = "attr/apparmor/exec"
+    return own if os.path.exists(f"/proc/self/{own}") else "attr/exec"
 
 
 def _proc() -> int:

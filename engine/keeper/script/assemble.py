@@ -38,8 +38,8 @@ def check(bundle: Bundle) -> None:
         raise Unscripted("processes that are there already")
     if kinds["mount"] != "new":
         raise Unscripted("another's mounts")
-    if process["tty"] or process["init"] or process.get("apparmor") or process.get("oom_score_adj"):
-        raise Unscripted("a terminal, an init, a profile")
+    if process["tty"] or process["init"] or process.get("oom_score_adj"):
+        raise Unscripted("a terminal, an init, an OOM score")
     if not bundle["sysctls"].keys() <= _SYSCTLS:
         raise Unscripted("sysctls that may be wrong")
     if any(entry["type"] == "image" for entry in bundle["mounts"]):
@@ -196,14 +196,9 @@ def _sysctls(script: Script, wanted: dict[str, str]) -> None:
     call = script.call
     if not wanted:
         return
-    proc = call("openat", flags.AT_FDCWD, "/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0)
-    told = script.answer
-    call("fstatfs", proc, told)
-    script.demand(told, -1, flags.PROC_SUPER_MAGIC)
-    resolve = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_XDEV | flags.RESOLVE_NO_MAGICLINKS
-    how = struct.pack("=QQQ", os.O_WRONLY | os.O_CLOEXEC, 0, resolve)
+    proc = places.proc(script)
     for key, value in wanted.items():
-        file = call("openat2", proc, f"sys/{key.replace('.', '/')}", how, 24)
+        file = places.written(script, proc, f"sys/{key.replace('.', '/')}")
         call("write", file, value.encode(), len(value.encode()))
         call("close", file)
     call("close", proc)

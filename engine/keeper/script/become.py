@@ -8,8 +8,9 @@ import os
 import signal
 import struct
 
-from engine.keeper.child import process
+from engine.keeper.child import kernel_settings, process
 from engine.keeper.child.identity import Identity
+from engine.keeper.script import places
 from engine.keeper.script.script import CHANNEL, NOTE, Script
 from engine.kernel import calls, flags
 
@@ -32,6 +33,7 @@ def write(script: Script, bundle: dict[str, Any], who: Identity, pipes: Sequence
     if who.uid:
         for fd in pipes:
             call("fchown", fd, who.uid, who.gid, allowed=(errno.EPERM, 0))
+    _confine(script, settings.get("apparmor", ""))
     bounding, effective = settings["capabilities"]["bounding"], settings["capabilities"]["effective"]
     last = process.last_capability()
     for number in range(last + 1):
@@ -73,6 +75,17 @@ def _work_in(script: Script, path: str) -> None:
     script.call("getcwd", where, 4096)
     # "(unreachable)": a leaked host directory, CVE-2024-21626
     script.demand(where, 0xFF, ord("/"), refused=lambda _: process.outside(path))
+
+
+def _confine(script: Script, profile: str) -> None:
+    """See engine/keeper/child/kernel_settings.py."""
+    if profile:
+        proc = places.proc(script)
+        file = places.written(script, proc, f"thread-self/{kernel_settings.exec_attribute()}")
+        words = f"exec {profile}".encode()
+        script.call("write", file, words, len(words), refused=lambda number: kernel_settings.refused(profile, number))
+        script.call("close", file)
+        script.call("close", proc)
 
 
 def _capset(script: Script, mask: int) -> None:

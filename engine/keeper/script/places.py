@@ -192,3 +192,19 @@ def attach(script: Script, root: int, entry: Entry, tree: int) -> None:
 def missing(script: Script, root: int, path: str) -> None:
     """Fail unless there is nothing at the path."""
     inside(script, root, path, links=False, allowed=(errno.ENOENT, errno.ENOTDIR), outcome=ABSENT)
+
+
+def proc(script: Script) -> int:
+    """The container's /proc, verified to be a procfs (CVE-2019-16884's class)."""
+    found = script.call("openat", flags.AT_FDCWD, "/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0)
+    told = script.answer
+    script.call("fstatfs", found, told)
+    script.demand(told, -1, flags.PROC_SUPER_MAGIC)
+    return found
+
+
+def written(script: Script, folder: int, path: str) -> int:
+    """A file of the same file system below `folder`, open for writing."""
+    resolve = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_XDEV | flags.RESOLVE_NO_MAGICLINKS
+    how = struct.pack("=QQQ", os.O_WRONLY | os.O_CLOEXEC, 0, resolve)
+    return script.call("openat2", folder, path, how, 24)
