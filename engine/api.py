@@ -223,10 +223,12 @@ class Engine:
 
         copy_out(self._images, self._container(group, container_id), path, output, follow=follow)
 
-    def copy_in(self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False) -> None:
+    def copy_in(
+        self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False, tree: str = ""
+    ) -> None:
         from engine.container.copy import copy_in
 
-        copy_in(self._images, self._container(group, container_id), path, input, keep_owner=keep_owner)
+        copy_in(self._images, self._container(group, container_id), path, input, keep_owner=keep_owner, tree=tree)
 
     def commit(
         self,

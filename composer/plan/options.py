@@ -20,6 +20,10 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     recreate_volumes: bool = False
     """Volumes that do not match the project may be made anew; their data is lost."""
     scale: dict[str, int] = {}
+    separator: str = "-"
+    """Between the parts of a container's name; "_" with --compatibility."""
+    all_resources: bool = False
+    """Make networks and volumes that no service uses, too."""
     attach: tuple[str, ...] = ()
     """Services whose containers start when the command has attached to them."""
     wait: bool = False

@@ -44,7 +44,7 @@ class Shared:
         services = list(services)
         wanted = {a.network for service in services for a in service.container.networks}
         for key, network in self._desired.networks.items():
-            if network.spec.name in wanted:
+            if network.spec.name in wanted or self._options.all_resources:
                 self._network(key, network.spec, external=network.external)
         known = {network.spec.name for network in self._desired.networks.values()} | self._snapshot.networks.keys()
         known.add("bridge")  # it is there as soon as a container needs it
@@ -52,7 +52,7 @@ class Shared:
             raise SharedProblem(f"network {name} not found")
         mounted = {m.source for service in services for m in service.container.mounts if m.type == "volume"}
         for key, volume in self._desired.volumes.items():
-            if volume.spec.name in mounted:
+            if volume.spec.name in mounted or self._options.all_resources:
                 self._volume(key, volume.spec, external=volume.external)
 
     def _network(self, key: str, spec: NetworkSpec, *, external: bool) -> None:

@@ -118,7 +118,7 @@ class _Up:
                 raise SharedProblem(f"cannot share {what} with service {name}: container missing")
 
     def _new(self, service: DesiredService, number: int, gates: tuple[int, ...]) -> None:
-        name = container_name(self.desired.project, service, number)
+        name = container_name(self.desired.project, service, number, self.options.separator)
         created = self.plan.add(
             Create,
             name,
@@ -156,7 +156,7 @@ class _Up:
 
     def _replace(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
         self.replaced.add(service.name)
-        name = container_name(self.desired.project, service, number_of(record))
+        name = container_name(self.desired.project, service, number_of(record), self.options.separator)
         created, ready = replacement.replace(
             self.plan,
             service,
@@ -223,6 +223,8 @@ class _Up:
             return "--force-recreate"
         if self.options.always_recreate_deps and not named:
             return "--always-recreate-deps"
+        if self.options.renew_anon_volumes and named and record.state.anonymous_volumes:
+            return "--renew-anon-volumes"
         linked = [name for name in service.linked if name in self.replaced]
         if linked:
             return f"it shares namespaces or volumes with {linked[0]}, which is recreated"
@@ -301,5 +303,5 @@ def _shared_with(service: DesiredService, name: str) -> str:
     return next(modes, "volume")
 
 
-def container_name(project: str, service: DesiredService, number: int) -> str:
-    return service.container_name or f"{project}-{service.name}-{number}"
+def container_name(project: str, service: DesiredService, number: int, separator: str) -> str:
+    return service.container_name or separator.join((project, service.name, str(number)))

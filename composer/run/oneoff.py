@@ -6,13 +6,24 @@ from functools import partial
 
 import msgspec
 
-from composer.plan.operations import Create, Start
+from composer.plan.operations import Create, CreateVolume, Start
 from composer.run import container_spec
 from composer.run.attach_handshake import AttachHandshake
 from composer.run.cancellation import shielded
 from composer.run.executor import Executor
 from composer.run.protocol import BEGUN, DONE, FAILED, Failure, OneOff, Step
 from engine.errors import EngineError
+from engine.spec.container import ContainerSpec
+from engine.spec.network import VolumeSpec
+
+
+async def _make_volumes(executor: Executor, spec: ContainerSpec) -> None:
+    """Named volumes that the command line mentions and nobody has made."""
+    made = {operation.name for operation in executor.plan.operations if isinstance(operation, CreateVolume)}
+    there = executor.scene.snapshot.volumes.keys() | made
+    for mount in spec.mounts:
+        if mount.type == "volume" and mount.source and mount.source not in there:
+            await shielded(executor.scene.changes.create_volume(VolumeSpec(name=mount.source)))
 
 
 async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) -> str:
@@ -33,6 +44,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) 
         spec = msgspec.structs.replace(container_spec.with_image(wanted.spec, image), mounts=mounts)
         spec = container_spec.joined(spec, executor.find)
         executor.say_left_out(spec, wanted.service)
+        await _make_volumes(executor, spec)
         container_id = (await shielded(scene.changes.create(spec))).id
         tell(DONE)
         kind = Start

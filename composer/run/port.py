@@ -267,9 +267,14 @@ class Streams(Protocol):
         """Write `path` of the container, its base name as first entry, as a tar archive to `output`."""
         ...
 
-    def copy_in(self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False) -> None:
+    def copy_in(
+        self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False, tree: str = ""
+    ) -> None:
         """Unpack the tar archive from descriptor `input`: into `path` of the container when that is a directory, else its
-        one tree takes the name `path` (its parent must exist)."""
+        one tree takes the name `path` (its parent must exist).
+
+        `tree` says what the archive holds: "file"; "directory", which never takes a file's place; "several" trees, for which
+        `path` must be a directory; "" when that is not known."""
         ...
 
     def commit(

@@ -58,17 +58,21 @@ def _below_system(tree: Tree, start: os.stat_result) -> Skip:
 
 
 @with_its_ids
-def copy_in(images: ImageStore, record: ContainerRecord, path: str, source: int, *, keep_owner: bool = False) -> None:
+def copy_in(
+    images: ImageStore, record: ContainerRecord, path: str, source: int, *, keep_owner: bool = False, tree: str = ""
+) -> None:
     """See composer.run.port.Streams.copy_in. Without `keep_owner` everything becomes root's."""
-    with whole(images, record) as root, Tree(root, record.spec.name) as tree:
+    with whole(images, record) as root, Tree(root, record.spec.name) as files:
         place = _normal(path)
         subject = f"the archive for {record.spec.name}:{path}"
         rename = None
-        if not _is_directory(tree, place):
-            if path.endswith("/."):
+        if not _is_directory(files, place):
+            if tree == "several" or path.endswith(("/", "/.")):
                 raise NotFound("directory", f"{record.spec.name}:{path}")
+            if tree == "directory" and _exists(files, place):
+                raise InvalidSpec(f"cannot copy directory: {record.spec.name}:{path} is a file")
             place, _, name = place.rpartition("/")
-            if not _is_directory(tree, place):
+            if not _is_directory(files, place):
                 raise NotFound("directory", f"{record.spec.name}:/{place}")
             rename = _one_tree(name, subject)
         owner = None if keep_owner else (0, 0)
@@ -95,6 +99,14 @@ def _one_tree(name: str, subject: str) -> Callable[[str], str]:
 def _is_directory(tree: Tree, path: str) -> bool:
     try:
         os.close(tree.open(path, os.O_PATH | os.O_DIRECTORY))
+    except OSError:
+        return False
+    return True
+
+
+def _exists(tree: Tree, path: str) -> bool:
+    try:
+        os.close(tree.open(path, os.O_PATH))
     except OSError:
         return False
     return True

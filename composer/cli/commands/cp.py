@@ -7,6 +7,7 @@ otherwise; `SRC/.` copies its content; `-` is a tar archive on stdin or stdout.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import select
+from composer.cli.render.progress import State
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -58,9 +60,24 @@ def run(context: Context, args: Args) -> int:
     if from_service:
         copy_from(context, records[0], source, target, follow=args.follow_link)
     else:
-        for record in records if args.all else records[:1]:
-            copy_to(context, record, source, target, follow=args.follow_link, keep_owner=args.archive)
+        _to_all(context, records, source, target, args)
     return 0
+
+
+def _to_all(context: Context, records: list[ContainerRecord], source: str, target: str, args: Args) -> None:
+    """To every container of the service; an archive on stdin is read once."""
+    import tempfile
+
+    with tempfile.TemporaryFile() as kept, context.progress("Copying") as progress:
+        if source == "-" and len(records) > 1:
+            shutil.copyfileobj(sys.stdin.buffer, kept)
+        for record in records:
+            step = f"Container {record.spec.name} copy {source} to {record.spec.name}:{target}"
+            progress.update(step, "Copying")
+            kept.seek(0)
+            archive = kept.fileno() if source == "-" and len(records) > 1 else 0
+            copy_to(context, record, source, target, args, archive=archive)
+            progress.update(step, "Copied", State.DONE)
 
 
 def piped(produce: Callable[[int], object], consume: Callable[[int], object]) -> None:
@@ -141,10 +158,11 @@ def unpack(fd: int, source: str, target: str) -> None:
         return name
 
     def placed(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        """Under its new name, without setuid bits and write permission for others (tarfile's tar_filter, which Python
-        before 3.11.4 has not)."""
+        """Under its new name, with all bits of its mode, as docker cp. A directory never takes the place of a file."""
+        if member.isdir() and not into and os.path.lexists(target) and not os.path.isdir(target):
+            raise CommandError(f"cannot copy directory: {target} is a file")
         found = copy.copy(member)
-        found.name, found.mode = inside(rename(member.name)), member.mode & 0o755
+        found.name, found.mode = inside(rename(member.name)), member.mode & 0o7777
         if member.islnk():
             found.linkname = inside(rename(member.linkname))
         return found
@@ -156,22 +174,25 @@ def unpack(fd: int, source: str, target: str) -> None:
 
 
 def copy_to(
-    context: Context, record: ContainerRecord, source: str, target: str, *, follow: bool, keep_owner: bool
+    context: Context, record: ContainerRecord, source: str, target: str, args: Args, *, archive: int = 0
 ) -> None:
+    """`archive`: the descriptor that is read for the source "-"."""
     if context.dry_run:
         print(f"would copy {source} to {record.spec.name}:{target}", file=context.stderr)
         return
-    engine = context.engine
+    engine, own = context.engine, {"keep_owner": args.archive}
     if source == "-":
-        engine.copy_in(record.group, record.id, target, 0, keep_owner=keep_owner)
+        engine.copy_in(record.group, record.id, target, archive, tree="several", **own)
         return
     if not os.path.lexists(source):
         raise CommandError(f"no such file or directory: {source}")
+    is_directory = os.path.isdir(source) and (args.follow_link or not os.path.islink(source))
+    tree = "directory" if is_directory else "file"
 
     def consume(fd: int) -> None:
-        engine.copy_in(record.group, record.id, target, fd, keep_owner=keep_owner)
+        engine.copy_in(record.group, record.id, target, fd, tree=tree, **own)
 
-    piped(lambda fd: pack(fd, source, follow=follow), consume)
+    piped(lambda fd: pack(fd, source, follow=args.follow_link), consume)
 
 
 def pack(fd: int, source: str, *, follow: bool) -> None:

@@ -55,9 +55,8 @@ def run(context: Context, args: Args) -> int:
     from composer.cli.terminal.follow import Follower
 
     colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
-    lines = Lines(
-        raw(sys.stdout), raw(sys.stderr), colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps
-    )
+    out = raw(sys.stdout)  # for both of a container's streams, as with docker compose: `logs | grep` sees all
+    lines = Lines(out, out, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
     follower = Follower(context, lines, services=args.positional, index=args.index)
     follower.open(records, since=since, until=until, tail=tail)
     follower.past()

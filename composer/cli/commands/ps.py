@@ -75,16 +75,31 @@ def _listing(context: Context, args: Args, records: list[ContainerRecord]) -> st
         return "".join(f"{record.id}\n" for record in records)
     if args.services:
         return "".join(f"{service}\n" for service in dict.fromkeys(map(service_of, records)))
+    chosen = args.format or _configured(context)
     configs = {image: context.image_config(image) for image in {record.spec.image for record in records}}
-    if args.format in ("", "table"):
+    if chosen in ("", "table"):
         rows = [_row(record, configs[record.spec.image], full=args.no_trunc) for record in records]
         return table([HEADERS, *rows])
     from composer.cli.render.template import compact, format_rows
 
     views = [_view(record, configs[record.spec.image], full=args.no_trunc) for record in records]
-    if args.format == "json":
+    if chosen == "json":
         return "".join(f"{compact(view)}\n" for view in views)
-    return format_rows(args.format, views, FIELDS, {"RunningFor": "CREATED"})
+    return format_rows(chosen, views, FIELDS, {"RunningFor": "CREATED"})
+
+
+def _configured(context: Context) -> str:
+    """The psFormat of docker's config.json, "" when there is none."""
+    import json
+    import os
+
+    folder = context.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    try:
+        with open(f"{folder}/config.json", encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return ""
+    return str(found.get("psFormat") or "") if isinstance(found, dict) else ""
 
 
 def _command(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> str:

@@ -110,6 +110,9 @@ def options_of(context: Context, action: str, services: Sequence[str], **options
         options.setdefault("ignore_orphans", environ.get("COMPOSE_IGNORE_ORPHANS", "") in TRUE)
         if environ.get("COMPOSE_REMOVE_ORPHANS", "") in TRUE:
             options["remove_orphans"] = True
+    if action in ("up", "create", "run"):
+        compatible = environ.get("COMPOSE_COMPATIBILITY", "") in TRUE or bool(context.options.compatibility)
+        options |= {"separator": "_" if compatible else "", "all_resources": bool(context.options.all_resources)}
     return Options(action=action, services=tuple(services), parallel=parallel, **_given(options))  # type: ignore[arg-type]
 
 
@@ -201,12 +204,13 @@ def _nothing_to_do(context: Context, progress: Progress, options: Options) -> No
 
 
 def _remove_images(context: Context, progress: Progress, desired: Desired, which: str) -> None:
-    """--rmi: local ones are those that the project builds without naming them."""
+    """--rmi: local ones are those that the project builds."""
     for service in desired.services.values():
-        own = service.build is not None and service.image in (
-            f"{desired.project}-{service.name}", f"{desired.project}-{service.name}:latest",
-        )  # fmt: skip
-        if (which == "local" and not own) or not service.image or context.engine.image(service.image) is None:
+        if (
+            (which == "local" and service.build is None)
+            or not service.image
+            or context.engine.image(service.image) is None
+        ):
             continue
         step = f"Image {service.image}"
         progress.update(step, "Removing")

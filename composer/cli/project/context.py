@@ -79,17 +79,10 @@ class Context:
             env_files=tuple(options.env_file),
             profiles=tuple(options.profile),
             environ=self.environ,
+            all_resources=bool(options.all_resources),
             defer=True,
             streams=self._streams,
         )
-
-    @cached_property
-    def variables(self) -> Mapping[str, str]:
-        """Our environment over what the project's .env files say."""
-        from composer.load.options import Inputs
-        from composer.load.sources import located
-
-        return located(self.load_options(), Inputs(), lambda line: None).environment
 
     @cached_property
     def project(self) -> Project:
