@@ -50,10 +50,20 @@ class Shared:
         known.add("bridge")  # it is there as soon as a container needs it
         for name in sorted(wanted - known):
             raise SharedProblem(f"network {name} not found")
+        for service in services:
+            self._reach(service)
         mounted = {m.source for service in services for m in service.container.mounts if m.type == "volume"}
         for key, volume in self._desired.volumes.items():
             if volume.spec.name in mounted or self._options.all_resources:
                 self._volume(key, volume.spec, external=volume.external)
+
+    def _reach(self, service: DesiredService) -> None:
+        """Whether the ports of the service can be published."""
+        specs = {network.spec.name: network.spec for network in self._desired.networks.values() if not network.external}
+        there = {name: record.spec for name, record in self._snapshot.networks.items()}
+        own = [(specs.get(a.network) or there.get(a.network)) for a in service.container.networks]
+        if service.container.ports and own and all(spec is not None and spec.internal for spec in own):
+            self._warn(f"service {service.name}: no port is published, as all of its networks are internal")
 
     def _network(self, key: str, spec: NetworkSpec, *, external: bool) -> None:
         existing = self._snapshot.networks.get(spec.name)

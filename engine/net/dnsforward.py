@@ -7,10 +7,20 @@ import ipaddress
 import os
 import socket
 import struct
+import time
 from collections.abc import Sequence
 
 TIMEOUT = 5.0
 """Seconds given to each resolver."""
+
+PATIENCE = 0.8
+"""Seconds after which the next resolver is asked, too."""
+
+AVOIDED = 60.0
+"""Seconds for which a resolver that was silent is asked last."""
+
+_WEAK = (2, 4, 5)
+"""SERVFAIL, NOTIMP, REFUSED: another resolver may know more (as resolv.conf(5)'s clients do)."""
 
 PORT = 53
 RESOLV_CONF = "/etc/resolv.conf"
@@ -42,15 +52,51 @@ def _is_address(text: str) -> bool:
     return True
 
 
+_silent: dict[str, float] = {}
+"""Resolver → when it last left a question unanswered that another one has answered."""
+
+
+def ordered(servers: Sequence[str]) -> list[str]:
+    """The servers as given, those last that were silent lately."""
+    now = time.monotonic()
+    return sorted(filter(_is_address, servers), key=lambda server: now - _silent.get(server, -AVOIDED) < AVOIDED)
+
+
 async def ask(servers: Sequence[str], data: bytes, *, stream: bool) -> bytes | None:
-    """The answer of the first server that gives one; None when none does."""
-    for server in filter(_is_address, servers):
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                return await (_stream if stream else _datagram)(server, data)
-        except (OSError, EOFError, TimeoutError):
-            continue
-    return None
+    """The first answer; None when no server gives one. The next server is asked when one has failed, has refused, or has
+    been silent for PATIENCE; an answer that comes late counts nevertheless."""
+    asked: dict[asyncio.Task[bytes], str] = {}
+    weak: bytes | None = None
+    waiting = ordered(servers)
+    try:
+        while waiting or asked:
+            if waiting:
+                server = waiting.pop(0)
+                asked[asyncio.ensure_future(_one(server, data, stream=stream))] = server
+            done, _ = await asyncio.wait(
+                asked, timeout=PATIENCE if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                server = asked.pop(task)
+                if task.exception() is not None:
+                    _silent[server] = time.monotonic()
+                    continue
+                answer = task.result()
+                if answer[3] & 0x0F in _WEAK:
+                    weak = weak or answer
+                    continue
+                _silent.pop(server, None)
+                _silent.update(dict.fromkeys(asked.values(), time.monotonic()))
+                return answer
+        return weak
+    finally:
+        for task in asked:
+            task.cancel()
+
+
+async def _one(server: str, data: bytes, *, stream: bool) -> bytes:
+    async with asyncio.timeout(TIMEOUT):
+        return await (_stream if stream else _datagram)(server, data)
 
 
 async def _stream(server: str, data: bytes) -> bytes:
@@ -58,7 +104,7 @@ async def _stream(server: str, data: bytes) -> bytes:
     try:
         writer.write(struct.pack(">H", len(data)) + data)
         (length,) = struct.unpack(">H", await reader.readexactly(2))
-        return await reader.readexactly(length)
+        return await reader.readexactly(max(length, 12))
     finally:
         writer.close()
 

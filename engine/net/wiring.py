@@ -72,8 +72,10 @@ class Wiring:
     ) -> list[PortBinding]:
         """Bind the published ports, on the host address that the network's driver options name where a port has none.
 
-        Raises PortInUse."""
+        Nothing is published of a container whose networks are all internal. Raises PortInUse."""
         record = next((plan.record for plan in endpoint.outward(plans)), None)
+        if plans and record is None:
+            return []
         reservation = ports.reserve(self.store, container_id, ports.placed(wanted, record))
         self._reservations[container_id] = reservation
         return reservation.bindings

@@ -9,7 +9,7 @@ from composer.plan.observed import Snapshot
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
 from composer.plan.shared import SharedProblem
-from engine.spec.container import Attachment, ContainerSpec, Mount
+from engine.spec.container import Attachment, ContainerSpec, Mount, PortBinding
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerRecord, ContainerState, Status
 
@@ -120,3 +120,37 @@ def test_an_external_network_must_be_there():
 
 def test_a_volume_of_others_is_told():
     assert "was not created by composer" in plan(desired(), volume=VolumeSpec(name="p_v")).warnings[0]
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_ports_on_internal_networks_only_are_not_published(external):
+    closed = msgspec.structs.replace(NETWORK, internal=True)
+    wanted = desired(closed, external=external)
+    ports = (PortBinding(container_port=80),)
+    container = msgspec.structs.replace(wanted.services["a"].container, ports=ports)
+    wanted.services["a"] = msgspec.structs.replace(wanted.services["a"], container=container)
+    found = plan(wanted, network=closed)
+    assert found.warnings == ["service a: no port is published, as all of its networks are internal"]
+    assert not plan(desired(closed), network=closed).warnings
+
+
+def forwarding(wanted, *state):
+    snapshot = Snapshot(
+        project="p",
+        containers=[running("a"), running("b")],
+        networks={"p_n": NetworkRecord(id="1", spec=wanted.networks["n"].spec)},
+        volumes={"p_v": VolumeRecord(spec=VOLUME, mountpoint="/x")},
+        images={"i": "sha256:1"},
+        forwarding=state,
+    )
+    return reconcile(wanted, snapshot, Options(action="up"))
+
+
+def test_forwarding_that_was_switched_off_is_repaired():
+    assert [str(one.cause) for one in forwarding(desired(), False, "").operations] == ["forwarding was switched off"]
+    assert not forwarding(desired(msgspec.structs.replace(NETWORK, internal=True)), False, "").operations
+
+
+def test_a_chain_that_drops_is_named():
+    (warning,) = forwarding(desired(), True, "inet admin fw").warnings
+    assert "inet admin fw" in warning and "cmp-*" in warning

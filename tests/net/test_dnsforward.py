@@ -1,0 +1,72 @@
+"""Questions for outside: which resolver is asked when, and what a dead one costs."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from engine.net import dnsforward
+
+QUERY = b"\0\1" + b"\1\0\0\1" + bytes(6) + b"\1a\0\0\1\0\1"
+
+
+class Resolver(asyncio.DatagramProtocol):
+    """Answers with `code` after `delay` seconds; never with a delay of None."""
+
+    def __init__(self, code=0, delay=0.0):
+        self.code, self.delay, self.asked = code, delay, 0
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, peer):
+        self.asked += 1
+        if self.delay is not None:
+            answer = data[:2] + bytes((0x81, 0x80 | self.code)) + data[4:]
+            asyncio.get_running_loop().call_later(self.delay, self.transport.sendto, answer, peer)
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    monkeypatch.setattr(dnsforward, "PORT", 5300)
+    monkeypatch.setattr(dnsforward, "_silent", {})
+
+
+async def ask(*resolvers):
+    """(code of the answer or None, seconds) of two questions, one after the other."""
+    loop, found = asyncio.get_running_loop(), []
+    async with contextlib.AsyncExitStack() as stack:
+        servers = [f"127.0.0.{number}" for number in range(2, 2 + len(resolvers))]
+        for server, resolver in zip(servers, resolvers, strict=True):
+            transport, _ = await loop.create_datagram_endpoint(lambda one=resolver: one, local_addr=(server, 5300))
+            stack.callback(transport.close)
+        for _ in range(2):
+            began = time.monotonic()
+            answer = await dnsforward.ask(servers, QUERY, stream=False)
+            found.append((answer and answer[3] & 15, time.monotonic() - began))
+    return found
+
+
+def test_a_dead_resolver_costs_little_and_is_asked_last_then():
+    dead, alive = Resolver(delay=None), Resolver()
+    (first, took), (second, then) = asyncio.run(ask(dead, alive))
+    assert (first, second) == (0, 0) and took < 2 and then < 0.5
+    assert (dead.asked, alive.asked) == (1, 2)
+
+
+def test_a_slow_answer_counts():
+    slow, dead = Resolver(delay=1.2), Resolver(delay=None)
+    assert [code for code, _ in asyncio.run(ask(slow, dead))] == [0, 0]
+
+
+def test_one_that_refuses_is_not_the_last_word():
+    refusing, alive = Resolver(code=5), Resolver()
+    assert [code for code, _ in asyncio.run(ask(refusing, alive))] == [0, 0]
+    assert [code for code, _ in asyncio.run(ask(Resolver(code=5), Resolver(code=2)))] == [5, 5]
+
+
+def test_nobody_answers(monkeypatch):
+    monkeypatch.setattr(dnsforward, "TIMEOUT", 0.1)
+    assert [code for code, _ in asyncio.run(ask(Resolver(delay=None)))] == [None, None]
+    assert asyncio.run(dnsforward.ask(["no-address"], QUERY, stream=False)) is None
