@@ -22,16 +22,17 @@ UDP_IDLE = 60.0
 
 class Proxy:
     """Copies between a reservation's sockets and the container's addresses ("" for none) until closed: IPv6 to IPv6 where
-    the container has it."""
+    the container has it, but for a connection that it takes by IPv4 only."""
 
     def __init__(self, sockets: Sequence[tuple[socket.socket, PortBinding]], v4: str, v6: str) -> None:
         self._sockets = [sock for sock, _ in sockets]
         self._connections: set[asyncio.Task[None]] = set()
         self._tasks = []
         for sock, port in sockets:
-            serve = self._datagrams if port.protocol == "udp" else self._stream
-            address = (v6 or v4) if sock.family == socket.AF_INET6 else (v4 or v6)
-            self._tasks.append(asyncio.ensure_future(serve(sock, (address, port.container_port))))
+            addresses = (v6, v4) if sock.family == socket.AF_INET6 else (v4, v6)
+            targets = [(address, port.container_port) for address in addresses if address]
+            work = self._datagrams(sock, targets[0]) if port.protocol == "udp" else self._stream(sock, targets)
+            self._tasks.append(asyncio.ensure_future(work))
 
     def close(self) -> None:
         """Stop; the sockets may be closed right after."""
@@ -42,7 +43,7 @@ class Proxy:
         for task in (*self._tasks, *self._connections):
             task.cancel()
 
-    async def _stream(self, listener: socket.socket, target: tuple[str, int]) -> None:
+    async def _stream(self, listener: socket.socket, targets: Sequence[tuple[str, int]]) -> None:
         loop = asyncio.get_running_loop()
         slots = asyncio.Semaphore(MAX_CONNECTIONS)
         while True:
@@ -53,7 +54,7 @@ class Proxy:
                 slots.release()
                 await asyncio.sleep(0.1)  # out of descriptors: let some be closed
                 continue
-            task = asyncio.ensure_future(_connection(near, target))
+            task = asyncio.ensure_future(_connection(near, targets))
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
             task.add_done_callback(lambda _: slots.release())
@@ -83,18 +84,32 @@ class Proxy:
                 task.cancel()
 
 
-async def _connection(near: socket.socket, target: tuple[str, int]) -> None:
+async def _connection(near: socket.socket, targets: Sequence[tuple[str, int]]) -> None:
     """One connection, to its end on both sides. An error on one side ends the other."""
-    loop = asyncio.get_running_loop()
     near.setblocking(False)
-    with near, _socket(target, socket.SOCK_STREAM, near.proto) as far, contextlib.suppress(OSError, TimeoutError):
-        await asyncio.wait_for(loop.sock_connect(far, target), CONNECT_TIMEOUT)
+    with near, contextlib.suppress(OSError, TimeoutError):
+        with await _connected(targets, near.proto) as far:
+            try:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(_copy(near, far))
+                    both.create_task(_copy(far, near))
+            except* OSError:
+                pass
+
+
+async def _connected(targets: Sequence[tuple[str, int]], protocol: int) -> socket.socket:
+    """A connection to the first of the targets that does not refuse it."""
+    for target in targets:
+        far = _socket(target, socket.SOCK_STREAM, protocol)
         try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(near, far))
-                both.create_task(_copy(far, near))
-        except* OSError:
-            pass
+            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(far, target), CONNECT_TIMEOUT)
+            return far
+        except ConnectionRefusedError:
+            far.close()
+        except BaseException:
+            far.close()
+            raise
+    raise ConnectionRefusedError
 
 
 async def _copy(source: socket.socket, target: socket.socket) -> None:

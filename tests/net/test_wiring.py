@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import ipaddress
 import json
 import os
 import socket
@@ -507,3 +508,22 @@ def test_only_connections_of_the_address_are_forgotten(outside):
         for port in (1000, 1001):
             sock.sendto(b"x", ("203.0.113.2", port))
     sock.close()
+
+
+@running
+async def test_loopback_ports_lead_to_whichever_address_the_program_listens_at(store, wiring, spaces):
+    a = spaces()
+    ports = [PortBinding(container_port=port, host_port=str(8000 + port)) for port in (80, 81)]
+    async with (
+        network(store, enable_ipv6=True),
+        connected(wiring, a, Attachment(network="n"), ports=ports) as (
+            (end,),
+            _,
+        ),
+    ):
+        four, six = a.listen(80), a.listen(81, "::")
+        assert await aside(reaches, None, "::1", 8080, four) == "172.17.0.1"
+        assert ipaddress.ip_address(await aside(reaches, None, "::1", 8081, six)) in ipaddress.ip_network(
+            f"{end.ipv6_address}/64", strict=False
+        )
+        assert await aside(reaches, None, "127.0.0.1", 8081, six) == "::ffff:172.17.0.1"
