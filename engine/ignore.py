@@ -1,4 +1,4 @@
-"""Patterns of .dockerignore, of COPY --exclude and of what develop.watch ignores and includes.
+"""Patterns of .dockerignore, of COPY --exclude and --parents, and of what develop.watch ignores and includes.
 
 They are those of the Dockerfile reference (".dockerignore files"), with Go's filepath.Match:
 
@@ -10,6 +10,7 @@ A pattern also matches all that is below what it matches.
 from __future__ import annotations
 
 import functools
+import posixpath
 import re
 from collections.abc import Sequence
 
@@ -19,19 +20,22 @@ from engine.errors import BuildFailed
 class Ignore:
     """Whether paths (relative, with /) are ignored."""
 
-    def __init__(self, patterns: Sequence[str], subject: str = ".dockerignore") -> None:
+    def __init__(self, patterns: Sequence[str], subject: str = ".dockerignore", *, file: bool = True) -> None:
+        """`file`: the patterns are an ignore file's lines, with comments and with paths from the context's root.
+
+        Raises BuildFailed for a malformed pattern."""
         self._rules: list[tuple[bool, re.Pattern[str], str]] = []
         for number, line in enumerate(patterns, 1):
             text = line.strip()
-            if not text or line.startswith("#"):
+            if not text or (file and line.startswith("#")):
                 continue
             negated = text.startswith("!")
             text = text[1:].strip() if negated else text
-            text = normalised(text)
             if not text:
-                if negated:
-                    raise BuildFailed(f'{subject}:{number}: illegal exclusion pattern: "!"')
-                continue
+                raise BuildFailed(f'{subject}:{number}: illegal exclusion pattern: "!"')
+            text = posixpath.normpath(text).replace("//", "/", 1)
+            if file and len(text) > 1:
+                text = text.removeprefix("/")
             try:
                 self._rules.append((negated, translate(text), text))
             except re.error as error:
@@ -48,6 +52,19 @@ class Ignore:
             if negated == ignored and _at_or_below(pattern, path):
                 ignored = not negated
         return ignored
+
+    def avoids(self, directory: str) -> bool:
+        """Whether neither `directory` nor anything below it matches; for one pattern without `!`."""
+        parts = directory.split("/")
+        for _, _, text in self._rules:
+            for pattern, part in zip(text.split("/"), parts, strict=False):
+                if "**" in pattern:
+                    return False
+                if not translate(pattern).fullmatch(part):
+                    break
+            else:
+                return False
+        return True
 
     def prunes(self, directory: str) -> bool:
         """Whether nothing below an ignored directory can be taken out again, so that it need not be walked."""
@@ -85,40 +102,82 @@ def normalised(pattern: str) -> str:
 
 @functools.lru_cache(maxsize=512)
 def translate(pattern: str) -> re.Pattern[str]:
-    """The pattern as a regular expression for a whole path. Raises re.error for a malformed class."""
+    """The pattern as a regular expression for a whole path. Raises re.error for a malformed one."""
+    if pattern.startswith("**") and not re.search(r"[*?\[\]\\]", pattern[2:]):
+        # Unlike elsewhere, `**` before a plain name also matches a part of a component.
+        tail = pattern[2:]
+        start = "(?:.*/)?" if tail.startswith("/") else ".*"
+        return re.compile(start + re.escape(tail.removeprefix("/")), re.DOTALL)
     out: list[str] = []
     at = 0
     while at < len(pattern):
-        char = pattern[at]
-        if pattern.startswith("**", at):
-            at += 2
-            if pattern[at : at + 1] == "/":
-                at += 1
-                out.append("(?:.*/)?")
-            else:
-                out.append(".*")
+        if not pattern.startswith("**", at):
+            part, at = _component(pattern, at)
+            out.append(part)
             continue
-        if char == "*":
-            out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
-        elif char == "[":
-            end = pattern.find("]", at + 2)
-            if end < 0:
-                raise re.error("missing ]")
-            inner = pattern[at + 1 : end]
-            negated = inner[:1] in "^!"
-            inner = inner[1:] if negated else inner
-            out.append("[" + ("^" if negated else "") + re.sub(r"([\[\]\\^&~|])", r"\\\1", inner) + "]")
-            at = end
-        elif char == "\\" and at + 1 < len(pattern):
-            at += 1
-            out.append(re.escape(pattern[at]))
-        else:
-            out.append(re.escape(char))
-        at += 1
+        at += 2
+        at += pattern.startswith("/", at)
+        out.append("(?:.*/)?" if at < len(pattern) else ".*")
     return re.compile("".join(out), re.DOTALL)
 
 
-def has_wildcards(text: str) -> bool:
-    return any(char in text for char in "*?[\\")
+@functools.lru_cache(maxsize=512)
+def translate_glob(pattern: str) -> re.Pattern[str]:
+    """As filepath.Match, which COPY's sources are matched by: `**` is no more than `*`. Raises re.error."""
+    out: list[str] = []
+    at = 0
+    while at < len(pattern):
+        part, at = _component(pattern, at)
+        out.append(part)
+    return re.compile("".join(out), re.DOTALL)
+
+
+def _component(pattern: str, at: int) -> tuple[str, int]:
+    """What stands at `at`, as a regular expression, and where the next thing begins."""
+    char = pattern[at]
+    if char == "*":
+        return "[^/]*", at + 1
+    if char == "?":
+        return "[^/]", at + 1
+    if char == "[":
+        return _class(pattern, at + 1)
+    if char == "\\":
+        if at + 1 == len(pattern):
+            raise re.error("nothing follows the backslash at the end")
+        return re.escape(pattern[at + 1]), at + 2
+    return re.escape(char), at + 1
+
+
+def _class(pattern: str, at: int) -> tuple[str, int]:
+    """A character class: single characters and ranges, `^` in front for its opposite; never empty."""
+    negated = pattern.startswith("^", at)
+    at += negated
+    ranges: list[str] = []
+    while not (ranges and pattern.startswith("]", at)):
+        low, at = _class_character(pattern, at)
+        high = low
+        if pattern.startswith("-", at):
+            high, at = _class_character(pattern, at + 1)
+        if low <= high:
+            ranges.append(f"{re.escape(low)}-{re.escape(high)}")
+        else:
+            ranges.append("")
+    body = "".join(ranges)
+    if not body:
+        return "[^/]" if negated else r"(?!)", at + 1
+    return (f"(?!/)[^{body}]" if negated else f"[{body}]"), at + 1
+
+
+def _class_character(pattern: str, at: int) -> tuple[str, int]:
+    if pattern.startswith("\\", at):
+        at += 1
+    elif pattern[at : at + 1] in ("-", "]"):
+        raise re.error(f"{pattern[at]!r} stands at a wrong place in a class")
+    if at >= len(pattern):
+        raise re.error("missing ]")
+    return pattern[at], at + 1
+
+
+def is_pattern(text: str) -> bool:
+    """Whether the text has a wildcard that no backslash escapes, and so can name several things."""
+    return bool(re.search(r"[*?\[]", re.sub(r"\\.", "", text, flags=re.DOTALL)))

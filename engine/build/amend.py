@@ -33,7 +33,7 @@ def amend(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
                 return expand(text, values, escape)
 
             try:
-                config = metadata.apply(config, instruction, expanded, values, source.escape)
+                config, _ = metadata.apply(config, instruction, expanded, values, source.escape)
             except ValueError as error:
                 raise BuildFailed(f"--change {change!r}: {error}") from error
     return config

@@ -42,7 +42,9 @@ class Builder:
         source = self._read()
         instructions = parse(source)
         build_args, platform_args = self._build_args(), self._platform_args()
-        dockerfile = arrange(source, instructions, build_args, platform_args)
+        dockerfile = arrange(
+            source, instructions, build_args, platform_args, [name.lower() for name in self.spec.additional_contexts]
+        )
         target = self._target(dockerfile)
         stages = order(dockerfile, target)
         with lease.adding(self.images.store.roots), contextlib.ExitStack() as stack:
@@ -50,11 +52,9 @@ class Builder:
             build = Build(
                 self.spec, dockerfile, self.images, sources, self.run_step, self.reporter, build_args, platform_args
             )
+            build.execute = lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute()
             schedule.run(
-                build,
-                stages,
-                lambda images, stack: build.fork(images, sources.fork(images, stack)),
-                lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute(),
+                build, stages, lambda images, stack: build.fork(images, sources.fork(images, stack)), build.execute
             )
             self._finish(build)
             record = self._record(build.states[target.index])
@@ -118,6 +118,8 @@ class Builder:
         if not self.spec.target:
             return dockerfile.stages[-1]
         found = dockerfile.find(self.spec.target)
+        if found is None and self.spec.target.isdecimal() and int(self.spec.target) < len(dockerfile.stages):
+            found = dockerfile.stages[int(self.spec.target)]
         if found is None:
             names = ", ".join(stage.name for stage in dockerfile.stages if stage.name)
             raise BuildFailed(
@@ -133,19 +135,19 @@ class Builder:
             raise Unsupported(
                 f"{source.name}:{stage.origin.start}: FROM --platform={stage.platform} on {platform.host()}"
             )
-        place = StageRun(build, stage, State(config=scratch(self.platform).config, platform=self.platform)).place()
+        empty = scratch(self.platform)
+        run = StageRun(build, stage, empty)
         name = stage.image
         if named := build.sources.named(name):
             if not named.startswith(IMAGE_SCHEME):
-                raise Unsupported(
-                    f"{source.name}:{stage.origin.start}: FROM a context that is a directory is not supported: {named}"
-                )
+                run.begin(build.sources.named_directory(name))
+                return empty
             name = named.removeprefix(IMAGE_SCHEME)
         elif stage.base is not None:
             return build.states[stage.base].copy()
         if name == "scratch":
-            return scratch(self.platform)
-        step = build.reporter.step(place, stage.origin.text)
+            return empty
+        step = build.reporter.step(run.place(), stage.origin.text)
         record = build.sources.image(name)
         step.done()
         return from_image(build.images, record)

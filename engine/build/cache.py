@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from engine.store import Store
 
-VERSION = 1
+VERSION = 2
 
 
 class CacheRecord(Struct, kw_only=True):

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import select
 import signal
@@ -36,6 +37,8 @@ from engine.spec.image import ImageRecord
 HOSTNAME = "buildkitsandbox"
 _PREFIX = "build-"
 _BUILT_IN = ("none", "host")
+_NAMES = ("/etc/hosts", "/etc/resolv.conf")
+"""Read-only for steps: what is written there would not be part of the image."""
 _HEADER = 8
 _RESOLVED = "/run/systemd/resolve/resolv.conf"
 
@@ -161,8 +164,8 @@ class ContainerRun:
         except OSError:
             host = ""
         names = {
+            # Not hostname: what a step writes there is part of the image.
             "hosts": etc.hosts(spec, HOSTNAME, ()),
-            "hostname": f"{HOSTNAME}\n",
             "resolv.conf": etc.resolv_conf(spec, host, embedded=False),
         }
         facts = bundle.Facts(
@@ -173,7 +176,9 @@ class ContainerRun:
             layers_folder=self.roots.layers,
             hostname=HOSTNAME,
             volumes={},
-            images={},
+            images={
+                name: [_layer(one, self.roots.layers) for one in tree.layers] for name, tree in request.trees.items()
+            },
             joined={},
             seccomp=seccomp.program(self.roots, (), bits, privileged=spec.privileged),
             apparmor=self._apparmor.name,
@@ -186,6 +191,15 @@ class ContainerRun:
         found = bundle.make(spec, ImageRecord(id=""), facts)
         found["rootfs"]["layers"] = [os.path.relpath(layer, self.roots.layers) for layer in request.lower]
         found["rootfs"]["upper"], found["rootfs"]["work"] = request.upper, request.work
+        found["process"]["hostname_variable"] = False  # a step's output must not depend on it
+        for entry in found["mounts"]:
+            if entry["type"] == "file" and entry["target"] in _NAMES:
+                entry["read_only"] = True
+            if entry["type"] != "image":
+                continue
+            entry["within"] = self.roots.layers
+            if scratch := request.trees[entry["image"]].scratch:
+                entry["upper"], entry["work"] = f"{scratch}/upper", f"{scratch}/work"
         return found
 
     @contextlib.contextmanager
@@ -268,6 +282,14 @@ def _alone(folder: str) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def _layer(path: str, layers: str) -> str:
+    """The layer as the keeper names it: relative to the folder of all layers, or another folder's absolute path, with
+    what means something in mount options escaped."""
+    if path.startswith(f"{layers}/"):
+        return os.path.relpath(path, layers)
+    return re.sub(r"([\\\\:,])", r"\\\1", path)
 
 
 def _lock(folder: str) -> int:

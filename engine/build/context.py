@@ -4,16 +4,18 @@ trusted.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
 from engine.build.digests import Digests
 from engine.errors import BuildFailed, OperationFailed
-from engine.ignore import Ignore, has_wildcards, normalised, translate
+from engine.ignore import Ignore, is_pattern, normalised, translate_glob
 from engine.image.tree import Tree
 
 _READ = 1 << 20
@@ -21,11 +23,13 @@ _NOTHING = Ignore(())
 
 
 class Item(Struct, frozen=True):
-    """One thing to copy: `path` in the source tree, `relative` below the destination ("" is the source itself)."""
+    """One thing to copy: `path` in the source tree, `relative` below the destination ("" is the source itself).
+    `implied`: a directory that was not asked for itself, but holds something that was."""
 
     path: str
     relative: str
     status: os.stat_result
+    implied: bool = False
 
 
 class Match(Struct, frozen=True):
@@ -41,47 +45,110 @@ class Match(Struct, frozen=True):
 
 class SourceTree:
     """A tree to copy from. `ignore` hides paths; `owned` is False for the build context, whose files become root's;
-    `digests` remembers what its files hash to."""
+    `digests` remembers what its files hash to; `identity` names the tree in cache keys; `layers` see that method."""
 
     def __init__(
-        self, root: int, name: str, *, ignore: Ignore = _NOTHING, owned: bool = True, digests: Digests | None = None
+        self,
+        root: int,
+        name: str,
+        *,
+        ignore: Ignore = _NOTHING,
+        owned: bool = True,
+        digests: Digests | None = None,
+        identity: str = "",
+        layers: Callable[[SourceTree], tuple[str, ...] | None] = lambda tree: None,
     ) -> None:
         self.tree = Tree(root, name)
         self.name, self.ignore, self.owned, self.digests = name, ignore, owned, digests
+        self.identity, self._make_layers = identity, layers
+        self._layers: list[tuple[str, ...] | None] = []
+
+    def layers(self) -> tuple[str, ...] | None:
+        """Folders, the lowest first, of an overlay that shows the tree; None when only a copy can."""
+        if not self._layers:
+            self._layers.append(self._make_layers(self))
+        return self._layers[0]
+
+    def everything(self) -> tuple[Item, ...]:
+        """All that the tree offers, its root first."""
+        found = self._take("", _NOTHING, None)
+        assert found
+        return found.items
+
+    def names(self, path: str) -> list[str]:
+        """What is in a directory, ignored or not."""
+        fd = self._listing(path)
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
+
+    def find(self, path: str) -> Match:
+        """The thing at `path`, in which wildcards mean nothing. Raises BuildFailed when it does not exist."""
+        name = normalised(path)
+        try:
+            found = self._take(name, _NOTHING, None)
+        except OSError as error:
+            raise OperationFailed.of("read", f"{self.name}/{name}", error) from error
+        if found is None:
+            raise self._missing(name)
+        return found
 
     def close(self) -> None:
         self.tree.close()
         if self.digests:
             self.digests.save()
 
-    def match(self, pattern: str, exclude: Ignore = _NOTHING) -> list[Match]:
-        """What a source names: itself, or what its wildcards match. Raises BuildFailed when that is nothing."""
+    def match(self, pattern: str, exclude: Ignore = _NOTHING, include: Ignore | None = None) -> list[Match]:
+        """What a source names: itself, or what its wildcards match, which may be nothing. Of what is below a
+        directory only what `include` matches is taken, without what `exclude` does; files named themselves always are.
+
+        Raises BuildFailed for a source without wildcards that does not exist."""
         # "../x" stays at the context's root, as in Docker.
         path = normalised(pattern)
         try:
-            names = list(self._glob(path.split("/"))) if has_wildcards(path) else [path]
-            found = [match for name in names if (match := self._take(name, exclude))]
+            wild = is_pattern(path)
+            names = list(self._glob(path.split("/"))) if wild else [path]
+            found = [match for name in names if (match := self._take(name, exclude, include))]
+        except re.error as error:
+            raise BuildFailed(f"invalid pattern {pattern!r}: {error}") from error
         except OSError as error:
             raise OperationFailed.of("read", f"{self.name}/{path}", error) from error
-        if not found:
-            raise BuildFailed(f'"/{path}": not found in {self.name}{self._why(path)}')
+        if not found and not wild:
+            raise self._missing(path)
         return found
+
+    def match_parents(self, pattern: str, exclude: Ignore = _NOTHING) -> list[Match]:
+        """What --parents copies: from the directory before `/./`, or the root, what the pattern matches, with the
+        directories above it. Raises BuildFailed for a pattern without wildcards that matches nothing."""
+        above, pivot, below = pattern.partition("/./")
+        above, below = (normalised(above), normalised(below)) if pivot else ("", normalised(pattern))
+        found = self.match(above, exclude, Ignore([below or "**"], "--parents", file=False))
+        for match in found:
+            if not match.is_directory:
+                raise BuildFailed(f'"/{match.name}" in {self.name} is not a directory')
+            if len(match.items) == 1 and below and not is_pattern(above) and not is_pattern(below):
+                raise self._missing(f"{above}/{below}".strip("/"))
+        return found
+
+    def _missing(self, path: str) -> BuildFailed:
+        return BuildFailed(f'"/{path}": not found in {self.name}{self._why(path)}')
 
     def _why(self, path: str) -> str:
         return " (it is excluded by .dockerignore)" if path and self.ignore.matches(path) else ""
 
     def _glob(self, parts: Sequence[str], base: str = "") -> Iterator[str]:
         part, rest = parts[0], parts[1:]
-        if not has_wildcards(part):
+        if not is_pattern(part):
             name = f"{base}/{part}".lstrip("/")
             if rest:
                 yield from self._glob(rest, name)
             elif self.tree.lstat(name):
                 yield name
             return
-        pattern = translate(part)
+        pattern = translate_glob(part)
         try:
-            names = sorted(os.listdir(self._listing(base)))
+            names = sorted(self.names(base))
         except OSError:
             return
         for entry in names:
@@ -99,7 +166,7 @@ class SourceTree:
         except OperationFailed as error:
             raise OSError(error.errno, str(error)) from error
 
-    def _take(self, name: str, exclude: Ignore) -> Match | None:
+    def _take(self, name: str, exclude: Ignore, include: Ignore | None) -> Match | None:
         """The source `name`, a link at its end followed inside the tree, with all below it that is not ignored."""
         try:
             fd = self.tree.open(name, os.O_PATH)
@@ -108,20 +175,19 @@ class SourceTree:
         try:
             status = os.stat(fd)
             if stat.S_ISDIR(status.st_mode):
-                below = tuple(self._walk(fd, name, exclude))
+                below = tuple(self._walk(fd, name, exclude, include))
                 if name and self.ignore.matches(name) and not below:
                     return None
                 return Match(name, (Item(name, "", status), *below))
         finally:
             os.close(fd)
-        if self.ignore.matches(name) or exclude.matches(name.rpartition("/")[2]):
+        if self.ignore.matches(name):
             return None
         return Match(name, (Item(name, "", status),))
 
-    def _walk(self, fd: int, top: str, exclude: Ignore) -> Iterator[Item]:
+    def _walk(self, fd: int, top: str, exclude: Ignore, include: Ignore | None = None) -> Iterator[Item]:
         """All below a directory in a fixed order. Directories that are ignored but hold something that is not are
-        given.
-        """
+        given; those that are excluded, or not included, as implied."""
         root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
         stack: list[tuple[int, str, Iterator[str]]] = [(root, "", iter(sorted(os.listdir(root))))]
         waiting: list[Item] = []
@@ -137,29 +203,29 @@ class SourceTree:
                 relative = base + name
                 path = f"{top}/{relative}".lstrip("/")
                 status = os.stat(name, dir_fd=here, follow_symlinks=False)
-                hidden = self.ignore.matches(path) or exclude.matches(relative)
-                item = Item(path, relative, status)
+                left_out = exclude.matches(relative) or bool(include and not include.matches(relative))
+                hidden = left_out or self.ignore.matches(path)
                 if stat.S_ISDIR(status.st_mode):
-                    if self.ignore.prunes(path) or exclude.prunes(relative):
+                    if self.ignore.prunes(path) or exclude.prunes(relative) or (include and include.avoids(relative)):
                         continue
                     if hidden:
-                        waiting.append(item)
+                        waiting.append(Item(path, relative, status, left_out))
                     else:
                         yield from self._release(waiting, relative)
-                        yield item
+                        yield Item(path, relative, status)
                     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                     child = os.open(name, flags, dir_fd=here)
                     stack.append((child, relative + "/", iter(sorted(os.listdir(child)))))
                 elif not hidden:
                     yield from self._release(waiting, relative)
-                    yield item
+                    yield Item(path, relative, status)
         finally:
             for here, _, _ in stack:
                 os.close(here)
 
     @staticmethod
     def _release(waiting: list[Item], relative: str) -> Iterator[Item]:
-        """The ignored directories above something that is not ignored: they are needed after all."""
+        """The hidden directories above something that is not hidden: they are needed after all."""
         above = [item for item in waiting if relative.startswith(item.relative + "/")]
         waiting.clear()
         yield from above
@@ -177,11 +243,13 @@ class SourceTree:
         return os.readlink(name, dir_fd=parent)
 
     def digest(self, matches: Sequence[Match]) -> str:
-        """What identifies the sources for the cache: names below the destination, kinds, modes, content; no times."""
+        """What identifies the sources for the cache: names below the destination, kinds, modes, content; no times.
+
+        Of a directory whose content is copied, neither name nor mode: they do not reach the image."""
         total = hashlib.sha256()
         for match in matches:
-            name = match.name.rpartition("/")[2]
-            for item in match.items:
+            name = "" if match.is_directory else match.name.rpartition("/")[2]
+            for item in match.items[1:] if match.is_directory else match.items:
                 mode = item.status.st_mode
                 owner = f"{item.status.st_uid}:{item.status.st_gid}" if self.owned else ""
                 total.update(f"{name}\0{item.relative}\0{mode:o}\0{owner}\0".encode("utf-8", "surrogateescape"))
@@ -203,6 +271,8 @@ class SourceTree:
             content = hashlib.sha256()
             while data := os.read(fd, _READ):
                 content.update(data)
+            if item.status.st_mode & 0o111:
+                content.update(_capability(fd))
             if self.digests:
                 self.digests.put(item.path, item.status, content.digest())
             return content.digest()
@@ -210,3 +280,13 @@ class SourceTree:
             raise OperationFailed.of("read", f"{self.name}/{item.path}", error) from error
         finally:
             os.close(fd)
+
+
+def _capability(fd: int) -> bytes:
+    """A program's file capabilities (capabilities(7)), b"" when it has none."""
+    try:
+        return os.getxattr(fd, "security.capability")
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+            raise
+        return b""

@@ -6,16 +6,18 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from engine.build import instructions as ins
 from engine.build import owner, remote
 from engine.build.cache import key_of
-from engine.build.context import Match
+from engine.build.context import Match, SourceTree
 from engine.build.copying import How, Target
 from engine.build.metadata import working_dir
 from engine.build.mode import Mode
 from engine.build.progress import Step
 from engine.build.task import Task
-from engine.build.words import expand_heredoc
+from engine.build.words import expand, expand_heredoc
 from engine.errors import BuildFailed, Unsupported
 from engine.ignore import Ignore
 from engine.image.layer import compression
@@ -34,92 +36,121 @@ class _Copy:
     def __init__(self, run: StageRun, instruction: ins.Copy) -> None:
         self.add = instruction.add
         self.name = "ADD" if instruction.add else "COPY"
-        texts = run.expand_all(instruction.sources)
-        if any(remote.is_git(text) for text in texts) and self.add:
-            raise Unsupported(
-                "ADD from a Git repository is not supported", hint="Clone it and COPY it from the context."
-            )
-        self.urls = [text for text in texts if self.add and remote.is_url(text)]
-        self.patterns = [text for text in texts if text not in self.urls]
-        target = run.expand(instruction.target)
-        absolute = working_dir(run.state.config, target) if target else ""
-        if not absolute:
-            raise BuildFailed(f"{self.name}: the destination is empty after expansion")
-        # A relative destination is below WORKDIR; what says "directory" must not get lost.
-        self.target = absolute.rstrip("/") + "/" if target.endswith(("/", "/.")) or target == "." else absolute
+        self.texts = run.expand_all(instruction.sources)
+        self.written_target = run.expand(instruction.target)
+        self.target = _destination(run, self.written_target)
         self.chown = run.expand(instruction.chown)
         self.mode = Mode.parse(chmod) if (chmod := run.expand(instruction.chmod)) else None
         self.parents = instruction.parents
-        self.exclude = Ignore(run.expand_all(instruction.exclude), "--exclude")
-        self.checksum, self.unpack = instruction.checksum, instruction.unpack
-        if self.checksum and (len(self.urls) != 1 or self.patterns):
-            raise BuildFailed("checksum can only be specified for one remote source")
-        values = run.values()
+        self.exclude = Ignore(instruction.exclude, "--exclude", file=False)
+        self.unpack, self.keep_git_dir = instruction.unpack, instruction.keep_git_dir
+        self.checksum = run.expand(instruction.checksum)
+        if self.checksum and not (len(self.texts) == 1 and remote.is_remote(self.texts[0])):
+            raise BuildFailed("--checksum needs exactly one source, from http, https or Git")
         self.files = [
             ins.InlineFile(
-                file.name,
-                expand_heredoc(file.content, values, run.source.escape) if file.expand else file.content,
-                False,
+                file.name, expand_heredoc(file.content, run.state.values) if file.expand else file.content, False
             )
             for file in instruction.files
         ]
-        self.source = run.tree(run.expand(instruction.from_)) if self.patterns else None
-        self.matches: list[Match] = []
-        if self.source:
-            self.matches = [match for pattern in self.patterns for match in self.source.match(pattern, self.exclude)]
-        if len(self.matches) + len(self.urls) + len(self.files) > 1 and not self.target.endswith("/"):
-            raise BuildFailed(
-                f"when using {self.name} with more than one source file, the destination must be a directory"
-                " and end with a /"
+        self.sources = [self._source(run, text, instruction.from_) for text in self.texts]
+
+    def _source(self, run: StageRun, text: str, origin: str) -> Local | remote.Download:
+        if not remote.is_remote(text):
+            tree = run.tree(_plain(origin), numbers=True)
+            found = tree.match_parents(text, self.exclude) if self.parents else tree.match(text, self.exclude)
+            return Local(tree, found)
+        if not self.add:
+            raise BuildFailed(f"the source of a COPY cannot be remote: {text}", hint="Use ADD.")
+        if remote.is_git(text):
+            raise Unsupported(
+                "ADD from a Git repository is not supported", hint="Clone it and COPY it from the context."
             )
+        return remote.fetch(text, self.checksum, run.build.sources)
+
+    def history(self) -> str:
+        """The line of history: the flags that decide about owners and modes, the sources and the destination."""
+        words = [self.name]
+        if self.parents:
+            words.append("--parents")
+        if self.chown:
+            words.append(f"--chown={self.chown}")
+        if self.mode:
+            words.append(f"--chmod={self.mode.text}")
+        return " ".join([*words, *self.texts, *(f"<<{file.name}" for file in self.files), self.written_target,
+                         "# buildkit"])  # fmt: skip
+
+
+class Local(Struct, frozen=True):
+    """One source in a tree, and what it matched."""
+
+    tree: SourceTree
+    matches: list[Match]
+
+    @property
+    def digest(self) -> str:
+        return self.tree.digest(self.matches)
+
+
+def _plain(name: str) -> str:
+    """The name in --from, which is known before the stage's variables are."""
+    if name and expand(name, {}) != name:
+        raise BuildFailed(
+            f"--from={name} cannot have a variable", hint="Name a stage for it: FROM $NAME AS x, before the first FROM."
+        )
+    return name
+
+
+def _destination(run: StageRun, target: str) -> str:
+    """The absolute path, with the slash or `/.` at its end that says it is a directory; "" and "." are the working
+    directory."""
+    directory = target in ("", ".") or target.endswith(("/", "/."))
+    return working_dir(run.state.config, target).rstrip("/") + ("/" if directory else "") or "/"
 
 
 def prepare(run: StageRun, instruction: ins.Copy) -> Task:
     """The step for a COPY or ADD. Raises BuildFailed when a source does not exist."""
     copy = _Copy(run, instruction)
-    downloads = [remote.fetch(url, copy.checksum, run.build.sources) for url in copy.urls]
     key = key_of(
         copy.name,
         run.state.top,
         copy.target,
-        [match.name.rpartition("/")[2] if not copy.parents else match.name for match in copy.matches],
-        copy.source.digest(copy.matches) if copy.source else "",
+        [source.digest if isinstance(source, Local) else (source.name, source.digest) for source in copy.sources],
         [(file.name, file.content) for file in copy.files],
-        [(download.name, download.digest) for download in downloads],
         copy.chown,
         copy.mode.text if copy.mode else "",
-        copy.parents,
         copy.unpack,
     )
 
     def make(draft: Draft, step: Step) -> None:
         with run.root(draft) as root:
-            _write(copy, downloads, root)
+            _write(copy, root, step)
 
-    return Task(key, instruction.text, make)
+    return Task(key, copy.history(), make)
 
 
-def _write(copy: _Copy, downloads: list[remote.Download], root: Tree) -> None:
-    ids = owner.resolve(copy.chown, root) if copy.chown else None
-    how = How(owner=ids, mode=copy.mode, parents=copy.parents)
-    target = Target(root, copy.target, how)
-    if copy.source:
-        plain = [match for match in copy.matches if not (copy.add and _extract(copy, match, root, ids))]
-        if plain:
-            target.copy(copy.source, plain)
+def _write(copy: _Copy, root: Tree, step: Step) -> None:
+    ids = owner.resolve(copy.chown, root, step.warn) if copy.chown else None
+    how = How(owner=ids, mode=copy.mode)
+    for source in copy.sources:
+        if isinstance(source, remote.Download):
+            _write_download(copy, source, Target(root, copy.target, how), root, ids)
+            continue
+        for match in source.matches:
+            if not (copy.unpack if copy.unpack is not None else copy.add) or not _extract(
+                copy, source.tree, match, root, ids
+            ):
+                Target(root, copy.target, how).copy(source.tree, match)
     for file in copy.files:
-        target.write(file.name, file.content.encode("utf-8", "surrogateescape"), stat.S_IFREG | 0o644)
-    for download in downloads:
-        _write_download(copy, download, target, root, ids)
+        content = file.content.encode("utf-8", "surrogateescape")
+        Target(root, copy.target, how).write(file.name, content, stat.S_IFREG | 0o644)
 
 
-def _extract(copy: _Copy, match: Match, root: Tree, ids: tuple[int, int] | None) -> bool:
+def _extract(copy: _Copy, tree: SourceTree, match: Match, root: Tree, ids: tuple[int, int] | None) -> bool:
     """ADD unpacks a local tar archive, compressed or not, into the destination; False when it is none."""
-    assert copy.source
-    if copy.unpack is False or not stat.S_ISREG(match.items[0].status.st_mode):
+    if not stat.S_ISREG(match.items[0].status.st_mode):
         return False
-    fd = copy.source.open(match.items[0])
-    return _unpack(fd, match.name, copy.target, root, ids)
+    return _unpack(tree.open(match.items[0]), match.name, copy.target, root, ids)
 
 
 def _unpack(fd: int, name: str, target: str, root: Tree, ids: tuple[int, int] | None) -> bool:
@@ -128,8 +159,9 @@ def _unpack(fd: int, name: str, target: str, root: Tree, ids: tuple[int, int] | 
         if not _is_archive(fd):
             return False
         file.seek(0)
-        place = target.strip("/")
-        Target(root, target, How(owner=ids)).directory()
+        destination = Target(root, target, How(owner=ids))
+        destination.directory()
+        place = destination.path
         hashed = Hashed(compression.chunks(file, name))
         unpack(iter(hashed), root.root, name, below=place, layer=False, owner=ids)
     return True
@@ -155,8 +187,6 @@ def _write_download(
         os.open(download.path, os.O_RDONLY | os.O_CLOEXEC), download.name, copy.target, root, ids
     ):
         return
-    if not download.name and target.wants_directory:
-        raise BuildFailed(f"ADD: cannot tell a file name from the URL {download.url}")
     fd = os.open(download.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         target.adopt(download.name, fd, stat.S_IFREG | 0o600, download.mtime)
@@ -164,11 +194,11 @@ def _write_download(
         os.close(fd)
 
 
-def make_directory(root: Tree, path: str, user: str) -> None:
+def make_directory(root: Tree, path: str, user: str, step: Step) -> None:
     """WORKDIR's directory, owned by the stage's user when it had to be made."""
     try:
         os.close(root.open(path.strip("/"), os.O_PATH | os.O_DIRECTORY))
     except FileNotFoundError:
-        Target(root, path + "/", How(owner=owner.resolve(user, root) if user else None)).directory()
+        Target(root, path + "/", How(owner=owner.resolve(user, root, step.warn) if user else None)).directory()
     except NotADirectoryError:
         raise BuildFailed(f"WORKDIR {path} is not a directory in the image") from None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -18,54 +19,65 @@ from engine.image.tree import Tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LINKS = 40
 
 
 class How(Struct, frozen=True):
-    """`owner` (uid, gid) for everything, None to keep the sources'; `mode` from --chmod; `parents` keeps source
-    folders.
-    """
+    """`owner` (uid, gid) for everything, None to keep the sources'; `mode` from --chmod."""
 
     owner: tuple[int, int] | None = None
     mode: Mode | None = None
-    parents: bool = False
 
 
 class Target:
-    """The root of the image under construction; `path` is absolute, a trailing slash says it is a directory."""
+    """A place in the root of the image under construction; `path` is absolute, a trailing slash says it is a
+    directory. A symbolic link there stands for what it leads to."""
 
     def __init__(self, root: Tree, path: str, how: How) -> None:
         self.root, self.how = root, how
-        self.path = path.strip("/")
-        self.wants_directory = path.endswith("/") or not self.path
+        self.wants_directory = path.endswith(("/", "/."))
+        self.path = self._resolved(path.removesuffix("/.").strip("/"))
+        self._times: list[tuple[str, int]] = []
+        self._linked: dict[tuple[int, int], str] = {}
 
-    def copy(self, source: SourceTree, matches: Sequence[Match]) -> None:
+    def copy(self, source: SourceTree, match: Match) -> None:
         """Raises BuildFailed when a file and a directory meet, OperationFailed."""
-        is_directory = self.wants_directory or self._is_directory(self.path)
-        for match in matches:
-            if self.how.parents:
-                self._with_parents(source, match)
-            elif match.is_directory:
-                self._tree(source, match, self.path)
-            else:
-                name = match.name.rpartition("/")[2]
-                self._entry(source, match.items[0], f"{self.path}/{name}".strip("/") if is_directory else self.path)
+        self._linked.clear()
+        if match.is_directory:
+            self._tree(source, match)
+        else:
+            self._entry(source, match.items[0], self._place(match.name.rpartition("/")[2]))
 
     def write(self, name: str, content: bytes, mode: int) -> None:
-        """A file made here: a here-document, or what was downloaded."""
-        into = self.wants_directory or self._is_directory(self.path)
-        self._file(
-            f"{self.path}/{name}".strip("/") if into else self.path, mode, lambda fd: _write_all(fd, content), None
-        )
+        """A file made here: a here-document."""
+        self._file(self._place(name), mode, lambda fd: _write_all(fd, content), None)
 
     def adopt(self, name: str, source: int, mode: int, mtime: float) -> None:
-        """A file from the open descriptor `source`."""
-        into = self.wants_directory or self._is_directory(self.path)
-        path = f"{self.path}/{name}".strip("/") if into else self.path
-        self._file(path, mode, lambda fd: copy_content(source, fd), int(mtime * 1e9) or None)
+        """A file from the open descriptor `source`, such as a download."""
+        self._file(self._place(name), mode, lambda fd: copy_content(source, fd), int(mtime * 1e9) or None)
 
     def directory(self) -> None:
         """Make the destination itself a directory."""
         self.root.directory(self.path, self._made)
+
+    def _place(self, name: str) -> str:
+        """Where a file called `name` goes: into a directory, or to the destination itself."""
+        if self.wants_directory:
+            self.directory()
+        elif not self._is_directory(self.path):
+            return self.path
+        return f"{self.path}/{name}".strip("/")
+
+    def _resolved(self, path: str) -> str:
+        """The path with a link at its end followed, wherever in the image that leads; it need not exist."""
+        for _ in range(_LINKS):
+            status = self.root.lstat(path)
+            if status is None or not stat.S_ISLNK(status.st_mode):
+                return path
+            parent, name = self.root.parent(path)
+            target = os.readlink(name, dir_fd=parent)
+            path = (target if target.startswith("/") else f"{path.rpartition('/')[0]}/{target}").strip("/")
+        raise BuildFailed(f"too many symbolic links at /{path}")
 
     def _is_directory(self, path: str) -> bool:
         try:
@@ -74,51 +86,57 @@ class Target:
             return False
         return True
 
-    def _with_parents(self, source: SourceTree, match: Match) -> None:
-        if match.is_directory:
-            self._tree(source, match, f"{self.path}/{match.name}".strip("/"))
-        else:
-            self._entry(source, match.items[0], f"{self.path}/{match.name}".strip("/"))
-
-    def _tree(self, source: SourceTree, match: Match, path: str) -> None:
-        """A directory's content into `path`. An existing directory there keeps its own owner and mode."""
-        times: list[tuple[str, int]] = []
-        if self.root.lstat(path) is None or not self._is_directory(path):
-            self.root.directory(path.rpartition("/")[0], self._made)
-            self._make_directory(source, match.items[0], path, times)
+    def _tree(self, source: SourceTree, match: Match) -> None:
+        """A directory's content into the destination, which keeps its own owner and mode, and if it is new has those
+        that every new directory has."""
+        if self.root.lstat(self.path) is not None and not self._is_directory(self.path):
+            raise BuildFailed(f"cannot copy the directory {match.name} onto /{self.path}, which is not a directory")
+        self.directory()
+        # A context's own root is nobody's file: its time does not count.
+        self._times = [(self.path, match.items[0].status.st_mtime_ns)] if match.name or source.owned else []
         for item in match.items[1:]:
-            place = f"{path}/{item.relative}".strip("/")
+            place = f"{self.path}/{item.relative}".strip("/")
             if stat.S_ISDIR(item.status.st_mode):
-                self._make_directory(source, item, place, times)
+                self._make_directory(source, item, place)
             else:
                 self._entry(source, item, place)
-        for place, mtime in reversed(times):
+        for place, mtime in reversed(self._times):
             fd = self.root.open(place, os.O_RDONLY | os.O_DIRECTORY)
             attributes.set_time(fd, mtime)
             os.close(fd)
 
-    def _make_directory(self, source: SourceTree, item: Item, path: str, times: list[tuple[str, int]]) -> None:
+    def _make_directory(self, source: SourceTree, item: Item, path: str) -> None:
+        """A directory below the destination gets the source's owner, mode and time, even if it is not new. One that
+        comes only because something below it does keeps its own owner and time."""
         parent, name = self.root.parent(path, self._made)
+        new = True
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            if self._is_directory(path):
-                # A link to a directory stands for it.
-                fd = self.root.open(path, os.O_RDONLY | os.O_DIRECTORY)
-                self._attributes(fd, source, item)
-                os.close(fd)
-                return
-            raise BuildFailed(f"cannot copy the directory {item.path} onto /{path}, which is not a directory") from None
-        fd = os.open(name, _DIRECTORY, dir_fd=parent)
+            new = False
         try:
-            self._attributes(fd, source, item)
+            fd = os.open(name, _DIRECTORY, dir_fd=parent)
+        except NotADirectoryError:
+            raise BuildFailed(f"cannot copy the directory {item.path} onto /{path}, which is not a directory") from None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise BuildFailed(f"cannot copy the directory {item.path} onto /{path}, which is a link") from None
+        try:
+            if new or not item.implied:
+                self._attributes(fd, source, item, xattrs=self._folder_xattrs(source, item))
+            else:
+                os.fchmod(fd, stat.S_IMODE(item.status.st_mode))
         finally:
             os.close(fd)
-        times.append((path, item.status.st_mtime_ns))
+        if not item.implied:
+            self._times.append((path, item.status.st_mtime_ns))
 
     def _entry(self, source: SourceTree, item: Item, path: str) -> None:
         mode = item.status.st_mode
         if stat.S_ISREG(mode):
+            if item.status.st_nlink > 1 and self._link(item, path):
+                return
             fd = source.open(item)
             try:
                 self._file(path, mode, lambda out: copy_content(fd, out), item.status.st_mtime_ns, (source, item, fd))
@@ -132,6 +150,20 @@ class Target:
         else:
             device = item.status.st_rdev
             self._special(path, item, source, lambda name, parent: os.mknod(name, mode, device, dir_fd=parent))
+
+    def _link(self, item: Item, path: str) -> bool:
+        """Make `path` a hard link to the copy of another name of the same file, if there is one."""
+        identity = (item.status.st_dev, item.status.st_ino)
+        first = self._linked.setdefault(identity, path)
+        if first == path:
+            return False
+        parent, name = self._clear(path)
+        other, existing = self.root.parent(first)
+        try:
+            os.link(existing, name, src_dir_fd=other, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            raise OperationFailed.of("link", f"/{path}", error) from error
+        return True
 
     def _special(self, path: str, item: Item, source: SourceTree, make: Callable[[str, int], None]) -> None:
         parent, name = self._clear(path)
@@ -156,12 +188,11 @@ class Target:
             try:
                 fill(fd)
                 if origin:
-                    self._attributes(fd, origin[0], origin[1], xattrs=attributes.xattrs(origin[2]))
+                    xattrs = attributes.xattrs(origin[2]) if origin[0].owned else {}
+                    self._attributes(fd, origin[0], origin[1], xattrs=xattrs, mtime=mtime)
                 else:
-                    os.fchown(fd, *(self.how.owner or (0, 0)))
-                    os.fchmod(fd, self.how.mode.of(mode) if self.how.mode else stat.S_IMODE(mode))
-                if mtime is not None:
-                    attributes.set_time(fd, mtime)
+                    owner = self.how.owner or (0, 0)
+                    attributes.apply(fd, owner=owner, mode=self._mode(mode), xattrs={}, mtime=mtime)
             finally:
                 os.close(fd)
         except OSError as error:
@@ -186,6 +217,9 @@ class Target:
             return self.how.owner
         return (item.status.st_uid, item.status.st_gid) if source.owned else (0, 0)
 
+    def _mode(self, mode: int) -> int:
+        return self.how.mode.of(mode) if self.how.mode else stat.S_IMODE(mode)
+
     def _attributes(
         self,
         file: int | str,
@@ -199,17 +233,28 @@ class Target:
         attributes.apply(
             file,
             owner=self._owner(source, item),
-            mode=None if stat.S_ISLNK(mode) else self.how.mode.of(mode) if self.how.mode else mode,
+            mode=None if stat.S_ISLNK(mode) else self._mode(mode),
             xattrs=xattrs or {},
             mtime=mtime,
         )
 
+    @staticmethod
+    def _folder_xattrs(source: SourceTree, item: Item) -> Mapping[str, bytes]:
+        """Of a directory; a context's files have none, as for BuildKit."""
+        if not source.owned:
+            return {}
+        fd = source.tree.open(item.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return attributes.xattrs(fd)
+        finally:
+            os.close(fd)
+
     def _made(self, parent: int, name: str) -> None:
-        """A directory on the way: the owner that was asked for, else root, and 0755."""
+        """A directory on the way: the owner and the octal mode that were asked for, else root and 0755."""
         fd = os.open(name, _DIRECTORY, dir_fd=parent)
         try:
             os.fchown(fd, *(self.how.owner or (0, 0)))
-            os.fchmod(fd, 0o755)
+            os.fchmod(fd, self.how.mode.of(stat.S_IFDIR) & 0o777 if self.how.mode and self.how.mode.octal else 0o755)
         finally:
             os.close(fd)
 

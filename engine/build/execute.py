@@ -10,6 +10,14 @@ from msgspec import Struct
 from engine.spec.container import Mount, Ulimit
 
 
+class RunTree(Struct, frozen=True):
+    """A tree that mounts of type image show under the name that is their source: folders, the lowest first, and what is
+    written goes to `scratch`/upper, with `scratch`/work for overlayfs; "" makes it read-only."""
+
+    layers: tuple[str, ...]
+    scratch: str = ""
+
+
 class RunRequest(Struct, frozen=True, kw_only=True):
     """One process in a root of its own. Paths are the host's.
 
@@ -26,6 +34,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     working_dir: str = "/"
     user: str = ""
     mounts: tuple[Mount, ...] = ()
+    trees: dict[str, RunTree] = {}
     network_mode: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()
     shm_size: int = 0

@@ -25,7 +25,7 @@ class Command(Struct, frozen=True):
 
 
 class InlineFile(Struct, frozen=True):
-    """A here-document of COPY or ADD: a file of its own."""
+    """A here-document of COPY or ADD: a file of its own. `expand` says that variables in it are replaced."""
 
     name: str
     content: str
@@ -33,23 +33,29 @@ class InlineFile(Struct, frozen=True):
 
 
 class RunMount(Struct, frozen=True, kw_only=True):
-    """RUN --mount; `type` bind, cache, tmpfs, secret or ssh. `read_only` None means the type's default; size in
-    bytes.
-    """
+    """RUN --mount; `type` bind, cache, tmpfs, secret or ssh; size in bytes. `sharing`, `mode`, `uid`, `gid` and `env`
+    are None where nothing was said."""
 
     type: str = "bind"
     id: str = ""
     source: str = ""
     target: str = ""
     from_: str = ""
-    read_only: bool | None = None
+    read_only: bool = True
     required: bool = False
-    sharing: str = "shared"
+    sharing: str | None = None
     mode: int | None = None
-    uid: int = 0
-    gid: int = 0
+    uid: int | None = None
+    gid: int | None = None
     size: int = 0
-    env: str = ""
+    env: str | None = None
+
+
+class MountText(Struct, frozen=True):
+    """RUN --mount as written: only `from_`, where no variable can be, is known before the step runs."""
+
+    text: str
+    from_: str
 
 
 class From(Instruction, frozen=True, kw_only=True):
@@ -63,19 +69,27 @@ class Arg(Instruction, frozen=True, kw_only=True):
 
 
 class Env(Instruction, frozen=True, kw_only=True):
+    """`old_form` is `ENV name value`."""
+
     pairs: tuple[Pair, ...]
+    old_form: bool = False
 
 
 class Label(Instruction, frozen=True, kw_only=True):
+    """`old_form` is `LABEL name value`."""
+
     pairs: tuple[Pair, ...]
+    old_form: bool = False
 
 
 class Run(Instruction, frozen=True, kw_only=True):
-    """`script` is the here-document that is the whole command, run by its shebang or by the shell."""
+    """`script` is the here-document that is the whole command, named `script_name`, run by its shebang or by the
+    shell."""
 
     command: Command
     script: str | None = None
-    mounts: tuple[RunMount, ...] = ()
+    script_name: str = ""
+    mounts: tuple[MountText, ...] = ()
     network: str = ""
     security: str = ""
 
@@ -94,7 +108,7 @@ class Copy(Instruction, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     files: tuple[InlineFile, ...] = ()
     checksum: str = ""
-    keep_git_dir: bool = False
+    keep_git_dir: bool | None = None
     unpack: bool | None = None
 
 

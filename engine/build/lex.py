@@ -1,26 +1,29 @@
-"""A Dockerfile's text as logical lines: directives, comments, continuations, here-documents.
+"""A Dockerfile's text as logical lines: directives, comments, continuations, flags, here-documents.
 
 Source: the Dockerfile reference ("Format", "Parser directives", "Here-Documents"). Line numbers begin with 1.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
 
 from msgspec import Struct
 
+from engine.build.words import WordError, heredoc_name, shell_words
 from engine.errors import BuildFailed
 
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*\Z")
 _COMMENT = re.compile(r"\s*#")
-_HEREDOC = re.compile(r"""(?<!\S)(\d*)<<(-?)(?P<quote>['"]?)([A-Za-z_][A-Za-z0-9_.]*)(?P=quote)(?=[\s;|&>)]|\Z)""")
+_HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]*)\Z")
+_BLANKS = re.compile(r"[ \t\v\f\r]+")
 _WITH_HEREDOCS = ("RUN", "COPY", "ADD")
 _KNOWN_DIRECTIVES = ("syntax", "escape", "check")
 
 
 class Heredoc(Struct, frozen=True):
-    """`<<NAME … NAME`. `expand` unless the name was quoted; `strip` leading tabs for `<<-`; `raw` is as written."""
+    """`<<NAME … NAME`. `expand` unless a part of the name was quoted; `raw` is as written, `content` without the
+    leading tabs that `<<-` strips."""
 
     name: str
     content: str
@@ -30,14 +33,23 @@ class Heredoc(Struct, frozen=True):
 
 
 class Line(Struct, frozen=True):
-    """One instruction: keyword in upper case, the text after it with continuations joined, and where it stands."""
+    """One instruction: keyword in upper case (`word` as written), its flags without quotes, the text after them, and
+    where it stands.
+
+    `text` is the whole line with continuations joined; `comments` are the comments directly before it; `gap` says
+    that a continuation was followed by an empty line.
+    """
 
     keyword: str
+    word: str
+    flags: tuple[str, ...]
     rest: str
     heredocs: tuple[Heredoc, ...]
     start: int
     end: int
     text: str
+    comments: tuple[str, ...] = ()
+    gap: bool = False
 
 
 class Source(Struct, frozen=True):
@@ -51,7 +63,7 @@ class Source(Struct, frozen=True):
 
     def error(self, start: int, message: str, *, hint: str = "", end: int = 0) -> BuildFailed:
         """The error with its place and the lines it is about."""
-        shown = self.text.splitlines()[start - 1 : min(max(end, start), start + 5)]
+        shown = self.text.split("\n")[start - 1 : min(max(end, start), start + 5)]
         excerpt = "".join(f"\n  {number:>4} | {line}" for number, line in enumerate(shown, start))
         return BuildFailed(f"{self.name}:{start}: {message}{excerpt}", hint=hint)
 
@@ -59,11 +71,35 @@ class Source(Struct, frozen=True):
 def lex(text: str, name: str = "Dockerfile") -> Source:
     """Split `text` into logical lines. Raises BuildFailed for an unfinished here-document or a wrong directive."""
     text = text.removeprefix("\ufeff")
-    physical = [line.removesuffix("\r") for line in text.split("\n")]
+    physical = _lines(text)
     source = Source(name, (), "\\", {}, text)
     directives, escape = _directives(physical, source)
-    lines = tuple(_logical(physical, escape, source))
+    lines = tuple(_Lexer(physical, escape, source).run())
     return Source(name, lines, escape, directives, text)
+
+
+def parse_heredoc(word: str) -> Heredoc | None:
+    """The here-document that a word such as `<<-"EOF"` announces, still without content; None when it is none."""
+    match = _HEREDOC.match(word)
+    if not match or not match[3]:
+        return None
+    name, quoted = heredoc_name(match[3])
+    return Heredoc(name, "", not quoted, match[2] == "-", "") if name else None
+
+
+def without_tabs(text: str) -> str:
+    """Every line without its leading tabs, as `<<-` has it."""
+    return re.sub(r"^\t+", "", text, flags=re.MULTILINE)
+
+
+def split_blanks(text: str) -> list[str]:
+    """Split at blanks, with no regard to quotes."""
+    return _BLANKS.split(text) if text else []
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends; only a line feed ends one."""
+    return re.findall(r"[^\n]*\n|[^\n]+\Z", text)
 
 
 def _directives(physical: list[str], source: Source) -> tuple[dict[str, str], str]:
@@ -82,67 +118,120 @@ def _directives(physical: list[str], source: Source) -> tuple[dict[str, str], st
     return found, found.get("escape", "\\")
 
 
-def _logical(physical: list[str], escape: str, source: Source) -> Iterator[Line]:
-    # A doubled escape character at the end is a literal one, not a continuation.
-    continued = re.compile(rf"(?:\A|[^{re.escape(escape)}]){re.escape(escape)}[ \t]*\Z")
-    number = 0
-    while number < len(physical):
-        first = physical[number]
-        number += 1
-        if not first.strip() or _COMMENT.match(first):
-            continue
-        start, joined, line = number, "", first.lstrip()
-        while True:
-            if not continued.search(line):
-                joined += line
-                break
-            joined += line[: line.rstrip(" \t").rindex(escape)]
-            # Comments and empty lines between continued lines are dropped.
-            while number < len(physical) and (not physical[number].strip() or _COMMENT.match(physical[number])):
-                number += 1
-            if number >= len(physical):
-                break
-            line = physical[number]
-            number += 1
-        keyword, _, rest = joined.strip().replace("\t", " ", 1).partition(" ")
-        heredocs: list[Heredoc] = []
-        upper = keyword.upper()
-        body = rest.lstrip()
-        if upper in _WITH_HEREDOCS or (upper == "ONBUILD" and body.split(" ", 1)[0].upper() in _WITH_HEREDOCS):
-            for match in _heredocs(body):
-                heredoc, number = _heredoc(match, physical, number, start, source)
-                heredocs.append(heredoc)
-        yield Line(upper, body.rstrip(), tuple(heredocs), start, number, "\n".join(physical[start - 1 : number]))
+class _Lexer:
+    def __init__(self, physical: list[str], escape: str, source: Source) -> None:
+        self.physical, self.escape, self.source = physical, escape, source
+        # A doubled escape character at the end is a literal one, not a continuation.
+        escaped = re.escape(escape)
+        self.continued = re.compile(rf"(?:(?<=[^{escaped}])|\A){escaped}[ \t]*\Z")
+        self.at = 0
+
+    def run(self) -> list[Line]:
+        lines: list[Line] = []
+        comments: list[str] = []
+        while self.at < len(self.physical):
+            first = self.physical[self.at].rstrip("\r\n").lstrip()
+            self.at += 1
+            if first.startswith("#"):
+                comment = first[1:].strip()
+                comments = [*comments, comment] if comment else []
+            elif first:
+                lines.append(self.line(first, tuple(comments)))
+                comments = []
+        return lines
+
+    def line(self, first: str, comments: tuple[str, ...]) -> Line:
+        """The instruction that begins with the physical line `first`, which is already taken."""
+        start, gap = self.at, False
+        text, more = self.trimmed(first)
+        while more and self.at < len(self.physical):
+            line = self.physical[self.at].rstrip("\r\n")
+            self.at += 1
+            if _COMMENT.match(line):
+                continue
+            if not line.strip():
+                gap = True
+                continue
+            part, more = self.trimmed(line)
+            text += part
+        keyword, flags, rest = self.command(text.strip())
+        heredocs = self.heredocs(text, keyword, rest, start)
+        return Line(keyword.upper(), keyword, flags, rest, heredocs, start, self.at, text.strip(), comments, gap)
+
+    def trimmed(self, line: str) -> tuple[str, bool]:
+        """The line without the escape character that continues it, and whether there was one."""
+        match = self.continued.search(line)
+        return (line[: match.start()], True) if match else (line, False)
+
+    def command(self, text: str) -> tuple[str, tuple[str, ...], str]:
+        word, *rest = _BLANKS.split(text, maxsplit=1)
+        flags, after = take_flags(rest[0], self.escape) if rest else ((), "")
+        return word, flags, after.strip()
+
+    def heredocs(self, text: str, keyword: str, rest: str, start: int) -> tuple[Heredoc, ...]:
+        if "<<" not in text:
+            return ()
+        if keyword.upper() == "ONBUILD" and rest:
+            keyword, _, rest = self.command(rest)
+        if keyword.upper() not in _WITH_HEREDOCS or (rest.startswith("[") and _is_json_array(rest)):
+            return ()
+        try:
+            announced = [heredoc for word in shell_words(text, raw=True) if (heredoc := parse_heredoc(word))]
+        except WordError:  # quotes that do not end: the shell, or the instruction, says so
+            return ()
+        return tuple(self.heredoc(one, start) for one in announced)
+
+    def heredoc(self, announced: Heredoc, start: int) -> Heredoc:
+        """Take the lines up to the name."""
+        taken: list[str] = []
+        while self.at < len(self.physical):
+            line = self.physical[self.at]
+            self.at += 1
+            end = line.rstrip("\r\n")
+            if (end.lstrip("\t") if announced.strip else end) == announced.name:
+                raw = "".join(taken)
+                content = without_tabs(raw) if announced.strip else raw
+                return Heredoc(announced.name, content, announced.expand, announced.strip, raw)
+            taken.append(line)
+        message = f"unterminated here-document: the line {announced.name!r} is missing"
+        raise self.source.error(start, message)
 
 
-def _heredocs(text: str) -> Iterator[re.Match[str]]:
-    """The `<<NAME` words outside quotes."""
-    quote = ""
-    quoted_at: set[int] = set()
-    escaped = False
-    for at, char in enumerate(text):
-        if quote:
-            quoted_at.add(at)
-        if escaped:
-            escaped = False
-        elif char == "\\" and quote != "'":
-            escaped = True
-        elif quote:
-            quote = "" if char == quote else quote
-        elif char in "'\"":
+def _is_json_array(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), list)
+    except ValueError:
+        return False
+
+
+def take_flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
+    """The words at the beginning that start with `--`, quotes and escapes resolved, and the text after them. The word
+    `--` ends them."""
+    flags: list[str] = []
+    at = 0
+    while True:
+        while at < len(text) and text[at].isspace():
+            at += 1
+        if not text.startswith("--", at):
+            return tuple(flags), text[at:]
+        word, at = _flag(text, at, escape)
+        if word == "--":
+            return tuple(flags), text[at:]
+        flags.append(word)
+
+
+def _flag(text: str, at: int, escape: str) -> tuple[str, int]:
+    word, quote = "", ""
+    while at < len(text) and (quote or not text[at].isspace()):
+        char = text[at]
+        at += 1
+        if char == quote:
+            quote = ""
+        elif char in "'\"" and not quote:
             quote = char
-    return (match for match in _HEREDOC.finditer(text) if match.start() not in quoted_at)
-
-
-def _heredoc(match: re.Match[str], physical: list[str], number: int, start: int, source: Source) -> tuple[Heredoc, int]:
-    name, strip = match[4], bool(match[2])
-    taken: list[str] = []
-    for at in range(number, len(physical)):
-        line = physical[at]
-        if (line.lstrip("\t") if strip else line) == name:
-            lines = [kept.lstrip("\t") for kept in taken] if strip else taken
-            content = "".join(f"{kept}\n" for kept in lines)
-            raw = "".join(f"{kept}\n" for kept in [*taken, line])
-            return Heredoc(name, content, not match["quote"], strip, raw), at + 1
-        taken.append(line)
-    raise source.error(start, f"unterminated here-document: the line {name!r} is missing")
+        elif char == escape:
+            word += text[at : at + 1]
+            at += 1
+        else:
+            word += char
+    return word, at

@@ -1,7 +1,8 @@
-"""Instructions that change only the image's configuration, as pure functions of it."""
+"""Instructions that change only the image's configuration, as functions of it that also give their line of history."""
 
 from __future__ import annotations
 
+import ipaddress
 import posixpath
 import re
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
+from engine.build import history
 from engine.build import instructions as ins
 from engine.build.words import expand_words
 from engine.image.config import environment
@@ -17,44 +19,64 @@ from engine.spec.image import ImageConfig
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 Expand = Callable[[str], str]
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?\Z", re.IGNORECASE)
+_PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 def apply(
     config: ImageConfig, instruction: ins.AnyInstruction, expand: Expand, values: Mapping[str, str], escape: str
-) -> ImageConfig:
-    """The configuration after `instruction`. Raises ValueError for what does not make sense."""
+) -> tuple[ImageConfig, str]:
+    """The configuration after `instruction`, and the line of history, "" for none.
+
+    Raises ValueError for what does not make sense.
+    """
     if isinstance(instruction, ins.Env):
-        return set_environment(config, [(expand(name), expand(value)) for name, value in instruction.pairs])
+        pairs = [(expand(name), expand(value)) for name, value in instruction.pairs]
+        return set_environment(config, pairs), history.pairs("ENV", pairs)
     if isinstance(instruction, ins.Label):
-        return replace(
-            config, labels={**config.labels, **{expand(name): expand(value) for name, value in instruction.pairs}}
-        )
+        pairs = [(expand(name), expand(value)) for name, value in instruction.pairs]
+        return replace(config, labels={**config.labels, **dict(pairs)}), history.pairs("LABEL", pairs)
     if isinstance(instruction, ins.User):
-        return replace(config, user=expand(instruction.user))
+        user = expand(instruction.user)
+        return replace(config, user=user), f"USER {user}"
     if isinstance(instruction, ins.Workdir):
-        return replace(config, working_dir=working_dir(config, expand(instruction.path)))
+        path = expand(instruction.path)
+        # An absolute path stays as it is written.
+        path = path if path.startswith("/") else working_dir(config, path)
+        return replace(config, working_dir=path), f"WORKDIR {path}"
     if isinstance(instruction, ins.Expose):
         words = [port for text in instruction.ports for port in expand_words(text, values, escape)]
-        return replace(
-            config, exposed_ports=tuple(sorted({*config.exposed_ports, *(p for w in words for p in ports(w))}))
-        )
+        found = [port for word in words for port in ports(word)]
+        exposed = tuple(sorted({*config.exposed_ports, *found}))
+        return replace(config, exposed_ports=exposed), history.listed("EXPOSE", found)
     if isinstance(instruction, ins.Volume):
-        return replace(config, volumes=tuple(sorted({*config.volumes, *map(expand, instruction.paths)})))
+        paths = [expand(path) for path in instruction.paths]
+        if "" in paths:
+            raise ValueError("VOLUME specified can not be an empty string")
+        return replace(config, volumes=tuple(sorted({*config.volumes, *paths}))), history.listed("VOLUME", paths)
+    return _process(config, instruction, expand)
+
+
+def _process(config: ImageConfig, instruction: ins.AnyInstruction, expand: Expand) -> tuple[ImageConfig, str]:
+    """The instructions about the container's process."""
     if isinstance(instruction, ins.Cmd):
-        return replace(config, command=command_line(config, instruction.command))
+        args = command_line(config, instruction.command)
+        return replace(config, command=args), history.command("CMD", args)
     if isinstance(instruction, ins.Entrypoint):
-        # A new entrypoint resets the command that the base image had.
-        return replace(config, entrypoint=command_line(config, instruction.command))
+        args = command_line(config, instruction.command)
+        return replace(config, entrypoint=args), history.command("ENTRYPOINT", args)
     if isinstance(instruction, ins.Shell):
-        return replace(config, shell=instruction.args)
+        return replace(config, shell=instruction.args), history.listed("SHELL", instruction.args)
     if isinstance(instruction, ins.Stopsignal):
-        return replace(config, stop_signal=stop_signal(expand(instruction.signal)))
+        name = stop_signal(expand(instruction.signal))
+        return replace(config, stop_signal=name), f"STOPSIGNAL {name}"
     if isinstance(instruction, ins.Healthcheck):
-        return replace(config, healthcheck=healthcheck(instruction))
+        found = healthcheck(instruction)
+        return replace(config, healthcheck=found), history.healthcheck(found)
     if isinstance(instruction, ins.Onbuild):
-        return replace(config, on_build=(*config.on_build, instruction.instruction))
-    return config
+        return replace(config, on_build=(*config.on_build, instruction.instruction)), ""
+    if isinstance(instruction, ins.Maintainer):
+        return config, f"MAINTAINER {instruction.name}"
+    return config, ""
 
 
 def set_environment(config: ImageConfig, pairs: list[tuple[str, str]]) -> ImageConfig:
@@ -64,30 +86,53 @@ def set_environment(config: ImageConfig, pairs: list[tuple[str, str]]) -> ImageC
 
 
 def working_dir(config: ImageConfig, path: str) -> str:
-    """WORKDIR's path, relative ones to the present one."""
-    if not path:
-        raise ValueError("WORKDIR is empty after expansion")
+    """`path` as an absolute one without "." and "..": relative ones begin at WORKDIR, which "" is itself."""
     return "/" + posixpath.normpath(posixpath.join("/", config.working_dir or "/", path)).strip("/")
 
 
 def command_line(config: ImageConfig, command: ins.Command) -> tuple[str, ...]:
     """The argument list: a shell form gets the shell in front."""
-    return (*(config.shell or DEFAULT_SHELL), *command.args) if command.shell else command.args
+    if not command.shell:
+        return command.args
+    return (*(config.shell or DEFAULT_SHELL), " ".join(command.args))
 
 
 def ports(text: str) -> list[str]:
-    """`80`, `80/udp`, `8000-8010` as port/protocol entries."""
-    match = _PORT.match(text)
-    if not match or not 0 < int(match[1]) <= int(match[2] or match[1]) <= 65535:
-        raise ValueError(f"invalid containerPort: {text}")
-    protocol = (match[3] or "tcp").lower()
-    return [f"{port}/{protocol}" for port in range(int(match[1]), int(match[2] or match[1]) + 1)]
+    """`80`, `80/udp`, `8000-8010`, `[ip:]8080:80` as port/protocol entries; a host's part is checked and dropped."""
+    *ip, host, container = ("", *text.rsplit(":", 2))[-3:] if ":" in text else ("", "", text)
+    port, _, protocol = container.partition("/")
+    protocol = protocol.lower() or "tcp"
+    if not port:
+        raise ValueError(f"invalid port: {text!r}: no port specified")
+    if protocol not in _PROTOCOLS:
+        raise ValueError(f"invalid port: {text!r}: invalid proto: {protocol}")
+    if address := "".join(ip):
+        try:
+            ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            raise ValueError(f"invalid port: {text!r}: invalid IP address: {address}") from None
+    first, last = _range(port, "containerPort")
+    if host:
+        low, high = _range(host, "hostPort")
+        if high - low != last - first != 0:
+            raise ValueError(f"invalid ranges specified for container and host Ports: {port} and {host}")
+    return [f"{number}/{protocol}" for number in range(first, last + 1)]
+
+
+def _range(text: str, what: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
+    if not match:
+        raise ValueError(f"invalid {what}: {text}")
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not first <= last <= 65535:
+        raise ValueError(f"invalid {what}: {text}")
+    return first, last
 
 
 def stop_signal(text: str) -> str:
     """A signal's name or number, checked."""
     name = text.upper().removeprefix("SIG")
-    known = (text.isdecimal() and 1 <= int(text) <= 64) or f"SIG{name}" in signal.Signals.__members__
+    known = (text.isdecimal() and int(text) > 0) or f"SIG{name}" in signal.Signals.__members__
     if not known and not re.fullmatch(r"RT(MIN(\+\d+)?|MAX(-\d+)?)", name):
         raise ValueError(f"invalid signal: {text}")
     return text

@@ -26,9 +26,14 @@ class Mode(Struct, frozen=True):
             )
         return cls(text)
 
+    @property
+    def octal(self) -> bool:
+        """Whether it is a number, and so the mode itself."""
+        return self.text.isdecimal()
+
     def of(self, mode: int) -> int:
         """The permission bits for a file whose st_mode is `mode`."""
-        if self.text.isdecimal():
+        if self.octal:
             return int(self.text, 8)
         bits = stat.S_IMODE(mode)
         for clause in self.text.split(","):

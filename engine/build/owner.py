@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from engine.errors import BuildFailed
 from engine.image.tree import Tree
 
 
-def resolve(text: str, root: Tree) -> tuple[int, int]:
+def resolve(text: str, root: Tree, warn: Callable[[str], None]) -> tuple[int, int]:
     """uid and gid for `user[:group]`, names or numbers; a user alone is also the group's name or number.
 
-    Raises BuildFailed for an unknown name.
+    A name that the image does not know means root, as with BuildKit; `warn` gets to know that. Raises BuildFailed for
+    a number that is none.
     """
     user, colon, group = text.partition(":")
-    uid = _number(user, root, "etc/passwd", "user")
-    return uid, _number(group, root, "etc/group", "group") if colon and group else _primary(user, uid, root)
+    uid = _number(user, root, "etc/passwd", "user", warn)
+    return uid, _number(group, root, "etc/group", "group", warn) if colon and group else _primary(user, uid, root)
 
 
 def _primary(user: str, uid: int, root: Tree) -> int:
@@ -26,7 +29,7 @@ def _primary(user: str, uid: int, root: Tree) -> int:
     return uid
 
 
-def _number(name: str, root: Tree, file: str, kind: str) -> int:
+def _number(name: str, root: Tree, file: str, kind: str, warn: Callable[[str], None]) -> int:
     if name.isdecimal():
         if int(name) > 0xFFFFFFFE:
             raise BuildFailed(f"the {kind} id {name} is out of range")
@@ -34,9 +37,11 @@ def _number(name: str, root: Tree, file: str, kind: str) -> int:
     for fields in _entries(root, file):
         if fields[0] == name and len(fields) > 2 and fields[2].isdecimal():
             return int(fields[2])
-    if name in ("", "root"):
-        return 0
-    raise BuildFailed(f"unable to convert {kind} {name!r} to an id: it is not in the image's /{file}")
+    if name and root.lstat(file) is None:
+        raise BuildFailed(f"unable to convert {kind} {name!r} to an id: the image has no /{file}")
+    if name not in ("", "root"):
+        warn(f"the {kind} {name!r} is not in the image's /{file}: root is taken instead")
+    return 0
 
 
 def _entries(root: Tree, file: str) -> list[list[str]]:

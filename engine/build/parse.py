@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Callable
 
 from engine.build import instructions as ins
-from engine.build.flags import Flags, duration, run_mount
-from engine.build.lex import Line, Source
+from engine.build.flags import Flags, duration
+from engine.build.lex import Line, Source, parse_heredoc, split_blanks, take_flags
+from engine.build.mount_flag import mount_text
 from engine.build.words import split
 
 
@@ -28,13 +30,14 @@ def parse_line(line: Line, source: Source) -> ins.AnyInstruction:
     if parser is None:
         near = difflib.get_close_matches(line.keyword, _PARSERS, 1)
         hint = f"Did you mean {near[0]}?" if near else ""
-        raise source.error(line.start, f"unknown instruction: {line.keyword}", hint=hint, end=line.end)
+        raise source.error(line.start, f"unknown instruction: {line.word}", hint=hint, end=line.end)
     try:
-        flags, rest = Flags.take(line.rest) if line.keyword in _FLAGGED else (Flags({}), line.rest)
-        if not rest and line.keyword not in ("ONBUILD",):
+        flags = Flags(line.flags)
+        if not line.rest and line.keyword not in _MAYBE_EMPTY:
             raise ProblemError(f"{line.keyword} requires at least one argument")
-        found = parser(_Args(line, rest, flags, source))
-        flags.finish(line.keyword)
+        found = parser(_Args(line, line.rest, flags, source))
+        if line.keyword not in _ANY_FLAGS:
+            flags.finish(line.keyword)
     except ValueError as error:
         raise source.error(line.start, str(error), end=line.end) from error
     return found
@@ -46,60 +49,65 @@ class _Args:
     def __init__(self, line: Line, rest: str, flags: Flags, source: Source) -> None:
         self.line, self.rest, self.flags, self.source = line, rest, flags, source
         self.place = {"start": line.start, "end": line.end}
-        self.text = f"{line.keyword} {' '.join(line.rest.split())}"
+        self.text = f"{line.keyword} {' '.join(line.text.split()[1:])}"
 
     def words(self) -> list[str]:
+        """Words in which quotes hold blanks together."""
         return split(self.rest, self.source.escape)
 
-    def one(self) -> str:
-        words = self.words()
-        if len(words) != 1:
-            raise ProblemError(f"{self.line.keyword} requires exactly one argument")
-        return words[0]
+    def blanks(self) -> list[str]:
+        """What stands between blanks; quotes mean nothing."""
+        return split_blanks(self.rest)
 
     def array(self) -> tuple[str, ...] | None:
-        """The exec form: a JSON array of strings."""
+        """The exec form: a JSON array of strings; None when it is not valid JSON, which makes it a shell form."""
         if not self.rest.startswith("["):
             return None
         try:
-            found = json.loads(self.rest)
+            found = json.loads(self.rest, parse_constant=_refuse)
         except ValueError:
             return None
-        return tuple(found) if isinstance(found, list) and all(isinstance(item, str) for item in found) else None
+        if not isinstance(found, list):
+            return None
+        if not all(isinstance(item, str) for item in found):
+            raise ProblemError(f"the JSON array of {self.line.keyword} may hold only strings")
+        return tuple(found)
 
     def command(self) -> ins.Command:
         array = self.array()
-        return ins.Command((self.rest,), True) if array is None else ins.Command(array, False)
+        return ins.Command((self.rest,) if self.rest else (), True) if array is None else ins.Command(array, False)
 
-    def pairs(self) -> tuple[ins.Pair, ...]:
-        """`name=value …`, or the old form `name value`."""
+    def pairs(self) -> tuple[tuple[ins.Pair, ...], bool]:
+        """`name=value …`, or the old form `name value`, and whether it was the latter."""
         words = self.words()
-        if "=" not in words[0]:
-            name, _, value = self.rest.partition(" ")
-            if not value.strip():
+        if not words or "=" not in words[0]:
+            name, *value = re.split(r"[ \t\v\f\r]+", self.rest, maxsplit=1)
+            if not value:
                 raise ProblemError(f"{self.line.keyword} must have two arguments: a name and a value")
-            return ((name, value.strip()),)
+            return ((name, value[0]),), True
         found: list[ins.Pair] = []
         for word in words:
-            name, equals, value = word.partition("=")
+            name, equals, text = word.partition("=")
             if not equals:
                 raise ProblemError(f"can't find = in {word!r}: expected name=value")
             if not name:
                 raise ProblemError(f"{self.line.keyword} names cannot be blank")
-            found.append((name, value))
-        return tuple(found)
+            found.append((name, text))
+        return tuple(found), False
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _from(args: _Args) -> ins.From:
-    words = args.words()
+    words = args.blanks()
     if len(words) == 3 and words[1].upper() == "AS":
         name = words[2].lower()
         if not re.fullmatch(r"[a-z][a-z0-9-_.]*", name):
             raise ProblemError(
                 f"invalid name for a build stage: {words[2]!r}; it must start with a letter and hold only a-z0-9-_."
             )
-        if name in ("scratch", "context"):
-            raise ProblemError(f"{name} is a reserved stage name")
     elif len(words) == 1:
         name = ""
     else:
@@ -118,43 +126,57 @@ def _arg(args: _Args) -> ins.Arg:
 
 
 def _run(args: _Args) -> ins.Run:
-    mounts = tuple(run_mount(text) for text in args.flags.every("mount"))
+    mounts = tuple(mount_text(text) for text in args.flags.every("mount"))
     network, security = args.flags.text("network"), args.flags.text("security")
     if network not in ("", "default", "none", "host"):
         raise ProblemError(f"unsupported network mode {network!r}: default, none or host")
     if security not in ("", "sandbox", "insecure"):
         raise ProblemError(f"unsupported security mode {security!r}: sandbox or insecure")
-    command, script = args.command(), None
-    heredocs = args.line.heredocs
-    if heredocs and command.shell:
-        if len(heredocs) == 1 and re.fullmatch(r"<<-?(['\"]?)\w[\w.]*\1", args.rest):
-            script = heredocs[0].content
+    if args.flags.every("device"):
+        raise ProblemError("RUN --device is not supported: builds have no devices")
+    command, script, name = args.command(), None, ""
+    if args.line.heredocs and command.shell:
+        if parse_heredoc(args.rest):
+            script, name = args.line.heredocs[0].content, args.line.heredocs[0].name
         else:
-            command = ins.Command((args.rest + "\n" + "".join(heredoc.raw for heredoc in heredocs),), True)
+            command = ins.Command(("\n".join([args.rest, *_raw_heredocs(args.line)]),), True)
     return ins.Run(
-        command=command, script=script, mounts=mounts, network=network, security=security, text=args.text, **args.place
+        command=command,
+        script=script,
+        script_name=name,
+        mounts=mounts,
+        network=network,
+        security=security,
+        text=args.text,
+        **args.place,
     )
 
 
+def _raw_heredocs(line: Line) -> list[str]:
+    """The here-documents as they go on after the instruction's own line."""
+    return [heredoc.raw + heredoc.name for heredoc in line.heredocs]
+
+
 def _copy(args: _Args) -> ins.Copy:
-    add = args.line.keyword == "ADD"
+    keyword = args.line.keyword
+    add = keyword == "ADD"
     array = args.array()
-    words = list(array) if array is not None else args.words()
-    heredocs = {f"<<{'-' if h.strip else ''}{h.name}": h for h in args.line.heredocs}
+    words = list(array) if array is not None else args.blanks()
+    if len(words) < 2:
+        raise ProblemError(f"{keyword} requires at least two arguments: sources and the destination")
+    if parse_heredoc(words[-1]):
+        raise ProblemError(f"{keyword} cannot have a here-document as its destination")
+    heredocs = {heredoc.name: heredoc for heredoc in args.line.heredocs}
     sources: list[str] = []
     files: list[ins.InlineFile] = []
     for word in words[:-1]:
-        heredoc = heredocs.get(re.sub(r"['\"]", "", word))
-        if heredoc:
-            files.append(ins.InlineFile(heredoc.name, heredoc.content, heredoc.expand))
+        announced = parse_heredoc(word)
+        if announced:
+            content = heredocs[announced.name].content if announced.name in heredocs else ""
+            files.append(ins.InlineFile(announced.name, content, announced.expand))
         else:
             sources.append(word)
-    if len(words) < 2:
-        raise ProblemError(f"{args.line.keyword} requires at least two arguments: sources and the destination")
     flags = args.flags
-    checksum = flags.text("checksum") if add else ""
-    if checksum and not re.fullmatch(r"sha256:[0-9a-f]{64}", checksum):
-        raise ProblemError(f"invalid checksum {checksum!r}: expected sha256: and 64 hex digits")
     return ins.Copy(
         sources=tuple(sources),
         target=words[-1],
@@ -163,11 +185,11 @@ def _copy(args: _Args) -> ins.Copy:
         chown=flags.text("chown"),
         chmod=flags.text("chmod"),
         link=flags.boolean("link"),
-        parents=flags.boolean("parents"),
+        parents=False if add else flags.boolean("parents"),
         exclude=tuple(flags.every("exclude")),
         files=tuple(files),
-        checksum=checksum,
-        keep_git_dir=flags.boolean("keep-git-dir") if add else False,
+        checksum=flags.text("checksum") if add else "",
+        keep_git_dir=flags.optional("keep-git-dir") if add else None,
         unpack=flags.optional("unpack") if add else None,
         text=args.text,
         **args.place,
@@ -175,15 +197,17 @@ def _copy(args: _Args) -> ins.Copy:
 
 
 def _expose(args: _Args) -> ins.Expose:
-    return ins.Expose(ports=tuple(args.words()), text=args.text, **args.place)
+    return ins.Expose(ports=tuple(sorted(args.blanks())), text=args.text, **args.place)
 
 
 def _volume(args: _Args) -> ins.Volume:
     array = args.array()
-    paths = array if array is not None else tuple(args.words())
+    paths = array if array is not None else tuple(args.blanks())
+    if not paths:
+        raise ProblemError("VOLUME requires at least one argument")
     if any(not path.strip() for path in paths):
         raise ProblemError("VOLUME specified can not be an empty string")
-    return ins.Volume(paths=paths, text=args.text, **args.place)
+    return ins.Volume(paths=tuple(path.strip() for path in paths), text=args.text, **args.place)
 
 
 def _shell(args: _Args) -> ins.Shell:
@@ -194,25 +218,27 @@ def _shell(args: _Args) -> ins.Shell:
 
 
 def _healthcheck(args: _Args) -> ins.Healthcheck:
-    kind, _, rest = args.rest.partition(" ")
+    kind, *rest = args.rest.split(None, 1)
     if kind.upper() == "NONE":
-        if rest.strip():
+        if rest:
             raise ProblemError("HEALTHCHECK NONE takes no arguments")
         return ins.Healthcheck(text=args.text, start=args.line.start, end=args.line.end)
     if kind.upper() != "CMD":
         raise ProblemError(f"unknown type {kind!r} in HEALTHCHECK: expected NONE or CMD")
-    command = _Args(args.line, rest.strip(), args.flags, args.source).command()
-    if not command.args or command.args == ("",):
+    command = _Args(args.line, "".join(rest), args.flags, args.source).command()
+    if not command.args:
         raise ProblemError("missing command after HEALTHCHECK CMD")
     retries = args.flags.text("retries")
-    if retries and not re.fullmatch(r"[0-9]+", retries):
-        raise ProblemError(f"--retries must be a number, not {retries!r}")
+    if retries and not re.fullmatch(r"\+?[0-9]+", retries):
+        raise ProblemError(f"--retries must be a number of at least 0, not {retries!r}")
 
     def time(name: str) -> float | None:
-        text = args.flags.text(name)
-        return duration(text) if text else None
+        seconds = duration(text) if (text := args.flags.text(name)) else 0.0
+        if seconds and seconds < 0.001:
+            raise ProblemError(f"--{name} cannot be less than 1ms, but is {text}")
+        return seconds or None
 
-    return ins.Healthcheck(
+    found = ins.Healthcheck(
         command=command,
         interval=time("interval"),
         timeout=time("timeout"),
@@ -223,37 +249,50 @@ def _healthcheck(args: _Args) -> ins.Healthcheck:
         start=args.line.start,
         end=args.line.end,
     )
+    args.flags.finish("HEALTHCHECK")
+    return found
 
 
 def _onbuild(args: _Args) -> ins.Onbuild:
-    keyword = args.rest.split(" ", 1)[0].upper()
-    if not keyword:
-        raise ProblemError("ONBUILD requires at least one argument")
+    word, *rest = re.split(r"\s+", args.rest, maxsplit=1)
+    keyword = word.upper()
     if keyword in ("ONBUILD", "FROM", "MAINTAINER"):
         raise ProblemError(f"{keyword} isn't allowed as an ONBUILD trigger")
-    if keyword not in _PARSERS:
-        raise ProblemError(f"unknown instruction: {keyword}")
-    text = args.rest + "".join("\n" + heredoc.raw.removesuffix("\n") for heredoc in args.line.heredocs)
-    return ins.Onbuild(instruction=text, text=args.text, **args.place)
+    line = args.line
+    flags, after = take_flags("".join(rest), args.source.escape)
+    # The trigger is checked where it is written, and parsed again in the build that it triggers in.
+    parse_line(Line(keyword, word, flags, after.strip(), line.heredocs, line.start, line.end, args.rest), args.source)
+    text = re.sub(r"\A\s*ONBUILD\s*", "", line.text, flags=re.IGNORECASE)
+    return ins.Onbuild(instruction="\n".join([text, *_raw_heredocs(line)]), text=args.text, **args.place)
 
 
-_FLAGGED = frozenset({"FROM", "RUN", "COPY", "ADD", "HEALTHCHECK"})
+def _shell_form(kind: type[ins.Cmd | ins.Entrypoint], args: _Args) -> ins.AnyInstruction:
+    return kind(command=args.command(), text=args.text, **args.place)
+
+
+def _env(kind: type[ins.Env | ins.Label], args: _Args) -> ins.AnyInstruction:
+    pairs, old_form = args.pairs()
+    return kind(pairs=pairs, old_form=old_form, text=args.text, **args.place)
+
+
+_MAYBE_EMPTY = frozenset({"RUN", "CMD", "ENTRYPOINT"})
+_ANY_FLAGS = frozenset({"STOPSIGNAL", "HEALTHCHECK"})
 _PARSERS: dict[str, Callable[[_Args], ins.AnyInstruction]] = {
     "FROM": _from,
     "ARG": _arg,
-    "ENV": lambda args: ins.Env(pairs=args.pairs(), text=args.text, **args.place),
-    "LABEL": lambda args: ins.Label(pairs=args.pairs(), text=args.text, **args.place),
+    "ENV": functools.partial(_env, ins.Env),
+    "LABEL": functools.partial(_env, ins.Label),
     "RUN": _run,
     "COPY": _copy,
     "ADD": _copy,
     "WORKDIR": lambda args: ins.Workdir(path=args.rest, text=args.text, **args.place),
-    "USER": lambda args: ins.User(user=args.one(), text=args.text, **args.place),
+    "USER": lambda args: ins.User(user=args.rest, text=args.text, **args.place),
     "EXPOSE": _expose,
     "VOLUME": _volume,
-    "ENTRYPOINT": lambda args: ins.Entrypoint(command=args.command(), text=args.text, **args.place),
-    "CMD": lambda args: ins.Cmd(command=args.command(), text=args.text, **args.place),
+    "ENTRYPOINT": functools.partial(_shell_form, ins.Entrypoint),
+    "CMD": functools.partial(_shell_form, ins.Cmd),
     "SHELL": _shell,
-    "STOPSIGNAL": lambda args: ins.Stopsignal(signal=args.one(), text=args.text, **args.place),
+    "STOPSIGNAL": lambda args: ins.Stopsignal(signal=args.rest, text=args.text, **args.place),
     "HEALTHCHECK": _healthcheck,
     "MAINTAINER": lambda args: ins.Maintainer(name=args.rest, text=args.text, **args.place),
     "ONBUILD": _onbuild,

@@ -30,8 +30,9 @@ class Download(Struct, frozen=True):
     mtime: float
 
 
-def is_url(text: str) -> bool:
-    return bool(_URL.match(text))
+def is_remote(text: str) -> bool:
+    """Whether the source of an ADD is a URL or a Git repository."""
+    return bool(_URL.match(text)) or is_git(text)
 
 
 def is_git(text: str) -> bool:
@@ -71,5 +72,5 @@ def fetch(url: str, checksum: str, sources: Sources) -> Download:
     if checksum and found != checksum:
         raise BuildFailed(f"ADD {url}: digest mismatch: got {found}, --checksum says {checksum}")
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2])
-    name = "" if name in (".", "..") or "/" in name else name
+    name = "__unnamed__" if name in ("", ".", "..") or "/" in name else name
     return Download(url, name, path, found, float(email.utils.mktime_tz(modified)) if modified else 0.0)

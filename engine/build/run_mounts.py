@@ -1,8 +1,8 @@
 """RUN --mount: what is mounted while the process runs, and what of it counts for the cache.
 
-bind      from the context, a stage or an image: a copy, so that nothing written gets back and .dockerignore holds
+bind      from the context, a stage or an image: an overlay over it, so that nothing written gets back
 cache     <state>/cache/build/<hash>: kept between builds, never part of the image, may be deleted at any time
-tmpfs, secret (a file on a tmpfs), ssh (the agent's socket)
+tmpfs, secret (a file on a tmpfs), ssh (a socket in front of the agent's)
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import posixpath
 import secrets
 import stat
 from typing import TYPE_CHECKING
@@ -19,11 +20,14 @@ import msgspec
 
 from engine.bounded import MIB, read_bytes
 from engine.build import instructions as ins
+from engine.build import ssh_agent
 from engine.build.context import Match, SourceTree
 from engine.build.copying import How, Target
+from engine.build.execute import RunTree
 from engine.build.metadata import working_dir
-from engine.errors import BuildFailed, OperationFailed, Unsupported
-from engine.filetree.remove import remove_at
+from engine.build.mount_flag import run_mount
+from engine.errors import BuildFailed, OperationFailed
+from engine.filetree.remove import remove
 from engine.image.tree import Tree
 from engine.paths import make_private
 from engine.spec.container import Mount
@@ -31,38 +35,41 @@ from engine.spec.container import Mount
 if TYPE_CHECKING:
     from engine.build.stage import StageRun
 
-_SSH_SOCKET = "/run/buildkit/ssh_agent.0"
+
+class Prepared:
+    """What `Mounts.make` gives: the container's mounts, the trees that some of them show, and variables."""
+
+    def __init__(self) -> None:
+        self.mounts: list[Mount] = []
+        self.trees: dict[str, RunTree] = {}
+        self.variables: dict[str, str] = {}
 
 
 class Mounts:
-    """The mounts of one RUN."""
+    """The mounts of one RUN. Raises ValueError, BuildFailed for wrong ones."""
 
-    def __init__(self, run: StageRun, mounts: tuple[ins.RunMount, ...]) -> None:
+    def __init__(self, run: StageRun, mounts: tuple[ins.MountText, ...]) -> None:
         self._run = run
-        self._mounts = [self._expanded(mount) for mount in mounts]
+        self._mounts = [self._placed(run_mount(mount.text, run.expand)) for mount in mounts]
         self._binds = {at: self._bind(mount) for at, mount in enumerate(self._mounts) if mount.type == "bind"}
 
-    def _expanded(self, mount: ins.RunMount) -> ins.RunMount:
-        expand = self._run.expand
-        target = expand(mount.target)
-        return msgspec.structs.replace(
-            mount,
-            target=working_dir(self._run.state.config, target) if target else "",
-            source=expand(mount.source),
-            id=expand(mount.id),
-            from_=expand(mount.from_),
-        )
+    def _placed(self, mount: ins.RunMount) -> ins.RunMount:
+        """The mount with an absolute target; one without a target is at the working directory."""
+        if mount.type in ("secret", "ssh") and not mount.target:
+            return mount
+        target = working_dir(self._run.state.config, mount.target)
+        if target == "/":
+            raise BuildFailed(f'invalid mount target "{target}"')
+        cache = posixpath.normpath(mount.target) if mount.type == "cache" and not mount.id else mount.id
+        return msgspec.structs.replace(mount, target=target, id=cache)
 
     def _bind(self, mount: ins.RunMount) -> tuple[SourceTree, Match]:
         tree = self._run.tree(mount.from_)
-        return tree, tree.match(mount.source or "/")[0]
+        return tree, tree.find(mount.source)
 
     def identity(self) -> list[object]:
         """What belongs into the step's cache key: not what secrets hold, nor what a cache happens to contain."""
-        return [
-            (mount.type, mount.id, mount.target, mount.source, mount.env, self._digest(at))
-            for at, mount in enumerate(self._mounts)
-        ]
+        return [(mount, self._digest(at)) for at, mount in enumerate(self._mounts)]
 
     def _digest(self, at: int) -> str:
         if at not in self._binds:
@@ -70,29 +77,26 @@ class Mounts:
         tree, match = self._binds[at]
         return tree.digest([match])
 
-    def make(self, stack: contextlib.ExitStack) -> tuple[list[Mount], dict[str, str]]:
-        """The mounts for the container and the variables that come with them; `stack` undoes them."""
-        mounts: list[Mount] = []
-        variables: dict[str, str] = {}
+    def make(self, stack: contextlib.ExitStack) -> Prepared:
+        """Prepare all of them; `stack` undoes that."""
+        prepared = Prepared()
         for at, mount in enumerate(self._mounts):
             if mount.type == "tmpfs":
-                mounts.append(Mount(type="tmpfs", target=mount.target, size=mount.size))
+                prepared.mounts.append(
+                    Mount(type="tmpfs", target=mount.target, size=mount.size, read_only=mount.read_only)
+                )
             elif mount.type == "cache":
-                mounts.append(
-                    Mount(
-                        type="bind",
-                        source=self._cache(mount, stack),
-                        target=mount.target,
-                        read_only=bool(mount.read_only),
-                    )
+                source = self._cache(mount, stack)
+                prepared.mounts.append(
+                    Mount(type="bind", source=source, target=mount.target, read_only=mount.read_only)
                 )
             elif mount.type == "bind":
-                mounts.append(self._copied(mount, *self._binds[at], stack))
+                self._show(mount, *self._binds[at], prepared, stack)
             elif mount.type == "secret":
-                self._secret(mount, mounts, variables)
+                self._secret(mount, prepared)
             else:
-                self._ssh(mount, mounts, variables)
-        return mounts, variables
+                self._ssh(mount, prepared, stack)
+        return prepared
 
     def _folder(self) -> str:
         path = f"{self._run.build.images.store.roots.cache}/build"
@@ -101,19 +105,19 @@ class Mounts:
 
     def _cache(self, mount: ins.RunMount, stack: contextlib.ExitStack) -> str:
         """The folder of a cache mount; with `locked` the build waits for others, with `private` it takes a free one."""
-        base = f"{self._folder()}/{hashlib.sha256((mount.id or mount.target).encode()).hexdigest()[:24]}"
+        identity = mount.id + (f"\0{self._run.tree(mount.from_).identity}" if mount.from_ else "")
+        base = f"{self._folder()}/{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
         try:
             for number in range(1000):
                 path = f"{base}-{number}" if number else base
                 lock = os.open(path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                if self._locked(lock, mount.sharing):
+                if self._locked(lock, mount.sharing or "shared"):
                     break
                 os.close(lock)
             stack.callback(os.close, lock)
-            self._fill_cache(path, mount)
+            return self._fill_cache(path, mount)
         except OSError as error:
             raise OperationFailed.of("prepare cache mount", base, error) from error
-        return path
 
     @staticmethod
     def _locked(lock: int, sharing: str) -> bool:
@@ -126,86 +130,139 @@ class Mounts:
             return False
         return True
 
-    def _fill_cache(self, path: str, mount: ins.RunMount) -> None:
-        """A new cache begins with what from= and source= name, and has the owner and mode asked for."""
-        try:
+    def _fill_cache(self, path: str, mount: ins.RunMount) -> str:
+        """What of the cache in the folder `path` is mounted. A new cache begins with what `from` holds; one with an
+        owner or a mode of its own is a folder in it that begins empty."""
+        with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o755)
-        except FileExistsError:
-            return
-        if mount.from_:
-            tree, match = self._bind(mount)
-            self._copy(tree, match, path)
-        os.chown(path, mount.uid, mount.gid)
-        os.chmod(path, mount.mode if mount.mode is not None else 0o755)
+        source = posixpath.normpath("/" + mount.source).strip("/")
+        if not source and (mount.uid, mount.gid, mount.mode) != (None, None, None):
+            inner = f"{path}/cache-{mount.uid or 0}-{mount.gid or 0}-{mount.mode or 0o755:o}"
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(inner, 0o700)
+                fd = os.open(inner, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                os.fchown(fd, mount.uid or 0, mount.gid or 0)
+                os.fchmod(fd, 0o755 if mount.mode is None else mount.mode)
+                os.close(fd)
+            return inner
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with Tree(root, path) as tree:
+                if mount.from_ and (not os.listdir(root) if not source else tree.lstat(source) is None):
+                    origin = self._run.tree(mount.from_)
+                    match = origin.find(source)
+                    at = source if match.is_directory else posixpath.dirname(source) + "/"
+                    Target(tree, f"/{at}", How()).copy(origin, match)
+                if source and tree.lstat(source) is None:
+                    raise BuildFailed(f'"/{source}": not found in the cache {mount.id}')
+                found = tree.open(source, os.O_PATH)
+                try:
+                    return os.readlink(f"/proc/self/fd/{found}")
+                finally:
+                    os.close(found)
+        finally:
+            os.close(root)
 
-    def _copied(self, mount: ins.RunMount, tree: SourceTree, match: Match, stack: contextlib.ExitStack) -> Mount:
+    def _show(
+        self, mount: ins.RunMount, tree: SourceTree, match: Match, prepared: Prepared, stack: contextlib.ExitStack
+    ) -> None:
+        """An overlay over the tree itself; over a copy where the tree cannot be a layer."""
+        layers = tree.layers()
+        if layers is None:
+            prepared.mounts.append(self._copied(mount, tree, match, stack))
+            return
+        key = f"tree{len(prepared.trees)}"
+        upper = ""
+        if not mount.read_only:
+            upper = self._scratch(stack)
+        prepared.trees[key] = RunTree(layers=layers, scratch=upper)
+        prepared.mounts.append(Mount(type="image", source=key, target=mount.target, subpath=match.name))
+
+    def _scratch(self, stack: contextlib.ExitStack) -> str:
+        """A folder of our own, with `upper` and `work` in it, which goes with the step."""
         path = f"{self._folder()}/.bind-{secrets.token_hex(8)}"
         os.mkdir(path, 0o755)
-        stack.callback(self._remove, path)
+        stack.callback(remove, path)
+        for name in ("upper", "work"):
+            os.mkdir(f"{path}/{name}", 0o755)
+        return path
+
+    def _copied(self, mount: ins.RunMount, tree: SourceTree, match: Match, stack: contextlib.ExitStack) -> Mount:
+        path = f"{self._scratch(stack)}/upper"
         self._copy(tree, match, path)
         source = path if match.is_directory else f"{path}/{match.name.rpartition('/')[2]}"
-        read_only = mount.read_only is not False
-        return Mount(type="bind", source=source, target=mount.target, read_only=read_only, create_host_path=False)
+        return Mount(type="bind", source=source, target=mount.target, read_only=mount.read_only, create_host_path=False)
 
     @staticmethod
     def _copy(tree: SourceTree, match: Match, path: str) -> None:
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with Tree(root, path) as target:
-                Target(target, "/", How()).copy(tree, [match])
+                Target(target, "/", How()).copy(tree, match)
             if match.is_directory:
                 os.fchmod(root, stat.S_IMODE(match.items[0].status.st_mode))
         finally:
             os.close(root)
 
-    def _remove(self, path: str) -> None:
-        parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            remove_at(parent, os.path.basename(path))
-        finally:
-            os.close(parent)
-
-    def _secret(self, mount: ins.RunMount, mounts: list[Mount], variables: dict[str, str]) -> None:
-        name = mount.id or mount.source or mount.target.rpartition("/")[2]
-        secret = next((secret for secret in self._run.build.spec.secrets if secret.id == name), None)
-        if secret is None:
+    def _secret(self, mount: ins.RunMount, prepared: Prepared) -> None:
+        """A file, a variable, or both when a target and a variable are named."""
+        name = mount.source or mount.id or posixpath.basename(mount.target)
+        content = self._secret_content(name)
+        if content is None:
             if mount.required:
-                raise BuildFailed(f"secret {name}: not found", hint="Name it in build.secrets.")
+                raise BuildFailed(f"secret {name}: not found", hint="Name it in build.secrets, or with --secret.")
             return
-        if secret.environment:
-            content = self._run.build.spec.environ.get(secret.environment, os.environ.get(secret.environment))
-            if content is None:
-                raise BuildFailed(f"secret {name}: the environment variable {secret.environment} is not set")
-        else:
-            try:
-                content = read_bytes(secret.file, MIB, "a build's secret").decode("utf-8", "surrogateescape")
-            except OSError as error:
-                raise OperationFailed.of(f"read secret {name} from", secret.file, error) from error
-        if mount.env:
-            variables[mount.env] = content
-        if mount.target or not mount.env:
-            mode = mount.mode if mount.mode is not None else 0o400
-            target = mount.target or f"/run/secrets/{name}"
-            mounts.append(
+        if mount.env is not None:
+            prepared.variables[mount.env or name] = content
+        if mount.target or mount.env is None:
+            target = mount.target or f"/run/secrets/{posixpath.basename(name)}"
+            prepared.mounts.append(
                 Mount(
-                    type="file", target=target, content=content, uid=mount.uid, gid=mount.gid, mode=mode, read_only=True
+                    type="file",
+                    target=target,
+                    content=content,
+                    uid=mount.uid or 0,
+                    gid=mount.gid or 0,
+                    mode=0o400 if mount.mode is None else mount.mode,
+                    read_only=True,
                 )
             )
 
-    def _ssh(self, mount: ins.RunMount, mounts: list[Mount], variables: dict[str, str]) -> None:
+    def _secret_content(self, name: str) -> str | None:
+        spec = self._run.build.spec
+        secret = next((secret for secret in spec.secrets if secret.id == name), None)
+        if secret is None:
+            return None
+        if secret.environment:
+            content = spec.environ.get(secret.environment, os.environ.get(secret.environment))
+            if content is None:
+                raise BuildFailed(f"secret {name}: the environment variable {secret.environment} is not set")
+            return content
+        try:
+            return read_bytes(secret.file, MIB, "a build's secret").decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise OperationFailed.of(f"read secret {name} from", secret.file, error) from error
+
+    def _ssh(self, mount: ins.RunMount, prepared: Prepared, stack: contextlib.ExitStack) -> None:
         name = mount.id or "default"
-        given = dict(entry.partition("=")[::2] for entry in self._run.build.spec.ssh)
-        environ = self._run.build.spec.environ or os.environ
-        socket = given.get(name) or (environ.get("SSH_AUTH_SOCK", "") if name in given or name == "default" else "")
-        if not socket:
+        spec = self._run.build.spec
+        number = sum(one.target.startswith(_SSH_SOCKET) for one in prepared.mounts)
+        target = mount.target or f"{_SSH_SOCKET}{number}"
+        prepared.variables.setdefault("SSH_AUTH_SOCK", target)
+        given = dict(entry.partition("=")[::2] for entry in spec.ssh)
+        sources = [source for source in given.get(name, "").split(",") if source]
+        if name in given and not sources:
+            environ = spec.environ or os.environ
+            sources = [socket] if (socket := environ.get("SSH_AUTH_SOCK", "")) else []
+        if not sources:
             if mount.required:
-                raise BuildFailed(f"ssh {name}: no agent", hint="Start ssh-agent, or name its socket in build.ssh.")
+                hint = f"Start ssh-agent, or name its socket or a key file: --ssh {name}=PATH, or build.ssh."
+                raise BuildFailed(f"ssh {name}: no agent", hint=hint)
             return
-        if not os.path.exists(socket) or not stat.S_ISSOCK(os.stat(socket).st_mode):
-            raise Unsupported(
-                f"ssh {name}: {socket} is not an agent's socket",
-                hint="Load the key into ssh-agent and name its socket.",
-            )
-        target = mount.target or _SSH_SOCKET
-        mounts.append(Mount(type="bind", source=socket, target=target, create_host_path=False))
-        variables["SSH_AUTH_SOCK"] = target
+        folder = self._scratch(stack)
+        owner, mode = (mount.uid or 0, mount.gid or 0), 0o600 if mount.mode is None else mount.mode
+        socket = ssh_agent.serve(stack, folder, sources, owner=owner, mode=mode)
+        prepared.mounts.append(Mount(type="bind", source=socket, target=target, create_host_path=False))
+
+
+_SSH_SOCKET = "/run/buildkit/ssh_agent."

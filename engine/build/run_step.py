@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from engine.build import history
 from engine.build import instructions as ins
 from engine.build.cache import key_of
 from engine.build.execute import RunRequest
-from engine.build.metadata import DEFAULT_SHELL, command_line
+from engine.build.metadata import DEFAULT_SHELL, command_line, working_dir
 from engine.build.progress import Step
 from engine.build.run_mounts import Mounts
 from engine.build.stages import PREDEFINED
-from engine.build.state import DEFAULT_PATH
 from engine.build.stubs import Stubs
 from engine.build.task import Task
 from engine.errors import BuildFailed, StartFailed, Unsupported
-from engine.image.config import environment
 from engine.image.layers import Draft
 from engine.image.merged import merged
 from engine.image.tree import Tree
@@ -26,14 +26,14 @@ from engine.spec.container import Mount
 if TYPE_CHECKING:
     from engine.build.stage import StageRun
 
-_SCRIPT = "/dev/pipes/EOF"
+_SCRIPTS = "/dev/pipes"
 _TAIL = 12
 
 
 def prepare(run: StageRun, instruction: ins.Run) -> Task:
     """The step for a RUN. Raises BuildFailed, Unsupported for what it asks for and cannot have."""
     spec, config = run.build.spec, run.state.config
-    args, script = _command(run, instruction)
+    shown, args, script = _command(run, instruction)
     mounts = Mounts(run, instruction.mounts)
     privileged = instruction.security == "insecure"
     if privileged and not (spec.privileged or "security.insecure" in spec.entitlements):
@@ -41,9 +41,8 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
             "RUN --security=insecure needs the entitlement security.insecure", hint="Add it to build.entitlements."
         )
     network = instruction.network if instruction.network not in ("", "default") else spec.network
-    declared = {name: value for name, value in run.state.args.items() if name not in PREDEFINED}
-    proxies = {name: value for name, value in run.build.build_args.items() if name in PREDEFINED}
-    values = {**declared, **environment(config.environment)}
+    values = run.state.values
+    line = history.run(shown, run.state.declared, values)
     key = key_of(
         "RUN",
         run.state.top,
@@ -55,29 +54,28 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
         mounts.identity(),
         network,
         privileged,
+        spec.extra_hosts,
+        spec.shm_size,
+        spec.ulimits,
     )
 
     def make(draft: Draft, step: Step) -> None:
-        lower = run.lower()
-        if not lower:
-            raise BuildFailed(f"cannot RUN in an empty image: {run.stage.title} is FROM scratch and has no files yet")
         with contextlib.ExitStack() as stack:
-            prepared, extra = mounts.make(stack)
-            if script:
-                prepared.append(script)
+            prepared = mounts.make(stack)
+            placed = [*prepared.mounts, script] if script else prepared.mounts
+            lower = run.lower() or [run.build.sources.empty()]
             with merged(lower) as fd, Tree(fd, "the image") as root:
-                stubs = Stubs(root, [mount.target for mount in prepared], config.working_dir)
+                stubs = Stubs(root, [mount.target for mount in placed], working_dir(config, ""))
             request = RunRequest(
                 lower=tuple(lower),
                 upper=draft.diff,
                 work=draft.work,
                 args=args,
-                environment=tuple(
-                    f"{name}={value}" for name, value in {"PATH": DEFAULT_PATH, **proxies, **values, **extra}.items()
-                ),
-                working_dir=config.working_dir or "/",
+                environment=_environment(run.build.build_args, values, prepared.variables),
+                working_dir=working_dir(config, ""),
                 user=config.user,
-                mounts=tuple(prepared),
+                mounts=tuple(placed),
+                trees=prepared.trees,
                 network_mode="" if network == "default" else network,
                 extra_hosts=spec.extra_hosts,
                 shm_size=spec.shm_size,
@@ -94,20 +92,37 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
                 raise _failed(run, instruction, args, code, step)
             stubs.remove(draft.fd)
 
-    return Task(key, f"RUN {' '.join(args)}", make)
+    return Task(key, line, make)
 
 
-def _command(run: StageRun, instruction: ins.Run) -> tuple[tuple[str, ...], Mount | None]:
-    """The argument list, and the script's file when it has a shebang."""
-    config = run.state.config
-    if instruction.script is None:
-        return command_line(config, instruction.command), None
-    shebang = re.match(r"#!\s*(\S+)(?:[ \t]+(\S.*?))?\s*\n", instruction.script)
-    if not shebang:
-        return (*(config.shell or DEFAULT_SHELL), instruction.script), None
-    # The interpreter is named rather than the file executed: it may lie where nothing can be executed.
-    args = tuple(part for part in (shebang[1], shebang[2], _SCRIPT) if part)
-    return args, Mount(type="file", target=_SCRIPT, content=instruction.script, mode=0o755)
+def _environment(arguments: Mapping[str, str], values: Mapping[str, str], extra: Mapping[str, str]) -> tuple[str, ...]:
+    """The process's variables. A proxy argument is given in both spellings, whether an ARG names it or not, and goes
+    before an ENV."""
+    proxies = {
+        spelling: value
+        for name, value in arguments.items()
+        if name in PREDEFINED and value
+        for spelling in (name.upper(), name.lower())
+    }
+    return tuple(f"{name}={value}" for name, value in {**values, **proxies, **extra}.items())
+
+
+def _command(run: StageRun, instruction: ins.Run) -> tuple[tuple[str, ...], tuple[str, ...], Mount | None]:
+    """The command line as history has it, the argument list, and the script's file when it has a shebang."""
+    shell = run.state.config.shell or DEFAULT_SHELL
+    script = instruction.script
+    if script is None:
+        args = command_line(run.state.config, instruction.command)
+        return args, args, None
+    if not script.startswith("#!"):
+        return (*shell, script), (*shell, script), None
+    path = f"{_SCRIPTS}/{instruction.script_name}"
+    file = Mount(type="file", target=path, content=script, mode=0o755)
+    # The interpreter is named rather than the file executed: it is on a file system where nothing can be executed.
+    plain = re.fullmatch(r"[\w./-]+", instruction.script_name)
+    interpreter = plain and re.match(r"#![ \t]*(\S+)(?:[ \t]+(\S.*?))?[ \t]*(?:\n|\Z)", script)
+    args = tuple(part for part in (*interpreter.groups(), path) if part) if interpreter else (*shell, path)
+    return (*shell, path), args, file
 
 
 def _failed(run: StageRun, instruction: ins.Run, args: tuple[str, ...], code: int, step: Step) -> BuildFailed:

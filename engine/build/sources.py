@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable, Sequence
 
 from engine.bounded import MIB, read_bytes
+from engine.build import view
 from engine.build.context import SourceTree
 from engine.build.digests import Digests
-from engine.errors import BuildFailed, OperationFailed, Unsupported
+from engine.errors import BadReference, OperationFailed, Unsupported
 from engine.ignore import Ignore
+from engine.image import reference as references
 from engine.image.images import ImageStore
 from engine.image.merged import merged
+from engine.paths import make_private
 from engine.spec.image import BuildSpec, ImageRecord
 
 Pull = Callable[[str], ImageRecord]
@@ -50,21 +53,26 @@ class Sources:
         return self._directory("", self.spec.context, "the build context")
 
     def named(self, name: str) -> str:
-        """What additional_contexts says of `name`: a path or docker-image://…; "" when nothing."""
-        return self.spec.additional_contexts.get(name, "")
+        """What additional_contexts says of `name`: a path or docker-image://…; "" when nothing. An image's name is the
+        same with and without what it implies."""
+        contexts = self.spec.additional_contexts
+        if not contexts or name in contexts:
+            return contexts.get(name, "")
+        wanted = _familiar(name)
+        return next((value for key, value in contexts.items() if _familiar(key) == wanted), "")
 
     def named_directory(self, name: str) -> SourceTree:
-        return self._directory(name, self.named(name), f"the context {name}")
+        return self._directory(f"context {name}", self.named(name), f"the context {name}")
 
     def stage(self, chain: Sequence[str], title: str) -> SourceTree:
         """The root that layers make."""
         key = f"chain {chain[-1] if chain else ''}"
         if key not in self._trees:
             folders = [self.images.layers.path(layer.folder) for layer in self.images.layers.need(chain)]
-            if not folders:
-                raise BuildFailed(f"the stage {title} is empty: there is nothing to copy from it")
-            root = self._stack.enter_context(merged(folders))
-            self._trees[key] = self._keep(SourceTree(root, title))
+            root = self._stack.enter_context(merged(folders or [self.empty()]))
+            self._trees[key] = self._keep(
+                SourceTree(root, title, identity=chain[-1] if chain else "", layers=lambda tree: tuple(folders))
+            )
         return self._trees[key]
 
     def image(self, name: str) -> ImageRecord:
@@ -90,10 +98,31 @@ class Sources:
             except OSError as error:
                 raise OperationFailed.of(f"open {title}", path, error) from error
             self._stack.callback(os.close, root)
-            digests = Digests(f"{self.images.store.roots.cache}/build", path)
-            ignore = self.ignore(root, key)
-            self._trees[key] = self._keep(SourceTree(root, title, ignore=ignore, owned=False, digests=digests))
+            self._trees[key] = self._keep(
+                SourceTree(
+                    root,
+                    title,
+                    ignore=self.ignore(root, key),
+                    owned=False,
+                    digests=Digests(self.folder, path),
+                    identity=path,
+                    layers=lambda tree: view.layers(tree, path, self.folder, self._stack),
+                )
+            )
         return self._trees[key]
+
+    @property
+    def folder(self) -> str:
+        """Where builds keep what is not part of an image."""
+        path = f"{self.images.store.roots.cache}/build"
+        make_private(path)
+        return path
+
+    def empty(self) -> str:
+        """The root of a stage without files."""
+        path = f"{self.folder}/empty"
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        return path
 
     def ignore(self, root: int, key: str) -> Ignore:
         """`<Dockerfile>.dockerignore` beside the Dockerfile, else .dockerignore in the context's root."""
@@ -108,11 +137,18 @@ class Sources:
         return tree
 
 
+def _familiar(name: str) -> str:
+    try:
+        return references.parse(name.lower()).familiar.removesuffix(":latest")
+    except BadReference:
+        return name.lower()
+
+
 def _ignore(path: str, folder: int | None) -> Ignore:
     """The patterns in a file, none when it does not exist."""
     try:
         text = read_bytes(path, 16 * MIB, "an ignore file", dir_fd=folder).decode("utf-8-sig", "surrogateescape")
-        return Ignore(text.splitlines(), os.path.basename(path))
+        return Ignore(text.split("\n"), os.path.basename(path))
     except FileNotFoundError:
         return Ignore(())
     except OSError as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -15,12 +15,12 @@ from engine.build import copy_step, metadata, run_step
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache, CacheRecord, key_of
 from engine.build.context import SourceTree
+from engine.build.copying import How, Target
 from engine.build.execute import RunStep
-from engine.build.lex import Source, lex
-from engine.build.parse import parse_line
+from engine.build.lex import Source
 from engine.build.progress import Reporter, Step
 from engine.build.sources import IMAGE_SCHEME, Sources
-from engine.build.stages import Dockerfile, Stage
+from engine.build.stages import Dockerfile, Stage, order, triggers
 from engine.build.state import State
 from engine.build.task import Task
 from engine.build.words import WordError, expand
@@ -59,6 +59,20 @@ class Build:
         self.used_keys: list[str] = []
         self.used_args: set[str] = set()
         self.stopped = threading.Event()
+        self.execute: Callable[[Build, Stage], State] | None = None
+
+    def need(self, stage: Stage, user: Stage) -> State:
+        """The finished `stage`. One that only the triggers of a base image ask for is executed now.
+
+        Raises BuildFailed when it does not stand above `user`."""
+        if stage.index >= user.index:
+            raise BuildFailed(f"cannot copy from stage {stage.title}: it stands below {user.title}, which needs it")
+        if stage.index not in self.states:
+            assert self.execute
+            for one in order(self.dockerfile, stage):
+                if one.index not in self.states:
+                    self.states[one.index] = self.execute(self, one)
+        return self.states[stage.index]
 
     def fork(self, images: ImageStore, sources: Sources) -> Build:
         """The same build for another thread."""
@@ -86,20 +100,16 @@ class StageRun:
 
     def execute(self) -> State:
         """All instructions, after the triggers that the base image left (ONBUILD)."""
-        triggers = self.state.config.on_build
-        if triggers:
+        left = self.state.config.on_build
+        if left:
             self.state.config = msgspec.structs.replace(self.state.config, on_build=())
-            parsed = [self._trigger(text) for text in triggers]
+            parsed = triggers(left, self.stage)
             self._total += sum(isinstance(one, _VISIBLE) for one in parsed)
             for instruction in parsed:
                 self.one(instruction)
         for instruction in self.stage.body:
             self.one(instruction)
         return self.state
-
-    def _trigger(self, text: str) -> ins.AnyInstruction:
-        source = lex(text, f"ONBUILD of {self.stage.image}")
-        return parse_line(source.lines[0], source)
 
     def one(self, instruction: ins.AnyInstruction) -> None:
         """Execute one instruction; errors get the Dockerfile's place."""
@@ -127,7 +137,7 @@ class StageRun:
 
     def arg(self, instruction: ins.Arg) -> None:
         """The given value, else the default, else what an ARG before FROM or the platform says."""
-        build = self.build
+        build, shown = self.build, list[str]()
         for name, default in instruction.pairs:
             self.build.used_args.add(name)
             if name in build.build_args:
@@ -135,30 +145,49 @@ class StageRun:
             elif default is not None:
                 value = self.expand(default)
             else:
-                value = build.dockerfile.global_args.get(name, build.platform_args.get(name))
+                value = build.dockerfile.global_args.get(name)
             if value is not None:
-                self.state.args[name] = value
-        self.state.note(instruction.text, layer=False)
+                self.state.values[name] = value
+            self.state.declared.append((name, value))
+            shown.append(name if value is None else f"{name}={value}")
+        self.state.note(f"ARG {' '.join(shown)}")
 
     def metadata(self, instruction: ins.AnyInstruction) -> None:
+        if line := self.configure(instruction):
+            self.state.note(line)
+
+    def configure(self, instruction: ins.AnyInstruction) -> str:
+        """Change the configuration; gives the line of history."""
+        state = self.state
+        config, line = metadata.apply(state.config, instruction, self.expand, state.values, self.source.escape)
         if isinstance(instruction, ins.Maintainer):
-            self.state.author = instruction.name
-        self.state.config = metadata.apply(
-            self.state.config, instruction, self.expand, self.values(), self.source.escape
-        )
-        self.state.note(instruction.text, layer=False)
+            state.author = instruction.name
+        elif isinstance(instruction, ins.Cmd):
+            state.command_set = True
+        elif isinstance(instruction, ins.Entrypoint) and not state.command_set:
+            # The command that the base image had was meant for the base image's entrypoint.
+            config = msgspec.structs.replace(config, command=())
+        if isinstance(instruction, ins.Env):
+            state.values.update((name, environment(config.environment)[name]) for name in self._names(instruction))
+        state.config = config
+        return line
+
+    def _names(self, instruction: ins.Env) -> list[str]:
+        return self.expand_all([name for name, _ in instruction.pairs])
 
     def workdir(self, instruction: ins.Workdir) -> None:
-        self.metadata(instruction)
-        self.state.history.pop()
-        path = self.state.config.working_dir
+        line = self.configure(instruction)
         user = self.state.config.user
+        if self.state.config.working_dir == "/":
+            self.state.note(line)
+            return
+        path = metadata.working_dir(self.state.config, "")
 
         def make(draft: Draft, step: Step) -> None:
             with self.root(draft) as root:
-                copy_step.make_directory(root, path, user)
+                copy_step.make_directory(root, path, user, step)
 
-        self.visible(instruction, Task(key_of("WORKDIR", self.state.top, path), f"WORKDIR {path}", make))
+        self.visible(instruction, Task(key_of("WORKDIR", self.state.top, path, user), line, make))
 
     # -- instructions with files
 
@@ -177,9 +206,20 @@ class StageRun:
         except EngineError as error:
             step.failed(error.message)
             raise
-        grown = len(record.layers) > len(self.state.chain)
         self.state.chain = list(record.layers)
-        self.state.note(task.history, layer=grown, created=record.created)
+        self.state.note(task.history, layer=True, created=record.created)
+
+    def begin(self, tree: SourceTree) -> None:
+        """Take a whole tree as the stage's first layer, without a line of history: FROM a directory."""
+        match = tree.find("")
+
+        def make(draft: Draft, step: Step) -> None:
+            with self.root(draft) as root:
+                Target(root, "/", How()).copy(tree, match)
+
+        task = Task(key_of("FROM", tree.digest([match])), self.stage.origin.text, make)
+        self.visible(self.stage.origin, task)
+        self.state.history.pop()
 
     def make(self, task: Task, step: Step) -> CacheRecord:
         self.build.reporter.made += 1
@@ -191,9 +231,8 @@ class StageRun:
                 task.make(draft, step)
             except OSError as error:
                 raise OperationFailed.of("execute", task.history, error) from error
-            chain = list(self.state.chain)
-            if draft.changed:
-                chain.append(seal(layers, draft, parent).chain_id)
+            # A step that changed nothing has its layer, too: an image has as many as its history says.
+            chain = [*self.state.chain, seal(layers, draft, parent).chain_id]
         return self.build.cache.put(task.key, chain, task.history)
 
     @contextlib.contextmanager
@@ -207,28 +246,26 @@ class StageRun:
         layers = self.build.images.layers
         return [layers.path(layer.folder) for layer in layers.need(self.state.chain)]
 
-    def tree(self, name: str) -> SourceTree:
-        """What `from` names: "" the context, else a named context, a stage, or an image."""
+    def tree(self, name: str, *, numbers: bool = False) -> SourceTree:
+        """What `from` names: "" the context, else a stage (with `numbers` by its number, too), a named context, or an
+        image."""
         build = self.build
         if not name:
             return build.sources.context()
+        stage = build.dockerfile.numbered(name) if numbers else build.dockerfile.find(name)
+        if stage is not None and not stage.replaced:
+            return build.sources.stage(build.need(stage, self.stage).chain, f"stage {stage.title}")
         if named := build.sources.named(name):
             if not named.startswith(IMAGE_SCHEME):
                 return build.sources.named_directory(name)
             name = named.removeprefix(IMAGE_SCHEME)
-        elif (stage := build.dockerfile.find(name)) is not None:
-            return build.sources.stage(build.states[stage.index].chain, f"stage {stage.title}")
         record = build.sources.image(name)
         return build.sources.stage(build.images.chain(record.id), f"image {name}")
 
     # -- variables
 
-    def values(self) -> dict[str, str]:
-        """What `$name` means here: the environment goes before build arguments."""
-        return {**self.state.args, **environment(self.state.config.environment)}
-
     def expand(self, text: str) -> str:
-        return expand(text, self.values(), self.source.escape)
+        return expand(text, self.state.values, self.source.escape)
 
     def expand_all(self, texts: Sequence[str]) -> list[str]:
         return [self.expand(text) for text in texts]

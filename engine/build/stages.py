@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from engine.build import instructions as ins
-from engine.build.lex import Source
+from engine.build.lex import Source, lex
+from engine.build.parse import parse_line
 from engine.build.words import WordError, expand
 
 PREDEFINED = frozenset(
@@ -22,7 +24,7 @@ ARGs").
 
 class Stage(Struct, frozen=True):
     """One FROM with what follows. `image` and `platform` are expanded; `base` is the earlier stage it names, else
-    None.
+    None. A `replaced` one is what an additional context of its name holds: what stands in the Dockerfile is not used.
     """
 
     index: int
@@ -32,6 +34,7 @@ class Stage(Struct, frozen=True):
     base: int | None
     origin: ins.From
     body: tuple[ins.AnyInstruction, ...]
+    replaced: bool = False
 
     @property
     def title(self) -> str:
@@ -39,18 +42,24 @@ class Stage(Struct, frozen=True):
 
 
 class Dockerfile(Struct, frozen=True):
-    """All stages, and the arguments given before the first FROM, with their values."""
+    """All stages, and what ARG without a default means in them: the automatic arguments and those before the first
+    FROM."""
 
     source: Source
     stages: tuple[Stage, ...]
     global_args: dict[str, str]
 
     def find(self, name: str) -> Stage | None:
-        """A stage by its name, or by its number."""
-        for stage in self.stages:
-            if stage.name and stage.name == name.lower():
-                return stage
-        return self.stages[int(name)] if name.isdecimal() and int(name) < len(self.stages) else None
+        """The stage with this name; the last one, when several have it."""
+        return next((stage for stage in reversed(self.stages) if stage.name and stage.name == name.lower()), None)
+
+    def numbered(self, name: str) -> Stage | None:
+        """The stage that COPY --from means, which may also be a number. Raises ValueError for one that is none."""
+        if not re.fullmatch(r"[+-]?\d+", name):
+            return self.find(name)
+        if not 0 <= int(name) < len(self.stages):
+            raise ValueError(f"invalid stage index {name}")
+        return self.stages[int(name)]
 
 
 def arrange(
@@ -58,11 +67,12 @@ def arrange(
     instructions: Sequence[ins.AnyInstruction],
     build_args: Mapping[str, str],
     platform_args: Mapping[str, str],
+    contexts: Collection[str] = (),
 ) -> Dockerfile:
-    """Split at FROM and resolve what each is based on. Raises BuildFailed."""
-    global_args: dict[str, str] = {}
+    """Split at FROM and resolve what each is based on. Stages that have the name of one of the additional `contexts` are
+    replaced by it. Raises BuildFailed."""
     at = 0
-    scope = dict(platform_args)
+    scope = {name: build_args.get(name, value) for name, value in platform_args.items()}
     while at < len(instructions) and not isinstance(instructions[at], ins.From):
         first = instructions[at]
         if not isinstance(first, ins.Arg):
@@ -75,7 +85,7 @@ def arrange(
             except WordError as error:
                 raise source.error(first.start, str(error), end=first.end) from error
             if value is not None:
-                global_args[name] = scope[name] = value
+                scope[name] = value
         at += 1
     stages: list[Stage] = []
     while at < len(instructions):
@@ -84,11 +94,14 @@ def arrange(
         end = at + 1
         while end < len(instructions) and not isinstance(instructions[end], ins.From):
             end += 1
-        stages.append(_stage(source, origin, tuple(instructions[at + 1 : end]), stages, scope))
+        if origin.name and origin.name in contexts:
+            stages.append(Stage(len(stages), origin.name, origin.name, "", None, origin, (), True))
+        else:
+            stages.append(_stage(source, origin, tuple(instructions[at + 1 : end]), stages, scope))
         at = end
     if not stages:
         raise source.error(1, "the Dockerfile has no FROM instruction" if source.lines else "the Dockerfile is empty")
-    return Dockerfile(source, tuple(stages), global_args)
+    return Dockerfile(source, tuple(stages), scope)
 
 
 def _stage(
@@ -109,33 +122,54 @@ def _stage(
             f"base name ({origin.image}) should not be blank",
             hint="Give the ARG before FROM a default or a value.",
         )
-    base = next((stage.index for stage in reversed(earlier) if stage.name and stage.name == image.lower()), None)
-    if origin.name and any(stage.name == origin.name for stage in earlier):
-        raise source.error(origin.start, f"duplicate name {origin.name} for build stages")
+    base = next((stage.index for stage in reversed(earlier) if stage.name and stage.name == image), None)
     return Stage(len(earlier), origin.name, image, platform, base, origin, body)
 
 
 def needs(dockerfile: Dockerfile, stage: Stage) -> list[Stage]:
-    """The other stages that `stage` uses directly: its base, COPY --from, RUN --mount=from."""
+    """The other stages that `stage` uses directly: its base, COPY --from, RUN --mount=from, and those of the triggers
+    that its base leaves."""
     found: list[Stage] = []
+    body = stage.body
     if stage.base is not None:
-        found.append(dockerfile.stages[stage.base])
-    for instruction in stage.body:
-        names: list[str] = []
-        if isinstance(instruction, ins.Copy) and instruction.from_:
-            names.append(instruction.from_)
-        elif isinstance(instruction, ins.Run):
-            names.extend(mount.from_ for mount in instruction.mounts if mount.from_)
-        for name in names:
-            other = dockerfile.find(name)
-            if other is None:
-                continue
+        base = dockerfile.stages[stage.base]
+        found.append(base)
+        texts = [one.instruction for one in base.body if isinstance(one, ins.Onbuild)]
+        body = (*triggers(texts, stage), *body)
+    for instruction in body:
+        for name, other in _uses(dockerfile, instruction):
             if other.index >= stage.index:
                 raise dockerfile.source.error(
                     instruction.start, f"invalid from flag value {name}: a stage can only use stages above it"
                 )
-            found.append(other)
+            if not other.replaced:
+                found.append(other)
     return found
+
+
+def triggers(texts: Iterable[str], stage: Stage) -> list[ins.AnyInstruction]:
+    """ONBUILD's instructions, which stand where the FROM of `stage` does. Raises BuildFailed."""
+    found: list[ins.AnyInstruction] = []
+    for text in texts:
+        source = lex(text, f"ONBUILD of {stage.image}")
+        if len(source.lines) != 1:
+            raise source.error(1, "an ONBUILD trigger must be one instruction")
+        instruction = parse_line(source.lines[0], source)
+        found.append(structs.replace(instruction, start=stage.origin.start, end=stage.origin.end))
+    return found
+
+
+def _uses(dockerfile: Dockerfile, instruction: ins.AnyInstruction) -> Iterator[tuple[str, Stage]]:
+    try:
+        if isinstance(instruction, ins.Copy) and instruction.from_:
+            if other := dockerfile.numbered(instruction.from_):
+                yield instruction.from_, other
+        elif isinstance(instruction, ins.Run):
+            for mount in instruction.mounts:
+                if mount.from_ and (other := dockerfile.find(mount.from_)):
+                    yield mount.from_, other
+    except ValueError as error:
+        raise dockerfile.source.error(instruction.start, str(error), end=instruction.end) from error
 
 
 def order(dockerfile: Dockerfile, target: Stage) -> list[Stage]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct, field
 
+from engine.build.history import COMMENT
 from engine.image import config as image_config
+from engine.image.config import environment
 from engine.image.images import ImageStore
 from engine.image.platform import Platform
 from engine.spec.image import ImageConfig, ImageRecord
@@ -16,16 +19,27 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class State(Struct, kw_only=True):
-    """`chain` are the layers' chain ids, lowest first; `args` the build arguments in scope; `created` seconds since the
-    epoch, 0 while no step made anything."""
+    """`chain` are the layers' chain ids, lowest first; `values` what `$name` means, build arguments and environment;
+    `declared` the build arguments, with the values that ARG gave; `command_set` says that this stage has a CMD;
+    `created` seconds since the epoch, 0 while no step made anything."""
 
     config: ImageConfig
     platform: Platform
     chain: list[str] = field(default_factory=list)
-    args: dict[str, str] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    declared: list[tuple[str, str | None]] = field(default_factory=list)
     history: list[image_config.History] = field(default_factory=list)
     created: float = 0.0
     author: str = ""
+    command_set: bool = False
+
+    def __post_init__(self) -> None:
+        names = environment(self.config.environment)
+        if "PATH" not in names:
+            self.config = msgspec.structs.replace(
+                self.config, environment=(*self.config.environment, f"PATH={DEFAULT_PATH}")
+            )
+        self.values.update(environment(self.config.environment))
 
     @property
     def top(self) -> str:
@@ -33,23 +47,24 @@ class State(Struct, kw_only=True):
         return self.chain[-1] if self.chain else ""
 
     def copy(self) -> State:
-        """For a stage that goes on from here."""
+        """For a stage that goes on from here: what its own instructions decide begins anew."""
         return State(
             config=self.config,
             platform=self.platform,
             chain=list(self.chain),
-            args=dict(self.args),
+            values=dict(self.values),
+            declared=list(self.declared),
             history=list(self.history),
             created=self.created,
             author=self.author,
         )
 
-    def note(self, text: str, *, layer: bool, created: float = 0.0) -> None:
+    def note(self, text: str, *, layer: bool = False, created: float = 0.0) -> None:
         """A line of history. A step without a layer has the time of what is below it: it cannot have its own, as the
         same build must give the same image."""
         self.created = max(self.created, created)
         when = image_config.rfc3339(self.created) if self.created else None
-        self.history.append(image_config.History(created=when, created_by=text, empty_layer=not layer))
+        self.history.append(image_config.History(created=when, created_by=text, comment=COMMENT, empty_layer=not layer))
 
     def file(self, diff_ids: Sequence[str], labels: dict[str, str]) -> bytes:
         """The configuration blob."""
@@ -71,8 +86,8 @@ class State(Struct, kw_only=True):
 
 
 def scratch(platform: Platform) -> State:
-    """FROM scratch: no layers, and the environment that Docker's builder gives."""
-    return State(config=ImageConfig(environment=(f"PATH={DEFAULT_PATH}",), working_dir="/"), platform=platform)
+    """FROM scratch: no layers."""
+    return State(config=ImageConfig(working_dir="/"), platform=platform)
 
 
 def from_image(images: ImageStore, record: ImageRecord) -> State:

@@ -164,6 +164,7 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
     if mount.type == "image":
         return {
             "type": "image",
+            "image": mount.source,
             "layers": list(facts.images[mount.source]),
             "subpath": mount.subpath,
             "staging": f"{facts.folder}/image{number}",

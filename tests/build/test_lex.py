@@ -23,7 +23,10 @@ def lines(text):
         ("# escape=`\nRUN c:\\ `\n b", [("RUN", "c:\\  b", 2, 3)]),
         ("RUN a\r\nRUN b\r\n", [("RUN", "a", 1, 1), ("RUN", "b", 2, 2)]),
         ("\ufeffFROM a", [("FROM", "a", 1, 1)]),
-        ("RUN a \\\n", [("RUN", "a", 1, 2)]),
+        ("RUN a \\\n", [("RUN", "a", 1, 1)]),
+        ("RUN\t'a\tb'", [("RUN", "'a\tb'", 1, 1)]),
+        ("RUN a\x0bb\u2028c", [("RUN", "a\x0bb\u2028c", 1, 1)]),
+        ("COPY --x=1 --y='a b' -- --c d", [("COPY", "--c d", 1, 1)]),
         ("", []),
     ],
 )
@@ -61,6 +64,33 @@ def test_heredocs():
 )
 def test_what_is_no_heredoc(text):
     assert lex(text).lines[0].heredocs == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expand"),
+    [
+        ("RUN cat << EOF > /x\nEOF", "EOF", True),
+        ("RUN cat 3<<EOF\nEOF", "EOF", True),
+        ('COPY <<"a b" /x\na b', "a b", False),
+        ('COPY <<a"b"c /x\nabc', "abc", False),
+        ("COPY <<my-file.conf /x\nmy-file.conf", "my-file.conf", True),
+        ("ONBUILD COPY <<X /x\nX", "X", True),
+    ],
+)
+def test_names_of_heredocs(text, name, expand):
+    (heredoc,) = lex(text).lines[0].heredocs
+    assert (heredoc.name, heredoc.expand, heredoc.content) == (name, expand, "")
+
+
+def test_flags_lose_their_quotes():
+    assert lex("COPY --chown=\"1:2\" --exclude='a b' --x=c\\ d e f").lines[0].flags == (
+        "--chown=1:2", "--exclude=a b", "--x=c d",
+    )  # fmt: skip
+
+
+def test_comments_and_gaps_are_kept_for_checks():
+    first, second = lex("# lost\n#\n# near\nARG A\nRUN a \\\n\n  b").lines
+    assert (first.comments, first.gap, second.comments, second.gap) == (("near",), False, (), True)
 
 
 def test_an_unfinished_heredoc_is_located():

@@ -2,7 +2,9 @@ import pytest
 
 from engine.build import instructions as ins
 from engine.build.lex import lex
+from engine.build.mount_flag import run_mount
 from engine.build.parse import parse
+from engine.build.words import expand
 from engine.errors import BuildFailed
 
 
@@ -34,7 +36,11 @@ EXEC = lambda *args: ins.Command(args, False)  # noqa: E731
         ("RUN [ -f x ]", ins.Run, {"command": SHELL("[ -f x ]")}),
         ("RUN --network=none a", ins.Run, {"network": "none"}),
         ("RUN <<X\nhi\nX", ins.Run, {"script": "hi\n"}),
-        ("RUN cat <<X >f\nhi\nX", ins.Run, {"script": None, "command": SHELL("cat <<X >f\nhi\nX\n")}),
+        ("RUN cat <<X >f\nhi\nX", ins.Run, {"script": None, "command": SHELL("cat <<X >f\nhi\nX")}),
+        ("RUN <<'a b'\n#!/bin/sh\na b", ins.Run, {"script": "#!/bin/sh\n", "script_name": "a b"}),
+        ("RUN", ins.Run, {"command": ins.Command((), True)}),
+        ("ENV\tA\tb\tc", ins.Env, {"pairs": (("A", "b\tc"),), "old_form": True}),
+        ('COPY "a b" /c', ins.Copy, {"sources": ('"a', 'b"'), "target": "/c"}),
         ("CMD a b", ins.Cmd, {"command": SHELL("a b")}),
         ("ENTRYPOINT []", ins.Entrypoint, {"command": EXEC()}),
         ("COPY a b /c/", ins.Copy, {"sources": ("a", "b"), "target": "/c/", "add": False}),
@@ -51,8 +57,8 @@ EXEC = lambda *args: ins.Command(args, False)  # noqa: E731
             {"files": (ins.InlineFile("a.txt", "hi $x\n", True),), "sources": ()},
         ),
         ("WORKDIR /a b", ins.Workdir, {"path": "/a b"}),
-        ("USER a:b", ins.User, {"user": "a:b"}),
-        ("EXPOSE 80 443/udp", ins.Expose, {"ports": ("80", "443/udp")}),
+        ("USER a:b c", ins.User, {"user": "a:b c"}),
+        ("EXPOSE 80 443/udp", ins.Expose, {"ports": ("443/udp", "80")}),
         ('VOLUME ["/a", "/b"]', ins.Volume, {"paths": ("/a", "/b")}),
         ('SHELL ["/bin/bash", "-c"]', ins.Shell, {"args": ("/bin/bash", "-c")}),
         ("STOPSIGNAL SIGQUIT", ins.Stopsignal, {"signal": "SIGQUIT"}),
@@ -64,7 +70,7 @@ EXEC = lambda *args: ins.Command(args, False)  # noqa: E731
                 "command": SHELL("curl x"),
                 "interval": 90.0,
                 "timeout": 0.5,
-                "start_period": 0.0,
+                "start_period": None,
                 "start_interval": 1.0,
                 "retries": 2,
             },
@@ -90,11 +96,14 @@ def test_instructions(text, kind, expected):
         ("type=bind,dst=/t,ro=true", {"target": "/t", "read_only": True}),
         ("type=tmpfs,target=/t,size=64m", {"size": 64 << 20}),
         ("type=secret,id=s,required,env=S", {"id": "s", "required": True, "env": "S"}),
-        ("type=ssh", {"type": "ssh"}),
+        ("type=ssh", {"type": "ssh", "uid": None}),
+        ("TYPE=tmpfs,DST=/t", {"type": "tmpfs", "target": "/t", "read_only": False}),
+        ('"target=/a,b",rw=false', {"target": "/a,b", "read_only": True}),
+        ("", {"type": "bind", "target": ""}),
     ],
 )
 def test_run_mounts(text, expected):
-    (mount,) = one(f"RUN --mount={text} x").mounts
+    mount = run_mount(text, lambda value: value)
     assert {name: getattr(mount, name) for name in expected} == expected
 
 
@@ -105,20 +114,25 @@ def test_run_mounts(text, expected):
         ("FROM", "FROM requires at least one argument"),
         ("FROM a b", "FROM requires either one argument, or three"),
         ("FROM a AS 1x", "invalid name for a build stage"),
-        ("FROM a AS scratch", "reserved"),
         ("FROM --platfrom=x a", "unknown flag: --platfrom"),
         ("COPY --chown a /b", "missing a value on flag: --chown"),
         ("COPY --from=a --from=b c /d", "more than once"),
         ("COPY a", "at least two arguments"),
         ("COPY --checksum=x a b", "unknown flag: --checksum"),
-        ("ADD --checksum=md5:1 http://x /y", "invalid checksum"),
         ("COPY --link=maybe a b", "expects true or false"),
         ("ENV A=1 B", "can't find = in 'B'"),
         ("ENV A", "must have two arguments"),
         ("ENV =1", "cannot be blank"),
         ("ARG =1", "cannot be blank"),
         ("SHELL bash", "JSON form"),
-        ("USER a b", "exactly one argument"),
+        ("USER", "at least one argument"),
+        ("RUN [1]", "may hold only strings"),
+        ("CMD --x y", "unknown flag: --x"),
+        ("COPY a <<EOF\nEOF", "here-document as its destination"),
+        ("RUN --mount=from=$X,target=/y z", "cannot have a variable"),
+        ("RUN --device=x y", "--device is not supported"),
+        ("FROM --platfrom=x a", "did you mean --platform"),
+        ("HEALTHCHECK --interval=1us CMD x", "less than 1ms"),
         ("HEALTHCHECK curl", "unknown type 'curl'"),
         ("HEALTHCHECK CMD", "missing command"),
         ("HEALTHCHECK NONE x", "takes no arguments"),
@@ -129,12 +143,6 @@ def test_run_mounts(text, expected):
         ("ONBUILD NOPE", "unknown instruction: NOPE"),
         ("RUN --network=lan x", "unsupported network mode"),
         ("RUN --security=none x", "unsupported security mode"),
-        ("RUN --mount=type=nfs,target=/x y", "unsupported mount type 'nfs'"),
-        ("RUN --mount=type=cache x", "needs a target"),
-        ("RUN --mount=target=/x,colour=red y", "unexpected key 'colour'"),
-        ("RUN --mount=type=cache,target=/x,sharing=some y", "unsupported sharing"),
-        ("RUN --mount=type=tmpfs,target=/x,size=big y", "invalid size"),
-        ("RUN --mount=type=cache,target=/x,mode=9 y", "invalid mode"),
         ('VOLUME [""]', "can not be an empty string"),
     ],
 )
@@ -142,6 +150,35 @@ def test_errors_are_located(text, message):
     with pytest.raises(BuildFailed, match=message) as caught:
         parse(lex(text))
     assert str(caught.value).startswith("Dockerfile:1: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("type=nfs,target=/x", "unsupported mount type 'nfs'"),
+        ("target=/x,colour=red", "unexpected key 'colour'"),
+        ("target", "needs a value"),
+        ("type=cache,target=/x,sharing=some", "unsupported sharing"),
+        ("target=/x,sharing=locked", "sharing is for cache mounts"),
+        ("type=tmpfs,target=/x,size=big", "invalid size"),
+        ("size=1m,type=tmpfs,target=/x", "unexpected key 'size' for the mount type 'bind'"),
+        ("type=cache,target=/x,mode=9", "invalid mode"),
+        ("type=tmpfs,target=/x,mode=7", "mode is not allowed"),
+        ("type=cache,target=/x,uid=-1", "invalid value for uid"),
+        ("type=secret", "needs an id or a target"),
+        ("type=secret,id=a,source=b", "both source and id"),
+        ("type=secret,id=a,from=b", "cannot have from"),
+        ("type=ssh,source=b", "cannot have a source"),
+    ],
+)
+def test_wrong_mounts(text, message):
+    with pytest.raises(ValueError, match=message):
+        run_mount(text, lambda value: value)
+
+
+def test_a_mount_s_variables():
+    mount = run_mount("type=$t,target=/$d,id=${u:-x}", lambda text: expand(text, {"t": "cache", "d": "c"}))
+    assert (mount.type, mount.target, mount.id) == ("cache", "/c", "x")
 
 
 def test_an_error_shows_all_lines_of_its_instruction():

@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -45,10 +46,10 @@ def test_what_a_process_changes_is_a_layer_and_nothing_else(builder, busybox):
     assert len(record.layers) == 2
 
 
-def test_a_process_that_changes_nothing_makes_no_layer(builder, busybox):
+def test_a_process_that_changes_nothing_makes_an_empty_layer(builder, busybox):
     record = builder("FROM busybox\nRUN true\nRUN cat /etc/hosts /etc/resolv.conf /proc/version > /dev/null")
     assert added(builder, busybox, record) == {}
-    assert len(record.layers) == 1
+    assert len(record.layers) == 3
     builder("FROM busybox\nRUN true")
     assert builder.cached == 1
 
@@ -215,6 +216,31 @@ def test_an_agent_s_socket(builder, busybox, tmp_path):
         builder("FROM busybox\nRUN --mount=type=ssh,required true", environ={"X": "1"})
 
 
+@pytest.mark.skipif(not shutil.which("ssh-agent"), reason="needs OpenSSH's client")
+def test_key_files_for_a_user(builder, busybox, tmp_path):
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    builder(
+        "FROM busybox\nRUN --mount=type=ssh,id=k,uid=1000,mode=0640 stat -c '%a %u' $SSH_AUTH_SOCK",
+        ssh=(f"k={tmp_path}/key",),
+    )
+    assert output(builder) == ["640 1000"]
+    (tmp_path / "none").write_text("x")
+    with pytest.raises(BuildFailed, match="cannot load the key"):
+        builder("FROM busybox\nRUN --mount=type=ssh,id=k true && true", ssh=(f"k={tmp_path}/none",))
+
+
+def test_a_context_is_seen_without_a_copy(builder, busybox, images):
+    files = {".dockerignore": "*.log\nd/deep\n", "a": "1", "b.log": "x", "d/e.log": "x", "d/f": "2", "d/deep/g": "3"}
+    builder("FROM busybox\nRUN --mount=target=/c,rw cd /c && echo * d/* && touch d/new", files=files)
+    assert output(builder) == ["a d d/e.log d/f"]
+    assert not (builder.context.path / "d/new").exists()
+    assert not [name for name in os.listdir(f"{images.store.roots.cache}/build") if name.startswith(".")]
+    # Files of somebody else are shown as root's, which takes a copy.
+    os.chown(builder.context.path / "a", 1000, 1000)
+    builder("FROM busybox\nRUN --mount=target=/c stat -c %u /c/a && ls /c/d")
+    assert output(builder) == ["0", "e.log", "f"]
+
+
 def test_extra_hosts(builder):
     builder("FROM busybox\nRUN cat /etc/hosts", extra_hosts=(("db.internal", "10.9.8.7"),))
     assert any(re.match(r"10\.9\.8\.7\s+db\.internal", line) for line in output(builder))
@@ -239,7 +265,7 @@ def test_a_directory_that_is_replaced(builder):
 
 
 def test_run_needs_files(builder):
-    with pytest.raises(BuildFailed, match="cannot RUN in an empty image"):
+    with pytest.raises(BuildFailed, match="could not be started"):
         builder("FROM scratch\nRUN true")
 
 

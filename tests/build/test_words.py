@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.build.words import WordError, expand, expand_heredoc, expand_words, split
+from engine.build.words import (
+    Lookups,
+    WordError,
+    expand,
+    expand_heredoc,
+    expand_words,
+    heredoc_name,
+    shell_words,
+    split,
+)
 
 VALUES = {"x": "foo.tar.gz", "e": "", "path": "/usr/local/bin", "star": "a*b"}
 
@@ -56,16 +65,19 @@ def test_expansion(text, expected):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("${", "bad substitution"),
-        ("${x", "missing }"),
-        ("${x:-", "missing }"),
+        ("${x", "unsupported modifier"),
+        ("${x:-", "missing '}'"),
+        ("${", "missing '}'"),
+        ("${{x}}", "bad substitution"),
+        ("${x/a}", "missing '/'"),
+        ("${x#\\a}", "invalid escape"),
         ("${x:z}", "unsupported modifier"),
         ("${x^}", "unsupported modifier"),
-        ("'x", "single-quote"),
-        ('"x', "double-quote"),
+        ("'x", "closing single quote"),
+        ('"x', "closing double quote"),
         ("${u:?not here}", "u: not here"),
-        ("${e:?}", "e: not allowed to be empty"),
-        ("${u?}", "u: not allowed to be unset"),
+        ("${e:?}", "e: is not allowed to be empty"),
+        ("${u?}", "u: is not allowed to be unset"),
     ],
 )
 def test_malformed(text, message):
@@ -75,11 +87,36 @@ def test_malformed(text, message):
 
 def test_words():
     assert split("a 'b c' \"d e\" f\\ g  h") == ["a", "'b c'", '"d e"', "f\\ g", "h"]
-    assert expand_words("80 $e $x/tcp", VALUES) == ["80", "", "foo.tar.gz/tcp"]
+    assert split("a\t'b") == ["a", "'b"]
+    assert split("end\\") == ["end"]
+    assert expand_words("80 $e $x/tcp", VALUES) == ["80", "foo.tar.gz/tcp"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a$two", ["ab", "c"]),
+        ('a"$two"', ["ab  c"]),
+        ("$two$two", ["b", "cb", "c"]),
+        ("'$two' \\ x", ["$two", " x"]),
+        (" $blank ", []),
+        ("a\\ b c", ["a b", "c"]),
+    ],
+)
+def test_a_value_s_blanks_separate_words(text, expected):
+    assert expand_words(text, {"two": "b  c", "blank": "  "}) == expected
+
+
+def test_a_shell_command_s_words():
+    assert shell_words("cat << 'E F' >$x", raw=True) == ["cat", "<< 'E F'", ">$x"]
+    assert shell_words("echo \\<<EOF ${x:-y z}", raw=True) == ["echo", "\\<<EOF", "${x:-y", "z}"]
+    assert [heredoc_name(text) for text in ("EOF", "'E O'", 'E"O"F', "\\EOF", "a b")] == [
+        ("EOF", False), ("E O", True), ("EOF", True), ("EOF", False), ("", False),
+    ]  # fmt: skip
 
 
 def test_heredocs_keep_quotes():
-    assert expand_heredoc("'$x' \"${e:-1}\" \\$x \\n", VALUES) == "'foo.tar.gz' \"1\" $x \\n"
+    assert expand_heredoc("'$x' \"${e:-1}\" \\$x \\n", VALUES) == "'foo.tar.gz' \"1\" $x n"
 
 
 def test_the_other_escape_character():
@@ -87,9 +124,9 @@ def test_the_other_escape_character():
 
 
 def test_names_looked_up_are_told():
-    used = set()
-    expand("$a ${b:-$c} '$d'", {}, used=used)
-    assert used == {"a", "b", "c"}
+    lookups = Lookups()
+    expand("$a ${b:-$c} '$d' $e", {"e": ""}, lookups=lookups)
+    assert (lookups.found, lookups.missing) == ({"e"}, {"a", "b", "c"})
 
 
 @given(st.text(alphabet="${}x:-+?#%/\\'\"e*", max_size=16))

@@ -20,7 +20,10 @@ from engine.ignore import Ignore
         (["*", "!a", "!b/c"], ["x", "b/d"], ["a", "b/c", "a/deep/x"]),
         (["*", "!a", "a/x"], ["a/x"], ["a/y"]),
         (["!a", "a"], ["a"], []),
-        (["./src", "b[^-.]c"], ["src/main.py", "bxc"], ["srcs", "b-c"]),
+        (["./src", "b[^\\-.]c"], ["src/main.py", "bxc"], ["srcs", "b-c", "b/c"]),
+        (["**b", "**/c*"], ["b", "ab", "x/ab", "x/cd"], ["bx", "x/acd"]),
+        (["a", "!."], ["a"], ["b"]),
+        (["..", "../a", "/"], [], ["a", "b/a"]),
         (["?x", "[a-c]1", "[^a-c]2"], ["ax", "b1", "d2"], ["x", "d1", "b2", "/x"]),
         (["# a", "", "  ", "b"], ["b"], ["a", "# a"]),
         (["a\\*b"], ["a*b"], ["axb"]),
@@ -51,7 +54,14 @@ def test_pruning(patterns, directory, prunes):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"), [("!", r"\.dockerignore:2: illegal exclusion"), ("[a", r"\.dockerignore:2: invalid pattern")]
+    ("line", "message"),
+    [
+        ("!", r"\.dockerignore:2: illegal exclusion"),
+        ("[a", r"\.dockerignore:2: invalid pattern"),
+        ("[-a]", r"\.dockerignore:2: invalid pattern"),
+        ("[]", r"\.dockerignore:2: invalid pattern"),
+        ("a\\", r"\.dockerignore:2: invalid pattern"),
+    ],
 )
 def test_errors_are_located(line, message):
     with pytest.raises(BuildFailed, match=message):

@@ -247,18 +247,25 @@ def _shift(tree: int, ids: Ids, recursive: bool, *, must: bool) -> None:
 
 
 def _image(entry: Entry, ids: Ids) -> int:
-    """Another image's file system, read-only: its layers joined at the staging folder, then bound from there."""
+    """Another image's file system: its layers joined at the staging folder, then bound from there. Read-only unless
+    the entry has an `upper` folder, with `work` for overlayfs."""
     staging = entry["staging"]
     os.makedirs(f"{staging}/empty", exist_ok=True)
     lower = ":".join([*reversed(entry["layers"]), f"{staging}/empty"])
     os.makedirs(f"{staging}/root", exist_ok=True)
-    calls.mount("overlay", f"{staging}/root", "overlay", flags.MS["ro"], f"lowerdir={lower},{entry['features']}")
+    writable = f",upperdir={entry['upper']},workdir={entry['work']}" if "upper" in entry else ""
+    bits = 0 if writable else flags.MS["ro"]
+    os.chdir(
+        entry.get("within", "/")
+    )  # mount(2) takes one page of options, so layers may be named relative to their folder
+    calls.mount("overlay", f"{staging}/root", "overlay", bits, f"lowerdir={lower},{entry['features']}{writable}")
+    os.chdir("/")
     above = os.open(f"{staging}/root", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         inner = calls.openat2(above, entry.get("subpath") or "/", flags.O_PATH)
         try:
             # Its layers are shifted already.
-            return bind_tree(inner, "", {**entry, "flags": ["ro"], "idmap": "no"}, ids)
+            return bind_tree(inner, "", {**entry, "flags": [] if writable else ["ro"], "idmap": "no"}, ids)
         finally:
             os.close(inner)
     finally:

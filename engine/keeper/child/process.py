@@ -92,7 +92,8 @@ def preload(path: str) -> None:
 def environment(settings: dict[str, Any], who: Identity, hostname: str) -> dict[str, str]:
     variables: dict[str, str] = dict(settings["env"])
     variables.setdefault("PATH", DEFAULT_PATH)
-    variables.setdefault("HOSTNAME", hostname)
+    if settings.get("hostname_variable", True):
+        variables.setdefault("HOSTNAME", hostname)
     variables.setdefault("HOME", who.home)
     if settings.get("tty"):
         variables.setdefault("TERM", "xterm")

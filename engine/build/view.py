@@ -1,0 +1,86 @@
+"""A build context as the folders of an overlay, so that a RUN can see it without a copy.
+
+<context>                     as it is
+<cache>/build/.mask-<random>  a whiteout for each thing that .dockerignore hides; not there when nothing is hidden
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from engine.errors import OperationFailed
+from engine.filetree.remove import remove
+from engine.image.layer import overlay
+from engine.image.merged import merged
+from engine.image.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from engine.build.context import Item, SourceTree
+
+
+def layers(tree: SourceTree, path: str, folder: str, stack: contextlib.ExitStack) -> tuple[str, ...] | None:
+    """Folders that show what `tree`, the directory `path`, has to offer; `stack` removes what is made in `folder`.
+
+    None when they cannot: the files must look as root's, which others' do not, and not every file system can be below
+    an overlay.
+    """
+    items = tree.everything()
+    if any(item.status.st_uid or item.status.st_gid for item in items):
+        return None
+    found: tuple[str, ...] = (os.path.abspath(path),)
+    try:
+        if tree.ignore and (mask := _mask(tree, items, folder, stack)):
+            found = (*found, mask)
+        empty = f"{folder}/empty"  # an overlay needs two folders
+        os.makedirs(empty, mode=0o755, exist_ok=True)
+        with merged((*found, empty)):
+            return found
+    except OperationFailed:
+        return None
+
+
+def _mask(tree: SourceTree, items: tuple[Item, ...], folder: str, stack: contextlib.ExitStack) -> str:
+    """A folder with the whiteouts, "" when there is nothing to hide."""
+    visible = {item.path for item in items}
+    hidden = [
+        f"{item.path}/{name}".lstrip("/")
+        for item in items
+        if stat.S_ISDIR(item.status.st_mode)
+        for name in tree.names(item.path)
+        if f"{item.path}/{name}".lstrip("/") not in visible
+    ]
+    if not hidden:
+        return ""
+    path = f"{folder}/.mask-{secrets.token_hex(8)}"
+    os.mkdir(path, 0o755)
+    stack.callback(remove, path)
+    status = {item.path: item.status for item in items}
+    root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fchmod(root, stat.S_IMODE(status[""].st_mode))
+        with Tree(root, path) as masks:
+            for name in hidden:
+                parent, last = masks.parent(name, _like(masks, name, status))
+                overlay.make_whiteout(parent, last)
+    finally:
+        os.close(root)
+    return path
+
+
+def _like(masks: Tree, name: str, status: dict[str, os.stat_result]) -> Callable[[int, str], None]:
+    """Gives each directory made above the whiteout `name` the mode of the one that it lies over."""
+    made = iter([name[:at] for at, char in enumerate(name) if char == "/"])
+    new = [place for place in made if masks.lstat(place) is None]
+
+    def attributes(parent: int, last: str) -> None:
+        fd = os.open(last, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        os.fchmod(fd, stat.S_IMODE(status[new.pop(0)].st_mode))
+        os.close(fd)
+
+    return attributes
