@@ -16,6 +16,7 @@ import threading
 from collections.abc import Sequence
 
 from engine.errors import BuildFailed, OperationFailed, Unsupported
+from engine.filetree import attributes
 
 _CHUNK = 1 << 16
 
@@ -37,12 +38,8 @@ def serve(
     stack.callback(listener.close)
     try:
         listener.bind(f"/proc/self/fd/{inside}/ssh")
-        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        try:
-            os.chown(f"/proc/self/fd/{fd}", *owner)
-            os.chmod(f"/proc/self/fd/{fd}", mode)
-        finally:
-            os.close(fd)
+        with attributes.held(inside, "ssh", stat.S_IFSOCK) as file:
+            attributes.apply(file, owner=owner, mode=mode, xattrs={}, mtime=None)
         listener.listen()
     except OSError as error:
         raise OperationFailed.of("listen on", path, error) from error

@@ -1,0 +1,55 @@
+"""Composer's builder beside BuildKit's: the same status, configuration, history, number of layers and tree.
+
+The answers of BuildKit (Docker Engine 28.5) are recorded. With PARITY_DOCKER_HOST they are asked for again.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from engine.build.container_run import ContainerRun
+from tests.parity.build import case as cases
+from tests.parity.build import generate
+from tests.parity.build.builders import Composer, Docker
+from tests.parity.build.record import HERE, difference, known, prepared
+
+pytestmark = pytest.mark.root
+OWN = cases.read(HERE / "cases.txt")
+RANDOM = [generate.case(seed) for seed in range(generate.COUNT)]
+ANSWERS = known()
+
+
+@pytest.fixture(scope="module")
+def composer(tmp_path_factory):
+    runs = []
+
+    def run_for(roots):
+        runs.append(ContainerRun(roots))
+        return runs[0]
+
+    found = Composer(tmp_path_factory.mktemp("parity"), run_for)
+    yield found
+    runs[0].close()
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def docker():
+    host = os.environ.get("PARITY_DOCKER_HOST")
+    return Docker(host) if host else None
+
+
+@pytest.mark.parametrize("case", [*OWN, *RANDOM], ids=lambda case: case.name)
+def test_the_same_image(composer, docker, case, tmp_path):
+    context = prepared(case, tmp_path)
+    theirs = docker(case, context) if docker else ANSWERS[case.name]
+    ours = composer(case, context)
+    assert not difference(ours, theirs), "\n".join([*difference(ours, theirs), composer.message])
+
+
+def test_every_case_has_an_answer_and_every_answer_a_case():
+    names = [case.name for case in (*OWN, *RANDOM)]
+    assert len(set(names)) == len(names) >= 400
+    assert set(names) == ANSWERS.keys()
+    assert Path(HERE / "answers.json").stat().st_size < 1 << 19
