@@ -110,6 +110,8 @@ class SourceTree:
             wild = is_pattern(path)
             names = list(self._glob(path.split("/"))) if wild else [path]
             found = [match for name in names if (match := self._take(name, exclude, include))]
+            if wild and (broken := [name for name in names if not self.ignore.matches(name) and not self._leads(name)]):
+                raise self._missing(broken[0])
         except re.error as error:
             raise BuildFailed(f"invalid pattern {pattern!r}: {error}") from error
         except OSError as error:
@@ -130,6 +132,14 @@ class SourceTree:
             if len(match.items) == 1 and below and not is_pattern(above) and not is_pattern(below):
                 raise self._missing(f"{above}/{below}".strip("/"))
         return found
+
+    def _leads(self, name: str) -> bool:
+        """Whether there is something at `name`, and not only a link to nothing."""
+        try:
+            os.close(self.tree.open(name, os.O_PATH))
+        except FileNotFoundError:
+            return False
+        return True
 
     def _missing(self, path: str) -> BuildFailed:
         return BuildFailed(f'"/{path}": not found in {self.name}{self._why(path)}')

@@ -250,11 +250,12 @@ class Target:
             os.close(fd)
 
     def _made(self, parent: int, name: str) -> None:
-        """A directory on the way: the owner and the octal mode that were asked for, else root and 0755."""
+        """A directory on the way: the owner and the octal mode that were asked for, the latter under the usual umask of
+        022, else root and 0755."""
         fd = os.open(name, _DIRECTORY, dir_fd=parent)
         try:
             os.fchown(fd, *(self.how.owner or (0, 0)))
-            os.fchmod(fd, self.how.mode.of(stat.S_IFDIR) & 0o777 if self.how.mode and self.how.mode.octal else 0o755)
+            os.fchmod(fd, self.how.mode.of(stat.S_IFDIR) & 0o755 if self.how.mode and self.how.mode.octal else 0o755)
         finally:
             os.close(fd)
 

@@ -83,7 +83,10 @@ def parse_heredoc(word: str) -> Heredoc | None:
     match = _HEREDOC.match(word)
     if not match or not match[3]:
         return None
-    name, quoted = heredoc_name(match[3])
+    try:
+        name, quoted = heredoc_name(match[3])
+    except WordError:  # quotes that do not end: an ordinary word, until it is expanded
+        return None
     return Heredoc(name, "", not quoted, match[2] == "-", "") if name else None
 
 

@@ -37,7 +37,7 @@ def _number(name: str, root: Tree, file: str, kind: str, warn: Callable[[str], N
     for fields in _entries(root, file):
         if fields[0] == name and len(fields) > 2 and fields[2].isdecimal():
             return int(fields[2])
-    if name and root.lstat(file) is None:
+    if name not in ("", "root") and root.lstat(file) is None:
         raise BuildFailed(f"unable to convert {kind} {name!r} to an id: the image has no /{file}")
     if name not in ("", "root"):
         warn(f"the {kind} {name!r} is not in the image's /{file}: root is taken instead")

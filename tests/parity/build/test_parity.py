@@ -18,6 +18,12 @@ pytestmark = pytest.mark.root
 OWN = cases.read(HERE / "cases.txt")
 RANDOM = [generate.case(seed) for seed in range(generate.COUNT)]
 ANSWERS = known()
+NAMED = {
+    "random-108": "a dangling link",
+    "random-151": "a dangling link",
+    "random-189": "a dangling link",
+}
+"""Where we differ on purpose, and what docs/dockerfile.md says of it ("Beside BuildKit")."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +51,12 @@ def test_the_same_image(composer, docker, case, tmp_path):
     context = prepared(case, tmp_path)
     theirs = docker(case, context) if docker else ANSWERS[case.name]
     ours = composer(case, context)
-    assert not difference(ours, theirs), "\n".join([*difference(ours, theirs), composer.message])
+    found = difference(ours, theirs)
+    if case.name in NAMED:
+        assert found, "it does not differ any more"
+        assert NAMED[case.name] in (HERE.parents[2] / "docs/dockerfile.md").read_text()
+    else:
+        assert not found, "\n".join([*found, composer.message])
 
 
 def test_every_case_has_an_answer_and_every_answer_a_case():
