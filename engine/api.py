@@ -16,7 +16,7 @@ from engine.spec.container import ExecSpec
 from engine.spec.image import BuildSpec, ImageDetails, ImageRecord
 from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
 from engine.spec.state import ContainerRecord
-from engine.spec.stream import ContainerStats
+from engine.spec.stream import ContainerStats, PathStatus
 from engine.store import Store
 
 if TYPE_CHECKING:
@@ -222,6 +222,11 @@ class Engine:
         from engine.container.copy import copy_out
 
         copy_out(self._images, self._container(group, container_id), path, output, follow=follow)
+
+    def path_status(self, group: str, container_id: str, path: str) -> PathStatus:
+        from engine.container.copy import path_status
+
+        return path_status(self._images, self._container(group, container_id), path)
 
     def copy_in(
         self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False, tree: str = ""

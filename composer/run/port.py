@@ -14,7 +14,7 @@ from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.image import BuildSpec, ImageDetails, ImageRecord
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
-from engine.spec.stream import ContainerStats, LogEntry
+from engine.spec.stream import ContainerStats, LogEntry, PathStatus
 
 Progress = Callable[[dict[str, object]], None]
 """Called with flat JSON-able events; {"id": layer or step, "status": text, "current": bytes, "total": bytes}."""
@@ -265,6 +265,10 @@ class Streams(Protocol):
 
     def copy_out(self, group: str, container_id: str, path: str, output: int, *, follow: bool = False) -> None:
         """Write `path` of the container, its base name as first entry, as a tar archive to `output`."""
+        ...
+
+    def path_status(self, group: str, container_id: str, path: str) -> PathStatus:
+        """What `path` of the container is. NotFound."""
         ...
 
     def copy_in(

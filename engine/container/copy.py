@@ -21,11 +21,14 @@ from engine.image.layer.unpack import unpack
 from engine.image.tree import Tree
 from engine.kernel import calls, flags
 from engine.spec.state import ContainerRecord
+from engine.spec.stream import PathStatus
 
 _CHUNK = 1 << 20
 _KERNELS = {flags.PROC_SUPER_MAGIC, flags.SYSFS_MAGIC, flags.CGROUP_SUPER_MAGIC, flags.CGROUP2_SUPER_MAGIC}
 """File systems whose files are the kernel's answers, not content."""
 _SYSTEM = ("proc", "sys", "dev")
+_LINKS = 40
+"""Links that are followed, as the kernel does (path_resolution(7))."""
 
 
 @with_its_ids
@@ -48,6 +51,45 @@ def copy_out(images: ImageStore, record: ContainerRecord, path: str, output: int
             pack_open(found, label, Writer(output), skip=_below_system(tree, status))
         finally:
             os.close(found)
+
+
+def path_status(images: ImageStore, record: ContainerRecord, path: str) -> PathStatus:
+    """See composer.run.port.Streams.path_status."""
+    with whole(images, record) as root, Tree(root, record.spec.name) as tree:
+        place = _normal(path)
+        status = tree.lstat(place)
+        if status is None:
+            raise NotFound("file or directory", f"{record.spec.name}:{path}")
+        target = ""
+        if stat.S_ISLNK(status.st_mode):
+            if path.endswith(("/", "/.")):
+                place = _led_to(tree, place)
+                status = tree.lstat(place) or status
+            else:
+                target = f"/{_led_to(tree, place)}"
+        return PathStatus(
+            name=place.rpartition("/")[2] or "/",
+            size=status.st_size,
+            mode=status.st_mode,
+            modified_at=status.st_mtime,
+            target=target,
+        )
+
+
+def _led_to(tree: Tree, place: str) -> str:
+    """Where the link at `place` leads in the end, by what its text says; the last step need not exist."""
+    for _ in range(_LINKS):
+        status = tree.lstat(place)
+        if status is None or not stat.S_ISLNK(status.st_mode):
+            break
+        fd = tree.open(place, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            text = os.readlink("", dir_fd=fd)
+        finally:
+            os.close(fd)
+        joined = text if text.startswith("/") else posixpath.join("/", posixpath.dirname(place), text)
+        place = posixpath.normpath(joined).lstrip("/")
+    return place
 
 
 def _below_system(tree: Tree, start: os.stat_result) -> Skip:

@@ -63,3 +63,14 @@ class ContainerStats(Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_counts: dict[str, int] = {}
     links: dict[str, LinkCounts] = {}
     blocks: tuple[BlockCount, ...] = ()
+
+
+class PathStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file of a container's as stat(2) without following a last link sees it; `mode` has its type, too. `target`: the
+    absolute path in the container to which a link leads in the end, "" when that does not exist."""
+
+    name: str
+    size: int
+    mode: int
+    modified_at: float
+    target: str = ""

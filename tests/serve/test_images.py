@@ -9,11 +9,17 @@ def lines(content):
     return [json.loads(line) for line in content.splitlines() if line.strip()]
 
 
-def send(api, path, data, media="application/x-tar"):
+def send(api, path, data, media="application/x-tar", method="POST"):
     """A body that is no JSON."""
     connection = api.connect()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media}\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
-    connection.sendall(head.encode() + data)
+    lines = (
+        f"{method} {path} HTTP/1.1",
+        "Host: x",
+        f"Content-Type: {media}",
+        f"Content-Length: {len(data)}",
+        "Connection: close",
+    )
+    connection.sendall("\r\n".join([*lines, "", ""]).encode() + data)
     answer = connection.makefile("rb").read()
     head, _, body = answer.partition(b"\r\n\r\n")
     if b"chunked" in head.lower():

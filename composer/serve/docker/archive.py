@@ -1,0 +1,127 @@
+"""Files in and out of containers, and images made of containers (Docker Engine API 1.55, "Containers", ImageCommit)."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from typing import TYPE_CHECKING
+
+import msgspec
+from anyio import to_thread
+
+from composer.serve.docker import found
+from composer.serve.docker.body import Create, shaped
+from composer.serve.docker.streaming import download, upload
+from composer.serve.docker.text import timestamp
+from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.http.request import OBJECT, Reply
+from engine.errors import NotFound
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.state import ContainerRecord
+    from engine.spec.stream import PathStatus
+
+TAR = "application/x-tar"
+STATUS = "X-Docker-Container-Path-Stat"
+_GO_TYPES = {
+    stat.S_IFDIR: 1 << 31,
+    stat.S_IFLNK: 1 << 27,
+    stat.S_IFBLK: 1 << 26,
+    stat.S_IFIFO: 1 << 25,
+    stat.S_IFSOCK: 1 << 24,
+    stat.S_IFCHR: 1 << 26 | 1 << 21,
+}
+_GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
+"""Bits of Go's io/fs.FileMode, which the header has."""
+
+
+def _header(status: PathStatus) -> dict[str, str]:
+    mode = stat.S_IMODE(status.mode) & 0o777 | _GO_TYPES.get(stat.S_IFMT(status.mode), 0)
+    for bit, go in _GO_BITS.items():
+        mode |= go if status.mode & bit else 0
+    value = {
+        "name": status.name,
+        "size": status.size,
+        "mode": mode,
+        "mtime": timestamp(status.modified_at),
+        "linkTarget": status.target,
+    }
+    return {STATUS: base64.b64encode(msgspec.json.encode(value)).decode()}
+
+
+async def _find(server: Server, request: Request) -> tuple[ContainerRecord, str, PathStatus]:
+    """The container, the path, and what is there. HTTPError 400 without a path, 404 when there is nothing."""
+    record, path = found.container(server.engine, request.arguments["id"]), request.query("path")
+    if not path:
+        raise BadRequest("bad parameter: path cannot be empty")
+
+    def status() -> PathStatus:
+        return server.open_engine().path_status(record.group, record.id, path)
+
+    try:
+        return record, path, await to_thread.run_sync(status)
+    except NotFound:
+        raise HTTPError(404, f"Could not find the file {path} in container {request.arguments['id']}") from None
+
+
+async def status(server: Server, request: Request, exchange: Exchange) -> Reply:
+    _, _, there = await _find(server, request)
+    return Reply(headers=_header(there))
+
+
+async def get(server: Server, request: Request, exchange: Exchange) -> None:
+    record, path, there = await _find(server, request)
+
+    def work(fd: int) -> None:
+        server.open_engine().copy_out(record.group, record.id, path, fd)
+
+    await download(exchange, TAR, work, _header(there))
+
+
+async def put(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """Unpack the body into a directory of the container; owners are the archive's, with `copyUIDGID` the container's root."""
+    record, path, there = await _find(server, request)
+    if not stat.S_ISDIR(there.mode) and not (stat.S_ISLNK(there.mode) and path.endswith("/")):
+        raise BadRequest("extraction point is not a directory")
+
+    def work(fd: int) -> None:
+        keep = not request.flag("copyUIDGID")
+        server.open_engine().copy_in(record.group, record.id, path, fd, keep_owner=keep)
+
+    await upload(request, work)
+    return Reply()
+
+
+async def export(server: Server, request: Request, exchange: Exchange) -> None:
+    record = found.container(server.engine, request.arguments["id"])
+    await download(
+        exchange, "application/octet-stream", lambda fd: server.open_engine().export(record.group, record.id, fd)
+    )
+
+
+async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """Make an image of a container; `changes` and the body's configuration are applied to it."""
+    record = found.container(server.engine, request.query("container"))
+    name, tag = request.query("repo"), request.query("tag")
+    changes = [line for text in request.queries("changes") for line in text.splitlines() if line.strip()]
+    raw = await request.json(OBJECT)
+    if raw:
+        shaped(raw, Create)
+
+    def work() -> str:
+        reference = f"{name}:{tag}" if name and tag else name
+        engine = server.open_engine()
+        image = engine.commit(
+            record.group,
+            record.id,
+            reference,
+            author=request.query("author"),
+            message=request.query("comment"),
+            changes=changes,
+        )
+        return image.id
+
+    return Reply({"Id": await to_thread.run_sync(work)}, status=201)

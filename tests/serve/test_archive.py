@@ -1,0 +1,70 @@
+"""Files in and out of containers through the Docker API."""
+
+import base64
+import io
+import json
+import tarfile
+
+from tests.serve.test_images import send
+from tests.serve.test_lifecycle import make
+
+__all__ = ["make"]
+
+
+def archive(**files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.uid = len(text), 1000
+            tar.addfile(entry, io.BytesIO(text))
+    return buffer.getvalue()
+
+
+def put(api, path, data):
+    status, _ = send(api, path, data, method="PUT")
+    return status
+
+
+def test_files_in_and_out(api, make):
+    make("sleep", "1000", name="api-files")
+    api.raw("POST", "/containers/api-files/start")
+    assert put(api, "/containers/api-files/archive?path=/root", archive(a=b"hello")) == 200
+    status, headers, content = api.raw("GET", "/containers/api-files/archive?path=/root/a")
+    found = json.loads(base64.b64decode(headers["X-Docker-Container-Path-Stat"]))
+    assert (status, found["name"], found["size"], found["linkTarget"]) == (200, "a", 5, "")
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        (entry,) = tar.getmembers()
+        assert (entry.name, entry.uid, tar.extractfile(entry).read()) == ("a", 1000, b"hello")
+    _, headers, _ = api.raw("HEAD", "/containers/api-files/archive?path=/bin/sh")
+    found = json.loads(base64.b64decode(headers["X-Docker-Container-Path-Stat"]))
+    assert (found["linkTarget"], found["mode"] >> 27 & 1) == ("/bin/busybox", 1)
+    _, headers, _ = api.raw("HEAD", "/containers/api-files/archive?path=/tmp")
+    found = json.loads(base64.b64decode(headers["X-Docker-Container-Path-Stat"]))
+    assert found["mode"] == 1 << 31 | 1 << 20 | 0o777
+    names = tarfile.open(fileobj=io.BytesIO(api.raw("GET", "/containers/api-files/export")[2])).getnames()
+    assert {"root/a", "bin/busybox"} <= {name.removeprefix("./") for name in names}
+
+
+def test_wrong_paths_are_refused_before_anything_is_sent(api, make):
+    make("true", name="api-wrong")
+    place = "/containers/api-wrong/archive"
+    assert api.refused("GET", place) == (400, "bad parameter: path cannot be empty")
+    assert api.refused("GET", f"{place}?path=/nosuch") == (
+        404,
+        "Could not find the file /nosuch in container api-wrong",
+    )
+    assert put(api, f"{place}?path=/etc/passwd", archive(a=b"")) == 400
+    assert put(api, f"{place}?path=/nosuch", archive(a=b"")) == 404
+    assert put(api, f"{place}?path=/root", b"no archive at all") in (400, 500)
+
+
+def test_commit(api, make):
+    make("sh", "-c", "echo x > /made", name="api-commit")
+    api.raw("POST", "/containers/api-commit/start")
+    api("POST", "/containers/api-commit/wait")
+    found = api("POST", "/commit?container=api-commit&repo=api/made&tag=1&comment=why&changes=ENV%20A=b")
+    image = api.get("/images/api/made:1/json")
+    assert image["Id"] == found["Id"]
+    assert (image["Comment"], image["Config"]["Env"][-1]) == ("why", "A=b")
+    api("DELETE", "/images/api/made:1")
