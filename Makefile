@@ -2,6 +2,7 @@
 # make demo       build examples/shop, bring it up, ask it something, bring it down
 # make test       lint, types, the whole test suite
 # make vm-test    the tests of cgroups in a machine that has the unified hierarchy (VM_RUN boots one; skipped without)
+# make distro-test  make demo, and examples/hello as an ordinary user, on each distribution that README names (DISTROS)
 # make programs   compile the C programs of the keeper again, after a change to one
 # make bench      compare with Docker Compose, when there is one (DOCKER_HOST is honoured)
 # make clean      remove what the other targets made here; asks before it removes the examples' images and volumes, too
@@ -9,7 +10,7 @@
 COMPOSER := .venv/bin/composer
 BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")
 
-.PHONY: all demo base-images test vm-test lint format programs bench clean
+.PHONY: all demo base-images test vm-test distro-test lint format programs bench clean
 
 all:
 	@scripts/prepare
@@ -27,6 +28,9 @@ test: lint
 
 vm-test:
 	@scripts/vm-test
+
+distro-test:
+	@scripts/distro-test $(DISTROS)
 
 lint:
 	@scripts/prepare test

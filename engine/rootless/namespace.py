@@ -14,6 +14,7 @@ from engine.keeper.child import dns
 from engine.kernel import calls, flags
 from engine.rootless import ids
 
+_RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 _KINDS = ("user", "mnt", "net")
 _CLONE = {"user": flags.CLONE["user"], "mnt": flags.CLONE["mount"], "net": flags.CLONE["net"]}
 
@@ -149,11 +150,15 @@ def _arrange(run_root: str) -> None:
 
 def _why_refused() -> str:
     """Which setting of the host forbids user namespaces, and what root may do about it."""
+    with contextlib.suppress(OSError), open(_RESTRICTED, encoding="ascii") as file:
+        if file.read().strip() == "1":
+            return (
+                "This host lets ordinary users make namespaces only in programs that an AppArmor profile allows it to; "
+                "root loads one for composer by scripts/prepare --packages rootless, or as docs/rootless.md says."
+            )
     for path, refusing, command in (
         ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
         ("/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000"),
-        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
-         "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"),
     ):  # fmt: skip
         with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
             if file.read().strip() == refusing:
