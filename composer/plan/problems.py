@@ -33,18 +33,19 @@ def placed(
     *,
     refused: Mapping[str, tuple[str, ...]] | None = None,
     clashes: Mapping[str, dict[str, str]] | None = None,
+    warnings: Iterable[str] = (),
 ) -> Desired:
     """The project with a line for each problem: a refusal in its services, a warning at the top.
 
     `where` gives the place of a path in the user's files, "file:line:column". `refused` and `clashes` are lines that loading
-    the files has found for services.
+    the files has found for services, `warnings` for all.
     """
     lines: dict[str, list[str]] = {name: list((refused or {}).get(name, ())) for name in desired.services}
-    warnings: list[str] = []
+    told = [str(line) for line in warnings]
     for problem in problems:
         line = _line(problem, where(problem.path))
         if not problem.services:
-            warnings.append(line)
+            told.append(line)
         for name in problem.services:
             lines[name].append(line)
     services = {
@@ -53,7 +54,7 @@ def placed(
         )
         for name, service in desired.services.items()
     }
-    return structs.replace(desired, services=services, warnings=tuple(dict.fromkeys(warnings)))
+    return structs.replace(desired, services=services, warnings=tuple(dict.fromkeys(told)))
 
 
 def _line(problem: Problem, place: str) -> str:

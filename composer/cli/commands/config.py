@@ -88,7 +88,8 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
     )
     options = options.replace(**changes)
     found = load_tree(options) if options.interpolate else load_model(options)
-    for warning in found.warnings:
+    warnings = [*found.warnings, *_without_effect(found)]
+    for warning in warnings:
         print(f"warning: {warning}", file=context.stderr)
     if args.strict:
         from composer.load.advice import advice
@@ -96,10 +97,18 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
         more = [str(one) for one in advice(found)]
         for line in more:
             print(f"warning: {line}", file=context.stderr)
-        count = len(found.warnings) + len(more)
+        count = len(warnings) + len(more)
         if count:
             raise CommandError(f"{count} warning{'s' * (count != 1)}, and --strict makes them errors")
     return found
+
+
+def _without_effect(found: Loaded) -> list[str]:
+    """Warnings of attributes without effect, when the project is bound and does not silence them."""
+    from composer.load.effects import effects
+    from composer.load.notice import audible
+
+    return audible(effects(found.tree), found.tree, found.environment) if found.hashes else []
 
 
 def _project(context: Context, args: Args) -> Any:

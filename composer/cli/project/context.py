@@ -162,6 +162,7 @@ class Context:
     def _load(self, options: LoadOptions, cache: Cache) -> Entry:
         """Read the files, and remember what they want."""
         from composer.cli.project.cache import Entry, now
+        from composer.load.effects import effects
         from composer.load.notice import NO_EFFECT, silenced
         from composer.load.project import load_tree
         from composer.plan.problems import placed
@@ -171,7 +172,14 @@ class Context:
         desired, translated = cache.translated(loaded) or _translated(loaded, cache.last)
         files = {**loaded.inputs.files, **translated.files}
         variables = {name: options.environ.get(name) for name in (*loaded.inputs.variables, *translated.variables)}
-        desired = placed(desired, translated.problems, loaded.where, refused=loaded.refused, clashes=loaded.clashes)
+        desired = placed(
+            desired,
+            translated.problems,
+            loaded.where,
+            refused=loaded.refused,
+            clashes=loaded.clashes,
+            warnings=effects(loaded.tree),
+        )
         if NO_EFFECT in silenced(loaded.tree, loaded.environment):
             desired = desired.quiet()
         entry = Entry(

@@ -49,10 +49,6 @@ TOLD: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_BUILD, "secrets", "*", "uid"): ((), "has no effect: give uid to RUN --mount=type=secret in the Dockerfile"),
     (*_BUILD, "secrets", "*", "gid"): ((), "has no effect: give gid to RUN --mount=type=secret in the Dockerfile"),
     (*_BUILD, "secrets", "*", "mode"): ((), "has no effect: give mode to RUN --mount=type=secret in the Dockerfile"),
-    (*_DEPLOY, "endpoint_mode"): (("", "dnsrr"), _SWARM),
-    (*_DEPLOY, "labels"): ((), "has no effect: a Swarm would put them on the service; labels is for containers"),
-    (*_DEPLOY, "mode"): (("", "replicated", "global"), _SWARM),
-    (*_DEPLOY, "placement"): ((), _SWARM),
     (*_DEPLOY, "resources", "reservations", "cpus"): ((0,), _SWARM + "; use cpu_shares"),
     (*_DEPLOY, "resources", "reservations", "devices", "*", "options"): (
         (),
@@ -62,16 +58,12 @@ TOLD: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_DEPLOY, "resources", "reservations", "pids"): ((0,), _SWARM),
     (*_DEPLOY, "restart_policy", "delay"): ((), "has no effect: the time between two starts doubles from 100 ms on"),
     (*_DEPLOY, "restart_policy", "window"): ((), "has no effect: a start counts as good after 10 seconds"),
-    (*_DEPLOY, "rollback_config"): ((), _SWARM),
-    (*_DEPLOY, "update_config"): ((), _SWARM),
     (*_SERVICE, "gpus", "*", "options"): ((), "has no effect: a CDI device has no options"),
     (*_SERVICE, "volumes", "*", "consistency"): (("", "default", "consistent"), "has no effect on Linux"),
     ("configs", "*", "driver_opts"): ((), "has no effect without a driver"),
-    ("configs", "*", "labels"): ((), "has no effect: a config is a file in the container"),
-    ("secrets", "*", "driver_opts"): ((), "has no effect without a driver"),
-    ("secrets", "*", "labels"): ((), "has no effect: a secret is a file in the container"),
 }
-"""Pattern → values that mean the usual, and what to say of others: Docker Compose ignores them without a word."""
+"""Pattern → values that mean the usual, and what to say of others. What has no effect outside Swarm is found when the files are
+loaded (composer/load/effects.py)."""
 
 
 def check(project: Project, problems: Problems) -> None:
