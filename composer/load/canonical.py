@@ -146,7 +146,7 @@ class Canonical:
             except short.ShortFormError as error:
                 if self.lenient:
                     return value
-                raise self.wrong((*path, index), str(error)) from None
+                self._errors.append(self.wrong((*path, index), str(error)))
         return found
 
     def text(self, value: Any, path: Path) -> Any:

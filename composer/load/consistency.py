@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import chain, islice
 
 from composer.cron import Cron, CronError
@@ -68,7 +69,9 @@ class _Check:
     def source(self, name: str, service: Map) -> Iterator[LoadError]:
         if "build" not in service and "image" not in service and "provider" not in service:
             yield self.wrong(
-                (self.section, name), f"{self.word} {name!r} has neither an image nor a build context specified"
+                (self.section, name),
+                f"{self.word} {name!r} has neither an image nor a build context specified",
+                "add image: or build:",
             )
 
     def build(self, name: str, service: Map) -> Iterator[LoadError]:
@@ -232,6 +235,7 @@ class _Check:
             yield self.wrong(
                 (self.section, name, "healthcheck", "test"),
                 f'{self.section}.{name}.healthcheck.test must start either by "CMD", "CMD-SHELL" or "NONE"',
+                f'write ["CMD", {", ".join(json.dumps(word) for word in test)}], or one string for a shell',
             )
 
     def scale(self, name: str, service: Map) -> Iterator[LoadError]:

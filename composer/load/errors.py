@@ -32,6 +32,8 @@ class LoadError(Exception):
         if len(message) > LONGEST:
             message = f"{message[:LONGEST]}…"
         self.message, self.origin, self.hint = message, origin, hint
+        self.missing = False
+        """Whether it is about what is not there: it may follow from another problem."""
         super().__init__(message)
 
     def __str__(self) -> str:
@@ -48,6 +50,11 @@ class LoadErrors(LoadError):
 
     def __str__(self) -> str:
         return "\n".join(str(error) for error in self.errors)
+
+
+def each(error: LoadError) -> tuple[LoadError, ...]:
+    """The problems that were reported together, or the one."""
+    return error.errors if isinstance(error, LoadErrors) else (error,)
 
 
 def _place(error: LoadError) -> tuple[bool, str, int, int]:

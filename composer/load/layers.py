@@ -14,7 +14,7 @@ from composer.load.interpolate import Interpolation
 from composer.load.normalise import environment_lists, own_contents
 from composer.load.notice import OBSOLETE, Notice
 from composer.load.read import documents, read_bytes, stream
-from composer.load.tree import Map
+from composer.load.tree import Map, origin_of
 from composer.load.validate import validate
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -36,6 +36,8 @@ class Reading:
         self._contents: dict[str, bytes] = {}
         self._parsed: dict[tuple[str, str], list[Document]] = {}
         self._obsolete: set[str] = set()
+        self.skipped: set[tuple[str, int, int]] = set()
+        """Places (file, line, column) whose entries are left out: what is wrong with them is known."""
 
     def content(self, file: str, *, named: bool = True) -> bytes:
         """The bytes of a file, "-" being standard input; each is read once. `named`: by the user, not in a file."""
@@ -137,6 +139,9 @@ class Layers:
     def read(self, file: str, layer: str) -> list[Document]:
         """The documents of a file with their variables replaced."""
         found = self.reading.documents(file, layer)
+        if self.reading.skipped:
+            for document in found:
+                _leave_out(document.root, self.reading.skipped)
         if self.reading.options.interpolate:
             for document in found:
                 interpolation = Interpolation(self.environment, self.reading.warn, self.reading.inputs.uses)
@@ -165,6 +170,21 @@ class Layers:
 
 
 _ABSENT = object()
+
+
+def _leave_out(value: Any, places: set[tuple[str, int, int]]) -> None:
+    """Remove the entries that were written at these places."""
+    keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    for key in list(keys):
+        origin = origin_of(value, key)
+        if origin is None or (origin.file, origin.line, origin.column) not in places:
+            _leave_out(value[key], places)
+        elif isinstance(value, Map):
+            del value[key], value.origins[key]
+        else:  # the whole list: messages count its items
+            value.clear()
+            value.origins.clear()
+            return
 
 
 def taken_away(root: Map, resets: list[Path]) -> None:

@@ -10,9 +10,9 @@ import gc
 import os
 
 from composer.load import select, sources
-from composer.load.errors import LoadError, raise_all
+from composer.load.errors import REPORTED, LoadError, each, raise_all
 from composer.load.options import Environment, Loaded, LoadOptions
-from composer.load.tree import Map
+from composer.load.tree import Map, Origin
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -28,11 +28,43 @@ def load_tree(options: LoadOptions) -> Loaded:
     collecting = gc.isenabled()
     gc.disable()  # hundreds of thousands of objects are made, in no cycles: looking for some takes a third of the time
     try:
-        loaded, root = _model(options)
-        return _project(options, loaded, root)
+        return _tree(options)
+    except LoadError as error:
+        raise_all(_beside(options, error))
+        raise
     finally:
         if collecting:
             gc.enable()
+
+
+def _tree(options: LoadOptions) -> Loaded:
+    loaded, root = _model(options)
+    return _project(options, loaded, root)
+
+
+def _beside(options: LoadOptions, error: LoadError) -> list[LoadError]:
+    """The problem, and those that the stages after it would have found: all wrong values are reported together.
+
+    The files are loaded again without the entries that are known to be wrong, as far as their values are checked.
+    """
+    found = list(each(error))
+    while len(found) < REPORTED:
+        origins = [one.origin for one in found]
+        skipped = {(o.file, o.line, o.column) for o in origins if isinstance(o, Origin) and o.line}
+        if len(skipped) < len({str(origin) for origin in origins}):
+            break  # a place in a file that is not known: nothing could be left out for it
+        try:
+            loaded, root = _model(options, skipped)
+            raise_all(_bound(root, loaded)[1])
+            break
+        except LoadError as other:
+            known = {str(origin) for origin in origins}
+            placed = [one for one in each(other) if isinstance(one.origin, Origin) and one.origin.line]
+            more = [one for one in placed if str(one.origin) not in known and not one.missing]
+            if not more:
+                break
+            found += more
+    return found
 
 
 def load_model(options: LoadOptions) -> Loaded:
@@ -63,7 +95,13 @@ def project_name(options: LoadOptions) -> str:
     return _name(options, found, loaded)
 
 
-def _model(options: LoadOptions) -> tuple[Loaded, Map]:
+def _bound(root: Map, loaded: Loaded) -> tuple[Map, list[LoadError]]:
+    from composer.load.bind import bound
+
+    return bound(root, loaded.name)
+
+
+def _model(options: LoadOptions, skipped: set[tuple[str, int, int]] | None = None) -> tuple[Loaded, Map]:
     from composer.load.layers import Layers, Reading
     from composer.load.normalise import normalised
     from composer.load.notice import audible
@@ -73,6 +111,7 @@ def _model(options: LoadOptions) -> tuple[Loaded, Map]:
     if not found.files:
         raise _no_file()
     reading = Reading(options, loaded.inputs, loaded.warnings.append, found.environment.get("HOME", ""))
+    reading.skipped = skipped or set()
     name = _name(options, found, loaded, reading)
     found.environment["COMPOSE_PROJECT_NAME"] = name
     # without interpolation Compose knows no other variable: `- NAME` stays as it is
@@ -102,12 +141,11 @@ def _variable(root: Map, place: tuple[str, str]) -> object:
 
 
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
-    from composer.load.bind import bound
     from composer.load.consistency import contradictions, scaled, shared_names
     from composer.load.fingerprint import service_hash
     from composer.load.variables import Files
 
-    tree, errors = bound(root, loaded.name)
+    tree, errors = _bound(root, loaded)
     raise_all(errors)
     loaded.tree = tree
     select.by_profile(tree["services"], loaded.disabled, loaded.profiles)

@@ -12,6 +12,15 @@ _NANOSECONDS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
     "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 7 * 86400 * 10**9,
 }  # fmt: skip
+_WORDS = tuple(
+    (word, short)
+    for short, words in {
+        "s": "s sec secs second seconds", "m": "m min mins minute minutes", "h": "h hr hrs hour hours", "d": "d day days",
+        "w": "w week weeks", "ms": "ms msec millis millisecond milliseconds",
+    }.items()
+    for word in words.split()
+)  # fmt: skip
+"""What people write for a unit."""
 _TERM = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]+)", re.ASCII)
 
 
@@ -47,11 +56,16 @@ def nanoseconds(text: str) -> int:
         term = _TERM.match(rest, position)
         if term is None or not (term[1] or term[2]):
             if rest[position:].strip("0123456789.") == "" and rest:
-                raise QuantityError(f"missing unit in duration {text!r} (such as 10s, 1m30s)")
+                raise QuantityError(f"missing unit in duration {text!r}: did you mean {text}s?")
             raise QuantityError(f"invalid duration {text!r} (such as 10s, 1m30s)")
         unit = _NANOSECONDS.get(term[3])
         if unit is None:
-            raise QuantityError(f"unknown unit {term[3]!r} in duration {text!r} (ns, us, ms, s, m, h, d, w)")
+            word = term[3].strip().lower()
+            near = next(
+                (f": did you mean {text[: -len(term[3])]}{short}?" for name, short in _WORDS if name == word), ""
+            )
+            units = near if near and term.end() == len(rest) else " (ns, us, ms, s, m, h, d, w)"
+            raise QuantityError(f"unknown unit {term[3]!r} in duration {text!r}{units}")
         if len(term[1]) > 19 or len(term[2] or "") > 400:
             raise QuantityError(f"duration out of range: {text!r}")
         total += int(term[1] or "0") * unit

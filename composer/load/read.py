@@ -131,6 +131,8 @@ def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
             context += f" that begins in line {began.line + 1}"
         message = f"{message} ({context})" if context else message
         hint = next((advice for said, advice in _ADVICE.items() if said in message), "")
+        if "mapping values are not allowed" in message:
+            hint = _misplaced_colon(text.split("\n"), mark.line) or hint
         if "cannot start any token" in message:
             found = text.split("\n")[mark.line][mark.column : mark.column + 1]
             hint = (
@@ -147,6 +149,18 @@ def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
     character = getattr(error, "character", 0)
     code = character if isinstance(character, int) else ord(character[0])
     return LoadError(f"not YAML: character U+{code:04X} is not allowed", Origin(file, line, column))
+
+
+def _misplaced_colon(lines: list[str], number: int) -> str:
+    """What is mostly meant by a colon that the parser does not expect in this line."""
+    line = lines[number]
+    above = next((one for one in reversed(lines[:number]) if one.strip() and not one.lstrip().startswith("#")), "")
+    deeper = len(line) - len(line.lstrip()) > len(above) - len(above.lstrip())
+    if deeper and ": " in above.strip():
+        return "this line is indented deeper than the line above, which has a value already; give both the same indentation"
+    if line.rstrip().endswith(":") and ": " in line:
+        return "text that ends with a colon is written in quotes"
+    return ""
 
 
 class _Frame:

@@ -35,6 +35,11 @@ WORDS = {
     "object": "a mapping",
 }
 
+DURATIONS = frozenset(
+    ("interval", "timeout", "start_period", "start_interval", "stop_grace_period", "delay", "monitor", "window")
+)
+"""Keys whose values are durations."""
+
 FEW = 12
 """So many allowed keys or values are listed; of more, only the nearest."""
 
@@ -80,7 +85,9 @@ def _place(origin: Origin | None) -> tuple[str, int, int]:
 def _error(tree: Any, finding: Finding) -> LoadError:
     path = finding.path
     message, hint = DESCRIBE[finding.rule](tree, path, finding.wanted)
-    return LoadError(message, origin_at(tree, path), hint)
+    error = LoadError(message, origin_at(tree, path), hint)
+    error.missing = finding.rule == "required"
+    return error
 
 
 def _type(tree: Any, path: Path, wanted: tuple[str, ...]) -> tuple[str, str]:
@@ -93,8 +100,13 @@ def _type(tree: Any, path: Path, wanted: tuple[str, ...]) -> tuple[str, str]:
         section, key = path
         if key in document()["$defs"][str(section).removesuffix("s")].get("properties", {}):
             hint = f"{key} is a key of one of the {section}: it must be indented below that one's name"
-    elif wanted == ("array",) and isinstance(value, str | int | float):
+    elif "array" in wanted and "string" not in wanted and isinstance(value, str | int | float):
         hint = f"a single item is a list, too: [{shown(value)}]"
+    elif path[-1] in DURATIONS and isinstance(value, int | float) and not isinstance(value, bool):
+        hint = f"a duration has a unit: did you mean {value}s?"
+    elif isinstance(path[-1], int) and "string" in wanted and isinstance(value, dict) and len(value) == 1:
+        ((key, entry),) = value.items()
+        hint = f"write {key}={entry}, or leave out the dashes" if not isinstance(entry, dict | list) else ""
     elif wanted == ("string",) and isinstance(value, int | float):
         hint = f"in quotes it is a string: {shown(str(value).lower() if isinstance(value, bool) else str(value))}"
     return f"{_at(path)} must be {_any(names)}, found {shown(value)}", hint

@@ -95,7 +95,7 @@ def service(**keys: Any) -> dict[str, Any]:
         (service(container_name=""), ":3:3: services.web.container_name: '' does not match [a-zA-Z0-9][a-zA-Z0-9_.-]+"),
         (
             service(stop_grace_period=1.5),
-            ":3:3: services.web.stop_grace_period must be a string, found 1.5\n  in quotes it is a string: '1.5'",
+            ":3:3: services.web.stop_grace_period must be a string, found 1.5\n  a duration has a unit: did you mean 1.5s?",
         ),
     ],
 )  # fmt: skip
