@@ -235,6 +235,18 @@ class Engine:
 
         copy_in(self._images, self._container(group, container_id), path, input, keep_owner=keep_owner, tree=tree)
 
+    def pack_local(self, path: str, label: str, output: int, *, follow: bool = False) -> None:
+        from engine.container.local import pack_local
+
+        pack_local(path, label, output, follow=follow)
+
+    def unpack_local(
+        self, input: int, folder: str, rename: Callable[[str], str], *, archive: bool = False
+    ) -> list[str]:
+        from engine.container.local import unpack_local
+
+        return unpack_local(input, folder, rename, archive=archive)
+
     def commit(
         self,
         group: str,

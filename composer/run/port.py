@@ -281,6 +281,18 @@ class Streams(Protocol):
         `path` must be a directory; "" when that is not known."""
         ...
 
+    def pack_local(self, path: str, label: str, output: int, *, follow: bool = False) -> None:
+        """Write the local `path`, with all below it, as a tar archive of one tree called `label` to `output`."""
+        ...
+
+    def unpack_local(
+        self, input: int, folder: str, rename: Callable[[str], str], *, archive: bool = False
+    ) -> list[str]:
+        """Unpack the tar archive from `input` into a local folder, each name through `rename`; names of the devices that
+        were left out. Owners, modes, attributes and devices are the archive's with `archive`, which only root may ask for.
+        """
+        ...
+
     def commit(
         self,
         group: str,

@@ -47,7 +47,8 @@ def copy_out(images: ImageStore, record: ContainerRecord, path: str, output: int
                 raise InvalidSpec(f"{record.spec.name}:{path} is not a directory")
             if calls.filesystem_type(found) in _KERNELS:
                 raise InvalidSpec(f"{record.spec.name}:{path} is a file of the kernel's, which has no content to copy")
-            label = "." if path.endswith("/.") or not place else place.rpartition("/")[2]
+            last = place.rpartition("/")[2]
+            label = "." if path.endswith("/.") or last in ("", "..") else last
             pack_open(found, label, Writer(output), skip=_below_system(tree, status))
         finally:
             os.close(found)
@@ -118,7 +119,7 @@ def copy_in(
                 raise NotFound("directory", f"{record.spec.name}:/{place}")
             rename = _one_tree(name, subject)
         owner = None if keep_owner else (0, 0)
-        unpack(_pieces(source), root, subject, below=place, layer=False, owner=owner, rename=rename)
+        unpack(pieces(source), root, subject, below=place, layer=False, owner=owner, rename=rename)
 
 
 def _one_tree(name: str, subject: str) -> Callable[[str], str]:
@@ -154,7 +155,8 @@ def _exists(tree: Tree, path: str) -> bool:
     return True
 
 
-def _pieces(source: int) -> Iterator[bytes]:
+def pieces(source: int) -> Iterator[bytes]:
+    """What can be read from a descriptor. Raises OSError."""
     while data := os.read(source, _CHUNK):
         yield data
 

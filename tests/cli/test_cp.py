@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from composer.cli.commands.cp import pack, piped, split, unpack
+from composer.cli.commands.cp import piped, placed, split
 from composer.cli.errors import CommandError
+from engine.container.local import pack_local, unpack_local
+from engine.errors import Corrupt, InvalidSpec
 
 
 def tree(path: Path) -> dict[str, str]:
@@ -26,8 +29,13 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
+def unpack(fd: int, source: str, target: str, **how: bool) -> list[str]:
+    return unpack_local(fd, *placed(source, target), **how)
+
+
 def copy(source: str, target: str) -> None:
-    piped(lambda fd: pack(fd, source, follow=False), lambda fd: unpack(fd, source, target))
+    label = "." if source.endswith("/.") else os.path.basename(source)
+    piped(lambda fd: pack_local(source, label, fd), lambda fd: unpack(fd, source, target))
 
 
 def test_a_folder_into_an_existing_one(source: Path, tmp_path: Path) -> None:
@@ -69,8 +77,8 @@ def test_an_archive_cannot_leave_the_target(tmp_path: Path, name: str) -> None:
 
     try:
         piped(produce, lambda fd: unpack(fd, "x", str(tmp_path / "to")))
-    except CommandError as error:
-        assert "outside" in str(error)
+    except Corrupt as error:
+        assert "leads out" in str(error)
     assert not (tmp_path / "escaped").exists() and not Path("/etc/escaped").exists()
 
 
@@ -88,8 +96,7 @@ def test_a_symbolic_link_in_the_archive_does_not_lead_out(tmp_path: Path) -> Non
             archive.addfile(link)
             archive.addfile(tarfile.TarInfo("x/link/planted"))
 
-    with pytest.raises(CommandError, match="outside"):
-        piped(produce, lambda fd: unpack(fd, "x", str(tmp_path / "to")))
+    piped(produce, lambda fd: unpack(fd, "x", str(tmp_path / "to")))
     assert list((tmp_path / "victim").iterdir()) == []
 
 
@@ -106,9 +113,68 @@ def test_a_hard_link_in_the_archive_does_not_lead_out(tmp_path: Path) -> None:
             archive.addfile(link)
             archive.addfile(tarfile.TarInfo("x"))
 
-    with pytest.raises(CommandError, match="outside"):
+    with pytest.raises(Corrupt, match="leads out"):
         piped(produce, lambda fd: unpack(fd, "x", str(tmp_path / "to")))
     assert victim.read_text() == "untouched"
+
+
+def test_a_directory_and_a_file_do_not_take_each_others_place(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InvalidSpec, match="cannot copy directory"):
+        copy(str(source), str(tmp_path / "file"))
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InvalidSpec, match="cannot copy file"):
+        copy(f"{source}/a", str(tmp_path))
+    assert (tmp_path / "file").read_text() == "kept" and (tmp_path / "a").is_dir()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("archive", [False, True])
+def test_devices_owners_and_setuid_bits_need_archive(tmp_path: Path, archive: bool) -> None:
+    source = tmp_path / "x"
+    source.mkdir()
+    (source / "suid").write_text("program")
+    os.chown(source / "suid", 1500, 1501)
+    os.chmod(source / "suid", 0o4777)
+    os.setxattr(source / "suid", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
+    os.mknod(source / "disk", stat.S_IFBLK | 0o666, os.makedev(1, 0))
+    os.mknod(source / "mem", stat.S_IFCHR | 0o666, os.makedev(1, 1))
+    os.mkfifo(source / "fifo")
+    (source / "link").symlink_to("/etc")
+    (tmp_path / "to").mkdir()
+    before, left_out = os.umask(0o027), []
+    try:
+        piped(
+            lambda fd: pack_local(str(source), "x", fd),
+            lambda fd: left_out.extend(unpack(fd, "x", str(tmp_path / "to"), archive=archive)),
+        )
+    finally:
+        os.umask(before)
+    made = tmp_path / "to/x"
+    status = (made / "suid").stat()
+    assert (status.st_uid, status.st_gid) == ((1500, 1501) if archive else (os.geteuid(), os.getegid()))
+    assert stat.S_IMODE(status.st_mode) == (0o4777 if archive else 0o777)
+    assert bool(os.listxattr(made / "suid")) is archive
+    assert sorted(left_out) == ([] if archive else ["x/disk", "x/mem"])
+    assert (made / "disk").exists() is archive
+    assert stat.S_ISFIFO((made / "fifo").lstat().st_mode) and os.readlink(made / "link") == "/etc"
+
+
+@pytest.mark.parametrize(
+    ("source", "into", "expected"),
+    [
+        ("/", True, {"": "", "a/b": "a/b"}),
+        ("/", False, {"": "new", "a/b": "new/a/b"}),
+        ("/x/.", True, {"": "", "a": "a"}),
+        ("/x/.", False, {"": "new", "a": "new/a"}),
+        ("/x", True, {"x": "x", "x/a": "x/a"}),
+        ("/x/", False, {"x": "new", "x/a/b": "new/a/b"}),
+        ("/x/..", True, {"": "", "a": "a"}),
+    ],
+)
+def test_names(tmp_path: Path, source: str, into: bool, expected: dict[str, str]) -> None:
+    _, rename = placed(source, str(tmp_path if into else tmp_path / "new"))
+    assert {name: rename(name) for name in expected} == expected
 
 
 def test_the_producers_error_is_the_one_that_counts() -> None:

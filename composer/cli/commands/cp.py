@@ -58,7 +58,7 @@ def run(context: Context, args: Args) -> int:
             f'no container found for service "{service}"' + (f" at index {args.index}" if args.index else "")
         )
     if from_service:
-        copy_from(context, records[0], source, target, follow=args.follow_link)
+        copy_from(context, records[0], source, target, follow=args.follow_link, archive=args.archive)
     else:
         _to_all(context, records, source, target, args)
     return 0
@@ -114,7 +114,9 @@ def piped(produce: Callable[[int], object], consume: Callable[[int], object]) ->
         raise failed[0]
 
 
-def copy_from(context: Context, record: ContainerRecord, source: str, target: str, *, follow: bool) -> None:
+def copy_from(
+    context: Context, record: ContainerRecord, source: str, target: str, *, follow: bool, archive: bool
+) -> None:
     if context.dry_run:
         print(f"would copy {record.spec.name}:{source} to {target}", file=context.stderr)
         return
@@ -126,51 +128,39 @@ def copy_from(context: Context, record: ContainerRecord, source: str, target: st
         sys.stdout.flush()
         produce(1)
         return
-    piped(produce, lambda fd: unpack(fd, source, target))
+    folder, rename = placed(source, target)
+    left_out: list[str] = []
+
+    def consume(fd: int) -> None:
+        left_out.extend(context.engine.unpack_local(fd, folder, rename, archive=archive and os.geteuid() == 0))
+
+    piped(produce, consume)
+    if left_out:
+        more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+        why = "root can copy them with --archive" if not archive else "only root can make them"
+        print(f"warning: devices are not copied: {', '.join(left_out[:3])}{more}; {why}", file=context.stderr)
 
 
-def unpack(fd: int, source: str, target: str) -> None:
-    """The archive's one tree to `target`: into it when it is a directory, else under its name."""
-    import copy
-    import tarfile
-
-    content_only = source.endswith("/.") or source == "."
+def placed(source: str, target: str) -> tuple[str, Callable[[str], str]]:
+    """Where the archive's one tree goes: the folder to unpack it in, and its names there. Into `target` when that is a
+    directory, else under its name. Raises CommandError.
+    """
+    parts = [part for part in source.split("/") if part not in ("", ".")]
+    content_only = not parts or parts[-1] == ".." or source.endswith("/.")
     into = os.path.isdir(target)
     if not into and target.endswith("/"):
         raise CommandError(f"no such directory: {target}")
     if not os.path.isdir(os.path.dirname(os.path.abspath(target))):
         raise CommandError(f"no such directory: {os.path.dirname(target)}")
-
     own = os.path.basename(os.path.abspath(target))
 
     def rename(name: str) -> str:
-        root, _, rest = name.partition("/")
-        head = ("" if content_only else root) if into else own
-        return "/".join(part for part in (head, rest) if part) or "."
+        if into:
+            return name
+        rest = name if content_only else name.partition("/")[2]
+        return f"{own}/{rest}" if rest else own
 
-    where = os.path.realpath(target if into else os.path.dirname(os.path.abspath(target)))
-
-    def inside(name: str) -> str:
-        """`name`, which must lead into `where` with the links that are there by now."""
-        name = name.lstrip("/")
-        if os.path.commonpath([where, os.path.realpath(os.path.join(where, name))]) != where:
-            raise CommandError(f"the archive wants to write outside {target}: {name}")
-        return name
-
-    def placed(member: tarfile.TarInfo) -> tarfile.TarInfo:
-        """Under its new name, with all bits of its mode, as docker cp. A directory never takes the place of a file."""
-        if member.isdir() and not into and os.path.lexists(target) and not os.path.isdir(target):
-            raise CommandError(f"cannot copy directory: {target} is a file")
-        found = copy.copy(member)
-        found.name, found.mode = inside(rename(member.name)), member.mode & 0o7777
-        if member.islnk():
-            found.linkname = inside(rename(member.linkname))
-        return found
-
-    with os.fdopen(os.dup(fd), "rb") as file, tarfile.open(fileobj=file, mode="r|") as archive:
-        # What it must not do is taken care of by `placed`; newer versions want to be told.
-        archive.extraction_filter = lambda member, path: member
-        archive.extractall(where, members=map(placed, archive))
+    return target if into else os.path.dirname(os.path.abspath(target)), rename
 
 
 def copy_to(
@@ -192,17 +182,6 @@ def copy_to(
     def consume(fd: int) -> None:
         engine.copy_in(record.group, record.id, target, fd, tree=tree, **own)
 
-    piped(lambda fd: pack(fd, source, follow=args.follow_link), consume)
-
-
-def pack(fd: int, source: str, *, follow: bool) -> None:
-    """`source` as one tree of a tar archive; its content alone when it ends with /."""
-    import tarfile
-
-    path = os.path.realpath(source) if follow else source
-    name = "." if source.endswith("/.") or source == "." else os.path.basename(os.path.abspath(source))
-    with (
-        os.fdopen(os.dup(fd), "wb") as file,
-        tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        archive.add(path, arcname=name)
+    # Its content alone when it ends with /.
+    label = "." if source.endswith("/.") or source == "." else os.path.basename(os.path.abspath(source))
+    piped(lambda fd: engine.pack_local(source, label, fd, follow=args.follow_link), consume)

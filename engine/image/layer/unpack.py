@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from engine.errors import Corrupt, OperationFailed
+from engine.errors import Corrupt, InvalidSpec, OperationFailed
 from engine.filetree import attributes
 from engine.filetree.remove import remove_at
 from engine.image.layer import overlay, tar
@@ -33,14 +33,17 @@ _TIMES = range(-(1 << 31) * 1_000_000_000, (1 << 34) * 1_000_000_000)
 
 
 class Unpacked:
-    """What an extraction did: `size` bytes of file content, `entries`, and whether one was for the root directory."""
+    """What an extraction did: `size` bytes of file content, `entries`, whether one was for the root directory, and the
+    devices that were left out.
+    """
 
-    __slots__ = ("entries", "has_root", "size")
+    __slots__ = ("entries", "has_root", "left_out", "size")
 
     def __init__(self) -> None:
         self.size = 0
         self.entries = 0
         self.has_root = False
+        self.left_out: list[str] = []
 
 
 def unpack(
@@ -51,6 +54,7 @@ def unpack(
     below: str = "",
     layer: bool = True,
     owner: tuple[int, int] | None = None,
+    plain: bool = False,
     limits: Limits | None = None,
     rename: Callable[[str], str] | None = None,
 ) -> Unpacked:
@@ -58,11 +62,12 @@ def unpack(
 
     With `layer`, whiteouts take overlayfs's form; without, the names mean nothing special. `below` is the place inside
     the root for everything, `owner` replaces the entries' owners, `rename` gives an entry, and a hard link's target,
-    another clean name. Raises Corrupt, Unsupported, OperationFailed; what
+    another clean name. With `plain` the copy gives nobody anything: set-id bits, extended attributes and devices are
+    left out, and no directory takes the place of a file or the reverse. Raises Corrupt, Unsupported, OperationFailed; what
     was extracted by then stays and is the caller's to remove.
     """
     with Tree(root, subject) as tree:
-        return _Unpacker(tree, subject, below, layer, owner, limits or Limits(), rename).run(pieces)
+        return _Unpacker(tree, subject, below, layer, owner, plain, limits or Limits(), rename).run(pieces)
 
 
 class _Unpacker:
@@ -73,11 +78,12 @@ class _Unpacker:
         below: str,
         layer: bool,
         owner: tuple[int, int] | None,
+        plain: bool,
         limits: Limits,
         rename: Callable[[str], str] | None,
     ) -> None:
         self.tree, self.subject, self.layer, self.owner, self.limits = tree, subject, layer, owner, limits
-        self.rename = rename
+        self.rename, self.plain = rename, plain
         self.below = below.strip("/")
         self.times: dict[str, int] = {}
         self.names = 0
@@ -96,6 +102,9 @@ class _Unpacker:
                 path = self.rename(path)
             if entry.mtime not in _TIMES:
                 entry.mtime = 0
+            if self.plain:
+                entry.mode &= 0o1777
+                entry.xattrs = {}
             if self.owner:
                 entry.uid, entry.gid = self.owner
             elif entry.uid not in _IDS or entry.gid not in _IDS:
@@ -182,6 +191,8 @@ class _Unpacker:
                 # ADD into an existing tree: a link to a directory stands for it, as with tar --keep-directory-symlink.
                 if not self.layer and stat.S_ISLNK(status.st_mode) and self.leads_to_directory(path):
                     return
+                if self.plain:
+                    raise InvalidSpec(f"cannot copy directory: {path} is a file") from None
                 hidden = self.layer and overlay.is_whiteout(status)
                 self.clear(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
@@ -215,8 +226,10 @@ class _Unpacker:
         self.times[path] = entry.mtime
 
     def special(self, entry: tar.Entry, parent: int, name: str) -> None:
-        if entry.type in (tar.CHARACTER, tar.BLOCK_DEVICE) and not idmap.initial():
+        is_device = entry.type in (tar.CHARACTER, tar.BLOCK_DEVICE)
+        if is_device and (self.plain or not idmap.initial()):
             # A user namespace cannot make devices; Docker too leaves them out there, and /dev is mounted anyway.
+            self.done.left_out.append(entry.name)
             with contextlib.suppress(FileNotFoundError):
                 self.clear(parent, name)
             return
@@ -284,9 +297,11 @@ class _Unpacker:
 
     def clear(self, parent: int, name: str) -> None:
         """Remove what an entry replaces; cached descriptors of a removed directory must not be used again."""
-        is_plain = stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+        mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        if self.plain and stat.S_ISDIR(mode):
+            raise InvalidSpec(f"cannot copy file: {name} is a directory")
         remove_at(parent, name)
-        if not is_plain:
+        if not stat.S_ISREG(mode):
             self.tree.forget(keep=parent)
 
     def made(self, parent: int, name: str) -> None:
