@@ -6,8 +6,9 @@ supervisor ──Ready(id)──▶ command ──attach──▶ keeper
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+
+from anyio import Event
 
 from composer.run.connection import Connection
 from composer.run.protocol import Go, Ready
@@ -16,7 +17,7 @@ from composer.run.protocol import Go, Ready
 class AttachHandshake:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._awaited: dict[str, asyncio.Event] = {}
+        self._awaited: dict[str, Event] = {}
         self._gone = False
 
     async def listen(self, cancel: Callable[[], object]) -> None:
@@ -33,10 +34,6 @@ class AttachHandshake:
         """Let the command attach to a container whose program has not started, and wait until it has. One that is stopped
         misses the first output."""
         if not self._gone:
-            event = self._awaited[container_id] = asyncio.Event()
+            event = self._awaited[container_id] = Event()
             self._connection.tell(Ready(container_id))
-            await self._connection.patiently(self._go(event))
-
-    @staticmethod
-    async def _go(event: asyncio.Event) -> None:
-        await event.wait()
+            await self._connection.patiently(event.wait)

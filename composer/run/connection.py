@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
+
+from anyio import CancelScope, create_task_group, sleep, wait_readable, wait_writable
+from anyio import Event as Happening
 
 from composer.run import protocol
-from composer.run.cancellation import readable, writable
 from composer.run.protocol import Event, Frames, Go, Request
 from engine.control import peer_is_stopped
 
@@ -28,6 +29,7 @@ class Connection:
         self.sock = sock
         self._frames, self._received = Frames(), deque[bytes]()
         self._out = bytearray()
+        self._told = Happening()
         self._open = True
 
     async def receive(self) -> Request | Go | None:
@@ -36,7 +38,7 @@ class Connection:
             try:
                 data = self.sock.recv(CHUNK)
             except BlockingIOError:
-                await readable(self.sock)
+                await wait_readable(self.sock)
                 continue
             except OSError:
                 return None
@@ -54,42 +56,43 @@ class Connection:
     def tell(self, event: Event) -> None:
         """Send it soon, together with what else is told in this moment, or when the command reads again."""
         if self._open:
-            if not self._out:
-                asyncio.get_running_loop().call_soon(self._flush)
             self._out += protocol.frame(event)
+            self._told.set()
 
-    def _flush(self) -> None:
-        try:
-            while self._out:
+    async def write(self) -> None:
+        """Send what is told, until cancelled: a task beside the one that tells."""
+        while True:
+            await self._told.wait()
+            self._told = Happening()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        while self._out:
+            try:
                 del self._out[: self.sock.send(self._out, socket.MSG_NOSIGNAL)]
-        except BlockingIOError:
-            return
-        except OSError:
-            self._open = False
-            self._out.clear()
+            except BlockingIOError:
+                await wait_writable(self.sock)
+            except OSError:
+                self._open = False
+                self._out.clear()
 
     async def drain(self) -> None:
-        """Wait until everything has been taken, but not for ever."""
-        await self.patiently(self._taken())
+        """Wait until everything has been taken, but not for ever. `write` must have ended."""
+        await self.patiently(self._flush)
 
-    async def _taken(self) -> None:
-        self._flush()
-        while self._out:
-            await writable(self.sock)
-            self._flush()
-
-    async def patiently(self, step: Coroutine[object, object, None]) -> None:
+    async def patiently(self, step: Callable[[], Awaitable[object]]) -> None:
         """Wait for a step of the command's, as long as it can be expected to take it."""
-        task = asyncio.ensure_future(step)
-        try:
-            for _ in range(LOOKS):
-                done, _ = await asyncio.wait({task}, timeout=PATIENCE)
-                if done:
-                    return task.result()
-                if peer_is_stopped(self.sock):
-                    return
-        finally:
-            task.cancel()
+        async with create_task_group() as tasks:
+            tasks.start_soon(self._lose_patience, tasks.cancel_scope)
+            await step()
+            tasks.cancel_scope.cancel()
+
+    async def _lose_patience(self, scope: CancelScope) -> None:
+        for _ in range(LOOKS):
+            await sleep(PATIENCE)
+            if peer_is_stopped(self.sock):
+                break
+        scope.cancel()
 
     def close(self) -> None:
         self._open = False

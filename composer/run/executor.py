@@ -3,12 +3,12 @@ nothing: what is to be done is in the plan."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
+from anyio import CancelScope, Event, Semaphore, create_task_group, fail_after, sleep
 from msgspec import Struct
 
 from composer.plan.conditions import Never, outcome
@@ -35,7 +35,6 @@ from composer.plan.operations import (
 )
 from composer.plan.replacement import temporary_name
 from composer.run import conditions, container_spec, hooks
-from composer.run.cancellation import shielded
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, HookLine, Note, Step
@@ -78,8 +77,8 @@ class Executor:
         self.scene, self.plan = scene, plan
         self.failures: list[Failure] = []
         self.made = ""
-        self._limit = asyncio.Semaphore(parallel) if parallel > 0 else None
-        self._finished: dict[int, asyncio.Event] = {}
+        self._limit = Semaphore(parallel) if parallel > 0 else None
+        self._finished: dict[int, Event] = {}
         self._succeeded: set[int] = set()
         self._ids = {record.spec.name: record.id for record in scene.snapshot.containers}
         self._numbers: dict[str, dict[int, str]] = {}
@@ -88,10 +87,10 @@ class Executor:
 
     async def run(self) -> bool:
         """Do everything that can be done; whether all of it was. Cancelled, it finishes what has begun."""
-        self._finished = {operation.id: asyncio.Event() for operation in self.plan.operations}
-        async with asyncio.TaskGroup() as tasks:
+        self._finished = {operation.id: Event() for operation in self.plan.operations}
+        async with create_task_group() as tasks:
             for operation in self.plan.operations:
-                tasks.create_task(self._follow(operation))
+                tasks.start_soon(self._follow, operation)
         return not self.failures
 
     async def _follow(self, operation: Operation) -> None:
@@ -142,17 +141,20 @@ class Executor:
     async def _execute(self, operation: Operation) -> None:
         match operation:
             case CreateNetwork():
-                await shielded(self.scene.changes.create_network(operation.network))
+                with CancelScope(shield=True):
+                    await self.scene.changes.create_network(operation.network)
             case RemoveNetwork():
-                await self._remove_shared(self.scene.changes.remove_network(operation.name))
+                await self._remove_shared(self.scene.changes.remove_network, operation.name)
             case CreateVolume():
-                await shielded(self.scene.changes.create_volume(operation.volume))
+                with CancelScope(shield=True):
+                    await self.scene.changes.create_volume(operation.volume)
             case RemoveVolume():
-                await self._remove_shared(self.scene.changes.remove_volume(operation.name))
+                await self._remove_shared(self.scene.changes.remove_volume, operation.name)
             case Create():
                 await self._create(operation)
             case Make():
-                self.made = (await shielded(self.scene.changes.create(operation.spec))).id
+                with CancelScope(shield=True):
+                    self.made = (await self.scene.changes.create(operation.spec)).id
                 self._ids[operation.name] = self.made
             case Start():
                 await self._start(operation)
@@ -169,7 +171,8 @@ class Executor:
             case Remove():
                 await self._remove(operation)
             case Rename():
-                await shielded(self.scene.changes.rename(self.id_of(operation), operation.name))
+                with CancelScope(shield=True):
+                    await self.scene.changes.rename(self.id_of(operation), operation.name)
             case Wait():
                 await self._wait(operation)
 
@@ -194,9 +197,10 @@ class Executor:
         return name  # a container of another project's, or of none
 
     @staticmethod
-    async def _remove_shared(removal: Coroutine[Any, Any, None]) -> None:
+    async def _remove_shared(remove: Callable[[str], Awaitable[None]], name: str) -> None:
         try:
-            await shielded(removal)
+            with CancelScope(shield=True):
+                await remove(name)
         except NotFound:
             pass  # somebody else has removed it
         except Conflict:
@@ -214,7 +218,8 @@ class Executor:
             if not operation.renew_volumes:
                 spec, volumes = container_spec.inheriting(spec, self.scene.changes.record(operation.replaces))
             spec = msgspec.structs.replace(spec, name=temporary_name(operation.replaces, operation.name))
-        record = await shielded(self.scene.changes.create(spec, anonymous_volumes=volumes))
+        with CancelScope(shield=True):
+            record = await self.scene.changes.create(spec, anonymous_volumes=volumes)
         self._ids[operation.name] = record.id
         self._numbers.setdefault(operation.service_name, {})[operation.number] = record.id
 
@@ -224,7 +229,8 @@ class Executor:
 
     async def _start(self, operation: Start) -> None:
         container_id = self.id_of(operation)
-        await shielded(self._run(operation, container_id))
+        with CancelScope(shield=True):
+            await self._run(operation, container_id)
         if operation.service is not None and operation.service.post_start:
             await hooks.run(self.scene, container_id, operation.service, "post_start")
 
@@ -266,9 +272,11 @@ class Executor:
     async def _kill(self, operation: Kill) -> None:
         container_id, signal = operation.container_id, operation.signal
         if signal.upper().removeprefix("SIG") in ("KILL", "9"):
-            await shielded(self._kill_for_good(container_id))
+            with CancelScope(shield=True):
+                await self._kill_for_good(container_id)
         else:
-            await shielded(self.scene.changes.signal(container_id, signal))
+            with CancelScope(shield=True):
+                await self.scene.changes.signal(container_id, signal)
 
     async def _kill_for_good(self, container_id: str) -> None:
         await self.scene.monitor.suppress_restart(container_id)
@@ -277,7 +285,8 @@ class Executor:
 
     async def _remove(self, operation: Remove) -> None:
         try:
-            await shielded(self._remove_for_good(operation))
+            with CancelScope(shield=True):
+                await self._remove_for_good(operation)
         except NotFound:
             pass  # it went by itself (run --rm)
         self.scene.monitor.gone(operation.container_id)
@@ -289,9 +298,9 @@ class Executor:
     async def _wait(self, operation: Wait) -> None:
         container_id = self.id_of(operation)
         try:
-            async with asyncio.timeout(operation.timeout or None):
+            with fail_after(operation.timeout or None):
                 while rest := await self._gate(container_id, operation.condition):
-                    await asyncio.sleep(rest)
+                    await sleep(rest)
         except TimeoutError:
             raise conditions.GateFailed(
                 f"timeout waiting for dependencies: {operation.name} not {operation.condition} in {operation.timeout:g}s"

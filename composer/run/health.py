@@ -7,10 +7,10 @@ Docker there are early probes right after the start, which can only succeed: wha
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from anyio import sleep
 from msgspec import Struct
 
 from engine.errors import EngineError
@@ -80,7 +80,7 @@ async def watch(
         for pause in EARLY:
             if pause >= check.interval:
                 break
-            await asyncio.sleep(pause)
+            await sleep(pause)
             outcome = await _attempt(probe)
             if outcome is not None and outcome.exit_code == 0:
                 health = judged(health, outcome, check, in_start_period=True)
@@ -88,7 +88,7 @@ async def watch(
                 break
     while True:
         young = health.status == STARTING and clock() - started_at < check.start_period
-        await asyncio.sleep(check.start_interval if young else check.interval)
+        await sleep(check.start_interval if young else check.interval)
         outcome = await _attempt(probe)
         if outcome is not None:
             in_start_period = outcome.start - started_at < check.start_period

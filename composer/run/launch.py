@@ -102,22 +102,9 @@ def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, ea
     control.launcher = launcher
     if eager:
         engine.prepare(project)
-    _import_asyncio()
     from composer.run import supervisor
 
     supervisor.supervise(engine, project, control, command_line(roots, project))
-
-
-def _import_asyncio() -> None:
-    """Without ssl, which asyncio loads for transports that a supervisor never makes: it would take 5 ms. Who needs it
-    (a container's start looks whether its log target answers) imports it then."""
-    if "asyncio" in sys.modules or "ssl" in sys.modules:
-        return
-    sys.modules["ssl"] = None  # type: ignore[assignment]  # what "import" takes for a module that cannot be found
-    try:
-        import asyncio  # noqa: F401
-    finally:
-        del sys.modules["ssl"]
 
 
 def _live(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
+from anyio import CancelScope, sleep
+from anyio.abc import TaskGroup
 
 from composer.run import health, restart
-from composer.run.cancellation import shielded
 from composer.run.notifier import Notifier
 from engine.errors import EngineError
 from engine.spec.image import ImageRecord
@@ -31,7 +32,7 @@ class Monitor:
         changes: Changes,
         image: Callable[[str], ImageRecord | None],
         notifier: Notifier,
-        tasks: asyncio.TaskGroup,
+        tasks: TaskGroup,
         idle: Callable[[], None],
         *,
         boot_id: str = "",
@@ -39,8 +40,8 @@ class Monitor:
         self._boot_id = boot_id
         self._changes, self._image, self._notifier, self._tasks, self._idle = changes, image, notifier, tasks, idle
         self._living: set[str] = set()
-        self._probing: dict[str, asyncio.Task[None]] = {}
-        self._restarting: dict[str, asyncio.Task[None]] = {}
+        self._probing: dict[str, CancelScope] = {}
+        self._restarting: dict[str, CancelScope] = {}
         self._backoffs: dict[str, restart.Backoff] = {}
 
     @property
@@ -69,7 +70,8 @@ class Monitor:
         self._living.add(container_id)
         self._notifier.tell(container_id)
         if container_id not in self._probing and (check := self.check(record)):
-            self._probing[container_id] = self._tasks.create_task(self._watch_health(record, check))
+            self._probing[container_id] = scope = CancelScope()
+            self._tasks.start_soon(self._watch_health, record, check, scope)
 
     def check(self, record: ContainerRecord) -> health.Check | None:
         """The container's healthcheck."""
@@ -78,8 +80,8 @@ class Monitor:
 
     async def suppress_restart(self, container_id: str, *, returns: bool = False) -> None:
         """The user ends it: no policy restarts it, now or when it has ended. `returns`: the plan starts it again."""
-        if task := self._restarting.pop(container_id, None):
-            task.cancel()
+        if scope := self._restarting.pop(container_id, None):
+            scope.cancel()
         record = self._changes.record(container_id)
         status = Status.EXITED if record.state.status is Status.RESTARTING else record.state.status
         if record.state.status.alive or record.state.status is Status.RESTARTING:
@@ -94,8 +96,8 @@ class Monitor:
 
     async def reset_backoff(self, container_id: str) -> None:
         """The user starts it: counting begins anew."""
-        if task := self._restarting.pop(container_id, None):
-            task.cancel()
+        if scope := self._restarting.pop(container_id, None):
+            scope.cancel()
         self._backoffs.pop(container_id, None)
         if self._changes.record(container_id).state.restart_count:
             await self._update(container_id, restart_count=0)
@@ -123,17 +125,18 @@ class Monitor:
 
     async def _settle_end(self, record: ContainerRecord) -> None:
         if record.spec.labels.get(AUTOREMOVE):
-            await shielded(self._changes.remove(record.id, force=True, volumes=True))
+            with CancelScope(shield=True):
+                await self._changes.remove(record.id, force=True, volumes=True)
         else:
             await self._after_end(record)
 
     # ── health ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _stop_probing(self, container_id: str) -> None:
-        if task := self._probing.pop(container_id, None):
-            task.cancel()
+        if scope := self._probing.pop(container_id, None):
+            scope.cancel()
 
-    async def _watch_health(self, record: ContainerRecord, check: health.Check) -> None:
+    async def _watch_health(self, record: ContainerRecord, check: health.Check, scope: CancelScope) -> None:
         async def probe() -> Probe | None:
             if self._changes.record(record.id).state.status is not Status.RUNNING:
                 return None
@@ -145,11 +148,9 @@ class Monitor:
                 self._notifier.tell(record.id)
 
         now = record.state.health or Health(status=health.STARTING)
-        try:
+        with scope, contextlib.suppress(EngineError):  # the container was removed under us
             await health.watch(check, record.state.started_at, now, probe=probe, report=report)
-        except EngineError:
-            pass  # the container was removed under us
-        if self._probing.get(record.id) is asyncio.current_task():
+        if self._probing.get(record.id) is scope:
             del self._probing[record.id]
 
     # ── restarts ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,23 +165,26 @@ class Monitor:
         backoff = self._backoffs.setdefault(record.id, restart.Backoff())
         ran = max(0.0, record.state.finished_at - record.state.started_at)
         await self._update(record.id, status=Status.RESTARTING)
-        self._restarting[record.id] = self._tasks.create_task(self._restart(record.id, backoff.pause(ran)))
+        self._restarting[record.id] = scope = CancelScope()
+        self._tasks.start_soon(self._restart, record.id, backoff.pause(ran), scope)
 
-    async def _restart(self, container_id: str, pause: float) -> None:
-        await asyncio.sleep(pause)
-        await shielded(self._start_again(container_id, asyncio.current_task()))
+    async def _restart(self, container_id: str, pause: float, scope: CancelScope) -> None:
+        with scope:
+            await sleep(pause)
+            with CancelScope(shield=True):
+                await self._start_again(container_id, scope)
 
-    async def _start_again(self, container_id: str, restarting: asyncio.Task[Any] | None) -> None:
+    async def _start_again(self, container_id: str, scope: CancelScope) -> None:
         try:
             count = self._changes.record(container_id).state.restart_count
             await self._update(container_id, restart_count=count + 1)
             await self._changes.start(container_id)
         except EngineError:
-            if self._restarting.get(container_id) is restarting:
+            if self._restarting.get(container_id) is scope:
                 del self._restarting[container_id]
             await self._failed_again(container_id)
         else:
-            if self._restarting.get(container_id) is restarting:
+            if self._restarting.get(container_id) is scope:
                 del self._restarting[container_id]
             self.started(container_id)
         if not self.busy:

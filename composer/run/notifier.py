@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
+
+from anyio import Event
 
 Outcome = TypeVar("Outcome")
 
@@ -13,7 +14,7 @@ class Notifier:
     """Everything that changes a container's state tells it here; what the state is, is the session's to know."""
 
     def __init__(self) -> None:
-        self._events: dict[str, asyncio.Event] = {}
+        self._events: dict[str, Event] = {}
 
     def tell(self, container_id: str) -> None:
         """Something about this container has changed."""
@@ -23,5 +24,5 @@ class Notifier:
     async def until(self, container_id: str, look: Callable[[], Outcome | None]) -> Outcome:
         """Look now and after each change, until `look` gives something (or raises)."""
         while (found := look()) is None:
-            await self._events.setdefault(container_id, asyncio.Event()).wait()
+            await self._events.setdefault(container_id, Event()).wait()
         return found

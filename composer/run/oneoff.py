@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import msgspec
+from anyio import CancelScope
 
 from composer.plan.operations import Create, CreateVolume, Start
 from composer.run import container_spec
 from composer.run.attach_handshake import AttachHandshake
-from composer.run.cancellation import shielded
 from composer.run.executor import Executor
 from composer.run.protocol import BEGUN, DONE, FAILED, Failure, OneOff, Step
 from engine.errors import EngineError
@@ -23,7 +23,8 @@ async def _make_volumes(executor: Executor, spec: ContainerSpec) -> None:
     there = executor.scene.snapshot.volumes.keys() | made
     for mount in spec.mounts:
         if mount.type == "volume" and mount.source and mount.source not in there:
-            await shielded(executor.scene.changes.create_volume(VolumeSpec(name=mount.source)))
+            with CancelScope(shield=True):
+                await executor.scene.changes.create_volume(VolumeSpec(name=mount.source))
 
 
 async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) -> str:
@@ -45,7 +46,8 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) 
         spec = container_spec.joined(spec, executor.find)
         executor.say_left_out(spec, wanted.service)
         await _make_volumes(executor, spec)
-        container_id = (await shielded(scene.changes.create(spec))).id
+        with CancelScope(shield=True):
+            container_id = (await scene.changes.create(spec)).id
         tell(DONE)
         kind = Start
         tell(BEGUN)

@@ -8,7 +8,6 @@ It must stay small: no pydantic, networkx or yaml.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import os
@@ -17,7 +16,10 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+import anyio
 import msgspec
+from anyio import CancelScope, create_task_group, wait_readable
+from anyio.abc import TaskGroup
 
 from composer.plan import observed
 from composer.plan.operations import Plan
@@ -25,7 +27,6 @@ from composer.plan.reconcile import reconcile
 from composer.plan.replacement import leftovers
 from composer.run import oneoff
 from composer.run.attach_handshake import AttachHandshake
-from composer.run.cancellation import readable, shielded
 from composer.run.connection import Connection
 from composer.run.control import Control
 from composer.run.executor import Executor, Scene
@@ -46,17 +47,12 @@ STOPPING = ("down", "stop", "kill")
 STARTING = ("up", "create", "start", "restart", "run")
 
 
-class Leaving(Exception):
-    """Raised where the supervisor's tasks belong to, and ends them."""
-
-
 class Turn:
-    """A request that is being served, by the task `work`."""
-
-    work: asyncio.Task[End]
+    """A request that is being served, in the cancel scope `work`."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        self.work = CancelScope()
         self.superseded_by = ""
 
 
@@ -65,8 +61,8 @@ class Supervisor:
         self._engine, self._project, self._control = engine, project, control
         self._again = again
         self._notifier = Notifier()
-        self._leave = asyncio.Event()
-        self._one_at_a_time = asyncio.Lock()
+        self._leave: anyio.Event
+        self._one_at_a_time: anyio.Lock
         self._turn: Turn | None = None
         self._asking = 0
         self._asked = False
@@ -78,6 +74,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until nothing is left to care for. Containers live on when this is cancelled."""
+        self._leave, self._one_at_a_time = anyio.Event(), anyio.Lock()
         try:
             self._changes = await self._engine.session(self._project, supervisor=self._again)
         except EngineError as error:
@@ -89,24 +86,21 @@ class Supervisor:
             await self._refuse(error)
             await self._changes.close()
             return
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._monitor = Monitor(
-                    self._changes,
-                    self._engine.image,
-                    self._notifier,
-                    tasks,
-                    self._consider_leaving,
-                    boot_id=self._engine.boot_id(),
-                )
-                await self._monitor.adopt(records)
-                tasks.create_task(self._watch_ends())
-                tasks.create_task(self._listen(tasks))
-                tasks.create_task(self._expect_requests())
-                await self._leave.wait()
-                raise Leaving
-        except* Leaving:
-            pass
+        async with create_task_group() as tasks:
+            self._monitor = Monitor(
+                self._changes,
+                self._engine.image,
+                self._notifier,
+                tasks,
+                self._consider_leaving,
+                boot_id=self._engine.boot_id(),
+            )
+            await self._monitor.adopt(records)
+            tasks.start_soon(self._watch_ends)
+            tasks.start_soon(self._listen, tasks)
+            tasks.start_soon(self._expect_requests)
+            await self._leave.wait()
+            tasks.cancel_scope.cancel()
         self._control.close()
         await self._changes.close()
         self.tidy = True
@@ -120,10 +114,10 @@ class Supervisor:
         print(error, file=sys.stderr, flush=True)
         listener = self._control.listener
         listener.setblocking(False)
-        waiting = {asyncio.ensure_future(readable(listener)), asyncio.ensure_future(self._unasked())}
-        _, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in pending:
-            task.cancel()
+        async with create_task_group() as tasks:
+            tasks.start_soon(self._until_unasked, tasks.cancel_scope)
+            await wait_readable(listener)
+            tasks.cancel_scope.cancel()
         with contextlib.suppress(BlockingIOError):
             sock, _ = listener.accept()
             connection = Connection(sock)
@@ -140,8 +134,12 @@ class Supervisor:
     async def _unasked(self) -> None:
         """Wait as long as the command that we were started for may be on its way: it may be slow."""
         if self._control.launcher is not None:
-            await readable(self._control.launcher)
-        await asyncio.sleep(UNASKED)
+            await wait_readable(self._control.launcher)
+        await anyio.sleep(UNASKED)
+
+    async def _until_unasked(self, scope: CancelScope) -> None:
+        await self._unasked()
+        scope.cancel()
 
     async def _expect_requests(self) -> None:
         await self._unasked()
@@ -159,21 +157,21 @@ class Supervisor:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _listen(self, tasks: asyncio.TaskGroup) -> None:
+    async def _listen(self, tasks: TaskGroup) -> None:
         listener = self._control.listener
         listener.setblocking(False)
         while True:
             try:
                 sock, _ = listener.accept()
             except BlockingIOError:
-                await readable(listener)
+                await wait_readable(listener)
                 continue
             except OSError:
-                await asyncio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
+                await anyio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
                 continue
             if peer_is_us(sock):
                 self._asking += 1  # here already: who ends before it has begun must not make us leave
-                tasks.create_task(self._serve(sock))
+                tasks.start_soon(self._serve, sock)
             else:
                 sock.close()
 
@@ -184,7 +182,10 @@ class Supervisor:
             request = await connection.receive()
             if isinstance(request, Request):
                 self._asked = True
-                end = await self._take_turn(connection, request)
+                async with create_task_group() as tasks:
+                    tasks.start_soon(connection.write)
+                    end = await self._take_turn(connection, request)
+                    tasks.cancel_scope.cancel()
                 if self._asking == 1 and not self._monitor.busy:
                     self._last = connection, End(failures=end.failures, container_id=end.container_id, last=True)
                     self._leave.set()
@@ -224,13 +225,13 @@ class Supervisor:
     async def _attended(self, connection: Connection, turn: Turn) -> End:
         """Do it as long as the command is there to hear of it."""
         handshake = AttachHandshake(connection)
-        async with asyncio.TaskGroup() as tasks:
-            turn.work = tasks.create_task(self._perform(connection, turn.request, handshake))
-            listening = tasks.create_task(handshake.listen(turn.work.cancel))
-            turn.work.add_done_callback(lambda _: listening.cancel())
-        if turn.work.cancelled():
-            return End(failures=(Failure(message="", exit_code=130),))
-        return turn.work.result()
+        end = End(failures=(Failure(message="", exit_code=130),))
+        async with create_task_group() as tasks:
+            tasks.start_soon(handshake.listen, turn.work.cancel)
+            with turn.work:
+                end = await self._perform(connection, turn.request, handshake)
+            tasks.cancel_scope.cancel()
+        return end
 
     async def _perform(self, connection: Connection, request: Request, handshake: AttachHandshake) -> End:
         try:
@@ -277,7 +278,8 @@ class Supervisor:
                 plan = Plan()
                 leftovers(plan, self._snapshot(request))
                 scene = msgspec.structs.replace(executor.scene, tell=lambda event: None)
-                await shielded(Executor(scene, plan).run())
+                with CancelScope(shield=True):
+                    await Executor(scene, plan).run()
         return done
 
     def _snapshot(self, request: Request) -> observed.Snapshot:
@@ -315,7 +317,7 @@ def supervise(engine: Engine, project: str, control: Control, again: list[str]) 
     """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another."""
     supervisor = Supervisor(engine, project, control, again)
     gc.freeze()  # what is imported stays: no collection need look at it
-    asyncio.run(supervisor.run())
+    anyio.run(supervisor.run)
     folder = os.path.dirname(control.path)
     if (supervisor.tidy or control.clean) and not listens(f"{folder}/keeper.sock"):
         import shutil

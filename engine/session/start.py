@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from anyio import CancelScope
 
 from engine.container import bundle, capabilities, cdi, devices, etc, logging
 from engine.container import state as files
@@ -101,7 +102,8 @@ async def _start(
         await keeper.ask("start", id=container_id)
         session.confirm(container_id)
     except BaseException as error:
-        await _undo(session, record, error)
+        with CancelScope(shield=True):
+            await _undo(session, record, error)
         raise
     return started
 

@@ -6,6 +6,7 @@ import itertools
 import time
 
 import msgspec
+from anyio import create_task_group
 
 from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
@@ -41,19 +42,12 @@ def run(main, *args):
         return runner.run(main(*args))
 
 
-class Over(Exception):
-    """The scene is."""
-
-
 @contextlib.asynccontextmanager
 async def task_group():
     """One whose tasks are cancelled at its end."""
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            yield tasks
-            raise Over
-    except* Over:
-        pass
+    async with create_task_group() as tasks:
+        yield tasks
+        tasks.cancel_scope.cancel()
 
 
 def now():

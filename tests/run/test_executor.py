@@ -55,7 +55,7 @@ class Project:
                 async for container_id, _ in self.changes.exits():
                     await monitor.ended(container_id)
 
-            tasks.create_task(ends())
+            tasks.start_soon(ends)
             scene = Scene(
                 changes=self.changes,
                 monitor=monitor,
@@ -67,7 +67,7 @@ class Project:
             )
             executor = Executor(scene, plan, parallel=parallel)
             if during:
-                tasks.create_task(during())
+                tasks.start_soon(during)
             await executor.run()
         self.failures = executor.failures
 

@@ -15,7 +15,7 @@ class Scene:
     def __init__(self, tasks):
         self.changes, self.notifier, self.idle = FakeChanges(), Notifier(), 0
         self.monitor = Monitor(self.changes, image, self.notifier, tasks, self._idle)
-        tasks.create_task(self._ends())
+        tasks.start_soon(self._ends)
 
     def _idle(self):
         self.idle += 1
