@@ -13,6 +13,8 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 
+from anyio import create_task_group
+
 from engine.container.logs import LogReader
 from engine.image.images import ImageStore
 from engine.image.importing import import_rootfs
@@ -69,14 +71,15 @@ def roots() -> Iterator[Roots]:
 @contextlib.asynccontextmanager
 async def session(roots: Roots) -> AsyncIterator[Session]:
     """A session whose containers are removed in the end."""
-    made = Session(roots, f"bench{secrets.token_hex(3)}", ())
-    await made.adopt()
-    try:
-        yield made
-    finally:
-        for container_id in list(made.records):
-            await made.remove(container_id, force=True)
-        await made.close()
+    async with create_task_group() as tasks:
+        made = Session(roots, f"bench{secrets.token_hex(3)}", tasks)
+        await made.adopt()
+        try:
+            yield made
+        finally:
+            for container_id in list(made.records):
+                await made.remove(container_id, force=True)
+            await made.close()
 
 
 def spec(*args: str, driver: str = "", options: dict[str, str] | None = None) -> ContainerSpec:

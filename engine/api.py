@@ -20,6 +20,8 @@ from engine.spec.stream import ContainerStats, PathStatus
 from engine.store import Store
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from engine.container.logs import LogReader
     from engine.image.images import ImageStore
     from engine.keeper.launch import Launch
@@ -288,8 +290,8 @@ class Engine:
             host.check(self.roots)
             self._suitable = True
 
-    async def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Session:
+    async def session(self, group: str, tasks: TaskGroup, *, supervisor: Sequence[str] = ()) -> Session:
         from engine.session.session import Session
 
         self._check_host()
-        return Session(self.roots, group, supervisor, self._launches.pop(group, None))
+        return Session(self.roots, group, tasks, supervisor, self._launches.pop(group, None))

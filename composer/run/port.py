@@ -8,13 +8,16 @@ the group's supervisor calls them. Every change is idempotent or leaves nothing 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.image import BuildSpec, ImageDetails, ImageRecord
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.spec.stream import ContainerStats, LogEntry, PathStatus
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 Progress = Callable[[dict[str, object]], None]
 """Called with flat JSON-able events; {"id": layer or step, "status": text, "current": bytes, "total": bytes}."""
@@ -178,7 +181,7 @@ class Changes(Protocol):
         left in good order, so that where nothing runs there is nothing to look for."""
         ...
 
-    async def close(self, *, keep_running: bool = True) -> None:
+    async def close(self) -> None:
         """End the session; the keeper is told to leave when no container is alive."""
         ...
 
@@ -313,6 +316,7 @@ class Engine(Reads, Images, Streams, Protocol):
         group is opened for changes."""
         ...
 
-    def session(self, group: str, *, supervisor: Sequence[str] = ()) -> Awaitable[Changes]:
-        """Open the group for changes. `supervisor` is the command line with which the keeper starts us again."""
+    def session(self, group: str, tasks: TaskGroup, *, supervisor: Sequence[str] = ()) -> Awaitable[Changes]:
+        """Open the group for changes. What the session does by itself are tasks of `tasks`. `supervisor` is the command line
+        with which the keeper starts us again."""
         ...

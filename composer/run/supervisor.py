@@ -35,7 +35,7 @@ from composer.run.notifier import Notifier
 from composer.run.protocol import End, Failure, Note, Queued, Request
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
-from engine.spec.state import INTERRUPTED
+from engine.spec.state import INTERRUPTED, ContainerRecord
 
 if TYPE_CHECKING:
     from composer.run.port import Changes, Engine
@@ -75,8 +75,18 @@ class Supervisor:
     async def run(self) -> None:
         """Until nothing is left to care for. Containers live on when this is cancelled."""
         self._leave, self._one_at_a_time = anyio.Event(), anyio.Lock()
+        async with create_task_group() as tasks:
+            await self._open(tasks)
+            tasks.cancel_scope.cancel()
+        if self._last is not None:
+            connection, end = self._last
+            connection.tell(end)
+            await connection.drain()
+
+    async def _open(self, tasks: TaskGroup) -> None:
+        """Adopt what is there, and serve. `tasks` are the session's: they go on until it is closed."""
         try:
-            self._changes = await self._engine.session(self._project, supervisor=self._again)
+            self._changes = await self._engine.session(self._project, tasks, supervisor=self._again)
         except EngineError as error:
             await self._refuse(error)
             return
@@ -86,6 +96,12 @@ class Supervisor:
             await self._refuse(error)
             await self._changes.close()
             return
+        await self._serve_all(records)
+        self._control.close()
+        await self._changes.close()
+        self.tidy = True
+
+    async def _serve_all(self, records: list[ContainerRecord]) -> None:
         async with create_task_group() as tasks:
             self._monitor = Monitor(
                 self._changes,
@@ -101,13 +117,6 @@ class Supervisor:
             tasks.start_soon(self._expect_requests)
             await self._leave.wait()
             tasks.cancel_scope.cancel()
-        self._control.close()
-        await self._changes.close()
-        self.tidy = True
-        if self._last is not None:
-            connection, end = self._last
-            connection.tell(end)
-            await connection.drain()
 
     async def _refuse(self, error: EngineError) -> None:
         """We cannot begin: say so to the command that is waiting, if one is."""

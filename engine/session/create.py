@@ -2,71 +2,68 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
+from anyio import to_thread
 
 from engine.container import bundle, cdi, userns
 from engine.container import state as files
 from engine.filetree.remove import remove as remove_tree
 from engine.session import group_store
+from engine.session.group import Group
 from engine.spec.container import ContainerSpec, Mount
 from engine.spec.network import VolumeSpec
 from engine.spec.state import ContainerRecord, ContainerState
 from engine.volume import store as volumes
 
-if TYPE_CHECKING:
-    from engine.session.session import Session
 
-
-async def create(session: Session, spec: ContainerSpec, inherited: Sequence[str] = ()) -> ContainerRecord:
+async def create(group: Group, spec: ContainerSpec, inherited: Sequence[str] = ()) -> ContainerRecord:
     """See Changes.create. The name is claimed first; a crash after that leaves a name that `adopt` gives back."""
     spec = userns.settle(spec, os.environ)
     bundle.check(cdi.applied(spec))
-    image = session.image(spec.image)
+    image = group.image(spec.image)
     bundle.args(spec, image)
     for mode in bundle.joins(spec):
-        session.other(mode.removeprefix("container:"))  # it exists, or NotFound is raised
+        group.other(mode.removeprefix("container:"))  # it exists, or NotFound is raised
     container_id = group_store.new_id()
-    mounts, anonymous = _mounts(session, spec, image.config.volumes)
+    mounts, anonymous = _mounts(group, spec, image.config.volumes)
     spec = msgspec.structs.replace(spec, mounts=mounts)
-    group_store.claim(session.store, container_id, spec.name, session.group, image.id)
-    folder = session.folder(container_id)
-    session.creating.add(container_id)
+    group_store.claim(group.store, container_id, spec.name, group.name, image.id)
+    folder = group.folder(container_id)
+    group.creating.add(container_id)
     try:
         state = ContainerState(created_at=time.time(), anonymous_volumes=(*inherited, *anonymous))
         # The disc takes the specifications of several containers at once: they are synced side by side.
-        await asyncio.to_thread(files.write_new, folder, spec, state)
+        await to_thread.run_sync(files.write_new, folder, spec, state)
         # Written down before they exist: a crash leaves no volume that nobody knows.
         for name, labels in anonymous.items():
-            volumes.create(session.store, VolumeSpec(name=name, labels=labels, anonymous=True))
+            volumes.create(group.store, VolumeSpec(name=name, labels=labels, anonymous=True))
     except BaseException:
         with contextlib.suppress(OSError):
             remove_tree(folder)
         for name in anonymous:
-            volumes.remove(session.store, name, [])
-        group_store.release(session.store, container_id)
+            volumes.remove(group.store, name, [])
+        group_store.release(group.store, container_id)
         raise
     finally:
-        session.creating.discard(container_id)
-    record = ContainerRecord(id=container_id, group=session.group, spec=spec, state=state)
-    session.records[container_id] = record
+        group.creating.discard(container_id)
+    record = ContainerRecord(id=container_id, group=group.name, spec=spec, state=state)
+    group.records[container_id] = record
     return record
 
 
 def _mounts(
-    session: Session, spec: ContainerSpec, declared: tuple[str, ...]
+    group: Group, spec: ContainerSpec, declared: tuple[str, ...]
 ) -> tuple[tuple[Mount, ...], dict[str, dict[str, str]]]:
     """The specification's mounts with volumes_from and the image's VOLUMEs added; the anonymous volumes' names and labels."""
     found = {os.path.normpath(mount.target): mount for mount in spec.mounts}
     for source in spec.volumes_from:
         container_id, _, mode = source.removeprefix("container:").partition(":")
-        for mount in session.other(container_id).spec.mounts:
+        for mount in group.other(container_id).spec.mounts:
             if mount.type in ("bind", "volume"):
                 inherited = msgspec.structs.replace(mount, read_only=True) if mode == "ro" else mount
                 found.setdefault(os.path.normpath(mount.target), inherited)

@@ -8,24 +8,23 @@ import os
 import signal
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from anyio import fail_after
 
 from engine.errors import EngineError, StartFailed
 from engine.kernel import calls
+from engine.session.group import Group
 from engine.session.process import process_of
 from engine.spec.container import ExecSpec
 from engine.spec.state import Probe
-
-if TYPE_CHECKING:
-    from engine.session.session import Session
 
 MAX_OUTPUT = 4096
 """Bytes of a probe's output that are kept, as Docker keeps them."""
 
 
-async def probe(session: Session, container_id: str, test: Sequence[str], timeout: float) -> Probe:
+async def probe(group: Group, container_id: str, test: Sequence[str], timeout: float) -> Probe:
     """See Changes.probe. The output goes through a pipe; what is over MAX_OUTPUT is read and thrown away."""
-    shell = list(session.image(session.record(container_id).spec.image).config.shell) or ["/bin/sh", "-c"]
+    shell = list(group.image(group.record(container_id).spec.image).config.shell) or ["/bin/sh", "-c"]
     args = [*shell, *test[1:]] if test[0] == "CMD-SHELL" else list(test[1:])
     begin = time.time()
     pidfd = -1
@@ -45,7 +44,7 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
-            pidfd, ended = await (await session.keeper()).execute(
+            pidfd, ended = await (await group.keeper()).execute(
                 (null, writing, writing), id=container_id, process={"args": args, "tty": False}
             )
         except StartFailed as error:
@@ -53,7 +52,7 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
         finally:
             os.close(writing)
         try:
-            async with asyncio.timeout(timeout or None):
+            with fail_after(timeout or None):
                 code = await asyncio.shield(ended)
         except TimeoutError:
             with contextlib.suppress(EngineError):
@@ -70,12 +69,12 @@ async def probe(session: Session, container_id: str, test: Sequence[str], timeou
                 os.close(fd)
 
 
-async def execute(session: Session, container_id: str, spec: ExecSpec, stdout: int, stderr: int) -> int:
+async def execute(group: Group, container_id: str, spec: ExecSpec, stdout: int, stderr: int) -> int:
     """See Changes.exec."""
-    process = process_of(session.roots.running(session.group, container_id), spec)
+    process = process_of(group.run_folder(container_id), spec)
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        pidfd, ended = await (await session.keeper()).execute(
+        pidfd, ended = await (await group.keeper()).execute(
             (null, stdout, stderr), id=container_id, process=process, privileged=spec.privileged
         )
         os.close(pidfd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import os
@@ -11,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from anyio import CancelScope
+from anyio import CancelScope, Event, to_thread
 
 from engine.container import bundle, capabilities, cdi, devices, etc, logging
 from engine.container import state as files
@@ -20,6 +19,7 @@ from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, S
 from engine.filetree.remove import remove as remove_tree
 from engine.net.redirect import redirect
 from engine.paths import make_private
+from engine.session.group import Group
 from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import NOBODY
@@ -30,49 +30,44 @@ from engine.volume.copyup import copy_up
 
 if TYPE_CHECKING:
     from engine.net.endpoint import Plan
-    from engine.session.session import Session
 
 _REMEMBERED = 10
 """Ends of a container that its state tells."""
 
 
-async def start(
-    session: Session, container_id: str, ready: Callable[[], Awaitable[None]] | None = None
-) -> ContainerRecord:
+async def start(group: Group, container_id: str, ready: Callable[[], Awaitable[None]] | None = None) -> ContainerRecord:
     """See Changes.start."""
-    await session.settled()
-    record = session.record(container_id)
+    await group.settled()
+    record = group.record(container_id)
     if not record.state.status.can_start:
         raise WrongState(f"container {record.spec.name} is {record.state.status.value} and cannot be started")
-    session.starting.add(container_id)
+    group.starting.add(container_id)
     try:
-        return await _start(session, record, ready)
+        return await _start(group, record, ready)
     finally:
-        session.starting.discard(container_id)
+        group.starting.discard(container_id)
 
 
-async def _start(
-    session: Session, record: ContainerRecord, ready: Callable[[], Awaitable[None]] | None
-) -> ContainerRecord:
-    keeper = await session.keeper()
+async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awaitable[None]] | None) -> ContainerRecord:
+    keeper = await group.keeper()
     container_id, spec = record.id, record.spec
     try:
-        image = session.image(spec.image)
-        plans = session.wiring.lease(container_id, spec.networks)
+        image = group.image(spec.image)
+        plans = group.wiring.lease(container_id, spec.networks)
         # Without a network of ours there is nothing to publish; on the host's the port would be in its own way.
-        bindings = session.wiring.reserve(container_id, spec.ports if plans else (), plans)
-        path = _write_bundle(session, record, image, plans)
+        bindings = group.wiring.reserve(container_id, spec.ports if plans else (), plans)
+        path = _write_bundle(group, record, image, plans)
         await _reach_log_target(spec)
         answer, _ = await keeper.ask("create", id=container_id, bundle=path)
         pid, pid_start = answer["pid"], answer["pid_start"]
         try:
-            await session.wiring.connect(container_id, pid, plans)
+            await group.wiring.connect(container_id, pid, plans)
         except EngineError:
             await keeper.ask("failure", id=container_id)  # the process has gone, and this says why
             raise
         endpoints = tuple(plan.endpoint for plan in plans)
-        session.ended.setdefault(container_id, asyncio.Event())
-        started = session.replace(
+        group.ended.setdefault(container_id, Event())
+        started = group.replace(
             container_id,
             msgspec.structs.replace(
                 record.state,
@@ -93,17 +88,17 @@ async def _start(
                 ports=tuple(bindings),
             ),
         )
-        session.publish(container_id)
+        group.publish(container_id)
         if plans:
-            await _serve_names(session, container_id, pid)
+            await _serve_names(group, container_id, pid)
         if ready is not None:
             await ready()
-        await session.hold(started, keeper)
+        await group.retain(started, keeper)
         await keeper.ask("start", id=container_id)
-        session.confirm(container_id)
+        group.confirm(container_id)
     except BaseException as error:
         with CancelScope(shield=True):
-            await _undo(session, record, error)
+            await _undo(group, record, error)
         raise
     return started
 
@@ -130,70 +125,70 @@ async def _reach_log_target(spec: ContainerSpec) -> None:
     if ship["options"].get("async"):
         return
     try:
-        (await asyncio.to_thread(connect, ship)).close()
+        (await to_thread.run_sync(connect, ship)).close()
     except OSError as error:
         text = error.strerror or str(error)
         raise StartFailed(f"failed to initialize logging driver {ship['driver']}: {text}") from error
 
 
-async def _serve_names(session: Session, container_id: str, pid: int) -> None:
+async def _serve_names(group: Group, container_id: str, pid: int) -> None:
     """Fetch the DNS sockets of the container's network namespace and answer there."""
-    _, descriptors = await (await session.keeper()).ask("sockets", id=container_id)
+    _, descriptors = await (await group.keeper()).ask("sockets", id=container_id)
     if len(descriptors) == 2:  # otherwise its start has failed, which the next request says
-        resolvers = session.record(container_id).spec.dns
-        await redirect(pid, *session.dns.serve(container_id, descriptors[0], descriptors[1], resolvers))
+        resolvers = group.record(container_id).spec.dns
+        await redirect(pid, *group.dns.serve(container_id, descriptors[0], descriptors[1], resolvers))
 
 
-async def _undo(session: Session, record: ContainerRecord, error: BaseException) -> None:
+async def _undo(group: Group, record: ContainerRecord, error: BaseException) -> None:
     """Kill what was forked and give everything back; the state is as before, with the error in it."""
-    session.ended.pop(record.id, None)
+    group.ended.pop(record.id, None)
     try:
-        keeper = await session.keeper()
+        keeper = await group.keeper()
         await keeper.ask("signal", id=record.id, signal=9)
         await keeper.ask("failure", id=record.id)  # which is answered when it has ended
     except EngineError:
         pass  # it was never forked, or has gone by itself
-    files.drop_start(session.folder(record.id))
-    await session.clean(record.id)
+    files.drop_start(group.folder(record.id))
+    await group.clean(record.id)
     code = getattr(error, "exit_code", 0) or 128
     failed = msgspec.structs.replace(record.state, error=str(error), exit_code=code)
-    session.replace(record.id, failed)
+    group.replace(record.id, failed)
 
 
-def _write_bundle(session: Session, record: ContainerRecord, image: ImageRecord, plans: list[Plan]) -> str:
-    spec, folder = cdi.applied(record.spec), session.folder(record.id)
-    run_folder = session.roots.running(session.group, record.id)
-    hostname = _hostname(session, record)
+def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, plans: list[Plan]) -> str:
+    spec, folder = cdi.applied(record.spec), group.folder(record.id)
+    run_folder = group.run_folder(record.id)
+    hostname = _hostname(group, record)
     nodes = devices.nodes(spec)
     bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
-    handle = session.cgroups.create(
-        session.group,
+    handle = group.cgroups.create(
+        group.name,
         record.id,
         spec.resources,
         parent=spec.cgroup_parent,
         device_rules=devices.rules(spec, nodes),
     )
     facts = bundle.Facts(
-        group=session.group,
+        group=group.name,
         folder=folder,
         run_folder=run_folder,
-        names=_names(session, record, [plan.endpoint for plan in plans]),
-        layers_folder=session.roots.layers,
+        names=_names(group, record, [plan.endpoint for plan in plans]),
+        layers_folder=group.roots.layers,
         hostname=hostname,
-        volumes=_volumes(session, record, image),
+        volumes=_volumes(group, record, image),
         images={
-            mount.source: [f"{session.roots.layers}/{layer}/diff" for layer in session.image(mount.source).layers]
+            mount.source: [f"{group.roots.layers}/{layer}/diff" for layer in group.image(mount.source).layers]
             for mount in spec.mounts
             if mount.type == "image"
         },
-        joined=_joined(session, record),
-        seccomp=seccomp.program(session.roots, spec.security_opt, bits, privileged=spec.privileged),
-        apparmor=session.apparmor.name,
+        joined=_joined(group, record),
+        seccomp=seccomp.program(group.roots, spec.security_opt, bits, privileged=spec.privileged),
+        apparmor=group.apparmor.name,
         devices=nodes,
         cgroup_procs=handle.procs,
         cgroup_folders=handle.folders,
         oom_files=handle.oom_files,
-        unified=session.cgroups.unified,
+        unified=group.cgroups.unified,
     )
     try:
         _make_anew(run_folder)
@@ -238,23 +233,23 @@ def _text(path: str, *_which: int) -> str:
         return file.read()
 
 
-def _hostname(session: Session, record: ContainerRecord) -> str:
+def _hostname(group: Group, record: ContainerRecord) -> str:
     spec = record.spec
     if spec.hostname:
         return spec.hostname
     if spec.network_mode == "host" or spec.uts_mode == "host":
         return os.uname().nodename
     if spec.network_mode.startswith("container:"):
-        return _hostname(session, session.other(spec.network_mode.removeprefix("container:")))
+        return _hostname(group, group.other(spec.network_mode.removeprefix("container:")))
     return record.id[:12]
 
 
-def _names(session: Session, record: ContainerRecord, endpoints: Sequence[Endpoint]) -> dict[str, str]:
+def _names(group: Group, record: ContainerRecord, endpoints: Sequence[Endpoint]) -> dict[str, str]:
     """/etc/hosts, hostname and resolv.conf; who joins a network namespace gets those of its owner."""
     while record.spec.network_mode.startswith("container:"):
-        record = session.other(record.spec.network_mode.removeprefix("container:"))
+        record = group.other(record.spec.network_mode.removeprefix("container:"))
         endpoints = record.state.endpoints
-    spec, hostname = record.spec, _hostname(session, record)
+    spec, hostname = record.spec, _hostname(group, record)
     host = _host_text("/etc/hosts") if spec.network_mode == "host" else ""
     return {
         "hosts": etc.hosts(spec, hostname, endpoints, host=host),
@@ -263,13 +258,13 @@ def _names(session: Session, record: ContainerRecord, endpoints: Sequence[Endpoi
     }
 
 
-def _joined(session: Session, record: ContainerRecord) -> dict[str, int]:
+def _joined(group: Group, record: ContainerRecord) -> dict[str, int]:
     """Pids of the containers whose namespaces are joined, by the names that the modes give. Raises WrongState when one
     does not run, InvalidSpec when it does not share."""
     found = {}
     for mode in bundle.joins(record.spec):
         name = mode.removeprefix("container:")
-        other = session.other(name)
+        other = group.other(name)
         if not other.state.status.alive:
             raise WrongState(
                 f"container {record.spec.name} joins the namespaces of {other.spec.name}, which is not running"
@@ -283,18 +278,18 @@ def _joined(session: Session, record: ContainerRecord) -> dict[str, int]:
     return found
 
 
-def _volumes(session: Session, record: ContainerRecord, image: ImageRecord) -> dict[str, str]:
+def _volumes(group: Group, record: ContainerRecord, image: ImageRecord) -> dict[str, str]:
     """Volume name → folder, mounted where its driver options say so, filled from the image where it is empty."""
     found = {}
-    layers = [f"{session.roots.layers}/{layer}/diff" for layer in image.layers]
+    layers = [f"{group.roots.layers}/{layer}/diff" for layer in image.layers]
     for mount in record.spec.mounts:
         if mount.type != "volume":
             continue
-        volume = volumes.get(session.store, mount.source)
+        volume = volumes.get(group.store, mount.source)
         if volume is None:
             if mount.source not in record.state.anonymous_volumes:
                 raise NotFound("volume", mount.source)
-            volume = volumes.create(session.store, VolumeSpec(name=mount.source, labels=mount.labels, anonymous=True))
+            volume = volumes.create(group.store, VolumeSpec(name=mount.source, labels=mount.labels, anonymous=True))
         found[mount.source] = volumes.prepare(volume)
         if not mount.nocopy and not mount.subpath:
             copy_up(layers, mount.target, volume)

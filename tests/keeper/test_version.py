@@ -11,6 +11,7 @@ from engine.session.process import AttachedProcess, ExecProcess
 from engine.session.session import Session
 from engine.spec.container import ExecSpec
 from tests.keeper.test_faults import keeper_pid
+from tests.session.tasks import LoopTasks
 
 
 def claims(bench, version):
@@ -23,7 +24,7 @@ async def taken_over(bench):
     """Another session in the place of the bench's, as after the end of a supervisor."""
     earlier = bench.session
     await earlier.close()
-    bench.session = Session(earlier.roots, earlier.group, ())
+    bench.session = Session(earlier.roots, earlier.group, LoopTasks())
     return await bench.session.adopt()
 
 

@@ -14,6 +14,7 @@ from engine.session.session import Session
 from engine.spec.container import ContainerSpec, Logging
 from tests.scenario.command import SESSION
 from tests.scenario.leaks import nothing_left
+from tests.session.tasks import LoopTasks
 
 
 class Bench:
@@ -113,14 +114,13 @@ def bench(roots):
 
     def run(story):
         async def whole():
-            found = Bench(Session(roots, SESSION + secrets.token_hex(3), ()))
+            found = Bench(Session(roots, SESSION + secrets.token_hex(3), LoopTasks()))
             await found.session.adopt()
             try:
                 return await story(found)
             except BaseException:
                 with contextlib.suppress(OSError), open(f"{roots.run}/{found.session.group}/keeper.log") as file:
                     print(file.read())
-                print("watcher:", found.session._watcher)
                 raise
             finally:
                 for key in list(found.session.records):

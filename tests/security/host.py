@@ -12,6 +12,7 @@ from engine.api import Engine
 from engine.spec.container import ContainerSpec, ExecSpec, Mount
 from engine.spec.network import VolumeSpec
 from tests.scenario.command import SESSION
+from tests.session.tasks import LoopTasks
 
 PYTHON = tuple(
     Mount(type="bind", source=os.path.realpath(path), target=path, read_only=True)
@@ -32,7 +33,7 @@ class Host:
         self.engine = Engine(roots)
         self.image = self.engine.image("busybox").id
         self.runner = asyncio.Runner()
-        self.session = self.wait(self.engine.session(self.group))
+        self.session = self.wait(self.engine.session(self.group, LoopTasks()))
         self.number = itertools.count(1)
         self.volumes = []
 

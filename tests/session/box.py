@@ -10,6 +10,7 @@ from engine.api import Engine
 from engine.spec.container import ContainerSpec, ExecSpec
 from engine.spec.state import Status
 from tests.scenario.command import SESSION
+from tests.session.tasks import LoopTasks
 
 PATIENCE = 30.0
 """Seconds after which what a test waits for has not happened."""
@@ -21,7 +22,7 @@ class Box:
         self.group = SESSION + secrets.token_hex(3)
         self.engine = Engine(roots)
         self.loop = asyncio.new_event_loop()
-        self.session = self.do(self.engine.session(self.group))
+        self.session = self.do(self.engine.session(self.group, LoopTasks()))
         self.do(self.session.adopt())
         self.image = self.engine.image("busybox").id
 

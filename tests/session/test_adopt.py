@@ -9,6 +9,7 @@ from engine.api import Engine
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkSpec
 from engine.spec.state import Status
+from tests.session.tasks import LoopTasks
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def successor(box):
     def succeed():
         box.do(box.session.close())
         box.engine = Engine(box.roots)
-        box.session = box.do(box.engine.session(box.group))
+        box.session = box.do(box.engine.session(box.group, LoopTasks()))
         return box.do(box.session.adopt())
 
     return succeed
@@ -44,7 +45,7 @@ def test_an_end_that_nobody_saw_is_known(box):
     asyncio.run(_readable(pidfd))
     os.close(pidfd)
     box.engine = Engine(box.roots)
-    box.session = box.do(box.engine.session(box.group))
+    box.session = box.do(box.engine.session(box.group, LoopTasks()))
     found = {one.id: one for one in box.do(box.session.adopt())}
     assert found[other.id].state.status is Status.EXITED and found[other.id].state.exit_code == 9
     assert not os.path.exists(box.roots.running(box.group, other.id))

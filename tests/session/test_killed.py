@@ -13,12 +13,14 @@ from engine.api import Engine
 from engine.spec.container import Attachment, Mount, PortBinding
 from engine.spec.network import NetworkSpec
 from engine.spec.state import INTERRUPTED, Status
+from tests.session.tasks import LoopTasks
 
 OPERATE = """
 import asyncio, os, signal, sys
 from engine.api import Engine
 from engine.paths import Roots
-from engine.session import session as sessions
+from engine.session import group as groups
+from tests.session.tasks import LoopTasks
 
 def die(*_, **options):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -29,11 +31,11 @@ async def start(session, container_id):
     await session.start(container_id, ready=ready)
 
 async def executed(session, container_id):
-    session.confirm = die
+    groups.Group.confirm = die
     await session.start(container_id)
 
 async def cleaned(session, container_id):
-    sessions.remove_tree = die
+    groups.remove_tree = die
     await session.remove(container_id, volumes=True)
 
 async def released(session, container_id):
@@ -42,7 +44,7 @@ async def released(session, container_id):
     await session.remove(container_id, volumes=True)
 
 async def main(state, run, group, operation, container_id):
-    session = await Engine(Roots(state, run)).session(group)
+    session = await Engine(Roots(state, run)).session(group, LoopTasks())
     await session.adopt()
     await globals()[operation](session, container_id)
 
@@ -62,7 +64,7 @@ def killed(box):
         if keeper:
             kill_keeper(box)
         box.engine = Engine(box.roots)
-        box.session = box.do(box.engine.session(box.group))
+        box.session = box.do(box.engine.session(box.group, LoopTasks()))
         return {one.id: one for one in box.do(box.session.adopt())}
 
     return operate

@@ -1,0 +1,190 @@
+"""One group's containers as its session knows them, and what the operations on them share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import msgspec
+from anyio import Event, Lock, sleep
+
+from engine.cgroup.manager import Cgroups
+from engine.container import apparmor
+from engine.container import state as files
+from engine.errors import NotFound
+from engine.filetree.remove import remove as remove_tree
+from engine.image.images import ImageStore
+from engine.keeper.client import KeeperClient
+from engine.net.dns import Server
+from engine.net.names import Names
+from engine.net.neighbours import Neighbours
+from engine.net.wiring import Wiring
+from engine.paths import Roots
+from engine.session import group_store, users
+from engine.session.keeper_link import KeeperLink
+from engine.session.retained_fds import RetainedFds
+from engine.spec.image import ImageRecord
+from engine.spec.state import ContainerRecord, ContainerState
+from engine.store import Store
+
+CGROUP_PATIENCE = 30.0
+"""Seconds after which the cgroup of an ended container is left to the next `adopt`: a process in it cannot be killed (D)."""
+
+
+class Group:
+    """`records` are written by the operations through `replace`. `link` is set by the session."""
+
+    link: KeeperLink
+
+    def __init__(self, roots: Roots, name: str) -> None:
+        self.roots, self.name = roots, name
+        self.store = Store(roots)
+        self.images = ImageStore(self.store)
+        self.cgroups = Cgroups.of(roots)
+        self.apparmor = apparmor.Default(roots)
+        self.wiring = Wiring(self.store, enforced=True)
+        self.names = Names(Neighbours(self.store, name))
+        self.dns = Server(self.names)
+        self.records: dict[str, ContainerRecord] = {}
+        self.creating: set[str] = set()
+        """Ids whose folders are just being written."""
+        self.starting: set[str] = set()
+        """Ids that are just being started: what they have in the kernel and the run root is no remains of anything."""
+        self.removing: set[str] = set()
+        """Ids that are just being removed."""
+        self.ended: dict[str, Event] = {}
+        """Id → set when the container ends, while it runs."""
+        self.retained: dict[str, RetainedFds] = {}
+        self.takeover = Lock()
+        """Held while the group is adopted."""
+        self.adopted: KeeperClient | None = None
+        """The keeper with which the group was adopted last."""
+        self.ending: set[Event] = set()
+        """One for each end that is being cleaned up after, set when that is done."""
+        self.closing = False
+        self._image_cache: dict[str, ImageRecord] = {}
+
+    def record(self, container_id: str) -> ContainerRecord:
+        """Raises NotFound."""
+        try:
+            return self.records[container_id]
+        except KeyError:
+            raise NotFound("container", container_id[:12]) from None
+
+    def containers(self) -> list[ContainerRecord]:
+        """Oldest first."""
+        return sorted(self.records.values(), key=lambda record: (record.state.created_at, record.spec.name))
+
+    @property
+    def alive(self) -> set[str]:
+        """Ids of the containers that run."""
+        return {record.id for record in self.records.values() if record.state.status.alive}
+
+    def other(self, name: str) -> ContainerRecord:
+        """A container by id or name, of whatever group, as it is now. Raises NotFound."""
+        if name in self.records:
+            return self.records[name]
+        found = group_store.find(self.store, name)
+        if found is None:
+            raise NotFound("container", name)
+        container_id, group = found
+        record = self.records.get(container_id) or files.read(self.roots, group, container_id)
+        if record is None:
+            raise NotFound("container", name)
+        return record
+
+    def replace(self, container_id: str, state: ContainerState) -> ContainerRecord:
+        """Write the state down and remember it. Until its program is executed (`confirm`), that a container runs stands in
+        a file of its own."""
+        record = msgspec.structs.replace(self.record(container_id), state=state)
+        write = files.write_starting if state.status.alive and container_id in self.starting else files.write_state
+        write(self.folder(container_id), state)
+        self.records[container_id] = record
+        return record
+
+    def change(self, container_id: str, **fields: object) -> ContainerRecord:
+        """Replace fields of the state."""
+        return self.replace(container_id, msgspec.structs.replace(self.record(container_id).state, **fields))
+
+    def confirm(self, container_id: str) -> None:
+        """The container's program has been executed."""
+        if self.record(container_id).state.status.alive:
+            files.confirm_start(self.folder(container_id))
+        else:
+            files.drop_start(self.folder(container_id))  # it has ended already
+        self.starting.discard(container_id)
+
+    def folder(self, container_id: str) -> str:
+        return self.roots.container(self.name, container_id)
+
+    def run_folder(self, container_id: str) -> str:
+        return self.roots.running(self.name, container_id)
+
+    def image(self, reference: str) -> ImageRecord:
+        """Raises NotFound."""
+        if reference not in self._image_cache:
+            self._image_cache[reference] = self.images.need(reference)
+        return self._image_cache[reference]
+
+    async def keeper(self) -> KeeperClient:
+        """The keeper, started when there is none."""
+        return await self.link.keeper()
+
+    async def settled(self) -> None:
+        """Wait while a keeper that was killed is replaced, and what ended containers had is still taken away: what is started
+        meanwhile would be taken for remains, or not get the port of one that has ended."""
+        async with self.takeover:
+            pass
+        await self.cleaned()
+
+    async def cleaned(self) -> None:
+        """Wait until what ended containers had is taken away."""
+        for event in list(self.ending):
+            await event.wait()
+
+    def publish(self, container_id: str) -> None:
+        """Make the container known by name to those that share a network with it."""
+        record = self.record(container_id)
+        names = [record.spec.name, container_id[:12]]
+        if record.spec.hostname:
+            names.append(record.spec.hostname)
+        self.names.publish(container_id, names, record.state.endpoints, record.spec.links)
+
+    def withdraw(self, container_id: str) -> None:
+        """Its names, its DNS sockets and what is retained of it go at once when it ends."""
+        self.names.withdraw(container_id)
+        self.dns.leave(container_id)
+        self.release(container_id)
+
+    async def clean(self, container_id: str) -> None:
+        """Take away what only a running container has: names, addresses, ports, rules, cgroups, its run folder."""
+        self.withdraw(container_id)
+        await self.wiring.disconnect(container_id)
+        handle = self.cgroups.handle(self.name, container_id, self.record(container_id).spec.cgroup_parent)
+        pause, waited = 0.0005, 0.0
+        while not handle.remove() and waited < CGROUP_PATIENCE:
+            handle.kill()
+            await sleep(pause)  # cgroups have no event for "the last task has been freed" on v1
+            waited, pause = waited + pause, min(pause * 1.5, 0.25)
+        with contextlib.suppress(OSError):
+            remove_tree(self.run_folder(container_id))
+        users.unmount_unused(self.store, self.record(container_id))
+
+    async def retain(self, record: ContainerRecord, keeper: KeeperClient) -> None:
+        """Keep open what would be lost with the keeper."""
+        terminal: Sequence[int] = ()
+        if record.spec.tty:
+            _, terminal = await keeper.ask("terminal", id=record.id)
+        self.release(record.id)
+        self.retained[record.id] = RetainedFds(self.run_folder(record.id), record.state.pid, terminal)
+
+    def release(self, container_id: str) -> None:
+        if held := self.retained.pop(container_id, None):
+            held.close()
+
+    def close(self) -> None:
+        for container_id in list(self.retained):
+            self.release(container_id)
+        self.dns.close()
+        self.wiring.close()
+        self.store.close()

@@ -1,0 +1,102 @@
+"""A session's connection to its group's keeper, which is started when it is needed and replaced when it was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+
+from anyio import Lock, sleep, to_thread
+
+from engine.errors import EngineError, KeeperLost, OtherVersion
+from engine.keeper.client import KeeperClient
+from engine.keeper.launch import Launch
+from engine.paths import Roots
+
+_ATTEMPTS, _PAUSE = 250, 0.02
+"""How often, and after how many seconds each, a keeper is asked to leave: what it has forked may take a moment to be reaped."""
+
+
+class KeeperLink:
+    """`supervisor` is the command line that the keeper starts when it loses its supervisor; `launch` a keeper that is getting
+    ready. `connected` is called with each new connection."""
+
+    def __init__(
+        self,
+        roots: Roots,
+        group: str,
+        supervisor: Sequence[str],
+        launch: Launch | None,
+        connected: Callable[[KeeperClient], None],
+    ) -> None:
+        self._roots, self._group, self._supervisor = roots, group, tuple(supervisor)
+        self._launch, self._connected = launch, connected
+        self._lock = Lock()
+        self.client: KeeperClient | None = None
+        """The last one that there was."""
+
+    @property
+    def lost(self) -> bool:
+        """There is no connection (any more)."""
+        return self.client is None or self.client.lost
+
+    async def keeper(self) -> KeeperClient:
+        """The keeper, started when there is none. Raises KeeperLost, OtherVersion."""
+        async with self._lock:
+            if self.client is None or self.client.lost:
+                client = KeeperClient.connect(self._roots, self._group) if self._launch is None else None
+                if client is None:
+                    self._launch = self._launch or Launch(self._roots, self._group)
+                    client = await self._launched()
+                if client is None:
+                    raise KeeperLost(f"the keeper of {self._group} was killed while it started")
+                await client.ask("watch")
+                if self._supervisor:
+                    environment = {**os.environ, **self._roots.environment()}
+                    await client.ask("supervise", argv=list(self._supervisor), env=environment)
+                self.client = client
+                self._connected(client)
+            return self.client
+
+    async def _launched(self) -> KeeperClient | None:
+        """Wait for the keeper that is getting ready, if one is, and connect to it."""
+        launch, self._launch = self._launch, None
+        if launch is None:
+            return None
+        with launch:
+            await to_thread.run_sync(launch.wait)
+            return KeeperClient.connect(self._roots, self._group)
+
+    async def close(self, *, dismiss: bool) -> bool:
+        """Say goodbye to the keeper, and send it away where nothing of the group lives; whether it has gone for that."""
+        client = self.client
+        with contextlib.suppress(EngineError):
+            client = await self._launched() or client
+        if client is None or client.lost:
+            with contextlib.suppress(OtherVersion):
+                client = KeeperClient.connect(self._roots, self._group)
+        if client is None or client.lost:
+            return False
+        dismissed = False
+        with contextlib.suppress(EngineError):
+            await client.ask("goodbye")
+            dismissed = dismiss and await _dismiss(client)
+        client.close()
+        return dismissed
+
+
+async def _dismiss(client: KeeperClient) -> bool:
+    """Send the keeper away. What was forked and never started ends with it."""
+    for _ in range(_ATTEMPTS):
+        try:
+            await client.ask("leave")
+            return True
+        except KeeperLost:
+            return True
+        except EngineError:
+            answer, _ = await client.ask("list")
+            for entry in answer["containers"]:
+                with contextlib.suppress(EngineError):
+                    await client.ask("signal", id=entry["id"], signal=9)
+            await sleep(_PAUSE)
+    return False

@@ -1,0 +1,60 @@
+"""Removing a container with its files, its name, and the volumes that are its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+
+from anyio import to_thread
+
+from engine.errors import EngineError, OperationFailed, WrongState
+from engine.filetree.remove import remove as remove_tree
+from engine.session import group_store, stop, users
+from engine.session.group import Group
+from engine.spec.state import ContainerRecord, Status
+from engine.volume import store as volumes
+
+
+async def remove(group: Group, container_id: str, *, force: bool = False, with_volumes: bool = False) -> None:
+    """See Changes.remove."""
+    record = group.record(container_id)
+    if record.state.status.alive:
+        if not force:
+            raise WrongState(f"container {record.spec.name} is {record.state.status.value}: stop it before removing it")
+        await stop.stop(group, container_id, 0, "SIGKILL")
+    group.removing.add(container_id)
+    try:
+        await _remove(group, record, record.state.anonymous_volumes if with_volumes else ())
+    finally:
+        group.removing.discard(container_id)
+
+
+async def _remove(group: Group, record: ContainerRecord, anonymous: Sequence[str]) -> None:
+    """A crash at any moment leaves a container that is being removed and still knows which volumes go with it, which
+    `adopt` removes, or nothing."""
+    with contextlib.suppress(OperationFailed):  # a full disc: it goes all the same
+        group.change(record.id, status=Status.REMOVING, anonymous_volumes=tuple(anonymous))
+    await group.clean(record.id)
+    for name in anonymous:
+        with contextlib.suppress(EngineError):  # another container took it over
+            others = [user for user in users.volume_users(group.roots, name) if user != record.id]
+            volumes.remove(group.store, name, others)
+    folder = group.folder(record.id)
+    with contextlib.suppress(OSError):
+        os.unlink(f"{folder}/spec.json")  # first: a folder without it is no container
+    try:
+        await to_thread.run_sync(remove_tree, folder)
+    except OSError as error:
+        raise OperationFailed.of("remove the files of", record.spec.name, error) from error
+    group_store.release(group.store, record.id)
+    group.records.pop(record.id, None)  # whoever took over meanwhile has not found it any more
+    with contextlib.suppress(OSError):
+        os.rmdir(f"{group.roots.groups}/{group.name}")
+
+
+async def finish_removals(group: Group) -> None:
+    """Remove what an earlier supervisor was just removing."""
+    for record in list(group.records.values()):
+        if record.state.status is Status.REMOVING and record.id not in group.removing:
+            await remove(group, record.id, with_volumes=True)

@@ -1,0 +1,103 @@
+"""Signals to a container, stopping it, pausing it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+
+from anyio import Event, move_on_after
+
+from engine.errors import EngineError, OperationFailed, WrongState
+from engine.kernel import calls
+from engine.session.group import Group
+from engine.session.signals import number
+from engine.spec.container import ContainerSpec
+from engine.spec.state import ContainerExit, Status
+
+DEFAULT_STOP_TIMEOUT = 10.0
+"""Seconds between the stop signal and SIGKILL, as Docker's."""
+
+
+async def signal(group: Group, container_id: str, wanted: int | str) -> None:
+    """See Changes.signal."""
+    wanted = number(wanted) if isinstance(wanted, str) else wanted
+    record = group.record(container_id)
+    if not record.state.status.can_kill:
+        raise WrongState(f"container {record.spec.name} is not running")
+    if not record.state.stopped_by_user and _counts_as_stop(group, record.spec, wanted):
+        with contextlib.suppress(OperationFailed):  # a full disc: it is remembered as long as we live
+            group.change(container_id, stopped_by_user=True)
+    await (await group.keeper()).ask("signal", id=container_id, signal=wanted)
+    if record.state.status is Status.PAUSED and wanted == 9:
+        unpause(group, container_id)
+
+
+def _counts_as_stop(group: Group, spec: ContainerSpec, wanted: int) -> bool:
+    """Whether a signal is a stop for the restart policy: moby, daemon/kill.go (ExitOnNext, HasBeenManuallyStopped)."""
+    own = spec.stop_signal or group.image(spec.image).config.stop_signal
+    return wanted == 9 or spec.restart.policy == "unless-stopped" or not own or number(own) == wanted
+
+
+async def stop(group: Group, container_id: str, timeout: float | None, wanted: str) -> ContainerExit | None:
+    """See Changes.stop."""
+    record = group.record(container_id)
+    if not record.state.status.alive:
+        return None
+    event = group.ended.setdefault(container_id, Event())
+    if record.state.status is Status.PAUSED:
+        unpause(group, container_id)
+    wanted = wanted or record.spec.stop_signal or group.image(record.spec.image).config.stop_signal or "SIGTERM"
+    if timeout is None:
+        timeout = DEFAULT_STOP_TIMEOUT if record.spec.stop_timeout is None else record.spec.stop_timeout
+    await _send(group, container_id, number(wanted))
+    with move_on_after(math.inf if timeout < 0 else timeout):
+        await event.wait()
+    if not event.is_set():
+        await _kill(group, container_id)
+        await event.wait()
+    state = group.record(container_id).state
+    return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
+
+
+async def _send(group: Group, container_id: str, wanted: int) -> None:
+    """A signal by way of the keeper, or straight to the process while a keeper that was killed is replaced. Nothing happens
+    when it has ended: its end is on the way to us."""
+    try:
+        await signal(group, container_id, wanted)
+    except EngineError:
+        state = group.record(container_id).state
+        with contextlib.suppress(EngineError, OSError):
+            pidfd = calls.pidfd_open(state.pid)
+            try:
+                if calls.start_time(state.pid) == state.pid_start:
+                    calls.pidfd_send_signal(pidfd, wanted)
+            finally:
+                os.close(pidfd)
+
+
+async def _kill(group: Group, container_id: str) -> None:
+    try:
+        await signal(group, container_id, 9)
+    except EngineError:
+        group.cgroups.handle(group.name, container_id, group.record(container_id).spec.cgroup_parent).kill()
+
+
+def pause(group: Group, container_id: str) -> None:
+    """See Changes.pause."""
+    record = group.record(container_id)
+    if record.state.status is Status.PAUSED:
+        raise WrongState(f"container {record.spec.name} is already paused")
+    if not record.state.status.can_pause:
+        raise WrongState(f"container {record.spec.name} is not running")
+    group.cgroups.handle(group.name, container_id, record.spec.cgroup_parent).freeze()
+    group.change(container_id, status=Status.PAUSED)
+
+
+def unpause(group: Group, container_id: str) -> None:
+    """See Changes.unpause."""
+    record = group.record(container_id)
+    if record.state.status is not Status.PAUSED:
+        raise WrongState(f"container {record.spec.name} is not paused")
+    group.cgroups.handle(group.name, container_id, record.spec.cgroup_parent).thaw()
+    group.change(container_id, status=Status.RUNNING)
