@@ -1,6 +1,7 @@
 """The rules of docs/architecture.md, held by reading the sources."""
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -211,6 +212,14 @@ def test_attributes_are_set_by_descriptor():
 def test_trees_are_removed_in_one_place():
     users = {module_of(path) for path in SOURCES if within(module_of(path), "engine") and "rmtree" in path.read_text()}
     assert not users, "use engine.filetree.remove, which knows deep trees"
+
+
+@pytest.mark.parametrize("page", ["reliability.md", "security.md"])
+def test_the_tests_that_a_promise_names_exist(page):
+    for path, name in re.findall(r"`(tests/[\w./]+)(?:::(\w+))?`", (TOP / "docs" / page).read_text()):
+        place = TOP / path
+        assert place.exists(), path
+        assert not name or f"def {name}(" in place.read_text(), f"{path}::{name}"
 
 
 def test_file_lengths():
