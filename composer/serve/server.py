@@ -27,25 +27,38 @@ from composer.serve.routes import NEWEST, find, version_of
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from composer.run.port import Engine
+    from composer.serve.docker.exec import Exec
     from engine.paths import Roots
 
 _API = f"{NEWEST[0]}.{NEWEST[1]}"
 
 
+THREADS = 512
+"""Threads that may wait for processes at the same time: one for each client that is attached."""
+
+
 class Server:
-    """`open_engine` gives an engine of the caller's own: the database's connection belongs to one thread."""
+    """`open_engine` gives an engine of the caller's own: the database's connection belongs to one thread. `execs` are
+    those that were asked for here; `tasks` live as long as the server."""
+
+    tasks: TaskGroup
 
     def __init__(
         self, roots: Roots, environ: Mapping[str, str], open_engine: Callable[[], Engine], *, group: int | None = None
     ) -> None:
         self.roots, self.environ, self.open_engine, self._group = roots, environ, open_engine, group
         self.engine = open_engine()
+        self.execs: dict[str, Exec] = {}
+        self.threads = anyio.CapacityLimiter(THREADS)
         self._uids = {0, os.geteuid()}
 
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM."""
         async with anyio.create_task_group() as tasks:
+            self.tasks = tasks
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async with await anyio.abc.SocketListener.from_socket(listener) as serving:
                     tasks.start_soon(serving.serve, self._client)

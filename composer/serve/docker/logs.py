@@ -9,6 +9,7 @@ import anyio
 
 from composer.serve.docker import found
 from composer.serve.docker.streaming import while_connected
+from composer.serve.docker.streams import MULTIPLEXED, MULTIPLEXED_SINCE, RAW, frames
 from composer.serve.docker.text import moment
 from composer.serve.http.errors import BadRequest, HTTPError
 from engine.errors import Unsupported
@@ -23,20 +24,12 @@ if TYPE_CHECKING:
     from engine.spec.stream import LogEntry
 
 STREAMS = {"stdout": 1, "stderr": 2}
-MULTIPLEXED_SINCE = (1, 42)
-"""From this version on, answers say which of the two forms they have."""
-RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 _PIECE = 1 << 16
 """Bytes that are sent at once."""
 
 
 def media_type(request: Request, *, tty: bool) -> str:
     return MULTIPLEXED if not tty and request.version >= MULTIPLEXED_SINCE else RAW
-
-
-def frame(stream: int, data: bytes) -> bytes:
-    """A piece of output as attach and logs send it: stream 1 or 2, three zeros, the length in 4 bytes, the data."""
-    return bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
 
 
 async def logs(server: Server, request: Request, exchange: Exchange) -> None:
@@ -114,7 +107,7 @@ class _Form:
             data = entry.text.encode(errors="surrogateescape")
             if self._timestamps:
                 data = _nanoseconds(entry.time).encode() + b" " + data
-            parts.append(data if self._raw else frame(stream, data))
+            parts.append(data if self._raw else frames(stream, data))
         return b"".join(parts)
 
 

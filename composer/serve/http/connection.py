@@ -261,13 +261,17 @@ class Exchange:
         if data:
             await self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
+    @property
+    def upgrades(self) -> bool:
+        """Whether the client asks for another protocol on this connection."""
+        return "upgrade" in self._headers.get("connection", "").lower() and "upgrade" in self._headers
+
     async def hijack(self, media: str, *, protocol: str = "") -> Raw:
         """Turn the connection into a raw stream: 101 UPGRADED where the client asked for that, else 200.
 
         Ends the connection's life as HTTP. Bytes that came with the request are the stream's first.
         """
-        asked = "upgrade" in self._headers.get("connection", "").lower() and "upgrade" in self._headers
-        if asked:
+        if self.upgrades:
             named = protocol or self._headers["upgrade"]
             head_lines = ["HTTP/1.1 101 UPGRADED", f"Content-Type: {media}", "Connection: Upgrade", f"Upgrade: {named}"]
         else:

@@ -1,0 +1,286 @@
+"""Further processes in running containers (Docker Engine API 1.55, "Exec").
+
+An exec is known to the server that made it, until the server ends or the container is gone; the process itself lives with
+the container.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskStatus
+
+from composer.serve.docker import body, found
+from composer.serve.docker.streams import Pump, frames, stream_type
+from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.http.request import OBJECT, Reply
+from engine.errors import EngineError, StartFailed
+from engine.spec.container import ExecSpec
+from engine.spec.state import Status
+
+if TYPE_CHECKING:
+    from composer.run.port import Process
+    from composer.serve.http.connection import Exchange, Raw
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.state import ContainerRecord
+
+
+PATIENCE = 2.0
+"""Seconds in which what is left of the output is copied when the process has ended but others still hold its streams."""
+
+
+class Wanted(body.Body):
+    """The body of `POST /containers/{id}/exec`."""
+
+    attach_stdin: bool | None = None
+    attach_stdout: bool | None = None
+    attach_stderr: bool | None = None
+    console_size: list[int] | None = None
+    detach: bool | None = None
+    detach_keys: str | None = None
+    tty: bool | None = None
+    env: list[str] | None = None
+    cmd: body.Words = None
+    privileged: bool | None = None
+    user: str | None = None
+    working_dir: str | None = None
+
+
+class Begin(body.Body):
+    """The body of `POST /exec/{id}/start`."""
+
+    detach: bool | None = None
+    tty: bool | None = None
+    console_size: list[int] | None = None
+
+
+class Exec:
+    """One exec: asked for, running, or ended (`exit_code` is not None)."""
+
+    def __init__(self, record: ContainerRecord, wanted: Wanted, spec: ExecSpec) -> None:
+        self.id = secrets.token_hex(32)
+        self.container_id, self.group = record.id, record.group
+        self.wanted, self.spec = wanted, spec
+        self.process: Process | None = None
+        self.started = False
+        self.exit_code: int | None = None
+
+
+def _need(server: Server, request: Request) -> Exec:
+    made: Exec | None = server.execs.get(request.arguments["id"])
+    if made is None:
+        raise HTTPError(404, f"No such exec instance: {request.arguments['id']}")
+    return made
+
+
+def _running(record: ContainerRecord) -> None:
+    if record.state.status is Status.PAUSED:
+        raise HTTPError(409, f"container {record.id} is paused, unpause the container before exec")
+    if not record.state.status.can_exec:
+        raise HTTPError(409, f"container {record.id} is not running")
+
+
+async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
+    raw = await request.json(OBJECT)
+    if raw is None:
+        raise BadRequest("invalid JSON: got EOF while reading request body")
+    wanted, _ = body.shaped(raw, Wanted)
+    record = found.container(server.engine, request.arguments["id"])
+    command = body.words(wanted.cmd)
+    if not command:
+        raise BadRequest("No exec command specified")
+    _running(record)
+    environment = dict(entry.partition("=")[::2] for entry in wanted.env or ())
+    spec = ExecSpec(
+        args=command,
+        environment=dict(environment),
+        working_dir=wanted.working_dir or "",
+        user=wanted.user or "",
+        tty=bool(wanted.tty),
+        privileged=bool(wanted.privileged),
+    )
+    made = Exec(record, wanted, spec)
+    server.execs[made.id] = made
+    return Reply({"Id": made.id}, status=201)
+
+
+async def start(server: Server, request: Request, exchange: Exchange) -> Reply | None:
+    made = _need(server, request)
+    asked, _ = body.shaped(await request.json(OBJECT) or {}, Begin)
+    record = found.container(server.engine, made.container_id)
+    _running(record)
+    if asked.detach:
+        if made.started:
+            raise HTTPError(409, f"exec command {made.id} has already run")
+        made.started = True
+        await server.tasks.start(_alone, server, made)
+        return Reply()
+    tty = made.spec.tty
+    raw = await exchange.hijack(stream_type(request, exchange, tty=tty))
+    if made.started:
+        await raw.send(_said(f"exec command {made.id} has already run\r\n", tty=tty))
+        await raw.end()
+        return None
+    made.started = True
+    try:
+        await (_terminal if tty else _piped)(server, made, raw, asked.console_size or made.wanted.console_size)
+    except EngineError as error:
+        made.exit_code = getattr(error, "exit_code", 126)
+        await raw.send(_said(f"{error.message}\r\n", tty=tty))
+    await raw.end()
+    return None
+
+
+def _said(text: str, *, tty: bool) -> bytes:
+    return text.encode() if tty else frames(1, text.encode())
+
+
+async def _open(server: Server, made: Exec, stdio: tuple[int, int, int]) -> Process:
+    def work() -> Process:
+        return server.engine.exec_process(made.group, made.container_id, made.spec, stdio=stdio)
+
+    made.process = await to_thread.run_sync(work, limiter=server.threads)
+    return made.process
+
+
+async def _ended(server: Server, made: Exec, process: Process) -> None:
+    made.exit_code = await to_thread.run_sync(process.wait, abandon_on_cancel=True, limiter=server.threads)
+
+
+async def _alone(server: Server, made: Exec, *, task_status: TaskStatus[None]) -> None:
+    """Without anybody attached: its streams lead nowhere."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        process = await _open(server, made, (null, null, null))
+    except StartFailed as error:
+        made.exit_code = error.exit_code
+        task_status.started()
+        return
+    finally:
+        os.close(null)
+    task_status.started()
+    try:
+        await _ended(server, made, process)
+    finally:
+        process.close()
+        made.process = None
+
+
+async def _piped(server: Server, made: Exec, raw: Raw, size: object) -> None:
+    """Three pipes: what the client sends goes in, what comes out goes to it in frames."""
+    wanted = made.wanted
+    ours, theirs = _pipes(bool(wanted.attach_stdin), bool(wanted.attach_stdout), bool(wanted.attach_stderr))
+    try:
+        process = await _open(server, made, theirs)
+    except EngineError:
+        for fd in ours:
+            if fd >= 0:
+                os.close(fd)
+        raise
+    finally:
+        for fd in set(theirs):
+            os.close(fd)
+    try:
+        async with anyio.create_task_group() as tasks:
+            pump = Pump(raw)
+            if ours[0] >= 0:
+                tasks.start_soon(pump.into, ours[0])
+            for stream in (1, 2):
+                if ours[stream] >= 0:
+                    tasks.start_soon(pump.framed, stream, ours[stream])
+            await _ended(server, made, process)
+            with anyio.move_on_after(PATIENCE):
+                await pump.drained()
+            tasks.cancel_scope.cancel()
+    finally:
+        process.close()
+        made.process = None
+
+
+def _pipes(stdin: bool, stdout: bool, stderr: bool) -> tuple[list[int], tuple[int, int, int]]:
+    """Our ends (-1 where nobody is attached) and those of the process."""
+    ours, theirs = [], []
+    for wanted, reads in ((stdin, False), (stdout, True), (stderr, True)):
+        if not wanted:
+            ours.append(-1)
+            theirs.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+            continue
+        reading, writing = os.pipe()
+        mine, other = (reading, writing) if reads else (writing, reading)
+        os.set_blocking(mine, False)
+        ours.append(mine)
+        theirs.append(other)
+    return ours, (theirs[0], theirs[1], theirs[2])
+
+
+async def _terminal(server: Server, made: Exec, raw: Raw, size: list[int] | None) -> None:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        process = await _open(server, made, (null, null, null))
+    finally:
+        os.close(null)
+    try:
+        if size and len(size) == 2:
+            process.resize(size[0], size[1])
+        assert process.stream is not None
+        os.set_blocking(process.stream, False)
+        out, into = os.dup(process.stream), os.dup(process.stream)
+        async with anyio.create_task_group() as tasks:
+            pump = Pump(raw)
+            tasks.start_soon(pump.plain, out)
+            tasks.start_soon(pump.into, into)
+            await _ended(server, made, process)
+            with anyio.move_on_after(PATIENCE):
+                await pump.drained()
+            tasks.cancel_scope.cancel()
+    finally:
+        process.close()
+        made.process = None
+
+
+async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:
+    made = _need(server, request)
+    if made.process is None:
+        raise HTTPError(409, f"exec {made.id} is not running")
+    made.process.resize(*window(request))
+    return Reply(status=201 if request.version < (1, 22) else 200)
+
+
+def window(request: Request) -> tuple[int, int]:
+    """Rows and columns of a request. BadRequest."""
+    rows, columns = request.number("h"), request.number("w")
+    if rows is None or columns is None or rows < 0 or columns < 0:
+        raise BadRequest("invalid terminal size: h and w must be given")
+    return rows, columns
+
+
+async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:
+    made = _need(server, request)
+    process: dict[str, Any] = {
+        "tty": made.spec.tty,
+        "entrypoint": made.spec.args[0],
+        "arguments": list(made.spec.args[1:]),
+        "privileged": made.spec.privileged,
+    }
+    if made.spec.user:
+        process["user"] = made.spec.user
+    return Reply(
+        {
+            "ID": made.id,
+            "Running": made.process is not None and made.exit_code is None,
+            "ExitCode": made.exit_code,
+            "ProcessConfig": process,
+            "OpenStdin": bool(made.wanted.attach_stdin),
+            "OpenStderr": bool(made.wanted.attach_stderr),
+            "OpenStdout": bool(made.wanted.attach_stdout),
+            "CanRemove": False,
+            "ContainerID": made.container_id,
+            "DetachKeys": made.wanted.detach_keys or "",
+            "Pid": 0,
+        }
+    )

@@ -1,0 +1,99 @@
+"""Bytes between a client's raw stream and a process (Docker Engine API, ContainerAttach, "Stream format")."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import anyio
+
+from composer.serve.http.errors import ClientGone
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange, Raw
+    from composer.serve.http.request import Request
+
+RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
+MULTIPLEXED_SINCE = (1, 42)
+"""From this version on, an upgraded answer says that its frames are."""
+_PIECE = 1 << 16
+
+
+def stream_type(request: Request, exchange: Exchange, *, tty: bool) -> str:
+    return MULTIPLEXED if exchange.upgrades and not tty and request.version >= MULTIPLEXED_SINCE else RAW
+
+
+def frames(stream: int, data: bytes) -> bytes:
+    """Output as attach and logs send it: stream 1 or 2, three zeros, the length in 4 bytes (big-endian), the data."""
+    return bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+
+
+class Pump:
+    """Copies between the client and descriptors of a process, which it closes. Each client's slowness stops only its own
+    process: nothing is read that has not been sent."""
+
+    def __init__(self, raw: Raw) -> None:
+        self._raw = raw
+        self._sending = anyio.Lock()
+        self._open = 0
+        self._done = anyio.Event()
+
+    async def drained(self) -> None:
+        """Wait until all output has been sent."""
+        while self._open:
+            self._done = anyio.Event()
+            await self._done.wait()
+
+    async def framed(self, stream: int, fd: int) -> None:
+        await self._out(fd, stream)
+
+    async def plain(self, fd: int) -> None:
+        await self._out(fd, 0)
+
+    async def _out(self, fd: int, stream: int) -> None:
+        self._open += 1
+        try:
+            while data := await read(fd):
+                async with self._sending:
+                    await self._raw.send(frames(stream, data) if stream else data)
+        except ClientGone:
+            # Nobody reads any more, and the process goes on: its output leads nowhere from now on.
+            while await read(fd):
+                pass
+        finally:
+            self._open -= 1
+            self._done.set()
+            os.close(fd)
+
+    async def into(self, fd: int) -> None:
+        """What the client sends; the end of its side is the end of the process's input."""
+        try:
+            while data := await self._raw.receive():
+                if not await write(fd, data):
+                    return
+        finally:
+            os.close(fd)
+
+
+async def read(fd: int) -> bytes:
+    """Bytes of a non-blocking descriptor; b"" at its end (EIO: of a terminal that no process has open)."""
+    while True:
+        try:
+            return os.read(fd, _PIECE)
+        except BlockingIOError:
+            await anyio.wait_readable(fd)
+        except OSError:
+            return b""
+
+
+async def write(fd: int, data: bytes) -> bool:
+    """Write all of it; False when nobody reads any more."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            await anyio.wait_writable(fd)
+        except OSError:
+            return False
+    return True
