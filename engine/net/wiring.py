@@ -23,8 +23,8 @@ from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
 from engine.store import Store
 
-_MOMENT = 0.02
-"""Seconds in which more containers are expected to stop."""
+_MOMENT = 0.5
+"""Seconds in which more containers are expected to stop; who gets an address that has just become free does not wait."""
 
 
 class _Job(Struct, frozen=True):
@@ -50,6 +50,9 @@ class Wiring:
         self._leased: set[str] = set()
         self._left: set[str] = set()
         """Addresses of containers that have just stopped."""
+        self._forgetting: asyncio.TimerHandle | None = None
+        self._withdrawn: list[tuple[str, Port]] = []
+        self._withdrawing = asyncio.Lock()
 
     def lease(self, container_id: str, attachments: Sequence[Attachment]) -> list[Plan]:
         """Lease an address for each attachment (all or none) and choose interface names, in the order of priority, then
@@ -93,23 +96,34 @@ class Wiring:
     async def disconnect(self, container_id: str) -> None:
         """Withdraw rules, then ports and leases; the links go with the network namespace."""
         if rules := self._rules.pop(container_id, []):
-            await backend.withdraw(self.store.roots, [(container_id, port) for port in rules])
-            if self._enforcement is not None:
-                self._enforcement.allow(container_id, rules, allowed=False)
+            await self._withdraw(container_id, rules)
         held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
         self._forget_soon({row[0] for row in held})
         self.release(container_id)
         await bridge.leave_default(self.store)
 
+    async def _withdraw(self, container_id: str, rules: Sequence[Port]) -> None:
+        """With the rules of those that are stopped while others' are withdrawn."""
+        self._withdrawn += [(container_id, port) for port in rules]
+        async with self._withdrawing:
+            gone, self._withdrawn = self._withdrawn, []
+            if gone:
+                await backend.withdraw(self.store.roots, gone)
+                if self._enforcement is not None:
+                    self._enforcement.disallow(gone)
+
     def _forget_soon(self, addresses: set[str]) -> None:
-        """With those of others that stop in this moment: the kernel is asked for all connections each time."""
+        """With those of others that stop in the next moments: the kernel goes through all connections for it."""
         if addresses and not self._left:
-            asyncio.get_running_loop().call_later(_MOMENT, self._forget)
+            self._forgetting = asyncio.get_running_loop().call_later(_MOMENT, self._forget)
         self._left |= addresses
 
     def _forget(self) -> None:
         left, self._left = self._left, set()
-        conntrack.forget(left - {row[0] for row in self.store.db.execute("SELECT address FROM addresses")})
+        if left:
+            if self._forgetting is not None:
+                self._forgetting.cancel()
+            conntrack.forget(left)
 
     def release(self, container_id: str) -> None:
         """Give ports and addresses back."""
@@ -192,6 +206,7 @@ class Wiring:
             self._enforcement.guard(record)
 
     def close(self) -> None:
+        self._forget()
         if self._enforcement is not None:
             self._enforcement.close()
         for proxy in self._proxies.values():
@@ -209,6 +224,8 @@ class Wiring:
 
         with self.store.transaction() as db:
             owners = known()
+            rows = db.execute("SELECT owner, address FROM addresses").fetchall()
+            self._forget_soon({address for owner, address in rows if owner not in owners})
             for table in ("addresses", "ports"):
                 for (owner,) in db.execute(f"SELECT DISTINCT owner FROM {table}").fetchall():
                     if owner not in owners:
@@ -282,9 +299,11 @@ class Wiring:
     def _take_over(self, jobs: Sequence[_Job]) -> None:
         """What the kernel remembers of the addresses' earlier owners, and of ports when they led nowhere, is forgotten."""
         ends = [plan.endpoint for job in jobs for plan in job.plans]
-        addresses = {one for end in ends for one in (end.ipv4_address, end.ipv6_address) if one}
+        if self._left.intersection(one for end in ends for one in (end.ipv4_address, end.ipv6_address)):
+            self._forget()
         ports = {(port.protocol, port.host_port) for job in jobs for port in job.rules if port.protocol == "udp"}
-        conntrack.forget(addresses, ports)
+        if ports:
+            conntrack.forget((), ports)
 
     async def _apply_apart(self, jobs: Sequence[_Job]) -> None:
         """A rule of somebody's was refused: find out whose, and serve the others."""

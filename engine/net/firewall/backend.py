@@ -34,7 +34,7 @@ async def add_network(roots: Roots, record: NetworkRecord) -> None:
             forwarding.enable(roots, versions(record))
         _back_end().add_network(roots, record)
 
-    await _exclusively(roots, work)
+    await _exclusively(roots, work, quick=True)
 
 
 async def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[], None], left: Networks) -> None:
@@ -52,11 +52,16 @@ async def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[
 
 
 async def publish(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
-    await _aside(lambda: _back_end().publish(roots, ports))
+    """nf_tables adds at once; a program is waited for in a thread."""
+    if probe.native():
+        native.publish(roots, ports)
+    else:
+        await asyncio.to_thread(_back_end().publish, roots, ports)
 
 
 async def withdraw(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
-    await _aside(lambda: _back_end().withdraw(roots, ports))
+    """What takes something away waits until no packet is just looking at it: for milliseconds, in a thread."""
+    await asyncio.to_thread(_back_end().withdraw, roots, ports)
 
 
 async def sweep(
@@ -85,22 +90,15 @@ def versions(record: NetworkRecord) -> tuple[int, ...]:
     return tuple(version for version in (4, 6) if getattr(record.spec, f"enable_ipv{version}"))
 
 
-async def _aside(work: Callable[[], None]) -> None:
-    """nf_tables answers at once; a program is waited for in a thread."""
-    if probe.native():
-        work()
-    else:
-        await asyncio.to_thread(work)
-
-
-async def _exclusively(roots: Roots, work: Callable[[], None]) -> None:
-    """One at a time in all supervisors: what is read is still true when it is acted on."""
+async def _exclusively(roots: Roots, work: Callable[[], None], *, quick: bool = False) -> None:
+    """One at a time in all supervisors: what is read is still true when it is acted on. `quick`: where it need not wait for
+    others it is not worth a thread."""
 
     def waiting() -> None:
         with _lock(roots, fcntl.LOCK_EX):
             work()
 
-    if probe.native():
+    if quick and probe.native():
         try:
             with _lock(roots, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 work()

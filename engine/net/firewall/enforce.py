@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.errors import EngineError
 from engine.kernel import calls
@@ -80,11 +80,21 @@ class Enforcement:
             with contextlib.suppress(OSError):
                 self._guard.transact(gone)
 
-    def allow(self, owner: str, ports: Iterable[Port], *, allowed: bool = True) -> None:
-        """Ports of routed networks, which the guard has to let in, too."""
-        found = elements.merged(elements.of_port(port, owner) for port in ports if port.direct)
+    def allow(self, owner: str, ports: Iterable[Port]) -> None:
+        """Let in what comes for ports of routed networks, as the table does."""
+        self._let((owner, port) for port in ports)
+
+    def disallow(self, ports: Iterable[tuple[str, Port]]) -> None:
+        """The opposite, for (container id, port)."""
+        self._let(ports, change=netlink.remove)
+
+    def _let(
+        self,
+        ports: Iterable[tuple[str, Port]],
+        change: Callable[[str, str, Sequence[netlink.Element]], list[bytes]] = netlink.add,
+    ) -> None:
+        found = elements.merged(elements.of_port(port, owner) for owner, port in ports if port.direct)
         if found and self._guard is not None:
-            change = netlink.add if allowed else netlink.remove
             self._guard.transact([one for key, of in found.items() for one in change(self._name, key, of)])
 
     def close(self) -> None:
