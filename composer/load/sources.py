@@ -7,13 +7,13 @@ import os
 from composer.load import dotenv
 from composer.load.errors import LoadError
 from composer.load.notice import UNSET, Notice
-from composer.load.options import Environment
+from composer.load.options import Environment, Inputs
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from composer.load.options import Inputs, LoadOptions
+    from composer.load.options import LoadOptions
     from composer.load.tree import Origin
 
 FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -57,8 +57,7 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
     environ.setdefault("PWD", os.getcwd())
     files = tuple(options.files)
     given = os.path.abspath(options.project_directory) if options.project_directory else ""
-    named_env = tuple(options.env_files) or tuple(filter(None, environ.get("COMPOSE_ENV_FILES", "").split(",")))
-    named_env = tuple(os.path.abspath(path) for path in named_env)
+    named_env = _named_env(options)
     _dot_env(environ, named_env, _folder(given, files), inputs, warn)
     if not files:
         files = _from_environment(environ) or _default(_folder(given, files), inputs, warn)
@@ -68,6 +67,27 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
     # with none, the one without a name is active: `profiles: ["${UNSET}"]` enables
     profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", "")) or ("",)
     return Sources(files, _folder(given, files), environ, profiles)
+
+
+def _named_env(options: LoadOptions) -> tuple[str, ...]:
+    """The files of --env-file, else of COMPOSE_ENV_FILES; a leading ~ is the home folder."""
+    given = tuple(options.env_files) or tuple(filter(None, options.environ.get("COMPOSE_ENV_FILES", "").split(",")))
+    home = options.environ.get("HOME", "")
+    return tuple(
+        os.path.abspath(f"{home}{path[1:]}" if home and (path == "~" or path.startswith("~/")) else path)
+        for path in given
+    )
+
+
+def env_files(options: LoadOptions) -> tuple[str, ...]:
+    """The files that a project's variables come from, whether they are there or not; none when that is disabled."""
+    named = _named_env(options)
+    if named:
+        return named
+    if _disabled(dict(options.environ)):
+        return ()
+    found = located(options, Inputs(), lambda line: None)
+    return (os.path.join(found.folder, ".env"),)
 
 
 def _folder(given: str, files: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cp": ("cp", "Copy files/folders between a service container and the local filesystem"),
     "create": ("create", "Creates containers for a service"),
     "down": ("down", "Stop and remove containers, networks"),
+    "env": ("env", "List, read and change the variables of the project's .env file"),
     "events": ("events", "Receive real time events from containers"),
     "exec": ("exec", "Execute a command in a running container"),
     "export": ("export", "Export a service container's filesystem as a tar archive"),
