@@ -1,7 +1,7 @@
-"""Each folder of cases/: a project, and what it is loaded as (result.json) or why it is refused (error.txt).
+"""Each folder of tests/compose_files: a project, and what it is loaded as (result.json) or why it is refused (error.txt).
 
-What is accepted, and as what, was compared with Docker Compose 2.40. `UPDATE=1 pytest tests/load/test_cases.py` writes
-the results anew; look at what git says has changed.
+What is accepted, and as what, was compared with Docker Compose 2.40, and with 5.5 where that differs.
+`UPDATE=1 pytest tests/load/test_cases.py` writes the results anew; look at what git says has changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from composer.load.errors import LoadError
 from tests.load.projects import load
 
-CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
+CASES = sorted(path for path in (Path(__file__).parents[1] / "compose_files").iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("folder", CASES, ids=lambda path: path.name)
