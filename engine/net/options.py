@@ -24,7 +24,8 @@ GATEWAY_MODE = {4: "com.docker.network.bridge.gateway_mode_ipv4", 6: "com.docker
 GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 ADVERTISE = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms")
-"""How often and how many milliseconds apart a new container says which hardware address its address has."""
+"""How often and how many milliseconds apart a new container says which hardware address its address has. The kernel says it
+once; nobody keeps another, as the same address always has the same hardware address."""
 INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
 """The bridge gets no IPv4 address."""
 MTU = ("com.docker.network.driver.mtu", "mtu")
@@ -110,6 +111,11 @@ def has_address(record: NetworkRecord, version: int) -> bool:
     """Whether the bridge has an address of this IP version."""
     inhibited = version == 4 and is_true(record, INHIBIT, "false")
     return not inhibited and gateway_mode(record, version) != "isolated"
+
+
+def announces(record: NetworkRecord) -> bool:
+    """Whether a new container says once which hardware address its addresses have."""
+    return any(record.spec.driver_opts.get(option, "0") != "0" for option in ADVERTISE)
 
 
 def mtu(record: NetworkRecord) -> int:

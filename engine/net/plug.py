@@ -178,6 +178,10 @@ def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
         _set(f"ipv6/conf/{plan.endpoint.interface}/disable_ipv6", "0" if v6 else "1")
         if v6:
             _set(f"ipv6/conf/{plan.endpoint.interface}/accept_dad", "0")  # the addresses are ours to give
+        if options.announces(plan.record):
+            _set(f"ipv4/conf/{plan.endpoint.interface}/arp_notify", "1")
+            if v6:
+                _set(f"ipv6/conf/{plan.endpoint.interface}/ndisc_notify", "1")
         for path, value in plan.sysctls:
             _set(path, value)
     kernel = Rtnetlink()
@@ -190,13 +194,15 @@ def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
     for plan in plans:
         end = plan.endpoint
         index = number[end.interface]
-        commands.append(messages.link_up(index))
+        announced = options.announces(plan.record)  # a link announces what it has when it comes up
+        commands += [] if announced else [messages.link_up(index)]
         if end.ipv4_address:
             commands.append(messages.address(index, end.ipv4_address, end.ipv4_prefix, _broadcast(end)))
         if end.ipv6_address:
             commands.append(messages.address(index, end.ipv6_address, end.ipv6_prefix))
         for address in plan.attachment.link_local_ips:
             commands.append(messages.address(index, address, 64 if ":" in address else 16))
+        commands += [messages.link_up(index)] if announced else []
     leading = [plan.endpoint for plan in endpoint.outward(plans) if plan.routed]
     return kernel, [*commands, *_routes([(number[end.interface], end) for end in leading])]
 

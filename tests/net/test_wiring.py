@@ -527,3 +527,18 @@ async def test_loopback_ports_lead_to_whichever_address_the_program_listens_at(s
             f"{end.ipv6_address}/64", strict=False
         )
         assert await aside(reaches, None, "127.0.0.1", 8081, six) == "::ffff:172.17.0.1"
+
+
+@running
+async def test_addresses_are_announced_when_the_network_says_so(store, wiring, spaces):
+    a = spaces()
+    option = {"com.docker.network.advertise_addr_nmsgs": "3"}
+    async with network(store, driver_opts=option, enable_ipv6=True) as record:
+        plans = wiring.lease(a.id, [Attachment(network="n")])
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as sniffer:
+            sniffer.bind((record.bridge, 0x0806))
+            sniffer.settimeout(5)
+            await wiring.connect(a.id, a.pid, plans)
+            frame = await aside(sniffer.recv, 100)
+        assert socket.inet_ntoa(frame[28:32]) == socket.inet_ntoa(frame[38:42]) == plans[0].endpoint.ipv4_address
+        await wiring.disconnect(a.id)

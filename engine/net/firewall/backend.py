@@ -34,7 +34,7 @@ async def add_network(roots: Roots, record: NetworkRecord) -> None:
             forwarding.enable(roots, versions(record))
         _back_end().add_network(roots, record)
 
-    await _exclusively(roots, work, quick=True)
+    await _exclusively(roots, work, quick=probe.native() and not native.has_firewalld())
 
 
 async def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[], None], left: Networks) -> None:
@@ -98,7 +98,7 @@ async def _exclusively(roots: Roots, work: Callable[[], None], *, quick: bool = 
         with _lock(roots, fcntl.LOCK_EX):
             work()
 
-    if quick and probe.native():
+    if quick:
         try:
             with _lock(roots, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 work()

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.errors import EngineError
 from engine.kernel import calls
-from engine.net.firewall import elements, layout, native, netlink, probe
+from engine.net.firewall import elements, firewalld, layout, native, netlink, probe
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Nfnetlink
 from engine.net.rtnetlink import attributes
@@ -161,7 +161,8 @@ class Enforcement:
 
 
 def _concerns(data: bytes, table: str) -> bool:
-    """Whether somebody took something of ours away, or changed a chain FORWARD. Ourselves we take elements only."""
+    """Whether somebody took something of ours away, or changed a chain FORWARD, or firewalld has begun anew. Ourselves we
+    take elements only."""
     offset = 0
     while offset + 20 <= len(data):
         length, kind = struct.unpack_from("=IH", data, offset)
@@ -169,6 +170,8 @@ def _concerns(data: bytes, table: str) -> bool:
             kind &= 0xFF
             fields = attributes(data[offset + 20 : offset + length])
             name = netlink.name_of(fields.get(1, b""))
+            if name == firewalld.TABLE and kind == netlink.NEWTABLE:
+                return True
             if name == table and kind in (netlink.DELTABLE, netlink.DELCHAIN, netlink.DELRULE):
                 return True
             if name == "filter" and kind in (netlink.NEWCHAIN, netlink.DELRULE, netlink.NEWRULE):

@@ -7,7 +7,7 @@ import errno
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from engine import digest
-from engine.net.firewall import elements, foreign, forwarding, layout, netlink
+from engine.net.firewall import elements, firewalld, foreign, forwarding, layout, netlink
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Element, Nfnetlink
 from engine.paths import Roots
@@ -33,7 +33,7 @@ def add_network(roots: Roots, record: NetworkRecord) -> None:
         _add(kernel, roots, elements.of_network(record))
         if forwarding.is_ours(roots):
             _close(kernel, roots)
-        foreign.admit(kernel, [record])
+        _admit(kernel, [record])
 
 
 def remove_network(roots: Roots, record: NetworkRecord, left: Sequence[NetworkRecord]) -> None:
@@ -101,7 +101,20 @@ def sweep(
             _remove(kernel, roots, {key: found for key, found in dead.items() if found})
             known = {key: {one.key for one in found} for key, found in present.items()}
             _add(kernel, roots, {k: [e for e in found if e.key not in known[k]] for k, found in wanted.items()})
-        foreign.admit(kernel, records)
+        _admit(kernel, records)
+
+
+def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
+    """Have other firewalls of the host let our networks pass."""
+    foreign.admit(kernel, records)
+    if firewalld.TABLE in _tables(kernel):
+        firewalld.admit(record.bridge for record in records)
+
+
+def has_firewalld() -> bool:
+    """Whether firewalld may have to be asked, which takes its time."""
+    with Nfnetlink() as kernel:
+        return firewalld.TABLE in _tables(kernel)
 
 
 def _tables(kernel: Nfnetlink) -> set[str]:

@@ -1,0 +1,49 @@
+"""firewalld, where it runs: it rejects what is forwarded between links that are in none of its zones. Our bridges get into a
+zone of ours that accepts; what they may is decided by our own table.
+
+Spoken to by its own program, firewall-cmd(1), and only where its table is there: that costs half a second.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+
+from engine.errors import OperationFailed
+
+TABLE = "firewalld"
+ZONE = "composer"
+_POLICY = "composer-out"
+_FOLDERS = "/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin"
+
+
+def admit(bridges: Iterable[str]) -> None:
+    """Have the bridges in our zone, now and after a reload. Raises OperationFailed."""
+    program = next((f"{one}/firewall-cmd" for one in _FOLDERS if os.access(f"{one}/firewall-cmd", os.X_OK)), "")
+    if not program or _run(program, "--state").returncode:
+        return  # its table is left over from when it ran
+    known = _run(program, "--get-zones").stdout.split()
+    if ZONE not in known:
+        for words in (
+            (f"--new-zone={ZONE}",),
+            (f"--zone={ZONE}", "--set-target=ACCEPT"),
+            (f"--new-policy={_POLICY}",),
+            (f"--policy={_POLICY}", "--add-ingress-zone=ANY", f"--add-egress-zone={ZONE}", "--set-target=ACCEPT"),
+        ):
+            _must(program, "--permanent", *words)
+        _must(program, "--reload")
+    present = _run(program, f"--zone={ZONE}", "--list-interfaces").stdout.split()
+    for bridge in sorted(set(bridges) - set(present)):
+        _must(program, f"--zone={ZONE}", f"--change-interface={bridge}")
+
+
+def _run(program: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *words], capture_output=True, text=True, errors="replace")
+
+
+def _must(program: str, *words: str) -> None:
+    done = _run(program, *words)
+    known = "ALREADY_" in done.stderr or "NAME_CONFLICT" in done.stderr
+    if done.returncode and not known:
+        raise OperationFailed("run", "firewall-cmd", detail=done.stderr.strip())
