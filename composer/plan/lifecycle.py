@@ -217,6 +217,7 @@ class _Lifecycle:
             after=after,
             timeout=self.options.timeout,
             suspend=self.options.suspend,
+            returns=part == RESTART,
             part=part,
         ).id
 

@@ -80,12 +80,13 @@ class Start(Operation, kw_only=True, tag="start container"):
 
 class Stop(Operation, kw_only=True, tag="stop container"):
     """`timeout`: seconds until SIGKILL, None for the container's own, infinite for never. `signal`: other than the
-    container's own. `suspend`: as a machine that goes down stops it."""
+    container's own. `returns`: the plan starts it again. `suspend`: as a machine that goes down stops it."""
 
     container_id: str
     service: DesiredService | None = None
     timeout: float | None = None
     signal: str = ""
+    returns: bool = False
     suspend: bool = False
 
 

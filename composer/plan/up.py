@@ -8,7 +8,7 @@ from composer.plan import divergence, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.observed import NAMESPACES, Snapshot, gone, is_oneoff, number_of, service_of
-from composer.plan.operations import RESTART, Create, Plan, Start, Stop, Unpause
+from composer.plan.operations import Create, Plan, Start, Stop, Unpause
 from composer.plan.options import Options
 from composer.plan.shared import Shared, SharedProblem
 from engine.spec.state import ContainerRecord, Status
@@ -179,9 +179,9 @@ class _Up:
             service_name=service.name,
             after=after,
             timeout=self.options.timeout,
-            part=RESTART,
+            returns=True,
         )
-        self._start(service, record.spec.name, cause, container_id=record.id, after=(stopped.id,), part=RESTART)
+        self._start(service, record.spec.name, cause, container_id=record.id, after=(stopped.id,))
 
     def _restart_cause(self, service: DesiredService) -> tuple[str, list[int]]:
         """Why a container that is up to date must be restarted ("" when it need not), and after which operations."""
@@ -240,7 +240,6 @@ class _Up:
         *,
         after: Iterable[int],
         container_id: str = "",
-        part: str = "",
     ) -> None:
         if self.options.no_start or self.options.action == "create":
             return
@@ -252,7 +251,6 @@ class _Up:
             service_name=service.name,
             container_id=container_id,
             after=(*self.settled, *after),
-            part=part,
         )
         self.starts[service.name].append(started.id)
 

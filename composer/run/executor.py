@@ -15,7 +15,6 @@ from composer.plan.conditions import Never, outcome
 from composer.plan.desired import Desired
 from composer.plan.observed import Snapshot, number_of, service_of
 from composer.plan.operations import (
-    RESTART,
     Create,
     CreateNetwork,
     CreateVolume,
@@ -38,6 +37,7 @@ from composer.run import conditions, container_spec, hooks
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, HookLine, Note, Step
+from composer.run.turns import Turn
 from engine.errors import Conflict, EngineError, NotFound
 from engine.spec.container import ContainerSpec
 from engine.spec.state import Status
@@ -52,7 +52,7 @@ ready, however soon one looks."""
 
 class Scene(Struct, kw_only=True):
     """What a plan is carried out in: the project as wanted and as it was when the plan was made. For containers of the
-    services `attach`, `attached` is awaited before their programs start."""
+    services `attach`, `attached` is awaited before their programs start. `turn` is given up while all that is left is to wait."""
 
     changes: Changes
     monitor: Monitor
@@ -63,6 +63,7 @@ class Scene(Struct, kw_only=True):
     tell: Callable[[Step | Note | HookLine], None]
     attach: frozenset[str] = frozenset()
     attached: Callable[[str], Awaitable[None]] | None = None
+    turn: Turn | None = None
 
 
 class Warned(Exception):
@@ -78,7 +79,11 @@ class Executor:
         self.failures: list[Failure] = []
         self.made = ""
         self._limit = Semaphore(parallel) if parallel > 0 else None
-        self._finished: dict[int, Event] = {}
+        self._ready_to_run: dict[int, Event] = {}
+        self._before: dict[int, set[int]] = {}
+        self._after: dict[int, list[int]] = {}
+        self._acting = 0
+        """How many operations are neither waiting for a condition nor for those before them."""
         self._succeeded: set[int] = set()
         self._ids = {record.spec.name: record.id for record in scene.snapshot.containers}
         self._numbers: dict[str, dict[int, str]] = {}
@@ -87,26 +92,59 @@ class Executor:
 
     async def run(self) -> bool:
         """Do everything that can be done; whether all of it was. Cancelled, it finishes what has begun."""
-        self._finished = {operation.id: Event() for operation in self.plan.operations}
+        for operation in self.plan.operations:
+            self._ready_to_run[operation.id] = Event()
+            self._before[operation.id] = set(operation.after)
+            for before in operation.after:
+                self._after.setdefault(before, []).append(operation.id)
+            if not operation.after:
+                self._may_begin(operation.id)
         async with create_task_group() as tasks:
             for operation in self.plan.operations:
                 tasks.start_soon(self._follow, operation)
         return not self.failures
 
     async def _follow(self, operation: Operation) -> None:
+        await self._ready_to_run[operation.id].wait()
         try:
-            for before in operation.after:
-                await self._finished[before].wait()
-                if before not in self._succeeded:
-                    self._tell(operation, SKIPPED)
-                    return
-            if isinstance(operation, Wait) or self._limit is None:
+            if not self._succeeded.issuperset(operation.after):
+                self._tell(operation, SKIPPED)
+            elif isinstance(operation, Wait) or self._limit is None:
                 await self._attempt(operation)
             else:
                 async with self._limit:
                     await self._attempt(operation)
         finally:
-            self._finished[operation.id].set()
+            self._end(operation.id)
+
+    def _may_begin(self, number: int) -> None:
+        self._acting += 1
+        self._ready_to_run[number].set()
+
+    def _end(self, number: int) -> None:
+        """An operation has ended: those that waited for it alone may begin."""
+        for after in self._after.get(number, ()):
+            self._before[after].discard(number)
+            if not self._before[after]:
+                self._may_begin(after)
+        self._pause()
+
+    def _pause(self) -> None:
+        """One less is acting. When all that is left to do is to wait, others may have their turn."""
+        self._acting -= 1
+        if not self._acting and self.scene.turn is not None:
+            self.scene.turn.end()
+
+    async def _resume(self) -> None:
+        if self.scene.turn is not None:
+            with CancelScope(shield=True):
+                await self.scene.turn.begin()
+        self._acting += 1
+
+    def concerns(self) -> set[str]:
+        """The services that it has yet to act on, or waits for."""
+        waiting = [one for one in self.plan.operations if one.id not in self._succeeded]
+        return {operation.service_name for operation in waiting}
 
     async def _attempt(self, operation: Operation) -> None:
         self._tell(operation, BEGUN)
@@ -174,7 +212,11 @@ class Executor:
                 with CancelScope(shield=True):
                     await self.scene.changes.rename(self.id_of(operation), operation.name)
             case Wait():
-                await self._wait(operation)
+                self._pause()
+                try:
+                    await self._wait(operation)
+                finally:
+                    await self._resume()
 
     def id_of(self, operation: Start | Rename | Wait) -> str:
         """The id of its container, which may be one that this plan has created."""
@@ -260,7 +302,7 @@ class Executor:
         if service is not None and service.pre_stop:
             if self.scene.changes.record(container_id).state.status is Status.RUNNING:
                 await hooks.run(self.scene, container_id, service, "pre_stop")
-        await self.scene.monitor.suppress_restart(container_id, returns=operation.part == RESTART)
+        await self.scene.monitor.suppress_restart(container_id, returns=operation.returns)
         await self.scene.changes.stop(container_id, timeout=operation.timeout, signal=operation.signal)
         self.scene.monitor.gone(container_id)
         if operation.suspend:

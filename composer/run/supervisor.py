@@ -33,6 +33,7 @@ from composer.run.executor import Executor, Scene
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from composer.run.protocol import End, Failure, Note, Queued, Request
+from composer.run.turns import Turn, Turns
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
 from engine.spec.state import INTERRUPTED, ContainerRecord
@@ -47,23 +48,14 @@ STOPPING = ("down", "stop", "kill")
 STARTING = ("up", "create", "start", "restart", "run")
 
 
-class Turn:
-    """A request that is being served, in the cancel scope `work`."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.work = CancelScope()
-        self.superseded_by = ""
-
-
 class Supervisor:
     def __init__(self, engine: Engine, project: str, control: Control, again: list[str]) -> None:
         self._engine, self._project, self._control = engine, project, control
         self._again = again
         self._notifier = Notifier()
         self._leave: anyio.Event
-        self._one_at_a_time: anyio.Lock
-        self._turn: Turn | None = None
+        self._turns = Turns()
+        self._served: list[Turn] = []
         self._asking = 0
         self._asked = False
         self._changes: Changes
@@ -74,7 +66,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Until nothing is left to care for. Containers live on when this is cancelled."""
-        self._leave, self._one_at_a_time = anyio.Event(), anyio.Lock()
+        self._leave = anyio.Event()
         async with create_task_group() as tasks:
             await self._open(tasks)
             tasks.cancel_scope.cancel()
@@ -211,25 +203,24 @@ class Supervisor:
     async def _take_turn(self, connection: Connection, request: Request) -> End:
         if request.operations:
             return await self._attended(connection, Turn(request))
-        current = self._turn
-        if current is not None:
+        if self._turns.taken:
             connection.tell(Queued())
-            action = request.options.action
-            running = current.request.options.action
-            overtaken = (action in STOPPING and running in STARTING) or (action == "kill" and running == "stop")
-            if overtaken and not request.options.containers:
-                current.superseded_by = action
-                current.work.cancel()
-        async with self._one_at_a_time:
-            turn = self._turn = Turn(request)
-            try:
-                end = await self._attended(connection, turn)
-            finally:
-                self._turn = None
-            if turn.superseded_by:
-                text = f"{request.options.action} was cancelled by another command: {turn.superseded_by}"
-                end = End(failures=(Failure(message=text),))
-            return end
+        for served in self._served:
+            if _overtakes(request, served):
+                served.superseded_by = request.options.action
+                served.work.cancel()
+        turn = Turn(request, self._turns)
+        await turn.begin()
+        self._served.append(turn)
+        try:
+            end = await self._attended(connection, turn)
+        finally:
+            self._served.remove(turn)
+            turn.end()
+        if turn.superseded_by:
+            text = f"{request.options.action} was cancelled by another command: {turn.superseded_by}"
+            end = End(failures=(Failure(message=text),))
+        return end
 
     async def _attended(self, connection: Connection, turn: Turn) -> End:
         """Do it as long as the command is there to hear of it."""
@@ -238,17 +229,21 @@ class Supervisor:
         async with create_task_group() as tasks:
             tasks.start_soon(handshake.listen, turn.work.cancel)
             with turn.work:
-                end = await self._perform(connection, turn.request, handshake)
+                end = await self._perform(connection, turn, handshake)
             tasks.cancel_scope.cancel()
         return end
 
-    async def _perform(self, connection: Connection, request: Request, handshake: AttachHandshake) -> End:
+    async def _perform(self, connection: Connection, turn: Turn, handshake: AttachHandshake) -> End:
+        request = turn.request
         try:
             snapshot = self._snapshot(request)
             if request.operations:
                 plan = Plan(operations=list(request.operations))
             else:
                 plan = reconcile(request.desired, snapshot, request.options)
+            if request.oneoff is not None:
+                for warning in plan.warnings:
+                    connection.tell(Note(f"warning: {warning}"))
             if request.options.action in STARTING:
                 _tell_interrupted(connection, snapshot)
             scene = Scene(
@@ -261,9 +256,11 @@ class Supervisor:
                 tell=connection.tell,
                 attach=frozenset(request.options.attach),
                 attached=handshake.attached,
+                turn=turn,
             )
             executor = Executor(scene, plan, parallel=request.options.parallel)
-            done = await self._execute(executor, request)
+            turn.concerns = executor.concerns
+            done = await self._execute(executor, turn)
             container_id = executor.made
             if done and request.oneoff is not None:
                 container_id = await oneoff.start(executor, request.oneoff, handshake)
@@ -277,19 +274,23 @@ class Supervisor:
             text = f"internal error in the supervisor: {type(error).__name__}: {error}"
             return End(failures=(Failure(message=text),))
 
-    async def _execute(self, executor: Executor, request: Request) -> bool:
+    async def _execute(self, executor: Executor, turn: Turn) -> bool:
         """Whether all of the plan was done. Replacements that a failure or a cancellation cuts short are undone."""
         done = False
         try:
             done = await executor.run()
         finally:
-            if not done and not request.operations:
-                plan = Plan()
-                leftovers(plan, self._snapshot(request))
-                scene = msgspec.structs.replace(executor.scene, tell=lambda event: None)
-                with CancelScope(shield=True):
-                    await Executor(scene, plan).run()
+            with CancelScope(shield=True):
+                await self._settle(executor, turn, done=done)
         return done
+
+    async def _settle(self, executor: Executor, turn: Turn, *, done: bool) -> None:
+        await turn.begin()
+        if not done and not turn.request.operations:
+            plan = Plan()
+            leftovers(plan, self._snapshot(turn.request))
+            scene = msgspec.structs.replace(executor.scene, tell=lambda event: None, turn=None)
+            await Executor(scene, plan).run()
 
     def _snapshot(self, request: Request) -> observed.Snapshot:
         return observed.take(
@@ -320,6 +321,16 @@ def _tell_interrupted(connection: Connection, snapshot: observed.Snapshot) -> No
     for record in snapshot.containers:
         if record.state.error == INTERRUPTED:
             connection.tell(Note(f"Warning: container {record.spec.name}: {INTERRUPTED}; it is started again"))
+
+
+def _overtakes(request: Request, served: Turn) -> bool:
+    """Whether a request need not wait for one that is being served, because it undoes what that one does. What concerns other
+    services leaves it alone."""
+    action, running = request.options.action, served.request.options.action
+    undoes = (action in STOPPING and running in STARTING) or (action == "kill" and running == "stop")
+    if not undoes or request.options.containers:
+        return False
+    return not request.options.services or bool(served.concerns() & set(request.options.services))
 
 
 def supervise(engine: Engine, project: str, control: Control, again: list[str]) -> None:

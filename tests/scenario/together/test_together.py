@@ -1,4 +1,4 @@
-"""Several commands on one project at once: one supervisor serves them, one after the other."""
+"""Several commands on one project at once: one supervisor serves them, one after the other; who only waits lets others go."""
 
 import os
 import signal
@@ -26,6 +26,31 @@ def test_down_need_not_wait_for_an_up_that_waits(composer):
     assert up.returncode == 1
     assert "cancelled by another command: down" in told
     assert composer.ps("-a") == {}
+
+
+def test_what_concerns_other_services_need_not_wait_and_cancels_nothing(composer):
+    composer.write(
+        compose="""
+        services:
+          one: {image: busybox, command: [sleep, "1000"], init: true}
+          slow: {image: busybox, command: [sleep, "3"]}
+          after:
+            image: busybox
+            command: [sleep, "1000"]
+            init: true
+            depends_on: {slow: {condition: service_completed_successfully}}
+        """
+    )
+    up = composer.start("up", "-d")
+    until_running(composer, "one")
+    until_running(composer, "slow")
+    composer("stop", "-t", "0", "one")
+    composer("run", "--rm", "--no-deps", "-T", "one", "true")
+    assert up.poll() is None, up.communicate()[0]
+    told = up.communicate(timeout=30)[0]
+    assert up.returncode == 0, told
+    assert composer.ps("-a")["one"][0]["State"] == "exited"
+    assert "after" in composer.ps()
 
 
 def test_an_interrupted_up_does_not_go_on(composer):

@@ -1,0 +1,67 @@
+"""Who may change the project: one request at a time, in the order in which they ask.
+
+A request that has nothing to do but to wait, for a container to become healthy or to complete, lets others have their turn
+meanwhile, so that `stop`, `logs` or `run` of something else need not wait with it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from anyio import CancelScope, Event
+
+from composer.run.protocol import Request
+
+
+class Turns:
+    """`taken`: a request has its turn."""
+
+    def __init__(self) -> None:
+        self.taken = False
+        self._queue: deque[Event] = deque()
+
+    async def take(self) -> None:
+        """Wait until it is our turn."""
+        if not self.taken:
+            self.taken = True
+            return
+        turn = Event()
+        self._queue.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self.give()
+            else:
+                self._queue.remove(turn)
+            raise
+
+    def give(self) -> None:
+        """It is the next one's turn."""
+        if self._queue:
+            self._queue.popleft().set()
+        else:
+            self.taken = False
+
+
+class Turn:
+    """A request that is being served, in the cancel scope `work`. `concerns`: the services that it has yet to act on."""
+
+    def __init__(self, request: Request, turns: Turns | None = None) -> None:
+        self.request = request
+        self.work = CancelScope()
+        self.superseded_by = ""
+        self.concerns: Callable[[], set[str]] = set
+        self._turns = turns
+        self._has_it = False
+
+    async def begin(self) -> None:
+        if self._turns is not None and not self._has_it:
+            await self._turns.take()
+            self._has_it = True
+
+    def end(self) -> None:
+        if self._turns is not None and self._has_it:
+            self._has_it = False
+            self._turns.give()

@@ -1,0 +1,64 @@
+"""Who may change the project, and when a request lets others go first."""
+
+import asyncio
+
+from anyio import create_task_group
+
+from composer.run.turns import Turn, Turns
+from tests.run.fake import run
+
+
+def test_one_at_a_time_in_the_order_of_asking():
+    log = []
+
+    async def request(turns, name):
+        turn = Turn(None, turns)
+        await turn.begin()
+        log.append(f"{name} begins")
+        await asyncio.sleep(1)
+        log.append(f"{name} ends")
+        turn.end()
+
+    async def main():
+        turns = Turns()
+        async with create_task_group() as tasks:
+            for name in "abc":
+                tasks.start_soon(request, turns, name)
+        assert not turns.taken
+
+    run(main)
+    assert log == [f"{name} {word}" for name in "abc" for word in ("begins", "ends")]
+
+
+def test_who_gives_up_waiting_is_passed_over():
+    async def main():
+        turns = Turns()
+        first, second, third = (Turn(None, turns) for _ in range(3))
+        await first.begin()
+        waiting = asyncio.create_task(second.begin())
+        behind = asyncio.create_task(third.begin())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        first.end()
+        await behind
+        third.end()
+        third.end()
+        assert not turns.taken
+
+    run(main)
+
+
+def test_who_is_cancelled_when_it_is_his_turn_hands_it_on():
+    async def main():
+        turns = Turns()
+        first, second = Turn(None, turns), Turn(None, turns)
+        await first.begin()
+        waiting = asyncio.create_task(second.begin())
+        await asyncio.sleep(0)
+        first.end()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert not turns.taken
+
+    run(main)
