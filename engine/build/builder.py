@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 from engine.bounded import MIB, read_bytes
-from engine.build import schedule
+from engine.build import reproducible, schedule
 from engine.build.cache import BuildCache
 from engine.build.execute import RunStep
 from engine.build.lex import Source, lex
@@ -37,11 +37,16 @@ class Builder:
         self.spec, self.images, self.run_step, self.pull = spec, images, run, pull
         self.reporter = Reporter(progress)
         self.platform = self._platform()
+        self.epoch: int | None = None
 
     def run(self) -> ImageRecord:
         source = self._read()
         instructions = parse(source)
         build_args, platform_args = self._build_args(), self._platform_args()
+        try:
+            self.epoch = reproducible.epoch_of(build_args, self.spec.environ)
+        except ValueError as error:
+            raise BuildFailed(str(error)) from error
         dockerfile = arrange(
             source, instructions, build_args, platform_args, [name.lower() for name in self.spec.additional_contexts]
         )
@@ -70,6 +75,9 @@ class Builder:
                 f"the build context {self.spec.context} is remote, which is not supported", hint="Clone it first."
             )
         path = os.path.join(self.spec.context, self.spec.dockerfile)
+        if self.spec.dockerfile == "Dockerfile" and not os.path.lexists(path):
+            lower = os.path.join(self.spec.context, "dockerfile")
+            path = lower if os.path.exists(lower) else path
         try:
             return lex(read_bytes(path, 16 * MIB, "a Dockerfile").decode(), self.spec.dockerfile)
         except FileNotFoundError as error:
@@ -135,7 +143,7 @@ class Builder:
             raise Unsupported(
                 f"{source.name}:{stage.origin.start}: FROM --platform={stage.platform} on {platform.host()}"
             )
-        empty = scratch(self.platform)
+        empty = scratch(self.platform, self.epoch)
         run = StageRun(build, stage, empty)
         name = stage.image
         if named := build.sources.named(name):
@@ -150,12 +158,18 @@ class Builder:
         step = build.reporter.step(run.place(), stage.origin.text)
         record = build.sources.image(name)
         step.done()
-        return from_image(build.images, record)
+        return from_image(build.images, record, self.epoch)
 
     def _finish(self, build: Build) -> None:
         """Warn of what had no effect, and remember what the cache was good for."""
         build.cache.touch(build.used_keys)
-        unused = sorted(set(build.build_args) - build.used_args - PREDEFINED - set(build.dockerfile.global_args))
+        unused = sorted(
+            set(build.build_args)
+            - build.used_args
+            - PREDEFINED
+            - {reproducible.NAME}
+            - set(build.dockerfile.global_args)
+        )
         step = self.reporter.step("internal", "exporting to image")
         if unused:
             step.warn(f"one or more build-args were not consumed: {', '.join(unused)}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from engine.build import copy_step, metadata, run_step
+from engine.build import copy_step, metadata, reproducible, run_step
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache, CacheRecord, key_of
 from engine.build.context import SourceTree
@@ -195,13 +195,14 @@ class StageRun:
         """Take the layer from the cache, or make it."""
         self._number += 1
         step = self.build.reporter.step(self.place(), instruction.text)
-        record = None if self.build.spec.no_cache else self.build.cache.get(task.key)
+        key = task.key if self.state.epoch is None else key_of("AT", self.state.epoch, task.key)
+        record = None if self.build.spec.no_cache else self.build.cache.get(key)
         try:
             if record is not None:
-                self.build.used_keys.append(task.key)
+                self.build.used_keys.append(key)
                 step.cached()
             else:
-                record = self.make(task, step)
+                record = self.make(key, task, step)
                 step.done()
         except EngineError as error:
             step.failed(error.message)
@@ -221,7 +222,7 @@ class StageRun:
         self.visible(self.stage.origin, task)
         self.state.history.pop()
 
-    def make(self, task: Task, step: Step) -> CacheRecord:
+    def make(self, key: str, task: Task, step: Step) -> CacheRecord:
         self.build.reporter.made += 1
         layers = self.build.images.layers
         parents = layers.need(self.state.chain)
@@ -229,11 +230,13 @@ class StageRun:
         with layers.draft(parent.folder if parent else "") as draft:
             try:
                 task.make(draft, step)
+                if self.state.epoch is not None:
+                    reproducible.clamp(draft.fd, self.state.epoch)
             except OSError as error:
                 raise OperationFailed.of("execute", task.history, error) from error
             # A step that changed nothing has its layer, too: an image has as many as its history says.
             chain = [*self.state.chain, seal(layers, draft, parent).chain_id]
-        return self.build.cache.put(task.key, chain, task.history)
+        return self.build.cache.put(key, chain, task.history)
 
     @contextlib.contextmanager
     def root(self, draft: Draft) -> Iterator[Tree]:

@@ -21,7 +21,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class State(Struct, kw_only=True):
     """`chain` are the layers' chain ids, lowest first; `values` what `$name` means, build arguments and environment;
     `declared` the build arguments, with the values that ARG gave; `command_set` says that this stage has a CMD;
-    `created` seconds since the epoch, 0 while no step made anything."""
+    `created` seconds since the epoch, 0 while no step made anything; `epoch` what it is when the user says so."""
 
     config: ImageConfig
     platform: Platform
@@ -32,6 +32,7 @@ class State(Struct, kw_only=True):
     created: float = 0.0
     author: str = ""
     command_set: bool = False
+    epoch: int | None = None
 
     def __post_init__(self) -> None:
         names = environment(self.config.environment)
@@ -57,13 +58,14 @@ class State(Struct, kw_only=True):
             history=list(self.history),
             created=self.created,
             author=self.author,
+            epoch=self.epoch,
         )
 
     def note(self, text: str, *, layer: bool = False, created: float = 0.0) -> None:
         """A line of history. A step without a layer has the time of what is below it: it cannot have its own, as the
         same build must give the same image."""
-        self.created = max(self.created, created)
-        when = image_config.rfc3339(self.created) if self.created else None
+        self.created = max(self.created, created) if self.epoch is None else float(self.epoch)
+        when = image_config.rfc3339(self.created) if self.created or self.epoch is not None else None
         self.history.append(image_config.History(created=when, created_by=text, comment=COMMENT, empty_layer=not layer))
 
     def file(self, diff_ids: Sequence[str], labels: dict[str, str]) -> bytes:
@@ -71,9 +73,10 @@ class State(Struct, kw_only=True):
         config = image_config.raw(self.config)
         if labels:
             config.labels = dict(sorted({**self.config.labels, **labels}.items()))
+        now = time.time() if self.epoch is None else self.epoch
         return image_config.encode(
             image_config.ImageFile(
-                created=image_config.rfc3339(self.created or time.time()),
+                created=image_config.rfc3339(self.created if self.created and self.epoch is None else now),
                 author=self.author,
                 architecture=self.platform.architecture,
                 variant=self.platform.variant,
@@ -85,12 +88,12 @@ class State(Struct, kw_only=True):
         )
 
 
-def scratch(platform: Platform) -> State:
+def scratch(platform: Platform, epoch: int | None = None) -> State:
     """FROM scratch: no layers."""
-    return State(config=ImageConfig(working_dir="/"), platform=platform)
+    return State(config=ImageConfig(working_dir="/"), platform=platform, epoch=epoch)
 
 
-def from_image(images: ImageStore, record: ImageRecord) -> State:
+def from_image(images: ImageStore, record: ImageRecord, epoch: int | None = None) -> State:
     """FROM an image in the store."""
     file = images.file(record.id)
     return State(
@@ -100,4 +103,5 @@ def from_image(images: ImageStore, record: ImageRecord) -> State:
         history=list(file.history or ()),
         created=record.created_at,
         author=file.author,
+        epoch=epoch,
     )

@@ -50,7 +50,11 @@ def build_all(
     """Build the images; service → image id. A build that uses another service's image waits for that one. CommandError for
     the first that fails."""
     made: dict[str, str] = {}
-    waiting = {service.name: (service, spec) for service, spec in builds}
+    proxies = _proxies(context.environ) if builds else {}
+    waiting = {
+        service.name: (service, msgspec.structs.replace(spec, args={**proxies, **spec.args}))
+        for service, spec in builds
+    }
     uses = {name: _uses(spec, waiting) - {name} for name, (_, spec) in waiting.items()}
     with context.progress("Building", quiet=quiet) as progress:
         while waiting:
@@ -61,6 +65,32 @@ def build_all(
             for name in ready:
                 del waiting[name]
     return made
+
+
+_PROXIES = {"httpProxy": "HTTP_PROXY", "httpsProxy": "HTTPS_PROXY", "ftpProxy": "FTP_PROXY", "noProxy": "NO_PROXY",
+            "allProxy": "ALL_PROXY"}  # fmt: skip
+
+
+def _proxies(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Build arguments from `proxies` in the client's configuration, in both spellings (docs.docker.com, "Use a proxy
+    server with the Docker CLI"). CommandError for a file that cannot be read."""
+    folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
+    path = os.path.join(folder, "config.json")
+    try:
+        with open(path, "rb") as file:
+            config = msgspec.json.decode(file.read(16 << 20), type=_ClientConfig)
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CommandError(f"cannot read the client's configuration {path}: {error}") from error
+    chosen = config.proxies.get(environ.get("DOCKER_HOST", ""), config.proxies.get("default", {}))
+    return {
+        spelling: chosen[key] for key, name in _PROXIES.items() if chosen.get(key) for spelling in (name, name.lower())
+    }
+
+
+class _ClientConfig(msgspec.Struct):
+    proxies: dict[str, dict[str, str]] = {}
 
 
 def step_of(service: DesiredService) -> str:

@@ -68,9 +68,11 @@ def _secrets(scope: Scope) -> tuple[BuildSecret, ...]:
 
 
 def variables_of(project: Project, wanted: Build) -> set[str]:
-    """Names of the variables that a build may ask for: of arguments without a value, of secrets, and the agent's."""
+    """Names of the variables that a build may ask for: of arguments without a value, of secrets, the agent's, and the time
+    that nothing in the image may be later than."""
     names = {name for name, value in wanted.args.items() if value is None}
     names |= {"SSH_AUTH_SOCK"} if wanted.ssh else set()
+    names.add("SOURCE_DATE_EPOCH")
     secrets = (definition(project, "secrets", reference.source) for reference in wanted.secrets)
     return names | {secret.environment for secret in secrets if secret is not None and secret.environment}
 
