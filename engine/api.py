@@ -161,6 +161,11 @@ class Engine:
         with ContainerRun(self.roots, BuildNetwork(self.roots)) as run:
             return build(spec, images=self._images, run=run, pull=pull, progress=progress)
 
+    def check_build(self, spec: BuildSpec) -> list[str]:
+        from engine.build import check
+
+        return check(spec, images=self._images)
+
     def _pull_apart(self, reference: str, progress: Progress | None) -> ImageRecord:
         """A pull with a database connection of its own: builds pull from whichever thread needs the image."""
         other = Engine(self.roots)

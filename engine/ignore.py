@@ -42,6 +42,11 @@ class Ignore:
                 raise BuildFailed(f"{subject}:{number}: invalid pattern {line!r}: {error}") from error
         self._negations = any(negated for negated, _, _ in self._rules)
 
+    @property
+    def has_exceptions(self) -> bool:
+        """Whether a `!pattern` takes something out again."""
+        return self._negations
+
     def __bool__(self) -> bool:
         return bool(self._rules)
 

@@ -91,6 +91,11 @@ class Images(Protocol):
 
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord: ...
 
+    def check_build(self, spec: BuildSpec) -> list[str]:
+        """What there is to say against the Dockerfile, by BuildKit's rules; nothing is built. BuildFailed for one that
+        is wrong."""
+        ...
+
     def tag_image(self, reference: str, tag: str) -> None:
         """Give an image one more tag, taking it from the image that had it. NotFound, BadReference."""
         ...

@@ -30,3 +30,16 @@ def build(
     from engine.build.builder import Builder
 
     return Builder(spec, images, run, pull, progress).run()
+
+
+def check(spec: BuildSpec, *, images: ImageStore) -> list[str]:
+    """What there is to say against the Dockerfile of `spec`, by BuildKit's rules, without building it.
+
+    Each text names the rule and shows the lines. Raises BuildFailed for a Dockerfile that cannot be built.
+    """
+    from engine.build.builder import Builder
+
+    def never(request: object, output: object) -> int:
+        raise AssertionError("a check runs nothing")
+
+    return Builder(spec, images, never, None, None).check()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from engine.bounded import MIB, read_bytes
+from engine.build import instructions as ins
 from engine.build import reproducible, schedule
 from engine.build.cache import BuildCache
+from engine.build.check import check, describe
 from engine.build.execute import RunStep
 from engine.build.lex import Source, lex
 from engine.build.parse import parse
@@ -17,8 +19,10 @@ from engine.build.sources import IMAGE_SCHEME, Sources
 from engine.build.stage import Build, StageRun
 from engine.build.stages import PREDEFINED, Dockerfile, Stage, arrange, order
 from engine.build.state import State, from_image, scratch
-from engine.errors import BuildFailed, OperationFailed, Unsupported
+from engine.errors import BadReference, BuildFailed, OperationFailed, Unsupported
+from engine.ignore import Ignore
 from engine.image import gc, lease, platform
+from engine.image.config import environment
 from engine.image.images import ImageStore
 from engine.spec.image import BuildSpec, ImageRecord
 
@@ -47,11 +51,10 @@ class Builder:
             self.epoch = reproducible.epoch_of(build_args, self.spec.environ)
         except ValueError as error:
             raise BuildFailed(str(error)) from error
-        dockerfile = arrange(
-            source, instructions, build_args, platform_args, [name.lower() for name in self.spec.additional_contexts]
-        )
+        dockerfile = arrange(source, instructions, build_args, platform_args, self._contexts())
         target = self._target(dockerfile)
         stages = order(dockerfile, target)
+        self._warn(dockerfile, instructions, stages)
         with lease.adding(self.images.store.roots), contextlib.ExitStack() as stack:
             sources = Sources(self.spec, self.images, stack, self.pull)
             build = Build(
@@ -66,6 +69,53 @@ class Builder:
         if self.reporter.made:
             trim(self.images)
         return record
+
+    def check(self) -> list[str]:
+        """What there is to say against the Dockerfile, each with the lines it is about. Nothing is built."""
+        source = self._read()
+        instructions = parse(source)
+        dockerfile = arrange(source, instructions, self._build_args(), self._platform_args(), self._contexts())
+        self._target(dockerfile)
+        found, _ = check(dockerfile, instructions, self._environment, self._ignore())
+        inline = self.spec.dockerfile_inline is not None
+        name = source.name if inline else os.path.join(self.spec.context, source.name)
+        return [describe(source, warning, name) for warning in found]
+
+    def _warn(self, dockerfile: Dockerfile, instructions: list[ins.AnyInstruction], stages: list[Stage]) -> None:
+        """The same as part of a build. Raises BuildFailed with `# check=error=true`."""
+        found, error = check(dockerfile, instructions, self._environment, self._ignore(), stages)
+        if not found:
+            return
+        step = self.reporter.step("internal", f"load build definition from {dockerfile.source.name}")
+        for warning in found:
+            step.warn(f"{warning.rule.name}: {warning.text} (line {warning.start})")
+        step.done()
+        if error:
+            names = ", ".join(dict.fromkeys(warning.rule.name for warning in found))
+            hint = "composer build --check shows them; `# check=error=true` makes them errors."
+            raise BuildFailed(f"{dockerfile.source.name}: lint violation found for rules: {names}", hint=hint)
+
+    def _environment(self, image: str) -> Mapping[str, str] | None:
+        """A base image's variables, when it is in the store."""
+        named = self.spec.additional_contexts.get(image, "")
+        try:
+            record = self.images.get(named.removeprefix(IMAGE_SCHEME) or image)
+        except BadReference:
+            return None
+        return environment(record.config.environment) if record else None
+
+    def _ignore(self) -> Ignore:
+        try:
+            root = os.open(self.spec.context, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return Ignore(())
+        try:
+            return Sources(self.spec, self.images, contextlib.ExitStack(), None).ignore(root, "")
+        finally:
+            os.close(root)
+
+    def _contexts(self) -> list[str]:
+        return [name.lower() for name in self.spec.additional_contexts]
 
     def _read(self) -> Source:
         if self.spec.dockerfile_inline is not None:

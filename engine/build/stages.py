@@ -43,11 +43,13 @@ class Stage(Struct, frozen=True):
 
 class Dockerfile(Struct, frozen=True):
     """All stages, and what ARG without a default means in them: the automatic arguments and those before the first
-    FROM."""
+    FROM. `declared` are the latter's names; `default_args` what all of them are if no argument is given."""
 
     source: Source
     stages: tuple[Stage, ...]
     global_args: dict[str, str]
+    declared: frozenset[str] = frozenset()
+    default_args: dict[str, str] = {}
 
     def find(self, name: str) -> Stage | None:
         """The stage with this name; the last one, when several have it."""
@@ -72,6 +74,7 @@ def arrange(
     """Split at FROM and resolve what each is based on. Stages that have the name of one of the additional `contexts` are
     replaced by it. Raises BuildFailed."""
     at = 0
+    defaults, declared = dict(platform_args), set[str]()
     scope = {name: build_args.get(name, value) for name, value in platform_args.items()}
     while at < len(instructions) and not isinstance(instructions[at], ins.From):
         first = instructions[at]
@@ -84,8 +87,11 @@ def arrange(
                 value = build_args.get(name, expand(default, scope, source.escape) if default is not None else None)
             except WordError as error:
                 raise source.error(first.start, str(error), end=first.end) from error
+            declared.add(name)
             if value is not None:
                 scope[name] = value
+            if default is not None:
+                defaults[name] = expand(default, defaults, source.escape)
         at += 1
     stages: list[Stage] = []
     while at < len(instructions):
@@ -101,7 +107,7 @@ def arrange(
         at = end
     if not stages:
         raise source.error(1, "the Dockerfile has no FROM instruction" if source.lines else "the Dockerfile is empty")
-    return Dockerfile(source, tuple(stages), scope)
+    return Dockerfile(source, tuple(stages), scope, frozenset(declared), defaults)
 
 
 def _stage(

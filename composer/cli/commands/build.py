@@ -17,7 +17,7 @@ COMMAND = Command(
     (
         Flag("build-arg", "Set a build argument: NAME=VALUE, or NAME for our own value", "strings"),
         Flag("builder", "Set builder to use", "string", refused="there is one builder, our own"),
-        Flag("check", "Check build configuration", refused="use composer build; a wrong Dockerfile is refused at once"),
+        Flag("check", "Check build configuration"),
         Flag("compress", "Deprecated, without effect", default=True, hidden=True),
         Flag("force-rm", "Deprecated, without effect", default=True, hidden=True),
         Flag("memory", "Memory limit of the build", "string", short="m",
@@ -57,7 +57,8 @@ def run(context: Context, args: Args) -> int:
         pull=args.pull,
         ssh=args.ssh if "ssh" in args.given else None,
         quiet=args.quiet,
+        check=args.check,
     )
-    if not code and args.push:
+    if not code and args.push and not args.check:
         code = push_services(context, args.positional, dependencies=args.with_dependencies, quiet=args.quiet)
     return code

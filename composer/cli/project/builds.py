@@ -160,9 +160,9 @@ def _build(
 
 def build_services(
     context: Context, services: Sequence[str], *, dependencies: bool, arguments: Mapping[str, str | None],
-    no_cache: bool, pull: bool, ssh: str | None, quiet: bool,
+    no_cache: bool, pull: bool, ssh: str | None, quiet: bool, check: bool = False,
 ) -> int:  # fmt: skip
-    """composer build. `ssh`: "" is the default agent, None is none."""
+    """composer build. `ssh`: "" is the default agent, None is none; `check`: nothing is built."""
     from composer.cli.project.acquire import with_dependencies
 
     context.check_services(services)
@@ -187,8 +187,31 @@ def build_services(
     if not builds:
         print("warning: No services to build", file=context.stderr)
         return 0
+    if check:
+        return _check(context, builds)
     build_all(context, builds, quiet=quiet)
     return 0
+
+
+def _check(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]]) -> int:
+    """composer build --check: what there is to say against each Dockerfile; 1 if there is anything."""
+    code = 0
+    for number, (service, spec) in enumerate(builds):
+        try:
+            warnings = context.engine.check_build(spec)
+        except EngineError as error:
+            raise CommandError(f"service {service.name}: {error}") from error
+        code = 1 if warnings else code
+        if len(builds) > 1:
+            print(f"{chr(10) if number else ''}{service.name}\n")
+        count = len(warnings)
+        said = {0: "no warnings found.", 1: "1 warning has been found!"}.get(
+            count, f"{count} warnings have been found!"
+        )
+        print(f"Check complete, {said}")
+        for warning in warnings:
+            print(f"\n{warning}", end="")
+    return code
 
 
 def _check_platform(context: Context, service: DesiredService) -> None:
