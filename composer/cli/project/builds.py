@@ -71,6 +71,13 @@ _PROXIES = {"httpProxy": "HTTP_PROXY", "httpsProxy": "HTTPS_PROXY", "ftpProxy": 
             "allProxy": "ALL_PROXY"}  # fmt: skip
 
 
+class _ClientConfig(msgspec.Struct):
+    proxies: dict[str, dict[str, str]] = {}
+
+
+_decode = msgspec.json.Decoder(_ClientConfig).decode
+
+
 def _proxies(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Build arguments from `proxies` in the client's configuration, in both spellings (docs.docker.com, "Use a proxy
     server with the Docker CLI"). CommandError for a file that cannot be read."""
@@ -78,7 +85,7 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str | None]:
     path = os.path.join(folder, "config.json")
     try:
         with open(path, "rb") as file:
-            config = msgspec.json.decode(file.read(16 << 20), type=_ClientConfig)
+            config = _decode(file.read(16 << 20))
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:
@@ -87,10 +94,6 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str | None]:
     return {
         spelling: chosen[key] for key, name in _PROXIES.items() if chosen.get(key) for spelling in (name, name.lower())
     }
-
-
-class _ClientConfig(msgspec.Struct):
-    proxies: dict[str, dict[str, str]] = {}
 
 
 def step_of(service: DesiredService) -> str:
