@@ -34,6 +34,7 @@ from composer.plan.operations import (
 )
 from composer.plan.replacement import temporary_name
 from composer.run import conditions, container_spec, hooks
+from composer.run.failure import unforeseen
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from composer.run.protocol import BEGUN, DONE, FAILED, SKIPPED, WARNED, Failure, HookLine, Note, Step
@@ -158,6 +159,12 @@ class Executor:
             self.failures.append(
                 Failure(message=message(operation, error), exit_code=code or 1, error=type(error).__name__)
             )
+            return
+        except Exception as error:
+            # The rest of the plan goes on: one fault of ours must not cancel what runs beside it.
+            text = unforeseen(error)
+            self._tell(operation, FAILED, text.partition("\n")[0])
+            self.failures.append(Failure(message=text))
             return
         else:
             self._tell(operation, DONE)

@@ -13,7 +13,6 @@ import gc
 import os
 import socket
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
 import anyio
@@ -30,6 +29,7 @@ from composer.run.attach_handshake import AttachHandshake
 from composer.run.connection import Connection
 from composer.run.control import Control
 from composer.run.executor import Executor, Scene
+from composer.run.failure import unforeseen
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
 from composer.run.protocol import End, Failure, Note, Queued, Request
@@ -269,10 +269,7 @@ class Supervisor:
             code = getattr(error, "exit_code", 1)
             return End(failures=(Failure(message=str(error), exit_code=code or 1),))
         except Exception as error:
-            traceback.print_exc()
-            sys.stderr.flush()
-            text = f"internal error in the supervisor: {type(error).__name__}: {error}"
-            return End(failures=(Failure(message=text),))
+            return End(failures=(Failure(message=unforeseen(error)),))
 
     async def _execute(self, executor: Executor, turn: Turn) -> bool:
         """Whether all of the plan was done. Replacements that a failure or a cancellation cuts short are undone."""
