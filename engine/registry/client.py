@@ -17,11 +17,12 @@ from engine.image.blobs import BlobWriter, digest_of
 from engine.image.manifest import ACCEPTED, MANIFEST_LIMIT
 from engine.image.reference import Reference
 from engine.registry import challenge, credentials
-from engine.registry.transport import ATTEMPTS, Response, Transport, pause
+from engine.registry.transport import Attempts, Response, Transport, retry_after
 
 _READ = 1 << 20
 _ERROR_LIMIT = 1 << 16
 _SLACK_SECONDS = 10.0
+_TRANSIENT = (408, 416, 429, 500, 502, 503, 504)
 
 
 class Client:
@@ -57,17 +58,15 @@ class Client:
 
         `progress` is told how many bytes are there, and may raise to stop. Raises RegistryError, Corrupt.
         """
-        for attempt in range(ATTEMPTS):
-            before = writer.written
+        attempts = Attempts()
+        while True:
             try:
                 self._fetch_once(writer, progress)
             except (HTTPError, OSError) as error:
-                if attempt + 1 == ATTEMPTS and writer.written == before:
+                if not attempts.again(writer.written):
                     raise self.transport.failure("GET", f"{self._root}/blobs/{writer.digest}", error) from error
-                pause(attempt)
                 continue
             return
-        raise RegistryError(f"{self.reference.registry} broke off {ATTEMPTS} times while sending {writer.digest}")
 
     def _fetch_once(self, writer: BlobWriter, progress: Callable[[int], None] | None) -> None:
         headers = {"Accept-Encoding": "identity"}
@@ -96,17 +95,78 @@ class Client:
         with self._request("POST", f"{self._root}/blobs/uploads/?{query}", headers={"Content-Length": "0"}) as response:
             return response.status == 201
 
-    def upload(self, digest: str, size: int, content: Callable[[], Iterable[bytes]]) -> None:
-        """Send a blob in one piece; `content` is called again for another attempt."""
+    def upload(self, digest: str, size: int, content: Callable[[int], Iterable[bytes]]) -> None:
+        """Send a blob; `content` gives its bytes from an offset on. A broken upload is resumed where it broke
+        (distribution-spec, "Pushing a blob in chunks"), or begun again. Raises RegistryError.
+        """
+        attempts, location, offset = Attempts(), "", 0
+        subject = f"upload of {digest} to {self.reference.familiar}"
+        while True:
+            try:
+                if not location:
+                    location, offset = self._begin_upload(), 0
+                if offset < size:
+                    location = self._send(location, offset, size, content, subject)
+                    offset = size
+                end = location + ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": digest})
+                with self._upload("PUT", end, headers={"Content-Length": "0"}) as response:
+                    self._expect(response, (201, 204), subject)
+                return
+            except (HTTPError, OSError) as error:
+                broken: Exception = self.transport.failure("PATCH", f"{self._root}/blobs/uploads/", error)
+            except RegistryError as error:
+                if error.status and error.status not in _TRANSIENT:
+                    raise
+                broken = error
+            location, offset = self._position(location)
+            if not attempts.again(offset):
+                raise broken
+
+    def _begin_upload(self) -> str:
         with self._request("POST", f"{self._root}/blobs/uploads/", headers={"Content-Length": "0"}) as response:
             self._expect(response, (202,), f"upload to {self.reference.familiar}")
-            location = urllib.parse.urljoin(self.transport.base, response.headers.get("Location", ""))
-        # A location elsewhere is legal, but it does not get our credentials.
-        same_host = urllib.parse.urlsplit(location).netloc == self.transport.host
-        joined = location + ("&" if "?" in location else "?") + urllib.parse.urlencode({"digest": digest})
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        with self._request("PUT", joined, headers=headers, body=content, retry=False, authorize=same_host) as response:
-            self._expect(response, (201, 204), f"upload of {digest} to {self.reference.familiar}")
+            return self._location(response, self.transport.base)
+
+    def _send(
+        self, location: str, offset: int, size: int, content: Callable[[int], Iterable[bytes]], subject: str
+    ) -> str:
+        """All bytes from `offset` on; where the upload goes on."""
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size - offset),
+            "Content-Range": f"{offset}-{size - 1}",
+        }
+        with self._upload("PATCH", location, headers=headers, body=lambda: content(offset)) as response:
+            self._expect(response, (202,), subject)
+            return self._location(response, location)
+
+    def _position(self, location: str) -> tuple[str, int]:
+        """Where a broken upload stands, as ("", 0) when the registry does not know it any more."""
+        if location:
+            with contextlib.suppress(RegistryError, NotFound, HTTPError, OSError):
+                with self._upload("GET", location) as response:
+                    self._expect(response, (204,), "upload")
+                    last = response.headers.get("Range", "").removeprefix("bytes=").partition("-")[2]
+                    return self._location(response, location), int(last) + 1 if last.isdecimal() and last != "0" else 0
+        return "", 0
+
+    def _location(self, response: Response, base: str) -> str:
+        location = urllib.parse.urljoin(base, response.headers.get("Location", "") or base)
+        self.transport.check_scheme(location, "wants the upload to go to")
+        return location
+
+    def _upload(
+        self,
+        method: str,
+        location: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Callable[[], object] | None = None,
+    ) -> contextlib.AbstractContextManager[Response]:
+        """A location elsewhere is legal, but it does not get our credentials."""
+        ours, theirs = urllib.parse.urlsplit(self.transport.base), urllib.parse.urlsplit(location)
+        authorize = (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc)
+        return self._request(method, location, headers=headers, body=body, retry=False, authorize=authorize)
 
     def put_manifest(self, tag: str, body: bytes, media_type: str) -> None:
         headers = {"Content-Type": media_type, "Content-Length": str(len(body))}
@@ -218,16 +278,25 @@ class Client:
             hint = "The image may be private or not exist. Credentials are read from ~/.docker/config.json."
             raise RegistryError(f"access to {subject} denied by {registry}: {said or status}", status=status, hint=hint)
         if status == 429:
+            wait = retry_after(response)
+            when = f"It asks to wait {wait:.0f} seconds: try again then" if wait else "Try again later"
             raise RegistryError(
-                f"{registry} limits the rate of requests: {said}", status=status, hint="Log in, or try later."
+                f"{registry} limits the rate of requests: {said or status}",
+                status=status,
+                hint=f"{when}, or log in if you have not.",
             )
         raise RegistryError(f"{subject}: {registry} answered {status}: {said or response.reason}", status=status)
 
     def _said(self, response: Response) -> str:
         """The messages in an error body (distribution-spec, "Error Codes")."""
         try:
-            body: Any = json.loads(response.read(_ERROR_LIMIT))
-            found = [str(item.get("message") or item.get("code")) for item in body["errors"]]
-        except (ValueError, KeyError, TypeError, AttributeError, HTTPError, OSError):
+            text = response.read(_ERROR_LIMIT)
+        except (HTTPError, OSError):
             return ""
+        try:
+            body: Any = json.loads(text)
+            found = [str(item.get("message") or item.get("code")) for item in body["errors"]]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            is_text = response.headers.get("Content-Type", "").startswith("text/plain")
+            found = text.decode("utf-8", "replace").strip().splitlines()[:1] if is_text else []
         return "; ".join(found)[:500]

@@ -19,7 +19,8 @@ from engine.bounded import MIB, read_bytes
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
 
-_HUB_KEYS = ("https://index.docker.io/v1/", "index.docker.io", "docker.io", "registry-1.docker.io")
+_HUB_KEY = "https://index.docker.io/v1/"
+_HUB_HOSTS = ("index.docker.io", "docker.io", "registry-1.docker.io")
 _HELPER_SECONDS = 30
 
 
@@ -50,23 +51,37 @@ def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials 
         raise RegistryError(f"cannot read the registry credentials in {path}: {error}") from error
     if not isinstance(config, dict):
         raise RegistryError(f"cannot read the registry credentials in {path}: not a JSON object")
-    keys = _HUB_KEYS if registry == DEFAULT_REGISTRY else (registry, f"https://{registry}", f"https://{registry}/v1/")
-    helpers = config.get("credHelpers") or {}
-    for key in keys:
-        if helper := helpers.get(key) or "":
+    hub = registry == DEFAULT_REGISTRY
+    hosts = _HUB_HOSTS if hub else (registry,)
+    helpers, auths = (_table(config.get(name), path, name) for name in ("credHelpers", "auths"))
+    for key, helper in helpers.items():
+        if helper and _host(key) in hosts:
             return _ask(str(helper), key)
-    auths = config.get("auths") or {}
-    for key in keys:
-        if (entry := auths.get(key)) and (found := _decode(entry, path, key)):
+    # An exact key comes first, as docker looks (cli/config/credentials, GetAuthConfig).
+    for key in sorted(auths, key=lambda key: key not in (_HUB_KEY if hub else registry, f"https://{registry}")):
+        if _host(key) in hosts and (found := _decode(auths[key], path, key)):
             return found
     if store := config.get("credsStore"):
-        for key in keys[:1]:
-            if found := _ask(str(store), key):
-                return found
+        return _ask(str(store), _HUB_KEY if hub else registry)
     return None
 
 
-def _decode(entry: Mapping[str, Any], path: str, key: str) -> Credentials | None:
+def _table(found: object, path: str, name: str) -> dict[str, Any]:
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise RegistryError(f"cannot read the registry credentials in {path}: {name} is not an object")
+    return found
+
+
+def _host(key: str) -> str:
+    """host[:port] of a key, which may be a whole URL (docker's ConvertToHostname)."""
+    return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+
+
+def _decode(entry: object, path: str, key: str) -> Credentials | None:
+    if not isinstance(entry, dict):
+        raise RegistryError(f"cannot read the registry credentials in {path}: auths.{key} is not an object")
     if token := entry.get("identitytoken"):
         return Credentials(identity_token=str(token))
     if entry.get("username") and entry.get("password"):

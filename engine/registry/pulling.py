@@ -18,6 +18,8 @@ from engine.registry.client import Client
 from engine.spec.image import ImageRecord
 
 _PARALLEL = 3
+_NESTED = 4
+"""Indexes that may lead to one another."""
 _CONFIG_LIMIT = 8 << 20
 
 Progress = Callable[[dict[str, object]], None]
@@ -57,18 +59,17 @@ class Pull:
         subject = self.reference.familiar
         body, media_type, digest = self.client.manifest(self.reference.pinned)
         found = manifest.parse(body, media_type, subject)
-        if isinstance(found, manifest.Manifest):
-            return body, found, digest
-        chosen = manifest.select(found, self.platform, subject)
-        inner_body, inner_type, _ = self.client.manifest(chosen.digest)
-        if len(inner_body) != chosen.size:
-            raise Corrupt(
-                f"{subject}: manifest {chosen.digest} has {len(inner_body)} bytes, its index promises {chosen.size}"
-            )
-        inner = manifest.parse(inner_body, inner_type, subject)
-        if not isinstance(inner, manifest.Manifest):
-            raise ImageError(f"{subject}: the index leads to another index")
-        return body, inner, digest
+        for _ in range(_NESTED):
+            if isinstance(found, manifest.Manifest):
+                return body, found, digest
+            chosen = manifest.select(found, self.platform, subject)
+            inner, media_type, _ = self.client.manifest(chosen.digest)
+            if len(inner) != chosen.size:
+                raise Corrupt(
+                    f"{subject}: manifest {chosen.digest} has {len(inner)} bytes, its index promises {chosen.size}"
+                )
+            found = manifest.parse(inner, media_type, subject)
+        raise ImageError(f"{subject}: more than {_NESTED} indexes lead to one another")
 
     def configuration(self, found: manifest.Manifest) -> bytes:
         descriptor = found.config

@@ -44,7 +44,7 @@ class Push:
             others = self.neighbours(image.digests)
             layers = [self.layer(layer, others) for layer in self.images.layers.need(self.images.chain(image.id))]
             if not self.client.has_blob(image.id):
-                self.client.upload(image.id, len(config), lambda: config)  # type: ignore[arg-type,return-value]
+                self.client.upload(image.id, len(config), lambda offset: [config[offset:]])
             body = msgspec.json.encode(
                 manifest.Manifest(
                     schema_version=2,
@@ -82,15 +82,15 @@ class Push:
         elif any(self.client.mount_blob(digest, other) for other in others):
             self.tell(layer.diff_id, "Mounted")
         else:
-            self.client.upload(digest, size, lambda: self.content(path, layer, size))
+            self.client.upload(digest, size, lambda offset: self.content(path, layer, size, offset))
             self.tell(layer.diff_id, "Pushed", size, size)
         with open(path, "rb") as file:
             media_type = _TYPES[detect(file.read(16))]
         return manifest.Descriptor(media_type=media_type, digest=digest, size=size)
 
-    def content(self, path: str, layer: Layer, size: int) -> Iterator[bytes]:
-        sent = 0
+    def content(self, path: str, layer: Layer, size: int, sent: int) -> Iterator[bytes]:
         with open(path, "rb") as file:
+            file.seek(sent)
             while data := file.read(_READ):
                 yield data
                 sent += len(data)

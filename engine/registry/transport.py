@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import ipaddress
 import os
 import random
@@ -19,6 +20,8 @@ from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
 
 ATTEMPTS = 5
+_PATIENCE = 10.0
+"""Seconds that a busy server may make us wait: who must wait longer is told so at once."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECT_LIMIT = 5
 _BUSY = (408, 429, 500, 502, 503, 504)
@@ -74,8 +77,9 @@ class Transport:
                 pause(attempt)
                 continue
             try:
-                if retry and response.status in _BUSY and attempt + 1 < ATTEMPTS:
-                    pause(attempt, response.headers.get("Retry-After", ""))
+                wait = retry_after(response)
+                if retry and response.status in _BUSY and attempt + 1 < ATTEMPTS and wait <= _PATIENCE:
+                    pause(attempt, wait)
                     continue
                 yield response
                 return
@@ -98,16 +102,21 @@ class Transport:
             target = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD") or not target:
                 return response
-            response.drain_conn()
+            _done_with(response)
             new = urllib.parse.urljoin(url, target)
             old_parts, new_parts = urllib.parse.urlsplit(url), urllib.parse.urlsplit(new)
-            if new_parts.scheme != "https" and not (new_parts.scheme == "http" and self.trusting):
-                raise RegistryError(f"{self.registry} redirects to {_shown(new)}, which is not https: refused")
+            self.check_scheme(new, "redirects to")
             if (old_parts.scheme, old_parts.netloc) != (new_parts.scheme, new_parts.netloc):
                 # Credentials are for the registry, not for where it sends us.
                 headers = {key: value for key, value in headers.items() if key.lower() != "authorization"}
             url = new
         raise RegistryError(f"{self.registry} redirects more than {_REDIRECT_LIMIT} times at {_shown(url)}")
+
+    def check_scheme(self, url: str, what: str) -> None:
+        """Refuse to be sent from https to http. Raises RegistryError."""
+        scheme = urllib.parse.urlsplit(url).scheme
+        if scheme != "https" and not (scheme == "http" and self.trusting):
+            raise RegistryError(f"{self.registry} {what} {_shown(url)}, which is not https: refused")
 
     def _speaks_tls(self) -> bool:
         try:
@@ -158,6 +167,23 @@ class Transport:
         return RegistryError(f"no answer from registry {self.registry}: {method} {_shown(url)}: {text}", hint=hint)
 
 
+class Attempts:
+    """Counts what fails in a row: a transfer goes on as long as it gets further, however often it breaks."""
+
+    def __init__(self) -> None:
+        self._failed = 0
+        self._furthest = 0
+
+    def again(self, position: int) -> bool:
+        """Whether to try once more, after a pause, when a transfer broke at `position`."""
+        self._failed = 0 if position > self._furthest else self._failed + 1
+        self._furthest = max(self._furthest, position)
+        if self._failed >= ATTEMPTS:
+            return False
+        pause(self._failed)
+        return True
+
+
 def _done_with(response: Response) -> None:
     """Give the connection back when its answer was read; one with an unread rest is closed."""
     left = response.length_remaining
@@ -168,10 +194,22 @@ def _done_with(response: Response) -> None:
         response.release_conn()
 
 
-def pause(attempt: int, retry_after: str = "") -> None:
-    """Wait before the next attempt: as long as the server says (at most a minute), else twice as long each time."""
-    seconds = min(float(retry_after), 60.0) if retry_after.isdecimal() else 0.2 * 2**attempt * random.uniform(0.8, 1.2)
-    time.sleep(seconds)
+def retry_after(response: Response) -> float:
+    """Seconds that the server wants us to wait (RFC 9110, 10.2.3), 0 when it does not say."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return float(text[:9])
+    if not text:
+        return 0.0
+    try:
+        return max(email.utils.parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def pause(attempt: int, seconds: float = 0.0) -> None:
+    """Wait before the next attempt: as long as the server says, else twice as long each time."""
+    time.sleep(seconds or 0.2 * 2 ** min(attempt, 5) * random.uniform(0.8, 1.2))
 
 
 def is_loopback(host: str) -> bool:

@@ -38,6 +38,9 @@ def auth(text):
         ("ghcr.io", "ghcr.io"),
         ("localhost:5000", "localhost:5000"),
         ("quay.io", "https://quay.io"),
+        ("quay.io", "http://quay.io/v2/any/path"),
+        ("localhost:5000", "localhost:5000/namespace"),
+        ("docker.io", "https://registry-1.docker.io/v2/"),
     ],
 )
 def test_auths(environ, registry, key):
@@ -90,3 +93,15 @@ def test_a_helper_is_a_name_not_a_path(environ):
     write(environ, {"credHelpers": {"x.io": "../../bin/sh"}})
     with pytest.raises(RegistryError, match="invalid credential helper"):
         find("x.io", environ)
+
+
+@pytest.mark.parametrize("config", [{"auths": []}, {"auths": {"ghcr.io": "text"}}, {"credHelpers": "x"}, "[" * 100_000])
+def test_malformed_files_are_named(environ, config):
+    write(environ, config)
+    with pytest.raises(RegistryError, match="cannot read the registry credentials in"):
+        find("ghcr.io", environ)
+
+
+def test_an_exact_key_comes_first(environ):
+    write(environ, {"auths": {"https://ghcr.io/v1/": {"auth": auth("a:b")}, "ghcr.io": {"auth": auth("c:d")}}})
+    assert find("ghcr.io", environ) == Credentials("c", "d")

@@ -16,7 +16,6 @@ from engine.store import Store
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
     monkeypatch.setattr("engine.registry.transport.pause", lambda *_: None)
-    monkeypatch.setattr("engine.registry.client.pause", lambda *_: None)
 
 
 @pytest.fixture
@@ -215,6 +214,80 @@ def test_rate_limits_are_explained(serve, handler, images):
 
     with pytest.raises(RegistryError, match=r"limits the rate of requests: You have reached your limit"):
         registry.pull(f"{serve(Limited)}/app:1", images=images)
+
+
+@pytest.mark.parametrize("wait", ["3600", "Fri, 01 Jan 2100 00:00:00 GMT"])
+def test_a_long_wait_is_not_waited_for(serve, handler, images, wait):
+    asked = []
+
+    class Limited(handler):
+        def manifest(self, name):
+            asked.append(name)
+            self.answer(b'{"errors": [{"message": "too many requests"}]}', 429, {"Retry-After": wait})
+
+    pull_fails(images, serve(Limited), RegistryError, r"too many requests\nIt asks to wait \d{4,} seconds")
+    assert len(asked) == 1
+
+
+def test_as_many_breaks_as_there_is_progress(serve, handler, images, content):
+    class Breaking(handler):
+        def blob(self, name):
+            body = content.blobs[name]
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            headers = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
+            self.answer(body[start : start + 20], 206 if start else 200, headers, length=len(body) - start)
+            self.close_connection = True
+
+    registry.pull(f"{serve(Breaking)}/app:1", images=images)
+
+
+def test_an_endless_redirect(serve, handler, images):
+    class Endless(handler):
+        def manifest(self, name):
+            if name == "1":
+                self.send_response(307)
+                self.send_header("Location", self.path.replace("/1", "/2"))
+                self.end_headers()
+                try:
+                    while True:
+                        self.wfile.write(bytes(1 << 16))
+                except OSError:
+                    self.close_connection = True
+                return
+            super().manifest(name)
+
+    registry.pull(f"{serve(Endless)}/app:1", images=images)
+
+
+@pytest.mark.parametrize("depth", [2, 4, 6])
+def test_an_index_in_an_index(serve, handler, images, content, depth):
+    import hashlib
+
+    def index(body, media_type):
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        found[digest] = (body, media_type)
+        return json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.index.v1+json",
+                "manifests": [{"mediaType": media_type, "digest": digest, "size": len(body)}],
+            }
+        ).encode()
+
+    found = {}
+    body, media_type = content.manifest, "application/vnd.oci.image.manifest.v1+json"
+    for _ in range(depth - 1):
+        body, media_type = index(body, media_type), "application/vnd.oci.image.index.v1+json"
+
+    class Nested(handler):
+        def manifest(self, name):
+            data, kind = found.get(name, (body, media_type))
+            self.answer(data, headers={"Content-Type": kind})
+
+    if depth > 4:
+        pull_fails(images, serve(Nested), ImageError, "indexes lead to one another")
+    else:
+        registry.pull(f"{serve(Nested)}/app:1", images=images)
 
 
 def test_redirects_do_not_take_credentials_along(serve, handler, images, content, tmp_path, monkeypatch):

@@ -1,0 +1,178 @@
+"""A push to a server that breaks off, forgets, or sends the upload elsewhere."""
+
+import hashlib
+import http.server
+import json
+
+import pytest
+
+from engine import registry
+from engine.errors import RegistryError
+from engine.image.reference import parse
+from engine.registry.client import Client
+from engine.registry.credentials import Credentials
+
+LIMIT = 1 << 16
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr("engine.registry.transport.pause", lambda *_: None)
+
+
+@pytest.fixture
+def handler():
+    class Store(http.server.BaseHTTPRequestHandler):
+        """A registry that takes uploads; subclasses spoil a part."""
+
+        protocol_version = "HTTP/1.1"
+        blobs, parts, manifests, seen = {}, {}, {}, []
+        elsewhere = ""
+
+        def answer(self, status, headers=None, body=b""):
+            self.send_response(status)
+            for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_HEAD(self):
+            self.answer(200 if self.path.rpartition("/")[2] in self.blobs else 404)
+
+        def do_POST(self):
+            self.parts[len(self.parts)] = b""
+            self.answer(202, {"Location": f"{self.elsewhere}/v2/app/blobs/uploads/{len(self.parts) - 1}?state=x"})
+
+        def number(self):
+            return int(self.path.partition("?")[0].rpartition("/")[2])
+
+        def location(self):
+            return {"Location": f"/v2/app/blobs/uploads/{self.number()}?state=y"}
+
+        def do_PATCH(self):
+            self.seen.append(("PATCH", self.headers.get("Authorization", "")))
+            begin = int(self.headers["Content-Range"].partition("-")[0])
+            if begin != len(self.parts[self.number()]):
+                return self.answer(416)
+            left = int(self.headers["Content-Length"])
+            while left:
+                data = self.rfile.read(min(left, LIMIT))
+                left -= len(data)
+                self.parts[self.number()] += data
+                if not self.took(len(data)):
+                    self.close_connection = True
+                    return None
+            return self.answer(202, self.location())
+
+        def took(self, count):
+            return True
+
+        def do_GET(self):
+            if "/uploads/" not in self.path:
+                return self.answer(200, body=b"{}")
+            size = len(self.parts[self.number()])
+            return self.answer(204, {**self.location(), "Range": f"0-{max(size - 1, 0)}"})
+
+        def do_PUT(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if "/manifests/" in self.path:
+                self.manifests[self.path] = body
+                return self.answer(201)
+            self.blobs[self.path.rpartition("digest=")[2].replace("%3A", ":")] = self.parts[self.number()] + body
+            return self.answer(201)
+
+        def log_message(self, *_):
+            pass
+
+    Store.blobs, Store.parts, Store.manifests, Store.seen = {}, {}, {}, []
+    return Store
+
+
+@pytest.fixture
+def pushed(serve, make, images):
+    """Push an image with a layer of some size to a handler; gives the host."""
+
+    def push(handler):
+        host = serve(handler)
+        make(images, f"{host}/app:1", file=bytes(range(256)) * 4096)
+        registry.push(f"{host}/app:1", images=images)
+        return host
+
+    return push
+
+
+def whole(handler):
+    assert len(handler.blobs) == 2
+    for digest, data in handler.blobs.items():
+        assert digest == f"sha256:{hashlib.sha256(data).hexdigest()}"
+    (manifest,) = handler.manifests.values()
+    assert json.loads(manifest)["layers"][0]["digest"] in handler.blobs
+
+
+def test_a_push(pushed, handler):
+    pushed(handler)
+    whole(handler)
+
+
+def test_an_upload_is_resumed_however_often_it_breaks(pushed, handler):
+    class Breaking(handler):
+        breaks = 0
+
+        def took(self, count):
+            if count < 512:
+                return True
+            type(self).breaks += 1
+            return type(self).breaks > 3
+
+    pushed(Breaking)
+    whole(Breaking)
+
+
+def test_an_upload_that_is_forgotten_begins_again(pushed, handler):
+    class Forgetful(handler):
+        breaks = 0
+
+        def took(self, count):
+            type(self).breaks += 1
+            return type(self).breaks > 2
+
+        def do_GET(self):
+            if "/uploads/" in self.path:
+                return self.answer(404)
+            return super().do_GET()
+
+    pushed(Forgetful)
+    whole(Forgetful)
+
+
+def test_a_server_that_takes_nothing_is_given_up(pushed, handler):
+    class Deaf(handler):
+        def do_PATCH(self):
+            self.answer(503)
+            self.close_connection = True
+
+    with pytest.raises(RegistryError, match="503"):
+        pushed(Deaf)
+
+
+def test_an_upload_elsewhere_gets_no_credentials(serve, pushed, handler, monkeypatch):
+    elsewhere = serve(type("Elsewhere", (handler,), {}))
+
+    class Front(handler):
+        def do_POST(self):
+            if self.headers.get("Authorization"):
+                super().do_POST()
+            else:
+                self.answer(401, {"WWW-Authenticate": "Basic realm=x"})
+
+    Front.elsewhere = f"http://{elsewhere}"
+    monkeypatch.setattr("engine.registry.credentials.find", lambda registry: Credentials("user", "secret"))
+    pushed(Front)
+    whole(handler)
+    assert {sent for _, sent in handler.seen} == {""}
+
+
+def test_an_upload_may_not_leave_https():
+    client = Client(parse("registry.example.com/app:1"))
+    with pytest.raises(RegistryError, match="not https: refused"):
+        client.transport.check_scheme("http://registry.example.com/v2/app/blobs/uploads/1", "wants the upload to go to")
