@@ -7,7 +7,7 @@ import posixpath
 from composer.load import short
 from composer.load.errors import REPORTED, LoadError, raise_all
 from composer.load.merge import as_mapping
-from composer.load.patterns import ANY, applied, compiled, of_containers
+from composer.load.patterns import Node, applied
 from composer.load.text import text_of
 from composer.load.tree import Map, Sequence, dotted, origin_at
 
@@ -30,9 +30,9 @@ class Canonical:
         self.root, self.warn, self.lenient = root, warn, lenient
         self._errors: list[LoadError] = []
 
-    def apply(self) -> None:
+    def apply(self, rules: Node) -> None:
         """Rewrite the tree; LoadError for the short forms that are none."""
-        applied(self.root, _LONG, self._long)
+        applied(self.root, rules, self._long)
         raise_all(self._errors[:REPORTED])
 
     def _long(self, rule: Callable[[Canonical, Any, Path], Any], value: Any, path: Path) -> Any:
@@ -201,84 +201,37 @@ def clean(path: str) -> str:
     return clean[1:] if clean.startswith("//") else clean
 
 
-_SERVICE: dict[tuple[str, ...], Callable[[Canonical, Any, Path], Any]] = {
-    ("build",): Canonical.build,
-    ("build", "additional_contexts"): Canonical.pairs,
-    ("build", "provenance"): Canonical.text,
-    ("build", "sbom"): Canonical.text,
-    ("build", "secrets", ANY): Canonical.mount,
-    ("build", "ssh"): Canonical.ssh,
-    ("build", "ulimits", ANY): Canonical.limit,
-    ("configs", ANY): Canonical.mount,
-    ("depends_on",): Canonical.depends_on_names,
-    ("develop", "watch", ANY, "ignore"): Canonical.sequence,
-    ("develop", "watch", ANY, "include"): Canonical.sequence,
-    ("devices", ANY): Canonical.device,
-    ("dns",): Canonical.sequence,
-    ("env_file",): Canonical.env_file,
-    ("extends",): Canonical.extends,
-    ("gpus",): Canonical.gpus,
-    ("label_file",): Canonical.sequence,
-    ("models",): Canonical.names,
-    ("networks",): Canonical.names,
-    ("ports",): Canonical.ports,
-    ("secrets", ANY): Canonical.mount,
-    ("ulimits", ANY): Canonical.limit,
-    ("volumes", ANY): Canonical.volume,
-}
-
-_LONG = compiled(
-    of_containers(_SERVICE)
-    | {("jobs", ANY, "triggers", "schedule", ANY): Canonical.schedule}
-    | {(kind, ANY): Canonical.external for kind in ("configs", "networks", "secrets", "volumes")}
-)
-
-
 # ---- defaults of the long forms
 
 
-def completed(root: Map) -> None:
+def completed(root: Map, rules: Node) -> None:
     """Add what a long form leaves out."""
-    applied(root, _DEFAULTS, lambda rule, value, path: rule(value) if isinstance(value, dict) else value)
+    applied(root, rules, lambda rule, value, path: rule(value) if isinstance(value, dict) else value)
 
 
-def _build_context(value: Any) -> Any:
+def build_context(value: Any) -> Any:
     value.setdefault("context", ".")
     return value
 
 
-def _secret_target(value: Any) -> Any:
+def secret_target(value: Any) -> Any:
     if "target" not in value:
         value["target"] = f"/run/secrets/{value.get('source')}"
     return value
 
 
-def _port(value: Any) -> Any:
+def port(value: Any) -> Any:
     value.setdefault("protocol", "tcp")
     value.setdefault("mode", "ingress")
     return value
 
 
-def _bind(value: Any) -> Any:
+def bind(value: Any) -> Any:
     value.setdefault("create_host_path", True)
     return value
 
 
-def _device_request(value: Any) -> Any:
+def device_request(value: Any) -> Any:
     if "count" not in value and "device_ids" not in value:
         value["count"] = "all"
     return value
-
-
-_DEFAULTS = compiled(
-    of_containers(
-        {
-            ("build",): _build_context,
-            ("deploy", "resources", "reservations", "devices", ANY): _device_request,
-            ("gpus", ANY): _device_request,
-            ("ports", ANY): _port,
-            ("secrets", ANY): _secret_target,
-            ("volumes", ANY, "bind"): _bind,
-        }
-    )
-)

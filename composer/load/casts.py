@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import struct
 
-from composer.load.patterns import ANY, compiled, of_containers
-
-TYPE_CHECKING = False  # of typing, whose import takes 5 ms
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 class CastError(ValueError):
     """The text is not of the wanted type; the message says what it is and what is wanted."""
@@ -59,49 +53,3 @@ def single(value: float) -> float:
         if struct.unpack("<f", struct.pack("<f", short))[0] == kept:
             return short
     return float(kept)
-
-
-_SERVICE: dict[tuple[str, ...], Callable[[str], bool | int | float]] = {
-    ("cpu_count",): integer,
-    ("cpu_percent",): number,
-    ("cpu_period",): integer,
-    ("cpu_quota",): integer,
-    ("cpu_rt_period",): integer,
-    ("cpu_rt_runtime",): integer,
-    ("cpu_shares",): integer,
-    ("cpus",): number,
-    ("depends_on", ANY, "required"): boolean,
-    ("depends_on", ANY, "restart"): boolean,
-    ("deploy", "placement", "max_replicas_per_node"): integer,
-    ("deploy", "replicas"): integer,
-    ("deploy", "restart_policy", "max_attempts"): integer,
-    ("deploy", "rollback_config", "max_failure_ratio"): number,
-    ("deploy", "rollback_config", "parallelism"): integer,
-    ("deploy", "update_config", "max_failure_ratio"): number,
-    ("deploy", "update_config", "parallelism"): integer,
-    ("healthcheck", "disable"): boolean,
-    ("healthcheck", "retries"): integer,
-    ("init",): boolean,
-    ("oom_kill_disable",): boolean,
-    ("oom_score_adj",): integer,
-    ("pids_limit",): integer,
-    ("ports", ANY, "target"): integer,
-    ("privileged",): boolean,
-    ("read_only",): boolean,
-    ("scale",): integer,
-    ("stdin_open",): boolean,
-    ("tty",): boolean,
-    ("ulimits", ANY): integer,
-    ("ulimits", ANY, "hard"): integer,
-    ("ulimits", ANY, "soft"): integer,
-    ("volumes", ANY, "read_only"): boolean,
-    ("volumes", ANY, "volume", "nocopy"): boolean,
-}
-
-CASTS = compiled(
-    of_containers(_SERVICE)
-    | {("jobs", ANY, "triggers", "manual"): boolean, ("services", ANY, "pre_start", ANY, "per_replica"): boolean}
-    | {("networks", ANY, key): boolean for key in ("attachable", "enable_ipv4", "enable_ipv6", "external", "internal")}
-    | {(kind, ANY, "external"): boolean for kind in ("configs", "secrets", "volumes")}
-)
-"""Where strings become something else, and what."""

@@ -6,8 +6,8 @@ import json
 from itertools import chain, islice
 
 from composer.cron import Cron, CronError
-from composer.load.bind import DEPLOY
 from composer.load.errors import REPORTED, LoadError, did_you_mean
+from composer.load.structures import DEPLOY
 from composer.load.tree import Map, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms

@@ -7,7 +7,7 @@ cannot.
 from __future__ import annotations
 
 from composer.load.errors import LoadError
-from composer.load.patterns import ANY, applied, compiled, of_containers
+from composer.load.patterns import Node, applied
 from composer.load.short import is_address
 from composer.load.tree import dotted, origin_at
 from composer.load.validate import shown
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     """A value → what is wrong: the path below it, and the message; None when nothing is."""
 
 
-def constrain(tree: Any) -> list[LoadError]:
+def constrain(tree: Any, rules: Node) -> list[LoadError]:
     """What is wrong with the canonical tree, nothing when it is valid."""
     errors: list[LoadError] = []
 
@@ -33,11 +33,11 @@ def constrain(tree: Any) -> list[LoadError]:
             errors.append(LoadError(f"{dotted(path)}: {message}", origin_at(tree, (*path, *below))))
         return value
 
-    applied(tree, _COMPILED, check)
+    applied(tree, rules, check)
     return errors
 
 
-def _volume(value: Any) -> tuple[Path, str] | None:
+def volume(value: Any) -> tuple[Path, str] | None:
     if not isinstance(value, dict) or value.get("external") is not True:
         return None
     for key in value:
@@ -46,7 +46,7 @@ def _volume(value: Any) -> tuple[Path, str] | None:
     return None
 
 
-def _content(*keys: str) -> Constraint:
+def content(*keys: str) -> Constraint:
     """Exactly one source of content, unless somebody else provides it."""
 
     def constraint(value: Any) -> tuple[Path, str] | None:
@@ -60,35 +60,18 @@ def _content(*keys: str) -> Constraint:
     return constraint
 
 
-def _address(value: Any) -> tuple[Path, str] | None:
+def address(value: Any) -> tuple[Path, str] | None:
     address = value.get("host_ip") if isinstance(value, dict) else None
     if isinstance(address, str) and not is_address(address):
         return ("host_ip",), f"{shown(address)} is not an IP address"
     return None
 
 
-def _watched(value: Any) -> tuple[Path, str] | None:
+def watched(value: Any) -> tuple[Path, str] | None:
     return ((), "a path to watch must not be empty") if value == "" else None
 
 
-def _device(value: Any) -> tuple[Path, str] | None:
+def device(value: Any) -> tuple[Path, str] | None:
     if isinstance(value, dict) and "count" in value and "device_ids" in value:
         return ("device_ids",), "'count' and 'device_ids' exclude each other"
     return None
-
-
-CONSTRAINTS: dict[tuple[str, ...], Constraint] = {
-    ("volumes", ANY): _volume,
-    ("configs", ANY): _content("file", "environment", "content"),
-    ("secrets", ANY): _content("file", "environment"),
-} | of_containers(
-    {
-        ("ports", ANY): _address,
-        ("develop", "watch", ANY, "path"): _watched,
-        ("deploy", "resources", "reservations", "devices", ANY): _device,
-        ("gpus", ANY): _device,
-    }
-)
-"""Path pattern → what must hold there."""
-
-_COMPILED = compiled(CONSTRAINTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from composer.load import merge, paths
+from composer.load import keys, merge, paths
 from composer.load.errors import LoadError, did_you_mean
 from composer.load.layers import Layers, taken_away
 from composer.load.sources import local
@@ -75,7 +75,7 @@ def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, st
     _relabel(base)
     prefix: Path = ("services", name)
     taken_away(base, [path[2:] for path in file.resets if path[:2] == prefix and len(path) > 2])
-    whole = merge.extended(base, service)
+    whole = merge.merged(base, service, keys.SERVICE_MERGES, ("services", "*"))
     whole.pop("extends", None)
     file.services[name] = whole
     file.done.add(name)
@@ -112,18 +112,18 @@ def _other(layers: Layers, path: str, name: str, place: Origin | None) -> _File:
     for document in found:
         taken_away(root, document.resets)
         resets += document.resets
-        root = merge.merged(root, document.root)
+        root = merge.merged(root, document.root, keys.MERGES)
         from composer.load import unique
 
-        unique.enforced(root)
+        unique.enforced(root, keys.UNIQUE)
         layers.lengthen(root)
-        unique.enforced(root)
+        unique.enforced(root, keys.UNIQUE)
     services = root.get("services")
     if not isinstance(services, Map):
         raise LoadError(f"cannot extend service {name!r} in {file}: no services section", place)
     folder = os.path.dirname(file)
     relative = os.path.relpath(folder, layers.folder)
-    paths.Paths(root, relative, layers.reading.home, layers.reading.warn).apply()
+    paths.Paths(root, relative, layers.reading.home, layers.reading.warn).apply(keys.PATHS)
     other = layers.extended[file] = _File(file, services, resets)
     return other
 

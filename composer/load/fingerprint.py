@@ -6,7 +6,7 @@ change while the container stays.
 
 from __future__ import annotations
 
-from composer.load.bind import SERVICE
+from composer.load.keys import SERVICE
 from composer.load.text import marshalled
 from composer.load.tree import Fields
 from engine.digest import hexadecimal

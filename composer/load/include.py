@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from composer.load import merge
+from composer.load import keys, merge
 from composer.load.errors import LoadError, nearest
 from composer.load.layers import Layers, taken_away
 from composer.load.sources import local, read_env_files
@@ -158,5 +158,5 @@ def _take(document: Document, imported: Map, element: str) -> None:
         base = Map({element: Map({name: value}, {name: origin} if origin else {})})
         taken_away(base, [path for path in document.resets if path[:2] == (element, name) and len(path) > 2])
         own = Map({name: mine[name]}, {name: mine.origins[name]} if name in mine.origins else {})
-        whole = merge.merged(base, Map({element: own}))[element]
+        whole = merge.merged(base, Map({element: own}), keys.MERGES)[element]
         mine.place(name, whole[name], whole.origins.get(name))

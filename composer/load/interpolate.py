@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from composer.load.casts import CASTS, CastError
+from composer.load.casts import CastError
 from composer.load.errors import REPORTED, LoadError, raise_all
+from composer.load.keys import CASTS
 from composer.load.notice import UNSET, Notice
 from composer.load.options import Use
 from composer.load.template import TemplateError, substitute

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from composer.load import canonical, merge, paths, unique
+from composer.load import canonical, keys, merge, paths, unique
 from composer.load.errors import LoadError, raise_all
 from composer.load.interpolate import Interpolation
 from composer.load.normalise import environment_lists, own_contents
@@ -104,8 +104,8 @@ class Layers:
         for index, file in enumerate(self.files):
             layer = "override" if index and self.layer == "file" else self.layer
             root = self._over(root, file, layer)
-        canonical.completed(root)
-        raise_all(constrain(root))
+        canonical.completed(root, keys.DEFAULTS)
+        raise_all(constrain(root, keys.CHECKS))
         if self.reading.options.resolve_paths or self.base:
             self.resolve(root)
         environment_lists(root, self.environment)
@@ -115,7 +115,7 @@ class Layers:
 
     def resolve(self, root: Map) -> None:
         """Its relative paths from the folder of these files."""
-        paths.Paths(root, self.base or self.folder, self.reading.home, self.reading.warn).apply()
+        paths.Paths(root, self.base or self.folder, self.reading.home, self.reading.warn).apply(keys.PATHS)
 
     def _over(self, root: Map, file: str, layer: str) -> Map:
         from composer.load.extends import extend_all
@@ -126,14 +126,14 @@ class Layers:
             taken_away(root, document.resets)
             if "include" in document.root:
                 include_all(self, document, (*self.including, file))
-            root = merge.merged(root, document.root)
-            unique.enforced(root)
+            root = merge.merged(root, document.root, keys.MERGES)
+            unique.enforced(root, keys.UNIQUE)
             raise_all(validate(root))
             if "version" in root:
                 self.reading.obsolete_version(file)
                 del root["version"]
             self.lengthen(root)
-            unique.enforced(root)
+            unique.enforced(root, keys.UNIQUE)
         return root
 
     def read(self, file: str, layer: str) -> list[Document]:
@@ -159,7 +159,7 @@ class Layers:
 
     def lengthen(self, root: Map) -> None:
         """Long forms for short ones; empty servers of names are none."""
-        canonical.Canonical(root, self.reading.warn, lenient=not self.reading.options.interpolate).apply()
+        canonical.Canonical(root, self.reading.warn, lenient=not self.reading.options.interpolate).apply(keys.CANONICAL)
         for service in root.get("services", {}).values():
             if isinstance(service, dict) and isinstance(service.get("dns"), list):
                 service["dns"][:] = [server for server in service["dns"] if server]

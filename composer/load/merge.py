@@ -1,13 +1,13 @@
 """A tree over another: what the rules for merging are, by place.
 
-Mappings are merged, sequences are appended, anything else is replaced. Where that is not so, a rule is in MERGES. What a
+Mappings are merged, sequences are appended, anything else is replaced. Where that is not so, a row of keys.py has a rule. What a
 later entry of a sequence replaces is told by `unique.py`.
 """
 
 from __future__ import annotations
 
 from composer.load.errors import LoadError
-from composer.load.patterns import ANY, Node, compiled, of_containers
+from composer.load.patterns import Node
 from composer.load.text import text_of
 from composer.load.tree import Map, Origin, Sequence, dotted, origin_of
 
@@ -18,15 +18,9 @@ if TYPE_CHECKING:
     from composer.load.tree import Path
 
 
-def merged(base: Map, other: Map) -> Map:
-    """`other` over `base`; both are used up."""
-    whole: Map = _mappings(base, other, _RULES, ())
-    return whole
-
-
-def extended(base: Map, service: Map) -> Map:
-    """A service's own entries over those of the service that it extends."""
-    whole: Map = _mappings(base, service, _SERVICE, ("services", ANY))
+def merged(base: Map, other: Map, rules: Node, path: Path = ()) -> Map:
+    """`other` over `base`; both are used up. `rules` hold for the place `path`, which messages show."""
+    whole: Map = _mappings(base, other, rules, path)
     return whole
 
 
@@ -89,17 +83,17 @@ def _appended(base: Any, other: Any) -> Any:
 # ---- rules
 
 
-def _replace(base: Any, other: Any, node: Node, path: Path) -> Any:
+def replace(base: Any, other: Any, node: Node, path: Path) -> Any:
     return other
 
 
-def _sequence(base: Any, other: Any, node: Node, path: Path) -> Any:
+def sequence(base: Any, other: Any, node: Node, path: Path) -> Any:
     """Both as sequences of key=value, the later after the earlier."""
     first, then = as_sequence(base), as_sequence(other)
     return _appended(first, then)
 
 
-def _hosts(base: Any, other: Any, node: Node, path: Path) -> Any:
+def hosts(base: Any, other: Any, node: Node, path: Path) -> Any:
     first, then = as_sequence(base), as_sequence(other)
     for item, place in zip(then, then.origins, strict=True):
         if item not in first:
@@ -107,7 +101,7 @@ def _hosts(base: Any, other: Any, node: Node, path: Path) -> Any:
     return first
 
 
-def _build(base: Any, other: Any, node: Node, path: Path) -> Any:
+def build(base: Any, other: Any, node: Node, path: Path) -> Any:
     return _mappings(_build_map(base), _build_map(other), node, path)
 
 
@@ -117,17 +111,17 @@ def _build_map(value: Any) -> Any:
     return value if isinstance(value, dict) else Map()
 
 
-def _keyed(base: Any, other: Any, node: Node, path: Path) -> Any:
+def keyed(base: Any, other: Any, node: Node, path: Path) -> Any:
     """Both as mappings from names, to nothing."""
     return _mappings(as_mapping(base), as_mapping(other), node, path)
 
 
-def _depends_on(base: Any, other: Any, node: Node, path: Path) -> Any:
+def depends_on(base: Any, other: Any, node: Node, path: Path) -> Any:
     default = {"condition": "service_started", "required": True}
     return _mappings(as_mapping(base, default), as_mapping(other, default), node, path)
 
 
-def _logging(base: Any, other: Any, node: Node, path: Path) -> Any:
+def logging(base: Any, other: Any, node: Node, path: Path) -> Any:
     """Options go with their driver."""
     if not isinstance(other, dict) or not isinstance(base, dict):
         return base if other is None else other
@@ -136,7 +130,7 @@ def _logging(base: Any, other: Any, node: Node, path: Path) -> Any:
     return other
 
 
-def _pools(base: Any, other: Any, node: Node, path: Path) -> Any:
+def pools(base: Any, other: Any, node: Node, path: Path) -> Any:
     """Address pools of the same subnet are merged."""
     if not isinstance(base, Sequence) or not isinstance(other, Sequence):
         raise _Mismatch(path, base, other)
@@ -193,42 +187,3 @@ def as_mapping(value: Any, default: dict[str, Any] | None = None) -> Any:
             if isinstance(name, str):
                 found.place(name, None if default is None else Map(default), place)
     return found
-
-
-_SERVICE_MERGES = {
-    ("annotations",): _sequence,
-    ("build",): _build,
-    ("build", "additional_contexts"): _sequence,
-    ("build", "args"): _sequence,
-    ("build", "extra_hosts"): _hosts,
-    ("build", "labels"): _sequence,
-    ("command",): _replace,
-    ("depends_on",): _depends_on,
-    ("deploy", "labels"): _sequence,
-    ("dns",): _sequence,
-    ("dns_opt",): _sequence,
-    ("dns_search",): _sequence,
-    ("entrypoint",): _replace,
-    ("env_file",): _sequence,
-    ("environment",): _sequence,
-    ("extra_hosts",): _hosts,
-    ("healthcheck", "test"): _replace,
-    ("label_file",): _sequence,
-    ("labels",): _sequence,
-    ("logging",): _logging,
-    ("models",): _keyed,
-    ("networks",): _keyed,
-    ("sysctls",): _sequence,
-    ("tmpfs",): _sequence,
-    ("ulimits", ANY): _replace,
-}
-
-_RULES = compiled(
-    of_containers(_SERVICE_MERGES)
-    | {
-        ("networks", ANY, "ipam", "config"): _pools,
-        ("networks", ANY, "labels"): _sequence,
-        ("volumes", ANY, "labels"): _sequence,
-    }
-)
-_SERVICE = compiled(_SERVICE_MERGES)

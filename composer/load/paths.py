@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from composer.load.errors import LoadError
-from composer.load.patterns import ANY, applied, compiled, of_containers
+from composer.load.patterns import Node, applied
 from composer.load.tree import Map, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -24,8 +24,8 @@ class Paths:
     def __init__(self, root: Map, folder: str, home: str, warn: Callable[[str], None]) -> None:
         self.root, self.folder, self.home, self.warn = root, folder, home, warn
 
-    def apply(self) -> None:
-        applied(self.root, _PATHS, lambda rule, value, path: rule(self, value, path))
+    def apply(self, rules: Node) -> None:
+        applied(self.root, rules, lambda rule, value, path: rule(self, value, path))
 
     def local(self, value: Any, path: Path = ()) -> Any:
         """A path of this machine."""
@@ -93,24 +93,3 @@ def is_windows(path: str) -> bool:
     if len(path) > 1 and path[1] == ":":
         return path[2:3] in ("\\", "/") and bool(path[2:3])
     return len(path) > 1 and path[0] in "\\/" and path[1] in "\\/"
-
-
-_PATHS = compiled(
-    of_containers(
-        {
-            ("build", "additional_contexts", ANY): Paths.context,
-            ("build", "context"): Paths.context,
-            ("build", "ssh", ANY): Paths.mounted,
-            ("develop", "watch", ANY, "path"): Paths.watched,
-            ("env_file", ANY, "path"): Paths.local,
-            ("extends", "file"): Paths.local,
-            ("label_file", ANY): Paths.local,
-            ("volumes", ANY): Paths.mount,
-        }
-    )
-    | {
-        ("configs", ANY, "file"): Paths.mounted,
-        ("secrets", ANY, "file"): Paths.mounted,
-        ("volumes", ANY): Paths.volume,
-    }
-)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.load import short
 from composer.load.errors import REPORTED, LoadError, raise_all
-from composer.load.patterns import ANY, applied, compiled, of_containers
+from composer.load.patterns import Node, applied
 from composer.load.tree import Map, Sequence, dotted, origin_of
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from composer.load.tree import Path
 
 
-def enforced(root: Map) -> None:
+def enforced(root: Map, rules: Node) -> None:
     """Remove from every such sequence the entries that a later one replaces; LoadError for entries without a key."""
     errors: list[LoadError] = []
 
@@ -26,7 +26,7 @@ def enforced(root: Map) -> None:
             errors.append(error)
             return value
 
-    applied(root, _RULES, once)
+    applied(root, rules, once)
     raise_all(errors[:REPORTED])
 
 
@@ -58,12 +58,12 @@ def _once(key_of: Callable[[Any, Path, Sequence], Any], value: Any, path: Path) 
 # ---- keys
 
 
-def _name(item: Any, path: Path, where: Sequence) -> Any:
+def name(item: Any, path: Path, where: Sequence) -> Any:
     """The part before the equals sign."""
     return item.partition("=")[0] if isinstance(item, str) else repr(item)
 
 
-def _target(item: Any, path: Path, where: Sequence) -> Any:
+def target(item: Any, path: Path, where: Sequence) -> Any:
     if isinstance(item, dict):
         target = item.get("target")
         if not isinstance(target, str):
@@ -79,7 +79,7 @@ def _target(item: Any, path: Path, where: Sequence) -> Any:
     return repr(item)
 
 
-def _device(item: Any, path: Path, where: Sequence) -> Any:
+def device(item: Any, path: Path, where: Sequence) -> Any:
     if isinstance(item, dict):
         target = item.get("target")
         if not isinstance(target, str):
@@ -91,13 +91,13 @@ def _device(item: Any, path: Path, where: Sequence) -> Any:
     return repr(item)
 
 
-def _expose(item: Any, path: Path, where: Sequence) -> Any:
+def expose(item: Any, path: Path, where: Sequence) -> Any:
     if isinstance(item, bool) or not isinstance(item, (str, int)):
         raise LoadError(f"{dotted(path)}: unsupported expose value {item}", origin_of(where, path[-1]))
     return str(item)
 
 
-def _mount(folder: str) -> Callable[[Any, Path, Sequence], Any]:
+def mount(folder: str) -> Callable[[Any, Path, Sequence], Any]:
     def key(item: Any, path: Path, where: Sequence) -> Any:
         if isinstance(item, dict):
             target = item.get("target")
@@ -109,7 +109,7 @@ def _mount(folder: str) -> Callable[[Any, Path, Sequence], Any]:
     return key
 
 
-def _port(item: Any, path: Path, where: Sequence) -> Any:
+def port(item: Any, path: Path, where: Sequence) -> Any:
     if isinstance(item, dict):
         if "target" not in item:
             raise LoadError(f"{dotted(path)}: service ports entry is missing a target port", origin_of(where, path[-1]))
@@ -123,43 +123,9 @@ def _port(item: Any, path: Path, where: Sequence) -> Any:
     return str(item)
 
 
-def _file(item: Any, path: Path, where: Sequence) -> Any:
+def file(item: Any, path: Path, where: Sequence) -> Any:
     if isinstance(item, dict):
         if "path" not in item:
             raise LoadError(f"{dotted(path)}: the path of an env_file is missing", origin_of(where, path[-1]))
         return str(item["path"])
     return str(item)
-
-
-_SERVICE: dict[tuple[str, ...], Callable[[Any, Path, Sequence], Any]] = {
-    ("annotations",): _name,
-    ("build", "additional_contexts"): _name,
-    ("build", "args"): _name,
-    ("build", "labels"): _name,
-    ("build", "tags"): _name,
-    ("cap_add",): _name,
-    ("cap_drop",): _name,
-    ("configs",): _mount(""),
-    ("deploy", "labels"): _name,
-    ("devices",): _device,
-    ("dns",): _name,
-    ("dns_opt",): _name,
-    ("dns_search",): _name,
-    ("env_file",): _file,
-    ("environment",): _name,
-    ("expose",): _expose,
-    ("labels",): _name,
-    ("links",): _name,
-    ("networks", ANY, "aliases"): _name,
-    ("networks", ANY, "link_local_ips"): _name,
-    ("ports",): _port,
-    ("profiles",): _name,
-    ("secrets",): _mount("/run/secrets"),
-    ("sysctls",): _name,
-    ("tmpfs",): _name,
-    ("volumes",): _target,
-}
-
-_RULES = compiled(
-    of_containers(_SERVICE) | {("networks", ANY, "labels"): _name, ("networks", ANY, "ipam", "options"): _name}
-)

@@ -6,8 +6,8 @@ import os
 import stat
 
 from composer.load import dotenv
-from composer.load.bind import ELEMENTS
 from composer.load.errors import LoadError
+from composer.load.keys import ELEMENTS
 from composer.load.tree import Map, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from composer.load.constraints import constrain
+from composer.load.keys import CHECKS
 from composer.load.tree import Map, Origin, Sequence
 from composer.load.validate import REPORTED, validate
 
@@ -140,7 +141,7 @@ def test_more_faults_than_anybody_reads_are_counted() -> None:
     ],
 )
 def test_constraints(value: Any, message: str) -> None:
-    (error,) = constrain(tree(value))
+    (error,) = constrain(tree(value), CHECKS)
     assert str(error).startswith(f"compose.yaml{message}")
 
 
@@ -162,4 +163,4 @@ def test_constraints(value: Any, message: str) -> None:
     ],
 )
 def test_what_is_right_passes(value: Any) -> None:
-    assert constrain(tree(value)) == []
+    assert constrain(tree(value), CHECKS) == []

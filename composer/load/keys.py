@@ -1,0 +1,390 @@
+"""One row for each key of a container, with all that loading does to it; and the places elsewhere that need something.
+
+    kind ─────── its canonical form, and what it may be (kinds.py, structures.py); rows stand in canonical order
+    cast ─────── text becomes a number or a boolean where variables are replaced (casts.py)
+    merge ────── how a later file's value meets an earlier one's (merge.py)
+    unique ───── what makes two items of a list the same (unique.py)
+    canonical ── the long form of a short one (canonical.py)
+    default ──── what a long form leaves out
+    path ─────── relative to which folder it is (paths.py)
+    check ────── what the schema cannot say (constraints.py)
+
+`below` has the same for places below the key. What holds for a key of a service holds for the same key of a job and of a
+pre_start hook.
+"""
+
+from __future__ import annotations
+
+from composer.load import canonical, casts, constraints, merge, unique
+from composer.load import kinds as k
+from composer.load import structures as s
+from composer.load.canonical import Canonical
+from composer.load.paths import Paths
+from composer.load.patterns import ANY, Node, compiled, of_containers
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    Pattern = tuple[str, ...]
+
+
+class Key:
+    """A row; None where nothing is done."""
+
+    __slots__ = ("below", "canonical", "cast", "check", "default", "kind", "merge", "path", "unique")
+
+    def __init__(
+        self,
+        kind: Any = None,
+        *,
+        canonical: Any = None,
+        cast: Any = None,
+        merge: Any = None,
+        unique: Any = None,
+        default: Any = None,
+        path: Any = None,
+        check: Any = None,
+        below: dict[Pattern, Key] | None = None,
+    ) -> None:
+        self.kind, self.canonical, self.cast, self.merge = kind, canonical, cast, merge
+        self.unique, self.default, self.path, self.check = unique, default, path, check
+        self.below = below or {}
+
+
+CONTAINER: dict[str, Key] = {
+    "profiles": Key(k.texts, unique=unique.name),
+    "annotations": Key(k.labels, merge=merge.sequence, unique=unique.name),
+    "attach": Key(k.kept_flag),
+    "build": Key(
+        k.optional(s.BUILD),
+        canonical=Canonical.build,
+        merge=merge.build,
+        default=canonical.build_context,
+        below={
+            ("additional_contexts",): Key(canonical=Canonical.pairs, merge=merge.sequence, unique=unique.name),
+            ("args",): Key(merge=merge.sequence, unique=unique.name),
+            ("extra_hosts",): Key(merge=merge.hosts),
+            ("labels",): Key(merge=merge.sequence, unique=unique.name),
+            ("tags",): Key(unique=unique.name),
+            ("provenance",): Key(canonical=Canonical.text),
+            ("sbom",): Key(canonical=Canonical.text),
+            ("secrets", ANY): Key(canonical=Canonical.mount),
+            ("ssh",): Key(canonical=Canonical.ssh),
+            ("ulimits", ANY): Key(canonical=Canonical.limit),
+            ("additional_contexts", ANY): Key(path=Paths.context),
+            ("context",): Key(path=Paths.context),
+            ("ssh", ANY): Key(path=Paths.mounted),
+        },
+    ),
+    "develop": Key(
+        k.optional(k.Struct({"watch": k.each(s.TRIGGER)})),
+        below={
+            ("watch", ANY, "ignore"): Key(canonical=Canonical.sequence),
+            ("watch", ANY, "include"): Key(canonical=Canonical.sequence),
+            ("watch", ANY, "path"): Key(path=Paths.watched, check=constraints.watched),
+        },
+    ),
+    "blkio_config": Key(k.optional(s.BLKIO)),
+    "cap_add": Key(k.texts, unique=unique.name),
+    "cap_drop": Key(k.texts, unique=unique.name),
+    "cgroup_parent": Key(k.text),
+    "cgroup": Key(k.text),
+    "cpu_count": Key(k.integer, cast=casts.integer),
+    "cpu_percent": Key(k.ratio, cast=casts.number),
+    "cpu_period": Key(k.integer, cast=casts.integer),
+    "cpu_quota": Key(k.integer, cast=casts.integer),
+    "cpu_rt_period": Key(k.integer, cast=casts.integer),
+    "cpu_rt_runtime": Key(k.integer, cast=casts.integer),
+    "cpus": Key(k.ratio, cast=casts.number),
+    "cpuset": Key(k.text),
+    "cpu_shares": Key(k.integer, cast=casts.integer),
+    "command": Key(k.command, merge=merge.replace),
+    "configs": Key(
+        k.each(s.FILE_MOUNT),
+        unique=unique.mount(""),
+        below={
+            (ANY,): Key(canonical=Canonical.mount),
+        },
+    ),
+    "container_name": Key(k.text),
+    "credential_spec": Key(k.optional(k.Struct({"config": k.text, "file": k.text, "registry": k.text}))),
+    "depends_on": Key(
+        k.by_name(k.Struct({"condition": k.text, "restart": k.flag, "required": k.always_flag}, ("required",))),
+        canonical=Canonical.depends_on_names,
+        merge=merge.depends_on,
+        below={
+            (ANY, "required"): Key(cast=casts.boolean),
+            (ANY, "restart"): Key(cast=casts.boolean),
+        },
+    ),
+    "deploy": Key(
+        k.optional(s.DEPLOY),
+        below={
+            ("placement", "max_replicas_per_node"): Key(cast=casts.integer),
+            ("replicas",): Key(cast=casts.integer),
+            ("restart_policy", "max_attempts"): Key(cast=casts.integer),
+            ("rollback_config", "max_failure_ratio"): Key(cast=casts.number),
+            ("rollback_config", "parallelism"): Key(cast=casts.integer),
+            ("update_config", "max_failure_ratio"): Key(cast=casts.number),
+            ("update_config", "parallelism"): Key(cast=casts.integer),
+            ("labels",): Key(merge=merge.sequence, unique=unique.name),
+            ("resources", "reservations", "devices", ANY): Key(
+                default=canonical.device_request, check=constraints.device
+            ),
+        },
+    ),
+    "device_cgroup_rules": Key(k.texts),
+    "devices": Key(
+        k.each(k.Struct({"source": k.text, "target": k.text, "permissions": k.text})),
+        unique=unique.device,
+        below={
+            (ANY,): Key(canonical=Canonical.device),
+        },
+    ),
+    "dns": Key(k.texts, canonical=Canonical.sequence, merge=merge.sequence, unique=unique.name),
+    "dns_opt": Key(k.texts, merge=merge.sequence, unique=unique.name),
+    "dns_search": Key(k.texts, merge=merge.sequence, unique=unique.name),
+    "dockerfile": Key(k.text),
+    "domainname": Key(k.text),
+    "entrypoint": Key(k.command, merge=merge.replace),
+    "provider": Key(k.optional(k.Struct({"type": k.text, "options": k.repeated}))),
+    "environment": Key(k.variables, merge=merge.sequence, unique=unique.name),
+    "env_file": Key(
+        k.each(s.ENV_FILE),
+        canonical=Canonical.env_file,
+        merge=merge.sequence,
+        unique=unique.file,
+        below={
+            (ANY, "path"): Key(path=Paths.local),
+        },
+    ),
+    "expose": Key(k.numbers_or_texts, unique=unique.expose),
+    "extends": Key(
+        k.optional(k.Struct({"file": k.text, "service": k.text})),
+        canonical=Canonical.extends,
+        below={
+            ("file",): Key(path=Paths.local),
+        },
+    ),
+    "external_links": Key(k.texts),
+    "extra_hosts": Key(k.hosts, merge=merge.hosts),
+    "group_add": Key(k.texts),
+    "gpus": Key(
+        k.each(s.DEVICE_REQUEST),
+        canonical=Canonical.gpus,
+        below={
+            (ANY,): Key(default=canonical.device_request, check=constraints.device),
+        },
+    ),
+    "hostname": Key(k.text),
+    "healthcheck": Key(
+        k.optional(s.HEALTHCHECK),
+        below={
+            ("disable",): Key(cast=casts.boolean),
+            ("retries",): Key(cast=casts.integer),
+            ("test",): Key(merge=merge.replace),
+        },
+    ),
+    "image": Key(k.text),
+    "init": Key(k.kept_flag, cast=casts.boolean),
+    "ipc": Key(k.text),
+    "isolation": Key(k.text),
+    "labels": Key(k.labels, merge=merge.sequence, unique=unique.name),
+    "label_file": Key(
+        k.texts,
+        canonical=Canonical.sequence,
+        merge=merge.sequence,
+        below={
+            (ANY,): Key(path=Paths.local),
+        },
+    ),
+    "links": Key(k.texts, unique=unique.name),
+    "logging": Key(k.optional(k.Struct({"driver": k.text, "options": k.options})), merge=merge.logging),
+    "log_driver": Key(k.text),
+    "log_opt": Key(k.strings),
+    "mem_limit": Key(k.size),
+    "mem_reservation": Key(k.size),
+    "memswap_limit": Key(k.size),
+    "mem_swappiness": Key(k.size),
+    "mac_address": Key(k.text),
+    "models": Key(
+        k.by_name(k.Struct({"endpoint_var": k.text, "model_var": k.text}), nullable=True),
+        canonical=Canonical.names,
+        merge=merge.keyed,
+    ),
+    "net": Key(k.text),
+    "network_mode": Key(k.text),
+    "networks": Key(
+        k.by_name(s.ATTACHMENT, nullable=True),
+        canonical=Canonical.names,
+        merge=merge.keyed,
+        below={
+            (ANY, "aliases"): Key(unique=unique.name),
+            (ANY, "link_local_ips"): Key(unique=unique.name),
+        },
+    ),
+    "oom_kill_disable": Key(k.flag, cast=casts.boolean),
+    "oom_score_adj": Key(k.integer, cast=casts.integer),
+    "pid": Key(k.text),
+    "pids_limit": Key(k.integer, cast=casts.integer),
+    "platform": Key(k.text),
+    "ports": Key(
+        k.each(s.PORT),
+        canonical=Canonical.ports,
+        unique=unique.port,
+        below={
+            (ANY, "target"): Key(cast=casts.integer),
+            (ANY,): Key(default=canonical.port, check=constraints.address),
+        },
+    ),
+    "privileged": Key(k.flag, cast=casts.boolean),
+    "pull_policy": Key(k.text),
+    "read_only": Key(k.flag, cast=casts.boolean),
+    "restart": Key(k.text),
+    "runtime": Key(k.text),
+    "scale": Key(k.kept_integer, cast=casts.integer),
+    "secrets": Key(
+        k.each(s.FILE_MOUNT),
+        unique=unique.mount("/run/secrets"),
+        below={
+            (ANY,): Key(canonical=Canonical.mount, default=canonical.secret_target),
+        },
+    ),
+    "security_opt": Key(k.texts),
+    "shm_size": Key(k.size),
+    "stdin_open": Key(k.flag, cast=casts.boolean),
+    "stop_grace_period": Key(k.kept_duration),
+    "stop_signal": Key(k.text),
+    "storage_opt": Key(k.strings),
+    "sysctls": Key(k.labels, merge=merge.sequence, unique=unique.name),
+    "tmpfs": Key(k.texts, merge=merge.sequence, unique=unique.name),
+    "tty": Key(k.flag, cast=casts.boolean),
+    "ulimits": Key(
+        k.limits,
+        below={
+            (ANY,): Key(canonical=Canonical.limit, cast=casts.integer, merge=merge.replace),
+            (ANY, "hard"): Key(cast=casts.integer),
+            (ANY, "soft"): Key(cast=casts.integer),
+        },
+    ),
+    "use_api_socket": Key(k.flag),
+    "user": Key(k.text),
+    "userns_mode": Key(k.text),
+    "uts": Key(k.text),
+    "volume_driver": Key(k.text),
+    "volumes": Key(
+        k.each(s.VOLUME_MOUNT),
+        unique=unique.target,
+        below={
+            (ANY, "read_only"): Key(cast=casts.boolean),
+            (ANY, "volume", "nocopy"): Key(cast=casts.boolean),
+            (ANY,): Key(canonical=Canonical.volume, path=Paths.mount),
+            (ANY, "bind"): Key(default=canonical.bind),
+        },
+    ),
+    "volumes_from": Key(k.texts),
+    "working_dir": Key(k.text),
+}
+"""Keys of a service, but for its hooks."""
+
+ELSEWHERE: dict[Pattern, Key] = {
+    ("jobs", ANY, "triggers", "manual"): Key(cast=casts.boolean),
+    ("services", ANY, "pre_start", ANY, "per_replica"): Key(cast=casts.boolean),
+    ("networks", ANY, "ipam", "config"): Key(merge=merge.pools),
+    ("networks", ANY, "labels"): Key(merge=merge.sequence, unique=unique.name),
+    ("volumes", ANY, "labels"): Key(merge=merge.sequence),
+    ("networks", ANY, "ipam", "options"): Key(unique=unique.name),
+    ("jobs", ANY, "triggers", "schedule", ANY): Key(canonical=Canonical.schedule),
+    ("configs", ANY, "file"): Key(path=Paths.mounted),
+    ("secrets", ANY, "file"): Key(path=Paths.mounted),
+    ("volumes", ANY): Key(canonical=Canonical.external, path=Paths.volume, check=constraints.volume),
+    ("configs", ANY): Key(canonical=Canonical.external, check=constraints.content("file", "environment", "content")),
+    ("secrets", ANY): Key(canonical=Canonical.external, check=constraints.content("file", "environment")),
+    ("networks", ANY): Key(canonical=Canonical.external),
+    ("networks", ANY, "attachable"): Key(cast=casts.boolean),
+    ("networks", ANY, "enable_ipv4"): Key(cast=casts.boolean),
+    ("networks", ANY, "enable_ipv6"): Key(cast=casts.boolean),
+    ("networks", ANY, "external"): Key(cast=casts.boolean),
+    ("networks", ANY, "internal"): Key(cast=casts.boolean),
+    ("configs", ANY, "external"): Key(cast=casts.boolean),
+    ("secrets", ANY, "external"): Key(cast=casts.boolean),
+    ("volumes", ANY, "external"): Key(cast=casts.boolean),
+}
+"""Places that are not below a container's key."""
+
+
+def _rules(aspect: str, *, everywhere: bool = True) -> Node:
+    """One column of the table: of the whole tree, or of a single container."""
+    rows: dict[Pattern, Key] = {(key,): row for key, row in CONTAINER.items()}
+    rows |= {(key, *path): inner for key, row in CONTAINER.items() for path, inner in row.below.items()}
+    if everywhere:
+        rows = of_containers(rows) | ELSEWHERE
+    return compiled({path: rule for path, row in rows.items() if (rule := getattr(row, aspect)) is not None})
+
+
+CASTS = _rules("cast")
+MERGES, SERVICE_MERGES = _rules("merge"), _rules("merge", everywhere=False)
+UNIQUE = _rules("unique")
+CANONICAL = _rules("canonical")
+DEFAULTS = _rules("default")
+PATHS = _rules("path")
+CHECKS = _rules("check")
+
+
+# ---- canonical forms
+
+OF_SERVICES = frozenset(
+    (
+        *(
+            "attach",
+            "container_name",
+            "deploy",
+            "develop",
+            "dockerfile",
+            "extends",
+            "external_links",
+            "links",
+            "log_driver",
+        ),
+        *("log_opt", "net", "provider", "restart", "scale", "volume_driver"),
+    )
+)
+"""Keys that only a service has, as it has hooks."""
+OF_WORKLOADS = frozenset(("build", "depends_on", "expose", "healthcheck", "ports", "profiles", "stdin_open", "tty"))
+"""Keys that services and jobs have, and no hook."""
+
+_KINDS = {key: row.kind for key, row in CONTAINER.items()}
+_CONTAINER = {key: kind for key, kind in _KINDS.items() if key not in OF_SERVICES | OF_WORKLOADS}
+_FIRST = ("command", "image", "user", "privileged", "working_dir", "environment")
+
+PRE_START = k.Struct(
+    {key: _CONTAINER[key] for key in _FIRST}
+    | {key: kind for key, kind in _CONTAINER.items() if key not in _FIRST}
+    | {"per_replica": k.flag},
+    always=("command",),
+)
+
+SERVICE = k.Struct(
+    _KINDS | {"pre_start": k.each(PRE_START), "post_start": k.each(s.HOOK), "pre_stop": k.each(s.HOOK)},
+    always=("command", "entrypoint"),
+)
+
+SCHEDULE = k.Struct({"cron": k.kept_text, "timezone": k.text, "concurrency": k.text, "missed_fires": k.text})
+
+JOB = k.Struct(
+    {key: kind for key, kind in _KINDS.items() if key not in OF_SERVICES}
+    | {"triggers": k.Struct({"manual": k.kept_flag, "schedule": k.each(SCHEDULE)})},
+    always=("command", "entrypoint", "triggers"),
+)
+
+ELEMENTS: dict[str, k.Struct] = {
+    "services": SERVICE,
+    "jobs": JOB,
+    "networks": s.NETWORK,
+    "volumes": s.VOLUME,
+    "secrets": s.FILE,
+    "configs": s.FILE,
+    "models": s.MODEL,
+}
+"""Top-level keys → the kind of what they name."""
