@@ -117,6 +117,13 @@ class Rename(Operation, kw_only=True, tag="rename container"):
     container_id: str = ""
 
 
+class AwaitEnd(Operation, kw_only=True, tag="await end of container"):
+    """`condition`, as the Docker API has it: not-running, next-exit or removed. The request's end carries the exit code."""
+
+    container_id: str
+    condition: str
+
+
 class Wait(Operation, kw_only=True, tag="wait for container"):
     """`condition`: healthy, completed or running (see conditions.py). `timeout`: seconds, None for no limit."""
 
@@ -126,7 +133,8 @@ class Wait(Operation, kw_only=True, tag="wait for container"):
 
 
 Change = (
-    CreateNetwork
+    AwaitEnd
+    | CreateNetwork
     | RemoveNetwork
     | CreateVolume
     | RemoveVolume

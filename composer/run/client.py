@@ -71,6 +71,10 @@ class Client:
             f"the supervisor of project {self._project} died {ATTEMPTS} times over this", hint=f"See {log}."
         )
 
+    def open(self) -> socket.socket:
+        """A connection to the supervisor, which is started if there is none. SupervisorLost, OperationFailed."""
+        return self._connect(replace=True)
+
     @staticmethod
     def _events(sock: socket.socket, ready: Callable[[str], None] | None) -> Iterator[Event]:
         """Events until the supervisor hangs up, however that happens."""

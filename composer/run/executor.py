@@ -15,6 +15,7 @@ from composer.plan.conditions import Never, outcome
 from composer.plan.desired import Desired
 from composer.plan.observed import Snapshot, number_of, service_of
 from composer.plan.operations import (
+    AwaitEnd,
     Create,
     CreateNetwork,
     CreateVolume,
@@ -73,12 +74,13 @@ class Warned(Exception):
 
 class Executor:
     """One plan's execution; `failures` afterwards, in the order in which they happened. `made`: the id of a container of no
-    service that it has created."""
+    service that it has created, `exit_code` that of a container whose end was awaited."""
 
     def __init__(self, scene: Scene, plan: Plan, *, parallel: int = -1) -> None:
         self.scene, self.plan = scene, plan
         self.failures: list[Failure] = []
         self.made = ""
+        self.exit_code = 0
         self._limit = Semaphore(parallel) if parallel > 0 else None
         self._ready_to_run: dict[int, Event] = {}
         self._before: dict[int, set[int]] = {}
@@ -207,6 +209,8 @@ class Executor:
                 await self._stop(operation)
             case Kill():
                 await self._kill(operation)
+            case AwaitEnd():
+                self.exit_code = await self._await_end(operation)
             case Pause():
                 await self.scene.changes.pause(operation.container_id)
                 self.scene.notifier.tell(operation.container_id)
@@ -331,6 +335,23 @@ class Executor:
         await self.scene.monitor.suppress_restart(container_id)
         await self.scene.changes.stop(container_id, timeout=0, signal="SIGKILL")
         self.scene.monitor.gone(container_id)
+
+    async def _await_end(self, operation: AwaitEnd) -> int:
+        """The exit code when the condition holds. A container that removes itself is gone before anybody can look."""
+        container_id, condition = operation.container_id, operation.condition
+        before = self.scene.changes.record(container_id).state.finished_at
+
+        def look() -> int | None:
+            try:
+                state = self.scene.changes.record(container_id).state
+            except NotFound:
+                return self.scene.monitor.exit_codes.get(container_id, 0)
+            up = state.status.alive or state.status is Status.RESTARTING
+            if condition == "not-running" and not up:
+                return state.exit_code if state.finished_at else 0
+            return state.exit_code if condition == "next-exit" and state.finished_at > before else None
+
+        return await self.scene.notifier.until(container_id, look)
 
     async def _remove(self, operation: Remove) -> None:
         try:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 AUTOREMOVE = "composer.autoremove"
 """Label of one-off containers that go when they end (`run --rm -d`)."""
 
+REMEMBERED = 256
+"""Containers that removed themselves whose exit codes are remembered."""
+
 
 class Monitor:
     """`image` finds an image by its id. `idle` is called whenever nothing is left that lives or is to be restarted."""
@@ -43,6 +46,8 @@ class Monitor:
         self._probing: dict[str, CancelScope] = {}
         self._restarting: dict[str, CancelScope] = {}
         self._backoffs: dict[str, restart.Backoff] = {}
+        self.exit_codes: dict[str, int] = {}
+        """How the last containers ended that removed themselves."""
 
     @property
     def busy(self) -> bool:
@@ -125,6 +130,9 @@ class Monitor:
 
     async def _settle_end(self, record: ContainerRecord) -> None:
         if record.spec.labels.get(AUTOREMOVE):
+            self.exit_codes[record.id] = record.state.exit_code
+            for forgotten in list(self.exit_codes)[:-REMEMBERED]:
+                del self.exit_codes[forgotten]
             with CancelScope(shield=True):
                 await self._changes.remove(record.id, force=True, volumes=True)
         else:

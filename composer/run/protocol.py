@@ -104,6 +104,8 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class End(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end"):
     failures: tuple[Failure, ...] = ()
     container_id: str = ""
+    exit_code: int = 0
+    """How the container ended whose end was awaited."""
     last: bool = False
 
 

@@ -188,7 +188,7 @@ class Supervisor:
                     end = await self._take_turn(connection, request)
                     tasks.cancel_scope.cancel()
                 if self._asking == 1 and not self._monitor.busy:
-                    self._last = connection, End(failures=end.failures, container_id=end.container_id, last=True)
+                    self._last = connection, msgspec.structs.replace(end, last=True)
                     self._leave.set()
                     return
                 connection.tell(end)
@@ -264,7 +264,7 @@ class Supervisor:
             container_id = executor.made
             if done and request.oneoff is not None:
                 container_id = await oneoff.start(executor, request.oneoff, handshake)
-            return End(failures=tuple(executor.failures), container_id=container_id)
+            return End(failures=tuple(executor.failures), container_id=container_id, exit_code=executor.exit_code)
         except EngineError as error:
             code = getattr(error, "exit_code", 1)
             return End(failures=(Failure(message=str(error), exit_code=code or 1),))

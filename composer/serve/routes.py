@@ -41,6 +41,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/exec/{id}/start", "exec.start"),
     ("POST", "/exec/{id}/resize", "exec.resize"),
     ("GET", "/exec/{id}/json", "exec.inspect"),
+    ("POST", "/containers/{id}/attach", "attach.attach"),
+    ("POST", "/containers/{id}/resize", "attach.resize"),
     ("GET", "/containers/{id}/stats", "stats.stats"),
     ("GET", "/containers/{id}/logs", "logs.logs"),
     ("POST", "/containers/create", "lifecycle.create"),

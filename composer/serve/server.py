@@ -19,6 +19,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
 from composer.release import VERSION
+from composer.serve.docker.attach import Waiting
 from composer.serve.errors import described_error
 from composer.serve.http.connection import Connection, Exchange
 from composer.serve.http.errors import ClientGone, HTTPError
@@ -53,6 +54,7 @@ class Server:
         self.engine = open_engine()
         self.execs: dict[str, Exec] = {}
         self.threads = anyio.CapacityLimiter(THREADS)
+        self.waiting = Waiting()
         self._uids = {0, os.geteuid()}
 
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:

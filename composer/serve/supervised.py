@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
 from composer.plan.labels import PROJECT
 from composer.plan.options import Options
-from composer.run.client import Client
-from composer.run.protocol import End, Request
+from composer.run.client import ATTEMPTS, Client
+from composer.run.protocol import End, Frames, Go, Ready, Request, event_of, frame
+from composer.serve.descriptors import read, write
 from composer.serve.errors import failed
 
 if TYPE_CHECKING:
@@ -28,27 +30,46 @@ def group_of(labels: Mapping[str, str]) -> str:
     return labels.get(PROJECT) or GROUP
 
 
-async def perform(server: Server, group: str, *operations: Change) -> str:
-    """Have the group's supervisor do it; the id of a container that was made. HTTPError for the first failure.
+async def perform(
+    server: Server, group: str, *operations: Change, attach: Callable[[str], Awaitable[None]] | None = None
+) -> End:
+    """Have the group's supervisor do it. HTTPError for the first failure.
 
-    It is done to its end even when the client goes.
+    With `attach` containers are started only when it has returned: it is called with their ids. A cancelled request is
+    cancelled at the supervisor, too, which finishes what has begun.
     """
-
-    def ask() -> str:
-        client = Client(server.roots, group, server.environ)
-        try:
-            return _end(client, operations)
-        finally:
-            client.close()
-
-    return await to_thread.run_sync(ask)
-
-
-def _end(client: Client, operations: Sequence[Change]) -> str:
-    for event in client.perform(Request(options=Options(action="api"), operations=tuple(operations))):
-        if isinstance(event, End):
-            if event.failures:
-                failure = event.failures[0]
+    request = Request(
+        options=Options(action="api", attach=("",) if attach is not None else ()), operations=tuple(operations)
+    )
+    client = Client(server.roots, group, server.environ)
+    for _ in range(ATTEMPTS):
+        sock = await to_thread.run_sync(client.open, limiter=server.threads)
+        with sock:
+            sock.setblocking(False)
+            end = await _ask(sock, request, attach)
+        if end is not None:
+            if end.failures:
+                failure = end.failures[0]
                 raise failed(failure.error, failure.message.partition("\n")[0])
-            return event.container_id
-    raise AssertionError("events without an end")
+            return end
+    raise failed("SupervisorLost", f"the supervisor of group {group} died {ATTEMPTS} times over this")
+
+
+async def _ask(sock: socket.socket, request: Request, attach: Callable[[str], Awaitable[None]] | None) -> End | None:
+    """Send the request and wait for its end; None when the supervisor has died over it."""
+    frames = Frames()
+    if not await write(sock.fileno(), frame(request)):
+        return None
+    while data := await read(sock.fileno()):
+        for one in frames.feed(data):
+            event = event_of(one)
+            if isinstance(event, Ready):
+                if attach is not None:
+                    await attach(event.container_id)
+                await write(sock.fileno(), frame(Go(event.container_id)))
+            elif isinstance(event, End):
+                if event.last:
+                    while await read(sock.fileno()):
+                        pass
+                return event
+    return None

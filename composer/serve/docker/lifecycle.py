@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
 from msgspec import structs
 
-from composer.plan.operations import CreateVolume, Kill, Make, Pause, Remove, Rename, Start, Stop, Unpause
+from composer.plan.operations import AwaitEnd, CreateVolume, Kill, Make, Pause, Remove, Rename, Start, Stop, Unpause
 from composer.run.monitor import AUTOREMOVE
 from composer.serve.docker import found
 from composer.serve.docker.body import Create, shaped
@@ -18,6 +18,7 @@ from composer.serve.docker.containers import tree_size
 from composer.serve.docker.create import checked_name, specification
 from composer.serve.docker.filters import Filters
 from composer.serve.docker.images import need as need_image
+from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.text import moment
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import NO_CONTENT, NOT_MODIFIED, OBJECT, Reply
@@ -60,9 +61,10 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         for position, volume in enumerate(volumes)
     ]
     make = Make(id=len(operations), name=name, cause=CAUSE, spec=spec, after=tuple(range(len(operations))))
-    container_id = await perform(server, group_of(spec.labels), *operations, make)
+    with anyio.CancelScope(shield=True):
+        end = await perform(server, group_of(spec.labels), *operations, make)
     warnings = [f"{field} is not known and was ignored" for field in unknown]
-    return Reply({"Id": container_id, "Warnings": warnings}, status=201)
+    return Reply({"Id": end.container_id, "Warnings": warnings}, status=201)
 
 
 def _named(server: Server, request: Request) -> ContainerRecord:
@@ -75,7 +77,8 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise HTTPError(409, "cannot start a paused container, try unpause instead")
     if record.state.status.alive:
         return NOT_MODIFIED
-    await perform(server, record.group, Start(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
+    operation = Start(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id)
+    await perform(server, record.group, operation, attach=server.waiting.attach_to(record.id))
     return NO_CONTENT
 
 
@@ -193,33 +196,11 @@ async def wait(server: Server, request: Request, exchange: Exchange) -> None:
     condition = request.query("condition") or "not-running"
     if condition not in CONDITIONS:
         raise BadRequest(f"invalid condition: {condition!r}")
-    watch = server.engine.watch(record.group)
-    try:
-        record = _named(server, request)
-        await exchange.begin(200, {"Content-Type": "application/json"})
-        code = await _until(server, record, condition, watch)
-    finally:
-        watch.close()
-    await exchange.send(msgspec.json.encode({"StatusCode": code}) + b"\n")
-
-
-async def _until(server: Server, record: ContainerRecord, condition: str, watch: Any) -> int:
-    finished = record.state.finished_at
-    latest = record
-    while True:
-        alive = latest.state.status.alive or latest.state.status is Status.RESTARTING
-        if condition == "not-running" and not alive and latest.state.status is not Status.CREATED:
-            return latest.state.exit_code
-        if condition == "not-running" and latest.state.status is Status.CREATED:
-            return 0
-        if condition == "next-exit" and latest.state.finished_at > finished:
-            return latest.state.exit_code
-        await anyio.wait_readable(watch.fileno())
-        watch.read()
-        try:
-            latest = found.container(server.engine, record.id)
-        except HTTPError:
-            return latest.state.exit_code
+    operation = AwaitEnd(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, condition=condition)
+    await exchange.begin(200, {"Content-Type": "application/json"})
+    async with while_connected(exchange):
+        end = await perform(server, record.group, operation)
+        await exchange.send(msgspec.json.encode({"StatusCode": end.exit_code}) + b"\n")
 
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:

@@ -40,7 +40,7 @@ async def logs(server: Server, request: Request, exchange: Exchange) -> None:
     reader, watch = _reader(server, request, record), server.engine.watch(record.group)
     try:
         await exchange.begin(200, {"Content-Type": media_type(request, tty=record.spec.tty)})
-        form = _Form(record, wanted, timestamps=request.flag("timestamps"))
+        form = Form(record, wanted, timestamps=request.flag("timestamps"))
         async with while_connected(exchange):
             while True:
                 running = _running(server, record)
@@ -92,7 +92,7 @@ def _running(server: Server, record: ContainerRecord) -> bool:
     return status.alive or status is Status.RESTARTING
 
 
-class _Form:
+class Form:
     """Entries as bytes: framed, or raw for a container with a terminal."""
 
     def __init__(self, record: ContainerRecord, wanted: set[int], *, timestamps: bool) -> None:

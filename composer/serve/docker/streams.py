@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import anyio
 
+from composer.serve.descriptors import read, write
 from composer.serve.http.errors import ClientGone
 
 if TYPE_CHECKING:
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 MULTIPLEXED_SINCE = (1, 42)
 """From this version on, an upgraded answer says that its frames are."""
-_PIECE = 1 << 16
+
+
+HEADER = 8
+"""Bytes of a frame before its data."""
 
 
 def stream_type(request: Request, exchange: Exchange, *, tty: bool) -> str:
@@ -65,6 +71,33 @@ class Pump:
             self._done.set()
             os.close(fd)
 
+    async def chosen(self, fd: int, wanted: set[int]) -> None:
+        """Frames as they come from `fd`, those of some streams alone."""
+        self._open += 1
+        buffer = b""
+        try:
+            while data := await read(fd):
+                buffer += data
+                while len(buffer) >= HEADER and len(buffer) >= (
+                    end := HEADER + int.from_bytes(buffer[4:HEADER], "big")
+                ):
+                    if buffer[0] in wanted:
+                        await self._raw.send(buffer[:end])
+                    buffer = buffer[end:]
+        finally:
+            self._open -= 1
+            self._done.set()
+            os.close(fd)
+
+    async def half_closing(self, fd: int) -> None:
+        """As `into`, for a socket that is also read: at the end of the client's side it is only shut down for writing."""
+        with socket.socket(fileno=fd) as sock:
+            while data := await self._raw.receive():
+                if not await write(fd, data):
+                    return
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+
     async def into(self, fd: int) -> None:
         """What the client sends; the end of its side is the end of the process's input."""
         try:
@@ -73,27 +106,3 @@ class Pump:
                     return
         finally:
             os.close(fd)
-
-
-async def read(fd: int) -> bytes:
-    """Bytes of a non-blocking descriptor; b"" at its end (EIO: of a terminal that no process has open)."""
-    while True:
-        try:
-            return os.read(fd, _PIECE)
-        except BlockingIOError:
-            await anyio.wait_readable(fd)
-        except OSError:
-            return b""
-
-
-async def write(fd: int, data: bytes) -> bool:
-    """Write all of it; False when nobody reads any more."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            await anyio.wait_writable(fd)
-        except OSError:
-            return False
-    return True

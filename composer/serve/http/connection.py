@@ -9,13 +9,14 @@ uploads faster than its handler reads waits in the kernel. What arrives behind a
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import unquote
 
 import anyio
 import httptools
-from anyio.abc import SocketStream
+from anyio.abc import SocketAttribute, SocketStream
 
 from composer.serve.http.errors import BadRequest, ClientGone, HTTPError
 from composer.serve.http.framing import framing
@@ -24,6 +25,8 @@ from composer.serve.http.request import Reply, Request
 MAX_HEADERS = 64 * 1024
 """Bytes of a request's first line and headers."""
 CHUNK = 256 * 1024
+HALF_CLOSED = 0.5
+"""Seconds between two looks whether a client that has ended its side still listens: no event tells that."""
 HEADERS_TIMEOUT = 60.0
 """Seconds for a request's headers once its first byte is there: a client that sends a byte a second holds up nobody."""
 
@@ -271,6 +274,8 @@ class Exchange:
 
         Ends the connection's life as HTTP. Bytes that came with the request are the stream's first.
         """
+        async for _ in self._body():  # what nobody has read of it is not part of the stream
+            pass
         if self.upgrades:
             named = protocol or self._headers["upgrade"]
             head_lines = ["HTTP/1.1 101 UPGRADED", f"Content-Type: {media}", "Connection: Upgrade", f"Upgrade: {named}"]
@@ -301,6 +306,14 @@ class Raw:
 
     async def send(self, data: bytes) -> None:
         await self._connection.write(data)
+
+    async def gone(self) -> None:
+        """Return when the client has closed the connection, not just its side of it; what it sends meanwhile is kept."""
+        await self._connection.gone()
+        poll = select.poll()
+        poll.register(self._connection.stream.extra(SocketAttribute.raw_socket), 0)
+        while not any(event & select.POLLHUP for _, event in poll.poll(0)):
+            await anyio.sleep(HALF_CLOSED)
 
     async def end(self) -> None:
         """Close our side; the client may go on sending."""

@@ -1,0 +1,190 @@
+"""A client on the streams of a container's own process (Docker Engine API 1.55, ContainerAttach).
+
+A client may attach before the container is started, and then misses nothing: `docker run` does so.
+
+    attach: answers, waits ──┐
+    start ─▶ supervisor ─Ready▶ the waiting attach, then Go ─▶ program
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import to_thread
+
+from composer.serve.docker import found
+from composer.serve.docker.exec import window
+from composer.serve.docker.streams import Pump, stream_type
+from composer.serve.http.errors import HTTPError
+from composer.serve.http.request import Reply
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from composer.run.port import Process
+    from composer.serve.http.connection import Exchange, Raw
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.state import ContainerRecord
+
+PATIENCE = 10.0
+"""Seconds that a start waits for clients that want to attach first."""
+
+
+class _Client:
+    """One that waits for its container's start."""
+
+    def __init__(self) -> None:
+        self.ready, self.attached = anyio.Event(), anyio.Event()
+
+
+class Waiting:
+    """The clients that have attached to containers which do not run yet, by the container's id."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, list[_Client]] = {}
+
+    def add(self, container_id: str) -> _Client:
+        client = _Client()
+        self._clients.setdefault(container_id, []).append(client)
+        return client
+
+    def remove(self, container_id: str, client: _Client) -> None:
+        clients = self._clients.get(container_id, [])
+        if client in clients:
+            clients.remove(client)
+        if not clients:
+            self._clients.pop(container_id, None)
+        client.attached.set()
+
+    def attach_to(self, container_id: str) -> Callable[[str], Awaitable[None]] | None:
+        """What a start has to await before the program runs; None when nobody waits for this container."""
+        if container_id not in self._clients:
+            return None
+
+        async def attach(started: str) -> None:
+            clients = self._clients.get(started, [])
+            for client in list(clients):
+                client.ready.set()
+            with anyio.move_on_after(PATIENCE):
+                for client in list(clients):
+                    await client.attached.wait()
+
+        return attach
+
+
+async def attach(server: Server, request: Request, exchange: Exchange) -> None:
+    record = found.container(server.engine, request.arguments["id"])
+    wanted = {number for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")) if request.flag(name)}
+    live = request.flag("stream")
+    client = server.waiting.add(record.id) if live and not record.state.status.alive else None
+    try:
+        raw = await exchange.hijack(stream_type(request, exchange, tty=record.spec.tty))
+        if request.flag("logs"):
+            await _history(server, record, raw, wanted)
+        if live:
+            await _live(server, record, raw, wanted, client)
+    finally:
+        if client is not None:
+            server.waiting.remove(record.id, client)
+    await raw.end()
+
+
+async def _history(server: Server, record: ContainerRecord, raw: Raw, wanted: set[int]) -> None:
+    from composer.serve.docker.logs import Form
+
+    reader = server.engine.logs(record.group, record.id)
+    try:
+        form = Form(record, wanted - {0}, timestamps=False)
+        while entries := reader.read():
+            await raw.send(form.bytes_of(entries))
+    finally:
+        reader.close()
+
+
+async def _live(server: Server, record: ContainerRecord, raw: Raw, wanted: set[int], client: _Client | None) -> None:
+    if client is not None and not await _started(server, record, raw, client):
+        return
+
+    def open_stream() -> Process:
+        return server.engine.attach(record.group, record.id, stdin=0 in wanted)
+
+    try:
+        process = await to_thread.run_sync(open_stream, limiter=server.threads)
+    except EngineError:
+        return  # it has ended already
+    if client is not None:
+        client.attached.set()
+    try:
+        assert process.stream is not None
+        os.set_blocking(process.stream, False)
+        out = os.dup(process.stream)
+        async with anyio.create_task_group() as tasks:
+            pump = Pump(raw)
+            if 0 in wanted:
+                tasks.start_soon(pump.half_closing, os.dup(process.stream))
+            if record.spec.tty or wanted >= {1, 2}:
+                await pump.plain(out)
+            else:
+                await pump.chosen(out, wanted)
+            tasks.cancel_scope.cancel()
+    finally:
+        process.close()
+
+
+async def _started(server: Server, record: ContainerRecord, raw: Raw, client: _Client) -> bool:
+    """Wait until the container is started here or by anybody else; False when the client has gone, or the container."""
+    watch = server.engine.watch(record.group)
+    up = False
+
+    async def by_others(scope: anyio.CancelScope) -> None:
+        nonlocal up
+        while True:
+            await anyio.wait_readable(watch.fileno())
+            watch.read()
+            try:
+                state = found.container(server.engine, record.id).state
+            except HTTPError:
+                break
+            if client.ready.is_set():
+                return
+            if state.status.alive:
+                up = True
+                break
+            if state.finished_at > record.state.finished_at:
+                break
+        scope.cancel()
+
+    async def until_gone(scope: anyio.CancelScope) -> None:
+        await raw.gone()
+        scope.cancel()
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(by_others, tasks.cancel_scope)
+            tasks.start_soon(until_gone, tasks.cancel_scope)
+            await client.ready.wait()
+            up = True
+            tasks.cancel_scope.cancel()
+    finally:
+        watch.close()
+    return up
+
+
+async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:
+    record = found.container(server.engine, request.arguments["id"])
+    rows, columns = window(request)
+    if not record.state.status.alive:
+        raise HTTPError(409, f"container {record.id} is not running")
+
+    def work() -> None:
+        process = server.engine.attach(record.group, record.id, stdin=False)
+        try:
+            process.resize(rows, columns)
+        finally:
+            process.close()
+
+    await to_thread.run_sync(work, limiter=server.threads)
+    return Reply()
