@@ -200,3 +200,30 @@ def test_forwarding_that_somebody_switched_off_comes_back(store):
             assert glance.forwards()
 
     asyncio.run(work())
+
+
+def firewalld():
+    """What firewalld makes when it starts and reloads, as far as it concerns us."""
+    name = "firewalld"
+    made = [netlink.table(name), netlink.delete_table(name), netlink.table(name)]
+    made.append(netlink.chain(name, "filter_FORWARD", "filter", netlink.FORWARD, 10))
+    refusal = netlink.rule(name, "filter_FORWARD", netlink.verdict(netlink.DROP))
+    with netlink.Nfnetlink() as kernel:
+        kernel.do("make", name, [*made, refusal])
+
+
+@running
+async def test_firewalld_and_its_reload(store, spaces, outside):  # noqa: F811
+    """Where its program does not reach it."""
+    a = spaces()
+    ports = [PortBinding(container_port=80, host_port="8080")]
+    firewalld()
+    async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n"), ports=ports):
+        listener, server = a.listen(80), outside.listen(80)
+        assert await aside(reaches, a, "203.0.113.2", 80, server, 1.0)
+        assert await aside(reaches, outside, "203.0.113.1", 8080, listener, 1.0)
+        firewalld()
+        assert await aside(reaches, a, "203.0.113.2", 80, server)  # a second for what is lost and sent again
+        assert await aside(reaches, outside, "203.0.113.1", 8080, listener)
+    with netlink.Nfnetlink() as kernel:
+        kernel.do("remove", "firewalld", [netlink.delete_table("firewalld")])

@@ -170,7 +170,7 @@ def _concerns(data: bytes, table: str) -> bool:
             kind &= 0xFF
             fields = attributes(data[offset + 20 : offset + length])
             name = netlink.name_of(fields.get(1, b""))
-            if name == firewalld.TABLE and kind == netlink.NEWTABLE:
+            if name == firewalld.TABLE and _begins_anew(kind, fields):
                 return True
             if name == table and kind in (netlink.DELTABLE, netlink.DELCHAIN, netlink.DELRULE):
                 return True
@@ -180,6 +180,13 @@ def _concerns(data: bytes, table: str) -> bool:
                     return True
         offset += max(16, (length + 3) & ~3)
     return False
+
+
+def _begins_anew(kind: int, fields: dict[int, bytes]) -> bool:
+    """Whether firewalld makes its table, or one of the chains that reject, or empties that."""
+    chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
+    changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in firewalld.CHAINS
+    return kind == netlink.NEWTABLE or changed
 
 
 def _sizes() -> list[bytes]:

@@ -1,7 +1,8 @@
 """firewalld, where it runs: it rejects what is forwarded between links that are in none of its zones. Our bridges get into a
 zone of ours that accepts; what they may is decided by our own table.
 
-Spoken to by its own program, firewall-cmd(1), and only where its table is there: that costs half a second.
+Spoken to by its own program, firewall-cmd(1), and only where its table is there: that costs half a second. Where that does
+not reach it (it runs in a container, or another root), rules in its chains do the same until its next reload, which we hear of.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from collections.abc import Iterable
 from engine.errors import OperationFailed
 
 TABLE = "firewalld"
+CHAINS = "filter_FORWARD", "filter_INPUT"
+"""Those that end in a rejection."""
 ZONE = "composer"
 _POLICY = "composer-out"
 _FOLDERS = "/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin"
 
 
-def admit(bridges: Iterable[str]) -> None:
-    """Have the bridges in our zone, now and after a reload. Raises OperationFailed."""
+def admit(bridges: Iterable[str]) -> bool:
+    """Have the bridges in our zone; whether firewalld could be asked for it. Raises OperationFailed."""
     program = next((f"{one}/firewall-cmd" for one in _FOLDERS if os.access(f"{one}/firewall-cmd", os.X_OK)), "")
     if not program or _run(program, "--state").returncode:
-        return  # its table is left over from when it ran
+        return False
     known = _run(program, "--get-zones").stdout.split()
     if ZONE not in known:
         for words in (
@@ -36,6 +39,7 @@ def admit(bridges: Iterable[str]) -> None:
     present = _run(program, f"--zone={ZONE}", "--list-interfaces").stdout.split()
     for bridge in sorted(set(bridges) - set(present)):
         _must(program, f"--zone={ZONE}", f"--change-interface={bridge}")
+    return True
 
 
 def _run(program: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from engine.net.firewall.netlink import (
     ACCEPT,
     GETCHAIN,
     GETRULE,
+    INET,
     IPV4,
     IPV6,
     Nfnetlink,
@@ -34,7 +35,7 @@ _KEYS = (6, 7)  # iifname, oifname
 def admit(kernel: Nfnetlink, records: Iterable[NetworkRecord]) -> None:
     """Have iptables' FORWARD chains accept what our table lets through, for the bridges of `records` too whose names are the
     user's."""
-    names = [PREFIX, *sorted({one.bridge for one in records if not one.bridge.startswith(PREFIX)})]
+    names = link_names(records)
     for family in _families(kernel):
         present = {expressions for _, expressions in _rules(kernel, family)}
         missing = [text for pair in map(_texts, names) for text in pair if not _has(present, text)]
@@ -42,6 +43,22 @@ def admit(kernel: Nfnetlink, records: Iterable[NetworkRecord]) -> None:
             before = _last_refusal(kernel, family)
             messages = [rule(_TABLE, _CHAIN, text, family=family, before=before) for text in missing]
             kernel.do("add to", f"chain {_CHAIN}", messages, accept=(errno.ENOENT,))
+
+
+def link_names(records: Iterable[NetworkRecord]) -> list[str]:
+    """The beginning of the names of our bridges, and those that the user has chosen."""
+    return [PREFIX, *sorted({one.bridge for one in records if not one.bridge.startswith(PREFIX)})]
+
+
+def admit_to(kernel: Nfnetlink, table: str, chains: Sequence[str], names: Iterable[str]) -> None:
+    """Have chains of another table accept, before all, what comes from and goes to the links with these names. What is not
+    there does not matter."""
+    for chain in chains:
+        present = [expressions for _, expressions in _rules(kernel, INET, table, chain)]
+        texts = [text for pair in map(_texts, names) for text in pair]
+        missing = [rule(table, chain, text, first=True) for text in texts if not _has(present, text)]
+        if missing:
+            kernel.do("add to", f"chain {chain}", missing, accept=(errno.ENOENT, errno.EPERM))
 
 
 def dismiss(kernel: Nfnetlink, record: NetworkRecord) -> None:
@@ -82,12 +99,12 @@ def _texts(name: str) -> tuple[bytes, bytes]:
     return meta(_KEYS[0]) + compare(value) + accept, meta(_KEYS[1]) + compare(value) + accept
 
 
-def _rules(kernel: Nfnetlink, family: int) -> list[tuple[int, bytes]]:
-    """(handle, expressions) of FORWARD."""
-    body = netlink.text(1, _TABLE) + netlink.text(2, _CHAIN)
+def _rules(kernel: Nfnetlink, family: int, table: str = _TABLE, chain: str = _CHAIN) -> list[tuple[int, bytes]]:
+    """(handle, expressions) of a chain."""
+    body = netlink.text(1, table) + netlink.text(2, chain)
     found = []
     for one in kernel.objects(GETRULE, body, family=family):
-        if (name_of(one.get(1, b"")), name_of(one.get(2, b""))) == (_TABLE, _CHAIN):
+        if (name_of(one.get(1, b"")), name_of(one.get(2, b""))) == (table, chain):
             found.append((int.from_bytes(one.get(3, b""), "big"), one.get(4, b"")))
     return found
 

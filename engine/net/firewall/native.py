@@ -107,8 +107,8 @@ def sweep(
 def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
     """Have other firewalls of the host let our networks pass."""
     foreign.admit(kernel, records)
-    if firewalld.TABLE in _tables(kernel):
-        firewalld.admit(record.bridge for record in records)
+    if firewalld.TABLE in _tables(kernel) and not firewalld.admit(record.bridge for record in records):
+        foreign.admit_to(kernel, firewalld.TABLE, firewalld.CHAINS, foreign.link_names(records))
 
 
 def has_firewalld() -> bool:

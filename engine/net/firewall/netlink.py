@@ -169,12 +169,14 @@ def new_set(table: str, name: str, key: tuple[int, int], data: tuple[int, int], 
     return message(NEWSET, body + number(10, identifier) + note, bits=_CREATE)
 
 
-def rule(table: str, chain: str, expressions: bytes, *, family: int = INET, before: int = 0) -> bytes:
-    """At the end of the chain, or before the rule with the handle `before`."""
+def rule(
+    table: str, chain: str, expressions: bytes, *, family: int = INET, before: int = 0, first: bool = False
+) -> bytes:
+    """At the end of the chain, or before the rule with the handle `before`, or before all."""
     body = text(1, table) + text(2, chain) + nested(4, expressions)
     if before:
         return message(NEWRULE, body + attribute(6, struct.pack(">Q", before)), family=family, bits=_CREATE)
-    return message(NEWRULE, body, family=family, bits=_CREATE | _APPEND)
+    return message(NEWRULE, body, family=family, bits=_CREATE | (0 if first else _APPEND))
 
 
 def delete_rule(table: str, chain: str, handle: int, *, family: int) -> bytes:
