@@ -1,9 +1,9 @@
 """Plans are carried out in order, side by side, and to the end of what can be done."""
 
 import asyncio
-import contextlib
 
 import pytest
+from anyio import move_on_after
 
 from composer.plan import labels
 from composer.plan.desired import COMPLETED, HEALTHY, Dependency, Desired, DesiredNetwork, DesiredService, Hook
@@ -288,14 +288,37 @@ def test_cancelled_it_finishes_what_has_begun():
     project = Project(service("a"), service("b", "a"))
 
     async def main():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.005):
-                await project.act("up")
-        await asyncio.sleep(1)
+        with move_on_after(0.005):
+            await project.act("up")
 
     run(main)
     assert project.changes.named("p-a-1").state.status is Status.RUNNING
     assert "start p-b-1" not in project.changes.log
+
+
+def test_cancelled_it_ends_though_an_operation_swallows_that():
+    project = Project(service("a"))
+    project.up()
+    swallowed = []
+
+    async def stop(container_id, **_):
+        for _ in range(3):
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                swallowed.append(now())
+        await asyncio.sleep(1000)
+
+    project.changes.stop = stop
+
+    async def main():
+        began = now()
+        with move_on_after(1):
+            await project.act("stop")
+        return now() - began
+
+    assert run(main) == pytest.approx(1, abs=0.1)
+    assert len(swallowed) == 3
 
 
 def test_a_missing_image_is_named():
