@@ -24,7 +24,9 @@ MAY_IMPORT = {
     "composer.release": (),
     "composer.view": ("engine.spec",),
     "composer.run": ("composer.release", "composer.plan", "engine.spec", "engine.errors", "engine.paths", "engine.control"),
-    "composer.run.launch": ("composer.plan", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title"),
+    "composer.run.launch": (
+        "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title",
+    ),
     "composer.serve": (
         "composer.release", "composer.plan", "composer.run", "composer.view", "engine.spec", "engine.errors",
         "engine.paths",
@@ -39,6 +41,7 @@ MAY_IMPORT = {
     "engine.paths": ("engine.errors",),
     "engine.digest": (),
     "engine.bounded": ("engine.errors",),
+    "engine.background": ("engine.control",),
     "engine.control": ("engine.errors", "engine.paths"),
     "engine.ignore": ("engine.errors",),
     "engine.host": ("engine.kernel", "engine.errors", "engine.paths"),
@@ -47,7 +50,7 @@ MAY_IMPORT = {
     "engine.log": ("engine.kernel", "engine.errors"),
     "engine.keeper": ("engine.control", "engine.kernel", "engine.errors", "engine.log", "engine.paths"),
     "engine.keeper.client": ("engine.control", "engine.kernel", "engine.errors", "engine.paths"),
-    "engine.keeper.launch": ("engine.kernel", "engine.errors", "engine.paths", "engine.rootless"),
+    "engine.keeper.launch": ("engine.background", "engine.kernel", "engine.errors", "engine.paths", "engine.rootless"),
     "engine.rootless": ("engine.control", "engine.kernel", "engine.keeper", "engine.errors"),
     "engine.rootless.enter": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.watch": ("engine.kernel", "engine.errors", "engine.paths"),
@@ -149,7 +152,7 @@ def test_only_one_file_imports_networkx():
     assert {name for name in users if within(name, "composer")} <= {"composer.plan.graph"}
 
 
-LEAVES = ("engine.control", "engine.errors", "engine.kernel", "engine.paths")
+LEAVES = ("engine.background", "engine.control", "engine.errors", "engine.kernel", "engine.paths")
 """What every process of ours may use: of the standard library only."""
 OUTSIDE = ("engine.rootless.client",)
 """What engine.keeper.client asks to start a keeper; of the standard library only, too."""

@@ -220,8 +220,10 @@ class Executor:
             case Remove():
                 await self._remove(operation)
             case Rename():
+                container_id = self.id_of(operation)
                 with CancelScope(shield=True):
-                    await self.scene.changes.rename(self.id_of(operation), operation.name)
+                    await self.scene.changes.rename(container_id, operation.name)
+                self._ids[operation.name] = container_id
             case Wait():
                 self._pause()
                 try:

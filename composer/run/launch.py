@@ -12,17 +12,13 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 
-from engine.control import create
+from engine.background import READY, Background, Descriptors, spawn
 from engine.errors import EngineError, OperationFailed
 from engine.paths import Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from composer.run.port import Engine
-
-_READY = 3
-"""The descriptor of the socket that gets a byte when requests may come. As long as its other end is open, whoever started
-the supervisor may still connect."""
 
 
 class SupervisorLost(EngineError):
@@ -39,41 +35,29 @@ class Launch:
         """`fork`: do, and what opens the engine in the child, which then expects to start containers. A command that has
         opened the engine already is no parent: then it is the command line after all."""
         self._folder = os.path.dirname(roots.supervisor_socket(project))
-        self._project, self._pid = project, 0
-        opened = []
-        try:
-            self._ready, done = socket.socketpair()
-            opened = [done.detach(), os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)]
-            opened.append(create(f"{self._folder}/supervisor.log", os.O_WRONLY | os.O_APPEND))
-            done_fd, null, log = opened
-            descriptors = (null, null, log, done_fd)  # what is to be 0, 1, 2 and _READY
+        self._project = project
+
+        def start(descriptors: Descriptors) -> int:
             if fork is None or _has_opened(roots):
-                argv = command_line(roots, project)
-                actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
-                everything = {**environ, **_place(environ)}
-                self._pid = os.posix_spawn(argv[0], [*argv, str(_READY)], everything, file_actions=actions, setsid=True)
-            elif os.fork() == 0:
+                argv = [*command_line(roots, project), str(READY)]
+                return spawn(argv[0], argv, {**environ, **_place(environ)}, descriptors)
+            if os.fork() == 0:
                 _live(roots, project, environ, fork, descriptors)
+            return 0
+
+        try:
+            self._process = Background(f"{self._folder}/supervisor.log", start)
         except OSError as error:
             raise OperationFailed.of("start the supervisor of", project, error) from error
-        finally:
-            for fd in opened:
-                os.close(fd)
 
     def wait(self) -> None:
         """Until it listens. Raises SupervisorLost, with its last words, when it never will."""
-        try:
-            alive = self._ready.recv(1)
-        except ConnectionError:
-            alive = b""
-        if self._pid:
-            os.waitpid(self._pid, 0)  # it has forked once more
-        if not alive:
+        if not self._process.wait():
             hint = _last_words(f"{self._folder}/supervisor.log")
             raise SupervisorLost(f"the supervisor of project {self._project} did not start", hint=hint)
 
     def close(self) -> None:
-        self._ready.close()
+        self._process.close()
 
 
 def command_line(roots: Roots, project: str) -> list[str]:
@@ -84,7 +68,7 @@ def command_line(roots: Roots, project: str) -> list[str]:
 
 
 def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, eager: bool = False) -> None:
-    """Be the project's supervisor until nothing is left to care for, unless another is. `ready` (see _READY) gets a byte
+    """Be the project's supervisor until nothing is left to care for, unless another is. `ready` (see READY) gets a byte
     when requests may come; `eager`: one that starts containers is on its way."""
     os.chdir("/")
     from composer.run.control import Control
@@ -112,20 +96,20 @@ def _live(
     project: str,
     environ: Mapping[str, str],
     open_engine: Callable[[], Engine],
-    descriptors: tuple[int, ...],
+    descriptors: Descriptors,
 ) -> None:
     """The child's life; it does not return."""
     try:
         os.setsid()
         for number, fd in enumerate([os.dup(fd) for fd in descriptors]):  # out of the way of each other
             os.dup2(fd, number)
-        os.closerange(_READY + 1, os.sysconf("SC_OPEN_MAX"))
-        os.set_inheritable(_READY, False)
+        os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
+        os.set_inheritable(READY, False)
         os.environ.update({**environ, **_place(environ)})
         from engine.kernel.title import set_title
 
         set_title(command_line(roots, project))
-        supervise(open_engine(), roots, project, _READY, eager=True)
+        supervise(open_engine(), roots, project, READY, eager=True)
     except BaseException:
         import traceback
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import sys
 
 import engine.rootless.client as rootless
+from engine.background import READY, Background, Descriptors, spawn
 from engine.errors import KeeperLost, OperationFailed
 from engine.kernel import calls, flags
 from engine.paths import Roots, make_private
@@ -21,54 +21,40 @@ class Launch:
         self._group, path = group, roots.keeper_socket(group)
         self._folder = os.path.dirname(path)
         make_private(self._folder)
-        self._ready, done = socket.socketpair()
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        log = os.open(f"{self._folder}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
-        # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
-        argv = [sys.executable, "-I", "-S", main, tree, path, "3"]
-        environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
-        descriptors = (null, null, log, done.fileno())
-        self._pid = 0
         try:
-            # The keeper forks once itself and the parent leaves, so that nobody has to wait for it.
-            if rootless.here():
-                rootless.spawn(
-                    argv, environment, descriptors
-                )  # from there it may put containers into the user's cgroup
-            else:
-                actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
-                interpreter = _read_only(sys.executable)
-                program = f"/proc/self/fd/{interpreter}" if interpreter >= 0 else sys.executable
-                self._pid = os.posix_spawn(program, argv, environment, file_actions=actions, setsid=True)
-                if interpreter >= 0:
-                    os.close(interpreter)
+            self._process = Background(f"{self._folder}/keeper.log", lambda descriptors: _start(path, descriptors))
         except OSError as error:
-            self._ready.close()
             raise OperationFailed.of("start the keeper of", group, error) from error
-        finally:
-            done.close()
-            os.close(null)
-            os.close(log)
 
     def wait(self) -> None:
         """Until it listens. Raises KeeperLost when it never will."""
-        try:
-            alive = self._ready.recv(1)
-        except ConnectionError:
-            alive = b""
-        if self._pid:
-            os.waitpid(self._pid, 0)
-            self._pid = 0
-        if not alive:
+        if not self._process.wait():
             raise KeeperLost(f"the keeper of {self._group} did not start", hint=f"See {self._folder}/keeper.log.")
 
     def __enter__(self) -> Launch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ready.close()
+        self._process.close()
+
+
+def _start(path: str, descriptors: Descriptors) -> int:
+    """Start the keeper that listens at `path`; its pid where we have to wait for it, 0 elsewhere."""
+    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+    # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
+    argv = [sys.executable, "-I", "-S", main, tree, path, str(READY)]
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
+    if rootless.here():
+        rootless.spawn(argv, environment, descriptors)  # from there it may put containers into the user's cgroup
+        return 0
+    interpreter = _read_only(sys.executable)
+    try:
+        program = f"/proc/self/fd/{interpreter}" if interpreter >= 0 else sys.executable
+        return spawn(program, argv, environment, descriptors)
+    finally:
+        if interpreter >= 0:
+            os.close(interpreter)
 
 
 def _read_only(path: str) -> int:

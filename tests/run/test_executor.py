@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from anyio import move_on_after
 
@@ -272,6 +273,23 @@ def test_a_failing_hook():
     project = Project(service("a", post_start=(Hook(command=("fail",)),)), service("b", "a"))
     assert "start p-b-1" not in project.up()
     assert project.messages() == ["service a: cannot start container p-a-1: a hook exited with status 1"]
+
+
+def test_a_replacement_that_was_interrupted_takes_its_name_and_is_waited_for():
+    check = Healthcheck(test=("CMD", "x"), interval=1.0)
+    project = Project(service("a", healthcheck=check), service("b", Dependency(service="a", condition=HEALTHY)))
+    project.up()
+    old = project.changes.named("p-a-1")
+
+    async def interrupted():
+        await project.changes.remove(old.id)
+        await project.changes.remove(project.changes.named("p-b-1").id)
+        await project.changes.create(msgspec.structs.replace(old.spec, name=f"{old.id[:12]}_p-a-1"))
+
+    run(interrupted)
+    project.up()
+    assert not project.messages()
+    assert project.changes.named("p-b-1").state.status is Status.RUNNING
 
 
 def test_down_stops_dependants_first():

@@ -1,0 +1,58 @@
+"""Starting a process of ours that goes on after us: a supervisor, a keeper. Imports next to nothing, as `engine.control`."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+
+from engine import control
+
+READY = 3
+"""The descriptor of the socket on which the process sends a byte when it listens. As long as the other end is open, whoever
+started it may still connect."""
+
+Descriptors = tuple[int, int, int, int]
+"""What is to be the process's 0, 1, 2 and READY."""
+
+
+class Background:
+    """A process that gets ready side by side with whatever else we do. `start` starts it, with /dev/null for its input and
+    output and the end of the file `log` for its errors; it gives the pid to wait for, 0 for none: the process forks once
+    itself and its parent leaves, so that nobody has to wait for it. Raises OSError."""
+
+    def __init__(self, log: str, start: Callable[[Descriptors], int]) -> None:
+        self._ready, done = socket.socketpair()
+        opened = [done.detach()]
+        try:
+            opened.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+            opened.append(control.create(log, os.O_WRONLY | os.O_APPEND))
+            done_fd, null, errors = opened
+            self._pid = start((null, null, errors, done_fd))
+        except BaseException:
+            self._ready.close()
+            raise
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def wait(self) -> bool:
+        """Whether it listens, once it does or never will."""
+        try:
+            alive = self._ready.recv(1)
+        except ConnectionError:
+            alive = b""
+        if self._pid:
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+        return bool(alive)
+
+    def close(self) -> None:
+        """We shall not connect any more."""
+        self._ready.close()
+
+
+def spawn(program: str, argv: list[str], environment: Mapping[str, str], descriptors: Descriptors) -> int:
+    """Execute `program` in a session of its own; its pid. Raises OSError."""
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
+    return os.posix_spawn(program, argv, environment, file_actions=actions, setsid=True)
