@@ -10,10 +10,12 @@ PAGES = ("security", "reliability")
 
 
 def rows(page):
-    """The rows of the table of promises: promise, tests."""
-    text = (TOP / "docs" / f"{page}.md").read_text().partition("## Promises and their tests\n")[2].partition("\n## ")[0]
-    found = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    return [(promise, re.findall(r"`([^`]+)`", tests)) for promise, tests in found[1:]]
+    """The rows of the tables of promises: promise, tests."""
+    tables = (TOP / "docs" / f"{page}.md").read_text().split("| promise | test |\n|---|---|\n")[1:]
+    for table in tables:
+        for line in table.partition("\n\n")[0].splitlines():
+            promise, _, tests = line.strip("| ").rpartition(" | ")
+            yield promise, re.findall(r"`([^`]+)`", tests)
 
 
 @pytest.mark.parametrize(("promise", "tests"), [row for page in PAGES for row in rows(page)])
