@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from engine.paths import Roots
 
 
-WITHOUT_ENGINE = frozenset({"alpha", "config", "convert", "version"})
+WITHOUT_ENGINE = frozenset({"alpha", "completion", "config", "convert", "man", "version"})
 WITHOUT = {"autostart": (["enable"], ["disable"], ["status"])}
-ONLY_READING = frozenset({"events", "images", "logs", "ls", "port", "ps", "stats", "top", "volumes", "wait"})
+ONLY_READING = frozenset(
+    {"complete", "events", "images", "logs", "ls", "port", "ps", "stats", "top", "volumes", "wait"}
+)
 """For an ordinary user these enter the namespace of the containers where there is one, and make none."""
 
 

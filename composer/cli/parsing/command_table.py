@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "autostart": ("autostart", "Bring projects back after a reboot"),
     "build": ("build", "Build or rebuild services"),
     "commit": ("commit", "Create a new image from a service container's changes"),
+    "completion": ("completion", "Generate the completion script for a shell"),
     "config": ("config", "Parse, resolve and render compose file in canonical format"),
     "cp": ("cp", "Copy files/folders between a service container and the local filesystem"),
     "create": ("create", "Creates containers for a service"),
@@ -24,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kill": ("kill", "Force stop service containers"),
     "logs": ("logs", "View output from containers"),
     "ls": ("ls", "List running compose projects"),
+    "man": ("man", "Print the manual page"),
     "pause": ("pause", "Pause services"),
     "port": ("port", "Print the public port for a port binding"),
     "ps": ("ps", "List containers"),
@@ -48,8 +50,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 ALIASES = {"convert": "config"}
 
-HIDDEN = {"supervise": "supervise"}
-"""Not for people: the command line with which a project's supervisor is started."""
+HIDDEN = {"complete": "complete", "supervise": "supervise"}
+"""Not for people: what a shell asks for completions, and the command line with which a project's supervisor is started."""
 
 REFUSED = {
     "alpha": "experimental commands of docker compose have no counterpart here",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from composer.cli.parsing.examples import EXAMPLES
 from composer.cli.parsing.flags import Command, Flag
 
 VALUE_NAMES = {"string": "string", "strings": "stringArray", "int": "int", "uint": "int"}
@@ -16,6 +17,8 @@ def command_help(command: Command) -> str:
     options = options_help(command.flags)
     if options:
         lines += ["", "Options:", *options]
+    if examples := EXAMPLES.get(command.name):
+        lines += ["", "Examples:", *(f"  {example}" for example in examples)]
     return "\n".join(lines)
 
 

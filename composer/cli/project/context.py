@@ -54,6 +54,10 @@ class Context:
     def engine(self) -> Engine:
         return self._open_engine(self.roots)
 
+    def with_options(self, options: Args) -> Context:
+        """The same run with other global flags."""
+        return Context(options, open_engine=self._open_engine, environ=self.environ, stderr=self.stderr)
+
     def new_engine(self) -> Engine:
         """One of its own, for another thread."""
         return self._open_engine(self.roots)

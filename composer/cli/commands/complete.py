@@ -1,0 +1,163 @@
+"""composer complete: what may come next on a command line; shells ask by the scripts of `composer completion`.
+
+`composer complete -- WORD...`: the words after `composer`, the last one being typed ("" for a new one). One candidate a line,
+with a tab and a description where there is one. It fails silently: nobody reads an error while typing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command, Flag, parse
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command("complete", "Print what may come next", "complete -- WORD...", interspersed=False)
+
+VALUES = {
+    "ansi": ("auto", "always", "never"),
+    "filter": ("status=running", "status=exited", "status=paused"),
+    "format": ("json", "table", "yaml"),
+    "policy": ("missing", "always"),
+    "progress": ("auto", "tty", "plain", "json", "quiet"),
+    "pull": ("always", "missing", "never"),
+    "rmi": ("local", "all"),
+    "signal": ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM", "SIGUSR1", "SIGUSR2"),
+    "status": ("created", "dead", "exited", "paused", "removing", "restarting", "running"),
+}
+"""Flag → the values that it has."""
+OF_SERVICES = frozenset(("attach", "exit-code-from", "no-attach", "scale"))
+"""Flags whose values are services."""
+
+
+def run(context: Context, args: Args) -> int:
+    try:
+        candidates = list(_candidates(context, args.positional or [""]))
+    except Exception:  # a wrong file, a wrong flag: there is nothing to offer
+        candidates = []
+    for word, text in candidates:
+        print(f"{word}\t{text}" if text else word)
+    return 0
+
+
+def _candidates(context: Context, words: list[str]) -> Iterator[tuple[str, str]]:
+    from composer.cli.parsing.command_table import COMMANDS
+    from composer.cli.parsing.options import EVERYWHERE, GLOBAL
+
+    *before, current = words
+    name, given = _command(GLOBAL, before)
+    if name is None:
+        found = _values(context, GLOBAL, before, current)
+        if found is None:
+            commands = ((command, short) for command, (_, short) in COMMANDS.items())
+            found = _flags(GLOBAL) if current.startswith("-") else commands
+    else:
+        command = _loaded(name)
+        flags = (*command.flags, *EVERYWHERE)
+        context = _with_options(context, before[: len(before) - len(given) - 1])
+        found = _values(context, flags, given, current)
+        if found is None:
+            found = _flags(flags) if current.startswith("-") else _positional(context, command, given)
+    head, equals, _ = current.partition("=")
+    prefix = f"{head}=" if equals and current.startswith("--") else ""
+    for word, text in found:
+        if f"{prefix}{word}".startswith(current):
+            yield f"{prefix}{word}", text
+
+
+def _loaded(name: str) -> Command:
+    import importlib
+
+    from composer.cli.parsing.command_table import module_of
+
+    command: Command = importlib.import_module(module_of(name)).COMMAND
+    return command
+
+
+def _command(flags: Iterable[Flag], words: list[str]) -> tuple[str | None, list[str]]:
+    """The command's name, None when it has not come yet, and the words after it."""
+    takes = _taking_values(flags)
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            return word, rest
+        if word in takes and rest:
+            rest.pop(0)
+    return None, []
+
+
+def _taking_values(flags: Iterable[Flag]) -> dict[str, Flag]:
+    """--name and -n of the flags that are followed by a value."""
+    found = {}
+    for flag in flags:
+        if flag.kind != "bool":
+            found[f"--{flag.name}"] = flag
+            if flag.short:
+                found[f"-{flag.short}"] = flag
+    return found
+
+
+def _values(
+    context: Context, flags: Iterable[Flag], before: list[str], current: str
+) -> Iterable[tuple[str, str]] | None:
+    """What may follow a flag that takes a value; None when `current` is no such value."""
+    takes = _taking_values(flags)
+    head, equals, _ = current.partition("=")
+    flag = takes.get(before[-1]) if before else None
+    if flag is None and equals:
+        flag = takes.get(head)
+    if flag is None:
+        return None
+    if flag.name == "profile":
+        return [(name, "") for name in _profiles(context)]
+    if flag.name in OF_SERVICES:
+        return [(name, "") for name in _services(context)]
+    if flag.name == "project-name":
+        return [(name, "") for name in context.engine.groups()]
+    return [(value, "") for value in VALUES.get(flag.name, ())]
+
+
+def _flags(flags: Iterable[Flag]) -> Iterable[tuple[str, str]]:
+    return [(f"--{flag.name}", flag.help) for flag in flags if not flag.hidden and not flag.refused]
+
+
+def _positional(context: Context, command: Command, given: list[str]) -> Iterable[tuple[str, str]]:
+    """Services, or the running ones where only they can be meant; each once."""
+    if command.name == "completion":
+        return [(shell, "") for shell in ("bash", "fish", "zsh")]
+    words = parse(command.flags, given, interspersed=command.interspersed).positional
+    _, most = command.positional
+    if "SERVICE" not in command.usage.upper() or (most is not None and len(words) >= most):
+        return []
+    if not command.interspersed and words:
+        return []
+    suffix = ":" if command.name == "cp" else "=" if command.name == "scale" else ""
+    running = command.name in ("attach", "exec", "kill", "pause", "stop", "top", "unpause", "wait")
+    names = (_running(context) if running else []) or _services(context)
+    return [(f"{name}{suffix}", "") for name in names if name not in words]
+
+
+def _with_options(context: Context, words: list[str]) -> Context:
+    """A context for the global flags that were typed: another file, another project."""
+    from composer.cli.parsing.options import GLOBAL
+
+    return context.with_options(parse(GLOBAL, words, interspersed=False)) if words else context
+
+
+def _services(context: Context) -> list[str]:
+    return sorted(context.declared_services() or _running(context))
+
+
+def _running(context: Context) -> list[str]:
+    from composer.cli.project.containers import is_up, service_of
+
+    return sorted({service_of(record) for record in context.containers() if is_up(record)} - {""})
+
+
+def _profiles(context: Context) -> list[str]:
+    project = context.project
+    services = [*project.services.values(), *project.disabled.values()]
+    return sorted({profile for service in services for profile in service.profiles})
