@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import msgspec
@@ -64,4 +65,16 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) 
         tell(FAILED)
         code = getattr(error, "exit_code", 1) or 1
         executor.failures.append(Failure(message=f"service {wanted.service}: {error}", exit_code=code))
+    except BaseException:
+        if container_id:  # the command has gone before its program began
+            with CancelScope(shield=True):
+                await _forget(executor, container_id)
+        raise
     return container_id
+
+
+async def _forget(executor: Executor, container_id: str) -> None:
+    changes = executor.scene.changes
+    with contextlib.suppress(EngineError):
+        if not changes.record(container_id).state.started_at:
+            await changes.remove(container_id, force=True, volumes=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from composer.cli.errors import ExitCode
 from composer.cli.parsing.flags import Args, Command, Flag
 
 if TYPE_CHECKING:
@@ -97,6 +101,23 @@ def _specification(context: Context, args: Args, desired: Desired, service: Desi
     return msgspec.structs.replace(spec, image_ref=service.image, labels=labels)
 
 
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Signals that would end us at once end us in order: what we have asked for is given up, a container of ours goes."""
+
+    def end(number: int, frame: object) -> None:
+        raise ExitCode(128 + number)
+
+    numbers = [n for n in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
 class _Run:
     """One one-off container, from its creation to its end."""
 
@@ -110,7 +131,8 @@ class _Run:
         from composer.cli.errors import CommandError
 
         try:
-            self._start()
+            with _ending():
+                self._start()
             if self._args.detach:
                 print(self._id)
                 return 0

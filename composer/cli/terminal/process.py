@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from engine.spec.container import ExecSpec
     from engine.spec.state import ContainerRecord
 
+GRACE = 3.0
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -69,23 +70,33 @@ def opened(context: Context, record: ContainerRecord, opens: Callable[[], Proces
 def terminal_session(process: Process, *, stdin: int, keys: bytes) -> int:
     """Our terminal is the process's until it ends (its exit code) or the detach keys are typed (0)."""
     assert process.stream is not None
-    with raw(0), following_size(1 if os.isatty(1) else 0, process.resize):
+    with passing_signals(process), raw(0), following_size(1 if os.isatty(1) else 0, process.resize):
         detached = pump(process.stream, stdin, 1, ended=process.fileno(), keys=keys)
     return 0 if detached else process.wait()
 
 
 @contextmanager
 def passing_signals(process: Process) -> Iterator[None]:
-    """Signals that would end us go to the process instead."""
+    """Signals that would end us go to the process instead, so that our terminal is as it was when we end with it. A process that
+    outlives its terminal, or SIGQUIT, for GRACE seconds is killed. Signals that we were started to ignore stay ignored."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         with suppress(Exception):
             process.signal(number)
+        if number in (signal.SIGHUP, signal.SIGQUIT):
+            timer = threading.Timer(GRACE, kill)
+            timer.daemon = True
+            timer.start()
+
+    def kill() -> None:
+        with suppress(Exception):
+            process.signal(signal.SIGKILL)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    heard = [number for number in PASSED_ON if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in heard}
     try:
         yield
     finally:

@@ -30,7 +30,8 @@ def raw(fd: int) -> Iterator[None]:
         tty.setraw(fd, termios.TCSANOW)
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # it may have gone
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 def parse_keys(text: str) -> bytes:
@@ -99,10 +100,15 @@ def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes =
         elif ended in ready:
             return False
         if stdin in ready:
-            data = os.read(stdin, CHUNK)
+            try:
+                data = os.read(stdin, CHUNK)
+            except OSError:  # our terminal has gone (EIO)
+                sources.remove(stdin)
+                continue
             if not data:
                 sources.remove(stdin)
-                write_all(master, b"\x04")
+                with suppress(OSError):
+                    write_all(master, b"\x04")
                 continue
             data, detached = detach.feed(data)
             with suppress(OSError):
@@ -112,12 +118,14 @@ def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes =
 
 
 def _copy_out(master: int, stdout: int) -> bool:
-    """One piece of output; False at its end, which is EIO once the last process has closed the other side."""
+    """One piece of output; False at its end, which is EIO once the last process has closed the other side. What our own
+    terminal does not take any more is lost."""
     try:
         data = os.read(master, CHUNK)
     except OSError:
         return False
-    write_all(stdout, data)
+    with suppress(OSError):
+        write_all(stdout, data)
     return bool(data)
 
 

@@ -2,8 +2,12 @@
 
 import os
 import pty
+import signal
 import subprocess
+import termios
 import time
+
+import pytest
 
 from tests.fault.victims import find
 
@@ -84,3 +88,25 @@ def test_its_supervisor_has_the_database_for_itself(composer):
     index = os.stat(f"{composer.roots.state}/composer.db-shm").st_ino
     with open("/proc/locks") as file:
         assert any(line.split()[4] == str(pid) and line.split()[5].endswith(f":{index}") for line in file)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_signal_leaves_the_terminal_as_it_was_and_nothing_behind(composer, number):
+    """What the program does not take it is killed for; the terminal's modes are compared."""
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    program = "trap 'exit 7' TERM HUP; echo ready; while :; do sleep 0.1; done"
+    process = subprocess.Popen(
+        composer.command("run", "--rm", "--no-deps", "tool", "sh", "-c", program),
+        cwd=composer.folder, env={**composer.environ, "TERM": "xterm"},
+        stdin=slave, stdout=slave, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    shown = b""
+    while b"ready" not in shown:
+        shown += os.read(master, 65536)
+    process.send_signal(number)
+    assert process.wait(timeout=30) == (137 if number == signal.SIGQUIT else 7)
+    assert termios.tcgetattr(slave) == before
+    assert composer.ps("-a") == {}
+    os.close(master)
+    os.close(slave)
