@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from engine import errors
 from engine.container import state as files
 from engine.errors import NotFound, Unsupported
 from engine.paths import Roots
@@ -38,6 +39,7 @@ class Engine:
 
     def __init__(self, roots: Roots) -> None:
         roots.close_to_others()
+        errors.PLACES[:] = [roots.state, roots.run]
         self.roots = roots
         self._store = Store(roots)
         self._launches: dict[str, Launch] = {}

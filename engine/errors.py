@@ -22,6 +22,7 @@ EngineError                 everything below; `str(e)` is one or more lines for 
 from __future__ import annotations
 
 import errno as _errno
+import os
 
 PRIVILEGED = "Inside a container, start that one with docker run --privileged."
 """What to do about a kernel that withholds from root what the engine needs."""
@@ -48,6 +49,8 @@ class OperationFailed(EngineError):
     def __init__(self, operation: str, subject: object, errno: int = 0, *, detail: str = "", hint: str = "") -> None:
         name = _errno.errorcode.get(errno, str(errno)) if errno else ""
         tail = ": ".join(part for part in (name, detail) if part)
+        if errno in (_errno.ENOSPC, _errno.EDQUOT) and (full := _full(subject)):
+            hint = f"{full}\n{hint}" if hint else full
         super().__init__(f"{operation} {subject}" + (f": {tail}" if tail else ""), hint=hint)
         self.operation, self.subject, self.errno = operation, subject, errno
 
@@ -55,6 +58,29 @@ class OperationFailed(EngineError):
     def of(cls, operation: str, subject: object, error: OSError, *, hint: str = "") -> OperationFailed:
         """The same failure with its place; use as `raise OperationFailed.of(…) from error`."""
         return cls(operation, subject, error.errno or 0, detail=error.strerror or str(error), hint=hint)
+
+
+PLACES: list[str] = []
+"""Folders that may be full when an error's subject is no path: those of the state and the run root."""
+
+
+def _full(subject: object) -> str:
+    """A sentence that names the full file system, "" when none is found."""
+    for path in (*([subject] if isinstance(subject, str) and subject.startswith("/") else ()), *PLACES):
+        place = path
+        while not os.path.exists(place):
+            place = os.path.dirname(place)
+        try:
+            found, device = os.statvfs(place), os.stat(place).st_dev
+            while place != "/" and os.stat(os.path.dirname(place)).st_dev == device:
+                place = os.path.dirname(place)
+        except OSError:
+            continue
+        if not found.f_favail and found.f_files:
+            return f"The file system at {place} has no inodes left."
+        if found.f_bavail * found.f_frsize < 1 << 20:
+            return f"The file system at {place} is full."
+    return ""
 
 
 class InvalidSpec(EngineError):

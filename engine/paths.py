@@ -4,6 +4,7 @@
     <state>/blobs/sha256/<hex>              content-addressed blobs
     <state>/layers/<short id>/diff          unpacked layers
     <state>/volumes/<name>/_data            named volumes
+    <state>/reserve                         space that is given back when the disc is full (engine.reserve)
     <state>/cache/                          may be deleted at any time (loaded models, seccomp programs)
     <state>/groups/<group>/<container id>/  spec.json, state.json, exit.json, logs, upper/, work/
     <run>/<group>/keeper.sock               the keeper's control socket, mode 0600
@@ -134,7 +135,17 @@ def private(path: str, how: int) -> int:
     return os.open(path, how, 0o600)
 
 
-_KNOWN = {"blobs", "cache", "composer.db", "composer.db-shm", "composer.db-wal", "groups", "layers", "volumes"}
+_KNOWN = {
+    "blobs",
+    "cache",
+    "composer.db",
+    "composer.db-shm",
+    "composer.db-wal",
+    "groups",
+    "layers",
+    "reserve",
+    "volumes",
+}
 
 
 def _close(path: str, mode: int) -> None:

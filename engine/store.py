@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+from engine import reserve
 from engine.errors import OperationFailed
 from engine.paths import Roots, make_private
 
@@ -121,27 +122,42 @@ class Store:
         """This thread's connection, for reads. Raises OperationFailed when the file cannot be opened or is not ours."""
         found: sqlite3.Connection | None = getattr(self._own, "db", None)
         if found is None:
-            found = self._own.db = self._open()
+            try:
+                found = self._open()
+            except OperationFailed:
+                # Opening alone makes files beside the database.
+                if not (reserve.is_scarce(self.roots.state) and reserve.give(self.roots.state)):
+                    raise
+                found = self._open()
+            reserve.keep(self.roots.state)
+            self._own.db = found
             self._opened.append(found)
         return found
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """One write transaction (BEGIN IMMEDIATE): committed at the end of the block, rolled back when it raises."""
+    def transaction(self, *, freeing: bool = False) -> Iterator[sqlite3.Connection]:
+        """One write transaction (BEGIN IMMEDIATE): committed at the end of the block, rolled back when it raises.
+
+        One that is `freeing`, as it records that something is gone, is given room on a full disc.
+        """
         db = self.db
+        if freeing and reserve.is_scarce(self.roots.state):
+            reserve.give(self.roots.state)
         try:
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             raise _failed("write to", self.roots.database, error) from error
         try:
             yield db
-        except BaseException:
-            db.execute("ROLLBACK")
+        except BaseException as error:
+            _roll_back(db)
+            if isinstance(error, sqlite3.OperationalError):
+                raise _failed("write to", self.roots.database, error) from error
             raise
         try:
             db.execute("COMMIT")
         except sqlite3.Error as error:
-            db.execute("ROLLBACK")
+            _roll_back(db)
             raise _failed("write to", self.roots.database, error) from error
 
     def close(self) -> None:
@@ -209,6 +225,12 @@ class Store:
             db.execute("ROLLBACK")
             raise
         db.execute("COMMIT")
+
+
+def _roll_back(db: sqlite3.Connection) -> None:
+    """SQLite has done so itself after some errors, such as a full disc (https://sqlite.org/lang_transaction.html)."""
+    if db.in_transaction:
+        db.execute("ROLLBACK")
 
 
 def _failed(operation: str, path: str, error: sqlite3.Error) -> OperationFailed:

@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "engine.ignore": ("engine.errors",),
     "engine.host": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.kernel": ("engine.errors",),
-    "engine.store": ("engine.paths", "engine.errors"),
+    "engine.store": ("engine.paths", "engine.reserve", "engine.errors"),
+    "engine.reserve": ("engine.paths",),
     "engine.log": ("engine.kernel", "engine.errors"),
     "engine.keeper": ("engine.control", "engine.kernel", "engine.errors", "engine.log", "engine.paths"),
     "engine.keeper.client": ("engine.control", "engine.kernel", "engine.errors", "engine.paths"),
@@ -72,7 +73,7 @@ MAY_IMPORT = {
         "engine.errors",
     ),
     "engine.container": (
-        "engine.bounded",
+        "engine.bounded", "engine.reserve",
         "engine.digest", "engine.filetree", "engine.kernel", "engine.keeper", "engine.log", "engine.cgroup", "engine.image",
         "engine.net",
         "engine.volume", "engine.store", "engine.spec", "engine.paths", "engine.errors",

@@ -170,7 +170,7 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
             "staging": f"{facts.folder}/image{number}",
             "features": overlay.features(),
         }
-    if mount.content is None and not os.path.isfile(mount.source):
+    if mount.content is None and os.path.exists(mount.source) and not os.path.isfile(mount.source):
         raise InvalidSpec(f"{mount.source} is copied to {mount.target}, and is no regular file")
     return {
         "type": "file",

@@ -10,11 +10,14 @@ process of a start that was interrupted is known and can be ended.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Mapping
 
 import msgspec
 
+from engine import reserve
 from engine.errors import OperationFailed
 from engine.kernel.proc import start_time
 from engine.paths import Roots, make_private
@@ -43,6 +46,9 @@ class _Beginning(msgspec.Struct):
 _decode_beginning = msgspec.json.Decoder(_Beginning).decode
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
     """Make the container's folder with its specification and first state, durable before this returns."""
     data = msgspec.json.encode(spec)[:-1] + b',"initial":' + msgspec.json.encode(state) + b"}"
@@ -58,8 +64,15 @@ def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
 
 def write_state(folder: str, state: ContainerState) -> None:
     """Replace the state. Not synced: after a power cut an older state is as good, for nothing of it runs any more."""
+    data = msgspec.json.encode(state)
     try:
-        _replace(f"{folder}/state.json", msgspec.json.encode(state), durable=False)
+        try:
+            _replace(f"{folder}/state.json", data, durable=False)
+        except OSError as error:
+            # <state>/groups/<group>/<container>
+            if error.errno not in _FULL or not reserve.give(folder.rsplit("/", 3)[0]):
+                raise
+            _replace(f"{folder}/state.json", data, durable=False)
     except OSError as error:
         raise OperationFailed.of("write", f"{folder}/state.json", error) from error
 
@@ -100,8 +113,36 @@ def drop_start(folder: str) -> bool:
 
 def _replace(path: str, data: bytes, *, durable: bool) -> None:
     temporary = f"{path}.new"
-    write_file(temporary, data, os.O_TRUNC, 0o600, durable=durable)
-    os.replace(temporary, path)
+    try:
+        write_file(temporary, data, os.O_TRUNC, 0o600, durable=durable)
+    except OSError as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        if error.errno not in _FULL or not _overwritten(path, data):
+            raise
+    else:
+        os.replace(temporary, path)
+
+
+def _overwritten(path: str, data: bytes) -> bool:
+    """Write into the blocks that the file has, which needs no space; False when it has too few.
+
+    One write of a few kilobytes is not torn by a kill. JSON may end in spaces.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        status = os.fstat(fd)
+        if len(data) > status.st_blocks * 512:
+            return False
+        data = data.ljust(status.st_size)
+        return os.pwrite(fd, data, 0) == len(data)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def write_file(path: str, data: bytes, how: int, mode: int, *, durable: bool = False) -> None:

@@ -40,7 +40,7 @@ def prune(images: ImageStore, *, all_unused: bool = False) -> list[str]:
     gone: list[str] = []
     for record in images.all():
         if record.id not in used and (all_unused or not record.tags):
-            with images.store.transaction() as db:
+            with images.store.transaction(freeing=True) as db:
                 db.execute("DELETE FROM images WHERE id = ?", (record.id,))
             gone.append(record.id)
     collect(images)
@@ -59,7 +59,7 @@ def collect(images: ImageStore) -> Collected | None:
 
 
 def _layers(images: ImageStore, done: Collected) -> None:
-    with images.store.transaction() as db:
+    with images.store.transaction(freeing=True) as db:
         marked = {row[0] for row in db.execute("SELECT chain_id FROM image_layers")}
         for (text,) in db.execute("SELECT record FROM build_cache"):
             marked.update(_decode(text).layers)

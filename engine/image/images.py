@@ -210,7 +210,7 @@ class ImageStore:
         last = by_id or not others or (parsed is not None and bool(parsed.digest))
         if last and users and not force:
             raise Conflict(f"image {name} is in use by {', '.join(users)}", hint="Remove the container first.")
-        with self.store.transaction() as db:
+        with self.store.transaction(freeing=True) as db:
             if last:
                 gone = [*record.tags, *record.digests]
                 db.execute("DELETE FROM tags WHERE image_id = ?", (record.id,))

@@ -83,7 +83,7 @@ async def leave_default(store: Store) -> None:
     record = get(store, DEFAULT)
     if record is None or in_use_by(store, DEFAULT):
         return
-    with store.transaction() as db:
+    with store.transaction(freeing=True) as db:
         gone = "DELETE FROM networks WHERE id = ? AND NOT EXISTS (SELECT 1 FROM addresses WHERE network = ?)"
         if not db.execute(gone, (record.id, DEFAULT)).rowcount:
             return
@@ -123,7 +123,7 @@ async def remove(store: Store, name: str) -> None:
 
     def forget() -> None:
         _remove_link(record)
-        with store.transaction() as db:
+        with store.transaction(freeing=True) as db:
             db.execute("DELETE FROM networks WHERE name = ?", (name,))
 
     await backend.remove_network(store.roots, record, forget, lambda: every(store))

@@ -241,5 +241,5 @@ def _lowest(
 
 def release(store: Store, owner: str, network: str = "") -> None:
     """Give the owner's addresses back: all of them, or those on one network."""
-    with store.transaction() as db:
+    with store.transaction(freeing=True) as db:
         db.execute("DELETE FROM addresses WHERE owner = ? AND ? IN (network, '')", (owner, network))

@@ -76,7 +76,7 @@ def reserve(store: Store, container_id: str, wanted: Iterable[PortBinding]) -> R
 
 
 def release(store: Store, container_id: str) -> None:
-    with store.transaction() as db:
+    with store.transaction(freeing=True) as db:
         db.execute("DELETE FROM ports WHERE owner = ?", (container_id,))
 
 

@@ -136,7 +136,7 @@ class Wiring:
         if self.store.db.execute(
             has, (container_id, container_id)
         ).fetchone():  # to look costs little, to write much more
-            with self.store.transaction() as db:
+            with self.store.transaction(freeing=True) as db:
                 db.execute("DELETE FROM ports WHERE owner = ?", (container_id,))
                 db.execute("DELETE FROM addresses WHERE owner = ?", (container_id,))
 
@@ -222,7 +222,7 @@ class Wiring:
             rows = self.store.db.execute("SELECT id FROM containers").fetchall()
             return {row[0] for row in rows} - set(dead) | alive | self._leased
 
-        with self.store.transaction() as db:
+        with self.store.transaction(freeing=True) as db:
             owners = known()
             rows = db.execute("SELECT owner, address FROM addresses").fetchall()
             self._forget_soon({address for owner, address in rows if owner not in owners})

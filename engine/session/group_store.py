@@ -41,7 +41,7 @@ def rename(store: Store, container_id: str, name: str) -> None:
 
 def release(store: Store, container_id: str) -> None:
     """Give the name back; no error when there is none."""
-    with store.transaction() as db:
+    with store.transaction(freeing=True) as db:
         db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
 

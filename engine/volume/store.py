@@ -73,7 +73,7 @@ def remove(store: Store, name: str, users: list[str]) -> None:
         remove_tree(os.path.dirname(record.mountpoint))
     except OSError as error:
         raise OperationFailed.of("remove", record.mountpoint, error) from error
-    with store.transaction() as db:
+    with store.transaction(freeing=True) as db:
         db.execute("DELETE FROM volumes WHERE name = ?", (name,))
 
 

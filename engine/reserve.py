@@ -1,0 +1,49 @@
+"""Space kept for a full disc: <state>/reserve, given back step by step to what stops and removes things."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from engine.paths import private
+
+_SIZE, _STEP = 8 << 20, 512 << 10
+_ENOUGH = 4 * _SIZE
+"""Bytes that must be free before any are kept."""
+_SCARCE = 2 * _STEP
+
+
+def keep(state: str) -> None:
+    """Make the reserve below the state root where it is missing and there is room; nothing when that fails."""
+    path = f"{state}/reserve"
+    with contextlib.suppress(OSError):
+        if not os.path.exists(path) or os.stat(path).st_size < _SIZE:
+            if _free(state) >= _ENOUGH:
+                with open(path, "wb", opener=private) as file:
+                    os.posix_fallocate(file.fileno(), 0, _SIZE)
+
+
+def give(state: str) -> bool:
+    """Make room for one small change; whether there was something left to give."""
+    with contextlib.suppress(OSError):
+        fd = os.open(f"{state}/reserve", os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if size := os.fstat(fd).st_size:
+                os.ftruncate(fd, max(size - _STEP, 0))
+                return True
+        finally:
+            os.close(fd)
+    return False
+
+
+def is_scarce(state: str) -> bool:
+    """Whether a small change may find no room."""
+    try:
+        return _free(state) < _SCARCE
+    except OSError:
+        return False
+
+
+def _free(folder: str) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize

@@ -1,0 +1,96 @@
+"""A full disc locks nobody out: what stops and removes works, the rest fails by name and leaves what was there."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from engine.image.images import ImageStore
+from engine.image.importing import import_rootfs
+from engine.paths import Roots
+from engine.spec.image import ImageConfig
+from engine.store import Store
+from tests.scenario.command import SESSION
+
+pytestmark = pytest.mark.root
+COMPOSE = """
+x-s: &s {image: busybox, network_mode: none, init: true, stop_grace_period: 1s}
+services:
+  quiet: {<<: *s, command: [sleep, "1000"]}
+  logger: {<<: *s, command: [sh, -c, "while :; do echo line; sleep 0.01; done"]}
+  greedy: {<<: *s, command: [sh, -c, "while :; do dd if=/dev/zero of=/v/$$RANDOM bs=4k; done 2>/dev/null"], volumes: ["data:/v"]}
+  never: {<<: *s, command: ["true"], profiles: [never]}
+  built: {build: {dockerfile_inline: "FROM busybox\\nRUN yes > /x"}, profiles: [never], network_mode: none}
+volumes: {data: {}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path, busybox_rootfs):
+    """The command line with roots on a disc of 48 MiB that is full of others' files, but for what runs already."""
+    own = Roots(str(tmp_path / "state"), str(tmp_path / "run"))
+    os.mkdir(own.state, 0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", own.state], check=True)
+    (tmp_path / "compose.yaml").write_text(COMPOSE)
+    name = f"{SESSION}full"
+
+    def run(*words, code=0):
+        environ = {**os.environ, **own.environment(), "PYTHONPATH": os.getcwd(), "COMPOSE_PROJECT_NAME": name}
+        done = subprocess.run(
+            [sys.executable, "-m", "composer", *words],
+            cwd=tmp_path,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert code is None or bool(done.returncode) == bool(code), done.stderr
+        assert "internal error" not in done.stderr
+        if done.returncode:
+            assert f"The file system at {own.state} is full." in done.stderr or "No space left" in done.stderr, (
+                done.stderr
+            )
+        return done
+
+    store = Store(own)
+    import_rootfs(ImageStore(store), io.BytesIO(busybox_rootfs), tags=["busybox"], config=ImageConfig(command=("sh",)))
+    store.close()
+    run("create", "never")
+    run("up", "-d")
+    others = os.open(f"{own.state}/others", os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(others, bytes(4096))
+    os.close(others)
+    run.own = own
+    yield run
+    run("down", "-v", "-t", "0", code=None)
+    subprocess.run(["umount", "-l", own.state], check=True)
+
+
+def test_what_runs_can_be_stopped_and_removed_one_by_one(project):
+    assert project("ps", "-q").stdout.count("\n") == 3
+    project("exec", "-T", "quiet", "true")
+    project("build", "built", code=1)
+    project("run", "--rm", "-T", "quiet", "true", code=1)
+    project("up", "-d", "--force-recreate", "quiet", code=1)
+    assert project("ps", "-q").stdout.count("\n") == 3
+    project("pause", "quiet")
+    project("unpause", "quiet")
+    project("kill", "quiet")
+    project("stop", "-t", "1", "logger")
+    project("stop", "-t", "1", "greedy")
+    project("rm", "-f", "quiet", "never")
+    project("down", "-v", "-t", "1")
+    assert os.listdir(project.own.volumes) == os.listdir(project.own.groups) == []
+
+
+def test_everything_can_be_removed_at_once(project):
+    project("down", "-v", "-t", "1")
+    assert os.listdir(project.own.volumes) == os.listdir(project.own.groups) == []
+    os.unlink(f"{project.own.state}/others")
+    project("up", "-d", "quiet")
+    assert os.stat(f"{project.own.state}/reserve").st_size == 8 << 20
