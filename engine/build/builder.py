@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from engine.bounded import MIB, read_bytes
 from engine.build import instructions as ins
-from engine.build import reproducible, schedule
+from engine.build import remote_context, reproducible, schedule
 from engine.build.cache import BuildCache
 from engine.build.check import check, describe
 from engine.build.execute import RunStep
@@ -44,6 +44,17 @@ class Builder:
         self.epoch: int | None = None
 
     def run(self) -> ImageRecord:
+        with self._context():
+            return self._build()
+
+    @contextlib.contextmanager
+    def _context(self) -> Iterator[None]:
+        """Fetch a context that is elsewhere; it goes with the build."""
+        with contextlib.ExitStack() as stack:
+            self.spec = remote_context.local(self.spec, Sources(self.spec, self.images, stack, self.pull))
+            yield
+
+    def _build(self) -> ImageRecord:
         source = self._read()
         instructions = parse(source)
         build_args, platform_args = self._build_args(), self._platform_args()
@@ -72,6 +83,10 @@ class Builder:
 
     def check(self) -> list[str]:
         """What there is to say against the Dockerfile, each with the lines it is about. Nothing is built."""
+        with self._context():
+            return self._checked()
+
+    def _checked(self) -> list[str]:
         source = self._read()
         instructions = parse(source)
         dockerfile = arrange(source, instructions, self._build_args(), self._platform_args(), self._contexts())
@@ -120,10 +135,6 @@ class Builder:
     def _read(self) -> Source:
         if self.spec.dockerfile_inline is not None:
             return lex(self.spec.dockerfile_inline, "dockerfile_inline")
-        if "://" in self.spec.context or self.spec.context.startswith("git@"):
-            raise Unsupported(
-                f"the build context {self.spec.context} is remote, which is not supported", hint="Clone it first."
-            )
         path = os.path.join(self.spec.context, self.spec.dockerfile)
         if self.spec.dockerfile == "Dockerfile" and not os.path.lexists(path):
             lower = os.path.join(self.spec.context, "dockerfile")

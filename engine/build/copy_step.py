@@ -6,10 +6,11 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from engine.build import git, owner, remote
 from engine.build import instructions as ins
-from engine.build import owner, remote
+from engine.build.archive import holds_tar
 from engine.build.cache import key_of
 from engine.build.context import Match, SourceTree
 from engine.build.copying import How, Target
@@ -18,7 +19,7 @@ from engine.build.mode import Mode
 from engine.build.progress import Step
 from engine.build.task import Task
 from engine.build.words import expand, expand_heredoc
-from engine.errors import BuildFailed, Unsupported
+from engine.errors import BuildFailed
 from engine.ignore import Ignore
 from engine.image.layer import compression
 from engine.image.layer.pipeline import Hashed
@@ -62,11 +63,20 @@ class _Copy:
             return Local(tree, found)
         if not self.add:
             raise BuildFailed(f"the source of a COPY cannot be remote: {text}", hint="Use ADD.")
-        if remote.is_git(text):
-            raise Unsupported(
-                "ADD from a Git repository is not supported", hint="Clone it and COPY it from the context."
-            )
+        if git.is_git(text):
+            return self._repository(run, text)
         return remote.fetch(text, self.checksum, run.build.sources)
+
+    def _repository(self, run: StageRun, text: str) -> Local:
+        found = git.parse(text)
+        if self.keep_git_dir is not None and found.keep_git_dir not in (None, self.keep_git_dir):
+            raise BuildFailed(f"--keep-git-dir and {text} say opposite things")
+        if self.checksum and found.commit not in ("", self.checksum):
+            raise BuildFailed(f"--checksum={self.checksum} and {text} name different commits")
+        found = structs.replace(found, commit=self.checksum or found.commit)
+        folder = git.clone(found, run.build.sources, keep_git_dir=bool(self.keep_git_dir))
+        tree = run.build.sources.plain_directory(folder, text)
+        return Local(tree, [tree.find(found.subdir)])
 
     def history(self) -> str:
         """The line of history: the flags that decide about owners and modes, the sources and the destination."""
@@ -156,7 +166,7 @@ def _extract(copy: _Copy, tree: SourceTree, match: Match, root: Tree, ids: tuple
 def _unpack(fd: int, name: str, target: str, root: Tree, ids: tuple[int, int] | None) -> bool:
     """Takes the descriptor over."""
     with os.fdopen(fd, "rb") as file:
-        if not _is_archive(fd):
+        if not holds_tar(fd):
             return False
         file.seek(0)
         destination = Target(root, target, How(owner=ids))
@@ -165,19 +175,6 @@ def _unpack(fd: int, name: str, target: str, root: Tree, ids: tuple[int, int] | 
         hashed = Hashed(compression.chunks(file, name))
         unpack(iter(hashed), root.root, name, below=place, layer=False, owner=ids)
     return True
-
-
-def _is_archive(fd: int) -> bool:
-    """Whether the file, uncompressed, begins with a tar header."""
-    with os.fdopen(os.dup(fd), "rb") as file:
-        head = file.read(512)
-        if not compression.detect(head):
-            return compression.is_tar(head)
-        file.seek(0)
-        try:
-            return compression.is_tar(next(compression.chunks(file, "archive"), b""))
-        except Exception:  # damaged or of an unknown compression: then it is a file like any other
-            return False
 
 
 def _write_download(

@@ -10,12 +10,12 @@ import secrets
 
 from msgspec import Struct
 
+from engine.build import git
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, OperationFailed
 from engine.paths import make_private, private
 
 _URL = re.compile(r"https?://", re.IGNORECASE)
-_GIT = re.compile(r"git://|git@|ssh://|https?://\S+\.git(?:#|\Z)", re.IGNORECASE)
 _TIMEOUT = 60
 _CHUNK = 1 << 20
 
@@ -32,11 +32,7 @@ class Download(Struct, frozen=True):
 
 def is_remote(text: str) -> bool:
     """Whether the source of an ADD is a URL or a Git repository."""
-    return bool(_URL.match(text)) or is_git(text)
-
-
-def is_git(text: str) -> bool:
-    return bool(_GIT.match(text))
+    return bool(_URL.match(text)) or git.is_git(text)
 
 
 def fetch(url: str, checksum: str, sources: Sources) -> Download:

@@ -64,6 +64,12 @@ class Sources:
     def named_directory(self, name: str) -> SourceTree:
         return self._directory(f"context {name}", self.named(name), f"the context {name}")
 
+    def plain_directory(self, path: str, title: str) -> SourceTree:
+        """A directory of the build's own, with nothing to ignore; its files are root's."""
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._stack.callback(os.close, root)
+        return self._keep(SourceTree(root, title, owned=False, identity=path))
+
     def stage(self, chain: Sequence[str], title: str) -> SourceTree:
         """The root that layers make."""
         key = f"chain {chain[-1] if chain else ''}"

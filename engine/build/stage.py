@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from engine.build import copy_step, metadata, reproducible, run_step
+from engine.build import copy_step, metadata, reproducible, rubbish, run_step
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache, CacheRecord, key_of
 from engine.build.context import SourceTree
@@ -236,6 +236,7 @@ class StageRun:
                 raise OperationFailed.of("execute", task.history, error) from error
             # A step that changed nothing has its layer, too: an image has as many as its history says.
             chain = [*self.state.chain, seal(layers, draft, parent).chain_id]
+            rubbish.put(layers, draft)
         return self.build.cache.put(key, chain, task.history)
 
     @contextlib.contextmanager

@@ -120,7 +120,8 @@ class LayerStore:
                     remove_at(parent, "work")
                 finally:
                     os.close(parent)
-            syncfs(draft.fd)
+            if self.get(chain_id) is None:
+                syncfs(draft.fd)
             with self.store.transaction() as db:
                 if (there := self.get(chain_id)) is not None:
                     if there.diff_id != diff_id:

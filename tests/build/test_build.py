@@ -328,8 +328,6 @@ def test_add_from_the_web(builder, base, website, monkeypatch):
         ("FROM base\nSTOPSIGNAL SIGNOPE", BuildFailed, "invalid signal"),
         ("FROM base\nENV A=${x", BuildFailed, "unsupported modifier"),
         ("FROM base\nWORKDIR /etc/passwd", BuildFailed, "not a directory"),
-        ("FROM base\nADD git@github.com:a/b.git /x", Unsupported, "Git repository"),
-        ("FROM base\nADD https://github.com/a/b.git /x", Unsupported, "Git repository"),
         ("FROM --platform=linux/s390x base", Unsupported, "--platform=linux/s390x"),
         ("FROM base\nRUN --security=insecure x", Unsupported, "entitlement"),
         ("FROM scratch AS e\nFROM base\nCOPY --from=e /x /y", BuildFailed, '/x": not found in stage e'),
@@ -349,8 +347,6 @@ def test_a_context_that_is_not_there(builder, tmp_path):
         builder(None, context=str(tmp_path / "gone"))
     with pytest.raises(BuildFailed, match=r"Dockerfile .*/Dockerfile does not exist"):
         builder(None)
-    with pytest.raises(Unsupported, match="remote"):
-        builder(None, context="https://github.com/a/b.git")
     with pytest.raises(OperationFailed, match="ENOENT"):
         builder("FROM scratch\nCOPY a /", context=str(tmp_path / "gone"))
 

@@ -1,0 +1,122 @@
+"""Git repositories as sources of ADD and as build contexts, by git(1).
+
+<remote>[#<branch, tag, commit>[:<folder>]]   with ?branch= tag= ref= commit= subdir= keep-git-dir= submodules= instead
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import urllib.parse
+
+from msgspec import Struct, structs
+
+from engine.build.sources import Sources
+from engine.errors import BuildFailed, Unsupported
+from engine.filetree.remove import remove
+
+_GIT = re.compile(r"git://|ssh://|[\w.-]+@[\w.-]+:|https?://[^?#\s]+\.git/?(?:[?#]|\Z)", re.IGNORECASE)
+_KEYS = ("ref", "branch", "tag", "commit", "checksum", "subdir", "keep-git-dir", "submodules")
+_TRUE = ("", "1", "true")
+
+
+class Repository(Struct, frozen=True):
+    """What a reference names. `ref` "" is the remote's HEAD, `subdir` "" the whole; `commit` is what it must be."""
+
+    remote: str
+    ref: str = ""
+    subdir: str = ""
+    commit: str = ""
+    keep_git_dir: bool | None = None
+    submodules: bool = True
+
+
+def is_git(text: str) -> bool:
+    """Whether the text names a repository rather than a file or a download."""
+    return bool(_GIT.match(text))
+
+
+def parse(text: str) -> Repository:
+    """Raises BuildFailed for a query that means nothing."""
+    remote, _, fragment = text.partition("#")
+    remote, _, query = remote.partition("?")
+    ref, _, subdir = fragment.partition(":")
+    found = Repository(remote, ref, subdir.strip("/"))
+    for key, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
+        if key not in _KEYS:
+            raise BuildFailed(f"{text}: unknown query {key!r}: {', '.join(_KEYS)}")
+        if key in ("ref", "branch", "tag"):
+            found = structs.replace(found, ref=value)
+        elif key in ("commit", "checksum"):
+            found = structs.replace(found, commit=value)
+        elif key == "subdir":
+            found = structs.replace(found, subdir=value.strip("/"))
+        elif key == "keep-git-dir":
+            found = structs.replace(found, keep_git_dir=value.lower() in _TRUE)
+        else:
+            found = structs.replace(found, submodules=value.lower() in _TRUE)
+    return found
+
+
+def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = False) -> str:
+    """A folder with the repository's files, removed at the build's end.
+
+    Raises BuildFailed when it cannot be had or is another commit than asked for, Unsupported without git(1).
+    """
+    if not shutil.which("git"):
+        raise Unsupported(f"{repository.remote}: a Git repository needs git", hint="Install git, or clone it first.")
+    if any(part.startswith("-") for part in (repository.remote, repository.ref)):
+        raise BuildFailed(f"{repository.remote}: neither a repository nor a ref begins with -")
+    path = f"{sources.folder}/.git-{secrets.token_hex(8)}"
+    sources.at_end(lambda: remove(path))
+    _git(repository, ".", "init", "--quiet", "--initial-branch=main", path)
+    _git(repository, path, "remote", "add", "origin", repository.remote)
+    wanted = repository.ref or repository.commit or "HEAD"
+    if not _fetched(repository, path, wanted):
+        # A server need not give a commit by its hash: all branches and tags have it.
+        _git(repository, path, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
+        try:
+            _git(repository, path, "checkout", "--quiet", "--detach", f"{wanted}^{{commit}}")
+        except BuildFailed as error:
+            raise BuildFailed(f"{repository.remote}: there is no branch, tag or commit {wanted}") from error
+    found = _git(repository, path, "rev-parse", "HEAD").strip()
+    if repository.commit and not found.startswith(repository.commit.removeprefix("sha1:")):
+        raise BuildFailed(f"{repository.remote}: expected commit {repository.commit}, but {wanted} is {found}")
+    if repository.submodules and os.path.exists(f"{path}/.gitmodules"):
+        _git(repository, path, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
+    if not (keep_git_dir if repository.keep_git_dir is None else repository.keep_git_dir):
+        for folder, names, files in os.walk(path):
+            if ".git" in (*names, *files):
+                remove(f"{folder}/.git")
+                names[:] = [name for name in names if name != ".git"]
+    return path
+
+
+def _fetched(repository: Repository, path: str, wanted: str) -> bool:
+    try:
+        _git(repository, path, "fetch", "--quiet", "--depth=1", "origin", wanted)
+    except BuildFailed:
+        return False
+    _git(repository, path, "checkout", "--quiet", "--detach", "FETCH_HEAD")
+    return True
+
+
+def _git(repository: Repository, folder: str, *args: str) -> str:
+    environ = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environ = {name: value for name, value in environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    done = subprocess.run(
+        ["git", "-c", "advice.detachedHead=false", "-C", folder, *args],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise BuildFailed(f"git {args[0]} of {repository.remote}: {said[-1]}")
+    return done.stdout

@@ -1,0 +1,32 @@
+"""Drafts of layers that turned out to exist already: removed beside the build, because on a disc that can take longer
+than the build.
+
+<state>/layers/.rubbish-<random>    gone soon; what the end of the process leaves, the next build or collection removes
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+from engine.filetree.remove import remove
+from engine.image.layers import Draft, LayerStore
+
+_PREFIX = ".rubbish-"
+
+
+def put(layers: LayerStore, draft: Draft) -> None:
+    """Take the draft, if it is still there, and remove it by and by. Nobody waits for that."""
+    path = f"{layers.root}/{_PREFIX}{os.urandom(6).hex()}"
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(draft.path, path)
+        threading.Thread(target=_sweep, args=(layers.root,), name="rubbish", daemon=True).start()
+
+
+def _sweep(folder: str) -> None:
+    """All that lies there, of earlier builds too. Two sweepers, or the collector, do not hinder each other."""
+    with contextlib.suppress(OSError):  # the collector tries again, and says what is wrong
+        for name in os.listdir(folder):
+            if name.startswith(_PREFIX):
+                remove(f"{folder}/{name}")

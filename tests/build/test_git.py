@@ -1,0 +1,103 @@
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from engine.build.git import Repository, is_git, parse
+from engine.errors import BuildFailed
+
+pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://h/x.git", Repository("https://h/x.git")),
+        ("git@h:a/b.git#v1:sub/", Repository("git@h:a/b.git", "v1", "sub")),
+        ("https://h/x.git?branch=b&subdir=d", Repository("https://h/x.git", "b", "d")),
+        ("ssh://h/x?commit=abc&keep-git-dir", Repository("ssh://h/x", commit="abc", keep_git_dir=True)),
+        ("git://h/x?submodules=false", Repository("git://h/x", submodules=False)),
+    ],
+)
+def test_references(text, expected):
+    assert is_git(text)
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["https://h/x.tar", "https://h/x.git/file", "dir/x.git", "./a", "x"])
+def test_what_is_no_repository(text):
+    assert not is_git(text)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A bare repository under an address that git is told to look for here."""
+    work, bare = tmp_path / "work", tmp_path / "bare.git"
+    work.mkdir()
+
+    def git(*args):
+        done = subprocess.run(
+            ["git", "-C", work, "-c", "user.name=x", "-c", "user.email=x@x", *args],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    git("init", "-q", "-b", "main")
+    (work / "sub").mkdir()
+    (work / "sub/Dockerfile").write_text("FROM base\nCOPY f /f\n")
+    (work / "sub/f").write_text("one")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    first = git("rev-parse", "HEAD")
+    git("tag", "v1")
+    (work / "sub/f").write_text("two")
+    git("commit", "-qam", "two")
+    subprocess.run(["git", "clone", "-q", "--bare", work, bare], check=True)
+    for name, value in {
+        "COUNT": "1",
+        "KEY_0": f"url.{bare}.insteadOf",
+        "VALUE_0": "https://here.invalid/r.git",
+    }.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    return first
+
+
+def test_add(builder, base, repository, images):
+    url = "https://here.invalid/r.git"
+    record = builder(
+        f"FROM base\nADD {url} /new/\nADD {url}#v1:sub /old\nADD --keep-git-dir=true --chown=5 {url}?commit={repository} /kept\n"
+    )
+    tree = builder.tree(record)
+    assert (tree["new/sub/f"], tree["old/f"], tree["kept/sub/f"]) == ("two", "one", "one")
+    assert ("new/.git" in tree, "kept/.git/HEAD" in tree) == (False, True)
+    assert builder.stat(record, "kept/sub/f").st_uid == 5
+    assert [name for name in os.listdir(f"{images.store.roots.cache}/build") if name.startswith(".git")] == []
+    builder(f"FROM base\nADD {url} /new/")
+    assert builder.cached == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ADD https://here.invalid/r.git#nope /x", "there is no branch, tag or commit nope"),
+        ("ADD --checksum=0123456789 https://here.invalid/r.git#v1 /x", "expected commit 0123456789, but v1 is"),
+        ("ADD https://here.invalid/r.git#v1:gone /x", '"/gone": not found'),
+        ("ADD --checksum=0123456789 https://here.invalid/r.git /x", "there is no branch, tag or commit 0123456789"),
+        ("ADD https://here.invalid/r.git#--upload-pack=x /x", "neither a repository nor a ref"),
+        ("ADD https://here.invalid/r.git?colour=red /x", "unknown query 'colour'"),
+        ("COPY https://here.invalid/r.git /x", "cannot be remote"),
+    ],
+)
+def test_what_cannot_be_had(builder, base, repository, text, message):
+    with pytest.raises(BuildFailed, match=message):
+        builder(f"FROM base\n{text}")
+
+
+def test_a_repository_as_context(builder, base, repository):
+    record = builder("", dockerfile_inline=None, context="https://here.invalid/r.git#v1:sub")
+    assert builder.tree(record)["f"] == "one"
+    with pytest.raises(BuildFailed, match="there is no directory gone"):
+        builder("", dockerfile_inline=None, context="https://here.invalid/r.git#v1:gone")
