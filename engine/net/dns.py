@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import struct
 from collections.abc import Coroutine, Sequence
@@ -24,6 +23,19 @@ STREAM_IDLE = 10.0
 
 _BURST = 32
 """Datagrams of one container answered before the others have their turn."""
+
+
+MAX_REMEMBERED = 300
+"""Bytes of a question whose answer is remembered."""
+
+MAX_ANSWERS = 4096
+"""Answers that are remembered."""
+
+_KINDS = {
+    dnsmessage.A: (dnsmessage.A,),
+    dnsmessage.AAAA: (dnsmessage.AAAA,),
+    dnsmessage.ANY: (dnsmessage.A, dnsmessage.AAAA),
+}
 
 
 class _Client:
@@ -50,6 +62,9 @@ class Server:
         self.names = names
         self._clients: dict[str, _Client] = {}
         self._forwarded = 0
+        self._answers: dict[tuple[str, bool, bytes], bytes] = {}
+        """(asker, by TCP, question without its number) → answer without its number, as long as no name changes."""
+        self._generation = names.generation
 
     def serve(self, container_id: str, udp: int, tcp: int, resolvers: Sequence[str] = ()) -> tuple[int, int]:
         """Take over the two descriptors (UDP, TCP) and answer there until `leave`; the ports that they are bound to."""
@@ -129,6 +144,12 @@ class Server:
 
     def local(self, asker: str, data: bytes, *, stream: bool = False) -> bytes | None:
         """What we can answer ourselves; b"" for a packet that is no query, None for a name to be asked for outside."""
+        if self._generation != self.names.generation or len(self._answers) > MAX_ANSWERS:
+            self._answers.clear()
+            self._generation = self.names.generation
+        known = self._answers.get((asker, stream, data[2:]))
+        if known is not None:
+            return data[:2] + known
         try:
             query = dnsmessage.parse(data)
         except dnsmessage.Malformed:
@@ -145,10 +166,19 @@ class Server:
         if addresses is None:
             return None
         # A name of ours without an address of that kind exists nonetheless: no error, no data (RFC 2308 section 2.2).
-        wanted = {dnsmessage.A: (4,), dnsmessage.AAAA: (6,), dnsmessage.ANY: (4, 6)}.get(query.kind, ())
-        kinds = {4: dnsmessage.A, 6: dnsmessage.AAAA}
-        found = [address for address in map(ipaddress.ip_address, addresses) if address.version in wanted]
-        return dnsmessage.answer(query, [(kinds[a.version], a.packed) for a in found], stream=stream)
+        wanted = _KINDS.get(query.kind, ())
+        answer = dnsmessage.answer(
+            query, [found for found in map(_record, addresses) if found[0] in wanted], stream=stream
+        )
+        # Several addresses are given in another order each time; other groups' names change without our hearing of it.
+        if len(data) < MAX_REMEMBERED and self._is_settled(asker, query, addresses):
+            self._answers[asker, stream, data[2:]] = answer[2:]
+        return answer
+
+    def _is_settled(self, asker: str, query: dnsmessage.Query, addresses: Sequence[str]) -> bool:
+        """Whether the answer is the same until a name of ours changes: at most one address of each IP version."""
+        versions = {":" in address for address in addresses}
+        return len(versions) == len(addresses) and bool(self.names.own(asker, query.name))
 
     async def _outside(self, client: _Client, data: bytes, *, stream: bool) -> bytes:
         query = dnsmessage.parse(data)
@@ -171,3 +201,10 @@ class Server:
 def _send(sock: socket.socket, data: bytes, peer: object) -> None:
     with contextlib.suppress(OSError):  # the peer's queue is full, or it has gone: DNS clients ask again
         sock.sendto(data, peer)  # type: ignore[call-overload]
+
+
+def _record(address: str) -> tuple[int, bytes]:
+    """The type and the data of the record that gives the address."""
+    if ":" in address:
+        return dnsmessage.AAAA, socket.inet_pton(socket.AF_INET6, address)
+    return dnsmessage.A, socket.inet_pton(socket.AF_INET, address)

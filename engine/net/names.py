@@ -14,6 +14,8 @@ class Names:
 
     def __init__(self, others: Neighbours | None = None) -> None:
         self._others = others
+        self.generation = 0
+        """Changes with every change of our own containers' names."""
         self._endpoints: dict[str, tuple[tuple[str, ...], tuple[Endpoint, ...]]] = {}
         self._by_network: dict[str, dict[str, list[str]]] = {}
         self._reverse: dict[str, dict[str, str]] = {}
@@ -29,6 +31,7 @@ class Names:
         """Make the container findable by `names` (its name, short id, host name) and each endpoint's aliases. It alone
         knows others by its `links`, (name, alias) pairs."""
         self.withdraw(container_id)
+        self.generation += 1
         for name, alias in links:
             self._links.setdefault(container_id, {}).setdefault(alias.lower(), []).append(name.lower())
         entry = (tuple(names), tuple(endpoints))
@@ -42,6 +45,7 @@ class Names:
                 self._reverse.setdefault(endpoint.network, {})[address] = f"{entry[0][0]}.{endpoint.network}"
 
     def withdraw(self, container_id: str) -> None:
+        self.generation += 1
         self._links.pop(container_id, None)
         names, endpoints = self._endpoints.pop(container_id, ((), ()))
         for endpoint in endpoints:
@@ -60,21 +64,23 @@ class Names:
         """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
         no container that it can reach has this name. `name.network` asks on one network only. Another group's container is
         found when none of the asker's own group has the name, whichever networks they are on."""
-        asked = (name, *self._links.get(asker, {}).get(name, ()))
-        found = self._found(asker, asked, self._own) or (
-            self._found(asker, asked, self._theirs) if self._others else []
-        )
-        import random
+        found = self.own(asker, name) or (self._found(asker, name, self._theirs) if self._others else [])
+        if len(found) > 1:
+            import random
 
-        random.shuffle(found)
+            random.shuffle(found)
         return found or None
 
-    def _found(self, asker: str, asked: Iterable[str], on: Callable[[str, str], list[str]]) -> list[str]:
+    def own(self, asker: str, name: str) -> list[str]:
+        """The addresses of our own containers that `lookup` gives; the same until the generation changes."""
+        return self._found(asker, name, self._own)
+
+    def _found(self, asker: str, name: str, on: Callable[[str, str], list[str]]) -> list[str]:
         found: dict[str, None] = {}
-        for name in asked:
+        for asked in (name, *self._links.get(asker, {}).get(name, ())):
             for network in self._networks(asker):
-                bare = name.removesuffix(f".{network.lower()}")
-                found |= dict.fromkeys(on(network, name) or (on(network, bare) if bare != name else []))
+                bare = asked.removesuffix(f".{network.lower()}")
+                found |= dict.fromkeys(on(network, asked) or (on(network, bare) if bare != asked else []))
         return list(found)
 
     def _own(self, network: str, name: str) -> list[str]:

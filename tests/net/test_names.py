@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from engine.net.dns import Server
 from engine.net.names import Names
 from engine.net.neighbours import Neighbours
 from engine.paths import Roots
@@ -75,3 +76,21 @@ def test_a_container_that_is_just_being_removed(store, tmp_path):
     other(store, tmp_path, "a" * 64, "theirs-app-1", "shared", "10.0.0.3", "app")
     (tmp_path / "s" / "groups" / "theirs" / ("a" * 64) / "spec.json").unlink()
     assert names.lookup("web", "app") is None
+
+
+def test_a_remembered_answer_ends_with_the_name():
+    names = Names()
+    server = Server(names)
+    question = b"\1\0\0\1" + bytes(6) + b"\1b\0" + b"\0\1\0\1"
+    names.publish("a", ["a"], [endpoint("n", "10.0.0.2")])
+    names.publish("b", ["b"], [endpoint("n", "10.0.0.3")])
+    for number in (b"\0\1", b"\0\2"):
+        answer = server.local("a", number + question)
+        assert answer[:2] == number and answer[-4:] == b"\x0a\0\0\3"
+    assert server.local("a", b"\0\3" + question[:-4] + b"\0\x1c\0\1")[6:8] == b"\0\0"  # no IPv6 address: no data
+    names.publish("c", ["b"], [endpoint("n", "10.0.0.4")])
+    firsts = {server.local("a", b"\0\3" + question)[-4:] for _ in range(50)}
+    assert firsts == {b"\x0a\0\0\3", b"\x0a\0\0\4"}
+    names.withdraw("b")
+    names.withdraw("c")
+    assert server.local("a", b"\0\4" + question) is None
