@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -36,6 +37,10 @@ _KINDS = {
     dnsmessage.AAAA: (dnsmessage.AAAA,),
     dnsmessage.ANY: (dnsmessage.A, dnsmessage.AAAA),
 }
+
+
+_LINGER = 0.00006
+"""Seconds in which the next question is looked for without sleeping."""
 
 
 class _Client:
@@ -100,17 +105,26 @@ class Server:
             self.leave(container_id)
 
     def _datagrams(self, client: _Client) -> None:
-        with contextlib.suppress(BlockingIOError):
-            for _ in range(_BURST):
-                try:
-                    data, peer = client.udp.recvfrom(4096)
-                except ConnectionError:
-                    continue  # the peer of an earlier answer has gone
-                answer = self.local(client.container_id, data)
-                if answer is None:
-                    client.spawn(self._reply(client, data, peer))
-                elif answer:
-                    _send(client.udp, answer, peer)
+        """Answer what has come, and for a moment what comes next: who asks one question after the other waits then for no
+        scheduler."""
+        receive, local, left = client.udp.recvfrom, self.local, _BURST
+        until = 0.0
+        while left:
+            try:
+                data, peer = receive(4096)
+            except BlockingIOError:
+                if time.perf_counter() < until:
+                    continue
+                return
+            except ConnectionError:
+                continue  # the peer of an earlier answer has gone
+            left -= 1
+            answer = local(client.container_id, data)
+            if answer is None:
+                client.spawn(self._reply(client, data, peer))
+            elif answer:
+                _send(client.udp, answer, peer)
+                until = time.perf_counter() + _LINGER
 
     async def _reply(self, client: _Client, data: bytes, peer: object) -> None:
         _send(client.udp, await self._outside(client, data, stream=False), peer)
