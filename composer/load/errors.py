@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from composer.load.tree import Origin
+    from composer.load.tree.nodes import Origin
 
 
 REPORTED = 20

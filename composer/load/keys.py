@@ -2,7 +2,7 @@
 
     kind ─────── its canonical form, and what it may be (kinds.py, structures.py); rows stand in canonical order
     cast ─────── text becomes a number or a boolean where variables are replaced (casts.py)
-    merge ────── how a later file's value meets an earlier one's (merge.py)
+    merge ────── how a later file's value meets an earlier one's (merging.py)
     unique ───── what makes two items of a list the same (unique.py)
     canonical ── the long form of a short one (canonical.py)
     default ──── what a long form leaves out
@@ -15,12 +15,15 @@ pre_start hook.
 
 from __future__ import annotations
 
-from composer.load import canonical, casts, constraints, merge, unique
-from composer.load import kinds as k
-from composer.load import structures as s
-from composer.load.canonical import Canonical
-from composer.load.paths import Paths
-from composer.load.patterns import ANY, Node, compiled, of_containers
+from composer.load.check import constraints
+from composer.load.merge import merging, unique
+from composer.load.read import casts
+from composer.load.resolve import canonical
+from composer.load.resolve import coercers as k
+from composer.load.resolve import structures as s
+from composer.load.resolve.canonical import Canonical
+from composer.load.resolve.paths import Paths
+from composer.load.tree.patterns import ANY, Node, compiled, of_containers
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -54,18 +57,18 @@ class Key:
 
 CONTAINER: dict[str, Key] = {
     "profiles": Key(k.texts, unique=unique.name),
-    "annotations": Key(k.labels, merge=merge.sequence, unique=unique.name),
+    "annotations": Key(k.labels, merge=merging.sequence, unique=unique.name),
     "attach": Key(k.kept_flag),
     "build": Key(
         k.optional(s.BUILD),
         canonical=Canonical.build,
-        merge=merge.build,
+        merge=merging.build,
         default=canonical.build_context,
         below={
-            ("additional_contexts",): Key(canonical=Canonical.pairs, merge=merge.sequence, unique=unique.name),
-            ("args",): Key(merge=merge.sequence, unique=unique.name),
-            ("extra_hosts",): Key(merge=merge.hosts),
-            ("labels",): Key(merge=merge.sequence, unique=unique.name),
+            ("additional_contexts",): Key(canonical=Canonical.pairs, merge=merging.sequence, unique=unique.name),
+            ("args",): Key(merge=merging.sequence, unique=unique.name),
+            ("extra_hosts",): Key(merge=merging.hosts),
+            ("labels",): Key(merge=merging.sequence, unique=unique.name),
             ("tags",): Key(unique=unique.name),
             ("provenance",): Key(canonical=Canonical.text),
             ("sbom",): Key(canonical=Canonical.text),
@@ -99,7 +102,7 @@ CONTAINER: dict[str, Key] = {
     "cpus": Key(k.ratio, cast=casts.number),
     "cpuset": Key(k.text),
     "cpu_shares": Key(k.integer, cast=casts.integer),
-    "command": Key(k.command, merge=merge.replace),
+    "command": Key(k.command, merge=merging.replace),
     "configs": Key(
         k.each(s.FILE_MOUNT),
         unique=unique.mount(""),
@@ -112,7 +115,7 @@ CONTAINER: dict[str, Key] = {
     "depends_on": Key(
         k.by_name(k.Struct({"condition": k.text, "restart": k.flag, "required": k.always_flag}, ("required",))),
         canonical=Canonical.depends_on_names,
-        merge=merge.depends_on,
+        merge=merging.depends_on,
         below={
             (ANY, "required"): Key(cast=casts.boolean),
             (ANY, "restart"): Key(cast=casts.boolean),
@@ -128,7 +131,7 @@ CONTAINER: dict[str, Key] = {
             ("rollback_config", "parallelism"): Key(cast=casts.integer),
             ("update_config", "max_failure_ratio"): Key(cast=casts.number),
             ("update_config", "parallelism"): Key(cast=casts.integer),
-            ("labels",): Key(merge=merge.sequence, unique=unique.name),
+            ("labels",): Key(merge=merging.sequence, unique=unique.name),
             ("resources", "reservations", "devices", ANY): Key(
                 default=canonical.device_request, check=constraints.device
             ),
@@ -142,18 +145,18 @@ CONTAINER: dict[str, Key] = {
             (ANY,): Key(canonical=Canonical.device),
         },
     ),
-    "dns": Key(k.texts, canonical=Canonical.sequence, merge=merge.sequence, unique=unique.name),
-    "dns_opt": Key(k.texts, merge=merge.sequence, unique=unique.name),
-    "dns_search": Key(k.texts, merge=merge.sequence, unique=unique.name),
+    "dns": Key(k.texts, canonical=Canonical.sequence, merge=merging.sequence, unique=unique.name),
+    "dns_opt": Key(k.texts, merge=merging.sequence, unique=unique.name),
+    "dns_search": Key(k.texts, merge=merging.sequence, unique=unique.name),
     "dockerfile": Key(k.text),
     "domainname": Key(k.text),
-    "entrypoint": Key(k.command, merge=merge.replace),
+    "entrypoint": Key(k.command, merge=merging.replace),
     "provider": Key(k.optional(k.Struct({"type": k.text, "options": k.repeated}))),
-    "environment": Key(k.variables, merge=merge.sequence, unique=unique.name),
+    "environment": Key(k.variables, merge=merging.sequence, unique=unique.name),
     "env_file": Key(
         k.each(s.ENV_FILE),
         canonical=Canonical.env_file,
-        merge=merge.sequence,
+        merge=merging.sequence,
         unique=unique.file,
         below={
             (ANY, "path"): Key(path=Paths.local),
@@ -168,7 +171,7 @@ CONTAINER: dict[str, Key] = {
         },
     ),
     "external_links": Key(k.texts),
-    "extra_hosts": Key(k.hosts, merge=merge.hosts),
+    "extra_hosts": Key(k.hosts, merge=merging.hosts),
     "group_add": Key(k.texts),
     "gpus": Key(
         k.each(s.DEVICE_REQUEST),
@@ -183,24 +186,24 @@ CONTAINER: dict[str, Key] = {
         below={
             ("disable",): Key(cast=casts.boolean),
             ("retries",): Key(cast=casts.integer),
-            ("test",): Key(merge=merge.replace),
+            ("test",): Key(merge=merging.replace),
         },
     ),
     "image": Key(k.text),
     "init": Key(k.kept_flag, cast=casts.boolean),
     "ipc": Key(k.text),
     "isolation": Key(k.text),
-    "labels": Key(k.labels, merge=merge.sequence, unique=unique.name),
+    "labels": Key(k.labels, merge=merging.sequence, unique=unique.name),
     "label_file": Key(
         k.texts,
         canonical=Canonical.sequence,
-        merge=merge.sequence,
+        merge=merging.sequence,
         below={
             (ANY,): Key(path=Paths.local),
         },
     ),
     "links": Key(k.texts, unique=unique.name),
-    "logging": Key(k.optional(k.Struct({"driver": k.text, "options": k.options})), merge=merge.logging),
+    "logging": Key(k.optional(k.Struct({"driver": k.text, "options": k.options})), merge=merging.logging),
     "log_driver": Key(k.text),
     "log_opt": Key(k.strings),
     "mem_limit": Key(k.size),
@@ -211,14 +214,14 @@ CONTAINER: dict[str, Key] = {
     "models": Key(
         k.by_name(k.Struct({"endpoint_var": k.text, "model_var": k.text}), nullable=True),
         canonical=Canonical.names,
-        merge=merge.keyed,
+        merge=merging.keyed,
     ),
     "net": Key(k.text),
     "network_mode": Key(k.text),
     "networks": Key(
         k.by_name(s.ATTACHMENT, nullable=True),
         canonical=Canonical.names,
-        merge=merge.keyed,
+        merge=merging.keyed,
         below={
             (ANY, "aliases"): Key(unique=unique.name),
             (ANY, "link_local_ips"): Key(unique=unique.name),
@@ -257,13 +260,13 @@ CONTAINER: dict[str, Key] = {
     "stop_grace_period": Key(k.kept_duration),
     "stop_signal": Key(k.text),
     "storage_opt": Key(k.strings),
-    "sysctls": Key(k.labels, merge=merge.sequence, unique=unique.name),
-    "tmpfs": Key(k.texts, merge=merge.sequence, unique=unique.name),
+    "sysctls": Key(k.labels, merge=merging.sequence, unique=unique.name),
+    "tmpfs": Key(k.texts, merge=merging.sequence, unique=unique.name),
     "tty": Key(k.flag, cast=casts.boolean),
     "ulimits": Key(
         k.limits,
         below={
-            (ANY,): Key(canonical=Canonical.limit, cast=casts.integer, merge=merge.replace),
+            (ANY,): Key(canonical=Canonical.limit, cast=casts.integer, merge=merging.replace),
             (ANY, "hard"): Key(cast=casts.integer),
             (ANY, "soft"): Key(cast=casts.integer),
         },
@@ -291,9 +294,9 @@ CONTAINER: dict[str, Key] = {
 ELSEWHERE: dict[Pattern, Key] = {
     ("jobs", ANY, "triggers", "manual"): Key(cast=casts.boolean),
     ("services", ANY, "pre_start", ANY, "per_replica"): Key(cast=casts.boolean),
-    ("networks", ANY, "ipam", "config"): Key(merge=merge.pools),
-    ("networks", ANY, "labels"): Key(merge=merge.sequence, unique=unique.name),
-    ("volumes", ANY, "labels"): Key(merge=merge.sequence),
+    ("networks", ANY, "ipam", "config"): Key(merge=merging.pools),
+    ("networks", ANY, "labels"): Key(merge=merging.sequence, unique=unique.name),
+    ("volumes", ANY, "labels"): Key(merge=merging.sequence),
     ("networks", ANY, "ipam", "options"): Key(unique=unique.name),
     ("jobs", ANY, "triggers", "schedule", ANY): Key(canonical=Canonical.schedule),
     ("configs", ANY, "file"): Key(path=Paths.mounted),

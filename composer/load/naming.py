@@ -6,18 +6,18 @@ import re
 
 from composer.load.errors import LoadError
 from composer.load.options import Environment
-from composer.load.template import TemplateError, substitute
+from composer.load.read.template import TemplateError, substitute
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from composer.load.layers import Reading
+    from composer.load.merge.layers import Reading
     from composer.load.options import Loaded, LoadOptions
-    from composer.load.sources import Sources
+    from composer.load.read.sources import Sources
 
 
 def name_in_files(options: LoadOptions, found: Sources, loaded: Loaded, reading: Reading | None) -> str:
     """The last `name:` of the files, its variables replaced; "" when none has one."""
-    from composer.load.layers import Reading
+    from composer.load.merge.layers import Reading
 
     reading = reading or Reading(options, loaded.inputs, loaded.warnings.append, "")
     name = ""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from composer.load.tree import Map, Origin, dotted, origin_at
+from composer.load.tree.nodes import Map, Origin, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from composer.load.template import Variable
-    from composer.load.tree import Path
+    from composer.load.read.template import Variable
+    from composer.load.tree.nodes import Path
 
 
 class LoadOptions:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import gc
 import os
 
-from composer.load import select, sources
 from composer.load.errors import REPORTED, LoadError, each, raise_all
 from composer.load.options import Environment, Loaded, LoadOptions
-from composer.load.tree import Map, Origin
+from composer.load.read import sources
+from composer.load.resolve import select
+from composer.load.tree.nodes import Map, Origin
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from composer.load.layers import Reading
-    from composer.load.sources import Sources
+    from composer.load.merge.layers import Reading
+    from composer.load.read.sources import Sources
     from composer.model import Project
 
 __all__ = ["LoadError", "LoadOptions", "Loaded", "load", "load_model", "load_tree", "project_name"]
@@ -96,21 +97,24 @@ def project_name(options: LoadOptions) -> str:
 
 
 def _bound(root: Map, loaded: Loaded) -> tuple[Map, list[LoadError]]:
-    from composer.load.bind import bound
+    from composer.load.resolve.bind import bound
 
     return bound(root, loaded.name)
 
 
 def _model(options: LoadOptions, skipped: set[tuple[str, int, int]] | None = None) -> tuple[Loaded, Map]:
-    from composer.load.layers import Layers, Reading
-    from composer.load.normalise import normalised
+    from composer.load.merge.extends import extend_all
+    from composer.load.merge.include import include_all
+    from composer.load.merge.layers import Layers, Reading
     from composer.load.notice import audible
+    from composer.load.resolve.normalise import normalised
 
     loaded = _empty()
     found = sources.located(options, loaded.inputs, loaded.warnings.append)
     if not found.files:
         raise _no_file()
-    reading = Reading(options, loaded.inputs, loaded.warnings.append, found.environment.get("HOME", ""))
+    home = found.environment.get("HOME", "")
+    reading = Reading(options, loaded.inputs, loaded.warnings.append, home, extend=extend_all, include=include_all)
     reading.skipped = skipped or set()
     name = _name(options, found, loaded, reading)
     found.environment["COMPOSE_PROJECT_NAME"] = name
@@ -141,9 +145,9 @@ def _variable(root: Map, place: tuple[str, str]) -> object:
 
 
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
-    from composer.load.consistency import contradictions, scaled, shared_names
-    from composer.load.fingerprint import service_hash
-    from composer.load.variables import Files
+    from composer.load.check.consistency import contradictions, scaled, shared_names
+    from composer.load.resolve.env_files import Files
+    from composer.load.resolve.fingerprint import service_hash
 
     tree, errors = _bound(root, loaded)
     raise_all(errors)

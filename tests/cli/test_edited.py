@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from composer.cli.parsing.flags import parse
+from composer.cli.parsing.options import GLOBAL
 from composer.cli.project.context import Context
 
 TOP = Path(__file__).resolve().parents[2]
@@ -35,10 +37,8 @@ def desired(tmp_path, monkeypatch):
         for name, content in {**({"compose.yaml": text} if text else {}), **(files or {})}.items():
             Path(name).write_text(content)
             os.utime(name, ns=(stamp := next(times), stamp))
-        options = dict.fromkeys(("project_directory", "workdir", "project_name", "state_root", "run_root"), "")
-        args = type("Args", (), {**options, "file": [], "env_file": [], "profile": []})()
         context = Context(
-            args,
+            parse(GLOBAL, []),
             open_engine=lambda roots: None,
             environ={"COMPOSER_STATE_ROOT": str(tmp_path / "s"), "COMPOSER_RUN_ROOT": str(tmp_path / "r"), **environ},
             stderr=open(os.devnull, "w"),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.load import dotenv
 from composer.load.errors import LoadError
+from composer.load.read import dotenv
 
 
 def parsed(text: str, **environ: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ import pytest
 
 from composer.load.errors import LoadError, LoadErrors
 from composer.load.project import Loaded, LoadOptions, load_tree, project_name
-from composer.load.sources import NoFileError
+from composer.load.read.sources import NoFileError
 from composer.model import Project
 
 

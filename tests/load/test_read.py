@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.load import read
 from composer.load.errors import LoadError
-from composer.load.read import documents
-from composer.load.tree import Map, origin_at
+from composer.load.read import documents as reading
+from composer.load.read.documents import documents
+from composer.load.tree.nodes import Map, origin_at
 
 
 def root(text: str) -> Map:
@@ -164,7 +164,7 @@ def test_bytes_that_are_no_text() -> None:
         ("a: " + "[" * 100_000, "nested deeper|nesting depth"),
         ("a: " + "[" * 900 + "]" * 900, "nested deeper"),
         ("".join(" " * i + "a:\n" for i in range(2000)), "nested deeper"),
-        ("a:\n" + "- a\n" * (read.MAX_NODES + 1), "more than"),
+        ("a:\n" + "- a\n" * (reading.MAX_NODES + 1), "more than"),
     ],
     ids=["aliases", "brackets", "balanced", "indents", "items"],
 )  # fmt: skip
@@ -180,16 +180,16 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
     with file.open("wb") as stream:
         stream.truncate(50 << 20)
     with pytest.raises(LoadError, match="more than 16777216 bytes"):
-        read.read_bytes(str(file))
+        reading.read_bytes(str(file))
 
 
 def test_what_a_file_names_must_be_a_file(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="not a regular file"):
-        read.read_bytes("/dev/zero", named=False)
+        reading.read_bytes("/dev/zero", named=False)
     with pytest.raises(LoadError, match="is a directory"):
-        read.read_bytes(str(tmp_path))
+        reading.read_bytes(str(tmp_path))
     with pytest.raises(LoadError, match=r"gone\.yaml: no such file"):
-        read.read_bytes(str(tmp_path / "gone.yaml"))
+        reading.read_bytes(str(tmp_path / "gone.yaml"))
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Co", "Zl", "Zp")), max_size=8)

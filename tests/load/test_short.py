@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.load import short
-from composer.load.short import ShortFormError
+from composer.load.resolve import short
+from composer.load.resolve.short import ShortFormError
 
 
 def port(target: int, published: str = "", host_ip: str = "", protocol: str = "tcp") -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from composer.load.constraints import constrain
+from composer.load.check.constraints import constrain
+from composer.load.check.validate import REPORTED, validate
 from composer.load.keys import CHECKS
-from composer.load.tree import Map, Origin, Sequence
-from composer.load.validate import REPORTED, validate
+from composer.load.tree.nodes import Map, Origin, Sequence
 
 
 def tree(value: Any, line: list[int] | None = None) -> Any:

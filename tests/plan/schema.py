@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 SCHEMA = json.loads(
-    (Path(__file__).resolve().parents[2] / "composer" / "load" / "schema" / "compose-spec.json").read_text()
+    (Path(__file__).resolve().parents[2] / "composer" / "load" / "check" / "schema" / "compose-spec.json").read_text()
 )
 TOP = ("services", "networks", "volumes", "configs", "secrets", "models")
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from composer.cli.project.context import Context
     from composer.load.options import Loaded
-    from composer.load.template import Variable
+    from composer.load.read.template import Variable
 
 COMMAND = Command(
     "config",
@@ -92,7 +92,7 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
     for warning in warnings:
         print(f"warning: {warning}", file=context.stderr)
     if args.strict:
-        from composer.load.advice import advice
+        from composer.load.check.advice import advice
 
         more = [str(one) for one in advice(found)]
         for line in more:
@@ -105,7 +105,7 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
 
 def _without_effect(found: Loaded) -> list[str]:
     """Warnings of attributes without effect, when the project is bound and does not silence them."""
-    from composer.load.effects import effects
+    from composer.load.check.effects import effects
     from composer.load.notice import audible
 
     return audible(effects(found.tree), found.tree, found.environment) if found.hashes else []
@@ -158,7 +158,7 @@ def _pin(context: Context, tree: Any) -> None:
 
 def _locked(tree: Any) -> Any:
     """A file to put over the project's own, that pins its images and has nothing else."""
-    from composer.load.tree import Fields, Map
+    from composer.load.tree.nodes import Fields, Map
 
     services = {name: Fields({"image": s["image"]} if s.get("image") else {}) for name, s in _services(tree)}
     return Fields({"services": Map(services)})
@@ -256,7 +256,7 @@ class _AllSet(dict[str, str]):
 
 
 def _find_variables(value: Any, found: dict[str, Variable]) -> None:
-    from composer.load.template import TemplateError, substitute
+    from composer.load.read.template import TemplateError, substitute
 
     if isinstance(value, str) and "$" in value:
 

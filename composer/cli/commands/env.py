@@ -45,7 +45,7 @@ def run(context: Context, args: Args) -> int:
 
 def _files(context: Context) -> list[str]:
     """The .env files of the project, later over earlier; the last is the one that is changed."""
-    from composer.load.sources import env_files
+    from composer.load.read.sources import env_files
 
     return list(env_files(context.load_options()))
 

@@ -36,7 +36,10 @@ KEPT = 64
 COARSE = 50_000_000
 """Nanoseconds within which two changes of a file may have the same time: a younger entry is not believed."""
 
-_PARTS = ("load", "model", "plan", "plan/translate")
+_PARTS = (
+    *("load", "load/tree", "load/read", "load/merge", "load/resolve", "load/check", "load/check/schema"),
+    *("model", "plan", "plan/translate"),
+)
 
 
 class Translated(Struct, frozen=True, kw_only=True):
@@ -186,7 +189,7 @@ def _program() -> list[int]:
     for part in _PARTS:
         with os.scandir(f"{top}/{part}") as found:
             for item in found:
-                if item.name.endswith(".py"):
+                if item.name.endswith((".py", ".json")):
                     status = item.stat()
                     newest, count, size = max(newest, status.st_mtime_ns), count + 1, size + status.st_size
     return [newest, count, size]

@@ -109,7 +109,7 @@ class Context:
     def environment(self) -> dict[str, str]:
         """The variables that the project's files are interpolated with: ours, and under them those of its .env files."""
         from composer.load.options import Inputs
-        from composer.load.sources import located
+        from composer.load.read.sources import located
 
         return located(self.load_options(), Inputs(), lambda line: None).environment
 
@@ -143,7 +143,7 @@ class Context:
             return self.desired
         except LoadError as error:
             from composer.load.project import project_name
-            from composer.load.sources import NoFileError
+            from composer.load.read.sources import NoFileError
 
             if not isinstance(error, NoFileError):
                 raise
@@ -166,7 +166,7 @@ class Context:
     def _load(self, options: LoadOptions, cache: Cache) -> Entry:
         """Read the files, and remember what they want."""
         from composer.cli.project.cache import Entry, now
-        from composer.load.effects import effects
+        from composer.load.check.effects import effects
         from composer.load.notice import NO_EFFECT, silenced
         from composer.load.project import load_tree
         from composer.plan.problems import placed

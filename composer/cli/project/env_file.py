@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from composer.cli.errors import CommandError
-from composer.load import dotenv
+from composer.load.read import dotenv
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*\Z")

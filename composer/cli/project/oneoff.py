@@ -85,7 +85,7 @@ def _environment(args: Args, environ: Mapping[str, str]) -> dict[str, str | None
     named = environment(args.env, environ)
     if not args.env_from_file:
         return named
-    from composer.load import dotenv
+    from composer.load.read import dotenv
 
     lookup = {**environ, **{name: value for name, value in named.items() if value is not None}}
     found: dict[str, str] = {}

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args
 from composer.cli.project.context import nearest
-from composer.load.tree import Map, Origin, Sequence, dotted, origin_of, value_at
-from composer.load.validate import shown
+from composer.load.check.validate import shown
+from composer.load.tree.nodes import Map, Origin, Sequence, dotted, origin_of, value_at
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -36,7 +36,7 @@ WIDTH = 60
 def explain(context: Context, args: Args) -> str:
     """The explanation of the whole project, or of the paths that are the arguments."""
     from composer.cli.commands.config import loaded
-    from composer.load.advice import advice
+    from composer.load.check.advice import advice
 
     if args.format not in ("", "json"):
         raise UsageError(f'unsupported format "{args.format}" for --explain: json')

@@ -7,9 +7,9 @@ at its end. Names are sorted here. JSON leaves out the x-… keys below the top;
 from __future__ import annotations
 
 from composer.cli.render.yaml import document, sorted_keys
-from composer.load.fingerprint import as_json
-from composer.load.text import marshalled
-from composer.load.tree import Fields
+from composer.load.resolve.fingerprint import as_json
+from composer.load.tree.nodes import Fields
+from composer.load.tree.text import marshalled
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache, cmp_to_key, lru_cache
 
-from composer.load.scalars import is_timestamp, plain
+from composer.load.read.scalars import is_timestamp, plain
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:

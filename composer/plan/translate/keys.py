@@ -63,7 +63,7 @@ TOLD: dict[Pattern, tuple[tuple[object, ...], str]] = {
     ("configs", "*", "driver_opts"): ((), "has no effect without a driver"),
 }
 """Pattern → values that mean the usual, and what to say of others. What has no effect outside Swarm is found when the files are
-loaded (composer/load/effects.py)."""
+loaded (composer/load/check/effects.py)."""
 
 
 def check(project: Project, problems: Problems) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from composer.cli.render.layout import sorted_json, sorted_yaml, to_json, to_yaml
-from composer.load.bind import SERVICE
-from composer.load.text import marshalled
-from composer.load.tree import Fields, Map
-from composer.load.validate import document
+from composer.load.check.validate import document
+from composer.load.resolve.bind import SERVICE
+from composer.load.tree.nodes import Fields, Map
+from composer.load.tree.text import marshalled
 
 TREE = Fields(
     {

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from composer.load.schema.compile import comparable
+from composer.load.check.schema.compile import comparable
 
 WORDS = st.text("abz09._-", min_size=1, max_size=3)
 STRINGS = st.one_of(

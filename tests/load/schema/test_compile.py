@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from composer.load.schema.compile import Compiler, comparable
-from composer.load.schema.places import places_of
-from composer.load.validate import document, specification
+from composer.load.check.schema.compile import Compiler, comparable
+from composer.load.check.schema.places import places_of
+from composer.load.check.validate import document, specification
 from tests.load.schema.making import values
 
 TABLE = Compiler(document()).compile(document())

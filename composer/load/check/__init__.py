@@ -1,0 +1,1 @@
+"""What is wrong with a project, and what of it has no effect."""

@@ -1,0 +1,377 @@
+"""Whether the parts of a project fit together: what a service refers to is there, and nothing contradicts itself."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain, islice
+
+from composer.cron import Cron, CronError
+from composer.load.errors import REPORTED, LoadError, did_you_mean
+from composer.load.resolve.structures import DEPLOY
+from composer.load.tree.nodes import Map, origin_at
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from composer.load.tree.nodes import Path
+
+
+def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
+    """What does not fit, by service. `tree` is canonical; `disabled` are the services that no profile enables."""
+    check = _Check(tree, disabled)
+    services = chain.from_iterable(check.service(name) for name in tree["services"])
+    jobs = chain.from_iterable(check.job(name) for name in check.jobs)
+    errors = list(islice(chain(services, jobs, check.secrets()), REPORTED + 1))
+    if len(errors) > REPORTED:
+        errors[REPORTED:] = [LoadError("… and more problems like these")]
+    return errors or check.cycles()
+
+
+def shared_names(tree: Map) -> list[tuple[str, str, LoadError]]:
+    """The services that want the container name of another one: each with that one's name."""
+    taken: dict[str, str] = {}
+    errors = []
+    for name, service in tree["services"].items():
+        wanted = service.get("container_name")
+        if not wanted:
+            continue
+        if wanted in taken:
+            message = f'services.{name}: container name "{wanted}" is already in use by service {taken[wanted]}'
+            error = LoadError(message, origin_at(tree, ("services", name, "container_name")))
+            errors.append((name, taken[wanted], error))
+        taken.setdefault(wanted, name)
+    return errors
+
+
+class _Check:
+    def __init__(self, tree: Map, disabled: Map) -> None:
+        self.tree, self.services, self.disabled = tree, tree["services"], disabled
+        self.jobs: Map = tree.get("jobs", Map())
+        self.section, self.word = "services", "service"
+
+    def wrong(self, path: Path, message: str, hint: str = "") -> LoadError:
+        return LoadError(message, origin_at(self.tree, path), hint)
+
+    def service(self, name: str) -> Iterator[LoadError]:
+        service = self.services[name]
+        for rule in _RULES:
+            yield from rule(self, name, service)
+
+    def job(self, name: str) -> Iterator[LoadError]:
+        self.section, self.word = "jobs", "job"
+        for rule in _JOB_RULES:
+            yield from rule(self, name, self.jobs[name])
+
+    # ---- what a service is made of
+
+    def source(self, name: str, service: Map) -> Iterator[LoadError]:
+        if "build" not in service and "image" not in service and "provider" not in service:
+            yield self.wrong(
+                (self.section, name),
+                f"{self.word} {name!r} has neither an image nor a build context specified",
+                "add image: or build:",
+            )
+
+    def build(self, name: str, service: Map) -> Iterator[LoadError]:
+        build = service.get("build")
+        if build is None:
+            return
+        place: Path = (self.section, name, "build")
+        if "dockerfile_inline" in build and "dockerfile" in build:
+            yield self.wrong(
+                (*place, "dockerfile_inline"),
+                f"{self.word} {name!r} declares mutually exclusive dockerfile and dockerfile_inline",
+            )
+        for key, context in build.get("additional_contexts", {}).items():
+            if not context.startswith("service:"):
+                continue
+            target = context[len("service:") :]
+            if target not in self.services:
+                yield self.wrong(
+                    (*place, "additional_contexts", key),
+                    f"{self.word} {name!r} declares unknown service {target!r} as additional contexts {key}",
+                    did_you_mean(target, self.services),
+                )
+            elif "build" not in self.services[target]:
+                yield self.wrong(
+                    (*place, "additional_contexts", key),
+                    f"{self.word} {name!r} declares non-buildable service {target!r} as additional contexts {key}",
+                )
+        platform, platforms = service.get("platform"), build.get("platforms")
+        if platform and platforms and platform not in platforms:
+            yield self.wrong(
+                (*place, "platforms"),
+                f"{self.word} {name!r}: service.build.platforms MUST include service.platform {platform!r}",
+            )
+        for index, secret in enumerate(build.get("secrets", ())):
+            yield from self.defined(name, "build secret", "secrets", secret, (*place, "secrets", index))
+
+    # ---- what it refers to
+
+    def networks(self, name: str, service: Map) -> Iterator[LoadError]:
+        if service.get("network_mode") and service.get("networks"):
+            yield self.wrong(
+                (self.section, name, "network_mode"),
+                f"{self.word} {name!r} declares mutually exclusive `network_mode` and `networks`",
+            )
+        known = self.tree.get("networks", {})
+        for network in service.get("networks", ()):
+            if network.startswith("x-"):
+                yield self.wrong(
+                    (self.section, name, "networks", network),
+                    f'{self.word} "{name}": {network} is no network here: keys that start with x- are extensions',
+                )
+            elif network not in known:
+                yield self.wrong(
+                    (self.section, name, "networks", network),
+                    f'{self.word} "{name}" refers to undefined network {network}',
+                    did_you_mean(network, known) or f"declare it under networks: {network}:",
+                )
+
+    def depends_on(self, name: str, service: Map) -> Iterator[LoadError]:
+        for other, dependency in service.get("depends_on", {}).items():
+            if other in self.services or (other in self.disabled and not dependency["required"]):
+                continue
+            if other in self.jobs:
+                if self.section == "services":
+                    yield self.wrong(
+                        ("services", name, "depends_on", other),
+                        f'service "{name}" depends on the job "{other}"',
+                        "only jobs may depend on jobs",
+                    )
+                continue
+            hint = did_you_mean(other, [known for known in self.services if known != name])
+            if other in self.disabled:
+                profiles = ", ".join(self.disabled[other].get("profiles", ()))
+                hint = f"it is disabled; its profiles are {profiles}"
+            yield self.wrong(
+                (self.section, name, "depends_on", other),
+                f'{self.word} "{name}" depends on undefined service "{other}"',
+                hint,
+            )
+
+    def network_mode(self, name: str, service: Map) -> Iterator[LoadError]:
+        mode = service.get("network_mode", "")
+        if mode.startswith("service:") and mode[len("service:") :] not in self.services:
+            other = mode[len("service:") :]
+            if other in service.get("depends_on", {}):
+                return  # said by depends_on
+            yield self.wrong(
+                (self.section, name, "network_mode"),
+                f"service {other!r} not found for network_mode 'service:{other}'",
+                did_you_mean(other, self.services),
+            )
+
+    def volumes(self, name: str, service: Map) -> Iterator[LoadError]:
+        known = self.tree.get("volumes", {})
+        for index, volume in enumerate(service.get("volumes", ())):
+            source = volume.get("source")
+            if volume.get("type") == "volume" and source and source not in known:
+                yield self.wrong(
+                    (self.section, name, "volumes", index),
+                    f'{self.word} "{name}" refers to undefined volume {source}',
+                    did_you_mean(source, known) or f"declare it under volumes:, or write ./{source} for a folder",
+                )
+
+    def files(self, name: str, service: Map) -> Iterator[LoadError]:
+        for kind in ("configs", "secrets"):
+            for index, mount in enumerate(service.get(kind, ())):
+                yield from self.defined(name, kind[:-1], kind, mount, (self.section, name, kind, index))
+
+    def models(self, name: str, service: Map) -> Iterator[LoadError]:
+        known = self.tree.get("models", {})
+        for model in service.get("models", ()):
+            if model not in known:
+                yield self.wrong(
+                    (self.section, name, "models", model),
+                    f'{self.word} "{name}" refers to undefined model {model}',
+                    did_you_mean(model, known),
+                )
+
+    def defined(self, name: str, what: str, kind: str, mount: Map, place: Path) -> Iterator[LoadError]:
+        known = self.tree.get(kind, {})
+        source = mount.get("source", "")
+        if source not in known:
+            yield self.wrong(
+                place,
+                f'{self.word} "{name}" refers to undefined {what} {source}',
+                did_you_mean(source, known) or f"declare it under {kind}:",
+            )
+
+    # ---- jobs
+
+    def triggers(self, name: str, job: Map) -> Iterator[LoadError]:
+        triggers, place = job.get("triggers", {}), ("jobs", name, "triggers")
+        schedules = triggers.get("schedule", ())
+        if name in self.services or name in self.disabled:
+            yield self.wrong(("jobs", name), f"job {name!r} has the name of a service", "rename one of them")
+        if schedules and triggers.get("manual"):
+            yield self.wrong(
+                (*place, "manual"), f'job "{name}" declares both manual:true and a schedule, exactly one is supported'
+            )
+        if not schedules and "manual" not in triggers:
+            yield self.wrong(place, f'job "{name}" has no trigger', "write manual: true, or a schedule")
+        for index, schedule in enumerate(schedules):
+            path: Path = (*place, "schedule", index)
+            try:
+                Cron(schedule["cron"])
+            except CronError as error:
+                yield self.wrong((*path, "cron"), f'job "{name}": schedule[{index}]: {error}')
+            zone = schedule.get("timezone", "")
+            if zone and not _is_timezone(zone):
+                yield self.wrong(
+                    (*path, "timezone"),
+                    f'job "{name}": schedule: unknown timezone {zone}',
+                    "write an IANA name, such as Europe/Paris",
+                )
+
+    # ---- what contradicts itself
+
+    def healthcheck(self, name: str, service: Map) -> Iterator[LoadError]:
+        test = service.get("healthcheck", {}).get("test")
+        if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
+            yield self.wrong(
+                (self.section, name, "healthcheck", "test"),
+                f'{self.section}.{name}.healthcheck.test must start either by "CMD", "CMD-SHELL" or "NONE"',
+                f'write ["CMD", {", ".join(json.dumps(word) for word in test)}], or one string for a shell',
+            )
+
+    def scale(self, name: str, service: Map) -> Iterator[LoadError]:
+        deploy = service.get("deploy", {})
+        scale, replicas = service.get("scale"), deploy.get("replicas")
+        if scale is not None and replicas is not None and scale != replicas:
+            yield self.wrong(
+                (self.section, name, "scale"),
+                f"{self.section}.{name}: can't set distinct values on 'scale' and 'deploy.replicas' ({scale}, {replicas})",
+            )
+        for key, value in (("scale", scale), ("deploy.replicas", replicas)):
+            if value is not None and value < 0:
+                yield self.wrong(
+                    (self.section, name, *key.split(".")),
+                    f"{self.section}.{name}.{key}: must be greater than or equal to 0",
+                )
+        number = scale if scale is not None else replicas if replicas is not None else 1
+        if number > 1 and service.get("container_name"):
+            key = "deploy.replicas" if scale is None else "scale"
+            yield self.wrong(
+                (self.section, name, "container_name"),
+                f"{self.section}.{name}: can't set container_name and {key} as container name must be unique",
+            )
+
+    def resources(self, name: str, service: Map) -> Iterator[LoadError]:
+        resources = service.get("deploy", {}).get("resources", {})
+        for key, group, other in (
+            ("cpus", "limits", "cpus"),
+            ("mem_limit", "limits", "memory"),
+            ("mem_reservation", "reservations", "memory"),
+            ("pids_limit", "limits", "pids"),
+        ):
+            if key in service and group in resources and resources[group].get(other) != service[key]:
+                yield self.wrong(
+                    (self.section, name, key),
+                    f"{self.section}.{name}: can't set distinct values on '{key}' and 'deploy.resources.{group}.{other}'",
+                )
+
+    def watch(self, name: str, service: Map) -> Iterator[LoadError]:
+        for index, trigger in enumerate(service.get("develop", {}).get("watch", ())):
+            if "target" not in trigger and trigger["action"] not in ("rebuild", "restart"):
+                yield self.wrong(
+                    (self.section, name, "develop", "watch", index),
+                    f"{self.section}.{name}.develop.watch: target is required for non-rebuild actions",
+                )
+
+    def mounts(self, name: str, service: Map) -> Iterator[LoadError]:
+        """Two mounts cannot have one place."""
+        taken: dict[str, str] = {}
+        targets = [("tmpfs", i, path.partition(":")[0]) for i, path in enumerate(service.get("tmpfs", ()))]
+        targets += [("volumes", i, volume.get("target", "")) for i, volume in enumerate(service.get("volumes", ()))]
+        for kind, index, target in targets:
+            here = f"{self.section}.{name}.{kind}[{index}]"
+            if target in taken:
+                yield self.wrong(
+                    (self.section, name, kind, index), f"{here}: target {target} already mounted as {taken[target]}"
+                )
+            taken.setdefault(target, here)
+
+    def secrets(self) -> Iterator[LoadError]:
+        for name, secret in self.tree.get("secrets", {}).items():
+            if not secret.get("external") and "file" not in secret and "environment" not in secret:
+                yield self.wrong(("secrets", name), f'secret "{name}" must declare either `file` or `environment`')
+
+    # ---- cycles
+
+    def cycles(self) -> list[LoadError]:
+        """The first circle of dependencies, from its first name on."""
+        everything = {**self.services, **self.jobs}
+        waits = {
+            name: sorted(other for other in everything[name].get("depends_on", ()) if other in everything)
+            for name in sorted(everything)
+        }
+        if not any(waits.values()):
+            return []
+        from graphlib import CycleError, TopologicalSorter
+
+        try:
+            TopologicalSorter(waits).prepare()
+        except CycleError as error:
+            circle: list[str] = error.args[1][:-1]  # each is needed by the next one
+            start = circle.index(min(circle))
+            names = [*circle[start::-1], *circle[:start:-1]]
+            last = names[-1]
+            section = "services" if last in self.services else "jobs"
+            text = " -> ".join([*names, names[0]])
+            return [self.wrong((section, last, "depends_on", names[0]), f"dependency cycle detected: {text}")]
+        return []
+
+
+def _is_timezone(name: str) -> bool:
+    """Whether the machine knows the time zone; where it knows none, any is good."""
+    import os
+    from zoneinfo import TZPATH
+
+    folders = [folder for folder in TZPATH if os.path.isdir(folder)]
+    parts = name.split("/")
+    if not all(part and part[0].isalnum() for part in parts):
+        return False
+    return not folders or any(os.path.isfile(os.path.join(folder, name)) for folder in folders)
+
+
+_RULES: tuple[Any, ...] = (
+    _Check.source,
+    _Check.build,
+    _Check.networks,
+    _Check.healthcheck,
+    _Check.depends_on,
+    _Check.network_mode,
+    _Check.volumes,
+    _Check.files,
+    _Check.models,
+    _Check.scale,
+    _Check.resources,
+    _Check.watch,
+    _Check.mounts,
+)
+
+_JOB_RULES: tuple[Any, ...] = (
+    _Check.triggers,
+    _Check.source,
+    _Check.build,
+    _Check.networks,
+    _Check.healthcheck,
+    _Check.depends_on,
+    _Check.network_mode,
+    _Check.volumes,
+    _Check.files,
+    _Check.models,
+    _Check.mounts,
+)
+
+
+def scaled(tree: Map) -> None:
+    """Let `deploy.replicas` say what `scale` says, which the check has found not to contradict it."""
+    for service in tree["services"].values():
+        if "scale" in service and "deploy" in service:
+            service["deploy"]["replicas"] = service["scale"]
+            DEPLOY.arrange(service["deploy"])

@@ -1,0 +1,77 @@
+"""What the JSON schema cannot say of one entry of the canonical tree: fields that exclude each other, addresses.
+
+What needs the whole project (a service that is named but not there) belongs to consistency, which can be switched off; this
+cannot.
+"""
+
+from __future__ import annotations
+
+from composer.load.check.validate import shown
+from composer.load.errors import LoadError
+from composer.load.resolve.short import is_address
+from composer.load.tree.nodes import dotted, origin_at
+from composer.load.tree.patterns import Node, applied
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Path = tuple[str | int, ...]
+    Constraint = Callable[[Any], tuple[Path, str] | None]
+    """A value → what is wrong: the path below it, and the message; None when nothing is."""
+
+
+def constrain(tree: Any, rules: Node) -> list[LoadError]:
+    """What is wrong with the canonical tree, nothing when it is valid."""
+    errors: list[LoadError] = []
+
+    def check(constraint: Constraint, value: Any, path: Path) -> Any:
+        wrong = constraint(value)
+        if wrong:
+            below, message = wrong
+            errors.append(LoadError(f"{dotted(path)}: {message}", origin_at(tree, (*path, *below))))
+        return value
+
+    applied(tree, rules, check)
+    return errors
+
+
+def volume(value: Any) -> tuple[Path, str] | None:
+    if not isinstance(value, dict) or value.get("external") is not True:
+        return None
+    for key in value:
+        if key not in ("name", "external") and not key.startswith("x-"):
+            return (key,), f"an external volume is not made here, so {key!r} cannot be given with it"
+    return None
+
+
+def content(*keys: str) -> Constraint:
+    """Exactly one source of content, unless somebody else provides it."""
+
+    def constraint(value: Any) -> tuple[Path, str] | None:
+        given = [key for key in keys if isinstance(value, dict) and key in value]
+        if len(given) > 1:
+            return (given[1],), f"{' and '.join(map(repr, given))} exclude each other"
+        if not given and isinstance(value, dict) and "driver" not in value and "external" not in value:
+            return (), f"one of {', '.join(map(repr, keys))} must be set"
+        return None
+
+    return constraint
+
+
+def address(value: Any) -> tuple[Path, str] | None:
+    address = value.get("host_ip") if isinstance(value, dict) else None
+    if isinstance(address, str) and not is_address(address):
+        return ("host_ip",), f"{shown(address)} is not an IP address"
+    return None
+
+
+def watched(value: Any) -> tuple[Path, str] | None:
+    return ((), "a path to watch must not be empty") if value == "" else None
+
+
+def device(value: Any) -> tuple[Path, str] | None:
+    if isinstance(value, dict) and "count" in value and "device_ids" in value:
+        return ("device_ids",), "'count' and 'device_ids' exclude each other"
+    return None

@@ -1,0 +1,1 @@
+"""Trees over trees: override files, extends, include."""

@@ -1,0 +1,451 @@
+"""Compose files as trees: YAML with positions, its anchors and merge keys, and Compose's `!reset` and `!override`.
+
+The events of the C parser are put together here, without a recursion that a hostile file could exhaust. A file may hold
+several documents; each is one more layer over those before it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from yaml import YAMLError
+from yaml._yaml import CParser
+from yaml.events import (
+    AliasEvent,
+    DocumentEndEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+
+from composer.load.errors import LoadError
+from composer.load.read.scalars import is_timestamp, plain
+from composer.load.tree.nodes import Map, Origin, Sequence, dotted
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    from composer.load.tree.nodes import Path
+
+MAX_BYTES = 16 << 20
+MAX_NODES = 500_000  # 5,000 large services have 300,000; with aliases written out
+MAX_DEPTH = 100
+
+RESET, OVERRIDE = "!reset", "!override"
+MERGE = "tag:yaml.org,2002:merge"
+_CORE = "tag:yaml.org,2002:"
+_GONE = object()
+_OPEN = object()
+_NO_KEY = object()
+
+
+class Document:
+    """One YAML document. `resets` are the places whose earlier content a `!reset` or `!override` takes away."""
+
+    __slots__ = ("resets", "root")
+
+    def __init__(self, root: Map, resets: list[Path]) -> None:
+        self.root, self.resets = root, resets
+
+
+def stream(path: str) -> bool:
+    """Whether the file can be read only once: a pipe, a socket, a terminal."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def read_bytes(path: str, *, named: bool = True) -> bytes:
+    """The content of a compose file, "-" being standard input. LoadError when it cannot be read.
+
+    A pipe or device is read when the user `named` it (`-f <(…)`), not when another file does: it may never end.
+    """
+    if not named and stream(path):
+        raise LoadError(f"{path} is not a regular file")
+    try:
+        if path == "-":
+            data = sys.stdin.buffer.read()
+        else:
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise LoadError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
+    if len(data) > MAX_BYTES:
+        raise LoadError(f"{path} has more than {MAX_BYTES} bytes, which a compose file may have at most")
+    return data
+
+
+def decoded(data: bytes, file: str) -> str:
+    """The text of a file: UTF-8, or UTF-16 with its mark."""
+    try:
+        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        what = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
+        raise LoadError(f"{what} is not UTF-8 ({error.reason})", Origin(file, line, column)) from error
+
+
+def documents(data: bytes, file: str, layer: str = "file") -> list[Document]:
+    """The documents of a compose file. Raises LoadError with the place of what is wrong."""
+    if max(data.count(b"\n"), data.count(b",")) > 2 * MAX_NODES:  # known at once, without reading a million values
+        raise LoadError(f"more than {MAX_NODES} values; this is not a compose file", Origin(file, 0, 0))
+    text = decoded(data, file)
+    reader = _Reader(text, file, layer)
+    try:
+        return reader.documents()
+    except YAMLError as error:
+        raise _syntax_error(error, text, file) from error
+
+
+_ADVICE = {
+    "did not find expected key": "is this line indented as those above it?",
+    "did not find expected '-' indicator": "is this item indented as those above it?",
+    "mapping values are not allowed": "is there a colon at the end of the line above? Text with ': ' in it is written in quotes",
+    "could not find expected ':'": "is there a colon and a space after the key?",
+    "found unexpected end of stream": "a quote is not closed",
+    "did not find expected ',' or": "a bracket is not closed; between brackets text with a comma or bracket is written in quotes",
+    "did not find expected alphabetic or numeric": "text that starts with * or & is written in quotes",
+}
+"""What a parser says → what is mostly meant."""
+
+
+def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is not None:
+        message = getattr(error, "problem", None) or "not YAML"
+        context = getattr(error, "context", None)
+        began = getattr(error, "context_mark", None)
+        if context and began is not None and began.line < mark.line:
+            context += f" that begins in line {began.line + 1}"
+        message = f"{message} ({context})" if context else message
+        hint = next((advice for said, advice in _ADVICE.items() if said in message), "")
+        if "mapping values are not allowed" in message:
+            hint = _misplaced_colon(text.split("\n"), mark.line) or hint
+        if "cannot start any token" in message:
+            found = text.split("\n")[mark.line][mark.column : mark.column + 1]
+            hint = (
+                "indent with spaces, not with tabs"
+                if found == "\t"
+                else f"text that starts with {found} is written in quotes"
+            )
+        return LoadError(f"not YAML: {message}", Origin(file, mark.line + 1, mark.column + 1), hint)
+    position = getattr(error, "position", None)
+    if position is None:
+        return LoadError(f"not YAML: {error}", Origin(file, 0, 0))
+    line = text.count("\n", 0, position) + 1
+    column = position - text.rfind("\n", 0, position)
+    character = getattr(error, "character", 0)
+    code = character if isinstance(character, int) else ord(character[0])
+    return LoadError(f"not YAML: character U+{code:04X} is not allowed", Origin(file, line, column))
+
+
+def _misplaced_colon(lines: list[str], number: int) -> str:
+    """What is mostly meant by a colon that the parser does not expect in this line."""
+    line = lines[number]
+    above = next((one for one in reversed(lines[:number]) if one.strip() and not one.lstrip().startswith("#")), "")
+    deeper = len(line) - len(line.lstrip()) > len(above) - len(above.lstrip())
+    if deeper and ": " in above.strip():
+        return "this line is indented deeper than the line above, which has a value already; give both the same indentation"
+    if line.rstrip().endswith(":") and ": " in line:
+        return "text that ends with a colon is written in quotes"
+    return ""
+
+
+class _Frame:
+    """A container that is being filled."""
+
+    __slots__ = ("anchor", "container", "key", "lines", "merge", "origin", "resets_from", "tag")
+
+    def __init__(self, container: Any, anchor: str | None, tag: str | None, resets_from: int) -> None:
+        self.container, self.anchor, self.tag, self.resets_from = container, anchor, tag, resets_from
+        self.key: Any = _NO_KEY
+        self.origin: Origin | None = None
+        self.lines: dict[str, int] | None = {} if isinstance(container, Map) else None
+        self.merge: Any = _NO_KEY
+
+
+class _Reader:
+    def __init__(self, text: str, file: str, layer: str) -> None:
+        self.parser, self.text = CParser(text), text
+        self.file, self.layer = file, layer
+        self.plain: dict[str, Any] = {}
+        self.nodes = 0
+
+    def documents(self) -> list[Document]:
+        found: list[Document] = []
+        get = self.parser.get_event
+        while True:
+            event: Any = get()
+            kind = type(event)
+            if kind is StreamEndEvent:
+                return found
+            if kind is DocumentStartEvent:
+                mark = event.start_mark
+                root, resets = self._document()
+                if not isinstance(root, Map):
+                    shown = "nothing" if root is None or root is _GONE else f"a {_kind(root)}"
+                    raise LoadError(
+                        f"top-level object must be a mapping, found {shown}",
+                        Origin(self.file, mark.line + 1, mark.column + 1),
+                    )
+                found.append(Document(root, resets))
+
+    def _document(self) -> tuple[Any, list[Path]]:
+        get, file, layer, cache = self.parser.get_event, self.file, self.layer, self.plain
+        stack: list[_Frame] = []
+        self.stack = stack
+        self.anchors: dict[str, tuple[Any, Path, list[Path]]] = {}
+        self.resets: list[Path] = []
+        frame: _Frame | None = None
+        root: Any = None
+        while True:
+            event: Any = get()
+            kind = type(event)
+            if kind is ScalarEvent:
+                text = event.value
+                if (event.tag is None and event.implicit[0]) or event.tag == MERGE:
+                    value = cache.get(text, _GONE)
+                    if value is _GONE:
+                        value = cache[text] = plain(text)
+                        if value.__class__ is str and is_timestamp(text):
+                            self._timestamp(event)
+                    if text == "<<" and frame is not None and frame.key is _NO_KEY and frame.lines is not None:
+                        self._key(frame, event, text)
+                        frame.key = "<<"
+                        frame.merge = None
+                        continue
+                elif event.tag is None:
+                    value = text
+                else:
+                    value = self._tagged(event)
+                if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
+                    if text in frame.lines:
+                        self._twice(frame, event)
+                    mark = event.start_mark
+                    frame.lines[text] = mark.line
+                    if value.__class__ is not str:
+                        self._not_a_key(frame, event, value)
+                    frame.key = value
+                    frame.origin = Origin(file, mark.line + 1, mark.column + 1, layer)
+                    continue
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = (value, (), [])
+            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
+                    self._not_a_key(frame, event, None)
+                if len(stack) >= MAX_DEPTH:
+                    raise LoadError(f"nested deeper than {MAX_DEPTH} levels", self._place(event))
+                if frame is not None and frame.lines is None:
+                    mark = event.start_mark
+                    frame.origin = Origin(file, mark.line + 1, mark.column + 1, layer)
+                own = len(self.resets)
+                if event.tag == OVERRIDE:
+                    self.resets.append(self._path())
+                container: Any = Map() if kind is MappingStartEvent else Sequence()
+                if event.anchor is not None:
+                    self.anchors[event.anchor] = (_OPEN, (), [])
+                frame = _Frame(container, event.anchor, event.tag, own)
+                stack.append(frame)
+                continue
+            elif kind is MappingEndEvent or kind is SequenceEndEvent:
+                assert frame is not None
+                value = frame.container
+                if frame.merge is not _NO_KEY:
+                    self._merge(frame, event)
+                stack.pop()
+                done, frame = frame, stack[-1] if stack else None
+                if done.tag == RESET:
+                    del self.resets[done.resets_from :]
+                    self.resets.append(self._path())
+                    value = _GONE
+                if done.anchor is not None:
+                    self.anchors[done.anchor] = (value, self._path(), self.resets[done.resets_from :])
+                if frame is not None and frame.lines is None:
+                    if value is not _GONE:
+                        frame.container.put(value, frame.origin)
+                    self._count(1, event)
+                    continue
+                event = None
+            elif kind is AliasEvent:
+                value = self._alias(event)
+            elif kind is DocumentEndEvent:
+                return root, self.resets
+            else:
+                continue
+            # a finished value: it goes into the container it stands in
+            self.nodes += 1
+            if self.nodes > MAX_NODES:
+                self._count(0, event)
+            if frame is None:
+                root = value
+            elif frame.lines is None:
+                if value is not _GONE:
+                    mark = event.start_mark
+                    frame.container.put(value, Origin(file, mark.line + 1, mark.column + 1, layer))
+            else:
+                key = frame.key
+                frame.key = _NO_KEY
+                if key == "<<" and frame.merge is None:
+                    frame.merge = value
+                elif value is not _GONE:
+                    frame.container[key] = value
+                    frame.container.origins[key] = frame.origin
+
+    def lines(self) -> list[str]:
+        return self.text.split("\n")
+
+    # ---- keys
+
+    def _key(self, frame: _Frame, event: Any, text: str) -> None:
+        assert frame.lines is not None
+        if text in frame.lines:
+            self._twice(frame, event)
+        frame.lines[text] = event.start_mark.line
+
+    def _twice(self, frame: _Frame, event: Any) -> None:
+        assert frame.lines is not None
+        path = (*self._path(frame), event.value)
+        first = frame.lines[event.value] + 1
+        raise LoadError(f"{dotted(path)}: key {event.value!r} is already defined at line {first}", self._place(event))
+
+    def _not_a_key(self, frame: _Frame, event: Any, value: Any) -> None:
+        where = dotted(self._path(frame))
+        place = f"in {where}" if where else "at top level"
+        if isinstance(event, ScalarEvent):
+            shown = event.value or "null"
+            hint = f'write "{shown}" to have a string'
+        else:
+            mark = event.start_mark
+            shown = self.lines()[mark.line][mark.column : mark.column + 60].strip()
+            hint = "put text that starts with { or [ in quotes"
+        raise LoadError(f"non-string key {place}: {shown}", self._place(event), hint)
+
+    # ---- tags
+
+    def _tagged(self, event: Any) -> Any:
+        tag, text = event.tag, event.value
+        if tag == RESET:
+            self.resets.append(self._path())
+            return _GONE
+        if tag == OVERRIDE:
+            self.resets.append(self._path())
+            return text
+        if not tag.startswith(_CORE):
+            return text
+        name = tag[len(_CORE) :]
+        if name == "binary":
+            from base64 import b64decode
+
+            try:
+                return b64decode(text).decode("utf-8", "replace")
+            except ValueError as error:
+                raise LoadError("!!binary has no base64 text", self._place(event)) from error
+        if name not in ("null", "bool", "int", "float"):
+            return text
+        value = plain(text)
+        if name == "float" and type(value) is int:
+            value = float(value)
+        wanted = {"null": type(None), "bool": bool, "int": int, "float": float}[name]
+        if type(value) is not wanted:
+            raise LoadError(f"cannot read {text!r} as a !!{name}", self._place(event))
+        return value
+
+    def _timestamp(self, event: Any) -> None:
+        path = self._path()
+        if path and isinstance(path[0], str) and path[0].startswith("x-"):
+            return
+        raise LoadError(
+            f"{dotted(path)}: {event.value} is a date to YAML, which fits nowhere in a compose file",
+            self._place(event),
+            f'write "{event.value}" to have a string',
+        )
+
+    # ---- anchors
+
+    def _alias(self, event: Any) -> Any:
+        known = self.anchors.get(event.anchor)
+        if known is None:
+            raise LoadError(f"unknown anchor {event.anchor!r}", self._place(event), self._near_anchor(event.anchor))
+        value, path, resets = known
+        if value is _OPEN:
+            raise LoadError(f"cycle detected: anchor {event.anchor!r} contains itself", self._place(event))
+        here = self._path()
+        self.resets += [(*here, *reset[len(path) :]) for reset in resets]
+        return self._copied(value, event)
+
+    def _near_anchor(self, name: str) -> str:
+        from composer.load.errors import did_you_mean
+
+        return did_you_mean(name, self.anchors)
+
+    def _copied(self, value: Any, event: Any) -> Any:
+        """A copy, each node of which counts: a few aliases of aliases can stand for billions of nodes."""
+        if isinstance(value, Map):
+            self._count(len(value), event)
+            return Map({key: self._copied(entry, event) for key, entry in value.items()}, dict(value.origins))
+        if isinstance(value, Sequence):
+            self._count(len(value), event)
+            return Sequence([self._copied(item, event) for item in value], list(value.origins))
+        return value
+
+    def _count(self, nodes: int, event: Any) -> None:
+        self.nodes += nodes
+        if self.nodes > MAX_NODES:
+            raise LoadError(
+                f"more than {MAX_NODES} values, with aliases written out; this is not a compose file",
+                self._place(event) if event is not None else Origin(self.file, 0, 0),
+            )
+
+    # ---- merge keys
+
+    def _merge(self, frame: _Frame, event: Any) -> None:
+        """`<<`: entries of the mappings that the container does not have itself, the first mapping before the next."""
+        container = frame.container
+        sources = frame.merge if isinstance(frame.merge, Sequence) else [frame.merge]
+        for source in sources:
+            if source is _GONE:
+                continue
+            if not isinstance(source, Map):
+                where = dotted((*self._path(frame)[:], "<<"))
+                raise LoadError(f"{where}: a merge key takes a mapping or a sequence of mappings", self._place(event))
+            for key, value in source.items():
+                if key not in container:
+                    container.place(key, value, source.origins.get(key))
+
+    # ---- places
+
+    def _place(self, event: Any) -> Origin:
+        mark = event.start_mark
+        return Origin(self.file, mark.line + 1, mark.column + 1, self.layer)
+
+    def _path(self, last: _Frame | None = None) -> Path:
+        """The path of what is read now; of the frame `last` itself when it is given. Merge keys are no part of it."""
+        path: list[str | int] = []
+        for frame in self.stack:
+            if frame is last:
+                break
+            if frame.lines is None:
+                path.append(len(frame.container))
+            elif frame.key is not _NO_KEY and not (frame.key == "<<" and frame.merge is None):
+                path.append(frame.key)
+        return tuple(path)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "mapping"
+    if isinstance(value, list):
+        return "sequence"
+    return {str: "string", bool: "boolean", int: "number", float: "number"}.get(type(value), "null")

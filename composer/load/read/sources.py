@@ -1,0 +1,219 @@
+"""Where a project is: its files, its folder, its environment, its name, in Compose's order of precedence."""
+
+from __future__ import annotations
+
+import os
+
+from composer.load.errors import LoadError
+from composer.load.notice import UNSET, Notice
+from composer.load.options import Environment, Inputs
+from composer.load.read import dotenv
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from composer.load.options import LoadOptions
+    from composer.load.tree.nodes import Origin
+
+FILE_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+OVERRIDE_NAMES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
+STDIN = "-"
+
+_REMOTE = ("oci://", "git://", "ssh://", "https://", "http://", "git@", "github.com/")
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+class NoFileError(LoadError):
+    """There is no compose file, neither named nor where it is looked for."""
+
+
+class Sources:
+    """Where a project is.
+
+    files                 absolute, or "-"; empty when there is none
+    folder                the project directory, absolute
+    environment           the variables for interpolation: the command's over those of the .env files
+    profiles              the active profiles
+    """
+
+    __slots__ = ("environment", "files", "folder", "profiles")
+
+    def __init__(
+        self, files: tuple[str, ...], folder: str, environment: dict[str, str], profiles: tuple[str, ...]
+    ) -> None:
+        self.files, self.folder, self.environment, self.profiles = files, folder, environment, profiles
+
+
+def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -> Sources:
+    """Find a project; LoadError when a named file is not there."""
+    environ = dict(options.environ)
+    environ.setdefault("PWD", os.getcwd())
+    files = tuple(options.files)
+    given = os.path.abspath(options.project_directory) if options.project_directory else ""
+    named_env = _named_env(options)
+    _dot_env(environ, named_env, _folder(given, files), inputs, warn)
+    if not files:
+        files = _from_environment(environ) or _default(_folder(given, files), inputs, warn)
+        _dot_env(environ, named_env, _folder(given, files), inputs, warn)
+    else:
+        files = tuple(path if path == STDIN else os.path.abspath(local(path)) for path in files)
+    # with none, the one without a name is active: `profiles: ["${UNSET}"]` enables
+    profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", "")) or ("",)
+    return Sources(files, _folder(given, files), environ, profiles)
+
+
+def _named_env(options: LoadOptions) -> tuple[str, ...]:
+    """The files of --env-file, else of COMPOSE_ENV_FILES; a leading ~ is the home folder."""
+    given = tuple(options.env_files) or tuple(filter(None, options.environ.get("COMPOSE_ENV_FILES", "").split(",")))
+    home = options.environ.get("HOME", "")
+    return tuple(
+        os.path.abspath(f"{home}{path[1:]}" if home and (path == "~" or path.startswith("~/")) else path)
+        for path in given
+    )
+
+
+def env_files(options: LoadOptions) -> tuple[str, ...]:
+    """The files that a project's variables come from, whether they are there or not; none when that is disabled."""
+    named = _named_env(options)
+    if named:
+        return named
+    if _disabled(dict(options.environ)):
+        return ()
+    found = located(options, Inputs(), lambda line: None)
+    return (os.path.join(found.folder, ".env"),)
+
+
+def _folder(given: str, files: tuple[str, ...]) -> str:
+    """The project directory: the one given, else that of the first file, else the current one."""
+    if given:
+        return given
+    for path in files:
+        if path != STDIN:
+            return os.path.dirname(os.path.abspath(path))
+    return os.getcwd()
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part for part in (part.strip() for part in text.split(",")) if part)
+
+
+def _from_environment(environ: dict[str, str]) -> tuple[str, ...]:
+    named = environ.get("COMPOSE_FILE", "")
+    if not named:
+        return ()
+    separator = environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
+    return tuple(path if path == STDIN else os.path.abspath(local(path)) for path in named.split(separator))
+
+
+def _default(folder: str, inputs: Inputs, warn: Callable[[str], None]) -> tuple[str, ...]:
+    """compose.yaml and its kin, here or in the nearest folder above, with its override file."""
+    while True:
+        found = _existing(FILE_NAMES, folder, inputs)
+        if found:
+            if len(found) > 1:
+                warn(f"Found multiple config files with supported names: {', '.join(found)}")
+                warn(f"Using {found[0]}")
+            overrides = _existing(OVERRIDE_NAMES, folder, inputs)
+            if len(overrides) > 1:
+                warn(f"Found multiple override files with supported names: {', '.join(overrides)}")
+                warn(f"Using {overrides[0]}")
+            return (found[0], *overrides[:1])
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return ()
+        folder = parent
+
+
+def _existing(names: tuple[str, ...], folder: str, inputs: Inputs) -> list[str]:
+    paths = [os.path.join(folder, name) for name in names]
+    for path in paths:
+        inputs.note(path)
+    return [path for path in paths if os.path.exists(path)]
+
+
+def _dot_env(
+    environ: dict[str, str], named: tuple[str, ...], folder: str, inputs: Inputs, warn: Callable[[str], None]
+) -> None:
+    """Add what the .env files have and the environment has not."""
+    files = named
+    if not files:
+        if _disabled(environ):
+            return
+        path = os.path.join(folder, ".env")
+        inputs.note(path)
+        if not os.path.isfile(path):
+            return
+        files = (path,)
+    found = read_env_files(files, environ, inputs, warn)
+    for name, value in found.items():
+        environ.setdefault(name, value)
+
+
+def _disabled(environ: dict[str, str]) -> bool:
+    value = environ.get("COMPOSE_DISABLE_ENV_FILE")
+    if value is None:
+        return False
+    if value in ("1", "t", "T", "TRUE", "true", "True"):
+        return True
+    if value in ("0", "f", "F", "FALSE", "false", "False"):
+        return False
+    raise LoadError(f"COMPOSE_DISABLE_ENV_FILE is {value!r}; it takes true or false")
+
+
+def read_env_files(
+    files: tuple[str, ...], environ: dict[str, str], inputs: Inputs, warn: Callable[[str], None]
+) -> dict[str, str]:
+    """The variables of .env files, later ones over earlier ones; values may name those of `environ` and earlier ones."""
+    found: dict[str, str] = {}
+    known = Environment(environ, inputs)
+
+    def missing(name: str) -> None:
+        warn(Notice(f'The "{name}" variable is not set. Defaulting to a blank string.', UNSET))
+
+    for path in files:
+        inputs.note(path)
+        if os.path.isdir(path):
+            raise LoadError(f"{path} is a directory, not an env file")
+        try:
+            places = dotenv.read(path, found, known, missing)
+        except FileNotFoundError as error:
+            raise LoadError(f"couldn't find env file: {path}") from error
+        except OSError as error:
+            raise LoadError(f"couldn't read env file {path}: {(error.strerror or str(error)).lower()}") from error
+        inputs.set_at |= {name: place for name, place in places.items() if name not in environ}
+    return found
+
+
+def local(path: str, origin: Origin | None = None) -> str:
+    """The path itself; LoadError when it names a file of a repository or registry, which Compose would fetch."""
+    if path.startswith(_REMOTE):
+        raise LoadError(
+            f"{path} is not on this machine: compose files are not fetched from repositories or registries",
+            origin,
+            "fetch it yourself, and name the file",
+        )
+    return path
+
+
+def normalised_name(name: str) -> str:
+    """The name with only what a project name may have."""
+    return "".join(character for character in name.lower() if character in _NAME).lstrip("_-")
+
+
+def checked_name(name: str) -> str:
+    """The name itself; LoadError when it cannot be a project's."""
+    if normalised_name(name) != name:
+        raise LoadError(
+            f"invalid project name {name!r}: must consist only of lowercase alphanumeric characters, hyphens, and "
+            "underscores as well as start with a letter or number",
+            None,
+            f"such as {normalised_name(name)!r}" if normalised_name(name) else "",
+        )
+    return name

@@ -1,0 +1,1 @@
+"""Long forms, paths, what is meant without being said, and the canonical tree."""

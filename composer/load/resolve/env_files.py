@@ -1,0 +1,136 @@
+"""env_file into `environment`, label_file into `labels`: the files' variables, and over them what the service says."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from composer.load.errors import LoadError
+from composer.load.keys import ELEMENTS
+from composer.load.read import dotenv
+from composer.load.tree.nodes import Map, dotted, origin_at
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from composer.load.options import Inputs
+    from composer.load.tree.nodes import Path
+
+
+class Files:
+    """Reads the files of a project's services; what cannot be read is an error at the place that names it."""
+
+    def __init__(self, tree: Map, environment: Mapping[str, str], inputs: Inputs) -> None:
+        self.tree, self.environment, self.inputs = tree, environment, inputs
+        self.errors: list[tuple[str, LoadError]] = []
+        """Each with the name of its service."""
+
+    def resolve(self, section: str, name: str, *, environment: bool = True) -> None:
+        """Replace label_file of a service or job, and with `environment` its env_file, by what is in them."""
+        service = self.tree[section][name]
+        self._section, self._service = section, name
+        before = set(service)
+        if environment:
+            self._environment(name, service)
+        self._labels(name, service)
+        if service.keys() - before:
+            ELEMENTS[section].arrange(service)
+
+    def _environment(self, name: str, service: Any) -> None:
+        files = service.pop("env_file", ())
+        own = service.get("environment")
+        if own:
+            for key, value in own.items():
+                if value is None and key in self.environment:
+                    own[key] = self.environment[key]
+        if not files:
+            return
+        own = own or Map()
+        set_here = {key: value for key, value in own.items() if value is not None}
+        lookup = _Both(self.environment, set_here)
+        found = dict(set_here)
+        places: dict[str, Any] = {}
+        for index, file in enumerate(files):
+            form = file.get("format", "")
+            place: Path = (self._section, name, "env_file", index)
+            if form not in ("", ".env", "raw"):
+                self._wrong(
+                    place, f"unsupported env_file format {form!r}", "write raw, or nothing for the format of .env"
+                )
+                continue
+            places |= self._read(
+                "env file",
+                file.get("path", ""),
+                found,
+                lookup,
+                place,
+                required=file.get("required", True),
+                raw=form == "raw",
+            )
+        for key in own:
+            found[key] = own[key]
+        if found:
+            service["environment"] = _sorted(found, {**places, **own.origins})
+
+    def _labels(self, name: str, service: Any) -> None:
+        files = service.pop("label_file", ())
+        if not files:
+            return
+        found: dict[str, str] = {}
+        places: dict[str, Any] = {}
+        for index, path in enumerate(files):
+            before = dict(found)
+            place: Path = (self._section, name, "label_file", index)
+            places |= self._read("label file", path, found, before, place, required=True, raw=False)
+        own = service.get("labels") or Map()
+        found.update(own)
+        if found:
+            service["labels"] = _sorted(found, {**places, **own.origins})
+
+    def _read(
+        self,
+        what: str,
+        path: str,
+        into: dict[str, str],
+        lookup: Mapping[str, str],
+        place: Path,
+        *,
+        required: bool,
+        raw: bool,
+    ) -> dict[str, Any]:
+        self.inputs.note(path)
+        try:
+            if stat.S_ISFIFO(os.stat(path).st_mode):
+                self._wrong(place, f"{what} {path} is a pipe")
+                return {}
+            return dotenv.read_raw(path, into, lookup) if raw else dotenv.read(path, into, lookup)
+        except FileNotFoundError:
+            if required:
+                self._wrong(place, f"{what} {path} not found", "write required: false when it may be missing")
+        except OSError as error:
+            self._wrong(place, f"{what} {path}: {(error.strerror or str(error)).lower()}")
+        except LoadError as error:
+            self.errors.append((self._service, error))
+        return {}
+
+    def _wrong(self, place: Path, message: str, hint: str = "") -> None:
+        origin = origin_at(self.tree, place)
+        self.errors.append((self._service, LoadError(f"{dotted(place[:3])}: {message}", origin, hint)))
+
+
+class _Both(dict[str, str]):
+    """The first mapping's value, else the second's."""
+
+    def __init__(self, first: Mapping[str, str], then: Mapping[str, str]) -> None:
+        super().__init__()
+        self._first, self._then = first, then
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        value = self._first.get(name)
+        return self._then.get(name, default) if value is None else value
+
+
+def _sorted(entries: dict[str, Any], origins: dict[str, Any]) -> Map:
+    return Map({key: entries[key] for key in sorted(entries)}, {k: v for k, v in origins.items() if k in entries})
