@@ -49,6 +49,15 @@ class Client:
         """Whether there is a supervisor."""
         return control.listens(self._path)
 
+    def serves(self) -> bool:
+        """Whether there is a supervisor; waits until one that was only just started has adopted what runs."""
+        try:
+            with control.connect(self._path) as sock:
+                _until_it_serves(sock)
+        except OSError:
+            return False
+        return True
+
     def perform(self, request: Request, *, ready: Callable[[str], None] | None = None) -> Iterator[Event]:
         """The events of the request, End last. `ready` is called with the id of a container to attach to.
 
@@ -100,9 +109,7 @@ class Client:
         adopted what runs. Raises SupervisorLost, OperationFailed."""
         control.end(self._path)
         with self._connect(replace=True) as sock:
-            sock.shutdown(socket.SHUT_WR)
-            while sock.recv(4096):  # it hangs up when it serves
-                pass
+            _until_it_serves(sock)
 
     def _connect(self, *, replace: bool) -> socket.socket:
         """`replace`: put one of this program in the place of one of another release, which may be killed at any time and
@@ -137,6 +144,13 @@ class Client:
                 pass  # it has gone already
             self._starting.close()
             self._starting = None
+
+
+def _until_it_serves(sock: socket.socket) -> None:
+    """A supervisor hangs up on a command that asks for nothing, once it has adopted what runs."""
+    sock.shutdown(socket.SHUT_WR)
+    while sock.recv(4096):
+        pass
 
 
 def _until_hung_up(sock: socket.socket) -> None:

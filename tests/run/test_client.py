@@ -83,3 +83,19 @@ def test_ready_is_answered_when_the_command_has_attached(roots):
     assert attached == ["abc"]
     assert scripted.heard == [REQUEST, Go("abc")]
     assert events == [End(failures=(Failure(message="no"),), last=True)]
+
+
+def test_one_that_adopts_serves_when_that_is_done(roots):
+    client = Client(roots, "p", {})
+    assert not client.serves()
+    adopting = Control.open(roots.supervisor_socket("p"))
+    found = []
+    asking = threading.Thread(target=lambda: found.append(client.serves()))
+    asking.start()
+    sock, _ = adopting.listener.accept()
+    assert sock.recv(1) == b"" and not found
+    sock.close()
+    asking.join()
+    assert found == [True]
+    adopting.close()
+    assert not client.serves()
