@@ -8,6 +8,7 @@ import ipaddress
 import os
 import random
 import ssl
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -45,16 +46,16 @@ class Transport:
         self.host = _HOSTS.get(registry, registry)
         self.trusting = registry in insecure or is_loopback(self.host)
         self._scheme = ""
+        self._lock = threading.Lock()
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._context = self._tls()
 
     @property
     def base(self) -> str:
         """Scheme and host; a registry that need not speak TLS is asked once whether it does."""
-        if not self._scheme:
-            self._scheme = "https"
-            if self.trusting and not self._speaks_tls():
-                self._scheme = "http"
+        with self._lock:
+            if not self._scheme:
+                self._scheme = "http" if self.trusting and not self._speaks_tls() else "https"
         return f"{self._scheme}://{self.host}"
 
     @contextlib.contextmanager
