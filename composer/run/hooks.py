@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,20 +34,23 @@ async def run(scene: Scene, container_id: str, service: DesiredService, kind: st
     """
     hooks: Sequence[Hook] = service.post_start if kind == "post_start" else service.pre_stop
     for hook in hooks:
-        output = os.memfd_create(kind, os.MFD_CLOEXEC)
+        shown, last = bytearray(), bytearray()
+
+        def keep(data: bytes, shown: bytearray = shown, last: bytearray = last) -> None:
+            shown.extend(data[: max(0, SHOWN - len(shown))])
+            last.extend(data)
+            del last[:-MAX_OUTPUT]
+
         try:
-            code = await scene.changes.exec(container_id, _spec(hook), stdout=output, stderr=output)
-            text = os.pread(output, SHOWN, 0).decode(errors="replace")
-            for line in text.splitlines():
+            code = await scene.changes.exec(container_id, _spec(hook), output=keep)
+            for line in shown.decode(errors="replace").splitlines():
                 scene.tell(HookLine(container=scene.changes.record(container_id).spec.name, text=line))
             if code:
-                raise HookFailed(f"{service.name} hook exited with status {code}: {_tail(output)}".rstrip(": "), code)
+                raise HookFailed(f"{service.name} hook exited with status {code}: {_tail(last)}".rstrip(": "), code)
         except EngineError:
             if _has_ended(scene, container_id):
                 return
             raise
-        finally:
-            os.close(output)
 
 
 def _has_ended(scene: Scene, container_id: str) -> bool:
@@ -58,9 +60,8 @@ def _has_ended(scene: Scene, container_id: str) -> bool:
         return True
 
 
-def _tail(output: int) -> str:
-    text = os.pread(output, MAX_OUTPUT, max(0, os.fstat(output).st_size - MAX_OUTPUT))
-    return "\n".join(text.decode(errors="replace").strip().splitlines()[-LINES:])
+def _tail(output: bytearray) -> str:
+    return "\n".join(output.decode(errors="replace").strip().splitlines()[-LINES:])
 
 
 def _spec(hook: Hook) -> ExecSpec:

@@ -172,8 +172,8 @@ class Changes(Protocol):
         """Run a healthcheck command in the container and give its outcome; exit code -1 means it timed out."""
         ...
 
-    async def exec(self, container_id: str, spec: ExecSpec, *, stdout: int, stderr: int) -> int:
-        """Run a hook to its end and give its exit code; `stdout`, `stderr` are descriptors of the caller's."""
+    async def exec(self, container_id: str, spec: ExecSpec, *, output: Callable[[bytes], None]) -> int:
+        """Run a hook to its end and give its exit code; both output streams go to `output` as they come."""
         ...
 
     def exits(self) -> AsyncIterator[tuple[str, ContainerExit]]:
@@ -258,7 +258,8 @@ class Streams(Protocol):
         ...
 
     def exec_process(self, group: str, container_id: str, spec: ExecSpec, *, stdio: tuple[int, int, int]) -> Process:
-        """Start a further process. Without a tty it gets `stdio` itself; StartFailed with exit code 126 or 127."""
+        """Start a further process; StartFailed with exit code 126 or 127. Without a tty `wait` copies from and to the descriptors
+        `stdio` (-1: the null device instead), which do not enter the container and may be closed at once."""
         ...
 
     def attach(self, group: str, container_id: str, *, stdin: bool = True) -> Process:

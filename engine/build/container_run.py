@@ -2,7 +2,7 @@
 
 build ──(own)── keeper ── the step's process        a build that is killed takes its keeper and process along
 <run>/build-<random>/       lock, keeper.sock
-<run>/build-<random>/<id>/  FIFOs, exit.json: gone with the step
+<run>/build-<random>/<id>/  exit.json and the like: gone with the step
 """
 
 from __future__ import annotations
@@ -129,7 +129,10 @@ class ContainerRun:
         output: Callable[[bytes], None],
         stack: contextlib.ExitStack,
     ) -> int:
-        pid = _ask(channel, {"do": "create", "id": container_id, "bundle": path})[0]["pid"]
+        answer, streams = _ask(channel, {"do": "create", "id": container_id, "bundle": path})
+        for fd in streams:
+            os.close(fd)
+        pid = answer["pid"]
         # Whatever happens from here on, the process is gone before its cgroup and folder are.
         stack.callback(_kill, channel, container_id, _open(channel, container_id, pid))
         if request.network_mode not in _BUILT_IN and self.network:

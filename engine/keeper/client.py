@@ -40,17 +40,17 @@ class KeeperClient:
         del number
         return self._checked(*await reply)
 
-    async def execute(self, descriptors: tuple[int, int, int], **fields: object) -> tuple[int, asyncio.Future[int]]:
-        """Start a further process: its pidfd, which is the caller's, and its exit code to come."""
+    async def execute(self, **fields: object) -> tuple[int, list[int], asyncio.Future[int]]:
+        """Start a further process: its pidfd and our ends of its `streams`, which are the caller's, and its exit code to come."""
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        number, reply = self._send("exec", descriptors, fields)
+        number, reply = self._send("exec", (), {"tty": False, **fields})
         self._execs[number] = ended
         try:
-            _, (pidfd,) = self._checked(*await reply)
+            _, (pidfd, *ends) = self._checked(*await reply)
         except EngineError:
             self._execs.pop(number, None)
             raise
-        return pidfd, ended
+        return pidfd, ends, ended
 
     async def exits(self) -> AsyncIterator[Message]:
         """Ends of containers; the iteration stops when the keeper has gone."""

@@ -7,9 +7,9 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from engine.keeper import forking, last_words
+from engine.keeper import forking, last_words, pipes
 from engine.keeper.child import namespaces, setup
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
@@ -88,8 +88,8 @@ class Container:
 
     def fork(self, *, scripted: bool = True) -> None:
         """Make the child in its new namespaces, by a script (`start`) where one will do. Raises OSError or EngineError; then
-        nothing is left but FIFOs."""
-        ends = {} if self.tty else self._open_fifos()
+        nothing is left but pipes of ours."""
+        ends = {} if self.tty else self._open_ends()
         self._log_mark = last_words.mark()
         try:
             self.pid, self.pidfd, self.child = (scripted and self._begin(ends)) or self._fork(ends)
@@ -208,40 +208,40 @@ class Container:
     def _use(ends: dict[str, int]) -> None:
         """The child's own: standard streams."""
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        for number, name in enumerate(("stdin", "stdout", "stderr")):
+        for number, name in enumerate(pipes.NAMES):
             os.dup2(ends.get(name, null), number)
 
-    def _open_fifos(self) -> dict[str, int]:
-        """The container's ends, opened read-write: so they outlive a keeper, and a new one opens the same FIFOs again. An
-        input that shall end is for reading alone, and a keeper's death is its end, too."""
-        ends = {}
-        names = ["stdout", "stderr"] + (["stdin"] if self.bundle["process"]["stdin"] else [])
-        for name in names:
-            path = f"{self.folder}/{name}"
-            try:
-                os.mkfifo(path, 0o600)
-            except FileExistsError:
-                pass
-            once = name == "stdin" and self.stdin_once
-            ends[name] = os.open(path, (os.O_RDONLY | os.O_NONBLOCK if once else os.O_RDWR) | os.O_CLOEXEC)
+    def _open_ends(self) -> dict[str, int]:
+        """The process's ends of its standard streams, and ours unless there are some from a first try."""
         if not self.outputs:
-            self.open_outputs()
-        if "stdin" in ends:
-            os.set_blocking(ends["stdin"], True)
-        return ends
+            ours = pipes.make(name for name in pipes.NAMES if name != "stdin" or self.bundle["process"]["stdin"])
+            pipes.record(self.folder, ours)
+            self._take_streams(ours)
+        known = {stream.name: fd for fd, stream in self.outputs.items()}
+        if self.input.fd >= 0:
+            known["stdin"] = self.input.fd
+        return {name: pipes.theirs(name, fd, once=name == "stdin" and self.stdin_once) for name, fd in known.items()}
 
-    def open_outputs(self) -> None:
-        for name in ("stdout", "stderr"):
-            try:
-                fd = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            self._take_on(Stream(fd, name, self.log, self._tell, adopted=self.adopted))
-        if self.bundle["process"]["stdin"]:
-            try:
-                self.input.open(os.open(f"{self.folder}/stdin", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-            except OSError:
-                pass  # ENXIO: a program whose keeper died has seen the end of its input, and gave it up
+    def adopt_streams(self, given: Sequence[int]) -> None:
+        """Those of a process that another keeper started; `given` are stdout and stderr, if somebody has kept them."""
+        found = pipes.find(self.folder, pipes.processes(self.bundle["cgroup_procs"], self.pid))
+        for name, fd in zip(("stdout", "stderr"), given, strict=False):
+            if name in found:
+                os.close(found[name])
+            found[name] = os.dup(fd)
+        self._take_streams(found)
+
+    def _take_streams(self, ours: dict[str, int]) -> None:
+        for name, fd in ours.items():
+            if name == "stdin":
+                self.input.open(fd)
+            else:
+                self._take_on(Stream(fd, name, self.log, self._tell, adopted=self.adopted))
+
+    @property
+    def kept_streams(self) -> tuple[int, ...]:
+        """What somebody else should hold, lest it be lost with us: the terminal's master, or our ends of stdout and stderr."""
+        return (self.master,) if self.tty and self.master >= 0 else tuple(self.outputs)
 
     def use_terminal(self, master: int) -> None:
         os.set_blocking(master, False)

@@ -1,9 +1,10 @@
-"""A further process in a container (exec), from the fork to its end."""
+"""A further process in a container (exec), from the fork to its end. Its standard streams are pipes of its own, whose other
+ends the client gets, or the container's null device."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from engine.errors import EngineError
 from engine.keeper import forking
@@ -25,13 +26,12 @@ class Execution:
         number: int,
         child: Channel,
         pid: int,
-        pidfd: int,
+        descriptors: Sequence[int],
         answer: Callable[[Message, tuple[int, ...]], None],
     ) -> None:
         self.owner, self.number, self.child, self.pid = owner, number, child, pid
-        self._pidfd = pidfd
+        self._descriptors = list(descriptors)
         self._answer = answer
-        self._master = -1
         self._failure: Message | None = None
         self.answered = False
 
@@ -46,47 +46,74 @@ class Execution:
         while (found := self.child.take()) is not None:
             message, descriptors = found
             if message["event"] == "terminal":
-                self._master = descriptors[0]
+                self._descriptors += descriptors
             elif message["event"] == "failed":
                 self._failure = {"error": message["error"], "exit_code": message["exit_code"]}
         return open_still
 
     def settle(self) -> None:
-        """Answer the request; the answer carries a pidfd, and the terminal's master."""
+        """Answer the request; the answer carries a pidfd, and the terminal's master or our ends of the pipes."""
         if self.answered:
             return
         self.answered = True
         self.child.close()
-        descriptors = tuple(fd for fd in (self._pidfd, self._master) if fd >= 0)
-        self._answer(self._failure or {"pid": self.pid}, () if self._failure else descriptors)
-        for fd in descriptors:
+        self._answer(self._failure or {"pid": self.pid}, () if self._failure else tuple(self._descriptors))
+        for fd in self._descriptors:
             os.close(fd)
 
 
 def fork(
     container: Container,
     message: Message,
-    stdio: list[int],
     owner: Any,
     answer: Callable[[Message, tuple[int, ...]], None],
 ) -> Execution:
     """Fork a process that joins the container and executes the request's program. Raises EngineError, OSError."""
-    number = message["n"]
-    if len(stdio) != 3 or not isinstance(message["process"], dict):
-        raise EngineError("exec needs a process and three descriptors")
+    number, streams = message["n"], message["streams"]
+    if not isinstance(message["process"], dict) or (streams and message["tty"]) or not _are_streams(streams):
+        raise EngineError("exec needs a process, and the numbers of its streams")
     ours, theirs = setup.channel_pair()
+    ends, others = _pipes(streams)
 
     def child(reporting: int) -> None:
-        for target, fd in enumerate(stdio):
-            os.dup2(fd, target)
-        setup.join_and_run(container.bundle, message, container.pidfd, theirs, reporting)
+        setup.join_and_run(container.bundle, message, container.pidfd, theirs, reporting, ends)
 
     try:
         pid, pidfd = forking.spawn_via_helper(child, ours, theirs)
     except BaseException:
+        for fd in others:
+            os.close(fd)
         ours.close()
         raise
     finally:
+        for fd in set(ends.values()):
+            os.close(fd)
         theirs.close()
     ours.sock.setblocking(False)
-    return Execution(owner, number, ours, pid, pidfd, answer)
+    return Execution(owner, number, ours, pid, (pidfd, *others), answer)
+
+
+def _are_streams(streams: Any) -> bool:
+    return (
+        isinstance(streams, list)
+        and sorted(number for group in streams for number in group)
+        == sorted({number for group in streams for number in group} & {0, 1, 2})
+        and all(group and (group == [0] or 0 not in group) for group in streams)
+    )
+
+
+def _pipes(streams: list[list[int]]) -> tuple[dict[int, int], list[int]]:
+    """Stream number → the process's end, and our end of each pipe."""
+    ends: dict[int, int] = {}
+    others = []
+    try:
+        for numbers in streams:
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+            theirs, other = (reading, writing) if numbers == [0] else (writing, reading)
+            ends |= dict.fromkeys(numbers, theirs)
+            others.append(other)
+    except OSError:
+        for fd in {*ends.values(), *others}:
+            os.close(fd)
+        raise
+    return ends, others

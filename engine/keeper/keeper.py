@@ -275,7 +275,8 @@ class Keeper:
         self.loop.register(container.child, selectors.EVENT_READ, lambda _: self._read_child(container))
 
         def made() -> None:
-            answer({"pid": container.pid, "pid_start": container.pid_start})
+            kept = () if container.tty else container.kept_streams
+            answer({"pid": container.pid, "pid_start": container.pid_start}, kept)
 
         if container.start:
             container.on_made = made
@@ -329,7 +330,7 @@ class Keeper:
         if container.tty and container.master < 0 and container.child:
             container.on_terminal.append(lambda: self.do_terminal(client, message, fds, answer))
             return
-        answer({}, (container.master,) if container.master >= 0 else ())
+        answer({}, container.kept_streams)
 
     def do_list(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
         answer(
@@ -406,10 +407,11 @@ class Keeper:
             raise
         container.pid, container.pidfd, container.pid_start = pid, pidfd, pid_start
         container.adopted = container.executed = True
-        container.open_outputs()
-        if container.tty and len(fds) > 1:
+        if not container.tty:
+            container.adopt_streams(fds[1:])
+        elif len(fds) > 1:
             container.use_terminal(os.dup(fds[1]))
-        elif container.tty and container.log:
+        elif container.log:
             container.log.note("the keeper of this container was killed, and its terminal ended with it")
         self.containers[container.id] = container
         self.shipping.ship(container)
@@ -417,7 +419,7 @@ class Keeper:
         answer({"pid": container.pid})
 
     def do_exec(self, client: Client, message: Message, fds: list[int], answer: Any) -> None:
-        execution = executions.fork(self._container(message), message, fds, client, answer)
+        execution = executions.fork(self._container(message), message, client, answer)
         self.execs[execution.pid] = execution
         self.loop.register(execution.child, selectors.EVENT_READ, lambda _: self._read_exec(execution))
 

@@ -3,21 +3,23 @@
     client                                  keeper
       │  {"do": "create", "id", "bundle"}     │  bundle: path of bundle.json
       │ ────────────────────────────────────▶ │
-      │        {"re": n, "pid", "pid_start"}  │
+      │        {"re": n, "pid", "pid_start"}  │  carries what `terminal` does, unless that is a terminal
       │ ◀──────────────────────────────────── │
       │  {"do": "start", "id"}                │  answered when the process has been executed, or could not be
       │  {"do": "failure", "id"}              │  why it died before `start`; nothing in the answer when it did not
       │  {"do": "signal", "id", "signal"}     │
       │  {"do": "sockets", "id"}              │  answer carries the DNS sockets: UDP, TCP
-      │  {"do": "terminal", "id"}             │  answer carries the master of the pseudo-terminal, if it has one
-      │  {"do": "exec", "id", …} + 3 fds      │  stdin, stdout, stderr; the answer carries a pidfd, with "tty" the
-      │                                       │  pty's master, too
+      │  {"do": "terminal", "id"}             │  answer carries the master of the pseudo-terminal, or our ends of stdout
+      │                                       │  and stderr: whoever holds them saves them from the keeper's end
+      │  {"do": "exec", "id", "process",      │  "streams": [[0], [1, 2]] wants a pipe for stdin and one for both
+      │   "tty", "privileged", "streams"}     │  outputs; the answer carries a pidfd, then the pty's master or our end
+      │                                       │  of each pipe. Descriptors of a client never enter a container
       │        {"event": "exec", "n", "exit_code"} when it has ended
       │  {"do": "attach", "id", "stdin"}      │  the answer carries a socket: output comes out, input goes in; when
       │                                       │  the process has ended, the exit event comes
       │  {"do": "resize", "id", "rows", "columns"}
       │  {"do": "list"}                       │  answer: containers with pid, pid_start, alive
-      │  {"do": "adopt", "id", "bundle", "pid", "pid_start"} + fd of the pseudo-terminal's master, if known
+      │  {"do": "adopt", "id", "bundle", "pid", "pid_start"} + pidfd and what `terminal` gave, if known
       │  {"do": "watch"}                      │  then {"event": "exit", "id", "exit": {…}} for every end
       │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor goes without goodbye
       │  {"do": "goodbye"}                    │  the supervisor leaves on purpose
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 Message: TypeAlias = "dict[str, Any]"
 
-VERSION = "1"
+VERSION = "2"
 """Which messages these are, and which bundle.json: raise it with any change of what either side makes of them. A session
 that meets a keeper of another version puts its own in its place; `terminal` alone is asked before, of a keeper of any version.
 """

@@ -40,6 +40,8 @@ async def take_over(
     for pause in (*REPAIR_PAUSES, None):
         try:
             found = await _adopt(group, clean=clean)
+            if group.adopted is not None and (group.link.client is not group.adopted or group.link.lost):
+                raise KeeperLost(f"the keeper of {group.name} was killed while it took over")
         except again as error:
             if pause is None:
                 raise
@@ -48,12 +50,12 @@ async def take_over(
             await sleep(pause)
         else:
             break
-    group.adopted = group.link.client
     return found
 
 
 async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     """See Changes.adopt. A container is alive when its process is; anything of a dead one is removed."""
+    group.adopted = None
     names = group_store.names(group.store, group.name)
     found = files.every(group.roots, group.name, names)
     known = await _keeper_of_ours(group, found)
@@ -81,19 +83,20 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
         if record.id in group.starting:
             continue  # who starts it sees to it
         if entry is None and record.state.status.alive:
-            await _readopt(group, record)
+            await _readopt(group, keeper, record)
         elif entry is not None and not record.state.status.alive:
-            await _end(group, record.id)
+            await _end(group, keeper, record.id)
     for container_id in kept:
-        await _end(group, container_id)  # its folder has gone: it belongs to nobody
+        await _end(group, keeper, container_id)  # its folder has gone: it belongs to nobody
     for record in list(group.records.values()):
         if record.id in group.starting:
             continue
         if record.state.status.alive:
             group.ended.setdefault(record.id, Event())
-            await _resume(group, record)
+            await _resume(group, keeper, record)
         elif record.state.status is Status.EXITED:
             group.replace(record.id, record.state)
+    group.adopted = keeper
     await _sweep(group)
     await finish_removals(group)
     return list(group.records.values())
@@ -121,12 +124,12 @@ async def _keeper_of_ours(group: Group, found: list[ContainerRecord]) -> bool:
     return known is not None
 
 
-async def _readopt(group: Group, record: ContainerRecord) -> None:
+async def _readopt(group: Group, keeper: KeeperClient, record: ContainerRecord) -> None:
     """The process lives, its keeper does not: the new keeper takes it over by pidfd."""
     path = f"{group.run_folder(record.id)}/bundle.json"
     try:
         held = group.retained.get(record.id)
-        await (await group.keeper()).ask(
+        await keeper.ask(
             "adopt",
             held.for_adoption if held else (),
             id=record.id,
@@ -172,9 +175,8 @@ def _settle_start(group: Group, container_id: str, *, executed: bool) -> None:
     group.change(container_id, error=INTERRUPTED)
 
 
-async def _end(group: Group, container_id: str) -> None:
+async def _end(group: Group, keeper: KeeperClient, container_id: str) -> None:
     """End a process that no running container has, and wait until the keeper has seen its end."""
-    keeper = await group.keeper()
     with contextlib.suppress(EngineError):
         await keeper.ask("signal", id=container_id, signal=9)
     for _ in range(_ATTEMPTS):
@@ -186,13 +188,13 @@ async def _end(group: Group, container_id: str) -> None:
         await group.clean(container_id)
 
 
-async def _resume(group: Group, record: ContainerRecord) -> None:
+async def _resume(group: Group, keeper: KeeperClient, record: ContainerRecord) -> None:
     """Serve names and ports of a running container again."""
     group.publish(record.id)
     with contextlib.suppress(EngineError):
-        await group.retain(record, await group.keeper())
+        await group.retain(record, keeper)
     with contextlib.suppress(EngineError):
-        _, descriptors = await (await group.keeper()).ask("sockets", id=record.id)
+        _, descriptors = await keeper.ask("sockets", id=record.id)
         if len(descriptors) == 2:
             group.dns.serve(record.id, descriptors[0], descriptors[1], record.spec.dns)
         elif record.state.endpoints and not group.dns.serves(record.id):

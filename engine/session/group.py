@@ -58,7 +58,7 @@ class Group:
         self.takeover = Lock()
         """Held while the group is adopted."""
         self.adopted: KeeperClient | None = None
-        """The keeper with which the group was adopted last."""
+        """The keeper that has all containers since the last adoption; None when there was nothing for one to do."""
         self.ending: set[Event] = set()
         """One for each end that is being cleaned up after, set when that is done."""
         self.closing = False
@@ -170,13 +170,12 @@ class Group:
             remove_tree(self.run_folder(container_id))
         users.unmount_unused(self.store, self.record(container_id))
 
-    async def retain(self, record: ContainerRecord, keeper: KeeperClient) -> None:
-        """Keep open what would be lost with the keeper."""
-        terminal: Sequence[int] = ()
-        if record.spec.tty:
-            _, terminal = await keeper.ask("terminal", id=record.id)
+    async def retain(self, record: ContainerRecord, keeper: KeeperClient, streams: Sequence[int] = ()) -> None:
+        """Keep open what would be lost with the keeper, which is asked for its ends of the `streams` that are not given."""
+        if not streams:
+            _, streams = await keeper.ask("terminal", id=record.id)
         self.release(record.id)
-        self.retained[record.id] = RetainedFds(self.run_folder(record.id), record.state.pid, terminal)
+        self.retained[record.id] = RetainedFds(record.state.pid, streams)
 
     def release(self, container_id: str) -> None:
         if held := self.retained.pop(container_id, None):

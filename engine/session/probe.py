@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from anyio import fail_after
 
@@ -21,63 +21,94 @@ from engine.spec.state import Probe
 MAX_OUTPUT = 4096
 """Bytes of a probe's output that are kept, as Docker keeps them."""
 
+_TURNS = 16
+"""Reads of what a pipe can hold, and then some, after the end of a process: another may write for ever."""
+
 
 async def probe(group: Group, container_id: str, test: Sequence[str], timeout: float) -> Probe:
-    """See Changes.probe. The output goes through a pipe; what is over MAX_OUTPUT is read and thrown away."""
+    """See Changes.probe. What is over MAX_OUTPUT is read and thrown away."""
     shell = list(group.image(group.record(container_id).spec.image).config.shell) or ["/bin/sh", "-c"]
     args = [*shell, *test[1:]] if test[0] == "CMD-SHELL" else list(test[1:])
     begin = time.time()
-    pidfd = -1
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    os.set_blocking(writing, True)
-    output = bytearray()
-    loop = asyncio.get_running_loop()
+    kept = bytearray()
 
-    def collect() -> None:
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(reading, 65536)
-            output.extend(data[: max(0, MAX_OUTPUT - len(output))])
-            if not data:
-                loop.remove_reader(reading)
+    def keep(data: bytes) -> None:
+        kept.extend(data[: max(0, MAX_OUTPUT - len(kept))])
 
-    loop.add_reader(reading, collect)
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        try:
-            pidfd, ended = await (await group.keeper()).execute(
-                (null, writing, writing), id=container_id, process={"args": args, "tty": False}
-            )
-        except StartFailed as error:
-            return Probe(start=begin, end=time.time(), exit_code=error.exit_code, output=str(error))
-        finally:
-            os.close(writing)
+        running = await _run(group, container_id, keep, process={"args": args, "tty": False})
+    except StartFailed as error:
+        return Probe(start=begin, end=time.time(), exit_code=error.exit_code, output=str(error))
+    try:
         try:
             with fail_after(timeout or None):
-                code = await asyncio.shield(ended)
+                code = await asyncio.shield(running.ended)
         except TimeoutError:
-            with contextlib.suppress(EngineError):
-                calls.pidfd_send_signal(pidfd, signal.SIGKILL)
+            running.kill()
             note = f"Health check exceeded timeout ({timeout:g}s)"
-            output.extend((b"\n" if output else b"") + note.encode())
-            return Probe(start=begin, end=time.time(), exit_code=-1, output=output.decode(errors="replace"))
-        collect()
-        return Probe(start=begin, end=time.time(), exit_code=code, output=output.decode(errors="replace"))
+            kept.extend((b"\n" if kept else b"") + note.encode())
+            return Probe(start=begin, end=time.time(), exit_code=-1, output=kept.decode(errors="replace"))
+        running.collect()
+        return Probe(start=begin, end=time.time(), exit_code=code, output=kept.decode(errors="replace"))
     finally:
-        loop.remove_reader(reading)
-        for fd in (reading, null, pidfd):
-            if fd >= 0:
-                os.close(fd)
+        running.close()
 
 
-async def execute(group: Group, container_id: str, spec: ExecSpec, stdout: int, stderr: int) -> int:
+async def execute(group: Group, container_id: str, spec: ExecSpec, output: Callable[[bytes], None]) -> int:
     """See Changes.exec."""
     process = process_of(group.run_folder(container_id), spec)
-    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    running = await _run(group, container_id, output, process=process, privileged=spec.privileged)
     try:
-        pidfd, ended = await (await group.keeper()).execute(
-            (null, stdout, stderr), id=container_id, process=process, privileged=spec.privileged
-        )
-        os.close(pidfd)
-        return await ended
+        code = await running.ended
+        running.collect()
+        return code
     finally:
-        os.close(null)
+        running.close()
+
+
+class _Running:
+    """A process whose output, both streams as one, goes to `output` as it comes."""
+
+    def __init__(self, pidfd: int, stream: int, ended: asyncio.Future[int], output: Callable[[bytes], None]) -> None:
+        self.ended = ended
+        self._pidfd, self._stream, self._output = pidfd, stream, output
+        os.set_blocking(stream, False)
+        asyncio.get_running_loop().add_reader(stream, self._read)
+
+    def collect(self) -> None:
+        """What is there now; what others who hold the stream may still write is not waited for."""
+        for _ in range(_TURNS):
+            if not self._read():
+                break
+
+    def kill(self) -> None:
+        with contextlib.suppress(EngineError):
+            calls.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        if self._stream >= 0:
+            asyncio.get_running_loop().remove_reader(self._stream)
+            os.close(self._stream)
+            self._stream = -1
+        os.close(self._pidfd)
+
+    def _read(self) -> bool:
+        if self._stream < 0:
+            return False
+        try:
+            data = os.read(self._stream, 65536)
+        except BlockingIOError:
+            return False
+        if data:
+            self._output(data)
+            return True
+        asyncio.get_running_loop().remove_reader(self._stream)
+        os.close(self._stream)
+        self._stream = -1
+        return False
+
+
+async def _run(group: Group, container_id: str, output: Callable[[bytes], None], **fields: object) -> _Running:
+    keeper = await group.keeper()
+    pidfd, (stream,), ended = await keeper.execute(id=container_id, streams=[[1, 2]], **fields)
+    return _Running(pidfd, stream, ended, output)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 
 from engine import control
 from engine.container import state as files
@@ -12,6 +13,7 @@ from engine.errors import EngineError, KeeperLost, NotFound, StartFailed, WrongS
 from engine.keeper.protocol import VERSION, Channel, Message
 from engine.kernel import calls
 from engine.paths import Roots
+from engine.session.relay import Relay, wanted
 from engine.spec.container import ExecSpec
 from engine.spec.state import Status
 
@@ -58,8 +60,13 @@ def _ask(channel: Channel, message: Message, descriptors: tuple[int, ...] = ()) 
     raise KeeperLost("the keeper has gone")
 
 
+PATIENCE = 2.0
+"""Seconds in which what is left of the output is copied when the process has ended but others still hold its streams."""
+
+
 class ExecProcess:
-    """A process started by `exec`; implements composer's `Process`."""
+    """A process started by `exec`; implements composer's `Process`. What `stdio` names is copied while somebody waits, and does
+    not enter the container; the process has the null device in place of a stream that is -1, or of all with a terminal."""
 
     def __init__(
         self, roots: Roots, group: str, container_id: str, spec: ExecSpec, stdio: tuple[int, int, int]
@@ -73,20 +80,23 @@ class ExecProcess:
             raise WrongState(f"container {record.spec.name} is not running")
         process = process_of(roots.running(group, container_id), spec)
         self._channel = _connect(roots, group, container_id)
+        streams = [] if spec.tty else wanted(stdio)
         request = {
             "do": "exec",
             "id": container_id,
             "process": process,
             "tty": spec.tty,
             "privileged": spec.privileged,
+            "streams": streams,
         }
         try:
-            _, descriptors = _ask(self._channel, request, stdio)
+            _, (self._pidfd, *others) = _ask(self._channel, request)
         except EngineError:
             self._channel.close()
             raise
-        self._pidfd = descriptors[0]
-        self._terminal = descriptors[1] if spec.tty else None
+        self._terminal = others[0] if spec.tty else None
+        pipes = {} if spec.tty else {numbers[0]: fd for numbers, fd in zip(streams, others, strict=True)}
+        self._relay = Relay(stdio, pipes)
         self._code: int | None = None
 
     @property
@@ -111,16 +121,25 @@ class ExecProcess:
                 calls.pidfd_send_signal(self._pidfd, number)
 
     def wait(self) -> int:
+        self._take()
         while self._code is None:
-            found = self._channel.receive()
-            if found is None:
-                raise KeeperLost("the keeper has gone, and with it the exit code of the process")
+            if self._relay.turn(self._channel.fileno(), None):
+                if not self._channel.feed():
+                    raise KeeperLost("the keeper has gone, and with it the exit code of the process")
+                self._take()
+        deadline = time.monotonic() + PATIENCE
+        while self._relay.reading and (left := deadline - time.monotonic()) > 0:
+            self._relay.turn(-1, left)
+        return self._code
+
+    def _take(self) -> None:
+        while (found := self._channel.take()) is not None:
             if found[0].get("event") == "exec":
                 self._code = int(found[0]["exit_code"])
-        return self._code
 
     def close(self) -> None:
         self._channel.close()
+        self._relay.close()
         for fd in (self._pidfd, self._terminal):
             if fd is not None and fd >= 0:
                 os.close(fd)

@@ -131,8 +131,8 @@ class Session:
     async def probe(self, container_id: str, test: Sequence[str], *, timeout: float) -> Probe:
         return await probe.probe(self._group, container_id, test, timeout)
 
-    async def exec(self, container_id: str, spec: ExecSpec, *, stdout: int, stderr: int) -> int:
-        return await probe.execute(self._group, container_id, spec, stdout, stderr)
+    async def exec(self, container_id: str, spec: ExecSpec, *, output: Callable[[bytes], None]) -> int:
+        return await probe.execute(self._group, container_id, spec, output)
 
     async def exits(self) -> AsyncIterator[tuple[str, ContainerExit]]:
         while True:

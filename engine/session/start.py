@@ -51,6 +51,7 @@ async def start(group: Group, container_id: str, ready: Callable[[], Awaitable[N
 async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awaitable[None]] | None) -> ContainerRecord:
     keeper = await group.keeper()
     container_id, spec = record.id, record.spec
+    streams: list[int] = []
     try:
         image = group.image(spec.image)
         plans = group.wiring.lease(container_id, spec.networks)
@@ -58,7 +59,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
         bindings = group.wiring.reserve(container_id, spec.ports if plans else (), plans)
         path = _write_bundle(group, record, image, plans)
         await _reach_log_target(spec)
-        answer, _ = await keeper.ask("create", id=container_id, bundle=path)
+        answer, streams = await keeper.ask("create", id=container_id, bundle=path)
         pid, pid_start = answer["pid"], answer["pid_start"]
         try:
             await group.wiring.connect(container_id, pid, plans)
@@ -93,10 +94,13 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
             await _serve_names(group, container_id, pid)
         if ready is not None:
             await ready()
-        await group.retain(started, keeper)
+        given, streams = streams, []
+        await group.retain(started, keeper, given)
         await keeper.ask("start", id=container_id)
         group.confirm(container_id)
     except BaseException as error:
+        for fd in streams:
+            os.close(fd)
         with CancelScope(shield=True):
             await _undo(group, record, error)
         raise

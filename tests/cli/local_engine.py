@@ -28,7 +28,7 @@ class LocalProcess:
                 fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
                 stdio = (slave, slave, slave)
             for number, fd in enumerate(stdio):
-                os.dup2(fd, number)
+                os.dup2(fd if fd >= 0 else os.open(os.devnull, os.O_RDWR), number)
             os.closerange(3, 100)
             environ = {**os.environ, **{key: value for key, value in spec.environment.items() if value is not None}}
             os.execvpe(spec.args[0], spec.args, environ)

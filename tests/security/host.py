@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import os
 import secrets
-import threading
 
 import msgspec
 
@@ -51,7 +50,7 @@ class Host:
 
     def sleep(self, **spec):
         """One that waits to be used by `exec`."""
-        return self.start("sleep", "1000", init=False, **spec)
+        return self.start("sleep", "1000", **{"init": False, **spec})
 
     def end_of(self, record):
         """Wait for the container's end."""
@@ -87,21 +86,8 @@ class Host:
         return "".join(entry.text for entry in found)
 
     def exec(self, record, *command, **spec):
-        reading, writing = os.pipe2(os.O_CLOEXEC)
         chunks = []
-
-        def collect():
-            with open(reading, "rb") as file:
-                chunks.append(file.read())
-
-        thread = threading.Thread(target=collect)
-        thread.start()
-        try:
-            operation = self.session.exec(record.id, ExecSpec(args=command, **spec), stdout=writing, stderr=writing)
-            code = self.wait(operation)
-        finally:
-            os.close(writing)
-            thread.join()
+        code = self.wait(self.session.exec(record.id, ExecSpec(args=command, **spec), output=chunks.append))
         return Result(code, b"".join(chunks).decode(errors="replace"))
 
     def volume(self):

@@ -5,6 +5,7 @@ import contextlib
 import glob
 import os
 import secrets
+import tempfile
 
 from engine.api import Engine
 from engine.spec.container import ContainerSpec, ExecSpec
@@ -84,23 +85,17 @@ class Box:
     def exec(self, record, *command, stdin=b"", **fields):
         """(exit code, standard output, standard error) of a further process."""
         with contextlib.ExitStack() as stack:
-            ends = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
-            files = [
-                stack.enter_context(os.fdopen(ends[i][1 if i == 0 else 0], "wb" if i == 0 else "rb")) for i in range(3)
-            ]
-            theirs = (ends[0][0], ends[1][1], ends[2][1])
-            try:
-                process = self.engine.exec_process(
-                    self.group, record.id, ExecSpec(args=command, **fields), stdio=theirs
-                )
-            finally:
-                for fd in theirs:
-                    os.close(fd)
-            stack.callback(process.close)
+            files = [stack.enter_context(tempfile.TemporaryFile(buffering=0)) for _ in range(3)]
             files[0].write(stdin)
-            files[0].close()
-            out, err = files[1].read(), files[2].read()
-            return process.wait(), out.decode(), err.decode()
+            files[0].seek(0)
+            spec = ExecSpec(args=command, **fields)
+            process = self.engine.exec_process(
+                self.group, record.id, spec, stdio=tuple(file.fileno() for file in files)
+            )
+            stack.callback(process.close)
+            code = process.wait()
+            out, err = (os.pread(file.fileno(), 1 << 24, 0) for file in files[1:])
+            return code, out.decode(), err.decode()
 
     def inside(self, record, script, **fields):
         """The output of a shell script in a running container; it must succeed."""

@@ -305,20 +305,12 @@ class Watcher:
         piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, keep_owner=False))
 
     def _execute(self, record: ContainerRecord, spec: ExecSpec | None) -> None:
-        from composer.cli.terminal.stdio_relay import Through
-
         assert spec is not None  # rules_of has made sure
-        null = os.open(os.devnull, os.O_RDWR)
+        process = self._context.engine.exec_process(record.group, record.id, spec, stdio=(-1, 2, 2))
         try:
-            with Through((null, 2, 2)) as streams:
-                process = self._context.engine.exec_process(record.group, record.id, spec, stdio=streams.theirs)
-                streams.handed_over()
-                try:
-                    code = process.wait()
-                finally:
-                    process.close()
+            code = process.wait()
         finally:
-            os.close(null)
+            process.close()
         if code:
             raise CommandError(f"{' '.join(spec.args)} in {record.spec.name} ended with exit code {code}")
 

@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from composer.cli.terminal.stdio_relay import Through
 from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw, write_all
 from engine.errors import OtherVersion
 
@@ -31,28 +30,18 @@ def run_exec(
 ) -> int:
     """Start a process in the container and stay with it, unless detached; its exit code."""
     sys.stdout.flush()
-    null = os.open(os.devnull, os.O_RDWR)
+    stdin = 0 if interactive and not detach else -1
+    stdio = (-1, -1, -1) if detach else (stdin, 1, 2)
+    process = opened(context, record, lambda: context.engine.exec_process(record.group, record.id, spec, stdio=stdio))
     try:
-        stdin = 0 if interactive and not detach and not spec.tty else null
-        stdout, stderr = (null, null) if detach or spec.tty else (1, 2)
-        with Through((stdin, stdout, stderr)) as streams:
-            process = opened(
-                context,
-                record,
-                lambda: context.engine.exec_process(record.group, record.id, spec, stdio=streams.theirs),
-            )
-            streams.handed_over()
-            try:
-                if detach:
-                    return 0
-                if process.stream is None:
-                    with passing_signals(process):
-                        return process.wait()
-                return terminal_session(process, stdin=0 if interactive else -1, keys=parse_keys(DETACH_KEYS))
-            finally:
-                process.close()
+        if detach:
+            return 0
+        if process.stream is None:
+            with passing_signals(process):
+                return process.wait()
+        return terminal_session(process, stdin=stdin, keys=parse_keys(DETACH_KEYS))
     finally:
-        os.close(null)
+        process.close()
 
 
 def opened(context: Context, record: ContainerRecord, opens: Callable[[], Process]) -> Process:

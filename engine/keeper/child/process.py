@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import signal
-import stat
 
 from engine.errors import OperationFailed
 from engine.keeper.child import init as inits
-from engine.keeper.child import kernel_settings
+from engine.keeper.child import kernel_settings, standard_streams
 from engine.keeper.child.identity import Identity
 from engine.kernel import calls, flags
 
@@ -27,20 +25,17 @@ class CannotExecute(Exception):
         self.exit_code = exit_code
 
 
-def become(
-    settings: dict[str, Any], who: Identity, hostname: str, status: int, *, first: bool, init: int = -1
-) -> NoReturn:
+def become(settings: dict[str, Any], who: Identity, hostname: str, status: int, *, init: int = -1) -> NoReturn:
     """Working directory, identity, capabilities, seccomp, then execve(2); `status` stays open until it succeeds.
 
-    `first`: it is the container's first process. With `init`, a descriptor of our tiny init, that is what this process
+    With `init`, a descriptor of our tiny init, that is what this process
     executes, and a child of it the program.
     """
     variables = environment(settings, who, hostname)
     keep_descriptors(status, init)
     _work_in(settings["cwd"] or "/")
     if who.uid != 0 and not settings.get("tty"):
-        for fd in range(3):
-            _own(fd, who, ours=first)
+        standard_streams.give(who.uid, who.gid)
     kernel_settings.confine(settings.get("apparmor", ""))
     capabilities = settings["capabilities"]
     bounding, effective = capabilities["bounding"], capabilities["effective"]
@@ -126,14 +121,6 @@ def cannot_work_in(path: str, error: OSError) -> CannotExecute:
 
 def outside(path: str) -> OperationFailed:
     return OperationFailed("change to the working directory", path, detail="it is outside the container")
-
-
-def _own(fd: int, who: Identity, *, ours: bool) -> None:
-    """A program that reopens /dev/stdout must be allowed to: pipes belong to its user. A FIFO in a file system is given
-    away only when it is ours, not one that the caller of exec redirects to."""
-    if stat.S_ISFIFO(os.fstat(fd).st_mode) and (ours or calls.filesystem_type(fd) == flags.PIPEFS_MAGIC):
-        with contextlib.suppress(PermissionError):  # one that an ordinary user was handed by somebody else
-            os.fchown(fd, who.uid, who.gid)
 
 
 @functools.cache

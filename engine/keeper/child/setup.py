@@ -13,10 +13,19 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from engine.keeper.child import dns, identity, init, kernel_settings, namespaces, process, rootfs, terminal
+from engine.keeper.child import (
+    dns,
+    identity,
+    init,
+    kernel_settings,
+    namespaces,
+    process,
+    rootfs,
+    standard_streams,
+    terminal,
+)
 from engine.keeper.child.namespaces import Ids
 from engine.keeper.protocol import Channel
 from engine.kernel import calls, flags, userns
@@ -50,7 +59,7 @@ def enter(bundle: Bundle, channel: Channel, report: int) -> NoReturn:
         ids = namespaces.user_namespace(bundle)
         calls.unshare(flags.CLONE["mount"])
         parts = rootfs.prepare(bundle, ids)
-        _give_stdio(ids)
+        standard_streams.give(*ids.owner(0, 0))
         if home >= 0:
             calls.setns(home, flags.CLONE["pid"], subject=kinds["pid"])
         userns.enter(ids.namespace)
@@ -91,6 +100,8 @@ def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: root
     for fd in descriptors:
         os.close(fd)
     master = rootfs.assemble(bundle, parts or rootfs.prepare(bundle, ids), ids)
+    if master is None and not bundle["process"]["stdin"]:
+        standard_streams.fill([0])
     if master is not None:
         channel.send({"event": "terminal"}, (master,))
         os.close(master)
@@ -106,11 +117,13 @@ def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: root
     if settings["init"]:
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)  # where another container's first process is number 1
         first = init.program()
-    process.become(settings, who, bundle["hostname"], channel.fileno(), first=True, init=first)
+    process.become(settings, who, bundle["hostname"], channel.fileno(), init=first)
 
 
-def join_and_run(bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, report: int) -> NoReturn:
-    """A further process (exec); its pid, as the keeper sees it, is written to `report`.
+def join_and_run(
+    bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, report: int, streams: Mapping[int, int]
+) -> NoReturn:
+    """A further process (exec); its pid, as the keeper sees it, is written to `report`. `streams` are its pipes by number.
 
     It is made when everything has been joined: in the container's pid namespace, where it can be looked at, it never had
     another root directory or descriptors that are not its own.
@@ -119,13 +132,15 @@ def join_and_run(bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, 
         _hide()
         settings = {**bundle["process"], **request["process"]}
         process.preload(bundle["process"]["seccomp"])
+        for number, fd in streams.items():
+            os.dup2(fd, number)
         process.keep_descriptors(pidfd, channel.fileno(), report)
         namespaces.enter_cgroups(bundle["cgroup_procs"])
         kernel_settings.limit(settings, 0)
         kinds = ["mount", "net", "ipc", "uts", "cgroup", "pid"]
         ids = namespaces.maps(bundle)
         if ids.uids:
-            _give_stdio(ids)
+            standard_streams.give(*ids.owner(0, 0))
             kinds.append("user")
         calls.setns(pidfd, sum(flags.CLONE[kind] for kind in kinds), subject="the container's namespaces")
         os.close(pidfd)
@@ -133,6 +148,7 @@ def join_and_run(bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, 
             userns.become_root()
         calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
         os.chdir("/")
+        standard_streams.fill(number for number in range(3) if number not in streams)
         _hide()
         pid, _ = calls.clone(flags.CLONE_PARENT)
         if pid:
@@ -149,20 +165,13 @@ def join_and_run(bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, 
         # Who asks for another user gets that one's groups and no more.
         groups = [] if "user" in request["process"] else settings["groups"]
         who = identity.resolve(settings["user"], groups, _here())
-        process.become(settings, who, bundle["hostname"], channel.fileno(), first=False)
+        process.become(settings, who, bundle["hostname"], channel.fileno())
     except BaseException as error:
         _failed(channel, error, 126)
 
 
 def _here() -> int:
     return os.open("/", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _give_stdio(ids: Ids) -> None:
-    """Pipes belong to the container's root, so that it may open /dev/stdout again and give them away."""
-    for fd in range(3):
-        if stat.S_ISFIFO(os.fstat(fd).st_mode):
-            os.fchown(fd, *ids.owner(0, 0))
 
 
 def _failed(channel: Channel, error: BaseException, code: int) -> NoReturn:

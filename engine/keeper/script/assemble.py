@@ -57,10 +57,6 @@ def begin(script: Script, bundle: Bundle) -> None:
         file = call("openat", flags.AT_FDCWD, path, os.O_WRONLY | os.O_CLOEXEC, 0)
         call("write", file, b"0", 1)
         call("close", file)
-    if not bundle["process"]["stdin"]:  # as our own mounts have it, not the keeper's
-        null = call("openat", flags.AT_FDCWD, "/dev/null", os.O_RDWR | os.O_CLOEXEC, 0)
-        call("dup3", null, 0, 0)
-        call("close", null)
     call("setsid")
     for kind, value in kinds.items():
         if value.startswith("/"):
@@ -85,6 +81,11 @@ def write(script: Script, bundle: Bundle) -> None:
     call("chdir", "/")
     call("close", root)
     _working_directory(script, bundle["process"]["cwd"])
+    if not bundle["process"]["stdin"]:
+        null = call("openat", flags.AT_FDCWD, "/dev/null", os.O_RDWR | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC, 0)
+        _demand_null(script, null)
+        call("dup3", null, 0, 0)
+        call("close", null)
     if kinds.get("uts") == "new":
         name, domain = os.fsencode(bundle["hostname"]), os.fsencode(bundle.get("domainname") or "")
         call("sethostname", name, len(name))
@@ -260,8 +261,12 @@ def _kind(path: str) -> int:
 def _null(script: Script) -> int:
     """/dev/null, verified to be it."""
     null = script.call("openat", flags.AT_FDCWD, "/dev/null", flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, 0)
+    _demand_null(script, null)
+    return null
+
+
+def _demand_null(script: Script, null: int) -> None:
     told = script.answer
     script.call("statx", null, "", flags.AT_EMPTY_PATH, 0x7FF, told)
     script.demand(told + 24, 0o170000 << 32, stat.S_IFCHR << 32)  # struct statx: stx_gid, stx_mode
     script.demand(told + 128, -1, 1 | 3 << 32)  # stx_rdev_major, stx_rdev_minor
-    return null
