@@ -173,7 +173,7 @@ def exit_status(pid: int, pidfd: int) -> int | None:
     import fcntl
 
     PIDFD_GET_INFO, PIDFD_INFO_EXIT = 0xC040FF0B, 1 << 3
-    for _ in range(20):  # between the two it takes a moment
+    for _ in range(500):  # between the two it takes a moment, a second where others have the processor
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()

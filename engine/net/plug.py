@@ -16,7 +16,7 @@ from engine.net.endpoint import Plan
 from engine.net.rtnetlink import Rtnetlink, inside, travelling
 from engine.spec.state import Endpoint
 
-LOOKS = 100
+LOOKS = 5000
 """How often a process is looked at that is just changing its credentials: it may not be then (ptrace(2), access mode
 checking)."""
 

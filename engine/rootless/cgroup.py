@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import select
 import time
 
 _MOUNT = "/sys/fs/cgroup"
@@ -47,4 +49,22 @@ def _pass_on(path: str, controllers: str) -> None:
         except OSError as error:
             if error.errno != errno.EBUSY or attempt + 1 == _ATTEMPTS:
                 raise
+            _await_end(os.path.dirname(path))
             time.sleep(_PAUSE)  # the kernel tells nobody when a cgroup has lost its last process of its own
+
+
+def _await_end(folder: str) -> None:
+    """Wait for the end of the process that started us, if it is still there: it has our command line."""
+    with open("/proc/self/cmdline", "rb") as file:
+        ours = file.read()
+    with open(f"{folder}/cgroup.procs", encoding="ascii") as file:
+        pids = [int(line) for line in file]
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            pidfd = os.pidfd_open(pid)
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    if file.read() == ours:
+                        select.select([pidfd], [], [])
+            finally:
+                os.close(pidfd)
