@@ -18,7 +18,8 @@ MASK = (
 class TreeWatch:
     """Watches files and whole folders; `skip` says which folders need not be looked into (by absolute path).
 
-    A file is watched through its folder, so that editors which replace it are seen.
+    A file is watched through its folder, so that editors which replace it are seen. A path that does not exist is awaited: its
+    nearest folder is watched until it does.
     """
 
     def __init__(self, paths: Iterable[str], *, skip: Callable[[str], bool] = lambda path: False) -> None:
@@ -26,12 +27,16 @@ class TreeWatch:
         self._folders: dict[int, str] = {}
         self._files: set[str] = set()
         self._roots: set[str] = set()
+        self._awaited: set[str] = set()
         self._skip = skip
         try:
             for path in paths:
                 if os.path.isdir(path):
                     self._roots.add(path)
                     self._enter(path)
+                elif not os.path.lexists(path):
+                    self._awaited.add(path)
+                    self._approach(path)
                 else:
                     self._files.add(path)
                     self._folders[self._inotify.add(os.path.dirname(path), MASK | inotify.IN_ONLYDIR)] = (
@@ -54,6 +59,7 @@ class TreeWatch:
                 self._folders.pop(number, None)
             elif number in self._folders:
                 path = os.path.join(self._folders[number], name) if name else self._folders[number]
+                changed |= self._arrived(path)
                 if mask & inotify.IN_ISDIR and mask & (inotify.IN_CREATE | inotify.IN_MOVED_TO):
                     changed |= self._enter(path) if self._within(path) else set()
                 elif not mask & inotify.IN_ISDIR and (path in self._files or self._within(path)):
@@ -62,14 +68,43 @@ class TreeWatch:
                     changed.add(path)
         return changed
 
+    def _approach(self, path: str) -> None:
+        """Watch the nearest folder above a path that does not exist."""
+        folder = os.path.dirname(path)
+        while not os.path.isdir(folder):
+            folder = os.path.dirname(folder)
+        if folder not in self._folders.values():
+            self._folders[self._inotify.add(folder, MASK | inotify.IN_ONLYDIR)] = folder
+
+    def _arrived(self, made: str) -> set[str]:
+        """What has come with `made` where a path is awaited that it is, or leads to."""
+        found: set[str] = set()
+        for path in sorted(self._awaited):
+            if path != made and not path.startswith(f"{made}/"):
+                continue
+            if not os.path.lexists(path):
+                self._approach(path)
+                if not os.path.lexists(path):
+                    continue  # else it came while we looked
+            self._awaited.discard(path)
+            if os.path.isdir(path):
+                self._roots.add(path)
+                found |= self._enter(path)
+            else:
+                self._files.add(path)
+                self._approach(path)
+                found.add(path)
+        return found
+
     def _within(self, path: str) -> bool:
         return any(path == root or path.startswith(root + "/") for root in self._roots)
 
     def _enter(self, folder: str) -> set[str]:
-        """Watch a folder and those below; the files found there (they may have come before the watch did)."""
+        """Watch a folder and those below; they, and the files found there (they may have come before the watch did)."""
         found: set[str] = set()
         if self._skip(folder):
             return found
+        found.add(folder)
         with suppress(FileNotFoundError):
             try:
                 self._folders[self._inotify.add(folder, MASK | inotify.IN_ONLYDIR)] = folder

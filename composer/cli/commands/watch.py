@@ -205,9 +205,6 @@ class Watcher:
     def __init__(self, context: Context, rules: Sequence[Rule], *, quiet: bool = False, prune: bool = True) -> None:
         self._context, self._rules, self._quiet, self._prune = context, rules, quiet, prune
         self._paths = list(dict.fromkeys(rule.path for rule in rules))
-        for path in self._paths:
-            if not os.path.exists(path):
-                raise CommandError(f"develop.watch: no such file or directory: {path}")
 
     def run(self, stop: int = -1) -> None:
         """Act on changes until interrupted, or until descriptor `stop` becomes readable."""

@@ -68,3 +68,32 @@ def test_changes_in_a_tree(tmp_path: Path) -> None:
         assert f"{root}/src/deep/a.py" in news(watch)
     finally:
         watch.close()
+
+
+def test_what_does_not_exist_is_awaited(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    watch = TreeWatch([f"{root}/a/b/data", f"{root}/one.txt", f"{root}/c"])
+    try:
+        (tmp_path / "other").mkdir()
+        assert watch.read() == set()
+        (tmp_path / "one.txt").write_text("1")
+        assert news(watch) == {f"{root}/one.txt"}
+        (tmp_path / "a/b").mkdir(parents=True)
+        watch.read()
+        (tmp_path / "a/b/data").mkdir()
+        assert news(watch) == {f"{root}/a/b/data"}
+        (tmp_path / "a/b/data/file").write_text("x")
+        assert f"{root}/a/b/data/file" in news(watch)
+        (tmp_path / "c/empty").mkdir(parents=True)
+        assert f"{root}/c" in news(watch) | watch.read()
+    finally:
+        watch.close()
+
+
+def test_an_empty_folder_is_news(tmp_path: Path) -> None:
+    watch = TreeWatch([str(tmp_path)])
+    try:
+        (tmp_path / "empty").mkdir()
+        assert news(watch) == {f"{tmp_path}/empty"}
+    finally:
+        watch.close()
