@@ -151,15 +151,14 @@ class Builder:
             raise OperationFailed.of("read Dockerfile", path, error) from error
 
     def _platform(self) -> platform.Platform:
-        """The one to build for. Without emulation that is this machine's."""
+        """The one to build for. What of a foreign one must run here is told by the step that runs it."""
         here = platform.host()
         wanted = [platform.parse(text) for text in self.spec.platforms] or [here]
-        for one in wanted:
-            if not here.runs(one):
-                raise Unsupported(
-                    f"cannot build for {one} on {here}: only the machine's own platform is supported",
-                    hint="Remove it from build.platforms.",
-                )
+        if len(wanted) > 1 and not all(here.runs(one) for one in wanted):
+            raise Unsupported(
+                f"cannot build for {', '.join(map(str, wanted))} at once: an image is for one platform",
+                hint="Name one in build.platforms.",
+            )
         return wanted[0]
 
     def _build_args(self) -> dict[str, str]:
@@ -200,11 +199,8 @@ class Builder:
     def _base(self, build: Build, stage: Stage) -> State:
         """What FROM gives the stage to begin with."""
         source = build.dockerfile.source
-        if stage.platform and not platform.host().runs(platform.parse(stage.platform)):
-            raise Unsupported(
-                f"{source.name}:{stage.origin.start}: FROM --platform={stage.platform} on {platform.host()}"
-            )
-        empty = scratch(self.platform, self.epoch)
+        wanted = platform.parse(stage.platform) if stage.platform else self.platform
+        empty = scratch(wanted, self.epoch)
         run = StageRun(build, stage, empty)
         name = stage.image
         if named := build.sources.named(name):
@@ -219,6 +215,13 @@ class Builder:
         step = build.reporter.step(run.place(), stage.origin.text)
         record = build.sources.image(name)
         step.done()
+        foreign = bool(stage.platform) or not platform.host().runs(wanted)
+        if foreign and (record.os, record.architecture) != (wanted.os, wanted.architecture):
+            raise Unsupported(
+                f"{source.name}:{stage.origin.start}: the image {name} is here for {record.os}/{record.architecture},"
+                f" not for {wanted}",
+                hint="Load or pull it for that platform first.",
+            )
         return from_image(build.images, record, self.epoch)
 
     def _finish(self, build: Build) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 import hashlib
 import os
 import re
@@ -35,8 +36,8 @@ def is_remote(text: str) -> bool:
     return bool(_URL.match(text)) or git.is_git(text)
 
 
-def fetch(url: str, checksum: str, sources: Sources) -> Download:
-    """Download `url`. Raises BuildFailed when it cannot be had or `checksum` (sha256:…) does not match."""
+def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Download:
+    """Download `url`, for `subject`. Raises BuildFailed when it cannot be had or `checksum` (sha256:…) does not match."""
     import urllib.error
     import urllib.parse
     import urllib.request
@@ -50,23 +51,31 @@ def fetch(url: str, checksum: str, sources: Sources) -> Download:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as response, open(path, "xb", opener=private) as file:
             sources.at_end(lambda: os.unlink(path))
             if not _URL.match(response.url):
-                raise BuildFailed(f"ADD {url}: redirected to {response.url}, which is not http")
+                raise BuildFailed(f"{subject} {url}: redirected to {response.url}, which is not http")
             expected = response.headers.get("Content-Length", "")
             while data := response.read(_CHUNK):
                 digest.update(data)
                 file.write(data)
             if expected.isdecimal() and file.tell() != int(expected):
-                raise BuildFailed(f"ADD {url}: the download broke off after {file.tell()} of {expected} bytes")
+                raise BuildFailed(f"{subject} {url}: the download broke off after {file.tell()} of {expected} bytes")
             modified = email.utils.parsedate_tz(response.headers.get("Last-Modified", ""))
     except urllib.error.HTTPError as error:
-        raise BuildFailed(f"ADD {url}: the server answered {error.code} {error.reason}") from error
+        raise BuildFailed(f"{subject} {url}: the server answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        raise BuildFailed(f"ADD {url}: {error.reason}") from error
+        raise BuildFailed(f"{subject} {url}: {_reason(error.reason)}") from error
     except OSError as error:
         raise OperationFailed.of("download", url, error) from error
     found = f"sha256:{digest.hexdigest()}"
     if checksum and found != checksum:
-        raise BuildFailed(f"ADD {url}: digest mismatch: got {found}, --checksum says {checksum}")
+        raise BuildFailed(f"{subject} {url}: digest mismatch: got {found}, --checksum says {checksum}")
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2])
     name = "__unnamed__" if name in ("", ".", "..") or "/" in name else name
     return Download(url, name, path, found, float(email.utils.mktime_tz(modified)) if modified else 0.0)
+
+
+def _reason(reason: object) -> str:
+    return (
+        f"{errno.errorcode.get(reason.errno or 0, 'error')}: {reason.strerror}"
+        if isinstance(reason, OSError)
+        else str(reason)
+    )

@@ -40,7 +40,7 @@ def _inside(folder: str, below: str, context: str) -> str:
 
 def _download(spec: BuildSpec, sources: Sources) -> str:
     """An archive is unpacked; anything else is the Dockerfile itself, and there is nothing beside it."""
-    download = remote.fetch(spec.context, "", sources)
+    download = remote.fetch(spec.context, "", sources, "build context")
     folder = f"{sources.folder}/.context-{secrets.token_hex(8)}"
     sources.at_end(lambda: remove(folder))
     try:

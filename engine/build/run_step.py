@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from engine.build import history
+from engine.build import emulation, history
 from engine.build import instructions as ins
 from engine.build.cache import key_of
 from engine.build.execute import RunRequest
@@ -20,6 +20,7 @@ from engine.build.task import Task
 from engine.errors import BuildFailed, StartFailed, Unsupported
 from engine.image.layers import Draft
 from engine.image.merged import merged
+from engine.image.platform import host
 from engine.image.tree import Tree
 from engine.spec.container import Mount
 
@@ -60,6 +61,11 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
     )
 
     def make(draft: Draft, step: Step) -> None:
+        if not emulation.runs(run.state.platform):
+            raise Unsupported(
+                f"cannot RUN a program for {run.state.platform} on {host()}",
+                hint="Register QEMU's user emulation with binfmt_misc, flag F (package qemu-user-static).",
+            )
         with contextlib.ExitStack() as stack:
             prepared = mounts.make(stack)
             placed = [*prepared.mounts, script] if script else prepared.mounts

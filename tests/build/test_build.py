@@ -9,8 +9,9 @@ import threading
 
 import pytest
 
+from engine.build import emulation
 from engine.errors import BuildFailed, EngineError, NotFound, OperationFailed, Unsupported
-from engine.image import gc
+from engine.image import gc, platform
 from engine.spec.container import Healthcheck
 
 
@@ -328,7 +329,7 @@ def test_add_from_the_web(builder, base, website, monkeypatch):
         ("FROM base\nSTOPSIGNAL SIGNOPE", BuildFailed, "invalid signal"),
         ("FROM base\nENV A=${x", BuildFailed, "unsupported modifier"),
         ("FROM base\nWORKDIR /etc/passwd", BuildFailed, "not a directory"),
-        ("FROM --platform=linux/s390x base", Unsupported, "--platform=linux/s390x"),
+        ("FROM --platform=linux/s390x base", Unsupported, "the image base is here for linux/.*, not for linux/s390x"),
         ("FROM base\nRUN --security=insecure x", Unsupported, "entitlement"),
         ("FROM scratch AS e\nFROM base\nCOPY --from=e /x /y", BuildFailed, '/x": not found in stage e'),
     ],
@@ -352,8 +353,24 @@ def test_a_context_that_is_not_there(builder, tmp_path):
 
 
 def test_platforms_that_do_not_run_here(builder):
-    with pytest.raises(Unsupported, match="cannot build for linux/s390x"):
-        builder("FROM scratch", platforms=("linux/s390x",))
+    """What needs nothing to run is built for any; the rest is refused where it is."""
+    record = builder("FROM scratch\nCOPY a /a", files={"a": "1"}, platforms=("linux/s390x",))
+    assert (record.os, record.architecture) == ("linux", "s390x")
+    with pytest.raises(Unsupported, match="at once"):
+        builder("FROM scratch", platforms=("linux/s390x", "linux/amd64"))
+    with pytest.raises(Unsupported, match="cannot RUN a program for linux/s390x"):
+        builder("FROM scratch\nCOPY a /a\nRUN x", platforms=("linux/s390x",))
+
+
+def test_emulators(tmp_path):
+    wanted = platform.parse("linux/s390x")
+    assert not emulation.runs(wanted, str(tmp_path))
+    for flags, expected in (("F", True), ("OCF", True), ("OC", False)):
+        (tmp_path / "qemu-s390x").write_text(
+            f"enabled\ninterpreter /usr/bin/qemu-s390x-static\nflags: {flags}\noffset 0\n"
+        )
+        assert emulation.runs(wanted, str(tmp_path)) is expected
+    assert emulation.runs(platform.host(), str(tmp_path))
 
 
 def test_missing_images_are_pulled(images, context, base):
