@@ -55,20 +55,30 @@ def order(services: Iterable[DesiredService], before: Desired | None = None) -> 
         raise CycleError(f"dependency cycle detected: {' -> '.join(shown)}") from None
 
 
-def waves(services: Mapping[str, DesiredService]) -> list[list[str]]:
-    """The services that can start together, in turn: each waits for one of the wave before it, and for none of its own."""
+def waves(needs: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """The services that can start together, in turn: each waits for one of the wave before it, and for none of its own.
+
+    `needs` has, for each service, those that it waits for. Raises CycleError.
+    """
     import networkx
 
-    graph = _graph(sorted(services), edges(services.values()))
-    return [sorted(wave) for wave in networkx.topological_generations(graph)]
+    try:
+        return [sorted(wave) for wave in networkx.topological_generations(_needed(needs))]
+    except networkx.NetworkXUnfeasible:
+        raise CycleError("the services wait for each other in a circle") from None
 
 
-def critical_path(services: Mapping[str, DesiredService]) -> list[str]:
+def critical_path(needs: Mapping[str, Iterable[str]]) -> list[str]:
     """The longest chain of services that wait for each other, dependencies first: no start is shorter than it."""
     import networkx
 
-    graph = _graph(sorted(services), edges(services.values()))
-    return list(networkx.dag_longest_path(graph))
+    return list(networkx.dag_longest_path(_needed(needs)))
+
+
+def _needed(needs: Mapping[str, Iterable[str]]) -> networkx.DiGraph[str]:
+    return _graph(
+        sorted(needs), {(other, name) for name, others in needs.items() for other in others if other in needs}
+    )
 
 
 def _graph(names: Iterable[str], wanted: Iterable[Edge]) -> networkx.DiGraph[str]:

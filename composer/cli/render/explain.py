@@ -7,6 +7,11 @@ Variables:
 TAG = 1.27  .env:1:1
   used by   services.web.image (compose.override.yaml:4:5)
 
+Start order:
+1  db
+2  web  waits for db (service_healthy)
+longest chain: db → web
+
 Advice: …
 """
 
@@ -54,9 +59,30 @@ def explain(context: Context, args: Args) -> str:
     lines = [*_columns(row for entry in told for row in _entry_rows(entry))]
     if variables:
         lines += ["", "Variables:", *_columns(row for variable in variables for row in _variable_rows(variable))]
+    if () in paths:
+        lines += _start_order(found.tree)
     if advised:
         lines += ["", "Advice:", *(_relative(str(one)) for one in advised)]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _start_order(tree: Any) -> list[str]:
+    """Which services start together, what each waits for, and the chain that takes longest; nothing without dependencies."""
+    waits = {name: service.get("depends_on") or {} for name, service in tree["services"].items()}
+    if not any(waits.values()):
+        return []
+    from composer.plan.graph import CycleError, critical_path, waves
+
+    lines = ["", "Start order:"]
+    try:
+        found = waves(waits)
+    except CycleError as error:  # with --no-consistency
+        return [*lines, str(error)]
+    for number, wave in enumerate(found, 1):
+        for name in wave:
+            gates = [f"{other} ({entry.get('condition')})" for other, entry in waits[name].items() if other in waits]
+            lines.append(f"{number}  {name}" + (f"  waits for {', '.join(gates)}" if gates else ""))
+    return [*lines, f"longest chain: {' → '.join(critical_path(waits))}"]
 
 
 def find(tree: Any, text: str) -> Path:

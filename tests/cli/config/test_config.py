@@ -127,6 +127,15 @@ def test_warnings_can_be_silenced_and_made_errors(config, tmp_path):
     assert config(tmp_path, "--strict", code=1).count("[latest-tag]") == 2
 
 
+def test_explain_says_what_waits_for_what(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  web: {image: 'a:1', depends_on: {db: {condition: service_healthy}}}\n  db: {image: 'b:1'}\n"
+    )
+    text = config(tmp_path, "--explain")
+    assert "1  db\n2  web  waits for db (service_healthy)\nlongest chain: db → web\n" in text
+    assert "Start order" not in config(tmp_path, "--explain", "web")
+
+
 def test_explain(config, tmp_path):
     (tmp_path / "compose.yaml").write_text(
         "services:\n  web:\n    image: nginx:1.25\n    ports: ['80:80']\n    env_file: e.env\n"

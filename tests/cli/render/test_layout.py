@@ -8,7 +8,7 @@ import pytest
 
 from composer.cli.render.layout import sorted_json, sorted_yaml, to_json, to_yaml
 from composer.load.check.validate import document
-from composer.load.resolve.bind import SERVICE
+from composer.load.keys import SERVICE
 from composer.load.tree.nodes import Fields, Map
 from composer.load.tree.text import marshalled
 
