@@ -227,3 +227,14 @@ async def test_firewalld_and_its_reload(store, spaces, outside):  # noqa: F811
         assert await aside(reaches, outside, "203.0.113.1", 8080, listener)
     with netlink.Nfnetlink() as kernel:
         kernel.do("remove", "firewalld", [netlink.delete_table("firewalld")])
+
+
+@running
+async def test_a_kernel_without_tables_of_ones_own(store, spaces, monkeypatch):
+    """Before Linux 5.12: everything works, but nothing is guarded."""
+    a = spaces()
+    monkeypatch.setattr(netlink, "OWNER", 0x80)  # a flag that no kernel knows
+    async with enforced(store) as wiring, network(store) as record, network(store, "m") as other:
+        async with connected(wiring, a, Attachment(network="n"), Attachment(network="m")):
+            flush(store, "nft flush ruleset")
+            assert await restored(store, [record, other])

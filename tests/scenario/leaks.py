@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import time
 
+from engine.net.firewall import netlink
 from tests.scenario.command import SESSION
 
 TABLES = ("containers", "networks", "subnets", "addresses", "ports", "volumes")
@@ -46,7 +47,9 @@ def links():
 
 
 def rules():
-    return {
+    with netlink.Nfnetlink() as kernel:
+        tables = {netlink.name_of(one[1]) for one in kernel.objects(netlink.GETTABLE)}
+    return {f"nftables: {name}" for name in tables if name.startswith("composer-")} | {
         f"{tool}: {line}"
         for tool in ("iptables-save", "ip6tables-save")
         for line in output(tool).splitlines()

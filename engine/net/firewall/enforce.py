@@ -43,6 +43,8 @@ class Enforcement:
         self._roots, self._repair = roots, repair
         self._guard: Nfnetlink | None = None
         self._guarded: dict[str, Elements] = {}
+        self._unguarded = False
+        """Whether the kernel has no such tables (before Linux 5.12)."""
         self._name = f"{native.table(roots)}{native.GUARD}{os.urandom(4).hex()}"
         self._socket: socket.socket | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -66,7 +68,7 @@ class Enforcement:
     def guard(self, record: NetworkRecord) -> None:
         """Have the guard drop what must not reach the network or leave it. Without such tables in the kernel nothing
         happens."""
-        if record.id in self._guarded or not probe.native():
+        if record.id in self._guarded or self._unguarded or not probe.native():
             return
         wanted = {key: found for key, found in elements.of_network(record).items() if key in layout.GUARDED}
         self._change(lambda name: [one for key, of in wanted.items() for one in netlink.add(name, key, of)])
@@ -116,7 +118,9 @@ class Enforcement:
             self._guard = Nfnetlink()
             made = layout.guard(self._name, netlink.OWNER)
         accepted = (errno.EOPNOTSUPP, errno.EINVAL) if made else ()
-        self._guard.do("make table", self._name, [*made, *messages(self._name)], accept=accepted)
+        if self._guard.do("make table", self._name, [*made, *messages(self._name)], accept=accepted):
+            self._guard.close()
+            self._guard, self._unguarded = None, True
 
     def _changed(self) -> None:
         """Read what was changed; decide whether it may concern us."""
