@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -19,6 +20,11 @@ MS_REC, MS_PRIVATE = 0x4000, 0x40000
 
 def pytest_configure(config):
     """Leave the machine's network and mounts alone: here are only a loopback interface and private mounts."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        # As for a background job of a script. Commands that tests interrupt would ignore it, too (execve(2)); what has a
+        # handler is reset for them.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     if os.geteuid() != 0 or (os.environ.get("PYTEST_XDIST_TESTRUNUID") and not hasattr(config, "workerinput")):
         return
     libc = ctypes.CDLL(None, use_errno=True)
