@@ -28,11 +28,14 @@ _TRANSIENT = (408, 416, 429, 500, 502, 503, 504)
 class Client:
     """Talks about the repository of `reference`; `actions` is pull, or pull,push. Used by several threads at once."""
 
-    def __init__(self, reference: Reference, actions: str = "pull", insecure: Collection[str] = ()) -> None:
+    def __init__(
+        self, reference: Reference, actions: str = "pull", insecure: Collection[str] = (), mirror: str = ""
+    ) -> None:
         self.reference = reference
-        self.transport = Transport(reference.registry, insecure)
-        self._root = f"/v2/{reference.repository}"
-        self._scope = f"repository:{reference.repository}:{actions}"
+        self.transport = Transport(reference.registry, insecure, mirror)
+        repository = "/".join(filter(None, (self.transport.prefix, reference.repository)))
+        self._root = f"/v2/{repository}"
+        self._scope = f"repository:{repository}:{actions}"
         self._authorization = ""
         self._expires = 0.0
         self._lock = threading.Lock()
@@ -207,7 +210,7 @@ class Client:
         with self._lock:
             if self._known() not in ("", tried):
                 return  # another thread was here meanwhile
-            found = credentials.find(self.reference.registry)
+            found = credentials.find(self.transport.registry)
             for offered in challenge.parse(header):
                 if offered.scheme == "bearer":
                     self._bearer(offered, found)

@@ -7,13 +7,14 @@ import threading
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from engine.errors import Corrupt, ImageError, NotFound
+from engine.errors import Corrupt, ImageError, NotFound, RegistryError
 from engine.image import config as image_config
 from engine.image import lease, manifest, platform, reference
 from engine.image.images import ImageStore
 from engine.image.layer_add import Extracted, extract
 from engine.image.layers import Draft
 from engine.image.platform import Platform
+from engine.registry import settings
 from engine.registry.client import Client
 from engine.spec.image import ImageRecord
 
@@ -39,6 +40,7 @@ class Pull:
         self.reference = reference.parse(name)
         self.explicit = bool(wanted)
         self.platform = platform.parse(wanted)
+        self.insecure = insecure
         self.client = Client(self.reference, insecure=insecure)
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
@@ -57,7 +59,7 @@ class Pull:
     def resolve(self) -> tuple[bytes, manifest.Manifest, str]:
         """What the tag names (bytes and digest), and the manifest for our platform."""
         subject = self.reference.familiar
-        body, media_type, digest = self.client.manifest(self.reference.pinned)
+        body, media_type, digest = self.first_manifest()
         found = manifest.parse(body, media_type, subject)
         for _ in range(_NESTED):
             if isinstance(found, manifest.Manifest):
@@ -70,6 +72,19 @@ class Pull:
                 )
             found = manifest.parse(inner, media_type, subject)
         raise ImageError(f"{subject}: more than {_NESTED} indexes lead to one another")
+
+    def first_manifest(self) -> tuple[bytes, str, str]:
+        """From the first mirror that has it, which then is asked for the rest, else from the registry itself."""
+        for mirror in settings.of(self.reference.registry).mirrors:
+            client = Client(self.reference, insecure=self.insecure, mirror=mirror)
+            try:
+                found = client.manifest(self.reference.pinned)
+            except (RegistryError, NotFound) as error:
+                self.tell(self.reference.familiar, f"Mirror {mirror}: {error.message}")
+                continue
+            self.client = client
+            return found
+        return self.client.manifest(self.reference.pinned)
 
     def configuration(self, found: manifest.Manifest) -> bytes:
         descriptor = found.config

@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionE
 
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
+from engine.registry import settings
 
 ATTEMPTS = 5
 _PATIENCE = 10.0
@@ -26,7 +27,6 @@ _PATIENCE = 10.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECT_LIMIT = 5
 _BUSY = (408, 429, 500, 502, 503, 504)
-_TIMEOUT = urllib3.Timeout(connect=15, read=60)
 _HOSTS = {DEFAULT_REGISTRY: "registry-1.docker.io"}
 _CERTIFICATES = "/etc/docker/certs.d"
 _AGENT = "composer"
@@ -41,11 +41,20 @@ class Transport:
     `insecure` registries, and those on the loopback interface, may show any certificate or speak plain http.
     """
 
-    def __init__(self, registry: str, insecure: Collection[str] = ()) -> None:
-        self.registry = registry
-        self.host = _HOSTS.get(registry, registry)
-        self.trusting = registry in insecure or is_loopback(self.host)
-        self._scheme = ""
+    def __init__(self, registry: str, insecure: Collection[str] = (), mirror: str = "") -> None:
+        """`mirror` is asked instead of the registry itself."""
+        said = settings.of(registry)
+        given = mirror or said.location
+        place = settings.endpoint(given) if given else settings.Endpoint(_HOSTS.get(registry, registry))
+        self.registry = place.host if mirror else registry
+        self.host, self.prefix = place.host, place.prefix
+        if mirror:
+            said = settings.of(place.host)
+        plain = said.plain_http or place.scheme == "http"
+        self.trusting = registry in insecure or said.insecure or plain or is_loopback(self.host)
+        self._scheme = "http" if plain else place.scheme
+        self._ca = said.ca
+        self._timeout = urllib3.Timeout(connect=said.connect_timeout, read=said.read_timeout)
         self._lock = threading.Lock()
         self._pools: dict[str, urllib3.PoolManager] = {}
         self._context = self._tls()
@@ -98,7 +107,7 @@ class Transport:
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=_TIMEOUT,
+                timeout=self._timeout,
             )
             target = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD") or not target:
@@ -149,6 +158,11 @@ class Transport:
             urllib3.disable_warnings(InsecureRequestWarning)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+        if self._ca:
+            try:
+                context.load_verify_locations(self._ca)
+            except OSError as error:
+                raise RegistryError(f"cannot use the CA file {self._ca} of {self.registry}: {error}") from error
         with contextlib.suppress(OSError):
             folder = f"{_CERTIFICATES}/{self.host}"
             for name in sorted(os.listdir(folder)):

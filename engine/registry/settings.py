@@ -1,0 +1,78 @@
+"""What an administrator or user says about registries, in registries.toml (docs/registries.md).
+
+/etc/composer/registries.toml, then $XDG_CONFIG_HOME/composer/registries.toml (~/.config); COMPOSER_REGISTRIES names
+another file instead of both
+
+[registry."docker.io"]
+mirrors = ["https://mirror.example.com", "http://10.0.0.1:5000/hub"]
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from engine.bounded import MIB, read_bytes
+from engine.errors import InvalidSpec
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of one registry. `mirrors` are asked first, in order, for pulls; `location` is where it really is, both as
+    [http://|https://]host[:port][/prefix]. `insecure`: any certificate, or none, will do. `ca`: a PEM file. Timeouts in
+    seconds.
+    """
+
+    mirrors: tuple[str, ...] = ()
+    location: str = ""
+    plain_http: bool = False
+    insecure: bool = False
+    ca: str = ""
+    connect_timeout: float = 15.0
+    read_timeout: float = 60.0
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    registry: dict[str, Settings] = {}
+
+
+def of(registry: str, environ: Mapping[str, str] = os.environ) -> Settings:
+    """What is said about a registry; the user's file wins as a whole. Raises InvalidSpec for a file that is wrong."""
+    found = Settings()
+    for path in _paths(environ):
+        try:
+            data = tomllib.loads(read_bytes(path, MIB, "a file of registries").decode())
+            table = msgspec.convert(data, _File).registry
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, msgspec.ValidationError) as error:
+            raise InvalidSpec(f"{path}: {error}") from error
+        found = table.get(registry, found)
+    return found
+
+
+def _paths(environ: Mapping[str, str]) -> tuple[str, ...]:
+    if named := environ.get("COMPOSER_REGISTRIES"):
+        return (named,)
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
+    return ("/etc/composer/registries.toml", os.path.join(home, "composer/registries.toml"))
+
+
+class Endpoint(Struct, frozen=True):
+    """Where requests go: `host` with a port, a path `prefix` before the repository, `scheme` or "" to find out."""
+
+    host: str
+    prefix: str = ""
+    scheme: str = ""
+
+
+def endpoint(text: str) -> Endpoint:
+    """Of a mirror or location. Raises InvalidSpec."""
+    scheme, separator, rest = text.rpartition("://")
+    host, _, prefix = rest.partition("/")
+    if (separator and scheme not in ("http", "https")) or not host or any(c in host for c in "@?# "):
+        raise InvalidSpec(f"registries.toml: {text!r} is not of the form [https://]host[:port][/prefix]")
+    return Endpoint(host, prefix.strip("/"), scheme)
