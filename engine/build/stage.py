@@ -196,7 +196,9 @@ class StageRun:
         self._number += 1
         step = self.build.reporter.step(self.place(), instruction.text)
         key = task.key if self.state.epoch is None else key_of("AT", self.state.epoch, task.key)
-        record = None if self.build.spec.no_cache else self.build.cache.get(key)
+        spec = self.build.spec
+        anew = spec.no_cache or (self.stage.name and self.stage.name in map(str.lower, spec.no_cache_filter))
+        record = None if anew else self.build.cache.get(key)
         try:
             if record is not None:
                 self.build.used_keys.append(key)

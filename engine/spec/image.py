@@ -81,6 +81,8 @@ class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
     no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    """Stages whose steps are made anew."""
     pull: bool = False
     network: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()

@@ -482,3 +482,10 @@ def test_a_stage_that_fails_ends_the_build(builder, base):
     with pytest.raises(BuildFailed, match='dockerfile_inline:6: "/gone": not found'):
         builder(text, files=TREE)
     assert not [name for name in builder.images.layers.names() if name.startswith(".")]
+
+
+def test_stages_without_a_cache(builder, base):
+    text = "FROM base AS one\nWORKDIR /one\nFROM one AS Two\nWORKDIR /two\n"
+    builder(text)
+    builder(text, no_cache_filter=("TWO",))
+    assert builder.cached == 1

@@ -36,6 +36,7 @@ def build(scope: Scope) -> BuildSpec | None:
         cache_from=wanted.cache_from,
         cache_to=wanted.cache_to,
         no_cache=wanted.no_cache,
+        no_cache_filter=wanted.no_cache_filter,
         pull=wanted.pull,
         network=wanted.network,
         extra_hosts=extra_hosts(wanted.extra_hosts),

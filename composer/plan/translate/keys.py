@@ -35,7 +35,6 @@ REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_SERVICE, "storage_opt"): ((), "is not supported: the overlay file system here has no quotas"),
     (*_SERVICE, "use_api_socket"): ((False,), "there is no Docker API here that a container could use"),
     (*_BUILD, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
-    (*_BUILD, "no_cache_filter"): ((), "is not supported; use no_cache"),
     (*_BUILD, "provenance"): (("false", False, ""), "attestations are not made; remove it or set it to false"),
     (*_BUILD, "sbom"): (("false", False, ""), "attestations are not made; remove it or set it to false"),
     ("configs", "*", "driver"): (("",), "there is no store of configs; use file, environment or content"),
