@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from engine.spec.container import ExecSpec
+from engine.errors import StartFailed
+from engine.spec.container import ExecSpec, Mount
 
 PATIENCE = 30
 NAMES = [f"libnss_{service}.so.2" for service in ("evil", "files", "compat", "dns", "systemd")]
@@ -137,3 +138,16 @@ def test_no_library_of_a_container_is_loaded(host, image, userns):
         assert not waiting(record), user
     promptly(copies, host, record)
     assert not waiting(record)
+
+
+@pytest.mark.parametrize("fields", [{}, {"tty": True}, {"userns_mode": "private"}])
+def test_names_hidden_by_the_null_device(host, fields):
+    """A bind of /dev/null over a file is how an image's file is emptied: there are no names then, and no error."""
+    mounts = tuple(
+        Mount(type="bind", source="/dev/null", target=path) for path in ("/etc/passwd", "/etc/group", "/new")
+    )
+    script = "cat /etc/passwd /new; stat -c %F /etc/passwd; id -u"
+    seen = host.run("sh", "-c", script, mounts=mounts, **fields).out.replace("\r", "")
+    assert seen == "character special file\n0\n"
+    with pytest.raises(StartFailed, match="no matching entry"):
+        host.start("true", mounts=mounts, user="web", **fields)

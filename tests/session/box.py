@@ -17,6 +17,11 @@ PATIENCE = 30.0
 """Seconds after which what a test waits for has not happened."""
 
 
+def _content(file):
+    file.seek(0)
+    return file.read()
+
+
 class Box:
     def __init__(self, roots):
         self.roots = roots
@@ -94,7 +99,7 @@ class Box:
             )
             stack.callback(process.close)
             code = process.wait()
-            out, err = (os.pread(file.fileno(), 1 << 24, 0) for file in files[1:])
+            out, err = (_content(file) for file in files[1:])
             return code, out.decode(), err.decode()
 
     def inside(self, record, script, **fields):

@@ -43,6 +43,8 @@ def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
         status = os.fstat(found)
     finally:
         os.close(found)
+    if stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3):
+        return []  # a bind of /dev/null hides the image's names
     # A device is not even opened: a keeper may what the container may not, which can make any. Nobody is in the container yet
     # who could put another file there; when somebody is, we are under the container's rules.
     if not stat.S_ISREG(status.st_mode):

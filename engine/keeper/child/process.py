@@ -37,20 +37,14 @@ def become(settings: dict[str, Any], who: Identity, hostname: str, status: int, 
     if who.uid != 0 and not settings.get("tty"):
         standard_streams.give(who.uid, who.gid)
     kernel_settings.confine(settings.get("apparmor", ""))
-    capabilities = settings["capabilities"]
-    bounding, effective = capabilities["bounding"], capabilities["effective"]
-    last = last_capability()
-    for number in range(last + 1):
-        if not bounding >> number & 1:
-            calls.prctl(flags.PR_CAPBSET_DROP, number)
+    bound(settings)
+    effective, last = settings["capabilities"]["effective"], last_capability()
     calls.prctl(flags.PR_SET_KEEPCAPS, 1)
     os.setgroups(who.groups)
     os.setresgid(who.gid, who.gid, who.gid)
     os.setresuid(who.uid, who.uid, who.uid)
     whole = (1 << (last + 1)) - 1
     filtered = program(settings)
-    if settings.get("no_new_privs"):
-        calls.prctl(flags.PR_SET_NO_NEW_PRIVS, 1)
     if filtered and not settings.get("no_new_privs"):
         permitted = calls.capget()
         calls.capset(permitted, permitted, 0)
@@ -65,6 +59,16 @@ def become(settings: dict[str, Any], who: Identity, hostname: str, status: int, 
         inits.split(init, settings["args"], tty=bool(settings.get("tty")))
     _reset_signals()
     _execute(settings["args"], variables)
+
+
+def bound(settings: dict[str, Any]) -> None:
+    """What no program executed from here on can gain: capabilities outside the bounding set, and with no_new_privs any."""
+    bounding = settings["capabilities"]["bounding"]
+    for number in range(last_capability() + 1):
+        if not bounding >> number & 1:
+            calls.prctl(flags.PR_CAPBSET_DROP, number)
+    if settings.get("no_new_privs"):
+        calls.prctl(flags.PR_SET_NO_NEW_PRIVS, 1)
 
 
 def program(settings: dict[str, Any]) -> bytes:

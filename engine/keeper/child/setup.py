@@ -149,6 +149,9 @@ def join_and_run(
         calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
         os.chdir("/")
         standard_streams.fill(number for number in range(3) if number not in streams)
+        if request.get("privileged"):  # all capabilities; filter and profile stay the container's, as with Docker
+            settings["capabilities"] = {"bounding": -1, "effective": -1}
+        process.bound(settings)
         _hide()
         pid, _ = calls.clone(flags.CLONE_PARENT)
         if pid:
@@ -160,8 +163,6 @@ def join_and_run(
             master = terminal.open_pair()
             channel.send({"event": "terminal"}, (master,))
             os.close(master)
-        if request.get("privileged"):  # all capabilities; filter and profile stay the container's, as with Docker
-            settings["capabilities"] = {"bounding": -1, "effective": -1}
         # Who asks for another user gets that one's groups and no more.
         groups = [] if "user" in request["process"] else settings["groups"]
         who = identity.resolve(settings["user"], groups, _here())
