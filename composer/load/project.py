@@ -146,6 +146,7 @@ def _variable(root: Map, place: tuple[str, str]) -> object:
 
 def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
     from composer.load.check.consistency import contradictions, scaled, shared_names
+    from composer.load.notice import audible
     from composer.load.resolve.env_files import Files
     from composer.load.resolve.fingerprint import service_hash
 
@@ -162,12 +163,14 @@ def _project(options: LoadOptions, loaded: Loaded, root: Map) -> Loaded:
         loaded.profiles = select.activated(options.services, tree["services"], loaded.disabled, loaded.profiles)
         select.by_profile(tree["services"], loaded.disabled, loaded.profiles)
         select.named(tree, loaded.disabled, options.services)
-    files = Files(tree, loaded.environment, loaded.inputs)
+    warnings: list[str] = []
+    files = Files(tree, loaded.environment, loaded.inputs, warnings.append)
     for section in ("services", "jobs"):
         for name in tree.get(section, ()):
             files.resolve(section, name, environment=options.resolve_environment)
     if not tree.get("jobs", True):
         del tree["jobs"]
+    loaded.warnings += audible(warnings, root, loaded.environment)
     shared = shared_names(tree) if options.consistency else []
     if options.defer:
         for name, error in files.errors:

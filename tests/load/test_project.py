@@ -215,3 +215,11 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     loaded = load_tree(options)
     os.close(read)
     assert "a" in loaded.tree["services"] and loaded.inputs.volatile
+
+
+def test_a_variable_that_an_env_file_misses_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.env").write_text("A=1\nB=${A}${NOWHERE}\n")
+    text = "services: {a: {image: x, env_file: a.env}}\n"
+    loaded = load(tmp_path, text)
+    assert [line for line in loaded.warnings if "NOWHERE" in line] and len(loaded.warnings) == 1
+    assert load(tmp_path, "x-composer: {silence: all}\n" + text).warnings == []

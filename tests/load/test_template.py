@@ -59,7 +59,6 @@ def test_no_template(text: str) -> None:
         ("${UNSET:?why not}", "required variable UNSET is missing a value: why not"),
         ("${UNSET?}", "required variable UNSET is missing a value"),
         ("${EMPTY:?is $SET}", "required variable EMPTY is missing a value: is value"),
-        ("${SET:-${UNSET?inner}}", "required variable UNSET is missing a value: inner"),
     ],
 )
 def test_required(text: str, message: str) -> None:
@@ -105,3 +104,12 @@ def test_any_text_is_replaced_or_refused(text: str) -> None:
 @given(st.text())
 def test_doubled_dollars_come_back(text: str) -> None:
     assert substitute(text.replace("$", "$$"), {}) == text
+
+
+def test_what_is_not_used_is_not_required() -> None:
+    known = {"SET": "value"}
+    assert substitute("${SET:-${UNSET?inner}}${UNSET:+${UNSET?inner}}${SET:?${UNSET?inner}}", known) == "valuevalue"
+    with pytest.raises(TemplateError, match="inner"):
+        substitute("${UNSET:-${UNSET?inner}}", known)
+    with pytest.raises(TemplateError):
+        substitute("${SET:-${}}", known)

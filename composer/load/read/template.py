@@ -32,6 +32,16 @@ class Variable:
         self.name, self.required, self.default, self.alternate = name, required, default, alternate
 
 
+class _AllSet(dict[str, str]):
+    """An environment in which no variable is missing."""
+
+    def get(self, name: str, default: object = None) -> str:
+        return "set"
+
+
+_ALL_SET = _AllSet()
+
+
 def substitute(
     text: str,
     lookup: Mapping[str, str],
@@ -134,9 +144,12 @@ def _applied(
         seen(
             Variable(name, kind == "?", argument if kind == "-" else None, argument if kind == "+" else None),
         )
-    argument = substitute(argument, lookup, missing, seen, depth + 1)
     value = lookup.get(name)
     absent = value is None or (not value and operator[0] == ":")
+    if absent is (operator[-1] == "+"):  # what is not used needs no values, but is looked at
+        substitute(argument, _ALL_SET, None, seen, depth + 1)
+    else:
+        argument = substitute(argument, lookup, missing, seen, depth + 1)
     if operator[-1] == "?":
         if absent:
             reason = f": {argument}" if argument else ""

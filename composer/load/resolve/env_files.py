@@ -7,12 +7,13 @@ import stat
 
 from composer.load.errors import LoadError
 from composer.load.keys import ELEMENTS
+from composer.load.notice import UNSET, Notice
 from composer.load.read import dotenv
 from composer.load.tree.nodes import Map, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from composer.load.options import Inputs
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class Files:
     """Reads the files of a project's services; what cannot be read is an error at the place that names it."""
 
-    def __init__(self, tree: Map, environment: Mapping[str, str], inputs: Inputs) -> None:
-        self.tree, self.environment, self.inputs = tree, environment, inputs
+    def __init__(self, tree: Map, environment: Mapping[str, str], inputs: Inputs, warn: Callable[[str], None]) -> None:
+        self.tree, self.environment, self.inputs, self.warn = tree, environment, inputs, warn
         self.errors: list[tuple[str, LoadError]] = []
         """Each with the name of its service."""
 
@@ -105,7 +106,9 @@ class Files:
             if stat.S_ISFIFO(os.stat(path).st_mode):
                 self._wrong(place, f"{what} {path} is a pipe")
                 return {}
-            return dotenv.read_raw(path, into, lookup) if raw else dotenv.read(path, into, lookup)
+            if raw:
+                return dotenv.read_raw(path, into, lookup)
+            return dotenv.read(path, into, lookup, self._missing)
         except FileNotFoundError:
             if required:
                 self._wrong(place, f"{what} {path} not found", "write required: false when it may be missing")
@@ -114,6 +117,9 @@ class Files:
         except LoadError as error:
             self.errors.append((self._service, error))
         return {}
+
+    def _missing(self, name: str) -> None:
+        self.warn(Notice(f'The "{name}" variable is not set. Defaulting to a blank string.', UNSET))
 
     def _wrong(self, place: Path, message: str, hint: str = "") -> None:
         origin = origin_at(self.tree, place)
