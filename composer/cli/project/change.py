@@ -161,7 +161,7 @@ def _show_step(progress: Progress, event: Step) -> None:
     elif event.state == WARNED:
         progress.update(step, event.detail, State.WARNING)
     elif event.state == FAILED:
-        progress.update(step, "Error", State.ERROR, detail=event.detail)
+        progress.update(step, "Error", State.ERROR)  # what has failed is said once, at the end
 
 
 def _given(options: dict[str, object]) -> dict[str, object]:
