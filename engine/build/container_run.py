@@ -8,7 +8,7 @@ build ──(own)── keeper ── the step's process        a build that is 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import functools
 import json
 import os
 import re
@@ -30,12 +30,12 @@ from engine.filetree.remove import remove_at
 from engine.keeper.launch import Launch
 from engine.keeper.protocol import VERSION, Channel
 from engine.kernel import calls
-from engine.paths import Roots, make_private
+from engine.paths import Roots
+from engine.session import build_folders
 from engine.spec.container import ContainerSpec, Logging
 from engine.spec.image import ImageRecord
 
 HOSTNAME = "buildkitsandbox"
-_PREFIX = "build-"
 _BUILT_IN = ("none", "host")
 _NAMES = ("/etc/hosts", "/etc/resolv.conf")
 """Read-only for steps: what is written there would not be part of the image."""
@@ -67,7 +67,7 @@ class ContainerRun:
 
     def __init__(self, roots: Roots, network: Network | None = None) -> None:
         self.roots, self.network = roots, network
-        self.group = _PREFIX + secrets.token_hex(6)
+        self.group = build_folders.new_name()
         self.folder = f"{roots.run}/{self.group}"
         self.cgroups = Cgroups.of(roots)
         self._apparmor = apparmor.Default(roots)
@@ -93,8 +93,7 @@ class ContainerRun:
             self._keeper = -1
         if self._marker >= 0:
             self.cgroups.sweep(self.group, ())
-            with _alone(self.roots.run):
-                _remove(self.folder)
+            build_folders.remove(self.roots, self.group)
             os.close(self._marker)
             self._marker = -1
             if self.network:
@@ -219,11 +218,9 @@ class ContainerRun:
 
     def _start(self) -> None:
         try:
-            make_private(self.roots.run)
-            with _alone(self.roots.run):
-                self._sweep()
-                os.mkdir(self.folder, 0o700)
-                self._marker = _lock(self.folder)
+            forget = self.network.forget if self.network else None
+            sweep = functools.partial(build_folders.sweep, self.roots, self.cgroups, forget)
+            self._marker = build_folders.make(self.roots, self.group, sweep)
         except OSError as error:
             raise OperationFailed.of("create", self.folder, error) from error
         with Launch(self.roots, self.group) as launch:
@@ -232,20 +229,6 @@ class ContainerRun:
         self._owner = Channel(sock)
         self._keeper = calls.pidfd_open(control.peer(sock)[0])
         _ask(self._owner, {"do": "own"})
-
-    def _sweep(self) -> None:
-        """Remove what killed builds left: their keepers ended with them, their folders, cgroups and leases did not."""
-        for name in [name for name in os.listdir(self.roots.run) if name.startswith(_PREFIX)]:
-            folder = f"{self.roots.run}/{name}"
-            try:
-                marker = _lock(folder)
-            except BlockingIOError:
-                continue  # alive
-            self.cgroups.sweep(name, ())
-            if self.network:
-                self.network.forget(name)
-            _remove(folder)
-            os.close(marker)
 
 
 def _open(channel: Channel, container_id: str, pid: int) -> int:
@@ -275,35 +258,12 @@ def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
     )
 
 
-@contextlib.contextmanager
-def _alone(folder: str) -> Iterator[None]:
-    """Keep other builds from making, sweeping and removing folders in `folder`: a folder without a locked file is a dead
-    build's, also when its build is only about to lock it or to remove it."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
 def _layer(path: str, layers: str) -> str:
     """The layer as the keeper names it: relative to the folder of all layers, or another folder's absolute path, with
     what means something in mount options escaped."""
     if path.startswith(f"{layers}/"):
         return os.path.relpath(path, layers)
     return re.sub(r"([\\\\:,])", r"\\\1", path)
-
-
-def _lock(folder: str) -> int:
-    """Hold the folder as a living build's. Raises BlockingIOError when another does."""
-    fd = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
 
 
 def _receive(channel: Channel) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
-from anyio import Event, create_memory_object_stream
+from anyio import Event, create_memory_object_stream, to_thread
 from anyio.abc import TaskGroup
 
 from engine.container import apparmor
@@ -17,7 +17,8 @@ from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
 from engine.net import bridge
 from engine.paths import Roots
-from engine.session import adopt, create, end, group_store, probe, remove, start, stop, users
+from engine.session import adopt, build_folders, create, end, group_store, probe, remove, start, stop, users
+from engine.session.build_network import BuildNetwork
 from engine.session.group import Group
 from engine.session.keeper_link import KeeperLink
 from engine.spec.container import ContainerSpec, ExecSpec
@@ -150,6 +151,15 @@ class Session:
             group.cgroups.sweep(group.name, ())
             with contextlib.suppress(OSError):
                 remove_tree(f"{group.roots.run}/{group.name}")
+        if not group.alive and build_folders.exist(group.roots):
+            await to_thread.run_sync(_sweep_builds, group)
         with contextlib.suppress(OSError):
             os.rmdir(f"{group.roots.groups}/{group.name}")  # when it is empty
         group.close()
+
+
+def _sweep_builds(group: Group) -> None:
+    """Take away what killed builds left: nobody may ever build again."""
+    network = BuildNetwork(group.roots)
+    build_folders.sweep_apart(group.roots, group.cgroups, network.forget)
+    network.close()

@@ -1,8 +1,10 @@
 """A session whose process is killed in the middle of an operation: the next one finds what happened, and finishes it."""
 
 import contextlib
+import fcntl
 import glob
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,3 +128,16 @@ def test_a_removal_is_finished(box, killed, moment):
     assert not os.path.exists(box.session.folder(record.id))
     assert not os.listdir(box.roots.volumes)
     box.create("true", name="tremoved")
+
+
+def test_who_tidies_up_takes_the_remains_of_a_killed_build_along(box):
+    killed, alive = f"{box.roots.run}/build-killed", f"{box.roots.run}/build-alive"
+    os.makedirs(f"{killed}/0123456789ab")
+    os.makedirs(alive)
+    with open(f"{alive}/lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        box.do(box.session.close())
+        assert os.path.exists(alive) and not os.path.exists(killed)
+    shutil.rmtree(alive)
+    box.session = box.do(box.engine.session(box.group, LoopTasks()))
+    box.do(box.session.adopt())

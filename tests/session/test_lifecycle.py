@@ -126,7 +126,7 @@ def test_names_are_unique_and_can_change(box):
 
 def test_nothing_to_run_and_nothing_there(box):
     with pytest.raises(InvalidSpec, match="no command"):
-        box.create(entrypoint=())
+        box.create(entrypoint=(), command=())
     with pytest.raises(NotFound):
         box.create("true", image="sha256:" + "0" * 64)
     with pytest.raises(NotFound):
