@@ -16,12 +16,12 @@ import msgspec
 import engine.rootless.client as rootless
 from engine import digest
 from engine.cgroup import devices, files, freezer, settings, unified
-from engine.errors import OperationFailed, Unsupported
+from engine.errors import InvalidSpec, OperationFailed, Unsupported
 from engine.paths import USUAL, Roots
 from engine.spec.container import Resources
 
 FOLDER = "composer"
-_ALWAYS_V1 = ("memory", "pids", "devices", "freezer", "cpuacct", "blkio")
+_ALWAYS_V1 = ("memory", "pids", "devices", "freezer", "cpu", "cpuacct", "blkio")
 """Made for every container on v1: limits, counting (blkio too), device access, freezing. The others only for a limit."""
 
 
@@ -160,6 +160,11 @@ class Cgroups:
         """Make the cgroups and set the limits; idempotent. `device_rules` ("c 1:3 rwm") are all that is allowed, None for
         everything. Raises Unsupported for a limit whose controller is missing; for an ordinary user such a limit is left
         out (`left_out` names it)."""
+        if ".." in parent.split("/"):
+            raise InvalidSpec(
+                f"cgroup_parent {parent!r} leaves the cgroup file system",
+                hint="Name a cgroup without '..' in its path.",
+            )
         if self.rootless:
             limits = self._possible(limits)
         if self.unified:

@@ -37,6 +37,9 @@ def ask(path: str, message: Message, descriptors: Sequence[int] = ()) -> tuple[M
     )  # with json, which a keeper's launch, just to see where it is, need not await
 
     channel = Channel(control.connect(path))
+    if not control.peer_is_us(channel.sock):
+        channel.sock.close()
+        raise EngineError(f"{path} belongs to another user", hint="Remove it, or let its owner do so.")
     try:
         channel.send(message, tuple(descriptors))
         found = channel.receive()

@@ -86,7 +86,7 @@ def test_v1(tree, tmp_path):
 
 def test_v1_makes_no_more_than_it_needs(tree):
     handle = tree(*V1).create("shop", ID, Resources())
-    assert set(handle.folders) == {"memory", "pids", "devices", "freezer", "cpuacct", "blkio"}
+    assert set(handle.folders) == {"memory", "pids", "devices", "freezer", "cpu", "cpuacct", "blkio"}
 
 
 def test_v1_lacks_a_controller(tree):

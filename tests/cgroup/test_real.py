@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from engine.errors import InvalidSpec
 from engine.spec.container import Resources
 
 MEGA = 1 << 20
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers need root"
 
 
 def handle(host, record):
-    return host.session.cgroups.handle(host.group, record.id, record.spec.cgroup_parent)
+    return host.session._group.cgroups.handle(host.group, record.id, record.spec.cgroup_parent)
 
 
 def limit(host, record, v1, unified):
@@ -132,3 +133,10 @@ def alive(pid):
             return "/composer" in file.read()
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("parent", ["../../../tmp/out", "/a/../../../../tmp/out", ".."])
+def test_a_parent_outside_the_cgroup_file_system(host, parent):
+    with pytest.raises(InvalidSpec, match="leaves the cgroup file system"):
+        host.sleep(cgroup_parent=parent)
+    assert not os.path.exists("/tmp/out")
