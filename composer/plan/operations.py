@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from composer.plan.desired import DesiredService
-from engine.spec.container import ContainerSpec
+from engine.spec.container import Attachment, ContainerSpec
 from engine.spec.network import NetworkSpec, VolumeSpec
 
 RECREATE, RESTART = "recreate", "restart"
@@ -117,6 +117,22 @@ class Rename(Operation, kw_only=True, tag="rename container"):
     container_id: str = ""
 
 
+class Connect(Operation, kw_only=True, tag="connect container"):
+    """Put the container on one more network, at once when it runs. `attachment.network`: the network's name or id.
+
+    NotFound, Conflict (it is on that network; an address is taken), WrongState (it has no network of its own)."""
+
+    container_id: str
+    attachment: Attachment
+
+
+class Disconnect(Operation, kw_only=True, tag="disconnect container"):
+    """Take the container off the network with this name or id, at once when it runs. NotFound when it is not on it."""
+
+    container_id: str
+    network: str
+
+
 class AwaitEnd(Operation, kw_only=True, tag="await end of container"):
     """`condition`, as the Docker API has it: not-running, next-exit or removed. The request's end carries the exit code."""
 
@@ -134,6 +150,8 @@ class Wait(Operation, kw_only=True, tag="wait for container"):
 
 Change = (
     AwaitEnd
+    | Connect
+    | Disconnect
     | CreateNetwork
     | RemoveNetwork
     | CreateVolume

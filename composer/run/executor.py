@@ -16,9 +16,11 @@ from composer.plan.desired import Desired
 from composer.plan.observed import Snapshot, number_of, service_of
 from composer.plan.operations import (
     AwaitEnd,
+    Connect,
     Create,
     CreateNetwork,
     CreateVolume,
+    Disconnect,
     Kill,
     Make,
     Operation,
@@ -217,6 +219,12 @@ class Executor:
             case Unpause():
                 await self.scene.changes.unpause(operation.container_id)
                 self.scene.notifier.tell(operation.container_id)
+            case Connect():
+                with CancelScope(shield=True):
+                    await self.scene.changes.connect(operation.container_id, operation.attachment)
+            case Disconnect():
+                with CancelScope(shield=True):
+                    await self.scene.changes.disconnect(operation.container_id, operation.network)
             case Remove():
                 await self._remove(operation)
             case Rename():

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from engine.spec.container import ContainerSpec, ExecSpec
+from engine.spec.container import Attachment, ContainerSpec, ExecSpec
 from engine.spec.image import BuildSpec, ImageDetails, ImageRecord
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
@@ -161,6 +161,16 @@ class Changes(Protocol):
     async def remove(self, container_id: str, *, force: bool = False, volumes: bool = False) -> None: ...
 
     async def rename(self, container_id: str, name: str) -> None: ...
+
+    async def connect(self, container_id: str, attachment: Attachment) -> ContainerRecord:
+        """Put the container on one more network, at once when it runs: link, addresses, names, and where the network comes
+        first the default route and the published ports. Conflict when it is on it, NotFound, WrongState for a container that
+        has no network of its own."""
+        ...
+
+    async def disconnect(self, container_id: str, network: str) -> ContainerRecord:
+        """Take the container off a network, at once when it runs. NotFound when it is not on it."""
+        ...
 
     async def update(self, container_id: str, state: ContainerState) -> None:
         """Replace the state file atomically (restart counts, stopped_by_user …)."""

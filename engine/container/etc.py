@@ -24,12 +24,15 @@ def hosts(spec: ContainerSpec, hostname: str, endpoints: Sequence[Endpoint], *, 
     lines = [f"{host.rstrip()}\n" if host else _LOCAL]
     for name, address in spec.extra_hosts:
         lines.append(f"{gateway if address == HOST_GATEWAY else address}\t{name}\n")
+    return "".join(lines + own_lines(spec, hostname, endpoints))
+
+
+def own_lines(spec: ContainerSpec, hostname: str, endpoints: Sequence[Endpoint]) -> list[str]:
+    """The lines of the container's own addresses."""
     full = f"{hostname}.{spec.domainname} {hostname}" if spec.domainname else hostname
     if not spec.domainname and "." in hostname:
         full = f"{hostname} {hostname.partition('.')[0]}"
-    for end in endpoints:
-        lines += [f"{address}\t{full}\n" for address in (end.ipv4_address, end.ipv6_address) if address]
-    return "".join(lines)
+    return [f"{address}\t{full}\n" for end in endpoints for address in (end.ipv4_address, end.ipv6_address) if address]
 
 
 def resolv_conf(spec: ContainerSpec, host: str, *, embedded: bool) -> str:

@@ -1,4 +1,4 @@
-"""A container's files: spec.json written once and synced, state.json replaced atomically, starting.json during a start.
+"""A container's files: spec.json synced, state.json replaced atomically, starting.json during a start.
 
 The state that a container is made with stands in its spec.json, under `initial`: a file less, and durable as well. state.json
 comes with the first change.
@@ -60,6 +60,15 @@ def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
         _replace(f"{folder}/spec.json", data, durable=True)
     except OSError as error:
         raise OperationFailed.of("write", folder, error) from error
+
+
+def rewrite_spec(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
+    """Replace the specification, durable before this returns."""
+    data = msgspec.json.encode(spec)[:-1] + b',"initial":' + msgspec.json.encode(state) + b"}"
+    try:
+        _replace(f"{folder}/spec.json", data, durable=True)
+    except OSError as error:
+        raise OperationFailed.of("write", f"{folder}/spec.json", error) from error
 
 
 def write_state(folder: str, state: ContainerState) -> None:

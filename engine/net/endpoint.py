@@ -92,8 +92,14 @@ def outward(plans: Sequence[Plan]) -> list[Plan]:
     return sorted(outside, key=lambda one: (-one.attachment.gw_priority, one.record.spec.name))
 
 
+def ordered(endpoints: Iterable[Endpoint], attachments: Iterable[Attachment]) -> list[Endpoint]:
+    """What a container got on its networks, in the order of outward()."""
+    priority = {one.network: one.gw_priority for one in attachments}
+    return sorted(endpoints, key=lambda one: (-priority.get(one.network, 0), one.network))
+
+
 def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:
-    """The IPv4 and the IPv6 address behind the default routes, "" for none; `endpoints` in the order of outward()."""
+    """The IPv4 and the IPv6 address behind the default routes, "" for none; `endpoints` in the order of ordered()."""
     endpoints = list(endpoints)
     return (
         next((one.ipv4_address for one in endpoints if one.ipv4_gateway), ""),

@@ -1,10 +1,12 @@
 """Names of containers of other groups, for those who share a network with them (an external network of two projects).
 
 A group's own containers are in `Names`, in memory. Who else has an address on a network is in the database, and what else
-they are called in their specifications, which do not change.
+they are called in their specifications.
 """
 
 from __future__ import annotations
+
+import os
 
 import msgspec
 from msgspec import Struct
@@ -35,7 +37,8 @@ class Neighbours:
 
     def __init__(self, store: Store, group: str) -> None:
         self._store, self._group = store, group
-        self._specifications: dict[str, _Specification] = {}
+        self._specifications: dict[str, tuple[int, _Specification]] = {}
+        """By container id; when the file was written comes first."""
 
     def addresses(self, network: str, name: str) -> list[str]:
         """Addresses on the network of containers called `name` (in lower case) there."""
@@ -61,15 +64,16 @@ class Neighbours:
 
     def _further(self, network: str, container_id: str, group: str) -> set[str]:
         """Its aliases on the network and its host name; none when it is just being removed."""
-        known = self._specifications.get(container_id)
-        if known is None:
-            try:
-                with open(f"{self._store.roots.container(group, container_id)}/spec.json", "rb") as file:
-                    known = _decode(file.read())
-            except (OSError, msgspec.DecodeError):
-                return set()
-            if len(self._specifications) >= _KNOWN:
-                self._specifications.clear()
-            self._specifications[container_id] = known
+        path = f"{self._store.roots.container(group, container_id)}/spec.json"
+        written, known = self._specifications.get(container_id, (0, None))
+        try:
+            if known is None or os.stat(path).st_mtime_ns != written:
+                with open(path, "rb") as file:
+                    written, known = os.fstat(file.fileno()).st_mtime_ns, _decode(file.read())
+        except (OSError, msgspec.DecodeError):
+            return set()
+        if len(self._specifications) >= _KNOWN:
+            self._specifications.clear()
+        self._specifications[container_id] = written, known
         aliases = {alias.lower() for one in known.networks if one.network == network for alias in one.aliases}
         return aliases | ({known.hostname.lower()} if known.hostname else set())

@@ -148,26 +148,55 @@ class Wiring:
         index = next(i for i in range(256) if endpoint.host_interface(container_id, i) not in taken)
         with self.store.transaction() as db:
             plan = self._plan(db, container_id, index, attachment, {one.interface for one in endpoints})
+        self._leased.add(container_id)
         try:
             await self._ensure(plan.record)
-            await self._together(container_id, pid, [plan], [], routed=not any(endpoint.routed(endpoints)))
+            await self._together(container_id, pid, [plan], [], routed=False)
         except BaseException:
-            ipam.release(self.store, container_id, attachment.network)
+            ipam.release(self.store, container_id, plan.record.spec.name)
             raise
         return plan.endpoint
 
     async def detach(
         self, container_id: str, pid: int, network: str, endpoints: Collection[Endpoint]
     ) -> list[Endpoint]:
-        """Take a running container off one network (docker network disconnect); the endpoints that it has left."""
+        """Take a running container off one network (docker network disconnect); the endpoints that it has left. Its
+        default route and its published ports follow with `lead`."""
         gone = [one for one in endpoints if one.network == network]
         left = [one for one in endpoints if one.network != network]
         plug.remove(one.host_interface for one in gone)
-        if any(endpoint.routed(gone)):
-            plug.route(pid, left)
         ipam.release(self.store, container_id, network)
         self._forget_soon({one for end in gone for one in (end.ipv4_address, end.ipv6_address) if one})
+        if network == bridge.DEFAULT:
+            await bridge.leave_default(self.store)
         return left
+
+    async def lead(
+        self,
+        container_id: str,
+        pid: int,
+        endpoints: Sequence[Endpoint],
+        bound: Sequence[PortBinding],
+        wanted: Sequence[PortBinding],
+    ) -> Sequence[PortBinding]:
+        """After `attach` and `detach`: the default route by the first of `endpoints` (in the order of endpoint.ordered)
+        that leads outside, and the published ports to its addresses; the ports that are bound.
+
+        `bound` are bound already; `wanted` when a network leads outside. Raises PortInUse."""
+        plug.route(pid, endpoints)
+        first = next((one for one in endpoints if one.ipv4_gateway or one.ipv6_gateway), None)
+        if wanted and first is not None and container_id not in self._reservations:
+            asked = ports.placed(wanted, bridge.get(self.store, first.network))
+            self._reservations[container_id] = ports.reserve(self.store, container_id, asked)
+        if rules := self._rules.pop(container_id, []):
+            await self._withdraw(container_id, rules)
+        if proxy := self._proxies.pop(container_id, None):
+            proxy.close()
+        self._publish(container_id, endpoints, bound)
+        if rules := self._rules.get(container_id, []):
+            await backend.publish(self.store.roots, [(container_id, rule) for rule in rules])
+        reservation = self._reservations.get(container_id)
+        return reservation.bindings if reservation else bound
 
     async def resume(self, container_id: str, bindings: Sequence[PortBinding], endpoints: Sequence[Endpoint]) -> None:
         """After a supervisor's death: hold a running container's ports again. Its links and rules are still there."""

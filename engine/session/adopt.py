@@ -16,9 +16,10 @@ from engine.filetree.remove import remove as remove_tree
 from engine.keeper.child.dns import open_sockets
 from engine.keeper.client import KeeperClient
 from engine.kernel import calls
+from engine.net import endpoint
 from engine.net.redirect import redirect
 from engine.net.rtnetlink import inside
-from engine.session import group_store
+from engine.session import group_store, membership
 from engine.session.group import Group
 from engine.session.remove import finish_removals
 from engine.spec.state import INTERRUPTED, ContainerRecord, Status
@@ -199,7 +200,10 @@ async def _resume(group: Group, keeper: KeeperClient, record: ContainerRecord) -
             group.dns.serve(record.id, descriptors[0], descriptors[1], record.spec.dns)
         elif record.state.endpoints and not group.dns.serves(record.id):
             await _reopen(group, record)
-    await group.wiring.resume(record.id, record.state.ports, record.state.endpoints)
+    found = endpoint.ordered(record.state.endpoints, record.spec.networks)
+    await group.wiring.resume(record.id, record.state.ports, found)
+    with contextlib.suppress(EngineError):  # a network may have gone, or an address been taken
+        await membership.complete(group, record.id)
 
 
 async def _reopen(group: Group, record: ContainerRecord) -> None:

@@ -17,11 +17,11 @@ from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
 from engine.net import bridge
 from engine.paths import Roots
-from engine.session import adopt, build_folders, create, end, group_store, probe, remove, start, stop, users
+from engine.session import adopt, build_folders, create, end, group_store, membership, probe, remove, start, stop, users
 from engine.session.build_network import BuildNetwork
 from engine.session.group import Group
 from engine.session.keeper_link import KeeperLink
-from engine.spec.container import ContainerSpec, ExecSpec
+from engine.spec.container import Attachment, ContainerSpec, ExecSpec
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.volume import store as volumes
@@ -122,6 +122,12 @@ class Session:
         self._group.records[container_id] = msgspec.structs.replace(record, spec=spec)
         if record.state.status.alive:
             self._group.publish(container_id)
+
+    async def connect(self, container_id: str, attachment: Attachment) -> ContainerRecord:
+        return await membership.connect(self._group, container_id, attachment)
+
+    async def disconnect(self, container_id: str, network: str) -> ContainerRecord:
+        return await membership.disconnect(self._group, container_id, network)
 
     async def update(self, container_id: str, state: ContainerState) -> None:
         self._group.replace(container_id, state)

@@ -153,7 +153,7 @@ class Restart(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything one container is made from; written once, at creation, and never changed.
+    """Everything one container is made from; written at creation; only its networks change later.
 
     None for entrypoint, command, working_dir, user … means the image's value. `image` is an image id (sha256:…),
     `image_ref` the name it was asked for by. Modes (pid, ipc, …) are "", host, private, shareable, none, or

@@ -1,0 +1,131 @@
+"""Networks of running and stopped containers, changed without making them anew."""
+
+import asyncio
+import socket
+
+import pytest
+
+from engine.errors import Conflict, InvalidSpec, NotFound, WrongState
+from engine.session import membership
+from engine.spec.container import Attachment, PortBinding
+from engine.spec.network import NetworkSpec, Pool
+
+
+@pytest.fixture
+def networks(box):
+    for name, subnet in (("a", "10.77.1.0/24"), ("b", "10.77.2.0/24")):
+        box.do(box.session.create_network(NetworkSpec(name=f"{box.group}{name}", pools=(Pool(subnet=subnet),))))
+    return f"{box.group}a", f"{box.group}b"
+
+
+def links(box, record):
+    return [line.split()[1].rstrip(":").split("@")[0] for line in box.inside(record, "ip -o link").splitlines()]
+
+
+def asking(box, record, *command):
+    """Outcome of a command in the container that asks our DNS server, which answers in the session's loop."""
+    return box.do(asyncio.to_thread(box.exec, record, *command))
+
+
+def test_connect_and_disconnect(box, networks):
+    a, b = networks
+    record = box.start(networks=(Attachment(network=a),))
+    pid = box.state(record).pid
+    box.do(box.session.connect(record.id, Attachment(network=b, ipv4_address="10.77.2.9", aliases=("second",))))
+    assert links(box, record) == ["lo", "eth0", "eth1"] and box.state(record).pid == pid
+    assert "inet 10.77.2.9/24" in box.inside(record, "ip addr show eth1")
+    assert "10.77.2.9\t" in box.inside(record, "cat /etc/hosts")
+    other = box.start(networks=(Attachment(network=b),))
+    assert "10.77.2.9" in asking(box, other, "nslookup", "second")[1]
+    assert [one.network for one in box.state(record).endpoints] == [a, b]
+    box.do(box.session.disconnect(record.id, a))
+    assert links(box, record) == ["lo", "eth1"]
+    assert "default via 10.77.2.1" in box.inside(record, "ip route")
+    assert "10.77.1." not in box.inside(record, "cat /etc/hosts")
+    assert asking(box, other, "ping", "-c1", "-W2", "second")[0] == 0
+    box.do(box.session.disconnect(record.id, b))
+    assert links(box, record) == ["lo"] and asking(box, other, "nslookup", "second")[0] != 0
+    box.do(box.session.connect(record.id, Attachment(network=a, aliases=("first",))))
+    assert "default via 10.77.1.1" in box.inside(record, "ip route")
+
+
+def test_the_default_route_goes_to_the_network_that_comes_first(box, networks):
+    a, b = networks
+    record = box.start(networks=(Attachment(network=a),))
+    box.do(box.session.connect(record.id, Attachment(network=b, gw_priority=1)))
+    assert "default via 10.77.2.1" in box.inside(record, "ip route")
+
+
+def test_published_ports_follow(box, networks):
+    a, b = networks
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+    port = PortBinding(container_port=80, host_ip="127.0.0.1", host_port=str(number))
+    listen = ("sh", "-c", "while :; do echo hello | nc -l -p 80; done")
+    record = box.start(*listen, networks=(Attachment(network=a),), ports=(port,))
+
+    async def greeting():
+        for _ in range(100):
+            reader, writer = await asyncio.open_connection("127.0.0.1", number)
+            text = await reader.read()
+            writer.close()
+            if text:
+                return text
+            await asyncio.sleep(0.05)  # nc has not begun to listen again
+
+    assert box.do(greeting()) == b"hello\n"
+    box.do(box.session.connect(record.id, Attachment(network=b)))
+    box.do(box.session.disconnect(record.id, a))
+    assert box.do(greeting()) == b"hello\n"
+    assert box.state(record).ports == (port,)
+
+
+def test_a_stopped_container_has_its_networks_at_the_next_start(box, networks):
+    a, b = networks
+    record = box.create("sleep", "1000", networks=(Attachment(network=a),))
+    box.do(box.session.connect(record.id, Attachment(network=b)))
+    box.do(box.session.disconnect(record.id, a))
+    box.do(box.session.start(record.id))
+    assert [one.network for one in box.state(record).endpoints] == [b]
+
+
+def test_what_a_crash_leaves_half_done_is_completed(box, networks):
+    a, b = networks
+    record = box.start(networks=(Attachment(network=a),))
+    membership._write(box.session._group, record, (Attachment(network=b),))
+    box.do(box.session.adopt())
+    assert [one.network for one in box.state(record).endpoints] == [b]
+    assert "10.77.2." in box.inside(record, "ip addr")
+
+
+def test_what_is_refused_leaves_the_container_as_it_was(box, networks):
+    a, b = networks
+    record = box.start(networks=(Attachment(network=a),))
+    before = box.session.record(record.id)
+    refused = (
+        (Attachment(network=a), Conflict, "is connected to network"),
+        (Attachment(network="nothing"), NotFound, "nothing"),
+        (Attachment(network=b, ipv4_address="192.0.2.1"), InvalidSpec, "192.0.2.1"),
+        (Attachment(network=b, ipv4_address="10.77.2.1"), Conflict, "10.77.2.1"),
+    )
+    for attachment, kind, text in refused:
+        with pytest.raises(kind, match=text):
+            box.do(box.session.connect(record.id, attachment))
+    with pytest.raises(NotFound, match=b):
+        box.do(box.session.disconnect(record.id, b))
+    assert box.session.record(record.id) == before
+    alone = box.start(network_mode="none")
+    with pytest.raises(WrongState, match="network_mode none"):
+        box.do(box.session.connect(alone.id, Attachment(network=b)))
+
+
+def test_own_hosts_file_that_is_another(box, networks):
+    """A container must not have us write into a file that it chose."""
+    a, b = networks
+    record = box.start(networks=(Attachment(network=a),), privileged=True)
+    box.inside(record, "umount /etc/hosts; rm -f /etc/hosts; mkfifo /etc/hosts")
+    box.do(box.session.connect(record.id, Attachment(network=b)))
+    box.inside(record, "rm /etc/hosts; ln -s /proc/1/root/etc/passwd /etc/hosts; cp /etc/passwd /tmp/before")
+    box.do(box.session.disconnect(record.id, b))
+    assert box.exec(record, "cmp", "/etc/passwd", "/tmp/before")[0] == 0
