@@ -117,6 +117,23 @@ def comm(pid):
         return file.read().strip()
 
 
+@pytest.mark.parametrize(
+    "way", [{}, {"sysctls": {"kernel.shm_rmid_forced": "1"}}, {"userns_mode": "private"}], ids=["script", "fork", "userns"]
+)
+def test_files_of_ours_do_not_fill_memory(host, way):
+    """/etc/hosts is in memory, and the container's root may write to it."""
+    script = """
+    for name in hosts hostname resolv.conf; do
+        dd if=/dev/zero of=/etc/$name bs=1M count=16 2> /dev/null && echo grown
+    done
+    cat /etc/hosts /etc/hostname /etc/resolv.conf | wc -c
+    echo 127.0.0.1 written > /etc/hosts && cat /etc/hosts
+    """
+    found = host.shell(script, **way).out.splitlines()
+    assert found[1:] == ["127.0.0.1 written"]
+    assert int(found[0]) < 3 * 5 << 20
+
+
 def test_no_descriptor_of_ours(host):
     """The keeper has sockets, logs, FIFOs, other containers' … open; a program has three descriptors (CVE-2024-21626)."""
     other = host.sleep()

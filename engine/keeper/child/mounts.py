@@ -16,6 +16,7 @@ from engine.kernel import calls, detached, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, TypeAlias
 
 Entry: TypeAlias = "dict[str, Any]"
@@ -272,12 +273,22 @@ def _image(entry: Entry, ids: Ids) -> int:
         os.close(above)
 
 
+ROOM = 4 << 20
+"""Bytes that the files which we write into a container may grow by together, as its root can write to /etc/hosts."""
+
+
+def options(contents: Iterable[bytes]) -> str:
+    """The mount options of a tmpfs for files of ours (tmpfs(5)); a page is at most 64 KiB."""
+    return f"mode=0700,size={ROOM + sum(len(content) + 65536 for content in contents)}"
+
+
 def _file(entry: Entry, ids: Ids) -> int:
     """A file of ours on a tmpfs of its own: `content` or the bytes of `source`, with owner and mode."""
     data = entry["content"].encode() if entry.get("content") is not None else _bytes(entry["source"])
     staging = entry["staging"]
     os.makedirs(staging, exist_ok=True)
-    calls.mount("tmpfs", staging, "tmpfs", flags.MS["nosuid"] | flags.MS["nodev"] | flags.MS["noexec"], "mode=0700")
+    bits = flags.MS["nosuid"] | flags.MS["nodev"] | flags.MS["noexec"]
+    calls.mount("tmpfs", staging, "tmpfs", bits, options([data]))
     path = f"{staging}/content"
     fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -7,7 +7,7 @@ import os
 import struct
 from collections.abc import Iterable
 
-from engine.keeper.child.mounts import IN_PROC, SYSTEM, Entry, bits_of, propagation_of
+from engine.keeper.child.mounts import IN_PROC, SYSTEM, Entry, bits_of, options, propagation_of
 from engine.keeper.script.script import ABSENT, Script, Unscripted
 from engine.kernel import flags
 
@@ -116,17 +116,16 @@ def files(script: Script, entries: list[Entry], staging: str) -> dict[int, int]:
     """The mounts of files of ours, by the numbers of their entries, in one tmpfs. It lies on `staging` and goes with our old
     root."""
     found: dict[int, int] = {}
-    wanted = [(number, entry) for number, entry in enumerate(entries) if entry["type"] == "file"]
+    wanted = {number: _content(entry) for number, entry in enumerate(entries) if entry["type"] == "file"}
     if not wanted:
         return found
-    script.call(
-        "mount", "tmpfs", staging, "tmpfs", flags.MS["nosuid"] | flags.MS["nodev"] | flags.MS["noexec"], "mode=0700"
-    )
-    for number, entry in wanted:
+    mount = flags.MS["nosuid"] | flags.MS["nodev"] | flags.MS["noexec"]
+    script.call("mount", "tmpfs", staging, "tmpfs", mount, options(wanted.values()))
+    for number, content in wanted.items():
+        entry = entries[number]
         path = f"{staging}/{number}"
         how = os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC
         file = script.call("openat", flags.AT_FDCWD, path, how, 0o600)
-        content = _content(entry)
         script.call("write", file, content, len(content))
         script.call("fchown", file, *owner(entry.get("uid", 0), entry.get("gid", 0)))
         script.call("fchmod", file, entry.get("mode", 0o444))
