@@ -89,6 +89,18 @@ def test_tail_since_timestamps_and_no_prefix(engine: FileEngine, output: Output)
     assert output.getvalue().endswith("Z line 3\nweb-1  | line 2\nweb-1  | line 3\n")
 
 
+def test_a_last_line_without_its_newline(engine: FileEngine, output: Output) -> None:
+    engine.put("web", status=Status.EXITED)
+    engine.write("web1", "whole\n", at=1)
+    engine.write("web1", "unfi", at=2)
+    engine.write("web1", "nished", at=3)
+    command(engine, output, "logs", "-t")()
+    assert output.getvalue().splitlines() == [
+        "web-1  | 1970-01-01T00:00:00.000000001Z whole",
+        "web-1  | 1970-01-01T00:00:00.000000002Z unfinished",
+    ]
+
+
 def test_following_through_growth_recreation_and_the_end(engine: FileEngine, output: Output) -> None:
     engine.put("web")
     engine.write("web1", "old\n")

@@ -118,7 +118,9 @@ def comm(pid):
 
 
 @pytest.mark.parametrize(
-    "way", [{}, {"sysctls": {"kernel.shm_rmid_forced": "1"}}, {"userns_mode": "private"}], ids=["script", "fork", "userns"]
+    "way",
+    [{}, {"sysctls": {"kernel.shm_rmid_forced": "1"}}, {"userns_mode": "private"}],
+    ids=["script", "fork", "userns"],
 )
 def test_files_of_ours_do_not_fill_memory(host, way):
     """/etc/hosts is in memory, and the container's root may write to it."""

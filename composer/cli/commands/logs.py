@@ -62,4 +62,5 @@ def run(context: Context, args: Args) -> int:
     follower.past()
     if args.follow:
         follower.follow(until=until)
+    follower.finish_lines()
     return 0

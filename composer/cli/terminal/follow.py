@@ -52,8 +52,9 @@ def _ends(record: ContainerRecord) -> list[ContainerExit]:
 
 
 class Source:
-    """One container's log and what of its last line has come so far. `output`: its reader, when that is what it writes
-    just now; `kept`: whether there is a log; `deadline` (monotonic): when it must be up again, 0 when it is or need not."""
+    """One container's log. `parts`: what of its last line has come so far, and when, by stream; `output`: its reader, when
+    that is what it writes just now; `kept`: whether there is a log; `deadline` (monotonic): when it must be up again, 0 when
+    it is or need not."""
 
     __slots__ = (
         "coming",
@@ -74,7 +75,7 @@ class Source:
         self.output: Output | None = None
         self.kept = True
         self.deadline = 0.0
-        self.parts: dict[str, str] = {}
+        self.parts: dict[str, tuple[str, int]] = {}
         ends = _ends(record)
         self.up, self.finished_at, self.shown = is_up(record), ends[-1].finished_at if ends else 0.0, True
         self.coming = False
@@ -239,17 +240,25 @@ class Follower:
     def _drain(self, source: Source) -> None:
         for entry in _entries(source.reader):
             self._print(source, entry)
-        for stream, rest in source.parts.items():
-            if rest:
-                self._lines.line(source.name, rest, stream=stream)
+        self._finish_line(source)
+
+    def finish_lines(self) -> None:
+        """Print what has come of lines that have not ended: nothing more is waited for."""
+        for source in self._sources.values():
+            self._finish_line(source)
+
+    def _finish_line(self, source: Source) -> None:
+        for stream, (rest, moment) in source.parts.items():
+            self._lines.line(source.name, rest, stream=stream, timestamp=rfc3339_ns(moment))
         source.parts.clear()
 
     def _print(self, source: Source, entry: LogEntry) -> None:
         if not source.shown:
             return
-        text = source.parts.pop(entry.stream, "") + entry.text
+        text, moment = source.parts.pop(entry.stream, ("", entry.time))
+        text += entry.text  # in place: a line may have thousands of parts
         if not text.endswith("\n"):
-            source.parts[entry.stream] = text
+            source.parts[entry.stream] = (text, moment)
             return
         self._lines.line(source.name, text, stream=entry.stream, timestamp=rfc3339_ns(entry.time))
 

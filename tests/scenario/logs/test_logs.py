@@ -1,5 +1,6 @@
 """`logs` through the command line: over rotation, without a log, after recreation, followed."""
 
+import json
 import re
 
 
@@ -22,6 +23,16 @@ def test_logs(composer):
     assert composer("logs", "-n", "4000", "--no-log-prefix", "small").out.split() == numbers[-4000:]
     mute = composer("logs", "mute")
     assert mute.out == "" and "mute-1: configured logging driver does not support reading" in mute.err
+
+
+def test_a_last_line_without_its_newline(composer):
+    """It is there as soon as the end of the container is known."""
+    script = {"command": ["printf", "one\ntwo"], "image": "busybox", "pull_policy": "never"}
+    composer.write(compose=json.dumps({"services": {f"end{n}": script for n in range(8)}}))
+    assert composer("up", "--no-log-prefix").out.count("two\n") == 8
+    for n in range(8):
+        assert composer("logs", "--no-log-prefix", f"end{n}").out == "one\ntwo\n"
+    assert composer("logs", "-n", "1", "--no-log-prefix", "end0").out == "two\n"
 
 
 def test_followed_through_recreation(composer):
