@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "composer.model": (),
     "composer.load": ("composer.cron", "composer.model", "engine.digest"),
     "composer.plan": ("engine.spec",),
-    "composer.plan.translate": ("composer.model", "composer.plan", "engine.spec"),
+    "composer.plan.translate": (
+        "composer.model", "composer.plan", "engine.errors", "engine.image.reference", "engine.spec",
+    ),
     "composer.plan.graph": ("composer.plan", "engine.spec"),
     "composer.cron": (),
     "composer.release": (),

@@ -86,6 +86,11 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag or ("" if at else DEFAULT_TAG), digest)
 
 
+def is_id(text: str) -> bool:
+    """Whether `text` is an image's id: 64 hex digits, with or without `sha256:`."""
+    return bool(re.match(_IMAGE_ID, text))
+
+
 def unchecked(text: str) -> str:
     """The full form of a reference by tag, for looking it up among those that `parse` has made: checking it takes longer
     than that, and what is no reference is not among them."""

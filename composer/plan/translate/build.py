@@ -6,6 +6,7 @@ from composer.model import Project
 from composer.model.build import Build
 from composer.plan import labels
 from composer.plan.translate.files import definition
+from composer.plan.translate.images import checked
 from composer.plan.translate.process import extra_hosts, ulimits
 from composer.plan.translate.scope import Scope
 from engine.spec.image import BuildSecret, BuildSpec
@@ -18,6 +19,8 @@ def build(scope: Scope) -> BuildSpec | None:
     platform = scope.service.platform
     if platform and wanted.platforms and platform not in wanted.platforms:
         scope.refuse(("build", "platforms"), f"must include the service's platform, {platform}")
+    for index, tag in enumerate(wanted.tags):
+        checked(scope, ("build", "tags", index), tag)
     return BuildSpec(
         context=wanted.context,
         dockerfile=wanted.dockerfile or "Dockerfile",

@@ -6,6 +6,7 @@ from composer.model.mount import BindOptions, ImageOptions, TmpfsOptions, Volume
 from composer.model.mount import Mount as Wanted
 from composer.plan.translate import volumes
 from composer.plan.translate.files import files
+from composer.plan.translate.images import checked
 from composer.plan.translate.scope import Scope
 from engine.spec.container import Mount
 
@@ -75,6 +76,9 @@ def _mount(scope: Scope, index: int, wanted: Wanted) -> Mount | None:
     if wanted.type == "image":
         if not wanted.source:
             scope.refuse(path, "a mount of type image needs a source: the image's name")
+            return None
+        if not checked(scope, (*path, "source"), wanted.source):
+            return None
         image = wanted.image or ImageOptions()
         return Mount(
             type="image", source=wanted.source, target=wanted.target, read_only=wanted.read_only, subpath=image.subpath

@@ -11,6 +11,7 @@ from composer.plan.translate.dependencies import dependencies, volumes_from
 from composer.plan.translate.devices import device_requests, devices
 from composer.plan.translate.digest import digest
 from composer.plan.translate.healthcheck import healthcheck
+from composer.plan.translate.images import checked
 from composer.plan.translate.labelling import container_labels
 from composer.plan.translate.logging import logging
 from composer.plan.translate.mounts import mounts
@@ -55,7 +56,7 @@ def service(scope: Scope) -> DesiredService:
     return DesiredService(
         name=scope.name,
         hash=hash_,
-        image=scope.image,
+        image=checked(scope, ("image",), scope.image),
         container=container,
         build=build(scope),
         pull_policy=pull_policy(scope),
