@@ -202,9 +202,11 @@ def pull_services(
     """composer pull."""
     context.check_services(services)
     desired = context.desired
+    names = with_dependencies(desired, services, dependencies=dependencies)
+    _check_names(desired, names)
     chosen: list[DesiredService] = []
     with context.progress("Pulling", quiet=quiet) as progress:
-        for name in with_dependencies(desired, services, dependencies=dependencies):
+        for name in names:
             service = desired.services[name]
             if reason := _not_pulled(context, service, policy or service.pull_policy, ignore_buildable):
                 step = name if _is_nameless(desired, service) else f"Image {service.image}"
@@ -231,6 +233,11 @@ def _not_pulled(context: Context, service: DesiredService, policy: str, ignore_b
     return ""
 
 
+def _check_names(desired: Desired, names: Iterable[str]) -> None:
+    """Raises Refused for services whose image has no valid name. Other refusals concern only those who run a service."""
+    refusal.check(desired, (name for name in names if not desired.services[name].image))
+
+
 def _is_nameless(desired: Desired, service: DesiredService) -> bool:
     """It names no image, or only that which a build makes without being given a name."""
     return not service.image or (service.build is not None and service.image == f"{desired.project}-{service.name}")
@@ -243,9 +250,11 @@ def push_services(
     """composer push: services without a build section are skipped."""
     context.check_services(services)
     desired = context.desired
+    names = with_dependencies(desired, services, dependencies=dependencies)
+    _check_names(desired, names)
     with context.progress("Pushing", quiet=quiet) as progress:
         tasks: dict[str, Task] = {}
-        for name in with_dependencies(desired, services, dependencies=dependencies):
+        for name in names:
             service = desired.services[name]
             if service.build is None or _is_nameless(desired, service):
                 progress.update(name, "Skipped", State.DONE)
