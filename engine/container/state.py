@@ -50,9 +50,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
-    """Make the container's folder with its specification and first state, durable before this returns."""
+    """Make the container's folder with its specification and first state, durable before this returns.
+
+    What room there is on a full disc is left to what stops and removes: this fails with ENOSPC before it is used up.
+    """
     data = msgspec.json.encode(spec)[:-1] + b',"initial":' + msgspec.json.encode(state) + b"}"
     try:
+        if reserve.is_scarce(_state_root(folder)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             os.mkdir(folder, 0o700)
         except FileNotFoundError:  # the group's first, or its last has just gone
@@ -78,12 +83,16 @@ def write_state(folder: str, state: ContainerState) -> None:
         try:
             _replace(f"{folder}/state.json", data, durable=False)
         except OSError as error:
-            # <state>/groups/<group>/<container>
-            if error.errno not in _FULL or not reserve.give(folder.rsplit("/", 3)[0]):
+            if error.errno not in _FULL or not reserve.give(_state_root(folder)):
                 raise
             _replace(f"{folder}/state.json", data, durable=False)
     except OSError as error:
         raise OperationFailed.of("write", f"{folder}/state.json", error) from error
+
+
+def _state_root(folder: str) -> str:
+    """<state> of <state>/groups/<group>/<container>."""
+    return folder.rsplit("/", 3)[0]
 
 
 def write_starting(folder: str, state: ContainerState) -> None:
