@@ -94,6 +94,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "user": spec.user or image.config.user,
             "groups": list(spec.group_add),
             "tty": spec.tty,
+            "console_size": list(spec.console_size),
             "stdin": spec.stdin_open,
             "stdin_once": spec.stdin_once,
             "rlimits": _rlimits(spec),

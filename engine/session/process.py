@@ -31,6 +31,7 @@ def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
     process: dict[str, object] = {
         "args": list(spec.args),
         "tty": spec.tty,
+        "console_size": list(spec.console_size),
         "env": {key: value for key, value in merged.items() if value is not None},
     }
     if spec.user:

@@ -1,5 +1,7 @@
 """A container as its creator asks for it. Field names follow Docker's API and the compose specification."""
 
+from typing import Any
+
 from msgspec import Struct, field
 from msgspec.json import Decoder
 
@@ -174,6 +176,8 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""
     group_add: tuple[str, ...] = ()
     tty: bool = False
+    console_size: tuple[int, int] = (0, 0)
+    """Rows and columns of the terminal when the program starts; 0 for the kernel's default."""
     stdin_open: bool = False
     stdin_once: bool = False
     init: bool | None = None
@@ -220,6 +224,8 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     healthcheck: Healthcheck | None = None
     restart: Restart = field(default_factory=Restart)
     logging: Logging = field(default_factory=Logging)
+    host_config: dict[str, Any] = {}
+    """What a client of the Docker API asked for as HostConfig, kept so that the API gives it back unchanged."""
 
 
 class ExecSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -230,6 +236,7 @@ class ExecSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     working_dir: str = ""
     user: str = ""
     tty: bool = False
+    console_size: tuple[int, int] = (0, 0)
     privileged: bool = False
 
 

@@ -110,7 +110,7 @@ def test_what_it_meets_and_cannot_decide_is_made_by_a_fork(box, images, busybox_
     ("fields", "code", "words"),
     [
         ({"command": ("nothing",)}, 127, 'exec: "nothing": executable file not found in $PATH'),
-        ({"command": ("/nothing",)}, 127, 'exec: "/nothing": no such file or directory'),
+        ({"command": ("/nothing",)}, 127, 'exec: "/nothing": stat /nothing: no such file or directory'),
         ({"command": ("/etc/passwd",)}, 126, 'exec: "/etc/passwd": permission denied'),
         ({"working_dir": "/etc/passwd"}, 126, "change to the working directory /etc/passwd: ENOTDIR"),
         ({"user": "nobody-here"}, 125, "find user nobody-here: no matching entry"),

@@ -170,3 +170,48 @@ def test_stats(api, make):
         pass
     samples = [json.loads(lines.readline()) for _ in range(2)]
     assert samples[1]["precpu_stats"] == samples[0]["cpu_stats"]
+
+
+def test_the_terminal_has_its_size_when_the_program_starts(api, make):
+    one = make("stty", "size", Tty=True, OpenStdin=True, HostConfig={"ConsoleSize": [33, 77]})
+    api.raw("POST", f"/containers/{one}/start")
+    api("POST", f"/containers/{one}/wait")
+    assert api.raw("GET", f"/containers/{one}/logs?stdout=1")[2] == b"33 77\r\n"
+    assert api.get(f"/containers/{one}/json")["HostConfig"]["ConsoleSize"] == [33, 77]
+
+
+@pytest.mark.parametrize(
+    ("command", "more", "status", "words"),
+    [
+        (["/nosuch"], {}, 400, 'exec: "/nosuch": stat /nosuch: no such file or directory'),
+        (["nosuch"], {}, 400, 'exec: "nosuch": executable file not found in $PATH'),
+        (["/etc/passwd"], {}, 400, 'exec: "/etc/passwd": permission denied'),
+        (["true"], {"WorkingDir": "/etc/passwd"}, 500, "Cannot mkdir: /etc/passwd is not a directory"),
+        (["true"], {"User": "nobody2"}, 500, "unable to find user nobody2: no matching entries in passwd file"),
+    ],
+)
+def test_what_cannot_be_started_ends_the_clients_that_wait(api, make, command, more, status, words):
+    one = make(*command, HostConfig={"AutoRemove": True}, **more)
+    with api.connect() as waiting:
+        waiting.sendall(
+            f"POST /containers/{one}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\n"
+            "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
+        )
+        assert waiting.recv(1000).startswith(b"HTTP/1.1 101 UPGRADED")
+        assert api.refused("POST", f"/containers/{one}/start") == (status, words)
+        assert waiting.recv(1000) == b""
+    assert api.refused("GET", f"/containers/{one}/json")[0] == 404
+
+
+def test_the_host_configuration_is_given_back_as_it_was_sent(api, make):
+    asked = {
+        "Binds": ["/tmp:/a:ro"], "Tmpfs": {"/b": "size=1m"}, "PublishAllPorts": True, "AutoRemove": True, "Links": [],
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "NetworkMode": "none",
+    }  # fmt: skip
+    found = api.get(f"/containers/{make('true', HostConfig=asked)}/json")
+    assert {key: found["HostConfig"][key] for key in asked} == {**asked, "Links": None}
+    assert [mount["Destination"] for mount in found["Mounts"]] == ["/a"]
+
+
+def test_a_container_without_a_name_gets_two_words(api, make):
+    assert re.fullmatch(r"/[a-z]+_[a-z]+\d*", api.get(f"/containers/{make('true')}/json")["Name"])

@@ -38,6 +38,7 @@ class _Client:
 
     def __init__(self) -> None:
         self.ready, self.attached = anyio.Event(), anyio.Event()
+        self.failed = False
 
 
 class Waiting:
@@ -58,6 +59,12 @@ class Waiting:
         if not clients:
             self._clients.pop(container_id, None)
         client.attached.set()
+
+    def fail(self, container_id: str) -> None:
+        """The container could not be started: those who wait for it have nothing to wait for."""
+        for client in self._clients.get(container_id, []):
+            client.failed = True
+            client.ready.set()
 
     def attach_to(self, container_id: str) -> Callable[[str], Awaitable[None]] | None:
         """What a start has to await before the program runs; None when nobody waits for this container."""
@@ -166,7 +173,7 @@ async def _started(server: Server, record: ContainerRecord, raw: Raw, client: _C
             tasks.start_soon(by_others, tasks.cancel_scope)
             tasks.start_soon(until_gone, tasks.cancel_scope)
             await client.ready.wait()
-            up = True
+            up = not client.failed
             tasks.cancel_scope.cancel()
     finally:
         watch.close()

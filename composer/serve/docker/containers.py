@@ -162,7 +162,7 @@ def _bound(record: ContainerRecord) -> set[tuple[int, str]]:
 
 def _exposed(record: ContainerRecord) -> set[tuple[int, str]]:
     rows = set()
-    for text in record.spec.expose:
+    for text in record.spec.expose if record.state.status.alive else ():
         port, _, protocol = text.partition("/")
         if port.isdigit():
             rows.add((int(port), protocol or "tcp"))

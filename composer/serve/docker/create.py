@@ -9,9 +9,12 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from msgspec import to_builtins
+
 from composer.serve.docker import body
 from composer.serve.docker.create_mounts import mounts
 from composer.serve.docker.create_resources import resources
+from composer.serve.docker.exec import console_size
 from composer.serve.http.errors import BadRequest
 from engine.spec.container import (
     Attachment,
@@ -63,6 +66,7 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
         user=asked.user or "",
         group_add=tuple(host.group_add or ()),
         tty=bool(asked.tty),
+        console_size=console_size(host.console_size) or (0, 0),
         stdin_open=bool(asked.open_stdin),
         stdin_once=bool(asked.stdin_once),
         init=host.init,
@@ -112,6 +116,7 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
         healthcheck=_healthcheck(asked.healthcheck),
         restart=_restart(host),
         logging=_logging(host),
+        host_config=to_builtins(host),
     )
 
 

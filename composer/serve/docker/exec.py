@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskStatus
+from msgspec import structs
 
 from composer.serve.docker import body, found
 from composer.serve.docker.streams import Pump, frames, stream_type
@@ -128,7 +129,9 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         return None
     made.started = True
     try:
-        await (_terminal if tty else _piped)(server, made, raw, asked.console_size or made.wanted.console_size)
+        if size := console_size(asked.console_size or made.wanted.console_size):
+            made.spec = structs.replace(made.spec, console_size=size)
+        await (_terminal if tty else _piped)(server, made, raw)
     except EngineError as error:
         made.exit_code = getattr(error, "exit_code", 126)
         await raw.send(_said(f"{error.message}\r\n", tty=tty))
@@ -171,7 +174,7 @@ async def _alone(server: Server, made: Exec, *, task_status: TaskStatus[None]) -
         made.process = None
 
 
-async def _piped(server: Server, made: Exec, raw: Raw, size: object) -> None:
+async def _piped(server: Server, made: Exec, raw: Raw) -> None:
     """Three pipes: what the client sends goes in, what comes out goes to it in frames."""
     wanted = made.wanted
     ours, theirs = _pipes(bool(wanted.attach_stdin), bool(wanted.attach_stdout), bool(wanted.attach_stderr))
@@ -218,15 +221,13 @@ def _pipes(stdin: bool, stdout: bool, stderr: bool) -> tuple[list[int], tuple[in
     return ours, (theirs[0], theirs[1], theirs[2])
 
 
-async def _terminal(server: Server, made: Exec, raw: Raw, size: list[int] | None) -> None:
+async def _terminal(server: Server, made: Exec, raw: Raw) -> None:
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
         process = await _open(server, made, (null, null, null))
     finally:
         os.close(null)
     try:
-        if size and len(size) == 2:
-            process.resize(size[0], size[1])
         assert process.stream is not None
         os.set_blocking(process.stream, False)
         out, into = os.dup(process.stream), os.dup(process.stream)
@@ -249,6 +250,15 @@ async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise HTTPError(409, f"exec {made.id} is not running")
     made.process.resize(*window(request))
     return Reply(status=201 if request.version < (1, 22) else 200)
+
+
+def console_size(asked: list[int] | None) -> tuple[int, int] | None:
+    """Rows and columns that a terminal begins with; None when nothing is asked for. BadRequest."""
+    if not asked or not any(asked):
+        return None
+    if len(asked) != 2 or not all(0 <= one < 1 << 16 for one in asked):
+        raise BadRequest(f"invalid ConsoleSize: {asked}")
+    return asked[0], asked[1]
 
 
 def window(request: Request) -> tuple[int, int]:

@@ -29,6 +29,17 @@ SHM_SIZE = 64 * 1024 * 1024
 
 
 def host_config(spec: ContainerSpec) -> dict[str, Any]:
+    """What a client of the API asked for as it was sent; all else from the specification."""
+    asked = {key: value for key, value in spec.host_config.items() if value not in _UNSET}
+    if asked.get("NetworkMode") == "default":
+        del asked["NetworkMode"]
+    return {**_specified(spec), **asked}
+
+
+_UNSET: tuple[object, ...] = (None, "", 0, [], {})
+
+
+def _specified(spec: ContainerSpec) -> dict[str, Any]:
     masked = not spec.privileged and not securityopts.read(spec.security_opt)[0].system_paths
     return {
         **_resources(spec),

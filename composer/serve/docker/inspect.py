@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from composer.serve.docker.host_config import host_config
+from composer.serve.docker.start_errors import words
 from composer.serve.docker.text import timestamp
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.run.port import Engine
-    from engine.spec.container import ContainerSpec, Healthcheck
+    from engine.spec.container import ContainerSpec, Healthcheck, Mount
     from engine.spec.image import ImageConfig
     from engine.spec.network import NetworkRecord
-    from engine.spec.state import ContainerRecord, ContainerState, Endpoint
+    from engine.spec.state import ContainerRecord, Endpoint
 
 WITHOUT_NETWORK = ("host", "none")
 
@@ -27,7 +28,7 @@ def inspected(engine: Engine, record: ContainerRecord, config: ImageConfig | Non
         "Created": timestamp(record.state.created_at),
         "Path": command[0] if command else "",
         "Args": command[1:],
-        "State": state(record.state),
+        "State": state(record),
         "Image": spec.image,
         "ResolvConfPath": f"{folder}/resolv.conf",
         "HostnamePath": f"{folder}/hostname",
@@ -60,7 +61,8 @@ def command_line(spec: ContainerSpec, config: ImageConfig | None) -> list[str]:
     return [*entrypoint, *command]
 
 
-def state(now: ContainerState) -> dict[str, Any]:
+def state(record: ContainerRecord) -> dict[str, Any]:
+    now = record.state
     status = now.status
     found: dict[str, Any] = {
         "Status": status.value,
@@ -71,7 +73,7 @@ def state(now: ContainerState) -> dict[str, Any]:
         "Dead": status is Status.DEAD,
         "Pid": now.pid if status.alive else 0,
         "ExitCode": 0 if status.alive else now.exit_code,
-        "Error": now.error,
+        "Error": words(now.error, name=record.spec.name, endpoint=record.id),
         "StartedAt": timestamp(now.started_at),
         "FinishedAt": timestamp(now.finished_at),
     }
@@ -157,21 +159,29 @@ def mounts(engine: Engine, record: ContainerRecord) -> list[dict[str, Any]]:
     """What lies where in the container; anonymous volumes are in the order of the mounts that asked for them."""
     anonymous = list(record.state.anonymous_volumes)
     folders = {volume.spec.name: volume.mountpoint for volume in engine.volumes()}
+    short = record.spec.host_config.get("Tmpfs") or {}
     found = []
     for mount in record.spec.mounts:
-        if mount.type not in ("bind", "volume", "tmpfs", "image"):
+        if mount.type not in ("bind", "volume", "tmpfs", "image") or mount.target in short:
             continue
         entry: dict[str, Any] = {"Type": mount.type, "Source": mount.source, "Destination": mount.target}
         if mount.type == "volume":
             name = mount.source or (anonymous.pop(0) if anonymous else "")
             entry |= {"Name": name, "Source": folders.get(name, ""), "Driver": "local"}
         entry |= {
-            "Mode": ("ro" if mount.read_only else mount.selinux) if mount.type == "bind" else mount.selinux or "z",
+            "Mode": _mode(mount, anonymous=mount.source in record.state.anonymous_volumes),
             "RW": not mount.read_only,
             "Propagation": (mount.propagation or "rprivate") if mount.type == "bind" else "",
         }
         found.append(entry)
     return found
+
+
+def _mode(mount: Mount, *, anonymous: bool) -> str:
+    """As Docker has it: what the short form said, "z" for a named volume, nothing for an anonymous one."""
+    if mount.type == "volume" and mount.source and not anonymous:
+        return mount.selinux or "z"
+    return "ro" if mount.type == "bind" and mount.read_only else mount.selinux
 
 
 def network_settings(engine: Engine, record: ContainerRecord) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import contextlib
 import signal
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ from composer.serve.docker.containers import tree_size
 from composer.serve.docker.create import checked_name, specification
 from composer.serve.docker.filters import Filters
 from composer.serve.docker.images import need as need_image
+from composer.serve.docker.random_names import free_name
+from composer.serve.docker.start_errors import words
 from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.text import moment
 from composer.serve.http.errors import BadRequest, HTTPError
@@ -40,7 +42,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     if raw is None:
         raise BadRequest("invalid JSON: got EOF while reading request body")
     asked, unknown = shaped(raw, Create)
-    name = checked_name(request.query("name")) if request.query("name") else f"container-{secrets.token_hex(6)}"
+    name = checked_name(request.query("name")) if request.query("name") else free_name(server.engine)
     if not (asked.image or asked.cmd or asked.entrypoint):
         raise BadRequest("config cannot be empty in order to create a container")
     image = need_image(server.engine, asked.image or "")
@@ -78,8 +80,22 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply:
     if record.state.status.alive:
         return NOT_MODIFIED
     operation = Start(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id)
-    await perform(server, record.group, operation, attach=server.waiting.attach_to(record.id))
+    try:
+        await perform(server, record.group, operation, attach=server.waiting.attach_to(record.id))
+    except HTTPError as error:
+        await _never_started(server, record)
+        message = words(error.message, name=record.spec.name, endpoint=record.id)
+        raise HTTPError(error.status, message) from None
     return NO_CONTENT
+
+
+async def _never_started(server: Server, record: ContainerRecord) -> None:
+    """Nobody waits for it any more, and one that goes when it has ended goes now."""
+    server.waiting.fail(record.id)
+    if record.spec.labels.get(AUTOREMOVE):
+        removal = Remove(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, volumes=True, force=True)
+        with anyio.CancelScope(shield=True), contextlib.suppress(HTTPError):
+            await perform(server, record.group, removal)
 
 
 def _stop(record: ContainerRecord, request: Request) -> Stop:

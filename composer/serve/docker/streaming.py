@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import msgspec
-from anyio import from_thread, to_thread
+from anyio import to_thread
 
 from composer.serve.errors import described_error
 from composer.serve.http.errors import HTTPError
@@ -135,6 +136,7 @@ class Reporter:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange, self._begun = exchange, False
+        self._loop = asyncio.get_running_loop()
 
     async def send(self, line: Mapping[str, object]) -> None:
         if not self._begun:
@@ -143,8 +145,8 @@ class Reporter:
         await self._exchange.send(msgspec.json.encode(line) + b"\r\n")
 
     def tell(self, line: Mapping[str, object]) -> None:
-        """The same, from the thread; waits while the client does not read. ClientGone."""
-        from_thread.run(self.send, line)
+        """The same, from the thread or one of its own; waits while the client does not read. ClientGone."""
+        asyncio.run_coroutine_threadsafe(self.send(line), self._loop).result()
 
     async def run(self, work: Callable[[], T]) -> T | None:
         """Run `work` in a thread; None when its failure has been reported as a line."""

@@ -167,5 +167,5 @@ def cannot_execute(name: str, refused: int) -> CannotExecute:
     """127 when it is not there, 126 when it cannot run: `refused` is the errno of the first that is there."""
     if refused:
         return CannotExecute(f'exec: "{name}": {os.strerror(refused).lower()}', 126)
-    where = "no such file or directory" if "/" in name else "executable file not found in $PATH"
+    where = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"
     return CannotExecute(f'exec: "{name}": {where}', 127)

@@ -69,7 +69,8 @@ def assemble(bundle: Bundle, parts: Parts, ids: Ids) -> int | None:
     _pivot(parts.root)
     os.close(parts.root)
     _working_directory(bundle["process"]["cwd"])
-    master = terminal.open_pair() if bundle["process"].get("tty") else None
+    process = bundle["process"]
+    master = terminal.open_pair(*process.get("console_size", ())) if process.get("tty") else None
     if master is not None:
         terminal.bind_console()
     return master

@@ -160,7 +160,7 @@ def join_and_run(
         os.close(report)
         os.setsid()
         if request.get("tty"):
-            master = terminal.open_pair()
+            master = terminal.open_pair(*request["process"].get("console_size", ()))
             channel.send({"event": "terminal"}, (master,))
             os.close(master)
         # Who asks for another user gets that one's groups and no more.

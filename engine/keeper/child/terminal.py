@@ -14,8 +14,8 @@ from engine.kernel import calls, flags
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
 
 
-def open_pair() -> int:
-    """Make a terminal, put it on 0, 1 and 2 and make it controlling; the master's descriptor is returned.
+def open_pair(rows: int = 0, columns: int = 0) -> int:
+    """Make a terminal of this size, put it on 0, 1 and 2 and make it controlling; returns the master's descriptor.
 
     Neither end is taken by a name that somebody may have put something else under (CVE-2025-52565).
     """
@@ -29,6 +29,8 @@ def open_pair() -> int:
     if slave > 2:
         os.close(slave)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if rows or columns:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
     return master
 
 
