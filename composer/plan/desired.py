@@ -31,6 +31,16 @@ class Hook(Struct, frozen=True, kw_only=True, omit_defaults=True):
     environment: dict[str, str | None] = {}
 
 
+class PreStart(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A pre_start hook: a container that runs to its end before the service starts. `container` is its specification but for
+    the name and the image's id."""
+
+    image: str
+    container: ContainerSpec
+    pull_policy: str = ""
+    platform: str = ""
+
+
 class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One service. `container` is the template: its name and number are filled per container, `image` (an id) when the
     image is known. Modes and volumes_from name services as "service:<name>" until the containers are known."""
@@ -45,6 +55,7 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     scale: int = 1
     container_name: str = ""
     depends_on: tuple[Dependency, ...] = ()
+    pre_start: tuple[PreStart, ...] = ()
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
     attach: bool = True
@@ -58,7 +69,13 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def mounted_images(self) -> tuple[str, ...]:
         """The images that are mounted as a file system (volumes of type image)."""
-        return tuple(dict.fromkeys(mount.source for mount in self.container.mounts if mount.type == "image"))
+        found = (mount.source for one in self.containers for mount in one.mounts if mount.type == "image")
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def containers(self) -> tuple[ContainerSpec, ...]:
+        """The template of the service's containers, and those of its pre_start hooks."""
+        return (self.container, *(hook.container for hook in self.pre_start))
 
     @property
     def joined(self) -> tuple[str, ...]:
@@ -113,4 +130,5 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
         found = {service.image for service in self.services.values() if service.image}
         for service in self.services.values():
             found.update(service.mounted_images)
+            found.update(hook.image for hook in service.pre_start)
         return sorted(found)

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from composer.plan import labels, replacement
 from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
 from composer.plan.gates import Gates
-from composer.plan.observed import Snapshot, dependencies_of, gone, is_oneoff, number_of, service_of
+from composer.plan.observed import Snapshot, dependencies_of, gone, is_oneoff, is_replica, number_of, service_of
 from composer.plan.operations import (
     RESTART,
     Kill,
     Pause,
     Plan,
+    PreStartHooks,
     Remove,
     RemoveNetwork,
     RemoveVolume,
@@ -64,7 +65,7 @@ class _Lifecycle:
         found = [
             c
             for c in self.snapshot.containers
-            if (names is None or service_of(c) in names) and (oneoff or not is_oneoff(c))
+            if (names is None or service_of(c) in names) and (oneoff or is_replica(c))
         ]
         return sorted(found, key=lambda c: (service_of(c), number_of(c), c.spec.name))
 
@@ -171,7 +172,8 @@ class _Lifecycle:
             if not record.state.status.can_start or record.state.status is Status.RESTARTING:
                 begun.leave(record)
             else:
-                begun.start(record, f"it is {record.state.status.value}", after=begun.gates_of(record))
+                gates = begun.prepared(record, begun.gates_of(record))
+                begun.start(record, f"it is {record.state.status.value}", after=gates)
         if self.options.wait:
             begun.wait_for_all(records)
 
@@ -298,6 +300,7 @@ class _Begun:
         self._gates = Gates(lifecycle.plan, timeout=lifecycle.options.wait_timeout or None)
         self._starts: dict[str, list[int]] = {}
         self._left: dict[str, list[ContainerRecord]] = {}
+        self._prepared: dict[str, int] = {}
 
     def leave(self, record: ContainerRecord) -> None:
         self._left.setdefault(service_of(record), []).append(record)
@@ -320,6 +323,22 @@ class _Begun:
             part=part,
         )
         self._starts.setdefault(name, []).append(operation.id)
+
+    def prepared(self, record: ContainerRecord, gates: list[int]) -> list[int]:
+        """The gates, with the service's pre_start hooks behind them. Those run when none of its containers does."""
+        name = service_of(record)
+        service = self._lifecycle.service(name)
+        if service is None or not service.pre_start:
+            return gates
+        if name not in self._prepared:
+            replicas = self._lifecycle.snapshot.service(name)
+            if any(one.state.status.alive or one.state.status is Status.RESTARTING for one in replicas):
+                return gates
+            self._prepared[name] = self._plan.add(
+                PreStartHooks, record.spec.name, "it starts", service=service, service_name=name,
+                after=(*self._lifecycle.settled, *gates),
+            ).id  # fmt: skip
+        return [*gates, self._prepared[name]]
 
     def gates_of(self, record: ContainerRecord) -> list[int]:
         """What must have happened before it may start."""

@@ -34,8 +34,8 @@ class Snapshot(Struct, kw_only=True):
     forwarding: tuple[bool, str] = (True, "")
 
     def service(self, name: str) -> list[ContainerRecord]:
-        """The service's own containers (not one-off ones), by number."""
-        found = [c for c in self.containers if service_of(c) == name and not is_oneoff(c)]
+        """The service's own containers (see `is_replica`), by number."""
+        found = [c for c in self.containers if service_of(c) == name and is_replica(c)]
         return sorted(found, key=number_of)
 
 
@@ -73,6 +73,16 @@ def number_of(record: ContainerRecord) -> int:
 
 def is_oneoff(record: ContainerRecord) -> bool:
     return record.spec.labels.get(labels.ONEOFF) == "True"
+
+
+def is_hook(record: ContainerRecord) -> bool:
+    """Whether it is the container of a pre_start hook."""
+    return labels.HOOK in record.spec.labels
+
+
+def is_replica(record: ContainerRecord) -> bool:
+    """Whether it is one of its service's own containers, not one beside them: of `run`, or of a hook."""
+    return not is_oneoff(record) and not is_hook(record)
 
 
 def dependencies_of(record: ContainerRecord) -> list[Dependency]:

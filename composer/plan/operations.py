@@ -78,6 +78,12 @@ class Start(Operation, kw_only=True, tag="start container"):
     service: DesiredService | None = None
 
 
+class PreStartHooks(Operation, kw_only=True, tag="run pre_start hooks"):
+    """The service's pre_start hooks, one after the other, each to its end. `name` is the first container that they prepare."""
+
+    service: DesiredService
+
+
 class Stop(Operation, kw_only=True, tag="stop container"):
     """`timeout`: seconds until SIGKILL, None for the container's own, infinite for never. `signal`: other than the
     container's own. `returns`: the plan starts it again. `suspend`: as a machine that goes down stops it."""

@@ -42,7 +42,8 @@ class Shared:
     def add(self, services: Iterable[DesiredService]) -> None:
         """Plan what these services need. Raises SharedProblem."""
         services = list(services)
-        wanted = {a.network for service in services for a in service.container.networks}
+        specs = [spec for service in services for spec in service.containers]
+        wanted = {attachment.network for spec in specs for attachment in spec.networks}
         for key, network in self._desired.networks.items():
             if network.spec.name in wanted or self._options.all_resources:
                 self._network(key, network.spec, external=network.external)
@@ -52,7 +53,7 @@ class Shared:
             raise SharedProblem(f"network {name} not found")
         for service in services:
             self._reach(service)
-        mounted = {m.source for service in services for m in service.container.mounts if m.type == "volume"}
+        mounted = {mount.source for spec in specs for mount in spec.mounts if mount.type == "volume"}
         for key, volume in self._desired.volumes.items():
             if volume.spec.name in mounted or self._options.all_resources:
                 self._volume(key, volume.spec, external=volume.external)

@@ -8,7 +8,7 @@ from composer.plan import divergence, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.observed import NAMESPACES, Snapshot, gone, is_oneoff, number_of, service_of
-from composer.plan.operations import Create, Plan, Start, Stop, Unpause
+from composer.plan.operations import Create, Plan, PreStartHooks, Start, Stop, Unpause
 from composer.plan.options import Options
 from composer.plan.shared import Shared, SharedProblem
 from engine.spec.state import ContainerRecord, Status
@@ -49,6 +49,8 @@ class _Up:
         self.left: dict[str, list[ContainerRecord]] = {}
         """Service → its containers that are there and stay as they are."""
         self.replaced: set[str] = set()
+        self._pending: list[tuple[str, str, str, tuple[int, ...]]] = []
+        """Name, cause, id and `after` of the containers of the service at hand that are to be started."""
         self.names = selected(desired, options)
         refusal.check(desired, self.names)
 
@@ -109,6 +111,7 @@ class _Up:
         following = max((number_of(record) for record in existing), default=0) + 1
         for number in range(following, following + scale - len(kept)):
             self._new(service, number, gates)
+        self._begin(service)
 
     def _check_joined(self, service: DesiredService) -> None:
         """SharedProblem when a service whose namespaces or volumes it takes over has no container and gets none."""
@@ -243,27 +246,41 @@ class _Up:
     ) -> None:
         if self.options.no_start or self.options.action == "create":
             return
-        started = self.plan.add(
-            Start,
-            name,
-            cause,
-            service=service,
-            service_name=service.name,
-            container_id=container_id,
-            after=(*self.settled, *after),
-        )
-        self.starts[service.name].append(started.id)
+        self._pending.append((name, cause, container_id, (*self.settled, *after)))
+
+    def _begin(self, service: DesiredService) -> None:
+        """Start what `_start` has noted; where no container of the service runs, after its pre_start hooks."""
+        pending, self._pending = self._pending, []
+        hooks: tuple[int, ...] = ()
+        if pending and service.pre_start and not self.starts[service.name] and not self.left[service.name]:
+            first, cause, *_ = pending[0]
+            after = [number for *_, numbers in pending for number in numbers]
+            prepared = self.plan.add(
+                PreStartHooks, first, cause, service=service, service_name=service.name, after=after
+            )
+            hooks = (prepared.id,)
+        for name, cause, container_id, after in pending:
+            started = self.plan.add(
+                Start,
+                name,
+                cause,
+                service=service,
+                service_name=service.name,
+                container_id=container_id,
+                after=(*after, *hooks),
+            )
+            self.starts[service.name].append(started.id)
 
     def _needs(self, service: DesiredService) -> tuple[int, ...]:
-        """The creations of networks and volumes that the service's containers need."""
-        needed = [
-            self.shared.networks[a.network] for a in service.container.networks if a.network in self.shared.networks
-        ]
-        needed += [
-            self.shared.volumes[m.source]
-            for m in service.container.mounts
-            if m.source in self.shared.volumes and m.type == "volume"
-        ]
+        """The creations of networks and volumes that the service's containers, and those of its hooks, need."""
+        needed: list[int] = []
+        for spec in service.containers:
+            needed += [self.shared.networks[a.network] for a in spec.networks if a.network in self.shared.networks]
+            needed += [
+                self.shared.volumes[m.source]
+                for m in spec.mounts
+                if m.source in self.shared.volumes and m.type == "volume"
+            ]
         return tuple(dict.fromkeys(needed))
 
     def _links(self, service: DesiredService) -> tuple[int, ...]:

@@ -3,8 +3,9 @@ nothing: what is to be done is in the plan."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from composer.plan.conditions import Never, outcome
 from composer.plan.desired import Desired
-from composer.plan.observed import Snapshot, number_of, service_of
+from composer.plan.observed import Snapshot, is_replica, number_of, service_of
 from composer.plan.operations import (
     AwaitEnd,
     Connect,
@@ -26,6 +27,7 @@ from composer.plan.operations import (
     Operation,
     Pause,
     Plan,
+    PreStartHooks,
     Remove,
     RemoveNetwork,
     RemoveVolume,
@@ -47,7 +49,7 @@ from engine.spec.container import ContainerSpec
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
-    from composer.run.port import Changes
+    from composer.run.port import Changes, LogReader, Watch
 
 STEADY = 0.5
 """Seconds that a container without a healthcheck must have been running before it counts as such: what fails at once is not
@@ -64,6 +66,8 @@ class Scene(Struct, kw_only=True):
     desired: Desired | None
     snapshot: Snapshot
     tail: conditions.Tail
+    logs: Callable[[str], LogReader]
+    watch: Callable[[], Watch]
     tell: Callable[[Step | Note | HookLine], None]
     attach: frozenset[str] = frozenset()
     attached: Callable[[str], Awaitable[None]] | None = None
@@ -93,7 +97,8 @@ class Executor:
         self._ids = {record.spec.name: record.id for record in scene.snapshot.containers}
         self._numbers: dict[str, dict[int, str]] = {}
         for record in reversed(scene.snapshot.containers):
-            self._numbers.setdefault(service_of(record), {})[number_of(record)] = record.id
+            if is_replica(record):
+                self._numbers.setdefault(service_of(record), {})[number_of(record)] = record.id
 
     async def run(self) -> bool:
         """Do everything that can be done; whether all of it was. Cancelled, it finishes what has begun."""
@@ -145,6 +150,14 @@ class Executor:
             with CancelScope(shield=True):
                 await self.scene.turn.begin()
         self._acting += 1
+
+    @contextlib.asynccontextmanager
+    async def _waiting(self) -> AsyncIterator[None]:
+        self._pause()
+        try:
+            yield
+        finally:
+            await self._resume()
 
     def concerns(self) -> set[str]:
         """The services that it has yet to act on, or waits for."""
@@ -207,6 +220,8 @@ class Executor:
                 self._ids[operation.name] = self.made
             case Start():
                 await self._start(operation)
+            case PreStartHooks():
+                await self._prepare(operation)
             case Stop():
                 await self._stop(operation)
             case Kill():
@@ -233,11 +248,8 @@ class Executor:
                     await self.scene.changes.rename(container_id, operation.name)
                 self._ids[operation.name] = container_id
             case Wait():
-                self._pause()
-                try:
+                async with self._waiting():
                     await self._wait(operation)
-                finally:
-                    await self._resume()
 
     def id_of(self, operation: Start | Rename | Wait) -> str:
         """The id of its container, which may be one that this plan has created."""
@@ -296,6 +308,11 @@ class Executor:
             await self._run(operation, container_id)
         if operation.service is not None and operation.service.post_start:
             await hooks.run(self.scene, container_id, operation.service, "post_start")
+
+    async def _prepare(self, operation: PreStartHooks) -> None:
+        from composer.run import pre_start  # few projects have any
+
+        await pre_start.run(self.scene, operation.service, self.find, self._waiting)
 
     async def _run(self, operation: Start, container_id: str) -> None:
         await self.scene.monitor.reset_backoff(container_id)
@@ -403,7 +420,7 @@ class Executor:
 
 def message(operation: Operation, error: EngineError) -> str:
     """What failed, of which service, why, and what to do."""
-    if isinstance(operation, Wait):
+    if isinstance(operation, Wait | PreStartHooks):
         return str(error)
     whose = f"service {operation.service_name}: " if operation.service_name else ""
     return f"{whose}cannot {operation.kind} {operation.name}: {error}"

@@ -46,7 +46,7 @@ async def run(scene: Scene, container_id: str, service: DesiredService, kind: st
             for line in shown.decode(errors="replace").splitlines():
                 scene.tell(HookLine(container=scene.changes.record(container_id).spec.name, text=line))
             if code:
-                raise HookFailed(f"{service.name} hook exited with status {code}: {_tail(last)}".rstrip(": "), code)
+                raise HookFailed(f"{service.name} hook exited with status {code}: {tail(last)}".rstrip(": "), code)
         except EngineError:
             if _has_ended(scene, container_id):
                 return
@@ -60,7 +60,8 @@ def _has_ended(scene: Scene, container_id: str) -> bool:
         return True
 
 
-def _tail(output: bytearray) -> str:
+def tail(output: bytearray) -> str:
+    """The last lines of a hook's output, for the text of its error."""
     return "\n".join(output.decode(errors="replace").strip().splitlines()[-LINES:])
 
 

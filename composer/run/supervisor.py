@@ -13,6 +13,7 @@ import gc
 import os
 import socket
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -253,6 +254,8 @@ class Supervisor:
                 desired=request.desired,
                 snapshot=snapshot,
                 tail=self._tail,
+                logs=partial(self._engine.logs, self._project),
+                watch=partial(self._engine.watch, self._project),
                 tell=connection.tell,
                 attach=frozenset(request.options.attach),
                 attached=handshake.attached,

@@ -63,6 +63,8 @@ class Project:
                 notifier=self.notifier,
                 desired=self.desired,
                 snapshot=snapshot,
+                logs=None,
+                watch=None,
                 tail=lambda container_id, count: self.logs.get(self.changes.record(container_id).spec.name, []),
                 tell=self.steps.append,
             )

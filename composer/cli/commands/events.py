@@ -39,7 +39,7 @@ def run(context: Context, args: Args) -> int:
     # By the whole number, which rounds once: the time of an event, as it is printed, is found again.
     since = parse_moment(args.since) / SECOND if args.since else None
     until = parse_moment(args.until) / SECOND if args.until else None
-    context.check_services(args.positional, among_containers=True)
+    context.check_shown(args.positional)
     before = {record.id: record for record in _containers(context, args)}
     if since is not None:
         for event in sorted(_past(before.values()), key=lambda event: event[0]):

@@ -32,7 +32,7 @@ COMMAND = Command(
 def run(context: Context, args: Args) -> int:
     if args.format not in ("table", "json"):
         raise UsageError(f'unsupported format "{args.format}": table or json')
-    context.check_services(args.positional, among_containers=True)
+    context.check_shown(args.positional)
     records = sorted(select(context.containers(), args.positional, oneoff=True), key=lambda r: r.spec.name)
     if args.quiet:
         print("".join(f"{image.split(':')[-1]}\n" for image in dict.fromkeys(r.spec.image for r in records)), end="")

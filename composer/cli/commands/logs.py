@@ -45,7 +45,7 @@ def run(context: Context, args: Args) -> int:
     tail = parse_tail(args.tail)
     since = parse_moment(args.since) if args.since else 0
     until = parse_moment(args.until) if args.until else 0
-    context.check_services(args.positional, among_containers=True)
+    context.check_shown(args.positional)
     records = select(context.containers(), args.positional, index=args.index)
     if args.index and not records:
         raise CommandError(f'service "{args.positional[0]}" has no container #{args.index}')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.project.containers import CONFIG_FILES, is_oneoff, is_up
+from composer.cli.project.containers import CONFIG_FILES, is_hook, is_oneoff, is_up
 from composer.cli.render.table import table
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ def run(context: Context, args: Args) -> int:
     for group in sorted(context.engine.groups()):
         if names and not any(name in group for name in names):
             continue
-        records = [r for r in context.engine.containers(group) if not is_oneoff(r) and (args.all or is_up(r))]
+        records = [
+            r
+            for r in context.engine.containers(group)
+            if not is_oneoff(r) and not is_hook(r) and (args.all or is_up(r))
+        ]
         if not records:
             continue
         counts = Counter(record.state.status.value for record in records)

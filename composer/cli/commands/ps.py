@@ -43,7 +43,7 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     statuses = _statuses(args)
-    context.check_services(args.positional, among_containers=True)
+    context.check_shown(args.positional)
     records = select(context.containers(), args.positional, oneoff=args.all)
     if not args.all and not statuses:
         records = [record for record in records if is_up(record)]

@@ -38,7 +38,7 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    context.check_services(args.positional, among_containers=True)
+    context.check_shown(args.positional)
     before: dict[str, ContainerStats] = {}
     _read(context, _records(context, args), before)
     live = not args.no_stream

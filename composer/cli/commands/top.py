@@ -18,7 +18,7 @@ COMMAND = Command("top", "Display the running processes", "top [SERVICES...]")
 
 
 def run(context: Context, args: Args) -> int:
-    context.check_services(args.positional, among_containers=True)
+    context.check_shown(args.positional)
     rows: list[tuple[str, ...]] = []
     for record in select(context.containers(), args.positional):
         if is_up(record):

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
+from msgspec import structs
+
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.project import builds as building
 from composer.cli.project.side_by_side import Task, side_by_side
@@ -85,8 +87,8 @@ def ensure_images(context: Context, desired: Desired, names: Iterable[str], want
     refusal.check(desired, names)
     pulls: list[DesiredService] = []
     builds: list[str] = []
-    for name in names:
-        service = desired.services[name]
+    for service in _images_of(desired, names):
+        name = service.name
         builder = _built_by(desired, service) if not wanted.no_build else None
         if not service.image and service.build is None:
             continue
@@ -108,6 +110,19 @@ def ensure_images(context: Context, desired: Desired, names: Iterable[str], want
         pull_all(context, pulls, quiet_transfers=wanted.quiet_pull)
     if needed:
         building.build_all(context, needed, quiet=wanted.quiet_build)
+
+
+def _images_of(desired: Desired, names: Iterable[str]) -> Iterator[DesiredService]:
+    """The services, and for each pre_start hook with an image of its own the service as if that were its image."""
+    for name in names:
+        service = desired.services[name]
+        yield service
+        for hook in service.pre_start:
+            if hook.image != service.image:
+                policy = hook.pull_policy or ("always" if service.pull_policy == "always" else "")
+                yield structs.replace(
+                    service, image=hook.image, build=None, pull_policy=policy, platform=hook.platform, pre_start=()
+                )
 
 
 def _built_by(desired: Desired, service: DesiredService) -> DesiredService | None:
@@ -206,8 +221,8 @@ def pull_services(
     _check_names(desired, names)
     chosen: list[DesiredService] = []
     with context.progress("Pulling", quiet=quiet) as progress:
-        for name in names:
-            service = desired.services[name]
+        for service in _images_of(desired, names):
+            name = service.name
             if reason := _not_pulled(context, service, policy or service.pull_policy, ignore_buildable):
                 step = name if _is_nameless(desired, service) else f"Image {service.image}"
                 progress.update(step, f"Skipped {reason}", State.DONE)

@@ -15,6 +15,7 @@ PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 NUMBER = "com.docker.compose.container-number"
 ONEOFF = "com.docker.compose.oneoff"
+HOOK = "com.docker.compose.hook"
 SUMMARY = "composer.summary"
 """For our own use (composer/plan/divergence.py), and too long to show."""
 CONFIG_FILES = "com.docker.compose.project.config_files"
@@ -31,6 +32,11 @@ def number_of(record: ContainerRecord) -> int:
 
 def is_oneoff(record: ContainerRecord) -> bool:
     return record.spec.labels.get(ONEOFF) == "True"
+
+
+def is_hook(record: ContainerRecord) -> bool:
+    """Whether it is the container of a pre_start hook: none of its service's."""
+    return HOOK in record.spec.labels
 
 
 def is_up(record: ContainerRecord) -> bool:
@@ -58,6 +64,7 @@ def select(
         for record in records
         if (not services or service_of(record) in services)
         and (oneoff or not is_oneoff(record))
+        and not is_hook(record)
         and (not index or number_of(record) == index)
     ]
     return sorted(chosen, key=lambda record: (service_of(record), number_of(record), record.spec.name))

@@ -234,6 +234,16 @@ class Context:
                 raise CommandError(f"no such service: {service}{nearest(service, known)}")
         self._enable(services)
 
+    def check_shown(self, services: Iterable[str]) -> None:
+        """The same for commands that only look. As with docker compose, a project that is given by name is shown without
+        reading its files, even if those are broken."""
+        if self._has_name() and not self.options.file:
+            from composer.cli.project.containers import service_of
+
+            if {service_of(record) for record in self.containers()}.issuperset(services):
+                return
+        self.check_services(services, among_containers=True)
+
     def _enable(self, services: list[str]) -> None:
         """Naming a service on the command line enables it, whatever its profiles are."""
         desired = self.desired_or_none

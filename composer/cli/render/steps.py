@@ -11,6 +11,7 @@ WORDS = {
     "create volume": ("Volume", "Creating", "Created"),
     "remove volume": ("Volume", "Removing", "Removed"),
     "create container": ("Container", "Creating", "Created"),
+    "run pre_start hooks": ("Container", "Running pre_start", ""),
     "start container": ("Container", "Starting", "Started"),
     "stop container": ("Container", "Stopping", "Stopped"),
     "kill container": ("Container", "Killing", "Killed"),

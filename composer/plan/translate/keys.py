@@ -27,9 +27,6 @@ REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_SERVICE, "credential_spec"): ((), "exists on Windows only"),
     (*_SERVICE, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
     (*_SERVICE, "models"): ((), "there is no model runner here; run the model's server as a service"),
-    (*_SERVICE, "pre_start"): (
-        (), "is not supported; use a service of its own, and depends_on with condition: service_completed_successfully",
-    ),
     (*_SERVICE, "provider"): ((), "programs of other providers are not run; remove the service or enable it elsewhere"),
     (*_SERVICE, "runtime"): (("", "runc", "io.containerd.runc.v2"), "there is one runtime, our own"),
     (*_SERVICE, "storage_opt"): ((), "is not supported: the overlay file system here has no quotas"),

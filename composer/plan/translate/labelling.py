@@ -12,8 +12,7 @@ def container_labels(scope: Scope, digest: str, dependencies: tuple[Dependency, 
     project = scope.project
     return {
         **scope.service.labels,
-        labels.PROJECT: project.name,
-        labels.SERVICE: scope.name,
+        **project_labels(scope),
         labels.HASH: digest,
         labels.DEPENDS_ON: ",".join(
             f"{one.service}:{one.condition}:{'true' if one.restart else 'false'}" for one in dependencies
@@ -22,4 +21,12 @@ def container_labels(scope: Scope, digest: str, dependencies: tuple[Dependency, 
         labels.VERSION: labels.COMPOSE_VERSION,
         labels.WORKING_DIR: project.working_dir,
         labels.CONFIG_FILES: ",".join(project.compose_files),
+    }
+
+
+def project_labels(scope: Scope) -> dict[str, str]:
+    """What every container that is made for the service has, its hooks' containers, too."""
+    return {
+        labels.PROJECT: scope.project.name,
+        labels.SERVICE: scope.name,
     }

@@ -55,14 +55,14 @@ class Scope:
     """One service. Paths given to `refuse` and `tell` are relative to it."""
 
     def __init__(self, project: Project, name: str, problems: Problems) -> None:
-        self.project, self.name, self._problems = project, name, problems
+        self.project, self.name, self.problems = project, name, problems
         self.service: Service = project.services[name]
 
     def refuse(self, path: Path, why: str) -> None:
-        self._problems.refuse(("services", self.name, *path), why)
+        self.problems.refuse(("services", self.name, *path), why)
 
     def tell(self, path: Path, why: str) -> None:
-        self._problems.tell(("services", self.name, *path), why)
+        self.problems.tell(("services", self.name, *path), why)
 
     @property
     def image(self) -> str:

@@ -18,6 +18,7 @@ from composer.plan.translate.mounts import mounts
 from composer.plan.translate.namespaces import namespaces
 from composer.plan.translate.networks import attachments, links
 from composer.plan.translate.ports import expose, ports
+from composer.plan.translate.pre_start import pre_start
 from composer.plan.translate.process import process
 from composer.plan.translate.resources import resources
 from composer.plan.translate.restart import restart
@@ -64,6 +65,7 @@ def service(scope: Scope) -> DesiredService:
         scale=scale(scope),
         container_name=wanted.container_name,
         depends_on=needed,
+        pre_start=pre_start(scope),
         post_start=hooks(scope, "post_start", wanted.post_start),
         pre_stop=hooks(scope, "pre_stop", wanted.pre_stop),
         attach=wanted.attach is not False,

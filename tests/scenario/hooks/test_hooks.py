@@ -1,4 +1,6 @@
-"""post_start and pre_stop."""
+"""post_start, pre_stop and pre_start."""
+
+from pathlib import Path
 
 
 def lines(composer):
@@ -29,3 +31,72 @@ def test_a_hook_that_fails_is_an_error_that_names_it(composer):
     done = composer("up", "-d", code=1)
     for words in ("web hook exited with status 3", "why"):
         assert words in done.err
+
+
+PRE_START = """
+    services:
+      web:
+        image: busybox
+        command: [sh, -c, "sleep 1000"]
+        init: true
+        environment: {FROM: service}
+        volumes: ["notes:/notes:ro"]
+        pre_start:
+          - command: [sh, -c, 'echo "prepared by $$FROM, $$OWN"; echo x >> /notes/lines']
+            environment: {OWN: hook}
+            volumes: ["notes:/notes"]
+          - {command: [sh, -c, "test ! -e /notes/bad || { echo out of order >&2; exit 23; }"]}
+      after: {image: busybox, command: [sleep, "1000"], init: true, depends_on: [web]}
+      peek: {image: busybox, profiles: [peek], volumes: ["notes:/notes"]}
+    volumes: {notes: {}}
+    """
+
+
+def hooks_of(composer):
+    """The ids of the containers of pre_start hooks that are there."""
+    folder = Path(composer.roots.state, "groups", composer.name)
+    return [path.parent.name for path in folder.glob("*/spec.json") if "com.docker.compose.hook" in path.read_text()]
+
+
+def test_pre_start_hooks_run_once_before_the_service(composer):
+    composer.write(compose=PRE_START)
+    shown = composer("up", "-d")
+    assert "Running pre_start" in shown.err
+    for again in (("up", "-d"), ("up", "-d", "--scale", "web=2")):
+        composer(*again)
+    assert composer("exec", "-T", "web", "cat", "/notes/lines").out == "x\n"
+    composer("stop", "-t", "0", "web")
+    composer("start", "web")
+    assert composer("exec", "-T", "web", "cat", "/notes/lines").out == "x\nx\n"
+    assert not hooks_of(composer)
+
+
+def test_a_failed_pre_start_hook_stays_until_down(composer):
+    composer.write(compose=PRE_START)
+    composer("run", "--rm", "peek", "touch", "/notes/bad")
+    for _ in range(2):
+        done = composer("up", "-d", code=1)
+        assert 'service "web" pre_start[1] exited with code 23: out of order (hook container ' in done.err
+        (kept,) = hooks_of(composer)
+        assert f"{kept[:12]} retained for inspection" in done.err
+        states = composer("ps", "-a", "--format", "{{.Service}} {{.State}}").out.splitlines()
+        assert sorted(states) == ["after created", "web created"]
+    composer("down", "-v", "-t", "0")
+
+
+def test_what_pre_start_hooks_print_is_shown_by_an_attached_up(composer):
+    composer.write(compose=PRE_START)
+    composer("run", "--rm", "peek", "touch", "/notes/bad")
+    done = composer("up", code=1)
+    assert "web pre_start[0] ->  | prepared by service, hook" in done.out
+
+
+def test_pre_start_hooks_of_each_replica_are_refused(composer):
+    composer.write(
+        compose="""
+        services: {web: {image: busybox, pre_start: [{command: ["true"], per_replica: true}]}}
+        """
+    )
+    done = composer("up", "-d", code=1)
+    assert 'service "web" pre_start[0]: per_replica is not yet supported' in done.err
+    assert not composer("ps", "-aq").out

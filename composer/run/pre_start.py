@@ -1,0 +1,135 @@
+"""pre_start hooks: containers that run to their end, one after the other, before a service's first container starts.
+
+A hook that has done its work goes at once. One that fails stays, so that its files and its log can be looked at, until the
+next round of hooks or `down`. One that is interrupted goes, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+from anyio import CancelScope, create_task_group, wait_readable
+
+from composer.plan.desired import DesiredService
+from composer.plan.observed import is_hook, service_of
+from composer.run import container_spec
+from composer.run.hooks import MAX_OUTPUT, HookFailed, tail
+from composer.run.protocol import HookLine
+from engine.errors import EngineError, NotFound
+from engine.spec.container import ContainerSpec
+
+if TYPE_CHECKING:
+    from composer.run.executor import Scene
+    from composer.run.port import LogReader
+
+Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
+"""Around what is nothing but waiting, so that other requests may have their turn."""
+
+
+async def run(scene: Scene, service: DesiredService, find: container_spec.Find, waiting: Waiting) -> None:
+    """Run the service's hooks. HookFailed for the first that fails; the others do not run."""
+    await _clear(scene, service.name)
+    for index, hook in enumerate(service.pre_start):
+        images = scene.snapshot.images
+        spec = msgspec.structs.replace(
+            hook.container,
+            name=f"{scene.snapshot.project}-{service.name}-pre_start-{index}-{secrets.token_hex(4)}",
+            mounts=container_spec.mounts(hook.container, images, service.name),
+        )
+        spec = container_spec.with_image(spec, container_spec.image_id(hook.image, images, service.name))
+        await _Run(scene, f"{service.name} pre_start[{index}]", waiting).run(container_spec.joined(spec, find))
+
+
+async def _clear(scene: Scene, service: str) -> None:
+    """Remove what earlier rounds have left."""
+    for record in scene.changes.containers():
+        if is_hook(record) and service_of(record) == service:
+            await _remove(scene, record.id)
+
+
+async def _remove(scene: Scene, container_id: str) -> None:
+    with CancelScope(shield=True), contextlib.suppress(NotFound):
+        await scene.monitor.suppress_restart(container_id)
+        await scene.changes.remove(container_id, force=True, volumes=True)
+        scene.monitor.gone(container_id)
+
+
+class _Run:
+    """One hook. `name` is what a reader knows it by: "web pre_start[0]"."""
+
+    def __init__(self, scene: Scene, name: str, waiting: Waiting) -> None:
+        self._scene, self._name, self._waiting = scene, name, waiting
+        service, _, which = name.partition(" ")
+        self._title = f'service "{service}" {which}'
+        self._last = {"stdout": bytearray(), "stderr": bytearray()}
+        self._line = ""
+
+    async def run(self, spec: ContainerSpec) -> None:
+        container_id, kept = "", False
+        try:
+            with CancelScope(shield=True):
+                container_id = (await self._scene.changes.create(spec)).id
+                await self._scene.changes.start(container_id)
+                self._scene.monitor.started(container_id)
+            code = await self._ended(container_id)
+            if code:
+                kept = True
+                output = tail(self._last["stderr"]) or tail(self._last["stdout"])
+                said = f": {output}" if output else ""
+                retained = f"(hook container {container_id[:12]} retained for inspection)"
+                raise HookFailed(f"{self._title} exited with code {code}{said} {retained}", code)
+        except HookFailed:
+            raise
+        except EngineError as error:
+            raise HookFailed(f"{self._title} cannot start: {error}", getattr(error, "exit_code", 1) or 1) from error
+        finally:
+            if container_id and not kept:
+                await _remove(self._scene, container_id)
+
+    async def _ended(self, container_id: str) -> int:
+        """Wait for its end, its output shown as it comes; the exit code."""
+        changes = self._scene.changes
+
+        def look() -> int | None:
+            state = changes.record(container_id).state
+            return None if state.status.alive else state.exit_code
+
+        reader = self._scene.logs(container_id)
+        try:
+            async with self._waiting(), create_task_group() as tasks:
+                tasks.start_soon(self._follow, container_id, reader)
+                code = await self._scene.notifier.until(container_id, look)
+                tasks.cancel_scope.cancel()
+            self._read(reader)
+            if self._line:
+                self._show("\n")
+        finally:
+            reader.close()
+        return code
+
+    async def _follow(self, container_id: str, reader: LogReader) -> None:
+        watch = self._scene.watch()
+        try:
+            self._read(reader)
+            while True:
+                await wait_readable(watch.fileno())
+                if container_id in watch.read():
+                    self._read(reader)
+        finally:
+            watch.close()
+
+    def _read(self, reader: LogReader) -> None:
+        for entry in reader.read():
+            last = self._last[entry.stream]
+            last += entry.text.encode()
+            del last[:-MAX_OUTPUT]
+            self._show(entry.text)
+
+    def _show(self, text: str) -> None:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._scene.tell(HookLine(container=self._name, text=line))
