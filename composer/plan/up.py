@@ -254,9 +254,9 @@ class _Up:
         hooks: tuple[int, ...] = ()
         if pending and service.pre_start and not self.starts[service.name] and not self.left[service.name]:
             first, cause, *_ = pending[0]
-            after = [number for *_, numbers in pending for number in numbers]
+            needed = [number for *_, numbers in pending for number in numbers]
             prepared = self.plan.add(
-                PreStartHooks, first, cause, service=service, service_name=service.name, after=after
+                PreStartHooks, first, cause, service=service, service_name=service.name, after=needed
             )
             hooks = (prepared.id,)
         for name, cause, container_id, after in pending:
