@@ -115,7 +115,7 @@ def _project(context: Context, args: Args) -> Any:
     """The tree to print."""
     services = args.positional
     if args.no_interpolate and services:
-        _warn(context, "services are not selected with --no-interpolate: this is the whole project")
+        _warn_of_selection(context, "--no-interpolate")
         services = []
     tree: Any = loaded(context, args, services).tree
     if args.resolve_image_digests or args.lock_image_digests:
@@ -208,12 +208,17 @@ def _images(context: Context, args: Args) -> str:
 
 
 def _hashes(context: Context, args: Args) -> str:
-    hashes = loaded(context, args).hashes
-    names = sorted(hashes) if args.hash == "*" else sorted(set(args.hash.split(",")))
+    """Only the files of the services that are asked for need to be there."""
+    found = loaded(context, args, defer=True)
+    names = sorted(found.hashes) if args.hash == "*" else sorted(set(args.hash.split(",")))
     for name in names:
-        if name not in hashes:
-            raise CommandError(f"no such service: {name}{nearest(name, hashes)}")
-    return _lines(f"{name} {hashes[name]}" for name in names)
+        if name in found.disabled:
+            raise CommandError(f"no such service: {name}: disabled")
+        if name not in found.hashes:
+            raise CommandError(f"no such service: {name}{nearest(name, found.hashes)}")
+    if refused := [line for name in names for line in found.refused.get(name, ())]:
+        raise CommandError("\n".join(refused))
+    return _lines(f"{name} {found.hashes[name]}" for name in names)
 
 
 def _environment(context: Context, args: Args) -> str:
@@ -224,7 +229,7 @@ def _environment(context: Context, args: Args) -> str:
 def _variables(context: Context, args: Args) -> str:
     """The variables that the files use. A variable that is used in several ways is told once, in its last one."""
     if args.positional:
-        _warn(context, "services are not selected with --variables: these are the variables of the whole project")
+        _warn_of_selection(context, "--variables")
     tree = loaded(context, args, interpolate=False, resolve_environment=False, consistency=False).tree
     found: dict[str, Variable] = {}
     _find_variables(tree, found)
@@ -236,16 +241,24 @@ def _variables(context: Context, args: Args) -> str:
         view = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
         return json.dumps(view, indent=4, ensure_ascii=False) + "\n"
     if args.format == "yaml":
-        from composer.cli.render.yaml import document
-
-        keys = ("name", "defaultvalue", "presencevalue", "required")
-        return document({row[0]: dict(zip(keys, row, strict=True)) for row in rows})
+        return _variables_yaml(rows)
     if args.format not in ("", "table", "pretty"):
         raise UsageError(f'unsupported format "{args.format}": table, yaml or json')
     from composer.cli.render.table import table
 
     header = ("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")
     return table([header, *((n, str(r).lower(), default, other) for n, default, other, r in rows)], minimum=20)
+
+
+def _variables_yaml(rows: Iterable[tuple[str, str, str, bool]]) -> str:
+    """Indented by four, as docker compose writes it."""
+    import textwrap
+
+    from composer.cli.render.yaml import document
+
+    keys = ("name", "defaultvalue", "presencevalue", "required")
+    blocks = [document({row[0]: dict(zip(keys, row, strict=True))}).partition("\n") for row in rows]
+    return "".join(f"{name}\n{textwrap.indent(rest, '  ')}" for name, _, rest in blocks) or document({})
 
 
 class _AllSet(dict[str, str]):
@@ -294,5 +307,6 @@ def _print(text: str) -> None:
     sys.stdout.write(text)
 
 
-def _warn(context: Context, message: str) -> None:
-    print(f"warning: {message}", file=context.stderr)
+def _warn_of_selection(context: Context, flag: str) -> None:
+    """That the whole project is shown although services are named, in docker compose's words."""
+    print(f"warning: service filtering is not applied when {flag} is set", file=context.stderr)

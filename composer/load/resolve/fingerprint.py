@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
     from composer.load.tree.nodes import Map
 
-LEFT_OUT = frozenset(("build", "pull_policy", "scale", "depends_on", "profiles", "env_file", "label_file"))
-"""Keys of a service that do not count; what env and label files hold does, as part of `environment` and `labels`."""
+LEFT_OUT = frozenset(("build", "pull_policy", "scale", "depends_on", "profiles", "label_file"))
+"""Keys of a service that do not count; what label files hold does, as part of `labels`. Of env files the contents count, as
+part of `environment`, or their paths where they are not read (--no-env-resolution)."""
 
 
 def service_hash(service: Map, default_platform: str = "") -> str:
-    """64 hex digits for a canonical service, its env files resolved.
+    """64 hex digits for a canonical service.
 
     `default_platform` is DOCKER_DEFAULT_PLATFORM: it counts for services that are built and name no platform.
     """
     kept = Fields({key: value for key, value in service.items() if key not in LEFT_OUT})
+    if "env_file" in kept:
+        kept["env_file"] = [file["path"] if file.get("required", True) else file for file in kept["env_file"]]
     if "deploy" in kept:
         kept["deploy"] = Fields({key: value for key, value in kept["deploy"].items() if key != "replicas"})
     if default_platform and "build" in service and not service.get("platform"):

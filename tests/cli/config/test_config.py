@@ -82,6 +82,9 @@ def test_variables(config, tmp_path):
         "REG": {"Name": "REG", "DefaultValue": "", "PresenceValue": "", "Required": True},
         "TAG": {"Name": "TAG", "DefaultValue": "1", "PresenceValue": "", "Required": False},
     }
+    assert config(tmp_path, "--variables", "--format", "yaml").startswith(
+        '"ON":\n    name: "ON"\n    defaultvalue: ""\n'
+    )
     header, *rows = config(tmp_path, "--variables").splitlines()
     assert header == "NAME                REQUIRED            DEFAULT VALUE       ALTERNATE VALUE"
     assert [row.split() for row in rows] == [["ON", "false", "on"], ["REG", "true"], ["TAG", "false", "1"]]
@@ -189,3 +192,24 @@ def test_images_are_pinned_to_what_their_registry_has(config, tmp_path, registry
     assert config(tmp_path, "--lock-image-digests") == f"services:\n  a:\n    image: {pinned}\n  b: {{}}\n"
     (tmp_path / "compose.yaml").write_text(f"services: {{a: {{image: '{registry}/busy/nobox'}}}}\n")
     assert "nobox" in config(tmp_path, "--resolve-image-digests", code=1)
+
+
+def test_hashes_need_only_the_files_of_the_services_asked_for(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services:\n  bare: {image: alpine}\n  dep: {image: alpine, depends_on: [lost]}\n"
+        "  lost: {image: alpine, env_file: [/nowhere/lost.env]}\n  off: {image: alpine, profiles: [p]}\n"
+    )
+    assert config(tmp_path, "--hash", "bare,dep").startswith("bare ")
+    for asked in ("lost", "*"):
+        assert "env file /nowhere/lost.env not found" in config(tmp_path, "--hash", asked, code=1)
+    # as docker compose 2.40 prints it, which reads no env file
+    unread = "lost 37a3d3830a6f55d7a946d7eec9cc2a6292487d1da6600dae3495c8f9f022b5b7\n"
+    assert config(tmp_path, "--no-env-resolution", "--hash", "lost") == unread
+    assert "no such service: off: disabled" in config(tmp_path, "--hash", "off", code=1)
+
+
+@pytest.mark.parametrize("flag", ["--no-interpolate", "--variables"])
+def test_a_selection_without_effect_is_warned_of(config, tmp_path, flag):
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: '$STONE'}, b: {image: '$WOOD'}}\n")
+    assert "STONE" in config(tmp_path, flag, "b")
+    assert config.err == f"warning: service filtering is not applied when {flag} is set\n"
