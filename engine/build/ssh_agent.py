@@ -14,6 +14,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Sequence
+from typing import IO
 
 from engine.errors import BuildFailed, OperationFailed, Unsupported
 from engine.filetree import attributes
@@ -90,20 +91,28 @@ def _agent(stack: contextlib.ExitStack, folder: str, keys: Sequence[str]) -> Non
     stack.callback(agent.stdout.close)
     agent.stdout.readline()  # it says its socket when that exists
     for key in keys:
-        added = subprocess.run(
-            ["ssh-add", "-q", os.path.abspath(key)],
-            cwd=folder,
-            env={**os.environ, "SSH_AUTH_SOCK": "agent", "SSH_ASKPASS_REQUIRE": "never"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        with _opened(key) as file:  # from standard input: ssh-add(1) refuses a file that others may read
+            added = subprocess.run(
+                ["ssh-add", "-q", "-"],
+                cwd=folder,
+                env={**os.environ, "SSH_AUTH_SOCK": "agent", "SSH_ASKPASS_REQUIRE": "never"},
+                stdin=file,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if added.returncode:
             raise BuildFailed(
                 f"ssh: cannot load the key {key}: {added.stderr.strip()}",
                 hint="A key with a passphrase must be loaded into an agent, whose socket is then named.",
             )
+
+
+def _opened(key: str) -> IO[bytes]:
+    try:
+        return open(key, "rb")
+    except OSError as error:
+        raise OperationFailed.of("open ssh agent or key", key, error) from error
 
 
 def _relay(listener: socket.socket, stopped: socket.socket, upstream: str) -> None:

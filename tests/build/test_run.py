@@ -219,6 +219,7 @@ def test_an_agent_s_socket(builder, busybox, tmp_path):
 @pytest.mark.skipif(not shutil.which("ssh-agent"), reason="needs OpenSSH's client")
 def test_key_files_for_a_user(builder, busybox, tmp_path):
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    (tmp_path / "key").chmod(0o444)  # as in a checkout that others read; BuildKit takes it, too
     builder(
         "FROM busybox\nRUN --mount=type=ssh,id=k,uid=1000,mode=0640 stat -c '%a %u' $SSH_AUTH_SOCK",
         ssh=(f"k={tmp_path}/key",),
