@@ -196,7 +196,8 @@ class Follower:
                 if self._ended is not None:
                     for end in ends:
                         again = " (restarting)" if source.up or source.coming or end is not ends[-1] else ""
-                        self._lines.status(source.name, f"exited with code {end.exit_code}{again}")
+                        if source.shown:
+                            self._lines.status(source.name, f"exited with code {end.exit_code}{again}")
                     if not source.up and not source.coming:
                         self._ended(record)
 

@@ -46,12 +46,12 @@ class Foreground:
         self._tell: Callable[[], None] = lambda: None
         colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
         self._colour = colour
-        lines = Lines(
+        self._lines = Lines(
             raw(sys.stdout), raw(sys.stderr), colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps
         )
         self._follower = Follower(
             context,
-            lines,
+            self._lines,
             services=sorted(services | shown),
             ended=self._ended,
             outputs=outputs,
@@ -62,7 +62,8 @@ class Foreground:
         """Follow until everything has stopped; the exit code of the command."""
         records = select(self._context.containers(), sorted(self._services | self._shown))
         names = [short_name(record) for record in records if service_of(record) in self._shown]
-        print(f"Attaching to {', '.join(names)}", flush=True)
+        if names:
+            print(f"Attaching to {', '.join(names)}", flush=True)
         self._follower.show_only(self._shown)
         self._follower.open(records, since=int(self._began * 1e9))
         with _interrupts() as (wake, take, tell):
@@ -96,6 +97,8 @@ class Foreground:
             return
         if self._code is None:
             self._code = code
+        if service_of(record) not in self._shown:  # the follower is silent about it
+            self._lines.status(short_name(record), f"exited with code {code}")
         words = "Aborting on container exit..."
         print(paint(words, "31") if self._colour else words, file=raw(self._context.stderr), flush=True)
         self._begin(lambda: self._stop("stop"))

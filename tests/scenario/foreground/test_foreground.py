@@ -48,3 +48,17 @@ def test_what_is_restarted_is_waited_for(composer):
     assert done.out.count("flaky-1  | begun\n") == 3
     ends = re.findall(r"flaky-1 exited with code (.*)", done.out + done.err)
     assert ends == ["3 (restarting)", "3 (restarting)", "3"]
+
+
+def test_only_what_is_attached_is_shown_to_end(composer):
+    composer.write(
+        compose="""
+        services:
+          quiet: {image: busybox, command: [sh, -c, 'echo hidden; exit 3'], attach: false}
+          shown: {image: busybox, command: [echo, seen], depends_on: [quiet]}
+        """
+    )
+    assert composer("up").out.splitlines() == ["Attaching to shown-1", "shown-1  | seen", "shown-1 exited with code 0"]
+    assert not composer("up", "quiet", "--no-attach", "quiet").out
+    # Where its end is what ends the command, it is said.
+    assert "quiet-1 exited with code 3\n" in composer("up", "--exit-code-from", "quiet", code=3).out
