@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import model_validator
+
 from composer.model.element import Element, Pairs
 
 
@@ -19,7 +23,7 @@ class Ipam(Element):
 
 
 class Network(Element):
-    """`name` is the one in the engine."""
+    """`name` is the one in the engine. `host_access` is `x-host-access`, an extension of ours."""
 
     name: str = ""
     driver: str = ""
@@ -31,3 +35,13 @@ class Network(Element):
     enable_ipv4: bool | None = None
     enable_ipv6: bool | None = None
     labels: Pairs = {}
+    host_access: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _extensions(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if "host_access" in value:
+            raise ValueError("host_access is not a key of networks: x-host-access is")
+        return {"host_access" if key == "x-host-access" else key: inner for key, inner in value.items()}

@@ -13,7 +13,7 @@ from composer.plan.desired import Desired, DesiredService
 from composer.plan.observed import Snapshot, is_oneoff, service_of
 from composer.plan.operations import CreateNetwork, CreateVolume, Plan, Remove, RemoveNetwork, RemoveVolume, Stop
 from composer.plan.options import Options
-from engine.spec.network import NetworkSpec, VolumeSpec
+from engine.spec.network import LAN_DRIVERS, NetworkSpec, VolumeSpec
 from engine.spec.state import ContainerRecord, Status
 
 _DROPPED = (
@@ -65,10 +65,13 @@ class Shared:
         own = [(specs.get(a.network) or there.get(a.network)) for a in service.container.networks]
         if service.container.ports and own and all(spec is not None and spec.internal for spec in own):
             self._warn(f"service {service.name}: no port is published, as all of its networks are internal")
+        elif service.container.ports and own and all(spec is not None and spec.driver in LAN_DRIVERS for spec in own):
+            self._warn(f"service {service.name}: no port is published, as it has addresses of its own on the LAN")
 
     def _network(self, key: str, spec: NetworkSpec, *, external: bool) -> None:
         existing = self._snapshot.networks.get(spec.name)
-        if not (existing.spec if external and existing else spec).internal and self._snapshot.forwarding[1]:
+        meant = existing.spec if external and existing else spec
+        if not meant.internal and meant.driver not in LAN_DRIVERS and self._snapshot.forwarding[1]:
             self._warn(_DROPPED.format(self._snapshot.forwarding[1]))
         if external:
             if existing is None:

@@ -20,7 +20,7 @@ _LOCAL = (
 def hosts(spec: ContainerSpec, hostname: str, endpoints: Sequence[Endpoint], *, host: str = "") -> str:
     """hosts(5): localhost (or all of `host`, the host's text), extra_hosts (host-gateway is the first network's gateway),
     our own addresses."""
-    gateway = next((end.ipv4_gateway for end in endpoints if end.ipv4_gateway), "127.0.0.1")
+    gateway = next((end.ipv4_gateway for end in endpoints if end.ipv4_gateway not in ("", "0.0.0.0")), "127.0.0.1")
     lines = [f"{host.rstrip()}\n" if host else _LOCAL]
     for name, address in spec.extra_hosts:
         lines.append(f"{gateway if address == HOST_GATEWAY else address}\t{name}\n")

@@ -14,6 +14,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import ModuleType
 
 import msgspec
 
@@ -22,6 +23,7 @@ from engine.errors import Conflict, InvalidSpec
 from engine.net import ipam, options
 from engine.net.firewall import backend, forwarding
 from engine.net.firewall.elements import Port
+from engine.net.lan import settings as lan
 from engine.net.rtnetlink import Link, Rtnetlink
 from engine.paths import Roots
 from engine.spec.network import NetworkRecord, NetworkSpec, decode_network
@@ -43,6 +45,11 @@ def get(store: Store, name: str) -> NetworkRecord | None:
 def every(store: Store) -> list[NetworkRecord]:
     rows = store.db.execute("SELECT record FROM networks ORDER BY name")
     return [decode_network(row[0]) for row in rows]
+
+
+def ruled(store: Store) -> list[NetworkRecord]:
+    """The networks that have rules of the packet filter: bridges."""
+    return [record for record in every(store) if not lan.is_lan(record)]
 
 
 def in_use_by(store: Store, name: str) -> list[str]:
@@ -88,11 +95,15 @@ async def leave_default(store: Store) -> None:
         if not db.execute(gone, (record.id, DEFAULT)).rowcount:
             return
     _whole.pop(record.id, None)
-    await backend.remove_network(store.roots, record, lambda: _remove_link(record), lambda: every(store))
+    await backend.remove_network(store.roots, record, lambda: _remove_link(record), lambda: ruled(store))
 
 
 async def ensure(roots: Roots, record: NetworkRecord) -> int:
-    """Make what is missing of the network's link and rules; its interface index. Free when it is known to be whole."""
+    """Make what is missing of the network's link and rules; its interface index, 0 for none. Free when it is known to be
+    whole."""
+    if lan.is_lan(record):
+        links().ensure(record, _mark(roots, record))
+        return 0
     try:
         index = socket.if_nametoindex(record.bridge)
     except OSError:
@@ -122,11 +133,17 @@ async def remove(store: Store, name: str) -> None:
     _whole.pop(record.id, None)
 
     def forget() -> None:
-        _remove_link(record)
+        if lan.is_lan(record):
+            links().remove(record, _mark(store.roots, record), [one for one in every(store) if one.id != record.id])
+        else:
+            _remove_link(record)
         with store.transaction(freeing=True) as db:
             db.execute("DELETE FROM networks WHERE name = ?", (name,))
 
-    await backend.remove_network(store.roots, record, forget, lambda: every(store))
+    if lan.is_lan(record):
+        forget()
+    else:
+        await backend.remove_network(store.roots, record, forget, lambda: ruled(store))
 
 
 async def sweep(store: Store, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]) -> None:
@@ -139,7 +156,14 @@ async def sweep(store: Store, owners: Callable[[], Collection[str]], ports: Mapp
     for link in ours:
         if link.alias.removeprefix(prefix) not in known:
             _do("remove link", None, "delete_link", link.name)
-    await backend.sweep(store.roots, lambda: every(store), owners, ports)
+    await backend.sweep(store.roots, lambda: ruled(store), owners, ports)
+
+
+def links() -> ModuleType:
+    """What few need, and takes long to import."""
+    from engine.net.lan import links
+
+    return links
 
 
 def _mark(roots: Roots, record: NetworkRecord) -> str:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from engine.errors import InvalidSpec
 from engine.net import ipam, options
+from engine.net.lan import settings as lan
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkRecord, Pool
 from engine.spec.state import Endpoint
@@ -66,12 +67,12 @@ def plan(
         fields[f"ipv{version}_address"] = address
         fields[f"ipv{version}_prefix"] = ipam.subnet_of(pool.subnet).prefixlen
         # Without a way out there is no gateway; names.py knows an internal network by that.
-        fields[f"ipv{version}_gateway"] = "" if record.spec.internal else _gateway(record, version, pool)
+        fields[f"ipv{version}_gateway"] = "" if is_closed(record) else _gateway(record, version, pool)
     made = Endpoint(
         network=record.spec.name,
         interface=name,
-        host_interface=host_interface(container_id, index),
-        mac_address=mac or _hardware(next(found[version][0] for version in sorted(found))),
+        host_interface="" if lan.is_lan(record) else host_interface(container_id, index),
+        mac_address=mac if mac or record.spec.driver == "ipvlan" else _hardware(min(found.items())[1][0]),
         aliases=attachment.aliases,
         **fields,  # type: ignore[arg-type]
     )
@@ -80,15 +81,22 @@ def plan(
 
 def _gateway(record: NetworkRecord, version: int, pool: Pool) -> str:
     """By which address containers leave: "" when the bridge has none and no other is named."""
+    if lan.is_lan(record) and lan.is_routed(record.spec):
+        return "0.0.0.0" if version == 4 else "::"
     return pool.aux_addresses.get(ipam.GATEWAY[version], "") or (
         pool.gateway if options.has_address(record, version) else ""
     )
 
 
+def is_closed(record: NetworkRecord) -> bool:
+    """Whether the network has no way out."""
+    return record.spec.internal or (lan.is_lan(record) and not lan.parent(record.spec))
+
+
 def outward(plans: Sequence[Plan]) -> list[Plan]:
     """The plans that lead outside, the one that carries the default route first: by gw_priority, then by name, as with
     Docker."""
-    outside = [one for one in plans if not one.record.spec.internal]
+    outside = [one for one in plans if not is_closed(one.record)]
     return sorted(outside, key=lambda one: (-one.attachment.gw_priority, one.record.spec.name))
 
 
@@ -99,11 +107,16 @@ def ordered(endpoints: Iterable[Endpoint], attachments: Iterable[Attachment]) ->
 
 
 def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:
-    """The IPv4 and the IPv6 address behind the default routes, "" for none; `endpoints` in the order of ordered()."""
+    """The IPv4 and the IPv6 address to which published ports lead: those behind the default routes, by which the answers
+    leave. "" for none, or where that is the host's own LAN. `endpoints` in the order of ordered()."""
     endpoints = list(endpoints)
+    first = (
+        next((one for one in endpoints if one.ipv4_gateway), Endpoint(network="")),
+        next((one for one in endpoints if one.ipv6_gateway), Endpoint(network="")),
+    )
     return (
-        next((one.ipv4_address for one in endpoints if one.ipv4_gateway), ""),
-        next((one.ipv6_address for one in endpoints if one.ipv6_gateway), ""),
+        first[0].ipv4_address if first[0].host_interface else "",
+        first[1].ipv6_address if first[1].host_interface else "",
     )
 
 

@@ -78,7 +78,7 @@ def choose_pools(db: sqlite3.Connection, spec: NetworkSpec) -> tuple[Pool, ...]:
                 )
         pools.append(_complete(pool, subnet, spec.name))
         taken.append((subnet, spec.name))
-    for version in (4, 6):
+    for version in (6,) if spec.ipam_driver == "dhcp" else (4, 6):
         if getattr(spec, f"enable_ipv{version}") and not any((":" in pool.subnet) == (version == 6) for pool in pools):
             subnet = _free([other for other, _ in taken], spec.name, version)
             bare = next((pool for pool in spec.pools if not pool.subnet), Pool()) if version == 4 else Pool()

@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import struct
 
-NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE = 16, 17, 20, 21, 24
+NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE, DELROUTE = 16, 17, 20, 21, 24, 25
 REQUEST, ACK, EXCLUSIVE, CREATE, REPLACE = 0x1, 0x4, 0x200, 0x400, 0x100
 IFF_UP = 1
 
@@ -22,8 +22,8 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 18, 20, 28, 31, 32
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_INFO_PEER = 1, 2, 4, 5, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
-_RTA_OIF, _RTA_GATEWAY = 4, 5
-_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST = 254, 3, 0, 1
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
 _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 
 
@@ -88,11 +88,23 @@ def delete_address(index: int, ip: str, prefix: int) -> bytes:
 
 
 def default_route(gateway: str, index: int) -> bytes:
-    """The one default route of the address's family, in place of another."""
-    kind = (_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_UNICAST)
+    """The one default route of the address's family, in place of another. An unspecified gateway, 0.0.0.0 or ::, is none:
+    whoever is on the link takes everything."""
+    alone = not any(_packed(gateway))
+    kind = (_RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_LINK if alone else _RT_SCOPE_UNIVERSE, _RTN_UNICAST)
     body = _ROUTE.pack(_family(gateway), 0, 0, 0, *kind, 0)
-    attributes = _attribute(_RTA_GATEWAY, _packed(gateway)) + _attribute(_RTA_OIF, _number(index))
+    attributes = b"" if alone else _attribute(_RTA_GATEWAY, _packed(gateway))
+    attributes += _attribute(_RTA_OIF, _number(index))
     return _message(NEWROUTE, CREATE | REPLACE, body + attributes)
+
+
+def host_route(kind: int, bits: int, address: str, index: int) -> bytes:
+    """A route to one address that is on the link itself; `kind` is NEWROUTE or DELROUTE."""
+    packed = _packed(address)
+    body = _ROUTE.pack(
+        _family(address), len(packed) * 8, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_LINK, _RTN_UNICAST, 0
+    )
+    return _message(kind, bits, body + _attribute(_RTA_DST, packed) + _attribute(_RTA_OIF, _number(index)))
 
 
 def _link(kind: int, bits: int, attributes: bytes, *, index: int = 0, up: bool = False) -> bytes:

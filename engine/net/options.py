@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Collection
 
 from engine.errors import InvalidSpec, Unsupported
+from engine.net.lan import settings as lan
 from engine.spec.container import Attachment
-from engine.spec.network import NetworkRecord, NetworkSpec
+from engine.spec.network import LAN_DRIVERS, NetworkRecord, NetworkSpec
 
 NAME = "com.docker.network.bridge.name"
 HOST_BINDING = {4: "com.docker.network.bridge.host_binding_ipv4", 6: "com.docker.network.bridge.host_binding_ipv6"}
@@ -75,17 +76,23 @@ _KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
 
 
 def check(spec: NetworkSpec) -> None:
-    """Raises Unsupported and InvalidSpec for what the bridge driver cannot do."""
+    """Raises Unsupported and InvalidSpec for what the driver cannot do."""
     where = f"network {spec.name}"
-    if spec.driver not in ("", "bridge", "default"):
-        hint = "Supported: bridge (host and none as network_mode)."
+    if spec.driver not in ("", "bridge", "default", *LAN_DRIVERS):
+        hint = "Supported: bridge, macvlan, ipvlan (host and none as network_mode)."
         raise Unsupported(f"{where}: driver {spec.driver!r} is not supported", hint=hint)
-    if spec.ipam_driver not in ("", "default"):
-        raise Unsupported(f"{where}: IPAM driver {spec.ipam_driver!r} is not supported")
+    if spec.ipam_driver not in ("", "default", *((lan.DHCP,) if spec.driver in LAN_DRIVERS else ())):
+        hint = "dhcp is for macvlan networks." if spec.ipam_driver == lan.DHCP else ""
+        raise Unsupported(f"{where}: IPAM driver {spec.ipam_driver!r} is not supported", hint=hint)
     if spec.ipam_options:
         raise Unsupported(f"{where}: the default IPAM driver has no option {min(spec.ipam_options)!r}")
     if not spec.enable_ipv4 and not spec.enable_ipv6:
         raise InvalidSpec(f"{where}: neither IPv4 nor IPv6 is enabled")
+    if spec.driver in LAN_DRIVERS:
+        lan.check(spec)
+        return
+    if spec.host_access:
+        raise Unsupported(f"{where}: x-host-access is for macvlan networks; the host reaches those of bridges")
     for option, value in sorted(spec.driver_opts.items()):
         if option not in _KNOWN:
             raise Unsupported(f"{where}: driver option {option!r} is not supported by the bridge driver")

@@ -13,6 +13,7 @@ from msgspec import Struct
 from engine.errors import EngineError, NotFound, OperationFailed
 from engine.net import endpoint, options
 from engine.net.endpoint import Plan
+from engine.net.lan import settings as lan
 from engine.net.rtnetlink import Rtnetlink, inside, travelling
 from engine.spec.state import Endpoint
 
@@ -83,6 +84,18 @@ def remove(names: Iterable[str]) -> None:
             kernel.do("remove link", name, [messages.delete_link(name)], accept=(errno.ENODEV,))
 
 
+def unplug(pid: int, endpoints: Sequence[Endpoint]) -> None:
+    """Remove the links of a running container's endpoints."""
+    remove(one.host_interface for one in endpoints if one.host_interface)
+    if inner := [one.interface for one in endpoints if not one.host_interface]:
+        space = _namespace(pid)
+        try:
+            with inside(space):
+                remove(inner)
+        finally:
+            os.close(space)
+
+
 def route(pid: int, endpoints: Sequence[Endpoint]) -> None:
     """Give the namespace its default route by the first of `endpoints` that leads outside."""
     space = _namespace(pid)
@@ -116,6 +129,10 @@ def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str
     sends back."""
     from engine.net import messages
 
+    if lan.is_lan(plan.record):
+        from engine.net.lan import links
+
+        return _Making(job, plan, links.link(kernel, plan, space), None)
     end, bridge = plan.endpoint, plan.record.bridge
     if bridge not in masters:
         try:
@@ -132,13 +149,18 @@ def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str
 def _make(kernel: Rtnetlink, making: Sequence[_Making]) -> list[EngineError | None]:
     """What went wrong with each. A pair of the container's last life, whose namespace is not buried yet, gives way."""
     errors = _made(kernel, making)
-    old = [i for i, error in enumerate(errors) if error[0] == errno.EEXIST]
+    old = [i for i, error in enumerate(errors) if error[0] == errno.EEXIST and making[i].plan.endpoint.host_interface]
     if old:
         remove(making[i].plan.endpoint.host_interface for i in old)
         for i, error in zip(old, _made(kernel, [making[i] for i in old]), strict=True):
             errors[i] = error
     failures: list[EngineError | None] = []
     for one, (pair, port) in zip(making, errors, strict=True):
+        if pair and lan.is_lan(one.plan.record):
+            from engine.net.lan import links
+
+            failures.append(links.failure(one.plan, pair))
+            continue
         operation, number = ("make the veth pair", pair) if pair else ("set up the bridge port", port)
         subject = f"{one.plan.endpoint.host_interface} on {one.plan.record.bridge}"
         failed = OperationFailed(operation, subject, number, detail=os.strerror(number))

@@ -17,6 +17,7 @@ from engine.net.endpoint import Plan
 from engine.net.firewall import backend, elements
 from engine.net.firewall.elements import Port
 from engine.net.firewall.enforce import Enforcement
+from engine.net.lan import settings as lan
 from engine.net.proxy import Proxy
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkRecord
@@ -48,6 +49,8 @@ class Wiring:
         self._proxies: dict[str, Proxy] = {}
         self._rules: dict[str, list[Port]] = {}
         self._leased: set[str] = set()
+        self._shown: dict[str, list[Endpoint]] = {}
+        """Container id → endpoints on LANs that the host reaches by a link of its own."""
         self._left: set[str] = set()
         """Addresses of containers that have just stopped."""
         self._forgetting: asyncio.TimerHandle | None = None
@@ -75,9 +78,10 @@ class Wiring:
     ) -> list[PortBinding]:
         """Bind the published ports, on the host address that the network's driver options name where a port has none.
 
-        Nothing is published of a container whose networks are all internal. Raises PortInUse."""
+        Nothing is published of a container whose networks are all internal, or that leaves by a LAN of the host's own.
+        Raises PortInUse."""
         record = next((plan.record for plan in endpoint.outward(plans)), None)
-        if plans and record is None:
+        if plans and (record is None or lan.is_lan(record)):
             return []
         reservation = ports.reserve(self.store, container_id, ports.placed(wanted, record))
         self._reservations[container_id] = reservation
@@ -92,11 +96,13 @@ class Wiring:
         self._publish(container_id, [plan.endpoint for plan in endpoint.outward(plans)])
         rules = self._rules.get(container_id, [])
         await self._together(container_id, pid, plans, rules, published=bool(rules))
+        self._show(container_id, [plan.endpoint for plan in plans])
 
     async def disconnect(self, container_id: str) -> None:
         """Withdraw rules, then ports and leases; the links go with the network namespace."""
         if rules := self._rules.pop(container_id, []):
             await self._withdraw(container_id, rules)
+        self._hide(self._shown.pop(container_id, ()))
         held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
         self._forget_soon({row[0] for row in held})
         self.release(container_id)
@@ -155,6 +161,7 @@ class Wiring:
         except BaseException:
             ipam.release(self.store, container_id, plan.record.spec.name)
             raise
+        self._show(container_id, [plan.endpoint])
         return plan.endpoint
 
     async def detach(
@@ -164,9 +171,10 @@ class Wiring:
         default route and its published ports follow with `lead`."""
         gone = [one for one in endpoints if one.network == network]
         left = [one for one in endpoints if one.network != network]
-        plug.remove(one.host_interface for one in gone)
+        plug.unplug(pid, gone)
+        self._hide(gone)
         ipam.release(self.store, container_id, network)
-        self._forget_soon({one for end in gone for one in (end.ipv4_address, end.ipv6_address) if one})
+        self._forget_soon({one for end in gone for one in _addresses(end)})
         if network == bridge.DEFAULT:
             await bridge.leave_default(self.store)
         return left
@@ -207,6 +215,7 @@ class Wiring:
         for one in endpoints:
             if record := bridge.get(self.store, one.network):
                 await self._ensure(record)
+        self._show(container_id, endpoints)
         self._publish(container_id, endpoints, bindings)
 
     def forget(self, network: str) -> None:
@@ -220,16 +229,32 @@ class Wiring:
         def known() -> set[str]:
             return {row[0] for row in self.store.db.execute("SELECT id FROM containers")} | self._leased
 
-        await backend.sweep(self.store.roots, lambda: bridge.every(self.store), known, dict(self._rules))
+        await backend.sweep(self.store.roots, lambda: bridge.ruled(self.store), known, dict(self._rules))
 
     async def check(self) -> None:
         """Put right what somebody changed of rules or switched off, where it is so."""
-        if not backend.is_whole(self.store.roots, bridge.every(self.store)):
+        if not backend.is_whole(self.store.roots, bridge.ruled(self.store)):
             await self.repair()
+
+    def _show(self, container_id: str, endpoints: Sequence[Endpoint]) -> None:
+        """Have the host reach what is on a LAN, where the network says so."""
+        for end in endpoints:
+            record = None if end.host_interface else bridge.get(self.store, end.network)
+            if record is not None and record.spec.host_access:
+                bridge.links().show(record, _addresses(end))
+                self._shown.setdefault(container_id, []).append(end)
+
+    def _hide(self, endpoints: Sequence[Endpoint]) -> None:
+        for end in endpoints:
+            record = None if end.host_interface else bridge.get(self.store, end.network)
+            if record is not None and record.spec.host_access:
+                bridge.links().hide(record, _addresses(end))
 
     async def _ensure(self, record: NetworkRecord) -> None:
         """The network is whole, and stays so."""
         await bridge.ensure(self.store.roots, record)
+        if lan.is_lan(record):
+            return
         if self._enforcement is not None:
             self._enforcement.start()
             self._enforcement.guard(record)
@@ -328,7 +353,7 @@ class Wiring:
     def _take_over(self, jobs: Sequence[_Job]) -> None:
         """What the kernel remembers of the addresses' earlier owners, and of ports when they led nowhere, is forgotten."""
         ends = [plan.endpoint for job in jobs for plan in job.plans]
-        if self._left.intersection(one for end in ends for one in (end.ipv4_address, end.ipv6_address)):
+        if self._left.intersection(one for end in ends for one in _addresses(end)):
             self._forget()
         ports = {(port.protocol, port.host_port) for job in jobs for port in job.rules if port.protocol == "udp"}
         if ports:
@@ -343,6 +368,10 @@ class Wiring:
                 await backend.publish(self.store.roots, rules)
             except EngineError as error:
                 _end(job, error)
+
+
+def _addresses(end: Endpoint) -> list[str]:
+    return [one for one in (end.ipv4_address, end.ipv6_address) if one]
 
 
 def _end(job: _Job, error: BaseException | None = None) -> None:

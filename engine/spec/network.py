@@ -3,6 +3,9 @@
 from msgspec import Struct
 from msgspec.json import Decoder
 
+LAN_DRIVERS = ("macvlan", "ipvlan")
+"""Drivers of networks on which containers have links of their own on the LAN of a link of the host's."""
+
 
 class Pool(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One ipam.config entry; "" is chosen by the engine."""
@@ -14,7 +17,8 @@ class Pool(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NetworkSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A network. Drivers: bridge; host and none exist without being made; others are refused as unsupported."""
+    """A network. Drivers: bridge, macvlan, ipvlan; host and none exist without being made; others are refused as
+    unsupported. `host_access`: the host reaches the containers of a macvlan network, too."""
 
     name: str
     driver: str = "bridge"
@@ -23,6 +27,7 @@ class NetworkSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     attachable: bool = False
     enable_ipv4: bool = True
     enable_ipv6: bool = False
+    host_access: bool = False
     ipam_driver: str = ""
     ipam_options: dict[str, str] = {}
     pools: tuple[Pool, ...] = ()
@@ -30,7 +35,8 @@ class NetworkSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NetworkRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A network that exists: `id` is 64 hex digits, `bridge` its Linux link, `pools` with all fields filled.
+    """A network that exists: `id` is 64 hex digits, `bridge` its Linux link (of a macvlan or ipvlan network: the link of
+    its own, where it needs one), `pools` with all fields filled.
 
     `adopted`: the link was there before the network and stays when it is removed.
     """

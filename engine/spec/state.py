@@ -63,7 +63,8 @@ class Health(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a container got on one network."""
+    """What a container got on one network. `host_interface`: the host's end of its link, "" where that is on the host's own
+    LAN. A gateway of 0.0.0.0 or :: is the link itself."""
 
     network: str
     interface: str = ""

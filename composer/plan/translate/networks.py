@@ -13,7 +13,7 @@ from composer.plan.translate.scope import Problems, Scope
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkSpec, Pool
 
-DRIVERS = ("", "default", "bridge")
+DRIVERS = ("", "default", "bridge", "macvlan", "ipvlan")
 DEFAULT = "bridge"
 """The network that is there when a container needs it (network_mode: bridge)."""
 
@@ -101,9 +101,14 @@ def _network(project: Project, key: str, network: Network, problems: Problems) -
             hint = (
                 " (network_mode: host or none needs no network)" if network.driver in ("host", "null", "none") else ""
             )
-            problems.refuse((*path, "driver"), f"{network.driver!r} is not supported; supported: bridge{hint}")
-        if network.ipam is not None and network.ipam.driver not in ("", "default"):
-            problems.refuse((*path, "ipam", "driver"), f"{network.ipam.driver!r} is not supported; supported: default")
+            problems.refuse(
+                (*path, "driver"), f"{network.driver!r} is not supported; supported: bridge, macvlan, ipvlan{hint}"
+            )
+        drivers = ("default", "dhcp") if network.driver == "macvlan" else ("default",)
+        if network.ipam is not None and network.ipam.driver not in ("", *drivers):
+            problems.refuse(
+                (*path, "ipam", "driver"), f"{network.ipam.driver!r} is not supported; supported: {', '.join(drivers)}"
+            )
         if network.ipam is not None and network.ipam.options:
             option = min(network.ipam.options)
             problems.refuse((*path, "ipam", "options", option), "the default IPAM driver has no such option")
@@ -111,6 +116,9 @@ def _network(project: Project, key: str, network: Network, problems: Problems) -
     pools = (network.ipam.config or ()) if network.ipam is not None else ()
     spec = NetworkSpec(
         name=engine_name(project, key),
+        driver="bridge" if network.driver in ("", "default") else network.driver,
+        host_access=network.host_access,
+        ipam_driver="dhcp" if network.ipam is not None and network.ipam.driver == "dhcp" else "",
         driver_opts=dict(network.driver_opts),
         internal=network.internal,
         attachable=network.attachable,

@@ -1,0 +1,174 @@
+"""Links of macvlan and ipvlan networks, encoded by pyroute2.
+
+parent "eth0"     is the host's own, and stays as it is
+parent "eth0.50"  is made as an 802.1q sub-interface of eth0 when it is not there, and removed with the last network on it
+no parent         one end of a veth pair that leads nowhere: the containers' links reach each other, and nothing else
+x-host-access     a macvlan link of the host's, without an address: packets to the containers leave by it, as a parent never
+                  reaches the macvlan links on it; it answers for the host's own addresses
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from engine.errors import InvalidSpec, NotFound, OperationFailed, Unsupported
+from engine.net import messages
+from engine.net.endpoint import Plan
+from engine.net.lan import settings
+from engine.net.rtnetlink import Rtnetlink
+from engine.rootless.client import here
+from engine.spec.network import NetworkRecord, NetworkSpec
+
+_FLAG_BITS = {"bridge": 0, "private": 1, "vepa": 2}  # IPVLAN_F_PRIVATE, IPVLAN_F_VEPA
+_VLANS = range(1, 4095)
+
+
+def ensure(record: NetworkRecord, mark: str) -> None:
+    """Make what is missing of the parent and of the host's own link; `mark` is the alias of what is ours. Raises InvalidSpec
+    for a parent that the host has not."""
+    spec = record.spec
+    if here():
+        raise Unsupported(
+            f"network {spec.name}: the {spec.driver} driver needs root: the parent is a link of the host's"
+        )
+    name = settings.parent(spec)
+    with Rtnetlink() as kernel:
+        if not name:
+            far = {"attrs": [("IFLA_IFNAME", _far(record))]}
+            _own(
+                kernel,
+                record,
+                _encoded([("IFLA_IFNAME", record.bridge), _kind("veth", [("VETH_INFO_PEER", far)])]),
+                mark,
+            )
+            kernel.do("set up link", _far(record), [messages.link_up(_index(kernel, _far(record)))])
+            return
+        if _index(kernel, name) == 0:
+            _subinterface(kernel, spec, name, mark)
+        if spec.host_access:
+            data = [("IFLA_MACVLAN_MODE", "bridge")]
+            link = [("IFLA_IFNAME", record.bridge), ("IFLA_LINK", _index(kernel, name))]
+            _own(kernel, record, _encoded([*link, _kind("macvlan", data)]), mark)
+
+
+def remove(record: NetworkRecord, mark: str, others: Collection[NetworkRecord]) -> None:
+    """Remove what `ensure` has made; a sub-interface that one of `others` is on becomes that one's."""
+    name = settings.parent(record.spec)
+    with Rtnetlink() as kernel:
+        ours = {link.name for link in kernel.links() if link.alias == mark}
+        for link in ours:
+            heir = next((one for one in others if settings.is_lan(one) and settings.parent(one.spec) == link), None)
+            if heir is not None and link == name:
+                passed_on = mark.rpartition(":")[0] + f":{heir.id[:12]}"
+                kernel.do("mark", link, [messages.alias(link, passed_on)], accept=(errno.ENODEV,))
+            else:
+                kernel.do("remove link", link, [messages.delete_link(link)], accept=(errno.ENODEV,))
+
+
+def link(kernel: Rtnetlink, plan: Plan, space: int) -> bytes:
+    """The message that makes the container's link in the network namespace open at `space`. Raises NotFound."""
+    spec, end = plan.record.spec, plan.endpoint
+    parent = settings.parent(spec) or plan.record.bridge
+    index = _index(kernel, parent)
+    if not index:
+        raise NotFound("link", parent, hint=f"Network {spec.name} has it as its parent.")
+    found: list[tuple[str, Any]] = [("IFLA_IFNAME", end.interface), ("IFLA_LINK", index), ("IFLA_NET_NS_FD", space)]
+    size = next((int(spec.driver_opts[option]) for option in settings.MTU if option in spec.driver_opts), 0)
+    if size:
+        found.append(("IFLA_MTU", size))
+    if spec.driver == "macvlan":
+        if settings.mode(spec) != "passthru" or plan.attachment.mac_address:
+            found.append(("IFLA_ADDRESS", end.mac_address))
+        return _encoded([*found, _kind("macvlan", [("IFLA_MACVLAN_MODE", settings.mode(spec))])])
+    mode = settings.MODES["ipvlan"].index(settings.mode(spec))
+    data = [("IFLA_IPVLAN_MODE", mode), ("IFLA_IPVLAN_FLAGS", _FLAG_BITS[settings.flag(spec)])]
+    return _encoded([*found, _kind("ipvlan", data)])
+
+
+def failure(plan: Plan, number: int) -> OperationFailed:
+    """What an errno means that the kernel answers `link` with."""
+    spec = plan.record.spec
+    parent = settings.parent(spec) or plan.record.bridge
+    hints = {
+        errno.EOPNOTSUPP: f"This kernel has no {spec.driver}: modprobe {spec.driver}.",
+        errno.EBUSY: f"Another kind of link is on {parent}: one parent has macvlan or ipvlan links, not both.",
+        errno.EINVAL: f"{parent} cannot be the parent of such a link, or has one in the mode passthru, which is alone.",
+        errno.EADDRINUSE: f"A link on {parent} has the hardware address {plan.endpoint.mac_address} already.",
+    }
+    subject = f"{plan.endpoint.interface} on {parent}"
+    return OperationFailed(f"make the {spec.driver} link", subject, number, hint=hints.get(number, ""))
+
+
+def show(record: NetworkRecord, addresses: Iterable[str]) -> None:
+    """Have the host reach the addresses by its own link on the LAN."""
+    _change_routes(record, addresses, messages.NEWROUTE, messages.CREATE | messages.REPLACE)
+
+
+def hide(record: NetworkRecord, addresses: Iterable[str]) -> None:
+    """The host sends nothing to the addresses by its own link any more."""
+    _change_routes(record, addresses, messages.DELROUTE, 0)
+
+
+def _change_routes(record: NetworkRecord, addresses: Iterable[str], kind: int, bits: int) -> None:
+    with Rtnetlink() as kernel:
+        if index := _index(kernel, record.bridge):
+            changes = [messages.host_route(kind, bits, address, index) for address in addresses]
+            kernel.do("route to containers by", record.bridge, changes, accept=(errno.ESRCH,))
+
+
+def _own(kernel: Rtnetlink, record: NetworkRecord, made: bytes, mark: str) -> None:
+    """Make a link of the network's own, up, and mark it as ours."""
+    kernel.do("make link", record.bridge, [made], accept=(errno.EEXIST,))
+    index = _index(kernel, record.bridge)
+    with_mark = [messages.alias(record.bridge, mark), messages.link_up(index)]
+    kernel.do("set up link", record.bridge, with_mark)
+
+
+def _subinterface(kernel: Rtnetlink, spec: NetworkSpec, name: str, mark: str) -> None:
+    below, _, number = name.rpartition(".")
+    where = f"network {spec.name}: driver option parent"
+    index = _index(kernel, below) if below else 0
+    if not index:
+        raise InvalidSpec(f"{where}: the host has no link {name}", hint="`ip link` lists those that it has.")
+    if not (number.isdecimal() and int(number) in _VLANS):
+        raise InvalidSpec(f"{where}: {name} is no sub-interface of {below}: VLANs have numbers from 1 to 4094")
+    data = [("IFLA_VLAN_ID", int(number))]
+    made = _encoded([("IFLA_IFNAME", name), ("IFLA_LINK", index), _kind("vlan", data)])
+    (failed,) = kernel.run([made])
+    if failed and failed != errno.EEXIST:
+        hint = "This kernel has no VLANs: modprobe 8021q." if failed == errno.EOPNOTSUPP else ""
+        raise OperationFailed("make the sub-interface", name, failed, hint=hint)
+    up = [messages.alias(name, mark), messages.link_up(_index(kernel, name))]
+    kernel.do("set up link", name, up)
+
+
+def _index(kernel: Rtnetlink, name: str) -> int:
+    try:
+        return kernel.index(name)
+    except OSError:
+        return 0
+
+
+def _far(record: NetworkRecord) -> str:
+    """The other end of a pair that leads nowhere: without it the links on the pair would have no carrier."""
+    return f"cmo-{record.id[:11]}"
+
+
+def _kind(kind: str, data: list[tuple[str, Any]]) -> tuple[str, Any]:
+    return "IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
+
+
+def _encoded(attributes: list[tuple[str, Any]]) -> bytes:
+    """A request that makes a link. pyroute2 is for these networks alone: it takes long to import."""
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+    message = ifinfmsg()
+    message["family"] = socket.AF_UNSPEC
+    message["header"]["type"] = messages.NEWLINK
+    message["header"]["flags"] = messages.REQUEST | messages.ACK | messages.CREATE | messages.EXCLUSIVE
+    message["attrs"] = attributes
+    message.encode()
+    return bytes(message.data)
