@@ -29,6 +29,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("HEAD", "/_ping", "system.ping"),
     ("GET", "/version", "system.version"),
     ("GET", "/info", "system.info"),
+    ("GET", "/events", "events.events"),
     ("GET", "/containers/json", "containers.listing"),
     ("GET", "/containers/{id}/json", "containers.inspect"),
     ("GET", "/containers/{id}/top", "containers.top"),

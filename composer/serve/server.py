@@ -20,6 +20,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from composer.release import VERSION
 from composer.serve.docker.attach import Waiting
+from composer.serve.docker.happenings import Journal, Observer
 from composer.serve.errors import described_error
 from composer.serve.http.connection import Connection, Exchange
 from composer.serve.http.errors import ClientGone, HTTPError
@@ -55,12 +56,15 @@ class Server:
         self.execs: dict[str, Exec] = {}
         self.threads = anyio.CapacityLimiter(THREADS)
         self.waiting = Waiting()
+        self.journal = Journal()
+        self.observer = Observer(self.engine, roots, self.journal)
         self._uids = {0, os.geteuid()}
 
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM."""
         async with anyio.create_task_group() as tasks:
             self.tasks = tasks
+            tasks.start_soon(self.observer.run)
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async with await anyio.abc.SocketListener.from_socket(listener) as serving:
                     tasks.start_soon(serving.serve, self._client)

@@ -48,6 +48,8 @@ async def perform(
             sock.setblocking(False)
             end = await _ask(sock, request, attach)
         if end is not None:
+            server.observer.look(group)
+            server.observer.look_shared()
             if end.failures:
                 failure = end.failures[0]
                 raise failed(failure.error, failure.message.partition("\n")[0])

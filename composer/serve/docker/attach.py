@@ -89,6 +89,7 @@ async def attach(server: Server, request: Request, exchange: Exchange) -> None:
     client = server.waiting.add(record.id) if live and not record.state.status.alive else None
     try:
         raw = await exchange.hijack(stream_type(request, exchange, tty=record.spec.tty))
+        server.journal.container("attach", record)
         if request.flag("logs"):
             await _history(server, record, raw, wanted)
         if live:

@@ -6,6 +6,7 @@ the container.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     )
     made = Exec(record, wanted, spec)
     server.execs[made.id] = made
+    server.journal.container(f"exec_create: {' '.join(spec.args)}", record, execID=made.id)
     return Reply({"Id": made.id}, status=201)
 
 
@@ -119,8 +121,10 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         if made.started:
             raise HTTPError(409, f"exec command {made.id} has already run")
         made.started = True
+        server.journal.container(f"exec_start: {' '.join(made.spec.args)}", record, execID=made.id)
         await server.tasks.start(_alone, server, made)
         return Reply()
+    server.journal.container(f"exec_start: {' '.join(made.spec.args)}", record, execID=made.id)
     tty = made.spec.tty
     raw = await exchange.hijack(stream_type(request, exchange, tty=tty))
     if made.started:
@@ -153,6 +157,9 @@ async def _open(server: Server, made: Exec, stdio: tuple[int, int, int]) -> Proc
 
 async def _ended(server: Server, made: Exec, process: Process) -> None:
     made.exit_code = await to_thread.run_sync(process.wait, abandon_on_cancel=True, limiter=server.threads)
+    with contextlib.suppress(HTTPError):
+        record = found.container(server.engine, made.container_id)
+        server.journal.container("exec_die", record, execID=made.id, exitCode=str(made.exit_code))
 
 
 async def _alone(server: Server, made: Exec, *, task_status: TaskStatus[None]) -> None:

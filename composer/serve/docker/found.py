@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from composer.run.monitor import AUTOREMOVE
 from composer.serve.http.errors import HTTPError
 
 if TYPE_CHECKING:
     from composer.run.port import Engine
     from engine.spec.state import ContainerRecord
+
+
+def labels(record: ContainerRecord) -> Mapping[str, str]:
+    """Its labels, without the one of this engine's that says AutoRemove."""
+    return {key: value for key, value in record.spec.labels.items() if key != AUTOREMOVE}
 
 
 def every(engine: Engine) -> Iterator[ContainerRecord]:

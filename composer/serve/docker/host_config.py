@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from composer.run.monitor import AUTOREMOVE
 from engine.spec import securityopts
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _specified(spec: ContainerSpec) -> dict[str, Any]:
     return {
         **_resources(spec),
         "Annotations": dict(spec.annotations) or None,
-        "AutoRemove": False,
+        "AutoRemove": AUTOREMOVE in spec.labels,
         "Binds": [_bind(mount) for mount in spec.mounts if _is_bind(mount)] or None,
         "CapAdd": list(spec.cap_add) or None,
         "CapDrop": list(spec.cap_drop) or None,

@@ -59,6 +59,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply 
 
     if (record := await reporter.run(pull)) is None:
         return None
+    server.journal.add("image", "pull", shown, {**record.config.labels, "name": shown})
     for text in record.digests:
         if familiar(text).startswith(f"{shown.partition('@')[0].rpartition(':')[0] or shown}@") or digest:
             await reporter.send({"status": f"Digest: {text.rpartition('@')[2]}"})

@@ -166,7 +166,9 @@ async def tag(server: Server, request: Request, exchange: Exchange) -> Reply:
     name, version = request.query("repo"), request.query("tag")
     if not name:
         raise BadRequest("invalid reference format")
-    server.engine.tag_image(image.id, f"{name}:{version}" if version else name)
+    tagged = f"{name}:{version}" if version else name
+    server.engine.tag_image(image.id, tagged)
+    server.journal.add("image", "tag", image.id, {**image.config.labels, "name": familiar(tagged)})
     return Reply(status=201)
 
 
@@ -189,6 +191,10 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
         return server.open_engine().remove_image(name, force=force)
 
     lines = [line.partition(": ") for line in await to_thread.run_sync(delete)]
+    for kind, _, _ in lines:
+        action = {"Untagged": "untag", "Deleted": "delete"}.get(kind)
+        if action:
+            server.journal.add("image", action, image.id, {**image.config.labels, "name": image.id})
     return Reply([{kind: familiar(what)} for kind, _, what in lines])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from composer.serve.docker import found as finding
 from composer.serve.docker.host_config import host_config
 from composer.serve.docker.start_errors import words
 from composer.serve.docker.text import timestamp
@@ -121,7 +122,7 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
         "WorkingDir": spec.working_dir or (config.working_dir if config else ""),
         "Entrypoint": list(entrypoint) if entrypoint else None,
         "OnBuild": list(config.on_build) if config and config.on_build else None,
-        "Labels": {**(config.labels if config else {}), **spec.labels},
+        "Labels": {**(config.labels if config else {}), **finding.labels(record)},
     }
     if ports:
         found["ExposedPorts"] = {port: {} for port in sorted(ports)}

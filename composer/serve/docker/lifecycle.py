@@ -125,6 +125,7 @@ async def restart(server: Server, request: Request, exchange: Exchange) -> Reply
         await perform(server, record.group, _stop(record, request), again)
     else:
         await perform(server, record.group, structs.replace(again, id=0, after=()))
+    server.journal.container("restart", record)
     return NO_CONTENT
 
 
@@ -148,10 +149,21 @@ async def kill(server: Server, request: Request, exchange: Exchange) -> Reply:
     wanted = _signal(request.query("signal") or "SIGKILL")
     if not record.state.status.alive:
         raise HTTPError(409, f"cannot kill container: {request.arguments['id']}: container {record.id} is not running")
+    server.observer.killed.add(record.id)
+    server.journal.container("kill", record, signal=str(_number(wanted)))
     await perform(
         server, record.group, Kill(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, signal=wanted)
     )
     return NO_CONTENT
+
+
+def _number(text: str) -> int:
+    """A signal's number; `text` has been looked at."""
+    if text.isdigit():
+        return int(text)
+    name = text.upper().removeprefix("SIG")
+    base, _, offset = name.replace("-", "+-").partition("+")
+    return int(signal.Signals[f"SIG{base}"]) + int(offset or 0)
 
 
 async def pause(server: Server, request: Request, exchange: Exchange) -> Reply:

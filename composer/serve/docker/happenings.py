@@ -1,0 +1,253 @@
+"""What happens, as Docker's events (Docker Engine API 1.55, SystemEvents): seen in the state root, whoever caused it, and
+said by operations of this server that leave no trace there.
+
+    state of a container │ network, volume made or gone ─▶ Observer ─┐
+    kill, attach, exec, tag, pull … ─────────────────────────────────┴▶ Journal ─▶ history (--since), followers
+
+Containers' lives are read off their states: of a container that comes and goes between two looks at least the ends show.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from composer.serve.docker import found
+from composer.serve.docker.networks import BUILT_IN
+from engine.errors import EngineError
+from engine.spec.state import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from composer.run.port import Engine, Watch
+    from engine.paths import Roots
+    from engine.spec.state import ContainerRecord
+
+KEPT = 4096
+"""Events that are remembered for --since."""
+BEHIND = 65536
+"""Events that a follower may be behind, who then loses the oldest."""
+
+Event = dict[str, Any]
+
+
+class Journal:
+    """The last events in their order, and everybody who follows them."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Event] = deque(maxlen=KEPT)
+        self._followers: list[tuple[deque[Event], anyio.Event]] = []
+
+    def add(
+        self, kind: str, action: str, actor: str, attributes: Mapping[str, str], moment: float | None = None
+    ) -> None:
+        """An event of the object `actor` (an id or a name), at `moment` (seconds since the epoch)."""
+        nanoseconds = round((moment or time.time()) * 1e9)
+        event: Event = {
+            "Type": kind,
+            "Action": action,
+            "Actor": {"ID": actor, "Attributes": dict(sorted(attributes.items()))},
+            "scope": "local",
+            "time": nanoseconds // 1_000_000_000,
+            "timeNano": nanoseconds,
+        }
+        if kind in ("container", "image"):
+            event = {"status": action, "id": actor, **event}
+            if kind == "container":
+                event["from"] = attributes.get("image", "")
+        self._kept.append(event)
+        for waiting, news in self._followers:
+            waiting.append(event)
+            news.set()
+
+    def container(self, action: str, record: ContainerRecord, moment: float | None = None, **more: str) -> None:
+        spec = record.spec
+        attributes = {**found.labels(record), **more, "image": spec.image_ref or spec.image, "name": spec.name}
+        self.add("container", action, record.id, attributes, moment)
+
+    def history(self) -> list[Event]:
+        """What is remembered, the oldest first."""
+        return sorted(self._kept, key=lambda event: int(event["timeNano"]))
+
+    def follow(self) -> Follower:
+        return Follower(self._followers)
+
+
+class Follower:
+    """Events from now on, until `close`."""
+
+    def __init__(self, followers: list[tuple[deque[Event], anyio.Event]]) -> None:
+        self._followers = followers
+        self._waiting: deque[Event] = deque(maxlen=BEHIND)
+        self._entry = (self._waiting, anyio.Event())
+        followers.append(self._entry)
+
+    async def next(self) -> Event:
+        while not self._waiting:
+            await self._entry[1].wait()
+            if not self._waiting:
+                self._renew()
+        event = self._waiting.popleft()
+        if not self._waiting:
+            self._renew()
+        return event
+
+    def _renew(self) -> None:
+        self.close()
+        self._entry = (self._waiting, anyio.Event())
+        self._followers.append(self._entry)
+
+    def close(self) -> None:
+        self._followers[:] = [one for one in self._followers if one is not self._entry]
+
+
+class Observer:
+    """Looks at the state root whenever something in it changes, and tells the journal what is new."""
+
+    def __init__(self, engine: Engine, roots: Roots, journal: Journal) -> None:
+        self._engine, self._roots, self._journal = engine, roots, journal
+        self._known: dict[str, dict[str, ContainerRecord]] = {}
+        self._watched: dict[str, anyio.CancelScope] = {}
+        self.killed: set[str] = set()
+        """Containers that a client has killed, which no stop is said of."""
+        self._networks = self._network_names()
+        self._volumes = self._volume_names()
+
+    async def run(self) -> None:
+        os.makedirs(self._roots.groups, mode=0o700, exist_ok=True)
+        top = [self._roots.groups, f"{self._roots.database}-wal", self._roots.database]
+        watch = self._engine.watch_files(top, skip=lambda path: path != self._roots.groups)
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._take_in(tasks, first=True)
+                while True:
+                    await anyio.wait_readable(watch.fileno())
+                    watch.read()
+                    self._take_in(tasks)
+                    self._shared()
+        finally:
+            watch.close()
+
+    def _take_in(self, tasks: anyio.abc.TaskGroup, *, first: bool = False) -> None:
+        groups = set(self._engine.groups())
+        for gone in self._watched.keys() - groups:
+            self._watched.pop(gone).cancel()
+            self._changes(gone, {})
+            self._known.pop(gone, None)
+        for group in groups - self._watched.keys():
+            try:
+                watch = self._engine.watch(group)
+            except EngineError:
+                continue
+            self._watched[group] = anyio.CancelScope()
+            if first:
+                self._known[group] = self._containers(group)
+                self._past(self._known[group].values())
+            else:
+                self._look(group)
+            tasks.start_soon(self._group, group, watch, self._watched[group])
+
+    async def _group(self, group: str, watch: Watch, scope: anyio.CancelScope) -> None:
+        try:
+            with scope:
+                while True:
+                    await anyio.wait_readable(watch.fileno())
+                    if watch.read():
+                        self._look(group)
+        finally:
+            watch.close()
+
+    def _containers(self, group: str) -> dict[str, ContainerRecord]:
+        return {record.id: record for record in self._engine.containers(group)}
+
+    def _look(self, group: str) -> None:
+        self._changes(group, self._containers(group))
+
+    def look(self, group: str) -> None:
+        """Look now: an operation of ours on this group is done."""
+        if group in self._watched:
+            self._look(group)
+
+    def _changes(self, group: str, after: dict[str, ContainerRecord]) -> None:
+        before, self._known[group] = self._known.get(group, {}), after
+        for key, record in after.items():
+            old = before.get(key)
+            if old is None or (record.state, record.spec.name) != (old.state, old.spec.name):
+                self._steps(old, record)
+        for key, record in before.items():
+            if key not in after:
+                if record.state.status.alive:
+                    self._journal.container("die", record, exitCode="0")
+                self.killed.discard(key)
+                self._journal.container("destroy", record)
+
+    def _past(self, records: Any) -> None:
+        """What is still known of the time before this server."""
+        for record in records:
+            state = record.state
+            self._journal.container("create", record, state.created_at)
+            if state.started_at:
+                self._journal.container("start", record, state.started_at)
+            if state.finished_at:
+                self._journal.container("die", record, state.finished_at, exitCode=str(state.exit_code))
+
+    def _steps(self, old: ContainerRecord | None, new: ContainerRecord) -> None:
+        """What must have happened between two states of a container."""
+        tell, state, was = self._journal.container, new.state, old.state if old else None
+        if was is None:
+            tell("create", new, state.created_at)
+        elif (was.status, state.status) == (Status.RUNNING, Status.PAUSED):
+            tell("pause", new)
+        elif (was.status, state.status) == (Status.PAUSED, Status.RUNNING):
+            tell("unpause", new)
+        if old is not None and old.spec.name != new.spec.name:
+            tell("rename", new, oldName=f"/{old.spec.name}")
+        for moment, action, more in sorted(_ends_and_starts(was, new)):
+            if action == "stop" and new.id in self.killed:
+                self.killed.discard(new.id)
+                continue
+            tell(action, new, moment, **dict(more))
+        health = state.health.status if state.health else ""
+        if health and health != "starting" and health != (was.health.status if was and was.health else ""):
+            tell(f"health_status: {health}", new)
+
+    def _network_names(self) -> dict[str, tuple[str, str]]:
+        records = [record for record in self._engine.networks() if record.spec.name not in BUILT_IN]
+        return {record.id: (record.spec.name, record.spec.driver) for record in records}
+
+    def _volume_names(self) -> dict[str, str]:
+        return {record.spec.name: record.spec.driver for record in self._engine.volumes()}
+
+    def _shared(self) -> None:
+        before, self._networks = self._networks, self._network_names()
+        for action, some, others in (("create", self._networks, before), ("destroy", before, self._networks)):
+            for identity, (name, driver) in some.items():
+                if identity not in others:
+                    self._journal.add("network", action, identity, {"name": name, "type": driver})
+        volumes, self._volumes = self._volumes, self._volume_names()
+        for action, now, then in (("create", self._volumes, volumes), ("destroy", volumes, self._volumes)):
+            for name, driver in now.items():
+                if name not in then:
+                    self._journal.add("volume", action, name, {"driver": driver})
+
+    def look_shared(self) -> None:
+        """Look now: an operation of ours on networks or volumes is done."""
+        self._shared()
+
+
+def _ends_and_starts(was: Any, new: ContainerRecord) -> Iterator[tuple[float, str, tuple[tuple[str, str], ...]]]:
+    state = new.state
+    if state.finished_at > (was.finished_at if was else 0.0):
+        if state.oom_killed:
+            yield state.finished_at - 1e-6, "oom", ()
+        lasted = max(0, round(state.finished_at - state.started_at))
+        yield state.finished_at, "die", (("execDuration", str(lasted)), ("exitCode", str(state.exit_code)))
+        if state.stopped_by_user:
+            yield state.finished_at + 1e-6, "stop", ()
+    if state.started_at > (was.started_at if was else 0.0):
+        yield state.started_at, "start", ()

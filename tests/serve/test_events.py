@@ -1,0 +1,57 @@
+"""What happens, as a client of the Docker API sees it."""
+
+import json
+import time
+import urllib.parse
+
+
+def history(api, since, **filters):
+    query = urllib.parse.quote(json.dumps({name: [value] for name, value in filters.items()}))
+    _, headers, content = api.raw("GET", f"/events?since={since}&until={time.time()}&filters={query}")
+    assert headers["Content-Type"] == "application/json"
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def test_the_life_of_a_container(api):
+    since = time.time()
+    body = {"Image": "busybox", "Cmd": ["sleep", "100"], "Labels": {"l": "1"}, "HostConfig": {"NetworkMode": "none"}}
+    one = api("POST", "/containers/create?name=seen", body)["Id"]
+    for path in ("start", "pause", "unpause", "rename?name=watched", "kill?signal=KILL", "wait"):
+        name = "watched" if path in ("kill?signal=KILL", "wait") else "seen"
+        assert api.raw("POST", f"/containers/{name}/{path}")[0] < 300
+    api.raw("DELETE", f"/containers/{one}")
+    found = history(api, since, container=one)
+    assert [event["Action"] for event in found] == [
+        "create", "start", "pause", "unpause", "rename", "kill", "die", "destroy"
+    ]  # fmt: skip
+    die = found[-2]
+    assert (die["status"], die["id"], die["from"], die["Type"], die["scope"]) == (
+        "die",
+        one,
+        "busybox",
+        "container",
+        "local",
+    )
+    attributes = die["Actor"]["Attributes"]
+    assert (attributes["exitCode"], attributes["name"], attributes["l"]) == ("137", "watched", "1")
+    assert found[4]["Actor"]["Attributes"]["oldName"] == "/seen"
+    assert found[5]["Actor"]["Attributes"]["signal"] == "9"
+    assert history(api, since, container=one, event="nothing") == []
+    assert len(history(api, since, label="l=1", type="container")) == len(found)
+
+
+def test_events_begin_with_headers_and_come_at_once(api):
+    with api.connect() as sock:
+        sock.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        api("POST", "/volumes/create", {"Name": "seen-volume"})
+        text = sock.recv(4096).decode()
+        assert '"Type":"volume","Action":"create","Actor":{"ID":"seen-volume"' in text
+        api.raw("DELETE", "/volumes/seen-volume")
+        assert '"Action":"destroy"' in sock.recv(4096).decode()
+
+
+def test_a_time_that_is_none(api):
+    assert api.refused("GET", "/events?since=nonsense") == (
+        400, 'failed to parse value as time or duration: "nonsense"'
+    )  # fmt: skip
