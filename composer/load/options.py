@@ -98,16 +98,18 @@ class Inputs:
     variables             name → value of the environment variables read, None for one that was not set
     uses                  where the files use variables
     set_at                name → place in a .env file, of the variables that the command's environment has not
+    fetched               folders of what was fetched from repositories
     volatile              a file was standard input or a pipe: whether it would be the same again cannot be known
     """
 
-    __slots__ = ("files", "set_at", "uses", "variables", "volatile")
+    __slots__ = ("fetched", "files", "set_at", "uses", "variables", "volatile")
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[int, int, int] | None] = {}
         self.variables: dict[str, str | None] = {}
         self.uses: list[Use] = []
         self.set_at: dict[str, Origin] = {}
+        self.fetched: set[str] = set()
         self.volatile = False
 
     def note(self, path: str) -> None:

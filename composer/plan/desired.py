@@ -118,6 +118,8 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     config_files: tuple[str, ...] = ()
     jobs: dict[str, bool] = {}
     """Name of each enabled job → whether it has a schedule."""
+    foreign: dict[str, tuple[str, ...]] = {}
+    """Service → what files fetched from elsewhere want of this machine for it, a line each."""
     warnings: tuple[str, ...] = ()
     """For the user, once a command: what the files say that has no effect, each with its place."""
 

@@ -62,7 +62,7 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     from composer.cli.project.acquire import check_policy, ensure_images, with_dependencies
-    from composer.cli.project.converge import Images
+    from composer.cli.project.converge import Images, check_trust
 
     name = args.positional[0]
     context.check_services([name])
@@ -70,6 +70,7 @@ def run(context: Context, args: Args) -> int:
     service = desired.services[name]
     policy = check_policy(args.pull)
     others = [one for one in with_dependencies(desired, [name], dependencies=not args.no_deps) if one != name]
+    check_trust(context, desired, [*others, name], agreed=False)
     quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
     ensure_images(context, desired, others, Images(**quiet))

@@ -165,8 +165,14 @@ class Context:
 
     def _load(self, options: LoadOptions, cache: Cache) -> Entry:
         """Read the files, and remember what they want."""
+        import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
         from composer.cli.project.cache import Entry, now
+
+        # isort: split
+        from msgspec import structs
+
         from composer.load.check.effects import effects
+        from composer.load.check.foreign import wishes
         from composer.load.notice import NO_EFFECT, silenced
         from composer.load.project import load_tree
         from composer.plan.problems import placed
@@ -184,6 +190,7 @@ class Context:
             clashes=loaded.clashes,
             warnings=effects(loaded.tree),
         )
+        desired = structs.replace(desired, foreign=wishes(loaded.tree, frozenset(loaded.inputs.fetched)))
         if NO_EFFECT in silenced(loaded.tree, loaded.environment):
             desired = desired.quiet()
         entry = Entry(

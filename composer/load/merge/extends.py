@@ -8,7 +8,6 @@ from composer.load import keys
 from composer.load.errors import LoadError, did_you_mean
 from composer.load.merge import merging
 from composer.load.merge.layers import Layers, taken_away
-from composer.load.read.sources import local
 from composer.load.resolve import paths
 from composer.load.tree.nodes import Map, Origin, copied, origin_of
 
@@ -100,7 +99,7 @@ def _reference(extends: Any, name: str, place: Origin | None) -> tuple[str, str 
 
 def _other(layers: Layers, path: str, name: str, place: Origin | None) -> _File:
     """The services of another file in long form, with paths as seen from here; each file is read once."""
-    file = layers.path(local(os.path.expanduser(path) if path.startswith("~") else path, place))
+    file = layers.path(layers.local(os.path.expanduser(path) if path.startswith("~") else path, place))
     if file in layers.extended:
         return layers.extended[file]  # type: ignore[no-any-return]
     root = Map()

@@ -8,7 +8,7 @@ from composer.load import keys
 from composer.load.errors import LoadError, nearest
 from composer.load.merge import merging
 from composer.load.merge.layers import Layers, taken_away
-from composer.load.read.sources import local, read_env_files
+from composer.load.read.sources import read_env_files
 from composer.load.tree.nodes import Map, Origin, Sequence, origin_of
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -92,7 +92,7 @@ def _included(layers: Layers, inclusion: Inclusion, trail: tuple[str, ...]) -> M
         named = _env_files(layers, inclusion, layers.folder)
         read_env_files(named, dict(layers.environment), layers.reading.inputs, layers.reading.warn)
         return Map()
-    files = tuple(layers.path(local(path, inclusion.origin)) for path in inclusion.paths)
+    files = tuple(layers.path(layers.local(path, inclusion.origin)) for path in inclusion.paths)
     if files[0] in trail:
         lines = "\n include ".join((*trail[1:], files[0]))
         raise LoadError(f"include cycle detected:\n{trail[0]}\n include {lines}", inclusion.origin)

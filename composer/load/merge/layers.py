@@ -13,6 +13,7 @@ from composer.load.check.validate import validate
 from composer.load.errors import LoadError, raise_all
 from composer.load.merge import merging, unique
 from composer.load.notice import OBSOLETE, Notice
+from composer.load.read import sources
 from composer.load.read.documents import documents, read_bytes, stream
 from composer.load.read.interpolate import Interpolation
 from composer.load.resolve import canonical, paths
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from composer.load.options import Inputs, LoadOptions
     from composer.load.read.documents import Document
-    from composer.load.tree.nodes import Path
+    from composer.load.tree.nodes import Origin, Path
 
 
 class Reading:
@@ -179,6 +180,10 @@ class Layers:
         for service in root.get("services", {}).values():
             if isinstance(service, dict) and isinstance(service.get("dns"), list):
                 service["dns"][:] = [server for server in service["dns"] if server]
+
+    def local(self, path: str, origin: Origin | None) -> str:
+        """The path, or for a file of a git repository that of its copy here (see `composer.load.read.sources.local`)."""
+        return sources.local(path, self.reading.options.environ, self.reading.inputs, origin)
 
     def path(self, path: str) -> str:
         """Where a path that one of these files names is."""

@@ -8,10 +8,11 @@ from composer.load.errors import LoadError
 from composer.load.notice import UNSET, Notice
 from composer.load.options import Environment, Inputs
 from composer.load.read import dotenv
+from composer.load.read.remote import PREFIXES, fetched
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from composer.load.options import LoadOptions
     from composer.load.tree.nodes import Origin
@@ -24,8 +25,6 @@ OVERRIDE_NAMES = (
     "docker-compose.override.yaml",
 )
 STDIN = "-"
-
-_REMOTE = ("oci://", "git://", "ssh://", "https://", "http://", "git@", "github.com/")
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
@@ -60,10 +59,10 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
     named_env = _named_env(options)
     _dot_env(environ, named_env, _folder(given, files), inputs, warn)
     if not files:
-        files = _from_environment(environ) or _default(_folder(given, files), inputs, warn)
+        files = _from_environment(environ, inputs) or _default(_folder(given, files), inputs, warn)
         _dot_env(environ, named_env, _folder(given, files), inputs, warn)
     else:
-        files = tuple(path if path == STDIN else os.path.abspath(local(path)) for path in files)
+        files = tuple(path if path == STDIN else os.path.abspath(local(path, environ, inputs)) for path in files)
     # with none, the one without a name is active: `profiles: ["${UNSET}"]` enables
     profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", "")) or ("",)
     return Sources(files, _folder(given, files), environ, profiles)
@@ -104,12 +103,14 @@ def _split(text: str) -> tuple[str, ...]:
     return tuple(part for part in (part.strip() for part in text.split(",")) if part)
 
 
-def _from_environment(environ: dict[str, str]) -> tuple[str, ...]:
+def _from_environment(environ: dict[str, str], inputs: Inputs) -> tuple[str, ...]:
     named = environ.get("COMPOSE_FILE", "")
     if not named:
         return ()
     separator = environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-    return tuple(path if path == STDIN else os.path.abspath(local(path)) for path in named.split(separator))
+    return tuple(
+        path if path == STDIN else os.path.abspath(local(path, environ, inputs)) for path in named.split(separator)
+    )
 
 
 def _default(folder: str, inputs: Inputs, warn: Callable[[str], None]) -> tuple[str, ...]:
@@ -191,14 +192,13 @@ def read_env_files(
     return found
 
 
-def local(path: str, origin: Origin | None = None) -> str:
-    """The path itself; LoadError when it names a file of a repository or registry, which Compose would fetch."""
-    if path.startswith(_REMOTE):
-        raise LoadError(
-            f"{path} is not on this machine: compose files are not fetched from repositories or registries",
-            origin,
-            "fetch it yourself, and name the file",
-        )
+def local(path: str, environ: Mapping[str, str], inputs: Inputs, origin: Origin | None = None) -> str:
+    """The path itself; of a file of a git repository that of its copy here. LoadError when it cannot be fetched."""
+    if not path.startswith(PREFIXES):
+        return path
+    inputs.volatile = True  # a branch may have another commit the next time
+    folder, path = fetched(path, environ, FILE_NAMES, origin)
+    inputs.fetched.add(folder)
     return path
 
 
