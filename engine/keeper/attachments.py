@@ -1,70 +1,70 @@
-"""Who is attached to which container: their sockets in the loop, output to them and input from them."""
+"""Clients attached to containers: their sockets in the loop, output to them and input from them."""
 
 from __future__ import annotations
 
 import selectors
 import socket
 
-from engine.keeper.container import Container
 from engine.keeper.listener import Listener
+from engine.keeper.streams import Streams
 
 
 class Attachments:
     def __init__(self, loop: selectors.BaseSelector) -> None:
         self._loop = loop
         self.parting: set[Listener] = set()
-        """Of containers that have ended: those that still have output to take."""
+        """Listeners of containers that have ended, while they still have output to take."""
 
-    def attach(self, container: Container, sock: socket.socket, *, stdin: bool) -> None:
+    def attach(self, streams: Streams, sock: socket.socket, *, stdin: bool) -> None:
         def waits(listener: Listener, waiting: bool) -> None:
-            self._listen(container, listener, waiting)
+            self._listen(streams, listener, waiting)
 
-        listener = Listener(sock, framed=not container.tty, waits=waits)
-        listener.reads = stdin and container.takes_input
-        container.attach(listener)
-        self._listen(container, listener, False)
+        listener = Listener(sock, framed=not streams.tty, waits=waits)
+        listener.reads = stdin and streams.takes_input
+        streams.attach(listener)
+        self._listen(streams, listener, False)
 
-    def ended(self, container: Container) -> None:
+    def ended(self, streams: Streams) -> None:
         """The container has ended: its listeners go when they have taken what there is."""
-        for listener in list(container.listeners):
+        for listener in list(streams.listeners):
             listener.reads = False
             self.parting.add(listener)
-            self._listen(container, listener, listener.waiting)
+            self._listen(streams, listener, listener.waiting)
 
-    def input_waits(self, container: Container, waiting: bool) -> None:
-        """The container's input takes no more for now, or takes more again."""
+    def input_waits(self, streams: Streams, waiting: bool) -> None:
+        """The program's input takes no more for now, or takes more again."""
         if waiting:
-            self._loop.register(container.input.fd, selectors.EVENT_WRITE, lambda _: self._flush_input(container))
+            self._loop.register(streams.input.fd, selectors.EVENT_WRITE, lambda _: self._flush_input(streams))
         else:
-            self._loop.unregister(container.input.fd)
+            self._loop.unregister(streams.input.fd)
 
-    def _flush_input(self, container: Container) -> None:
-        container.input.flush()
-        if not container.input.full:
-            for listener in container.listeners:
-                self._listen(container, listener, listener.waiting)
+    def _flush_input(self, streams: Streams) -> None:
+        streams.input.flush()
+        if not streams.input.full:
+            for listener in streams.listeners:
+                self._listen(streams, listener, listener.waiting)
 
-    def _listen(self, container: Container, listener: Listener, waiting: bool) -> None:
+    def _listen(self, streams: Streams, listener: Listener, waiting: bool) -> None:
         """Watch for what the listener's socket is wanted for now: more room for output, input, or nothing."""
-        reads = listener.reads and not container.input.full
+        reads = listener.reads and not streams.input.full
         wanted = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if waiting else 0)
         if listener in self._loop.get_map():
             self._loop.unregister(listener)
         if wanted:
-            self._loop.register(listener, wanted, lambda _: self._ready(container, listener))
+            self._loop.register(listener, wanted, lambda _: self._ready(streams, listener))
         elif listener in self.parting:
-            self._part(container, listener)
+            self._part(streams, listener)
         if not waiting:
-            container.relieve()
+            streams.relieve()
 
-    def _ready(self, container: Container, listener: Listener) -> None:
+    def _ready(self, streams: Streams, listener: Listener) -> None:
         listener.flush()
         if listener.gone:
-            self._part(container, listener)
+            self._part(streams, listener)
         elif listener.reads:
-            self._read(container, listener)
+            self._read(streams, listener)
 
-    def _read(self, container: Container, listener: Listener) -> None:
+    def _read(self, streams: Streams, listener: Listener) -> None:
         try:
             data = listener.sock.recv(1 << 16)
         except BlockingIOError:
@@ -72,17 +72,17 @@ class Attachments:
         except OSError:
             data = b""
         if data:
-            container.input.feed(data)
-            if not container.input.full:
+            streams.input.feed(data)
+            if not streams.input.full:
                 return
         else:
             listener.reads = False
-            if container.stdin_once:
-                container.input.end()
-        self._listen(container, listener, listener.waiting)
+            if streams.stdin_once:
+                streams.input.end()
+        self._listen(streams, listener, listener.waiting)
 
-    def _part(self, container: Container, listener: Listener) -> None:
+    def _part(self, streams: Streams, listener: Listener) -> None:
         if listener in self._loop.get_map():
             self._loop.unregister(listener)
         self.parting.discard(listener)
-        container.detach(listener)
+        streams.detach(listener)

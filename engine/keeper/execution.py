@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 
 
 class Execution:
-    """`owner` is whom its end is told, with `number` of the request; `answer` settles the request."""
+    """`answer` settles the request; `ended` is called with the exit code."""
 
     def __init__(
         self,
-        owner: Any,
-        number: int,
         child: Channel,
         pid: int,
         descriptors: Sequence[int],
         answer: Callable[[Message, tuple[int, ...]], None],
+        ended: Callable[[int], None],
     ) -> None:
-        self.owner, self.number, self.child, self.pid = owner, number, child, pid
+        self.child, self.pid, self.ended = child, pid, ended
         self._descriptors = list(descriptors)
         self._answer = answer
         self._failure: Message | None = None
@@ -65,11 +64,11 @@ class Execution:
 def fork(
     container: Container,
     message: Message,
-    owner: Any,
     answer: Callable[[Message, tuple[int, ...]], None],
+    ended: Callable[[int], None],
 ) -> Execution:
     """Fork a process that joins the container and executes the request's program. Raises EngineError, OSError."""
-    number, streams = message["n"], message["streams"]
+    streams = message["streams"]
     if not isinstance(message["process"], dict) or (streams and message["tty"]) or not _are_streams(streams):
         raise EngineError("exec needs a process, and the numbers of its streams")
     ours, theirs = setup.channel_pair()
@@ -90,7 +89,7 @@ def fork(
             os.close(fd)
         theirs.close()
     ours.sock.setblocking(False)
-    return Execution(owner, number, ours, pid, (pidfd, *others), answer)
+    return Execution(ours, pid, (pidfd, *others), answer, ended)
 
 
 def _are_streams(streams: Any) -> bool:

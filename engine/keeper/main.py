@@ -12,6 +12,7 @@ if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
 from engine.keeper.keeper import Keeper
+from engine.keeper.requests import handle
 
 if __name__ == "__main__":
-    Keeper(sys.argv[2]).run(int(sys.argv[3]) if len(sys.argv) > 3 else -1)
+    Keeper(sys.argv[2], handle).run(int(sys.argv[3]) if len(sys.argv) > 3 else -1)

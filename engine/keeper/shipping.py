@@ -40,11 +40,12 @@ class Shipping:
     def ship(self, container: Container) -> None:
         """Send the container's log on, when its driver is a remote one."""
         settings = container.bundle["log"]
-        if settings.get("ship") and container.log:
-            folder, number = settings["folder"], container.log.number
+        log = container.streams.log
+        if settings.get("ship") and log:
+            folder, number = settings["folder"], log.number
             message = {"do": "ship", "folder": folder, "number": number, "ship": settings["ship"]}
             self._logs[folder] = _Log(message)
-            self._put(message, container.log.fd)
+            self._put(message, log.fd)
 
     def ended(self, container: Container) -> None:
         folder = container.bundle["log"].get("folder")

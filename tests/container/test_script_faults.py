@@ -16,6 +16,7 @@ import pytest
 from engine import control
 from engine.errors import StartFailed
 from engine.keeper.keeper import Keeper
+from engine.keeper.requests import handle
 from engine.keeper.protocol import Channel
 from engine.keeper.script.script import Script
 from engine.session.start import _write_bundle
@@ -136,6 +137,12 @@ def test_odd_words(box):
     assert wanted[0] == wanted[1] and wanted[0].endswith(str(len(deep) + 1))
 
 
+def bundle_of(box, record):
+    """The path of the bundle with which the session would start the container."""
+    group = box.session._group
+    return _write_bundle(group, record, group.image(record.spec.image), [])
+
+
 # ── killed, and faults of the keeper ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -144,7 +151,7 @@ def test_who_is_killed_while_it_is_made_is_not_made_again(box, images, busybox_r
     image = images(rootfs=changed(busybox_rootfs, {"etc/resolv.conf": "-> ../run/stub/resolv.conf"}))
     box.start(network_mode="none")  # so that there is a keeper
     record = box.create("sleep", "1000", image=image, network_mode="none")
-    bundle = _write_bundle(box.session, record, box.session.image(record.spec.image), [])
+    bundle = bundle_of(box, record)
     with control.connect(box.roots.keeper_socket(box.group)) as sock:
         channel = Channel(sock)
         channel.send({"n": 1, "do": "create", "id": record.id, "bundle": bundle})
@@ -166,7 +173,7 @@ def test_sockets_are_those_of_the_process_that_stays(box, many):
     pid = keeper(box)
     mounts = tuple(Mount(type="tmpfs", target=f"/many/{number}/deep/er") for number in range(many))
     record = box.create("sleep", "1000", network_mode="none", mounts=mounts)
-    path = _write_bundle(box.session, record, box.session.image(record.spec.image), [])
+    path = bundle_of(box, record)
     with open(path) as file:
         bundle = json.load(file) | {"dns": 0}
     with open(path, "w") as file:
@@ -197,7 +204,7 @@ def test_sockets_are_those_of_the_process_that_stays(box, many):
 def test_a_start_before_it_is_made_is_refused(box):
     box.start(network_mode="none")
     record = box.create("sleep", "1000", network_mode="none")
-    bundle = _write_bundle(box.session, record, box.session.image(record.spec.image), [])
+    bundle = bundle_of(box, record)
     with control.connect(box.roots.keeper_socket(box.group)) as sock:
         channel = Channel(sock)
         channel.send({"n": 1, "do": "create", "id": record.id, "bundle": bundle})
@@ -242,7 +249,7 @@ def test_a_container_that_has_ended_is_no_object(tmp_path):
     path.write_text(
         json.dumps({"log": {"format": ""}, "run_folder": str(tmp_path), "process": {"tty": False, "stdin": False}})
     )
-    found = Keeper(str(tmp_path / "sock"))._new({"id": "x", "do": "create", "bundle": str(path)})
+    found = Keeper(str(tmp_path / "sock"), handle).containers.open("x", str(path))
     ended = weakref.ref(found)
     gc.disable()
     try:

@@ -13,9 +13,9 @@ from engine.keeper.protocol import VERSION
 
 IMPATIENT = """
 import sys
-from engine.keeper import idleness, keeper
+from engine.keeper import idleness, keeper, requests
 idleness.IDLE = 0.01
-keeper.Keeper(sys.argv[1]).run(int(sys.argv[2]))
+keeper.Keeper(sys.argv[1], requests.handle).run(int(sys.argv[2]))
 """
 
 

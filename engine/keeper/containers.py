@@ -1,0 +1,77 @@
+"""The containers of a keeper: those alive, and why others died while they were made."""
+
+from __future__ import annotations
+
+from engine.errors import EngineError, StartFailed
+from engine.keeper.attachments import Attachments
+from engine.keeper.container import Container
+from engine.keeper.failures import Failures
+from engine.keeper.output import Outputs
+from engine.keeper.shipping import Shipping
+from engine.keeper.streams import Streams
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
+
+_REMEMBERED = 100
+"""Containers that died while they were made, and whose reason may be asked for."""
+
+
+class Containers:
+    def __init__(self, outputs: Outputs, shipping: Shipping, attachments: Attachments, failures: Failures) -> None:
+        self.alive: dict[str, Container] = {}
+        self.failed: dict[str, dict[str, Any]] = {}
+        """Container id → why it died before it was asked to start, as an answer."""
+        self._outputs, self._shipping, self._attachments, self._failures = outputs, shipping, attachments, failures
+
+    def find(self, container_id: Any) -> Container:
+        """Raises EngineError when it is not alive, StartFailed when it died while it was made."""
+        try:
+            return self.alive[container_id]
+        except KeyError:
+            if died := self.failed.get(container_id):
+                raise StartFailed(died["error"], exit_code=died.get("exit_code", 125)) from None
+            raise EngineError(f"container {str(container_id)[:12]} is not running") from None
+
+    def open(self, container_id: str, bundle_path: str, *, log_needed: bool = True) -> Container:
+        """A container without a process, not among the living yet. Raises OSError when its bundle cannot be read, or its log
+        cannot be opened and is `log_needed`."""
+        bundle = _read(bundle_path)
+        try:
+            return self._open(container_id, bundle)
+        except OSError:
+            if log_needed:
+                raise
+            self._failures.survive()
+            return self._open(container_id, bundle | {"log": {"format": ""}})
+
+    def _open(self, container_id: str, bundle: dict[str, Any]) -> Container:
+        streams = Streams(bundle, self._outputs, self._shipping.compress, self._attachments.input_waits)
+        return Container(container_id, bundle, streams)
+
+    def add(self, container: Container) -> None:
+        """It lives."""
+        self.alive[container.id] = container
+        self._shipping.ship(container)
+
+    def remove(self, container: Container) -> None:
+        """It has ended: its log is sent to its end, and listeners go when they have taken what there is."""
+        del self.alive[container.id]
+        self._shipping.ended(container)
+        self._attachments.ended(container.streams)
+
+    def remember(self, container: Container) -> None:
+        """Why it died, for requests that come later."""
+        if container.failure:
+            self.failed[container.id] = container.failure
+        for forgotten in list(self.failed)[:-_REMEMBERED]:
+            del self.failed[forgotten]
+
+
+def _read(path: str) -> dict[str, Any]:
+    import json
+
+    with open(path, encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
+    return found

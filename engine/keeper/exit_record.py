@@ -1,0 +1,52 @@
+"""How a container ended: its record, and exit.json."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+from engine.paths import private
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
+
+_UNKNOWN = 255
+"""The exit code where nobody can know it."""
+
+
+def make(bundle: dict[str, Any], pid: int, status: int | None) -> dict[str, Any]:
+    """Write exit.json, and return what is in it. `status` is a wait status, None when it is not known."""
+    code = _UNKNOWN if status is None else os.waitstatus_to_exitcode(status)
+    record = {
+        "exit_code": code if code >= 0 else 128 - code,
+        "finished_at": time.time(),
+        "oom_killed": _oom_killed(bundle),
+        "pid": pid,
+    }
+    with contextlib.suppress(OSError):  # a full disc: those that watch us get the event all the same
+        write_atomically(bundle["exit_file"], json.dumps(record))
+    return record
+
+
+def _oom_killed(bundle: dict[str, Any]) -> bool:
+    """Whether the kernel killed any process of the container for want of memory, as Docker reports it."""
+    for path in bundle.get("oom_files", ()):
+        try:
+            with open(path, encoding="utf-8") as file:
+                for line in file:
+                    word, _, number = line.partition(" ")
+                    if word == "oom_kill" and int(number) > 0:
+                        return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def write_atomically(path: str, text: str) -> None:
+    temporary = f"{path}.new"
+    with open(temporary, "w", encoding="utf-8", opener=private) as file:
+        file.write(text)
+    os.replace(temporary, path)

@@ -1,0 +1,88 @@
+"""Making a container's first process: by a script where one will do, by a fork of the keeper otherwise."""
+
+from __future__ import annotations
+
+import os
+
+from engine.keeper import forking, pipes
+from engine.keeper.child import namespaces, setup
+from engine.keeper.protocol import Channel
+from engine.keeper.script.start import Start
+from engine.kernel import calls, flags
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def begin(bundle: dict[str, Any], ends: dict[str, int]) -> tuple[Start, Channel] | None:
+    """By a script: the start, and the channel on which the process reports. None where only a fork can do it, or reports errors
+    better. That fork gets a channel of its own: the script's process may have reported something already."""
+    ours, theirs = setup.channel_pair()
+    try:
+        return Start(bundle, ours, theirs, ends), ours
+    except Exception:
+        ours.close()
+        return None
+    finally:
+        theirs.close()
+
+
+def fork(bundle: dict[str, Any], ends: dict[str, int]) -> tuple[int, int, Channel]:
+    """By a fork: pid, pidfd and the channel on which the process reports. `ends` are its standard streams by name; those not
+    given are /dev/null. Raises OSError or EngineError; then there is no process."""
+    ours, theirs = setup.channel_pair()
+    try:
+        if bundle["namespaces"].get("user", "host") != "host":
+            pid, pidfd = _enter(bundle, ours, theirs, ends)
+        else:
+            pid, pidfd = _clone(bundle["namespaces"])
+            if pid == 0:
+                with setup.no_return():
+                    ours.close()
+                    _use(ends)
+                    setup.run(bundle, theirs)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return pid, pidfd, ours
+
+
+def _clone(kinds: dict[str, str]) -> tuple[int, int]:
+    """Fork into the new namespaces, into another container's where the pid namespace is shared."""
+    if not kinds["pid"].startswith("/"):
+        return calls.clone(namespaces.bits(kinds))
+    theirs = namespaces.open_namespace(kinds["pid"])
+    home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        calls.setns(theirs, flags.CLONE["pid"], subject=kinds["pid"])
+        try:
+            pid, pidfd = calls.clone(namespaces.bits(kinds))
+        except BaseException:
+            calls.setns(home, flags.CLONE["pid"])
+            raise
+        if pid:  # the child is in its namespace, and could not go back
+            calls.setns(home, flags.CLONE["pid"])
+        return pid, pidfd
+    finally:
+        os.close(home)
+        os.close(theirs)
+
+
+def _enter(bundle: dict[str, Any], ours: Channel, theirs: Channel, ends: dict[str, int]) -> tuple[int, int]:
+    """Fork a process that enters the user namespace and leaves us the container's as our child."""
+
+    def child(reporting: int) -> None:
+        _use(ends)
+        setup.enter(bundle, theirs, reporting)
+
+    return forking.spawn_via_helper(child, ours, theirs)
+
+
+def _use(ends: dict[str, int]) -> None:
+    """Set the child's standard streams."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number, name in enumerate(pipes.NAMES):
+        os.dup2(ends.get(name, null), number)

@@ -1,0 +1,65 @@
+"""The states of a container's life, and the requests that wait for one of them.
+
+MADE ───▶ READY ───▶ STARTING ───▶ RUNNING ───▶ ENDED
+│ ▲  └─────────────────▲    (a fork reads `start` when it is ready)
+▼ │
+REFUSED                     each state may be followed by ENDED
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+
+class State(IntEnum):
+    MADE = 0
+    """There is a process, which prepares the container."""
+    REFUSED = 1
+    """The script met what only a fork can do: its process ends, and a fork follows."""
+    READY = 2
+    """The process waits for `start`."""
+    STARTING = 3
+    """The process has been asked to execute the program."""
+    RUNNING = 4
+    """The process is the program."""
+    ENDED = 5
+    """The process has ended, and its end is on record."""
+
+
+_NEXT = {
+    State.MADE: (State.REFUSED, State.READY, State.STARTING, State.ENDED),
+    State.REFUSED: (State.MADE, State.ENDED),
+    State.READY: (State.STARTING, State.ENDED),
+    State.STARTING: (State.RUNNING, State.ENDED),
+    State.RUNNING: (State.ENDED,),
+    State.ENDED: (),
+}
+
+
+class Life:
+    """One container's state. `when` defers what needs another one; `settle` looks again after something has changed."""
+
+    def __init__(self, state: State = State.MADE) -> None:
+        self.state = state
+        self._waiting: list[tuple[Callable[[], bool], Callable[[], None]]] = []
+
+    def enter(self, state: State) -> None:
+        """Raises RuntimeError for a step that no life takes."""
+        if state not in _NEXT[self.state]:
+            raise RuntimeError(f"a container does not go from {self.state.name} to {state.name}")
+        self.state = state
+        self.settle()
+
+    def when(self, guard: Callable[[], bool], then: Callable[[], None]) -> None:
+        """Call `then` as soon as `guard` holds, at once if it does. In ENDED every guard must hold."""
+        self._waiting.append((guard, then))
+        self.settle()
+
+    def settle(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for guard, then in waiting:
+            if guard():
+                then()
+            else:
+                self._waiting.append((guard, then))

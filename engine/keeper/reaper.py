@@ -1,0 +1,154 @@
+"""The keeper's children, from what they report about their start to their end: containers, execs, the shipper."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable
+
+from engine.errors import EngineError
+from engine.keeper.container import Container
+from engine.keeper.containers import Containers
+from engine.keeper.execution import Execution
+from engine.keeper.life import State
+from engine.keeper.shipping import Shipping
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from typing import Any
+
+END_PAUSE = 0.1
+"""Seconds until the last output of a container is tried again that could not be recorded."""
+
+
+class Reaper:
+    """`ended` is called with each container that has ended, and its exit record."""
+
+    def __init__(
+        self,
+        loop: selectors.BaseSelector,
+        containers: Containers,
+        shipping: Shipping,
+        ended: Callable[[Container, dict[str, Any]], None],
+    ) -> None:
+        self._loop, self._containers, self._shipping, self._ended = loop, containers, shipping, ended
+        self.execs: dict[int, Execution] = {}
+        self._unrecorded: list[tuple[Container, int | None]] = []
+        self.due = 0.0
+        """When `tend` has something to do; 0: never."""
+
+    def listen(self) -> None:
+        """Take SIGCHLD from now on."""
+        wake, sleep = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(sleep, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._loop.register(wake, selectors.EVENT_READ, self._woken)
+
+    # ── what children report ─────────────────────────────────────────────────────────────────────────────────────
+
+    def watch(self, container: Container) -> None:
+        """Take what the container's process reports; of an adopted one, its end."""
+        if container.adopted:
+            self._loop.register(container.pidfd, selectors.EVENT_READ, lambda _: self._end(container, None))
+        elif container.child:
+            self._loop.register(container.child, selectors.EVENT_READ, lambda _: self.read(container))
+
+    def read(self, container: Container) -> bool:
+        """Take what the container's process has reported; False when it reports nothing now, or nothing more."""
+        if container.child is None:
+            return False
+        try:
+            open_still = container.read()
+        except BlockingIOError:
+            return False
+        if not open_still:
+            self._loop.unregister(container.child)
+            container.hung_up()
+        return True
+
+    def watch_exec(self, execution: Execution) -> None:
+        self.execs[execution.pid] = execution
+        self._loop.register(execution.child, selectors.EVENT_READ, lambda _: self._read_exec(execution))
+
+    def _read_exec(self, execution: Execution) -> None:
+        if not execution.answered and not execution.read():
+            self._settle(execution)
+
+    def _settle(self, execution: Execution) -> None:
+        if not execution.answered:
+            self._loop.unregister(execution.child)
+            execution.settle()
+
+    # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _woken(self, wake: int) -> None:
+        try:
+            while os.read(wake, 512):
+                pass
+        except BlockingIOError:
+            pass
+        by_pid = {c.pid: c for c in self._containers.alive.values() if not c.adopted}
+        while (found := _zombie()) is not None:
+            pid = found.si_pid
+            if (container := by_pid.get(pid)) and self._is_end_of(container, pid):
+                # A zombie until its end is on record: nobody may find it gone and its exit code unknown.
+                self._end(container, found.si_status << (8 if found.si_code == os.CLD_EXITED else 0))
+            elif container:
+                by_pid[container.pid] = container
+            _, status = os.waitpid(pid, 0)
+            if pid == self._shipping.pid:
+                self._shipping.died()
+            elif execution := self.execs.pop(pid, None):
+                self._read_exec(execution)
+                self._settle(execution)
+                code = os.waitstatus_to_exitcode(status)
+                execution.ended(code if code >= 0 else 128 - code)
+
+    def _is_end_of(self, container: Container, pid: int) -> bool:
+        """Whether the end of its process is the container's. A script's process may have met what only a fork can do."""
+        while self.read(container):
+            pass
+        if container.life.state is State.REFUSED and not container.killed:
+            try:
+                container.make_again()
+            except (OSError, EngineError) as error:
+                container.failure = {"error": str(error), "exit_code": 125}
+            else:
+                self.watch(container)
+        return container.pid == pid
+
+    def _end(self, container: Container, status: int | None) -> None:
+        """The process has ended with this wait status, None when nobody can know it."""
+        if not container.streams.finish():
+            self._unrecorded.append((container, status))
+            self.due = time.monotonic() + END_PAUSE
+            return
+        while self.read(container):
+            pass  # to the end of the stream, which tells whether it was executed
+        if container.adopted and container.pidfd in self._loop.get_map():
+            self._loop.unregister(container.pidfd)
+        if container.child:
+            self._loop.unregister(container.child)
+        awaited = container.life.state is State.STARTING
+        record = container.end(status)
+        self._containers.remove(container)
+        container.life.enter(State.ENDED)
+        if not awaited:
+            self._containers.remember(container)
+        self._ended(container, record)
+
+    def tend(self) -> None:
+        """End those whose last output could not be recorded for want of memory."""
+        if self.due and time.monotonic() >= self.due:
+            self.due, unrecorded, self._unrecorded = 0.0, self._unrecorded, []
+            for container, status in unrecorded:
+                self._end(container, status)
+
+
+def _zombie() -> os.waitid_result | None:
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
