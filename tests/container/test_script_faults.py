@@ -16,8 +16,8 @@ import pytest
 from engine import control
 from engine.errors import StartFailed
 from engine.keeper.keeper import Keeper
-from engine.keeper.requests import handle
 from engine.keeper.protocol import Channel
+from engine.keeper.requests import handle
 from engine.keeper.script.script import Script
 from engine.session.start import _write_bundle
 from engine.spec.container import Mount
