@@ -7,6 +7,7 @@ import re
 import socket
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -18,6 +19,19 @@ from engine.spec.network import NetworkRecord, Pool
 from engine.spec.state import Endpoint
 
 _MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
+
+
+class Given(Protocol):
+    """An address with the length of its subnet's prefix, and the gateway there, "" for none."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def prefix(self) -> int: ...
+
+    @property
+    def gateway(self) -> str: ...
 
 
 class Plan(Struct, frozen=True):
@@ -44,9 +58,10 @@ def plan(
     container_id: str,
     index: int,
     taken: Collection[str] = (),
+    given: Given | None = None,
 ) -> Plan:
-    """Lease addresses and name the links; inside a transaction. `taken`: names of the container's other links. Raises what
-    ipam.lease and options do."""
+    """Lease addresses and name the links; inside a transaction. `taken`: names of the container's other links; `given`: the
+    IPv4 address of a LAN's DHCP server. Raises what ipam.lease and options do."""
     name = options.interface(record, attachment, taken)
     sysctls = options.sysctls(attachment, name)
     mac = attachment.mac_address.lower().replace("-", ":")
@@ -59,9 +74,10 @@ def plan(
             fits = False
         if not fits:
             raise InvalidSpec(f"network {record.spec.name}: {address!r} is no link-local address")
-    found = ipam.lease(
-        db, record, container_id, v4=attachment.ipv4_address, v6=attachment.ipv6_address, avoid=attachment.avoid
-    )
+    asked = "" if given else attachment.ipv4_address
+    found = ipam.lease(db, record, container_id, v4=asked, v6=attachment.ipv6_address, avoid=attachment.avoid)
+    if given:
+        found[4] = ipam.note(db, record, container_id, given.address, given.prefix, given.gateway)
     fields: dict[str, str | int] = {}
     for version, (address, pool) in found.items():
         fields[f"ipv{version}_address"] = address

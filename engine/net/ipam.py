@@ -207,6 +207,19 @@ def lease(
     return found
 
 
+def note(
+    db: sqlite3.Connection, network: NetworkRecord, owner: str, address: str, prefix: int, gateway: str
+) -> tuple[str, Pool]:
+    """Write down an address that somebody else gave; inside a transaction. Raises Conflict when a container has it."""
+    name = network.spec.name
+    row = db.execute("SELECT owner FROM addresses WHERE network = ? AND address = ?", (name, address)).fetchone()
+    if row and row[0] != owner:
+        raise Conflict(f"network {name}: address {address} is already in use by container {row[0][:12]}")
+    db.execute("INSERT OR IGNORE INTO addresses VALUES (?, ?, ?)", (name, address, owner))
+    subnet = ipaddress.ip_network(f"{address}/{prefix}", strict=False)
+    return address, Pool(subnet=str(subnet), gateway=gateway)
+
+
 def _reserved(subnet: Network, pool: Pool) -> set[str]:
     """Addresses that no container may have."""
     return {pool.gateway, *pool.aux_addresses.values(), *map(str, _edges(subnet))}

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +25,9 @@ from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
 from engine.store import Store
+
+if TYPE_CHECKING:
+    from engine.net.lan.client import Client
 
 _MOMENT = 0.5
 """Seconds in which more containers are expected to stop; who gets an address that has just become free does not wait."""
@@ -49,6 +54,10 @@ class Wiring:
         self._proxies: dict[str, Proxy] = {}
         self._rules: dict[str, list[Port]] = {}
         self._leased: set[str] = set()
+        self._clients: dict[tuple[str, str], Client] = {}
+        """(container id, network) → DHCP client."""
+        self.moved: Callable[[str, str], Awaitable[None]] | None = None
+        """Awaited with a container's id and a network when its address there has to change."""
         self._shown: dict[str, list[Endpoint]] = {}
         """Container id → endpoints on LANs that the host reaches by a link of its own."""
         self._left: set[str] = set()
@@ -56,6 +65,50 @@ class Wiring:
         self._forgetting: asyncio.TimerHandle | None = None
         self._withdrawn: list[tuple[str, Port]] = []
         self._withdrawing = asyncio.Lock()
+
+    async def obtain(self, container_id: str, attachments: Sequence[Attachment]) -> None:
+        """Get leases of the LAN's own DHCP server for the networks that have it, before `lease`. Raises OperationFailed,
+        InvalidSpec."""
+        for attachment in attachments:
+            record = bridge.get(self.store, attachment.network)
+            if record is None or record.spec.ipam_driver != lan.DHCP:
+                continue
+            await self._ensure(record)
+            client = self._client(container_id, record, attachment)
+            if client.lease is None:
+                try:
+                    await client.obtain()
+                except BaseException:
+                    self._let_go(container_id, record.spec.name)
+                    raise
+                client.keep()
+
+    def _client(self, container_id: str, record: NetworkRecord, attachment: Attachment) -> Client:
+        """The container's DHCP client on the network."""
+        from engine.net.lan import client
+
+        network, key = record.spec.name, (container_id, record.spec.name)
+        if key not in self._clients:
+            row = self.store.db.execute("SELECT name FROM containers WHERE id = ?", (container_id,)).fetchone()
+            name = row[0] if row else container_id[:12]
+            mac = attachment.mac_address.lower().replace("-", ":") or client.hardware(name, network)
+            made = client.Client(lan.parent(record.spec), mac, name, attachment.ipv4_address)
+            if self.moved is not None:
+                made.moved = functools.partial(self.moved, container_id, network)
+            self._clients[key] = made
+        return self._clients[key]
+
+    def _renew(self, container_id: str, record: NetworkRecord, end: Endpoint) -> None:
+        """Go on with the lease of an earlier supervisor."""
+        attachment = Attachment(network=end.network, mac_address=end.mac_address)
+        client = self._client(container_id, record, attachment)
+        client.address = end.ipv4_address
+        client.keep()
+
+    def _let_go(self, container_id: str, network: str = "") -> None:
+        """Give leases of DHCP servers back: those on one network, or all."""
+        for key in [one for one in self._clients if one[0] == container_id and network in ("", one[1])]:
+            self._clients.pop(key).release()
 
     def lease(self, container_id: str, attachments: Sequence[Attachment]) -> list[Plan]:
         """Lease an address for each attachment (all or none) and choose interface names, in the order of priority, then
@@ -103,6 +156,7 @@ class Wiring:
         if rules := self._rules.pop(container_id, []):
             await self._withdraw(container_id, rules)
         self._hide(self._shown.pop(container_id, ()))
+        self._let_go(container_id)
         held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
         self._forget_soon({row[0] for row in held})
         self.release(container_id)
@@ -134,6 +188,7 @@ class Wiring:
     def release(self, container_id: str) -> None:
         """Give ports and addresses back."""
         self._leased.discard(container_id)
+        self._let_go(container_id)
         if proxy := self._proxies.pop(container_id, None):
             proxy.close()
         if reservation := self._reservations.pop(container_id, None):
@@ -151,6 +206,7 @@ class Wiring:
     ) -> Endpoint:
         """Plug a running container, which has `endpoints`, into one more network (docker network connect)."""
         taken = {one.host_interface for one in endpoints}
+        await self.obtain(container_id, [attachment])
         index = next(i for i in range(256) if endpoint.host_interface(container_id, i) not in taken)
         with self.store.transaction() as db:
             plan = self._plan(db, container_id, index, attachment, {one.interface for one in endpoints})
@@ -160,6 +216,7 @@ class Wiring:
             await self._together(container_id, pid, [plan], [], routed=False)
         except BaseException:
             ipam.release(self.store, container_id, plan.record.spec.name)
+            self._let_go(container_id, plan.record.spec.name)
             raise
         self._show(container_id, [plan.endpoint])
         return plan.endpoint
@@ -174,6 +231,7 @@ class Wiring:
         plug.unplug(pid, gone)
         self._hide(gone)
         ipam.release(self.store, container_id, network)
+        self._let_go(container_id, network)
         self._forget_soon({one for end in gone for one in _addresses(end)})
         if network == bridge.DEFAULT:
             await bridge.leave_default(self.store)
@@ -215,6 +273,8 @@ class Wiring:
         for one in endpoints:
             if record := bridge.get(self.store, one.network):
                 await self._ensure(record)
+                if record.spec.ipam_driver == lan.DHCP:
+                    self._renew(container_id, record, one)
         self._show(container_id, endpoints)
         self._publish(container_id, endpoints, bindings)
 
@@ -261,6 +321,8 @@ class Wiring:
 
     def close(self) -> None:
         self._forget()
+        for client in self._clients.values():
+            client.close()
         if self._enforcement is not None:
             self._enforcement.close()
         for proxy in self._proxies.values():
@@ -292,6 +354,10 @@ class Wiring:
         record = bridge.get(self.store, attachment.network)
         if record is None:
             raise NotFound("network", attachment.network)
+        client = self._clients.get((container_id, record.spec.name))
+        if client is not None and client.lease is not None:
+            attachment = replace(attachment, mac_address=client.mac)
+            return endpoint.plan(db, record, attachment, container_id, index, names, given=client.lease)
         return endpoint.plan(db, record, attachment, container_id, index, names)
 
     def _publish(self, container_id: str, endpoints: Sequence[Endpoint], bindings: Sequence[PortBinding] = ()) -> None:

@@ -70,6 +70,18 @@ async def complete(group: Group, container_id: str) -> ContainerRecord:
     return await _take_effect(group, record, found, gone)
 
 
+async def move(group: Group, container_id: str, network: str) -> None:
+    """The DHCP server of the network's LAN gives a running container another address: leave and join it again."""
+    record = group.record(container_id)
+    attachment = next((one for one in record.spec.networks if _known(group, one.network) == network), None)
+    if attachment is None or not record.state.status.alive:
+        return
+    gone = [end for end in record.state.endpoints if end.network == network]
+    found = await group.wiring.detach(container_id, record.state.pid, network, record.state.endpoints)
+    found.append(await group.wiring.attach(container_id, record.state.pid, attachment, found))
+    await _take_effect(group, record, found, gone)
+
+
 async def _take_effect(
     group: Group, record: ContainerRecord, found: list[Endpoint], gone: list[Endpoint]
 ) -> ContainerRecord:
@@ -80,8 +92,8 @@ async def _take_effect(
     bound = await group.wiring.lead(record.id, state.pid, leading, state.ports, wanted)
     changed = group.change(record.id, endpoints=tuple(found), ports=tuple(bound))
     group.publish(record.id)
-    before = {end.network for end in state.endpoints}
-    own_hosts.change(changed, [end for end in found if end.network not in before], gone)
+    kept = [end for end in state.endpoints if end not in gone]
+    own_hosts.change(changed, [end for end in found if end not in kept], gone)
     return changed
 
 

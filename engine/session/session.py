@@ -36,9 +36,13 @@ class Session:
     ) -> None:
         self.roots, self.group = roots, name
         self._group = Group(roots, name)
+        self._group.wiring.moved = self._moved
         self._group.link = KeeperLink(roots, name, supervisor, launch, self._watch)
         self._tasks = tasks
         self._report, self._exits = create_memory_object_stream[tuple[str, ContainerExit]](math.inf)
+
+    async def _moved(self, container_id: str, network: str) -> None:
+        await membership.move(self._group, container_id, network)
 
     def _watch(self, client: KeeperClient) -> None:
         self._tasks.start_soon(end.watch, self._group, client, self._tasks, self._ended)

@@ -54,6 +54,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
     streams: list[int] = []
     try:
         image = group.image(spec.image)
+        await group.wiring.obtain(container_id, spec.networks)
         plans = group.wiring.lease(container_id, spec.networks)
         # Without a network of ours there is nothing to publish; on the host's the port would be in its own way.
         bindings = group.wiring.reserve(container_id, spec.ports if plans else (), plans)

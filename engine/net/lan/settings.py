@@ -51,6 +51,10 @@ def _check_dhcp(spec: NetworkSpec, where: str) -> None:
         raise Unsupported(f"{where}: IPAM driver dhcp is not supported by the ipvlan driver: {why}")
     if not parent(spec):
         raise InvalidSpec(f"{where}: IPAM driver dhcp needs a parent link, driver_opts.parent")
+    if mode(spec) == "passthru":
+        raise Unsupported(
+            f"{where}: IPAM driver dhcp is not supported in the macvlan_mode passthru", hint="Use bridge."
+        )
     if any(":" not in pool.subnet for pool in spec.pools):
         raise InvalidSpec(f"{where}: IPAM driver dhcp gets the IPv4 subnet from the LAN's server: leave it out")
 

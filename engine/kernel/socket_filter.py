@@ -1,0 +1,18 @@
+"""SO_ATTACH_FILTER (socket(7)): classic BPF that decides which packets a socket gets."""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+import struct
+from collections.abc import Sequence
+
+_SO_ATTACH_FILTER = 26
+
+
+def attach(sock: socket.socket, instructions: Sequence[tuple[int, int, int, int]]) -> None:
+    """`instructions` are struct sock_filter: code, jump if true, jump if false, constant. Raises OSError."""
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in instructions))
+    sock.setsockopt(
+        socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(instructions), ctypes.addressof(program))
+    )
