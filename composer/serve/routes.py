@@ -30,6 +30,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/version", "system.version"),
     ("GET", "/info", "system.info"),
     ("GET", "/events", "events.events"),
+    ("POST", "/grpc", "buildkit.control.grpc"),
+    ("POST", "/session", "buildkit.session.session"),
     ("GET", "/containers/json", "containers.listing"),
     ("GET", "/containers/{id}/json", "containers.inspect"),
     ("GET", "/containers/{id}/top", "containers.top"),
@@ -131,6 +133,8 @@ def find(request: Request) -> Operation:
         if method == request.method and (found := pattern.fullmatch(request.path)):
             request.arguments = found.groupdict()
             module, _, function = target.rpartition(".")
-            operation: Operation = getattr(import_module(f"composer.serve.docker.{module}"), function)
+            operation: Operation = getattr(
+                import_module(f"composer.serve.{module if '.' in module else f'docker.{module}'}"), function
+            )
             return operation
     raise HTTPError(404, "page not found")

@@ -13,6 +13,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import anyio
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from composer.run.port import Engine
+    from composer.serve.buildkit.control import Builds
+    from composer.serve.buildkit.session import Sessions
     from composer.serve.docker.exec import Exec
     from engine.paths import Roots
 
@@ -59,6 +62,18 @@ class Server:
         self.journal = Journal()
         self.observer = Observer(self.engine, roots, self.journal)
         self._uids = {0, os.geteuid()}
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        from composer.serve.buildkit.session import Sessions  # h2 takes 4 MB
+
+        return Sessions()
+
+    @cached_property
+    def builds(self) -> Builds:
+        from composer.serve.buildkit.control import Builds
+
+        return Builds()
 
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM."""

@@ -1,0 +1,189 @@
+"""`POST /grpc`: what builders' clients call (moby/buildkit, api/services/control and frontend/gateway).
+
+A build is one Control.Solve that waits; on other calls the client asks for the frontend's work (LLBBridge.Solve), follows it
+(Status) and says that it has what it wanted (LLBBridge.Return).
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import anyio
+
+from composer.release import VERSION
+from composer.serve.buildkit import wire
+from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, Failed, Peer
+from composer.serve.buildkit.solve import Build, solve
+from composer.serve.docker.system import go_architecture
+from composer.serve.http.errors import BadRequest, ClientGone
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+
+CONTROL, BRIDGE = "/moby.buildkit.v1.Control/", "/moby.buildkit.v1.frontend.LLBBridge/"
+FRONTEND_CAPS = (
+    "solve.base", "solve.inlinereturn", "return", "returnmap", "proto.refarray", "reference.output", "frontend.inputs",
+    "gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "importcaches",
+)  # fmt: skip
+LLB_CAPS = ("source.local", "source.local.unique", "source.local.sessionid", "source.local.followpaths",
+            "source.local.excludepatterns", "source.image", "meta.ignorecache", "meta.description")  # fmt: skip
+PATIENCE = 20.0
+"""Seconds that calls about a build wait for its beginning."""
+
+
+class Builds:
+    """The builds under way, by what their clients call them."""
+
+    def __init__(self) -> None:
+        self._builds: dict[str, Build] = {}
+        self._news = anyio.Event()
+
+    def add(self, build: Build) -> None:
+        if build.ref in self._builds:
+            raise Failed(INVALID, f"build {build.ref} exists already")
+        self._builds[build.ref] = build
+        news, self._news = self._news, anyio.Event()
+        news.set()
+
+    def remove(self, build: Build) -> None:
+        self._builds.pop(build.ref, None)
+
+    async def need(self, ref: str) -> Build:
+        with anyio.move_on_after(PATIENCE):
+            while ref not in self._builds:
+                await self._news.wait()
+        if ref not in self._builds:
+            raise Failed(NOT_FOUND, f"no such job {ref}")
+        return self._builds[ref]
+
+
+async def grpc(server: Server, request: Request, exchange: Exchange) -> None:
+    if not exchange.upgrades:
+        raise BadRequest("no upgrade proto in request")
+
+    async def handle(call: Call) -> None:
+        operation = _CALLS.get(call.path)
+        if operation is None:
+            raise Failed(UNIMPLEMENTED, f"{call.path} is not implemented")
+        try:
+            await operation(server, call, wire.fields(await call.receive() or b""))
+        except wire.Malformed as error:
+            raise Failed(INVALID, f"malformed message: {error}") from None
+        except (Failed, ClientGone):
+            raise
+        except Exception as error:
+            print(f"{call.path}:", file=sys.stderr)
+            traceback.print_exc()
+            raise Failed(UNKNOWN, f"internal error: {type(error).__name__}: {error}") from None
+
+    await Peer(await exchange.hijack("", protocol="h2c"), handle).run()
+
+
+def _worker() -> bytes:
+    system = wire.message((1, go_architecture()), (2, "linux"))
+    return wire.message(
+        (1, "composer"),
+        (3, system),
+        (5, wire.message((1, "composer"), (2, VERSION))),
+    ) + wire.mapping(2, {"org.mobyproject.buildkit.worker.hostname": platform.node()})
+
+
+async def _workers(server: Server, call: Call, asked: wire.Fields) -> None:
+    await call.send(wire.block(1, _worker()))
+
+
+async def _info(server: Server, call: Call, asked: wire.Fields) -> None:
+    await call.send(wire.message((1, wire.message((1, "github.com/moby/buildkit"), (2, f"composer-{VERSION}")))))
+
+
+async def _solve(server: Server, call: Call, asked: wire.Fields) -> None:
+    """Wait for the client's Return; what was made is in the answer."""
+    if next(iter(wire.blocks(asked, 2)), b""):
+        raise Failed(UNIMPLEMENTED, "LLB definitions are not supported here: only frontend dockerfile.v0")
+    build = Build.of(asked)
+    server.builds.add(build)
+    try:
+        if frontend := wire.text(asked, 6):
+            await solve(server, build, frontend, wire.strings(asked, 7), [])
+        else:
+            await build.returned.wait()
+        if build.error:
+            raise Failed(UNKNOWN, build.error)
+        await call.send(wire.mapping(1, build.exported))
+    finally:
+        build.progress.end()
+        server.tasks.start_soon(_forget, server, build)
+
+
+async def _forget(server: Server, build: Build) -> None:
+    """Those who follow its status may come a moment later."""
+    await anyio.sleep(PATIENCE)
+    server.builds.remove(build)
+
+
+async def _status(server: Server, call: Call, asked: wire.Fields) -> None:
+    build = await server.builds.need(wire.text(asked, 1))
+    position = 0
+    while messages := await build.progress.after(position):
+        position += len(messages)
+        await call.send(b"".join(messages))
+
+
+async def _nothing(server: Server, call: Call, asked: wire.Fields) -> None:
+    """A stream that has nothing to tell."""
+
+
+async def _usage(server: Server, call: Call, asked: wire.Fields) -> None:
+    await call.send(b"")
+
+
+async def _prune(server: Server, call: Call, asked: wire.Fields) -> None:
+    await anyio.to_thread.run_sync(lambda: server.open_engine().prune_images())
+
+
+async def _ping(server: Server, call: Call, asked: wire.Fields) -> None:
+    await server.builds.need(call.metadata.get("buildkit-controlapi-buildid", ""))
+
+    def caps(number: int, names: tuple[str, ...]) -> bytes:
+        return b"".join(wire.block(number, wire.message((1, name), (2, 1))) for name in names)
+
+    await call.send(caps(1, FRONTEND_CAPS) + caps(2, LLB_CAPS) + wire.block(3, _worker()))
+
+
+async def _frontend(server: Server, call: Call, asked: wire.Fields) -> None:
+    build = await server.builds.need(call.metadata.get("buildkit-controlapi-buildid", ""))
+    if any(wire.fields(data) for data in wire.blocks(asked, 1)):
+        raise Failed(UNIMPLEMENTED, "LLB definitions are not supported here: only frontend dockerfile.v0")
+    if list(wire.blocks(asked, 12)):
+        raise Failed(UNIMPLEMENTED, "frontend inputs are not supported here: name a context by a path or an image")
+    ref = await solve(server, build, wire.text(asked, 2), wire.strings(asked, 3), [])
+    await call.send(wire.block(3, wire.block(3, wire.message((1, ref)))))
+
+
+async def _return(server: Server, call: Call, asked: wire.Fields) -> None:
+    build = await server.builds.need(call.metadata.get("buildkit-controlapi-buildid", ""))
+    for status in wire.blocks(asked, 2):
+        build.error = wire.text(wire.fields(status), 2) or "the client gave up"
+    build.returned.set()
+    await call.send(b"")
+
+
+_CALLS: dict[str, Callable[[Server, Call, wire.Fields], Awaitable[None]]] = {
+    f"{CONTROL}ListWorkers": _workers,
+    f"{CONTROL}Info": _info,
+    f"{CONTROL}Solve": _solve,
+    f"{CONTROL}Status": _status,
+    f"{CONTROL}DiskUsage": _usage,
+    f"{CONTROL}Prune": _prune,
+    f"{CONTROL}ListenBuildHistory": _nothing,
+    f"{BRIDGE}Ping": _ping,
+    f"{BRIDGE}Solve": _frontend,
+    f"{BRIDGE}Return": _return,
+}

@@ -1,0 +1,88 @@
+"""What a build's client offers over its session: we are who calls (moby/buildkit, session/*.proto)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+
+from composer.serve.buildkit import files, wire
+from composer.serve.buildkit.grpc import NOT_FOUND, UNIMPLEMENTED, Failed, Peer
+from composer.serve.http.errors import BadRequest
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+
+PATIENCE = 10.0
+"""Seconds that a build waits for its session, which comes on a connection of its own."""
+
+
+class Sessions:
+    """The sessions that are open, by their ids."""
+
+    def __init__(self) -> None:
+        self._peers: dict[str, Peer] = {}
+        self._news = anyio.Event()
+
+    def add(self, identity: str, peer: Peer) -> None:
+        self._peers[identity] = peer
+        news, self._news = self._news, anyio.Event()
+        news.set()
+
+    def remove(self, identity: str, peer: Peer) -> None:
+        if self._peers.get(identity) is peer:
+            del self._peers[identity]
+
+    async def need(self, identity: str) -> Peer:
+        """Failed when there is none and none comes."""
+        with anyio.move_on_after(PATIENCE):
+            while identity not in self._peers:
+                await self._news.wait()
+        if identity not in self._peers:
+            raise Failed(NOT_FOUND, f"no active session for {identity}: context deadline exceeded")
+        return self._peers[identity]
+
+
+async def session(server: Server, request: Request, exchange: Exchange) -> None:
+    """`POST /session`: the connection on which we call the client, until it closes."""
+    identity = request.headers.get("x-docker-expose-session-uuid", "")
+    if not identity or not exchange.upgrades:
+        raise BadRequest("no upgrade proto in request" if identity else "missing session id")
+    peer = Peer(await exchange.hijack("", protocol="h2c"))
+    server.sessions.add(identity, peer)
+    try:
+        await peer.run()
+    finally:
+        server.sessions.remove(identity, peer)
+
+
+async def fetch(peer: Peer, name: str, folder: str, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> None:
+    """Bring the client's directory `name` into `folder`: the paths `only`, and nothing that `without` matches. Failed."""
+    encoded = [*only, *without]
+    metadata = [("dir-name", name)]
+    metadata += [("followpaths", path) for path in only] + [("exclude-patterns", text) for text in without]
+    if any(not text.isascii() or not text.isprintable() for text in encoded):
+        from urllib.parse import quote
+
+        metadata = [("dir-name", name), ("followpaths-encoded", "1"), ("exclude-patterns-encoded", "1")]
+        metadata += [("followpaths", quote(path)) for path in only]
+        metadata += [("exclude-patterns", quote(text)) for text in without]
+    call = await peer.call("/moby.filesync.v1.FileSync/DiffCopy", metadata)
+    try:
+        await files.receive(call, folder)
+    finally:
+        await peer.cancel(call)
+
+
+async def secret(peer: Peer, identity: str) -> bytes | None:
+    """None when the client has none of this id. Failed."""
+    try:
+        answer = await peer.ask("/moby.buildkit.secrets.v1.Secrets/GetSecret", wire.message((1, identity)))
+    except Failed as error:
+        if error.status in (NOT_FOUND, UNIMPLEMENTED) or "not found" in error.message:
+            return None
+        raise
+    return next(iter(wire.blocks(wire.fields(answer), 1)), b"")

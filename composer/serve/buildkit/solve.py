@@ -1,0 +1,254 @@
+"""The frontend `dockerfile.v0`: its options as a BuildSpec of our own builder, its files from the session."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import shutil
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import to_thread
+
+from composer.serve.buildkit import session, wire
+from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
+from composer.serve.buildkit.status import Progress
+from engine.errors import BuildFailed, EngineError
+from engine.spec.container import Ulimit
+from engine.spec.image import BuildSecret, BuildSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from composer.serve.server import Server
+    from engine.spec.image import ImageRecord
+
+_IMAGE_EXPORTERS = ("moby", "image", "docker")
+_SECRET = re.compile(r"--mount=(\S*type=secret\S*)")
+_REMOTE = re.compile(r"(?:https?|git|ssh)://|git@")
+
+
+class Build:
+    """One build, from its client's Solve to its Return. `exported` is what the answer says of the image."""
+
+    def __init__(self, ref: str, session_id: str, tags: Sequence[str]) -> None:
+        self.ref, self.session_id, self.tags = ref, session_id, tuple(tags)
+        self.progress = Progress(ref)
+        self.returned = anyio.Event()
+        self.error = ""
+        self.exported: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, asked: wire.Fields) -> Build:
+        """From a SolveRequest. Failed for an exporter that is not there."""
+        exporters = [
+            (wire.text(one, 1), wire.strings(one, 2)) for one in (wire.fields(data) for data in wire.blocks(asked, 13))
+        ]
+        if not exporters and (name := wire.text(asked, 3)):
+            exporters = [(name, wire.strings(asked, 4))]
+        tags: list[str] = []
+        for name, attributes in exporters:
+            if name not in _IMAGE_EXPORTERS:
+                raise Failed(
+                    UNIMPLEMENTED, f"exporter {name!r} is not supported here: only images of this engine are made"
+                )
+            if attributes.get("push") == "true":
+                raise Failed(UNIMPLEMENTED, "push by the exporter is not supported here: docker push the image")
+            tags += [tag for tag in attributes.get("name", "").split(",") if tag]
+        return cls(wire.text(asked, 1), wire.text(asked, 5), tags)
+
+
+async def solve(server: Server, build: Build, frontend: str, options: Mapping[str, str], _: Sequence[bytes]) -> str:
+    """Build; the reference of the result. Failed."""
+    if frontend != "dockerfile.v0":
+        raise Failed(UNIMPLEMENTED, f"frontend {frontend!r} is not supported here: only dockerfile.v0")
+    if request := options.get("requestid"):
+        raise Failed(UNIMPLEMENTED, f"the subrequest {request} is not supported here")
+    peer = await server.sessions.need(build.session_id)
+    folder = f"{server.roots.cache}/build/.session-{secrets.token_hex(8)}"
+    os.makedirs(folder, mode=0o700)
+    try:
+        spec = await _specification(peer, build, options, folder)
+        name = options.get("filename") or "Dockerfile"
+        record = await _run(server, build, spec, name)
+    except OSError as error:
+        raise Failed(UNKNOWN, f"cannot receive the build context: {error.strerror}") from None
+    finally:
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+    build.exported = {"containerimage.digest": record.id, "containerimage.config.digest": record.id}
+    if build.tags:
+        build.exported["image.name"] = ",".join(build.tags)
+    return record.id
+
+
+async def _run(server: Server, build: Build, spec: BuildSpec, name: str) -> ImageRecord:
+    """`name` is the Dockerfile's, as the client calls it. A client that goes ends its build at the next thing it says."""
+    loop = asyncio.get_running_loop()
+    gone = False
+
+    def tell(event: dict[str, object]) -> None:
+        if gone:
+            raise BuildFailed("canceled: the client has gone")
+        shown = {
+            key: value.replace(spec.dockerfile, name) if isinstance(value, str) else value
+            for key, value in event.items()
+        }
+        loop.call_soon_threadsafe(build.progress.take, shown)
+
+    def work() -> ImageRecord:
+        return server.open_engine().build(spec, progress=tell)
+
+    try:
+        return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=server.threads)
+    except EngineError as error:
+        raise Failed(UNKNOWN, _words(error, spec.dockerfile)) from None
+    finally:
+        gone = True
+
+
+def _words(error: EngineError, dockerfile: str) -> str:
+    """Why a build failed, as BuildKit says it."""
+    first = error.message.partition("\n")[0]
+    line = ""
+    if found := re.match(re.escape(dockerfile) + r":(\d+)(?:-\d+)?: (.*)", first):
+        line, first = found[1], found[2]
+    if missing := re.match(r'.*?("/[^"]*"): not found in ', first):
+        return f"failed to compute cache key: failed to calculate checksum of ref composer::1 {missing[1]}: not found"
+    if unknown := re.match(r"unknown instruction:? ", first):
+        return f"dockerfile parse error on line {line}: unknown instruction: {first[unknown.end() :].split(' ')[0]}"
+    return first
+
+
+async def _specification(peer: Peer, build: Build, options: Mapping[str, str], folder: str) -> BuildSpec:
+    """Bring the files, and read the options. Failed for what our builder does not have."""
+    name = options.get("filename") or "Dockerfile"
+    context, dockerfile = f"{folder}/context", f"{folder}/dockerfile"
+    os.mkdir(context, 0o755)
+    os.mkdir(dockerfile, 0o755)
+    remote = options.get("context", "")
+    if remote and not remote.startswith("local:"):
+        if not _REMOTE.match(remote) or "buildkit-session" in remote:
+            raise Failed(UNIMPLEMENTED, f"the context {remote} is not supported here")
+        return _spec(options, build, context=remote, dockerfile=name, contexts={}, hidden=())
+    await session.fetch(peer, "dockerfile", dockerfile, only=_dockerfiles(name))
+    path = f"{dockerfile}/{name}"
+    if not os.path.exists(path) and name == "Dockerfile":
+        path = f"{dockerfile}/dockerfile"
+    if not os.path.isfile(path) or os.path.islink(path):
+        raise Failed(UNKNOWN, f"failed to read dockerfile: open {name}: no such file or directory")
+    ignored = await _ignored(peer, folder, f"{path}.dockerignore")
+    await session.fetch(peer, "context", context, without=ignored)
+    contexts = {}
+    for key, value in options.items():
+        if key.startswith("context:"):
+            contexts[key.removeprefix("context:").partition("::")[0]] = await _named(peer, folder, value)
+    hidden = await _secrets(peer, folder, path)
+    return _spec(options, build, context=context, dockerfile=path, contexts=contexts, hidden=hidden)
+
+
+def _dockerfiles(name: str) -> list[str]:
+    return [name, f"{name}.dockerignore", *([] if name != "Dockerfile" else ["dockerfile"])]
+
+
+async def _ignored(peer: Peer, folder: str, specific: str) -> list[str]:
+    """Patterns of what the client need not send: the Dockerfile's own ignore file, else the context's."""
+    if not os.path.isfile(specific):
+        place = f"{folder}/ignore"
+        os.mkdir(place, 0o700)
+        await session.fetch(peer, "context", place, only=[".dockerignore"])
+        specific = f"{place}/.dockerignore"
+    try:
+        fd = os.open(specific, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(fd, encoding="utf-8-sig", errors="surrogateescape") as file:
+            lines = [line.strip() for line in file]
+    except OSError:
+        return []
+    return [_cleaned(line) for line in lines if line and not line.startswith("#")]
+
+
+def _cleaned(line: str) -> str:
+    """As the client's matcher wants a pattern: without a slash in front or at the end."""
+    bang, plain = ("!", line[1:].strip()) if line.startswith("!") else ("", line)
+    return bang + (os.path.normpath(plain).lstrip("/") or ".")
+
+
+async def _named(peer: Peer, folder: str, value: str) -> str:
+    if value.startswith("local:"):
+        name = value.removeprefix("local:")
+        place = f"{folder}/named-{secrets.token_hex(4)}"
+        os.mkdir(place, 0o755)
+        await session.fetch(peer, name, place)
+        return place
+    if value.startswith("docker-image://") or _REMOTE.match(value):
+        return value
+    raise Failed(UNIMPLEMENTED, f"the named context {value} is not supported here")
+
+
+async def _secrets(peer: Peer, folder: str, path: str) -> tuple[BuildSecret, ...]:
+    """The secrets that the Dockerfile speaks of and the client has, as files for us alone."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        mounts = _SECRET.findall(file.read())
+    found = []
+    for identity in dict.fromkeys(filter(None, map(_secret_id, mounts))):
+        content = await session.secret(peer, identity)
+        if content is not None:
+            place = f"{folder}/secret-{secrets.token_hex(4)}"
+            with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file_:
+                file_.write(content)
+            found.append(BuildSecret(id=identity, file=place))
+    return tuple(found)
+
+
+def _secret_id(mount: str) -> str:
+    options = dict(part.partition("=")[::2] for part in mount.split(","))
+    target = options.get("target") or options.get("dst") or options.get("destination") or ""
+    return options.get("id") or os.path.basename(target)
+
+
+def _spec(
+    options: Mapping[str, str],
+    build: Build,
+    *,
+    context: str,
+    dockerfile: str,
+    contexts: dict[str, str],
+    hidden: tuple[BuildSecret, ...],
+) -> BuildSpec:
+    def those(prefix: str) -> dict[str, str]:
+        return {key.removeprefix(prefix): value for key, value in options.items() if key.startswith(prefix)}
+
+    anew = [stage for stage in options.get("no-cache", "").split(",") if stage]
+    try:
+        return BuildSpec(
+            context=context,
+            dockerfile=dockerfile,
+            tags=build.tags,
+            args=dict(those("build-arg:")),
+            target=options.get("target", ""),
+            labels=those("label:"),
+            platforms=tuple(one for one in options.get("platform", "").split(",") if one),
+            additional_contexts=contexts,
+            no_cache="no-cache" in options and not anew,
+            no_cache_filter=tuple(anew),
+            pull=options.get("image-resolve-mode") == "pull",
+            network=options.get("force-network-mode", ""),
+            extra_hosts=tuple(_pairs(options.get("add-hosts", ""))),
+            shm_size=int(options.get("shm-size") or 0),
+            ulimits=tuple(_ulimit(one) for one in options.get("ulimit", "").split(",") if one),
+            secrets=hidden,
+        )
+    except ValueError as error:
+        raise Failed(INVALID, f"invalid option: {error}") from None
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (one.partition("=") for one in text.split(",") if one)]
+
+
+def _ulimit(text: str) -> Ulimit:
+    name, _, limits = text.partition("=")
+    soft, _, hard = limits.partition(":")
+    return Ulimit(name=name, soft=int(soft), hard=int(hard or soft))

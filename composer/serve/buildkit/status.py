@@ -1,0 +1,71 @@
+"""A build's progress as BuildKit's clients read it (moby/buildkit, api/services/control, StatusResponse)."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import anyio
+
+from composer.serve.buildkit import wire
+
+
+def stamp(seconds: float) -> bytes:
+    whole, rest = divmod(round(seconds * 1e9), 1_000_000_000)
+    return wire.message((1, whole), (2, rest))
+
+
+class Progress:
+    """The events of one build, kept for whoever asks for its status, who may come late."""
+
+    def __init__(self, ref: str) -> None:
+        self._ref = ref
+        self._messages: list[bytes] = []
+        self._started: dict[object, float] = {}
+        self.ended = False
+        self._news = anyio.Event()
+
+    def take(self, event: dict[str, object]) -> None:
+        """An event of engine.build.progress, or of a pull."""
+        if "step" not in event:
+            return
+        key, status, now = event["step"], event["status"], time.time()
+        began = self._started.setdefault(key, now)
+        digest = "sha256:" + hashlib.sha256(f"{self._ref} {key}".encode()).hexdigest()
+        if status == "output":
+            line = f"{event.get('text', '')}\n"
+            log = wire.message((1, digest), (2, stamp(now)), (3, 1), (4, line))
+            self._add(wire.block(3, log))
+            return
+        if status == "warning":
+            text = str(event.get("text", ""))
+            self._add(wire.block(4, wire.message((1, digest), (2, 1), (3, text))))
+            return
+        over = status in ("done", "cached", "error")
+        vertex = wire.message(
+            (1, digest),
+            (3, str(event["name"])),
+            (4, int(status == "cached")),
+            (5, stamp(began)),
+            (6, stamp(now) if over else None),
+            (7, str(event.get("text", "")) if status == "error" else None),
+        )
+        self._add(wire.block(1, vertex))
+
+    def _add(self, message: bytes) -> None:
+        self._messages.append(message)
+        self._wake()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, anyio.Event()
+        news.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake()
+
+    async def after(self, position: int) -> list[bytes]:
+        """What came after `position`; empty at the end."""
+        while position >= len(self._messages) and not self.ended:
+            await self._news.wait()
+        return self._messages[position:]
