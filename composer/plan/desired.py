@@ -95,6 +95,14 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(dict.fromkeys((*self.joined, *sources)))
 
 
+class DesiredJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job: its container as that of a service, and what may start it. `manual` False forbids `run`."""
+
+    service: DesiredService
+    manual: bool = True
+    scheduled: bool = False
+
+
 class DesiredNetwork(Struct, frozen=True, kw_only=True, omit_defaults=True):
     spec: NetworkSpec
     external: bool = False
@@ -116,8 +124,10 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     volumes: dict[str, DesiredVolume] = {}
     working_dir: str = ""
     config_files: tuple[str, ...] = ()
-    jobs: dict[str, bool] = {}
-    """Name of each enabled job → whether it has a schedule."""
+    jobs: dict[str, DesiredJob] = {}
+    """The enabled jobs."""
+    disabled_jobs: dict[str, tuple[str, ...]] = {}
+    """Name of each other job → its profiles."""
     foreign: dict[str, tuple[str, ...]] = {}
     """Service → what files fetched from elsewhere want of this machine for it, a line each."""
     warnings: tuple[str, ...] = ()

@@ -129,7 +129,7 @@ class _Lifecycle:
         whole = not self.options.services
         everything = self._of(set(self.options.services) or None, oneoff=True)
         if whole and self.desired and not self.options.remove_orphans:
-            known = self.desired.known
+            known = {*self.desired.known, *self.desired.jobs, *self.desired.disabled_jobs}
             orphans = [c for c in everything if service_of(c) not in known and not is_oneoff(c)]
             if orphans and not self.options.ignore_orphans:
                 names = " ".join(sorted(c.spec.name for c in orphans))

@@ -40,7 +40,8 @@ def placed(
     `where` gives the place of a path in the user's files, "file:line:column". `refused` and `clashes` are lines that loading
     the files has found for services, `warnings` for all.
     """
-    lines: dict[str, list[str]] = {name: list((refused or {}).get(name, ())) for name in desired.services}
+    names = (*desired.services, *desired.jobs)
+    lines: dict[str, list[str]] = {name: list((refused or {}).get(name, ())) for name in names}
     told = [str(line) for line in warnings]
     for problem in problems:
         line = _line(problem, where(problem.path))
@@ -54,7 +55,11 @@ def placed(
         )
         for name, service in desired.services.items()
     }
-    return structs.replace(desired, services=services, warnings=tuple(dict.fromkeys(told)))
+    jobs = {
+        name: structs.replace(job, service=structs.replace(job.service, refused=tuple(dict.fromkeys(lines[name]))))
+        for name, job in desired.jobs.items()
+    }
+    return structs.replace(desired, services=services, jobs=jobs, warnings=tuple(dict.fromkeys(told)))
 
 
 def _line(problem: Problem, place: str) -> str:

@@ -78,7 +78,7 @@ class _Up:
             self.gates.wait(name, condition, "--wait", self.left.get(name, ()), self.starts.get(name, ()))
 
     def _orphans(self) -> None:
-        known = set(self.desired.known)
+        known = {*self.desired.known, *self.desired.jobs, *self.desired.disabled_jobs}
         orphans = [c for c in self.snapshot.containers if _is_orphan(c, known)]
         if not orphans or self.options.ignore_orphans:
             return

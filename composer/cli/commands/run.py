@@ -61,12 +61,16 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
+    from msgspec.structs import replace
+
     from composer.cli.project.acquire import check_policy, ensure_images, with_dependencies
     from composer.cli.project.converge import Images, check_trust
 
     name = args.positional[0]
-    context.check_services([name])
-    desired = context.desired
+    job = context.with_job(name)
+    if job is None:
+        context.check_services([name])
+    desired = job or context.desired
     service = desired.services[name]
     policy = check_policy(args.pull)
     others = [one for one in with_dependencies(desired, [name], dependencies=not args.no_deps) if one != name]
@@ -75,6 +79,8 @@ def run(context: Context, args: Args) -> int:
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
     ensure_images(context, desired, others, Images(**quiet))
     spec = _specification(context, args, desired, service)
+    if job is not None:  # its own terminal counts, not ours
+        spec = replace(spec, tty=service.container.tty, stdin_open=service.container.stdin_open)
     if context.dry_run:
         with context.progress("Creating", quiet=args.quiet) as progress:
             progress.note(f" DRY-RUN MODE -  Container {spec.name} Created")

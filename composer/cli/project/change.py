@@ -88,6 +88,7 @@ def carry_out(
 
 def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:
     """Where the environment names the project, docker compose does without its files, and knows no wrong service."""
+    context.check_jobs(services)
     try:
         context.check_services(services, among_containers=True)
     except CommandError as error:

@@ -227,6 +227,7 @@ class Context:
         services = list(services)
         if not services:
             return
+        self.check_jobs(services)
         known = self.declared_services()
         if known is None:
             from composer.cli.project.containers import service_of
@@ -240,6 +241,30 @@ class Context:
             if service not in known:
                 raise CommandError(f"no such service: {service}{nearest(service, known)}")
         self._enable(services)
+
+    def check_jobs(self, services: Iterable[str]) -> None:
+        """CommandError for the name of a job: only `run` takes one."""
+        desired = self.desired_or_none
+        for name in services if desired else ():
+            if desired and (name in desired.jobs or name in desired.disabled_jobs):
+                raise CommandError(f'job "{name}" can only be triggered with "composer run"')
+
+    def with_job(self, name: str) -> Desired | None:
+        """The project with a job among its services, for `run`; None when there is no such job. It enables the job."""
+        desired = self.desired_or_none
+        if desired is None or not (name in desired.jobs or name in desired.disabled_jobs):
+            return None
+        if name in desired.disabled_jobs:
+            options = self.load_options()
+            options = options.replace(profiles=(*options.profiles, *desired.disabled_jobs[name]))
+            desired = self._desired(options, self._cache(options).find())
+        from composer.plan.jobs import JobRefused, with_job
+
+        try:
+            self.desired = self.desired_or_none = with_job(desired, name)
+        except JobRefused as error:
+            raise CommandError(str(error)) from None
+        return self.desired
 
     def check_shown(self, services: Iterable[str]) -> None:
         """The same for commands that only look. As with docker compose, a project that is given by name is shown without

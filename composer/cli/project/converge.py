@@ -108,7 +108,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
 
 def _check_jobs(context: Context, desired: Desired) -> None:
     """CommandError for jobs with a schedule: nobody would start them. Other jobs wait until they are asked for."""
-    scheduled = sorted(name for name, has_schedule in desired.jobs.items() if has_schedule)
+    scheduled = sorted(name for name, job in desired.jobs.items() if job.scheduled)
     if scheduled:
         raise CommandError(f"scheduled jobs are not supported in this version: {', '.join(scheduled)}")
     if desired.jobs:

@@ -15,7 +15,7 @@ def dependencies(scope: Scope) -> tuple[Dependency, ...]:
         path = ("depends_on", name)
         if wanted.condition not in _CONDITIONS:
             scope.refuse((*path, "condition"), f"{wanted.condition!r} is not one of {', '.join(_CONDITIONS)}")
-        if name in scope.project.services:
+        if name in scope.project.services or name in scope.project.jobs:
             found[name] = Dependency(
                 service=name, condition=wanted.condition, restart=wanted.restart, required=wanted.required
             )

@@ -65,11 +65,12 @@ loaded (composer/load/check/effects.py)."""
 def check(project: Project, problems: Problems) -> None:
     """Report every key of the tables that the project gives."""
     given = project.model_dump(
-        include={"services", "configs", "secrets"}, exclude_defaults=True, exclude_unset=True, mode="python"
+        include={"services", "jobs", "configs", "secrets"}, exclude_defaults=True, exclude_unset=True, mode="python"
     )
     for table, report in ((REFUSED, problems.refuse), (TOLD, problems.tell)):
         for pattern, (usual, why) in table.items():
-            for path, value in matches(given, pattern):
+            jobs = (("jobs", *pattern[1:]),) if pattern[0] == "services" else ()
+            for path, value in (found for one in (pattern, *jobs) for found in matches(given, one)):
                 if value not in usual and value not in _NOTHING:
                     report(path, f"{value!r}: {why}" if isinstance(value, str) else why)
 

@@ -6,6 +6,7 @@ from composer.model import Project
 from composer.plan.desired import Desired
 from composer.plan.graph import CycleError, order
 from composer.plan.problems import Problem, placed
+from composer.plan.translate.jobs import job
 from composer.plan.translate.keys import check
 from composer.plan.translate.networks import networks
 from composer.plan.translate.scope import Problems, Scope, TranslateError
@@ -39,7 +40,8 @@ def translation(project: Project, before: Desired | None = None) -> tuple[Desire
         known=tuple(sorted({*project.services, *project.disabled})),
         networks=wanted_networks,
         volumes=wanted_volumes,
-        jobs={name: bool(job.triggers.schedule) for name, job in project.jobs.items()},
+        jobs={name: job(project, name, problems) for name in sorted(project.jobs)},
+        disabled_jobs={name: tuple(one.profiles) for name, one in project.disabled_jobs.items()},
         working_dir=project.working_dir,
         config_files=project.compose_files,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from composer.model import Project, Service
+from composer.model.container import Workload
 from composer.model.project import Path
 from composer.plan.problems import Problem
 
@@ -33,15 +34,19 @@ class Problems:
         refusals = [
             Problem(path=path, why=why, services=services)
             for path, why in self._refused
-            if (services := tuple(name for name in sorted(self._project.services) if self._concerns(path, name)))
+            if (services := tuple(name for name in self._names() if self._concerns(path, name)))
         ]
         return (*refusals, *(Problem(path=path, why=why) for path, why in self._told))
 
+    def _names(self) -> list[str]:
+        """The services, and the jobs, which have other names."""
+        return [*sorted(self._project.services), *sorted(self._project.jobs)]
+
     def _concerns(self, path: Path, name: str) -> bool:
         kind, key = path[0], path[1]
-        service = self._project.services[name]
-        if kind == "services":
+        if kind in ("services", "jobs"):
             return key == name
+        service: Workload = self._project.services.get(name) or self._project.jobs[name]
         if kind == "networks":
             return key in service.networks
         if kind == "volumes":
@@ -54,15 +59,17 @@ class Problems:
 class Scope:
     """One service. Paths given to `refuse` and `tell` are relative to it."""
 
+    section = "services"
+
     def __init__(self, project: Project, name: str, problems: Problems) -> None:
         self.project, self.name, self.problems = project, name, problems
         self.service: Service = project.services[name]
 
     def refuse(self, path: Path, why: str) -> None:
-        self.problems.refuse(("services", self.name, *path), why)
+        self.problems.refuse((self.section, self.name, *path), why)
 
     def tell(self, path: Path, why: str) -> None:
-        self.problems.tell(("services", self.name, *path), why)
+        self.problems.tell((self.section, self.name, *path), why)
 
     @property
     def image(self) -> str:
