@@ -15,5 +15,5 @@ def read_bytes(path: str, limit: int, what: str, *, dir_fd: int | None = None) -
     with os.fdopen(fd, "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise InvalidSpec(f"{path} has more than {limit} bytes, which {what} may have at most")
+        raise InvalidSpec(f"{path} has more than {limit} bytes, the limit for {what}")
     return data

@@ -24,7 +24,7 @@ from __future__ import annotations
 import errno as _errno
 import os
 
-PRIVILEGED = "Inside a container, start that one with docker run --privileged."
+PRIVILEGED = "To use composer in a container, start that container with docker run --privileged."
 """What to do about a kernel that withholds from root what the engine needs."""
 
 

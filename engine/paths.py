@@ -157,7 +157,7 @@ def _close(path: str, mode: int) -> None:
                     raise OperationFailed(
                         "use",
                         path,
-                        detail=f"other users can write to it, and it holds {name!r}",
+                        detail=f"other users can write to it, and it contains {name!r}",
                         hint="Give composer a folder of its own: COMPOSER_STATE_ROOT, COMPOSER_RUN_ROOT.",
                     )
                 return

@@ -1,5 +1,7 @@
 """What a project wants, in engine terms. Frozen, JSON-able, free of pydantic: it is cached and sent to the supervisor."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct, structs
 
 from engine.spec.container import ContainerSpec
@@ -136,6 +138,21 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def quiet(self) -> "Desired":
         """The same without its warnings."""
         return structs.replace(self, warnings=())
+
+    def selected(self, services: Sequence[str], *, dependencies: bool) -> list[str]:
+        """The services to act on, in start order: the named ones (none: all), with `dependencies` what they need, too."""
+        if not services:
+            return list(self.order)
+        chosen: set[str] = set()
+        waiting = list(services)
+        while waiting:
+            name = waiting.pop()
+            if name not in chosen and name in self.services:
+                chosen.add(name)
+                if dependencies:
+                    service = self.services[name]
+                    waiting += [*(one.service for one in service.depends_on), *service.linked]
+        return [name for name in self.order if name in chosen]
 
     def references(self) -> list[str]:
         """The images that the services are made from, and those that they mount."""

@@ -17,8 +17,8 @@ from engine.spec.network import LAN_DRIVERS, NetworkSpec, VolumeSpec
 from engine.spec.state import ContainerRecord, Status
 
 _DROPPED = (
-    "the packet filter's chain {0} drops what it does not know, also what containers send and get. "
-    'Accept them there: nft \'add rule {0} iifname "cmp-*" accept; add rule {0} oifname "cmp-*" accept\''
+    "the packet filter's chain {0} drops traffic that no rule accepts, including that of containers. "
+    'Accept it there: nft \'add rule {0} iifname "cmp-*" accept; add rule {0} oifname "cmp-*" accept\''
 )
 
 
@@ -107,7 +107,7 @@ class Shared:
                 raise SharedProblem(
                     f"network {spec.name}: {cause}, but the one-off container {record.spec.name} uses it: stop that first"
                 )
-        stops = tuple(self._stop(record, f"its network {spec.name} is made anew") for record in users if _is_up(record))
+        stops = tuple(self._stop(record, f"its network {spec.name} is recreated") for record in users if _is_up(record))
         gone = self._plan.add(RemoveNetwork, spec.name, cause, after=stops)
         self.networks[spec.name] = self._plan.add(CreateNetwork, spec.name, cause, network=spec, after=(gone.id,)).id
 
@@ -138,7 +138,7 @@ class Shared:
             )
             return
         removals = [
-            self.remove(record, f"its volume {spec.name} is made anew")
+            self.remove(record, f"its volume {spec.name} is recreated")
             for record in self._snapshot.containers
             if any(m.type == "volume" and m.source == spec.name for m in record.spec.mounts)
         ]

@@ -18,24 +18,6 @@ def plan(desired: Desired, snapshot: Snapshot, options: Options) -> Plan:
     return _Up(desired, snapshot, options).run()
 
 
-def selected(desired: Desired, options: Options) -> list[str]:
-    """The services to act on, in order: the named ones with all they depend on."""
-    if not options.services:
-        return list(desired.order)
-    chosen: set[str] = set()
-    waiting = list(options.services)
-    while waiting:
-        name = waiting.pop()
-        service = desired.services.get(name)
-        if name in chosen or service is None:
-            continue
-        chosen.add(name)
-        if not options.no_deps:
-            waiting += [d.service for d in service.depends_on]
-            waiting += service.linked
-    return [name for name in desired.order if name in chosen]
-
-
 class _Up:
     """`settled` are the operations that end what interrupted replacements have left."""
 
@@ -51,7 +33,7 @@ class _Up:
         self.replaced: set[str] = set()
         self._pending: list[tuple[str, str, str, tuple[int, ...]]] = []
         """Name, cause, id and `after` of the containers of the service at hand that are to be started."""
-        self.names = selected(desired, options)
+        self.names = desired.selected(options.services, dependencies=not options.no_deps)
         refusal.check(desired, self.names)
 
     def run(self) -> Plan:
@@ -195,7 +177,7 @@ class _Up:
         for name in service.joined:
             begun = [i for i in self.starts.get(name, ()) if not isinstance(self.plan.operations[i], Unpause)]
             if begun:
-                return f"{name}, whose namespaces it shares, is started anew", begun
+                return f"{name}, whose namespaces it shares, is restarted", begun
         return "", []
 
     def _others(self) -> None:

@@ -77,7 +77,7 @@ class Client:
                         return
         log = f"{os.path.dirname(self._path)}/supervisor.log"
         raise SupervisorLost(
-            f"the supervisor of project {self._project} died {ATTEMPTS} times over this", hint=f"See {log}."
+            f"the supervisor of project {self._project} died {ATTEMPTS} times during this request", hint=f"See {log}."
         )
 
     def open(self) -> socket.socket:

@@ -147,4 +147,4 @@ def _last_words(path: str) -> str:
             lines = file.read().splitlines()
     except OSError:
         return ""
-    return next((f"It says: {line}" for line in reversed(lines) if line.strip()), "")
+    return next((f"Its last line: {line}" for line in reversed(lines) if line.strip()), "")

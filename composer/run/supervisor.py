@@ -320,7 +320,7 @@ class Supervisor:
 def _tell_interrupted(connection: Connection, snapshot: observed.Snapshot) -> None:
     for record in snapshot.containers:
         if record.state.error == INTERRUPTED:
-            connection.tell(Note(f"Warning: container {record.spec.name}: {INTERRUPTED}; it is started again"))
+            connection.tell(Note(f"Warning: container {record.spec.name}: {INTERRUPTED}; restarting it"))
 
 
 def _overtakes(request: Request, served: Turn) -> bool:

@@ -54,7 +54,7 @@ async def perform(
                 failure = end.failures[0]
                 raise failed(failure.error, failure.message.partition("\n")[0])
             return end
-    raise failed("SupervisorLost", f"the supervisor of group {group} died {ATTEMPTS} times over this")
+    raise failed("SupervisorLost", f"the supervisor of group {group} died {ATTEMPTS} times during this request")
 
 
 async def _ask(sock: socket.socket, request: Request, attach: Callable[[str], Awaitable[None]] | None) -> End | None:

@@ -237,7 +237,7 @@ def _open(channel: Channel, container_id: str, pid: int) -> int:
         return calls.pidfd_open(pid)
     except OperationFailed:
         failure = _ask(channel, {"do": "failure", "id": container_id})[0]
-        raise StartFailed(failure.get("error", "the process ended early"), exit_code=125) from None
+        raise StartFailed(failure.get("error", "the process exited early"), exit_code=125) from None
 
 
 def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
@@ -272,7 +272,7 @@ def _receive(channel: Channel) -> dict[str, Any]:
     except OSError as error:
         raise KeeperLost(f"the build's keeper does not answer: {error.strerror}") from error
     if found is None:
-        raise KeeperLost("the build's keeper has ended")
+        raise KeeperLost("the build's keeper has exited")
     return found[0]
 
 
@@ -287,7 +287,7 @@ def _ask(channel: Channel, request: dict[str, Any]) -> tuple[dict[str, Any], lis
                 return found
     except OSError as error:
         raise KeeperLost(f"the build's keeper does not answer: {error.strerror}") from error
-    raise KeeperLost("the build's keeper has ended")
+    raise KeeperLost("the build's keeper has exited")
 
 
 def _frames(stream: socket.socket) -> Iterator[bytes]:

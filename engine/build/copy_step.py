@@ -70,7 +70,7 @@ class _Copy:
     def _repository(self, run: StageRun, text: str) -> Local:
         found = git.parse(text)
         if self.keep_git_dir is not None and found.keep_git_dir not in (None, self.keep_git_dir):
-            raise BuildFailed(f"--keep-git-dir and {text} say opposite things")
+            raise BuildFailed(f"--keep-git-dir and {text} contradict each other")
         if self.checksum and found.commit not in ("", self.checksum):
             raise BuildFailed(f"--checksum={self.checksum} and {text} name different commits")
         found = structs.replace(found, commit=self.checksum or found.commit)

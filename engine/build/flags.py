@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+from engine.quantities import GO, nanoseconds
 
 
 class Flags:
@@ -71,8 +70,4 @@ class Flags:
 
 def duration(text: str) -> float:
     """Go's duration format (1m30s, 500ms, -2s) in seconds; "0" is 0. Raises ValueError."""
-    number = r"(\d+(?:\.\d*)?|\.\d+)(h|ms|m|us|µs|μs|ns|s)"
-    sign, plain = (-1 if text[:1] == "-" else 1), text[1:] if text[:1] in "+-" else text
-    if plain != "0" and not re.fullmatch(f"(?:{number})+", plain):
-        raise ValueError(f"invalid duration {text!r}: expected a number with a unit, such as 30s or 1m30s")
-    return sign * sum((float(amount) * _UNITS[unit] for amount, unit in re.findall(number, plain)), 0.0)
+    return nanoseconds(text, GO) / 1e9

@@ -7,11 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 
 from engine.build.instructions import MountText, RunMount
+from engine.quantities import size
 
 _TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 _SHARING = ("shared", "private", "locked")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?\Z", re.IGNORECASE)
-_SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 _SAME: Mapping[str, str] = {
@@ -101,14 +100,6 @@ def _checked(kind: str, values: Mapping[str, str], text: str) -> RunMount:
 
 def _items(text: str) -> list[str]:
     return next(csv.reader([text], strict=True), []) if text else []
-
-
-def size(text: str) -> int:
-    """A size such as 64m in bytes. Raises ValueError."""
-    match = _SIZE.match(text)
-    if not match:
-        raise ValueError(f"invalid size {text!r}")
-    return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
 
 
 def _boolean(text: str, key: str) -> bool:

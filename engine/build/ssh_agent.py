@@ -62,7 +62,7 @@ def _upstream(stack: contextlib.ExitStack, folder: str, sources: Sequence[str]) 
             raise OperationFailed.of("open ssh agent or key", source, error) from error
         if stat.S_ISSOCK(kind):
             if len(sources) > 1:
-                raise BuildFailed(f"ssh: {source} is an agent's socket, so there can be no other source beside it")
+                raise BuildFailed(f"ssh: {source} is an agent's socket, which cannot be combined with other sources")
             return source
         if not stat.S_ISREG(kind):
             raise BuildFailed(f"ssh: {source} is neither an agent's socket nor a key file")
@@ -104,7 +104,7 @@ def _agent(stack: contextlib.ExitStack, folder: str, keys: Sequence[str]) -> Non
         if added.returncode:
             raise BuildFailed(
                 f"ssh: cannot load the key {key}: {added.stderr.strip()}",
-                hint="A key with a passphrase must be loaded into an agent, whose socket is then named.",
+                hint="Load a key with a passphrase into an agent, and name the agent's socket.",
             )
 
 

@@ -66,7 +66,7 @@ class Build:
 
         Raises BuildFailed when it does not stand above `user`."""
         if stage.index >= user.index:
-            raise BuildFailed(f"cannot copy from stage {stage.title}: it stands below {user.title}, which needs it")
+            raise BuildFailed(f"cannot copy from stage {stage.title}: it is defined after {user.title}, which needs it")
         if stage.index not in self.states:
             assert self.execute
             for one in order(self.dockerfile, stage):

@@ -162,7 +162,7 @@ class Cgroups:
         out (`left_out` names it)."""
         if ".." in parent.split("/"):
             raise InvalidSpec(
-                f"cgroup_parent {parent!r} leaves the cgroup file system",
+                f"cgroup_parent {parent!r} is outside the cgroup file system",
                 hint="Name a cgroup without '..' in its path.",
             )
         if self.rootless:

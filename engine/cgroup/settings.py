@@ -32,13 +32,13 @@ def _quota(limits: Resources) -> tuple[int, int]:
 def check(limits: Resources) -> None:
     """Raises InvalidSpec for limits that contradict each other, or that this host cannot keep."""
     if limits.cpus and (limits.cpu_quota or limits.cpu_period):
-        raise InvalidSpec("cpus and cpu_quota with cpu_period say the same: only one of them can be set")
+        raise InvalidSpec("cpus and cpu_quota with cpu_period set the same limit: use only one")
     if limits.cpus:
         processors = os.cpu_count() or 1
         if not 0 < limits.cpus <= processors:
             raise InvalidSpec(f"cpus: {limits.cpus:g} is not within 0.01 and {processors}, as many as this host has")
     if limits.memory_swap > 0 and not limits.memory:
-        raise InvalidSpec("memswap_limit needs a mem_limit, which it is the sum of with the swap")
+        raise InvalidSpec("memswap_limit needs mem_limit: it is the total of memory and swap")
     if limits.memory and limits.memory_reservation > limits.memory:
         raise InvalidSpec("mem_reservation cannot be more than mem_limit")
     if limits.memory_swappiness is not None and not 0 <= limits.memory_swappiness <= 100:
@@ -53,7 +53,7 @@ def _swap(limits: Resources) -> int | None:
     if limits.memory_swap == 0:
         return limits.memory * 2
     if 0 < limits.memory_swap < limits.memory:
-        raise InvalidSpec("memswap_limit is memory and swap together and cannot be less than mem_limit")
+        raise InvalidSpec("memswap_limit is the total of memory and swap and cannot be less than mem_limit")
     return limits.memory_swap
 
 
@@ -119,7 +119,7 @@ def v2(limits: Resources) -> Settings:
             name == "memory_swappiness" and limits.memory_swappiness == 0
         ):
             raise Unsupported(
-                f"{name} is not possible with cgroup v2", hint="Remove the key; see docs/compatibility.md."
+                f"{name} is not supported with cgroup v2", hint="Remove the key; see docs/compatibility.md."
             )
     found: Settings = []
 

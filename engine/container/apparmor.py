@@ -137,14 +137,16 @@ def _parse(text: str) -> None:
     parser = next((path for path in _PARSER if os.access(path, os.X_OK)), "")
     if not parser:
         hint = "Install it: apt install apparmor"
-        raise OperationFailed("load the AppArmor profile", DEFAULT, detail="there is no apparmor_parser", hint=hint)
+        raise OperationFailed(
+            "load the AppArmor profile", DEFAULT, detail="apparmor_parser is not installed", hint=hint
+        )
     import subprocess
 
     done = subprocess.run(
         [parser, "--replace", "--skip-cache", "--quiet"], input=text, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = " ".join(done.stderr.split()) or f"apparmor_parser ended with {done.returncode}"
+        said = " ".join(done.stderr.split()) or f"apparmor_parser exited with status {done.returncode}"
         raise OperationFailed("load the AppArmor profile", DEFAULT, detail=said)
 
 

@@ -149,9 +149,7 @@ def check(spec: ContainerSpec) -> None:
     for _, problem in securityopts.read(spec.security_opt)[1]:
         raise InvalidSpec(f"security_opt {problem}")
     if (chosen := apparmor.asked(spec)) not in ("", "unconfined") and not apparmor.enabled():
-        raise Unsupported(
-            f"security_opt: this host has no AppArmor to confine by {chosen}", hint="Use apparmor=unconfined."
-        )
+        raise Unsupported(f"security_opt: this host has no AppArmor to apply {chosen}", hint="Use apparmor=unconfined.")
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
     settings.check(spec.resources)
@@ -177,16 +175,18 @@ def _check_mounts(spec: ContainerSpec) -> None:
             raise InvalidSpec(f"mount target {mount.target!r} is not an absolute path")
         target = os.path.normpath(mount.target)
         if target == "/":
-            raise InvalidSpec("a mount cannot be at /, which is the container's own")
+            raise InvalidSpec("cannot mount over /, the container's root")
         if target == "/proc":
-            raise InvalidSpec("a mount cannot be at /proc, which must be the container's own procfs")
+            raise InvalidSpec("cannot mount over /proc, the container's own procfs")
         if target in seen:
-            raise InvalidSpec(f"two mounts are at {target}")
+            raise InvalidSpec(f"two mounts have the target {target}")
         seen.add(target)
         if mount.type not in ("bind", "volume", "tmpfs", "image", "file"):
             raise Unsupported(f"mounts of type {mount.type!r} are not supported")
         if mount.propagation not in _PROPAGATIONS:
-            raise InvalidSpec(f"mount at {target}: {mount.propagation!r} is no propagation", hint="One of rprivate …")
+            raise InvalidSpec(
+                f"mount at {target}: {mount.propagation!r} is not a valid propagation", hint="One of rprivate …"
+            )
         if mount.type == "tmpfs":
             mounts.tmpfs(mount)
 

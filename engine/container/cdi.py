@@ -68,7 +68,7 @@ class Devices:
         elif not names:
             names = sorted(name for name in there if name != "all")[: request.count]
             if len(names) < request.count:
-                raise NotFound("device", kind, hint=f"{request.count} are asked for, there are {len(names)}.")
+                raise NotFound("device", kind, hint=f"{request.count} were requested, {len(names)} exist.")
         return [edit for name in names for edit in self._device(kind, name)]
 
     def _kind(self, request: DeviceRequest) -> str:

@@ -46,7 +46,7 @@ def copy_out(images: ImageStore, record: ContainerRecord, path: str, output: int
             if directory and not stat.S_ISDIR(status.st_mode):
                 raise InvalidSpec(f"{record.spec.name}:{path} is not a directory")
             if calls.filesystem_type(found) in _KERNELS:
-                raise InvalidSpec(f"{record.spec.name}:{path} is a file of the kernel's, which has no content to copy")
+                raise InvalidSpec(f"{record.spec.name}:{path} is a kernel file without content to copy")
             last = place.rpartition("/")[2]
             label = "." if path.endswith("/.") or last in ("", "..") else last
             pack_open(found, label, Writer(output), skip=_below_system(tree, status))

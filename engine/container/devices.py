@@ -45,7 +45,9 @@ def nodes(spec: ContainerSpec) -> list[Node]:
 
 def _device(device: Device) -> list[Node]:
     if not set(device.permissions) <= set("rwm"):
-        raise InvalidSpec(f"device {device.path_on_host}: permissions {device.permissions!r} are not of r, w and m")
+        raise InvalidSpec(
+            f"device {device.path_on_host}: permissions {device.permissions!r} may only contain r, w and m"
+        )
     ours = idmap.initial()  # else the host's own node is bound, as only the host's root may make one (mknod(2))
     if device.kind == "p" or (device.kind and device.major and ours):
         made = {"path": device.path_in_container, "source": device.path_on_host, "permissions": device.permissions}
@@ -65,7 +67,7 @@ def _device(device: Device) -> list[Node]:
     changed = _owned(node, device)
     if not ours and changed != node:
         raise Unsupported(
-            f"device {device.path_in_container} cannot have another number, mode or owner than {device.path_on_host} "
+            f"device {device.path_in_container} must have the number, mode and owner of {device.path_on_host} "
             "when the engine does not run as root"
         )
     return [changed]

@@ -54,7 +54,7 @@ def _in_child(record: ContainerRecord, work: Callable[[], None]) -> None:
         _raise(json.loads(said))
     if status:
         raise OperationFailed(
-            "work in the user namespace of", record.spec.name, detail="the helper process ended early"
+            "work in the user namespace of", record.spec.name, detail="the helper process exited early"
         )
 
 

@@ -171,7 +171,7 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
             "features": overlay.features(),
         }
     if mount.content is None and os.path.exists(mount.source) and not os.path.isfile(mount.source):
-        raise InvalidSpec(f"{mount.source} is copied to {mount.target}, and is no regular file")
+        raise InvalidSpec(f"{mount.source} cannot be copied to {mount.target}: it is not a regular file")
     return {
         "type": "file",
         "source": mount.source,
@@ -211,7 +211,7 @@ def _bind_source(mount: Mount) -> str:
         if not mount.create_host_path:
             raise InvalidSpec(
                 f"bind mount: the source path {mount.source} does not exist",
-                hint="Make it, or set bind.create_host_path.",
+                hint="Create it, or set bind.create_host_path.",
             )
         try:
             os.makedirs(mount.source, exist_ok=True)

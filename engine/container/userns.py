@@ -31,7 +31,7 @@ def settle(spec: ContainerSpec, environ: Mapping[str, str]) -> ContainerSpec:
     """The specification with the setting in it, so that a restart cannot change it. Raises InvalidSpec, Unsupported."""
     setting = environ.get(SETTING, "")
     if setting not in MODES:
-        raise InvalidSpec(f"the environment variable {SETTING} is {setting!r}", hint="It can be host or private.")
+        raise InvalidSpec(f"the environment variable {SETTING} is {setting!r}", hint="Set it to host or private.")
     if spec.userns_mode not in MODES:
         raise Unsupported(f"userns_mode {spec.userns_mode!r} is not supported", hint="Supported: host and private.")
     if not spec.userns_mode and setting:

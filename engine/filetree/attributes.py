@@ -67,6 +67,13 @@ def apply(
         set_time(file, mtime)
 
 
+def copy(source: int, target: int) -> None:
+    """Give the open file or directory `target` the owner, mode, attributes and times of `source`. Raises OSError."""
+    status = os.fstat(source)
+    owner = (status.st_uid, status.st_gid)
+    apply(target, owner=owner, mode=status.st_mode, xattrs=xattrs(source), mtime=status.st_mtime_ns)
+
+
 def set_time(file: int | str, mtime: int) -> None:
     """Set the times of a descriptor, or of a path from `held`, to `mtime` in nanoseconds. Raises OSError."""
     os.utime(file, ns=(mtime, mtime))

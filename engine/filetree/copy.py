@@ -38,7 +38,7 @@ class _Copy:
                 name = next(levels[-1], None)
                 if name is None:
                     # A directory's time is set last, as writing into it changes it.
-                    self.directory(reading.fd, writing.fd)
+                    attributes.copy(reading.fd, writing.fd)
                     levels.pop()
                     if path:
                         path.pop()
@@ -53,16 +53,6 @@ class _Copy:
                     path.append(name)
                 else:
                     self.entry(reading.fd, writing.fd, name, status, path)
-
-    def directory(self, source: int, target: int) -> None:
-        status = os.fstat(source)
-        attributes.apply(
-            target,
-            owner=(status.st_uid, status.st_gid),
-            mode=status.st_mode,
-            xattrs=attributes.xattrs(source),
-            mtime=status.st_mtime_ns,
-        )
 
     def entry(self, source: int, target: int, name: str, status: os.stat_result, path: list[str]) -> None:
         if status.st_nlink > 1 and self.linked(target, name, status):
@@ -94,17 +84,10 @@ class _Copy:
     def file(self, source: int, target: int, name: str) -> None:
         reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source)
         try:
-            status = os.fstat(reading)
             writing = os.open(name, _CREATE, 0o600, dir_fd=target)
             try:
                 copy_content(reading, writing)
-                attributes.apply(
-                    writing,
-                    owner=(status.st_uid, status.st_gid),
-                    mode=status.st_mode,
-                    xattrs=attributes.xattrs(reading),
-                    mtime=status.st_mtime_ns,
-                )
+                attributes.copy(reading, writing)
             finally:
                 os.close(writing)
         finally:

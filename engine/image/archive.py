@@ -213,5 +213,5 @@ def _load_layer(images: ImageStore, stream: IO[bytes], parent: Layer | None, cha
         hashed = Hashed(iter(both()))
         done = unpack(iter(hashed), draft.fd, f"layer {diff_id[7:19]}")
         if hashed.digest != diff_id:
-            raise Corrupt(f"a layer of the archive has the diff_id {hashed.digest}; promised was {diff_id}")
+            raise Corrupt(f"a layer of the archive has the diff_id {hashed.digest}; expected {diff_id}")
         return images.layers.commit(draft, chain_id=chain_id, diff_id=diff_id, size=done.size, blob=diff_id)

@@ -176,7 +176,7 @@ class ImageStore:
         record = self.need(name)
         parsed = references.parse(new)
         if parsed.digest:
-            raise Conflict(f"{new} has a digest, which a tag cannot set")
+            raise Conflict(f"{new} contains a digest, which a tag cannot")
         with self.store.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",

@@ -125,7 +125,7 @@ class LayerStore:
             with self.store.transaction() as db:
                 if (there := self.get(chain_id)) is not None:
                     if there.diff_id != diff_id:
-                        raise Corrupt(f"layer {chain_id} is recorded with another diff_id, {there.diff_id}")
+                        raise Corrupt(f"layer {chain_id} is already recorded with the diff_id {there.diff_id}")
                     if blob and not there.blob:
                         db.execute("UPDATE layers SET blob = ? WHERE chain_id = ?", (blob, chain_id))
                     return there

@@ -154,7 +154,7 @@ def _plain(parent: int, name: str) -> int | None:
 
 
 def clean(name: str) -> str | None:
-    """`name` as a relative path without empty, "." and ".." components; None when it leads out of the root or holds a
+    """`name` as a relative path without empty, "." and ".." components; None when it points outside the root or holds a
     NUL.
     """
     if "\0" in name:

@@ -69,7 +69,7 @@ class KeeperClient:
         self, do: str, descriptors: tuple[int, ...], fields: dict[str, object]
     ) -> tuple[int, asyncio.Future[tuple[Message, list[int]]]]:
         if self.lost:
-            raise KeeperLost("the keeper has gone")
+            raise KeeperLost("the keeper has exited")
         self._number += 1
         reply: asyncio.Future[tuple[Message, list[int]]] = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = reply
@@ -78,7 +78,7 @@ class KeeperClient:
                 asyncio.get_running_loop().add_writer(self._channel.sock, self._flush)
         except OSError as error:
             self.close()
-            raise KeeperLost("the keeper has gone") from error
+            raise KeeperLost("the keeper has exited") from error
         return self._number, reply
 
     def _flush(self) -> None:
@@ -131,7 +131,7 @@ class KeeperClient:
             return None
 
     def _fail(self) -> None:
-        error = KeeperLost("the keeper has gone")
+        error = KeeperLost("the keeper has exited")
         waiting: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._execs.values()]
         for future in waiting:
             if not future.done():

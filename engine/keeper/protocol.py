@@ -91,7 +91,7 @@ class Channel:
                 waiting = select.poll()
                 waiting.register(self.sock, select.POLLOUT)
                 if not waiting.poll(PATIENCE * 1000):
-                    raise TimeoutError("the peer does not read") from None
+                    raise TimeoutError("the peer does not read its messages") from None
 
     def post(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
         """Send on a non-blocking socket without ever waiting: False when some of it waits for `flush`.
@@ -102,7 +102,7 @@ class Channel:
         self._outgoing.append((frame, tuple(os.dup(fd) for fd in descriptors)))
         self.waiting += len(frame)
         if self.waiting > MAX_WAITING:
-            raise TimeoutError("the peer does not read")
+            raise TimeoutError("the peer does not read its messages")
         return self.flush()
 
     def flush(self) -> bool:

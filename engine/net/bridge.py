@@ -68,12 +68,14 @@ async def create(store: Store, spec: NetworkSpec) -> NetworkRecord:
     """
     options.check(spec)
     if spec.name in PREDEFINED:
-        raise Conflict(f"network {spec.name} is predefined and cannot be made")
+        raise Conflict(f"network {spec.name} is predefined and cannot be created")
     record = get(store, spec.name)
     if record is None:
         record = _journal(store, spec)
     elif record.spec != spec:
-        raise Conflict(f"network {spec.name} exists with another specification", hint="Remove it first, or rename one.")
+        raise Conflict(
+            f"network {spec.name} already exists with a different specification", hint="Remove it first, or rename one."
+        )
     await ensure(store.roots, record)
     return record
 
@@ -191,7 +193,7 @@ def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
     bridge = wanted or f"cmp-{identifier[:11]}"
     present = _find(wanted) if wanted else None
     if present and present.kind != "bridge":
-        raise InvalidSpec(f"network {spec.name}: the link {wanted} exists and is no bridge")
+        raise InvalidSpec(f"network {spec.name}: the link {wanted} exists but is not a bridge")
     try:
         with store.transaction() as db:
             row = db.execute("SELECT name FROM networks WHERE bridge = ?", (bridge,)).fetchone()
@@ -209,7 +211,7 @@ def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
             db.execute("INSERT INTO networks VALUES (?, ?, ?, ?)", (spec.name, identifier, bridge, text))
             db.executemany("INSERT INTO subnets VALUES (?, ?)", [(pool.subnet, spec.name) for pool in record.pools])
     except sqlite3.IntegrityError as error:
-        raise Conflict(f"network {spec.name} was made by somebody else in this moment") from error
+        raise Conflict(f"network {spec.name} was created concurrently") from error
     return record
 
 

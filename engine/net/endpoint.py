@@ -66,14 +66,14 @@ def plan(
     sysctls = options.sysctls(attachment, name)
     mac = attachment.mac_address.lower().replace("-", ":")
     if mac and (not re.fullmatch(_MAC, mac) or int(mac[:2], 16) & 1):
-        raise InvalidSpec(f"network {record.spec.name}: {attachment.mac_address!r} is no hardware address of a link")
+        raise InvalidSpec(f"network {record.spec.name}: {attachment.mac_address!r} is not a valid MAC address")
     for address in attachment.link_local_ips:
         try:
             fits = ipaddress.ip_address(address).is_link_local
         except ValueError:
             fits = False
         if not fits:
-            raise InvalidSpec(f"network {record.spec.name}: {address!r} is no link-local address")
+            raise InvalidSpec(f"network {record.spec.name}: {address!r} is not a link-local address")
     asked = "" if given else attachment.ipv4_address
     found = ipam.lease(db, record, container_id, v4=asked, v6=attachment.ipv6_address, avoid=attachment.avoid)
     if given:

@@ -90,20 +90,20 @@ def _network(text: str, name: str) -> Network:
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError as error:
-        raise InvalidSpec(f"network {name}: {text!r} is no subnet: {error}") from error
+        raise InvalidSpec(f"network {name}: {text!r} is not a valid subnet: {error}") from error
 
 
 def _address(text: str, name: str) -> Address:
     try:
         return ipaddress.ip_address(text)
     except ValueError as error:
-        raise InvalidSpec(f"network {name}: {text!r} is no address: {error}") from error
+        raise InvalidSpec(f"network {name}: {text!r} is not a valid address: {error}") from error
 
 
 def _complete(pool: Pool, subnet: Network, name: str) -> Pool:
     """The pool with every field checked and in canonical form."""
     if subnet.num_addresses < 2:
-        raise InvalidSpec(f"network {name}: the subnet {subnet} has no room for a gateway and a container")
+        raise InvalidSpec(f"network {name}: the subnet {subnet} is too small for a gateway and a container")
     auxiliary = {key: _address(text, name) for key, text in pool.aux_addresses.items()}
     within = _network(pool.ip_range, name) if pool.ip_range else None
     if within and not (within.version == subnet.version and int(within[0]) >= int(subnet[0]) and within[-1] in subnet):
@@ -228,7 +228,9 @@ def _reserved(subnet: Network, pool: Pool) -> set[str]:
 def _asked(wish: Address, subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str) -> str:
     address = str(wish)
     if address in _reserved(subnet, pool):
-        raise Conflict(f"network {name}: address {address} is its gateway's, an auxiliary or a reserved one")
+        raise Conflict(
+            f"network {name}: address {address} is reserved or belongs to the gateway or an auxiliary address"
+        )
     if held.get(address, owner) != owner:
         raise Conflict(f"network {name}: address {address} is already in use by container {held[address][:12]}")
     return address
@@ -249,7 +251,7 @@ def _lowest(
         candidates = map(str, map(ipaddress.IPv6Address, numbers))
     for text in itertools.filterfalse(taken.__contains__, candidates):
         return text
-    raise PoolExhausted(f"network {name}: no free address is left in {within}")
+    raise PoolExhausted(f"network {name}: no free addresses left in {within}")
 
 
 def release(store: Store, owner: str, network: str = "") -> None:

@@ -61,7 +61,7 @@ def _is_address(version: int) -> Callable[[str], bool]:
 _KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
     NAME: (_is_link_name, "a link's name of at most 15 characters"),
     INTERFACE_PREFIX: (lambda text: _is_link_name(text + "00"), "the beginning of a link's name"),
-    **dict.fromkeys(MTU, (_is_mtu, "a number of bytes from 68 to 65535, or 0 for the usual one")),
+    **dict.fromkeys(MTU, (_is_mtu, "a number of bytes from 68 to 65535, or 0 for the default")),
     ICC: (_is_boolean, "true or false"),
     MASQUERADE: (_is_boolean, "true or false"),
     **dict.fromkeys(GATEWAY_MODE.values(), (GATEWAY_MODES.__contains__, "one of " + ", ".join(GATEWAY_MODES))),
@@ -101,7 +101,7 @@ def check(spec: NetworkSpec) -> None:
             raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not {meaning}")
     for option in GATEWAY_MODE.values():
         if spec.driver_opts.get(option) == "isolated" and not spec.internal:
-            raise InvalidSpec(f"{where}: driver option {option}: 'isolated' is for internal networks only")
+            raise InvalidSpec(f"{where}: driver option {option}: 'isolated' is only valid for internal networks")
 
 
 def is_true(record: NetworkRecord, option: str, default: str = "true") -> bool:

@@ -138,7 +138,7 @@ def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str
         try:
             masters[bridge] = kernel.index(bridge)
         except OSError as error:
-            raise NotFound("network", plan.record.spec.name, hint="It was removed in this moment.") from error
+            raise NotFound("network", plan.record.spec.name, hint="It was removed concurrently.") from error
     size = options.mtu(plan.record)
     pair = messages.veth(end.host_interface, masters[bridge], end.interface, space, end.mac_address, size)
     isolated = not options.is_true(plan.record, options.ICC)

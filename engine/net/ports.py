@@ -28,7 +28,7 @@ _ANY = (0,) * 16
 """Any free port; asked for again where the one that IPv4 gave is taken in IPv6."""
 
 _LOW_PORTS = (
-    "Publish a port from 1024 on, or let root lower the limit: sysctl -w net.ipv4.ip_unprivileged_port_start=80"
+    "Publish a port from 1024 on, or ask root to lower the limit: sysctl -w net.ipv4.ip_unprivileged_port_start=80"
 )
 
 
@@ -125,7 +125,7 @@ def _candidates(port: PortBinding) -> Iterable[int]:
             return found
     except ValueError:
         pass
-    raise InvalidSpec(f"{port.host_port!r} is no port or range of ports")
+    raise InvalidSpec(f"{port.host_port!r} is not a valid port or port range")
 
 
 def _where(port: PortBinding, number: int | str) -> str:
@@ -179,7 +179,7 @@ def _bound(family: int, kind: int, protocol: int, address: str, number: int) -> 
 def _in_use(store: Store, container_id: str, port: PortBinding, refused: OSError | None) -> PortInUse:
     where = _where(port, port.host_port or "any free port")
     if refused and refused.errno == errno.EACCES:
-        return PortInUse(f"port {where} may not be bound: permission denied", hint=_LOW_PORTS)
+        return PortInUse(f"port {where} cannot be bound: permission denied", hint=_LOW_PORTS)
     holder = ""
     with contextlib.suppress(Exception):
         row = store.db.execute(

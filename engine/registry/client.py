@@ -51,9 +51,7 @@ class Client:
             digest = digest_of(body)
             promised = pinned if pinned.startswith("sha256:") else response.headers.get("Docker-Content-Digest", digest)
             if digest != promised:
-                raise Corrupt(
-                    f"the manifest of {self.reference.familiar} has the digest {digest}; promised was {promised}"
-                )
+                raise Corrupt(f"the manifest of {self.reference.familiar} has the digest {digest}; expected {promised}")
             return body, response.headers.get("Content-Type", ""), digest
 
     def fetch(self, writer: BlobWriter, progress: Callable[[int], None] | None = None) -> None:
@@ -253,7 +251,7 @@ class Client:
                 token = answer.get("token") or answer["access_token"]
                 seconds = float(answer.get("expires_in") or 60)
             except (ValueError, KeyError, AttributeError, TypeError) as error:
-                raise RegistryError(f"{parts.netloc} gave no token for {self.reference.name}") from error
+                raise RegistryError(f"{parts.netloc} returned no token for {self.reference.name}") from error
         self._authorization = f"Bearer {token}"
         self._expires = time.monotonic() + max(seconds - _SLACK_SECONDS, seconds / 2)
 
@@ -265,7 +263,7 @@ class Client:
         except (HTTPError, OSError) as error:
             raise self.transport.failure("GET", response.url or "", error) from error
         if len(data) > limit:
-            raise RegistryError(f"{self.reference.registry} sends more than {limit} bytes where little was expected")
+            raise RegistryError(f"{self.reference.registry} sent a response of more than {limit} bytes")
         return data
 
     def _expect(self, response: Response, statuses: tuple[int, ...], subject: str) -> None:

@@ -116,5 +116,5 @@ def _ask(helper: str, key: str) -> Credentials | None:
         answer = json.loads(done.stdout)
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"the credential helper {program} gave an unreadable answer for {key}") from error
+        raise RegistryError(f"the credential helper {program} returned malformed output for {key}") from error
     return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)

@@ -36,7 +36,7 @@ class Push:
         self.images = images
         self.reference = reference.parse(name)
         if self.reference.digest:
-            raise ImageError(f"cannot push {name}: a digest is no name to push to", hint="Push a tag.")
+            raise ImageError(f"cannot push {name}: a digest is not a valid push target", hint="Push a tag.")
         self.client = Client(self.reference, "pull,push", insecure)
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
@@ -108,7 +108,7 @@ class Push:
             file.seek(sent)
             while data := file.read(_READ):
                 if self._stop.is_set():
-                    raise ImageError(f"the push of {self.reference.familiar} was given up")
+                    raise ImageError(f"the push of {self.reference.familiar} was cancelled")
                 yield data
                 sent += len(data)
                 self.tell(layer.diff_id, "Pushing", sent, size)

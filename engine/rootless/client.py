@@ -46,7 +46,7 @@ def ask(path: str, message: Message, descriptors: Sequence[int] = ()) -> tuple[M
     finally:
         channel.sock.close()
     if found is None:
-        raise KeeperLost("the process that keeps your namespace has ended", hint="Run the command again.")
+        raise KeeperLost("the process that holds your namespace has exited", hint="Run the command again.")
     answer, received = found
     if "error" in answer:
         if answer.get("errno"):

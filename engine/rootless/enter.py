@@ -82,9 +82,9 @@ def _make(roots: Roots, path: str) -> None:
                 break
         if said != "1":
             message, _, hint = said.lstrip("!").partition("\n")
-            raise Unsupported(message or "no namespace could be made", hint=hint or f"See {roots.run}/rootless.log.")
+            raise Unsupported(message or "cannot create a namespace", hint=hint or f"See {roots.run}/rootless.log.")
         if why := client.ask(path, {"do": "version"})[0]["no_network"]:
-            print(f"warning: no network outside for containers and pulls: {why}", file=sys.stderr)
+            print(f"warning: containers and pulls have no outside network: {why}", file=sys.stderr)
     finally:
         os.close(lock)
 
@@ -133,5 +133,5 @@ def _private(folder: str) -> None:
         except OSError as error:
             raise OperationFailed.of("make the run root", path, error, hint="Set XDG_RUNTIME_DIR.") from error
     if os.lstat(folder).st_uid != os.getuid() or os.lstat(parent).st_uid not in (0, os.getuid()):
-        raise OperationFailed("use", folder, detail="it belongs to somebody else", hint="Set XDG_RUNTIME_DIR.")
+        raise OperationFailed("use", folder, detail="it belongs to another user", hint="Set XDG_RUNTIME_DIR.")
     os.chmod(folder, 0o700)

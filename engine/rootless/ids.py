@@ -42,7 +42,7 @@ def subordinate(kind: str, uid: int, name: str, folder: str = "/etc") -> list[tu
     if total < LEAST:
         raise Unsupported(
             f"{name} has {total or 'no'} subordinate {kind}s in {path}; images need {LEAST}",
-            hint=f"Let root run: usermod --add-sub{kind}s 100000-165535 {name}  (a range that nobody else has)",
+            hint=f"Ask root to run: usermod --add-sub{kind}s 100000-165535 {name}  (choose a range that no other user has)",
         )
     return found
 
@@ -64,7 +64,7 @@ def tool(name: str) -> str:
     return path
 
 
-_INSTALL = "Let root run: apt install uidmap slirp4netns"
+_INSTALL = "Ask root to run: apt install uidmap slirp4netns"
 
 
 def write_maps(pid: int, uids: list[Range], gids: list[Range]) -> None:

@@ -98,7 +98,7 @@ def _expect(fd: int) -> None:
     said = os.read(fd, 4096).decode(errors="replace")
     if said != "1":
         message, _, hint = said.lstrip("!").partition("\n")
-        raise Unsupported(message or "the process that makes the namespace has ended", hint=hint)
+        raise Unsupported(message or "the process that creates the namespace has exited", hint=hint)
 
 
 def _child(say: int, hear: int, run_root: str) -> NoReturn:
@@ -153,8 +153,8 @@ def _why_refused() -> str:
     with contextlib.suppress(OSError), open(_RESTRICTED, encoding="ascii") as file:
         if file.read().strip() == "1":
             return (
-                "This host lets ordinary users make namespaces only in programs that an AppArmor profile allows it to; "
-                "root loads one for composer by scripts/prepare --packages rootless, or as docs/rootless.md says."
+                "AppArmor on this host lets ordinary users create namespaces only in programs whose profile allows it; "
+                "root can load one for composer with scripts/prepare --packages rootless, or as docs/rootless.md describes."
             )
     for path, refusing, command in (
         ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
@@ -162,8 +162,8 @@ def _why_refused() -> str:
     ):  # fmt: skip
         with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
             if file.read().strip() == refusing:
-                return f"This host forbids user namespaces to ordinary users; root may allow them: {command}"
-    return "This host does not let ordinary users make namespaces; run composer as root."
+                return f"This host does not let ordinary users create user namespaces; root can allow it: {command}"
+    return "This host does not let ordinary users create namespaces; run composer as root."
 
 
 def name_process(name: str) -> None:

@@ -42,7 +42,7 @@ async def take_over(
         try:
             found = await _adopt(group, clean=clean)
             if group.adopted is not None and (group.link.client is not group.adopted or group.link.lost):
-                raise KeeperLost(f"the keeper of {group.name} was killed while it took over")
+                raise KeeperLost(f"the keeper of {group.name} was killed while it adopted containers")
         except again as error:
             if pause is None:
                 raise

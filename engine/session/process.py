@@ -58,7 +58,7 @@ def _ask(channel: Channel, message: Message, descriptors: tuple[int, ...] = ()) 
             if "error" in answer:
                 raise EngineError(answer["error"])
             return answer, received
-    raise KeeperLost("the keeper has gone")
+    raise KeeperLost("the keeper has exited")
 
 
 PATIENCE = 2.0
@@ -126,7 +126,7 @@ class ExecProcess:
         while self._code is None:
             if self._relay.turn(self._channel.fileno(), None):
                 if not self._channel.feed():
-                    raise KeeperLost("the keeper has gone, and with it the exit code of the process")
+                    raise KeeperLost("the keeper exited, and the exit code of the process is lost")
                 self._take()
         deadline = time.monotonic() + PATIENCE
         while self._relay.reading and (left := deadline - time.monotonic()) > 0:
@@ -190,7 +190,7 @@ class AttachedProcess:
         while self._code is None:
             found = self._channel.receive()
             if found is None:
-                raise KeeperLost("the keeper has gone, and with it the exit code of the process")
+                raise KeeperLost("the keeper exited, and the exit code of the process is lost")
             self._take(found[0])
         return self._code
 

@@ -18,4 +18,4 @@ def number(text: str) -> int:
         not sign or (base in ("RTMIN", "RTMAX") and offset.lstrip("-").isdigit())
     ):
         return int(found) + (int(offset) if sign else 0)
-    raise InvalidSpec(f"{text!r} is no signal")
+    raise InvalidSpec(f"{text!r} is not a valid signal")

@@ -272,12 +272,12 @@ def _joined(group: Group, record: ContainerRecord) -> dict[str, int]:
         other = group.other(name)
         if not other.state.status.alive:
             raise WrongState(
-                f"container {record.spec.name} joins the namespaces of {other.spec.name}, which is not running"
+                f"container {record.spec.name} cannot join the namespaces of {other.spec.name}, which is not running"
             )
         if mode == record.spec.ipc_mode and other.spec.ipc_mode in ("", "private", "none"):
             raise InvalidSpec(
                 f"container {record.spec.name} cannot join the IPC namespace of {other.spec.name}, which is private",
-                hint="Give that one ipc: shareable.",
+                hint="Set ipc: shareable on that container.",
             )
         found[name] = other.state.pid
     return found

@@ -8,14 +8,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from engine import quantities
 from engine.spec import logtag
 
 Check = Callable[[str], object]
 
 DEFAULT_MAX_FILES = 5
 
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "kb": 1 << 10, "m": 1 << 20, "mb": 1 << 20, "g": 1 << 30, "gb": 1 << 30}
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _FACILITIES = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
     "security", "console", "solaris-cron", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
@@ -26,10 +25,10 @@ def size(text: str) -> int:
     """ "10m" → bytes; 0 for no limit ("-1")."""
     if text == "-1":
         return 0
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)", text)
-    if not match or match[2].lower() not in _UNITS:
-        raise ValueError(f"invalid size: '{text}': expected one like 10m")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    try:
+        return quantities.size(text)
+    except quantities.QuantityError:
+        raise ValueError(f"invalid size: '{text}': expected one like 10m") from None
 
 
 def buffer(text: str) -> int:
@@ -61,10 +60,13 @@ def files(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    try:
+        found = quantities.nanoseconds(text, quantities.GO)
+    except quantities.QuantityError:
+        found = -1
+    if found < 0:
         raise ValueError(f"{text!r} is not a duration like 500ms")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return found / 1e9
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -53,7 +53,7 @@ def _apply(found: SecurityOptions, option: str) -> str:
         setattr(found, word, value)
     elif word == "systempaths":
         if value != "unconfined":
-            return f"{value!r} is not unconfined, the only value that there is"
+            return f"{value!r} is not valid: the only value is unconfined"
         found.system_paths = True
     elif word == "label":
         return _label(value)
@@ -67,4 +67,4 @@ def _label(value: str) -> str:
     word, colon, rest = value.partition(":")
     if value == "disable" or (word in _LABELS and colon and rest):
         return ""
-    return f"{value!r} is neither disable nor one of {', '.join(_LABELS)} with a colon and a value"
+    return f"{value!r} is not valid: expected disable or one of {', '.join(_LABELS)} with a colon and a value"

@@ -32,13 +32,13 @@ _WORDS = {
 _SECRET = ("password", "pass", "password2")
 _HINTS = {
     errno.ENODEV: "This kernel has no such file system, or its module is not loaded.",
-    errno.ENOENT: "The device, or the folder that it names, does not exist.",
+    errno.ENOENT: "The device, or the folder it names, does not exist.",
     errno.EINVAL: "An option is not one of this file system's, or has a wrong value.",
-    errno.EACCES: "The server refuses: see its exports, or the user name and password.",
-    errno.ECONNREFUSED: "Nobody listens at that address.",
+    errno.EACCES: "The server refused access: check its exports, or the user name and password.",
+    errno.ECONNREFUSED: "Nothing listens at that address.",
     errno.ETIMEDOUT: "The server does not answer.",
-    errno.EHOSTUNREACH: "There is no way to that address.",
-    errno.ENETUNREACH: "There is no way to that address.",
+    errno.EHOSTUNREACH: "There is no route to that address.",
+    errno.ENETUNREACH: "There is no route to that address.",
 }
 
 

@@ -40,7 +40,7 @@ def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
     if present is not None:
         if present.spec.driver_opts != spec.driver_opts:
             raise Conflict(
-                f"volume {spec.name} exists with other driver options",
+                f"volume {spec.name} already exists with different driver options",
                 hint=f"Remove it first. It was created with {options.shown(present.spec)}.",
             )
         record = present

@@ -70,4 +70,4 @@ def test_enable_print_and_disable(composer, tmp_path):
     ]
     composer("autostart", "disable", environ=environ)
     assert "has no unit" in composer("autostart", "disable", environ=environ, code=1).err
-    assert "--print shows the unit of enable" in composer("autostart", "run", "--print", code=None).err
+    assert "--print is only valid with enable" in composer("autostart", "run", "--print", code=None).err

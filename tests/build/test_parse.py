@@ -136,7 +136,7 @@ def test_run_mounts(text, expected):
         ("HEALTHCHECK curl", "unknown type 'curl'"),
         ("HEALTHCHECK CMD", "missing command"),
         ("HEALTHCHECK NONE x", "takes no arguments"),
-        ("HEALTHCHECK --interval=5 CMD x", "invalid duration '5'"),
+        ("HEALTHCHECK --interval=5 CMD x", "missing unit in duration '5'"),
         ("HEALTHCHECK --retries=x CMD y", "--retries must be a number"),
         ("ONBUILD FROM a", "isn't allowed as an ONBUILD trigger"),
         ("ONBUILD ONBUILD RUN a", "isn't allowed as an ONBUILD trigger"),

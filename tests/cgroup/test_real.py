@@ -137,6 +137,6 @@ def alive(pid):
 
 @pytest.mark.parametrize("parent", ["../../../tmp/out", "/a/../../../../tmp/out", ".."])
 def test_a_parent_outside_the_cgroup_file_system(host, parent):
-    with pytest.raises(InvalidSpec, match="leaves the cgroup file system"):
+    with pytest.raises(InvalidSpec, match="is outside the cgroup file system"):
         host.sleep(cgroup_parent=parent)
     assert not os.path.exists("/tmp/out")

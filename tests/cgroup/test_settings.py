@@ -71,7 +71,7 @@ def test_a_missing_device_is_named():
 
 
 def test_swap_below_memory():
-    with pytest.raises(InvalidSpec, match="memswap_limit is memory and swap together"):
+    with pytest.raises(InvalidSpec, match="memswap_limit is the total of memory and swap"):
         settings.v2(Resources(memory=2 * MEGA, memory_swap=MEGA))
 
 
@@ -79,5 +79,5 @@ def test_swap_below_memory():
     "wish", [{"oom_kill_disable": True}, {"memory_swappiness": 0}, {"cpu_rt_runtime": 1}, {"cpu_rt_period": 1}], ids=str
 )
 def test_what_the_unified_hierarchy_does_not_have(wish):
-    with pytest.raises(Unsupported, match=f"{next(iter(wish))} is not possible with cgroup v2"):
+    with pytest.raises(Unsupported, match=f"{next(iter(wish))} is not supported with cgroup v2"):
         settings.v2(Resources(**wish))

@@ -15,7 +15,7 @@ from composer.cli.parsing.options import EVERYWHERE, GLOBAL
 TOP = Path(__file__).resolve().parents[2]
 CLI = (TOP / "docs/cli.md").read_text()
 REFERENCE = json.loads(Path(__file__).with_name("docker_compose_flags.json").read_text())
-PAGES = ["README.md", "docs/cli.md", "docs/rootless.md", "examples/shop/compose.yaml"]
+PAGES = ["README.md", "docs/cli.md", "docs/operations.md", "docs/rootless.md", "examples/shop/compose.yaml"]
 
 
 def section(title):
@@ -46,6 +46,14 @@ def test_what_is_called_refused_is_refused(what):
 def test_commands_beyond_docker_compose_are_told():
     own = {name for name in COMMANDS if name not in REFERENCE}
     assert {what.split()[0] for what in first_cells(section("Beyond docker compose"))} == own
+
+
+def test_every_variable_of_ours_is_documented():
+    table = (TOP / "docs/operations.md").read_text().partition("## Environment variables\n")[2]
+    told = set(re.findall(r"COMPOSER_[A-Z_]+", table))
+    sources = [path for package in ("composer", "engine") for path in (TOP / package).rglob("*.py")]
+    used = {name for path in sources for name in re.findall(r"\bCOMPOSER_[A-Z_]+", path.read_text())}
+    assert told == used
 
 
 def commands_in(page):

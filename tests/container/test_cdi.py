@@ -73,7 +73,7 @@ def test_gpus(folders):
     assert environment(device_ids=("1",), capabilities=("gpu",), driver="amd") == {"B": "1"}
     folders("nvidia.com/gpu", {"0": {}, "all": {"env": ["ALL=1"]}})
     assert environment(count=-1, capabilities=("gpu",)) == {"ALL": "1"}
-    with pytest.raises(NotFound, match="3 are asked for, there are 2"):
+    with pytest.raises(NotFound, match="3 were requested, 2 exist"):
         applied(count=3, capabilities=("gpu",), driver="amd")
 
 

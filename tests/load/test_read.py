@@ -125,7 +125,7 @@ def test_encodings() -> None:
     ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3\n", "f.yaml:3:1: a: key 'a' is already defined at line 1"),
-        ("services:\n  1: x\n", 'f.yaml:2:3: non-string key in services: 1\n  write "1" to have a string'),
+        ("services:\n  1: x\n", 'f.yaml:2:3: non-string key in services: 1\n  write "1" to get a string'),
         ("a: {{ x }}\n", "f.yaml:1:5: non-string key in a: { x }}\n  put text that starts with { or [ in quotes"),
         ("- a\n", "f.yaml:1:1: top-level object must be a mapping, found a sequence"),
         ("a: 1\n---\n", "f.yaml:2:1: top-level object must be a mapping, found nothing"),
@@ -133,16 +133,16 @@ def test_encodings() -> None:
         ("a: &one 1\nb: *onee\n", "f.yaml:2:4: unknown anchor 'onee'\n  did you mean 'one'?"),
         ("a: {<<: 1}\n", "f.yaml:1:10: a.<<: a merge key takes a mapping or a sequence of mappings"),
         ("a: {<<: {}, <<: {}}\n", "f.yaml:1:13: a.<<: key '<<' is already defined at line 1"),
-        ("a: 2001-01-01\n", "f.yaml:1:4: a: 2001-01-01 is a date to YAML, which fits nowhere in a compose file\n"
-         '  write "2001-01-01" to have a string'),
+        ("a: 2001-01-01\n", "f.yaml:1:4: a: 2001-01-01 is a date to YAML, which no compose key accepts\n"
+         '  write "2001-01-01" to get a string'),
         ("a: !!int x\n", "f.yaml:1:4: cannot read 'x' as a !!int"),
         ("a:\n\t- b\n", "f.yaml:2:1: not YAML: found character that cannot start any token"
          " (while scanning for the next token)\n  indent with spaces, not with tabs"),
         ("a: [b,\n  c\n", "f.yaml:3:1: not YAML: did not find expected ',' or ']'"
          " (while parsing a flow sequence that begins in line 1)"
-         "\n  a bracket is not closed; between brackets text with a comma or bracket is written in quotes"),
+         "\n  a bracket is not closed; inside brackets, quote text that contains a comma or bracket"),
         ("a: `b`\n", "f.yaml:1:4: not YAML: found character that cannot start any token"
-         " (while scanning for the next token)\n  text that starts with ` is written in quotes"),
+         " (while scanning for the next token)\n  quote text that starts with `"),
         ("a: \x00\n", "f.yaml:1:4: not YAML: character U+0000 is not allowed"),
         ("a: b\nc: \x1b[1m\n", "f.yaml:2:4: not YAML: character U+001B is not allowed"),
     ],

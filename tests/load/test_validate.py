@@ -48,21 +48,21 @@ def service(**keys: Any) -> dict[str, Any]:
     [
         (service(healtcheck={}), ":3:3: services.web: unknown key 'healtcheck'\n  did you mean 'healthcheck'?"),
         (service(DNS=[]), ":3:3: services.web: unknown key 'DNS'\n  did you mean 'dns'?"),
-        (service(image=3), ":3:3: services.web.image must be a string, found 3\n  in quotes it is a string: '3'"),
+        (service(image=3), ":3:3: services.web.image must be a string, found 3\n  quote it to get a string: '3'"),
         (
             service(image=True),
-            ":3:3: services.web.image must be a string, found true\n  in quotes it is a string: 'true'",
+            ":3:3: services.web.image must be a string, found true\n  quote it to get a string: 'true'",
         ),
         (
             service(cap_add="ALL"),
-            ":3:3: services.web.cap_add must be a list, found 'ALL'\n  a single item is a list, too: ['ALL']",
+            ":3:3: services.web.cap_add must be a list, found 'ALL'\n  write a list, even for a single item: ['ALL']",
         ),
         (
             service(environment=None),
             ":3:3: services.web.environment must be a mapping or a list, found nothing\n"
-            "  what belongs to it must be indented below it",
+            "  indent its content below it",
         ),
-        (service(dns=["a", "b", "a"]), ":6:3: services.web.dns[2]: 'a' is there already, as services.web.dns[0] (line 4)"),
+        (service(dns=["a", "b", "a"]), ":6:3: services.web.dns[2]: 'a' is a duplicate of services.web.dns[0] (line 4)"),
         (service(cgroup="hst"), ":3:3: services.web.cgroup must be 'host' or 'private', found 'hst'\n  did you mean 'host'?"),
         (
             service(cgroup="\x1b[2J\u202e\n"),
@@ -91,7 +91,7 @@ def service(**keys: Any) -> dict[str, Any]:
         ),
         (
             {"services": {"a b": {}}},
-            ":2:3: services: 'a b' is not a name\n  letters, digits, '.', '_' and '-' are allowed in a name",
+            ":2:3: services: 'a b' is not a valid name\n  letters, digits, '.', '_' and '-' are allowed in a name",
         ),
         (service(container_name=""), ":3:3: services.web.container_name: '' does not match [a-zA-Z0-9][a-zA-Z0-9_.-]+"),
         (
@@ -119,11 +119,11 @@ def test_more_faults_than_anybody_reads_are_counted() -> None:
     [
         (
             {"volumes": {"v": {"external": True, "driver": "x"}}},
-            ":4:3: volumes.v: an external volume is not made",
+            ":4:3: volumes.v: this project does not create an external volume",
         ),
         (
             {"configs": {"c": {"file": "a", "content": "b"}}},
-            ":4:3: configs.c: 'file' and 'content' exclude each",
+            ":4:3: configs.c: 'file' and 'content' are mutually exclusive",
         ),
         ({"secrets": {"s": {}}}, ":2:3: secrets.s: one of 'file', 'environment' must be set"),
         (

@@ -18,7 +18,7 @@ def test_bytes(text, number):
 
 @pytest.mark.parametrize("text", ["", "m", "1x", "1 2", "1,5m", "lots", None, True, []])
 def test_what_is_no_size(text):
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(ValueError, match="is not a valid size"):
         parse_bytes(text)
 
 
@@ -40,7 +40,7 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "10", "s", "1 s", "1x", "1s2", None, True, []])
 def test_what_is_no_duration(text):
-    with pytest.raises(ValueError, match="is no duration"):
+    with pytest.raises(ValueError, match="is not a valid duration"):
         parse_duration(text)
 
 
@@ -57,5 +57,5 @@ def test_modes(text, mode):
 
 @pytest.mark.parametrize("text", ["", "9", "rw", "010000", 4096, -1, None, True])
 def test_what_is_no_mode(text):
-    with pytest.raises(ValueError, match="is no file mode"):
+    with pytest.raises(ValueError, match="is not a valid file mode"):
         parse_mode(text)

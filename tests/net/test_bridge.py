@@ -47,7 +47,7 @@ def test_made_twice_is_made_once(store):
     first = create(store)
     before = rules()
     assert create(store) == first and rules() == before
-    with pytest.raises(Conflict, match="network n exists with another specification"):
+    with pytest.raises(Conflict, match="network n already exists with a different specification"):
         create(store, internal=True)
     remove(store)
 
@@ -146,7 +146,7 @@ def test_a_bridge_of_the_users_stays(store):
 
 
 def test_a_link_that_is_no_bridge(store):
-    with pytest.raises(InvalidSpec, match="the link lo exists and is no bridge"):
+    with pytest.raises(InvalidSpec, match="the link lo exists but is not a bridge"):
         create(store, driver_opts={OPTION: "lo"})
     assert not rows(store, "networks")
 

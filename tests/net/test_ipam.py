@@ -100,13 +100,13 @@ def test_a_networks_own_subnets_must_not_overlap(store):
 @pytest.mark.parametrize(
     ("pool", "complaint"),
     [
-        (Pool(subnet="10.1.0.0/33"), "'10.1.0.0/33' is no subnet"),
+        (Pool(subnet="10.1.0.0/33"), "'10.1.0.0/33' is not a valid subnet"),
         (Pool(subnet="10.1.0.0/24", gateway="10.2.0.1"), "gateway 10.2.0.1 is not in the subnet 10.1.0.0/24"),
-        (Pool(subnet="10.1.0.0/24", gateway="x"), "'x' is no address"),
+        (Pool(subnet="10.1.0.0/24", gateway="x"), "'x' is not a valid address"),
         (Pool(subnet="10.1.0.0/24", ip_range="10.0.0.0/8"), "ip_range 10.0.0.0/8 is not in the subnet"),
         (Pool(subnet="10.1.0.0/24", ip_range="fd00::/64"), "ip_range fd00::/64 is not in the subnet"),
         (Pool(subnet="10.1.0.0/24", aux_addresses={"r": "10.9.0.1"}), "aux_addresses.r 10.9.0.1 is not in"),
-        (Pool(subnet="10.1.0.0/32"), "has no room"),
+        (Pool(subnet="10.1.0.0/32"), "is too small"),
     ],
 )
 def test_wrong_pools(store, pool, complaint):
@@ -139,7 +139,7 @@ def test_leases_lowest_first_and_the_same_again(store):
 def test_a_range_and_its_end(store):
     record = make(store, pools=(Pool(subnet="10.1.0.0/24", ip_range="10.1.0.252/30"),))
     assert [lease(store, record, owner)[4] for owner in "ab"] == ["10.1.0.253", "10.1.0.254"]
-    with pytest.raises(PoolExhausted, match=r"no free address is left in 10\.1\.0\.252/30"):
+    with pytest.raises(PoolExhausted, match=r"no free addresses left in 10\.1\.0\.252/30"):
         lease(store, record, "d")
     assert lease(store, record, "d", v4="10.1.0.9")[4] == "10.1.0.9"
 
@@ -148,13 +148,13 @@ def test_a_range_and_its_end(store):
     ("asked", "error", "complaint"),
     [
         ({"v4": "10.1.0.2"}, Conflict, "already in use by container first"),
-        ({"v4": "10.1.0.1"}, Conflict, "its gateway's"),
+        ({"v4": "10.1.0.1"}, Conflict, "is reserved"),
         ({"v4": "10.1.0.9"}, Conflict, "auxiliary"),
         ({"v4": "10.1.0.0"}, Conflict, "reserved"),
         ({"v4": "10.1.0.255"}, Conflict, "reserved"),
         ({"v4": "10.2.0.5"}, InvalidSpec, "in none of its subnets"),
         ({"v6": "fd00::5"}, InvalidSpec, "in none of its subnets"),
-        ({"v4": "ten"}, InvalidSpec, "'ten' is no address"),
+        ({"v4": "ten"}, InvalidSpec, "'ten' is not a valid address"),
     ],
 )
 def test_a_fixed_address_refused(store, asked, error, complaint):

@@ -331,16 +331,16 @@ async def test_names_and_sizes_of_links(store, wiring, spaces):
         ({"network": "nope"}, NotFound, "no such network: nope"),
         ({"interface_name": "a/b"}, InvalidSpec, "cannot be an interface's name"),
         ({"interface_name": "lo"}, InvalidSpec, "cannot be an interface's name"),
-        ({"mac_address": "ff:ff:ff:ff:ff:ff"}, InvalidSpec, "no hardware address"),
-        ({"mac_address": "02:00"}, InvalidSpec, "no hardware address"),
-        ({"link_local_ips": ("10.0.0.1",)}, InvalidSpec, "no link-local address"),
+        ({"mac_address": "ff:ff:ff:ff:ff:ff"}, InvalidSpec, "not a valid MAC address"),
+        ({"mac_address": "02:00"}, InvalidSpec, "not a valid MAC address"),
+        ({"link_local_ips": ("10.0.0.1",)}, InvalidSpec, "not a link-local address"),
         ({"driver_opts": {"x": "y"}}, Unsupported, "endpoint option 'x'"),
         (
             {"driver_opts": {"com.docker.network.endpoint.sysctls": "net.ipv4.ip_forward=1"}},
             InvalidSpec,
             "is not net.<ipv4",
         ),
-        ({"ipv4_address": "172.17.0.1"}, Conflict, "its gateway's"),
+        ({"ipv4_address": "172.17.0.1"}, Conflict, "is reserved"),
     ],
 )
 @running

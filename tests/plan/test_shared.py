@@ -68,8 +68,8 @@ def test_labels_of_composes_own_do_not_count():
 def test_a_changed_network_is_made_anew_and_all_its_containers_restart():
     changed = plan(desired(msgspec.structs.replace(NETWORK, internal=True)), services=("a",))
     assert str(changed) == (
-        "stop container p-a-1: its network p_n is made anew\n"
-        "stop container p-b-1: its network p_n is made anew\n"
+        "stop container p-a-1: its network p_n is recreated\n"
+        "stop container p-b-1: its network p_n is recreated\n"
         "remove network p_n: its internal changed\n"
         "create network p_n: its internal changed\n"
         "start container p-a-1: it was stopped for its network\n"
@@ -87,10 +87,10 @@ def test_a_changed_volume_keeps_its_data():
 def test_a_changed_volume_is_made_anew_with_yes():
     changed = msgspec.structs.replace(VOLUME, driver_opts={"type": "tmpfs"})
     assert str(plan(desired(volume=changed), recreate_volumes=True)) == (
-        "stop container p-a-1: its volume p_v is made anew\n"
-        "remove container p-a-1: its volume p_v is made anew\n"
-        "stop container p-b-1: its volume p_v is made anew\n"
-        "remove container p-b-1: its volume p_v is made anew\n"
+        "stop container p-a-1: its volume p_v is recreated\n"
+        "remove container p-a-1: its volume p_v is recreated\n"
+        "stop container p-b-1: its volume p_v is recreated\n"
+        "remove container p-b-1: its volume p_v is recreated\n"
         "remove volume p_v: its driver_opts changed\n"
         "create volume p_v: its driver_opts changed\n"
         "create container p-a-1: no existing container\n"

@@ -125,7 +125,7 @@ services:
     )
     with socket.create_server(("0.0.0.0", 18082)):
         said = user("up", "-d", code=1).err
-    assert "port 0.0.0.0:80/tcp may not be bound: permission denied\nPublish a port from 1024 on" in said
+    assert "port 0.0.0.0:80/tcp cannot be bound: permission denied\nPublish a port from 1024 on" in said
     assert "port 0.0.0.0:18082/tcp is already in use" in said
     assert "Only the host's root may lower it to -5." in said
     assert "set ulimit nofile=2000000000:2000000000" in said
@@ -221,4 +221,4 @@ def test_somebody_elses_run_root(user):
     folder.chmod(0o777)
     user.write(compose=WEB)
     refused = user("up", "-d", code=1, environ={"COMPOSER_RUN_ROOT": str(folder)})
-    assert "it belongs to somebody else" in refused.err
+    assert "it belongs to another user" in refused.err

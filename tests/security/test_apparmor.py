@@ -56,7 +56,7 @@ def test_the_profile_is_one(tmp_path):
 
 @pytest.mark.skipif(apparmor.enabled(), reason="this machine has AppArmor")
 def test_without_apparmor(host):
-    with pytest.raises(Unsupported, match="this host has no AppArmor to confine by mine"):
+    with pytest.raises(Unsupported, match="this host has no AppArmor to apply mine"):
         host.create("true", security_opt=("apparmor=mine",))
     assert host.run("true", security_opt=("apparmor=unconfined",)).code == 0
     assert host.session.left_out(ContainerSpec(name="c", image="i")) == []

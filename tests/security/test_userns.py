@@ -152,7 +152,7 @@ def test_setting(host, monkeypatch):
     assert "4294967295" not in host.run("cat", "/proc/self/uid_map").out
     assert "4294967295" in host.run("cat", "/proc/self/uid_map", userns_mode="host").out
     monkeypatch.setenv("COMPOSER_USERNS", "remap")
-    with pytest.raises(InvalidSpec, match="It can be host or private"):
+    with pytest.raises(InvalidSpec, match="Set it to host or private"):
         host.create("true")
 
 

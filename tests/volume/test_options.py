@@ -150,7 +150,7 @@ def test_what_is_refused(box, fields, error, text):
 def test_other_options_for_the_same_name(box):
     make(box, type="tmpfs")
     assert make(box, type="tmpfs").spec.name == "topt"
-    with pytest.raises(Conflict, match="other driver options"):
+    with pytest.raises(Conflict, match="different driver options"):
         make(box, type="tmpfs", o="size=1m")
 
 

@@ -35,7 +35,7 @@ def run(context: Context, args: Args) -> int:
     units = Units(context.environ, user=os.geteuid() != 0)
     verb = args.positional[0]
     if args.print and verb != "enable":
-        raise UsageError(f"--print shows the unit of enable; {verb} has none")
+        raise UsageError(f"--print is only valid with enable, not with {verb}")
     if verb == "enable":
         return _enable(context, units, only_print=args.print)
     if verb == "disable":
@@ -46,7 +46,7 @@ def run(context: Context, args: Args) -> int:
         return _run(context)
     if verb == "stop":
         return _stop(context)
-    raise UsageError(f"unknown word {verb!r}: enable, disable, status, run or stop")
+    raise UsageError(f"unknown action {verb!r}: enable, disable, status, run or stop")
 
 
 def _enable(context: Context, units: Units, *, only_print: bool) -> int:
@@ -57,15 +57,17 @@ def _enable(context: Context, units: Units, *, only_print: bool) -> int:
         return 0
     if not os.path.isdir("/run/systemd/system"):
         context.stderr.write(
-            "warning: systemd does not run here; have your own init run 'composer autostart run' at boot\n"
+            "warning: systemd is not running; make your init system run 'composer autostart run' at boot\n"
         )
     path = units.write(project, text)
     units.reload()
-    print(f"{path} written: project {project} comes back with the machine")
+    print(f"wrote {path}: project {project} starts at boot")
     if not any(policy_of(record) for record in context.containers()):
         context.stderr.write(f"warning: no container of project {project} has restart: always or unless-stopped\n")
     if units.user and not os.path.exists(f"/var/lib/systemd/linger/{_login()}"):
-        context.stderr.write("warning: it comes back when you log in; for the boot, run: loginctl enable-linger\n")
+        context.stderr.write(
+            "warning: the project starts at your next login; to start it at boot, run: loginctl enable-linger\n"
+        )
     return 0
 
 

@@ -15,25 +15,25 @@ COMMAND = Command(
     "Build or rebuild services",
     "build [OPTIONS] [SERVICE...]",
     (
-        Flag("build-arg", "Set a build argument: NAME=VALUE, or NAME for our own value", "strings"),
-        Flag("builder", "Set builder to use", "string", refused="there is one builder, our own"),
+        Flag("build-arg", "Set a build argument: NAME=VALUE, or NAME to pass on the caller's value", "strings"),
+        Flag("builder", "Set builder to use", "string", refused="composer has a single builder of its own"),
         Flag("check", "Check build configuration"),
         Flag("compress", "Deprecated, without effect", default=True, hidden=True),
         Flag("force-rm", "Deprecated, without effect", default=True, hidden=True),
         Flag("memory", "Memory limit of the build", "string", short="m",
              refused="builds are not limited, as with BuildKit"),
         Flag("no-cache", "Do not use cached layers"),
-        Flag("no-rm", "Deprecated", hidden=True, refused="no intermediate containers are kept"),
+        Flag("no-rm", "Deprecated", hidden=True, refused="builds keep no intermediate containers"),
         Flag("parallel", "Deprecated, without effect", default=True, hidden=True),
-        Flag("print", "Print equivalent bake file", refused="there is no bake here"),
+        Flag("print", "Print equivalent bake file", refused="bake files are not supported"),
         Flag("progress", "Set type of progress output (auto, tty, plain, json, quiet)", "string", hidden=True),
-        Flag("provenance", "Add a provenance attestation", "string", refused="attestations are not made"),
+        Flag("provenance", "Add a provenance attestation", "string", refused="attestations are not supported"),
         Flag("pull", "Pull base images even when they are present"),
-        Flag("push", "Push the images when they are built"),
+        Flag("push", "Push the images after building them"),
         Flag("quiet", "Do not show the builds' output", short="q"),
-        Flag("sbom", "Add a SBOM attestation", "string", refused="attestations are not made"),
+        Flag("sbom", "Add a SBOM attestation", "string", refused="attestations are not supported"),
         Flag("ssh", "SSH agent sockets or keys for builds: default, or ID=PATH", "string"),
-        Flag("with-dependencies", "Build the services that these depend on, too"),
+        Flag("with-dependencies", "Also build the services that these depend on"),
     ),
 )  # fmt: skip
 
@@ -42,7 +42,7 @@ def run(context: Context, args: Args) -> int:
     from composer.cli.commands.exec import environment
     from composer.cli.project.acquire import push_services
     from composer.cli.project.builds import build_services
-    from composer.cli.render.progress import MODES
+    from composer.cli.render.progress_mode import MODES
 
     if args.progress not in MODES:
         raise UsageError(f'unsupported --progress value "{args.progress}": one of auto, tty, plain, json, quiet')

@@ -16,11 +16,11 @@ COMMAND = Command(
     "Create a new image from a service container's changes",
     "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
     (
-        Flag("author", 'Who made it ("John Hannibal Smith <hannibal@a-team.com>")', "string", short="a"),
+        Flag("author", 'Author of the image ("John Hannibal Smith <hannibal@a-team.com>")', "string", short="a"),
         Flag("change", "Apply a Dockerfile instruction to the created image", "strings", short="c", metavar="list"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
         Flag("message", "Commit message", "string", short="m"),
-        Flag("pause", "Pause the container meanwhile", short="p", default=True),
+        Flag("pause", "Pause the container during the commit", short="p", default=True),
     ),
     positional=(1, 2),
 )
@@ -46,7 +46,7 @@ def run(context: Context, args: Args) -> int:
             except CommandError as error:
                 if "pause" in args.given:
                     raise
-                progress.note(f"Warning: it runs on meanwhile: {error}")
+                progress.note(f"Warning: cannot pause the container, committing it while it runs: {error}")
                 pause = False
         try:
             image = context.engine.commit(

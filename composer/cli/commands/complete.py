@@ -14,7 +14,7 @@ from composer.cli.parsing.flags import Args, Command, Flag, parse
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command("complete", "Print what may come next", "complete -- WORD...", interspersed=False)
+COMMAND = Command("complete", "Print the completions of a command line", "complete -- WORD...", interspersed=False)
 
 VALUES = {
     "ansi": ("auto", "always", "never"),

@@ -7,6 +7,7 @@ import sys
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.context import nearest
+from composer.cli.project.loaded import loaded
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from composer.cli.project.context import Context
-    from composer.load.options import Loaded
     from composer.load.read.template import Variable
 
 COMMAND = Command(
@@ -23,7 +23,7 @@ COMMAND = Command(
     "config [OPTIONS] [SERVICE...]",
     (
         Flag("environment", "Print environment used for interpolation."),
-        Flag("explain", "Tell where each value comes from; arguments are services or paths like web.ports"),
+        Flag("explain", "Show where each value comes from; arguments are services or paths like web.ports"),
         Flag("format", "Format the output. Values: [yaml | json]", "string"),
         Flag("hash", "Print the service config hash, one per line.", "string"),
         Flag("images", "Print the image names, one per line."),
@@ -40,7 +40,7 @@ COMMAND = Command(
         Flag("quiet", "Only validate the configuration, don't print anything", short="q"),
         Flag("resolve-image-digests", "Pin image tags to digests"),
         Flag("services", "Print the service names, one per line."),
-        Flag("strict", "Warnings, also those that are only advice, are errors"),
+        Flag("strict", "Treat warnings, including advice, as errors"),
         Flag("variables", "Print model variables and default values."),
         Flag("volumes", "Print the volume names, one per line."),
     ),
@@ -72,45 +72,6 @@ def _put(text: str, args: Args) -> int:
     return 0
 
 
-def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes: Any) -> Loaded:
-    """The project as the flags want it, its warnings told; not bound to its types when nothing is interpolated."""
-    from composer.load.project import load_model, load_tree
-
-    options = context.load_options().replace(
-        services=tuple(services),
-        defer=False,
-        interpolate=not args.no_interpolate,
-        normalize=not (args.no_normalize or context.options.compatibility),
-        resolve_paths=not args.no_path_resolution,
-        consistency=not args.no_consistency,
-        resolve_environment=not args.no_env_resolution,
-        all_resources=context.options.all_resources,
-    )
-    options = options.replace(**changes)
-    found = load_tree(options) if options.interpolate else load_model(options)
-    warnings = [*found.warnings, *_without_effect(found)]
-    for warning in warnings:
-        print(f"warning: {warning}", file=context.stderr)
-    if args.strict:
-        from composer.load.check.advice import advice
-
-        more = [str(one) for one in advice(found)]
-        for line in more:
-            print(f"warning: {line}", file=context.stderr)
-        count = len(warnings) + len(more)
-        if count:
-            raise CommandError(f"{count} warning{'s' * (count != 1)}, and --strict makes them errors")
-    return found
-
-
-def _without_effect(found: Loaded) -> list[str]:
-    """Warnings of attributes without effect, when the project is bound and does not silence them."""
-    from composer.load.check.effects import effects
-    from composer.load.notice import audible
-
-    return audible(effects(found.tree), found.tree, found.environment) if found.hashes else []
-
-
 def _project(context: Context, args: Args) -> Any:
     """The tree to print."""
     services = args.positional
@@ -140,7 +101,7 @@ def _check_ssh(tree: Any) -> None:
         for key in (service.get("build") or {}).get("ssh") or ():
             if "=" in key:
                 raise CommandError(
-                    f"services.{name}.build.ssh: {key!r} has no form in JSON\nPrint the project as YAML."
+                    f"services.{name}.build.ssh: {key!r} cannot be expressed in JSON\nPrint the project as YAML."
                 )
 
 

@@ -27,7 +27,7 @@ COMMAND = Command(
     "Copy files/folders between a service container and the local filesystem",
     "cp [OPTIONS] SERVICE:SRC_PATH DEST_PATH|-\n\tcomposer cp [OPTIONS] SRC_PATH|- SERVICE:DEST_PATH",
     (
-        Flag("all", "Copy to all containers of the service, those of the run command too"),
+        Flag("all", "Copy to all containers of the service, including those of the run command"),
         Flag("archive", "Keep owners and groups", short="a"),
         Flag("follow-link", "Follow a symbolic link at SRC_PATH", short="L"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),

@@ -15,14 +15,14 @@ COMMAND = Command(
     "create [OPTIONS] [SERVICE...]",
     (
         Flag("build", "Build images first"),
-        Flag("force-recreate", "Recreate containers even if nothing about them has changed"),
-        Flag("no-build", "Do not build images, whatever the policy"),
-        Flag("no-recreate", "Leave existing containers as they are; not with --force-recreate"),
+        Flag("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
+        Flag("no-build", "Don't build an image, even if it's policy"),
+        Flag("no-recreate", "If containers already exist, don't recreate them. Incompatible with --force-recreate."),
         Flag("pull", 'Pull images first ("always"|"missing"|"never"|"build")', "string", default="policy"),
         Flag("quiet-pull", "Pull without showing progress"),
-        Flag("remove-orphans", "Remove containers of services that the project does not have"),
-        Flag("scale", "Have NUM containers of SERVICE, whatever the compose file says", "strings", metavar="scale"),
-        Flag("yes", "Answer yes to all questions", short="y", aliases=("y",)),
+        Flag("remove-orphans", "Remove containers for services not defined in the Compose file"),
+        Flag("scale", "Scale SERVICE to NUM instances, overriding the compose file", "strings", metavar="scale"),
+        Flag("yes", 'Assume "yes" as answer to all prompts and run non-interactively', short="y", aliases=("y",)),
     ),
 )
 

@@ -15,10 +15,10 @@ COMMAND = Command(
     "Stop and remove containers, networks",
     "down [OPTIONS] [SERVICES]",
     (
-        Flag("remove-orphans", "Remove containers of services that the project does not have"),
+        Flag("remove-orphans", "Remove containers for services not defined in the Compose file"),
         Flag(
             "rmi",
-            'Remove the images of services, "local" only those without a name of their own ("local"|"all")',
+            'Remove images used by services. "local" removes only images without a custom tag ("local"|"all")',
             "string",
         ),
         Flag("timeout", "Seconds to wait for containers to stop before they are killed", "int", short="t"),
@@ -34,7 +34,7 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     if args.rmi not in ("", "local", "all"):
-        raise UsageError(f'invalid value for --rmi: "{args.rmi}", not local or all')
+        raise UsageError(f'invalid value for --rmi: "{args.rmi}", expected local or all')
     from composer.cli.project.change import change
 
     return change(

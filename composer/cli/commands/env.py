@@ -33,7 +33,7 @@ def run(context: Context, args: Args) -> int:
     if verb == "ls" and not words:
         return _list(context, args.format)
     if args.format:
-        raise UsageError("--format belongs to ls")
+        raise UsageError("--format is only valid with ls")
     if verb == "get" and words:
         return _get(context, words)
     if verb == "set" and words:
@@ -102,7 +102,7 @@ def _set(context: Context, pairs: Sequence[str]) -> int:
     found = values(path)
     for name in wanted:
         if found.get(name, ("",))[0] != wanted[name]:
-            raise CommandError(f"{name} is set again further down in {path}; edit the file")
+            raise CommandError(f"{name} is set again later in {path}; edit the file")
         if name in context.environ and context.environ[name] != wanted[name]:
             context.warn(f"{name} is also set in the environment, which wins over {path}")
     return 0
@@ -120,7 +120,7 @@ def _unset(context: Context, names: Sequence[str]) -> int:
     left = values(path)
     for name in names:
         if name in left:
-            raise CommandError(f"{left[name][1]}: {name} is written in a form that cannot be removed; edit the file")
+            raise CommandError(f"{left[name][1]}: composer cannot remove this form of {name}; edit the file")
     return 0
 
 

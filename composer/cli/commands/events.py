@@ -29,7 +29,7 @@ COMMAND = Command(
     "events [OPTIONS] [SERVICE...]",
     (
         Flag("json", "One JSON object for each event"),
-        Flag("since", "Begin with the events since then", "string"),
+        Flag("since", "Show all events since this time", "string"),
         Flag("until", "End then", "string"),
     ),
 )

@@ -24,12 +24,14 @@ COMMAND = Command(
     "exec [OPTIONS] SERVICE COMMAND [ARGS...]",
     (
         Flag("detach", "Run the command in the background", short="d"),
-        Flag("env", "Set environment variables: NAME=VALUE, or NAME for our own value", "strings", short="e"),
+        Flag(
+            "env", "Set environment variables: NAME=VALUE, or NAME to pass on the caller's value", "strings", short="e"
+        ),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
         Flag("interactive", "Keep STDIN open even if not attached", short="i", default=True, hidden=True),
         Flag(
             "no-tty",
-            "Do not allocate a pseudo-TTY; by default there is one when we have one",
+            "Do not allocate a pseudo-TTY; the default is to allocate one when composer runs in a terminal",
             short="T",
             aliases=("no-TTY",),
         ),

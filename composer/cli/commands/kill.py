@@ -14,7 +14,7 @@ COMMAND = Command(
     "Force stop service containers",
     "kill [OPTIONS] [SERVICE...]",
     (
-        Flag("remove-orphans", "Remove containers of services that the project does not have"),
+        Flag("remove-orphans", "Remove containers for services not defined in the Compose file"),
         Flag("signal", "The signal to send", "string", short="s", default="SIGKILL"),
     ),
 )

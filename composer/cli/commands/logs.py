@@ -18,10 +18,10 @@ COMMAND = Command(
     "View output from containers",
     "logs [OPTIONS] [SERVICE...]",
     (
-        Flag("follow", "Go on with what is written from now on", short="f"),
+        Flag("follow", "Follow log output", short="f"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
         Flag("no-color", "No colours"),
-        Flag("no-log-prefix", "No container names in front of the lines"),
+        Flag("no-log-prefix", "Don't print prefix in logs"),
         Flag("since", "Show logs since a time (2013-01-02T13:23:37Z) or for so long (42m)", "string"),
         Flag(
             "tail", "Number of lines to show from the end of each container's logs", "string", short="n", default="all"

@@ -15,9 +15,9 @@ COMMAND = Command(
     "Pull service images",
     "pull [OPTIONS] [SERVICE...]",
     (
-        Flag("ignore-buildable", "Leave out images that can be built"),
-        Flag("ignore-pull-failures", "Pull what can be pulled, and go on when an image cannot"),
-        Flag("include-deps", "Pull the services that these depend on, too"),
+        Flag("ignore-buildable", "Ignore images that can be built"),
+        Flag("ignore-pull-failures", "Pull what it can and ignores images with pull failures"),
+        Flag("include-deps", "Also pull the services that these depend on"),
         Flag("no-parallel", "Deprecated, without effect", default=True, hidden=True),
         Flag("parallel", "Deprecated, without effect", default=True, hidden=True),
         Flag("policy", 'When to pull ("missing"|"always")', "string"),
@@ -28,7 +28,7 @@ COMMAND = Command(
 
 def run(context: Context, args: Args) -> int:
     if args.policy not in ("", "missing", "always"):
-        raise UsageError(f'invalid --policy option "{args.policy}", not missing or always')
+        raise UsageError(f'invalid --policy option "{args.policy}", expected missing or always')
     from composer.cli.project.acquire import pull_services
 
     return pull_services(

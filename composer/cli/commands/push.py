@@ -14,8 +14,8 @@ COMMAND = Command(
     "Push service images",
     "push [OPTIONS] [SERVICE...]",
     (
-        Flag("ignore-push-failures", "Push what can be pushed, and go on when an image cannot"),
-        Flag("include-deps", "Push the images of services that these depend on, too"),
+        Flag("ignore-push-failures", "Push what it can and ignores images with push failures"),
+        Flag("include-deps", "Also push the images of services that these depend on"),
         Flag("quiet", "Push without showing progress", short="q"),
     ),
 )

@@ -14,7 +14,7 @@ COMMAND = Command(
     "Restart service containers",
     "restart [OPTIONS] [SERVICE...]",
     (
-        Flag("no-deps", "Leave the services alone that depend on these with restart: true"),
+        Flag("no-deps", "Don't restart dependent services"),
         Flag("timeout", "Seconds to wait for containers to stop before they are killed", "int", short="t"),
     ),
 )

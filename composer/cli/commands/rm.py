@@ -19,7 +19,7 @@ COMMAND = Command(
         Flag("all", "Deprecated, without effect", short="a", hidden=True),
         Flag("force", "Do not ask before removing", short="f"),
         Flag("stop", "Stop running containers before removing them", short="s"),
-        Flag("volumes", "Remove anonymous volumes of the containers, too", short="v"),
+        Flag("volumes", "Also remove anonymous volumes of the containers", short="v"),
     ),
 )
 

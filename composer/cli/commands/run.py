@@ -28,8 +28,10 @@ COMMAND = Command(
         Flag("cap-add", "Add Linux capabilities", "strings", metavar="list"),
         Flag("cap-drop", "Drop Linux capabilities", "strings", metavar="list"),
         Flag("detach", "Run the container in the background and print its name", short="d"),
-        Flag("entrypoint", "Instead of the image's entrypoint", "string"),
-        Flag("env", "Set environment variables: NAME=VALUE, or NAME for our own value", "strings", short="e"),
+        Flag("entrypoint", "Override the entrypoint of the image", "string"),
+        Flag(
+            "env", "Set environment variables: NAME=VALUE, or NAME to pass on the caller's value", "strings", short="e"
+        ),
         Flag("env-from-file", "Set environment variables from a file", "strings"),
         Flag("interactive", "Keep STDIN open even if not attached", short="i", default=True),
         Flag("label", "Add or replace a label", "strings", short="l", aliases=("labels",)),
@@ -37,7 +39,7 @@ COMMAND = Command(
         Flag("no-deps", "Do not start the services that this one depends on"),
         Flag(
             "no-tty",
-            "Do not allocate a pseudo-TTY; by default there is one when we have one",
+            "Do not allocate a pseudo-TTY; the default is to allocate one when composer runs in a terminal",
             short="T",
             aliases=("no-TTY",),
         ),
@@ -46,7 +48,7 @@ COMMAND = Command(
         Flag("quiet", "Show nothing but the command's output", short="q"),
         Flag("quiet-build", "Do not show the build's output"),
         Flag("quiet-pull", "Pull without showing progress"),
-        Flag("remove-orphans", "Remove containers of services that the project does not have"),
+        Flag("remove-orphans", "Remove containers for services not defined in the Compose file"),
         Flag("rm", "Remove the container when it ends"),
         Flag("service-ports", "Publish the service's ports", short="P"),
         Flag("tty", "Allocate a pseudo-TTY", short="t", default=True, hidden=True),
@@ -63,7 +65,7 @@ COMMAND = Command(
 def run(context: Context, args: Args) -> int:
     from msgspec.structs import replace
 
-    from composer.cli.project.acquire import check_policy, ensure_images, with_dependencies
+    from composer.cli.project.acquire import check_policy, ensure_images
     from composer.cli.project.converge import Images, check_trust
 
     name = args.positional[0]
@@ -73,7 +75,7 @@ def run(context: Context, args: Args) -> int:
     desired = job or context.desired
     service = desired.services[name]
     policy = check_policy(args.pull)
-    others = [one for one in with_dependencies(desired, [name], dependencies=not args.no_deps) if one != name]
+    others = [one for one in desired.selected([name], dependencies=not args.no_deps) if one != name]
     check_trust(context, desired, [*others, name], agreed=False)
     quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.plan.desired import MOST_REPLICAS
+from composer.cli.parsing.scale import parse_scale
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -19,21 +17,6 @@ COMMAND = Command(
     (Flag("no-deps", "Do not start the services that these depend on"),),
     positional=(1, None),
 )
-
-
-def parse_scale(words: Iterable[str], what: str) -> dict[str, int]:
-    """SERVICE=NUM pairs; UsageError names the one that is not."""
-    scale = {}
-    for word in words:
-        service, equals, number = word.partition("=")
-        if not equals or not service:
-            raise UsageError(f'invalid {what} "{word}". Should be SERVICE=NUM')
-        if not number.isdigit():
-            raise UsageError(f'invalid {what} "{word}": {number!r} is not a whole number')
-        if len(number) > 6 or int(number) > MOST_REPLICAS:
-            raise UsageError(f'invalid {what} "{word}": a service has at most {MOST_REPLICAS} containers')
-        scale[service] = int(number)
-    return scale
 
 
 def run(context: Context, args: Args) -> int:

@@ -22,7 +22,7 @@ COMMAND = Command(
         Flag(
             "socket", "Path of the socket (default: docker.sock in the run root)", "string", short="s", metavar="path"
         ),
-        Flag("group", "Group that may use the socket, too", "string", metavar="group"),
+        Flag("group", "Group whose members may also use the socket", "string", metavar="group"),
     ),
     positional=(0, 0),
 )

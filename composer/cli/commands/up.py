@@ -126,11 +126,10 @@ def _check(context: Context, args: Args) -> None:
 def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
     """The services that were asked for, and those whose logs are shown (--attach, --no-attach, attach: false)."""
     from composer.cli.errors import CommandError
-    from composer.cli.project.acquire import with_dependencies
 
     desired = context.desired
     context.check_services((*args.attach, *args.no_attach))
-    started = with_dependencies(desired, args.positional, dependencies=not args.no_deps)
+    started = desired.selected(args.positional, dependencies=not args.no_deps)
     if args.attach:
         shown = set(args.attach)
     elif args.positional and not args.attach_dependencies:

@@ -54,7 +54,7 @@ COMMAND = Command(
     "watch [SERVICE...]",
     (
         Flag("no-up", "Do not build and start the services first"),
-        Flag("prune", "Remove images that a rebuild leaves without a name", default=True),
+        Flag("prune", "Prune dangling images on rebuild", default=True),
         Flag("quiet", "Do not show the builds' output"),
     ),
 )
@@ -309,7 +309,7 @@ class Watcher:
         finally:
             process.close()
         if code:
-            raise CommandError(f"{' '.join(spec.args)} in {record.spec.name} ended with exit code {code}")
+            raise CommandError(f"{' '.join(spec.args)} in {record.spec.name} exited with code {code}")
 
     def _running(self, service: str) -> list[ContainerRecord]:
         return [record for record in select(self._context.containers(), [service]) if is_up(record)]

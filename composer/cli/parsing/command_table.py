@@ -54,9 +54,9 @@ HIDDEN = {"complete": "complete", "supervise": "supervise"}
 """Not for people: what a shell asks for completions, and the command line with which a project's supervisor is started."""
 
 REFUSED = {
-    "alpha": "experimental commands of docker compose have no counterpart here",
-    "bridge": "it runs transformer images of Docker",
-    "publish": "projects are not published to registries",
+    "alpha": "composer has no experimental commands",
+    "bridge": "it runs Docker's transformer images",
+    "publish": "composer does not publish projects to registries",
 }
 """Commands of docker compose that we have not, and why."""
 

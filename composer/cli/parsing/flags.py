@@ -152,7 +152,7 @@ def _set(args: Args, flag: Flag, value: str | None, rest: list[str]) -> None:
     args.given.add(flag.name)
     if flag.kind == "bool":
         if value is not None and value not in TRUE and value not in FALSE:
-            raise UsageError(f'invalid argument "{value}" for "{flag}" flag: neither true nor false')
+            raise UsageError(f'invalid argument "{value}" for "{flag}" flag: expected true or false')
         setattr(args, flag.attribute, value is None or value in TRUE)
         return
     if value is None:
@@ -171,7 +171,7 @@ def _integer(flag: Flag, value: str) -> int:
     try:
         number = int(value, 10)
     except ValueError:
-        raise UsageError(f'invalid argument "{value}" for "{flag}" flag: not a whole number') from None
+        raise UsageError(f'invalid argument "{value}" for "{flag}" flag: expected a whole number') from None
     if flag.kind == "uint" and number < 0:
         raise UsageError(f'invalid argument "{value}" for "{flag}" flag: must not be negative')
     return number

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import re
 import time
+from contextlib import suppress
 
 from composer.cli.errors import UsageError
+from engine.quantities import GO, QuantityError, nanoseconds
 
 SECOND = 1_000_000_000
-UNITS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
-DURATION = re.compile(r"(\d*)(?:\.(\d*))?(ns|us|µs|ms|s|m|h)")
 _FRACTION = re.compile(r"(?<=:\d\d)\.(\d+)")
 
 
@@ -21,10 +21,8 @@ def parse_moment(text: str, *, now: int | None = None) -> int:
     """
     if match := re.fullmatch(r"(\d+)(?:\.(\d+))?", text):
         return int(match[1]) * SECOND + _nanoseconds(match[2])
-    rest = text.removeprefix("-")
-    if rest and DURATION.sub(_nothing, rest) == "":
-        ago = sum(_length(*part) for part in DURATION.findall(rest))
-        return (time.time_ns() if now is None else now) - (-ago if text.startswith("-") else ago)
+    with suppress(QuantityError):
+        return (time.time_ns() if now is None else now) - nanoseconds(text, GO)
     fraction = _FRACTION.search(text)
     try:
         whole = datetime.datetime.fromisoformat(_FRACTION.sub("", text)).timestamp()
@@ -35,15 +33,5 @@ def parse_moment(text: str, *, now: int | None = None) -> int:
     return int(whole) * SECOND + _nanoseconds(fraction and fraction[1])
 
 
-def _nothing(match: re.Match[str]) -> str:
-    """A part of a duration taken away; one without digits is none."""
-    return "" if match[1] or match[2] else match[0]
-
-
 def _nanoseconds(fraction: str | None) -> int:
     return int((fraction or "").ljust(9, "0")[:9])
-
-
-def _length(whole: str, fraction: str, unit: str) -> int:
-    smaller = int(fraction or 0) * UNITS[unit] // int(10 ** len(fraction))
-    return int(whole or 0) * UNITS[unit] + smaller

@@ -10,7 +10,6 @@ daily, weekly, every_<duration>     pull when it was last got longer ago
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from composer.cli.project.side_by_side import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
 from engine.errors import EngineError
+from engine.quantities import nanoseconds
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -35,23 +35,6 @@ if TYPE_CHECKING:
     from engine.spec.image import BuildSpec, ImageRecord
 
 AGES = {"daily": 86400.0, "weekly": 7 * 86400.0}
-UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
-
-
-def with_dependencies(desired: Desired, services: Sequence[str], *, dependencies: bool) -> list[str]:
-    """The named services (empty: all), with what they depend on if asked for, in order."""
-    if not services:
-        return list(desired.order)
-    chosen: set[str] = set()
-    waiting = list(services)
-    while waiting:
-        name = waiting.pop()
-        if name not in chosen and name in desired.services:
-            chosen.add(name)
-            if dependencies:
-                service = desired.services[name]
-                waiting += [*(d.service for d in service.depends_on), *service.linked]
-    return [name for name in desired.services if name in chosen]
 
 
 def decide(service: DesiredService, image: ImageRecord | None, *, build: bool, no_build: bool, pull: str) -> str:
@@ -76,8 +59,7 @@ def decide(service: DesiredService, image: ImageRecord | None, *, build: bool, n
 def _too_old(policy: str, image: ImageRecord) -> bool:
     limit = AGES.get(policy)
     if policy.startswith("every_"):
-        parts = re.findall(r"(\d+)([wdhms])", policy)
-        limit = float(sum(int(number) * UNITS[unit] for number, unit in parts))
+        limit = nanoseconds(policy.removeprefix("every_")) / 1e9
     return limit is not None and time.time() - image.tagged_at > limit
 
 
@@ -217,7 +199,7 @@ def pull_services(
     """composer pull."""
     context.check_services(services)
     desired = context.desired
-    names = with_dependencies(desired, services, dependencies=dependencies)
+    names = desired.selected(services, dependencies=dependencies)
     _check_names(desired, names)
     chosen: list[DesiredService] = []
     with context.progress("Pulling", quiet=quiet) as progress:
@@ -265,7 +247,7 @@ def push_services(
     """composer push: services without a build section are skipped."""
     context.check_services(services)
     desired = context.desired
-    names = with_dependencies(desired, services, dependencies=dependencies)
+    names = desired.selected(services, dependencies=dependencies)
     _check_names(desired, names)
     with context.progress("Pushing", quiet=quiet) as progress:
         tasks: dict[str, Task] = {}
@@ -294,5 +276,5 @@ def _push(context: Context, service: DesiredService, progress: Progress) -> Task
 def check_policy(text: str) -> str:
     """A --pull value; UsageError names what is allowed."""
     if text not in ("policy", "always", "missing", "never", "build"):
-        raise UsageError(f'invalid --pull option "{text}", not one of always, missing, never')
+        raise UsageError(f'invalid --pull option "{text}", expected always, missing or never')
     return text

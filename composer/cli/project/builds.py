@@ -166,13 +166,11 @@ def build_services(
     no_cache: bool, pull: bool, ssh: str | None, quiet: bool, check: bool = False,
 ) -> int:  # fmt: skip
     """composer build. `ssh`: "" is the default agent, None is none; `check`: nothing is built."""
-    from composer.cli.project.acquire import with_dependencies
-
     context.check_services(services)
     desired = context.desired
     if ssh in ("", "default") and not context.environ.get("SSH_AUTH_SOCK"):
         raise CommandError("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
-    chosen = with_needed(desired, with_dependencies(desired, services, dependencies=dependencies))
+    chosen = with_needed(desired, desired.selected(services, dependencies=dependencies))
     refusal.check(desired, chosen)
     builds = []
     for name in chosen:

@@ -136,7 +136,7 @@ def perform(
                 name = event.container.removeprefix(f"{desired.project}-" if desired else "")
                 print(f"{name} ->  | {event.text}", flush=True)
         elif isinstance(event, Queued):
-            progress.note("Waiting for another command on this project to come to its end")
+            progress.note("Waiting for another command on this project to finish")
         elif isinstance(event, End):
             if event.failures:
                 text = "\n".join(dict.fromkeys(failure.message for failure in event.failures))

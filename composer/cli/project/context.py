@@ -67,7 +67,7 @@ class Context:
         return "never" if self.options.no_ansi else self.options.ansi
 
     def progress(self, title: str = "Running", *, quiet: bool = False) -> Progress:
-        from composer.cli.render.progress import progress_for
+        from composer.cli.render.progress_mode import progress_for
 
         mode = "quiet" if quiet else self.options.progress or self.environ.get("COMPOSE_PROGRESS", "")
         return progress_for(mode, self.ansi, self.stderr, self.environ, dry_run=self.dry_run, title=title)

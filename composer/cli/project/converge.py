@@ -13,8 +13,8 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 # isort: split
 from msgspec import Struct, structs
 
-from composer.cli.commands.scale import parse_scale
 from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.scale import parse_scale
 
 if TYPE_CHECKING:
     from composer.cli.parsing.flags import Args
@@ -52,7 +52,7 @@ def converge_as_asked(
     if args.force_recreate and args.no_recreate:
         raise UsageError("--force-recreate and --no-recreate are incompatible")
     if args.pull not in PULL_POLICIES:
-        raise UsageError(f'invalid --pull option "{args.pull}", not one of always, missing, never')
+        raise UsageError(f'invalid --pull option "{args.pull}", expected always, missing or never')
     return converge(
         context,
         args.positional,
@@ -91,7 +91,7 @@ def converge(
 
 
 def _converge(context: Context, wanted: Options, images: Images, supervisor: Client, outputs: Outputs | None) -> int:
-    from composer.cli.project.acquire import ensure_images, with_dependencies
+    from composer.cli.project.acquire import ensure_images
     from composer.cli.project.change import carry_out
 
     context.check_services((*wanted.services, *wanted.scale))
@@ -100,7 +100,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     _check_scale(desired, wanted.scale)
     if outputs is not None:
         wanted = structs.replace(wanted, attach=outputs.unreadable(desired))
-    names = with_dependencies(desired, wanted.services, dependencies=not wanted.no_deps)
+    names = desired.selected(wanted.services, dependencies=not wanted.no_deps)
     check_trust(context, desired, names, agreed=wanted.recreate_volumes)
     ensure_images(context, desired, names, images)
     return carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)

@@ -40,7 +40,7 @@ WIDTH = 60
 
 def explain(context: Context, args: Args) -> str:
     """The explanation of the whole project, or of the paths that are the arguments."""
-    from composer.cli.commands.config import loaded
+    from composer.cli.project.loaded import loaded
     from composer.load.check.advice import advice
 
     if args.format not in ("", "json"):
@@ -94,7 +94,7 @@ def find(tree: Any, text: str) -> Path:
             return (*start, *path)
     known = [dotted(path) for path in _containers(tree)]
     near = nearest(text, known) or nearest(f"services.{text}", known)
-    raise CommandError(f"nothing in this project is called {text}{near}")
+    raise CommandError(f"no service, resource or variable of this project is called {text}{near}")
 
 
 def _follow(value: Any, parts: list[str]) -> Path | None:

@@ -1,6 +1,7 @@
 """What a changing command shows while it works: one step a resource, on stderr.
 
-A step is named as in docker compose (`Container shop-web-1`) and moves through words (`Creating`, `Created`). Sinks:
+A step is named as in docker compose (`Container shop-web-1`) and moves through words (`Creating`, `Created`). progress_mode.py
+chooses one of the sinks:
 
     TtyProgress     a line a step, redrawn in place, with spinner and elapsed time (terminal.py)
     PlainProgress   one line for each change of a step
@@ -11,17 +12,10 @@ A step is named as in docker compose (`Container shop-web-1`) and moves through 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import Self, TextIO
 
-from composer.cli.errors import UsageError
-from composer.cli.render.ansi import uncoloured, wants_colour, wants_control
-
-if TYPE_CHECKING:
-    from composer.cli.render.terminal import TtyProgress
-
-MODES = ("", "auto", "tty", "plain", "json", "quiet")
+from composer.cli.render.ansi import uncoloured
 
 
 class State(enum.Enum):
@@ -103,24 +97,3 @@ class JsonProgress(Progress):
             event = {"dry-run": True, **event}
         self.stream.write(json.dumps({k: v for k, v in event.items() if v != ""}, ensure_ascii=False) + "\n")
         self.stream.flush()
-
-
-def progress_for(
-    mode: str, ansi: str, stream: TextIO, environ: Mapping[str, str], *, dry_run: bool = False, title: str = "Running"
-) -> Progress:
-    """The sink for --progress `mode`, --ansi `ansi` and where stderr goes."""
-    if mode not in MODES:
-        raise UsageError(f'unsupported --progress value "{mode}": one of auto, tty, plain, json, quiet')
-    if mode == "quiet":
-        return Progress(stream)
-    if mode == "json":
-        return JsonProgress(stream, dry_run=dry_run)
-    if mode == "tty" or (mode in ("", "auto") and wants_control(ansi, stream) and environ.get("TERM") != "dumb"):
-        return _tty(stream, colour=wants_colour(ansi, stream, environ), title=title, dry_run=dry_run)
-    return PlainProgress(stream, prefix=" DRY-RUN MODE - " if dry_run else "")
-
-
-def _tty(stream: TextIO, *, colour: bool, title: str, dry_run: bool) -> TtyProgress:
-    from composer.cli.render.terminal import TtyProgress
-
-    return TtyProgress(stream, colour=colour, title=title, dry_run=dry_run)

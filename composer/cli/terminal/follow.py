@@ -125,7 +125,7 @@ class Follower:
                 except Unsupported as error:  # its driver keeps nothing; as with docker compose, the others are shown
                     reader = Nothing()
                     if self._outputs is None:
-                        told = f"warning: cannot show the log of {short_name(record)}: {error}"
+                        told = f"warning: cannot show the logs of {short_name(record)}: {error}"
                         print(told, file=self._context.stderr)
                 source = self._sources[record.id] = Source(short_name(record), reader, record)
                 source.shown = self._shown is None or service_of(record) in self._shown

@@ -124,7 +124,7 @@ class Foreground:
         if service:
             records = select(self._context.containers(), [service])
             if not records:
-                raise CommandError(f"no container of service {service} is left to take the exit code from")
+                raise CommandError(f"cannot take the exit code of service {service}: it has no container any more")
             return next((r.state.exit_code for r in records if r.state.exit_code), 0)
         return 130 if self._interrupts else self._code or 0
 

@@ -61,7 +61,7 @@ def advice(loaded: Loaded) -> list[Advice]:
                     found.append(one)
     for kind in sorted(silent - KINDS):
         path = ("x-composer", "silence")
-        found.append(_advice(loaded.tree, "unknown", path, f"no advice is called {kind!r}", did_you_mean(kind, KINDS)))
+        found.append(_advice(loaded.tree, "unknown", path, f"unknown advice {kind!r}", did_you_mean(kind, KINDS)))
     return found
 
 
@@ -79,7 +79,7 @@ def _published(service: Mapping[str, Any]) -> Found:
             yield (
                 ("ports", index),
                 f"port {number} is open on every interface of this machine, past most firewalls",
-                f"for this machine alone: 127.0.0.1:{number}:{port.get('target')}",
+                f"to publish it on this machine only: 127.0.0.1:{number}:{port.get('target')}",
             )
 
 
@@ -90,7 +90,7 @@ def _secret(service: Mapping[str, Any]) -> Found:
         if value and SECRET_NAME.search(upper) and not SECRET_ELSEWHERE.search(upper):
             yield (
                 ("environment", name),
-                "a secret stands in the files as plain text, and whoever may inspect the container sees it",
+                "the files contain a secret as plain text, and anyone who can inspect the container can read it",
                 f"use a secret (secrets:), or take it from the environment: {name}: ${{{name}}}",
             )
 
@@ -103,7 +103,11 @@ def _latest(service: Mapping[str, Any]) -> Found:
     if not colon or "/" in tag:
         name, tag = image, ""
     if tag in ("", "latest"):
-        yield ("image",), f"{image} is whatever is newest when it is pulled", f"name a version: {name}:<version>"
+        yield (
+            ("image",),
+            f"{image} resolves to whatever is newest when it is pulled",
+            f"pin a version: {name}:<version>",
+        )
 
 
 FINDERS = {PUBLISHED: _published, SECRET: _secret, LATEST: _latest}

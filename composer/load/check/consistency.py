@@ -121,7 +121,7 @@ class _Check:
             if network.startswith("x-"):
                 yield self.wrong(
                     (self.section, name, "networks", network),
-                    f'{self.word} "{name}": {network} is no network here: keys that start with x- are extensions',
+                    f'{self.word} "{name}": {network} is not a network: keys that start with x- are extensions',
                 )
             elif network not in known:
                 yield self.wrong(
@@ -206,7 +206,7 @@ class _Check:
         triggers, place = job.get("triggers", {}), ("jobs", name, "triggers")
         schedules = triggers.get("schedule", ())
         if name in self.services or name in self.disabled:
-            yield self.wrong(("jobs", name), f"job {name!r} has the name of a service", "rename one of them")
+            yield self.wrong(("jobs", name), f"job {name!r} has the same name as a service", "rename one of them")
         if schedules and triggers.get("manual"):
             yield self.wrong(
                 (*place, "manual"), f'job "{name}" declares both manual:true and a schedule, exactly one is supported'
@@ -356,16 +356,7 @@ _RULES: tuple[Any, ...] = (
 
 _JOB_RULES: tuple[Any, ...] = (
     _Check.triggers,
-    _Check.source,
-    _Check.build,
-    _Check.networks,
-    _Check.healthcheck,
-    _Check.depends_on,
-    _Check.network_mode,
-    _Check.volumes,
-    _Check.files,
-    _Check.models,
-    _Check.mounts,
+    *(rule for rule in _RULES if rule not in (_Check.scale, _Check.resources, _Check.watch)),
 )
 
 

@@ -1,4 +1,4 @@
-"""What the JSON schema cannot say of one entry of the canonical tree: fields that exclude each other, addresses.
+"""What the JSON schema cannot say of one entry of the canonical tree: fields that are mutually exclusive, addresses.
 
 What needs the whole project (a service that is named but not there) belongs to consistency, which can be switched off; this
 cannot.
@@ -42,7 +42,7 @@ def volume(value: Any) -> tuple[Path, str] | None:
         return None
     for key in value:
         if key not in ("name", "external") and not key.startswith("x-"):
-            return (key,), f"an external volume is not made here, so {key!r} cannot be given with it"
+            return (key,), f"this project does not create an external volume, so it cannot set {key!r}"
     return None
 
 
@@ -52,7 +52,7 @@ def content(*keys: str) -> Constraint:
     def constraint(value: Any) -> tuple[Path, str] | None:
         given = [key for key in keys if isinstance(value, dict) and key in value]
         if len(given) > 1:
-            return (given[1],), f"{' and '.join(map(repr, given))} exclude each other"
+            return (given[1],), f"{' and '.join(map(repr, given))} are mutually exclusive"
         if not given and isinstance(value, dict) and "driver" not in value and "external" not in value:
             return (), f"one of {', '.join(map(repr, keys))} must be set"
         return None
@@ -73,5 +73,5 @@ def watched(value: Any) -> tuple[Path, str] | None:
 
 def device(value: Any) -> tuple[Path, str] | None:
     if isinstance(value, dict) and "count" in value and "device_ids" in value:
-        return ("device_ids",), "'count' and 'device_ids' exclude each other"
+        return ("device_ids",), "'count' and 'device_ids' are mutually exclusive"
     return None

@@ -95,20 +95,20 @@ def _type(tree: Any, path: Path, wanted: tuple[str, ...]) -> tuple[str, str]:
     names = [WORDS[kind] for kind in wanted if not (kind == "integer" and "number" in wanted)]
     hint = ""
     if value is None and not {"object", "array"}.isdisjoint(wanted):
-        hint = "what belongs to it must be indented below it"
+        hint = "indent its content below it"
     elif len(path) == 2 and wanted == ("object",) and not isinstance(value, dict):
         section, key = path
         if key in document()["$defs"][str(section).removesuffix("s")].get("properties", {}):
             hint = f"{key} is a key of one of the {section}: it must be indented below that one's name"
     elif "array" in wanted and "string" not in wanted and isinstance(value, str | int | float):
-        hint = f"a single item is a list, too: [{shown(value)}]"
+        hint = f"write a list, even for a single item: [{shown(value)}]"
     elif path[-1] in DURATIONS and isinstance(value, int | float) and not isinstance(value, bool):
         hint = f"a duration has a unit: did you mean {value}s?"
     elif isinstance(path[-1], int) and "string" in wanted and isinstance(value, dict) and len(value) == 1:
         ((key, entry),) = value.items()
         hint = f"write {key}={entry}, or leave out the dashes" if not isinstance(entry, dict | list) else ""
     elif wanted == ("string",) and isinstance(value, int | float):
-        hint = f"in quotes it is a string: {shown(str(value).lower() if isinstance(value, bool) else str(value))}"
+        hint = f"quote it to get a string: {shown(str(value).lower() if isinstance(value, bool) else str(value))}"
     return f"{_at(path)} must be {_any(names)}, found {shown(value)}", hint
 
 
@@ -116,7 +116,7 @@ def _unknown(tree: Any, path: Path, known: tuple[str, ...]) -> tuple[str, str]:
     *above, key = path
     at, name = _at(tuple(above)), str(key)
     if any(one.startswith("^") for one in known):
-        return f"{at}: {shown(name)} is not a name", "letters, digits, '.', '_' and '-' are allowed in a name"
+        return f"{at}: {shown(name)} is not a valid name", "letters, digits, '.', '_' and '-' are allowed in a name"
     message = f"{at}: unknown key {shown(name)}"
     near = nearest(name.lower().replace("-", "_"), known)
     elsewhere = _elsewhere(tree, path)
@@ -165,11 +165,11 @@ def _unique(tree: Any, path: Path, first: int) -> tuple[str, str]:
     earlier = (*path[:-1], first)
     place = origin_at(tree, earlier)
     there = f" (line {place.line})" if place and place.line else ""
-    return f"{_at(path)}: {shown(value_at(tree, path))} is there already, as {dotted(earlier)}{there}", ""
+    return f"{_at(path)}: {shown(value_at(tree, path))} is a duplicate of {dotted(earlier)}{there}", ""
 
 
 def _one_of(tree: Any, path: Path, fitting: int) -> tuple[str, str]:
-    return f"{_at(path)}: {shown(value_at(tree, path))} can be read in {fitting} ways", ""
+    return f"{_at(path)}: {shown(value_at(tree, path))} is ambiguous: it matches {fitting} forms", ""
 
 
 DESCRIBE: dict[str, Callable[[Any, Path, Any], tuple[str, str]]] = {

@@ -170,7 +170,7 @@ class Layers:
                 raise LoadError(
                     f"services must be a mapping, found {'nothing' if services is None else 'something else'}",
                     document.root.origins.get("services"),
-                    "what belongs to it must be indented below it",
+                    "indent its content below it",
                 )
         return found
 

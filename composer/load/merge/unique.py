@@ -103,7 +103,7 @@ def mount(folder: str) -> Callable[[Any, Path, Sequence], Any]:
             target = item.get("target")
             return f"{folder}/{item.get('source')}" if target is None else str(target)
         if not isinstance(item, str):
-            raise LoadError(f"{dotted(path)}: a name or a mapping is needed here", origin_of(where, path[-1]))
+            raise LoadError(f"{dotted(path)}: expected a name or a mapping", origin_of(where, path[-1]))
         return f"{folder}/{item}"
 
     return key

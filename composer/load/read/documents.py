@@ -80,7 +80,7 @@ def read_bytes(path: str, *, named: bool = True) -> bytes:
     except OSError as error:
         raise LoadError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
     if len(data) > MAX_BYTES:
-        raise LoadError(f"{path} has more than {MAX_BYTES} bytes, which a compose file may have at most")
+        raise LoadError(f"{path} has more than {MAX_BYTES} bytes, the limit for a compose file")
     return data
 
 
@@ -112,11 +112,11 @@ def documents(data: bytes, file: str, layer: str = "file") -> list[Document]:
 _ADVICE = {
     "did not find expected key": "is this line indented as those above it?",
     "did not find expected '-' indicator": "is this item indented as those above it?",
-    "mapping values are not allowed": "is there a colon at the end of the line above? Text with ': ' in it is written in quotes",
+    "mapping values are not allowed": "is there a colon at the end of the line above? Quote text that contains ': '",
     "could not find expected ':'": "is there a colon and a space after the key?",
     "found unexpected end of stream": "a quote is not closed",
-    "did not find expected ',' or": "a bracket is not closed; between brackets text with a comma or bracket is written in quotes",
-    "did not find expected alphabetic or numeric": "text that starts with * or & is written in quotes",
+    "did not find expected ',' or": "a bracket is not closed; inside brackets, quote text that contains a comma or bracket",
+    "did not find expected alphabetic or numeric": "quote text that starts with * or &",
 }
 """What a parser says → what is mostly meant."""
 
@@ -135,11 +135,7 @@ def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
             hint = _misplaced_colon(text.split("\n"), mark.line) or hint
         if "cannot start any token" in message:
             found = text.split("\n")[mark.line][mark.column : mark.column + 1]
-            hint = (
-                "indent with spaces, not with tabs"
-                if found == "\t"
-                else f"text that starts with {found} is written in quotes"
-            )
+            hint = "indent with spaces, not with tabs" if found == "\t" else f"quote text that starts with {found}"
         return LoadError(f"not YAML: {message}", Origin(file, mark.line + 1, mark.column + 1), hint)
     position = getattr(error, "position", None)
     if position is None:
@@ -159,7 +155,7 @@ def _misplaced_colon(lines: list[str], number: int) -> str:
     if deeper and ": " in above.strip():
         return "this line is indented deeper than the line above, which has a value already; give both the same indentation"
     if line.rstrip().endswith(":") and ": " in line:
-        return "text that ends with a colon is written in quotes"
+        return "quote text that ends with a colon"
     return ""
 
 
@@ -231,47 +227,18 @@ class _Reader:
                 else:
                     value = self._tagged(event)
                 if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
-                    if text in frame.lines:
-                        self._twice(frame, event)
-                    mark = event.start_mark
-                    frame.lines[text] = mark.line
-                    if value.__class__ is not str:
-                        self._not_a_key(frame, event, value)
-                    frame.key = value
-                    frame.origin = Origin(file, mark.line + 1, mark.column + 1, layer)
+                    self._begin(frame, event, text, value)
                     continue
                 if event.anchor is not None:
                     self.anchors[event.anchor] = (value, (), [])
             elif kind is MappingStartEvent or kind is SequenceStartEvent:
-                if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
-                    self._not_a_key(frame, event, None)
-                if len(stack) >= MAX_DEPTH:
-                    raise LoadError(f"nested deeper than {MAX_DEPTH} levels", self._place(event))
-                if frame is not None and frame.lines is None:
-                    mark = event.start_mark
-                    frame.origin = Origin(file, mark.line + 1, mark.column + 1, layer)
-                own = len(self.resets)
-                if event.tag == OVERRIDE:
-                    self.resets.append(self._path())
-                container: Any = Map() if kind is MappingStartEvent else Sequence()
-                if event.anchor is not None:
-                    self.anchors[event.anchor] = (_OPEN, (), [])
-                frame = _Frame(container, event.anchor, event.tag, own)
+                frame = self._opened(frame, event, Map() if kind is MappingStartEvent else Sequence())
                 stack.append(frame)
                 continue
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
                 assert frame is not None
-                value = frame.container
-                if frame.merge is not _NO_KEY:
-                    self._merge(frame, event)
-                stack.pop()
-                done, frame = frame, stack[-1] if stack else None
-                if done.tag == RESET:
-                    del self.resets[done.resets_from :]
-                    self.resets.append(self._path())
-                    value = _GONE
-                if done.anchor is not None:
-                    self.anchors[done.anchor] = (value, self._path(), self.resets[done.resets_from :])
+                value = self._closed(frame, event)
+                frame = stack[-1] if stack else None
                 if frame is not None and frame.lines is None:
                     if value is not _GONE:
                         frame.container.put(value, frame.origin)
@@ -303,6 +270,48 @@ class _Reader:
                     frame.container[key] = value
                     frame.container.origins[key] = frame.origin
 
+    def _begin(self, frame: _Frame, event: Any, text: str, value: Any) -> None:
+        """A key of a mapping: the next value belongs to it."""
+        assert frame.lines is not None
+        if text in frame.lines:
+            self._twice(frame, event)
+        mark = event.start_mark
+        frame.lines[text] = mark.line
+        if value.__class__ is not str:
+            self._not_a_key(frame, event, value)
+        frame.key = value
+        frame.origin = Origin(self.file, mark.line + 1, mark.column + 1, self.layer)
+
+    def _opened(self, frame: _Frame | None, event: Any, container: Any) -> _Frame:
+        """The frame of a mapping or sequence that begins inside `frame`."""
+        if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
+            self._not_a_key(frame, event, None)
+        if len(self.stack) >= MAX_DEPTH:
+            raise LoadError(f"nested deeper than {MAX_DEPTH} levels", self._place(event))
+        if frame is not None and frame.lines is None:
+            mark = event.start_mark
+            frame.origin = Origin(self.file, mark.line + 1, mark.column + 1, self.layer)
+        own = len(self.resets)
+        if event.tag == OVERRIDE:
+            self.resets.append(self._path())
+        if event.anchor is not None:
+            self.anchors[event.anchor] = (_OPEN, (), [])
+        return _Frame(container, event.anchor, event.tag, own)
+
+    def _closed(self, frame: _Frame, event: Any) -> Any:
+        """The value of a mapping or sequence that has ended; its frame leaves the stack."""
+        value = frame.container
+        if frame.merge is not _NO_KEY:
+            self._merge(frame, event)
+        self.stack.pop()
+        if frame.tag == RESET:
+            del self.resets[frame.resets_from :]
+            self.resets.append(self._path())
+            value = _GONE
+        if frame.anchor is not None:
+            self.anchors[frame.anchor] = (value, self._path(), self.resets[frame.resets_from :])
+        return value
+
     def lines(self) -> list[str]:
         return self.text.split("\n")
 
@@ -325,7 +334,7 @@ class _Reader:
         place = f"in {where}" if where else "at top level"
         if isinstance(event, ScalarEvent):
             shown = event.value or "null"
-            hint = f'write "{shown}" to have a string'
+            hint = f'write "{shown}" to get a string'
         else:
             mark = event.start_mark
             shown = self.lines()[mark.line][mark.column : mark.column + 60].strip()
@@ -367,9 +376,9 @@ class _Reader:
         if path and isinstance(path[0], str) and path[0].startswith("x-"):
             return
         raise LoadError(
-            f"{dotted(path)}: {event.value} is a date to YAML, which fits nowhere in a compose file",
+            f"{dotted(path)}: {event.value} is a date to YAML, which no compose key accepts",
             self._place(event),
-            f'write "{event.value}" to have a string',
+            f'write "{event.value}" to get a string',
         )
 
     # ---- anchors

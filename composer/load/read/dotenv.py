@@ -45,8 +45,8 @@ _ESCAPED = {
 }
 
 
-class _Over(dict[str, str]):
-    """Looks names up in two mappings, without a copy of either."""
+class Layered(dict[str, str]):
+    """Looks names up in one mapping, then in another, without a copy of either."""
 
     def __init__(self, first: Mapping[str, str], then: Mapping[str, str]) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def _content(path: str) -> bytes:
     with open(path, "rb") as file:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise LoadError(f"{path} has more than {MAX_BYTES} bytes, which a file of variables may have at most")
+        raise LoadError(f"{path} has more than {MAX_BYTES} bytes, the limit for an env file")
     return data
 
 
@@ -93,7 +93,7 @@ class _Parser:
         self, text: str, path: str, into: dict[str, str], lookup: Mapping[str, str], missing: Missing | None
     ) -> None:
         self.text, self.path, self.into, self.lookup, self.missing = text, path, into, lookup, missing
-        self.known = _Over(lookup, into)
+        self.known = Layered(lookup, into)
         self.counted = self.line = 0
 
     def run(self) -> dict[str, Origin]:

@@ -66,7 +66,7 @@ def _parsed(reference: str, origin: Origin | None) -> tuple[str, str, str]:
         remote = f"https://{remote}"
     if remote.startswith("oci://"):
         raise LoadError(
-            f"{reference} is not on this machine: compose files are not fetched from registries",
+            f"{reference} is remote: composer does not fetch compose files from registries",
             origin,
             "fetch it yourself, and name the file",
         )

@@ -62,5 +62,5 @@ def _integer(text: str) -> int | None:
 
 
 def is_timestamp(text: str) -> bool:
-    """Whether Compose would take the plain scalar for a date, which fits nowhere in a compose file."""
+    """Whether Compose would take the plain scalar for a date, which no compose key accepts."""
     return bool(text[:4].isdigit() and _TIMESTAMP.match(text))

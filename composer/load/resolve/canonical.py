@@ -54,14 +54,14 @@ class Canonical:
 
     def mapping(self, value: Any, path: Path) -> Any:
         if not isinstance(value, dict):
-            raise self.wrong(path, "a mapping is needed here")
+            raise self.wrong(path, "expected a mapping")
         return value
 
     def depends_on(self, value: Any, path: Path) -> Any:
         value = as_mapping(value)
         for name, entry in value.items():
             if not isinstance(entry, dict):
-                raise self.wrong((*path, name), "a mapping is needed here")
+                raise self.wrong((*path, name), "expected a mapping")
             entry.setdefault("condition", "service_started")
             entry.setdefault("required", True)
         return value
@@ -74,7 +74,7 @@ class Canonical:
     def env_file(self, value: Any, path: Path) -> Any:
         value = self.sequence(value, path)
         if not isinstance(value, list):
-            raise self.wrong(path, "a path or a sequence is needed here")
+            raise self.wrong(path, "expected a path or a sequence")
         for index, item in enumerate(value):
             if isinstance(item, str):
                 value[index] = Map({"path": item, "required": True})
@@ -123,7 +123,7 @@ class Canonical:
     def limit(self, value: Any, path: Path) -> Any:
         """Text has become a number before, where variables are replaced; elsewhere Compose takes none."""
         if isinstance(value, str):
-            raise self.wrong(path, f"a number, or soft and hard, is needed here, not {value!r}")
+            raise self.wrong(path, f"expected a number, or soft and hard, found {value!r}")
         return value
 
     def mount(self, value: Any, path: Path) -> Any:
@@ -131,7 +131,7 @@ class Canonical:
 
     def ports(self, value: Any, path: Path) -> Any:
         if not isinstance(value, Sequence):
-            raise self.wrong(path, "a sequence is needed here")
+            raise self.wrong(path, "expected a sequence")
         found = Sequence()
         for index, item in enumerate(value):
             place = value.origins[index]

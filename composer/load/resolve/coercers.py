@@ -6,11 +6,11 @@ when it cannot be that.
 
 from __future__ import annotations
 
-from composer.load import quantities
 from composer.load.read import casts
 from composer.load.resolve import short
 from composer.load.tree.nodes import Fields, Map, Sequence
 from composer.load.tree.text import text_of
+from engine import quantities
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:

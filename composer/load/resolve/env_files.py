@@ -50,7 +50,7 @@ class Files:
             return
         own = own or Map()
         set_here = {key: value for key, value in own.items() if value is not None}
-        lookup = _Both(self.environment, set_here)
+        lookup = dotenv.Layered(self.environment, set_here)
         found = dict(set_here)
         places: dict[str, Any] = {}
         for index, file in enumerate(files):
@@ -124,18 +124,6 @@ class Files:
     def _wrong(self, place: Path, message: str, hint: str = "") -> None:
         origin = origin_at(self.tree, place)
         self.errors.append((self._service, LoadError(f"{dotted(place[:3])}: {message}", origin, hint)))
-
-
-class _Both(dict[str, str]):
-    """The first mapping's value, else the second's."""
-
-    def __init__(self, first: Mapping[str, str], then: Mapping[str, str]) -> None:
-        super().__init__()
-        self._first, self._then = first, then
-
-    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        value = self._first.get(name)
-        return self._then.get(name, default) if value is None else value
 
 
 def _sorted(entries: dict[str, Any], origins: dict[str, Any]) -> Map:

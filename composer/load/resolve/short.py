@@ -65,7 +65,7 @@ def _address(text: str, port: str) -> str:
             raise ShortFormError(f"invalid IP address {text!r} in {port!r}")
         text = text[1:-1]
     elif ":" in text and is_address(text):
-        raise ShortFormError(f"invalid IP address {text!r} in {port!r}; an IPv6 address stands in brackets: [{text}]")
+        raise ShortFormError(f"invalid IP address {text!r} in {port!r}; write an IPv6 address in brackets: [{text}]")
     if text and not is_address(text):
         raise ShortFormError(f"invalid IP address {text!r} in {port!r}")
     return text

@@ -75,7 +75,7 @@ def check_attachment(scope: Scope, name: str, wanted: Attachment) -> None:
 
 def _check_mac(scope: Scope, path: Path, text: str) -> None:
     if text and (not _MAC.fullmatch(text) or int(text[:2], 16) & 1):
-        scope.refuse(path, f"{text!r} is not the hardware address of a link, like 02:42:ac:11:00:02")
+        scope.refuse(path, f"{text!r} is not a valid MAC address, like 02:42:ac:11:00:02")
 
 
 def enables_ipv6(network: Network) -> bool:
@@ -98,9 +98,11 @@ def check_pools(path: Path, network: Network, problems: Problems) -> None:
             continue
         if subnet.is_multicast or subnet.is_loopback:
             kind = "multicast" if subnet.is_multicast else "loopback"
-            problems.refuse((*where, "subnet"), f"{pool.subnet} is made of {kind} addresses: no link can have them")
+            problems.refuse(
+                (*where, "subnet"), f"{pool.subnet} consists of {kind} addresses, which no interface can have"
+            )
         if subnet.version in seen:
-            why = f"a bridge network has one IPv{subnet.version} subnet, and {seen[subnet.version]} is given already"
+            why = f"a bridge network has one IPv{subnet.version} subnet, and {seen[subnet.version]} is already set"
             problems.refuse((*where, "subnet"), why)
         seen.setdefault(subnet.version, pool.subnet)
         if subnet.version == 6 and not enables_ipv6(network):
@@ -127,7 +129,7 @@ def _check_pool(where: Path, pool: Pool, subnet: Subnet, problems: Problems) -> 
         elif found in edges:
             problems.refuse(place, f"{text} is the address of the network {subnet} itself, or of all its hosts")
         elif found in owners:
-            problems.refuse(place, f"{text} is the address of {owners[found]}, too")
+            problems.refuse(place, f"{text} is also the address of {owners[found]}")
         else:
             owners[found] = key
 

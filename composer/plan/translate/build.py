@@ -60,7 +60,7 @@ def _secrets(scope: Scope) -> tuple[BuildSecret, ...]:
         path = ("build", "secrets", index)
         secret = definition(scope.project, "secrets", reference.source)
         if secret is None:
-            scope.refuse(path, f"there is no secret {reference.source!r} in the project")
+            scope.refuse(path, f"the project has no secret {reference.source!r}")
         elif not secret.file and not secret.environment:
             scope.refuse(path, "only secrets with file or environment can be given to a build")
         else:

@@ -1,4 +1,4 @@
-"""Keys of a service that exclude each other: Docker Engine refuses them when the container is created, or drops one."""
+"""Keys of a service that are mutually exclusive: Docker Engine refuses them when the container is created, or drops one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check(scope: Scope) -> None:
     mode = service.network_mode
     if mode.startswith(("service:", "container:")):
         for key in _given(service, JOINED):
-            scope.refuse((key,), f"excludes network_mode {mode!r}: say it of the container whose network is shared")
+            scope.refuse((key,), f"excludes network_mode {mode!r}: set it on the container whose network is shared")
     if mode in ("host", "none"):
         for key in _given(service, ("links", "mac_address")):
             scope.refuse((key,), f"excludes network_mode {mode!r}")

@@ -18,7 +18,7 @@ def devices(scope: Scope) -> tuple[Device, ...]:
         if _QUALIFIED.fullmatch(device.source):
             continue
         if device.permissions.strip("rwm"):
-            scope.refuse(("devices", index, "permissions"), f"{device.permissions!r} has other letters than r, w, m")
+            scope.refuse(("devices", index, "permissions"), f"{device.permissions!r} may only contain r, w and m")
         found.append(
             Device(
                 path_on_host=device.source,
@@ -48,7 +48,7 @@ def device_requests(scope: Scope) -> tuple[DeviceRequest, ...]:
 
 def _request(scope: Scope, path: tuple[str | int, ...], wanted: Wanted, capabilities: tuple[str, ...]) -> DeviceRequest:
     if wanted.count and wanted.device_ids:
-        scope.refuse(path, "count and device_ids exclude each other")
+        scope.refuse(path, "count and device_ids are mutually exclusive")
     return DeviceRequest(
         driver=wanted.driver,
         count=wanted.count if wanted.count or wanted.device_ids else -1,

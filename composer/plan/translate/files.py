@@ -50,7 +50,7 @@ def _uncopied(path: str) -> str:
     """Why a file cannot be copied into a container's memory, "" when it can."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
-        return "is no regular file"
+        return "is not a regular file"
     return f"has more than {MOST_COPIED} bytes" if status.st_size > MOST_COPIED else ""
 
 
@@ -59,10 +59,10 @@ def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Moun
     word = kind.removesuffix("s")
     config = definition(scope.project, kind, reference.source)
     if config is None:
-        scope.refuse(path, f"there is no {word} {reference.source!r} in the project")
+        scope.refuse(path, f"the project has no {word} {reference.source!r}")
         return None
     if config.external:
-        scope.refuse(path, f"the {word} {reference.source!r} is external, and there is no store that it could be in")
+        scope.refuse(path, f"the {word} {reference.source!r} is external, and composer has no store of external ones")
         return None
     if config.file and not os.path.exists(config.file):
         scope.refuse(path, f"the file of the {word} {reference.source!r} does not exist: {config.file}")
@@ -75,7 +75,7 @@ def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Moun
         return Mount(type="bind", source=config.file, target=target, read_only=True, create_host_path=False)
     if config.file and (why := _uncopied(config.file)):
         scope.refuse(
-            path, f"the {word} {reference.source!r} is copied for its uid, gid or mode, and {config.file} {why}"
+            path, f"the {word} {reference.source!r} must be copied to set its uid, gid or mode, but {config.file} {why}"
         )
         return None
     content = None if config.file else inline(scope.project, config)

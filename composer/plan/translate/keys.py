@@ -19,32 +19,32 @@ _NOTHING: tuple[object, ...] = ({}, (), [], None)
 _SERVICE = ("services", "*")
 _BUILD = (*_SERVICE, "build")
 _DEPLOY = (*_SERVICE, "deploy")
-_SWARM = "has no effect: it is for a Swarm"
+_SWARM = "has no effect outside a Swarm"
 
 REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_SERVICE, "cpu_count"): ((0,), "exists on Windows only; use cpus"),
     (*_SERVICE, "cpu_percent"): ((0,), "exists on Windows only; use cpus"),
     (*_SERVICE, "credential_spec"): ((), "exists on Windows only"),
     (*_SERVICE, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
-    (*_SERVICE, "models"): ((), "there is no model runner here; run the model's server as a service"),
-    (*_SERVICE, "provider"): ((), "programs of other providers are not run; remove the service or enable it elsewhere"),
-    (*_SERVICE, "runtime"): (("", "runc", "io.containerd.runc.v2"), "there is one runtime, our own"),
+    (*_SERVICE, "models"): ((), "models are not supported; run the model's server as a service"),
+    (*_SERVICE, "provider"): ((), "providers are not supported; remove the service or enable it elsewhere"),
+    (*_SERVICE, "runtime"): (("", "runc", "io.containerd.runc.v2"), "composer has a single runtime of its own"),
     (*_SERVICE, "storage_opt"): ((), "is not supported: the overlay file system here has no quotas"),
-    (*_SERVICE, "use_api_socket"): ((False,), "there is no Docker API here that a container could use"),
+    (*_SERVICE, "use_api_socket"): ((False,), "containers cannot use the Docker API"),
     (*_BUILD, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
-    (*_BUILD, "provenance"): (("false", False, ""), "attestations are not made; remove it or set it to false"),
-    (*_BUILD, "sbom"): (("false", False, ""), "attestations are not made; remove it or set it to false"),
-    ("configs", "*", "driver"): (("",), "there is no store of configs; use file, environment or content"),
+    (*_BUILD, "provenance"): (("false", False, ""), "attestations are not supported; remove it or set it to false"),
+    (*_BUILD, "sbom"): (("false", False, ""), "attestations are not supported; remove it or set it to false"),
+    ("configs", "*", "driver"): (("",), "composer has no store of configs; use file, environment or content"),
     ("configs", "*", "template_driver"): (("",), "templates of configs are not supported"),
-    ("secrets", "*", "driver"): (("",), "there is no store of secrets; use file or environment"),
+    ("secrets", "*", "driver"): (("",), "composer has no store of secrets; use file or environment"),
     ("secrets", "*", "template_driver"): (("",), "templates of secrets are not supported"),
 }  # fmt: skip
 """Pattern → values that mean the usual, and why any other is refused."""
 
 TOLD: dict[Pattern, tuple[tuple[object, ...], str]] = {
-    (*_BUILD, "secrets", "*", "uid"): ((), "has no effect: give uid to RUN --mount=type=secret in the Dockerfile"),
-    (*_BUILD, "secrets", "*", "gid"): ((), "has no effect: give gid to RUN --mount=type=secret in the Dockerfile"),
-    (*_BUILD, "secrets", "*", "mode"): ((), "has no effect: give mode to RUN --mount=type=secret in the Dockerfile"),
+    (*_BUILD, "secrets", "*", "uid"): ((), "has no effect: set uid on RUN --mount=type=secret in the Dockerfile"),
+    (*_BUILD, "secrets", "*", "gid"): ((), "has no effect: set gid on RUN --mount=type=secret in the Dockerfile"),
+    (*_BUILD, "secrets", "*", "mode"): ((), "has no effect: set mode on RUN --mount=type=secret in the Dockerfile"),
     (*_DEPLOY, "resources", "reservations", "cpus"): ((0,), _SWARM + "; use cpu_shares"),
     (*_DEPLOY, "resources", "reservations", "devices", "*", "options"): (
         (),
@@ -53,7 +53,7 @@ TOLD: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_DEPLOY, "resources", "reservations", "generic_resources"): ((), _SWARM + "; use devices"),
     (*_DEPLOY, "resources", "reservations", "pids"): ((0,), _SWARM),
     (*_DEPLOY, "restart_policy", "delay"): ((), "has no effect: the time between two starts doubles from 100 ms on"),
-    (*_DEPLOY, "restart_policy", "window"): ((), "has no effect: a start counts as good after 10 seconds"),
+    (*_DEPLOY, "restart_policy", "window"): ((), "has no effect: a start counts as successful after 10 seconds"),
     (*_SERVICE, "gpus", "*", "options"): ((), "has no effect: a CDI device has no options"),
     (*_SERVICE, "volumes", "*", "consistency"): (("", "default", "consistent"), "has no effect on Linux"),
     ("configs", "*", "driver_opts"): ((), "has no effect without a driver"),

@@ -30,7 +30,7 @@ def mounts(scope: Scope) -> tuple[Mount, ...]:
         if not mount.target.startswith("/"):
             scope.refuse(path, f"the target {mount.target!r} is not an absolute path")
         elif target in seen:
-            scope.refuse(path, f"the target {mount.target} is also that of {seen[target]}")
+            scope.refuse(path, f"the target {mount.target} is already used by {seen[target]}")
         else:
             seen[target] = ".".join(str(part) for part in path)
             found.append(mount)
@@ -93,7 +93,7 @@ def _volume(scope: Scope, path: tuple[str, int], wanted: Wanted) -> Mount | None
     source = ""
     if wanted.source:
         if wanted.source not in scope.project.volumes:
-            scope.refuse((*path, "source"), f"there is no volume {wanted.source!r} in the project")
+            scope.refuse((*path, "source"), f"the project has no volume {wanted.source!r}")
             return None
         source = volumes.engine_name(scope.project, wanted.source)
     return Mount(

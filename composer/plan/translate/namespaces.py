@@ -53,7 +53,7 @@ def predefined_network(scope: Scope) -> str:
     names = {networks[key].name or key for key in scope.service.networks if key in networks and networks[key].external}
     found = names & {"host", "none"}
     if found and len(scope.service.networks) > 1:
-        scope.refuse(("networks",), f"{min(found)!r} excludes other networks")
+        scope.refuse(("networks",), f"{min(found)!r} cannot be combined with other networks")
     return min(found, default="")
 
 

@@ -35,10 +35,10 @@ def attachments(scope: Scope) -> tuple[Attachment, ...]:
         link = service.networks[name].interface_name
         if link and link in interfaces:
             other = interfaces[link]
-            scope.refuse(("networks", name, "interface_name"), f"{link!r} is the interface of network {other}, too")
+            scope.refuse(("networks", name, "interface_name"), f"{link!r} is already the interface of network {other}")
         interfaces[link] = name
         if name not in scope.project.networks:
-            scope.refuse(("networks", name), "there is no such network in the project")
+            scope.refuse(("networks", name), "the project has no such network")
             continue
         found.append(_attachment(scope, name, service.networks[name], main=index == 0))
     return tuple(found)

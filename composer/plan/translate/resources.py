@@ -38,11 +38,11 @@ def resources(scope: Scope) -> Resources:
 def _check(scope: Scope, memory: int) -> None:
     service = scope.service
     if service.cpus and (service.cpu_quota or service.cpu_period):
-        scope.refuse(("cpus",), "cannot be combined with cpu_quota and cpu_period: it is made of them")
+        scope.refuse(("cpus",), "cannot be combined with cpu_quota and cpu_period, which set the same limit")
     if service.memswap_limit > 0 and not memory:
-        scope.refuse(("memswap_limit",), "needs mem_limit: it is memory and swap together")
+        scope.refuse(("memswap_limit",), "needs mem_limit: it is the total of memory and swap")
     if memory and 0 < service.memswap_limit < memory:
-        scope.refuse(("memswap_limit",), "is smaller than mem_limit: it is memory and swap together")
+        scope.refuse(("memswap_limit",), "is smaller than mem_limit: it is the total of memory and swap")
     if memory and service.mem_reservation > memory:
         scope.refuse(("mem_reservation",), "is larger than mem_limit")
     if service.mem_swappiness is not None and not -1 <= service.mem_swappiness <= 100:

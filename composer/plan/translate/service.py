@@ -84,7 +84,7 @@ def scale(scope: Scope) -> int:
     if number < 0:
         scope.refuse(key, f"{number} is negative")
     if number > MOST_REPLICAS:
-        scope.refuse(key, f"{number} containers of a service are more than {MOST_REPLICAS}, the most that there can be")
+        scope.refuse(key, f"{number} containers exceed the limit of {MOST_REPLICAS} per service")
         return 1
     if number > 1 and wanted.container_name:
         scope.refuse(

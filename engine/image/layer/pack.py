@@ -66,7 +66,7 @@ def pack_open(fd: int, label: str, write: Write, *, skip: Skip | None = None) ->
         elif stat.S_ISLNK(status.st_mode):
             packer.header(label, status, tar.SYMLINK, link=os.readlink("", dir_fd=fd))
         elif stat.S_ISSOCK(status.st_mode):
-            raise Unsupported(f"{label} is a socket, which no archive can hold")
+            raise Unsupported(f"{label} is a socket, which an archive cannot contain")
         else:
             packer.header(label, status, _SPECIAL[stat.S_IFMT(status.st_mode)])
     except BrokenPipeError:
@@ -176,7 +176,7 @@ class _Packer:
         handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise FileNotFoundError(errno.ENOENT, "it is no regular file any more")
+                raise FileNotFoundError(errno.ENOENT, "it is no longer a regular file")
             return os.open(f"/proc/self/fd/{handle}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(handle)

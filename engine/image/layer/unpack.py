@@ -97,7 +97,7 @@ class _Unpacker:
                 raise Corrupt(f"{self.subject}: more than {self.limits.max_entries} entries")
             path = clean(entry.name)
             if path is None:
-                raise Corrupt(f"{self.subject}: the entry {entry.name!r} leads out of the root")
+                raise Corrupt(f"{self.subject}: the entry {entry.name!r} points outside the root")
             if self.rename:
                 path = self.rename(path)
             if entry.mtime not in _TIMES:
@@ -258,7 +258,7 @@ class _Unpacker:
     def hardlink(self, entry: tar.Entry, parent: int, name: str) -> None:
         target = clean(entry.link)
         if not target:
-            raise Corrupt(f"{self.subject}: the hard link {entry.name!r} to {entry.link!r} leads out of the root")
+            raise Corrupt(f"{self.subject}: the hard link {entry.name!r} to {entry.link!r} points outside the root")
         if self.rename:
             target = self.rename(target)
         target = f"{self.below}/{target}" if self.below else target

@@ -21,7 +21,7 @@ def open_pair(rows: int = 0, columns: int = 0) -> int:
     """
     master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if calls.filesystem_type(master) != flags.DEVPTS_SUPER_MAGIC or os.fstat(master).st_rdev != os.makedev(5, 2):
-        raise OperationFailed("open", "/dev/pts/ptmx", detail="it is no terminal multiplexer")
+        raise OperationFailed("open", "/dev/pts/ptmx", detail="it is not a terminal multiplexer")
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
     for fd in range(3):

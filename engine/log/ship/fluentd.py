@@ -75,5 +75,5 @@ class Fluentd:
                 raise OSError(f"the acknowledgement is malformed: {error}") from error
             if found is not None:
                 if found.get("ack") != chunk:
-                    raise OSError("the acknowledgement is of something else")
+                    raise OSError("the acknowledgement is for another batch")
                 return

@@ -138,7 +138,7 @@ class Target:
 
     def _came_back(self, source: Source, records: list[Record]) -> list[Record]:
         self._was_away = False
-        self._say("the target is there again")
+        self._say("the target is reachable again")
         if self._ship["driver"] != "fluentd":
             return records
         skipped = source.trim(int(self._options.get("buffer-limit", BUFFER_LIMIT)))
@@ -154,7 +154,7 @@ class Target:
         self._failures += 1
         if not self._was_away:
             self._was_away = True
-            self._say(f"{error.strerror or error}; lines wait")
+            self._say(f"{error.strerror or error}; lines are queued")
 
     def _given_up(self) -> bool:
         most = self._options.get("max-retries")

@@ -102,5 +102,5 @@ def put(path: str, value: str) -> None:
     except FileNotFoundError:
         return  # a kernel without IPv6
     except OSError as error:
-        hint = PRIVILEGED if error.errno == errno.EROFS else f"Let root write {value} to it."
+        hint = PRIVILEGED if error.errno == errno.EROFS else f"Ask root to write {value} to it."
         raise OperationFailed.of("set", path, error, hint=hint) from error

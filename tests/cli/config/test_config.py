@@ -167,7 +167,9 @@ def test_explain(config, tmp_path):
     assert config(tmp_path, "--explain", "-o", "told", "web.image") == config(tmp_path, "--explain", "-q") == ""
     assert (tmp_path / "told").read_text().startswith("services.web.image = ")
     assert "services.web.image = nginx:${TAG}" in config(tmp_path, "--explain", "--no-interpolate")
-    assert "nothing in this project is called ..." in config(tmp_path, "--explain", "...", code=1)
+    assert "no service, resource or variable of this project is called ..." in config(
+        tmp_path, "--explain", "...", code=1
+    )
 
 
 def test_images_are_pinned_to_what_their_registry_has(config, tmp_path, registry, roots):

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from composer.cli.errors import UsageError
-from composer.cli.render.progress import Progress, State, progress_for
+from composer.cli.render.progress import Progress, State
+from composer.cli.render.progress_mode import progress_for
 from composer.cli.render.terminal import TtyProgress
 
 

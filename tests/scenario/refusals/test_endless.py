@@ -17,9 +17,13 @@ BUILD = (
         (
             A + "    configs: [{source: c, mode: 0400}]\nconfigs: {c: {file: /dev/zero}}\n",
             ("up",),
-            "is no regular file",
+            "is not a regular file",
         ),
-        (A + "    secrets: [{source: c, uid: '1'}]\nsecrets: {c: {file: /dev/zero}}\n", ("up",), "is no regular file"),
+        (
+            A + "    secrets: [{source: c, uid: '1'}]\nsecrets: {c: {file: /dev/zero}}\n",
+            ("up",),
+            "is not a regular file",
+        ),
         (A + "    scale: 100000000\n", ("up", "-d"), "more than 10000"),
         (A + "    deploy: {replicas: 100000000}\n", ("up", "-d"), "more than 10000"),
         (A, ("up", "--scale", "a=100000000"), "at most 10000"),

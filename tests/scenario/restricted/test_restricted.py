@@ -8,7 +8,7 @@ import pytest
 from tests.scenario.command import Result
 
 NEEDS = "composer runs as root without {}, which it needs\n"
-PRIVILEGED = "Inside a container, start that one with docker run --privileged.\n"
+PRIVILEGED = "To use composer in a container, start that container with docker run --privileged.\n"
 
 
 @pytest.fixture

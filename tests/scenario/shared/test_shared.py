@@ -43,6 +43,6 @@ def test_what_cannot_be_had_stops_only_those_who_need_it(composer):
     )
     composer("up", "-d", "good")
     done = composer("up", "-d", code=1)
-    assert "compose.yaml:5:5: services.bad.runtime: 'nvidia': there is one runtime, our own" in done.err
+    assert "compose.yaml:5:5: services.bad.runtime: 'nvidia': composer has a single runtime of its own" in done.err
     assert "compose.yaml:6:15: services.bad.secrets[0]: the file of the secret 'gone' does not exist" in done.err
     assert set(composer.ps()) == {"good"}

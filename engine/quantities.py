@@ -1,4 +1,4 @@
-"""Sizes and durations: what users write, and the form that a canonical file has."""
+"""Sizes and durations, as compose files, Dockerfiles, flags and log options write them; the one parser of each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ _NANOSECONDS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
     "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9, "w": 7 * 86400 * 10**9,
 }  # fmt: skip
+COMPOSE = tuple(_NANOSECONDS)
+"""The units of compose files."""
+GO = COMPOSE[:-2]
+"""The units of Go's time.ParseDuration: no days and weeks."""
+
 _WORDS = tuple(
     (word, short)
     for short, words in {
@@ -25,7 +30,7 @@ _TERM = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]+)", re.ASCII)
 
 
 class QuantityError(ValueError):
-    """The text is no quantity; the message says why."""
+    """The text is not a quantity; the message says why."""
 
 
 def size(text: str) -> int:
@@ -45,8 +50,8 @@ def size(text: str) -> int:
     return int(value)
 
 
-def nanoseconds(text: str) -> int:
-    """A duration: 1m30s, 1.5h, 300ms, 2d, 1w, 0."""
+def nanoseconds(text: str, units: tuple[str, ...] = COMPOSE) -> int:
+    """A duration: 1m30s, 1.5h, 300ms, 2d, 1w, 0. `units` are those that may be used."""
     rest = text[1:] if text[:1] in ("-", "+") else text
     sign = -1 if text[:1] == "-" else 1
     if rest == "0":
@@ -59,13 +64,15 @@ def nanoseconds(text: str) -> int:
                 raise QuantityError(f"missing unit in duration {text!r}: did you mean {text}s?")
             raise QuantityError(f"invalid duration {text!r} (such as 10s, 1m30s)")
         unit = _NANOSECONDS.get(term[3])
-        if unit is None:
+        if unit is None or term[3] not in units:
             word = term[3].strip().lower()
             near = next(
                 (f": did you mean {text[: -len(term[3])]}{short}?" for name, short in _WORDS if name == word), ""
             )
-            units = near if near and term.end() == len(rest) else " (ns, us, ms, s, m, h, d, w)"
-            raise QuantityError(f"unknown unit {term[3]!r} in duration {text!r}{units}")
+            known = (
+                near if near and term.end() == len(rest) else f" ({', '.join(one for one in units if one.isascii())})"
+            )
+            raise QuantityError(f"unknown unit {term[3]!r} in duration {text!r}{known}")
         if len(term[1]) > 19 or len(term[2] or "") > 400:
             raise QuantityError(f"duration out of range: {text!r}")
         total += int(term[1] or "0") * unit

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.load.quantities import QuantityError, duration, nanoseconds, size
 from composer.load.read.casts import CastError, boolean, integer, number, single
 from composer.load.tree.text import text_of
+from engine.quantities import QuantityError, duration, nanoseconds, size
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,23 @@
+"""SERVICE=NUM, as `scale` and --scale take it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from composer.cli.errors import UsageError
+from composer.plan.desired import MOST_REPLICAS
+
+
+def parse_scale(words: Iterable[str], what: str) -> dict[str, int]:
+    """SERVICE=NUM pairs; UsageError names the one that is not."""
+    scale = {}
+    for word in words:
+        service, equals, number = word.partition("=")
+        if not equals or not service:
+            raise UsageError(f'invalid {what} "{word}". Should be SERVICE=NUM')
+        if not number.isdigit():
+            raise UsageError(f'invalid {what} "{word}": {number!r} is not a whole number')
+        if len(number) > 6 or int(number) > MOST_REPLICAS:
+            raise UsageError(f'invalid {what} "{word}": a service has at most {MOST_REPLICAS} containers')
+        scale[service] = int(number)
+    return scale

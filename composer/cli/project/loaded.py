@@ -1,0 +1,53 @@
+"""Loading the project for `config`, which shows it: with the flags that leave steps out, and all warnings printed."""
+
+from __future__ import annotations
+
+from composer.cli.errors import CommandError
+
+TYPE_CHECKING = False  # of typing, whose import takes 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from composer.cli.parsing.flags import Args
+    from composer.cli.project.context import Context
+    from composer.load.options import Loaded
+
+
+def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes: Any) -> Loaded:
+    """The project as the flags want it, its warnings told; not bound to its types when nothing is interpolated."""
+    from composer.load.project import load_model, load_tree
+
+    options = context.load_options().replace(
+        services=tuple(services),
+        defer=False,
+        interpolate=not args.no_interpolate,
+        normalize=not (args.no_normalize or context.options.compatibility),
+        resolve_paths=not args.no_path_resolution,
+        consistency=not args.no_consistency,
+        resolve_environment=not args.no_env_resolution,
+        all_resources=context.options.all_resources,
+    )
+    options = options.replace(**changes)
+    found = load_tree(options) if options.interpolate else load_model(options)
+    warnings = [*found.warnings, *_without_effect(found)]
+    for warning in warnings:
+        print(f"warning: {warning}", file=context.stderr)
+    if args.strict:
+        from composer.load.check.advice import advice
+
+        more = [str(one) for one in advice(found)]
+        for line in more:
+            print(f"warning: {line}", file=context.stderr)
+        count = len(warnings) + len(more)
+        if count:
+            raise CommandError(f"{count} warning{'s' * (count != 1)}, and --strict makes them errors")
+    return found
+
+
+def _without_effect(found: Loaded) -> list[str]:
+    """Warnings of attributes without effect, when the project is bound and does not silence them."""
+    from composer.load.check.effects import effects
+    from composer.load.notice import audible
+
+    return audible(effects(found.tree), found.tree, found.environment) if found.hashes else []
