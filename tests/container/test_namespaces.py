@@ -50,9 +50,8 @@ def test_a_namespace_is_joined_only_while_its_container_runs(box):
     record = box.create("true", pid_mode=f"container:{other.id}")
     with pytest.raises(WrongState, match="which is not running"):
         box.do(box.session.start(record.id))
-    record = box.create("true", pid_mode="container:tnobody")
     with pytest.raises(NotFound, match="tnobody"):
-        box.do(box.session.start(record.id))
+        box.create("true", pid_mode="container:tnobody")
 
 
 def test_the_process_ends_with_the_pid_namespace_that_it_joined(box):

@@ -83,7 +83,10 @@ def test_a_bind_source_that_is_missing(composer):
 def test_a_full_disk(composer):
     """The state root on a file system with room for nothing; what it says names the errno."""
     full = tempfile.mkdtemp(prefix="cf-", dir="/tmp")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", full], check=True)
+    used = subprocess.run(
+        ["du", "-sk", composer.roots.state], capture_output=True, text=True, check=True
+    ).stdout.split()[0]
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={int(used) + 16384}k", "tmpfs", full], check=True)
     try:
         # By another process: closing a database's file here would drop this process's locks on it (fcntl(2)).
         subprocess.run(["cp", "-a", composer.roots.state, f"{full}/s"], check=True)
