@@ -31,6 +31,10 @@ import_rootfs(ImageStore(Store(roots)), sys.stdin.buffer, tags=["busybox"], conf
 """
 
 
+def _pipes(data):
+    return {"input": data, "capture_output": True}
+
+
 class User:
     def __init__(self, home):
         self.home = home
@@ -43,17 +47,17 @@ class User:
             os.chown(folder, UID, UID)
         (home / "run").chmod(0o700)
 
-    def run(self, *command, stdin=None, code=0, environ=None):
-        """Run a command as the user; it must end with `code` (None: any)."""
+    def run(self, *command, stdin=None, code=0, environ=None, streams=None):
+        """Run a command as the user; it must end with `code` (None: any). `streams`: a file in place of its standard streams."""
         done = subprocess.run(
             [sys.executable, HERE / "as_user.py", self.home, *command],
             cwd=self.project,
-            input=stdin,
-            capture_output=True,
+            **({"stdin": streams, "stdout": streams, "stderr": streams} if streams else _pipes(stdin)),
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **(environ or {})},
             timeout=60,
         )
-        done = Result(["", "", "", *map(str, command)], done.returncode, done.stdout.decode(), done.stderr.decode())
+        out, err = (done.stdout or b"").decode(), (done.stderr or b"").decode()
+        done = Result(["", "", "", *map(str, command)], done.returncode, out, err)
         assert code is None or done.code == code, done
         return done
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import http.server
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -110,6 +112,51 @@ COPY --chown=7:8 compose.yaml /e
     assert " 7        8 " in shown
     images = user("run", "--rm", "-T", "a", "sh", "-c", "ls /b/old | wc -l; readlink /b/d").out
     assert images.split() == ["0", "c"]
+
+
+LOOK = (
+    "{ for n in 0 1 2; do readlink /proc/self/fd/$n; chmod 667 /proc/self/fd/$n 2>&1; done; "
+    "stat -L -c '%F' /proc/self/fd/0 /proc/self/fd/2; } | tee /tmp/seen"
+)
+"""What the standard streams are, and an attempt to change them. An ordinary user can make no devices: /dev/null is the
+host's, whose root alone may change it."""
+
+
+def test_standard_streams(user):
+    """None is anything of the caller's, in whichever way a process is started."""
+    hook = {"command": ["sh", "-c", f"{LOOK}; mv /tmp/seen /tmp/hook"]}
+    probe = ["CMD-SHELL", f"{LOOK}; mv /tmp/seen /tmp/probe"]
+    service = {
+        "build": ".", "image": "looks", "init": True, "stop_grace_period": "0s", "post_start": [hook], "volumes": ["seen:/seen"],
+        "command": ["sh", "-c", f"mkdir /tmp; {LOOK}; mv /tmp/seen /tmp/first; exec sleep 600"],
+        "healthcheck": {"test": probe, "start_interval": "100ms", "start_period": "10s"},
+    }  # fmt: skip
+    user.write(
+        compose=json.dumps(
+            {
+                "services": {"a": service, "b": {"image": "looks", "scale": 0, "volumes": ["seen:/seen"]}},
+                "volumes": {"seen": {}},
+            }
+        ).replace("$", "$$"),
+        Dockerfile=f"FROM busybox\nRUN mkdir -p /tmp; {LOOK}; mv /tmp/seen /tmp/step\n",
+    )
+    (user.home / "caller").touch()
+    before = [os.stat(path) for path in ("/dev/null", user.home / "caller")]
+    with open(user.home / "caller", "r+b") as caller:
+        for words in (
+            ("up", "-d", "--build", "--wait"),
+            ("exec", "-d", "a", "sh", "-c", f"{LOOK}; mv /tmp/seen /tmp/detached"),
+            ("exec", "-T", "a", "sh", "-c", f"{LOOK}; mv /tmp/seen /tmp/exec"),
+            ("run", "--rm", "-T", "b", "sh", "-c", f"mkdir -p /tmp; {LOOK}; mv /tmp/seen /seen/run"),
+        ):
+            done = user(*words, code=None, streams=caller)
+            assert done.code == 0, (user.home / "caller").read_text()
+    user("exec", "-T", "a", "sh", "-c", "until test -e /tmp/detached; do sleep 0.05; done")
+    for name in ("tmp/step", "tmp/first", "tmp/hook", "tmp/probe", "tmp/detached", "tmp/exec", "seen/run"):
+        said = user("exec", "-T", "a", "cat", f"/{name}").out
+        assert said and not re.search(r"caller|regular|^/(?!dev/null|proc)", said, re.M), (name, said)
+    after = [os.stat(path) for path in ("/dev/null", user.home / "caller")]
+    assert [(s.st_mode, s.st_uid) for s in before] == [(s.st_mode, s.st_uid) for s in after]
 
 
 def test_what_cannot_be_had_is_said(user):

@@ -7,6 +7,9 @@ import stat
 import pytest
 
 from engine.spec.container import ExecSpec
+from tests.build.conftest import builder, busybox, context, images, run
+
+__all__ = ["builder", "busybox", "context", "images", "run"]
 
 LOOK = (
     'for n in 0 1 2; do stat -L -c "$n %F %t:%T %d" /proc/self/fd/$n; readlink /proc/self/fd/$n; done; '
@@ -98,6 +101,21 @@ def test_detached_and_probes(host, way):
     assert " 1:3 " in host.exec(record, "cat", "/tmp/seen").out
     found = host.wait(host.session.probe(record.id, ("CMD", "sh", "-c", LOOK), timeout=10))
     assert own(found.output)
+
+
+@pytest.mark.parametrize("mode", ["sandbox", "insecure"])
+def test_a_build_step(builder, busybox, run, mode):
+    """A step's output goes to a pipe of its own; what it does to its standard streams does not reach the host's."""
+    before = os.stat("/dev/null")
+    entitlements = ("security.insecure",) if mode == "insecure" else ()
+    script = "chmod 667 /proc/self/fd/0; chown 0:7 /proc/self/fd/0; true"
+    builder.run = run
+    builder(f"FROM busybox\nRUN --security={mode} {LOOK}; {script}\n", entitlements=entitlements)
+    said = [re.sub(r"^#\d+ \d+\.\d{3} ", "", line) for line in builder.lines]
+    first = next(number for number, line in enumerate(said) if re.match(r"0 .* \d+$", line))
+    assert own("\n".join(said[first : first + 7]))
+    after = os.stat("/dev/null")
+    assert (before.st_mode, before.st_uid, before.st_gid) == (after.st_mode, after.st_uid, after.st_gid)
 
 
 def test_the_null_device_of_the_host_stays(host):
