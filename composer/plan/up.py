@@ -122,7 +122,7 @@ class _Up:
         stopped = self.shared.stopped.get(record.id)
         status = record.state.status if stopped is None else Status.EXITED
         idle = self.options.no_start or self.options.action == "create"
-        because, after = self._restart_cause(service)
+        because, after = self._restart_cause(service, record)
         up = status in (Status.RUNNING, Status.RESTARTING)
         if up and because and not idle:
             self._restart(service, record, because, after=(*gates, *after))
@@ -168,8 +168,10 @@ class _Up:
         )
         self._start(service, record.spec.name, cause, container_id=record.id, after=(stopped.id,))
 
-    def _restart_cause(self, service: DesiredService) -> tuple[str, list[int]]:
+    def _restart_cause(self, service: DesiredService, record: ContainerRecord) -> tuple[str, list[int]]:
         """Why a container that is up to date must be restarted ("" when it need not), and after which operations."""
+        if record.state.stopping:
+            return "its stop was interrupted", []
         for dependency in service.depends_on:
             if dependency.restart and dependency.service in self.replaced:
                 cause = f"its dependency {dependency.service} was recreated (restart: true)"

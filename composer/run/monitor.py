@@ -90,7 +90,8 @@ class Monitor:
         record = self._changes.record(container_id)
         status = Status.EXITED if record.state.status is Status.RESTARTING else record.state.status
         if record.state.status.alive or record.state.status is Status.RESTARTING:
-            await self._update(container_id, stopped_by_user=True, status=status, returns=returns)
+            alive = record.state.status.alive
+            await self._update(container_id, stopped_by_user=True, stopping=alive, status=status, returns=returns)
             self._notifier.tell(container_id)
 
     async def stays_down(self, container_id: str) -> None:

@@ -229,6 +229,7 @@ def exited(state: ContainerState, ended: ContainerExit) -> ContainerState:
         exit_code=ended.exit_code,
         finished_at=ended.finished_at,
         oom_killed=ended.oom_killed,
+        stopping=False,
         endpoints=(),
         ports=(),
     )

@@ -136,9 +136,16 @@ class Wiring:
         record = next((plan.record for plan in endpoint.outward(plans)), None)
         if plans and (record is None or lan.is_lan(record)):
             return []
-        reservation = ports.reserve(self.store, container_id, ports.placed(wanted, record))
-        self._reservations[container_id] = reservation
-        return reservation.bindings
+        return self._hold(container_id, ports.placed(wanted, record)).bindings
+
+    def _hold(self, container_id: str, wanted: Sequence[PortBinding]) -> ports.Reservation:
+        """Bind ports in place of those that we hold for an earlier run of the container."""
+        if proxy := self._proxies.pop(container_id, None):
+            proxy.close()
+        if earlier := self._reservations.pop(container_id, None):
+            earlier.close()
+        reservation = self._reservations[container_id] = ports.reserve(self.store, container_id, wanted)
+        return reservation
 
     async def connect(self, container_id: str, pid: int, plans: Sequence[Plan]) -> None:
         """Make the links of `plans` in the network namespace of `pid`, and the rules of the reserved ports."""
@@ -252,8 +259,7 @@ class Wiring:
         plug.route(pid, endpoints)
         first = next((one for one in endpoints if one.ipv4_gateway or one.ipv6_gateway), None)
         if wanted and first is not None and container_id not in self._reservations:
-            asked = ports.placed(wanted, bridge.get(self.store, first.network))
-            self._reservations[container_id] = ports.reserve(self.store, container_id, asked)
+            self._hold(container_id, ports.placed(wanted, bridge.get(self.store, first.network)))
         if rules := self._rules.pop(container_id, []):
             await self._withdraw(container_id, rules)
         if proxy := self._proxies.pop(container_id, None):
@@ -269,7 +275,7 @@ class Wiring:
         # Where somebody took the port meanwhile the packet rules still serve it.
         with contextlib.suppress(EngineError):
             held = [one if one.host_port else replace(one, host_port=ports.DIRECT) for one in bindings]
-            self._reservations[container_id] = ports.reserve(self.store, container_id, held)
+            self._hold(container_id, held)
         for one in endpoints:
             if record := bridge.get(self.store, one.network):
                 await self._ensure(record)

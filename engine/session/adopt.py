@@ -89,14 +89,18 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
             await _end(group, keeper, record.id)
     for container_id in kept:
         await _end(group, keeper, container_id)  # its folder has gone: it belongs to nobody
-    for record in list(group.records.values()):
-        if record.id in group.starting:
+    for container_id in list(group.records):
+        current = group.records.get(container_id)  # while we waited for others it may have ended or been removed
+        if current is None or container_id in group.starting:
             continue
-        if record.state.status.alive:
-            group.ended.setdefault(record.id, Event())
-            await _resume(group, keeper, record)
-        elif record.state.status is Status.EXITED:
-            group.replace(record.id, record.state)
+        if current.state.status.alive:
+            group.ended.setdefault(container_id, Event())
+            await _resume(group, keeper, current)
+            if not _runs(group, current):
+                group.withdraw(container_id)
+                await group.wiring.disconnect(container_id)
+        elif current.state.status is Status.EXITED:
+            group.replace(container_id, current.state)
     group.adopted = keeper
     await _sweep(group)
     await finish_removals(group)
@@ -189,6 +193,12 @@ async def _end(group: Group, keeper: KeeperClient, container_id: str) -> None:
         await group.clean(container_id)
 
 
+def _runs(group: Group, record: ContainerRecord) -> bool:
+    """Whether the container is alive, or about to be, since `record` told its state."""
+    current = group.records.get(record.id)
+    return record.id in group.starting or (current is not None and current.state.status.alive)
+
+
 async def _resume(group: Group, keeper: KeeperClient, record: ContainerRecord) -> None:
     """Serve names and ports of a running container again."""
     group.publish(record.id)
@@ -200,6 +210,8 @@ async def _resume(group: Group, keeper: KeeperClient, record: ContainerRecord) -
             group.dns.serve(record.id, descriptors[0], descriptors[1], record.spec.dns)
         elif record.state.endpoints and not group.dns.serves(record.id):
             await _reopen(group, record)
+    if not _runs(group, record) or record.id in group.starting:
+        return
     found = endpoint.ordered(record.state.endpoints, record.spec.networks)
     await group.wiring.resume(record.id, record.state.ports, found)
     with contextlib.suppress(EngineError):  # a network may have gone, or an address been taken

@@ -84,6 +84,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
                 oom_killed=False,
                 error="",
                 stopped_by_user=False,
+                stopping=False,
                 returns=False,
                 health=Health(status="starting") if _is_checked(spec.healthcheck, image.config.healthcheck) else None,
                 endpoints=endpoints,

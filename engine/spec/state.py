@@ -111,6 +111,8 @@ class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
     restart_count: int = 0
     stopped_by_user: bool = False
+    stopping: bool = False
+    """Its stop has begun. Whoever finds that later, with nobody who stops it, cannot rely on what still runs of it."""
     returns: bool = False
     """It is stopped in order to be started again: whoever follows its output stays."""
     health: Health | None = None

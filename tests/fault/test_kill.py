@@ -76,6 +76,25 @@ def test_during_down(composer, name, victim, repaired):
     repaired()
 
 
+@pytest.mark.parametrize("victims", [("command",), ("supervisor",), ("command", "supervisor", "keeper")])
+def test_a_stop_that_was_interrupted(composer, victims):
+    """A program that has been asked to end and still runs is not what `up` leaves behind."""
+    script = "trap 'echo ending; sleep 0.5; exit 0' TERM; echo begun; while :; do sleep 0.05; done"
+    web = {"image": "busybox", "command": ["sh", "-c", script], "stop_grace_period": "20s"}
+    composer.write(compose=json.dumps({"services": {"web": web}}))
+    composer("up", "-d")
+    following = composer.start("logs", "-f", "--no-log-prefix")
+    down = composer.start("down")
+    assert [following.stdout.readline() for _ in range(2)] == ["begun\n", "ending\n"]
+    for victim in victims:
+        kill(composer, victim, down)
+    down.communicate(timeout=60)
+    composer("up", "-d")
+    composer("exec", "-T", "web", "true")
+    assert composer("logs", "--no-log-prefix").out.split()[-1] == "begun"
+    following.kill()
+
+
 @pytest.mark.parametrize("victim", ["supervisor", "keeper"])
 def test_containers_live_on(composer, victim):
     composer("up", "-d")

@@ -127,7 +127,8 @@ def test_standard_streams(user):
     hook = {"command": ["sh", "-c", f"{LOOK}; mv /tmp/seen /tmp/hook"]}
     probe = ["CMD-SHELL", f"{LOOK}; mv /tmp/seen /tmp/probe"]
     service = {
-        "build": ".", "image": "looks", "init": True, "stop_grace_period": "0s", "post_start": [hook], "volumes": ["seen:/seen"],
+        "build": ".", "image": "looks", "init": True, "stop_grace_period": "0s", "post_start": [hook],
+        "volumes": ["seen:/seen"],
         "command": ["sh", "-c", f"mkdir /tmp; {LOOK}; mv /tmp/seen /tmp/first; exec sleep 600"],
         "healthcheck": {"test": probe, "start_interval": "100ms", "start_period": "10s"},
     }  # fmt: skip
