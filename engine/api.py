@@ -14,7 +14,7 @@ from engine.errors import NotFound, Unsupported
 from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
-from engine.spec.image import BuildSpec, ImageDetails, ImageRecord
+from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, StoreUsage
 from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
 from engine.spec.state import ContainerRecord
 from engine.spec.stream import ContainerStats, PathStatus
@@ -121,6 +121,16 @@ class Engine:
 
         registries.push(reference, images=self._images, progress=progress)
 
+    def login(self, registry: str, username: str, password: str) -> str:
+        from engine.registry.login import login
+
+        return login(registry, username, password)
+
+    def logout(self, registry: str) -> bool:
+        from engine.registry.login import logout
+
+        return logout(registry)
+
     def save_images(self, references: Sequence[str], output: int) -> None:
         from engine.image.archive import save
 
@@ -145,10 +155,22 @@ class Engine:
         with open(source, "rb", closefd=False) as file:
             return import_rootfs(self._images, file, tags=tags, config=config, subject=message or "-")
 
-    def prune_images(self, *, all_unused: bool = False) -> list[str]:
+    def prune_images(
+        self, image_ids: Sequence[str] = (), cache_keys: Sequence[str] = (), *, preview: bool = False
+    ) -> Freed:
         from engine.image import gc
 
-        return gc.prune(self._images, all_unused=all_unused)
+        return gc.prune(self._images, image_ids, cache_keys, preview=preview)
+
+    def remove_replaced_images(self) -> Freed:
+        from engine.image import gc
+
+        return gc.replaced(self._images)
+
+    def store_usage(self) -> StoreUsage:
+        from engine.image.usage import usage
+
+        return usage(self._images)
 
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord:
         from engine.build import build

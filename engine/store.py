@@ -21,7 +21,7 @@ from engine.paths import Roots, make_private
 
 _PATIENCE = 600.0
 """Seconds that one writer waits for the others."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE layers (
@@ -33,7 +33,8 @@ CREATE TABLE layers (
 ) STRICT;
 CREATE TABLE images (
     id TEXT PRIMARY KEY,                  -- sha256:<hex> of the configuration blob
-    record TEXT NOT NULL                  -- engine.spec.image.ImageRecord, without tags and digests
+    record TEXT NOT NULL,                 -- engine.spec.image.ImageRecord, without tags and digests
+    replaced_at REAL NOT NULL DEFAULT 0   -- seconds since the epoch: when a newer build took its last tag
 ) STRICT;
 CREATE TABLE image_layers (
     image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
@@ -93,7 +94,10 @@ CREATE TABLE volumes (
 ) STRICT;
 """
 
-UPGRADES = {1: "ALTER TABLE tags ADD COLUMN tagged_at REAL NOT NULL DEFAULT 0"}
+UPGRADES = {
+    1: "ALTER TABLE tags ADD COLUMN tagged_at REAL NOT NULL DEFAULT 0",
+    2: "ALTER TABLE images ADD COLUMN replaced_at REAL NOT NULL DEFAULT 0",
+}
 """Version → what makes the next one of it."""
 
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "composer.plan.graph": ("composer.plan", "engine.spec"),
     "composer.cron": (),
     "composer.release": (),
-    "composer.view": ("engine.spec",),
+    "composer.view": ("composer.plan.labels", "engine.spec"),
     "composer.run": ("composer.release", "composer.plan", "engine.spec", "engine.errors", "engine.paths", "engine.control"),
     "composer.run.launch": (
         "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title",

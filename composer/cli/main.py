@@ -25,10 +25,34 @@ if TYPE_CHECKING:
     from engine.paths import Roots
 
 
-WITHOUT_ENGINE = frozenset({"alpha", "completion", "config", "convert", "man", "version"})
+WITHOUT_ENGINE = frozenset({"alpha", "completion", "config", "convert", "login", "logout", "man", "version"})
 WITHOUT = {"autostart": (["enable"], ["disable"], ["status"])}
 ONLY_READING = frozenset(
-    {"complete", "events", "images", "logs", "ls", "port", "ps", "stats", "top", "volumes", "wait"}
+    {
+        "complete",
+        "container inspect",
+        "container logs",
+        "container ls",
+        "events",
+        "image history",
+        "image inspect",
+        "image ls",
+        "images",
+        "logs",
+        "ls",
+        "network inspect",
+        "network ls",
+        "port",
+        "ps",
+        "stats",
+        "system df",
+        "system info",
+        "top",
+        "volume inspect",
+        "volume ls",
+        "volumes",
+        "wait",
+    }
 )
 """For an ordinary user these enter the namespace of the containers where there is one, and make none."""
 
@@ -116,8 +140,18 @@ def _dispatch(argv: list[str]) -> int:
     from composer.cli.parsing.command_table import module_of
 
     module = importlib.import_module(module_of(words[0]))
-    command = module.COMMAND
-    flags = (*command.flags, *EVERYWHERE)
+    if group := getattr(module, "GROUP", None):
+        word = next((word for word in words[1:2] if word not in ("--help", "-h")), "")
+        if not word:
+            from composer.cli.parsing.help import group_help
+
+            print(group_help(group))
+            return 0
+        command, run = group.find(word)
+        words = words[1:]
+    else:
+        command, run = module.COMMAND, module.run
+    flags = (*EVERYWHERE, *command.flags)  # docker's -h is --hostname of run
     try:
         args = parse(flags, words[1:], interspersed=command.interspersed)
     except UsageError as error:
@@ -133,7 +167,7 @@ def _dispatch(argv: list[str]) -> int:
         from engine.rootless.enter import enter
 
         enter(context.roots, make=command.name not in ONLY_READING)
-    return module.run(context, args) or 0
+    return run(context, args) or 0
 
 
 def _with_place(error: UsageError, command: str) -> UsageError:

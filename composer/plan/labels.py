@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 PROJECT = "com.docker.compose.project"
 WORKING_DIR = "com.docker.compose.project.working_dir"
 CONFIG_FILES = "com.docker.compose.project.config_files"
@@ -20,5 +22,16 @@ PRE_START = "pre_start"
 SUMMARY = "composer.summary"
 """Ours: the flat model at creation, so that a later `up` can say what changed."""
 
+AUTOREMOVE = "composer.autoremove"
+"""Ours: the supervisor removes the container when it ends (composer.run.monitor)."""
+
 COMPOSE_VERSION = "2.40.3"
 """The Docker Compose whose behaviour this is."""
+
+WITHOUT_PROJECT = "_docker"
+"""The group of containers that belong to no project: no project can have this name (compose-spec, name)."""
+
+
+def group_of(labels: Mapping[str, str]) -> str:
+    """Where a container, network or volume with these labels belongs."""
+    return labels.get(PROJECT) or WITHOUT_PROJECT

@@ -11,6 +11,7 @@ import msgspec
 from anyio import CancelScope, sleep
 from anyio.abc import TaskGroup
 
+from composer.plan.labels import AUTOREMOVE
 from composer.run import health, restart
 from composer.run.notifier import Notifier
 from engine.errors import EngineError
@@ -19,9 +20,6 @@ from engine.spec.state import ContainerRecord, Health, Probe, Status
 
 if TYPE_CHECKING:
     from composer.run.port import Changes
-
-AUTOREMOVE = "composer.autoremove"
-"""Label of one-off containers that go when they end (`run --rm -d`)."""
 
 REMEMBERED = 256
 """Containers that removed themselves whose exit codes are remembered."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from engine.spec.container import Attachment, ContainerSpec, ExecSpec
-from engine.spec.image import BuildSpec, ImageDetails, ImageRecord
+from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, StoreUsage
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.spec.stream import ContainerStats, LogEntry, PathStatus
@@ -71,6 +71,14 @@ class Images(Protocol):
 
     def push(self, reference: str, *, progress: Progress | None = None) -> None: ...
 
+    def login(self, registry: str, username: str, password: str) -> str:
+        """Try credentials at a registry (host[:port], "" for Docker Hub) and keep them; where they are kept. RegistryError."""
+        ...
+
+    def logout(self, registry: str) -> bool:
+        """Forget a registry's credentials; false when there were none."""
+        ...
+
     def save_images(self, references: Sequence[str], output: int) -> None:
         """Write images as one tar archive, as `docker save` does, to descriptor `output`. NotFound, Corrupt."""
         ...
@@ -85,8 +93,19 @@ class Images(Protocol):
         """Make an image of a root file system's tar archive; `changes` are Dockerfile instructions. Corrupt."""
         ...
 
-    def prune_images(self, *, all_unused: bool = False) -> list[str]:
-        """Delete images without a tag, or all that no container uses; their ids."""
+    def prune_images(
+        self, image_ids: Sequence[str] = (), cache_keys: Sequence[str] = (), *, preview: bool = False
+    ) -> Freed:
+        """Delete these images, except those that a container uses, and these records of the build cache. With `preview`
+        nothing is deleted: the answer is what would go."""
+        ...
+
+    def remove_replaced_images(self) -> Freed:
+        """Delete the images whose last tag a newer build has taken, once no container uses them."""
+        ...
+
+    def store_usage(self) -> StoreUsage:
+        """What images and the build cache take on the disc."""
         ...
 
     def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord: ...

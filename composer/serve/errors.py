@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from composer.serve.http.errors import HTTPError
+from composer.view.errors import Refusal
 from engine.errors import EngineError
 
 STATUS = {
@@ -17,6 +18,8 @@ STATUS = {
 
 
 def described_error(error: Exception) -> HTTPError:
+    if isinstance(error, Refusal):
+        return HTTPError(error.status, str(error))
     if isinstance(error, EngineError):
         return failed(type(error).__name__, error.message)
     return HTTPError(500, f"internal error: {type(error).__name__}: {error}")

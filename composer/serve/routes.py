@@ -84,7 +84,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/configs", "system.no_swarm"),
     ("GET", "/tasks", "system.no_swarm"),
     ("GET", "/plugins", "system.plugins"),
-    ("GET", "/system/df", "system.usage"),
+    ("GET", "/system/df", "system.disk_usage"),
     ("GET", "/networks", "networks.listing"),
     ("GET", "/networks/{id}", "networks.inspect"),
     ("GET", "/volumes", "volumes.listing"),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from composer.plan.labels import PROJECT
 from composer.plan.options import Options
 from composer.run.client import ATTEMPTS, Client
 from composer.run.protocol import End, Frames, Go, Ready, Request, event_of, frame
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 
 CAUSE = "asked for through the Docker API"
 """The cause of each operation."""
-GROUP = "_docker"
-"""The group of containers that belong to no project: no project can have this name (compose-spec, name)."""
-
-
-def group_of(labels: Mapping[str, str]) -> str:
-    """Where a container, network or volume with these labels belongs."""
-    return labels.get(PROJECT) or GROUP
 
 
 async def perform(

@@ -244,7 +244,8 @@ class Builder:
 
     def _record(self, state: State) -> ImageRecord:
         diff_ids = [layer.diff_id for layer in self.images.layers.need(state.chain)]
-        return self.images.record(state.file(diff_ids, self.spec.labels), state.chain, tags=self.spec.tags)
+        file = state.file(diff_ids, self.spec.labels)
+        return self.images.record(file, state.chain, tags=self.spec.tags, replaces=True)
 
 
 def trim(images: ImageStore, keep_bytes: int = KEEP_CACHE) -> None:

@@ -11,26 +11,11 @@ import time
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Struct
 
+from engine.image.usage import CacheRecord, decode_record
 from engine.store import Store
 
 VERSION = 2
-
-
-class CacheRecord(Struct, kw_only=True):
-    """`layers` are chain ids that the record keeps alive: the step's result is the last, or none when it changed
-    nothing.
-
-    `created` is when the step ran (seconds since the epoch), so that a cached build gives the same image again.
-    """
-
-    layers: tuple[str, ...]
-    created: float
-    step: str = ""
-
-
-_decode = msgspec.json.Decoder(CacheRecord).decode
 
 
 def key_of(kind: str, *parts: object) -> str:
@@ -47,7 +32,7 @@ class BuildCache:
         row = self._store.db.execute("SELECT record FROM build_cache WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        record = _decode(row[0])
+        record = decode_record(row[0])
         marks = ",".join("?" * len(record.layers))
         count = self._store.db.execute(
             f"SELECT count(*) FROM layers WHERE chain_id IN ({marks})", record.layers
@@ -86,7 +71,7 @@ class BuildCache:
             total = 0
             dropped: list[str] = []
             for key, text in rows:
-                layers = set(_decode(text).layers) & sizes.keys()
+                layers = set(decode_record(text).layers) & sizes.keys()
                 total += sum(sizes[layer] for layer in layers - kept)
                 if total > keep_bytes:
                     dropped.append(key)

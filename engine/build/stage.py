@@ -13,7 +13,7 @@ import msgspec
 
 from engine.build import copy_step, metadata, reproducible, rubbish, run_step
 from engine.build import instructions as ins
-from engine.build.cache import BuildCache, CacheRecord, key_of
+from engine.build.cache import BuildCache, key_of
 from engine.build.context import SourceTree
 from engine.build.copying import How, Target
 from engine.build.execute import RunStep
@@ -31,6 +31,7 @@ from engine.image.layer_add import seal
 from engine.image.layers import Draft
 from engine.image.merged import merged
 from engine.image.tree import Tree
+from engine.image.usage import CacheRecord
 from engine.spec.image import BuildSpec
 
 _VISIBLE = (ins.From, ins.Run, ins.Copy, ins.Workdir)

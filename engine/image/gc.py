@@ -8,22 +8,15 @@ partial blobs, folders without a row) goes as well.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
-import msgspec
 from msgspec import Struct
 
 from engine.image import lease
 from engine.image.images import ImageStore
+from engine.image.usage import decode_record, holdings
 from engine.image.uses import containers_using
-
-
-class _CacheRecord(Struct):
-    """The part of a build cache record that counts here (engine.build.cache)."""
-
-    layers: list[str] = []
-
-
-_decode = msgspec.json.Decoder(_CacheRecord).decode
+from engine.spec.image import Freed
 
 
 class Collected(Struct):
@@ -34,17 +27,33 @@ class Collected(Struct):
     size: int = 0
 
 
-def prune(images: ImageStore, *, all_unused: bool = False) -> list[str]:
-    """Delete images without a tag, or with `all_unused` all that no container uses; gives their ids. Then collect."""
+def prune(
+    images: ImageStore, image_ids: Iterable[str] = (), cache_keys: Iterable[str] = (), *, preview: bool = False
+) -> Freed:
+    """Delete these images, except those that a container uses, and records of the build cache, and then collect.
+
+    With `preview` nothing is deleted: the answer is what would go.
+    """
     used = containers_using(images.store)
-    gone: list[str] = []
-    for record in images.all():
-        if record.id not in used and (all_unused or not record.tags):
-            with images.store.transaction(freeing=True) as db:
-                db.execute("DELETE FROM images WHERE id = ?", (record.id,))
-            gone.append(record.id)
-    collect(images)
-    return gone
+    gone = [image_id for image_id in image_ids if image_id not in used]
+    keys = list(cache_keys)
+    size = holdings(images.store).freed(set(gone), set(keys))
+    if not preview:
+        with images.store.transaction(freeing=True) as db:
+            db.executemany("DELETE FROM images WHERE id = ?", [(one,) for one in gone])
+            db.executemany("DELETE FROM build_cache WHERE key = ?", [(key,) for key in keys])
+        collect(images)
+    return Freed(images=tuple(gone), cache=tuple(keys), size=size)
+
+
+def replaced(images: ImageStore) -> Freed:
+    """Delete the images whose last tag a newer build has taken, once no container uses them; their blobs and layers go
+    with the next collection, which is made when there are any."""
+    rows = images.store.db.execute(
+        "SELECT id FROM images WHERE replaced_at > 0 AND NOT EXISTS (SELECT 1 FROM tags WHERE image_id = id)"
+        " AND NOT EXISTS (SELECT 1 FROM digests WHERE image_id = id)"
+    ).fetchall()
+    return prune(images, [row[0] for row in rows]) if rows else Freed()
 
 
 def collect(images: ImageStore) -> Collected | None:
@@ -62,7 +71,7 @@ def _layers(images: ImageStore, done: Collected) -> None:
     with images.store.transaction(freeing=True) as db:
         marked = {row[0] for row in db.execute("SELECT chain_id FROM image_layers")}
         for (text,) in db.execute("SELECT record FROM build_cache"):
-            marked.update(_decode(text).layers)
+            marked.update(decode_record(text).layers)
         rows = db.execute("SELECT chain_id, size FROM layers").fetchall()
         unmarked = [(chain_id, size) for chain_id, size in rows if chain_id not in marked]
         db.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id, _ in unmarked])

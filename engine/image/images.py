@@ -21,6 +21,8 @@ from engine.store import Store
 _decode_names = msgspec.json.Decoder(list[str]).decode
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from engine.image.blobs import BlobStore
     from engine.image.config import ImageFile
     from engine.image.layers import LayerStore
@@ -129,12 +131,19 @@ class ImageStore:
     # -- changing
 
     def record(
-        self, file: bytes, chain_ids: Sequence[str], *, tags: Iterable[str] = (), digests: Iterable[str] = ()
+        self,
+        file: bytes,
+        chain_ids: Sequence[str],
+        *,
+        tags: Iterable[str] = (),
+        digests: Iterable[str] = (),
+        replaces: bool = False,
     ) -> ImageRecord:
         """Record the image whose configuration blob is `file` and whose layers are in the store; tag it in the same
         step.
 
-        Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it. Raises NotFound.
+        Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it. With `replaces` an image
+        that loses its last tag by that is of no more use (`engine.image.gc.replaced`). Raises NotFound.
         """
         from engine.image import config as image_config
 
@@ -153,9 +162,11 @@ class ImageStore:
         )
         tag_names = [str(references.parse(tag)) for tag in tags]
         with self.store.transaction() as db:
+            before = _holders(db, tag_names) - {image_id} if replaces else set()
             # The layers' folders may have changed if they were collected and made again: the record is replaced.
             db.execute(
-                "INSERT INTO images (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+                "INSERT INTO images (id, record) VALUES (?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET record = excluded.record, replaced_at = 0",
                 (image_id, msgspec.json.encode(record).decode()),
             )
             db.executemany(
@@ -169,6 +180,7 @@ class ImageStore:
             db.executemany(
                 "INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", [(d, image_id) for d in digests]
             )
+            db.executemany("UPDATE images SET replaced_at = ? WHERE id = ?", [(time.time(), one) for one in before])
         return self.need(image_id)
 
     def tag(self, name: str, new: str) -> None:
@@ -226,6 +238,12 @@ class ImageStore:
 
     def _by_reference_quietly(self, name: str) -> str:
         return "" if _ID.match(name) else self._by_reference(name)
+
+
+def _holders(db: sqlite3.Connection, tags: Iterable[str]) -> set[str]:
+    """The images that have these tags."""
+    rows = (db.execute("SELECT image_id FROM tags WHERE reference = ?", (tag,)).fetchone() for tag in tags)
+    return {row[0] for row in rows if row}
 
 
 def now() -> str:

@@ -29,18 +29,34 @@ class Client:
     """Talks about the repository of `reference`; `actions` is pull, or pull,push. Used by several threads at once."""
 
     def __init__(
-        self, reference: Reference, actions: str = "pull", insecure: Collection[str] = (), mirror: str = ""
+        self,
+        reference: Reference,
+        actions: str = "pull",
+        insecure: Collection[str] = (),
+        mirror: str = "",
+        given: credentials.Credentials | None = None,
     ) -> None:
         self.reference = reference
         self.transport = Transport(reference.registry, insecure, mirror)
         repository = "/".join(filter(None, (self.transport.prefix, reference.repository)))
         self._root = f"/v2/{repository}"
         self._scope = f"repository:{repository}:{actions}"
+        self._given = given
         self._authorization = ""
         self._expires = 0.0
         self._lock = threading.Lock()
 
     # -- reading
+
+    def check_access(self) -> None:
+        """Whether the registry takes the credentials (distribution-spec, "Determining Support"). Raises RegistryError."""
+        self._scope = ""
+        with self._request("GET", "/v2/") as response:
+            if response.status == 401:
+                raise RegistryError(
+                    f"{self.reference.registry}: unauthorized: incorrect username or password", status=401
+                )
+            self._expect(response, (200,), f"login at {self.reference.registry}")
 
     def manifest(self, pinned: str) -> tuple[bytes, str, str]:
         """The manifest for a tag or digest: its bytes, media type and digest, verified. Raises NotFound, Corrupt."""
@@ -208,7 +224,7 @@ class Client:
         with self._lock:
             if self._known() not in ("", tried):
                 return  # another thread was here meanwhile
-            found = credentials.find(self.transport.registry)
+            found = self._given or credentials.find(self.transport.registry)
             for offered in challenge.parse(header):
                 if offered.scheme == "bearer":
                     self._bearer(offered, found)
@@ -226,7 +242,7 @@ class Client:
             raise RegistryError(
                 f"{self.reference.registry} names {realm!r} for logging in, which is not https: refused"
             )
-        query = {"scope": self._scope}
+        query = {"scope": self._scope} if self._scope else {}
         if service := offered.parameters.get("service"):
             query["service"] = service
         headers: dict[str, str] = {}

@@ -37,29 +37,57 @@ class Credentials(Struct, frozen=True):
         return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
-def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials | None:
-    """The credentials for a registry, None when there are none. Raises RegistryError for an unreadable file or
-    helper.
-    """
+def place(environ: Mapping[str, str] = os.environ) -> str:
+    """The path of the client's configuration."""
     folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
-    path = os.path.join(folder, "config.json")
+    return os.path.join(folder, "config.json")
+
+
+def read(path: str) -> dict[str, Any]:
+    """The client's configuration, empty when there is none. Raises RegistryError."""
     try:
         config = json.loads(read_bytes(path, 16 * MIB, "the client's configuration"))
     except FileNotFoundError:
-        return None
+        return {}
     except (OSError, ValueError, RecursionError) as error:
         raise RegistryError(f"cannot read the registry credentials in {path}: {error}") from error
     if not isinstance(config, dict):
         raise RegistryError(f"cannot read the registry credentials in {path}: not a JSON object")
+    return config
+
+
+def key_of(registry: str) -> str:
+    """The key of a registry in `auths` and for helpers."""
+    return _HUB_KEY if registry == DEFAULT_REGISTRY else registry
+
+
+def names_registry(key: str, registry: str) -> bool:
+    """Whether a key of `auths` or `credHelpers`, which may be a whole URL, is the registry's."""
+    return host_of(key) in (_HUB_HOSTS if registry == DEFAULT_REGISTRY else (registry,))
+
+
+def helper_of(config: dict[str, Any], path: str, registry: str) -> str:
+    """The credential helper that keeps a registry's credentials, "" for none: `credHelpers` before `credsStore`."""
+    for key, helper in _table(config.get("credHelpers"), path, "credHelpers").items():
+        if helper and names_registry(key, registry):
+            return str(helper)
+    return str(config.get("credsStore") or "")
+
+
+def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials | None:
+    """The credentials for a registry, None when there are none. Raises RegistryError for an unreadable file or
+    helper.
+    """
+    path = place(environ)
+    config = read(path)
     hub = registry == DEFAULT_REGISTRY
-    hosts = _HUB_HOSTS if hub else (registry,)
     helpers, auths = (_table(config.get(name), path, name) for name in ("credHelpers", "auths"))
     for key, helper in helpers.items():
-        if helper and _host(key) in hosts:
+        if helper and names_registry(key, registry):
             return _ask(str(helper), key)
     # An exact key comes first, as docker looks (cli/config/credentials, GetAuthConfig).
     for key in sorted(auths, key=lambda key: key not in (_HUB_KEY if hub else registry, f"https://{registry}")):
-        if _host(key) in hosts and (found := _decode(auths[key], path, key)):
+        if names_registry(key, registry) and (found := _decode(auths[key], path, key)):
             return found
     if store := config.get("credsStore"):
         return _ask(str(store), _HUB_KEY if hub else registry)
@@ -74,7 +102,7 @@ def _table(found: object, path: str, name: str) -> dict[str, Any]:
     return found
 
 
-def _host(key: str) -> str:
+def host_of(key: str) -> str:
     """host[:port] of a key, which may be a whole URL (docker's ConvertToHostname)."""
     return key.removeprefix("https://").removeprefix("http://").partition("/")[0]
 
@@ -98,12 +126,27 @@ def _decode(entry: object, path: str, key: str) -> Credentials | None:
 
 
 def _ask(helper: str, key: str) -> Credentials | None:
+    output = run_helper(helper, "get", key, key)
+    if output is None:
+        return None
+    try:
+        answer = json.loads(output)
+        username, secret = str(answer["Username"]), str(answer["Secret"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryError(
+            f"the credential helper docker-credential-{helper} returned malformed output for {key}"
+        ) from error
+    return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
+
+
+def run_helper(helper: str, action: str, text: str, key: str) -> bytes | None:
+    """What docker-credential-HELPER prints for an action (get, store, erase); None when it does not know the key."""
     program = f"docker-credential-{helper}"
     if "/" in helper:
         raise RegistryError(f"invalid credential helper name {helper!r}")
     try:
         done = subprocess.run(
-            [program, "get"], input=key.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
+            [program, action], input=text.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RegistryError(f"the credential helper {program} failed: {error}") from error
@@ -112,9 +155,4 @@ def _ask(helper: str, key: str) -> Credentials | None:
         if "credentials not found" in said:
             return None
         raise RegistryError(f"the credential helper {program} failed for {key}: {said}")
-    try:
-        answer = json.loads(done.stdout)
-        username, secret = str(answer["Username"]), str(answer["Secret"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(f"the credential helper {program} returned malformed output for {key}") from error
-    return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
+    return done.stdout

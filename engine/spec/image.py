@@ -60,6 +60,35 @@ class ImageDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
     history: tuple[ImageStep, ...] = ()
 
 
+class CacheEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A step that the build cache remembers. `size`: bytes of the layers that nothing else keeps; `shared`: an image has some
+    of its layers; `in_use`: all of them. Times are seconds since the epoch."""
+
+    key: str
+    step: str = ""
+    size: int = 0
+    shared: bool = False
+    in_use: bool = False
+    created_at: float = 0.0
+    used_at: float = 0.0
+
+
+class StoreUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Bytes on the disc: of all layers of images, each counted once, and of each image those that others share."""
+
+    layers: int = 0
+    shared: dict[str, int] = {}
+    cache: tuple[CacheEntry, ...] = ()
+
+
+class Freed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went, or would go: ids of images, keys of the build cache, and the bytes that only they kept."""
+
+    images: tuple[str, ...] = ()
+    cache: tuple[str, ...] = ()
+    size: int = 0
+
+
 class BuildSecret(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     file: str = ""

@@ -30,7 +30,17 @@ def first_cells(text):
 
 
 def command(name):
-    return importlib.import_module(f"composer.cli.commands.{COMMANDS[name][0]}").COMMAND
+    return module(name).COMMAND
+
+
+def module(name):
+    return importlib.import_module(f"composer.cli.commands.{COMMANDS[name][0]}")
+
+
+def of_words(words):
+    """`build`, or `container run` of a group."""
+    name, *rest = words.split()
+    return module(name).GROUP.find(*rest)[0] if rest else command(name)
 
 
 @pytest.mark.parametrize("what", list(first_cells(section("Refused"))))
@@ -39,7 +49,7 @@ def test_what_is_called_refused_is_refused(what):
     if not flag or not what.count("--"):
         assert what in REFUSED
         return
-    flags = command(name.strip()).flags if name else GLOBAL
+    flags = of_words(name.strip()).flags if name else GLOBAL
     assert next(one for one in flags if one.name == flag).refused
 
 
@@ -68,7 +78,10 @@ def test_command_lines_of_the_documentation_exist(page, line):
     options = parse(GLOBAL, shlex.split(line), interspersed=False)
     name, *words = options.positional
     assert name in COMMANDS or name in ALIASES, line
-    one = command(ALIASES.get(name, name))
+    if group := getattr(module(ALIASES.get(name, name)), "GROUP", None):
+        one = group.find(words.pop(0))[0]
+    else:
+        one = command(ALIASES.get(name, name))
     args = parse((*one.flags, *EVERYWHERE), words, interspersed=one.interspersed)
     if name == "autostart":
         assert set(args.positional) <= {"enable", "disable", "status", "run", "stop"}

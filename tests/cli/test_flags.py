@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from composer.cli.commands.man import commands_of
 from composer.cli.errors import UsageError
 from composer.cli.parsing.command_table import ALIASES, COMMANDS, REFUSED, module_of
 from composer.cli.parsing.flags import Command, Flag, parse
@@ -118,6 +119,12 @@ def command_of(name: str) -> Command:
     return module.COMMAND
 
 
+def commands() -> list[Command]:
+    """All of them, those of groups included."""
+    modules = (importlib.import_module(module_of(name)) for name in COMMANDS)
+    return [command for module in modules for command in commands_of(module)]
+
+
 def check(ours: dict[str, Flag], theirs: dict[str, list[str]], where: str) -> None:
     for name, (short, kind) in theirs.items():
         flag = ours.get(name)
@@ -146,18 +153,17 @@ def test_unlisted_names_of_flags_are_taken(name: str, alias: str) -> None:
     assert UNLISTED[name][alias] in parse(command_of(name).flags, words).given
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_no_two_flags_of_a_command_share_a_name(name: str) -> None:
-    command = command_of(name)
-    assert command.name == name and command.usage.split()[0] == name
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command.name)
+def test_no_two_flags_of_a_command_share_a_name(command: Command) -> None:
+    assert f"{command.usage} ".startswith(f"{command.name} ")
     flags = (*command.flags, *EVERYWHERE)
     names = [word for flag in flags for word in (flag.name, *flag.aliases)]
-    letters = [flag.short for flag in flags if flag.short]
+    letters = [flag.short for flag in command.flags if flag.short]
     assert len(names) == len(set(names)) and len(letters) == len(set(letters))
 
 
 def test_every_refusal_is_documented() -> None:
     told = (Path(__file__).parents[2] / "docs/cli.md").read_text()
-    refused = [f"`{name} --{flag.name}`" for name in COMMANDS for flag in command_of(name).flags if flag.refused]
+    refused = [f"`{one.name} --{flag.name}`" for one in commands() for flag in one.flags if flag.refused]
     refused += [f"`--{flag.name}`" for flag in GLOBAL if flag.refused] + [f"`{name}`" for name in REFUSED]
     assert [text for text in refused if text not in told] == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from composer.cli.parsing.flags import Args, Command, Flag, parse
+from composer.cli.parsing.flags import Args, Command, Flag, Group, parse
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -54,7 +54,10 @@ def _candidates(context: Context, words: list[str]) -> Iterator[tuple[str, str]]
             commands = ((command, short) for command, (_, short) in COMMANDS.items())
             found = _flags(GLOBAL) if current.startswith("-") else commands
     else:
-        command = _loaded(name)
+        group, command, given = _loaded(name, given)
+        if group is not None:
+            yield from ((word, one.short) for word, one in group.commands.items() if word.startswith(current))
+            return
         flags = (*command.flags, *EVERYWHERE)
         context = _with_options(context, before[: len(before) - len(given) - 1])
         found = _values(context, flags, given, current)
@@ -67,13 +70,18 @@ def _candidates(context: Context, words: list[str]) -> Iterator[tuple[str, str]]
             yield f"{prefix}{word}", text
 
 
-def _loaded(name: str) -> Command:
+def _loaded(name: str, given: list[str]) -> tuple[Group | None, Command, list[str]]:
+    """The command, and the words after it; or the group whose command has not come yet."""
     import importlib
 
     from composer.cli.parsing.command_table import module_of
 
-    command: Command = importlib.import_module(module_of(name)).COMMAND
-    return command
+    module = importlib.import_module(module_of(name))
+    if (group := getattr(module, "GROUP", None)) is None:
+        return None, module.COMMAND, given
+    if not given:
+        return group, next(iter(group.commands.values())), []
+    return None, group.find(given[0])[0], given[1:]
 
 
 def _command(flags: Iterable[Flag], words: list[str]) -> tuple[str | None, list[str]]:

@@ -10,6 +10,7 @@ from composer.release import VERSION
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import ModuleType
 
     from composer.cli.project.context import Context
 
@@ -35,14 +36,20 @@ def page() -> Iterator[str]:
     yield from _flags(GLOBAL)
     yield ".SH COMMANDS"
     for name in COMMANDS:
-        command: Command = importlib.import_module(module_of(name)).COMMAND
-        yield f".SS {_text('composer ' + command.usage.splitlines()[0])}"
-        yield _text(command.short)
-        yield from _flags(command.flags)
-        if name in EXAMPLES:
-            yield from (".PP", "Examples:", ".nf", *map(_text, EXAMPLES[name]), ".fi")
+        for command in commands_of(importlib.import_module(module_of(name))):
+            yield f".SS {_text('composer ' + command.usage.splitlines()[0])}"
+            yield _text(command.short)
+            yield from _flags(command.flags)
+            if examples := EXAMPLES.get(command.name):
+                yield from (".PP", "Examples:", ".nf", *map(_text, examples), ".fi")
     yield from (".SH FILES", ".TP", "compose.yaml", "The project's file, where no other is named with \\-f.")
     yield from (".SH SEE ALSO", "https://github.com/compose-spec/compose-spec")
+
+
+def commands_of(module: ModuleType) -> list[Command]:
+    """The commands of a module: one, or those of a group."""
+    group = getattr(module, "GROUP", None)
+    return [*group.commands.values()] if group else [module.COMMAND]
 
 
 def _flags(flags: Iterable[Flag]) -> Iterator[str]:

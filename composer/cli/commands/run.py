@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import ExitCode
 from composer.cli.parsing.flags import Args, Command, Flag
+from composer.plan.labels import AUTOREMOVE
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.plan.desired import Desired, DesiredService
     from composer.run.port import Process
     from engine.spec.container import ContainerSpec
-
-AUTOREMOVE = "composer.autoremove"
-"""Label by which the supervisor knows that the container goes when it ends; see composer.run.monitor."""
 
 COMMAND = Command(
     "run",

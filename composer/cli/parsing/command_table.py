@@ -1,6 +1,7 @@
 """Which commands there are: name → (module, one line of help). The module is imported only when its command runs.
 
-An imported module has `COMMAND` (a `flags.Command`) and `run(context, args)`, whose integer result is the exit code.
+An imported module has `COMMAND` (a `flags.Command`) and `run(context, args)`, whose integer result is the exit code; or, for a
+group of commands, `GROUP` (a `flags.Group`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attach": ("attach", "Attach local standard input, output, and error streams to a service's running container"),
     "autostart": ("autostart", "Bring projects back after a reboot"),
     "build": ("build", "Build or rebuild services"),
+    "builder": ("builder", "Manage the build cache"),
     "commit": ("commit", "Create a new image from a service container's changes"),
     "completion": ("completion", "Generate the completion script for a shell"),
     "config": ("config", "Parse, resolve and render compose file in canonical format"),
+    "container": ("container", "Manage containers of all projects"),
     "cp": ("cp", "Copy files/folders between a service container and the local filesystem"),
     "create": ("create", "Creates containers for a service"),
     "down": ("down", "Stop and remove containers, networks"),
@@ -21,11 +24,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("events", "Receive real time events from containers"),
     "exec": ("exec", "Execute a command in a running container"),
     "export": ("export", "Export a service container's filesystem as a tar archive"),
+    "image": ("image", "Manage images"),
     "images": ("images", "List images used by the created containers"),
     "kill": ("kill", "Force stop service containers"),
+    "login": ("login", "Authenticate to a registry"),
+    "logout": ("logout", "Log out from a registry"),
     "logs": ("logs", "View output from containers"),
     "ls": ("ls", "List running compose projects"),
     "man": ("man", "Print the manual page"),
+    "network": ("network", "Manage networks of all projects"),
     "pause": ("pause", "Pause services"),
     "port": ("port", "Print the public port for a port binding"),
     "ps": ("ps", "List containers"),
@@ -39,10 +46,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "start": ("start", "Start services"),
     "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("stop", "Stop services"),
+    "system": ("system", "Show and free what the engine uses"),
     "top": ("top", "Display the running processes"),
     "unpause": ("unpause", "Unpause services"),
     "up": ("up", "Create and start containers"),
     "version": ("version", "Show the Composer version information"),
+    "volume": ("volume", "Manage volumes of all projects"),
     "volumes": ("volumes", "List volumes"),
     "wait": ("wait", "Block until containers of all (or specified) services stop."),
     "watch": ("watch", "Watch build context for service and rebuild/refresh containers when files are updated"),
@@ -62,11 +71,10 @@ REFUSED = {
 
 
 ELSEWHERE = {
-    "builder": "build", "container": "container", "diff": "export", "history": "image history", "image": "image",
-    "import": "image import", "info": "system info", "inspect": "container inspect", "list": "ls", "load": "image load",
-    "login": "login", "logout": "logout", "network": "network", "networks": "network ls", "prune": "system prune",
-    "rename": "container rename", "rmi": "image rm", "save": "image save", "search": "image pull", "system": "system",
-    "tag": "image tag", "update": "up", "volume": "volume",
+    "diff": "export", "history": "image history", "import": "image import", "info": "system info",
+    "inspect": "container inspect", "list": "ls", "load": "image load", "networks": "network ls", "prune": "system prune",
+    "rename": "container rename", "rmi": "image rm", "save": "image save", "search": "image pull", "tag": "image tag",
+    "update": "up",
 }  # fmt: skip
 """Where composer has what a user of docker may type."""
 

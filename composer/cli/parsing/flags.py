@@ -9,13 +9,15 @@ clusters and its messages differ from what users of docker compose know.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from composer.cli.errors import UsageError
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from typing import Any
+
+    from composer.cli.project.context import Context
 
 TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
@@ -91,6 +93,37 @@ class Command:
     ) -> None:
         self.name, self.short, self.usage = name, short, usage
         self.flags, self.positional, self.interspersed = tuple(flags), positional, interspersed
+
+
+class Group:
+    """What the module of a group of commands (`composer image ls`) says about itself, as `GROUP`: name → the command, and the
+    function that runs it. `aliases` are docker's other names for them."""
+
+    __slots__ = ("_commands", "aliases", "name", "short")
+
+    def __init__(
+        self,
+        name: str,
+        short: str,
+        commands: Mapping[str, tuple[Command, Callable[[Context, Args], int]]],
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name, self.short, self._commands, self.aliases = name, short, dict(commands), dict(aliases or {})
+
+    @property
+    def commands(self) -> dict[str, Command]:
+        return {name: command for name, (command, _) in self._commands.items()}
+
+    def find(self, word: str) -> tuple[Command, Callable[[Context, Args], int]]:
+        """UsageError names the nearest command for an unknown one."""
+        found = self._commands.get(self.aliases.get(word, word))
+        if found is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(word, self._commands, 1)
+            hint = f"Did you mean: composer {self.name} {near[0]}?" if near else f"See 'composer {self.name} --help'."
+            raise UsageError(f'unknown command: "composer {self.name} {word}"\n{hint}')
+        return found
 
 
 def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = True) -> Args:

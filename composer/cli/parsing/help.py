@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from composer.cli.parsing.examples import EXAMPLES
-from composer.cli.parsing.flags import Command, Flag
+from composer.cli.parsing.flags import Command, Flag, Group
 
 VALUE_NAMES = {"string": "string", "strings": "stringArray", "int": "int", "uint": "int"}
 WIDTH = 80
@@ -46,6 +46,23 @@ def _text(flag: Flag) -> str:
     elif flag.default not in (None, False, "", ()):
         text += f' (default "{flag.default}")' if flag.kind == "string" else f" (default {str(flag.default).lower()})"
     return text
+
+
+def group_help(group: Group) -> str:
+    commands = group.commands
+    width = max(map(len, commands)) + 3
+    return "\n".join(
+        [
+            f"Usage:  composer {group.name} COMMAND",
+            "",
+            group.short,
+            "",
+            "Commands:",
+            *(f"  {name:<{width}}{command.short}" for name, command in commands.items()),
+            "",
+            f"Run 'composer {group.name} COMMAND --help' for more information on a command.",
+        ]
+    )
 
 
 def general_help(flags: Sequence[Flag], commands: Mapping[str, tuple[str, str]]) -> str:

@@ -152,7 +152,7 @@ def _pull_mounted(context: Context, images: Sequence[str], *, quiet: bool) -> No
             step = f"Image {image}"
             progress.update(step, "Pulling")
             if not context.dry_run:
-                engine.pull(image, progress=_transfers(progress, step, quiet=quiet))
+                engine.pull(image, progress=transfers(progress, step, quiet=quiet))
             progress.update(step, "Pulled", State.DONE)
 
         return work
@@ -168,8 +168,8 @@ def _pull(
         progress.update(step, "Pulling")
         if not context.dry_run:
             try:
-                transfers = _transfers(progress, step, quiet=quiet)
-                engine.pull(service.image, platform=service.platform, progress=transfers)
+                tell = transfers(progress, step, quiet=quiet)
+                engine.pull(service.image, platform=service.platform, progress=tell)
             except EngineError as error:
                 if service.build is not None:
                     buildable.append(service.name)
@@ -179,7 +179,7 @@ def _pull(
     return work
 
 
-def _transfers(progress: Progress, step: str, *, quiet: bool = False) -> Callable[[dict[str, object]], None]:
+def transfers(progress: Progress, step: str, *, quiet: bool = False) -> Callable[[dict[str, object]], None]:
     """The engine's events of layers, as bytes of the step."""
 
     def tell(event: dict[str, object]) -> None:
@@ -267,7 +267,7 @@ def _push(context: Context, service: DesiredService, progress: Progress) -> Task
         for tag in _spec(service).tags or (service.image,):
             progress.update(step, "Pushing", detail=tag if tag != service.image else "")
             if not context.dry_run:
-                engine.push(tag, progress=_transfers(progress, step))
+                engine.push(tag, progress=transfers(progress, step))
         progress.update(step, "Pushed", State.DONE)
 
     return work

@@ -103,7 +103,20 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     names = desired.selected(wanted.services, dependencies=not wanted.no_deps)
     check_trust(context, desired, names, agreed=wanted.recreate_volumes)
     ensure_images(context, desired, names, images)
-    return carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
+    code = carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
+    if not context.dry_run and any(service.build is not None for service in desired.services.values()):
+        _free_replaced(context)
+    return code
+
+
+def _free_replaced(context: Context) -> None:
+    """Take away the images that newer builds have replaced and that no container has any more, and say so."""
+    freed = context.engine.remove_replaced_images()
+    if freed.images:
+        from composer.view.units import human_size
+
+        count = f"{len(freed.images)} image{'s' if len(freed.images) > 1 else ''}"
+        print(f"Freed {human_size(freed.size)}: removed {count} replaced by newer builds", file=context.stderr)
 
 
 def _check_jobs(context: Context, desired: Desired) -> None:

@@ -80,6 +80,19 @@ def _labels(pairs: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
+def env_files(paths: Sequence[str], environ: Mapping[str, str]) -> dict[str, str | None]:
+    """`--env-file` of docker: lines NAME=VALUE taken as they are, NAME for our own value, `#` a comment. UsageError."""
+    found: dict[str, str | None] = {}
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as file:
+                lines = [line.rstrip("\r\n").lstrip() for line in file]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--env-file: {path}: {error}") from None
+        found |= environment([line for line in lines if line and not line.startswith("#")], environ)
+    return found
+
+
 def _environment(args: Args, environ: Mapping[str, str]) -> dict[str, str | None]:
     """--env, and --env-from-file: files in the grammar of .env, whose values may name variables of --env and ours."""
     named = environment(args.env, environ)

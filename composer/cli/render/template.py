@@ -32,8 +32,11 @@ FUNCTIONS: dict[str, Callable[[object], str]] = {
 }
 
 
-def format_rows(template: str, rows: Sequence[Row], known: Iterable[str], headers: Mapping[str, str]) -> str:
-    """Each row through the template; UsageError for an unknown field or an unsupported action."""
+def format_rows(
+    template: str, rows: Sequence[Row], known: Iterable[str], headers: Mapping[str, str], *, minimum: int = 0
+) -> str:
+    """Each row through the template; UsageError for an unknown field or an unsupported action. `minimum`: characters of a
+    table's columns."""
     as_table = template.startswith("table")
     body = template.removeprefix("table").lstrip(" ") if as_table else template
     body = body.replace("\\t", "\t").replace("\\n", "\n")
@@ -48,7 +51,7 @@ def format_rows(template: str, rows: Sequence[Row], known: Iterable[str], header
     if not as_table:
         return "".join(f"{line}\n" for line in lines)
     header = ACTION.sub(lambda m: headers.get(m[2], m[2].upper()), body)
-    return table([line.split("\t") for line in (header, *lines)])
+    return table([line.split("\t") for line in (header, *lines)], minimum=minimum)
 
 
 def _value(match: re.Match[str], row: Row) -> str:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from anyio import to_thread
 
-from composer.serve.docker import found
 from composer.serve.docker.body import Create, shaped
 from composer.serve.docker.streaming import download, upload
-from composer.serve.docker.text import timestamp
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
+from composer.view import found
+from composer.view.moments import timestamp
 from engine.errors import NotFound
 
 if TYPE_CHECKING:

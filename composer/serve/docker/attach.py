@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
-from composer.serve.docker import found
 from composer.serve.docker.exec import window
 from composer.serve.docker.streams import Pump, stream_type
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
+from composer.view import found
+from composer.view.errors import Refusal
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ async def _started(server: Server, record: ContainerRecord, raw: Raw, client: _C
             watch.read()
             try:
                 state = found.container(server.engine, record.id).state
-            except HTTPError:
+            except Refusal:
                 break
             if client.ready.is_set():
                 return

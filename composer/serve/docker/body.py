@@ -259,6 +259,15 @@ def words(value: Words) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+def console_size(asked: list[int] | None) -> tuple[int, int] | None:
+    """Rows and columns that a terminal begins with; None when nothing is asked for. BadRequest."""
+    if not asked or not any(asked):
+        return None
+    if len(asked) != 2 or not all(0 <= one < 1 << 16 for one in asked):
+        raise BadRequest(f"invalid ConsoleSize: {asked}")
+    return asked[0], asked[1]
+
+
 def shaped(raw: object, type: type[T]) -> tuple[T, list[str]]:
     """A decoded JSON object as `type`, and the paths of fields that are not known. BadRequest for a wrong value."""
     if not isinstance(raw, dict):

@@ -2,182 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from composer.serve.docker import found
-from composer.serve.docker.filters import Filters, matches
-from composer.serve.docker.inspect import inspected, mounts, networks
-from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
-from composer.view.containers import command_text, status_text
-from engine.spec.state import Status
+from composer.view import found
+from composer.view.container_list import FILTERS, listed, selected, tree_size
+from composer.view.filters import Filters
+from composer.view.inspect import inspected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from composer.run.port import Engine
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
-    from engine.spec.state import ContainerRecord
-
-FILTERS = (
-    "ancestor", "annotation", "before", "expose", "exited", "health", "id", "is-task", "label", "name", "network",
-    "publish", "since", "status", "volume",
-)  # fmt: skip
-STATUSES = frozenset(status.value for status in Status)
-HEALTH = frozenset({"starting", "healthy", "unhealthy", "none"})
-UP = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
 
 
 async def listing(server: Server, request: Request, exchange: Exchange) -> Reply:
     engine = server.engine
-    filters = Filters(request.query("filters"), FILTERS)
+    filters = Filters.of_json(request.query("filters"), FILTERS)
     limit = request.number("limit", 0) or 0
-    everything = request.flag("all") or limit > 0 or "status" in filters or "exited" in filters
-    fits = _fitting(engine, filters)
-    records = [r for r in found.every(engine) if (everything or r.state.status in UP) and fits(r)]
+    records = selected(engine, filters, everything=request.flag("all") or limit > 0)
     if limit > 0:
         records = records[:limit]
     return Reply([listed(engine, record, sizes=request.flag("size")) for record in records])
-
-
-def listed(engine: Engine, record: ContainerRecord, *, sizes: bool) -> dict[str, Any]:
-    spec, image = record.spec, engine.image(record.spec.image)
-    entry: dict[str, Any] = {
-        "Id": record.id,
-        "Names": [f"/{spec.name}"],
-        "Image": spec.image_ref or spec.image,
-        "ImageID": spec.image,
-        "Command": command_text(record, image.config if image else None),
-        "Created": int(record.state.created_at),
-        "Ports": _ports(record),
-        "Labels": {**(image.config.labels if image else {}), **found.labels(record)},
-        "State": record.state.status.value,
-        "Status": status_text(record),
-        "HostConfig": {"NetworkMode": spec.network_mode or (spec.networks[0].network if spec.networks else "none")},
-        "NetworkSettings": {"Networks": networks(engine, record)},
-        "Mounts": mounts(engine, record),
-    }
-    if sizes:
-        entry["SizeRw"] = tree_size(f"{engine.folder(record.group, record.id)}/upper")
-        entry["SizeRootFs"] = entry["SizeRw"] + (image.size if image else 0)
-    return entry
-
-
-def tree_size(folder: str) -> int:
-    """Bytes of the files below a folder, each counted once."""
-    total, seen, waiting = 0, set(), [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    elif (status.st_dev, status.st_ino) not in seen:
-                        seen.add((status.st_dev, status.st_ino))
-                        total += status.st_size
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return total
-
-
-def _ports(record: ContainerRecord) -> list[dict[str, Any]]:
-    if not record.state.status.alive:
-        return []
-    published = {(binding.container_port, binding.protocol) for binding in record.state.ports}
-    rows: list[dict[str, Any]] = []
-    for text in record.spec.expose:
-        port, _, protocol = text.partition("/")
-        if port.isdigit() and (int(port), protocol or "tcp") not in published:
-            rows.append({"PrivatePort": int(port), "Type": protocol or "tcp"})
-    for binding in record.state.ports:
-        for host in [binding.host_ip] if binding.host_ip else ["0.0.0.0", "::"]:
-            row = {"IP": host, "PrivatePort": binding.container_port, "PublicPort": int(binding.host_port or 0)}
-            rows.append({**row, "Type": binding.protocol})
-    return rows
-
-
-def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bool]:
-    """Whether a container passes all filters; names in them are resolved once. BadRequest, HTTPError 404."""
-    for name, allowed in (("status", STATUSES), ("health", HEALTH)):
-        for value in filters.get(name):
-            if value not in allowed:
-                raise BadRequest(f"invalid filter '{name}={value}'")
-    for value in filters.get("exited"):
-        if not value.lstrip("-").isdigit():
-            raise BadRequest(f"invalid filter 'exited={value}'")
-    task = filters.boolean("is-task")
-    before = [found.container(engine, name).state.created_at for name in filters.get("before")]
-    since = [found.container(engine, name).state.created_at for name in filters.get("since")]
-    ancestors = {record.id for name in filters.get("ancestor") if (record := engine.image(name))}
-    known = {network.id: network.spec.name for network in engine.networks()}
-
-    def fits(record: ContainerRecord) -> bool:
-        spec, state = record.spec, record.state
-        attached = {spec.network_mode, *(one.network for one in spec.networks)} - {""}
-        places = {place for mount in spec.mounts for place in (mount.source, mount.target)}
-        health = state.health.status if state.health else "none"
-        return (
-            not task
-            and filters.any("name", partial(_named, spec.name))
-            and filters.any("id", record.id.startswith)
-            and filters.any("status", lambda value: value == state.status.value)
-            and filters.any("health", lambda value: value == health)
-            and filters.any("exited", lambda value: _exited(record) and int(value) == state.exit_code)
-            and filters.any("network", lambda value: bool({value, _network(known, value)} & attached))
-            and filters.any("volume", lambda value: value in places or value.rstrip("/") in places)
-            and filters.any("publish", lambda value: _has_port(_bound(record), value))
-            and filters.any("expose", lambda value: _has_port({*_exposed(record), *_bound(record)}, value))
-            and (not filters.get("ancestor") or spec.image in ancestors)
-            and filters.labels(spec.labels)
-            and filters.labels(spec.annotations, "annotation")
-            and all(state.created_at < moment for moment in before)
-            and all(state.created_at > moment for moment in since)
-        )
-
-    return fits
-
-
-def _named(name: str, wanted: str) -> bool:
-    return matches(wanted, name) or matches(wanted, f"/{name}")
-
-
-def _exited(record: ContainerRecord) -> bool:
-    return record.state.status is Status.EXITED
-
-
-def _network(known: dict[str, str], wanted: str) -> str:
-    return next((name for key, name in known.items() if wanted and key.startswith(wanted)), "")
-
-
-def _bound(record: ContainerRecord) -> set[tuple[int, str]]:
-    return {(int(binding.host_port or 0), binding.protocol) for binding in record.state.ports} | {
-        (binding.container_port, binding.protocol) for binding in record.state.ports
-    }
-
-
-def _exposed(record: ContainerRecord) -> set[tuple[int, str]]:
-    rows = set()
-    for text in record.spec.expose if record.state.status.alive else ():
-        port, _, protocol = text.partition("/")
-        if port.isdigit():
-            rows.add((int(port), protocol or "tcp"))
-    return rows
-
-
-def _has_port(ports: set[tuple[int, str]], wanted: str) -> bool:
-    """`80`, `80/udp`, `8000-8010/tcp`. BadRequest."""
-    text, _, protocol = wanted.partition("/")
-    first, _, last = text.partition("-")
-    try:
-        low, high = int(first), int(last or first)
-    except ValueError:
-        raise BadRequest(f"invalid filter: {wanted}") from None
-    return any(low <= port <= high and kind == (protocol or "tcp") for port, kind in ports)
 
 
 async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:

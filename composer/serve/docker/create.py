@@ -14,7 +14,6 @@ from msgspec import to_builtins
 from composer.serve.docker import body
 from composer.serve.docker.create_mounts import mounts
 from composer.serve.docker.create_resources import resources
-from composer.serve.docker.exec import console_size
 from composer.serve.http.errors import BadRequest
 from engine.spec.container import (
     Attachment,
@@ -31,18 +30,9 @@ from engine.spec.container import (
 if TYPE_CHECKING:
     from engine.spec.image import ImageRecord
 
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 POLICIES = ("no", "always", "on-failure", "unless-stopped")
 WITHOUT_NETWORKS = ("host", "none")
 SECOND = 1_000_000_000
-
-
-def checked_name(name: str) -> str:
-    """A container's name without Docker's leading slash. BadRequest."""
-    plain = name.removeprefix("/")
-    if not NAME.match(plain):
-        raise BadRequest(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
-    return plain
 
 
 def specification(name: str, asked: body.Create, image: ImageRecord) -> ContainerSpec:
@@ -66,7 +56,7 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
         user=asked.user or "",
         group_add=tuple(host.group_add or ()),
         tty=bool(asked.tty),
-        console_size=console_size(host.console_size) or (0, 0),
+        console_size=body.console_size(host.console_size) or (0, 0),
         stdin_open=bool(asked.open_stdin),
         stdin_once=bool(asked.stdin_once),
         init=host.init,

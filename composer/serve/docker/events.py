@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from composer.serve.docker.filters import Filters
 from composer.serve.docker.streaming import while_connected
-from composer.serve.docker.text import moment
 from composer.serve.http.errors import BadRequest
+from composer.view.filters import Filters
+from composer.view.moments import moment
 
 if TYPE_CHECKING:
     from composer.serve.docker.happenings import Event
@@ -29,7 +29,7 @@ _NAMED = ("container", "network", "volume", "daemon", "plugin", "service", "node
 
 async def events(server: Server, request: Request, exchange: Exchange) -> None:
     """Headers at once; then what is remembered since `since`, then what comes, until `until` or the client's end."""
-    filters = Filters(request.query("filters"), FILTERS)
+    filters = Filters.of_json(request.query("filters"), FILTERS)
     since, until = _moment(request, "since"), _moment(request, "until")
     media = "application/jsonl" if "jsonl" in request.headers.get("accept", "") else "application/json"
     follower = server.journal.follow()

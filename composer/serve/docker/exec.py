@@ -16,10 +16,12 @@ from anyio import to_thread
 from anyio.abc import TaskStatus
 from msgspec import structs
 
-from composer.serve.docker import body, found
+from composer.serve.docker import body
+from composer.serve.docker.body import console_size
 from composer.serve.docker.streams import Pump, frames, stream_type
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
+from composer.view import found
 from engine.errors import EngineError, StartFailed
 from engine.spec.container import ExecSpec
 from engine.spec.state import Status
@@ -257,15 +259,6 @@ async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise HTTPError(409, f"exec {made.id} is not running")
     made.process.resize(*window(request))
     return Reply(status=201 if request.version < (1, 22) else 200)
-
-
-def console_size(asked: list[int] | None) -> tuple[int, int] | None:
-    """Rows and columns that a terminal begins with; None when nothing is asked for. BadRequest."""
-    if not asked or not any(asked):
-        return None
-    if len(asked) != 2 or not all(0 <= one < 1 << 16 for one in asked):
-        raise BadRequest(f"invalid ConsoleSize: {asked}")
-    return asked[0], asked[1]
 
 
 def window(request: Request) -> tuple[int, int]:

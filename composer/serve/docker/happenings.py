@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from composer.serve.docker import found
-from composer.serve.docker.networks import BUILT_IN
+from composer.view import found
+from composer.view.networks import BUILT_IN
 from engine.errors import EngineError
 from engine.spec.state import Status
 

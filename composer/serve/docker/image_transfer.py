@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
-from composer.serve.docker.filters import Filters
-from composer.serve.docker.images import familiar, need
 from composer.serve.docker.streaming import Reporter, download, upload
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import Reply
+from composer.view.filters import Filters
+from composer.view.images import PRUNE_FILTERS, familiar, need, unused
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
@@ -152,23 +152,11 @@ async def load(server: Server, request: Request, exchange: Exchange) -> None:
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Remove images without a tag; with the filter `dangling=false`, all that no container uses."""
-    filters = Filters(request.query("filters"), ("dangling", "label", "label!", "until"))
-    for name in ("label", "label!", "until"):
-        if name in filters:
-            raise BadRequest(f"the filter {name} of image prune is not supported here")
-    dangling = filters.boolean("dangling")
-    sizes = {image.id: image.size for image in server.engine.images()}
-
-    def work() -> list[str]:
-        return server.open_engine().prune_images(all_unused=dangling is False)
-
-    gone = await to_thread.run_sync(work)
-    return Reply(
-        {
-            "ImagesDeleted": [{"Deleted": one} for one in gone] or None,
-            "SpaceReclaimed": sum(sizes.get(one, 0) for one in gone),
-        }
-    )
+    filters = Filters.of_json(request.query("filters"), PRUNE_FILTERS)
+    gone = [image.id for image in unused(server.engine, filters)]
+    freed = await to_thread.run_sync(lambda: server.open_engine().prune_images(gone))
+    deleted = [{"Deleted": one} for one in freed.images]
+    return Reply({"ImagesDeleted": deleted or None, "SpaceReclaimed": freed.size})
 
 
 async def search(server: Server, request: Request, exchange: Exchange) -> Reply:

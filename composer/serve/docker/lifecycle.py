@@ -10,21 +10,20 @@ import anyio
 import msgspec
 from msgspec import structs
 
+from composer.plan.labels import AUTOREMOVE, group_of
 from composer.plan.operations import AwaitEnd, CreateVolume, Kill, Make, Pause, Remove, Rename, Start, Stop, Unpause
-from composer.run.monitor import AUTOREMOVE
-from composer.serve.docker import found
 from composer.serve.docker.body import Create, shaped
-from composer.serve.docker.containers import tree_size
-from composer.serve.docker.create import checked_name, specification
-from composer.serve.docker.filters import Filters
-from composer.serve.docker.images import need as need_image
-from composer.serve.docker.random_names import free_name
-from composer.serve.docker.start_errors import words
+from composer.serve.docker.create import specification
 from composer.serve.docker.streaming import while_connected
-from composer.serve.docker.text import moment
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import NO_CONTENT, NOT_MODIFIED, OBJECT, Reply
-from composer.serve.supervised import CAUSE, group_of, perform
+from composer.serve.supervised import CAUSE, perform
+from composer.view import found
+from composer.view.container_list import check_free, check_removable, checked_name, stopped, tree_size
+from composer.view.filters import Filters
+from composer.view.images import need as need_image
+from composer.view.random_names import free_name
+from composer.view.start_errors import words
 from engine.spec.network import VolumeSpec
 from engine.spec.state import Status
 
@@ -47,13 +46,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise BadRequest("config cannot be empty in order to create a container")
     image = need_image(server.engine, asked.image or "")
     spec = specification(name, asked, image)
-    for record in found.every(server.engine):
-        if record.spec.name == name:
-            raise HTTPError(
-                409,
-                f'Conflict. The container name "/{name}" is already in use by container "{record.id}". '
-                "You have to remove (or rename) that container to be able to reuse that name.",
-            )
+    check_free(server.engine, name)
     if asked.host_config and asked.host_config.auto_remove:
         spec = structs.replace(spec, labels={**spec.labels, AUTOREMOVE: "true"})
     known = {volume.spec.name for volume in server.engine.volumes()}
@@ -191,13 +184,7 @@ async def rename(server: Server, request: Request, exchange: Exchange) -> Reply:
     name = checked_name(request.query("name"))
     if name == record.spec.name:
         raise BadRequest("Renaming a container with the same name as its current name")
-    for other in found.every(server.engine):
-        if other.spec.name == name:
-            raise HTTPError(
-                409,
-                f'Conflict. The container name "/{name}" is already in use by container "{other.id}". '
-                "You have to remove (or rename) that container to be able to reuse that name.",
-            )
+    check_free(server.engine, name)
     await perform(server, record.group, Rename(id=0, name=name, cause=CAUSE, container_id=record.id))
     return NO_CONTENT
 
@@ -205,12 +192,8 @@ async def rename(server: Server, request: Request, exchange: Exchange) -> Reply:
 async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = _named(server, request)
     force = request.flag("force")
-    if not force and not record.state.status.can_remove:
-        state = "running" if record.state.status is Status.RUNNING else record.state.status.value
-        hint = "stop the container before removing or force remove"
-        if record.state.status is Status.PAUSED:
-            hint = "unpause and then stop the container before removing or force remove"
-        raise HTTPError(409, f'cannot remove container "{request.arguments["id"]}": container is {state}: {hint}')
+    if not force:
+        check_removable(record, request.arguments["id"])
     operation = Remove(
         id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, volumes=request.flag("v"), force=force
     )
@@ -233,22 +216,10 @@ async def wait(server: Server, request: Request, exchange: Exchange) -> None:
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Remove the containers that do not run."""
-    filters = Filters(request.query("filters"), ("label", "label!", "until"))
-    try:
-        until = [moment(text) or 0.0 for text in filters.get("until")]
-    except ValueError:
-        raise BadRequest("invalid filter 'until'") from None
+    filters = Filters.of_json(request.query("filters"), ("label", "label!", "until"))
     gone, freed = [], 0
-    for record in found.every(server.engine):
-        labels = record.spec.labels
-        if (
-            record.state.status in (Status.CREATED, Status.EXITED, Status.DEAD)
-            and filters.labels(labels)
-            and not (filters.get("label!") and filters.labels(labels, "label!"))
-            and all(record.state.created_at < limit for limit in until)
-        ):
-            freed += tree_size(f"{server.engine.folder(record.group, record.id)}/upper")
-            removal = Remove(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id)
-            await perform(server, record.group, removal)
-            gone.append(record.id)
+    for record in stopped(server.engine, filters):
+        freed += tree_size(f"{server.engine.folder(record.group, record.id)}/upper")
+        await perform(server, record.group, Remove(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
+        gone.append(record.id)
     return Reply({"ContainersDeleted": gone or None, "SpaceReclaimed": freed})

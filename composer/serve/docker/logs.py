@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from composer.serve.docker import found
 from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.streams import MULTIPLEXED, MULTIPLEXED_SINCE, RAW, frames
-from composer.serve.docker.text import moment
 from composer.serve.http.errors import BadRequest, HTTPError
+from composer.view import found
+from composer.view.errors import Refusal
+from composer.view.moments import moment, nanoseconds
 from engine.errors import Unsupported
 from engine.spec.state import Status
 
@@ -87,7 +88,7 @@ def _reader(server: Server, request: Request, record: ContainerRecord) -> LogRea
 def _running(server: Server, record: ContainerRecord) -> bool:
     try:
         status = found.container(server.engine, record.id).state.status
-    except HTTPError:
+    except Refusal:
         return False
     return status.alive or status is Status.RESTARTING
 
@@ -106,11 +107,6 @@ class Form:
                 continue
             data = entry.text.encode(errors="surrogateescape")
             if self._timestamps:
-                data = _nanoseconds(entry.time).encode() + b" " + data
+                data = nanoseconds(entry.time).encode() + b" " + data
             parts.append(data if self._raw else frames(stream, data))
         return b"".join(parts)
-
-
-def _nanoseconds(time: int) -> str:
-    whole, rest = divmod(time, 1_000_000_000)
-    return f"{datetime.datetime.fromtimestamp(whole, datetime.UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import field
 
+from composer.plan.labels import group_of
 from composer.plan.operations import CreateNetwork, RemoveNetwork
-from composer.serve.docker import body, found, networks
-from composer.serve.docker.filters import Filters
-from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.docker import body
+from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import NO_CONTENT, OBJECT, Reply
-from composer.serve.supervised import CAUSE, group_of, perform
+from composer.serve.supervised import CAUSE, perform
+from composer.view import networks
+from composer.view.filters import Filters
 from engine.spec.network import NetworkSpec, Pool
 
 if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
-    from engine.spec.network import NetworkRecord
 
 
 class WantedPool(body.Body):
@@ -57,12 +58,7 @@ class Wanted(body.Body):
 async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     asked, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
     name = asked.name or ""
-    if not name.strip():
-        raise BadRequest("invalid name: name is empty")
-    if name in networks.BUILT_IN:
-        raise HTTPError(403, f"operation is not permitted on predefined {name} network")
-    if any(record.spec.name == name for record in networks.every(server.engine)):
-        raise HTTPError(409, f"network with name {name} already exists")
+    networks.check_free(server.engine, name)
     if asked.ingress or asked.config_only or (asked.config_from or {}).get("Network"):
         raise HTTPError(503, "Ingress and configuration networks need a swarm, which this engine has not")
     if asked.scope not in (None, "", "local"):
@@ -94,40 +90,20 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     return Reply({"Id": networks.need(server.engine, name).id, "Warning": warning}, status=201)
 
 
-def _members(server: Server, record: NetworkRecord) -> list[str]:
-    """Names of the running containers on the network."""
-    return [
-        one.spec.name
-        for one in found.every(server.engine)
-        if one.state.status.alive and any(end.network == record.spec.name for end in one.state.endpoints)
-    ]
-
-
 async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = networks.need(server.engine, request.arguments["id"])
+    networks.check_removable(server.engine, record)
     name = record.spec.name
-    if name in networks.BUILT_IN:
-        raise HTTPError(403, f"{name} is a pre-defined network and cannot be removed")
-    if members := _members(server, record):
-        names = " ".join(f'name:"{member}"' for member in members)
-        raise HTTPError(409, f"error while removing network: network {name} has active endpoints ({names})")
     await perform(server, group_of(record.spec.labels), RemoveNetwork(id=0, name=name, cause=CAUSE))
     return NO_CONTENT
 
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Remove the networks that no container, running or not, is to be on."""
-    filters = Filters(request.query("filters"), ("label", "label!", "until"))
-    used = {one.network for record in found.every(server.engine) for one in record.spec.networks}
+    filters = Filters.of_json(request.query("filters"), networks.PRUNE_FILTERS)
     gone = []
-    for record in server.engine.networks():
+    for record in networks.unused(server.engine, filters):
         spec = record.spec
-        if (
-            spec.name not in used
-            and spec.name not in networks.BUILT_IN
-            and filters.labels(spec.labels)
-            and not (filters.get("label!") and filters.labels(spec.labels, "label!"))
-        ):
-            await perform(server, group_of(spec.labels), RemoveNetwork(id=0, name=spec.name, cause=CAUSE))
-            gone.append(spec.name)
+        await perform(server, group_of(spec.labels), RemoveNetwork(id=0, name=spec.name, cause=CAUSE))
+        gone.append(spec.name)
     return Reply({"NetworksDeleted": gone or None})

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from composer.serve.docker import found
 from composer.serve.docker.streaming import while_connected
-from composer.serve.docker.text import NEVER, now, timestamp
-from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
+from composer.view import found
+from composer.view.errors import Refusal
+from composer.view.moments import NEVER, now, timestamp
 from engine.errors import EngineError
 from engine.spec.stream import ContainerStats
 
@@ -42,7 +42,7 @@ async def stats(server: Server, request: Request, exchange: Exchange) -> Reply |
         while True:
             try:
                 record = found.container(server.engine, record.id)
-            except HTTPError:
+            except Refusal:
                 return None
             sample = _Sample(server, record)
             await exchange.send(msgspec.json.encode(_shown(record, sample, before)) + b"\n")

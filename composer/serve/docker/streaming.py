@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from composer.serve.errors import described_error
 from composer.serve.http.errors import HTTPError
+from composer.view.errors import Refusal
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Reporter:
         """Run `work` in a thread; None when its failure has been reported as a line."""
         try:
             return await to_thread.run_sync(work)
-        except EngineError as error:
+        except (EngineError, Refusal) as error:
             failure = described_error(error)
         except HTTPError as error:
             failure = error

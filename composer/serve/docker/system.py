@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from composer.release import VERSION
-from composer.serve.docker import found
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
 from composer.serve.routes import NEWEST, OLDEST
+from composer.view.usage import facts, usage
 
 if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
@@ -62,30 +60,8 @@ def go_architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
 
-def memory_total() -> int:
-    """Bytes of the machine's memory (sysconf(3))."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 async def info(server: Server, request: Request, exchange: Exchange) -> Reply:
-    engine = server.engine
-    states = [record.state.status.value for group in engine.groups() for record in engine.containers(group)]
-    facts: dict[str, Any] = {
-        "Containers": len(states),
-        "ContainersRunning": sum(state in ("running", "restarting") for state in states),
-        "ContainersPaused": states.count("paused"),
-        "ContainersStopped": sum(state in ("created", "exited", "dead") for state in states),
-        "Images": len(engine.images()),
-        "Driver": "overlay2",
-        "KernelVersion": platform.release(),
-        "OSType": "linux",
-        "Architecture": platform.machine(),
-        "NCPU": os.cpu_count(),
-        "MemTotal": memory_total(),
-        "Name": platform.node(),
-        "ServerVersion": VERSION,
-    }
-    return Reply(facts)
+    return Reply(facts(server.engine, VERSION))
 
 
 async def no_swarm(server: Server, request: Request, exchange: Exchange) -> Reply:
@@ -100,32 +76,6 @@ async def plugins(server: Server, request: Request, exchange: Exchange) -> Reply
     return Reply([])
 
 
-async def usage(server: Server, request: Request, exchange: Exchange) -> Reply:
+async def disk_usage(server: Server, request: Request, exchange: Exchange) -> Reply:
     """What images, containers and volumes take on the disc."""
-    from composer.serve.docker import containers, images, volumes
-
-    engine = server.engine
-    records = list(found.every(engine))
-    used = Counter(record.spec.image for record in records)
-    mounted = Counter(
-        name
-        for record in records
-        for name in {*record.state.anonymous_volumes, *(m.source for m in record.spec.mounts if m.type == "volume")}
-    )
-    rows = [images.listed(image, used[image.id]) for image in engine.images()]
-    shown = [
-        {
-            **volumes.shown(v),
-            "UsageData": {"Size": containers.tree_size(v.mountpoint), "RefCount": mounted[v.spec.name]},
-        }
-        for v in engine.volumes()
-    ]
-    return Reply(
-        {
-            "LayersSize": sum(row["Size"] for row in rows),
-            "Images": rows,
-            "Containers": [containers.listed(engine, record, sizes=True) for record in records],
-            "Volumes": shown,
-            "BuildCache": [],
-        }
-    )
+    return Reply(usage(server.engine))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from composer.run.monitor import AUTOREMOVE
+from composer.plan.labels import AUTOREMOVE
 from engine.spec import securityopts
 
 if TYPE_CHECKING:

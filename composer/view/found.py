@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from composer.run.monitor import AUTOREMOVE
-from composer.serve.http.errors import HTTPError
+from composer.plan.labels import AUTOREMOVE
+from composer.view.errors import Refusal, Unknown
 
 if TYPE_CHECKING:
     from composer.run.port import Engine
@@ -25,7 +25,7 @@ def every(engine: Engine) -> Iterator[ContainerRecord]:
 
 
 def container(engine: Engine, name: str) -> ContainerRecord:
-    """HTTPError 404 for none, 400 for the beginning of several ids, in Docker's words."""
+    """Unknown for none, Refusal for the beginning of several ids."""
     plain = name.removeprefix("/")
     records = list(every(engine))
     for record in records:
@@ -33,7 +33,7 @@ def container(engine: Engine, name: str) -> ContainerRecord:
             return record
     near = [record for record in records if plain and record.id.startswith(plain)]
     if len(near) > 1:
-        raise HTTPError(400, f"multiple IDs found with provided prefix: {name}")
+        raise Refusal(f"multiple IDs found with provided prefix: {name}")
     if not near:
-        raise HTTPError(404, f"No such container: {name}")
+        raise Unknown(f"No such container: {name}")
     return near[0]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from composer.serve.docker import found as finding
-from composer.serve.docker.host_config import host_config
-from composer.serve.docker.start_errors import words
-from composer.serve.docker.text import timestamp
+from composer.view import found as finding
+from composer.view.host_config import host_config
+from composer.view.moments import timestamp
+from composer.view.start_errors import words
 from engine.spec.state import Status
 
 if TYPE_CHECKING:

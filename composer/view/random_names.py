@@ -6,7 +6,7 @@ import itertools
 import random
 from typing import TYPE_CHECKING
 
-from composer.serve.docker import found
+from composer.view import found
 
 if TYPE_CHECKING:
     from composer.run.port import Engine

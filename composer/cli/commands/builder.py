@@ -1,0 +1,133 @@
+"""composer builder: the build cache."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import UsageError
+from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.render.listing import FORCE, FORMAT, listing
+from composer.view.filters import Filters
+from composer.view.units import human_duration, human_size
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from engine.spec.image import CacheEntry
+
+HEADERS = {
+    "CreatedSince": "CREATED", "Description": "DESCRIPTION", "ID": "ID", "LastUsedSince": "LAST ACCESSED",
+    "Reclaimable": "RECLAIMABLE", "Shared": "SHARED", "Size": "SIZE",
+}  # fmt: skip
+FILTERS = ("description", "id", "inuse", "shared", "until")
+
+
+def chosen(entries: tuple[CacheEntry, ...], filters: Filters) -> list[CacheEntry]:
+    """The records that fit. Refusal."""
+    until, in_use, shared = filters.before(), filters.boolean("inuse"), filters.boolean("shared")
+    return [
+        entry
+        for entry in entries
+        if filters.any("id", entry.key.startswith)
+        and filters.any("description", lambda value, entry=entry: value in entry.step)  # type: ignore[misc]
+        and (in_use is None or in_use == entry.in_use)
+        and (shared is None or shared == entry.shared)
+        and (until is None or entry.used_at < until)
+    ]
+
+
+def du(context: Context, args: Args) -> int:
+    entries = chosen(context.engine.store_usage().cache, Filters.of_flags(args.filter, FILTERS))
+    now = time.time()
+    rows = [
+        {
+            "CreatedSince": f"{human_duration(now - entry.created_at)} ago",
+            "Description": entry.step,
+            "ID": entry.key[:25],
+            "LastUsedSince": f"{human_duration(now - entry.used_at)} ago",
+            "Reclaimable": str(not entry.in_use).lower(),
+            "Shared": str(entry.shared).lower(),
+            "Size": human_size(entry.size, 4),
+        }
+        for entry in entries
+    ]
+    columns = ("ID", "Reclaimable", "Size", "LastUsedSince", *(["Description"] if args.verbose else []))
+    print(listing(args.format, rows, HEADERS, columns), end="")
+    if args.format in ("", "table"):
+        shared = sum(entry.size for entry in entries if entry.shared)
+        total = sum(entry.size for entry in entries)
+        print(f"Shared:\t\t{human_size(shared, 4)}\nPrivate:\t{human_size(total - shared, 4)}")
+        print(f"Reclaimable:\t{human_size(total, 4)}\nTotal:\t\t{human_size(total, 4)}")
+    return 0
+
+
+def prune(context: Context, args: Args) -> int:
+    from composer.cli.project.unplanned import agreed
+    from engine import quantities
+
+    entries = chosen(context.engine.store_usage().cache, Filters.of_flags(args.filter, FILTERS))
+    if not args.all:
+        entries = [entry for entry in entries if not entry.in_use]
+    limit = args.max_used_space or args.keep_storage
+    if limit:
+        try:
+            keep = quantities.size(limit)
+        except ValueError as error:
+            raise UsageError(f"--max-used-space: {error}") from None
+        entries = _over(entries, keep)
+    keys = [entry.key for entry in entries]
+    size = human_size(context.engine.prune_images((), keys, preview=True).size, 4)
+    which = "all build cache" if args.all else "all dangling build cache"
+    lines = [f"{len(keys)} steps of builds, {size}"]
+    if not agreed(context, f"This will remove {which}.", lines, force=args.force):
+        return 0
+    freed = context.engine.prune_images((), keys)
+    print("".join(f"{key[:25]}\n" for key in freed.cache), end="")
+    print(f"Total:\t{human_size(freed.size, 4)}")
+    return 0
+
+
+def _over(entries: list[CacheEntry], keep: int) -> list[CacheEntry]:
+    """Those used longest ago, of which the others are within `keep` bytes."""
+    total, over = 0, []
+    for entry in entries:
+        total += entry.size
+        if total > keep:
+            over.append(entry)
+    return over
+
+
+_FILTER = Flag("filter", "Only steps that fit: until=24h, description=TEXT, id=…", "strings", metavar="filter")
+
+GROUP = Group(
+    "builder",
+    "Manage the build cache",
+    {
+        "du": (
+            Command(
+                "builder du",
+                "Disk usage of the build cache",
+                "builder du [OPTIONS]",
+                (_FILTER, FORMAT, Flag("verbose", "Show what each step was")),
+                positional=(0, 0),
+            ),
+            du,
+        ),
+        "prune": (
+            Command(
+                "builder prune",
+                "Remove build cache",
+                "builder prune [OPTIONS]",
+                (
+                    Flag("all", "Remove all unused build cache, not just dangling ones", short="a"),
+                    _FILTER,
+                    FORCE,
+                    Flag("keep-storage", "The same as --max-used-space", "string", hidden=True),
+                    Flag("max-used-space", "Keep this much of the cache, what was used last", "string"),
+                ),
+                positional=(0, 0),
+            ),
+            prune,
+        ),
+    },
+)

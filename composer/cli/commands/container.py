@@ -1,0 +1,457 @@
+"""composer container: the containers of all projects and of none, by name or id."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.container_flags import CREATE
+from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.render.listing import FILTER, FORCE, FORMAT, INSPECT, NO_TRUNC, QUIET, inspect, labels, listing, short
+from composer.view import container_list, found
+from composer.view.filters import Filters
+from composer.view.units import human_duration, human_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from composer.cli.project.context import Context
+    from composer.plan.operations import Change
+    from engine.spec.state import ContainerRecord
+
+HEADERS = {
+    "Command": "COMMAND", "CreatedAt": "CREATED AT", "ID": "CONTAINER ID", "Image": "IMAGE", "Labels": "LABELS",
+    "LocalVolumes": "LOCAL VOLUMES", "Mounts": "MOUNTS", "Names": "NAMES", "Networks": "NETWORKS",
+    "Platform": "PLATFORM", "Ports": "PORTS", "RunningFor": "CREATED", "Size": "SIZE", "State": "STATE",
+    "Status": "STATUS",
+}  # fmt: skip
+
+
+def ls(context: Context, args: Args) -> int:
+    filters = Filters.of_flags(args.filter, container_list.FILTERS)
+    last = 1 if args.latest else args.last
+    records = container_list.selected(context.engine, filters, everything=args.all or last > 0)
+    records = records[:last] if last > 0 else records
+    if args.quiet:
+        print("".join(f"{short(record.id, full=args.no_trunc)}\n" for record in records), end="")
+        return 0
+    sizes = args.size or ".Size" in args.format
+    rows = [row(context, record, full=args.no_trunc, sizes=sizes) for record in records]
+    columns = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", *(["Size"] if args.size else []))
+    print(listing(args.format, rows, HEADERS, columns), end="")
+    return 0
+
+
+def row(context: Context, record: ContainerRecord, *, full: bool, sizes: bool = False) -> dict[str, object]:
+    from composer.cli.render.table import shorten
+    from composer.view.containers import command_text, ports_text, publishers, status_text
+    from composer.view.moments import go_time
+
+    spec, image = record.spec, context.engine.image(record.spec.image)
+    config = image.config if image else None
+    command = command_text(record, config)
+    places = [mount.source or mount.target for mount in spec.mounts if mount.type in ("volume", "bind")]
+    size = "0B"
+    if sizes:
+        entry = container_list.listed(context.engine, record, sizes=True)
+        size = f"{human_size(entry['SizeRw'])} (virtual {human_size(entry['SizeRootFs'])})"
+    image_name = spec.image_ref or spec.image
+    return {
+        "Command": f'"{command if full else shorten(command, 20)}"',
+        "CreatedAt": go_time(record.state.created_at),
+        "ID": short(record.id, full=full),
+        "Image": image_name if full or not image_name.startswith("sha256:") else short(image_name),
+        "Labels": labels({key: value for key, value in spec.labels.items() if key != "composer.summary"}),
+        "LocalVolumes": str(sum(mount.type == "volume" for mount in spec.mounts)),
+        "Mounts": ",".join(place if full else shorten(place, 15) for place in places),
+        "Names": spec.name,
+        "Networks": ",".join(one.network for one in spec.networks) or spec.network_mode,
+        "Platform": None,
+        "Ports": ports_text(publishers(record, config)),
+        "RunningFor": f"{human_duration(time.time() - record.state.created_at)} ago",
+        "Size": size,
+        "State": record.state.status.value,
+        "Status": status_text(record),
+    }
+
+
+def show(context: Context, args: Args) -> int:
+    from composer.view.inspect import inspected
+
+    def one(name: str) -> dict[str, object]:
+        record = found.container(context.engine, name)
+        image = context.engine.image(record.spec.image)
+        value = inspected(context.engine, record, image.config if image else None)
+        if args.size:
+            entry = container_list.listed(context.engine, record, sizes=True)
+            value |= {"SizeRw": entry["SizeRw"], "SizeRootFs": entry["SizeRootFs"]}
+        return value
+
+    text, errors = inspect(args.positional, one, args.format)
+    print(text, end="")
+    print("".join(f"Error: {error}\n" for error in errors), end="", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def logs(context: Context, args: Args) -> int:
+    from composer.cli.commands.logs import parse_tail
+    from composer.cli.parsing.timestamps import parse_moment
+    from composer.cli.terminal.container_log import show_log
+
+    return show_log(
+        context,
+        found.container(context.engine, args.positional[0]),
+        since=parse_moment(args.since) if args.since else 0,
+        until=parse_moment(args.until) if args.until else 0,
+        tail=parse_tail(args.tail),
+        follow=args.follow,
+        timestamps=args.timestamps,
+    )
+
+
+def execute(context: Context, args: Args) -> int:
+    import os
+
+    from composer.cli.commands.exec import environment
+    from composer.cli.project.oneoff import env_files
+    from composer.cli.terminal.process import run_exec
+    from engine.spec.container import ExecSpec
+
+    name, *command = args.positional
+    record = found.container(context.engine, name)
+    if not container_list.is_running(record):
+        raise CommandError(f"container {record.id} is not running")
+    if args.tty and args.interactive and not args.detach and not os.isatty(0):
+        raise CommandError("the input device is not a TTY")
+    spec = ExecSpec(
+        args=tuple(command),
+        environment={**env_files(args.env_file, context.environ), **environment(args.env, context.environ)},
+        working_dir=args.workdir,
+        user=args.user,
+        tty=args.tty,
+        privileged=args.privileged,
+    )
+    return run_exec(context, record, spec, detach=args.detach, interactive=args.interactive)
+
+
+def attach(context: Context, args: Args) -> int:
+    from composer.cli.commands.attach import attach as stay
+
+    record = found.container(context.engine, args.positional[0])
+    if not container_list.is_running(record):
+        raise CommandError("You cannot attach to a stopped container, start it first")
+    return stay(context, record, stdin=not args.no_stdin, keys=args.detach_keys, sig_proxy=args.sig_proxy)
+
+
+def _change(context: Context, args: Args, make: Callable[[ContainerRecord], list[Change]]) -> int:
+    """Do what `make` says to each container; its name is printed when it is done."""
+    from composer.cli.project.unplanned import each, perform
+
+    def one(name: str) -> None:
+        record = found.container(context.engine, name)
+        operations = make(record)
+        if operations and not context.dry_run:
+            perform(context, record.group, operations)
+        print(name)
+
+    return each(args.positional, one)
+
+
+def _fields(record: ContainerRecord, number: int = 0) -> dict[str, object]:
+    from composer.cli.project.unplanned import CAUSE
+
+    after = (number - 1,) if number else ()
+    return {"id": number, "name": record.spec.name, "cause": CAUSE, "container_id": record.id, "after": after}
+
+
+def _stop(record: ContainerRecord, args: Args) -> Change:
+    from composer.plan.operations import Stop
+
+    seconds = None if args.timeout is None else float("inf") if args.timeout < 0 else float(args.timeout)
+    return Stop(**_fields(record), timeout=seconds, signal=args.signal)  # type: ignore[arg-type]
+
+
+def stop(context: Context, args: Args) -> int:
+    return _change(context, args, lambda one: [_stop(one, args)] if container_list.is_up(one) else [])
+
+
+def restart(context: Context, args: Args) -> int:
+    from composer.plan.operations import Start
+
+    def make(record: ContainerRecord) -> list[Change]:
+        if not container_list.is_up(record):
+            return [Start(**_fields(record))]  # type: ignore[arg-type]
+        return [_stop(record, args), Start(**_fields(record, 1))]  # type: ignore[arg-type]
+
+    return _change(context, args, make)
+
+
+def start(context: Context, args: Args) -> int:
+    from composer.plan.operations import Start
+
+    if args.attach or args.interactive:
+        from composer.cli.project.lone import start_attached
+
+        if len(args.positional) > 1:
+            raise UsageError("you cannot start and attach multiple containers at once")
+        record = found.container(context.engine, args.positional[0])
+        return start_attached(context, record, stdin=args.interactive, keys=args.detach_keys, sig_proxy=args.sig_proxy)
+    return _change(
+        context,
+        args,
+        lambda one: [Start(**_fields(one))] if not container_list.is_up(one) else [],  # type: ignore[arg-type]
+    )
+
+
+def kill(context: Context, args: Args) -> int:
+    from composer.plan.operations import Kill
+
+    def make(record: ContainerRecord) -> list[Change]:
+        if not container_list.is_up(record):
+            raise CommandError(f"cannot kill container: {record.spec.name}: container {record.id} is not running")
+        return [Kill(**_fields(record), signal=args.signal)]  # type: ignore[arg-type]
+
+    return _change(context, args, make)
+
+
+def pause(context: Context, args: Args) -> int:
+    from composer.plan.operations import Pause
+
+    return _change(context, args, lambda one: [Pause(**_fields(one))])  # type: ignore[arg-type]
+
+
+def unpause(context: Context, args: Args) -> int:
+    from composer.plan.operations import Unpause
+
+    return _change(context, args, lambda one: [Unpause(**_fields(one))])  # type: ignore[arg-type]
+
+
+def rename(context: Context, args: Args) -> int:
+    from composer.cli.project.unplanned import perform
+    from composer.plan.operations import Rename
+
+    record, name = found.container(context.engine, args.positional[0]), args.positional[1]
+    container_list.check_free(context.engine, name)
+    if not context.dry_run:
+        perform(context, record.group, [Rename(**{**_fields(record), "name": name})])  # type: ignore[arg-type]
+    return 0
+
+
+def wait(context: Context, args: Args) -> int:
+    from composer.cli.project.unplanned import each, perform
+    from composer.plan.operations import AwaitEnd
+
+    def one(name: str) -> None:
+        record = found.container(context.engine, name)
+        operation = AwaitEnd(**_fields(record), condition="not-running")  # type: ignore[arg-type]
+        print(perform(context, record.group, [operation]).exit_code)
+
+    return each(args.positional, one)
+
+
+def top(context: Context, args: Args) -> int:
+    from composer.cli.render.table import table
+    from composer.view.processes import COLUMNS, processes
+
+    record = found.container(context.engine, args.positional[0])
+    if not record.state.status.alive:
+        raise CommandError(f"container {record.id} is not running")
+    print(table([COLUMNS, *processes(record.state.pid)], minimum=20), end="")
+    return 0
+
+
+def port(context: Context, args: Args) -> int:
+    from composer.view.inspect import ports
+
+    record = found.container(context.engine, args.positional[0])
+    published = {key: bindings for key, bindings in ports(record).items() if bindings}
+    if len(args.positional) > 1:
+        wanted = args.positional[1] if "/" in args.positional[1] else f"{args.positional[1]}/tcp"
+        if wanted not in published:
+            raise CommandError(f"no public port '{wanted}' published for {args.positional[0]}")
+        published = {wanted: published[wanted]}
+    for key, bindings in sorted(published.items()):
+        for one in bindings:
+            host = f"[{one['HostIp']}]" if ":" in one["HostIp"] else one["HostIp"]
+            print(f"{host}:{one['HostPort']}" if len(args.positional) > 1 else f"{key} -> {host}:{one['HostPort']}")
+    return 0
+
+
+def rm(context: Context, args: Args) -> int:
+    from composer.cli.project.unplanned import each, perform
+    from composer.plan.operations import Remove
+    from composer.view.errors import Unknown
+
+    def remove(name: str) -> None:
+        try:
+            record = found.container(context.engine, name)
+        except Unknown:
+            if args.force:
+                return
+            raise
+        if not args.force:
+            container_list.check_removable(record, name)
+        if not context.dry_run:
+            operation = Remove(**_fields(record), volumes=args.volumes, force=args.force)  # type: ignore[arg-type]
+            perform(context, record.group, [operation])
+        print(name)
+
+    return each(args.positional, remove)
+
+
+def prune(context: Context, args: Args) -> int:
+    from composer.cli.project.unplanned import agreed
+
+    gone = container_list.stopped(context.engine, Filters.of_flags(args.filter, container_list.PRUNE_FILTERS))
+    sizes = {one.id: container_list.tree_size(f"{context.engine.folder(one.group, one.id)}/upper") for one in gone}
+    lines = [f"container {one.spec.name} ({human_size(sizes[one.id], 4)})" for one in gone]
+    if not agreed(context, "This will remove all stopped containers.", lines, force=args.force):
+        return 0
+    freed = take(context, gone)
+    print(f"Total reclaimed space: {human_size(freed, 4)}")
+    return 0
+
+
+def take(context: Context, gone: list[ContainerRecord]) -> int:
+    """Remove stopped containers and say so; the bytes that they had written."""
+    from composer.cli.project.unplanned import perform
+    from composer.plan.operations import Remove
+
+    freed = 0
+    if gone:
+        print("Deleted Containers:")
+    for record in gone:
+        freed += container_list.tree_size(f"{context.engine.folder(record.group, record.id)}/upper")
+        perform(context, record.group, [Remove(**_fields(record))])  # type: ignore[arg-type]
+        print(record.id)
+    print(end="\n" if gone else "")
+    return freed
+
+
+def create(context: Context, args: Args) -> int:
+    from composer.cli.project.lone import create as make
+
+    print(make(context, args).id if not context.dry_run else "")
+    return 0
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.lone import run as run_one
+
+    return run_one(context, args)
+
+
+_TIMEOUT = (
+    Flag("signal", "Signal to send to the container", "string", short="s"),
+    Flag("timeout", "Seconds to wait before killing the container", "int", short="t", aliases=("time",)),
+)
+_KEYS = Flag("detach-keys", "The keys that detach again, ctrl-p,ctrl-q by default", "string")
+_PROXY = Flag("sig-proxy", "Pass signals that we receive on to the process", default=True)
+
+
+def _command(
+    name: str, short: str, arguments: str, *flags: Flag, positional: tuple[int, int | None], interspersed: bool = True
+) -> Command:
+    usage = f"container {name} [OPTIONS]{arguments}" if flags else f"container {name}{arguments}"
+    return Command(f"container {name}", short, usage, flags, positional=positional, interspersed=interspersed)
+
+
+SEVERAL = " CONTAINER [CONTAINER...]"
+
+GROUP = Group(
+    "container",
+    "Manage containers of all projects",
+    {
+        "attach": (
+            _command("attach", "Attach to a running container's standard streams", " CONTAINER", _KEYS,
+                     Flag("no-stdin", "Do not attach STDIN"), _PROXY, positional=(1, 1)),
+            attach,
+        ),
+        "create": (
+            _command("create", "Create a new container", " IMAGE [COMMAND] [ARG...]", *CREATE, positional=(1, None),
+                     interspersed=False),
+            create,
+        ),
+        "exec": (
+            _command("exec", "Execute a command in a running container", " CONTAINER COMMAND [ARG...]",
+                     Flag("detach", "Run the command in the background", short="d"),
+                     Flag("env", "Set environment variables: NAME=VALUE, or NAME for our own value", "strings", short="e"),
+                     Flag("env-file", "Read in a file of environment variables", "strings"),
+                     Flag("interactive", "Keep STDIN open even if not attached", short="i"),
+                     Flag("privileged", "Give extended privileges to the process"),
+                     Flag("tty", "Allocate a pseudo-TTY", short="t"),
+                     Flag("user", "Run the command as this user", "string", short="u"),
+                     Flag("workdir", "Working directory inside the container", "string", short="w"),
+                     positional=(2, None), interspersed=False),
+            execute,
+        ),
+        "inspect": (
+            _command("inspect", "Display detailed information on one or more containers", SEVERAL, INSPECT,
+                     Flag("size", "Display total file sizes", short="s"), positional=(1, None)),
+            show,
+        ),
+        "kill": (
+            _command("kill", "Kill one or more running containers", SEVERAL,
+                     Flag("signal", "Signal to send", "string", short="s", default="SIGKILL"), positional=(1, None)),
+            kill,
+        ),
+        "logs": (
+            _command("logs", "Fetch the logs of a container", " CONTAINER",
+                     Flag("follow", "Go on with what is written from now on", short="f"),
+                     Flag("since", "Show logs since a time (2013-01-02T13:23:37Z) or for so long (42m)", "string"),
+                     Flag("tail", "Number of lines to show from the end of the logs", "string", short="n", default="all"),
+                     Flag("timestamps", "Show timestamps", short="t"),
+                     Flag("until", "Show logs before a time (2013-01-02T13:23:37Z) or so long ago (42m)", "string"),
+                     positional=(1, 1)),
+            logs,
+        ),
+        "ls": (
+            _command("ls", "List containers", "", Flag("all", "Show all containers, not only those that run", short="a"),
+                     FILTER, FORMAT, Flag("last", "Show n last created containers", "int", short="n", default=-1),
+                     Flag("latest", "Show the latest created container", short="l"), NO_TRUNC, QUIET,
+                     Flag("size", "Display total file sizes", short="s"), positional=(0, 0)),
+            ls,
+        ),
+        "pause": (_command("pause", "Pause all processes within containers", SEVERAL, positional=(1, None)), pause),
+        "port": (
+            _command("port", "List port mappings of a container", " CONTAINER [PRIVATE_PORT[/PROTO]]", positional=(1, 2)),
+            port,
+        ),
+        "prune": (
+            _command("prune", "Remove all stopped containers", "",
+                     Flag("filter", "Only containers that fit: until=TIME, label=KEY", "strings", metavar="filter"), FORCE,
+                     positional=(0, 0)),
+            prune,
+        ),
+        "rename": (_command("rename", "Rename a container", " CONTAINER NEW_NAME", positional=(2, 2)), rename),
+        "restart": (_command("restart", "Restart one or more containers", SEVERAL, *_TIMEOUT, positional=(1, None)), restart),
+        "rm": (
+            _command("rm", "Remove one or more containers", SEVERAL,
+                     Flag("force", "Remove running containers, too", short="f"),
+                     Flag("volumes", "Remove anonymous volumes of the container", short="v"), positional=(1, None)),
+            rm,
+        ),
+        "run": (
+            _command("run", "Create and run a new container from an image", " IMAGE [COMMAND] [ARG...]", *CREATE,
+                     Flag("detach", "Run in the background and print the container's ID", short="d"), _KEYS, _PROXY,
+                     positional=(1, None), interspersed=False),
+            run,
+        ),
+        "start": (
+            _command("start", "Start one or more stopped containers", SEVERAL,
+                     Flag("attach", "Attach STDOUT/STDERR and forward signals", short="a"), _KEYS,
+                     Flag("interactive", "Attach the container's STDIN", short="i"), _PROXY, positional=(1, None)),
+            start,
+        ),
+        "stop": (_command("stop", "Stop one or more running containers", SEVERAL, *_TIMEOUT, positional=(1, None)), stop),
+        "top": (_command("top", "Display the running processes of a container", " CONTAINER", positional=(1, 1)), top),
+        "unpause": (_command("unpause", "Unpause containers", SEVERAL, positional=(1, None)), unpause),
+        "wait": (
+            _command("wait", "Block until containers stop, then print their exit codes", SEVERAL, positional=(1, None)),
+            wait,
+        ),
+    },
+    {"list": "ls", "ps": "ls", "remove": "rm"},
+)  # fmt: skip

@@ -1,0 +1,388 @@
+"""composer image: the images of the store, and getting, building and giving them away."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.flags import Args, Command, Flag, Group
+from composer.cli.render.listing import (
+    FILTER,
+    FORCE,
+    FORMAT,
+    INSPECT,
+    NO_TRUNC,
+    QUIET,
+    inspect,
+    listing,
+    short,
+)
+from composer.view import images
+from composer.view.filters import Filters
+from composer.view.units import human_duration, human_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from composer.cli.project.context import Context
+    from engine.spec.image import ImageRecord
+
+HEADERS = {
+    "Containers": "CONTAINERS", "CreatedAt": "CREATED AT", "CreatedSince": "CREATED", "Digest": "DIGEST",
+    "ID": "IMAGE ID", "Repository": "REPOSITORY", "SharedSize": "SHARED SIZE", "Size": "SIZE", "Tag": "TAG",
+    "UniqueSize": "UNIQUE SIZE", "VirtualSize": "SIZE",
+}  # fmt: skip
+HISTORY = {
+    "Comment": "COMMENT", "CreatedAt": "CREATED AT", "CreatedBy": "CREATED BY", "CreatedSince": "CREATED", "ID": "IMAGE",
+    "Size": "SIZE",
+}  # fmt: skip
+NONE = "<none>"
+
+
+def ls(context: Context, args: Args) -> int:
+    filters = Filters.of_flags([*args.filter, *(f"reference={name}" for name in args.positional)], images.FILTERS)
+    found = images.selected(context.engine, filters)
+    if args.quiet:
+        ids = dict.fromkeys(image.id if args.no_trunc else short(image.id) for image in found)
+        print("".join(f"{one}\n" for one in ids), end="")
+        return 0
+    wanted = filters.get("reference")
+    rows = [
+        row(image, repository, tag, digest, full=args.no_trunc)
+        for image in found
+        for repository, tag, digest in _names(image, wanted, digests=args.digests)
+    ]
+    columns = ("Repository", "Tag", *(["Digest"] if args.digests else []), "ID", "CreatedSince", "Size")
+    print(listing(args.format, rows, HEADERS, columns), end="")
+    return 0
+
+
+def _names(image: ImageRecord, wanted: list[str], *, digests: bool) -> Iterator[tuple[str, str, str]]:
+    """Repository, tag and digest of each name that fits; one row without any for an image that has none."""
+    names = [images.familiar(tag).rpartition(":") for tag in image.tags]
+    by_repository = dict(images.familiar(text).split("@", 1) for text in image.digests)
+    shown = 0
+    for repository, _, tag in names:
+        if not wanted or any(images.is_referenced(f"{repository}:{tag}", one) for one in wanted):
+            yield repository, tag, by_repository.get(repository, NONE) if digests else NONE
+            shown += 1
+    if not shown:
+        for repository, digest in by_repository.items() or [(NONE, NONE)]:
+            yield repository, NONE, digest
+
+
+def row(
+    image: ImageRecord, repository: str, tag: str, digest: str, *, full: bool = False, containers: str = "N/A"
+) -> dict[str, str]:
+    from composer.view.moments import go_time
+
+    return {
+        "Containers": containers,
+        "CreatedAt": go_time(image.created_at),
+        "CreatedSince": f"{human_duration(time.time() - image.created_at)} ago" if image.created_at else "N/A",
+        "Digest": digest,
+        "ID": short(image.id, full=full),
+        "Repository": repository,
+        "SharedSize": "N/A",
+        "Size": human_size(image.size),
+        "Tag": tag,
+        "UniqueSize": "N/A",
+        "VirtualSize": human_size(image.size, 4),
+    }
+
+
+def show(context: Context, args: Args) -> int:
+    def one(name: str) -> dict[str, object]:
+        image = images.need(context.engine, name)
+        return images.inspected(image, context.engine.image_details(image.id))
+
+    text, errors = inspect(args.positional, one, args.format)
+    print(text, end="")
+    print("".join(f"Error: {error}\n" for error in errors), end="", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def history(context: Context, args: Args) -> int:
+    from composer.cli.render.table import shorten
+    from composer.view.moments import timestamp
+
+    steps = images.history(context.engine, images.need(context.engine, args.positional[0]))
+    full = args.no_trunc
+    if args.quiet:
+        print("".join(f"{short(step['Id'], full=full)}\n" for step in steps), end="")
+        return 0
+    rows = []
+    for step in steps:
+        text = step["CreatedBy"].replace("\t", " ")
+        since = f"{human_duration(time.time() - step['Created'])} ago" if step["Created"] else "N/A"
+        moment = timestamp(step["Created"])
+        rows.append(
+            {
+                "Comment": step["Comment"],
+                "CreatedAt": moment,
+                "CreatedBy": text if full else shorten(text, 45),
+                "CreatedSince": since if args.human else moment,
+                "ID": short(step["Id"], full=full),
+                "Size": human_size(step["Size"]) if args.human else str(step["Size"]),
+            }
+        )
+    print(listing(args.format, rows, HISTORY, ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")), end="")
+    return 0
+
+
+def tag(context: Context, args: Args) -> int:
+    source, target = args.positional
+    image = images.need(context.engine, source)
+    if not context.dry_run:
+        context.engine.tag_image(image.id, target)
+    return 0
+
+
+def rm(context: Context, args: Args) -> int:
+    from composer.cli.project.unplanned import each
+
+    def remove(name: str) -> None:
+        images.check_removable(context.engine, images.need(context.engine, name), name, force=args.force)
+        if not context.dry_run:
+            print("".join(f"{line}\n" for line in context.engine.remove_image(name, force=args.force)), end="")
+
+    return each(args.positional, remove)
+
+
+def prune(context: Context, args: Args) -> int:
+    from composer.cli.project.unplanned import agreed
+
+    filters = Filters.of_flags(args.filter, images.PRUNE_FILTERS)
+    gone = images.unused(context.engine, filters, everything=args.all)
+    ids = [image.id for image in gone]
+    lines = [f"image {', '.join(map(images.familiar, image.tags)) or short(image.id)}" for image in gone]
+    lines.append(f"in all {human_size(context.engine.prune_images(ids, preview=True).size, 4)}")
+    which = "all images without at least one container associated to them." if args.all else "all dangling images."
+    if not agreed(context, f"This will remove {which}", lines, force=args.force):
+        return 0
+    print(f"Total reclaimed space: {human_size(take(context, gone), 4)}")
+    return 0
+
+
+def take(context: Context, gone: list[ImageRecord]) -> int:
+    """Delete images and say so; the bytes that only they had."""
+    freed = context.engine.prune_images([image.id for image in gone])
+    tags = {image.id: image.tags for image in gone}
+    if freed.images:
+        print("Deleted Images:")
+    for one in freed.images:
+        print("".join(f"untagged: {images.familiar(name)}\n" for name in tags[one]), end="")
+        print(f"deleted: {one}")
+    print(end="\n" if freed.images else "")
+    return freed.size
+
+
+def pull(context: Context, args: Args) -> int:
+    from composer.cli.project.transfers import pull_image
+
+    if args.all_tags:
+        raise UsageError("--all-tags is not supported: name the tags")
+    image = pull_image(context, args.positional[0], platform=args.platform, quiet=args.quiet)
+    print(image)
+    return 0
+
+
+def push(context: Context, args: Args) -> int:
+    from composer.cli.project.transfers import push_images
+
+    push_images(context, args.positional[0], every_tag=args.all_tags, quiet=args.quiet)
+    return 0
+
+
+def save(context: Context, args: Args) -> int:
+    for name in args.positional:
+        images.need(context.engine, name)
+    if args.output:
+        from composer.cli.project.transfers import written
+
+        with written(args.output) as fd:
+            context.engine.save_images(args.positional, fd)
+        return 0
+    if os.isatty(1):
+        raise CommandError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    context.engine.save_images(args.positional, 1)
+    return 0
+
+
+def load(context: Context, args: Args) -> int:
+    from composer.cli.project.transfers import opened
+
+    if not args.input and os.isatty(0):
+        raise CommandError("requested load from stdin, but stdin is empty")
+    with opened(args.input or "-") as fd:
+        records = context.engine.load_images(fd)
+    for record in records:
+        for name in record.tags or ("",):
+            text = f"Loaded image: {images.familiar(name)}" if name else f"Loaded image ID: {record.id}"
+            print(end="" if args.quiet else f"{text}\n")
+    return 0
+
+
+def import_(context: Context, args: Args) -> int:
+    from composer.cli.project.transfers import opened
+
+    source, *reference = args.positional
+    if source.startswith(("http://", "https://")):
+        raise CommandError(f"cannot import {source}: download the archive, and give its path or - for stdin")
+    with opened(source) as fd:
+        record = context.engine.import_image(fd, *(reference or [""]), changes=args.change, message=args.message)
+    print(record.id)
+    return 0
+
+
+GROUP = Group(
+    "image",
+    "Manage images",
+    {
+        "history": (
+            Command(
+                "image history",
+                "Show the history of an image",
+                "image history [OPTIONS] IMAGE",
+                (
+                    FORMAT,
+                    Flag("human", "Print sizes and dates in human readable format", short="H", default=True),
+                    NO_TRUNC,
+                    QUIET,
+                ),
+                positional=(1, 1),
+            ),
+            history,
+        ),
+        "import": (
+            Command(
+                "image import",
+                "Import the contents from a tarball to create a filesystem image",
+                "image import [OPTIONS] FILE|- [REPOSITORY[:TAG]]",
+                (
+                    Flag("change", "Apply a Dockerfile instruction to the image", "strings", short="c"),
+                    Flag("message", "Set a commit message", "string", short="m"),
+                ),
+                positional=(1, 2),
+            ),
+            import_,
+        ),
+        "inspect": (
+            Command(
+                "image inspect",
+                "Display detailed information on one or more images",
+                "image inspect [OPTIONS] IMAGE [IMAGE...]",
+                (INSPECT,),
+                positional=(1, None),
+            ),
+            show,
+        ),
+        "load": (
+            Command(
+                "image load",
+                "Load an image from a tar archive or STDIN",
+                "image load [OPTIONS]",
+                (
+                    Flag("input", "Read from a tar archive file, instead of STDIN", "string", short="i"),
+                    Flag("quiet", "Suppress the load output", short="q"),
+                ),
+                positional=(0, 0),
+            ),
+            load,
+        ),
+        "ls": (
+            Command(
+                "image ls",
+                "List images",
+                "image ls [OPTIONS] [REPOSITORY[:TAG]]",
+                (
+                    Flag("all", "Show all images: there are no intermediate ones here", short="a"),
+                    Flag("digests", "Show digests"),
+                    FILTER,
+                    FORMAT,
+                    NO_TRUNC,
+                    QUIET,
+                ),
+                positional=(0, 1),
+            ),
+            ls,
+        ),
+        "prune": (
+            Command(
+                "image prune",
+                "Remove unused images",
+                "image prune [OPTIONS]",
+                (
+                    Flag("all", "Remove all unused images, not just dangling ones", short="a"),
+                    Flag("filter", "Only images that fit: until=TIME, label=KEY", "strings", metavar="filter"),
+                    FORCE,
+                ),
+                positional=(0, 0),
+            ),
+            prune,
+        ),
+        "pull": (
+            Command(
+                "image pull",
+                "Download an image from a registry",
+                "image pull [OPTIONS] NAME[:TAG|@DIGEST]",
+                (
+                    Flag("all-tags", "Download all tagged images in the repository", short="a", hidden=True),
+                    Flag("platform", "Get the image for this platform", "string"),
+                    Flag("quiet", "Suppress verbose output", short="q"),
+                ),
+                positional=(1, 1),
+            ),
+            pull,
+        ),
+        "push": (
+            Command(
+                "image push",
+                "Upload an image to a registry",
+                "image push [OPTIONS] NAME[:TAG]",
+                (
+                    Flag("all-tags", "Push all tags of an image to the repository", short="a"),
+                    Flag("quiet", "Suppress verbose output", short="q"),
+                ),
+                positional=(1, 1),
+            ),
+            push,
+        ),
+        "rm": (
+            Command(
+                "image rm",
+                "Remove one or more images",
+                "image rm [OPTIONS] IMAGE [IMAGE...]",
+                (
+                    Flag("force", "Force removal of the image", short="f"),
+                    Flag("no-prune", "Without effect: there are no untagged parents here", hidden=True),
+                ),
+                positional=(1, None),
+            ),
+            rm,
+        ),
+        "save": (
+            Command(
+                "image save",
+                "Save one or more images to a tar archive (streamed to STDOUT by default)",
+                "image save [OPTIONS] IMAGE [IMAGE...]",
+                (Flag("output", "Write to a file, instead of STDOUT", "string", short="o"),),
+                positional=(1, None),
+            ),
+            save,
+        ),
+        "tag": (
+            Command(
+                "image tag",
+                "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+                "image tag SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+                positional=(2, 2),
+            ),
+            tag,
+        ),
+    },
+    {"list": "ls", "remove": "rm"},
+)

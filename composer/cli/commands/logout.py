@@ -1,0 +1,20 @@
+"""composer logout: forget the credentials of a registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.parsing.flags import Args, Command
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command("logout", "Log out from a registry", "logout [SERVER]", positional=(0, 1))
+
+
+def run(context: Context, args: Args) -> int:
+    server = args.positional[0] if args.positional else ""
+    print(f"Removing login credentials for {server or 'https://index.docker.io/v1/'}")
+    if not context.dry_run and not context.engine.logout(server):
+        print(f"Not logged in to {server or 'https://index.docker.io/v1/'}")
+    return 0

@@ -1,0 +1,89 @@
+"""Images that come and go outside of a project: pulls and pushes with their progress, archives from and to files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
+from composer.cli.errors import CommandError
+from composer.cli.project.acquire import transfers
+from composer.cli.render.progress import State
+from composer.view import images
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+
+def pull_image(context: Context, name: str, *, platform: str = "", quiet: bool = False) -> str:
+    """Pull an image; its full name. EngineError."""
+    step = f"Image {name}"
+    with context.progress("Pulling", quiet=quiet) as progress:
+        progress.update(step, "Pulling")
+        if not context.dry_run:
+            record = context.engine.pull(name, platform=platform, progress=transfers(progress, step))
+            name = next((tag for tag in record.tags if images.familiar(tag).startswith(name.partition("@")[0])), name)
+        progress.update(step, "Pulled", State.DONE)
+    return name
+
+
+def push_images(context: Context, name: str, *, every_tag: bool = False, quiet: bool = False) -> None:
+    """Push a tag, `latest` when none is named, or all that the repository has here. CommandError, EngineError."""
+    last = name.rpartition("/")[2]
+    names = [name if ":" in last else f"{name}:latest"]
+    if every_tag:
+        if ":" in last:
+            raise CommandError("tag can't be used with --all-tags/-a")
+        tags = [images.familiar(tag) for image in context.engine.images() for tag in image.tags]
+        names = sorted(tag for tag in tags if tag.rpartition(":")[0] == images.familiar(name))
+    if not names or any(context.engine.image(one) is None for one in names):
+        raise CommandError(f"An image does not exist locally with the tag: {images.familiar(name)}")
+    with context.progress("Pushing", quiet=quiet) as progress:
+        for one in names:
+            step = f"Image {one}"
+            progress.update(step, "Pushing")
+            if not context.dry_run:
+                context.engine.push(one, progress=transfers(progress, step))
+            progress.update(step, "Pushed", State.DONE)
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[int]:
+    """A file to read, `-` for stdin. CommandError."""
+    if path == "-":
+        yield 0
+        return
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CommandError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def written(path: str) -> Iterator[int]:
+    """A file that takes its name when it is whole; what was there before stays until then. CommandError."""
+    draft = f"{path}.{os.getpid()}.part"
+    if os.path.exists(path) and not os.path.isfile(path):
+        draft = path  # a pipe, /dev/stdout
+    try:
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CommandError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+    try:
+        yield fd
+        if draft != path:
+            os.rename(draft, path)
+    except BaseException:
+        if draft != path:
+            os.unlink(draft)
+        raise
+    finally:
+        os.close(fd)

@@ -1,0 +1,71 @@
+"""Changes that no project's files ask for, made by the supervisor of the group that the object belongs to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
+from composer.cli.errors import CommandError
+from composer.plan.options import Options
+from composer.run.protocol import End, Request
+from composer.view.errors import Refusal
+from engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.plan.operations import Change
+
+CAUSE = "asked for on the command line"
+"""The cause of each operation."""
+
+
+def perform(
+    context: Context, group: str, operations: Sequence[Change], *, attach: Callable[[str], None] | None = None
+) -> End:
+    """Have the group's supervisor do it. With `attach` containers start when it has returned: it is called with their ids.
+    CommandError for the first failure."""
+    from composer.run.client import Client
+
+    options = Options(action="api", attach=("",) if attach is not None else ())
+    supervisor = Client(context.roots, group, context.environ, context.new_engine)
+    try:
+        for event in supervisor.perform(Request(options=options, operations=tuple(operations)), ready=attach):
+            if isinstance(event, End):
+                if event.failures:
+                    raise CommandError(event.failures[0].message, event.failures[0].exit_code)
+                return event
+    finally:
+        supervisor.close()
+    raise AssertionError("events without an end")
+
+
+def each(names: Iterable[str], do: Callable[[str], None]) -> int:
+    """Do it for each name, and go on with the next after a failure, as docker does; 1 when there was one."""
+    code = 0
+    for name in names:
+        try:
+            do(name)
+        except (Refusal, CommandError, EngineError) as error:
+            sys.stdout.flush()
+            print(error, file=sys.stderr)
+            code = 1
+    return code
+
+
+def agreed(context: Context, warning: str, lines: Sequence[str], *, force: bool) -> bool:
+    """Say what a prune would take away, and ask; false with --dry-run, and when the answer is no."""
+    if context.dry_run:
+        for line in lines:
+            print(f"DRY-RUN MODE - {line}")
+        return False
+    if force:
+        return True
+    print(f"WARNING! {warning}")
+    for line in lines:
+        print(f"  {line}")
+    print("Are you sure you want to continue? [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,56 @@
+"""Times, names and numbers in the Docker API's own notation."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import time
+
+NEVER = "0001-01-01T00:00:00Z"
+"""Go's zero time: what has not happened."""
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
+_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+"""A part of a duration in Go's notation (pkg.go.dev/time#ParseDuration)."""
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 with nanoseconds, in UTC; NEVER for 0."""
+    if not seconds:
+        return NEVER
+    whole, fraction = divmod(round(seconds * 1e9), 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(whole, datetime.UTC)
+    digits = f".{fraction:09d}".rstrip("0") if fraction else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{digits}Z"
+
+
+def nanoseconds(time: int) -> str:
+    """Nanoseconds since the epoch as RFC 3339, in UTC, with all nine digits."""
+    whole, rest = divmod(time, 1_000_000_000)
+    return f"{datetime.datetime.fromtimestamp(whole, datetime.UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def go_time(seconds: float) -> str:
+    """As Go prints a time, and docker's listings with it: `2006-01-02 15:04:05 +0000 UTC`."""
+    return (
+        time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(seconds))
+        if seconds
+        else "0001-01-01 00:00:00 +0000 UTC"
+    )
+
+
+def moment(text: str) -> float | None:
+    """A point in time as `since` and `until` have it: seconds with a fraction, RFC 3339, or a duration (`24h`, `1h30m`) that
+    counts back from now. None for "" and 0. ValueError."""
+    if not text or text == "0":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    if not _PART.sub("", text):
+        return now() - sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    return datetime.datetime.fromisoformat(text).timestamp()
+
+
+def now() -> float:
+    return time.time()

@@ -1,0 +1,156 @@
+"""Networks in Docker's words (Docker Engine API 1.55, "Networks")."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from composer.view import found
+from composer.view.errors import Forbidden, InUse, Refusal, Unknown
+from composer.view.filters import Filters, matches
+from composer.view.moments import timestamp
+from engine.spec.network import NetworkRecord, NetworkSpec
+
+if TYPE_CHECKING:
+    from composer.run.port import Engine
+
+FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
+PRUNE_FILTERS = ("label", "label!", "until")
+BUILT_IN = ("bridge", "host", "none")
+TYPES = ("builtin", "custom")
+
+
+def every(engine: Engine) -> list[NetworkRecord]:
+    """All networks, those included that exist without being made."""
+    records = engine.networks()
+    names = {record.spec.name for record in records}
+    for name, driver in (("host", "host"), ("none", "null")):
+        if name not in names:
+            identity = hashlib.sha256(f"composer network {name}".encode()).hexdigest()
+            records.append(NetworkRecord(id=identity, spec=NetworkSpec(name=name, driver=driver)))
+    return records
+
+
+def need(engine: Engine, wanted: str) -> NetworkRecord:
+    """By name, id, or the beginning of an id. Unknown, Refusal for the beginning of several."""
+    records = every(engine)
+    for record in records:
+        if wanted in (record.id, record.spec.name):
+            return record
+    near = [record for record in records if wanted and record.id.startswith(wanted)]
+    if len(near) > 1:
+        raise Refusal(f"network {wanted} is ambiguous ({len(near)} matches found based on ID prefix)")
+    if not near:
+        raise Unknown(f"network {wanted} not found")
+    return near[0]
+
+
+def selected(engine: Engine, filters: Filters) -> list[NetworkRecord]:
+    """The networks that fit. Refusal."""
+    for value in filters.get("type"):
+        if value not in TYPES:
+            raise Refusal(f"invalid filter: 'type'='{value}'")
+    dangling = filters.boolean("dangling")
+    used = {e.network for record in found.every(engine) for e in record.spec.networks}
+
+    def fits(record: NetworkRecord) -> bool:
+        spec = record.spec
+        built_in = spec.name in BUILT_IN
+        return (
+            filters.any("name", lambda value: matches(value, spec.name))
+            and filters.any("id", lambda value: matches(value, record.id))
+            and filters.any("driver", lambda value: value == spec.driver)
+            and filters.any("scope", lambda value: value == "local")
+            and filters.any("type", lambda value: (value == "builtin") == built_in)
+            and (dangling is None or dangling == (not built_in and spec.name not in used))
+            and filters.labels(spec.labels)
+        )
+
+    return [record for record in every(engine) if fits(record)]
+
+
+def unused(engine: Engine, filters: Filters) -> list[NetworkRecord]:
+    """What a prune takes away: networks that no container, running or not, is to be on. Refusal."""
+    used = {one.network for record in found.every(engine) for one in record.spec.networks}
+    until = filters.before()
+    return [
+        record
+        for record in engine.networks()
+        if record.spec.name not in used
+        and record.spec.name not in BUILT_IN
+        and filters.labelled(record.spec.labels)
+        and (until is None or record.created_at < until)
+    ]
+
+
+def check_free(engine: Engine, name: str) -> None:
+    """Whether a network may be given this name. Refusal, Forbidden, InUse."""
+    if not name.strip():
+        raise Refusal("invalid name: name is empty")
+    if name in BUILT_IN:
+        raise Forbidden(f"operation is not permitted on predefined {name} network")
+    if any(record.spec.name == name for record in every(engine)):
+        raise InUse(f"network with name {name} already exists")
+
+
+def check_removable(engine: Engine, record: NetworkRecord) -> None:
+    """Forbidden for a network that is always there, InUse while running containers are on it."""
+    name = record.spec.name
+    if name in BUILT_IN:
+        raise Forbidden(f"{name} is a pre-defined network and cannot be removed")
+    if joined := members(engine, record).values():
+        names = " ".join(f'name:"{member["Name"]}"' for member in joined)
+        raise InUse(f"error while removing network: network {name} has active endpoints ({names})")
+
+
+def shown(record: NetworkRecord) -> dict[str, Any]:
+    spec = record.spec
+    pools = [
+        {
+            key: value
+            for key, value in (
+                ("Subnet", pool.subnet),
+                ("IPRange", pool.ip_range),
+                ("Gateway", pool.gateway),
+                ("AuxiliaryAddresses", dict(pool.aux_addresses)),
+            )
+            if value
+        }
+        for pool in record.pools or spec.pools
+    ]
+    return {
+        "Name": spec.name,
+        "Id": record.id,
+        "Created": timestamp(record.created_at),
+        "Scope": "local",
+        "Driver": spec.driver,
+        "EnableIPv4": spec.enable_ipv4,
+        "EnableIPv6": spec.enable_ipv6,
+        "IPAM": {"Driver": spec.ipam_driver or "default", "Options": dict(spec.ipam_options), "Config": pools},
+        "Internal": spec.internal,
+        "Attachable": spec.attachable,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": {},
+        "Options": dict(spec.driver_opts),
+        "Labels": dict(spec.labels),
+    }
+
+
+def members(engine: Engine, network: NetworkRecord) -> dict[str, dict[str, str]]:
+    """The running containers on a network, by id."""
+    members = {}
+    for record in found.every(engine):
+        for endpoint in record.state.endpoints if record.state.status.alive else ():
+            if endpoint.network == network.spec.name:
+                four = f"{endpoint.ipv4_address}/{endpoint.ipv4_prefix}" if endpoint.ipv4_address else ""
+                six = f"{endpoint.ipv6_address}/{endpoint.ipv6_prefix}" if endpoint.ipv6_address else ""
+                members[record.id] = {
+                    "Name": record.spec.name,
+                    "EndpointID": f"{record.id[:32]}{network.id[:32]}",
+                    "MacAddress": endpoint.mac_address,
+                    "IPv4Address": four,
+                    "IPv6Address": six,
+                }
+    return members

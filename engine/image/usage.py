@@ -1,0 +1,86 @@
+"""What images and the build cache take on the disc, and what would be free without some of them."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from engine.image.images import ImageStore
+from engine.spec.image import CacheEntry, StoreUsage
+from engine.store import Store
+
+
+class CacheRecord(Struct, kw_only=True):
+    """What the build cache knows of a step (engine.build.cache).
+
+    `layers` are chain ids that the record keeps alive: the step's result is the last, or none when it changed
+    nothing.
+
+    `created` is when the step ran (seconds since the epoch), so that a cached build gives the same image again.
+    """
+
+    layers: tuple[str, ...]
+    created: float
+    step: str = ""
+
+
+decode_record = msgspec.json.Decoder(CacheRecord).decode
+
+
+class Holdings(Struct):
+    """Which layers exist (chain id → bytes), and what keeps them."""
+
+    sizes: dict[str, int]
+    images: dict[str, set[str]]
+    cache: dict[str, set[str]]
+
+    def kept(self, *, images: set[str] = frozenset(), cache: set[str] = frozenset()) -> set[str]:  # type: ignore[assignment]
+        """Layers that something keeps besides these images and cache records."""
+        holders = [layers for key, layers in self.images.items() if key not in images]
+        holders += [layers for key, layers in self.cache.items() if key not in cache]
+        return set().union(*holders)
+
+    def freed(self, images: set[str], cache: set[str]) -> int:
+        """Bytes that only these images and cache records keep."""
+        return sum(self.sizes.get(layer, 0) for layer in self.kept() - self.kept(images=images, cache=cache))
+
+
+def holdings(store: Store) -> Holdings:
+    db = store.db
+    images: dict[str, set[str]] = {row[0]: set() for row in db.execute("SELECT id FROM images")}
+    for image_id, chain_id in db.execute("SELECT image_id, chain_id FROM image_layers"):
+        images.setdefault(image_id, set()).add(chain_id)
+    cache = {key: set(decode_record(text).layers) for key, text in db.execute("SELECT key, record FROM build_cache")}
+    return Holdings(dict(db.execute("SELECT chain_id, size FROM layers").fetchall()), images, cache)
+
+
+def usage(images: ImageStore) -> StoreUsage:
+    """Sizes of all images and of the build cache, its records in the order of their use, the latest first. A layer that
+    several records keep is counted with the first of them."""
+    have = holdings(images.store)
+    counts: dict[str, int] = {}
+    for layers in have.images.values():
+        for layer in layers:
+            counts[layer] = counts.get(layer, 0) + 1
+    shared = {
+        image_id: sum(have.sizes.get(layer, 0) for layer in layers if counts[layer] > 1)
+        for image_id, layers in have.images.items()
+    }
+    rows = images.store.db.execute("SELECT key, record, used_at FROM build_cache ORDER BY used_at DESC, key")
+    entries, seen = [], set(counts)
+    for key, text, used_at in rows:
+        record = decode_record(text)
+        own = set(record.layers) - seen
+        seen |= own
+        entries.append(
+            CacheEntry(
+                key=key,
+                step=record.step,
+                size=sum(have.sizes.get(layer, 0) for layer in own),
+                shared=any(layer in counts for layer in record.layers),
+                in_use=bool(record.layers) and all(layer in counts for layer in record.layers),
+                created_at=record.created,
+                used_at=used_at,
+            )
+        )
+    return StoreUsage(layers=sum(have.sizes.get(layer, 0) for layer in counts), shared=shared, cache=tuple(entries))

@@ -1,0 +1,91 @@
+"""Logging in: credentials are tried at the registry, and kept by a credential helper, or in a file that only its owner reads."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from engine.errors import OperationFailed
+from engine.image import reference
+from engine.registry import credentials
+from engine.registry.client import Client
+from engine.registry.credentials import Credentials
+
+
+def login(
+    registry: str,
+    username: str,
+    password: str,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    insecure: Collection[str] = (),
+) -> str:
+    """Try the credentials at `registry` (host[:port], "" for Docker Hub) and keep them; where they are kept: the helper's
+    program, or the file. Raises RegistryError, OperationFailed."""
+    registry = _registry(registry)
+    given = Credentials(username, password)
+    Client(reference.parse(f"{registry}/login"), insecure=insecure, given=given).check_access()
+    path = credentials.place(environ)
+    config = credentials.read(path)
+    key = credentials.key_of(registry)
+    if helper := credentials.helper_of(config, path, registry):
+        entry = {"ServerURL": key, "Username": username, "Secret": password}
+        credentials.run_helper(helper, "store", json.dumps(entry), key)
+        auths = {**_without(config, registry), key: {}}
+    else:
+        pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+        auths = {**_without(config, registry), key: {"auth": pair}}
+    _write(path, {**config, "auths": auths})
+    return f"docker-credential-{helper}" if helper else path
+
+
+def logout(registry: str, *, environ: Mapping[str, str] = os.environ) -> bool:
+    """Forget a registry's credentials; false when there were none. Raises RegistryError, OperationFailed."""
+    registry = _registry(registry)
+    path = credentials.place(environ)
+    config = credentials.read(path)
+    key = credentials.key_of(registry)
+    there = credentials.find(registry, environ) is not None
+    if helper := credentials.helper_of(config, path, registry):
+        credentials.run_helper(helper, "erase", key, key)
+    kept = _without(config, registry)
+    if kept != (config.get("auths") or {}):
+        _write(path, {**config, "auths": kept})
+    return there
+
+
+def _registry(text: str) -> str:
+    """host[:port] of what the user typed, which may be a URL."""
+    host = credentials.host_of(text) or reference.DEFAULT_REGISTRY
+    return reference.parse(f"{host}/login").registry if "." in host or ":" in host or host == "localhost" else host
+
+
+def _without(config: dict[str, Any], registry: str) -> dict[str, Any]:
+    auths = config.get("auths") or {}
+    return {key: entry for key, entry in auths.items() if not credentials.names_registry(key, registry)}
+
+
+def _write(path: str, config: dict[str, Any]) -> None:
+    """Replace the file at once; nobody else may read it."""
+    folder = os.path.dirname(path)
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        real = os.path.realpath(path)
+        fd, draft = tempfile.mkstemp(prefix=".config.json-", dir=os.path.dirname(real))  # made with mode 0600
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                json.dump(config, file, indent="\t")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, real)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
+            raise
+    except OSError as error:
+        raise OperationFailed.of("write", path, error) from error

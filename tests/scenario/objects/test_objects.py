@@ -1,0 +1,205 @@
+"""Docker's commands on images, containers, networks and volumes of all projects, and containers without a project."""
+
+import json
+import secrets
+
+import pytest
+
+SLEEP = ("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done")
+
+
+@pytest.fixture
+def name():
+    return f"lone-{secrets.token_hex(3)}"
+
+
+@pytest.fixture
+def lone(composer, name):
+    """A container of no project that runs."""
+    composer("container", "run", "-d", "--name", name, "--network", "none", "-v", f"{name}:/v", "-e", "A=1", "-l", "x=y",
+             "--memory", "64m", "busybox", *SLEEP)  # fmt: skip
+    yield name
+    composer("container", "rm", "-f", "-v", name)
+    composer("volume", "rm", "-f", name)
+
+
+@pytest.mark.parametrize(("words", "out", "err", "code"), [
+    (("echo", "hello"), "hello\n", "", 0),
+    (("sh", "-c", "echo out; echo err >&2; exit 3"), "out\n", "err\n", 3),
+    (("nosuchprogram",), "", "nosuchprogram", 127),
+    (("/etc",), "", "/etc", 126),
+])  # fmt: skip
+def test_run_gives_streams_and_exit_code(composer, words, out, err, code):
+    done = composer("container", "run", "--rm", "--network", "none", "busybox", *words, code=code)
+    assert done.out == out and err in done.err
+    assert composer("container", "ls", "-aq").out == ""
+
+
+def test_h_is_the_host_name(composer):
+    done = composer("container", "run", "--rm", "-h", "box", "--network", "none", "busybox", "hostname")
+    assert done.out == "box\n"
+
+
+def test_stdin_reaches_the_program(composer):
+    done = composer("container", "run", "--rm", "-i", "--network", "none", "busybox", "cat", stdin="typed")
+    assert done.out == "typed"
+
+
+def test_what_cannot_be_made_is_125(composer, name):
+    for words in (("--pull", "never", "nosuch:1"), ("--restart", "sometimes", "busybox"), ("--name", "-", "busybox")):
+        done = composer("container", "run", *words, code=125)
+        assert done.err and "Traceback" not in done.err
+    assert composer("container", "ls", "-aq").out == ""
+
+
+def test_a_container_is_listed_inspected_and_entered(composer, lone):
+    (row,) = map(json.loads, composer("container", "ls", "--format", "json").out.splitlines())
+    assert (row["Names"], row["Image"], row["State"], row["Labels"]) == (lone, "busybox", "running", "x=y")
+    assert row["Status"].startswith("Up ")
+    template = "{{.State.Status}} {{.HostConfig.Memory}} {{range .Mounts}}{{.Name}}:{{.Destination}}{{end}}"
+    done = composer("container", "inspect", "-f", template, lone)
+    assert done.out == f"running 67108864 {lone}:/v\n"
+    assert composer("container", "exec", lone, "sh", "-c", "echo $A").out == "1\n"
+    done = composer("container", "exec", lone, "sh", "-c", "exit 7", code=7)
+    assert "/v" in composer("container", "exec", lone, "mount").out
+    for words, fits in (("name=lone", True), ("label=x=y", True), ("label=x=z", False), ("status=exited", False)):
+        assert bool(composer("container", "ls", "-q", "--filter", words).out) is fits
+
+
+def test_a_container_is_stopped_started_and_removed(composer, lone):
+    assert "is running" in composer("container", "rm", lone, code=1).err
+    assert "in use" in composer("volume", "rm", lone, code=1).err
+    assert composer("container", "stop", lone).out == f"{lone}\n"
+    assert composer("container", "wait", lone).out == "0\n"
+    assert composer("container", "inspect", "-f", "{{.State.Status}}", lone).out == "exited\n"
+    composer("container", "start", lone)
+    composer("container", "pause", lone)
+    assert "(Paused)" in composer("container", "ls").out
+    composer("container", "unpause", lone)
+    composer("container", "rename", lone, f"{lone}-2")
+    composer("container", "rename", f"{lone}-2", lone)
+    composer("container", "kill", lone)
+    assert composer("container", "wait", lone).out == "137\n"
+    assert "Traceback" not in composer("container", "kill", lone, code=1).err
+
+
+def test_logs(composer, name):
+    composer(
+        "container", "run", "--name", name, "--network", "none", "busybox", "sh", "-c", "echo a; echo b >&2; echo c"
+    )
+    done = composer("container", "logs", name)
+    assert (done.out, done.err) == ("a\nc\n", "b\n")
+    done = composer("container", "logs", "-f", "-n", "1", name)
+    assert done.out + done.err in ("b\n", "c\n")  # the two streams are not ordered
+    assert composer("container", "logs", "-t", name).out.splitlines()[0].endswith("Z a")
+    shown = composer("container", "prune", "--dry-run").out
+    assert name in shown and composer("container", "ls", "-aq").out
+    assert "Total reclaimed space: 0B" in composer("container", "prune", "-f").out
+    assert composer("container", "ls", "-aq").out == ""
+
+
+def test_a_prune_asks(composer, name):
+    composer("volume", "create", name)
+    done = composer("volume", "prune", "--all", stdin="n\n")
+    assert "WARNING! This will remove all volumes" in done.out and name in done.out
+    assert name in composer("volume", "ls", "-q").out
+    assert name in composer("volume", "prune", "--all", stdin="y\n").out
+    assert name not in composer("volume", "ls", "-q").out
+
+
+def test_objects_of_a_project(composer):
+    composer("up", "-d")
+    project = composer.name
+    assert composer("container", "ls", "--format", "{{.Names}}").out == f"{project}-web-1\n"
+    assert composer("volume", "ls", "-q").out == f"{project}_data\n"
+    network = json.loads(composer("network", "inspect", f"{project}_default").out)[0]
+    assert [member["Name"] for member in network["Containers"].values()] == [f"{project}-web-1"]
+    done = composer("network", "rm", f"{project}_default", code=1)
+    assert "active endpoints" in done.err
+    assert "container is running" in composer("container", "rm", f"{project}-web-1", code=1).err
+    composer("down", "-v")
+
+
+def test_networks(composer, name):
+    composer("network", "create", "--subnet", "10.213.4.0/24", "--gateway", "10.213.4.9", "--label", "a=b", name)
+    template = "{{(index .IPAM.Config 0).Subnet}} {{(index .IPAM.Config 0).Gateway}} {{.Labels.a}}"
+    assert composer("network", "inspect", "-f", template, name).out == "10.213.4.0/24 10.213.4.9 b\n"
+    assert "already exists" in composer("network", "create", name, code=1).err
+    assert "no matching subnet" in composer("network", "create", "--gateway", "1.2.3.4", f"{name}-2", code=1).err
+    assert name in composer("network", "prune", "-f").out
+    assert "not found" in composer("network", "rm", name, code=1).err
+
+
+def test_images_go_round(composer, name, tmp_path):
+    tag = f"scenario/{name}:1"
+    composer("image", "tag", "busybox", tag)
+    assert composer("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"scenario/{name}").out == f"{tag}\n"
+    archive = tmp_path / "image.tar"
+    composer("image", "save", "-o", archive, tag)
+    assert composer("image", "rm", tag).out == f"Untagged: {tag}\n"
+    assert "No such image" in composer("image", "inspect", tag, code=1).err
+    assert composer("image", "load", "-i", archive).out == f"Loaded image: {tag}\n"
+    assert composer("image", "history", "-q", tag).out
+    composer("image", "rm", tag)
+    assert [one.name for one in tmp_path.iterdir() if one.name.startswith("image")] == ["image.tar"]
+
+
+def test_a_push_and_a_pull(composer, registry, name):
+    tag = f"{registry}/{name}:1"
+    composer("image", "tag", "busybox", tag)
+    composer("image", "push", tag)
+    composer("image", "rm", tag)
+    assert composer("image", "pull", "-q", tag).out == f"{tag}\n"
+    composer("image", "rm", tag)
+
+
+def test_a_rebuild_leaves_no_old_image(composer, name):
+    """An image that a newer build has replaced goes when no container has it any more, and `up` says so."""
+    composer.write(compose="""
+        services:
+          web:
+            build: {context: ., dockerfile_inline: "FROM busybox\\nCOPY compose.yaml word /"}
+            command: [sleep, "1000"]
+            init: true
+            network_mode: none
+    """, word="one")  # fmt: skip
+    composer("up", "-d", "--build")
+    old = composer("container", "ls", "--format", "{{.ID}}").out
+    first = composer("image", "inspect", "-f", "{{.Id}}", f"{composer.name}-web").out.strip()
+    composer.write(word="two")
+    composer("build")
+    assert composer("image", "inspect", "-f", "{{len .RepoTags}}", first).out == "0\n"  # the container has it
+    done = composer("up", "-d")
+    assert old != composer("container", "ls", "--format", "{{.ID}}").out
+    assert "Freed" in done.err and "replaced" in done.err
+    assert composer("image", "ls", "-q", "--filter", "dangling=true").out == ""
+    composer("down", "--rmi", "all")
+    assert "scenario" not in composer("image", "ls").out
+
+
+def test_disk_usage(composer):
+    lines = composer("system", "df").out.splitlines()
+    assert lines[0].split() == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
+    assert [line.split()[0] for line in lines[1:]] == ["Images", "Containers", "Local", "Build"]
+    assert "Images space usage:" in composer("system", "df", "-v").out
+    assert "Reclaimable" in composer("builder", "du").out
+    assert json.loads(composer("system", "info", "--format", "json").out)["Images"] >= 1
+
+
+@pytest.mark.parametrize("words", [
+    ("image", "ls", "--filter", "nope=1"),
+    ("container", "ls", "--filter", "status=sometimes"),
+    ("container", "inspect", "nosuch"),
+    ("container", "inspect", "-f", "{{.State.Pid", "nosuch"),
+    ("network", "inspect", "nosuch"),
+    ("volume", "inspect", "nosuch"),
+    ("image", "history", "nosuch"),
+    ("container", "start", "nosuch"),
+    ("image", "frobnicate"),
+    ("volume", "create", "a/b"),
+    ("network", "create", "host"),
+    ("network", "rm", "none"),
+])  # fmt: skip
+def test_what_is_wrong_is_said(composer, words):
+    done = composer(*words, code=1)
+    assert done.err.strip() and "Traceback" not in done.err and "internal error" not in done.err
