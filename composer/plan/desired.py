@@ -9,7 +9,7 @@ from engine.spec.image import BuildSpec
 from engine.spec.network import NetworkSpec, VolumeSpec
 
 MOST_REPLICAS = 10_000
-"""Containers of one service: no machine has more, and whoever asks for more has made a mistake."""
+"""The most containers of one service; a larger number is a mistake."""
 
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
 

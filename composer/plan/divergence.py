@@ -9,7 +9,7 @@ from engine.spec.state import ContainerRecord
 
 MAX_REASONS = 3
 HIDDEN = "sha256:"
-"""What a summary has in the place of a text that nobody should read in a terminal."""
+"""Replaces a text that a terminal should not show."""
 CONTENTS = ("configs_content.", "secrets_content.")
 """Keys of a summary for the contents of copied configs and secrets."""
 

@@ -11,7 +11,7 @@ from engine.spec.state import ContainerRecord
 
 
 class Gates:
-    """The waits of one plan; those who wait for the same share them."""
+    """The waits of one plan; operations that wait for the same condition share one."""
 
     def __init__(self, plan: Plan, *, timeout: float | None) -> None:
         self._plan, self._timeout = plan, timeout
@@ -24,7 +24,7 @@ class Gates:
         records: Iterable[ContainerRecord],
         starts: Sequence[int],
     ) -> list[int]:
-        """What must have happened before containers of `who` may start: see `wait` for the rest."""
+        """What must have succeeded before containers of the service `who` may start; the other arguments are those of `wait`."""
         condition = CONDITIONS.get(dependency.condition)
         if condition is None:
             return list(starts)

@@ -18,7 +18,7 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ignore_orphans: bool = False
     renew_anon_volumes: bool = False
     recreate_volumes: bool = False
-    """Volumes that do not match the project may be made anew; their data is lost."""
+    """Volumes that do not match the project may be recreated; their data is lost."""
     scale: dict[str, int] = {}
     separator: str = "-"
     """Between the parts of a container's name; "_" with --compatibility."""

@@ -1,4 +1,4 @@
-"""What a project asks for and cannot have: an error for those who need it, nothing for those who do not.
+"""Keys that cannot be honoured: an error for commands that need the service, nothing for others.
 
 A service with such a key can be listed, stopped and removed, and others can be started; it cannot be built or created.
 """

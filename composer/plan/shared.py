@@ -1,4 +1,4 @@
-"""Planning what services share, networks and volumes: made when missing, made anew when no longer what the project wants.
+"""Planning what services share, networks and volumes: created when missing, recreated when they no longer match.
 
 A changed network needs its containers stopped: they get new addresses. A changed volume would lose its data, so it stays
 as it is, with a warning, unless the user has said yes.

@@ -78,7 +78,7 @@ class _Up:
         scale = self.options.scale.get(service.name, service.scale)
         existing = [c for c in self.snapshot.service(service.name) if c.id not in self.shared.removed]
         causes = {record.id: self._recreate_cause(service, record) for record in existing}
-        # Where there are too many, those that would be made anew go first, then those with the highest numbers.
+        # If there are too many, remove those that would be recreated first, then those with the highest numbers.
         ranked = sorted(existing, key=lambda record: (bool(causes[record.id]), number_of(record)))
         kept = {record.id for record in ranked[:scale]}
         for record in reversed(existing):

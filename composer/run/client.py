@@ -1,7 +1,6 @@
 """The command's side: find the project's supervisor or start one, send a request, give its events.
 
-A supervisor that dies in between costs nothing but time: another is started and asked the same again, for what was done
-already is found done.
+If the supervisor dies, the client starts another and repeats the request: what was done already is found done.
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ class Client:
         )
 
     def close(self) -> None:
-        """Let what `prepare` has started, and nobody needed, leave again."""
+        """Dismiss the supervisor that `prepare` started and no request used."""
         if self._starting is not None:
             try:
                 self._starting.wait()

@@ -17,7 +17,7 @@ CHUNK = 65536
 PATIENCE = 5.0
 """Seconds that a stopped command (Ctrl-Z) has to go on, before it is left alone."""
 LOOKS = 12
-"""So many times PATIENCE has one that is slow, or whose own output nobody takes."""
+"""How many times PATIENCE a command gets that is slow, or whose own output is blocked."""
 
 
 class Connection:
@@ -54,13 +54,13 @@ class Connection:
             return None
 
     def tell(self, event: Event) -> None:
-        """Send it soon, together with what else is told in this moment, or when the command reads again."""
+        """Send it soon, batched with other events, or when the command reads again."""
         if self._open:
             self._out += protocol.frame(event)
             self._told.set()
 
     async def write(self) -> None:
-        """Send what is told, until cancelled: a task beside the one that tells."""
+        """Send events until cancelled: a task beside the one that produces them."""
         while True:
             await self._told.wait()
             self._told = Happening()

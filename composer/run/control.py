@@ -25,7 +25,7 @@ class Control:
     def __init__(self, listener: socket.socket, lock: int, path: str, *, clean: bool) -> None:
         self.listener, self._lock, self.path, self.clean = listener, lock, path, clean
         self.launcher: socket.socket | None = None
-        """Hung up when whoever started us has connected, or never will."""
+        """Closed when the process that started us has connected, or never will."""
 
     @classmethod
     def open(cls, path: str) -> Control | None:
@@ -38,7 +38,7 @@ class Control:
         return cls(control.listen(path), lock, path, clean=clean)
 
     def close(self) -> None:
-        """Stop listening; whoever has connected and was not accepted is hung up on, and tries again. The lock stays."""
+        """Stop listening; connections that were not accepted are closed, and their commands retry. The lock stays."""
         try:
             os.replace(self.path, f"{os.path.dirname(self.path)}/{LEAVING}")
         except FileNotFoundError:

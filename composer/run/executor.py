@@ -1,4 +1,4 @@
-"""Executes a plan: every operation begins when those before it have succeeded, independent ones run side by side. It decides
+"""Executes a plan: an operation begins when those it depends on have succeeded; independent ones run concurrently. It decides
 nothing: what is to be done is in the plan."""
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ class Executor:
             with CancelScope(shield=True):
                 await remove(name)
         except NotFound:
-            pass  # somebody else has removed it
+            pass  # removed concurrently
         except Conflict:
             raise Warned("Resource is still in use") from None
 

@@ -1,4 +1,4 @@
-"""Errors that nobody foresaw, in words for whoever reads them."""
+"""Unforeseen errors, as messages for the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a supervisor comes to be: forked from a command that is still small, or started by its command line.
+"""Starting a supervisor: forked from a command that is still small, or by its command line.
 
 Forking saves what the interpreter and the modules that both need would cost again, a third of the way to the first
 container. A command that has read files or talked to the engine is no parent for it: too large, and with descriptors and

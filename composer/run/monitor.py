@@ -99,7 +99,7 @@ class Monitor:
             self._notifier.tell(container_id)
 
     async def reset_backoff(self, container_id: str) -> None:
-        """The user starts it: counting begins anew."""
+        """The user starts it: reset the restart count."""
         if scope := self._restarting.pop(container_id, None):
             scope.cancel()
         self._backoffs.pop(container_id, None)
@@ -163,7 +163,7 @@ class Monitor:
     # ── restarts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _after_end(self, record: ContainerRecord) -> None:
-        # One that went with the machine is asked for in the right order by who wants it back (`autostart run`, `up`).
+        # After a reboot `autostart run` and `up` start containers in the right order.
         earlier = self._boot_id and record.state.boot_id != self._boot_id
         if record.id in self._restarting or earlier or not restart.wanted(record.spec.restart, record.state):
             if record.state.status is Status.RESTARTING and record.id not in self._restarting:

@@ -1,4 +1,4 @@
-"""Telling those who wait that something about a container has changed."""
+"""Notifies waiters that something about a container has changed."""
 
 from __future__ import annotations
 

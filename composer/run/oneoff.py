@@ -19,7 +19,7 @@ from engine.spec.network import VolumeSpec
 
 
 async def _make_volumes(executor: Executor, spec: ContainerSpec) -> None:
-    """Named volumes that the command line mentions and nobody has made."""
+    """Named volumes on the command line that do not exist yet."""
     made = {operation.name for operation in executor.plan.operations if isinstance(operation, CreateVolume)}
     there = executor.scene.snapshot.volumes.keys() | made
     for mount in spec.mounts:

@@ -1,4 +1,4 @@
-"""The one narrow place where composer meets its engine: a Protocol that engine.api.Engine implements.
+"""The interface between composer and its engine: a Protocol that engine.api.Engine implements.
 
 Reads are plain functions, cheap, and safe from any process. Changes to the containers of a group are coroutines and only
 the group's supervisor calls them. Every change is idempotent or leaves nothing half-made: after a failure (an
@@ -159,7 +159,7 @@ class Changes(Protocol):
     async def start(self, container_id: str, *, ready: Callable[[], Awaitable[None]] | None = None) -> ContainerRecord:
         """Make namespaces, root, cgroup, network and start the process. StartFailed, PortInUse, … leave it not running.
 
-        `ready` is awaited when everything is there but the program: who attaches then misses nothing of it.
+        `ready` is awaited when all is set up except the program: attach then, and no output is missed.
         """
         ...
 
@@ -216,7 +216,7 @@ class Changes(Protocol):
         ...
 
     async def close(self) -> None:
-        """End the session; the keeper is told to leave when no container is alive."""
+        """End the session; ask the keeper to exit when no container is alive."""
         ...
 
 
@@ -231,10 +231,10 @@ class LogReader(Protocol):
 
 
 class Watch(Protocol):
-    """Tells which containers of a group have news, from inotify(7) on the group's folder."""
+    """Reports which containers of a group have changed, by inotify(7) on the group's folder."""
 
     def fileno(self) -> int:
-        """Readable when there is news."""
+        """Readable when something has changed."""
         ...
 
     def read(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""What a command and its project's supervisor say to each other, over a SOCK_STREAM socket in the run root.
+"""Messages between a command and its project's supervisor, over a SOCK_STREAM socket in the run root.
 
     command                                        supervisor
       │  Request: desired project, options           │

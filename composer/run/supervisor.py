@@ -1,8 +1,8 @@
 """The supervisor of one project: the only writer of its state.
 
-adopt what is there → serve requests, one after the other → care for what runs → leave when nothing is left
+adopt what exists → serve requests, one at a time → monitor what runs → exit when nothing is left
 
-A request is planned here, from the state of this moment, so that no two commands act on plans that do not know each other.
+Requests are planned here, from the current state, so that two commands never act on conflicting plans.
 It must stay small: no pydantic, networkx or yaml.
 """
 
@@ -172,7 +172,7 @@ class Supervisor:
                 await anyio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
                 continue
             if peer_is_us(sock):
-                self._asking += 1  # here already: who ends before it has begun must not make us leave
+                self._asking += 1  # counted here already: a request that ends early must not make us exit
                 tasks.start_soon(self._serve, sock)
             else:
                 sock.close()

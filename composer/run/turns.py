@@ -1,4 +1,4 @@
-"""Who may change the project: one request at a time, in the order in which they ask.
+"""Turns: one request at a time changes the project, in order of arrival.
 
 A request that has nothing to do but to wait, for a container to become healthy or to complete, lets others have their turn
 meanwhile, so that `stop`, `logs` or `run` of something else need not wait with it.

@@ -83,12 +83,12 @@ async def create(store: Store, spec: NetworkSpec) -> NetworkRecord:
 def need_default(store: Store) -> None:
     """Have the network `bridge`, which exists while containers are on it (network_mode: bridge)."""
     if get(store, DEFAULT) is None:
-        with contextlib.suppress(Conflict):  # made by somebody else in this moment
+        with contextlib.suppress(Conflict):  # created concurrently
             _journal(store, NetworkSpec(name=DEFAULT))
 
 
 async def leave_default(store: Store) -> None:
-    """Remove the network `bridge` when nobody is on it any more."""
+    """Remove the network `bridge` when its last container has left."""
     record = get(store, DEFAULT)
     if record is None or in_use_by(store, DEFAULT):
         return

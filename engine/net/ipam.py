@@ -27,7 +27,7 @@ _POOLS = {4: (("172.17.0.0", "172.31.255.255"), ("192.168.0.0", "192.168.255.255
 """First and last address of the ranges from which networks get their subnets: Docker's."""
 
 _SIZE = 24
-"""The prefix length of a subnet that nobody asked for: there is room for 4,000 networks."""
+"""The prefix length of a default subnet: there is room for 4,000 networks."""
 
 _DEFAULT_LIKE = 7
 """The longest prefix of a route that stands for the default route: a VPN has two of length 1, or some more."""
@@ -210,7 +210,7 @@ def lease(
 def note(
     db: sqlite3.Connection, network: NetworkRecord, owner: str, address: str, prefix: int, gateway: str
 ) -> tuple[str, Pool]:
-    """Write down an address that somebody else gave; inside a transaction. Raises Conflict when a container has it."""
+    """Record an address that a DHCP server assigned; inside a transaction. Raises Conflict when a container has it."""
     name = network.spec.name
     row = db.execute("SELECT owner FROM addresses WHERE network = ? AND address = ?", (name, address)).fetchone()
     if row and row[0] != owner:

@@ -1,4 +1,4 @@
-"""Names of containers of other groups, for those who share a network with them (an external network of two projects).
+"""Names of containers of other groups on a shared network (an external network of two projects).
 
 A group's own containers are in `Names`, in memory. Who else has an address on a network is in the database, and what else
 they are called in their specifications.

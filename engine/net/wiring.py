@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.net.lan.client import Client
 
 _MOMENT = 0.5
-"""Seconds in which more containers are expected to stop; who gets an address that has just become free does not wait."""
+"""Seconds in which more containers are expected to stop; one that gets an address just released does not wait."""
 
 
 class _Job(Struct, frozen=True):
@@ -272,7 +272,7 @@ class Wiring:
 
     async def resume(self, container_id: str, bindings: Sequence[PortBinding], endpoints: Sequence[Endpoint]) -> None:
         """After a supervisor's death: hold a running container's ports again. Its links and rules are still there."""
-        # Where somebody took the port meanwhile the packet rules still serve it.
+        # If another process took the port meanwhile, the packet rules still serve it.
         with contextlib.suppress(EngineError):
             held = [one if one.host_port else replace(one, host_port=ports.DIRECT) for one in bindings]
             self._hold(container_id, held)
@@ -290,7 +290,7 @@ class Wiring:
             self._enforcement.forget(network)
 
     async def repair(self) -> None:
-        """Put back rules that somebody flushed."""
+        """Restore rules that another program flushed."""
 
         def known() -> set[str]:
             return {row[0] for row in self.store.db.execute("SELECT id FROM containers")} | self._leased
@@ -298,7 +298,7 @@ class Wiring:
         await backend.sweep(self.store.roots, lambda: bridge.ruled(self.store), known, dict(self._rules))
 
     async def check(self) -> None:
-        """Put right what somebody changed of rules or switched off, where it is so."""
+        """Restore rules and settings that another program changed."""
         if not backend.is_whole(self.store.roots, bridge.ruled(self.store)):
             await self.repair()
 
@@ -432,7 +432,7 @@ class Wiring:
             conntrack.forget((), ports)
 
     async def _apply_apart(self, jobs: Sequence[_Job]) -> None:
-        """A rule of somebody's was refused: find out whose, and serve the others."""
+        """The kernel refused a container's rule: find out whose, and serve the others."""
         for job in jobs:
             try:
                 rules = [(job.container_id, rule) for rule in job.rules]

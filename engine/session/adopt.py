@@ -1,4 +1,4 @@
-"""Taking over: what an earlier supervisor or keeper left is read from files and the kernel, never from memory."""
+"""Adopting containers of an earlier supervisor or keeper, from files and the kernel, never from memory."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     for record in list(group.records.values()):
         entry = kept.pop(record.id, None)
         if record.id in group.starting:
-            continue  # who starts it sees to it
+            continue  # its start handles this
         if entry is None and record.state.status.alive:
             await _readopt(group, keeper, record)
         elif entry is not None and not record.state.status.alive:
             await _end(group, keeper, record.id)
     for container_id in kept:
-        await _end(group, keeper, container_id)  # its folder has gone: it belongs to nobody
+        await _end(group, keeper, container_id)  # its folder is gone: nothing refers to it
     for container_id in list(group.records):
         current = group.records.get(container_id)  # while we waited for others it may have ended or been removed
         if current is None or container_id in group.starting:
@@ -114,7 +114,7 @@ async def _keeper_of_ours(group: Group, found: list[ContainerRecord]) -> bool:
         known = KeeperClient.connect(group.roots, group.name)
     except OtherVersion:
         if group.link.client is not None:
-            raise  # this program was upgraded while we run: who comes after us can talk to it
+            raise  # this program was upgraded while we run: our successor can talk to it
         old = KeeperClient.connect(group.roots, group.name, "")
         for record in found:
             if old is not None and record.state.status.alive and record.id not in group.retained:

@@ -1,4 +1,4 @@
-"""Run folders of builds: each is held by a lock of its build, and taken away by somebody else when that was killed.
+"""Run folders of builds: each build locks its own; other builds remove those whose build was killed.
 
 <run>/build-<random>/lock    locked as long as the build lives
 """

@@ -1,4 +1,4 @@
-"""Creating a container: everything that can be refused is refused here; then it is written down. Nothing runs."""
+"""Creating a container: whatever can be refused is refused here, then it is recorded. Nothing runs yet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def create(group: Group, spec: ContainerSpec, inherited: Sequence[str] = (
         state = ContainerState(created_at=time.time(), anonymous_volumes=(*inherited, *anonymous))
         # The disc takes the specifications of several containers at once: they are synced side by side.
         await to_thread.run_sync(files.write_new, folder, spec, state)
-        # Written down before they exist: a crash leaves no volume that nobody knows.
+        # Recorded before they exist, so that a crash leaves no unknown volume.
         for name, labels in anonymous.items():
             volumes.create(group.store, VolumeSpec(name=name, labels=labels, anonymous=True))
     except BaseException:

@@ -1,4 +1,4 @@
-"""What follows when a container ends by itself, or its keeper does."""
+"""Handles the end of a container, and of its keeper."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def watch(group: Group, client: KeeperClient, tasks: TaskGroup, report: Re
 
 
 async def ended(group: Group, container_id: str, end: ContainerExit, report: Report) -> None:
-    """A container's process has ended: say so to those who wait, write it down, take away what it had."""
+    """A container's process has ended: notify waiters, record the end, release its resources."""
     record = group.records.get(container_id)
     if record is None or end.pid not in (0, record.state.pid):
         return  # an earlier process's, or of one whose program was never executed
@@ -47,10 +47,10 @@ async def ended(group: Group, container_id: str, end: ContainerExit, report: Rep
     if event := group.ended.pop(container_id, None):
         event.set()
     report(container_id, end)
-    # Who waits for the end need not wait for the rest; who starts something does (`settled`).
+    # Waiters for the end need not wait for the rest; a start does (`settled`).
     await checkpoint()
     if (current := group.records.get(container_id)) and current.state is state:
-        # No space left: who reads the old state sees that it has ended, too.
+        # No space left: readers of the old state see that it has ended, too.
         with contextlib.suppress(OperationFailed):
             files.write_state(group.folder(container_id), state)
     with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`

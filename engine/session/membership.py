@@ -1,4 +1,4 @@
-"""Networks of a container that exists, changed without making it anew.
+"""Connecting and disconnecting networks of an existing container, without recreating it.
 
 spec.json says on which networks the container is to be, its state on which it is: spec.json ─▶ link, addresses ─▶ state.
 What a crash leaves between the two, `complete` does at the next adoption.

@@ -1,4 +1,4 @@
-"""Further processes for the supervisor's own use: healthchecks and hooks."""
+"""Additional processes for the supervisor's own use: health checks and hooks."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class _Running:
         asyncio.get_running_loop().add_reader(stream, self._read)
 
     def collect(self) -> None:
-        """What is there now; what others who hold the stream may still write is not waited for."""
+        """Output so far; do not wait for other processes that hold the stream."""
         for _ in range(_TURNS):
             if not self._read():
                 break

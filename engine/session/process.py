@@ -1,4 +1,4 @@
-"""Processes as a command holds them: a further one (exec), or the container's own (attach)."""
+"""A command's handle on a process: an additional one (exec), or the container's own (attach)."""
 
 from __future__ import annotations
 

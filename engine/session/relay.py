@@ -58,7 +58,7 @@ class Relay:
             if self._pending:
                 poll.register(self._input, select.POLLOUT)
             else:
-                poll.register(self._input, 0)  # POLLERR comes when nobody can read it any more
+                poll.register(self._input, 0)  # POLLERR comes when the pipe has no reader any more
                 if not self._source_ended:
                     poll.register(self._source, select.POLLIN)
         seen = False
@@ -110,7 +110,7 @@ class Relay:
         self._input, self._source, self._pending = -1, -1, b""
 
     def _write(self, fd: int) -> None:
-        """One piece of output; when nobody takes it, the process gets EPIPE for its next."""
+        """One piece of output; when its reader is gone, the process gets EPIPE at its next write."""
         with contextlib.suppress(OSError):
             if self._move(fd, self._outputs[fd]):
                 return

@@ -48,7 +48,7 @@ async def _remove(group: Group, record: ContainerRecord, anonymous: Sequence[str
     except OSError as error:
         raise OperationFailed.of("remove the files of", record.spec.name, error) from error
     group_store.release(group.store, record.id)
-    group.records.pop(record.id, None)  # whoever took over meanwhile has not found it any more
+    group.records.pop(record.id, None)  # a concurrent takeover does not find it any more
     with contextlib.suppress(OSError):
         os.rmdir(f"{group.roots.groups}/{group.name}")
 

@@ -1,6 +1,6 @@
-"""What the session holds open of each running container, lest it end with a keeper that is killed.
+"""Descriptors that the session keeps open for each running container, so that they survive a killed keeper.
 
-Output that waits in a pipe is gone when nobody has it open any more, a pseudo-terminal when its master is closed, and an
+Output in a pipe is lost when its last reader closes it, a pseudo-terminal when its master is closed, and an
 exit code when only init has seen it; a pidfd still tells it (engine.kernel.calls.exit_status).
 """
 

@@ -169,7 +169,7 @@ class Session:
 
 
 def _sweep_builds(group: Group) -> None:
-    """Take away what killed builds left: nobody may ever build again."""
+    """Remove what killed builds left behind, as there may never be another build."""
     network = BuildNetwork(group.roots)
     build_folders.sweep_apart(group.roots, group.cgroups, network.forget)
     network.close()

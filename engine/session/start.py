@@ -1,4 +1,4 @@
-"""Starting a container: facts, bundle, fork, network, go. A failure anywhere undoes what came before it."""
+"""Starting a container: leases, bundle, process, network, program. A failure undoes the steps before it."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _is_checked(own: Healthcheck | None, images: Healthcheck | None) -> bool:
 
 
 async def _reach_log_target(spec: ContainerSpec) -> None:
-    """As with Docker, a container does not start when nobody takes its log, unless its driver is told to wait for that."""
+    """As with Docker, a container does not start when its log target is unreachable, unless its driver may wait."""
     if spec.logging.driver in ("", *logging.LOCAL):
         return
     from engine.log.ship.connect import connect
@@ -251,7 +251,7 @@ def _hostname(group: Group, record: ContainerRecord) -> str:
 
 
 def _names(group: Group, record: ContainerRecord, endpoints: Sequence[Endpoint]) -> dict[str, str]:
-    """/etc/hosts, hostname and resolv.conf; who joins a network namespace gets those of its owner."""
+    """/etc/hosts, hostname and resolv.conf; a container that joins a network namespace gets its owner's."""
     while record.spec.network_mode.startswith("container:"):
         record = group.other(record.spec.network_mode.removeprefix("container:"))
         endpoints = record.state.endpoints

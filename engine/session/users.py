@@ -1,4 +1,4 @@
-"""Who uses a volume, in all groups."""
+"""Which containers use a volume, in all groups."""
 
 from __future__ import annotations
 

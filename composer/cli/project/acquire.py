@@ -1,11 +1,11 @@
-"""Getting images: which services need a pull or a build, both done side by side, with their progress shown. A service whose
+"""Pulling and building the images that services need, concurrently, with progress. A service whose
 image another service builds waits for that build.
 
 --build, pull_policy build          build
 --pull always, pull_policy always   pull, even when the image is there
 missing (the default)               when the image is not there: build if the service can be built, else pull
 never                               neither; a missing image is an error
-daily, weekly, every_<duration>     pull when it was last got longer ago
+daily, weekly, every_<duration>     pull when the last pull is older than that
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ AGES = {"daily": 86400.0, "weekly": 7 * 86400.0}
 
 
 def decide(service: DesiredService, image: ImageRecord | None, *, build: bool, no_build: bool, pull: str) -> str:
-    """ "build", "pull" or "" (it is there). CommandError when it is missing and may not be got."""
+    """ "build", "pull" or "" (it is there). CommandError when it is missing and must not be pulled."""
     policy = service.pull_policy if pull in ("", "policy") else pull
     if build and service.build is not None and not no_build:
         return "build"

@@ -160,7 +160,7 @@ def _unchanged(files: Mapping[str, Stamp | None], written: int) -> bool:
 
 
 def stamp(path: str) -> Stamp | None:
-    """None for a file that is not there, or that nobody lets us see."""
+    """None for a file that does not exist or cannot be examined."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

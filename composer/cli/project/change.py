@@ -96,7 +96,7 @@ def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:
 
 
 def _is_unattended(context: Context, supervisor: Client) -> bool:
-    """Containers run and nobody cares for them: supervisor and keeper were killed. The next supervisor takes them over."""
+    """Containers run without supervisor and keeper, which were killed. The next supervisor adopts them."""
     alive = any(r.state.status.alive or r.state.status is Status.RESTARTING for r in context.containers())
     return alive and not supervisor.serves()
 

@@ -120,7 +120,7 @@ def _free_replaced(context: Context) -> None:
 
 
 def _check_jobs(context: Context, desired: Desired) -> None:
-    """CommandError for jobs with a schedule: nobody would start them. Other jobs wait until they are asked for."""
+    """CommandError for jobs with a schedule, as nothing would start them. Other jobs wait until they are run."""
     scheduled = sorted(name for name, job in desired.jobs.items() if job.scheduled)
     if scheduled:
         raise CommandError(f"scheduled jobs are not supported in this version: {', '.join(scheduled)}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes: Any) -> Loaded:
-    """The project as the flags want it, its warnings told; not bound to its types when nothing is interpolated."""
+    """The project as the flags request it, with its warnings printed; without types when nothing is interpolated."""
     from composer.load.project import load_model, load_tree
 
     options = context.load_options().replace(

@@ -1,4 +1,4 @@
-"""Work on several images at once, its failures told once."""
+"""Work on several images at once; each failure is reported once."""
 
 from __future__ import annotations
 

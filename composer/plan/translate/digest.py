@@ -71,7 +71,7 @@ def _drop(tree: dict[str, Any], path: tuple[str, ...]) -> None:
 
 
 def _copies(scope: Scope, kind: str) -> dict[str, str]:
-    """Digests of what is copied into the container: it sees a change only when it is made anew."""
+    """Digests of what is copied into the container: it sees a change only when it is recreated."""
     found = {}
     for reference in getattr(scope.service, kind):
         config = definition(scope.project, kind, reference.source)
@@ -83,7 +83,7 @@ def _copies(scope: Scope, kind: str) -> dict[str, str]:
                 with open(config.file, "rb") as file:
                     content = file.read(MOST_COPIED)
             except OSError:
-                continue  # told at the container's start, with its name
+                continue  # reported when the container starts, with its name
         else:
             content = (inline(scope.project, config) or "").encode()
         found[reference.source] = f"{HIDDEN}{hashlib.sha256(content).hexdigest()[:16]}"

@@ -19,7 +19,7 @@ _ANSWERS = {
 
 
 def mounts(scope: Scope) -> tuple[Mount, ...]:
-    """A target that is named twice is refused: nobody can say which of the two is meant."""
+    """A target that is named twice is refused as ambiguous."""
     found: list[Mount] = []
     seen: dict[str, str] = {}
 

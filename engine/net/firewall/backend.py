@@ -1,4 +1,4 @@
-"""Which packet filter is used, and who may change it at a time. nf_tables, unless this host uses legacy iptables only."""
+"""Which packet filter is used, and the lock for changing it. nf_tables, unless this host only uses legacy iptables."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def withdraw(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
 async def sweep(
     roots: Roots, networks: Networks, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]
 ) -> None:
-    """Remove what belongs to nobody, put back what somebody flushed or switched off: the rules of `networks`, those of
+    """Remove what nothing refers to, restore what another program flushed or switched off: the rules of `networks`, those of
     `ports` (container id → published ports), forwarding."""
 
     def work() -> None:
@@ -80,7 +80,7 @@ async def sweep(
 
 
 def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
-    """Whether nobody has flushed rules of `records` or switched forwarding off."""
+    """Whether the rules of `records` and the forwarding setting are intact."""
     outward = {version for record in records if not record.spec.internal for version in versions(record)}
     return all(map(forwarding.is_on, outward)) and bool(_back_end().is_whole(roots, records))
 

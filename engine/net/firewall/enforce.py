@@ -3,7 +3,7 @@
 guard   a table of this process's own with all that drops. The kernel lets nobody else change or flush it
         (NFT_TABLE_F_OWNER, Linux 5.12), so that nothing is open before the rules are back
 watch   the kernel tells what is changed in nf_tables (NFNLGRP_NFTABLES); what concerns us is put right at once. Legacy
-        iptables tell nothing: there it is looked once in a second how many rules there are
+        iptables notifies nobody: there we count the rules once a second
 """
 
 from __future__ import annotations

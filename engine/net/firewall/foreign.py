@@ -1,4 +1,4 @@
-"""Other firewalls beside our table. A chain of iptables that drops what nobody accepts (FORWARD with the policy DROP: Docker,
+"""Other firewalls beside our table. A chain of iptables that drops what no rule accepts (FORWARD with the policy DROP: Docker,
 ufw, administrators) would drop what passes our own table: there we append that packets from and to our bridges are
 accepted. What stands before that, DOCKER-USER and all that others have for their own bridges, is asked first."""
 

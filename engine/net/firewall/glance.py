@@ -1,6 +1,6 @@
 """Whether the host forwards packets at all, seen quickly: `up` looks even when there is nothing else to do.
 
-Standard library only, and no more than one dump: who has nothing to do shall not wait for the packet filter.
+Standard library only, and a single dump: a command with nothing to do must not wait for the packet filter.
 """
 
 from __future__ import annotations

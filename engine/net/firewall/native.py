@@ -58,7 +58,7 @@ def publish(roots: Roots, ports: Owned) -> None:
 
 
 def withdraw(roots: Roots, ports: Owned) -> None:
-    """Take the ports out; those that are not there do not matter, nor those that are another's by now."""
+    """Remove the ports; missing ones, and those that now belong to another container, are skipped."""
     with Nfnetlink() as kernel:
         _remove(kernel, roots, elements.merged(elements.of_port(port, owner) for owner, port in ports))
 
@@ -83,7 +83,7 @@ def sweep(
     roots: Roots, records: Sequence[NetworkRecord], owners: Collection[str], ports: Mapping[str, Sequence[Port]]
 ) -> None:
     """Make the table what it has to be: `records`, and the ports of `owners` (container ids), of which `ports` are known.
-    Where something is missing of the table it is made anew, by one transaction."""
+    If anything is missing from the table, one transaction recreates it."""
     with Nfnetlink() as kernel:
         if not records:
             if is_there(kernel, roots):

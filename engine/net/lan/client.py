@@ -21,7 +21,7 @@ from engine.net.lan import dhcp
 from engine.net.lan.dhcp import Lease
 
 _PAUSES = (1.0, 2.0, 4.0, 4.0)
-"""Seconds to wait for an answer before asking again; then nobody is there."""
+"""Seconds to wait for an answer before each retry; after the last there is no server."""
 _AGAIN = 60.0
 """Seconds between attempts to renew, at most, and to find a server again."""
 
@@ -101,7 +101,7 @@ class Client:
                 self.lease = answer.lease
                 return True
             if answer is not None or lease is None:
-                break  # refused, or nobody knows how long it is ours
+                break  # refused, or without a lease time
             await asyncio.sleep(min(_AGAIN, max(1.0, (got + lease.seconds - loop.time()) / 2)))
         before = self.address
         try:
@@ -153,7 +153,7 @@ class Client:
 
 def hardware(name: str, network: str) -> str:
     """The hardware address of a container that has none of its own: the same for the same name, so that a server gives the
-    same address again to a container that is made anew."""
+    same address again to a container that is recreated."""
     return "02:42:" + hashlib.sha256(f"{network}\0{name}".encode()).digest()[:4].hex(":")
 
 
