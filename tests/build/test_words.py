@@ -123,7 +123,7 @@ def test_the_other_escape_character():
     assert expand("c:\\a`$x", VALUES, "`") == "c:\\a$x"
 
 
-def test_names_looked_up_are_told():
+def test_names_looked_up_are_reported():
     lookups = Lookups()
     expand("$a ${b:-$c} '$d' $e", {"e": ""}, lookups=lookups)
     assert (lookups.found, lookups.missing) == ({"e"}, {"a", "b", "c"})

@@ -134,7 +134,7 @@ def test_a_variable_that_is_used_is_seen(project, tmp_path, no_loading):
     assert context(tmp_path, TAG="3", TEXT="mine", LANG="x").desired.services["web"].image == "web:3"
 
 
-def test_warnings_are_told_each_time_but_once_a_command(project, tmp_path):
+def test_warnings_are_printed_once_per_command(project, tmp_path):
     write(project / "compose.yaml", "services: {web: {image: 'web:$NOWHERE'}}\n")
     for _ in range(2):
         one = context(tmp_path)

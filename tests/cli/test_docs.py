@@ -53,7 +53,7 @@ def test_what_is_called_refused_is_refused(what):
     assert next(one for one in flags if one.name == flag).refused
 
 
-def test_commands_beyond_docker_compose_are_told():
+def test_commands_beyond_docker_compose_are_documented():
     own = {name for name in COMMANDS if name not in REFERENCE}
     assert {what.split()[0] for what in first_cells(section("Beyond docker compose"))} == own
 

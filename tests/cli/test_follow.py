@@ -122,7 +122,7 @@ def test_following_through_growth_recreation_and_the_end(engine: FileEngine, out
     assert result == [0] and output.getvalue().endswith("web-2  | unfinished\n")
 
 
-def test_an_end_is_told_though_it_was_started_again_before_anybody_looked(engine: FileEngine, output: Output) -> None:
+def test_an_end_is_reported_even_after_a_restart(engine: FileEngine, output: Output) -> None:
     from composer.cli.render.lines import Lines
     from composer.cli.terminal.follow import Follower
     from engine.spec.state import ContainerExit

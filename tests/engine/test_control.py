@@ -87,14 +87,14 @@ def test_another_version_is_not_talked_to(path, theirs):
         control.connect(path).close()
 
 
-def test_the_version_is_that_of_who_listens_now(path):
+def test_the_version_is_that_of_the_current_listener(path):
     os.close(control.claim(path, "long ago"))
     control.claim(path, "2")
     with control.listen(path):
         control.connect(path, "2").close()
 
 
-def test_who_listens_is_ended(path):
+def test_the_listener_is_killed(path):
     code = f"{LISTEN.format(path)}; own = control.listen({path!r}); import signal; signal.pause()"
     with subprocess.Popen([sys.executable, "-u", "-c", code], stdout=subprocess.PIPE) as process:
         process.stdout.readline()

@@ -145,7 +145,7 @@ def test_collection_keeps_what_is_shared_and_removes_what_a_crash_left(images):
     assert gc.collect(images).layers == 2
 
 
-def test_nothing_is_collected_while_somebody_adds(images):
+def test_nothing_is_collected_during_an_addition(images):
     make(images, "a")
     images.remove("a")
     with lease.adding(images.store.roots):

@@ -257,7 +257,7 @@ def test_wrong_fields(keeper, do, fields):
     assert keeper.keeps(before)
 
 
-def test_a_client_that_stays_silent_or_stops_halfway_bothers_nobody(keeper):
+def test_a_client_that_stays_silent_or_stops_halfway_blocks_no_other(keeper):
     with keeper.connect() as silent, keeper.connect() as halfway:
         halfway.sendall(struct.pack(">I", 100) + b'{"do"')
         assert keeper.alive()

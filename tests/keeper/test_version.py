@@ -65,7 +65,7 @@ def test_a_command_does_not_talk_to_it(bench):
     bench(story)
 
 
-def test_a_newer_one_is_left_to_who_comes_later(bench):
+def test_a_newer_one_is_left_to_its_successor(bench):
     """A session that has had a keeper finds one of another version: this program was upgraded under it."""
 
     async def story(bench):

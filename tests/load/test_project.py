@@ -77,7 +77,7 @@ def test_inputs_are_all_that_was_read(tmp_path: Path) -> None:
     assert {"Y": "2", "Z": None}.items() <= loaded.inputs.variables.items()
 
 
-def test_independent_errors_are_told_together(tmp_path: Path) -> None:
+def test_independent_errors_are_reported_together(tmp_path: Path) -> None:
     text = "services:\n  web:\n    image: x\n    networks: [fornt]\n    volumes: ['dta:/d']\n  db:\n    depends_on: [wep]\n"
     text += "networks: {front: }\nvolumes: {data: }\n"
     with pytest.raises(LoadErrors) as error:
@@ -217,7 +217,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     assert "a" in loaded.tree["services"] and loaded.inputs.volatile
 
 
-def test_a_variable_that_an_env_file_misses_is_told(tmp_path: Path) -> None:
+def test_a_variable_that_an_env_file_lacks_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.env").write_text("A=1\nB=${A}${NOWHERE}\n")
     text = "services: {a: {image: x, env_file: a.env}}\n"
     loaded = load(tmp_path, text)

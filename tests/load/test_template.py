@@ -68,13 +68,13 @@ def test_required(text: str, message: str) -> None:
     assert error.value.variable in ("UNSET", "EMPTY")
 
 
-def test_missing_ones_are_told_unless_they_have_a_default() -> None:
+def test_missing_variables_are_reported_unless_they_have_a_default() -> None:
     missing: list[str] = []
     substitute("$A ${B:-x} ${C} ${D:-$E} $SET", KNOWN, missing.append)
     assert missing == ["A", "C", "E"]
 
 
-def test_every_use_is_told() -> None:
+def test_every_use_is_reported() -> None:
     uses: list[Variable] = []
     substitute("$A ${B:-x${C?}} ${D+y}", {"C": "c"}, seen=uses.append)
     told = {use.name: (use.required, use.default, use.alternate) for use in uses}

@@ -104,7 +104,7 @@ def test_messages(value: Any, message: str) -> None:
     assert messages(value) == [f"compose.yaml{message}"]
 
 
-def test_all_faults_are_told_in_the_order_of_the_lines() -> None:
+def test_all_faults_are_reported_in_line_order() -> None:
     found = messages({"volumes": 1, "services": {"web": {"imag": 1, "ports": {}}}, "zzz": 1})
     assert [text.split(": ")[0] for text in found] == [f"compose.yaml:{line}:3" for line in (1, 4, 5, 6)]
 

@@ -268,7 +268,7 @@ def test_refused_at_creation(bench, driver, options, words):
         ("fluentd", {}, "connect to tcp://127.0.0.1:24224: Connection refused"),
     ],
 )
-def test_nobody_there_at_the_start(bench, driver, options, words):
+def test_no_target_at_the_start(bench, driver, options, words):
     async def story(bench):
         with pytest.raises(StartFailed, match=re.escape(words)):
             await bench.start("true", driver=driver, options=options)

@@ -112,7 +112,7 @@ def test_refused_at_the_start(bench, serve, certificates, server, options, words
     bench(story)
 
 
-def test_nobody_is_checked_when_that_is_asked_for(bench, serve):
+def test_skip_verify_disables_checks(bench, serve):
     receiver = serve("elsewhere")
 
     async def story(bench):
@@ -177,7 +177,7 @@ def test_fluentd_believes_the_machines_authorities(bench, serve, system_authorit
     bench(story)
 
 
-def test_fluentd_believes_nobody_else(bench, serve):
+def test_fluentd_verifies_its_target(bench, serve):
     receiver = serve(kind=EncryptedForward)
 
     async def story(bench):

@@ -192,7 +192,7 @@ def test_a_chain_that_drops_what_is_forwarded_is_seen(store):
         assert glance.dropping() == ""
 
 
-def test_forwarding_that_somebody_switched_off_comes_back(store):
+def test_forwarding_that_was_switched_off_comes_back(store):
     async def work():
         async with enforced(store) as wiring, network(store):
             subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)

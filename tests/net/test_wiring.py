@@ -424,7 +424,7 @@ async def test_the_sweep_takes_what_a_dead_container_had(store, wiring, spaces):
 
 
 @running
-async def test_only_who_has_published_ports_has_a_port_that_sends_back(store, wiring, spaces):
+async def test_hairpin_only_with_published_ports(store, wiring, spaces):
     a, b = spaces(), spaces()
     async with network(store):
         for space, wanted in ((a, [PortBinding(container_port=80)]), (b, [])):

@@ -33,7 +33,7 @@ def test_dependencies_from_the_label(text, expected):
     assert dependencies_of(labelled(text)) == expected
 
 
-def test_a_container_of_somebody_else():
+def test_a_container_of_another_program():
     stranger = record()
     assert (service_of(stranger), number_of(stranger), is_oneoff(stranger)) == ("", 0, False)
     assert number_of(record(**{labels.NUMBER: "many"})) == 0

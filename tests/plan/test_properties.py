@@ -142,7 +142,7 @@ def test_the_order_is_topological(tree, world):
 
 @quick
 @given(projects(), worlds(), st.sampled_from(["stop", "down"]))
-def test_those_who_depend_are_stopped_first(tree, world, action):
+def test_dependents_are_stopped_first(tree, world, action):
     desired = desired_of(tree)
     world.carry_out(up(world, desired, remove_orphans=True), desired)
     plan = reconcile(desired, world.snapshot(desired), Options(action=action))

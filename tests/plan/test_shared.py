@@ -65,7 +65,7 @@ def test_labels_of_composes_own_do_not_count():
     assert str(plan(desired(), network=older)) == ""
 
 
-def test_a_changed_network_is_made_anew_and_all_its_containers_restart():
+def test_a_changed_network_is_recreated_and_all_its_containers_restart():
     changed = plan(desired(msgspec.structs.replace(NETWORK, internal=True)), services=("a",))
     assert str(changed) == (
         "stop container p-a-1: its network p_n is recreated\n"
@@ -84,7 +84,7 @@ def test_a_changed_volume_keeps_its_data():
     assert "p_v" in kept.warnings[0] and "driver_opts" in kept.warnings[0]
 
 
-def test_a_changed_volume_is_made_anew_with_yes():
+def test_a_changed_volume_is_recreated_with_yes():
     changed = msgspec.structs.replace(VOLUME, driver_opts={"type": "tmpfs"})
     assert str(plan(desired(volume=changed), recreate_volumes=True)) == (
         "stop container p-a-1: its volume p_v is recreated\n"
@@ -118,7 +118,7 @@ def test_an_external_network_must_be_there():
     assert str(plan(desired(external=True), network=NetworkSpec(name="p_n"))) == ""
 
 
-def test_a_volume_of_others_is_told():
+def test_a_volume_of_others_is_reported():
     assert "was not created by composer" in plan(desired(), volume=VolumeSpec(name="p_v")).warnings[0]
 
 

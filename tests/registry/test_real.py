@@ -156,7 +156,7 @@ def test_plain_http_elsewhere_is_refused_unless_allowed(start_registry, images, 
     registry.push("registry.test:5000/app", images=images, insecure=["registry.test:5000"])
 
 
-def test_nobody_listens(images, monkeypatch):
+def test_nothing_listens(images, monkeypatch):
     monkeypatch.setattr("engine.registry.transport.pause", lambda *_: None)
     with pytest.raises(RegistryError, match=r"no answer from registry localhost:5999.*refused"):
         registry.pull("localhost:5999/app", images=images)

@@ -263,7 +263,7 @@ def test_reading_makes_no_namespace(user):
     assert not os.path.exists(f"{user.home}/run/other/rootless.sock")
 
 
-def test_somebody_elses_run_root(user):
+def test_a_run_root_of_another_user(user):
     folder = user.home / "foreign"
     folder.mkdir()
     folder.chmod(0o777)

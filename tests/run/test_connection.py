@@ -60,7 +60,7 @@ def test_what_is_not_read_waits_and_is_drained(ends):
     anyio.run(main)
 
 
-def test_one_that_has_hung_up_is_told_nothing(ends):
+def test_a_closed_connection_gets_no_events(ends):
     ours, theirs = ends
     theirs.close()
 

@@ -94,7 +94,7 @@ def test_a_restart_that_fails_counts_as_an_end(play):
     play(main)
 
 
-def test_who_was_stopped_by_the_user_stays_down(play):
+def test_a_container_stopped_by_the_user_stays_down(play):
     async def main(scene):
         one = await scene.container(restart=Restart(policy="always"))
         await scene.monitor.suppress_restart(one)

@@ -30,7 +30,7 @@ def test_one_at_a_time_in_the_order_of_asking():
     assert log == [f"{name} {word}" for name in "abc" for word in ("begins", "ends")]
 
 
-def test_who_gives_up_waiting_is_passed_over():
+def test_a_request_that_gave_up_waiting_is_skipped():
     async def main():
         turns = Turns()
         first, second, third = (Turn(None, turns) for _ in range(3))
@@ -49,7 +49,7 @@ def test_who_gives_up_waiting_is_passed_over():
     run(main)
 
 
-def test_who_is_cancelled_when_it_is_his_turn_hands_it_on():
+def test_a_request_cancelled_at_its_turn_passes_it_on():
     async def main():
         turns = Turns()
         first, second = Turn(None, turns), Turn(None, turns)

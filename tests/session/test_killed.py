@@ -115,7 +115,7 @@ def test_a_program_that_was_executed_runs_on(box, killed):
     assert box.wait(record) == 9
 
 
-def test_a_program_that_nobody_can_know_of_ends(box, killed):
+def test_a_program_without_any_record_is_killed(box, killed):
     record = box.create("sleep", "1000")
     assert killed("executed", record, keeper=True)[record.id].state.status is Status.CREATED
     box.do(box.session.start(record.id))
@@ -130,7 +130,7 @@ def test_a_removal_is_finished(box, killed, moment):
     box.create("true", name="tremoved")
 
 
-def test_who_tidies_up_takes_the_remains_of_a_killed_build_along(box):
+def test_tidying_up_removes_the_remains_of_a_killed_build(box):
     killed, alive = f"{box.roots.run}/build-killed", f"{box.roots.run}/build-alive"
     os.makedirs(f"{killed}/0123456789ab")
     os.makedirs(alive)

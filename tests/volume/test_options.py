@@ -34,7 +34,7 @@ def test_two_containers_share_what_is_mounted(box):
     assert box.shell("cat /v/x", mounts=mount()) == "shared"
 
 
-def test_what_nobody_runs_with_is_unmounted(box):
+def test_an_unused_volume_is_unmounted(box):
     place = make(box, type="tmpfs", device="tmpfs").mountpoint
     first, second = box.start(mounts=mount()), box.start(mounts=mount())
     assert calls.mount_id(place) != calls.mount_id(os.path.dirname(place))

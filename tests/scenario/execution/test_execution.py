@@ -42,7 +42,7 @@ def test_all_of_a_large_output_is_in_the_file(up, tmp_path):
     assert (tmp_path / "err").read_text() == "end\n"
 
 
-def test_who_keeps_the_output_open_does_not_keep_us(up, tmp_path):
+def test_a_process_that_keeps_the_output_open_does_not_delay_the_end(up, tmp_path):
     with open(tmp_path / "out", "wb") as out:
         done = execute(up, "sleep 900 & echo started", stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL)
     assert done.returncode == 0 and (tmp_path / "out").read_text() == "started\n"

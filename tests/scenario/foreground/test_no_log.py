@@ -107,7 +107,7 @@ def until(process, text):
     raise AssertionError(f"no {text!r} in {lines}")
 
 
-def test_a_command_that_is_stopped_or_killed_holds_nobody_up(composer):
+def test_a_stopped_or_killed_command_blocks_no_other(composer):
     """The supervisor does not wait for ever for a command that was to attach."""
     composer.write(
         compose="""

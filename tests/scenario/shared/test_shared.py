@@ -29,7 +29,7 @@ def test_a_changed_network_and_a_changed_config(composer):
     assert {name: containers[0]["ID"] for name, containers in composer.ps().items()} == after
 
 
-def test_what_cannot_be_had_stops_only_those_who_need_it(composer):
+def test_an_unsupported_key_stops_only_commands_that_need_it(composer):
     composer.write(
         compose="""\
         services:
