@@ -18,6 +18,10 @@ DEFAULT = "bridge"
 """The network that is there when a container needs it (network_mode: bridge)."""
 
 
+_MOST_LINKED = 64
+"""Containers of one linked service that are known by names of their own."""
+
+
 def attachments(scope: Scope) -> tuple[Attachment, ...]:
     """By priority, then by name, as Docker Compose orders them: the first is the main one."""
     service = scope.service
@@ -75,7 +79,11 @@ def _others(scope: Scope, name: str) -> tuple[str, ...]:
 
 
 def links(scope: Scope) -> tuple[tuple[str, str], ...]:
-    """`links` name services, `external_links` containers of others; both may add an alias. (name, alias) pairs."""
+    """`links` name services, `external_links` containers of others; both may add an alias. (name, alias) pairs.
+
+    A linked service's containers are known by their own names, too, and as SERVICE-NUMBER: on Docker's default network
+    (network_mode: bridge) nobody has a service's name.
+    """
     found = []
     for key, given in (("links", scope.service.links), ("external_links", scope.service.external_links)):
         for index, text in enumerate(given):
@@ -83,7 +91,21 @@ def links(scope: Scope) -> tuple[tuple[str, str], ...]:
             if key == "links" and name not in scope.project.services:
                 scope.refuse((key, index), f"there is no enabled service {name}")
             found.append((name, alias or name))
+            if key == "links" and name in scope.project.services:
+                found += _linked_containers(scope.project, name, alias or name)
     return tuple(dict.fromkeys(found))
+
+
+def _linked_containers(project: Project, name: str, alias: str) -> list[tuple[str, str]]:
+    service = project.services[name]
+    replicas = service.deploy.replicas if service.deploy else None
+    number = next((count for count in (service.scale, replicas) if count is not None), 1)
+    found = []
+    for index in range(1, min(number, _MOST_LINKED) + 1):
+        own = service.container_name
+        for container in (own,) if own else (f"{project.name}-{name}-{index}", f"{project.name}_{name}_{index}"):
+            found += [(container, alias), (container, f"{name}-{index}")]
+    return found
 
 
 def engine_name(project: Project, key: str) -> str:

@@ -24,3 +24,18 @@ def test_scale_answers_in_turn(composer):
     assert len({addresses[0] for addresses in answers}) > 1
     composer("up", "-d", "--scale", "server=1")
     assert len(composer.ps("-a")["server"]) == 1
+
+
+def test_links_on_the_default_network(composer):
+    """There only who is linked knows a service's name."""
+    composer.write(
+        compose="""
+        services:
+          one: {image: busybox, command: [sleep, "1000"], init: true, network_mode: bridge}
+          two: {image: busybox, command: [sleep, "1000"], init: true, network_mode: bridge, links: ["one:uno"]}
+        """
+    )
+    composer("up", "-d")
+    (address,) = composer.looked_up("two", "uno")
+    assert composer.looked_up("two", "one-1") == [address]
+    assert composer.looked_up("one", "two") == []
