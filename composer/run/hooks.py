@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from anyio import move_on_after
+
 from composer.plan.desired import DesiredService, Hook
 from composer.run.protocol import HookLine
 from engine.errors import EngineError
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_OUTPUT, LINES = 2048, 10
 """Bytes and lines of a failing hook's output that its error shows, the last ones."""
+_KILLED = 137
+_PATIENCE = 2.0
+"""Seconds for a container's end to be seen after its hook has met it."""
 SHOWN = 1 << 20
 """Bytes of a hook's output that are shown where the output of containers is."""
 
@@ -47,17 +52,27 @@ async def run(scene: Scene, container_id: str, service: DesiredService, kind: st
                 scene.tell(HookLine(container=scene.changes.record(container_id).spec.name, text=line))
             if code:
                 raise HookFailed(f"{service.name} hook exited with status {code}: {tail(last)}".rstrip(": "), code)
-        except EngineError:
-            if _has_ended(scene, container_id):
+        except EngineError as error:
+            killed = not isinstance(error, HookFailed) or error.exit_code == _KILLED
+            if await _has_ended(scene, container_id, patience=_PATIENCE if killed else 0):
                 return
             raise
 
 
-def _has_ended(scene: Scene, container_id: str) -> bool:
-    try:
-        return not scene.changes.record(container_id).state.status.alive
-    except EngineError:
-        return True
+async def _has_ended(scene: Scene, container_id: str, patience: float) -> bool:
+    """Whether the container runs no more, within `patience` seconds: a hook that its end kills, or that finds it gone,
+    hears of that before the state says so."""
+
+    def look() -> bool | None:
+        try:
+            return None if scene.changes.record(container_id).state.status.alive else True
+        except EngineError:
+            return True
+
+    found = look()
+    with move_on_after(patience):
+        found = found or await scene.notifier.until(container_id, look)
+    return bool(found)
 
 
 def tail(output: bytearray) -> str:

@@ -100,3 +100,20 @@ def test_pre_start_hooks_of_each_replica_are_refused(composer):
     done = composer("up", "-d", code=1)
     assert 'service "web" pre_start[0]: per_replica is not yet supported' in done.err
     assert not composer("ps", "-aq").out
+
+
+def test_a_container_that_ends_before_its_hook(composer):
+    """Its output and exit code count, not that the hook found nobody, or was killed with it."""
+    composer.write(
+        compose="""
+        services:
+          brief:
+            image: busybox
+            command: [sh, -c, 'echo brief; exit 5']
+            post_start: [{command: [sleep, "2"]}]
+        """
+    )
+    for _ in range(3):
+        done = composer("run", "--rm", "brief", code=5)
+        assert done.out == "brief\n" and "setns" not in done.err
+    assert "brief-1  | brief\n" in composer("up", "--exit-code-from", "brief", code=5).out
