@@ -20,13 +20,13 @@ import msgspec
 
 from engine import digest
 from engine.errors import Conflict, InvalidSpec
-from engine.net import ipam, options
+from engine.net import ipam, options, preferences
 from engine.net.firewall import backend, forwarding
 from engine.net.firewall.elements import Port
 from engine.net.lan import settings as lan
 from engine.net.rtnetlink import Link, Rtnetlink
 from engine.paths import Roots
-from engine.spec.network import NetworkRecord, NetworkSpec, decode_network
+from engine.spec.network import LAN_DRIVERS, NetworkRecord, NetworkSpec, decode_network
 from engine.store import Store
 
 PREDEFINED = ("bridge", "host", "none")
@@ -204,6 +204,7 @@ def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
                 spec=spec,
                 bridge=bridge,
                 pools=ipam.choose_pools(db, spec),
+                mtu=0 if spec.driver in LAN_DRIVERS else preferences.mtu(),
                 adopted=present is not None,
                 created_at=time.time(),
             )

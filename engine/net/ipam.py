@@ -11,6 +11,7 @@ import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from engine.errors import Conflict, InvalidSpec, PoolExhausted
+from engine.net import preferences
 from engine.net.rtnetlink import Rtnetlink
 from engine.spec.network import NetworkRecord, NetworkSpec, Pool
 from engine.store import Store
@@ -138,33 +139,39 @@ def _free(taken: Sequence[Network], name: str, version: int, size: int = 0) -> N
     busy += [(first, last) for which, first, last in host_routes() if which == version]
     busy.sort()
     bits = 32 if version == 4 else 128
-    step = 1 << bits - (size or (_SIZE if version == 4 else 64))
-    for lowest, highest in _ranges(name, version, step):
-        start = lowest
+    for lowest, highest, length in _ranges(name, version, size):
+        step = 1 << bits - length
+        start = -(-lowest // step) * step
         for first, last in busy:
             if last >= start and first < start + step:
                 start = -(-(last + 1) // step) * step
         if start + step - 1 <= highest:
-            return ipaddress.ip_network((start, bits - step.bit_length() + 1))
+            return ipaddress.ip_network((start, length))
     raise PoolExhausted(
         f"network {name}: all of the default address pools are in use",
-        hint="Remove networks that are not used, or give this one a subnet in networks.*.ipam.config.",
+        hint="Remove networks that are not used, give this one a subnet in networks.*.ipam.config, or add pools in"
+        " networks.toml.",
     )
 
 
-def _ranges(name: str, version: int, step: int) -> Iterator[tuple[int, int]]:
-    """First and last address of where subnets are looked for; the beginning is a multiple of `step`."""
+def _ranges(name: str, version: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """First and last address of where subnets are looked for, and the length of their prefixes: `size`, or the usual."""
     if version == 4:
-        for ends in _POOLS[4]:
+        asked = preferences.read().pools
+        for pool in asked:
+            base = ipaddress.ip_network(pool.base)
+            yield int(base[0]), int(base[-1]), size or pool.size
+        for ends in () if asked else _POOLS[4]:
             first, last = (int(ipaddress.IPv4Address(one)) for one in ends)
-            yield -(-first // step) * step, last
+            yield first, last, size or _SIZE
         return
+    step = 1 << 128 - (size or 64)
     # A unique local subnet (RFC 4193), the same for the same name.
     import hashlib
 
     digest = hashlib.sha256(name.encode()).digest()
     first = int.from_bytes(b"\xfd" + digest[:7] + bytes(8), "big") // step * step
-    yield first, first + max(step, 1 << 64) * 256 - 1
+    yield first, first + max(step, 1 << 64) * 256 - 1, size or 64
 
 
 def lease(

@@ -127,7 +127,8 @@ def announces(record: NetworkRecord) -> bool:
 
 def mtu(record: NetworkRecord) -> int:
     """Bytes; 0 for the kernel's choice."""
-    return next((int(record.spec.driver_opts[option]) for option in MTU if option in record.spec.driver_opts), 0)
+    opts = record.spec.driver_opts
+    return next((int(opts[option]) for option in MTU if option in opts), record.mtu)
 
 
 def asked_interface(attachment: Attachment) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 import engine.rootless.client as rootless
 from engine.errors import InvalidSpec, OperationFailed, PortInUse, Unsupported
-from engine.net import options
+from engine.net import options, preferences
 from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
 from engine.store import Store
@@ -45,13 +45,15 @@ class Reservation:
         self.sockets.clear()
 
 
-def placed(wanted: Iterable[PortBinding], record: NetworkRecord | None) -> list[PortBinding]:
-    """The ports, on the host addresses that the network's driver options name where they have none of their own. Where its
-    gateway mode is `routed` nothing is bound on the host, which a host port of "" says in the outcome."""
+def placed(wanted: Collection[PortBinding], record: NetworkRecord | None) -> list[PortBinding]:
+    """The ports, on the host addresses that the network's driver options or networks.toml name where they have none of their
+    own. Where its gateway mode is `routed` nothing is bound on the host, which a host port of "" says in the outcome."""
     found = []
+    asked = preferences.read().publish if wanted else ()
     for port in wanted:
         opts = record.spec.driver_opts if record else {}
         places = [opts[option] for option in options.HOST_BINDING.values() if option in opts]
+        places = places or list(asked)
         routed = {v for v in (4, 6) if record and options.gateway_mode(record, v) == "routed"}
         wanted_at = places if places and not port.host_ip else [port.host_ip]
         if routed and wanted_at == [""]:

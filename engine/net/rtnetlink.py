@@ -26,7 +26,7 @@ _RTM_GETLINK, _REQUEST, _DUMP, _DUMP_INTR = 18, 0x1, 0x300, 0x10
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
 _IFLA_INFO_KIND = 1
 _RTM_GETROUTE, _RTA_DST = 26, 1
-_SIOCGIFINDEX = 0x8933
+_SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
 _ROOM = 1 << 16
 """Bytes of one datagram at most: the kernel makes none above 32 KiB."""
 
@@ -142,6 +142,11 @@ class Rtnetlink(Netlink):
     def index(self, name: str) -> int:
         """The link's number (netdevice(7), SIOCGIFINDEX). Raises OSError where there is none."""
         found = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16s24x", name.encode()))
+        return int.from_bytes(found[16:20], sys.byteorder)
+
+    def mtu(self, name: str) -> int:
+        """Bytes (netdevice(7), SIOCGIFMTU). Raises OSError where there is no such link."""
+        found = fcntl.ioctl(self._socket, _SIOCGIFMTU, struct.pack("16s24x", name.encode()))
         return int.from_bytes(found[16:20], sys.byteorder)
 
     def links(self) -> list[Link]:

@@ -38,13 +38,14 @@ class NetworkRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network that exists: `id` is 64 hex digits, `bridge` its Linux link (of a macvlan or ipvlan network: the link of
     its own, where it needs one), `pools` with all fields filled.
 
-    `adopted`: the link was there before the network and stays when it is removed.
+    `mtu`: bytes, 0 for the kernel's choice. `adopted`: the link was there before the network and stays when it is removed.
     """
 
     id: str
     spec: NetworkSpec
     bridge: str = ""
     pools: tuple[Pool, ...] = ()
+    mtu: int = 0
     adopted: bool = False
     created_at: float = 0.0
 

@@ -1,0 +1,96 @@
+"""What an administrator or user says about networks, in networks.toml (docs/networking.md).
+
+/etc/composer/networks.toml, then $XDG_CONFIG_HOME/composer/networks.toml (~/.config), whose keys win; COMPOSER_NETWORKS names
+another file instead of both
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from engine.errors import InvalidSpec
+from engine.net.rtnetlink import Rtnetlink
+
+_LARGEST = 1 << 20
+_MTU = range(68, 65536)
+
+
+class AddressPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`base` is divided into subnets with prefixes of the length `size`, as by dockerd's default-address-pools."""
+
+    base: str
+    size: int
+
+
+class Preferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`publish`: host addresses of ports that are published without one; () is all of the host's. `mtu`: bytes, 0 to follow
+    the uplink. `pools`: where networks get their IPv4 subnets; () is the usual place."""
+
+    publish: tuple[str, ...] = ()
+    mtu: int = 0
+    pools: tuple[AddressPool, ...] = ()
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Preferences:
+    """Raises InvalidSpec for a file that is wrong."""
+    found: dict[str, Any] = {}
+    for path in _paths(environ):
+        try:
+            with open(path, "rb") as file:
+                text = file.read(_LARGEST).decode()
+            import tomllib
+
+            data = tomllib.loads(text)
+            _check(msgspec.convert(data, Preferences))
+            found |= data
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, msgspec.ValidationError) as error:
+            raise InvalidSpec(f"{path}: {error}") from error
+    return msgspec.convert(found, Preferences) if found else _NOTHING
+
+
+def mtu() -> int:
+    """Bytes for a network that names no MTU; 0 for the kernel's choice. An uplink's below 1500 is followed: containers would
+    send packets that do not fit, and wait for answers that never come where ICMP is filtered."""
+    if wanted := read().mtu:
+        return wanted
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        with open("/proc/thread-self/net/route", encoding="ascii") as file:
+            rows = [line.split() for line in list(file)[1:]]
+        link = min((int(row[6]), row[0]) for row in rows if row[1] == row[7] == "00000000")[1]
+        with Rtnetlink() as kernel:
+            found = kernel.mtu(link)
+        return found if found < 1500 else 0
+    return 0
+
+
+def _check(found: Preferences) -> None:
+    """Raises ValueError."""
+    for address in found.publish:
+        ipaddress.ip_address(address)
+    if found.mtu and found.mtu not in _MTU:
+        raise ValueError(f"mtu: {found.mtu} is not a number of bytes from 68 to 65535, or 0 to follow the uplink")
+    for pool in found.pools:
+        base = ipaddress.ip_network(pool.base)
+        if base.version != 4 or not base.prefixlen <= pool.size <= 30:
+            raise ValueError(
+                f"pools: {pool.base} cannot be divided into IPv4 subnets with prefixes of {pool.size} bits"
+            )
+
+
+def _paths(environ: Mapping[str, str]) -> tuple[str, ...]:
+    if named := environ.get("COMPOSER_NETWORKS"):
+        return (named,)
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
+    return ("/etc/composer/networks.toml", os.path.join(home, "composer/networks.toml"))
+
+
+_NOTHING = Preferences()
