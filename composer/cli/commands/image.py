@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing.build_flags import BUILD
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 from composer.cli.render.listing import (
     FILTER,
@@ -238,10 +239,26 @@ def import_(context: Context, args: Args) -> int:
     return 0
 
 
+def build(context: Context, args: Args) -> int:
+    from composer.cli.project.image_build import build as build_one
+
+    return build_one(context, args)
+
+
 GROUP = Group(
     "image",
     "Manage images",
     {
+        "build": (
+            Command(
+                "image build",
+                "Build an image from a Dockerfile",
+                "image build [OPTIONS] PATH|URL",
+                BUILD,
+                positional=(1, 1),
+            ),
+            build,
+        ),
         "history": (
             Command(
                 "image history",

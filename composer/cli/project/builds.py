@@ -50,9 +50,9 @@ def build_all(
     """Build the images; service → image id. A build that uses another service's image waits for that one. CommandError for
     the first that fails."""
     made: dict[str, str] = {}
-    proxies = _proxies(context.environ) if builds else {}
+    proxy_args = proxies(context.environ) if builds else {}
     waiting = {
-        service.name: (service, msgspec.structs.replace(spec, args={**proxies, **spec.args}))
+        service.name: (service, msgspec.structs.replace(spec, args={**proxy_args, **spec.args}))
         for service, spec in builds
     }
     uses = {name: _uses(spec, waiting) - {name} for name, (_, spec) in waiting.items()}
@@ -80,7 +80,7 @@ class _ClientConfig(msgspec.Struct):
 _decode = msgspec.json.Decoder(_ClientConfig).decode
 
 
-def _proxies(environ: Mapping[str, str]) -> dict[str, str | None]:
+def proxies(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Build arguments from `proxies` in the client's configuration, in both spellings (docs.docker.com, "Use a proxy
     server with the Docker CLI"). CommandError for a file that cannot be read."""
     folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")

@@ -203,3 +203,17 @@ def test_disk_usage(composer):
 def test_what_is_wrong_is_said(composer, words):
     done = composer(*words, code=1)
     assert done.err.strip() and "Traceback" not in done.err and "internal error" not in done.err
+
+
+def test_an_image_is_built_without_a_project(composer, name):
+    step = "RUN --mount=type=secret,id=s echo $WHO $(cat /run/secrets/s) > /said"
+    composer.write({"ctx/Dockerfile": f"FROM busybox AS a\nARG WHO\n{step}\nFROM a\nRUN exit 1\n", "word": "hidden"})
+    tag = f"scenario/{name}:1"
+    done = composer("image", "build", "-q", "-t", tag, "--target", "a", "--build-arg", "WHO=me", "--secret", "id=s,src=word",
+                    "--label", "k=v", "--network", "none", "ctx")  # fmt: skip
+    assert done.out.strip() == composer("image", "inspect", "-f", "{{.Id}}", tag).out.strip()
+    assert composer("container", "run", "--rm", "--network", "none", tag, "cat", "/said").out == "me hidden\n"
+    assert composer("image", "inspect", "-f", "{{.Config.Labels.k}}", tag).out == "v\n"
+    assert "Dockerfile:" in composer("image", "build", "ctx", code=None).err
+    assert "not found" in composer("image", "build", "nosuch", code=1).err
+    composer("image", "rm", tag)
