@@ -43,6 +43,13 @@ class PreStart(Struct, frozen=True, kw_only=True, omit_defaults=True):
     platform: str = ""
 
 
+class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A program that provides a service instead of containers, and its options."""
+
+    type: str
+    options: dict[str, tuple[str, ...]] = {}
+
+
 class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One service. `container` is the template: its name and number are filled per container, `image` (an id) when the
     image is known. Modes and volumes_from name services as "service:<name>" until the containers are known."""
@@ -60,6 +67,7 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pre_start: tuple[PreStart, ...] = ()
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
+    provider: Provider | None = None
     attach: bool = True
     refused: tuple[str, ...] = ()
     """What this service asks for and cannot have, a line each with its place; see refusal.py."""

@@ -78,6 +78,11 @@ def run(context: Context, args: Args) -> int:
     quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
     ensure_images(context, desired, others, Images(**quiet))
+    if any(one.provider is not None for one in desired.services.values()):
+        from composer.cli.project.providers import provide
+
+        desired = provide(context, desired, others)
+        service = desired.services[name]
     spec = _specification(context, args, desired, service)
     if job is not None:  # its own terminal counts, not ours
         spec = replace(spec, tty=service.container.tty, stdin_open=service.container.stdin_open)

@@ -98,6 +98,8 @@ def _images_of(desired: Desired, names: Iterable[str]) -> Iterator[DesiredServic
     """The services, and for each pre_start hook with an image of its own the service as if that were its image."""
     for name in names:
         service = desired.services[name]
+        if service.provider is not None:
+            continue
         yield service
         for hook in service.pre_start:
             if hook.image != service.image:

@@ -81,9 +81,18 @@ def carry_out(
             perform(supervisor, progress, desired, wanted, ready=ready, hooks=plain or ready is not None)
         elif not plan.unchanged and not images:
             _nothing_to_do(context, progress, wanted)
+        if wanted.action in ("stop", "down") and desired is not None:
+            _end_provided(context, desired, wanted)
         if images and desired is not None:
             _remove_images(context, progress, desired, images)
     return 0
+
+
+def _end_provided(context: Context, desired: Desired, wanted: Options) -> None:
+    if any(service.provider is not None for service in desired.services.values()):
+        from composer.cli.project.providers import end
+
+        end(context, desired, wanted.services, wanted.action)
 
 
 def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:

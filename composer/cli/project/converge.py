@@ -103,6 +103,10 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     names = desired.selected(wanted.services, dependencies=not wanted.no_deps)
     check_trust(context, desired, names, agreed=wanted.recreate_volumes)
     ensure_images(context, desired, names, images)
+    if any(service.provider is not None for service in desired.services.values()) and wanted.action == "up":
+        from composer.cli.project.providers import provide
+
+        context.desired = context.desired_or_none = provide(context, desired, names)
     code = carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
     if not context.dry_run and any(service.build is not None for service in desired.services.values()):
         _free_replaced(context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from composer.model.hook import Hook as Wanted
-from composer.plan.desired import MOST_REPLICAS, DesiredService, Hook
+from composer.plan.desired import MOST_REPLICAS, DesiredService, Hook, Provider
 from composer.plan.translate import conflicts
 from composer.plan.translate.addresses import check_names
 from composer.plan.translate.build import build
@@ -57,12 +57,13 @@ def service(scope: Scope) -> DesiredService:
     return DesiredService(
         name=scope.name,
         hash=hash_,
-        image=checked(scope, ("image",), scope.image),
+        image=checked(scope, ("image",), scope.image) if wanted.provider is None else "",
+        provider=provider(scope),
         container=container,
         build=build(scope),
         pull_policy=pull_policy(scope),
         platform=wanted.platform,
-        scale=scale(scope),
+        scale=scale(scope) if wanted.provider is None else 0,
         container_name=wanted.container_name,
         depends_on=needed,
         pre_start=pre_start(scope),
@@ -71,6 +72,18 @@ def service(scope: Scope) -> DesiredService:
         attach=wanted.attach is not False,
         summary=summary,
     )
+
+
+def provider(scope: Scope) -> Provider | None:
+    """Programs are called before any container starts: one that waits for containers would wait for ever."""
+    wanted = scope.service.provider
+    if wanted is None:
+        return None
+    for name in scope.service.depends_on:
+        other = scope.project.services.get(name)
+        if other is not None and other.provider is None:
+            scope.refuse(("depends_on", name), "a service of a provider can only depend on services of providers")
+    return Provider(type=wanted.type, options=dict(wanted.options))
 
 
 def scale(scope: Scope) -> int:

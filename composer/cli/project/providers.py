@@ -1,0 +1,159 @@
+"""Services that a program provides (`provider:`): it is called to bring them up, stop them and take them down.
+
+    PROGRAM compose metadata                                     → which options each command takes, as JSON
+    PROGRAM compose --project-name=P up|stop|down --KEY=VALUE … SERVICE
+                                                                 → lines of JSON: {"type": …, "message": …}
+
+Types: info and error are for the user, debug for nobody, `setenv` gives services that depend on it a variable with the
+service's name in front, `rawsetenv` one without (docker/compose, docs/extension.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
+
+# isort: split
+from msgspec import structs
+
+from composer.cli.errors import CommandError
+from composer.cli.render.progress import State
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+    from composer.plan.desired import Desired, DesiredService
+
+WORDS = {"up": ("Creating", "Created"), "stop": ("Stopping", "Stopped"), "down": ("Removing", "Removed")}
+METADATA_TIMEOUT = 30
+"""Seconds."""
+
+
+def provide(context: Context, desired: Desired, names: Iterable[str]) -> Desired:
+    """Have those of the services brought up that are provided, in their order; the project with the variables that their
+    dependants get. CommandError for what fails."""
+    wanted = set(names)
+    for name in desired.order:
+        if name in wanted and desired.services[name].provider is not None:
+            prefixed, plain = _call(context, desired.services[name], "up")
+            given = {f"{name.upper()}_{key}": value for key, value in prefixed.items()}
+            services = {
+                other: _with(context, service, given, plain) if _needs(service, name) else service
+                for other, service in desired.services.items()
+            }
+            desired = structs.replace(desired, services=services)
+    return desired
+
+
+def end(context: Context, desired: Desired, names: Iterable[str], action: str) -> None:
+    """Have provided services among these (none: all) stopped or taken down, dependants first."""
+    wanted = set(names) or set(desired.order)
+    for name in reversed(desired.order):
+        if name in wanted and desired.services[name].provider is not None:
+            _call(context, desired.services[name], action)
+
+
+def _needs(service: DesiredService, name: str) -> bool:
+    return any(dependency.service == name for dependency in service.depends_on)
+
+
+def _with(
+    context: Context, service: DesiredService, given: Mapping[str, str], plain: Mapping[str, str]
+) -> DesiredService:
+    """The service with these variables; they are a part of what its containers are compared by."""
+    for key in plain:
+        if key in service.container.environment:
+            context.warn(f'service "{service.name}": a provider overrides environment variable {key}')
+    more = {**given, **plain}
+    if not more:
+        return service
+    text = json.dumps([service.hash, more], sort_keys=True)
+    seen = {f"environment.{key}": f"sha256:{_digest(value)[:16]}" for key, value in more.items()}
+    return structs.replace(
+        service,
+        hash=_digest(text),
+        summary={**service.summary, **seen},
+        container=structs.replace(service.container, environment={**service.container.environment, **more}),
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _call(context: Context, service: DesiredService, action: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Call the program; the variables of its `setenv` and `rawsetenv` messages."""
+    assert service.provider is not None
+    kind, options = service.provider.type, service.provider.options
+    program = shutil.which(f"docker-{kind}", path=context.environ.get("PATH")) or shutil.which(
+        kind, path=context.environ.get("PATH")
+    )
+    if program is None or kind == "compose":
+        raise CommandError(
+            f'service "{service.name}": there is no provider {kind!r}: neither docker-{kind} nor {kind} is a program in PATH'
+        )
+    about = _metadata(context, program)
+    known = (
+        None if about is None else {one.get("name"): one for one in (about.get(action) or {}).get("parameters") or ()}
+    )
+    if action == "stop" and (about is None or "stop" not in about):
+        return {}, {}
+    for name, parameter in (known or {}).items() if action == "up" else ():
+        if parameter.get("required") and name not in options:
+            raise CommandError(f'required parameter "{name}" is missing from provider "{kind}" definition')
+    flags = [f"--{key}={value}" for key, values in options.items() if known is None or key in known for value in values]
+    words = [program, "compose", f"--project-name={context.project_name}", action, *flags, service.name]
+    working, done = WORDS[action]
+    if context.dry_run:
+        return {}, {}
+    with context.progress(working) as progress:
+        progress.update(service.name, working)
+        found: dict[str, dict[str, str]] = {"setenv": {}, "rawsetenv": {}}
+        said = ""
+        with subprocess.Popen(words, env=context.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                sort, text = _message(service.name, line)
+                if sort in found:
+                    key, equals, value = text.partition("=")
+                    if not equals:
+                        process.kill()
+                        raise CommandError(f'service "{service.name}": invalid message of its provider: {text}')
+                    found[sort][key] = value
+                elif sort == "error":
+                    said = text
+                elif sort == "info":
+                    progress.update(service.name, text)
+        if process.returncode or said:
+            progress.update(service.name, "Error", State.ERROR)
+            why = said or f"it ended with exit code {process.returncode}"
+            raise CommandError(f'service "{service.name}": its provider {kind} failed ({action}): {why}')
+        progress.update(service.name, done, State.DONE)
+    return found["setenv"], found["rawsetenv"]
+
+
+def _message(service: str, line: bytes) -> tuple[str, str]:
+    try:
+        message = json.loads(line)
+        return str(message["type"]), str(message.get("message", ""))
+    except (ValueError, TypeError, KeyError):
+        text = line.decode(errors="replace").strip()
+        raise CommandError(f'service "{service}": invalid message of its provider: {text}') from None
+
+
+def _metadata(context: Context, program: str) -> dict[str, Any] | None:
+    """What the program says of its options; None when it says nothing: then it gets all of them."""
+    try:
+        done = subprocess.run(
+            [program, "compose", "metadata"],
+            env=context.environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=METADATA_TIMEOUT,
+        )  # fmt: skip
+        about = json.loads(done.stdout) if done.returncode == 0 else None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return about if isinstance(about, dict) and about else None
