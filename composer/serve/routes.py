@@ -30,6 +30,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/version", "system.version"),
     ("GET", "/info", "system.info"),
     ("GET", "/events", "events.events"),
+    ("POST", "/build", "build.build"),
     ("POST", "/grpc", "buildkit.control.grpc"),
     ("POST", "/session", "buildkit.session.session"),
     ("GET", "/containers/json", "containers.listing"),

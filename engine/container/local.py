@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from engine.container.copy import pieces
 from engine.container.export import Writer
 from engine.errors import NotFound, OperationFailed
+from engine.image.layer.compression import chunks
 from engine.image.layer.pack import pack_open
 from engine.image.layer.unpack import unpack
 
@@ -36,10 +36,11 @@ def unpack_local(source: int, folder: str, rename: Callable[[str], str], *, arch
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise OperationFailed.of("open", folder, error) from error
+    file = open(source, "rb", closefd=False)
     try:
         owner = None if archive else (os.geteuid(), os.getegid())
         done = unpack(
-            pieces(source),
+            chunks(file, f"the archive for {folder}"),
             root,
             f"the archive for {folder}",
             layer=False,
@@ -49,4 +50,5 @@ def unpack_local(source: int, folder: str, rename: Callable[[str], str], *, arch
         )
         return done.left_out
     finally:
+        file.close()
         os.close(root)

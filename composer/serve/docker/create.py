@@ -66,7 +66,7 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
         oom_score_adj=host.oom_score_adj or 0,
         hostname=asked.hostname or "",
         domainname=asked.domainname or "",
-        extra_hosts=tuple(_host(text) for text in host.extra_hosts or ()),
+        extra_hosts=tuple(host_entry(text) for text in host.extra_hosts or ()),
         dns=tuple(host.dns or ()),
         dns_search=tuple(host.dns_search or ()),
         dns_opt=tuple(host.dns_options or ()),
@@ -143,7 +143,7 @@ def _environment(entries: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def _host(text: str) -> tuple[str, str]:
+def host_entry(text: str) -> tuple[str, str]:
     name, colon, address = text.replace("=", ":", 1).partition(":")
     if not name or not colon or not address:
         raise BadRequest(f'bad format for add-host: "{text}"')

@@ -1,0 +1,241 @@
+"""The classic builder's endpoint, for clients without BuildKit (Docker Engine API 1.55, ImageBuild).
+
+The context is a tar archive in the request's body. Our own builder makes the image; its progress is told in the classic
+builder's words, an instruction a step.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from anyio import to_thread
+
+from composer.serve.docker import body
+from composer.serve.docker.create import host_entry
+from composer.serve.docker.streaming import Reporter, upload, while_connected
+from composer.serve.errors import described_error
+from composer.serve.http.errors import BadRequest, HTTPError
+from composer.view.images import familiar
+from engine.errors import BuildFailed, EngineError
+from engine.spec.container import Ulimit
+from engine.spec.image import BuildSpec
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.image import ImageRecord
+
+T = TypeVar("T")
+_ARGUMENTS: msgspec.json.Decoder[dict[str, str | None] | None] = msgspec.json.Decoder(dict[str, str | None] | None)
+_LABELS: msgspec.json.Decoder[dict[str, str] | None] = msgspec.json.Decoder(dict[str, str] | None)
+_ULIMITS: msgspec.json.Decoder[list[body.Ulimit] | None] = msgspec.json.Decoder(list[body.Ulimit] | None)
+_INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\b")
+_HEREDOC = re.compile(r"<<-?(['\"]?)([A-Za-z_]\w*)\1")
+
+
+async def build(server: Server, request: Request, exchange: Exchange) -> None:
+    if request.query("version") == "2":
+        raise BadRequest("BuildKit is served at /grpc and /session, not at /build: use a client that speaks it there")
+    folder = f"{server.roots.cache}/build/.classic-{secrets.token_hex(8)}"
+    os.makedirs(folder, mode=0o700)
+    reporter = Reporter(exchange)
+    try:
+        spec = _spec(request, folder)
+        if not request.query("remote"):
+            await upload(request, lambda fd: _unpack(server, fd, folder))
+        quiet = request.flag("q")
+        async with while_connected(exchange):
+            record = await reporter.run(lambda: _build(server, spec, reporter, quiet=quiet))
+            if record is not None:
+                await _succeeded(reporter, spec, record, quiet=quiet)
+    finally:
+        await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def _unpack(server: Server, fd: int, folder: str) -> None:
+    server.open_engine().unpack_local(fd, folder, lambda name: name)
+
+
+async def _succeeded(reporter: Reporter, spec: BuildSpec, record: ImageRecord, *, quiet: bool) -> None:
+    await reporter.send({"aux": {"ID": record.id}})
+    if quiet:
+        await reporter.send({"stream": f"{record.id}\n"})
+        return
+    await reporter.send({"stream": f"Successfully built {record.id.removeprefix('sha256:')[:12]}\n"})
+    for tag in spec.tags:
+        shown = familiar(tag)
+        full = shown if ":" in shown.rpartition("/")[2] else f"{shown}:latest"
+        await reporter.send({"stream": f"Successfully tagged {full}\n"})
+
+
+def _build(server: Server, spec: BuildSpec, reporter: Reporter, *, quiet: bool) -> ImageRecord:
+    steps = Steps(_instructions(f"{spec.context}/{spec.dockerfile}", spec.target), reporter.tell, quiet=quiet)
+    try:
+        record = server.open_engine().build(spec, progress=steps.take)
+    except BuildFailed as error:
+        raise _failed(error, spec) from None
+    except EngineError as error:
+        raise described_error(error) from None
+    steps.rest()
+    return record
+
+
+def _failed(error: BuildFailed, spec: BuildSpec) -> HTTPError:
+    """In the classic builder's words."""
+    first = error.message.partition("\n")[0]
+    if found := re.match(r'.*process "(.*)" did not complete successfully: exit code: (\d+)', first):
+        return HTTPError(500, f"The command '{found[1]}' returned a non-zero code: {found[2]}")
+    if missing := re.match(r'.*?"/([^"]*)": not found in ', first):
+        return HTTPError(
+            500,
+            "COPY failed: file not found in build context or excluded by .dockerignore: "
+            f"stat {missing[1]}: file does not exist",
+        )
+    if parsed := re.match(re.escape(spec.dockerfile) + r":(\d+)(?:-\d+)?: (.*)", first):
+        return HTTPError(400, f"dockerfile parse error on line {parsed[1]}: {parsed[2]}")
+    if "does not exist" in first and "Dockerfile" in first:
+        return HTTPError(500, f"Cannot locate specified Dockerfile: {spec.dockerfile}")
+    return HTTPError(500, first)
+
+
+class Steps:
+    """Tells the builder's events as the classic builder's steps. Ours does what makes no layer by the way: such
+    instructions are told before the next that does, when it is known whether the cache had that."""
+
+    def __init__(self, texts: list[str], tell: Callable[[Mapping[str, object]], None], *, quiet: bool) -> None:
+        self._texts, self._tell, self._quiet = texts, tell, quiet
+        self._plain = [" ".join(text.split()) for text in texts]
+        self._told = 0
+        self._cached = False
+        self._unused: list[str] = []
+
+    def take(self, event: dict[str, Any]) -> None:
+        """An event of engine.build.progress."""
+        status = event.get("status")
+        text = " ".join(str(event.get("name", "")).partition("] ")[2].split())
+        if status in ("output", "done", "cached"):
+            self._reach(text, cached=status == "cached")
+        if status == "output":
+            self._say(f"{event.get('text', '')}\n")
+        elif status == "warning" and "not consumed" in str(event.get("text")):
+            names = str(event["text"]).rpartition(": ")[2]
+            self._unused.append(f"[Warning] One or more build-args [{names}] were not consumed\n")
+
+    def _reach(self, text: str, *, cached: bool) -> None:
+        """Tell what comes before this instruction, and it."""
+        if text not in self._plain[self._told :]:
+            return
+        if not text.upper().startswith("FROM "):
+            self._cached = cached
+        while True:
+            self._step()
+            if self._plain[self._told - 1] == text:
+                return
+
+    def rest(self) -> None:
+        """The instructions after the last layer."""
+        while self._told < len(self._texts):
+            self._step()
+        for warning in self._unused:
+            self._say(warning)
+
+    def _step(self) -> None:
+        text = self._texts[self._told]
+        self._told += 1
+        self._say(f"Step {self._told}/{len(self._texts)} : {text}\n")
+        word = text.split()[0].upper()
+        if word == "FROM":
+            pass
+        elif self._cached:
+            self._say(" ---> Using cache\n")
+        elif word not in ("COPY", "ADD"):
+            container = secrets.token_hex(6)
+            self._say(f" ---> Running in {container}\n")
+            self._say(f" ---> Removed intermediate container {container}\n")
+        self._say(f" ---> {secrets.token_hex(6)}\n")
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._tell({"stream": text})
+
+
+def _instructions(path: str, target: str) -> list[str]:
+    """The instructions of a Dockerfile up to the target stage's end, each on one line, without comments and here-documents."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = iter(file.read().split("\n"))
+    except OSError:
+        return []
+    found: list[str] = []
+    for line in lines:
+        if line.lstrip().startswith("#") or not _INSTRUCTION.match(line):
+            continue
+        text = line.strip()
+        while text.endswith("\\"):
+            text = (
+                text[:-1].rstrip() + " " + next((one.strip() for one in lines if not one.lstrip().startswith("#")), "")
+            )
+        for _, word in _HEREDOC.findall(text):
+            for inner in lines:
+                if inner.strip() == word:
+                    break
+        found.append(text)
+    return _until(found, target)
+
+
+def _until(found: list[str], target: str) -> list[str]:
+    inside = False
+    for position, text in enumerate(found):
+        words = text.split()
+        if words[0].upper() == "FROM":
+            if inside:
+                return found[:position]
+            inside = bool(target) and words[-1].lower() == target.lower() and len(words) > 3
+    return found
+
+
+def _spec(request: Request, folder: str) -> BuildSpec:
+    """The query's parameters; JSON that is empty or null means unset. BadRequest."""
+    arguments = _json(request, "buildargs", _ARGUMENTS) or {}
+    labels = _json(request, "labels", _LABELS) or {}
+    ulimits = _json(request, "ulimits", _ULIMITS) or []
+    network = request.query("networkmode")
+    hosts = [one for text in request.queries("extrahosts") for one in text.split(",") if one]
+    dockerfile = request.query("dockerfile") or "Dockerfile"
+    if dockerfile.startswith("/") or ".." in dockerfile.split("/"):
+        raise BadRequest(f"forbidden path outside the build context: {dockerfile}")
+    for name in ("squash", "outputs"):
+        if request.query(name) not in ("", "0", "false", "[]", "null"):
+            raise BadRequest(f"{name} is not supported by this builder")
+    return BuildSpec(
+        context=request.query("remote") or folder,
+        dockerfile=dockerfile,
+        tags=tuple(tag for tag in request.queries("t") if tag),
+        args=arguments,
+        labels=labels,
+        target=request.query("target"),
+        platforms=tuple(one for one in (request.query("platform"),) if one),
+        no_cache=request.flag("nocache"),
+        pull=request.flag("pull"),
+        network="" if network in ("default", "bridge") else network,
+        shm_size=request.number("shmsize", 0) or 0,
+        extra_hosts=tuple(host_entry(one) for one in hosts),
+        ulimits=tuple(Ulimit(name=one.name, soft=one.soft, hard=one.hard) for one in ulimits),
+    )
+
+
+def _json(request: Request, name: str, decoder: msgspec.json.Decoder[T]) -> T | None:
+    text = request.query(name)
+    if not text:
+        return None
+    try:
+        return decoder.decode(text.encode())
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise BadRequest(f"invalid {name}: {error}") from None
