@@ -26,6 +26,7 @@ from engine.spec.container import Mount
 
 if TYPE_CHECKING:
     from engine.build.stage import StageRun
+    from engine.spec.image import BuildSpec
 
 _SCRIPTS = "/dev/pipes"
 _TAIL = 12
@@ -36,11 +37,7 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
     spec, config = run.build.spec, run.state.config
     shown, args, script = _command(run, instruction)
     mounts = Mounts(run, instruction.mounts)
-    privileged = instruction.security == "insecure"
-    if privileged and not (spec.privileged or "security.insecure" in spec.entitlements):
-        raise Unsupported(
-            "RUN --security=insecure needs the entitlement security.insecure", hint="Add it to build.entitlements."
-        )
+    privileged = _privileged(spec, instruction)
     network = instruction.network if instruction.network not in ("", "default") else spec.network
     values = run.state.values
     line = history.run(shown, run.state.declared, values)
@@ -61,11 +58,7 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
     )
 
     def make(draft: Draft, step: Step) -> None:
-        if not emulation.runs(run.state.platform):
-            raise Unsupported(
-                f"cannot RUN a program for {run.state.platform} on {host()}",
-                hint="Register QEMU's user emulation with binfmt_misc, flag F (package qemu-user-static).",
-            )
+        _check_runnable(run)
         with contextlib.ExitStack() as stack:
             prepared = mounts.make(stack)
             placed = [*prepared.mounts, script] if script else prepared.mounts
@@ -88,17 +81,42 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
                 ulimits=spec.ulimits,
                 privileged=privileged,
             )
-            try:
-                code = run.build.run(request, step.output)
-            except StartFailed as error:
-                message = f'process "{" ".join(args)}" could not be started: {error.message}'
-                located = run.source.error(instruction.start, message, end=instruction.end)
-                raise BuildFailed(located.message, exit_code=error.exit_code, hint=error.hint) from error
-            if code != 0:
-                raise _failed(run, instruction, args, code, step)
+            _execute(run, instruction, request, step)
             stubs.remove(draft.fd)
 
     return Task(key, line, make)
+
+
+def _privileged(spec: BuildSpec, instruction: ins.Run) -> bool:
+    """Whether the step runs with all privileges. Raises Unsupported without the entitlement."""
+    if instruction.security != "insecure":
+        return False
+    if not (spec.privileged or "security.insecure" in spec.entitlements):
+        raise Unsupported(
+            "RUN --security=insecure needs the entitlement security.insecure", hint="Add it to build.entitlements."
+        )
+    return True
+
+
+def _check_runnable(run: StageRun) -> None:
+    if not emulation.runs(run.state.platform):
+        raise Unsupported(
+            f"cannot RUN a program for {run.state.platform} on {host()}",
+            hint="Register QEMU's user emulation with binfmt_misc, flag F (package qemu-user-static).",
+        )
+
+
+def _execute(run: StageRun, instruction: ins.Run, request: RunRequest, step: Step) -> None:
+    """Run the process to its end. Raises BuildFailed, with its place, when it does not start or fails."""
+    args = request.args
+    try:
+        code = run.build.run(request, step.output)
+    except StartFailed as error:
+        message = f'process "{" ".join(args)}" could not be started: {error.message}'
+        located = run.source.error(instruction.start, message, end=instruction.end)
+        raise BuildFailed(located.message, exit_code=error.exit_code, hint=error.hint) from error
+    if code != 0:
+        raise _failed(run, instruction, args, code, step)
 
 
 def _environment(arguments: Mapping[str, str], values: Mapping[str, str], extra: Mapping[str, str]) -> tuple[str, ...]:
