@@ -153,7 +153,7 @@ class Channel:
         except RecursionError:
             raise ValueError("a frame that is nested too deeply") from None
         if not isinstance(message, dict):
-            raise ValueError("a frame that is no object")
+            raise ValueError("a frame that is not an object")
         count = message.pop("fds", 0)
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= len(self._descriptors):
             raise ValueError(f"a frame with {count!r} descriptors, of which {len(self._descriptors)} came")

@@ -316,7 +316,7 @@ GROUP = Group(
                 "List images",
                 "image ls [OPTIONS] [REPOSITORY[:TAG]]",
                 (
-                    Flag("all", "Show all images: there are no intermediate ones here", short="a"),
+                    Flag("all", "Show all images (without effect: composer keeps no intermediate images)", short="a"),
                     Flag("digests", "Show digests"),
                     FILTER,
                     FORMAT,
@@ -375,7 +375,7 @@ GROUP = Group(
                 "image rm [OPTIONS] IMAGE [IMAGE...]",
                 (
                     Flag("force", "Force removal of the image", short="f"),
-                    Flag("no-prune", "Without effect: there are no untagged parents here", hidden=True),
+                    Flag("no-prune", "Without effect: composer keeps no untagged parents", hidden=True),
                 ),
                 positional=(1, None),
             ),

@@ -95,7 +95,9 @@ CREATE = (
     Flag("tmpfs", "Mount a tmpfs directory", "strings"),
     Flag("tty", "Allocate a pseudo-TTY", short="t"),
     Flag("ulimit", "Ulimit options: NAME=SOFT[:HARD]", "strings"),
-    Flag("use-api-socket", "Bind mount Docker API socket", refused="there is no daemon whose socket could be mounted"),
+    Flag(
+        "use-api-socket", "Bind mount Docker API socket", refused="composer has no daemon whose socket could be mounted"
+    ),
     Flag("user", "Username or UID (format: <name|uid>[:<group|gid>])", "string", short="u"),
     Flag("userns", "User namespace to use", "string"),
     Flag("uts", "UTS namespace to use", "string"),

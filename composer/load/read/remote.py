@@ -72,7 +72,7 @@ def _parsed(reference: str, origin: Origin | None) -> tuple[str, str, str]:
         )
     web = remote.startswith(("https://", "http://"))
     if web and not remote.endswith(".git") and not reference.startswith("github.com/"):
-        raise LoadError(f"{reference} is no git repository", origin, "its address must end in .git")
+        raise LoadError(f"{reference} is not a git repository", origin, "its address must end in .git")
     if ref.startswith("-"):
         raise LoadError(f"{reference}: {ref!r} is not the name of a branch, a tag or a commit", origin)
     return remote, ref, folder.lstrip("/")

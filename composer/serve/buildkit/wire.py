@@ -96,7 +96,7 @@ def text(found: Fields, number: int) -> str:
 def number(found: Fields, key: int) -> int:
     value = found.get(key, [0])[-1]
     if not isinstance(value, int):
-        raise Malformed(f"field {key} is no number")
+        raise Malformed(f"field {key} is not a number")
     return value
 
 

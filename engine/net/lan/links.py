@@ -134,7 +134,7 @@ def _subinterface(kernel: Rtnetlink, spec: NetworkSpec, name: str, mark: str) ->
     if not index:
         raise InvalidSpec(f"{where}: the host has no link {name}", hint="`ip link` lists those that it has.")
     if not (number.isdecimal() and int(number) in _VLANS):
-        raise InvalidSpec(f"{where}: {name} is no sub-interface of {below}: VLANs have numbers from 1 to 4094")
+        raise InvalidSpec(f"{where}: {name} is not a sub-interface of {below}: VLANs have numbers from 1 to 4094")
     data = [("IFLA_VLAN_ID", int(number))]
     made = _encoded([("IFLA_IFNAME", name), ("IFLA_LINK", index), _kind("vlan", data)])
     (failed,) = kernel.run([made])
