@@ -111,7 +111,7 @@ def test_exit_codes(builder, command, code):
 
 def test_a_program_that_is_not_there(builder):
     with pytest.raises(
-        BuildFailed, match=r'(?s)dockerfile_inline:2: .*could not be started.*"/no/such": no such file'
+        BuildFailed, match=r'(?s)dockerfile_inline:2: .*could not be started.*"/no/such": stat /no/such: no such file'
     ) as caught:
         builder('FROM busybox\nRUN ["/no/such"]')
     assert caught.value.exit_code == 127
