@@ -26,6 +26,10 @@ def healthcheck(scope: Scope) -> Healthcheck | None:
             scope.refuse(("healthcheck", key), "is less than 1 ms")
     if check.retries is not None and check.retries < 0:
         scope.refuse(("healthcheck", "retries"), "is negative")
+    if check.start_interval is not None and check.start_period is None:
+        scope.refuse(
+            ("healthcheck", "start_interval"), "requires start_period, the time for which it holds: set it, too"
+        )
     # 0 means the default, as in Docker's API.
     return Healthcheck(
         test=test,
