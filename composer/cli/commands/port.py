@@ -15,16 +15,21 @@ if TYPE_CHECKING:
 COMMAND = Command(
     "port",
     "Print the public port for a port binding",
-    "port [OPTIONS] SERVICE PRIVATE_PORT",
+    "port [OPTIONS] SERVICE [PRIVATE_PORT]",
     (
         Flag("index", "Index of the container if service has multiple replicas", "uint", default=0),
         Flag("protocol", "tcp or udp", "string", default="tcp"),
     ),
-    positional=(2, 2),
+    positional=(1, 2),
 )
 
 
 def run(context: Context, args: Args) -> int:
+    if len(args.positional) == 1:
+        for row in publishers(one(context, args.positional[0], args.index), None):
+            if row.published:
+                print(f"{row.target}/{row.protocol} -> {_address(row.url)}:{row.published}")
+        return 0
     service, text = args.positional
     number, slash, protocol = text.partition("/")
     protocol = (protocol if slash else args.protocol).lower()
@@ -34,7 +39,11 @@ def run(context: Context, args: Args) -> int:
     rows = [row for row in publishers(record, None) if row.published]
     for row in rows:
         if row.target == int(number) and row.protocol == protocol:
-            print(f"{f'[{row.url}]' if ':' in row.url else row.url}:{row.published}")
+            print(f"{_address(row.url)}:{row.published}")
             return 0
     there = ", ".join(dict.fromkeys(f"{row.target}/{row.protocol}" for row in rows)) or "none"
     raise CommandError(f"no port {number}/{protocol} for container {record.spec.name}; published: {there}")
+
+
+def _address(text: str) -> str:
+    return f"[{text}]" if ":" in text else text

@@ -17,6 +17,8 @@ def test_from_localhost(composer):
     assert get("http://127.0.0.1:8080/") == b"hello\n"
     assert get("http://localhost:8081/") == b"hello\n"
     assert composer("port", "web", "80").out.strip() in ("0.0.0.0:8080", "127.0.0.1:8081")
+    shown = composer("port", "web").out.splitlines()
+    assert {"80/tcp -> 0.0.0.0:8080", "80/tcp -> 127.0.0.1:8081"} <= set(shown)
     assert "8080->80/tcp" in composer("ps").out
     composer("down")
     with pytest.raises(OSError, match="refused"):
