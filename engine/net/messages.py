@@ -18,12 +18,13 @@ _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, seque
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=8BI")  # struct rtmsg: family, two prefix lengths, TOS, table, protocol, scope, type, flags
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER = 1, 3, 4, 10
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 18, 20, 28, 31, 32
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_INFO_PEER = 1, 2, 4, 5, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
+_IPVLAN_MODE, _IPVLAN_FLAGS = 1, 2
 _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 
 
@@ -47,6 +48,16 @@ def veth(name: str, master: int, peer: str, netns: int, mac: str, mtu: int = 0) 
     near = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_MASTER, _number(master)) + _mtu(mtu)
     near += _ONE_QUEUE
     return _link(NEWLINK, CREATE | EXCLUSIVE, near + _attribute(_IFLA_LINKINFO, information), up=True)
+
+
+def ipvlan(name: str, parent: int, netns: int, mode: int, bits: int, mtu: int = 0) -> bytes:
+    """Make an ipvlan link on the link with index `parent`, in the network namespace open at `netns`. pyroute2 leaves out the
+    flags (IFLA_IPVLAN_FLAGS): `bits` of IPVLAN_F_PRIVATE and IPVLAN_F_VEPA."""
+    data = _attribute(_IPVLAN_MODE, struct.pack("=H", mode)) + _attribute(_IPVLAN_FLAGS, struct.pack("=H", bits))
+    kind = _attribute(_INFO_KIND, _text("ipvlan")) + _attribute(_INFO_DATA, data)
+    attributes = _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_LINK, _number(parent))
+    attributes += _attribute(_IFLA_NET_NS_FD, _number(netns)) + _mtu(mtu) + _attribute(_IFLA_LINKINFO, kind)
+    return _link(NEWLINK, CREATE | EXCLUSIVE, attributes)
 
 
 def alias(name: str, text: str) -> bytes:

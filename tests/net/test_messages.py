@@ -82,3 +82,17 @@ CASES = [
 @pytest.mark.parametrize(("ours", "message", "kind", "bits", "attributes", "fields"), CASES, ids=count())
 def test_as_pyroute2(ours, message, kind, bits, attributes, fields):
     assert ours == encoded(message(), kind, bits, attributes, fields)
+
+
+def test_ipvlan_with_its_flags():
+    """pyroute2 leaves the flags out; all else is as it has it."""
+    kind = attrs(("IFLA_INFO_KIND", "ipvlan"), ("IFLA_INFO_DATA", attrs(("IFLA_IPVLAN_MODE", 2))))
+    given = [("IFLA_IFNAME", "eth0"), ("IFLA_LINK", 3), ("IFLA_NET_NS_FD", 9), ("IFLA_LINKINFO", kind)]
+    theirs = encoded(ifinfmsg(), 16, NEW, given, {})
+    ours = messages.ipvlan("eth0", 3, 9, 2, 1)
+    assert ours.endswith(bytes.fromhex("0600020001000000")) and len(ours) == len(theirs) + 8
+    lengths = (0, 4), (len(ours) - 36, 2), (len(ours) - 20, 2)  # of the message, its IFLA_LINKINFO and IFLA_INFO_DATA
+    expected = bytearray(theirs)
+    for at, size in lengths:
+        expected[at : at + size] = (int.from_bytes(expected[at : at + size], "little") + 8).to_bytes(size, "little")
+    assert ours[:-8] == bytes(expected)

@@ -1,4 +1,4 @@
-"""Links of macvlan and ipvlan networks, encoded by pyroute2.
+"""Links of macvlan and ipvlan networks, most of them encoded by pyroute2.
 
 parent "eth0"     is the host's own, and stays as it is
 parent "eth0.50"  is made as an 802.1q sub-interface of eth0 when it is not there, and removed with the last network on it
@@ -75,17 +75,16 @@ def link(kernel: Rtnetlink, plan: Plan, space: int) -> bytes:
     index = _index(kernel, parent)
     if not index:
         raise NotFound("link", parent, hint=f"Network {spec.name} has it as its parent.")
-    found: list[tuple[str, Any]] = [("IFLA_IFNAME", end.interface), ("IFLA_LINK", index), ("IFLA_NET_NS_FD", space)]
     size = next((int(spec.driver_opts[option]) for option in settings.MTU if option in spec.driver_opts), 0)
+    if spec.driver == "ipvlan":
+        mode = settings.MODES["ipvlan"].index(settings.mode(spec))
+        return messages.ipvlan(end.interface, index, space, mode, _FLAG_BITS[settings.flag(spec)], size)
+    found: list[tuple[str, Any]] = [("IFLA_IFNAME", end.interface), ("IFLA_LINK", index), ("IFLA_NET_NS_FD", space)]
     if size:
         found.append(("IFLA_MTU", size))
-    if spec.driver == "macvlan":
-        if settings.mode(spec) != "passthru" or plan.attachment.mac_address:
-            found.append(("IFLA_ADDRESS", end.mac_address))
-        return _encoded([*found, _kind("macvlan", [("IFLA_MACVLAN_MODE", settings.mode(spec))])])
-    mode = settings.MODES["ipvlan"].index(settings.mode(spec))
-    data = [("IFLA_IPVLAN_MODE", mode), ("IFLA_IPVLAN_FLAGS", _FLAG_BITS[settings.flag(spec)])]
-    return _encoded([*found, _kind("ipvlan", data)])
+    if settings.mode(spec) != "passthru" or plan.attachment.mac_address:
+        found.append(("IFLA_ADDRESS", end.mac_address))
+    return _encoded([*found, _kind("macvlan", [("IFLA_MACVLAN_MODE", settings.mode(spec))])])
 
 
 def failure(plan: Plan, number: int) -> OperationFailed:
