@@ -74,6 +74,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("DELETE", "/images/{name:path}", "images.remove"),
     ("POST", "/networks/create", "network_changes.create"),
     ("POST", "/networks/prune", "network_changes.prune"),
+    ("POST", "/networks/{id}/connect", "network_members.connect"),
+    ("POST", "/networks/{id}/disconnect", "network_members.disconnect"),
     ("DELETE", "/networks/{id}", "network_changes.remove"),
     ("POST", "/volumes/create", "volumes.create"),
     ("POST", "/volumes/prune", "volumes.prune"),

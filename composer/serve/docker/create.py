@@ -167,21 +167,24 @@ def _networks(asked: body.Create, mode: str) -> tuple[Attachment, ...]:
     names = dict.fromkeys([first, *given])
     found = []
     for position, name in enumerate(names):
-        endpoint = given.get(name) or body.Endpoint()
-        ipam = endpoint.ipam_config or body.EndpointIPAM()
-        found.append(
-            Attachment(
-                network=name,
-                aliases=tuple(endpoint.aliases or ()),
-                ipv4_address=ipam.ipv4_address or "",
-                ipv6_address=ipam.ipv6_address or "",
-                link_local_ips=tuple(ipam.link_local_ips or ()),
-                mac_address=endpoint.mac_address or (asked.mac_address or "" if not position else ""),
-                gw_priority=endpoint.gw_priority or 0,
-                driver_opts=endpoint.driver_opts or {},
-            )
-        )
+        mac = asked.mac_address or "" if not position else ""
+        found.append(attachment(name, given.get(name) or body.Endpoint(), mac_address=mac))
     return tuple(found)
+
+
+def attachment(network: str, endpoint: body.Endpoint, *, mac_address: str = "") -> Attachment:
+    """What a client asks of a container's place on a network; `mac_address` where it names none."""
+    ipam = endpoint.ipam_config or body.EndpointIPAM()
+    return Attachment(
+        network=network,
+        aliases=tuple(endpoint.aliases or ()),
+        ipv4_address=ipam.ipv4_address or "",
+        ipv6_address=ipam.ipv6_address or "",
+        link_local_ips=tuple(ipam.link_local_ips or ()),
+        mac_address=endpoint.mac_address or mac_address,
+        gw_priority=endpoint.gw_priority or 0,
+        driver_opts=endpoint.driver_opts or {},
+    )
 
 
 def _ports(asked: body.Create, host: body.HostConfig, image: ImageRecord) -> tuple[PortBinding, ...]:

@@ -1,0 +1,71 @@
+"""Containers that join and leave networks while they live (Docker Engine API 1.55, NetworkConnect, NetworkDisconnect)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.plan.operations import Connect, Disconnect
+from composer.serve.docker import body
+from composer.serve.docker.create import attachment
+from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.http.request import OBJECT, Reply
+from composer.serve.supervised import CAUSE, perform
+from composer.view import found, networks
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.network import NetworkRecord
+    from engine.spec.state import ContainerRecord
+
+WITHOUT = ("host", "none")
+"""Networks that are none of this engine's making."""
+
+
+class Joining(body.Body):
+    """The body of `POST /networks/{id}/connect` and `disconnect`."""
+
+    container: str | None = None
+    endpoint_config: body.Endpoint | None = None
+    force: bool | None = None
+
+
+async def connect(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """Put a container on one more network, at once when it runs."""
+    network, record, asked = await _joining(server, request)
+    name = network.spec.name
+    if record.spec.network_mode == "host" or name in WITHOUT:
+        raise HTTPError(403, f"container cannot be connected to network {name}: the network host or none is not shared")
+    if name in {one.network for one in record.spec.networks}:
+        raise HTTPError(403, f"endpoint with name {record.spec.name} already exists in network {name}")
+    wanted = attachment(name, asked.endpoint_config or body.Endpoint())
+    operation = Connect(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, attachment=wanted)
+    await perform(server, record.group, operation)
+    _say(server, "connect", network, record)
+    return Reply()
+
+
+async def disconnect(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """Take a container off a network, at once when it runs."""
+    network, record, _ = await _joining(server, request)
+    name = network.spec.name
+    if name not in {one.network for one in record.spec.networks}:
+        raise HTTPError(403, f"container {record.id} is not connected to network {name}")
+    operation = Disconnect(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, network=name)
+    await perform(server, record.group, operation)
+    _say(server, "disconnect", network, record)
+    return Reply()
+
+
+async def _joining(server: Server, request: Request) -> tuple[NetworkRecord, ContainerRecord, Joining]:
+    asked, _ = body.shaped(await request.json(OBJECT) or {}, Joining)
+    network = networks.need(server.engine, request.arguments["id"])
+    if not asked.container:
+        raise BadRequest("invalid parameter: Container must not be empty")
+    return network, found.container(server.engine, asked.container), asked
+
+
+def _say(server: Server, action: str, network: NetworkRecord, record: ContainerRecord) -> None:
+    attributes = {"container": record.id, "name": network.spec.name, "type": network.spec.driver}
+    server.journal.add("network", action, network.id, attributes)
