@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 
+from engine import quantities
 from engine.bounded import MIB, read_bytes
 from engine.build import instructions as ins
 from engine.build import remote_context, reproducible, schedule
@@ -27,7 +28,7 @@ from engine.image.images import ImageStore
 from engine.spec.image import BuildSpec, ImageRecord
 
 KEEP_CACHE = 10 << 30
-"""Bytes of layers that only the build cache keeps."""
+"""Bytes of layers that only the build cache keeps, unless COMPOSER_BUILD_CACHE says otherwise."""
 
 Pull = Callable[[str], ImageRecord]
 
@@ -55,6 +56,7 @@ class Builder:
             yield
 
     def _build(self) -> ImageRecord:
+        budget = cache_budget(os.environ)
         source = self._read()
         instructions = parse(source)
         build_args, platform_args = self._build_args(), self._platform_args()
@@ -78,7 +80,8 @@ class Builder:
             self._finish(build)
             record = self._record(build.states[target.index])
         if self.reporter.made:
-            trim(self.images)
+            gc.replaced(self.images)
+            trim(self.images, budget)
         return record
 
     def check(self) -> list[str]:
@@ -246,6 +249,15 @@ class Builder:
         diff_ids = [layer.diff_id for layer in self.images.layers.need(state.chain)]
         file = state.file(diff_ids, self.spec.labels)
         return self.images.record(file, state.chain, tags=self.spec.tags, replaces=True)
+
+
+def cache_budget(environ: Mapping[str, str]) -> int:
+    """Bytes that the build cache may keep: COMPOSER_BUILD_CACHE, such as 20g. Raises BuildFailed."""
+    text = environ.get("COMPOSER_BUILD_CACHE", "")
+    try:
+        return quantities.size(text) if text else KEEP_CACHE
+    except ValueError as error:
+        raise BuildFailed(f"COMPOSER_BUILD_CACHE: {error}") from None
 
 
 def trim(images: ImageStore, keep_bytes: int = KEEP_CACHE) -> None:

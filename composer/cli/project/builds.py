@@ -64,8 +64,6 @@ def build_all(
             side_by_side(context, tasks, progress)
             for name in ready:
                 del waiting[name]
-    if builds and not context.dry_run:
-        context.engine.remove_replaced_images()
     return made
 
 

@@ -50,7 +50,6 @@ def build(context: Context, args: Args) -> int:
         progress.update(step, "Built", State.DONE)
     if record is None:
         return 0
-    context.engine.remove_replaced_images()
     if args.iidfile:
         with open(args.iidfile, "w", encoding="ascii") as file:
             file.write(record.id)
