@@ -11,7 +11,9 @@ import pytest
 
 from engine.net.firewall import glance, native, netlink
 from engine.net.wiring import Wiring
+from engine.paths import Roots
 from engine.spec.container import Attachment, PortBinding
+from engine.store import Store
 from tests.net.conftest import blocked, connected, network, published, reaches
 from tests.net.test_wiring import aside, outside  # noqa: F401 (a fixture)
 
@@ -172,6 +174,45 @@ async def test_others_rules_are_asked_first(store, spaces, outside):  # noqa: F8
         assert reaches(a, "203.0.113.2", 80, outside.listen(80))
         outside.listen(81)
         assert blocked(a, "203.0.113.2", 81)
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@running
+async def test_an_internal_network_of_docker_stays_closed(store, spaces, outside, order):  # noqa: F811
+    """Docker's rules for one, whether it was there before ours or was made after it."""
+    other, a = spaces(), spaces()
+    script = (
+        "ip link add br-docker type bridge && ip addr add 198.51.100.1/24 dev br-docker && ip link set br-docker up && "
+        f"ip link add vethd type veth peer name eth0 netns {other.pid} && ip link set vethd master br-docker up; "
+    )
+    rules = (
+        "iptables -P FORWARD DROP; iptables -N DOCKER-INTERNAL; iptables -I FORWARD -j DOCKER-INTERNAL; "
+        "iptables -A DOCKER-INTERNAL ! -s 198.51.100.0/24 -o br-docker -j DROP; "
+        "iptables -A DOCKER-INTERNAL ! -d 198.51.100.0/24 -i br-docker -j DROP"
+    )
+    subprocess.run(script + (rules if order == "before" else ""), shell=True, check=True)
+    for command in ("link set eth0 up", "addr add 198.51.100.2/24 dev eth0", "route add default via 198.51.100.1"):
+        assert other.output("ip", *command.split()) == ""
+    listener = other.listen(80)
+    async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
+        if order == "after":
+            assert reaches(a, "198.51.100.2", 80, listener)  # what is closed below is open by itself
+            subprocess.run(rules, shell=True, check=True)
+        assert blocked(a, "198.51.100.2", 80)
+        assert reaches(None, "198.51.100.2", 80, listener)
+    subprocess.run("ip link delete vethd; ip link delete br-docker", shell=True, check=True)
+
+
+@running
+async def test_forwarding_is_as_before_when_the_last_state_root_has_no_network(store, tmp_path):
+    subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
+    second = Store(Roots(f"{tmp_path}/s2", f"{tmp_path}/r2"))
+    async with network(second, "other"):
+        async with network(store):
+            assert glance.forwards()
+        assert glance.forwards()  # the other's network is still there
+    second.close()
+    assert not glance.forwards()
 
 
 def test_a_chain_that_drops_what_is_forwarded_is_seen(store):
