@@ -54,6 +54,7 @@ MAY_IMPORT = {
     "engine.reserve": ("engine.paths",),
     "engine.log": ("engine.kernel", "engine.errors"),
     "engine.keeper": ("engine.control", "engine.kernel", "engine.errors", "engine.log", "engine.paths"),
+    "engine.keeper.connection": ("engine.control", "engine.errors", "engine.paths"),
     "engine.keeper.client": ("engine.control", "engine.kernel", "engine.errors", "engine.paths"),
     "engine.keeper.launch": ("engine.background", "engine.kernel", "engine.errors", "engine.paths", "engine.rootless"),
     "engine.rootless": ("engine.control", "engine.kernel", "engine.keeper", "engine.errors"),

@@ -18,22 +18,25 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from engine import control
 from engine.build.execute import RunRequest
 from engine.cgroup.manager import Cgroups, Handle
 from engine.container import apparmor, bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.filetree.remove import remove_at
+from engine.keeper.connection import Connection
 from engine.keeper.launch import Launch
-from engine.keeper.protocol import VERSION, Channel
+from engine.keeper.protocol import Message
 from engine.kernel import calls
 from engine.paths import Roots
 from engine.session import build_folders
 from engine.spec.container import ContainerSpec, Logging
 from engine.spec.image import ImageRecord
+
+if TYPE_CHECKING:
+    from engine.keeper.bundle import Bundle
 
 HOSTNAME = "buildkitsandbox"
 _BUILT_IN = ("none", "host")
@@ -72,7 +75,7 @@ class ContainerRun:
         self.cgroups = Cgroups.of(roots)
         self._apparmor = apparmor.Default(roots)
         self._lock = threading.Lock()
-        self._owner: Channel | None = None
+        self._owner: Connection | None = None
         self._keeper = -1
         self._marker = -1
 
@@ -104,7 +107,7 @@ class ContainerRun:
         container_id = secrets.token_hex(32)
         folder = f"{self.folder}/{container_id[:12]}"
         with contextlib.ExitStack() as stack:
-            channel = stack.enter_context(self._channel())
+            keeper = stack.enter_context(self._connection())
             stack.callback(_remove, folder)
             try:
                 os.mkdir(folder, 0o700)
@@ -117,43 +120,41 @@ class ContainerRun:
             stack.callback(_leave_cgroup, handle)
             path = f"{folder}/bundle.json"
             _write(path, json.dumps(self._bundle(spec, request, folder, handle)))
-            return self._run(channel, container_id, path, request, output, stack)
+            return self._run(keeper, container_id, path, request, output, stack)
 
     def _run(
         self,
-        channel: Channel,
+        keeper: Connection,
         container_id: str,
         path: str,
         request: RunRequest,
         output: Callable[[bytes], None],
         stack: contextlib.ExitStack,
     ) -> int:
-        answer, streams = _ask(channel, {"do": "create", "id": container_id, "bundle": path})
+        answer, streams = _ask(keeper, "create", id=container_id, bundle=path)
         for fd in streams:
             os.close(fd)
         pid = answer["pid"]
         # Whatever happens from here on, the process is gone before its cgroup and folder are.
-        stack.callback(_kill, channel, container_id, _open(channel, container_id, pid))
+        stack.callback(_kill, keeper, container_id, _open(keeper, container_id, pid))
         if request.network_mode not in _BUILT_IN and self.network:
             try:
                 stack.callback(self.network.connect(self.group, container_id, pid, request.network_mode))
             except EngineError:
-                _ask(channel, {"do": "failure", "id": container_id})  # the process has gone, and this says why
+                _ask(keeper, "failure", id=container_id)  # the process has gone, and this says why
                 raise
-        (descriptor,) = _ask(channel, {"do": "attach", "id": container_id})[1]
-        _ask(channel, {"do": "watch"})
+        (descriptor,) = _ask(keeper, "attach", id=container_id)[1]
+        keeper.ask("watch")
         with socket.socket(fileno=descriptor) as stream:
-            answer = _ask(channel, {"do": "start", "id": container_id})[0]
-            if "error" in answer:
-                raise StartFailed(answer["error"], exit_code=answer.get("exit_code", 125))
+            _ask(keeper, "start", id=container_id)
             for data in _frames(stream):
                 output(data)
         while True:
-            message = _receive(channel)
+            message = keeper.event()
             if message.get("event") == "exit" and message["id"] == container_id:
                 return int(message["exit"]["exit_code"])
 
-    def _bundle(self, spec: ContainerSpec, request: RunRequest, folder: str, handle: Handle) -> dict[str, Any]:
+    def _bundle(self, spec: ContainerSpec, request: RunRequest, folder: str, handle: Handle) -> Bundle:
         """The container's bundle, with the layers and the upper folder that the build gives."""
         bits = capabilities.effective((), (), privileged=spec.privileged)
         try:
@@ -205,16 +206,16 @@ class ContainerRun:
         return found
 
     @contextlib.contextmanager
-    def _channel(self) -> Iterator[Channel]:
+    def _connection(self) -> Iterator[Connection]:
         """A connection to the keeper, which is started for the first step."""
         with self._lock:
             if self._owner is None:
                 self._start()
-        channel = Channel(control.connect(self.roots.keeper_socket(self.group), VERSION))
+        keeper = Connection.open(self.roots, self.group)
         try:
-            yield channel
+            yield keeper
         finally:
-            channel.close()
+            keeper.close()
 
     def _start(self) -> None:
         try:
@@ -225,18 +226,17 @@ class ContainerRun:
             raise OperationFailed.of("create", self.folder, error) from error
         with Launch(self.roots, self.group) as launch:
             launch.wait()
-            sock = control.connect(self.roots.keeper_socket(self.group), VERSION)
-        self._owner = Channel(sock)
-        self._keeper = calls.pidfd_open(control.peer(sock)[0])
-        _ask(self._owner, {"do": "own"})
+            self._owner = Connection.open(self.roots, self.group)
+        self._keeper = calls.pidfd_open(self._owner.peer)
+        self._owner.ask("own")
 
 
-def _open(channel: Channel, container_id: str, pid: int) -> int:
+def _open(keeper: Connection, container_id: str, pid: int) -> int:
     """A pidfd. Raises StartFailed with what the keeper knows when the process has ended already."""
     try:
         return calls.pidfd_open(pid)
     except OperationFailed:
-        failure = _ask(channel, {"do": "failure", "id": container_id})[0]
+        failure = _ask(keeper, "failure", id=container_id)[0]
         raise StartFailed(failure.get("error", "the process exited early"), exit_code=125) from None
 
 
@@ -266,28 +266,14 @@ def _layer(path: str, layers: str) -> str:
     return re.sub(r"([\\\\:,])", r"\\\1", path)
 
 
-def _receive(channel: Channel) -> dict[str, Any]:
+def _ask(keeper: Connection, do: str, **fields: object) -> tuple[Message, list[int]]:
+    """What the keeper refuses is a step that could not be started. Raises StartFailed, KeeperLost."""
     try:
-        found = channel.receive()
-    except OSError as error:
-        raise KeeperLost(f"the build's keeper does not answer: {error.strerror}") from error
-    if found is None:
-        raise KeeperLost("the build's keeper has exited")
-    return found[0]
-
-
-def _ask(channel: Channel, request: dict[str, Any]) -> tuple[dict[str, Any], list[int]]:
-    """One request and its answer; events in between are not for us yet. Raises StartFailed, KeeperLost."""
-    try:
-        channel.send({"n": 1, **request})
-        while (found := channel.receive()) is not None:
-            if "re" in found[0]:
-                if "error" in found[0] and request["do"] != "start":
-                    raise StartFailed(found[0]["error"])
-                return found
-    except OSError as error:
-        raise KeeperLost(f"the build's keeper does not answer: {error.strerror}") from error
-    raise KeeperLost("the build's keeper has exited")
+        return keeper.ask(do, **fields)
+    except (StartFailed, KeeperLost):
+        raise
+    except EngineError as error:
+        raise StartFailed(str(error)) from error
 
 
 def _frames(stream: socket.socket) -> Iterator[bytes]:
@@ -303,7 +289,7 @@ def _frames(stream: socket.socket) -> Iterator[bytes]:
             buffer = buffer[end:]
 
 
-def _kill(channel: Channel, container_id: str, pidfd: int) -> None:
+def _kill(keeper: Connection, container_id: str, pidfd: int) -> None:
     """Kill the process unless it has ended, and wait until it has and the keeper has seen it."""
     with contextlib.suppress(OperationFailed):  # ended and reaped
         calls.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -311,7 +297,7 @@ def _kill(channel: Channel, container_id: str, pidfd: int) -> None:
     os.close(pidfd)
     with contextlib.suppress(StartFailed, KeeperLost):
         # Each round trip lets the keeper's loop come round, which then collects the process.
-        while container_id in {one["id"] for one in _ask(channel, {"do": "list"})[0]["containers"]}:
+        while container_id in {one["id"] for one in keeper.ask("list")[0]["containers"]}:
             pass
 
 

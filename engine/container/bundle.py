@@ -17,7 +17,7 @@ import os
 import re
 import resource
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from engine.cgroup import settings
 from engine.container import apparmor, capabilities, logging, mounts, userns
@@ -30,7 +30,8 @@ from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import Info
 
-Bundle = dict[str, Any]
+if TYPE_CHECKING:
+    from engine.keeper.bundle import Bundle, Device, RootFs
 
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -57,7 +58,7 @@ class Facts(mounts.Sources, kw_only=True):
     joined: Mapping[str, int]
     seccomp: str
     apparmor: str
-    devices: list[dict[str, object]]
+    devices: list[Device]
     cgroup_procs: list[str]
     cgroup_folders: Mapping[str, str]
     oom_files: list[str]
@@ -94,7 +95,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "user": spec.user or image.config.user,
             "groups": list(spec.group_add),
             "tty": spec.tty,
-            "console_size": list(spec.console_size),
+            "console_size": spec.console_size,
             "stdin": spec.stdin_open,
             "stdin_once": spec.stdin_once,
             "rlimits": _rlimits(spec),
@@ -111,7 +112,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
     }
 
 
-def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> Bundle:
+def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> RootFs:
     """What the overlay of a container whose files are in `folder` is mounted from."""
     return {
         "layers_folder": layers_folder,

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from engine.errors import InvalidSpec, OperationFailed, Unsupported
 from engine.kernel import idmap
 from engine.spec.container import ContainerSpec, Device
+
+if TYPE_CHECKING:
+    from engine.keeper.bundle import Device as Node
 
 DEFAULT_RULES = (
     "c *:* m", "b *:* m",
@@ -16,8 +20,6 @@ DEFAULT_RULES = (
     "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm",
 )  # fmt: skip
 """mknod of anything, but opening only null, zero, full, random, urandom, tty, console, ptmx and terminals."""
-
-Node = dict[str, object]
 
 
 def rules(spec: ContainerSpec, nodes: Sequence[Node]) -> list[str] | None:
@@ -50,8 +52,18 @@ def _device(device: Device) -> list[Node]:
         )
     ours = idmap.initial()  # else the host's own node is bound, as only the host's root may make one (mknod(2))
     if device.kind == "p" or (device.kind and device.major and ours):
-        made = {"path": device.path_in_container, "source": device.path_on_host, "permissions": device.permissions}
-        return [_owned({**_NEW, **made}, device)]
+        made: Node = {
+            "path": device.path_in_container,
+            "source": device.path_on_host,
+            "kind": device.kind,
+            "major": 0,
+            "minor": 0,
+            "mode": 0o666,
+            "uid": 0,
+            "gid": 0,
+            "permissions": device.permissions,
+        }
+        return [_owned(made, device)]
     host = os.path.realpath(device.path_on_host)
     if os.path.isdir(host) and not device.kind:
         pairs = [(path, device.path_in_container + path.removeprefix(host)) for path in _walk(host)]
@@ -73,16 +85,17 @@ def _device(device: Device) -> list[Node]:
     return [changed]
 
 
-_NEW: Node = {"major": 0, "minor": 0, "mode": 0o666, "uid": 0, "gid": 0}
-
-
 def _owned(node: Node, device: Device) -> Node:
     """The node with what the device says of itself."""
-    said: Node = {"kind": device.kind} if device.kind else {}
-    if device.major:
-        said = {**said, "major": device.major, "minor": device.minor}
-    said |= {name: value for name in ("mode", "uid", "gid") if (value := getattr(device, name)) is not None}
-    return {**node, **said}
+    return {
+        **node,
+        "kind": device.kind or node["kind"],
+        "major": device.major or node["major"],
+        "minor": device.minor if device.major else node["minor"],
+        "mode": node["mode"] if device.mode is None else device.mode,
+        "uid": node["uid"] if device.uid is None else device.uid,
+        "gid": node["gid"] if device.gid is None else device.gid,
+    }
 
 
 def _walk(folder: str) -> list[str]:

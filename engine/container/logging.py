@@ -8,7 +8,7 @@ from which the shipper (engine.log.ship) sends them; `logs` reads either, as Doc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -17,6 +17,9 @@ from engine.spec import logtag
 from engine.spec.container import Logging
 from engine.spec.logoptions import DEFAULT_MAX_FILES, read
 from engine.spec.logtag import Info
+
+if TYPE_CHECKING:
+    from engine.log.settings import LogSettings, Ship
 
 DEFAULT_MAX_SIZE = 20 * 1024 * 1024
 NOT_READABLE = "configured logging driver does not support reading"
@@ -35,7 +38,7 @@ def check(logging: Logging) -> dict[str, Any]:
     return values
 
 
-def settings(logging: Logging, info: Info, folder: str) -> dict[str, object]:
+def settings(logging: Logging, info: Info, folder: str) -> LogSettings:
     """The bundle's `log`: `format` json, local or "" (nothing is kept), `folder` of its files, their sizes, and what to
     send where (`ship`)."""
     driver = logging.driver or "json-file"
@@ -71,7 +74,7 @@ def _attributes(options: Mapping[str, Any], info: Info) -> dict[str, str]:
     return found
 
 
-def _ship(driver: str, options: Mapping[str, Any], info: Info, attrs: Mapping[str, str]) -> dict[str, object]:
+def _ship(driver: str, options: Mapping[str, Any], info: Info, attrs: Mapping[str, str]) -> Ship:
     """What the shipper has to know; options keep their names without the driver's."""
     own = {
         name.removeprefix(f"{driver}-"): value
@@ -79,5 +82,12 @@ def _ship(driver: str, options: Mapping[str, Any], info: Info, attrs: Mapping[st
         if name.startswith(f"{driver}-") or name == "mode"
     }
     tag = logtag.expand(str(options.get("tag", "") or "{{.ID}}"), replace(info, attrs=dict(attrs)))
-    about = {"id": info.id, "name": info.name, "image": info.image_name, "tag": tag, "attrs": dict(attrs)}
-    return {"driver": driver, "options": own, **about}
+    return {
+        "driver": driver,
+        "options": own,
+        "id": info.id,
+        "name": info.name,
+        "image": info.image_name,
+        "tag": tag,
+        "attrs": dict(attrs),
+    }

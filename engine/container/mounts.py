@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -15,8 +15,7 @@ from engine.spec.container import ContainerSpec, Mount
 
 if TYPE_CHECKING:
     from engine.container.bundle import Facts
-
-Entry = dict[str, Any]
+    from engine.keeper.bundle import Entry
 
 
 class Sources(Struct, kw_only=True):
@@ -65,7 +64,14 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
         # sysfs belongs to the network namespace: a bind of the host's is the one that fits. A user namespace may not
         # uncover what is below the host's other mounts, and so must take them along.
         whole = not idmap.initial()
-        host = {"type": "bind", "source": "/sys", "target": "/sys", "flags": system, "recursive": whole, "idmap": "no"}
+        host: Entry = {
+            "type": "bind",
+            "source": "/sys",
+            "target": "/sys",
+            "flags": system,
+            "recursive": whole,
+            "idmap": "no",
+        }
         found.append(host)
     else:
         found.append({"type": "sysfs", "target": "/sys", "flags": system})
@@ -80,16 +86,16 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
         found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
     else:
         # Those of the host, or of the container whose IPC namespace is joined, as that one sees them.
-        origin = {} if spaces["ipc"] == "host" else {"of": spaces["ipc"].removesuffix("ipc") + "mnt"}
+        joined = "" if spaces["ipc"] == "host" else spaces["ipc"].removesuffix("ipc") + "mnt"
         for path in ("/dev/shm", "/dev/mqueue"):
-            if origin or os.path.isdir(path):
-                found.append({"type": "bind", "source": path, "target": path, "idmap": "no", **origin})
+            if joined or os.path.isdir(path):
+                found.append({"type": "bind", "source": path, "target": path, "idmap": "no", "of": joined})
             elif path == "/dev/mqueue" and idmap.initial():  # a host that has queues, and has not mounted them
                 found.append({"type": "mqueue", "target": path, "flags": safe})
     # In memory: each file less on a disc makes a start quicker by up to a millisecond.
     for name, text in facts.names.items():
-        place = {"staging": f"{facts.folder}/work", "target": f"/etc/{name}"}
-        found.append({"type": "file", "content": text, "mode": 0o644, "read_only": spec.read_only, **place})
+        ours: Entry = {"type": "file", "target": f"/etc/{name}", "content": text, "mode": 0o644}
+        found.append({**ours, "read_only": spec.read_only, "staging": f"{facts.folder}/work"})
     return found
 
 
@@ -131,18 +137,18 @@ def _order(entry: Entry) -> tuple[bool, int]:
 
 
 def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
-    return {**_specific(mount, facts, number), "target": os.path.normpath(mount.target)}
-
-
-def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
     readonly = ["ro"] if mount.read_only else []
+    target = os.path.normpath(mount.target)
     if mount.type == "bind":
         source = _bind_source(mount)
+        chosen, cleared = _bind_flags(mount)
         return {
             "type": "bind",
+            "target": target,
             "source": source,
             "folder": os.path.isdir(source),
-            **_bind_flags(mount),
+            "flags": chosen,
+            "cleared": cleared,
             "propagation": mount.propagation,
             "recursive": mount.recursive != "disabled",
             "writable_below": mount.recursive == "writable",
@@ -153,6 +159,7 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
             _check_subpath(source, mount.subpath)
         return {
             "type": "bind",
+            "target": target,
             "source": source,
             "subpath": mount.subpath,
             "flags": readonly,
@@ -164,6 +171,7 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
     if mount.type == "image":
         return {
             "type": "image",
+            "target": target,
             "image": mount.source,
             "layers": list(facts.images[mount.source]),
             "subpath": mount.subpath,
@@ -174,6 +182,7 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
         raise InvalidSpec(f"{mount.source} cannot be copied to {mount.target}: it is not a regular file")
     return {
         "type": "file",
+        "target": target,
         "source": mount.source,
         "content": mount.content,
         "uid": mount.uid,
@@ -183,8 +192,8 @@ def _specific(mount: Mount, facts: Sources, number: int) -> Entry:
     }
 
 
-def _bind_flags(mount: Mount) -> Entry:
-    """Later options come before earlier ones, as in mount(8)."""
+def _bind_flags(mount: Mount) -> tuple[list[str], list[str]]:
+    """Those to set and those to clear; later options come before earlier ones, as in mount(8)."""
     chosen = {"ro"} if mount.read_only else set()
     cleared: set[str] = set()
     atime = None
@@ -203,7 +212,7 @@ def _bind_flags(mount: Mount) -> Entry:
         chosen.add(atime)
     elif atime is not None:
         cleared.add("relatime")
-    return {"flags": sorted(chosen), "cleared": sorted(cleared)}
+    return sorted(chosen), sorted(cleared)
 
 
 def _bind_source(mount: Mount) -> str:
@@ -266,6 +275,7 @@ def tmpfs(mount: Mount) -> Entry:
         chosen.add("ro")
     return {
         "type": "tmpfs",
+        "target": os.path.normpath(mount.target),
         "flags": sorted(chosen),
         "data": ",".join(data) or None,
         "mode": 0o1777,

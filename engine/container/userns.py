@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +19,9 @@ from engine import digest
 from engine.errors import InvalidSpec, Unsupported
 from engine.kernel import idmap
 from engine.spec.container import ContainerSpec
+
+if TYPE_CHECKING:
+    from engine.keeper.bundle import UserMaps
 
 SETTING = "COMPOSER_USERNS"
 MODES = ("", "host", "private")
@@ -64,11 +68,11 @@ def _check(spec: ContainerSpec) -> None:
             )
 
 
-def maps(group: str) -> dict[str, object]:
+def maps(group: str) -> UserMaps:
     """The bundle's "user" for a container of the group."""
     places = (_LAST - _FIRST) // SIZE + 1
     number = int(digest.hexadecimal(group.encode())[:8], 16) % places
-    ranges = [[0, _FIRST + number * SIZE, SIZE]]
+    ranges = [(0, _FIRST + number * SIZE, SIZE)]
     return {"uids": ranges, "gids": ranges}
 
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from engine import control
-from engine.errors import EngineError, KeeperLost, StartFailed
+from engine.errors import EngineError, KeeperLost
+from engine.keeper.connection import LOST, checked
 from engine.keeper.protocol import VERSION, Channel, Message
 from engine.paths import Roots
 
@@ -38,7 +39,7 @@ class KeeperClient:
         """One request and its answer, with the descriptors that came along. Raises EngineError as the keeper says."""
         number, reply = self._send(do, descriptors, fields)
         del number
-        return self._checked(*await reply)
+        return checked(*await reply)
 
     async def execute(self, **fields: object) -> tuple[int, list[int], asyncio.Future[int]]:
         """Start a further process: its pidfd and our ends of its `streams`, which are the caller's, and its exit code to come."""
@@ -46,7 +47,7 @@ class KeeperClient:
         number, reply = self._send("exec", (), {"tty": False, **fields})
         self._execs[number] = ended
         try:
-            _, (pidfd, *ends) = self._checked(*await reply)
+            _, (pidfd, *ends) = checked(*await reply)
         except EngineError:
             self._execs.pop(number, None)
             raise
@@ -69,7 +70,7 @@ class KeeperClient:
         self, do: str, descriptors: tuple[int, ...], fields: dict[str, object]
     ) -> tuple[int, asyncio.Future[tuple[Message, list[int]]]]:
         if self.lost:
-            raise KeeperLost("the keeper has exited")
+            raise KeeperLost(LOST)
         self._number += 1
         reply: asyncio.Future[tuple[Message, list[int]]] = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = reply
@@ -78,7 +79,7 @@ class KeeperClient:
                 asyncio.get_running_loop().add_writer(self._channel.sock, self._flush)
         except OSError as error:
             self.close()
-            raise KeeperLost("the keeper has exited") from error
+            raise KeeperLost(LOST) from error
         return self._number, reply
 
     def _flush(self) -> None:
@@ -87,16 +88,6 @@ class KeeperClient:
                 asyncio.get_running_loop().remove_writer(self._channel.sock)
         except OSError:
             self.close()
-
-    @staticmethod
-    def _checked(message: Message, descriptors: list[int]) -> tuple[Message, list[int]]:
-        if "error" not in message:
-            return message, descriptors
-        for fd in descriptors:
-            os.close(fd)
-        if "exit_code" in message:
-            raise StartFailed(message["error"], exit_code=message["exit_code"])
-        raise EngineError(message["error"])
 
     def _read(self) -> None:
         try:
@@ -131,7 +122,7 @@ class KeeperClient:
             return None
 
     def _fail(self) -> None:
-        error = KeeperLost("the keeper has exited")
+        error = KeeperLost(LOST)
         waiting: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._execs.values()]
         for future in waiting:
             if not future.done():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from engine.keeper import exit_record, first_process, last_words, pipes
 from engine.keeper.life import Life, State
-from engine.keeper.protocol import Channel
+from engine.keeper.protocol import Channel, Message
 from engine.keeper.script.script import Unscripted
 from engine.keeper.script.start import Start
 from engine.keeper.streams import Streams
@@ -17,13 +17,14 @@ from engine.kernel.proc import has_executed
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.bundle import Bundle
+    from engine.keeper.messages import Exit, Failure
 
 
 class Container:
     """Made by `create` or `adopt`. `pid` is our child's unless `adopted`: then a pidfd reports its end."""
 
-    def __init__(self, container_id: str, bundle: dict[str, Any], streams: Streams) -> None:
+    def __init__(self, container_id: str, bundle: Bundle, streams: Streams) -> None:
         self.id, self.bundle, self.streams = container_id, bundle, streams
         self.life = Life()
         self.pid = self.pid_start = 0
@@ -31,7 +32,7 @@ class Container:
         self.adopted = False
         self.killed = False
         """Whether we have sent it SIGKILL."""
-        self.failure: dict[str, Any] | None = None
+        self.failure: Failure | None = None
         """Why the process does not run the program, as an answer."""
         self.child: Channel | None = None
         """On which the process reports until it is the program; None when all has been read."""
@@ -125,7 +126,7 @@ class Container:
             self._take(*found)
         return open_still
 
-    def _take(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def _take(self, message: Message, descriptors: list[int]) -> None:
         if message["event"] == "sockets":
             self.dns = descriptors
             self.life.settle()
@@ -189,7 +190,7 @@ class Container:
         self.killed = self.killed or number == signal.SIGKILL
         calls.pidfd_send_signal(self.pidfd, number)
 
-    def end(self, status: int | None) -> dict[str, Any]:
+    def end(self, status: int | None) -> Exit:
         """The process has ended (None: nobody can know how): write exit.json, close everything, return the record. The
         container enters ENDED when its keeper has done what follows from that."""
         if status is None:

@@ -14,6 +14,9 @@ TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from typing import Any
 
+    from engine.keeper.bundle import Bundle
+    from engine.keeper.messages import Failure
+
 _REMEMBERED = 100
 """Containers that died while they were made, and whose reason may be asked for."""
 
@@ -21,7 +24,7 @@ _REMEMBERED = 100
 class Containers:
     def __init__(self, outputs: Outputs, shipping: Shipping, attachments: Attachments, failures: Failures) -> None:
         self.alive: dict[str, Container] = {}
-        self.failed: dict[str, dict[str, Any]] = {}
+        self.failed: dict[str, Failure] = {}
         """Container id → why it died before it was asked to start, as an answer."""
         self._outputs, self._shipping, self._attachments, self._failures = outputs, shipping, attachments, failures
 
@@ -44,9 +47,9 @@ class Containers:
             if log_needed:
                 raise
             self._failures.survive()
-            return self._open(container_id, bundle | {"log": {"format": ""}})
+            return self._open(container_id, {**bundle, "log": {"format": ""}})
 
-    def _open(self, container_id: str, bundle: dict[str, Any]) -> Container:
+    def _open(self, container_id: str, bundle: Bundle) -> Container:
         streams = Streams(bundle, self._outputs, self._shipping.compress, self._attachments.input_waits)
         return Container(container_id, bundle, streams)
 
@@ -69,9 +72,9 @@ class Containers:
             del self.failed[forgotten]
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: str) -> Bundle:
     import json
 
     with open(path, encoding="utf-8") as file:
-        found: dict[str, Any] = json.load(file)
+        found: Bundle = json.load(file)
     return found

@@ -4,17 +4,19 @@ ends the client gets, or the container's null device."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.errors import EngineError
 from engine.keeper import forking
 from engine.keeper.child import setup
 from engine.keeper.container import Container
-from engine.keeper.protocol import Channel, Message
+from engine.keeper.protocol import Channel
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from typing import Any
+
+    from engine.keeper.messages import Exec, Failure
 
 
 class Execution:
@@ -25,13 +27,13 @@ class Execution:
         child: Channel,
         pid: int,
         descriptors: Sequence[int],
-        answer: Callable[[Message, tuple[int, ...]], None],
+        answer: Callable[[Mapping[str, object], tuple[int, ...]], None],
         ended: Callable[[int], None],
     ) -> None:
         self.child, self.pid, self.ended = child, pid, ended
         self._descriptors = list(descriptors)
         self._answer = answer
-        self._failure: Message | None = None
+        self._failure: Failure | None = None
         self.answered = False
 
     def read(self) -> bool:
@@ -63,8 +65,8 @@ class Execution:
 
 def fork(
     container: Container,
-    message: Message,
-    answer: Callable[[Message, tuple[int, ...]], None],
+    message: Exec,
+    answer: Callable[[Mapping[str, object], tuple[int, ...]], None],
     ended: Callable[[int], None],
 ) -> Execution:
     """Fork a process that joins the container and executes the request's program. Raises EngineError, OSError."""

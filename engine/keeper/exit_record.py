@@ -11,16 +11,17 @@ from engine.paths import private
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.bundle import Bundle
+    from engine.keeper.messages import Exit
 
 _UNKNOWN = 255
 """The exit code where nobody can know it."""
 
 
-def make(bundle: dict[str, Any], pid: int, status: int | None) -> dict[str, Any]:
+def make(bundle: Bundle, pid: int, status: int | None) -> Exit:
     """Write exit.json, and return what is in it. `status` is a wait status, None when it is not known."""
     code = _UNKNOWN if status is None else os.waitstatus_to_exitcode(status)
-    record = {
+    record: Exit = {
         "exit_code": code if code >= 0 else 128 - code,
         "finished_at": time.time(),
         "oom_killed": _oom_killed(bundle),
@@ -31,7 +32,7 @@ def make(bundle: dict[str, Any], pid: int, status: int | None) -> dict[str, Any]
     return record
 
 
-def _oom_killed(bundle: dict[str, Any]) -> bool:
+def _oom_killed(bundle: Bundle) -> bool:
     """Whether the kernel killed any process of the container for want of memory, as Docker reports it."""
     for path in bundle.get("oom_files", ()):
         try:

@@ -12,10 +12,10 @@ from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.bundle import Bundle
 
 
-def begin(bundle: dict[str, Any], ends: dict[str, int]) -> tuple[Start, Channel] | None:
+def begin(bundle: Bundle, ends: dict[str, int]) -> tuple[Start, Channel] | None:
     """By a script: the start, and the channel on which the process reports. None where only a fork can do it, or reports errors
     better. That fork gets a channel of its own: the script's process may have reported something already."""
     ours, theirs = setup.channel_pair()
@@ -28,7 +28,7 @@ def begin(bundle: dict[str, Any], ends: dict[str, int]) -> tuple[Start, Channel]
         theirs.close()
 
 
-def fork(bundle: dict[str, Any], ends: dict[str, int]) -> tuple[int, int, Channel]:
+def fork(bundle: Bundle, ends: dict[str, int]) -> tuple[int, int, Channel]:
     """By a fork: pid, pidfd and the channel on which the process reports. `ends` are its standard streams by name; those not
     given are /dev/null. Raises OSError or EngineError; then there is no process."""
     ours, theirs = setup.channel_pair()
@@ -71,7 +71,7 @@ def _clone(kinds: dict[str, str]) -> tuple[int, int]:
         os.close(theirs)
 
 
-def _enter(bundle: dict[str, Any], ours: Channel, theirs: Channel, ends: dict[str, int]) -> tuple[int, int]:
+def _enter(bundle: Bundle, ours: Channel, theirs: Channel, ends: dict[str, int]) -> tuple[int, int]:
     """Fork a process that enters the user namespace and leaves us the container's as our child."""
 
     def child(reporting: int) -> None:

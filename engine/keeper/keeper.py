@@ -33,7 +33,7 @@ from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.messages import Exit, ExitEvent
 
 LAST_WORDS = 60.0
 """Seconds that those attached have to take the rest of the output before the keeper leaves."""
@@ -132,12 +132,13 @@ class Keeper:
         if client.supervises and self.containers.alive:
             self.supervisor.lost()
 
-    def _ended(self, container: Container, record: dict[str, Any]) -> None:
+    def _ended(self, container: Container, record: Exit) -> None:
         self.leaving = self.leaving or (self._abandoned and not self.containers.alive)
         for client in list(self.server.clients):
             if container.id in client.attached or (client.watching and container.executed):
                 client.attached.discard(container.id)
-                self.server.send(client, {"event": "exit", "id": container.id, "exit": record})
+                event: ExitEvent = {"event": "exit", "id": container.id, "exit": record}
+                self.server.send(client, event)
 
     def _idle(self) -> None:
         working = bool(self.containers.alive or self.server.clients or self.reaper.execs or self.leaving)

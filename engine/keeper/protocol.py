@@ -44,6 +44,7 @@ from collections import deque
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any, TypeAlias
 
 Message: TypeAlias = "dict[str, Any]"
@@ -79,7 +80,7 @@ class Channel:
     def fileno(self) -> int:
         return self.sock.fileno()
 
-    def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+    def send(self, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
         """Send one whole frame. Peers read promptly: one that has not taken it within PATIENCE raises TimeoutError."""
         frame = memoryview(framed(message, descriptors))
         extra = _rights(descriptors)
@@ -93,7 +94,7 @@ class Channel:
                 if not waiting.poll(PATIENCE * 1000):
                     raise TimeoutError("the peer does not read its messages") from None
 
-    def post(self, message: Message, descriptors: tuple[int, ...] = ()) -> bool:
+    def post(self, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> bool:
         """Send on a non-blocking socket without ever waiting: False when some of it waits for `flush`.
 
         Raises OSError when the peer has gone, or lets more than MAX_WAITING bytes wait.
@@ -176,7 +177,7 @@ class Channel:
         self.sock.close()
 
 
-def framed(message: Message, descriptors: tuple[int, ...] = ()) -> bytes:
+def framed(message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> bytes:
     """The message as it goes over the socket, told of the descriptors that go with it."""
     if descriptors:
         message = {**message, "fds": len(descriptors)}

@@ -17,7 +17,7 @@ from engine.keeper.shipping import Shipping
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.messages import Exit
 
 END_PAUSE = 0.1
 """Seconds until the last output of a container is tried again that could not be recorded."""
@@ -31,7 +31,7 @@ class Reaper:
         loop: selectors.BaseSelector,
         containers: Containers,
         shipping: Shipping,
-        ended: Callable[[Container, dict[str, Any]], None],
+        ended: Callable[[Container, Exit], None],
     ) -> None:
         self._loop, self._containers, self._shipping, self._ended = loop, containers, shipping, ended
         self.execs: dict[int, Execution] = {}

@@ -17,7 +17,10 @@ from engine.kernel import calls
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    from engine.keeper import messages
 
 
 class Request:
@@ -27,7 +30,7 @@ class Request:
         self._keeper, self.client, self.message, self.fds = keeper, client, message, fds
         self.number: int = message.get("n", 0)
 
-    def answer(self, reply: Message, descriptors: tuple[int, ...] = ()) -> None:
+    def answer(self, reply: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
         """The descriptors stay ours. A request without a number wants no answer."""
         if self.number:
             self._keeper.server.send(self.client, {"re": self.number, **reply}, descriptors)
@@ -65,7 +68,7 @@ def handle(keeper: Keeper, client: Client, message: Message, fds: list[int]) -> 
 # ── a container's start ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _create(keeper: Keeper, message: Message, request: Request) -> None:
+def _create(keeper: Keeper, message: messages.Create, request: Request) -> None:
     if message["id"] in keeper.containers.alive:
         raise EngineError(f"container {message['id'][:12]} is already running")
     container = keeper.containers.open(message["id"], message["bundle"])
@@ -79,12 +82,13 @@ def _create(keeper: Keeper, message: Message, request: Request) -> None:
 
     def answer() -> None:
         kept = () if container.streams.tty else container.streams.kept
-        request.answer({"pid": container.pid, "pid_start": container.pid_start}, kept)
+        made: messages.Made = {"pid": container.pid, "pid_start": container.pid_start}
+        request.answer(made, kept)
 
     container.life.when(container.is_made, answer)
 
 
-def _start(keeper: Keeper, message: Message, request: Request) -> None:
+def _start(keeper: Keeper, message: messages.ById, request: Request) -> None:
     container = keeper.containers.find(message["id"])
     if not container.is_made():
         raise EngineError(f"container {container.id[:12]} is still being made")
@@ -103,17 +107,17 @@ def _start(keeper: Keeper, message: Message, request: Request) -> None:
     )
 
 
-def _failure(keeper: Keeper, message: Message, request: Request) -> None:
+def _failure(keeper: Keeper, message: messages.ById, request: Request) -> None:
     container = keeper.containers.alive.get(message["id"])
     if container is None:
-        request.answer(keeper.containers.failed.get(message["id"], {}))
+        request.answer(keeper.containers.failed.get(message["id"]) or {})
         return
     while keeper.reaper.read(container):
         pass
     container.life.when(container.is_explained, lambda: request.answer(container.failure or {}))
 
 
-def _adopt(keeper: Keeper, message: Message, request: Request) -> None:
+def _adopt(keeper: Keeper, message: messages.Adopt, request: Request) -> None:
     """Take over a container that a dead keeper left running."""
     if message["id"] in keeper.containers.alive:
         request.answer({"pid": keeper.containers.alive[message["id"]].pid})
@@ -141,22 +145,22 @@ def _adopt(keeper: Keeper, message: Message, request: Request) -> None:
 # ── a container that is there ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _signal(keeper: Keeper, message: Message, request: Request) -> None:
+def _signal(keeper: Keeper, message: messages.Signal, request: Request) -> None:
     keeper.containers.find(message["id"]).signal(message["signal"])
     request.answer({})
 
 
-def _sockets(keeper: Keeper, message: Message, request: Request) -> None:
+def _sockets(keeper: Keeper, message: messages.ById, request: Request) -> None:
     container = keeper.containers.find(message["id"])
     container.life.when(container.has_sockets, lambda: request.answer({}, tuple(container.dns)))
 
 
-def _terminal(keeper: Keeper, message: Message, request: Request) -> None:
+def _terminal(keeper: Keeper, message: messages.ById, request: Request) -> None:
     container = keeper.containers.find(message["id"])
     container.life.when(container.has_terminal, lambda: request.answer({}, container.streams.kept))
 
 
-def _resize(keeper: Keeper, message: Message, request: Request) -> None:
+def _resize(keeper: Keeper, message: messages.Resize, request: Request) -> None:
     import fcntl
     import struct
     import termios
@@ -168,7 +172,7 @@ def _resize(keeper: Keeper, message: Message, request: Request) -> None:
     request.answer({})
 
 
-def _attach(keeper: Keeper, message: Message, request: Request) -> None:
+def _attach(keeper: Keeper, message: messages.Attach, request: Request) -> None:
     def attach() -> None:
         streams = keeper.containers.find(container.id).streams  # it may have ended meanwhile
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -181,11 +185,12 @@ def _attach(keeper: Keeper, message: Message, request: Request) -> None:
     container.life.when(container.has_terminal, lambda: request.attempt(attach))
 
 
-def _exec(keeper: Keeper, message: Message, request: Request) -> None:
+def _exec(keeper: Keeper, message: messages.Exec, request: Request) -> None:
     number = message["n"]
 
     def ended(code: int) -> None:
-        keeper.server.send(request.client, {"event": "exec", "n": number, "exit_code": code})
+        event: messages.ExecEvent = {"event": "exec", "n": number, "exit_code": code}
+        keeper.server.send(request.client, event)
 
     container = keeper.containers.find(message["id"])
     keeper.reaper.watch_exec(execution.fork(container, message, request.answer, ended))
@@ -194,23 +199,20 @@ def _exec(keeper: Keeper, message: Message, request: Request) -> None:
 # ── the keeper itself ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _list(keeper: Keeper, message: Message, request: Request) -> None:
-    request.answer(
-        {
-            "containers": [
-                {"id": c.id, "pid": c.pid, "pid_start": c.pid_start, "executed": c.executed, "adopted": c.adopted}
-                for c in keeper.containers.alive.values()
-            ]
-        }
-    )
+def _list(keeper: Keeper, message: messages.Plain, request: Request) -> None:
+    found: list[messages.Listed] = [
+        {"id": c.id, "pid": c.pid, "pid_start": c.pid_start, "executed": c.executed, "adopted": c.adopted}
+        for c in keeper.containers.alive.values()
+    ]
+    request.answer({"containers": found})
 
 
-def _watch(keeper: Keeper, message: Message, request: Request) -> None:
+def _watch(keeper: Keeper, message: messages.Plain, request: Request) -> None:
     request.client.watching = True
     request.answer({})
 
 
-def _supervise(keeper: Keeper, message: Message, request: Request) -> None:
+def _supervise(keeper: Keeper, message: messages.Supervise, request: Request) -> None:
     argv, environment = message["argv"], message["env"]
     if not argv or not all(isinstance(word, str) for word in (*argv, *environment, *environment.values())):
         raise EngineError("supervise needs a command line and variables")
@@ -219,19 +221,19 @@ def _supervise(keeper: Keeper, message: Message, request: Request) -> None:
     request.answer({})
 
 
-def _goodbye(keeper: Keeper, message: Message, request: Request) -> None:
+def _goodbye(keeper: Keeper, message: messages.Plain, request: Request) -> None:
     request.client.supervises = False
     request.answer({})
 
 
-def _leave(keeper: Keeper, message: Message, request: Request) -> None:
+def _leave(keeper: Keeper, message: messages.Plain, request: Request) -> None:
     if keeper.containers.alive:
         raise EngineError(f"{len(keeper.containers.alive)} containers are alive")
     keeper.leaving = True
     request.answer({})
 
 
-def _own(keeper: Keeper, message: Message, request: Request) -> None:
+def _own(keeper: Keeper, message: messages.Plain, request: Request) -> None:
     request.client.owns = True
     request.answer({})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from engine import control
 from engine.keeper.failures import Failures
@@ -71,7 +71,7 @@ class Server:
             self._loop.register(self._paused, selectors.EVENT_READ, self._accept)
             self._paused, self.due = None, 0.0
 
-    def send(self, client: Client, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+    def send(self, client: Client, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
         """The descriptors stay the caller's. A client that has gone gets nothing."""
         if client not in self.clients:
             return

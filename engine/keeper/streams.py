@@ -13,7 +13,7 @@ from engine.log.log import Log
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.bundle import Bundle
 
 PATIENCE = 100
 """How often the keeper tries to record the last output."""
@@ -27,7 +27,7 @@ class Streams:
 
     def __init__(
         self,
-        bundle: dict[str, Any],
+        bundle: Bundle,
         outputs: Outputs,
         rotated: Callable[[str], None],
         input_waits: Callable[[Streams, bool], None],

@@ -15,7 +15,7 @@ from engine.log.local import Local
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.log.settings import LogSettings
 
 STEP_BACK = 1_000_000_000
 """A clock that goes back by less (nanoseconds) is being corrected, and times stay in order; by more, it is believed."""
@@ -31,7 +31,7 @@ class Log:
     `settings`: the bundle's `log` (see engine.container.logging). `rotated` is told of each file that may be compressed.
     """
 
-    def __init__(self, settings: dict[str, Any], rotated: Callable[[str], None] = lambda path: None) -> None:
+    def __init__(self, settings: LogSettings, rotated: Callable[[str], None] = lambda path: None) -> None:
         self._format = JsonFile(settings["attrs"]) if settings["format"] == "json" else Local()
         self.path = f"{settings['folder']}/{self._format.name}"
         self._max_size, self._max_files = settings["max_size"], max(1, settings["max_files"])

@@ -6,19 +6,22 @@ import contextlib
 import os
 import socket
 import time
+from typing import TYPE_CHECKING
 
-from engine import control
 from engine.container import state as files
-from engine.errors import EngineError, KeeperLost, NotFound, StartFailed, WrongState
-from engine.keeper.protocol import VERSION, Channel, Message
+from engine.errors import EngineError, KeeperLost, NotFound, WrongState
+from engine.keeper.connection import Connection
 from engine.kernel import calls
 from engine.paths import Roots
 from engine.session.relay import Relay, wanted
 from engine.spec.container import ExecSpec
 from engine.spec.state import Status
 
+if TYPE_CHECKING:
+    import engine.keeper.bundle as keeper
 
-def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
+
+def process_of(run_folder: str, spec: ExecSpec) -> keeper.ExecProcess:
     """The `process` of an exec request: what the specification changes of the container's own process."""
     import json
 
@@ -28,10 +31,10 @@ def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
     except FileNotFoundError as error:
         raise EngineError("the container is not running") from error
     merged = {**own["env"], **spec.environment}
-    process: dict[str, object] = {
+    process: keeper.ExecProcess = {
         "args": list(spec.args),
         "tty": spec.tty,
-        "console_size": list(spec.console_size),
+        "console_size": spec.console_size,
         "env": {key: value for key, value in merged.items() if value is not None},
     }
     if spec.user:
@@ -41,24 +44,11 @@ def process_of(run_folder: str, spec: ExecSpec) -> dict[str, object]:
     return process
 
 
-def _connect(roots: Roots, group: str, container_id: str) -> Channel:
+def _connect(roots: Roots, group: str, container_id: str) -> Connection:
     try:
-        return Channel(control.connect(roots.keeper_socket(group), VERSION))
+        return Connection.open(roots, group)
     except OSError as error:
         raise WrongState(f"container {container_id[:12]} is not running") from error
-
-
-def _ask(channel: Channel, message: Message, descriptors: tuple[int, ...] = ()) -> tuple[Message, list[int]]:
-    channel.send({"n": 1, **message}, descriptors)
-    while (found := channel.receive()) is not None:
-        answer, received = found
-        if answer.get("re") == 1:
-            if "exit_code" in answer:
-                raise StartFailed(answer["error"], exit_code=answer["exit_code"])
-            if "error" in answer:
-                raise EngineError(answer["error"])
-            return answer, received
-    raise KeeperLost("the keeper has exited")
 
 
 PATIENCE = 2.0
@@ -80,20 +70,14 @@ class ExecProcess:
         if not record.state.status.can_exec:
             raise WrongState(f"container {record.spec.name} is not running")
         process = process_of(roots.running(group, container_id), spec)
-        self._channel = _connect(roots, group, container_id)
+        self._keeper = _connect(roots, group, container_id)
         streams = [] if spec.tty else wanted(stdio)
-        request = {
-            "do": "exec",
-            "id": container_id,
-            "process": process,
-            "tty": spec.tty,
-            "privileged": spec.privileged,
-            "streams": streams,
-        }
         try:
-            _, (self._pidfd, *others) = _ask(self._channel, request)
+            _, (self._pidfd, *others) = self._keeper.ask(
+                "exec", id=container_id, process=process, tty=spec.tty, privileged=spec.privileged, streams=streams
+            )
         except EngineError:
-            self._channel.close()
+            self._keeper.close()
             raise
         self._terminal = others[0] if spec.tty else None
         pipes = {} if spec.tty else {numbers[0]: fd for numbers, fd in zip(streams, others, strict=True)}
@@ -105,7 +89,7 @@ class ExecProcess:
         return self._terminal
 
     def fileno(self) -> int:
-        return self._channel.fileno()
+        return self._keeper.fileno()
 
     def resize(self, rows: int, columns: int) -> None:
         if self._terminal is not None:
@@ -124,9 +108,9 @@ class ExecProcess:
     def wait(self) -> int:
         self._take()
         while self._code is None:
-            if self._relay.turn(self._channel.fileno(), None):
-                if not self._channel.feed():
-                    raise KeeperLost("the keeper exited, and the exit code of the process is lost")
+            if self._relay.turn(self._keeper.fileno(), None):
+                if not self._keeper.feed():
+                    raise KeeperLost("the keeper has exited, and the exit code of the process is lost")
                 self._take()
         deadline = time.monotonic() + PATIENCE
         while self._relay.reading and (left := deadline - time.monotonic()) > 0:
@@ -134,12 +118,12 @@ class ExecProcess:
         return self._code
 
     def _take(self) -> None:
-        while (found := self._channel.take()) is not None:
-            if found[0].get("event") == "exec":
-                self._code = int(found[0]["exit_code"])
+        for event in self._keeper.events():
+            if event.get("event") == "exec":
+                self._code = int(event["exit_code"])
 
     def close(self) -> None:
-        self._channel.close()
+        self._keeper.close()
         self._relay.close()
         for fd in (self._pidfd, self._terminal):
             if fd is not None and fd >= 0:
@@ -160,16 +144,12 @@ class AttachedProcess:
             raise WrongState(f"container {record.spec.name} is not running")
         self.tty = record.spec.tty
         self._code: int | None = None
-        self._channel = _connect(roots, group, container_id)
-        request = {
-            "do": "attach",
-            "id": container_id,
-            "stdin": stdin and (record.spec.stdin_open or self.tty),
-        }
+        self._keeper = _connect(roots, group, container_id)
         try:
-            _, descriptors = _ask(self._channel, request)
+            reads = stdin and (record.spec.stdin_open or self.tty)
+            _, descriptors = self._keeper.ask("attach", id=container_id, stdin=reads)
         except EngineError:
-            self._channel.close()
+            self._keeper.close()
             raise
         self._stream = socket.socket(fileno=descriptors[0])
 
@@ -178,32 +158,27 @@ class AttachedProcess:
         return self._stream.fileno()
 
     def fileno(self) -> int:
-        return self._channel.fileno()
+        return self._keeper.fileno()
 
     def resize(self, rows: int, columns: int) -> None:
-        self._quietly({"do": "resize", "id": self._id, "rows": rows, "columns": columns})
+        self._quietly("resize", rows=rows, columns=columns)
 
     def signal(self, number: int) -> None:
-        self._quietly({"do": "signal", "id": self._id, "signal": number})
+        self._quietly("signal", signal=number)
 
     def wait(self) -> int:
         while self._code is None:
-            found = self._channel.receive()
-            if found is None:
-                raise KeeperLost("the keeper exited, and the exit code of the process is lost")
-            self._take(found[0])
+            event = self._keeper.event()
+            if event.get("event") == "exit" and event["id"] == self._id:
+                self._code = int(event["exit"]["exit_code"])
         return self._code
 
-    def _quietly(self, request: Message) -> None:
+    def _quietly(self, do: str, **fields: int) -> None:
         """A request that wants no answer: it comes from a signal's handler, maybe in the midst of `wait`."""
         if self._code is None:
             with contextlib.suppress(OSError):
-                self._channel.send({"n": 0, **request})
-
-    def _take(self, message: Message) -> None:
-        if message.get("event") == "exit" and message["id"] == self._id:
-            self._code = int(message["exit"]["exit_code"])
+                self._keeper.tell(do, id=self._id, **fields)
 
     def close(self) -> None:
-        self._channel.close()
+        self._keeper.close()
         self._stream.close()

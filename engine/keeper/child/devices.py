@@ -11,7 +11,7 @@ from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
+    from engine.keeper.bundle import Device, Entry
 
 LINKS = (
     ("fd", "/proc/self/fd"),
@@ -24,11 +24,8 @@ LINKS = (
 KINDS = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 
-Device: TypeAlias = "dict[str, Any]"
-"""path, source (the host's path), major, minor, kind ("c", "b", or "p" for a FIFO), mode, uid, gid."""
 
-
-def is_place(entry: mounts.Entry) -> bool:
+def is_place(entry: Entry) -> bool:
     """Whether this is the mount that gets the device nodes."""
     return bool(entry["target"] == "/dev" and entry["type"] == "tmpfs")
 
@@ -38,8 +35,11 @@ def populate(folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
     previous = os.umask(0)
     try:
         for name, major, minor in NODES:
-            node = {"source": f"/dev/{name}", "kind": "c", "major": major, "minor": minor, "mode": 0o666}
-            _node(folder, name, {**node, "uid": 0, "gid": 0}, ids)
+            node: Device = {
+                "path": f"/dev/{name}", "source": f"/dev/{name}", "kind": "c", "major": major, "minor": minor,
+                "mode": 0o666, "uid": 0, "gid": 0,
+            }  # fmt: skip
+            _node(folder, name, node, ids)
         for name, target in LINKS:
             if name == "core" and not os.path.exists(target):
                 continue

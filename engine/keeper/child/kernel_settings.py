@@ -12,10 +12,10 @@ from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.bundle import Bundle, Process
 
 
-def name(bundle: dict[str, Any]) -> None:
+def name(bundle: Bundle) -> None:
     if bundle["namespaces"].get("uts") == "new":
         calls.sethostname(bundle["hostname"])
         if bundle.get("domainname"):
@@ -79,7 +79,7 @@ def raise_descriptors() -> None:
 _descriptors: tuple[int, int] | None = None
 
 
-def limit(process: dict[str, Any], pid: int) -> None:
+def limit(process: Process, pid: int) -> None:
     """Resource limits and the OOM score of `pid`, as they may need the host's privileges. 0: our own."""
     own = [(resource.RLIMIT_NOFILE, *_descriptors)] if _descriptors else []
     for kind, soft, hard in (*own, *process["rlimits"]):

@@ -17,9 +17,9 @@ from engine.kernel import calls, detached, flags
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, TypeAlias
 
-Entry: TypeAlias = "dict[str, Any]"
+    from engine.keeper.bundle import Entry
+
 """type (bind, file, image, attributes, or a file system: tmpfs, proc, sysfs, mqueue, devpts, cgroup2), source, target,
 flags (names), cleared (names: of a bind, what the source may have and the mount has not; relatime for the other ways to keep
 times of access), data, propagation, recursive; folder: whether the source of a bind is a
@@ -284,7 +284,8 @@ def options(contents: Iterable[bytes]) -> str:
 
 def _file(entry: Entry, ids: Ids) -> int:
     """A file of ours on a tmpfs of its own: `content` or the bytes of `source`, with owner and mode."""
-    data = entry["content"].encode() if entry.get("content") is not None else _bytes(entry["source"])
+    content = entry.get("content")
+    data = _bytes(entry["source"]) if content is None else content.encode()
     staging = entry["staging"]
     os.makedirs(staging, exist_ok=True)
     bits = flags.MS["nosuid"] | flags.MS["nodev"] | flags.MS["noexec"]

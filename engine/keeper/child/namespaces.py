@@ -9,7 +9,7 @@ from engine.kernel import calls, flags, userns
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.bundle import Bundle
 
 
 class Ids:
@@ -28,7 +28,7 @@ class Ids:
         return userns.outside(self.uids, uid), userns.outside(self.gids, gid)
 
 
-def maps(bundle: dict[str, Any]) -> Ids:
+def maps(bundle: Bundle) -> Ids:
     """bundle["user"]: uids, gids (ranges [inside, outside, count]), None for the host's user namespace."""
     user = bundle.get("user")
     if not user:
@@ -36,7 +36,7 @@ def maps(bundle: dict[str, Any]) -> Ids:
     return Ids(-1, user["uids"], user["gids"])
 
 
-def user_namespace(bundle: dict[str, Any]) -> Ids:
+def user_namespace(bundle: Bundle) -> Ids:
     """Make or open it."""
     ids, where = maps(bundle), bundle["namespaces"]["user"]
     ids.namespace = userns.create(ids.uids, ids.gids) if where == "new" else open_namespace(where)

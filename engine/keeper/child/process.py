@@ -14,7 +14,9 @@ from engine.kernel import calls, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import NoReturn
+
+    from engine.keeper.bundle import Process
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -25,7 +27,7 @@ class CannotExecute(Exception):
         self.exit_code = exit_code
 
 
-def become(settings: dict[str, Any], who: Identity, hostname: str, status: int, *, init: int = -1) -> NoReturn:
+def become(settings: Process, who: Identity, hostname: str, status: int, *, init: int = -1) -> NoReturn:
     """Working directory, identity, capabilities, seccomp, then execve(2); `status` stays open until it succeeds.
 
     With `init`, a descriptor of our tiny init, that is what this process
@@ -61,7 +63,7 @@ def become(settings: dict[str, Any], who: Identity, hostname: str, status: int, 
     _execute(settings["args"], variables)
 
 
-def bound(settings: dict[str, Any]) -> None:
+def bound(settings: Process) -> None:
     """What no program executed from here on can gain: capabilities outside the bounding set, and with no_new_privs any."""
     bounding = settings["capabilities"]["bounding"]
     for number in range(last_capability() + 1):
@@ -71,7 +73,7 @@ def bound(settings: dict[str, Any]) -> None:
         calls.prctl(flags.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def program(settings: dict[str, Any]) -> bytes:
+def program(settings: Process) -> bytes:
     """The seccomp filter, b"" for none; `preload` has read it, or it is read now."""
     path = settings.get("seccomp", "")
     preload(path)
@@ -88,7 +90,7 @@ def preload(path: str) -> None:
             _PROGRAMS[path] = file.read()
 
 
-def environment(settings: dict[str, Any], who: Identity, hostname: str) -> dict[str, str]:
+def environment(settings: Process, who: Identity, hostname: str) -> dict[str, str]:
     variables: dict[str, str] = dict(settings["env"])
     variables.setdefault("PATH", DEFAULT_PATH)
     if settings.get("hostname_variable", True):

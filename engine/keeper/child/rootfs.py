@@ -11,9 +11,7 @@ from engine.kernel import calls, detached, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
-
-Bundle: TypeAlias = "dict[str, Any]"
+    from engine.keeper.bundle import Bundle, Entry, RootFs
 
 
 class Parts:
@@ -94,7 +92,9 @@ def seal(bundle: Bundle) -> None:
 
 def _shift(folder: str, ids: Ids) -> None:
     """Cover the folder by itself, its ids mapped; only our mount namespace sees that."""
-    tree = mounts.bind_tree(flags.AT_FDCWD, folder, {"recursive": False, "idmap": "required"}, ids)
+    tree = mounts.bind_tree(
+        flags.AT_FDCWD, folder, {"type": "bind", "target": folder, "recursive": False, "idmap": "required"}, ids
+    )
     target = os.open(folder, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         calls.move_mount(tree, target)
@@ -103,14 +103,14 @@ def _shift(folder: str, ids: Ids) -> None:
         os.close(target)
 
 
-def overlay(rootfs: Bundle, target: str) -> None:
+def overlay(rootfs: RootFs, target: str) -> None:
     """Overlayfs with lower directories relative to the layers' folder, so that many fit in mount(2)'s one page."""
     os.chdir(rootfs["layers_folder"])
     calls.mount("overlay", target, "overlay", 0, options(rootfs))
     os.chdir("/")
 
 
-def options(rootfs: Bundle) -> str:
+def options(rootfs: RootFs) -> str:
     """What overlayfs is told, for a process in the layers' folder. Raises OperationFailed when it does not fit."""
     lower = ":".join(reversed(rootfs["layers"]))
     # Paths of our own may hold ':' or ','; overlayfs wants them escaped (Documentation/filesystems/overlayfs.rst).
@@ -122,9 +122,9 @@ def options(rootfs: Bundle) -> str:
     return data
 
 
-def _devices(bundle: Bundle, entry: mounts.Entry, ids: Ids) -> int:
+def _devices(bundle: Bundle, entry: Entry, ids: Ids) -> int:
     """/dev with its nodes, for a container that may not make them: for that it takes the host's root."""
-    tree = detached.filesystem("tmpfs", "tmpfs", entry["data"], entry["flags"])
+    tree = detached.filesystem("tmpfs", "tmpfs", entry["data"] or "", entry["flags"])
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
     os.fchown(folder, *ids.owner(0, 0))
     root = os.open(bundle["rootfs"]["root"], flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

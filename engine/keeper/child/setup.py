@@ -32,9 +32,10 @@ from engine.kernel import calls, flags, userns
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any, NoReturn, TypeAlias
+    from typing import NoReturn
 
-Bundle: TypeAlias = "dict[str, Any]"
+    from engine.keeper.bundle import Bundle, Process
+    from engine.keeper.messages import Exec
 
 
 def run(bundle: Bundle, channel: Channel) -> NoReturn:
@@ -95,7 +96,8 @@ def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: root
     calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
     if bundle["namespaces"].get("net") == "new":
         dns.loopback_up()  # also with no other network
-    descriptors = () if bundle.get("dns") is None else dns.open_sockets(bundle["dns"])
+    port = bundle.get("dns")
+    descriptors = () if port is None else dns.open_sockets(port)
     channel.send({"event": "sockets"}, descriptors)
     for fd in descriptors:
         os.close(fd)
@@ -121,7 +123,7 @@ def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: root
 
 
 def join_and_run(
-    bundle: Bundle, request: Bundle, pidfd: int, channel: Channel, report: int, streams: Mapping[int, int]
+    bundle: Bundle, request: Exec, pidfd: int, channel: Channel, report: int, streams: Mapping[int, int]
 ) -> NoReturn:
     """A further process (exec); its pid, as the keeper sees it, is written to `report`. `streams` are its pipes by number.
 
@@ -130,7 +132,7 @@ def join_and_run(
     """
     try:
         _hide()
-        settings = {**bundle["process"], **request["process"]}
+        settings: Process = {**bundle["process"], **request["process"]}
         process.preload(bundle["process"]["seccomp"])
         for number, fd in streams.items():
             os.dup2(fd, number)
@@ -164,7 +166,7 @@ def join_and_run(
             channel.send({"event": "terminal"}, (master,))
             os.close(master)
         # Who asks for another user gets that one's groups and no more.
-        groups = [] if "user" in request["process"] else settings["groups"]
+        groups: list[str] = [] if "user" in request["process"] else settings["groups"]
         who = identity.resolve(settings["user"], groups, _here())
         process.become(settings, who, bundle["hostname"], channel.fileno())
     except BaseException as error:

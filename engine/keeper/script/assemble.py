@@ -17,9 +17,9 @@ from engine.kernel import flags, idmap
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any, TypeAlias
+    from engine.keeper.bundle import Bundle, Device
+    from engine.keeper.messages import Report
 
-Bundle: TypeAlias = "dict[str, Any]"
 
 _F_SETFD, _FD_CLOEXEC = 2, 1
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
@@ -100,7 +100,7 @@ def write(script: Script, bundle: Bundle) -> None:
     script.pause(CHANNEL)
 
 
-def _say(script: Script, message: dict[str, Any], *descriptors: int) -> None:
+def _say(script: Script, message: Report, *descriptors: int) -> None:
     """A frame (engine/keeper/protocol.py)."""
     frame = framed(message, descriptors)
     vector = script.data(struct.pack("=QQ", script.data(frame), len(frame)))
@@ -158,7 +158,7 @@ def _parts(script: Script, bundle: Bundle) -> int:
     return root
 
 
-def _devices(script: Script, root: int, wanted: list[devices.Device]) -> None:
+def _devices(script: Script, root: int, wanted: list[Device]) -> None:
     call = script.call
     folder = places.inside(script, root, "/dev", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     previous = call("umask", 0)

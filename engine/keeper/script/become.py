@@ -17,14 +17,16 @@ from engine.kernel import calls, flags
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+
+    from engine.keeper.bundle import Bundle
+    from engine.keeper.messages import Failure
 
 _EVERY = 0xFFFFFFFF
 _SET_MODE_FILTER = 1
 _SET_MASK = 2
 
 
-def write(script: Script, bundle: dict[str, Any], who: Identity, pipes: Sequence[int]) -> None:
+def write(script: Script, bundle: Bundle, who: Identity, pipes: Sequence[int]) -> None:
     """`pipes`: which standard streams are pipes of ours, that the program's user shall own."""
     call, settings = script.call, bundle["process"]
     environment = process.environment(settings, who, bundle["hostname"])
@@ -111,7 +113,7 @@ def _pointers(script: Script, texts: list[str]) -> int:
     return script.data(struct.pack(f"={len(texts) + 1}Q", *map(script.text, texts), 0))
 
 
-def failure(error: Exception) -> dict[str, Any]:
+def failure(error: Exception) -> Failure:
     """What the keeper says of it."""
     code = error.exit_code if isinstance(error, process.CannotExecute) else 125
     return {"error": str(error) or repr(error), "exit_code": code}

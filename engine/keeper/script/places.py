@@ -7,9 +7,13 @@ import os
 import struct
 from collections.abc import Iterable
 
-from engine.keeper.child.mounts import IN_PROC, SYSTEM, Entry, bits_of, options, propagation_of
+from engine.keeper.child.mounts import IN_PROC, SYSTEM, bits_of, options, propagation_of
 from engine.keeper.script.script import ABSENT, Script, Unscripted
 from engine.kernel import flags
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from engine.keeper.bundle import Entry
 
 _INSIDE = flags.RESOLVE_IN_ROOT | flags.RESOLVE_NO_MAGICLINKS
 _PATH = flags.O_PATH | os.O_CLOEXEC
@@ -142,9 +146,10 @@ _LARGEST = 64 * 1024
 
 
 def _content(entry: Entry) -> bytes:
-    if entry.get("content") is None:
+    text = entry.get("content")
+    if text is None:
         raise Unscripted("a file that we might have to wait for")
-    content: bytes = entry["content"].encode()
+    content = text.encode()
     if len(content) > _LARGEST:
         raise Unscripted("a large file")
     return content

@@ -20,7 +20,8 @@ _NAME = "composer-start"
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from typing import Any
+    from engine.keeper.bundle import Bundle
+    from engine.keeper.messages import Failure
 
 _spawner: Spawner | None = None
 _refused = False
@@ -33,7 +34,7 @@ class Start:
     """The process has been made, and waits when it has told that it is ready. Raises Unscripted where only a fork of the
     keeper can make this container; whatever else it raises, there is no process."""
 
-    def __init__(self, bundle: dict[str, Any], ours: Channel, theirs: Channel, ends: dict[str, int]) -> None:
+    def __init__(self, bundle: Bundle, ours: Channel, theirs: Channel, ends: dict[str, int]) -> None:
         self._bundle = bundle
         self._pipes = [number for number, name in enumerate(("stdin", "stdout", "stderr")) if name in ends]
         assemble.check(bundle)
@@ -65,7 +66,7 @@ class Start:
         """Whether it met something that only a fork can do; nothing but what is in the container's folder has come of it."""
         return self._script.broken
 
-    def proceed(self) -> dict[str, Any] | None:
+    def proceed(self) -> Failure | None:
         """It is ready: write down the rest. The failure, when that cannot be. Raises Unscripted."""
         settings = self._bundle["process"]
         try:
@@ -79,7 +80,7 @@ class Start:
             raise Unscripted(str(error)) from error
         return None
 
-    def failure(self) -> dict[str, Any] | None:
+    def failure(self) -> Failure | None:
         """Why the process ended before it was the program; None when it is the program."""
         error = self._script.failure()
         return None if error is None else become.failure(error)

@@ -1,0 +1,140 @@
+"""bundle.json: what engine.container.bundle resolves and a keeper carries out. Types only, loaded by type checkers alone."""
+
+from typing import NotRequired, Required, TypedDict
+
+from engine.kernel.idmap import Range
+from engine.log.settings import LogSettings
+
+
+class UserMaps(TypedDict):
+    """Of a user namespace that is not the host's: ranges inside, outside, count."""
+
+    uids: list[Range]
+    gids: list[Range]
+
+
+class RootFs(TypedDict):
+    """What the overlay is mounted from. `layers` are below `layers_folder`, lowest first."""
+
+    layers_folder: str
+    layers: list[str]
+    upper: str
+    work: str
+    root: str
+    features: str
+    read_only: NotRequired[bool]
+
+
+class Entry(TypedDict, total=False):
+    """A mount; what else it has depends on its type. See engine.keeper.child.mounts."""
+
+    type: Required[str]
+    """bind, tmpfs, image, file, attributes, or a file system of the kernel's: proc, sysfs, devpts, mqueue, cgroup2."""
+    target: Required[str]
+    source: str
+    flags: list[str]
+    cleared: list[str]
+    data: str | None
+    mode: int
+    # bind
+    folder: bool
+    subpath: str
+    recursive: bool
+    writable_below: bool
+    propagation: str
+    idmap: str
+    """no, try, required."""
+    of: str
+    """The file of the mount namespace that has the source; not given for ours."""
+    # image
+    image: str
+    layers: list[str]
+    staging: str
+    features: str
+    within: str
+    upper: str
+    work: str
+    # file
+    content: str | None
+    uid: int
+    gid: int
+    read_only: bool
+
+
+class Device(TypedDict):
+    """A device file: `path` in the container, `source` on the host. `kind`: c, b or p (a FIFO)."""
+
+    path: str
+    source: str
+    kind: str
+    major: int
+    minor: int
+    mode: int
+    uid: int
+    gid: int
+    permissions: NotRequired[str]
+    """Of r, w and m, for the device cgroup."""
+
+
+class Capabilities(TypedDict):
+    """Bit masks (capabilities(7))."""
+
+    bounding: int
+    effective: int
+
+
+class Process(TypedDict):
+    args: list[str]
+    env: dict[str, str]
+    cwd: str
+    user: str
+    groups: list[str]
+    tty: bool
+    stdin: bool
+    stdin_once: bool
+    rlimits: list[tuple[int, int, int]]
+    """Resource, soft and hard limit."""
+    capabilities: Capabilities
+    no_new_privs: bool
+    apparmor: str
+    seccomp: str
+    oom_score_adj: int
+    init: bool
+    hostname_variable: NotRequired[bool]
+    """Whether HOSTNAME is set; it is unless this says otherwise."""
+    console_size: NotRequired[tuple[int, int]]
+    """Rows and columns of a new terminal."""
+
+
+class ExecProcess(TypedDict, total=False):
+    """What a further process changes of the container's own."""
+
+    args: Required[list[str]]
+    env: Required[dict[str, str]]
+    tty: bool
+    user: str
+    cwd: str
+    console_size: tuple[int, int]
+
+
+class Bundle(TypedDict):
+    namespaces: dict[str, str]
+    """Kind → "new", "host" or the path of a namespace file."""
+    user: UserMaps | None
+    rootfs: RootFs
+    mounts: list[Entry]
+    devices: list[Device]
+    privileged: bool
+    masked_paths: list[str]
+    read_only_paths: list[str]
+    sysctls: dict[str, str]
+    cgroup_procs: list[str]
+    oom_files: list[str]
+    dns: int | None
+    """The port of the embedded DNS server's sockets; 0: any; None: there are none."""
+    hostname: str
+    domainname: str
+    process: Process
+    log: LogSettings
+    run_folder: str
+    exit_file: str

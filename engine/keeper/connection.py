@@ -1,0 +1,96 @@
+"""One connection to a keeper, for callers that wait: exec, attach, builds. client.py is the same for an event loop."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+
+from engine import control
+from engine.errors import EngineError, KeeperLost, StartFailed
+from engine.keeper.protocol import VERSION, Channel, Message
+from engine.paths import Roots
+
+TYPE_CHECKING = False  # of typing, which a command need not load for this
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOST = "the keeper has exited"
+
+
+class Connection:
+    """Requests go one after the other; events that come between them wait for `event`."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._number = 0
+        self._events: deque[Message] = deque()
+
+    @classmethod
+    def open(cls, roots: Roots, group: str) -> Connection:
+        """To the group's keeper. Raises OSError when none listens, OtherVersion."""
+        return cls(Channel(control.connect(roots.keeper_socket(group), VERSION)))
+
+    def fileno(self) -> int:
+        """Readable when there may be an event."""
+        return self._channel.fileno()
+
+    @property
+    def peer(self) -> int:
+        """The keeper's pid."""
+        return control.peer(self._channel.sock)[0]
+
+    def ask(self, do: str, **fields: object) -> tuple[Message, list[int]]:
+        """One request and its answer, with the descriptors that came along, which are the caller's. Raises StartFailed and
+        EngineError as the keeper reports, KeeperLost."""
+        self._number += 1
+        try:
+            self._channel.send({"n": self._number, "do": do, **fields})
+            while (found := self._channel.receive()) is not None:
+                message, descriptors = found
+                if message.get("re") == self._number:
+                    return checked(message, descriptors)
+                self._events.append(message)
+        except OSError as error:
+            raise KeeperLost(f"the keeper does not answer: {error.strerror or error}") from error
+        raise KeeperLost(LOST)
+
+    def tell(self, do: str, **fields: object) -> None:
+        """A request that wants no answer: it may come from a signal's handler, in the midst of `event`. Raises OSError."""
+        self._channel.send({"n": 0, "do": do, **fields})
+
+    def event(self) -> Message:
+        """Wait for the next event. Raises KeeperLost."""
+        if self._events:
+            return self._events.popleft()
+        try:
+            found = self._channel.receive()
+        except OSError as error:
+            raise KeeperLost(f"the keeper does not answer: {error.strerror or error}") from error
+        if found is None:
+            raise KeeperLost(LOST)
+        return found[0]
+
+    def events(self) -> Iterator[Message]:
+        """Those that have come, without waiting."""
+        while self._events:
+            yield self._events.popleft()
+        while (found := self._channel.take()) is not None:
+            yield found[0]
+
+    def feed(self) -> bool:
+        """Read what makes `fileno` readable; False when the keeper has gone."""
+        return self._channel.feed()
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def checked(message: Message, descriptors: list[int]) -> tuple[Message, list[int]]:
+    """An answer that reports no failure. Raises StartFailed or EngineError for one that does; its descriptors are closed."""
+    if "error" not in message:
+        return message, descriptors
+    for fd in descriptors:
+        os.close(fd)
+    if "exit_code" in message:
+        raise StartFailed(message["error"], exit_code=message["exit_code"])
+    raise EngineError(message["error"])

@@ -1,0 +1,113 @@
+"""The messages of protocol.py, one type each. Types only, loaded by type checkers alone."""
+
+from typing import Any, Literal, TypedDict
+
+from engine.keeper.bundle import ExecProcess
+
+# ── requests; every one has "n" and "do" besides ─────────────────────────────────────────────────────────────────
+
+
+class ById(TypedDict):
+    """start, failure, sockets, terminal: of one container."""
+
+    id: str
+
+
+class Create(ById):
+    bundle: str
+    """The path of bundle.json."""
+
+
+class Adopt(Create):
+    pid: int
+    pid_start: int
+
+
+class Signal(ById):
+    signal: int
+
+
+class Resize(ById):
+    rows: int
+    columns: int
+
+
+class Attach(ById):
+    stdin: bool
+
+
+class Exec(ById):
+    n: int
+    process: ExecProcess
+    tty: bool
+    privileged: bool
+    streams: list[list[int]]
+    """Groups of stream numbers; each group gets a pipe."""
+
+
+class Supervise(TypedDict):
+    argv: list[str]
+    env: dict[str, str]
+
+
+class Plain(TypedDict):
+    """list, watch, goodbye, leave, own: nothing besides."""
+
+
+# ── answers; every one has "re" besides ──────────────────────────────────────────────────────────────────────────
+
+
+class Failure(TypedDict, total=False):
+    """Why a process does not run the program; all are missing when nothing is known."""
+
+    error: str
+    exit_code: int
+
+
+class Made(TypedDict):
+    pid: int
+    pid_start: int
+
+
+class Listed(Made):
+    id: str
+    executed: bool
+    adopted: bool
+
+
+# ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Exit(TypedDict):
+    """What exit.json has, too."""
+
+    exit_code: int
+    finished_at: float
+    """Seconds since the epoch."""
+    oom_killed: bool
+    pid: int
+
+
+class ExitEvent(TypedDict):
+    event: Literal["exit"]
+    id: str
+    exit: Exit
+
+
+class ExecEvent(TypedDict):
+    event: Literal["exec"]
+    n: int
+    exit_code: int
+
+
+class Report(TypedDict, total=False):
+    """From a container's process to its keeper: sockets, terminal (both with descriptors), ready, failed; "start" is the answer
+    to ready, "go" lets a script begin."""
+
+    event: str
+    error: str
+    exit_code: int
+
+
+Frame = dict[str, Any]
+"""What has been read and not been looked at."""
