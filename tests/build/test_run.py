@@ -395,7 +395,7 @@ def test_builds_side_by_side(images, busybox, context):
             for turn in range(rounds):
                 begin.wait(60)
                 with contextlib.suppress(FileExistsError):  # `exist_ok` looks again, and it may have been swept by then
-                    os.mkdir(dead)
+                    os.makedirs(dead)
                 with ContainerRun(images.store.roots) as run, contextlib.closing(Store(images.store.roots)) as store:
                     text = f"FROM busybox\nRUN echo {number} {turn}\n"
                     spec = BuildSpec(context=str(context.path), dockerfile_inline=text, network="none")
