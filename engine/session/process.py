@@ -110,7 +110,7 @@ class ExecProcess:
         while self._code is None:
             if self._relay.turn(self._keeper.fileno(), None):
                 if not self._keeper.feed():
-                    raise KeeperLost("the keeper has exited, and the exit code of the process is lost")
+                    raise KeeperLost("the keeper exited, and the exit code of the process is lost")
                 self._take()
         deadline = time.monotonic() + PATIENCE
         while self._relay.reading and (left := deadline - time.monotonic()) > 0:
@@ -168,7 +168,10 @@ class AttachedProcess:
 
     def wait(self) -> int:
         while self._code is None:
-            event = self._keeper.event()
+            try:
+                event = self._keeper.event()
+            except KeeperLost as error:
+                raise KeeperLost("the keeper exited, and the exit code of the process is lost") from error
             if event.get("event") == "exit" and event["id"] == self._id:
                 self._code = int(event["exit"]["exit_code"])
         return self._code
