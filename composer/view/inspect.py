@@ -126,9 +126,10 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
     }
     if ports:
         found["ExposedPorts"] = {port: {} for port in sorted(ports)}
-    check = spec.healthcheck or (config.healthcheck if config else None)
-    if check is not None:
-        found["Healthcheck"] = healthcheck(check)
+    inherited = healthcheck(config.healthcheck) if config and config.healthcheck else {}
+    own = healthcheck(spec.healthcheck) if spec.healthcheck else {}
+    if check := inherited | own:
+        found["Healthcheck"] = check
     if signal := spec.stop_signal or (config.stop_signal if config else ""):
         found["StopSignal"] = signal
     if spec.stop_timeout is not None:
