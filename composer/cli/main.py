@@ -121,9 +121,10 @@ def _describe(error: Exception) -> tuple[str, int]:
 
 
 def _dispatch(argv: list[str]) -> int:
-    from composer.cli.parsing.options import EVERYWHERE, GLOBAL
+    from composer.cli.parsing.options import EVERYWHERE, GLOBAL, check_progress
 
     options = parse(GLOBAL, argv, interspersed=False)
+    check_progress(options.progress)
     words = options.positional
     if options.version:
         words = ["version"]

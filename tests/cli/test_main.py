@@ -57,7 +57,7 @@ def test_help_lists_the_commands_and_each_has_its_own() -> None:
         (["exec", "web"], "requires at least 2 arguments"),
         (["version", "extra"], 'unknown command "extra" for "composer version"'),
         (["-f"], "flag needs an argument: -f, --file"),
-        (["--progress", "fancy", "up", "--build", "--no-build"], "--build and --no-build are incompatible"),
+        (["--progress", "fancy", "up", "--build", "--no-build"], 'unsupported --progress value "fancy"'),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_message(words: list[str], message: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.options import check_progress
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -42,10 +42,8 @@ def run(context: Context, args: Args) -> int:
     from composer.cli.commands.exec import environment
     from composer.cli.project.acquire import push_services
     from composer.cli.project.builds import build_services
-    from composer.cli.render.progress_mode import MODES
 
-    if args.progress not in MODES:
-        raise UsageError(f'unsupported --progress value "{args.progress}": one of auto, tty, plain, json, quiet')
+    check_progress(args.progress)
     if args.progress:
         context.options.progress = args.progress
     code = build_services(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Flag
+
+PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 
 GLOBAL = (
     Flag("all-resources", "Include all resources, even those not used by services"),
@@ -46,3 +49,9 @@ EVERYWHERE = (
     Flag("help", "Print usage", short="h", hidden=True),
 )
 """Flags that each command takes as well."""
+
+
+def check_progress(mode: str) -> None:
+    """UsageError for a --progress value that does not exist; "" is that none is given."""
+    if mode and mode not in PROGRESS:
+        raise UsageError(f'unsupported --progress value "{mode}": one of {", ".join(PROGRESS)}')

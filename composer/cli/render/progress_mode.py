@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TextIO
 
-from composer.cli.errors import UsageError
+from composer.cli.parsing.options import check_progress
 from composer.cli.render.ansi import wants_colour, wants_control
 from composer.cli.render.progress import JsonProgress, PlainProgress, Progress
-
-MODES = ("", "auto", "tty", "plain", "json", "quiet")
 
 
 def progress_for(
     mode: str, ansi: str, stream: TextIO, environ: Mapping[str, str], *, dry_run: bool = False, title: str = "Running"
 ) -> Progress:
     """The sink for --progress `mode`, --ansi `ansi` and where stderr goes."""
-    if mode not in MODES:
-        raise UsageError(f'unsupported --progress value "{mode}": one of auto, tty, plain, json, quiet')
+    check_progress(mode)
     if mode == "quiet":
         return Progress(stream)
     if mode == "json":
