@@ -73,6 +73,11 @@ def link_up(index: int) -> bytes:
     return _link(NEWLINK, 0, b"", index=index, up=True)
 
 
+def hardware_address(index: int, mac: str) -> bytes:
+    """Give a link the hardware address that it has: with arp_notify and ndisc_notify it then announces its addresses."""
+    return _link(NEWLINK, 0, _attribute(_IFLA_ADDRESS, _hardware(mac)), index=index)
+
+
 def bridge_port(name: str, *, isolated: bool) -> bytes:
     """Let this port of a bridge send back where a frame came from (ip-link(8), hairpin on): with br_netfilter a container's
     connection to its own published port turns round in the bridge. `isolated` keeps it from talking to the bridge's other

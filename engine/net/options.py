@@ -25,8 +25,7 @@ GATEWAY_MODE = {4: "com.docker.network.bridge.gateway_mode_ipv4", 6: "com.docker
 GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 ADVERTISE = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms")
-"""How often and how many milliseconds apart a new container says which hardware address its address has. The kernel says it
-once; nobody keeps another, as the same address always has the same hardware address."""
+"""How often and how many milliseconds apart a new container says which hardware address its addresses have."""
 INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
 """The bridge gets no IPv4 address."""
 MTU = ("com.docker.network.driver.mtu", "mtu")
@@ -120,9 +119,10 @@ def has_address(record: NetworkRecord, version: int) -> bool:
     return not inhibited and gateway_mode(record, version) != "isolated"
 
 
-def announces(record: NetworkRecord) -> bool:
-    """Whether a new container says once which hardware address its addresses have."""
-    return any(record.spec.driver_opts.get(option, "0") != "0" for option in ADVERTISE)
+def announcements(record: NetworkRecord) -> tuple[int, float]:
+    """How often a new container says which hardware address its addresses have, and how many seconds apart."""
+    count, milliseconds = (record.spec.driver_opts.get(option, "") for option in ADVERTISE)
+    return int(count or (3 if milliseconds else 0)), int(milliseconds or 100) / 1000
 
 
 def mtu(record: NetworkRecord) -> int:

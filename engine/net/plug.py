@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import threading
 import time
 from collections.abc import Iterable, Sequence
 
@@ -64,6 +65,7 @@ def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]
             for number, (inner, commands) in ready.items():
                 try:
                     inner.do("configure the network of", "the container", commands)
+                    _announce(inner, jobs[number][1])
                 except EngineError as failure:
                     failures[number] = failure
         finally:
@@ -73,6 +75,31 @@ def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]
         for space in spaces.values():
             os.close(space)
     return failures
+
+
+def _announce(inner: Rtnetlink, plans: Sequence[Plan]) -> None:
+    """Have links say which hardware address their addresses have, as often as their networks want, by a thread: the first may
+    leave before the bridge's port forwards."""
+    from engine.net import messages
+
+    wanted = [(plan, *options.announcements(plan.record)) for plan in plans]
+    steps = sorted(
+        (number * seconds, messages.hardware_address(inner.index(plan.endpoint.interface), plan.endpoint.mac_address))
+        for plan, count, seconds in wanted
+        for number in range(1, count + 1)
+    )
+    if not steps:
+        return
+    own = inner.duplicate()
+
+    def run() -> None:
+        begun = time.monotonic()
+        with own:
+            for at, message in steps:
+                time.sleep(max(begun + at - time.monotonic(), 0))
+                own.do("announce the addresses of", "the container", [message], accept=(errno.ENODEV,))
+
+    threading.Thread(target=run, daemon=True).start()
 
 
 def remove(names: Iterable[str]) -> None:
@@ -200,7 +227,7 @@ def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
         _set(f"ipv6/conf/{plan.endpoint.interface}/disable_ipv6", "0" if v6 else "1")
         if v6:
             _set(f"ipv6/conf/{plan.endpoint.interface}/accept_dad", "0")  # the addresses are ours to give
-        if options.announces(plan.record):
+        if options.announcements(plan.record)[0]:
             _set(f"ipv4/conf/{plan.endpoint.interface}/arp_notify", "1")
             if v6:
                 _set(f"ipv6/conf/{plan.endpoint.interface}/ndisc_notify", "1")
@@ -216,15 +243,13 @@ def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
     for plan in plans:
         end = plan.endpoint
         index = number[end.interface]
-        announced = options.announces(plan.record)  # a link announces what it has when it comes up
-        commands += [] if announced else [messages.link_up(index)]
+        commands.append(messages.link_up(index))
         if end.ipv4_address:
             commands.append(messages.address(index, end.ipv4_address, end.ipv4_prefix, _broadcast(end)))
         if end.ipv6_address:
             commands.append(messages.address(index, end.ipv6_address, end.ipv6_prefix))
         for address in plan.attachment.link_local_ips:
             commands.append(messages.address(index, address, 64 if ":" in address else 16))
-        commands += [messages.link_up(index)] if announced else []
     leading = [plan.endpoint for plan in endpoint.outward(plans) if plan.routed]
     return kernel, [*commands, *_routes([(number[end.interface], end) for end in leading])]
 

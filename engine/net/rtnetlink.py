@@ -84,6 +84,12 @@ class Netlink:
     def close(self) -> None:
         self._socket.close()
 
+    def duplicate(self) -> Self:
+        """The same socket, for a user that outlives this one; two must not use it at once."""
+        made = type(self).__new__(type(self))
+        made._socket = self._socket.dup()
+        return made
+
     def dump(self, operation: str, subject: str, kind: int, head: bytes) -> tuple[list[bytes], bool]:
         """Every object of a kind, and whether they changed meanwhile, so that some may be missing. An object is what follows
         the header of its message, `head` what follows that of the request."""
