@@ -116,7 +116,7 @@ COPY --chown=7:8 compose.yaml /e
 
 LOOK = (
     "{ for n in 0 1 2; do readlink /proc/self/fd/$n; chmod 667 /proc/self/fd/$n 2>&1; done; "
-    "stat -L -c '%F' /proc/self/fd/0 /proc/self/fd/2; } | tee /tmp/seen"
+    "stat -L -c '%F' /proc/self/fd/0 /proc/self/fd/2; } | tee /tmp/seen.$$"
 )
 """What the standard streams are, and an attempt to change them. An ordinary user can make no devices: /dev/null is the
 host's, whose root alone may change it."""
@@ -124,12 +124,12 @@ host's, whose root alone may change it."""
 
 def test_standard_streams(user):
     """None is anything of the caller's, in whichever way a process is started."""
-    hook = {"command": ["sh", "-c", f"{LOOK}; mv /tmp/seen /tmp/hook"]}
-    probe = ["CMD-SHELL", f"{LOOK}; mv /tmp/seen /tmp/probe"]
+    hook = {"command": ["sh", "-c", f"{LOOK}; mv /tmp/seen.$$ /tmp/hook"]}
+    probe = ["CMD-SHELL", f"{LOOK}; mv /tmp/seen.$$ /tmp/probe"]
     service = {
         "build": ".", "image": "looks", "init": True, "stop_grace_period": "0s", "post_start": [hook],
         "volumes": ["seen:/seen"],
-        "command": ["sh", "-c", f"mkdir /tmp; {LOOK}; mv /tmp/seen /tmp/first; exec sleep 600"],
+        "command": ["sh", "-c", f"mkdir /tmp; {LOOK}; mv /tmp/seen.$$ /tmp/first; exec sleep 600"],
         "healthcheck": {"test": probe, "start_interval": "100ms", "start_period": "10s"},
     }  # fmt: skip
     user.write(
@@ -139,16 +139,16 @@ def test_standard_streams(user):
                 "volumes": {"seen": {}},
             }
         ).replace("$", "$$"),
-        Dockerfile=f"FROM busybox\nRUN mkdir -p /tmp; {LOOK}; mv /tmp/seen /tmp/step\n",
+        Dockerfile=f"FROM busybox\nRUN mkdir -p /tmp; {LOOK}; mv /tmp/seen.$$ /tmp/step\n",
     )
     (user.home / "caller").touch()
     before = [os.stat(path) for path in ("/dev/null", user.home / "caller")]
     with open(user.home / "caller", "r+b") as caller:
         for words in (
             ("up", "-d", "--build", "--wait"),
-            ("exec", "-d", "a", "sh", "-c", f"{LOOK}; mv /tmp/seen /tmp/detached"),
-            ("exec", "-T", "a", "sh", "-c", f"{LOOK}; mv /tmp/seen /tmp/exec"),
-            ("run", "--rm", "-T", "b", "sh", "-c", f"mkdir -p /tmp; {LOOK}; mv /tmp/seen /seen/run"),
+            ("exec", "-d", "a", "sh", "-c", f"{LOOK}; mv /tmp/seen.$$ /tmp/detached"),
+            ("exec", "-T", "a", "sh", "-c", f"{LOOK}; mv /tmp/seen.$$ /tmp/exec"),
+            ("run", "--rm", "-T", "b", "sh", "-c", f"mkdir -p /tmp; {LOOK}; mv /tmp/seen.$$ /seen/run"),
         ):
             done = user(*words, code=None, streams=caller)
             assert done.code == 0, (user.home / "caller").read_text()
