@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from engine.errors import Conflict, EngineError, InvalidSpec
-from engine.net import bridge
+from engine.net import bridge, plug
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.session import group_store
@@ -32,6 +32,7 @@ class BuildNetwork:
         self.roots = roots
         self._lock = threading.Lock()
         self._used = False
+        self._links: list[str] = []
 
     def connect(self, group: str, container_id: str, pid: int, mode: str) -> Callable[[], None]:
         """Plug the process's network namespace in; gives what unplugs it. Raises InvalidSpec for an unknown network."""
@@ -53,6 +54,8 @@ class BuildNetwork:
 
     def close(self) -> None:
         """Remove the builds' network unless another build uses it."""
+        with contextlib.suppress(EngineError):
+            plug.remove(self._links)  # the kernel removes them with their namespaces, some moments later
         if self._used:
             with contextlib.suppress(EngineError):
                 _apart(self._remove())
@@ -82,6 +85,7 @@ class BuildNetwork:
             raise InvalidSpec(f"build.network {mode!r}: there is no such network")
         wiring = Wiring(store)
         plans = wiring.lease(container_id, (Attachment(network=mode or NETWORK),))
+        self._links += [plan.endpoint.host_interface for plan in plans if plan.endpoint.host_interface]
         await wiring.connect(container_id, pid, plans)
 
     def _disconnect(self, container_id: str) -> None:

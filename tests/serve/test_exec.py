@@ -92,7 +92,7 @@ def test_a_lot_of_data_passes_both_ways(running):
     data = bytes(range(256)) * 4096
     stream.sock.setblocking(False)
     sent, got = memoryview(data), []
-    while sent or sum(map(len, got)) < len(data):
+    while True:
         if sent:
             try:
                 sent = sent[stream.sock.send(sent) :]

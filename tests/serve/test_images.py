@@ -41,7 +41,7 @@ def test_push_and_pull(api, registry):
     (aux,) = [line["aux"] for line in told if "aux" in line]
     assert (aux["Tag"], aux["Digest"][:7]) == ("1", "sha256:")
     image = api.get(f"/images/{name}:1/json")
-    assert image["RepoDigests"] == [f"{name}@{aux['Digest']}"]
+    assert f"{name}@{aux['Digest']}" in image["RepoDigests"]
     _, headers, content = api.raw("POST", f"/images/create?fromImage={name}&tag=1")
     assert headers["Content-Type"] == "application/json"
     assert [line["status"] for line in lines(content)][-2:] == [

@@ -1,6 +1,7 @@
 """Networks of running and stopped containers, changed without making them anew."""
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -62,17 +63,20 @@ def test_published_ports_follow(box, networks):
         free.bind(("127.0.0.1", 0))
         number = free.getsockname()[1]
     port = PortBinding(container_port=80, host_ip="127.0.0.1", host_port=str(number))
-    listen = ("sh", "-c", "while :; do echo hello | nc -l -p 80; done")
+    listen = ("sh", "-c", "mkdir /web; echo hello > /web/index.html; exec httpd -f -p 80 -h /web")
     record = box.start(*listen, networks=(Attachment(network=a),), ports=(port,))
 
     async def greeting():
         for _ in range(100):
             reader, writer = await asyncio.open_connection("127.0.0.1", number)
-            text = await reader.read()
+            text = b""
+            with contextlib.suppress(ConnectionResetError):
+                writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                text = await reader.read()
             writer.close()
             if text:
-                return text
-            await asyncio.sleep(0.05)  # nc has not begun to listen again
+                return text.rpartition(b"\r\n")[2]
+            await asyncio.sleep(0.05)  # httpd has not begun to listen
 
     assert box.do(greeting()) == b"hello\n"
     box.do(box.session.connect(record.id, Attachment(network=b)))
