@@ -20,6 +20,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
 from composer.release import VERSION
+from composer.serve import uploads
 from composer.serve.docker.attach import Waiting
 from composer.serve.docker.happenings import Journal, Observer
 from composer.serve.errors import described_error
@@ -77,6 +78,7 @@ class Server:
 
     async def run(self, listener: socket.socket, ready: Callable[[], None]) -> None:
         """Serve until SIGINT or SIGTERM."""
+        uploads.sweep(self.roots)
         async with anyio.create_task_group() as tasks:
             self.tasks = tasks
             tasks.start_soon(self.observer.run)

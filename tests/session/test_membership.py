@@ -66,17 +66,18 @@ def test_published_ports_follow(box, networks):
     listen = ("sh", "-c", "mkdir /web; echo hello > /web/index.html; exec httpd -f -p 80 -h /web")
     record = box.start(*listen, networks=(Attachment(network=a),), ports=(port,))
 
+    def ask():
+        """What a client outside the session's loop is answered; b"" as long as httpd does not listen."""
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", number), timeout=2) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return client.makefile("rb").read().rpartition(b"\r\n")[2]
+        return b""
+
     async def greeting():
         for _ in range(100):
-            reader, writer = await asyncio.open_connection("127.0.0.1", number)
-            text = b""
-            with contextlib.suppress(ConnectionResetError):
-                writer.write(b"GET / HTTP/1.0\r\n\r\n")
-                text = await reader.read()
-            writer.close()
-            if text:
-                return text.rpartition(b"\r\n")[2]
-            await asyncio.sleep(0.05)  # httpd has not begun to listen
+            if text := await asyncio.to_thread(ask):
+                return text
+            await asyncio.sleep(0.05)
 
     assert box.do(greeting()) == b"hello\n"
     box.do(box.session.connect(record.id, Attachment(network=b)))

@@ -6,12 +6,12 @@ import asyncio
 import os
 import re
 import secrets
-import shutil
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
 
+from composer.serve import uploads
 from composer.serve.buildkit import session, wire
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
 from composer.serve.buildkit.status import Progress
@@ -67,17 +67,13 @@ async def solve(server: Server, build: Build, frontend: str, options: Mapping[st
     if request := options.get("requestid"):
         raise Failed(UNIMPLEMENTED, f"the subrequest {request} is not supported here")
     peer = await server.sessions.need(build.session_id)
-    folder = f"{server.roots.cache}/build/.session-{secrets.token_hex(8)}"
-    os.makedirs(folder, mode=0o700)
     try:
-        spec = await _specification(peer, build, options, folder)
-        name = options.get("filename") or "Dockerfile"
-        record = await _run(server, build, spec, name)
+        with uploads.folder(server.roots) as folder:
+            spec = await _specification(peer, build, options, folder)
+            name = options.get("filename") or "Dockerfile"
+            record = await _run(server, build, spec, name)
     except OSError as error:
         raise Failed(UNKNOWN, f"cannot receive the build context: {error.strerror}") from None
-    finally:
-        with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
     build.exported = {"containerimage.digest": record.id, "containerimage.config.digest": record.id}
     if build.tags:
         build.exported["image.name"] = ",".join(build.tags)

@@ -6,16 +6,14 @@ builder's words, an instruction a step.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from anyio import to_thread
 
+from composer.serve import uploads
 from composer.serve.docker import body
 from composer.serve.docker.create import host_entry
 from composer.serve.docker.streaming import Reporter, upload, while_connected
@@ -43,10 +41,8 @@ _HEREDOC = re.compile(r"<<-?(['\"]?)([A-Za-z_]\w*)\1")
 async def build(server: Server, request: Request, exchange: Exchange) -> None:
     if request.query("version") == "2":
         raise BadRequest("BuildKit is served at /grpc and /session, not at /build: use a client that speaks it there")
-    folder = f"{server.roots.cache}/build/.classic-{secrets.token_hex(8)}"
-    os.makedirs(folder, mode=0o700)
     reporter = Reporter(exchange)
-    try:
+    with uploads.folder(server.roots) as folder:
         spec = _spec(request, folder)
         if not request.query("remote"):
             await upload(request, lambda fd: _unpack(server, fd, folder))
@@ -55,8 +51,6 @@ async def build(server: Server, request: Request, exchange: Exchange) -> None:
             record = await reporter.run(lambda: _build(server, spec, reporter, quiet=quiet))
             if record is not None:
                 await _succeeded(reporter, spec, record, quiet=quiet)
-    finally:
-        await to_thread.run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def _unpack(server: Server, fd: int, folder: str) -> None:
