@@ -10,7 +10,7 @@ import traceback
 def unforeseen(error: BaseException) -> str:
     """The reason for an error of no kind of ours; where it comes from is written to our own log.
 
-    Of a group, as tasks side by side give it, the first error that is no group.
+    Of a group, as tasks side by side give it, the first error that is not a group.
     """
     traceback.print_exception(error)
     sys.stderr.flush()

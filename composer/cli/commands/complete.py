@@ -111,7 +111,7 @@ def _taking_values(flags: Iterable[Flag]) -> dict[str, Flag]:
 def _values(
     context: Context, flags: Iterable[Flag], before: list[str], current: str
 ) -> Iterable[tuple[str, str]] | None:
-    """What may follow a flag that takes a value; None when `current` is no such value."""
+    """What may follow a flag that takes a value; None when `current` is not such a value."""
     takes = _taking_values(flags)
     head, equals, _ = current.partition("=")
     flag = takes.get(before[-1]) if before else None

@@ -12,7 +12,7 @@ Fields = dict[int, list[int | bytes]]
 
 
 class Malformed(ValueError):
-    """These bytes are no message."""
+    """These bytes are not a valid message."""
 
 
 def message(*fields: tuple[int, Value | None]) -> bytes:

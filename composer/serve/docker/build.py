@@ -1,6 +1,6 @@
 """The classic builder's endpoint, for clients without BuildKit (Docker Engine API 1.55, ImageBuild).
 
-The context is a tar archive in the request's body. Our own builder makes the image; its progress is told in the classic
+The context is a tar archive in the request's body. Our own builder makes the image; its progress is reported in the classic
 builder's words, an instruction a step.
 """
 
@@ -101,7 +101,7 @@ def _failed(error: BuildFailed, spec: BuildSpec) -> HTTPError:
 
 class Steps:
     """Tells the builder's events as the classic builder's steps. Ours does what makes no layer by the way: such
-    instructions are told before the next that does, when it is known whether the cache had that."""
+    instructions are reported before the next that does, when it is known whether the cache had that."""
 
     def __init__(self, texts: list[str], tell: Callable[[Mapping[str, object]], None], *, quiet: bool) -> None:
         self._texts, self._tell, self._quiet = texts, tell, quiet
