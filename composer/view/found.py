@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from composer.plan.labels import AUTOREMOVE
 from composer.view.errors import Refusal, Unknown
@@ -11,6 +11,8 @@ from composer.view.errors import Refusal, Unknown
 if TYPE_CHECKING:
     from composer.run.port import Engine
     from engine.spec.state import ContainerRecord
+
+T = TypeVar("T")
 
 
 def labels(record: ContainerRecord) -> Mapping[str, str]:
@@ -24,14 +26,16 @@ def every(engine: Engine) -> Iterator[ContainerRecord]:
     yield from sorted(records, key=lambda record: -record.state.created_at)
 
 
+def named(records: Iterable[T], wanted: str, of: Callable[[T], tuple[str, str]]) -> list[T]:
+    """The one record that has this id or name, else all whose ids begin so. `of` gives a record's id and name."""
+    records = list(records)
+    exact = [record for record in records if wanted in of(record)]
+    return exact[:1] or [record for record in records if wanted and of(record)[0].startswith(wanted)]
+
+
 def container(engine: Engine, name: str) -> ContainerRecord:
     """Unknown for none, Refusal for the beginning of several ids."""
-    plain = name.removeprefix("/")
-    records = list(every(engine))
-    for record in records:
-        if plain in (record.id, record.spec.name):
-            return record
-    near = [record for record in records if plain and record.id.startswith(plain)]
+    near = named(every(engine), name.removeprefix("/"), lambda record: (record.id, record.spec.name))
     if len(near) > 1:
         raise Refusal(f"multiple IDs found with provided prefix: {name}")
     if not near:

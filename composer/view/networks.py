@@ -33,11 +33,7 @@ def every(engine: Engine) -> list[NetworkRecord]:
 
 def need(engine: Engine, wanted: str) -> NetworkRecord:
     """By name, id, or the beginning of an id. Unknown, Refusal for the beginning of several."""
-    records = every(engine)
-    for record in records:
-        if wanted in (record.id, record.spec.name):
-            return record
-    near = [record for record in records if wanted and record.id.startswith(wanted)]
+    near = found.named(every(engine), wanted, lambda record: (record.id, record.spec.name))
     if len(near) > 1:
         raise Refusal(f"network {wanted} is ambiguous ({len(near)} matches found based on ID prefix)")
     if not near:
