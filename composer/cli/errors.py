@@ -1,8 +1,7 @@
 """What a command may end with.
 
 CommandError        one clear message for the reader, and the exit code
-├── UsageError      the command line itself is wrong
-└── Interrupted     Ctrl-C; 130 = 128 + SIGINT
+└── UsageError      the command line itself is wrong
 ExitCode            no message: the command's own outcome (that of an executed process)
 """
 
@@ -19,11 +18,6 @@ class CommandError(Exception):
 
 class UsageError(CommandError):
     pass
-
-
-class Interrupted(CommandError):
-    def __init__(self) -> None:
-        super().__init__("", 130)
 
 
 class ExitCode(Exception):

@@ -6,7 +6,7 @@ Both forms are read: what a user writes and what Docker Compose's `config` print
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
@@ -55,10 +55,6 @@ def parse_mode(value: object) -> int:
     if not 0 <= mode <= 0o7777:
         raise ValueError(f"{value!r} is not a valid file mode: it is larger than 07777")
     return mode
-
-
-def _optional(parse: Any) -> Any:
-    return lambda value: None if value is None else parse(value)
 
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]

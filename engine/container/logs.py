@@ -173,18 +173,3 @@ def nanoseconds(text: str) -> int:
     if whole != _second[0]:
         _second = (whole, calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")))
     return _second[1] * 1_000_000_000 + int(fraction.ljust(9, "0")[:9] or 0)
-
-
-def last_lines(folder: str, count: int) -> list[str]:
-    """The container's last lines, for a message about why it failed; none when its driver keeps none."""
-    try:
-        reader = LogReader(folder, tail=count)
-    except Unsupported:
-        return []
-    try:
-        found: list[str] = []
-        while entries := reader.read():
-            found += [entry.text.rstrip("\n") for entry in entries]
-        return found[-count:]
-    finally:
-        reader.close()
