@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 from msgspec import structs
 
 from composer.serve.docker import body
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 2.0
 """Seconds in which what is left of the output is copied when the process has ended but others still hold its streams."""
+
+
+NOBODY = (-1, -1, -1)
+"""Standard streams that nobody is attached to: the container's null device."""
 
 
 class Wanted(body.Body):
@@ -166,18 +172,31 @@ async def _ended(server: Server, made: Exec, process: Process) -> None:
 
 async def _alone(server: Server, made: Exec, *, task_status: TaskStatus[None]) -> None:
     """Without anybody attached: its streams lead nowhere."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        process = await _open(server, made, (null, null, null))
+        process = await _open(server, made, NOBODY)
     except StartFailed as error:
         made.exit_code = error.exit_code
         task_status.started()
         return
-    finally:
-        os.close(null)
     task_status.started()
     try:
         await _ended(server, made, process)
+    finally:
+        process.close()
+        made.process = None
+
+
+@asynccontextmanager
+async def _attended(server: Server, made: Exec, process: Process, raw: Raw) -> AsyncIterator[tuple[TaskGroup, Pump]]:
+    """The block starts what copies; then the process's end is awaited, and its last bytes."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            pump = Pump(raw)
+            yield tasks, pump
+            await _ended(server, made, process)
+            with anyio.move_on_after(PATIENCE):
+                await pump.drained()
+            tasks.cancel_scope.cancel()
     finally:
         process.close()
         made.process = None
@@ -190,67 +209,42 @@ async def _piped(server: Server, made: Exec, raw: Raw) -> None:
     try:
         process = await _open(server, made, theirs)
     except EngineError:
-        for fd in ours:
-            if fd >= 0:
-                os.close(fd)
+        _close(ours)
         raise
     finally:
-        for fd in set(theirs):
-            os.close(fd)
-    try:
-        async with anyio.create_task_group() as tasks:
-            pump = Pump(raw)
-            if ours[0] >= 0:
-                tasks.start_soon(pump.into, ours[0])
-            for stream in (1, 2):
-                if ours[stream] >= 0:
-                    tasks.start_soon(pump.framed, stream, ours[stream])
-            await _ended(server, made, process)
-            with anyio.move_on_after(PATIENCE):
-                await pump.drained()
-            tasks.cancel_scope.cancel()
-    finally:
-        process.close()
-        made.process = None
+        _close(theirs)
+    async with _attended(server, made, process, raw) as (tasks, pump):
+        if ours[0] >= 0:
+            tasks.start_soon(pump.into, ours[0])
+        for stream in (1, 2):
+            if ours[stream] >= 0:
+                tasks.start_soon(pump.framed, stream, ours[stream])
 
 
 def _pipes(stdin: bool, stdout: bool, stderr: bool) -> tuple[list[int], tuple[int, int, int]]:
-    """Our ends (-1 where nobody is attached) and those of the process."""
-    ours, theirs = [], []
-    for wanted, reads in ((stdin, False), (stdout, True), (stderr, True)):
-        if not wanted:
-            ours.append(-1)
-            theirs.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
-            continue
-        reading, writing = os.pipe()
-        mine, other = (reading, writing) if reads else (writing, reading)
-        os.set_blocking(mine, False)
-        ours.append(mine)
-        theirs.append(other)
+    """Our ends and those of the process; -1 where nobody is attached."""
+    ours, theirs = [-1, -1, -1], [-1, -1, -1]
+    for stream, wanted in enumerate((stdin, stdout, stderr)):
+        if wanted:
+            reading, writing = os.pipe()
+            ours[stream], theirs[stream] = (reading, writing) if stream else (writing, reading)
+            os.set_blocking(ours[stream], False)
     return ours, (theirs[0], theirs[1], theirs[2])
 
 
+def _close(descriptors: Iterable[int]) -> None:
+    for fd in descriptors:
+        if fd >= 0:
+            os.close(fd)
+
+
 async def _terminal(server: Server, made: Exec, raw: Raw) -> None:
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        process = await _open(server, made, (null, null, null))
-    finally:
-        os.close(null)
-    try:
+    process = await _open(server, made, NOBODY)
+    async with _attended(server, made, process, raw) as (tasks, pump):
         assert process.stream is not None
         os.set_blocking(process.stream, False)
-        out, into = os.dup(process.stream), os.dup(process.stream)
-        async with anyio.create_task_group() as tasks:
-            pump = Pump(raw)
-            tasks.start_soon(pump.plain, out)
-            tasks.start_soon(pump.into, into)
-            await _ended(server, made, process)
-            with anyio.move_on_after(PATIENCE):
-                await pump.drained()
-            tasks.cancel_scope.cancel()
-    finally:
-        process.close()
-        made.process = None
+        tasks.start_soon(pump.plain, os.dup(process.stream))
+        tasks.start_soon(pump.into, os.dup(process.stream))
 
 
 async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:

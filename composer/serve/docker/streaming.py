@@ -12,6 +12,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
+from composer.serve.descriptors import read, write
 from composer.serve.errors import described_error
 from composer.serve.http.errors import HTTPError
 from composer.view.errors import Refusal
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NONE: Mapping[str, str] = {}
-_PIECE = 1 << 16
-"""Bytes: the capacity of a pipe (pipe(7))."""
 
 
 @asynccontextmanager
@@ -58,14 +57,8 @@ async def upload(request: Request, work: Callable[[int], T]) -> T:
     async def feed() -> None:
         try:
             async for part in request.body():
-                view = memoryview(part)
-                while view:
-                    try:
-                        view = view[os.write(writing, view) :]
-                    except BlockingIOError:
-                        await anyio.wait_writable(writing)
-        except BrokenPipeError:
-            pass  # it has read all that it wants
+                if not await write(writing, part):
+                    return  # it has read all that it wants
         finally:
             os.close(writing)
 
@@ -97,14 +90,7 @@ async def download(
     async def copy() -> None:
         begun = False
         try:
-            while True:
-                try:
-                    data = os.read(reading, _PIECE)
-                except BlockingIOError:
-                    await anyio.wait_readable(reading)
-                    continue
-                if not data:
-                    return
+            while data := await read(reading):
                 if not begun:
                     await exchange.begin(200, {"Content-Type": media, **headers})
                     begun = True
