@@ -366,13 +366,16 @@ class Executor:
     async def _await_end(self, operation: AwaitEnd) -> int:
         """The exit code when the condition holds. A container that removes itself is gone before anybody can look."""
         container_id, condition = operation.container_id, operation.condition
+        codes = self.scene.monitor.exit_codes
+        if container_id in codes:
+            return codes[container_id]
         before = self.scene.changes.record(container_id).state.finished_at
 
         def look() -> int | None:
             try:
                 state = self.scene.changes.record(container_id).state
             except NotFound:
-                return self.scene.monitor.exit_codes.get(container_id, 0)
+                return codes.get(container_id, 0)
             up = state.status.alive or state.status is Status.RESTARTING
             if condition == "not-running" and not up:
                 return state.exit_code if state.finished_at else 0

@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from composer.plan.options import Options
 from composer.run.client import ATTEMPTS, Client
-from composer.run.protocol import End, Frames, Go, Ready, Request, event_of, frame
+from composer.run.protocol import BEGUN, End, Frames, Go, Ready, Request, Step, event_of, frame
 from composer.serve.descriptors import read, write
 from composer.serve.errors import failed
 
@@ -22,14 +22,19 @@ CAUSE = "asked for through the Docker API"
 """The cause of each operation."""
 
 
+Attach = Callable[[str], Awaitable[None]]
+Begun = Callable[[], Awaitable[None]]
+
+
 async def perform(
-    server: Server, group: str, *operations: Change, attach: Callable[[str], Awaitable[None]] | None = None
+    server: Server, group: str, *operations: Change, attach: Attach | None = None, begun: Begun | None = None
 ) -> End:
     """Have the group's supervisor do it. HTTPError for the first failure.
 
-    With `attach` containers are started only when it has returned: it is called with their ids. A cancelled request is
-    cancelled at the supervisor, too, which finishes what has begun.
+    With `attach` containers are started only when it has returned: it is called with their ids. `begun` is called once, when
+    the supervisor has begun. A cancelled request is cancelled at the supervisor, too, which finishes what has begun.
     """
+    listener = _Listener(attach, begun)
     request = Request(
         options=Options(action="api", attach=("",) if attach is not None else ()), operations=tuple(operations)
     )
@@ -38,7 +43,7 @@ async def perform(
         sock = await to_thread.run_sync(client.open, limiter=server.threads)
         with sock:
             sock.setblocking(False)
-            end = await _ask(sock, request, attach)
+            end = await _ask(sock, request, listener)
         if end is not None:
             server.observer.look(group)
             server.observer.look_shared()
@@ -49,7 +54,23 @@ async def perform(
     raise failed("SupervisorLost", f"the supervisor of group {group} died {ATTEMPTS} times during this request")
 
 
-async def _ask(sock: socket.socket, request: Request, attach: Callable[[str], Awaitable[None]] | None) -> End | None:
+class _Listener:
+    """What is done when the supervisor says that it has begun, or that a container waits for whoever attaches."""
+
+    def __init__(self, attach: Attach | None, begun: Begun | None) -> None:
+        self._attach, self._begun = attach, begun
+
+    async def ready(self, container_id: str) -> None:
+        if self._attach is not None:
+            await self._attach(container_id)
+
+    async def begun(self) -> None:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            await begun()
+
+
+async def _ask(sock: socket.socket, request: Request, listener: _Listener) -> End | None:
     """Send the request and wait for its end; None when the supervisor has died over it."""
     frames = Frames()
     if not await write(sock.fileno(), frame(request)):
@@ -58,9 +79,10 @@ async def _ask(sock: socket.socket, request: Request, attach: Callable[[str], Aw
         for one in frames.feed(data):
             event = event_of(one)
             if isinstance(event, Ready):
-                if attach is not None:
-                    await attach(event.container_id)
+                await listener.ready(event.container_id)
                 await write(sock.fileno(), frame(Go(event.container_id)))
+            elif isinstance(event, Step) and event.state == BEGUN:
+                await listener.begun()
             elif isinstance(event, End):
                 if event.last:
                     while await read(sock.fileno()):

@@ -116,9 +116,14 @@ def test_unknown_fields_are_warned_of(api, make):
 
 
 def test_a_container_that_removes_itself(api, make):
-    one = make("true", HostConfig={"AutoRemove": True})
+    one = make("sh", "-c", "exit 7", HostConfig={"AutoRemove": True})
+    waiting = api.connect()  # the headers come when the wait is registered: what ends after that is not missed
+    waiting.sendall(f"POST /containers/{one}/wait?condition=removed HTTP/1.0\r\n\r\n".encode())
+    answer = waiting.makefile("rb")
+    while answer.readline().strip():
+        pass
     api.raw("POST", f"/containers/{one}/start")
-    api("POST", f"/containers/{one}/wait?condition=removed")
+    assert json.loads(answer.read()) == {"StatusCode": 7}
     assert api.refused("GET", f"/containers/{one}/json")[0] == 404
 
 

@@ -202,15 +202,18 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def wait(server: Server, request: Request, exchange: Exchange) -> None:
-    """Register, answer the headers, and give the exit code when the condition holds: at the event, never by polling."""
+    """Register at the supervisor, answer the headers, and give the exit code when the condition holds, by the event."""
     record = _named(server, request)
     condition = request.query("condition") or "not-running"
     if condition not in CONDITIONS:
         raise BadRequest(f"invalid condition: {condition!r}")
     operation = AwaitEnd(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, condition=condition)
-    await exchange.begin(200, {"Content-Type": "application/json"})
+
+    async def begun() -> None:
+        await exchange.begin(200, {"Content-Type": "application/json"})
+
     async with while_connected(exchange):
-        end = await perform(server, record.group, operation)
+        end = await perform(server, record.group, operation, begun=begun)
         await exchange.send(msgspec.json.encode({"StatusCode": end.exit_code}) + b"\n")
 
 
