@@ -11,6 +11,8 @@ import socket
 import struct
 
 NEWLINK, DELLINK, NEWADDR, DELADDR, NEWROUTE, DELROUTE = 16, 17, 20, 21, 24, 25
+NEWNAME, DELNAME = 108, 109
+"""RTM_NEWLINKPROP and RTM_DELLINKPROP"""
 REQUEST, ACK, EXCLUSIVE, CREATE, REPLACE = 0x1, 0x4, 0x200, 0x400, 0x100
 IFF_UP = 1
 
@@ -21,6 +23,7 @@ _ROUTE = struct.Struct("=8BI")  # struct rtmsg: family, two prefix lengths, TOS,
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
 _IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 18, 20, 28, 31, 32
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_INFO_PEER = 1, 2, 4, 5, 1
+_IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _NESTED = 52, 53, 0x8000
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
@@ -63,6 +66,12 @@ def ipvlan(name: str, parent: int, netns: int, mode: int, bits: int, mtu: int = 
 def alias(name: str, text: str) -> bytes:
     """Give the link an ifalias (ip-link(8)): what it is for, readable by anybody."""
     return _link(NEWLINK, 0, _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_IFALIAS, _text(text)))
+
+
+def alternative_name(kind: int, index: int, name: str) -> bytes:
+    """Give the link another name of up to 127 characters, or take it away (ip-link(8), altname); `kind` is NEWNAME or
+    DELNAME."""
+    return _link(kind, 0, _attribute(_IFLA_PROP_LIST | _NESTED, _attribute(_IFLA_ALT_IFNAME, _text(name))), index=index)
 
 
 def delete_link(name: str) -> bytes:

@@ -25,6 +25,7 @@ _ACK = 0x4
 _RTM_GETLINK, _REQUEST, _DUMP, _DUMP_INTR = 18, 0x1, 0x300, 0x10
 _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_IFALIAS = 3, 10, 18, 20
 _IFLA_INFO_KIND = 1
+_IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 52, 53
 _RTM_GETROUTE, _RTA_DST = 26, 1
 _SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
 _ROOM = 1 << 16
@@ -160,6 +161,14 @@ class Rtnetlink(Netlink):
         found, _ = self.dump("list", "links", _RTM_GETLINK, bytes(16))
         return [_link(body) for body in found]
 
+    def alternative_names(self, index: int) -> list[str]:
+        """The further names of a link (ip-link(8), altname). Raises OperationFailed where there is no such link."""
+        request = struct.pack("=BxHiII", 0, 0, index, 0, 0)
+        self._socket.send(_HEADER.pack(16 + len(request), _RTM_GETLINK, _REQUEST, 0, 0) + request)
+        _, _, _, body = next(self._receive())
+        listed = attributes(body[16:]).get(_IFLA_PROP_LIST, b"")
+        return [text.rstrip(b"\0").decode(errors="replace") for kind, text in pairs(listed) if kind == _IFLA_ALT_IFNAME]
+
     def routes(self, family: int) -> list[tuple[int, bytes]]:
         """(prefix length, destination) of the routes of all tables; no destination is the default route's."""
         found, _ = self.dump("list", "routes", _RTM_GETROUTE, bytes((family,)) + bytes(11))
@@ -194,11 +203,14 @@ def _link(body: bytes) -> Link:
 
 
 def attributes(body: bytes) -> dict[int, bytes]:
-    """Number of an attribute → its payload (netlink(7))."""
-    found = {}
+    """Number of an attribute → its payload (netlink(7)); the last one of a number."""
+    return dict(pairs(body))
+
+
+def pairs(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """(number, payload) of each attribute, in their order."""
     offset = 0
     while offset + 4 <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, offset)
-        found[kind & 0x3FFF] = body[offset + 4 : offset + length]
+        yield kind & 0x3FFF, body[offset + 4 : offset + length]
         offset += max(4, (length + 3) & ~3)
-    return found

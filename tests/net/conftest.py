@@ -79,6 +79,8 @@ def host():
         left = [name for name in links() if name not in ("lo", "outside")]
         assert left == []
         assert rules() == []
+        with rtnetlink.Rtnetlink() as kernel:
+            assert kernel.alternative_names(1) == []
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ import pytest
 
 from engine.net.firewall import glance, native, netlink
 from engine.net.wiring import Wiring
-from engine.paths import Roots
 from engine.spec.container import Attachment, PortBinding
-from engine.store import Store
 from tests.net.conftest import blocked, connected, network, published, reaches
 from tests.net.test_wiring import aside, outside  # noqa: F401 (a fixture)
 
@@ -127,30 +125,6 @@ async def test_what_an_internal_network_reaches_of_the_host(store, spaces):
 
 
 @running
-async def test_the_host_does_not_route_for_others(store, spaces, outside):  # noqa: F811
-    """Somebody on one link of the host's cannot pass through it to another one, if the host did not forward before."""
-    second, a = spaces(), spaces()
-    script = (
-        "sysctl -qw net.ipv4.ip_forward=0; ip link add second type veth peer name eth0 netns {0} && "
-        "ip link set second up && ip addr add 198.51.100.1/24 dev second"
-    )
-    subprocess.run(script.format(second.pid), shell=True, check=True)
-    for command in (
-        "ip link set eth0 up",
-        "ip addr add 198.51.100.2/24 dev eth0",
-        "ip route add default via 198.51.100.1",
-    ):
-        assert second.output(*command.split()) == ""
-    outside.output("ip", "route", "add", "198.51.100.0/24", "via", "203.0.113.1")
-    listener = outside.listen(80)
-    async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
-        assert blocked(second, "203.0.113.2", 80)
-        assert reaches(a, "203.0.113.2", 80, listener)
-    assert open("/proc/sys/net/ipv4/ip_forward").read() == "0\n"
-    subprocess.run(["ip", "link", "delete", "second"], check=True)
-
-
-@running
 async def test_no_bridge_listens_to_routers_or_routes_loopback_addresses(store):
     async with network(store, enable_ipv6=True) as record, network(store, "in", internal=True) as inner:
         for setting, value in {
@@ -201,18 +175,6 @@ async def test_an_internal_network_of_docker_stays_closed(store, spaces, outside
         assert blocked(a, "198.51.100.2", 80)
         assert reaches(None, "198.51.100.2", 80, listener)
     subprocess.run("ip link delete vethd; ip link delete br-docker", shell=True, check=True)
-
-
-@running
-async def test_forwarding_is_as_before_when_the_last_state_root_has_no_network(store, tmp_path):
-    subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
-    second = Store(Roots(f"{tmp_path}/s2", f"{tmp_path}/r2"))
-    async with network(second, "other"):
-        async with network(store):
-            assert glance.forwards()
-        assert glance.forwards()  # the other's network is still there
-    second.close()
-    assert not glance.forwards()
 
 
 def test_a_chain_that_drops_what_is_forwarded_is_seen(store):

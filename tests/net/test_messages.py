@@ -71,6 +71,13 @@ CASES = [
     ),
     *(
         (
+            messages.alternative_name(kind, 1, "other.name"), ifinfmsg, kind, ACK,
+            [("IFLA_PROP_LIST", attrs(("IFLA_ALT_IFNAME", "other.name")))], {"index": 1},
+        )
+        for kind in (108, 109)
+    ),
+    *(
+        (
             messages.default_route(gateway, 4), rtmsg, 24, REPLACE, [("RTA_GATEWAY", gateway), ("RTA_OIF", 4)],
             {"family": family, "table": 254, "proto": 3, "type": 1, "scope": 0},
         )

@@ -46,7 +46,7 @@ async def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[
         _back_end().remove_network(roots, record, remaining)
         forget()
         if not remaining:
-            forwarding.restore(roots)
+            forwarding.release(roots)
 
     await _exclusively(roots, work)
 
@@ -75,6 +75,8 @@ async def sweep(
         outward = [record for record in records if not record.spec.internal]
         forwarding.enable(roots, {version for record in outward for version in versions(record)})
         _back_end().sweep(roots, records, owners(), ports)
+        if not records:
+            forwarding.release(roots)
 
     await _exclusively(roots, work)
 

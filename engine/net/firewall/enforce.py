@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.errors import EngineError
 from engine.kernel import calls
-from engine.net.firewall import elements, firewalld, layout, native, netlink, probe
+from engine.net.firewall import elements, firewalld, forwarding, layout, native, netlink, probe
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Nfnetlink
 from engine.net.rtnetlink import attributes
@@ -43,6 +43,8 @@ class Enforcement:
         self._roots, self._repair = roots, repair
         self._guard: Nfnetlink | None = None
         self._guarded: dict[str, Elements] = {}
+        self._closed: tuple[int, ...] = ()
+        """The IP versions that the guard keeps the host from routing for others."""
         self._unguarded = False
         """Whether the kernel has no such tables (before Linux 5.12)."""
         self._name = f"{native.table(roots)}{native.GUARD}{os.urandom(4).hex()}"
@@ -71,8 +73,14 @@ class Enforcement:
         if record.id in self._guarded or self._unguarded or not probe.native():
             return
         wanted = {key: found for key, found in elements.of_network(record).items() if key in layout.GUARDED}
-        self._change(lambda name: [one for key, of in wanted.items() for one in netlink.add(name, key, of)])
-        self._guarded[record.id] = wanted
+        versions = forwarding.ours()
+
+        def messages(name: str) -> list[bytes]:
+            added = [one for key, of in wanted.items() for one in netlink.add(name, key, of)]
+            return added if versions == self._closed else added + layout.closed(name, versions)
+
+        self._change(messages)
+        self._guarded[record.id], self._closed = wanted, versions
 
     def forget(self, network: str) -> None:
         """The network with this id is removed."""
@@ -81,6 +89,8 @@ class Enforcement:
             gone = [one for key, of in wanted.items() for one in netlink.remove(self._name, key, of)]
             with contextlib.suppress(OSError):
                 self._guard.transact(gone)
+            if not self._guarded:
+                self._drop_guard()
 
     def allow(self, owner: str, ports: Iterable[Port]) -> None:
         """Let in what comes for ports of routed networks, as the table does."""
@@ -104,12 +114,15 @@ class Enforcement:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
-        if self._guard is not None:
-            self._guard.close()  # and the table goes
-            self._guard = None
+        self._drop_guard()
         for task in (self._looking, self._repairing):
             if task is not None:
                 task.cancel()
+
+    def _drop_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.close()  # and the table goes
+            self._guard, self._closed = None, ()
 
     def _change(self, messages: Callable[[str], list[bytes]]) -> None:
         """One transaction in the guard, which is made where there is none yet."""

@@ -73,10 +73,10 @@ def dismiss_all(kernel: Nfnetlink) -> None:
 
 
 def _dismiss(kernel: Nfnetlink, names: Sequence[str]) -> None:
-    ours = [_shape(text) for name in names for text in _texts(name)]
+    ours = [shape(text) for name in names for text in _texts(name)]
     for family in (IPV4, IPV6):
         for handle, expressions in _rules(kernel, family):
-            if _shape(expressions) in ours:
+            if shape(expressions) in ours:
                 gone = netlink.delete_rule(_TABLE, _CHAIN, handle, family=family)
                 kernel.do("remove from", f"chain {_CHAIN}", [gone], accept=(errno.ENOENT,))
 
@@ -110,12 +110,12 @@ def _rules(kernel: Nfnetlink, family: int, table: str = _TABLE, chain: str = _CH
 
 
 def _has(present: Iterable[bytes], text: bytes) -> bool:
-    wanted = _shape(text)
-    return any(_shape(expressions) == wanted for expressions in present)
+    wanted = shape(text)
+    return any(shape(expressions) == wanted for expressions in present)
 
 
-def _shape(expressions: bytes) -> list[tuple[str, bytes]]:
-    """(name, what is compared or decided) of each expression; counts and registers do not matter."""
+def shape(expressions: bytes) -> list[tuple[str, bytes]]:
+    """(name, what is compared, looked up or decided) of each expression of a rule; counts and registers do not matter."""
     found = []
     for one in items(expressions):
         fields = attributes(one)
@@ -127,6 +127,8 @@ def _shape(expressions: bytes) -> list[tuple[str, bytes]]:
         elif name == "immediate":
             inner = attributes(attributes(data.get(2, b"")).get(2, b""))
             found.append((name, inner.get(1, b"") + inner.get(2, b"")))
+        elif name == "lookup":
+            found.append((name, data.get(1, b"")))
         elif name != "counter":
             found.append((name, fields.get(2, b"")))
     return found
@@ -138,7 +140,7 @@ def _last_refusal(kernel: Nfnetlink, family: int) -> int:
     if not rules:
         return 0
     handle, expressions = rules[-1]
-    shape = _shape(expressions)
-    drops = len(shape) == 1 and shape[0] == ("immediate", bytes(4))
-    rejects = len(shape) == 1 and (shape[0][0] == "reject" or (shape[0][0] == "target" and b"REJECT" in shape[0][1]))
+    found = shape(expressions)
+    drops = len(found) == 1 and found[0] == ("immediate", bytes(4))
+    rejects = len(found) == 1 and (found[0][0] == "reject" or (found[0][0] == "target" and b"REJECT" in found[0][1]))
     return handle if drops or rejects else 0

@@ -1,7 +1,12 @@
 """The host forwards packets because of us: what we switched on for that, and back off with the last network.
 
 A host that did not forward before must not begin to route for others: then our table drops what has nothing to do with us
-(layout.closed). That we switched it on is noted in the run root, which a reboot clears as it clears the setting.
+(layout.closed). The settings belong to the network namespace, which state roots may share. So what we know of them is kept there,
+as further names of `lo` that go with the namespace, or with a reboot:
+
+composer.forward.<state root>     the state root has networks; the last one to leave switches forwarding off
+composer.forwarding<4|6>          that IP version was switched on by us
+composer.accept_ra.<index>        the link listened to routers before (accept_ra was 1)
 """
 
 from __future__ import annotations
@@ -9,13 +14,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 from collections.abc import Iterable
 
+from engine import digest
 from engine.errors import PRIVILEGED, OperationFailed
+from engine.net import messages
+from engine.net.rtnetlink import Rtnetlink
 from engine.paths import Roots
 
 SETTINGS = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
 _ACCEPT_RA = "/proc/sys/net/ipv6/conf/{}/accept_ra"
+_USER, _SWITCHED, _LISTENED = "composer.forward.", "composer.forwarding", "composer.accept_ra."
+_LO = 1
+"""LOOPBACK_IFINDEX"""
 
 
 def is_on(version: int) -> bool:
@@ -26,65 +38,85 @@ def is_on(version: int) -> bool:
         return True  # a kernel without this version has nothing to switch on
 
 
-def enable(roots: Roots, versions: Iterable[int]) -> bool:
-    """Switch on what is off; whether anything was. Raises OperationFailed."""
-    changed = False
-    for version in versions:
-        if not is_on(version):
-            _note(roots, version, _keep_router(roots) if version == 6 else [])
-            put(SETTINGS[version], "1")
-            changed = True
-    return changed
+def enable(roots: Roots, versions: Iterable[int]) -> None:
+    """Switch on what is off, and keep it on until `release`. Raises OperationFailed."""
+    wanted = tuple(versions)
+    if not wanted:
+        return
+    with Rtnetlink() as kernel:
+        _add(kernel, _user(roots))
+        for version in wanted:
+            if not is_on(version):
+                _switch_on(kernel, version)
 
 
-def is_ours(roots: Roots) -> bool:
-    """Whether the host forwards because of us only."""
-    return any(os.path.exists(_file(roots, version)) for version in SETTINGS)
+def ours() -> tuple[int, ...]:
+    """The IP versions that the host forwards because of us only."""
+    with Rtnetlink() as kernel:
+        names = kernel.alternative_names(_LO)
+    return tuple(version for version in SETTINGS if f"{_SWITCHED}{version}" in names)
 
 
-def restore(roots: Roots) -> None:
-    """Switch off what we switched on."""
-    for version, setting in SETTINGS.items():
-        try:
-            with open(_file(roots, version), encoding="utf-8") as file:
-                links = file.read().split()
-        except FileNotFoundError:
-            continue
-        with contextlib.suppress(OSError):
-            put(setting, "0")
-        for link in links:
+def release(roots: Roots) -> None:
+    """The state root has no network any more: switch off what we switched on, unless another one has."""
+    with Rtnetlink() as kernel:
+        names = kernel.alternative_names(_LO)
+        if _user(roots) in names:
+            _remove(kernel, _user(roots))
+        if not _users(names) - {_user(roots)}:
+            for version in SETTINGS:
+                if f"{_SWITCHED}{version}" in names:
+                    _switch_off(kernel, version, names)
+
+
+def _switch_on(kernel: Rtnetlink, version: int) -> None:
+    _add(kernel, f"{_SWITCHED}{version}")
+    if version == 6:
+        _keep_router(kernel)
+    put(SETTINGS[version], "1")
+
+
+def _switch_off(kernel: Rtnetlink, version: int, names: Iterable[str]) -> None:
+    with contextlib.suppress(OSError, OperationFailed):
+        put(SETTINGS[version], "0")
+    for name in names:
+        if version == 6 and name.startswith(_LISTENED):
             with contextlib.suppress(OSError, OperationFailed):
-                put(_ACCEPT_RA.format(link), "1")
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(_file(roots, version))
+                put(_ACCEPT_RA.format(socket.if_indextoname(int(name.removeprefix(_LISTENED)))), "1")
+            _remove(kernel, name)
+    _remove(kernel, f"{_SWITCHED}{version}")
+    if _users(kernel.alternative_names(_LO)):  # one that came meanwhile, and found it on
+        _switch_on(kernel, version)
 
 
-def _keep_router(roots: Roots) -> list[str]:
-    """A host that forwards listens to no router on links where accept_ra is 1; where it does so now it shall go on (2).
-    Gives the links."""
-    found = []
+def _keep_router(kernel: Rtnetlink) -> None:
+    """A host that forwards listens to no router on links where accept_ra is 1; where it does so now it shall go on (2)."""
     for link in os.listdir("/proc/sys/net/ipv6/conf"):
         with contextlib.suppress(OSError):
-            if link in ("all", "default") or _read(_ACCEPT_RA.format(link)) != "1":
+            if link in ("all", "default", "lo") or _read(_ACCEPT_RA.format(link)) != "1":
                 continue
-            if os.path.exists(f"/sys/class/net/{link}/bridge") or link == "lo":
+            if any(os.path.exists(f"/sys/class/net/{link}/{kind}") for kind in ("bridge", "brport")):
                 continue
+            _add(kernel, f"{_LISTENED}{socket.if_nametoindex(link)}")
             put(_ACCEPT_RA.format(link), "2")
-            found.append(link)
-    return found
 
 
-def _file(roots: Roots, version: int) -> str:
-    return f"{roots.run}/forwarding{version}"
+def _user(roots: Roots) -> str:
+    return f"{_USER}{digest.tag(roots.state)}"
 
 
-def _note(roots: Roots, version: int, links: Iterable[str]) -> None:
-    try:
-        os.makedirs(roots.run, mode=0o700, exist_ok=True)
-        with open(_file(roots, version), "w", encoding="utf-8") as file:
-            file.write(" ".join(links))
-    except OSError as error:
-        raise OperationFailed.of("write", _file(roots, version), error) from error
+def _users(names: Iterable[str]) -> set[str]:
+    return {name for name in names if name.startswith(_USER)}
+
+
+def _add(kernel: Rtnetlink, name: str) -> None:
+    made = messages.alternative_name(messages.NEWNAME, _LO, name)
+    kernel.do("note", f"{name} at lo", [made], accept=(errno.EEXIST,))
+
+
+def _remove(kernel: Rtnetlink, name: str) -> None:
+    gone = messages.alternative_name(messages.DELNAME, _LO, name)
+    kernel.do("remove", f"{name} from lo", [gone], accept=(errno.ENOENT, errno.EINVAL))
 
 
 def _read(path: str) -> str:

@@ -15,9 +15,11 @@ from __future__ import annotations
 import binascii
 import functools
 import struct
+from collections.abc import Iterable
 
 from engine.net.firewall.netlink import (
     ACCEPT,
+    DELRULE,
     DROP,
     FORWARD,
     IFNAME,
@@ -36,11 +38,13 @@ from engine.net.firewall.netlink import (
     conntrack,
     lookup,
     masquerade,
+    message,
     meta,
     new_set,
     payload,
     rule,
     table,
+    text,
     to_this_host,
     translate,
     verdict,
@@ -117,14 +121,23 @@ def guard(name: str, flags: int) -> list[bytes]:
     return [table(name, flags=flags, exclusive=True), *_contents(name, translating=False)]
 
 
-def closed(name: str) -> list[bytes]:
-    """Rules of the chain `others`: no packet is forwarded that has nothing to do with us, unless by a link that somebody
-    made for that. Reading the kind of a link that has none ends a rule."""
-    found = [rule(name, "others", _IN + lookup("bridges") + verdict(ACCEPT))]
+def closed(name: str, versions: Iterable[int]) -> list[bytes]:
+    """Give the chain `others` of this table the rules `closing`, and no more."""
+    emptied = message(DELRULE, text(1, name) + text(2, "others"))
+    return [emptied, *(rule(name, "others", expressions) for expressions in closing(versions))]
+
+
+def closing(versions: Iterable[int]) -> list[bytes]:
+    """Rules: no packet of these IP versions is forwarded that has nothing to do with us, unless by a link that somebody made
+    for that. Reading the kind of a link that has none ends a rule."""
+    drops = [_family({4: IPV4, 6: IPV6}[version]) + verdict(DROP) for version in versions]
+    if not drops:
+        return []
+    found = [_IN + lookup("bridges") + verdict(ACCEPT)]
     for key in (_IIFKIND, _OIFKIND):
         for kind in KINDS:
-            found.append(rule(name, "others", meta(key) + compare(kind.encode().ljust(16, b"\0")) + verdict(ACCEPT)))
-    return [*found, rule(name, "others", verdict(DROP))]
+            found.append(meta(key) + compare(kind.encode().ljust(16, b"\0")) + verdict(ACCEPT))
+    return [*found, *drops]
 
 
 def _contents(name: str, *, translating: bool) -> list[bytes]:
@@ -140,7 +153,7 @@ def _contents(name: str, *, translating: bool) -> list[bytes]:
         found.append(chain(name, "postrouting", "nat", POSTROUTING, 100))
         filtering |= {"prerouting": _prerouting(), "output": [verdict(JUMP, "published")], "published": _published()}
         filtering["postrouting"] = _postrouting()
-    return found + [rule(name, where, text) for where, texts in filtering.items() for text in texts]
+    return found + [rule(name, where, one) for where, rules in filtering.items() for one in rules]
 
 
 def _family(family: int) -> bytes:

@@ -31,8 +31,7 @@ def add_network(roots: Roots, record: NetworkRecord) -> None:
     """Put the network into our table, which is made where it is missing."""
     with Nfnetlink() as kernel:
         _add(kernel, roots, elements.of_network(record))
-        if forwarding.is_ours(roots):
-            _close(kernel, roots)
+        _close(kernel, roots)
         _admit(kernel, [record])
 
 
@@ -65,10 +64,15 @@ def withdraw(roots: Roots, ports: Owned) -> None:
 
 def _close(kernel: Nfnetlink, roots: Roots) -> None:
     """Have the chain `others` its rules: a network before this one may not have needed any forwarding."""
-    name = table(roots)
+    name, versions = table(roots), forwarding.ours()
+    if not _is_closed(kernel, name, versions):
+        kernel.do("add to table", name, layout.closed(name, versions))
+
+
+def _is_closed(kernel: Nfnetlink, name: str, versions: Sequence[int]) -> bool:
     asked = netlink.text(1, name) + netlink.text(2, "others")
-    if not any(netlink.name_of(one[2]) == "others" for one in kernel.objects(netlink.GETRULE, asked)):
-        kernel.do("add to table", name, layout.closed(name))
+    rules = [one for one in kernel.objects(netlink.GETRULE, asked) if netlink.name_of(one[2]) == "others"]
+    return [foreign.shape(one.get(4, b"")) for one in rules] == list(map(foreign.shape, layout.closing(versions)))
 
 
 def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
@@ -129,7 +133,7 @@ def _is_whole(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord])
     rules = kernel.objects(netlink.GETRULE, netlink.text(1, name))
     if sum(netlink.name_of(one[2]) != "others" for one in rules if netlink.name_of(one[1]) == name) != layout.rules():
         return False
-    if (len(rules) > layout.rules()) != forwarding.is_ours(roots):
+    if not _is_closed(kernel, name, forwarding.ours()):
         return False
     bridges = {netlink.name_of(one.key) for one in kernel.elements(name, "bridges")}
     return bridges == {record.bridge for record in records}
@@ -138,8 +142,7 @@ def _is_whole(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord])
 def _rebuild(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord], ports: Elements) -> None:
     name = table(roots)
     messages = [netlink.table(name), netlink.delete_table(name), *layout.whole(name)]
-    if forwarding.is_ours(roots):
-        messages += layout.closed(name)
+    messages += layout.closed(name, forwarding.ours())
     kernel.do("make table", name, messages + _additions(name, _joined(_all_of(records), ports)))
 
 
@@ -151,8 +154,7 @@ def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
     for _ in range(3):
         failed = kernel.do("add to table", name, additions, accept=(errno.ENOENT, errno.EEXIST, errno.EBUSY))
         if failed == errno.ENOENT:
-            extra = layout.closed(name) if forwarding.is_ours(roots) else []
-            messages = [*layout.whole(name), *extra, *additions]
+            messages = [*layout.whole(name), *layout.closed(name, forwarding.ours()), *additions]
             failed = kernel.do("make table", name, messages, accept=(errno.EEXIST,))
         elif failed:
             _give_way(kernel, name, wanted)
