@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.errors import EngineError
 from engine.kernel import calls
-from engine.net.firewall import elements, firewalld, forwarding, layout, native, netlink, probe
+from engine.net.firewall import elements, firewalld, forwarding, layout, native, netlink, probe, userchain
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Nfnetlink
 from engine.net.rtnetlink import attributes
@@ -178,8 +178,8 @@ class Enforcement:
 
 
 def _concerns(data: bytes, table: str) -> bool:
-    """Whether somebody took something of ours away, or changed a chain FORWARD, or firewalld has begun anew. Ourselves we
-    take elements only."""
+    """Whether somebody took something of ours away, or changed a chain FORWARD, or made a COMPOSER-USER, or firewalld has
+    begun anew. Ourselves we take elements only."""
     offset = 0
     while offset + 20 <= len(data):
         length, kind = struct.unpack_from("=IH", data, offset)
@@ -191,9 +191,9 @@ def _concerns(data: bytes, table: str) -> bool:
                 return True
             if name == table and kind in (netlink.DELTABLE, netlink.DELCHAIN, netlink.DELRULE):
                 return True
-            if name == "filter" and kind in (netlink.NEWCHAIN, netlink.DELRULE, netlink.NEWRULE):
-                chain = fields.get(3 if kind == netlink.NEWCHAIN else 2, b"")
-                if netlink.name_of(chain) == "FORWARD":
+            if kind in (netlink.NEWCHAIN, netlink.DELRULE, netlink.NEWRULE):
+                chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
+                if (name, chain) == ("filter", "FORWARD") or (kind == netlink.NEWCHAIN and chain == userchain.NAME):
                     return True
         offset += max(16, (length + 3) & ~3)
     return False

@@ -29,7 +29,7 @@ from msgspec import Struct
 from engine import digest
 from engine.errors import OperationFailed
 from engine.net import options
-from engine.net.firewall import probe
+from engine.net.firewall import probe, userchain
 from engine.net.firewall.elements import Port
 from engine.paths import Roots
 from engine.spec.network import NetworkRecord
@@ -83,6 +83,12 @@ def _jumps(table: str, version: int) -> tuple[tuple[str, str], ...]:
         (_BEGIN, f"OUTPUT {_LOCAL[version]}-m addrtype --dst-type LOCAL -j COMPOSER-NAT"),
         (_BEGIN, "POSTROUTING -j COMPOSER-MASQ"),
     )
+
+
+def _wanted(table: str, version: int, present: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The jumps, that to the administrator's chain before all where there is one."""
+    asked = table == "filter" and _declared(present, userchain.NAME)
+    return (*_jumps(table, version), *(((_BEGIN, f"FORWARD -j {userchain.NAME}"),) if asked else ()))
 
 
 def tag(roots: Roots) -> str:
@@ -201,7 +207,7 @@ def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
     for table, chains in _CHAINS.items():
         present = saved.get(table, [])
         missing = [f":{chain} - [0:0]" for chain in chains if not _declared(present, chain)]
-        jumps = [f"{how} {rule}" for how, rule in _jumps(table, version) if f"-A {rule}" not in present]
+        jumps = [f"{how} {rule}" for how, rule in _wanted(table, version, present) if f"-A {rule}" not in present]
         # Declaring a chain that exists empties it.
         chain = [f":{_chain(record)} - [0:0]"] if table == "filter" else []
         old = _deletions(present, roots, lambda owner: owner == record.id[:12])
@@ -265,7 +271,7 @@ def sweep(
 
 def _is_in_place(saved: Saved, record: NetworkRecord, version: int) -> bool:
     present = {line for lines in saved.values() for line in lines}
-    jumps = {f"-A {rule}" for table in _CHAINS for _, rule in _jumps(table, version)}
+    jumps = {f"-A {rule}" for table in _CHAINS for _, rule in _wanted(table, version, saved.get(table, []))}
     return not jumps - present and _declared(saved.get("filter", []), _chain(record))
 
 

@@ -7,7 +7,7 @@ import errno
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from engine import digest
-from engine.net.firewall import elements, firewalld, foreign, forwarding, layout, netlink
+from engine.net.firewall import elements, firewalld, foreign, forwarding, layout, netlink, userchain
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Element, Nfnetlink
 from engine.paths import Roots
@@ -49,6 +49,7 @@ def drop(kernel: Nfnetlink, roots: Roots) -> None:
     kernel.do("remove table", table(roots), [netlink.delete_table(table(roots))], accept=(errno.ENOENT,))
     if not any(name.startswith("composer-") and GUARD not in name for name in _tables(kernel)):
         foreign.dismiss_all(kernel)
+        userchain.leave(kernel)
 
 
 def publish(roots: Roots, ports: Owned) -> None:
@@ -109,7 +110,8 @@ def sweep(
 
 
 def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
-    """Have other firewalls of the host let our networks pass."""
+    """Have the administrator asked, and other firewalls of the host let our networks pass."""
+    userchain.ask(kernel)
     foreign.admit(kernel, records)
     if firewalld.TABLE in _tables(kernel) and not firewalld.admit(record.bridge for record in records):
         foreign.admit_to(kernel, firewalld.TABLE, firewalld.CHAINS, foreign.link_names(records))
