@@ -116,6 +116,17 @@ class Engine:
 
         return registries.pinned(reference)
 
+    def lock(self, reference: str) -> str:
+        from engine import registry as registries
+
+        return registries.lock(reference, images=self._images)
+
+    def lock_build(self, spec: BuildSpec) -> dict[str, str]:
+        from engine import registry as registries
+        from engine.build import lock
+
+        return lock(spec, images=self._images, pinned=lambda name: registries.lock(name, images=self._images))
+
     def push(self, reference: str, *, progress: Progress | None = None) -> None:
         from engine import registry as registries
 

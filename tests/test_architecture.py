@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "composer.plan.translate": (
         "composer.model", "composer.plan", "engine.errors", "engine.image.reference", "engine.spec",
     ),
+    "composer.plan.lock": ("composer.plan", "engine.errors", "engine.image.reference", "engine.spec"),
     "composer.plan.graph": ("composer.plan", "engine.spec"),
     "composer.cron": (),
     "composer.release": (),

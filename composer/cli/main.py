@@ -184,4 +184,6 @@ def _with_place(error: UsageError, command: str) -> UsageError:
 def _context(options: Args, args: Args) -> Context:
     from composer.cli.project.context import Context
 
-    return Context(options, dry_run=bool(options.dry_run or args.dry_run), open_engine=open_engine)
+    context = Context(options, dry_run=bool(options.dry_run or args.dry_run), open_engine=open_engine)
+    context.locked = bool(getattr(args, "locked", False))
+    return context

@@ -29,11 +29,13 @@ class LoadOptions:
     resolve_environment   read env_file into environment
     all_resources         keep networks, volumes, configs and secrets that no active service uses
     streams               "-" or the path of a pipe → what it held: it can be read once, but a project be loaded twice
+    commits               the only commits that files of repositories may come from: REMOTE[#REF] → commit; None: any
     defer                 note what concerns some services only (Loaded.refused, Loaded.clashes) instead of raising it
     """
 
     __slots__ = (
         "all_resources",
+        "commits",
         "consistency",
         "defer",
         "env_files",
@@ -68,13 +70,14 @@ class LoadOptions:
         all_resources: bool = False,
         defer: bool = False,
         streams: dict[str, bytes] | None = None,
+        commits: Mapping[str, str] | None = None,
     ) -> None:
         self.files, self.env_files, self.profiles, self.services = files, env_files, profiles, services
         self.project_directory, self.project_name = project_directory, project_name
         self.environ: Mapping[str, str] = {} if environ is None else environ
         self.interpolate, self.normalize, self.resolve_paths = interpolate, normalize, resolve_paths
         self.consistency, self.resolve_environment = consistency, resolve_environment
-        self.all_resources, self.defer = all_resources, defer
+        self.all_resources, self.defer, self.commits = all_resources, defer, commits
         self.streams: dict[str, bytes] = {} if streams is None else streams
 
     def replace(self, **changes: Any) -> LoadOptions:
@@ -99,10 +102,12 @@ class Inputs:
     uses                  where the files use variables
     set_at                name → place in a .env file, of the variables that the command's environment has not
     fetched               folders of what was fetched from repositories
+    commits               REMOTE[#REF] → its commit, of what was fetched by branch or tag
+    locked                the commits that may be fetched (LoadOptions.commits)
     volatile              a file was standard input or a pipe: whether it would be the same again cannot be known
     """
 
-    __slots__ = ("fetched", "files", "set_at", "uses", "variables", "volatile")
+    __slots__ = ("commits", "fetched", "files", "locked", "set_at", "uses", "variables", "volatile")
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[int, int, int] | None] = {}
@@ -110,6 +115,8 @@ class Inputs:
         self.uses: list[Use] = []
         self.set_at: dict[str, Origin] = {}
         self.fetched: set[str] = set()
+        self.commits: dict[str, str] = {}
+        self.locked: Mapping[str, str] | None = None
         self.volatile = False
 
     def note(self, path: str) -> None:

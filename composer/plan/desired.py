@@ -162,6 +162,10 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
                     waiting += [*(one.service for one in service.depends_on), *service.linked]
         return [name for name in self.order if name in chosen]
 
+    def every(self) -> list[DesiredService]:
+        """The services, and what jobs run."""
+        return [*self.services.values(), *(job.service for job in self.jobs.values())]
+
     def references(self) -> list[str]:
         """The images that the services are made from, and those that they mount."""
         found = {service.image for service in self.services.values() if service.image}

@@ -69,6 +69,14 @@ class Images(Protocol):
         """The full reference with the digest that its registry has for it now: host/name:tag@sha256:…"""
         ...
 
+    def lock(self, reference: str) -> str:
+        """As `pinned`; the id of an image that only this store has."""
+        ...
+
+    def lock_build(self, spec: BuildSpec) -> dict[str, str]:
+        """What a build fetches → what that is now, as in BuildSpec.pins; entries that the specification has stay."""
+        ...
+
     def push(self, reference: str, *, progress: Progress | None = None) -> None: ...
 
     def login(self, registry: str, username: str, password: str) -> str:

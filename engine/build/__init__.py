@@ -32,6 +32,13 @@ def build(
     return Builder(spec, images, run, pull, progress).run()
 
 
+def lock(spec: BuildSpec, *, images: ImageStore, pinned: Callable[[str], str]) -> dict[str, str]:
+    """What the build fetches, and what each of it is now; see `engine.build.locking.lock`."""
+    from engine.build import locking
+
+    return locking.lock(spec, images=images, pinned=pinned)
+
+
 def check(spec: BuildSpec, *, images: ImageStore) -> list[str]:
     """What there is to say against the Dockerfile of `spec`, by BuildKit's rules, without building it.
 

@@ -45,11 +45,11 @@ class Builder:
         self.epoch: int | None = None
 
     def run(self) -> ImageRecord:
-        with self._context():
+        with self.context():
             return self._build()
 
     @contextlib.contextmanager
-    def _context(self) -> Iterator[None]:
+    def context(self) -> Iterator[None]:
         """Fetch a context that is elsewhere; it goes with the build."""
         with contextlib.ExitStack() as stack:
             self.spec = remote_context.local(self.spec, Sources(self.spec, self.images, stack, self.pull))
@@ -57,21 +57,26 @@ class Builder:
 
     def _build(self) -> ImageRecord:
         budget = cache_budget(os.environ)
-        source = self._read()
-        instructions = parse(source)
-        build_args, platform_args = self._build_args(), self._platform_args()
+        instructions, dockerfile = self.arranged()
+        build_args = self.build_args()
         try:
             self.epoch = reproducible.epoch_of(build_args, self.spec.environ)
         except ValueError as error:
             raise BuildFailed(str(error)) from error
-        dockerfile = arrange(source, instructions, build_args, platform_args, self._contexts())
-        target = self._target(dockerfile)
+        target = self.target(dockerfile)
         stages = order(dockerfile, target)
         self._warn(dockerfile, instructions, stages)
         with lease.adding(self.images.store.roots), contextlib.ExitStack() as stack:
             sources = Sources(self.spec, self.images, stack, self.pull)
             build = Build(
-                self.spec, dockerfile, self.images, sources, self.run_step, self.reporter, build_args, platform_args
+                self.spec,
+                dockerfile,
+                self.images,
+                sources,
+                self.run_step,
+                self.reporter,
+                build_args,
+                self.platform_args(),
             )
             build.execute = lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute()
             schedule.run(
@@ -86,18 +91,24 @@ class Builder:
 
     def check(self) -> list[str]:
         """What there is to say against the Dockerfile, each with the lines it is about. Nothing is built."""
-        with self._context():
+        with self.context():
             return self._checked()
 
     def _checked(self) -> list[str]:
-        source = self._read()
-        instructions = parse(source)
-        dockerfile = arrange(source, instructions, self._build_args(), self._platform_args(), self._contexts())
-        self._target(dockerfile)
+        instructions, dockerfile = self.arranged()
+        source = dockerfile.source
+        self.target(dockerfile)
         found, _ = check(dockerfile, instructions, self._environment, self._ignore())
         inline = self.spec.dockerfile_inline is not None
         name = source.name if inline else os.path.join(self.spec.context, source.name)
         return [describe(source, warning, name) for warning in found]
+
+    def arranged(self) -> tuple[list[ins.AnyInstruction], Dockerfile]:
+        """The Dockerfile, read and parsed. Raises BuildFailed."""
+        source = self._read()
+        instructions = parse(source)
+        arguments = self.build_args(), self.platform_args()
+        return instructions, arrange(source, instructions, *arguments, self._contexts())
 
     def _warn(self, dockerfile: Dockerfile, instructions: list[ins.AnyInstruction], stages: list[Stage]) -> None:
         """The same as part of a build. Raises BuildFailed with `# check=error=true`."""
@@ -164,7 +175,7 @@ class Builder:
             )
         return wanted[0]
 
-    def _build_args(self) -> dict[str, str]:
+    def build_args(self) -> dict[str, str]:
         """The given arguments; one without a value takes it from the environment, or is not given."""
         found: dict[str, str] = {}
         for name, value in self.spec.args.items():
@@ -174,7 +185,7 @@ class Builder:
                 found[name] = value
         return found
 
-    def _platform_args(self) -> dict[str, str]:
+    def platform_args(self) -> dict[str, str]:
         """The automatic arguments of the global scope (Dockerfile reference)."""
         found: dict[str, str] = {}
         for prefix, one in (("TARGET", self.platform), ("BUILD", platform.host())):
@@ -185,7 +196,7 @@ class Builder:
         found["TARGETSTAGE"] = self.spec.target or "default"
         return found
 
-    def _target(self, dockerfile: Dockerfile) -> Stage:
+    def target(self, dockerfile: Dockerfile) -> Stage:
         if not self.spec.target:
             return dockerfile.stages[-1]
         found = dockerfile.find(self.spec.target)

@@ -68,7 +68,7 @@ class _Copy:
         return remote.fetch(text, self.checksum, run.build.sources)
 
     def _repository(self, run: StageRun, text: str) -> Local:
-        found = git.parse(text)
+        found = git.pinned(text, run.build.sources)
         if self.keep_git_dir is not None and found.keep_git_dir not in (None, self.keep_git_dir):
             raise BuildFailed(f"--keep-git-dir and {text} contradict each other")
         if self.checksum and found.commit not in ("", self.checksum):

@@ -21,6 +21,7 @@ from engine.filetree.remove import remove
 _GIT = re.compile(r"git://|ssh://|[\w.-]+@[\w.-]+:|https?://[^?#\s]+\.git/?(?:[?#]|\Z)", re.IGNORECASE)
 _KEYS = ("ref", "branch", "tag", "commit", "checksum", "subdir", "keep-git-dir", "submodules")
 _TRUE = ("", "1", "true")
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Repository(Struct, frozen=True):
@@ -32,6 +33,11 @@ class Repository(Struct, frozen=True):
     commit: str = ""
     keep_git_dir: bool | None = None
     submodules: bool = True
+
+    @property
+    def key(self) -> str:
+        """How composer.lock names it."""
+        return f"{self.remote}#{self.ref}" if self.ref else self.remote
 
 
 def is_git(text: str) -> bool:
@@ -59,6 +65,27 @@ def parse(text: str) -> Repository:
         else:
             found = structs.replace(found, submodules=value.lower() in _TRUE)
     return found
+
+
+def pinned(text: str, sources: Sources) -> Repository:
+    """The repository that the text names, at the commit of the lock in a build that is locked. Raises BuildFailed."""
+    found = parse(text)
+    if found.commit or COMMIT.fullmatch(found.ref) or not (commit := sources.pin(found.key)):
+        return found
+    return structs.replace(found, ref=commit, commit=commit)
+
+
+def commit_of(repository: Repository) -> str:
+    """The commit that the reference names now; of an annotated tag the commit it is for (git-ls-remote(1)).
+
+    Raises BuildFailed when the repository does not have it."""
+    ref = repository.ref or "HEAD"
+    listed = _git(repository, ".", "ls-remote", "--", repository.remote, ref, f"{ref}^{{}}")
+    found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
+    for name in (f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}", ref):
+        if name in found:
+            return found[name]
+    raise BuildFailed(f"{repository.remote}: there is no branch, tag or commit {ref}")
 
 
 def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = False) -> str:

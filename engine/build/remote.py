@@ -37,7 +37,9 @@ def is_remote(text: str) -> bool:
 
 
 def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Download:
-    """Download `url`, for `subject`. Raises BuildFailed when it cannot be had or `checksum` (sha256:…) does not match."""
+    """Download `url`, for `subject`. Raises BuildFailed when it cannot be had or `checksum` (sha256:…), or the lock's
+    digest, does not match."""
+    checksum = checksum or sources.pin(url)
     import urllib.error
     import urllib.parse
     import urllib.request
@@ -67,7 +69,7 @@ def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Do
         raise OperationFailed.of("download", url, error) from error
     found = f"sha256:{digest.hexdigest()}"
     if checksum and found != checksum:
-        raise BuildFailed(f"{subject} {url}: digest mismatch: got {found}, --checksum says {checksum}")
+        raise BuildFailed(f"{subject} {url}: digest mismatch: got {found}, expected {checksum}")
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2])
     name = "__unnamed__" if name in ("", ".", "..") or "/" in name else name
     return Download(url, name, path, found, float(email.utils.mktime_tz(modified)) if modified else 0.0)

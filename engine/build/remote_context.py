@@ -21,7 +21,7 @@ from engine.spec.image import BuildSpec
 def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
     """`spec` with a context that is a directory, which goes with `sources`. Raises BuildFailed."""
     if git.is_git(spec.context):
-        repository = git.parse(spec.context)
+        repository = git.pinned(spec.context, sources)
         folder = git.clone(repository, sources, keep_git_dir=False)
         return structs.replace(spec, context=_inside(folder, repository.subdir, spec.context))
     if remote.is_remote(spec.context):

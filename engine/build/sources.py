@@ -12,7 +12,7 @@ from engine.bounded import MIB, read_bytes
 from engine.build import view
 from engine.build.context import SourceTree
 from engine.build.digests import Digests
-from engine.errors import BadReference, OperationFailed, Unsupported
+from engine.errors import BadReference, BuildFailed, OperationFailed, Unsupported
 from engine.ignore import Ignore
 from engine.image import reference as references
 from engine.image.images import ImageStore
@@ -82,7 +82,10 @@ class Sources:
         return self._trees[key]
 
     def image(self, name: str) -> ImageRecord:
-        """The image `name`, fetched when it is not there (or once a build, with `pull: true`)."""
+        """The image `name`, fetched when it is not there (or once a build, with `pull: true`).
+
+        Raises BuildFailed when the build is locked and `name` is not among its pins."""
+        name = self._pinned(name)
         with self._pulled_lock:
             # An id names what is in the store; there is nothing newer to fetch.
             wanted = self.spec.pull and name not in self._pulled and not name.startswith("sha256:")
@@ -91,6 +94,20 @@ class Sources:
                 found = self._pull(name)
                 self._pulled.add(name)
             return found or self.images.need(name)
+
+    def _pinned(self, name: str) -> str:
+        if self.spec.pins is None or references.is_id(name):
+            return name
+        wanted = references.parse(name)
+        return name if wanted.digest else self.pin(str(wanted))
+
+    def pin(self, name: str) -> str:
+        """What the lock says of something to fetch, "" when the build is not locked. Raises BuildFailed."""
+        if self.spec.pins is None:
+            return ""
+        if name not in self.spec.pins:
+            raise BuildFailed(f"composer.lock has no entry for {name}", hint="Run `composer lock` to add it.")
+        return self.spec.pins[name]
 
     def _directory(self, key: str, path: str, title: str) -> SourceTree:
         if key not in self._trees:

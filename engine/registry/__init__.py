@@ -45,6 +45,22 @@ def push(
     return Push(images, reference, progress, insecure).run()
 
 
+def lock(reference: str, *, images: ImageStore, insecure: Collection[str] = ()) -> str:
+    """As `pinned`; for an image that only this store has, its id.
+
+    Raises BadReference, NotFound, RegistryError.
+    """
+    from engine.errors import NotFound, RegistryError
+
+    try:
+        return pinned(reference, insecure=insecure)
+    except (NotFound, RegistryError):
+        record = images.get(reference)
+        if record is None or record.digests:
+            raise
+        return record.id
+
+
 def pinned(reference: str, *, insecure: Collection[str] = ()) -> str:
     """The full reference with the digest that its registry has for it; one that names a digest stays as it is.
 

@@ -123,6 +123,9 @@ class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets: tuple[BuildSecret, ...] = ()
     ssh: tuple[str, ...] = ()
     environ: dict[str, str] = {}
+    pins: dict[str, str] | None = None
+    """What a locked build may fetch; None: anything. Full image references → with a digest, or an image's id; URLs →
+    sha256:…; REMOTE[#REF] of Git repositories → commit."""
 
 
 decode_image = Decoder(ImageRecord).decode

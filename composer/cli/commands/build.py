@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.parsing.options import check_progress
+from composer.cli.parsing.options import LOCKED, check_progress
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -20,6 +20,7 @@ COMMAND = Command(
         Flag("check", "Check build configuration"),
         Flag("compress", "Deprecated, without effect", default=True, hidden=True),
         Flag("force-rm", "Deprecated, without effect", default=True, hidden=True),
+        LOCKED,
         Flag("memory", "Memory limit of the build", "string", short="m",
              refused="builds are not limited, as with BuildKit"),
         Flag("no-cache", "Do not use cached layers"),

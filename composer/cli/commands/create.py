@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.options import LOCKED
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -16,6 +17,7 @@ COMMAND = Command(
     (
         Flag("build", "Build images first"),
         Flag("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
+        LOCKED,
         Flag("no-build", "Don't build an image, even if it's policy"),
         Flag("no-recreate", "If containers already exist, don't recreate them. Incompatible with --force-recreate."),
         Flag("pull", 'Pull images first ("always"|"missing"|"never"|"build")', "string", default="policy"),

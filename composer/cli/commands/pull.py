@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.options import LOCKED
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -18,6 +19,7 @@ COMMAND = Command(
         Flag("ignore-buildable", "Ignore images that can be built"),
         Flag("ignore-pull-failures", "Pull what it can and ignores images with pull failures"),
         Flag("include-deps", "Also pull the services that these depend on"),
+        LOCKED,
         Flag("no-parallel", "Deprecated, without effect", default=True, hidden=True),
         Flag("parallel", "Deprecated, without effect", default=True, hidden=True),
         Flag("policy", 'When to pull ("missing"|"always")', "string"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import ExitCode
 from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.options import LOCKED
 from composer.plan.labels import AUTOREMOVE
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ COMMAND = Command(
         Flag("env-from-file", "Set environment variables from a file", "strings"),
         Flag("interactive", "Keep STDIN open even if not attached", short="i", default=True),
         Flag("label", "Add or replace a label", "strings", short="l", aliases=("labels",)),
+        LOCKED,
         Flag("name", "The container's name", "string"),
         Flag("no-deps", "Do not start the services that this one depends on"),
         Flag(

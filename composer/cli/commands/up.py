@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
+from composer.cli.parsing.options import LOCKED
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -24,6 +25,7 @@ COMMAND = Command(
         Flag("detach", "Detached mode: Run containers in the background", short="d"),
         Flag("exit-code-from", "Return the exit code of the selected service container. Implies --abort-on-container-exit", "string"),
         Flag("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
+        LOCKED,
         Flag("menu", "Enable interactive shortcuts when running attached. Incompatible with --detach.",
              refused="there is no interactive menu; use the commands in another terminal"),
         Flag("no-attach", "Do not attach (stream logs) to the specified services", "strings"),

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "image": ("image", "Manage images"),
     "images": ("images", "List images used by the created containers"),
     "kill": ("kill", "Force stop service containers"),
+    "lock": ("lock", "Write composer.lock with the digests of images and remote files"),
     "login": ("login", "Authenticate to a registry"),
     "logout": ("logout", "Log out from a registry"),
     "logs": ("logs", "View output from containers"),

@@ -25,6 +25,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "image save": ("composer image save -o web.tar acme/web:1",),
     "images": ("composer images",),
     "kill": ("composer kill --signal SIGHUP proxy",),
+    "lock": ("composer lock", "composer up -d --locked"),
     "login": ("composer login -u ann --password-stdin registry.example.com < token",),
     "logs": ("composer logs -f web", "composer logs --since 10m --tail 100"),
     "ls": ("composer ls --all",),

@@ -50,6 +50,9 @@ EVERYWHERE = (
 )
 """Flags that each command takes as well."""
 
+LOCKED = Flag("locked", "Use only the images and remote files that composer.lock names")
+"""For commands that get images."""
+
 
 def check_progress(mode: str) -> None:
     """UsageError for a --progress value that does not exist; "" is that none is given."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from composer.load.options import Loaded, LoadOptions
     from composer.model import Project
     from composer.plan.desired import Desired
+    from composer.plan.lock import Lock
     from composer.run.port import Engine
     from engine.spec.image import ImageConfig
     from engine.spec.state import ContainerRecord
@@ -43,6 +44,8 @@ class Context:
         self._images: dict[str, ImageConfig | None] = {}
         self._warned: set[str] = set()
         self._streams: dict[str, bytes] = {}
+        self.locked = False
+        """Whether nothing but what composer.lock has may be used (--locked)."""
 
     @cached_property
     def roots(self) -> Roots:
@@ -73,6 +76,10 @@ class Context:
         return progress_for(mode, self.ansi, self.stderr, self.environ, dry_run=self.dry_run, title=title)
 
     def load_options(self) -> LoadOptions:
+        options = self._load_options()
+        return options.replace(commits=self._lock.files) if self.locked else options
+
+    def _load_options(self) -> LoadOptions:
         from composer.load.options import LoadOptions
 
         options = self.options
@@ -87,6 +94,30 @@ class Context:
             defer=True,
             streams=self._streams,
         )
+
+    @cached_property
+    def lock_path(self) -> str:
+        """Where the project's composer.lock is, whether it exists or not."""
+        from composer.load.read.sources import home
+        from composer.plan.lock import NAME
+
+        return os.path.join(home(self._load_options()), NAME)
+
+    def everything(self, pins: Mapping[str, str]) -> tuple[Desired, dict[str, str]]:
+        """The project with all its profiles, and the commits of what was fetched for it: those of `pins`, if it has them."""
+        from composer.load.project import load_tree
+        from composer.load.read import remote
+
+        remote.assume(pins)
+        options = self._load_options().replace(profiles=("*",))
+        loaded = load_tree(options)
+        return _translated(loaded, None)[0], loaded.inputs.commits
+
+    @cached_property
+    def _lock(self) -> Lock:
+        from composer.cli.project.lock import read
+
+        return read(self.lock_path)
 
     @cached_property
     def project(self) -> Project:
@@ -156,7 +187,11 @@ class Context:
     def _desired(self, options: LoadOptions, remembered: Entry | None) -> Desired:
         entry = remembered or self._load(options, self._cache(options))
         self._warn(entry.warnings)
-        return entry.desired
+        if not self.locked:
+            return entry.desired
+        from composer.plan.lock import locked
+
+        return locked(entry.desired, self._lock)
 
     def _cache(self, options: LoadOptions) -> Cache:
         from composer.cli.project.cache import Cache

@@ -68,13 +68,13 @@ def opened(path: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def written(path: str) -> Iterator[int]:
+def written(path: str, mode: int = 0o600) -> Iterator[int]:
     """A file that takes its name when it is whole; what was there before stays until then. CommandError."""
     draft = f"{path}.{os.getpid()}.part"
     if os.path.exists(path) and not os.path.isfile(path):
         draft = path  # a pipe, /dev/stdout
     try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     except OSError as error:
         raise CommandError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
     try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping
 
+    from composer.load.options import Inputs
     from composer.load.tree.nodes import Origin
 
 PREFIXES = ("oci://", "git://", "ssh://", "https://", "http://", "git@", "github.com/")
@@ -27,20 +28,29 @@ _MISSING = 2
 """Exit code of `git ls-remote --exit-code` when nothing matches (git-ls-remote(1))."""
 
 _known: dict[str, str] = {}
-"""What this process has fetched: reference → folder of the checkout."""
+"""What this process has looked up: REMOTE#REF → commit."""
+
+
+def assume(commits: Mapping[str, str]) -> None:
+    """Take these commits for their references (REMOTE#REF) instead of asking what they are now."""
+    _known.update(commits)
 
 
 def fetched(
-    reference: str, environ: Mapping[str, str], names: tuple[str, ...], origin: Origin | None
-) -> tuple[str, str]:
-    """Fetch what a reference names: the folder of all that was fetched, and the path of the compose file in it, which in a
-    folder has one of `names`. LoadError."""
+    reference: str, environ: Mapping[str, str], names: tuple[str, ...], inputs: Inputs, origin: Origin | None
+) -> str:
+    """Fetch what a reference names; the path of the compose file, which in a folder has one of `names`.
+
+    The folder of all that was fetched, and its commit, are noted in `inputs`. LoadError; also for a reference that
+    `inputs.locked` does not have.
+    """
     remote, ref, folder = _parsed(reference, origin)
     if environ.get(SWITCH, "") in _FALSE:
         raise LoadError(f"{reference}: git remote resource is disabled by {SWITCH!r}", origin, f"unset {SWITCH}")
-    if reference not in _known:
-        _known[reference] = _checkout(reference, remote, ref, environ, origin)
-    root = os.path.realpath(_known[reference])
+    commit = _commit_of(reference, remote, ref, environ, inputs, origin)
+    checkout = _checkout(reference, remote, commit, environ, origin)
+    inputs.fetched.add(checkout)
+    root = os.path.realpath(checkout)
     path = os.path.realpath(os.path.join(root, folder))
     if not _below(path, root):
         raise LoadError(f"{reference}: {folder!r} leads out of the repository", origin)
@@ -51,7 +61,23 @@ def fetched(
         path = os.path.realpath(os.path.join(path, there[0]))
     if not _below(path, root) or not os.path.isfile(path):
         raise LoadError(f"{reference}: there is no file {folder!r} in the repository", origin)
-    return root, path
+    return path
+
+
+def _commit_of(
+    reference: str, remote: str, ref: str, environ: Mapping[str, str], inputs: Inputs, origin: Origin | None
+) -> str:
+    if _COMMIT.fullmatch(ref):
+        return ref
+    key = f"{remote}#{ref}" if ref else remote
+    if inputs.locked is not None:
+        if key not in inputs.locked:
+            raise LoadError(f"{reference}: composer.lock has no entry for {key}", origin, "run `composer lock`")
+        _known[key] = inputs.locked[key]
+    elif key not in _known:
+        _known[key] = _commit(reference, remote, ref or "HEAD", environ, origin)
+    inputs.commits[key] = _known[key]
+    return _known[key]
 
 
 def _below(path: str, root: str) -> bool:
@@ -78,9 +104,8 @@ def _parsed(reference: str, origin: Origin | None) -> tuple[str, str, str]:
     return remote, ref, folder.lstrip("/")
 
 
-def _checkout(reference: str, remote: str, ref: str, environ: Mapping[str, str], origin: Origin | None) -> str:
-    """The folder with the repository's files at this moment's commit of the reference."""
-    commit = ref if _COMMIT.fullmatch(ref) else _commit(reference, remote, ref or "HEAD", environ, origin)
+def _checkout(reference: str, remote: str, commit: str, environ: Mapping[str, str], origin: Origin | None) -> str:
+    """The folder with the repository's files at a commit."""
     cache = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "/"), ".cache")
     folder = os.path.join(cache, "composer", "git", commit)
     if os.path.isdir(folder):

@@ -54,6 +54,7 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
     """Find a project; LoadError when a named file is not there."""
     environ = dict(options.environ)
     environ.setdefault("PWD", os.getcwd())
+    inputs.locked = options.commits
     files = tuple(options.files)
     given = os.path.abspath(options.project_directory) if options.project_directory else ""
     named_env = _named_env(options)
@@ -66,6 +67,22 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
     # with none, the one without a name is active: `profiles: ["${UNSET}"]` enables
     profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", "")) or ("",)
     return Sources(files, _folder(given, files), environ, profiles)
+
+
+def home(options: LoadOptions) -> str:
+    """The folder of the files that belong to the project, such as composer.lock, known before anything is fetched: the
+    project directory, or the current one when the first compose file is remote."""
+    if options.project_directory:
+        return os.path.abspath(options.project_directory)
+    files = tuple(options.files)
+    if not files:
+        environ = dict(options.environ)
+        _dot_env(environ, _named_env(options), os.getcwd(), Inputs(), lambda line: None)
+        named = environ.get("COMPOSE_FILE", "")
+        files = tuple(named.split(environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep)) if named else ()
+    files = files or _default(os.getcwd(), Inputs(), lambda line: None)
+    local_files = [path for path in files[:1] if path != STDIN and not path.startswith(PREFIXES)]
+    return os.path.dirname(os.path.abspath(local_files[0])) if local_files else os.getcwd()
 
 
 def _named_env(options: LoadOptions) -> tuple[str, ...]:
@@ -197,9 +214,7 @@ def local(path: str, environ: Mapping[str, str], inputs: Inputs, origin: Origin 
     if not path.startswith(PREFIXES):
         return path
     inputs.volatile = True  # a branch may have another commit the next time
-    folder, path = fetched(path, environ, FILE_NAMES, origin)
-    inputs.fetched.add(folder)
-    return path
+    return fetched(path, environ, FILE_NAMES, inputs, origin)
 
 
 def normalised_name(name: str) -> str:

@@ -1,0 +1,36 @@
+"""composer lock: write composer.lock, with what images and remote files are now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from composer.cli.errors import CommandError
+from composer.cli.parsing.flags import Args, Command, Flag
+
+if TYPE_CHECKING:
+    from composer.cli.project.context import Context
+
+COMMAND = Command(
+    "lock",
+    "Write composer.lock with the digests of images and remote files",
+    "lock [OPTIONS]",
+    (
+        Flag("check", "Write nothing; fail when composer.lock is not what would be written"),
+        Flag("keep", "Keep what composer.lock has, add what is missing, and remove what is no longer used"),
+        Flag("quiet", "Do not show progress", short="q"),
+    ),
+    positional=(0, 0),
+)
+
+
+def run(context: Context, args: Args) -> int:
+    from composer.cli.project.lock import current, read, write
+
+    path = context.lock_path
+    found = current(context, keep=args.keep, quiet=args.quiet)
+    if args.check:
+        if found != read(path):
+            raise CommandError(f"{path} is not up to date\nRun `composer lock` to update it.")
+    elif not context.dry_run:
+        write(path, found)
+    return 0
