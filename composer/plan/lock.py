@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct, structs
 
 from composer.plan.desired import Desired, DesiredService
-from engine.image import reference as references
+from engine.image.reference import is_id, parse
 from engine.spec.container import ContainerSpec
 
 NAME = "composer.lock"
@@ -36,10 +36,10 @@ class Lock(Struct, kw_only=True, forbid_unknown_fields=True):
         """From BuildSpec.pins."""
         lock = cls()
         for name, pin in sorted(pins.items()):
-            if references.is_id(pin) and _is_image(name):
-                lock.local_images[references.parse(name).familiar] = pin
+            if is_id(pin) and _is_image(name):
+                lock.local_images[parse(name).familiar] = pin
             elif "@" in pin:
-                lock.images[references.parse(name).familiar] = pin.rpartition("@")[2]
+                lock.images[parse(name).familiar] = pin.rpartition("@")[2]
             else:
                 lock.files[name] = pin
         return lock
@@ -49,9 +49,9 @@ class Lock(Struct, kw_only=True, forbid_unknown_fields=True):
         """As in BuildSpec.pins."""
         found = {}
         for name, digest in self.images.items():
-            full = str(references.parse(name))
+            full = str(parse(name))
             found[full] = f"{full}@{digest}"
-        found |= {str(references.parse(name)): image_id for name, image_id in self.local_images.items()}
+        found |= {str(parse(name)): image_id for name, image_id in self.local_images.items()}
         return found | self.files
 
 
@@ -61,7 +61,7 @@ def _is_image(name: str) -> bool:
 
 def built_here(desired: Desired) -> dict[str, str]:
     """Pins of the tags that the project's own builds make: they stay as they are."""
-    tags = {str(references.parse(tag)) for one in desired.every() if one.build for tag in one.build.tags}
+    tags = {str(parse(tag)) for one in desired.every() if one.build for tag in one.build.tags}
     return {tag: tag for tag in sorted(tags)}
 
 
@@ -78,12 +78,12 @@ def images_of(desired: Desired) -> dict[str, str]:
 
 
 def _fixed(name: str) -> bool:
-    return references.is_id(name) or "@" in name
+    return is_id(name) or "@" in name
 
 
 def full_name(name: str) -> str:
     """A reference with all that is implied."""
-    return str(references.parse(name))
+    return str(parse(name))
 
 
 def locked(desired: Desired, lock: Lock) -> Desired:

@@ -90,7 +90,7 @@ def test_a_moved_tag_is_not_followed(composer, publish):
     assert composer.ps()["web"][0]["Image"] == image
     assert "Recreate" not in composer("up", "-d", "--locked").err
     composer("pull", "--locked")
-    assert composer("lock", "--check", code=1).err.endswith("composer.lock is not up to date\nRun `composer lock` to update it.\n")
+    assert "composer.lock is not up to date\nRun `composer lock`" in composer("lock", "--check", code=1).err
     before = lock_of(composer)
     composer("lock", "--keep")
     assert lock_of(composer) == before
@@ -135,8 +135,9 @@ def test_builds_fetch_only_what_is_locked(composer, publish, website):
     folder, url = website
     (folder / "data").write_text("one")
     image = publish("team/base:1", "first")
+    dockerfile = f"ARG NAME=data\nFROM {image} AS base\nARG NAME\nADD {url}/${{NAME}} /data\n"
     composer.write(
-        {"app/Dockerfile": f"ARG NAME=data\nFROM {image} AS base\nARG NAME\nADD {url}/${{NAME}} /data\nFROM base\nRUN cat /data /content > /both\n"},
+        {"app/Dockerfile": f"{dockerfile}FROM base\nRUN cat /data /content > /both\n"},
         compose="services: {web: {build: app, init: true, command: [sleep, '1000']}}\n",
     )
     composer("lock")
