@@ -21,6 +21,7 @@ from composer.cli.render.ansi import paint, wants_colour
 from composer.cli.render.guard import raw
 from composer.cli.render.lines import Lines
 from composer.cli.terminal.follow import Follower
+from composer.cli.terminal.signals import listening
 
 if TYPE_CHECKING:
     from composer.cli.parsing.flags import Args
@@ -138,8 +139,6 @@ def _interrupts() -> Iterator[tuple[int, Callable[[], bool], Callable[[], None]]
     def tell() -> None:
         os.write(write, b"!")
 
-    before = {number: signal.signal(number, lambda *_: tell()) for number in (signal.SIGINT, signal.SIGTERM)}
-
     def take() -> bool:
         try:
             return bool(os.read(read, 1))
@@ -147,9 +146,8 @@ def _interrupts() -> Iterator[tuple[int, Callable[[], bool], Callable[[], None]]
             return False
 
     try:
-        yield read, take, tell
+        with listening((signal.SIGINT, signal.SIGTERM), lambda _: tell()):
+            yield read, take, tell
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         os.close(read)
         os.close(write)

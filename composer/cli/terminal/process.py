@@ -9,9 +9,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from composer.cli.terminal.signals import listening
 from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw, write_all
 from engine.errors import OtherVersion
 
@@ -69,7 +69,7 @@ def passing_signals(process: Process) -> Iterator[None]:
     """Signals that would end us go to the process instead, so that our terminal is as it was when we end with it. A process that
     outlives its terminal, or SIGQUIT, for GRACE seconds is killed. Signals that we were started to ignore stay ignored."""
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def pass_on(number: int) -> None:
         with suppress(Exception):
             process.signal(number)
         if number in (signal.SIGHUP, signal.SIGQUIT):
@@ -84,13 +84,8 @@ def passing_signals(process: Process) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [number for number in PASSED_ON if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, pass_on) for number in heard}
-    try:
+    with listening((number for number in PASSED_ON if signal.getsignal(number) != signal.SIG_IGN), pass_on):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def feed_stdin(process: Process) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from composer.cli.errors import UsageError
+from composer.cli.terminal.signals import listening
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
 CHUNK = 65536
@@ -77,11 +78,8 @@ def following_size(terminal: int, resize: Callable[[int, int], None]) -> Iterato
             resize(size.lines, size.columns)
 
     tell()
-    before = signal.signal(signal.SIGWINCH, tell)
-    try:
+    with listening((signal.SIGWINCH,), tell):
         yield
-    finally:
-        signal.signal(signal.SIGWINCH, before)
 
 
 def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes = b"") -> bool:
