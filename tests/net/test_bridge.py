@@ -274,32 +274,6 @@ def test_hooks_are_recognised_as_the_kernel_prints_them(store, version, monkeypa
     remove(store, "b")
 
 
-def test_legacy_iptables(store, monkeypatch):
-    programs = {"iptables": "iptables-legacy", "ip6tables": "ip6tables-legacy"}
-    if subprocess.run(["iptables-legacy", "-t", "nat", "-S"], capture_output=True).returncode:
-        pytest.skip("this kernel has no legacy tables")
-    binary = iptables.binary
-
-    def choose(name, version):
-        path = binary(name, version)
-        for plain, replaced in programs.items():
-            head, _, last = path.rpartition("/")
-            if last.split("-")[0] == plain:
-                return f"{head}/{last.replace(plain, replaced)}"
-
-    monkeypatch.setattr(iptables, "binary", choose)
-    legacy(monkeypatch)
-    create(store, enable_ipv6=True)
-    before = rules("iptables-legacy-save")
-    assert before and not rules()
-    assert probe.chains(4) is None and probe.chains(6) is None
-    bridge._whole.clear()
-    iptables.add_network(store.roots, bridge.get(store, "n"))
-    assert sorted(rules("iptables-legacy-save")) == sorted(before)
-    remove(store)
-    assert not rules("iptables-legacy-save") and not rules("ip6tables-legacy-save")
-
-
 def test_another_namespace_is_another_host(store):
     record = create(store)
     with apart():

@@ -1,9 +1,10 @@
 """Keeps the packet filter as it has to be while containers run, whatever others do to it.
 
 guard   a table of this process's own with all that drops. The kernel lets nobody else change or flush it
-        (NFT_TABLE_F_OWNER, Linux 5.12), so that nothing is open before the rules are back
+        (NFT_TABLE_F_OWNER, Linux 5.12), so that nothing is open before the rules are back. It only drops, and stands
+        beside legacy iptables, too, where the kernel has nf_tables
 watch   the kernel tells what is changed in nf_tables (NFNLGRP_NFTABLES); what concerns us is put right at once. Legacy
-        iptables notifies nobody: there we count the rules once a second
+        iptables notifies nobody: there we count the rules twice a second
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _GROUP = 7  # NFNLGRP_NFTABLES
 _ADD_MEMBERSHIP, _SOL_NETLINK, _NO_ENOBUFS = 1, 270, 5
 _SETTLED = 0.02
 """Seconds in which more changes of the same kind are expected."""
-_GLANCE = 1.0
+_GLANCE = 0.5
 _SO_GET_INFO = 64  # IPT_SO_GET_INFO and IP6T_SO_GET_INFO
 _INFO = 84
 """Bytes of struct ipt_getinfo."""
@@ -70,7 +71,7 @@ class Enforcement:
     def guard(self, record: NetworkRecord) -> None:
         """Have the guard drop what must not reach the network or leave it. Without such tables in the kernel nothing
         happens."""
-        if record.id in self._guarded or self._unguarded or not probe.native():
+        if record.id in self._guarded or self._unguarded or not probe.works():
             return
         wanted = {key: found for key, found in elements.of_network(record).items() if key in layout.GUARDED}
         versions = forwarding.ours()

@@ -221,7 +221,10 @@ def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
 def remove_network(roots: Roots, record: NetworkRecord, left: Sequence[NetworkRecord]) -> None:
     """Remove the network's rules, and our chains when no network that is left has this IP version."""
     for version in versions(record):
-        _purge(roots, version, _save(version), lambda owner: owner == record.id[:12])
+        saved, chain = _save(version), _chain(record)
+        _purge(roots, version, saved, lambda owner: owner == record.id[:12])
+        if _declared(_save(version).get("filter", []) if saved else [], chain):  # flushed, so that nothing jumped to it
+            _restore(version, {"filter": [f"-F {chain}", f"-X {chain}"]})
     unhook(roots, left)
 
 
@@ -240,7 +243,7 @@ def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
     for version in (4, 6):
         found = [record for record in records if version in versions(record)]
         saved = _save(version) if found else {}
-        if not all(_is_in_place(saved, record, version) for record in found):
+        if not all(_is_in_place(roots, saved, record, version) for record in found):
             return False
     return True
 
@@ -259,7 +262,7 @@ def sweep(
         if _purge(roots, version, saved, lambda owner, alive=alive: owner not in alive):  # type: ignore[misc]
             saved = _save(version)
         for record in found:
-            if not _is_in_place(saved, record, version):
+            if not _is_in_place(roots, saved, record, version):
                 _add(roots, record, version)
         present = "\n".join(line for lines in saved.values() for line in lines)
         flushed = {owner: of for owner, of in ports.items() if _mark(roots, owner) not in present}
@@ -269,10 +272,15 @@ def sweep(
     unhook(roots, records)
 
 
-def _is_in_place(saved: Saved, record: NetworkRecord, version: int) -> bool:
+def _is_in_place(roots: Roots, saved: Saved, record: NetworkRecord, version: int) -> bool:
+    """Whether all jumps are there, and as many rules of the network as it has: each is in its chain or has its comment."""
     present = {line for lines in saved.values() for line in lines}
     jumps = {f"-A {rule}" for table in _CHAINS for _, rule in _wanted(table, version, saved.get(table, []))}
-    return not jumps - present and _declared(saved.get("filter", []), _chain(record))
+    if jumps - present or not _declared(saved.get("filter", []), _chain(record)):
+        return False
+    marks = f"-A {_chain(record)} ", _mark(roots, record.id)
+    found = sum(any(mark in line for mark in marks) for lines in saved.values() for line in lines)
+    return found == sum(rule.version == version for rule in network_rules(roots, record))
 
 
 def publish(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
@@ -357,10 +365,13 @@ def _restore(version: int, lines: dict[str, list[str]]) -> None:
 
 
 def binary(name: str, version: int) -> str:
-    name = name.replace("iptables", "ip6tables") if version == 6 else name
-    for folder in FOLDERS:
-        if os.access(f"{folder}/{name}", os.X_OK):
-            return f"{folder}/{name}"
+    """Where a host has both kinds, /usr/sbin/iptables may be either: legacy tables need the legacy program."""
+    names = [name.replace("iptables", "iptables-legacy")] if probe.legacy() or not probe.works() else []
+    for one in (*names, name):
+        for folder in FOLDERS:
+            path = f"{folder}/{one.replace('iptables', 'ip6tables') if version == 6 else one}"
+            if os.access(path, os.X_OK):
+                return path
     raise OperationFailed("find", name, detail="it is not installed", hint="Install it: apt install iptables")
 
 

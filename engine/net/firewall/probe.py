@@ -13,17 +13,18 @@ _ANY, _FAMILIES = 0, {4: 2, 6: 10}
 
 
 def native() -> bool:
-    """Whether nf_tables is to be used: the kernel has it, and the host does not rely on legacy iptables alone."""
-    if _legacy("ip") or _legacy("ip6"):
+    """Whether nf_tables is to be used: the kernel has it, and the host does not rely on legacy iptables alone. Where our
+    table is there already it stays so; a guard (enforce.py) decides nothing."""
+    if legacy():
         found = _dump(GETTABLE, _ANY)
-        return found is not None and any(not one.startswith("composer-") for one in found)
-    return _works()
+        return found is not None and any("-guard-" not in one for one in found)
+    return works()
 
 
 def chains(version: int) -> set[str] | None:
     """The chains of all tables of this IP version in the namespace of this thread; None when only iptables-save can tell:
     legacy tables are in use, or nf_tables does not answer."""
-    if _legacy("ip" if version == 4 else "ip6"):
+    if legacy():
         return None
     return _dump(GETCHAIN, _FAMILIES[version], field=3)
 
@@ -31,16 +32,19 @@ def chains(version: int) -> set[str] | None:
 _known: list[bool] = []
 
 
-def _works() -> bool:
+def works() -> bool:
     """Whether the kernel has nf_tables; asked once."""
     if not _known:
         _known.append(_dump(GETTABLE, _ANY) is not None)
     return _known[0]
 
 
-def _legacy(name: str) -> bool:
-    with contextlib.suppress(OSError), open(f"/proc/thread-self/net/{name}_tables_names", encoding="utf-8") as file:
-        return bool(file.read().strip())
+def legacy() -> bool:
+    """Whether tables of legacy iptables exist in the namespace of this thread, for either IP version."""
+    for name in ("ip", "ip6"):
+        with contextlib.suppress(OSError), open(f"/proc/thread-self/net/{name}_tables_names", encoding="utf-8") as file:
+            if file.read().strip():
+                return True
     return False
 
 

@@ -1,0 +1,124 @@
+"""A host that uses legacy iptables only: rules come back within a second, and nothing opens meanwhile."""
+
+import asyncio
+import socket
+import subprocess
+import time
+
+import pytest
+
+from engine.net import bridge
+from engine.net.firewall import iptables, netlink, probe
+from engine.spec.container import Attachment, PortBinding
+from tests.net.conftest import blocked, connected, network, reaches, rules
+from tests.net.test_enforce import enforced, running
+from tests.net.test_wiring import aside, outside  # noqa: F401 (a fixture)
+
+
+@pytest.fixture(autouse=True)
+def legacy(host):
+    """The kernel lists legacy tables, though they have no rule."""
+    if subprocess.run(["iptables-legacy", "-t", "nat", "-S"], capture_output=True).returncode:
+        pytest.skip("this kernel has no legacy tables")
+    yield
+    assert not rules("iptables-legacy-save") and not rules("ip6tables-legacy-save")
+
+
+def tables():
+    with netlink.Nfnetlink() as kernel:
+        return [netlink.name_of(one[1]) for one in kernel.objects(netlink.GETTABLE)]
+
+
+async def restored(store, records):
+    end = time.monotonic() + 1
+    while not (whole := await asyncio.to_thread(iptables.is_whole, store.roots, records)) and time.monotonic() < end:
+        await asyncio.sleep(0.05)
+    return whole
+
+
+@pytest.mark.parametrize("chain", ["", "{}", "COMPOSER-IN", "-t nat", "no nf_tables"])
+@running
+async def test_rules_come_back_by_themselves(store, spaces, outside, chain, monkeypatch):  # noqa: F811
+    a = spaces()
+    if chain == "no nf_tables":
+        chain = ""
+        monkeypatch.setattr(probe, "works", lambda: False)
+        monkeypatch.setattr(probe, "legacy", lambda: False)
+    ports = [PortBinding(container_port=80, host_port="8080")]
+    async with (
+        enforced(store) as wiring,
+        network(store) as record,
+        connected(wiring, a, Attachment(network="n"), ports=ports),
+    ):
+        assert not probe.native() and rules("iptables-legacy-save") and not rules("iptables-save")
+        listener = a.listen(80)
+        await asyncio.sleep(0)  # the first look, after which a change is seen
+        words = chain.format(f"CMP-{record.id[:12]}").split()
+        subprocess.run(
+            ["iptables-legacy", *words[:2], "-F"] if words[:1] == ["-t"] else ["iptables-legacy", "-F", *words]
+        )
+        assert not iptables.is_whole(store.roots, [record])
+        assert await restored(store, [record])
+        assert await aside(reaches, outside, "203.0.113.1", 8080, listener)
+
+
+@running
+async def test_nothing_opens_meanwhile(store, spaces, outside):  # noqa: F811
+    """All rules are gone and nobody puts them back."""
+    inner, web, other = spaces(), spaces(), spaces()
+    async with (
+        enforced(store) as wiring,
+        network(store, "in", internal=True),
+        network(store, "n"),
+        network(store, "m"),
+        connected(wiring, inner, Attachment(network="in")) as ((end,), _),
+        connected(wiring, web, Attachment(network="n")) as ((served,), _),
+        connected(wiring, other, Attachment(network="m")),
+    ):
+        web.listen(81)
+        service = socket.create_server(("0.0.0.0", 9090))
+        gateway = f"{end.ipv4_address.rpartition('.')[0]}.1"
+        inner.output("ip", "route", "add", "default", "via", gateway)
+        subprocess.run("iptables-legacy -F; iptables-legacy -t nat -F", shell=True, check=True)
+        for address, port in ((served.ipv4_address, 81), (gateway, 9090), ("203.0.113.2", 80)):
+            assert blocked(inner, address, port), (address, port)
+        assert blocked(other, served.ipv4_address, 81) and blocked(outside, served.ipv4_address, 81)
+        service.close()
+
+
+@running
+async def test_the_administrators_chain_is_asked_first(store, spaces, outside):  # noqa: F811
+    a = spaces()
+    subprocess.run(
+        "iptables-legacy -N COMPOSER-USER; iptables-legacy -A COMPOSER-USER -p tcp --dport 81 -j DROP;"
+        "iptables-legacy -A FORWARD -j ACCEPT",
+        shell=True, check=True,
+    )  # fmt: skip
+    async with enforced(store) as wiring, network(store), connected(wiring, a, Attachment(network="n")):
+        listener = outside.listen(80)
+        outside.listen(81)
+        assert await aside(reaches, a, "203.0.113.2", 80, listener)
+        assert await aside(blocked, a, "203.0.113.2", 81)
+    subprocess.run("iptables-legacy -F; iptables-legacy -X COMPOSER-USER", shell=True, check=True)
+
+
+@running
+async def test_a_table_of_ours_stays_in_use(store, monkeypatch):
+    """The host had no legacy tables when the network was made; listing them makes the kernel say that it has."""
+    with monkeypatch.context() as patch:
+        patch.setattr(probe, "legacy", lambda: False)
+        record = await bridge.create(store, bridge.NetworkSpec(name="n"))
+    assert probe.legacy() and probe.native() and tables()
+    assert bridge.backend.is_whole(store.roots, [record])
+    await bridge.remove(store, "n")
+    assert not tables()
+
+
+@running
+async def test_adding_a_network_again_changes_nothing(store):
+    async with network(store, enable_ipv6=True) as record:
+        before = rules("iptables-legacy-save")
+        assert before and not rules("iptables-save")
+        assert probe.chains(4) is None and probe.chains(6) is None
+        iptables.add_network(store.roots, record)
+        assert sorted(rules("iptables-legacy-save")) == sorted(before)
