@@ -43,7 +43,6 @@ async def test_rules_come_back_by_themselves(store, spaces, outside, chain, monk
     if chain == "no nf_tables":
         chain = ""
         monkeypatch.setattr(probe, "works", lambda: False)
-        monkeypatch.setattr(probe, "legacy", lambda: False)
     ports = [PortBinding(container_port=80, host_port="8080")]
     async with (
         enforced(store) as wiring,
