@@ -48,6 +48,10 @@ class Client:
         """Whether there is a supervisor."""
         return control.listens(self._path)
 
+    def remains(self) -> bool:
+        """Whether a supervisor is there, or what a killed one left behind, in either root."""
+        return any(os.path.exists(f"{root}/{self._project}") for root in (self._roots.run, self._roots.groups))
+
     def serves(self) -> bool:
         """Whether there is a supervisor; waits until one that was only just started has adopted what runs."""
         try:
@@ -113,7 +117,13 @@ class Client:
     def _connect(self, *, replace: bool) -> socket.socket:
         """`replace`: put one of this program in the place of one of another release, which may be killed at any time and
         would not know what we mean. A command does so in the beginning only: what it finds later is newer than itself."""
-        for _ in range(ATTEMPTS):
+        lost = SupervisorLost(
+            f"the supervisor of project {self._project} cannot be reached",
+            hint=f"See {os.path.dirname(self._path)}/supervisor.log.",
+        )
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._starting = Launch(self._roots, self._project, self._environ)
             starting, self._starting = self._starting, None
             try:
                 if starting is not None:
@@ -123,15 +133,14 @@ class Client:
                 if not replace:
                     raise
                 control.end(self._path)
+            except SupervisorLost as error:  # killed while it started, or it cannot
+                lost = error
             except OSError:
-                self._starting = Launch(self._roots, self._project, self._environ)
+                pass
             finally:
                 if starting is not None:
                     starting.close()
-        raise SupervisorLost(
-            f"the supervisor of project {self._project} cannot be reached",
-            hint=f"See {os.path.dirname(self._path)}/supervisor.log.",
-        )
+        raise lost
 
     def close(self) -> None:
         """Dismiss the supervisor that `prepare` started and no request used."""

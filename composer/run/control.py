@@ -4,6 +4,7 @@ listens before it has loaded the rest of itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -44,3 +45,28 @@ class Control:
         except FileNotFoundError:
             pass
         self.listener.close()
+
+    def tidy_up(self, *, whole: bool) -> None:
+        """Remove what a supervisor has in its folder, or the `whole` folder: the last thing that it does, with the lock still
+        held. Another supervisor may have found the folder gone and made one of its own: then nothing of it is touched."""
+        folder, lock = os.path.split(control.lock_of(self.path))
+        with contextlib.suppress(OSError):
+            if not os.path.samestat(os.stat(f"{folder}/{lock}"), os.fstat(self._lock)):
+                return
+            ours = ("supervisor.sock", "supervisor.log", LEAVING)
+            for name in os.listdir(folder) if whole else ours:
+                if name != lock:
+                    _remove(f"{folder}/{name}")
+            os.unlink(f"{folder}/{lock}")
+            os.rmdir(folder)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except IsADirectoryError:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+    except OSError:
+        pass

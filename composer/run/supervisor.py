@@ -338,8 +338,6 @@ def supervise(engine: Engine, project: str, control: Control, again: list[str]) 
     supervisor = Supervisor(engine, project, control, again)
     gc.freeze()  # what is imported stays: no collection need look at it
     anyio.run(supervisor.run)
-    folder = os.path.dirname(control.path)
-    if (supervisor.tidy or control.clean) and not listens(f"{folder}/keeper.sock"):
-        import shutil
-
-        shutil.rmtree(folder, ignore_errors=True)
+    if supervisor.tidy or control.clean:
+        # A keeper that was started in vain still listens for a moment: it removes its own files.
+        control.tidy_up(whole=not listens(f"{os.path.dirname(control.path)}/keeper.sock"))

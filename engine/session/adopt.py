@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 
 import msgspec
 from anyio import Event, move_on_after, sleep, to_thread
@@ -59,6 +60,8 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     group.adopted = None
     names = group_store.names(group.store, group.name)
     found = files.every(group.roots, group.name, names)
+    # A reboot takes the run root, and with it what would say that the last supervisor was killed.
+    clean = clean and not _was_cut_short(group, found, names)
     known = await _keeper_of_ours(group, found)
     # One that ended while it had no keeper is adopted, too, for its last output and its exit code.
     found = [group.records.get(record.id, record) if record.id in group.retained else record for record in found]
@@ -105,6 +108,21 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     await _sweep(group)
     await finish_removals(group)
     return list(group.records.values())
+
+
+def _was_cut_short(group: Group, found: list[ContainerRecord], names: Iterable[str]) -> bool:
+    """Whether the group's files show an operation that never ended."""
+    try:
+        folders = set(os.listdir(f"{group.roots.groups}/{group.name}"))
+    except FileNotFoundError:
+        folders = set()
+    return (
+        {record.id for record in found} != folders
+        or folders != set(names)
+        or any(record.state.status is Status.REMOVING for record in found)
+        or any(record.state.boot_id not in ("", files.boot_id()) for record in found)
+        or bool(_interrupted(group, found))
+    )
 
 
 async def _keeper_of_ours(group: Group, found: list[ContainerRecord]) -> bool:

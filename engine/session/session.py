@@ -38,6 +38,7 @@ class Session:
         self._group = Group(roots, name)
         self._group.wiring.moved = self._moved
         self._group.link = KeeperLink(roots, name, supervisor, launch, self._watch)
+        self._supervised = bool(supervisor)
         self._tasks = tasks
         self._report, self._exits = create_memory_object_stream[tuple[str, ContainerExit]](math.inf)
 
@@ -159,8 +160,9 @@ class Session:
         await group.cleaned()
         if await group.link.close(dismiss=not group.alive):
             group.cgroups.sweep(group.name, ())
-            with contextlib.suppress(OSError):
-                remove_tree(f"{group.roots.run}/{group.name}")
+            if not self._supervised:  # a supervisor removes its own folder, in the end: its lock is there
+                with contextlib.suppress(OSError):
+                    remove_tree(f"{group.roots.run}/{group.name}")
         if not group.alive and build_folders.exist(group.roots):
             await to_thread.run_sync(_sweep_builds, group)
         with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from engine import control
 from tests.fault.victims import Moment, find, kill, serving
 
 VICTIMS = ("command", "supervisor", "keeper")
+ALL = "command, supervisor and keeper"
 WANTED = {"db": 1, "web": 1, "worker": 3}
 
 
@@ -49,7 +50,7 @@ def repaired(request, composer):
         )  # made to be watched; `up` may have died before it came so far
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("victim", (*VICTIMS, ALL))
 @pytest.mark.parametrize(
     "name", ["supervisor.sock", "keeper.sock", "spec.json", "bundle.json", "starting.json", "state.json"]
 )
@@ -58,7 +59,8 @@ def test_during_up(composer, name, victim, repaired):
     up = composer.start("up", "-d")
     assert moment.wait(up)
     moment.close()
-    kill(composer, victim, up)
+    for one in VICTIMS if victim == ALL else (victim,):
+        kill(composer, one, up)
     up.communicate(timeout=60)
     repaired()
 

@@ -57,6 +57,28 @@ def test_the_request_is_repeated_when_the_supervisor_dies(roots):
     assert scripted.heard == [REQUEST] * 3
 
 
+def test_a_supervisor_that_is_killed_while_it_starts_is_started_again(roots, monkeypatch):
+    class Killed:
+        def __init__(self, *_):
+            pass
+
+        def wait(self):
+            if starts.append(self) or len(starts) == 1:
+                raise SupervisorLost("the supervisor of project p did not start")
+            serving.append(Scripted(roots, [End()]))
+
+        def close(self):
+            pass
+
+    starts, serving = [], []
+    monkeypatch.setattr(clients, "Launch", Killed)
+    client = Client(roots, "p", {})
+    client.prepare()
+    assert list(client.perform(REQUEST)) == [End()]
+    serving[0].thread.join()
+    assert len(starts) == 2
+
+
 def test_but_not_for_ever(roots):
     scripted = Scripted(roots, *[[]] * clients.ATTEMPTS)
     with pytest.raises(SupervisorLost, match="died 4 times"):

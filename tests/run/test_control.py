@@ -1,6 +1,7 @@
 """One supervisor at a time; it knows whether the last one left in good order."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -37,6 +38,32 @@ def test_a_killed_one_left_no_good_order(path, end):
     own = Control.open(path)
     assert not own.clean
     own.close()
+
+
+def test_the_last_thing_is_to_remove_the_folder(path):
+    own = Control.open(path)
+    os.makedirs(f"{os.path.dirname(path)}/container")
+    own.close()
+    own.tidy_up(whole=True)
+    assert not os.path.exists(os.path.dirname(path))
+
+
+def test_a_keepers_files_stay(path):
+    own = Control.open(path)
+    open(f"{os.path.dirname(path)}/keeper.sock", "w").close()
+    own.close()
+    own.tidy_up(whole=False)
+    assert os.listdir(os.path.dirname(path)) == ["keeper.sock"]
+
+
+def test_the_folder_of_a_successor_is_left_alone(path):
+    own = Control.open(path)
+    own.close()
+    shutil.rmtree(os.path.dirname(path))
+    successor = Control.open(path)
+    own.tidy_up(whole=True)
+    assert sorted(os.listdir(os.path.dirname(path))) == ["supervisor.lock", "supervisor.sock"]
+    successor.close()
 
 
 def test_frames_in_pieces():

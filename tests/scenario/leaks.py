@@ -78,6 +78,18 @@ def files(roots):
     return found
 
 
+def described(path):
+    """What a leaked file or folder holds, and the last lines of the logs in it: who made it can be told from that."""
+    lines = [path]
+    for folder, _, names in os.walk(path):
+        for name in sorted(names):
+            lines.append(f"    {os.path.relpath(os.path.join(folder, name), path)}")
+            if name.endswith((".log", ".lock")):
+                with contextlib.suppress(OSError), open(os.path.join(folder, name), errors="replace") as file:
+                    lines += [f"        {line}" for line in file.read().splitlines()[-10:]]
+    return "\n".join(lines)
+
+
 def rows(roots):
     with contextlib.closing(sqlite3.connect(roots.database)) as db:
         return {f"{table}: {row[0]}" for table in TABLES for row in db.execute(f"SELECT * FROM {table}")}
@@ -109,7 +121,11 @@ class Observed:
         deadline = time.monotonic() + PATIENCE
         while True:
             now = Observed.now(roots)
-            left = [f"{kind} {one}" for kind, ones in now.sets.items() for one in sorted(ones - self.sets[kind])]
+            left = [
+                f"{kind} {described(one) if kind == 'file' else one}"
+                for kind, ones in now.sets.items()
+                for one in sorted(ones - self.sets[kind])
+            ]
             if not left or time.monotonic() > deadline:
                 return left
             time.sleep(0.02)

@@ -58,16 +58,18 @@ asyncio.run(main(*sys.argv[1:]))
 def killed(box):
     """Does an operation of OPERATE in a process that kills itself in its midst; gives what the next session adopts."""
 
-    def operate(operation, record, *, keeper=False):
+    def operate(operation, record, *, keeper=False, reboot=False):
         box.do(box.session.close())
         argv = [sys.executable, "-c", OPERATE, box.roots.state, box.roots.run, box.group, operation, record.id]
         died = subprocess.run(argv, capture_output=True, text=True, timeout=60)
         assert died.returncode == -signal.SIGKILL, died.stderr
-        if keeper:
+        if keeper or (reboot and os.path.exists(box.roots.keeper_socket(box.group))):
             kill_keeper(box)
+        if reboot:
+            shutil.rmtree(f"{box.roots.run}/{box.group}", ignore_errors=True)
         box.engine = Engine(box.roots)
         box.session = box.do(box.engine.session(box.group, LoopTasks()))
-        return {one.id: one for one in box.do(box.session.adopt())}
+        return {one.id: one for one in box.do(box.session.adopt(clean=reboot))}
 
     return operate
 
@@ -128,6 +130,30 @@ def test_a_removal_is_finished(box, killed, moment):
     assert not os.path.exists(box.session.folder(record.id))
     assert not os.listdir(box.roots.volumes)
     box.create("true", name="tremoved")
+
+
+def test_a_reboot_during_a_start(box, killed):
+    """The run root is empty then, as after a supervisor that left in good order."""
+    record = box.create("sleep", "1000")
+    state = killed("start", record, reboot=True)[record.id].state
+    assert (state.status, state.error) == (Status.CREATED, INTERRUPTED)
+    assert not os.path.exists(f"{box.session.folder(record.id)}/starting.json")
+
+
+def test_a_reboot_during_a_removal(box, killed):
+    record = box.create("true", mounts=(Mount(type="volume", target="/data"),), name="tremoved")
+    assert killed("released", record, reboot=True) == {}
+    assert not os.path.exists(box.session.folder(record.id))
+    assert not os.listdir(box.roots.volumes)
+
+
+def test_a_reboot_during_a_creation(box):
+    half = f"{box.roots.groups}/{box.group}/{'5' * 64}"
+    box.do(box.session.close())
+    os.makedirs(half)
+    box.session = box.do(box.engine.session(box.group, LoopTasks()))
+    box.do(box.session.adopt(clean=True))
+    assert not os.path.exists(half)
 
 
 def test_tidying_up_removes_the_remains_of_a_killed_build(box):

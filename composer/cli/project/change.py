@@ -79,8 +79,11 @@ def carry_out(
                 )
         elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
             perform(supervisor, progress, desired, wanted, ready=ready, hooks=plain or ready is not None)
-        elif not plan.unchanged and not images:
-            _nothing_to_do(context, progress, wanted)
+        else:
+            if wanted.action == "down" and supervisor.remains():
+                perform(supervisor, progress, desired, wanted)  # a supervisor tidies up before it leaves
+            if not plan.unchanged and not images:
+                _nothing_to_do(context, progress, wanted)
         if wanted.action in ("stop", "down") and desired is not None:
             _end_provided(context, desired, wanted)
         if images and desired is not None:
