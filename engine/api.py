@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from engine.keeper.launch import Launch
     from engine.session.process import AttachedProcess, ExecProcess
     from engine.session.session import Session
+    from engine.spec.artifact import ArtifactFile, ArtifactKind
     from engine.watch.group import GroupWatch
     from engine.watch.tree import TreeWatch
 
@@ -131,6 +132,34 @@ class Engine:
         from engine import registry as registries
 
         registries.push(reference, images=self._images, progress=progress)
+
+    def artifact(
+        self, reference: str, kind: ArtifactKind, known: Callable[[str], bool], *, insecure: Sequence[str] = ()
+    ) -> tuple[str, list[ArtifactFile]]:
+        from engine import registry as registries
+
+        return registries.artifact(reference, kind, known, insecure=insecure)
+
+    def publish(
+        self,
+        reference: str,
+        kind: ArtifactKind,
+        files: Sequence[ArtifactFile],
+        *,
+        version: str = "",
+        images: Sequence[str] | None = None,
+        annotations: dict[str, str] | None = None,
+        warn: Callable[[str], None],
+        insecure: Sequence[str] = (),
+    ) -> str:
+        from engine import registry as registries
+        from engine.image import lease
+
+        with lease.adding(self.roots):
+            return registries.publish(
+                reference, kind, files, blobs=self._images.blobs, version=version, images=images,
+                annotations=annotations, warn=warn, insecure=insecure,
+            )  # fmt: skip
 
     def login(self, registry: str, username: str, password: str) -> str:
         from engine.registry.login import login

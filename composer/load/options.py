@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from composer.load.read.oci import Artifacts
     from composer.load.read.template import Variable
     from composer.load.tree.nodes import Path
 
@@ -29,12 +30,14 @@ class LoadOptions:
     resolve_environment   read env_file into environment
     all_resources         keep networks, volumes, configs and secrets that no active service uses
     streams               "-" or the path of a pipe → what it held: it can be read once, but a project be loaded twice
-    commits               the only commits that files of repositories may come from: REMOTE[#REF] → commit; None: any
+    artifacts             reads compose files of registries; None where none can be read
+    commits               what files from elsewhere may be, as in Inputs.commits; None: anything
     defer                 note what concerns some services only (Loaded.refused, Loaded.clashes) instead of raising it
     """
 
     __slots__ = (
         "all_resources",
+        "artifacts",
         "commits",
         "consistency",
         "defer",
@@ -70,6 +73,7 @@ class LoadOptions:
         all_resources: bool = False,
         defer: bool = False,
         streams: dict[str, bytes] | None = None,
+        artifacts: Artifacts | None = None,
         commits: Mapping[str, str] | None = None,
     ) -> None:
         self.files, self.env_files, self.profiles, self.services = files, env_files, profiles, services
@@ -79,6 +83,7 @@ class LoadOptions:
         self.consistency, self.resolve_environment = consistency, resolve_environment
         self.all_resources, self.defer, self.commits = all_resources, defer, commits
         self.streams: dict[str, bytes] = {} if streams is None else streams
+        self.artifacts = artifacts
 
     def replace(self, **changes: Any) -> LoadOptions:
         """These options with some of them changed."""
@@ -101,13 +106,14 @@ class Inputs:
     variables             name → value of the environment variables read, None for one that was not set
     uses                  where the files use variables
     set_at                name → place in a .env file, of the variables that the command's environment has not
-    fetched               folders of what was fetched from repositories
-    commits               REMOTE[#REF] → its commit, of what was fetched by branch or tag
-    locked                the commits that may be fetched (LoadOptions.commits)
+    fetched               folders of what was fetched from repositories and registries
+    commits               what was fetched by branch or tag: REMOTE[#REF] → its commit, oci://REFERENCE → its digest
+    locked                those that may be fetched (LoadOptions.commits)
+    remote                the first of the project's files as it was named, when it comes from elsewhere; else ""
     volatile              a file was standard input or a pipe: whether it would be the same again cannot be known
     """
 
-    __slots__ = ("commits", "fetched", "files", "locked", "set_at", "uses", "variables", "volatile")
+    __slots__ = ("commits", "fetched", "files", "locked", "remote", "set_at", "uses", "variables", "volatile")
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[int, int, int] | None] = {}
@@ -115,6 +121,7 @@ class Inputs:
         self.uses: list[Use] = []
         self.set_at: dict[str, Origin] = {}
         self.fetched: set[str] = set()
+        self.remote = ""
         self.commits: dict[str, str] = {}
         self.locked: Mapping[str, str] | None = None
         self.volatile = False

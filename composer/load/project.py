@@ -202,7 +202,7 @@ def _name(options: LoadOptions, found: Sources, loaded: Loaded, reading: Reading
     name = name_in_files(options, found, loaded, reading)
     if name:
         return sources.normalised_name(name) if options.normalize else name
-    return sources.normalised_name(os.path.basename(found.folder))
+    return sources.normalised_name(os.path.basename(found.place))
 
 
 def _no_file() -> LoadError:

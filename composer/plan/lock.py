@@ -6,7 +6,8 @@ The file has what a project fetches, each with the digest or commit that it had 
  "images": {"redis:7": "sha256:…"},                      digests that registries have for the names
  "local_images": {"app:dev": "sha256:…"},                ids of images that only this machine has
  "files": {"https://…/x.tar": "sha256:…",                downloads of Dockerfiles
-           "https://github.com/a/b.git#main": "…"}}      repositories of compose files and of builds: commits
+           "https://github.com/a/b.git#main": "…",       repositories of compose files and of builds: commits
+           "oci://…/shop:1": "sha256:…"}}                compose files of registries
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from engine.spec.artifact import ArtifactFile, ArtifactKind
 from engine.spec.container import Attachment, ContainerSpec, ExecSpec
 from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, StoreUsage
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
@@ -78,6 +79,29 @@ class Images(Protocol):
         ...
 
     def push(self, reference: str, *, progress: Progress | None = None) -> None: ...
+
+    def artifact(
+        self, reference: str, kind: ArtifactKind, known: Callable[[str], bool], *, insecure: Sequence[str] = ()
+    ) -> tuple[str, list[ArtifactFile]]:
+        """The digest of an artifact in its registry, and its files; none when the digest is `known`. `insecure` names
+        registries (host[:port]) without valid certificates. NotFound, BadReference, RegistryError, ImageError, Corrupt."""
+        ...
+
+    def publish(
+        self,
+        reference: str,
+        kind: ArtifactKind,
+        files: Sequence[ArtifactFile],
+        *,
+        version: str = "",
+        images: Sequence[str] | None = None,
+        annotations: dict[str, str] | None = None,
+        warn: Callable[[str], None],
+        insecure: Sequence[str] = (),
+    ) -> str:
+        """Send files to a registry as an artifact; its digest. `version`: of the OCI specification, "" for the newest that
+        the registry takes. With `images` these are copied beside it, and an index with `annotations` lists them."""
+        ...
 
     def login(self, registry: str, username: str, password: str) -> str:
         """Try credentials at a registry (host[:port], "" for Docker Hub) and keep them; where they are kept. RegistryError."""

@@ -51,7 +51,7 @@ class _PlatformField(Struct):
 
 
 class Descriptor(Struct, rename="camel", kw_only=True, omit_defaults=True):
-    """Points at a blob: its media type, digest and size in bytes (descriptor.md)."""
+    """Points at a blob: its media type, digest and size in bytes (descriptor.md). `data` may hold its content, as base64."""
 
     media_type: str = ""
     digest: str
@@ -59,24 +59,28 @@ class Descriptor(Struct, rename="camel", kw_only=True, omit_defaults=True):
     platform: _PlatformField | None = None
     urls: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    data: str = ""
+    artifact_type: str = ""
 
 
 class Manifest(Struct, rename="camel", kw_only=True, omit_defaults=True):
-    """One platform's image: its configuration and its layers, lowest first."""
+    """One platform's image: its configuration and its layers, lowest first; or an artifact of the type `artifact_type`."""
 
     schema_version: int
     media_type: str = ""
+    artifact_type: str = ""
     config: Descriptor
     layers: list[Descriptor]
     annotations: dict[str, str] = field(default_factory=dict)
 
 
 class Index(Struct, rename="camel", kw_only=True, omit_defaults=True):
-    """The same image for several platforms."""
+    """The same image for several platforms; or images that belong to the artifact `subject`."""
 
     schema_version: int
     media_type: str = ""
     manifests: list[Descriptor]
+    subject: Descriptor | None = None
     annotations: dict[str, str] = field(default_factory=dict)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
+    from engine.image.blobs import BlobStore
     from engine.image.images import ImageStore
+    from engine.spec.artifact import ArtifactFile, ArtifactKind
     from engine.spec.image import ImageRecord
 
     Progress = Callable[[dict[str, object]], None]
@@ -74,3 +76,35 @@ def pinned(reference: str, *, insecure: Collection[str] = ()) -> str:
         return str(found)
     _, _, digest = Client(found, insecure=insecure).manifest(found.pinned)
     return f"{found}@{digest}"
+
+
+def artifact(
+    name: str, kind: ArtifactKind, known: Callable[[str], bool], *, insecure: Collection[str] = ()
+) -> tuple[str, list[ArtifactFile]]:
+    """See `engine.registry.artifact.read`."""
+    from engine.registry.artifact import read
+
+    return read(name, kind, known, insecure)
+
+
+def publish(
+    name: str,
+    kind: ArtifactKind,
+    files: Sequence[ArtifactFile],
+    *,
+    blobs: BlobStore,
+    version: str = "",
+    images: Sequence[str] | None = None,
+    annotations: dict[str, str] | None = None,
+    warn: Callable[[str], None],
+    insecure: Collection[str] = (),
+) -> str:
+    """Publish files as the artifact `name`; its digest. With `images` these are copied into its repository, too, and listed
+    in an index with these annotations. Raises RegistryError, ImageError, NotFound."""
+    from engine.registry.artifact import Publication
+
+    publication = Publication(name, kind, blobs, insecure)
+    made = publication.run(files, version, warn)
+    if images is not None:
+        publication.index(made, images, annotations or {})
+    return made.digest

@@ -70,6 +70,15 @@ class Client:
                 raise Corrupt(f"the manifest of {self.reference.familiar} has the digest {digest}; expected {promised}")
             return body, response.headers.get("Content-Type", ""), digest
 
+    def blob(self, digest: str, size: int) -> bytes:
+        """A small blob, verified. Raises NotFound, RegistryError, Corrupt."""
+        with self._request("GET", f"{self._root}/blobs/{digest}") as response:
+            self._expect(response, (200,), f"blob {digest} of {self.reference.familiar}")
+            body = self._small(response, size)
+        if len(body) != size or digest_of(body) != digest:
+            raise Corrupt(f"blob {digest} of {self.reference.familiar} is not what its manifest says")
+        return body
+
     def fetch(self, writer: BlobWriter, progress: Callable[[int], None] | None = None) -> None:
         """Fetch the blob that `writer` expects; a broken connection is resumed where it broke (RFC 9110, 14.2).
 

@@ -58,9 +58,9 @@ def load(tmp_path: Path, *files: str, **environ: str) -> Loaded:
         "HOME": str(tmp_path),
         "XDG_CACHE_HOME": f"{tmp_path}/cache",
     }
-    from composer.load.read import remote
+    from composer.load.read import pins
 
-    remote._known.clear()  # as another command would find it
+    pins._known.clear()  # as another command would find it
     return load_tree(LoadOptions(files=files, project_name="p", environ={**redirected, **environ}))
 
 

@@ -80,8 +80,12 @@ def _project(context: Context, args: Args) -> Any:
         services = []
     tree: Any = loaded(context, args, services).tree
     if args.resolve_image_digests or args.lock_image_digests:
-        _pin(context, tree)
-    return _locked(tree) if args.lock_image_digests else tree
+        from composer.cli.project import pinning
+
+        pinning.pin(context, tree)
+        if args.lock_image_digests:
+            return pinning.locked(context, tree)
+    return tree
 
 
 def _rendered(tree: Any, args: Args) -> str:
@@ -103,26 +107,6 @@ def _check_ssh(tree: Any) -> None:
                 raise CommandError(
                     f"services.{name}.build.ssh: {key!r} cannot be expressed in JSON\nPrint the project as YAML."
                 )
-
-
-def _pin(context: Context, tree: Any) -> None:
-    """Each image's name with the digest that its registry has for it now; one look-up for each name, side by side."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    images = {service["image"]: "" for _, service in _services(tree) if service.get("image")}
-    with ThreadPoolExecutor(8) as pool:
-        images.update(zip(images, pool.map(lambda name: context.new_engine().pinned(name), images), strict=True))
-    for _, service in _services(tree):
-        if service.get("image"):
-            service["image"] = images[service["image"]]
-
-
-def _locked(tree: Any) -> Any:
-    """A file to put over the project's own, that pins its images and has nothing else."""
-    from composer.load.tree.nodes import Fields, Map
-
-    services = {name: Fields({"image": s["image"]} if s.get("image") else {}) for name, s in _services(tree)}
-    return Fields({"services": Map(services)})
 
 
 def _services(tree: Any) -> Iterable[tuple[str, Any]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import select
+from composer.cli.terminal.question import confirmed
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -38,11 +38,6 @@ def run(context: Context, args: Args) -> int:
         return 0
     names = ", ".join(record.spec.name for record in stopped)
     print(f"Going to remove {names}", file=context.stderr)
-    if not args.force and not context.dry_run and not _confirmed(context):
+    if not args.force and not context.dry_run and not confirmed("Are you sure? [yN] ", context.stderr):
         return 0
     return change(context, "rm", services=args.positional, volumes=args.volumes, force=True)
-
-
-def _confirmed(context: Context) -> bool:
-    print("Are you sure? [yN] ", end="", file=context.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -66,7 +66,8 @@ def run(context: Context, args: Args) -> int:
     from msgspec.structs import replace
 
     from composer.cli.project.acquire import check_policy, ensure_images
-    from composer.cli.project.converge import Images, check_trust
+    from composer.cli.project.converge import Images
+    from composer.cli.project.trust import check_trust
 
     name = args.positional[0]
     job = context.with_job(name)

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("pause", "Pause services"),
     "port": ("port", "Print the public port for a port binding"),
     "ps": ("ps", "List containers"),
+    "publish": ("publish", "Publish compose application"),
     "pull": ("pull", "Pull service images"),
     "push": ("push", "Push service images"),
     "restart": ("restart", "Restart service containers"),
@@ -66,7 +67,6 @@ HIDDEN = {"complete": "complete", "supervise": "supervise"}
 REFUSED = {
     "alpha": "composer has no experimental commands",
     "bridge": "it runs Docker's transformer images",
-    "publish": "composer does not publish projects to registries",
 }
 """Commands of docker compose that we have not, and why."""
 

@@ -33,6 +33,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "pause": ("composer pause worker",),
     "port": ("composer port web 80",),
     "ps": ("composer ps --all", "composer ps --format '{{.Name}} {{.Status}}'"),
+    "publish": (
+        "composer publish registry.example.com/team/shop:1",
+        "composer publish --app --yes registry.example.com/team/shop:1",
+    ),
     "pull": ("composer pull --include-deps web",),
     "push": ("composer push web",),
     "restart": ("composer restart web",),

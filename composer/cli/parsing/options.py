@@ -25,7 +25,6 @@ GLOBAL = (
         "Use insecure registry to pull Compose OCI artifacts",
         "strings",
         hidden=True,
-        refused="composer does not read compose files from registries",
     ),
     Flag("no-ansi", "Do not print ANSI control characters (DEPRECATED)", hidden=True),
     Flag("parallel", "Control max parallelism, -1 for unlimited", "int", default=-1),

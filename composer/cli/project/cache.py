@@ -173,7 +173,9 @@ def now() -> int:
 
 
 def _key(options: "LoadOptions") -> str:
-    asked = {name: getattr(options, name) for name in options.__slots__ if name not in ("environ", "streams")}
+    asked = {
+        name: getattr(options, name) for name in options.__slots__ if name not in ("artifacts", "environ", "streams")
+    }
     environ = {
         name: value
         for name, value in options.environ.items()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from composer.plan.desired import Desired
     from composer.plan.lock import Lock
     from composer.run.port import Engine
+    from engine.spec.artifact import ArtifactFile
     from engine.spec.image import ImageConfig
     from engine.spec.state import ContainerRecord
 
@@ -46,6 +47,8 @@ class Context:
         self._streams: dict[str, bytes] = {}
         self.locked = False
         """Whether nothing but what composer.lock has may be used (--locked)."""
+        self.fetched: Loaded | None = None
+        """The project as it was loaded, when its first file comes from elsewhere."""
 
     @cached_property
     def roots(self) -> Roots:
@@ -93,7 +96,21 @@ class Context:
             all_resources=bool(options.all_resources),
             defer=True,
             streams=self._streams,
+            artifacts=self._artifact,
         )
+
+    def _artifact(self, reference: str, known: Callable[[str], bool]) -> tuple[str, list[ArtifactFile]]:
+        """Compose files that a registry keeps (see `composer.load.read.oci`)."""
+        from composer.load.errors import LoadError
+        from composer.load.read.oci import EMPTY_CONFIG, PROJECT
+        from engine.errors import EngineError
+        from engine.spec.artifact import ArtifactKind
+
+        kind = ArtifactKind(PROJECT, EMPTY_CONFIG)
+        try:
+            return self.engine.artifact(reference, kind, known, insecure=self.options.insecure_registry)
+        except EngineError as error:
+            raise LoadError(f"cannot fetch oci://{reference}: {error}") from error
 
     @cached_property
     def lock_path(self) -> str:
@@ -106,9 +123,9 @@ class Context:
     def everything(self, pins: Mapping[str, str]) -> tuple[Desired, dict[str, str]]:
         """The project with all its profiles, and the commits of what was fetched for it: those of `pins`, if it has them."""
         from composer.load.project import load_tree
-        from composer.load.read import remote
+        from composer.load.read.pins import assume
 
-        remote.assume(pins)
+        assume(pins)
         options = self._load_options().replace(profiles=("*",))
         loaded = load_tree(options)
         return _translated(loaded, None)[0], loaded.inputs.commits
@@ -214,6 +231,7 @@ class Context:
 
         begun = now()
         loaded = load_tree(options)
+        self.fetched = loaded if loaded.inputs.remote else None
         desired, translated = cache.translated(loaded) or _translated(loaded, cache.last)
         files = {**loaded.inputs.files, **translated.files}
         variables = {name: options.environ.get(name) for name in (*loaded.inputs.variables, *translated.variables)}

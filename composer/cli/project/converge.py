@@ -101,7 +101,10 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     if outputs is not None:
         wanted = structs.replace(wanted, attach=outputs.unreadable(desired))
     names = desired.selected(wanted.services, dependencies=not wanted.no_deps)
-    check_trust(context, desired, names, agreed=wanted.recreate_volumes)
+    if desired.foreign or context.fetched is not None:
+        from composer.cli.project.trust import check_trust
+
+        check_trust(context, desired, names, agreed=wanted.recreate_volumes)
     ensure_images(context, desired, names, images)
     if any(service.provider is not None for service in desired.services.values()) and wanted.action == "up":
         from composer.cli.project.providers import provide
@@ -130,21 +133,6 @@ def _check_jobs(context: Context, desired: Desired) -> None:
         raise CommandError(f"scheduled jobs are not supported in this version: {', '.join(scheduled)}")
     if desired.jobs:
         context.warn(f"jobs are not started by up; trigger them with `composer run`: {', '.join(sorted(desired.jobs))}")
-
-
-def check_trust(context: Context, desired: Desired, names: Iterable[str], *, agreed: bool) -> None:
-    """Ask before files that were fetched from elsewhere get what they want of this machine, unless the user has `agreed`
-    to everything. CommandError when they may not."""
-    lines = [line for name in names for line in desired.foreign.get(name, ())]
-    if not lines or agreed or context.dry_run:
-        return
-    import sys
-
-    shown = "".join(f"  {line}\n" for line in dict.fromkeys(lines))
-    context.stderr.write(f"Files fetched from elsewhere want this of your machine:\n{shown}Do you allow it? [y/N] ")
-    context.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise CommandError("operation cancelled by user")
 
 
 def _check_scale(desired: Desired, scale: dict[str, int]) -> None:

@@ -10,6 +10,7 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
 from composer.cli.errors import CommandError
+from composer.cli.terminal.question import confirmed
 from composer.plan.options import Options
 from composer.run.protocol import End, Request
 from composer.view.errors import Refusal
@@ -67,5 +68,4 @@ def agreed(context: Context, warning: str, lines: Sequence[str], *, force: bool)
     print(f"WARNING! {warning}")
     for line in lines:
         print(f"  {line}")
-    print("Are you sure you want to continue? [y/N] ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return confirmed("Are you sure you want to continue? [y/N] ", sys.stdout)

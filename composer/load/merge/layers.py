@@ -182,8 +182,9 @@ class Layers:
                 service["dns"][:] = [server for server in service["dns"] if server]
 
     def local(self, path: str, origin: Origin | None) -> str:
-        """The path, or for a file of a git repository that of its copy here (see `composer.load.read.sources.local`)."""
-        return sources.local(path, self.reading.options.environ, self.reading.inputs, origin)
+        """The path, or for a file from elsewhere that of its copy here (see `composer.load.read.sources.local`)."""
+        options = self.reading.options
+        return sources.local(path, options.environ, options, self.reading.inputs, origin)
 
     def path(self, path: str) -> str:
         """Where a path that one of these files names is."""

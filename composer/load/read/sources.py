@@ -38,16 +38,24 @@ class Sources:
 
     files                 absolute, or "-"; empty when there is none
     folder                the project directory, absolute
+    place                 the folder that gives the project its name and has its .env: the project directory, but the current
+                          one where the first file comes from elsewhere
     environment           the variables for interpolation: the command's over those of the .env files
     profiles              the active profiles
     """
 
-    __slots__ = ("environment", "files", "folder", "profiles")
+    __slots__ = ("environment", "files", "folder", "place", "profiles")
 
     def __init__(
-        self, files: tuple[str, ...], folder: str, environment: dict[str, str], profiles: tuple[str, ...]
+        self,
+        files: tuple[str, ...],
+        folder: str,
+        place: str,
+        environment: dict[str, str],
+        profiles: tuple[str, ...],
     ) -> None:
-        self.files, self.folder, self.environment, self.profiles = files, folder, environment, profiles
+        self.files, self.folder, self.place = files, folder, place
+        self.environment, self.profiles = environment, profiles
 
 
 def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -> Sources:
@@ -58,15 +66,16 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
     files = tuple(options.files)
     given = os.path.abspath(options.project_directory) if options.project_directory else ""
     named_env = _named_env(options)
-    _dot_env(environ, named_env, _folder(given, files), inputs, warn)
+    _dot_env(environ, named_env, _place(given, files), inputs, warn)
     if not files:
-        files = _from_environment(environ, inputs) or _default(_folder(given, files), inputs, warn)
-        _dot_env(environ, named_env, _folder(given, files), inputs, warn)
-    else:
-        files = tuple(path if path == STDIN else os.path.abspath(local(path, environ, inputs)) for path in files)
+        files = _from_environment(environ) or _default(_place(given, files), inputs, warn)
+        _dot_env(environ, named_env, _place(given, files), inputs, warn)
+    place = _place(given, files)
+    inputs.remote = files[0] if files and is_remote(files[0]) else ""
+    files = tuple(path if path == STDIN else os.path.abspath(local(path, environ, options, inputs)) for path in files)
     # with none, the one without a name is active: `profiles: ["${UNSET}"]` enables
     profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", "")) or ("",)
-    return Sources(files, _folder(given, files), environ, profiles)
+    return Sources(files, _folder(given, files), place, environ, profiles)
 
 
 def home(options: LoadOptions) -> str:
@@ -81,7 +90,7 @@ def home(options: LoadOptions) -> str:
         named = environ.get("COMPOSE_FILE", "")
         files = tuple(named.split(environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep)) if named else ()
     files = files or _default(os.getcwd(), Inputs(), lambda line: None)
-    local_files = [path for path in files[:1] if path != STDIN and not path.startswith(PREFIXES)]
+    local_files = [path for path in files[:1] if path != STDIN and not is_remote(path)]
     return os.path.dirname(os.path.abspath(local_files[0])) if local_files else os.getcwd()
 
 
@@ -103,7 +112,7 @@ def env_files(options: LoadOptions) -> tuple[str, ...]:
     if _disabled(dict(options.environ)):
         return ()
     found = located(options, Inputs(), lambda line: None)
-    return (os.path.join(found.folder, ".env"),)
+    return (os.path.join(found.place, ".env"),)
 
 
 def _folder(given: str, files: tuple[str, ...]) -> str:
@@ -116,18 +125,22 @@ def _folder(given: str, files: tuple[str, ...]) -> str:
     return os.getcwd()
 
 
+def _place(given: str, files: tuple[str, ...]) -> str:
+    """The same before anything is fetched; what comes from elsewhere has no folder yet."""
+    first = next((path for path in files if path != STDIN), "")
+    return given or (os.getcwd() if is_remote(first) else _folder(given, files))
+
+
 def _split(text: str) -> tuple[str, ...]:
     return tuple(part for part in (part.strip() for part in text.split(",")) if part)
 
 
-def _from_environment(environ: dict[str, str], inputs: Inputs) -> tuple[str, ...]:
+def _from_environment(environ: dict[str, str]) -> tuple[str, ...]:
     named = environ.get("COMPOSE_FILE", "")
     if not named:
         return ()
     separator = environ.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-    return tuple(
-        path if path == STDIN else os.path.abspath(local(path, environ, inputs)) for path in named.split(separator)
-    )
+    return tuple(named.split(separator))
 
 
 def _default(folder: str, inputs: Inputs, warn: Callable[[str], None]) -> tuple[str, ...]:
@@ -209,12 +222,20 @@ def read_env_files(
     return found
 
 
-def local(path: str, environ: Mapping[str, str], inputs: Inputs, origin: Origin | None = None) -> str:
-    """The path itself; of a file of a git repository that of its copy here. LoadError when it cannot be fetched."""
-    if not path.startswith(PREFIXES):
+def local(
+    path: str, environ: Mapping[str, str], options: LoadOptions, inputs: Inputs, origin: Origin | None = None
+) -> str:
+    """The path itself; of a file of a git repository or a registry that of its copy here. LoadError when it cannot be
+    fetched."""
+    if not is_remote(path):
         return path
-    inputs.volatile = True  # a branch may have another commit the next time
-    return fetched(path, environ, FILE_NAMES, inputs, origin)
+    inputs.volatile = True  # a branch or tag may be another one the next time
+    return fetched(path, environ, FILE_NAMES, options.artifacts, inputs, origin)
+
+
+def is_remote(path: str) -> bool:
+    """Whether it names a file of a git repository or a registry."""
+    return path.startswith(PREFIXES)
 
 
 def normalised_name(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Publishing a project to a registry: what is sent, and what is asked before it is."""

@@ -1,0 +1,148 @@
+"""Artifacts of small files: publishing and reading them (OCI image specification 1.1, manifest.md and image-index.md)."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Collection, Sequence
+
+import msgspec
+
+from engine.errors import ImageError, RegistryError
+from engine.image import manifest, reference
+from engine.image.blobs import BlobStore, digest_of
+from engine.registry.client import Client
+from engine.spec.artifact import ArtifactFile, ArtifactKind
+
+VERSIONS = ("1.0", "1.1")
+FILE_LIMIT = 16 << 20
+"""Bytes that one file of an artifact may have."""
+WHOLE_LIMIT = 64 << 20
+"""Bytes that all files of an artifact may have."""
+_EMPTY = b"{}"
+_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+_CREATED = "org.opencontainers.image.created"
+_ACCESS = (401, 403, 407)
+"""Statuses that concern who asks, not what is sent."""
+
+
+def read(
+    name: str, kind: ArtifactKind, known: Callable[[str], bool], insecure: Collection[str] = ()
+) -> tuple[str, list[ArtifactFile]]:
+    """The digest of the artifact `name`, and its files; none when the digest is `known`. Where the name stands for an index,
+    the artifact is the entry of that kind. Raises BadReference, NotFound, RegistryError, ImageError, Corrupt."""
+    client = Client(reference.parse(name), insecure=insecure)
+    body, media_type, digest = client.manifest(client.reference.pinned)
+    if known(digest):
+        return digest, []
+    found = manifest.parse(body, media_type, name)
+    if isinstance(found, manifest.Index):
+        entry = next((one for one in found.manifests if one.artifact_type == kind.type), None)
+        if entry is None:
+            raise ImageError(f"the index {name} names no artifact of the type {kind.type}")
+        body, media_type, _ = client.manifest(entry.digest)
+        found = manifest.parse(body, media_type, name)
+    if isinstance(found, manifest.Index) or (found.artifact_type or found.config.media_type) not in (
+        kind.type,
+        kind.config,
+    ):
+        what = "an index" if isinstance(found, manifest.Index) else found.artifact_type or found.config.media_type
+        raise ImageError(f"{name} is not of the type {kind.type} but {what}")
+    if max((layer.size for layer in found.layers), default=0) > FILE_LIMIT:
+        raise ImageError(f"{name}: a file has more than {FILE_LIMIT >> 20} MiB")
+    if sum(layer.size for layer in found.layers) > WHOLE_LIMIT:
+        raise ImageError(f"{name}: its files have more than {WHOLE_LIMIT >> 20} MiB")
+    return digest, [
+        ArtifactFile(
+            media_type=layer.media_type, annotations=layer.annotations, content=client.blob(layer.digest, layer.size)
+        )
+        for layer in found.layers
+    ]
+
+
+class Publication:
+    """One artifact to be published as `name`."""
+
+    def __init__(self, name: str, kind: ArtifactKind, blobs: BlobStore, insecure: Collection[str] = ()) -> None:
+        self.kind, self._blobs, self._insecure = kind, blobs, insecure
+        self.reference = reference.parse(name)
+        if self.reference.digest:
+            raise ImageError(f"cannot publish {name}: a digest is not a valid target", hint="Name a tag.")
+        self.client = Client(self.reference, "pull,push", insecure)
+
+    def run(self, files: Sequence[ArtifactFile], version: str, warn: Callable[[str], None]) -> manifest.Descriptor:
+        """Send the files and their manifest, which the tag then names. `version` "" is OCI 1.1, or 1.0 with a warning where
+        the registry refuses that. Raises RegistryError, ImageError."""
+        if version not in ("", *VERSIONS):
+            raise ImageError(f"unsupported OCI version: {version}", hint=f"It is one of {', '.join(VERSIONS)}.")
+        layers = [self._sent(file) for file in files]
+        if version:
+            return self._manifest(layers, version)
+        try:
+            return self._manifest(layers, "1.1")
+        except RegistryError as error:
+            if not 400 <= error.status < 500 or error.status in _ACCESS:
+                raise
+            warn(f"{self.reference.registry} refuses an OCI 1.1 artifact ({error}); published as OCI 1.0")
+            return self._manifest(layers, "1.0")
+
+    def index(self, subject: manifest.Descriptor, images: Sequence[str], annotations: dict[str, str]) -> None:
+        """Copy images into the artifact's repository, and list them in an index that refers to the artifact."""
+        from engine.registry.copying import copy
+
+        index = manifest.Index(
+            schema_version=2,
+            media_type=manifest.OCI_INDEX,
+            manifests=[copy(image, self.client, self._blobs, self._insecure) for image in images],
+            subject=subject,
+            annotations=annotations,
+        )
+        body = msgspec.json.encode(index)
+        self.client.put_manifest(digest_of(body), body, manifest.OCI_INDEX)
+
+    def _sent(self, file: ArtifactFile) -> manifest.Descriptor:
+        if len(file.content) > FILE_LIMIT:
+            raise ImageError(f"a file of {self.reference.familiar} has more than {FILE_LIMIT >> 20} MiB")
+        digest = digest_of(file.content)
+        self._put(digest, file.content)
+        return manifest.Descriptor(
+            media_type=file.media_type,
+            digest=digest,
+            size=len(file.content),
+            annotations=file.annotations,
+            data=base64.b64encode(file.content).decode(),
+        )
+
+    def _put(self, digest: str, content: bytes) -> None:
+        if not self.client.has_blob(digest):
+            self.client.upload(digest, len(content), lambda offset: [content[offset:]])
+
+    def _manifest(self, layers: list[manifest.Descriptor], version: str) -> manifest.Descriptor:
+        digest = digest_of(_EMPTY)
+        self._put(digest, _EMPTY)
+        modern = version == "1.1"
+        config = manifest.Descriptor(
+            media_type=_EMPTY_TYPE if modern else self.kind.config,
+            digest=digest,
+            size=len(_EMPTY),
+            data=base64.b64encode(_EMPTY).decode(),
+        )
+        whole = manifest.Manifest(
+            schema_version=2,
+            media_type=manifest.OCI_MANIFEST,
+            artifact_type=self.kind.type if modern else "",
+            config=config,
+            layers=layers,
+            annotations={_CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+        )
+        body = msgspec.json.encode(whole)
+        if len(body) > manifest.MANIFEST_LIMIT:  # the copies of the files are for convenience (descriptor.md, `data`)
+            whole.layers = [msgspec.structs.replace(layer, data="") for layer in layers]
+            body = msgspec.json.encode(whole)
+        self.client.put_manifest(self.reference.pinned, body, manifest.OCI_MANIFEST)
+        return manifest.Descriptor(
+            media_type=manifest.OCI_MANIFEST,
+            digest=digest_of(body),
+            size=len(body),
+            artifact_type=self.kind.type if modern else "",
+        )
