@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import socket
 import struct
-import time
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from engine.net import dnsforward, dnsmessage
+from engine.net.datagrams import Datagrams
 from engine.net.names import Names
 
 MAX_FORWARDED = 256
@@ -21,10 +22,6 @@ MAX_STREAMS = 32
 
 STREAM_IDLE = 10.0
 """Seconds after which a quiet TCP connection is closed."""
-
-_BURST = 32
-"""Datagrams of one container answered before the others have their turn."""
-
 
 MAX_REMEMBERED = 300
 """Bytes of a question whose answer is remembered."""
@@ -37,10 +34,6 @@ _KINDS = {
     dnsmessage.AAAA: (dnsmessage.AAAA,),
     dnsmessage.ANY: (dnsmessage.A, dnsmessage.AAAA),
 }
-
-
-_LINGER = 0.00006
-"""Seconds in which the next question is looked for without sleeping."""
 
 
 class _Client:
@@ -66,6 +59,7 @@ class Server:
     def __init__(self, names: Names) -> None:
         self.names = names
         self._clients: dict[str, _Client] = {}
+        self._datagrams = Datagrams()
         self._forwarded = 0
         self._answers: dict[tuple[str, bool, bytes], bytes] = {}
         """(asker, by TCP, question without its number) → answer without its number, as long as no name changes."""
@@ -81,10 +75,10 @@ class Server:
         )
         client = _Client(container_id, *sockets, tuple(resolvers))
         self._clients[container_id] = client
-        loop = asyncio.get_running_loop()
-        for sock, ready in zip(sockets, (self._datagrams, self._accept), strict=True):
+        for sock in sockets:
             sock.setblocking(False)
-            loop.add_reader(sock.fileno(), ready, client)
+        self._datagrams.add(client.udp, partial(self._datagram, client))
+        asyncio.get_running_loop().add_reader(client.tcp.fileno(), self._accept, client)
         return sockets[0].getsockname()[1], sockets[1].getsockname()[1]
 
     def serves(self, container_id: str) -> bool:
@@ -94,9 +88,10 @@ class Server:
         client = self._clients.pop(container_id, None)
         if client is None:
             return
-        for sock in (client.udp, client.tcp):
-            asyncio.get_running_loop().remove_reader(sock.fileno())
-            sock.close()
+        self._datagrams.remove(client.udp)
+        asyncio.get_running_loop().remove_reader(client.tcp.fileno())
+        client.udp.close()
+        client.tcp.close()
         for task in client.tasks:
             task.cancel()
 
@@ -104,27 +99,12 @@ class Server:
         for container_id in list(self._clients):
             self.leave(container_id)
 
-    def _datagrams(self, client: _Client) -> None:
-        """Answer what has come, and for a moment what comes next: who asks one question after the other waits then for no
-        scheduler."""
-        receive, local, left = client.udp.recvfrom, self.local, _BURST
-        until = 0.0
-        while left:
-            try:
-                data, peer = receive(4096)
-            except BlockingIOError:
-                if time.perf_counter() < until:
-                    continue
-                return
-            except ConnectionError:
-                continue  # the peer of an earlier answer has gone
-            left -= 1
-            answer = local(client.container_id, data)
-            if answer is None:
-                client.spawn(self._reply(client, data, peer))
-            elif answer:
-                _send(client.udp, answer, peer)
-                until = time.perf_counter() + _LINGER
+    def _datagram(self, client: _Client, data: bytes, peer: object) -> None:
+        answer = self.local(client.container_id, data)
+        if answer is None:
+            client.spawn(self._reply(client, data, peer))
+        elif answer:
+            _send(client.udp, answer, peer)
 
     async def _reply(self, client: _Client, data: bytes, peer: object) -> None:
         _send(client.udp, await self._outside(client, data, stream=False), peer)
@@ -213,8 +193,10 @@ class Server:
 
 
 def _send(sock: socket.socket, data: bytes, peer: object) -> None:
-    with contextlib.suppress(OSError):  # the peer's queue is full, or it has gone: DNS clients ask again
+    try:
         sock.sendto(data, peer)  # type: ignore[call-overload]
+    except OSError:
+        pass  # the peer's queue is full, or it has gone: DNS clients ask again
 
 
 def _record(address: str) -> tuple[int, bytes]:

@@ -12,7 +12,7 @@ from engine.watch.tree import TreeWatch
 
 
 def _processes(composer, word):
-    """Pids of the project's processes whose command line has `word` in it."""
+    """Pids of the project's processes, and of builds, whose command line has `word` in it."""
     found = []
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) == os.getpid():
@@ -24,7 +24,7 @@ def _processes(composer, word):
                 continue
             with open(f"/proc/{entry}/environ", "rb") as file:
                 where = command + file.read().decode(errors="replace")
-            if composer.roots.run in where and composer.name in where:
+            if composer.roots.run in where and (composer.name in where or "/build-" in command):
                 found.append(int(entry))
     return found
 
