@@ -1,6 +1,7 @@
 # make            install what composer needs, and composer into .venv
 # make demo       build examples/shop, bring it up, ask it something, bring it down
 # make test       lint, types, the whole test suite
+# make kill-storm  kill processes of ours at random moments, KILLS times (200), from the seed KILLS_SEED (0)
 # make vm-test    the tests of cgroups in a machine that has the unified hierarchy (VM_RUN boots one; skipped without)
 # make distro-test  make demo, and examples/hello as an ordinary user, on each distribution that README names (DISTROS)
 # make programs   compile the C programs of the keeper again, after a change to one
@@ -10,7 +11,7 @@
 COMPOSER := .venv/bin/composer
 BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")
 
-.PHONY: all demo base-images test vm-test distro-test lint format programs bench clean
+.PHONY: all demo base-images test kill-storm vm-test distro-test lint format programs bench clean
 
 all:
 	@scripts/prepare
@@ -25,6 +26,11 @@ base-images:
 
 test: lint
 	.venv/bin/python -m pytest $(PYTEST)
+
+kill-storm:
+	@scripts/prepare test
+	COMPOSER_KILLS=$(or $(KILLS),200) COMPOSER_KILLS_SEED=$(or $(KILLS_SEED),0) \
+		.venv/bin/python -m pytest -s tests/fault/test_storm.py
 
 vm-test:
 	@scripts/vm-test

@@ -1,4 +1,4 @@
-"""kill -9 of the command, the supervisor or the keeper, at any moment: the next `up` or `down -v` puts it right.
+"""kill -9 of the command, the supervisor or the keeper, at chosen moments: the next `up` or `down -v` puts it right.
 
 That nothing is left after `down -v` is for the `composer` fixture to find out.
 """
@@ -6,7 +6,6 @@ That nothing is left after `down -v` is for the `composer` fixture to find out.
 import contextlib
 import json
 import os
-import random
 import signal
 import time
 import urllib.request
@@ -137,19 +136,6 @@ def test_output_outlives_both(composer):
     while (found := composer("logs", "--no-log-prefix", "db").out.split())[-1:] != ["299"]:
         assert time.monotonic() < deadline, found[-1:]
     assert found == [str(number) for number in range(300)]
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_at_random(composer, seed, repaired):
-    """Three kills in a row, each some time into an `up` or a `down`."""
-    chance = random.Random(seed)
-    for _ in range(3):
-        command = composer.start(*chance.choice([("up", "-d"), ("up", "-d", "--force-recreate"), ("down", "-t", "1")]))
-        # Not a wait for something: the moment of the kill.
-        time.sleep(chance.uniform(0, 0.6))
-        kill(composer, chance.choice(VICTIMS), command)
-        command.communicate(timeout=60)
-    repaired()
 
 
 @pytest.mark.parametrize("command", ["up", "exec"])
