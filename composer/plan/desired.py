@@ -50,6 +50,19 @@ class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: dict[str, tuple[str, ...]] = {}
 
 
+class DesiredModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An AI model that a service uses, and the variables that have its name and the address of its server. `endpoint` is that
+    address where the user's own server has the model, "" where the model runner does."""
+
+    name: str
+    model: str
+    model_variable: str
+    endpoint_variable: str
+    context_size: int = 0
+    runtime_flags: tuple[str, ...] = ()
+    endpoint: str = ""
+
+
 class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One service. `container` is the template: its name and number are filled per container, `image` (an id) when the
     image is known. Modes and volumes_from name services as "service:<name>" until the containers are known."""
@@ -68,6 +81,7 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
     provider: Provider | None = None
+    models: tuple[DesiredModel, ...] = ()
     attach: bool = True
     refused: tuple[str, ...] = ()
     """What this service asks for and cannot have, a line each with its place; see refusal.py."""

@@ -81,10 +81,10 @@ def run(context: Context, args: Args) -> int:
     quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
     ensure_images(context, desired, others, Images(**quiet))
-    if any(one.provider is not None for one in desired.services.values()):
-        from composer.cli.project.providers import provide
+    if any(one.provider is not None or one.models for one in desired.services.values()):
+        from composer.cli.project.supply import supplied
 
-        desired = provide(context, desired, others)
+        desired = supplied(context, desired, [*others, name])
         service = desired.services[name]
     spec = _specification(context, args, desired, service)
     if job is not None:  # its own terminal counts, not ours

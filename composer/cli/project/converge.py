@@ -106,10 +106,11 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
 
         check_trust(context, desired, names, agreed=wanted.recreate_volumes)
     ensure_images(context, desired, names, images)
-    if any(service.provider is not None for service in desired.services.values()) and wanted.action == "up":
-        from composer.cli.project.providers import provide
+    if any(one.provider is not None or one.models for one in desired.services.values()):
+        from composer.cli.project.supply import supplied
 
-        context.desired = context.desired_or_none = provide(context, desired, names)
+        desired = supplied(context, desired, names, provided=wanted.action == "up")
+        context.desired = context.desired_or_none = desired
     code = carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
     if not context.dry_run and any(service.build is not None for service in desired.services.values()):
         _free_replaced(context)

@@ -5,11 +5,13 @@
                                                                  → lines of JSON: {"type": …, "message": …}
 
 Types: info and error are for the user, debug for nobody, `setenv` gives services that depend on it a variable with the
-service's name in front, `rawsetenv` one without (docker/compose, docs/extension.md).
+service's name in front, `rawsetenv` one without (docker/compose, docs/extension.md). `get-service-config` asks for the
+service's own definition: it is answered on the program's standard input by one line, the service in canonical form as JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -27,6 +29,7 @@ from composer.cli.render.progress import State
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
+    from composer.cli.render.progress import Progress
     from composer.plan.desired import Desired, DesiredService
 
 WORDS = {"up": ("Creating", "Created"), "stop": ("Stopping", "Stopped"), "down": ("Removing", "Removed")}
@@ -43,7 +46,7 @@ def provide(context: Context, desired: Desired, names: Iterable[str]) -> Desired
             prefixed, plain = _call(context, desired.services[name], "up")
             given = {f"{name.upper()}_{key}": value for key, value in prefixed.items()}
             services = {
-                other: _with(context, service, given, plain) if _needs(service, name) else service
+                other: with_variables(context, service, given, plain) if _needs(service, name) else service
                 for other, service in desired.services.items()
             }
             desired = structs.replace(desired, services=services)
@@ -62,7 +65,7 @@ def _needs(service: DesiredService, name: str) -> bool:
     return any(dependency.service == name for dependency in service.depends_on)
 
 
-def _with(
+def with_variables(
     context: Context, service: DesiredService, given: Mapping[str, str], plain: Mapping[str, str]
 ) -> DesiredService:
     """The service with these variables; they are a part of what its containers are compared by."""
@@ -113,28 +116,62 @@ def _call(context: Context, service: DesiredService, action: str) -> tuple[dict[
         return {}, {}
     with context.progress(working) as progress:
         progress.update(service.name, working)
-        found: dict[str, dict[str, str]] = {"setenv": {}, "rawsetenv": {}}
-        said = ""
-        with subprocess.Popen(words, env=context.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
+        found = _conversation(context, service, words, action, progress)
+        progress.update(service.name, done, State.DONE)
+    return found["setenv"], found["rawsetenv"]
+
+
+def _conversation(
+    context: Context, service: DesiredService, words: list[str], action: str, progress: Progress
+) -> dict[str, dict[str, str]]:
+    """Run the program to its end and answer it; the variables of its messages by type. CommandError."""
+    found: dict[str, dict[str, str]] = {"setenv": {}, "rawsetenv": {}}
+    said = ""
+    with subprocess.Popen(words, env=context.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
             for line in process.stdout:
                 sort, text = _message(service.name, line)
                 if sort in found:
                     key, equals, value = text.partition("=")
                     if not equals:
-                        process.kill()
                         raise CommandError(f'service "{service.name}": invalid message of its provider: {text}')
                     found[sort][key] = value
                 elif sort == "error":
                     said = text
                 elif sort == "info":
-                    progress.update(service.name, text)
-        if process.returncode or said:
-            progress.update(service.name, "Error", State.ERROR)
-            why = said or f"it ended with exit code {process.returncode}"
-            raise CommandError(f'service "{service.name}": its provider {kind} failed ({action}): {why}')
-        progress.update(service.name, done, State.DONE)
-    return found["setenv"], found["rawsetenv"]
+                    progress.update(service.name, text.partition("\n")[0])
+                elif sort == "get-service-config":
+                    _answer(process, _definition(context, service.name))
+                elif sort != "debug":
+                    raise CommandError(
+                        f'service "{service.name}": its provider sent a message of the unknown type {sort!r}'
+                    )
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode or said:
+        progress.update(service.name, "Error", State.ERROR)
+        why = said or f"it ended with exit code {process.returncode}"
+        kind = service.provider.type if service.provider else ""
+        raise CommandError(f'service "{service.name}": its provider {kind} failed ({action}): {why}')
+    return found
+
+
+def _answer(process: subprocess.Popen[bytes], line: str) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it asked, and ended
+        process.stdin.write(f"{line}\n".encode())
+        process.stdin.flush()
+
+
+def _definition(context: Context, name: str) -> str:
+    """A service of the project in canonical form, on one line."""
+    from composer.load.project import load_tree
+    from composer.load.resolve.fingerprint import as_json
+
+    tree = load_tree(context.load_options()).tree["services"][name]
+    return json.dumps(as_json(tree), ensure_ascii=False)
 
 
 def _message(service: str, line: bytes) -> tuple[str, str]:

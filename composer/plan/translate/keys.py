@@ -26,7 +26,6 @@ REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_SERVICE, "cpu_percent"): ((0,), "exists on Windows only; use cpus"),
     (*_SERVICE, "credential_spec"): ((), "exists on Windows only"),
     (*_SERVICE, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
-    (*_SERVICE, "models"): ((), "models are not supported; run the model's server as a service"),
     (*_SERVICE, "runtime"): (("", "runc", "io.containerd.runc.v2"), "composer has a single runtime of its own"),
     (*_SERVICE, "storage_opt"): ((), "is not supported: the overlay file system here has no quotas"),
     (*_SERVICE, "use_api_socket"): ((False,), "containers cannot use the Docker API"),

@@ -14,6 +14,7 @@ from composer.plan.translate.healthcheck import healthcheck
 from composer.plan.translate.images import checked
 from composer.plan.translate.labelling import container_labels
 from composer.plan.translate.logging import logging
+from composer.plan.translate.models import models
 from composer.plan.translate.mounts import mounts
 from composer.plan.translate.namespaces import namespaces
 from composer.plan.translate.networks import attachments, links
@@ -59,6 +60,7 @@ def service(scope: Scope) -> DesiredService:
         hash=hash_,
         image=checked(scope, ("image",), scope.image) if wanted.provider is None else "",
         provider=provider(scope),
+        models=models(scope),
         container=container,
         build=build(scope),
         pull_policy=pull_policy(scope),

@@ -11,6 +11,8 @@ echo "$@" >> notes
 case " $* " in
   *" --kind=broken "*) echo '{"type": "error", "message": "no cloud today"}'; exit 1;;
   *" --kind=odd "*) echo 'hello'; exit 0;;
+  *" --kind=strange "*) echo '{"type": "sing", "message": "la"}'; read x; exit 0;;
+  *" --kind=asking "*) echo '{"type": "get-service-config"}'; read answer; echo "$answer" > answer;;
   *" up "*) echo "{\"type\": \"setenv\", \"message\": \"ADDRESS=cloud://$(cat address)\"}"
             echo '{"type": "rawsetenv", "message": "KEY=open=sesame"}';;
 esac
@@ -63,7 +65,11 @@ def test_the_containers_of_a_service_go_when_it_is_provided(composer, cloud):
 
 @pytest.mark.parametrize(
     ("kind", "said"),
-    [("broken", 'service "store": its provider cloud failed (up): no cloud today'), ("odd", "invalid message")],
+    [
+        ("broken", 'service "store": its provider cloud failed (up): no cloud today'),
+        ("odd", "invalid message"),
+        ("strange", "a message of the unknown type 'sing'"),
+    ],
 )
 def test_its_failure_ends_the_command(composer, cloud, kind, said):
     assert said in composer("up", "-d", code=1, environ={"KIND": kind}).err
@@ -72,3 +78,17 @@ def test_its_failure_ends_the_command(composer, cloud, kind, said):
 
 def test_a_program_that_is_not_there(composer):
     assert "there is no provider 'cloud'" in composer("up", "-d", code=1).err
+
+
+def test_it_may_ask_for_its_definition(composer, cloud):
+    composer.write(
+        compose="""
+        services:
+          store: {provider: {type: cloud, options: {kind: asking}}, environment: {TOWN: Trier}, scale: 2, ports: ["80"]}
+        """
+    )
+    composer("up", "-d")
+    answer = json.loads((cloud / "answer").read_text())
+    assert answer["environment"] == {"TOWN": "Trier"} and answer["scale"] == 2
+    assert answer["ports"] == [{"mode": "ingress", "target": 80, "protocol": "tcp"}]
+    composer("down")
