@@ -1,9 +1,11 @@
 """Compile the C programs of engine/keeper for each machine and write them as *_program.py beside their sources.
 
 Needs gcc, and gcc-aarch64-linux-gnu for the other machine. Run it when one has changed (`make programs`).
+tests/keeper/test_programs.py compiles them again, where the same release of gcc is there, and compares byte by byte.
 """
 
 import hashlib
+import json
 import subprocess
 import tempfile
 from pathlib import Path
@@ -17,6 +19,11 @@ FLAGS = (
     "-Os -static -nostdlib -nostartfiles -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pic "
     "-no-pie -fcf-protection=none -Wall -Wextra -Werror -Wl,--build-id=none -Wl,-n -Wl,-z,noexecstack"
 ).split()
+
+
+def release(compiler):
+    """Which compiler it is: another one may write other bytes."""
+    return subprocess.run([compiler, "-dumpfullversion"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def compiled(source, machine, compiler, strip):
@@ -35,7 +42,9 @@ def write(source):
     ]
     lines += ["from __future__ import annotations", ""]
     lines.append(f'SOURCE = "{hashlib.sha256(source.read_bytes()).hexdigest()}"')
-    lines += [f'"""SHA-256 of the {name} that this was made from."""', "", "PROGRAMS = {"]
+    lines += [f'"""SHA-256 of the {name} that this was made from."""', ""]
+    releases = {machine: release(compiler) for machine, (compiler, _) in COMPILERS.items()}
+    lines += [f"COMPILERS = {json.dumps(releases)}", '"""The releases of gcc."""', "", "PROGRAMS = {"]
     for machine, tools in COMPILERS.items():
         text = compiled(source, machine, *tools).hex()
         lines.append(f'    "{machine}": (')

@@ -21,6 +21,7 @@ from engine.image.images import ImageStore
 from engine.image.merged import merged
 from engine.keeper.child import mounts as placing
 from engine.keeper.child import rootfs
+from engine.keeper.child.direct import Direct
 from engine.kernel import calls, flags
 from engine.paths import Roots, make_seen
 from engine.spec.image import ImageRecord
@@ -109,7 +110,7 @@ def _assembled(
     facts = bundle.rootfs(image, folder, roots.layers)
     for part in (facts["upper"], facts["work"]):
         make_seen(part)
-    rootfs.overlay(facts, facts["root"])
+    rootfs.overlay(Direct(), facts)
     root = os.open(facts["root"], _ROOT)
     try:
         places = {volume.spec.name: volumes.prepare(volume) for volume in found}

@@ -41,7 +41,7 @@ def fork(bundle: Bundle, ends: dict[str, int]) -> tuple[int, int, Channel]:
                 with setup.no_return():
                     ours.close()
                     _use(ends)
-                    setup.run(bundle, theirs)
+                    setup.run(bundle, theirs, pipes.numbers(ends))
     except BaseException:
         ours.close()
         raise
@@ -51,15 +51,15 @@ def fork(bundle: Bundle, ends: dict[str, int]) -> tuple[int, int, Channel]:
 
 
 def _clone(kinds: dict[str, str]) -> tuple[int, int]:
-    """Fork into the new namespaces, into another container's where the pid namespace is shared."""
+    """Fork into a new pid namespace, or into another container's."""
     if not kinds["pid"].startswith("/"):
-        return calls.clone(namespaces.bits(kinds))
+        return calls.clone(namespaces.bits(kinds) & flags.CLONE["pid"])
     theirs = namespaces.open_namespace(kinds["pid"])
     home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         calls.setns(theirs, flags.CLONE["pid"], subject=kinds["pid"])
         try:
-            pid, pidfd = calls.clone(namespaces.bits(kinds))
+            pid, pidfd = calls.clone(0)
         except BaseException:
             calls.setns(home, flags.CLONE["pid"])
             raise
@@ -76,7 +76,7 @@ def _enter(bundle: Bundle, ours: Channel, theirs: Channel, ends: dict[str, int])
 
     def child(reporting: int) -> None:
         _use(ends)
-        setup.enter(bundle, theirs, reporting)
+        setup.enter(bundle, theirs, reporting, pipes.numbers(ends))
 
     return forking.spawn_via_helper(child, ours, theirs)
 

@@ -48,6 +48,11 @@ def theirs(name: str, ours: int, *, once: bool) -> int:
     return end
 
 
+def numbers(ends: Mapping[str, int]) -> list[int]:
+    """Which standard streams of the process these are, by their names."""
+    return [number for number, name in enumerate(NAMES) if name in ends]
+
+
 def find(folder: str, pids: Iterable[int]) -> dict[str, int]:
     """Our ends of the pipes of a container that another keeper started, as far as one of its processes has them open."""
     try:

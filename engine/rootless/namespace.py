@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from engine.errors import EngineError, OperationFailed, Unsupported
 from engine.keeper.child import dns
+from engine.keeper.child.direct import Direct
 from engine.kernel import calls, flags
 from engine.rootless import ids
 
@@ -145,7 +146,7 @@ def _arrange(run_root: str) -> None:
         calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["slave"])
     except OperationFailed as error:
         raise Unsupported(str(error), hint=_why_refused()) from error
-    dns.loopback_up()
+    dns.loopback_up(Direct())
 
 
 def _why_refused() -> str:

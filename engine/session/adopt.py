@@ -14,6 +14,7 @@ from engine import control
 from engine.container import state as files
 from engine.errors import EngineError, KeeperLost, OtherVersion
 from engine.filetree.remove import remove as remove_tree
+from engine.keeper.child.direct import Direct
 from engine.keeper.child.dns import open_sockets
 from engine.keeper.client import KeeperClient
 from engine.kernel import calls
@@ -246,7 +247,7 @@ async def _reopen(group: Group, record: ContainerRecord) -> None:
         space = os.open(f"/proc/{record.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             with inside(space):
-                udp, tcp = open_sockets(port)
+                udp, tcp = open_sockets(Direct(), port)
         finally:
             os.close(space)
     except OSError:

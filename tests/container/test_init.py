@@ -1,19 +1,10 @@
 """init: true."""
 
-import hashlib
 import signal
-from pathlib import Path
 
 import pytest
 
 from engine.errors import StartFailed
-from engine.keeper.child import init_program
-
-SOURCE = Path(init_program.__file__).parent / "init.c"
-
-
-def test_the_program_was_made_from_its_source():
-    assert hashlib.sha256(SOURCE.read_bytes()).hexdigest() == init_program.SOURCE, "run scripts/build_programs.py"
 
 
 def test_it_is_the_first_process_and_the_program_its_child(box):

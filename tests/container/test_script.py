@@ -1,6 +1,5 @@
 """Containers made by a script are what they would be by a fork of the keeper, which still makes what a script cannot."""
 
-import hashlib
 import io
 import re
 import tarfile
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StartFailed
-from engine.keeper.script import run_program
 from engine.keeper.script import script as script_module
 from engine.keeper.script.script import Script, Unscripted
 from engine.spec.container import Device, Mount, Ulimit
@@ -30,9 +28,9 @@ for path in /proc/kcore /proc/sys/kernel/hostname /sys/kernel /etc/hosts /new; d
 
 
 def scripted(record, box):
-    """Whether it was a script: that puts all its files into one file system."""
-    devices = box.inside(record, "stat -c %d /etc/hosts; stat -c %d /etc/hostname").split()
-    return devices[0] == devices[1]
+    """Whether it was a script: a copy of the keeper has about 600 page faults more until it is the program."""
+    fields = Path(f"/proc/{box.state(record).pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[7]) < 350
 
 
 @pytest.mark.parametrize(
@@ -62,6 +60,7 @@ def scripted(record, box):
         {"network_mode": "host"},
         {"ipc_mode": "host", "uts_mode": "host", "cgroup_mode": "host"},
         {"ipc_mode": "none", "devices": (Device(path_on_host="/dev/zero", path_in_container="/dev/deep/er/zero"),)},
+        {"devices": (Device(path_on_host="/dev/zero", path_in_container="/data/zero"),)},
         {
             "mounts": (
                 Mount(type="tmpfs", target="/work/tmp", size=1 << 20, mode=0o750),
@@ -82,9 +81,7 @@ def test_both_ways_give_the_same(box, fields):
         ways.append(scripted(record, box))
         _, out, err = box.exec(record, "sh", "-c", LOOK, user="0")
         text = (out + err).replace(record.id, "ID").replace(record.id[:12], "ID").replace(record.spec.name, "NAME")
-        text = re.sub(r"^/(content|\d+) /", "/FILE /", re.sub(r"\b[0-9a-f]{64}\b", "HEX", text), flags=re.MULTILINE)
-        # A script puts them into one file system, whose bound is theirs together.
-        text = re.sub(r"^(/FILE .*),size=\d+k", r"\1", text, flags=re.MULTILINE)
+        text = re.sub(r"\b[0-9a-f]{64}\b", "HEX", text)  # of a volume
         seen.append(sorted(text.splitlines()))
         box.do(box.session.remove(record.id, force=True, volumes=True))
     differing = sorted(set(seen[0]) ^ set(seen[1]))
@@ -166,11 +163,6 @@ def test_numbers_are_those_of_the_kernels_headers(machine):
     told = dict(re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)$", path.read_text(), flags=re.MULTILINE))
     numbers = dict(zip(script_module._NAMES, script_module._NUMBERS[machine], strict=True))
     assert numbers == {name: int(told[name]) for name in numbers}
-
-
-def test_the_program_was_made_from_its_source():
-    source = Path(run_program.__file__).parent / "run.c"
-    assert hashlib.sha256(source.read_bytes()).hexdigest() == run_program.SOURCE, "run scripts/build_programs.py"
 
 
 @pytest.mark.parametrize("file", ["passwd", "group"])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 
-from engine.keeper.child import mounts
+from engine.keeper.child import targets
+from engine.keeper.child.direct import Direct
 from engine.keeper.child.namespaces import Ids
-from engine.kernel import calls, flags
+from engine.kernel import flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Device, Entry
+    from engine.keeper.child.kernel import Kernel
 
 LINKS = (
     ("fd", "/proc/self/fd"),
@@ -30,54 +33,73 @@ def is_place(entry: Entry) -> bool:
     return bool(entry["target"] == "/dev" and entry["type"] == "tmpfs")
 
 
-def populate(folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
+def populate(kernel: Kernel, folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
     """Fill the fresh tmpfs open as `folder`, which is closed; `wanted` devices outside /dev go below `root`."""
-    previous = os.umask(0)
+    previous = kernel.umask(0)
     try:
         for name, major, minor in NODES:
-            node: Device = {
-                "path": f"/dev/{name}", "source": f"/dev/{name}", "kind": "c", "major": major, "minor": minor,
-                "mode": 0o666, "uid": 0, "gid": 0,
-            }  # fmt: skip
-            _node(folder, name, node, ids)
+            _make(kernel, folder, name, _node(name, major, minor), ids)
         for name, target in LINKS:
-            if name == "core" and not os.path.exists(target):
+            if name == "core" and not _is_there(target):
                 continue
-            os.symlink(target, name, dir_fd=folder)
-            os.chown(name, *ids.owner(0, 0), dir_fd=folder, follow_symlinks=False)
+            kernel.symlink(target, folder, name)
+            _own(kernel, folder, name, ids.owner(0, 0))
         for device in wanted:
             inside = device["path"].startswith("/dev/")
             above, _, name = (device["path"].removeprefix("/dev") if inside else device["path"]).rpartition("/")
-            parent = mounts.directory(folder if inside else root, above or "/")
+            if inside and not above and name in PRESENT:
+                continue
+            parent = targets.directory(kernel, folder if inside else root, above or "/")
             try:
-                _node(parent, name, device, ids)
+                _make(kernel, parent, name, device, ids)
             finally:
-                os.close(parent)
+                kernel.close(parent)
     finally:
-        os.umask(previous)
-        os.close(folder)
+        kernel.umask(previous)
+        kernel.close(folder)
 
 
-def _node(parent: int, name: str, device: Device, ids: Ids) -> None:
+PRESENT = {name for name, *_ in (*NODES, *LINKS)}
+
+
+def _node(name: str, major: int, minor: int) -> Device:
+    path = f"/dev/{name}"
+    return {
+        "path": path, "source": path, "kind": "c", "major": major, "minor": minor, "mode": 0o666, "uid": 0, "gid": 0,
+    }  # fmt: skip
+
+
+@functools.cache
+def _is_there(path: str) -> bool:
+    """Of the host, whose /proc has what the container's has."""
+    return os.path.lexists(path)
+
+
+def _make(kernel: Kernel, parent: int, name: str, device: Device, ids: Ids) -> None:
+    mode, number = KINDS[device["kind"]] | device["mode"], os.makedev(device["major"], device["minor"])
     try:
-        os.mknod(
-            name, KINDS[device["kind"]] | device["mode"], os.makedev(device["major"], device["minor"]), dir_fd=parent
-        )
+        kernel.mknod(parent, name, mode, number)
     except FileExistsError:
         return
     except PermissionError:
         _borrow(parent, name, device)  # we are in a user namespace already
         return
-    os.chown(name, *ids.owner(device["uid"], device["gid"]), dir_fd=parent, follow_symlinks=False)
+    _own(kernel, parent, name, ids.owner(device["uid"], device["gid"]))
+
+
+def _own(kernel: Kernel, parent: int, name: str, owner: tuple[int, int]) -> None:
+    if owner != (0, 0):
+        kernel.chown(parent, name, *owner)
 
 
 def _borrow(parent: int, name: str, device: Device) -> None:
     """The host's node in place of one of our own."""
-    os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent))
+    kernel = Direct()
+    kernel.close(kernel.create(parent, name, 0o644, how=os.O_NOFOLLOW))
     target = os.open(name, flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    tree = calls.open_tree(flags.AT_FDCWD, device["source"], flags.OPEN_TREE_CLONE)
+    tree = kernel.open_tree(flags.AT_FDCWD, device["source"], flags.OPEN_TREE_CLONE)
     try:
-        calls.move_mount(tree, target)
+        kernel.move_mount(tree, target)
     finally:
-        os.close(tree)
-        os.close(target)
+        kernel.close(tree)
+        kernel.close(target)

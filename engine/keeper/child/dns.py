@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-import fcntl
 import socket
 import struct
 
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from engine.keeper.child.kernel import Kernel
+    from engine.keeper.child.progress import Progress
+
 ADDRESS = "127.0.0.11"
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 
 
-def open_sockets(port: int = 53) -> tuple[int, ...]:
+def serve(kernel: Kernel, progress: Progress) -> None:
+    """Give the keeper the sockets, or report that there are none."""
+    if progress.bundle["namespaces"].get("net") == "new":
+        loopback_up(kernel)  # also with no other network
+    port = progress.bundle.get("dns")
+    descriptors = () if port is None else open_sockets(kernel, port)
+    kernel.send({"event": "sockets"}, descriptors)
+    for fd in descriptors:
+        kernel.close(fd)
+
+
+def open_sockets(kernel: Kernel, port: int = 53) -> tuple[int, int]:
     """Bind UDP and TCP (in this order) at 127.0.0.11, where lo is up; the descriptors belong to the caller.
 
     `port` 0 takes any, for a container that needs port 53 itself (engine/net/redirect.py leads there).
     """
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    udp, tcp = kernel.socket(socket.SOCK_DGRAM), kernel.socket(socket.SOCK_STREAM)
     for sock in (udp, tcp):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((ADDRESS, port))
-    tcp.listen(16)
-    return udp.detach(), tcp.detach()
+        kernel.setsockopt(sock, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kernel.bind(sock, ADDRESS, port)
+    kernel.listen(tcp, 16)
+    return udp, tcp
 
 
-def loopback_up() -> None:
+def loopback_up(kernel: Kernel) -> None:
     """Bring lo up in our network namespace (netdevice(7))."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        request = struct.pack("16sH14x", b"lo", 0)
-        (bits,) = struct.unpack_from("16xH", fcntl.ioctl(control, _SIOCGIFFLAGS, request))
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", bits | _IFF_UP))
+    control = kernel.socket(socket.SOCK_DGRAM)
+    try:
+        kernel.ioctl(control, _SIOCSIFFLAGS, struct.pack("=16sH22x", b"lo", _IFF_UP))
+    finally:
+        kernel.close(control)

@@ -10,13 +10,19 @@ import os
 import signal
 
 from engine.keeper.child.init_program import PROGRAMS
+from engine.kernel import flags
 from engine.kernel.sealed import sealed
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from engine.keeper.child.kernel import Kernel
 
 _NAME = "composer-init"
 
 
-def program() -> int:
+def program(kernel: Kernel) -> int:
     """A descriptor of the program. Raises OperationFailed."""
+    kernel.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)  # where another container's first process is number 1
     return sealed(_NAME, PROGRAMS)
 
 

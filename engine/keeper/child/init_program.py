@@ -5,6 +5,9 @@ from __future__ import annotations
 SOURCE = "6ff8cc77231662b7ddf5a75baca4c96793cc8b4285757bef527a713380d9cd6d"
 """SHA-256 of the init.c that this was made from."""
 
+COMPILERS = {"x86_64": "12.2.0", "aarch64": "12.2.0"}
+"""The releases of gcc."""
+
 PROGRAMS = {
     "x86_64": (
         "7f454c4602010100000000000000000002003e0001000000b0004000000000004000000000000000b0010000000000000000"

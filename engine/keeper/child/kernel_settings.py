@@ -8,43 +8,61 @@ import os
 import resource
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, flags
+from engine.kernel import flags
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle, Process
+    from engine.keeper.child.kernel import Kernel
+    from engine.keeper.child.progress import Progress
 
 
-def name(bundle: Bundle) -> None:
+SYSCTLS_WITHOUT_ERRORS = {"net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"}
+"""Those that the engine sets by itself: the kernel takes their values."""
+
+
+def only_directly(bundle: Bundle) -> str:
+    """Why these settings cannot be made by a recorded start; see steps.py."""
+    if bundle["process"].get("oom_score_adj"):
+        return "an OOM score"
+    return "" if bundle["sysctls"].keys() <= SYSCTLS_WITHOUT_ERRORS else "sysctls that may be wrong"
+
+
+def wait_for_network(bundle: Bundle) -> bool:
+    """Whether the sysctls are to be written when the network is plugged in: one may be of an interface."""
+    return not bundle["sysctls"].keys() <= SYSCTLS_WITHOUT_ERRORS
+
+
+def name(kernel: Kernel, progress: Progress) -> None:
+    bundle = progress.bundle
     if bundle["namespaces"].get("uts") == "new":
-        calls.sethostname(bundle["hostname"])
-        if bundle.get("domainname"):
-            calls.setdomainname(bundle["domainname"])
+        kernel.sethostname(bundle["hostname"])
+        if domain := bundle.get("domainname"):
+            kernel.setdomainname(domain)
 
 
-def apply(sysctls: dict[str, str]) -> None:
+def apply(kernel: Kernel, sysctls: dict[str, str]) -> None:
     """Write sysctls, through a procfs that is one (CVE-2019-16884's class)."""
     if not sysctls:
         return
-    proc = _proc()
+    proc = _proc(kernel)
     try:
         for key, value in sysctls.items():
-            _write(proc, f"sys/{key.replace('.', '/')}", value)
+            _write(kernel, proc, f"sys/{key.replace('.', '/')}", value)
     finally:
-        os.close(proc)
+        kernel.close(proc)
 
 
-def confine(profile: str) -> None:
+def confine(kernel: Kernel, profile: str) -> None:
     """Let execve(2) give the program this AppArmor profile; nothing for "". Raises OperationFailed."""
     if not profile:
         return
-    proc = _proc()
+    proc = _proc(kernel)
     try:
-        _write(proc, f"thread-self/{exec_attribute()}", f"exec {profile}")
-    except OperationFailed as error:
-        raise refused(profile, error.errno) from error
+        with kernel.refused(lambda number: refused(profile, number)):
+            _write(kernel, proc, f"thread-self/{exec_attribute()}", f"exec {profile}")
     finally:
-        os.close(proc)
+        kernel.close(proc)
 
 
 def refused(profile: str, number: int) -> OperationFailed:
@@ -61,12 +79,14 @@ def exec_attribute() -> str:
     return own if os.path.exists(f"/proc/self/{own}") else "attr/exec"
 
 
-def _proc() -> int:
-    proc = os.open("/proc", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if calls.filesystem_type(proc) != flags.PROC_SUPER_MAGIC:
-        os.close(proc)
-        raise OperationFailed("verify", "/proc", detail="it is not a procfs; the image or a mount replaced it")
+def _proc(kernel: Kernel) -> int:
+    proc = kernel.open("/proc", flags.O_PATH | os.O_DIRECTORY)
+    kernel.demand_filesystem(proc, flags.PROC_SUPER_MAGIC, _no_procfs)
     return proc
+
+
+def _no_procfs() -> OperationFailed:
+    return OperationFailed("verify", "/proc", detail="it is not a procfs; the image or a mount replaced it")
 
 
 def raise_descriptors() -> None:
@@ -106,13 +126,13 @@ def limit(process: Process, pid: int) -> None:
             raise OperationFailed.of(f"write {score} to", path, error, hint=hint) from error
 
 
-def _write(proc: int, path: str, value: str) -> None:
+def _write(kernel: Kernel, proc: int, path: str, value: str) -> None:
     beneath = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_XDEV
     # /proc/self is a magic link in name only: a plain symbolic link inside the same procfs.
-    fd = calls.openat2(proc, path, os.O_WRONLY, resolve=beneath)
+    fd = kernel.open_within(proc, path, os.O_WRONLY, beneath)
     try:
-        os.write(fd, value.encode())
+        kernel.write(fd, value.encode())
     except OSError as error:
         raise OperationFailed.of("write", f"/proc/{path}", error, hint=f"The value was {value!r}.") from error
     finally:
-        os.close(fd)
+        kernel.close(fd)

@@ -1,15 +1,17 @@
-"""Joining what is not made anew: other containers' namespaces, our cgroups; and the user namespace with its ids."""
+"""The namespaces of a container, new ones and those of others, its cgroups, and its user namespace with its ids."""
 
 from __future__ import annotations
 
 import os
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, flags, userns
+from engine.kernel import flags, idmap, userns
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
+    from engine.keeper.child.kernel import Kernel
+    from engine.keeper.child.progress import Progress
 
 
 class Ids:
@@ -43,15 +45,30 @@ def user_namespace(bundle: Bundle) -> Ids:
     return ids
 
 
-def enter_cgroups(procs: list[str]) -> None:
+def only_directly(bundle: Bundle) -> str:
+    """Why these namespaces cannot be entered by a recorded start; see steps.py."""
+    kinds = bundle["namespaces"]
+    if kinds.get("user", "host") != "host" or not idmap.initial():
+        return "a user namespace"
+    if kinds["pid"] != "new":
+        return "processes that are there already"
+    return "" if kinds["mount"] == "new" else "another's mounts"
+
+
+def make(kernel: Kernel, progress: Progress) -> None:
+    """Those that are new, but for the pid namespace, in which we begin, and the cgroup namespace, whose root is to be ours."""
+    kernel.unshare(bits(progress.bundle["namespaces"]) & ~flags.CLONE["pid"])
+
+
+def enter_cgroups(kernel: Kernel, progress: Progress) -> None:
     """Move ourselves ("0") into each cgroup (cgroups(7)); before the cgroup namespace is made, so that it is its root."""
-    for path in procs:
+    for path in progress.bundle["cgroup_procs"]:
         try:
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            fd = kernel.open(path, os.O_WRONLY)
             try:
-                os.write(fd, b"0")
+                kernel.write(fd, b"0")
             finally:
-                os.close(fd)
+                kernel.close(fd)
         except OSError as error:
             raise OperationFailed.of("enter cgroup", path, error) from error
 
@@ -68,19 +85,22 @@ def open_namespace(path: str) -> int:
         raise OperationFailed.of("join the namespace", path, error) from error
 
 
-def others(wanted: dict[str, str]) -> dict[str, int]:
-    """Descriptors of the namespaces to be joined, by kind; those of pid and user are joined elsewhere."""
-    return {
-        kind: open_namespace(value)
-        for kind, value in wanted.items()
-        if kind not in ("pid", "user") and value.startswith("/")
-    }
+def open_others(kernel: Kernel, progress: Progress) -> None:
+    """Those to be joined, as the host's privileges may be needed for it; pid and user are joined elsewhere."""
+    for kind, value in progress.bundle["namespaces"].items():
+        if kind not in ("pid", "user") and value.startswith("/"):
+            try:
+                progress.joined[kind] = kernel.open(value, os.O_RDONLY)
+            except OSError as error:
+                raise OperationFailed.of("join the namespace", value, error) from error
 
 
-def join(wanted: dict[str, str], opened: dict[str, int]) -> None:
-    """`wanted`: kind → "new", "host" or the path of a namespace file. New ones but cgroup were made by the clone."""
-    for kind, fd in opened.items():
-        calls.setns(fd, flags.CLONE[kind], subject=wanted[kind])
-        os.close(fd)
-    if wanted.get("cgroup") == "new":
-        calls.unshare(flags.CLONE["cgroup"])
+def join(kernel: Kernel, progress: Progress) -> None:
+    """Join what has been opened, and make the cgroup namespace."""
+    kinds = progress.bundle["namespaces"]
+    for kind, fd in progress.joined.items():
+        kernel.setns(fd, flags.CLONE[kind], subject=kinds[kind])
+        kernel.close(fd)
+    progress.joined.clear()
+    if kinds.get("cgroup") == "new":
+        kernel.unshare(flags.CLONE["cgroup"])

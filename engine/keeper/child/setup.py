@@ -1,9 +1,9 @@
-"""From the fork to execve(2), as one visible list of steps.
+"""A start by a fork of the keeper, which does the steps at once; and further processes (exec).
 
-    keeper ──clone(namespaces)──▶ run: prepare, assemble, seal, execute                    (the host's user namespace)
+    keeper ──clone(pid namespace)──▶ run: all steps                                        (the host's user namespace)
 
-    keeper ──fork──▶ enter: prepare with the host's privileges, become root of the user namespace,
-                       └──clone(namespaces, CLONE_PARENT)──▶ assemble, seal, execute       (a user namespace)
+    keeper ──fork──▶ enter: PREPARE with the host's privileges, become root of the user namespace,
+                       └──clone(pid namespace, CLONE_PARENT)──▶ the other steps            (a user namespace)
 
 The clone in the user namespace makes the other namespaces belong to it; CLONE_PARENT makes the result the keeper's child.
 """
@@ -13,20 +13,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from engine.keeper.child import (
-    dns,
-    identity,
-    init,
-    kernel_settings,
-    namespaces,
-    process,
-    rootfs,
-    standard_streams,
-    terminal,
-)
-from engine.keeper.child.namespaces import Ids
+from engine.keeper.child import identity, kernel_settings, namespaces, process, standard_streams, steps, terminal
+from engine.keeper.child.direct import Direct
+from engine.keeper.child.progress import Progress
 from engine.keeper.protocol import Channel
 from engine.kernel import calls, flags, userns
 
@@ -38,41 +29,53 @@ if TYPE_CHECKING:
     from engine.keeper.messages import Exec
 
 
-def run(bundle: Bundle, channel: Channel) -> NoReturn:
-    """Become the container's first process, in namespaces just made. All that fails is told to the keeper."""
+def run(bundle: Bundle, channel: Channel, pipes: Sequence[int]) -> NoReturn:
+    """Become the container's first process, in a new pid namespace. All that fails is told to the keeper."""
     try:
-        _hide()
-        namespaces.enter_cgroups(bundle["cgroup_procs"])
-        opened = namespaces.others(bundle["namespaces"])
-        _start(bundle, channel, opened, None, Ids())
+        kernel, progress = Direct(channel), Progress(bundle, pipes, channel.fileno())
+        steps.carry_out((*steps.BEGIN, *steps.PREPARE, *steps.ENTER), kernel, progress)
+        _finish(kernel, progress, channel)
     except BaseException as error:
         _failed(channel, error, 125)
 
 
-def enter(bundle: Bundle, channel: Channel, report: int) -> NoReturn:
+def enter(bundle: Bundle, channel: Channel, report: int, pipes: Sequence[int]) -> NoReturn:
     """The same in a user namespace; the process's pid, as the keeper sees it, is written to `report`."""
     try:
-        _hide()
+        kernel, progress = Direct(channel), Progress(bundle, pipes, channel.fileno())
         kinds = bundle["namespaces"]
-        namespaces.enter_cgroups(bundle["cgroup_procs"])
-        opened = namespaces.others(kinds)
+        steps.hide(kernel, progress)
+        namespaces.enter_cgroups(kernel, progress)
+        namespaces.open_others(kernel, progress)
         home = namespaces.open_namespace(kinds["pid"]) if kinds["pid"].startswith("/") else -1
-        ids = namespaces.user_namespace(bundle)
+        ids = progress.ids = namespaces.user_namespace(bundle)
         calls.unshare(flags.CLONE["mount"])
-        parts = rootfs.prepare(bundle, ids)
-        standard_streams.give(*ids.owner(0, 0))
+        steps.carry_out(steps.PREPARE, kernel, progress)
+        standard_streams.give(kernel, pipes, *ids.owner(0, 0))
         if home >= 0:
             calls.setns(home, flags.CLONE["pid"], subject=kinds["pid"])
         userns.enter(ids.namespace)
-        pid, _ = calls.clone(namespaces.bits(kinds) | flags.CLONE_PARENT)
+        pid, _ = calls.clone(namespaces.bits(kinds) & flags.CLONE["pid"] | flags.CLONE_PARENT)
         if pid:
             os.write(report, str(pid).encode())
             os._exit(0)
         os.close(report)
-        _hide()
-        _start(bundle, channel, opened, parts, ids)
+        steps.hide(kernel, progress)
+        namespaces.make(kernel, progress)
+        steps.carry_out((*steps.JOIN, *steps.ENTER), kernel, progress)
+        _finish(kernel, progress, channel)
     except BaseException as error:
         _failed(channel, error, 125)
+
+
+def _finish(kernel: Direct, progress: Progress, channel: Channel) -> NoReturn:
+    """From the pause in which the network is plugged in."""
+    if channel.receive() is None:
+        os._exit(125)  # the keeper has gone before `start`: nobody wants us any more
+    settings = progress.bundle["process"]
+    progress.who = identity.resolve(settings["user"], settings["groups"], _here())
+    steps.carry_out(steps.FINISH, kernel, progress)
+    os._exit(125)
 
 
 @contextlib.contextmanager
@@ -84,44 +87,6 @@ def no_return() -> Iterator[None]:
         os._exit(125)
 
 
-def _hide() -> None:
-    """Nobody in the container may trace us, read our memory or follow /proc/<pid>/exe to our binary (CVE-2019-5736)."""
-    calls.prctl(flags.PR_SET_DUMPABLE, 0)
-    calls.prctl(flags.PR_SET_PDEATHSIG, 0)
-
-
-def _start(bundle: Bundle, channel: Channel, opened: dict[str, int], parts: rootfs.Parts | None, ids: Ids) -> NoReturn:
-    os.setsid()
-    namespaces.join(bundle["namespaces"], opened)
-    calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
-    if bundle["namespaces"].get("net") == "new":
-        dns.loopback_up()  # also with no other network
-    port = bundle.get("dns")
-    descriptors = () if port is None else dns.open_sockets(port)
-    channel.send({"event": "sockets"}, descriptors)
-    for fd in descriptors:
-        os.close(fd)
-    master = rootfs.assemble(bundle, parts or rootfs.prepare(bundle, ids), ids)
-    if master is None and not bundle["process"]["stdin"]:
-        standard_streams.fill([0])
-    if master is not None:
-        channel.send({"event": "terminal"}, (master,))
-        os.close(master)
-    kernel_settings.name(bundle)
-    channel.send({"event": "ready"})
-    if channel.receive() is None:
-        os._exit(125)  # the keeper has gone before `start`: nobody wants us any more
-    kernel_settings.apply(bundle["sysctls"])
-    rootfs.seal(bundle)
-    settings = bundle["process"]
-    who = identity.resolve(settings["user"], settings["groups"], _here())
-    first = -1
-    if settings["init"]:
-        calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)  # where another container's first process is number 1
-        first = init.program()
-    process.become(settings, who, bundle["hostname"], channel.fileno(), init=first)
-
-
 def join_and_run(
     bundle: Bundle, request: Exec, pidfd: int, channel: Channel, report: int, streams: Mapping[int, int]
 ) -> NoReturn:
@@ -131,18 +96,19 @@ def join_and_run(
     another root directory or descriptors that are not its own.
     """
     try:
-        _hide()
+        kernel = Direct(channel)
+        kernel.prctl(flags.PR_SET_DUMPABLE, 0)
         settings: Process = {**bundle["process"], **request["process"]}
         process.preload(bundle["process"]["seccomp"])
         for number, fd in streams.items():
             os.dup2(fd, number)
-        process.keep_descriptors(pidfd, channel.fileno(), report)
-        namespaces.enter_cgroups(bundle["cgroup_procs"])
+        process.keep_descriptors(kernel, pidfd, channel.fileno(), report)
+        namespaces.enter_cgroups(kernel, Progress(bundle, (), channel.fileno()))
         kernel_settings.limit(settings, 0)
         kinds = ["mount", "net", "ipc", "uts", "cgroup", "pid"]
         ids = namespaces.maps(bundle)
         if ids.uids:
-            standard_streams.give(*ids.owner(0, 0))
+            standard_streams.give(kernel, streams, *ids.owner(0, 0))
             kinds.append("user")
         calls.setns(pidfd, sum(flags.CLONE[kind] for kind in kinds), subject="the container's namespaces")
         os.close(pidfd)
@@ -150,11 +116,11 @@ def join_and_run(
             userns.become_root()
         calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
         os.chdir("/")
-        standard_streams.fill(number for number in range(3) if number not in streams)
+        standard_streams.fill(kernel, (number for number in range(3) if number not in streams))
         if request.get("privileged"):  # all capabilities; filter and profile stay the container's, as with Docker
             settings["capabilities"] = {"bounding": -1, "effective": -1}
-        process.bound(settings)
-        _hide()
+        process.bound(kernel, settings)
+        kernel.prctl(flags.PR_SET_DUMPABLE, 0)
         pid, _ = calls.clone(flags.CLONE_PARENT)
         if pid:
             os.write(report, str(pid).encode())
@@ -168,7 +134,8 @@ def join_and_run(
         # Who asks for another user gets that one's groups and no more.
         groups: list[str] = [] if "user" in request["process"] else settings["groups"]
         who = identity.resolve(settings["user"], groups, _here())
-        process.become(settings, who, bundle["hostname"], channel.fileno())
+        process.become(kernel, settings, who, bundle["hostname"], channel=channel.fileno(), pipes=tuple(streams))
+        os._exit(126)
     except BaseException as error:
         _failed(channel, error, 126)
 

@@ -3,49 +3,64 @@ keeper or a client has open."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterable
 
 from engine.errors import OperationFailed
-from engine.kernel import detached
+from engine.kernel import detached, flags
+
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from engine.keeper.child.kernel import Kernel
+    from engine.keeper.child.progress import Progress
 
 _DEVICE = os.makedev(1, 3)
 
 
-def fill(numbers: Iterable[int]) -> None:
+def close_input(kernel: Kernel, progress: Progress) -> None:
+    """A program without an input reads the null device."""
+    process = progress.bundle["process"]
+    if not process["tty"] and not process["stdin"]:
+        fill(kernel, [0])
+
+
+def fill(kernel: Kernel, numbers: Iterable[int]) -> None:
     """Put the null device of the container, whose root directory is ours by now, on each of these descriptors."""
     null = -1
     for number in numbers:
         if null < 0:
-            null = _null()
-        os.dup2(null, number)
+            null = _null(kernel)
+        kernel.copy_to(null, number)
     if null > 2:
-        os.close(null)
+        kernel.close(null)
 
 
-def give(uid: int, gid: int) -> None:
+def give(kernel: Kernel, pipes: Iterable[int], uid: int, gid: int) -> None:
     """Let a program that reopens /dev/stdout do so: pipes belong to its user."""
-    for fd in range(3):
-        if stat.S_ISFIFO(os.fstat(fd).st_mode):
-            with contextlib.suppress(PermissionError):  # an ordinary user's keeper may not give everything away
-                os.fchown(fd, uid, gid)
+    for fd in pipes:
+        kernel.give(fd, uid, gid)
 
 
-def _null() -> int:
+class _Replaced(Exception):
+    """The container has something else at /dev/null."""
+
+
+def _null(kernel: Kernel) -> int:
     """The container's own node; one in no file system that can be reached where the container has put something else there."""
     try:
-        if not _is_null(os.lstat("/dev/null")):  # what else it may be is not even opened
-            return _apart()
-        fd = os.open("/dev/null", os.O_RDWR | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        # What else it may be is not even opened.
+        kernel.demand_null(flags.AT_FDCWD, _Replaced, path="/dev/null")
+        fd = kernel.open("/dev/null", os.O_RDWR | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK)
+    except (OSError, _Replaced):
         return _apart()
-    if _is_null(os.fstat(fd)):
-        os.set_blocking(fd, True)
-        return fd
-    os.close(fd)
-    return _apart()
+    try:
+        kernel.demand_null(fd, _Replaced)
+    except _Replaced:
+        kernel.close(fd)
+        return _apart()
+    kernel.wait_for_it(fd)
+    return fd
 
 
 def _apart() -> int:
@@ -59,7 +74,3 @@ def _apart() -> int:
     except OSError as error:
         raise OperationFailed.of("open", "/dev/null in the container", error) from error
     return fd
-
-
-def _is_null(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == _DEVICE

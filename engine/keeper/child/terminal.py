@@ -11,7 +11,28 @@ import termios
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags
 
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from engine.keeper.bundle import Bundle
+    from engine.keeper.child.kernel import Kernel
+    from engine.keeper.child.progress import Progress
+
 _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
+
+
+def only_directly(bundle: Bundle) -> str:
+    """Why this cannot be done by a recorded start; see steps.py."""
+    return "a terminal" if bundle["process"].get("tty") else ""
+
+
+def open_terminal(kernel: Kernel, progress: Progress) -> None:
+    """A terminal of the container's own, if it wants one; the keeper gets the master."""
+    process = progress.bundle["process"]
+    if process.get("tty"):
+        master = open_pair(*process.get("console_size", ()))
+        bind_console()
+        kernel.send({"event": "terminal"}, (master,))
+        kernel.close(master)
 
 
 def open_pair(rows: int = 0, columns: int = 0) -> int:

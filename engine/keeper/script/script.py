@@ -2,17 +2,19 @@
 
     keeper                                        the container's first process
       │  Script: operations, data (a memfd)          │
-      │ ── spawn ───────────────────────────────────▶│  operations of assemble.begin, one after the other
+      │ ── spawn ───────────────────────────────────▶│  operations of BEGIN, one after the other
       │  more operations, `go_on`; a message         │
-      │ ────────────────────────────────────────────▶│  those of assemble.write
+      │ ────────────────────────────────────────────▶│  those of PREPARE and ENTER
       │ ◀──────────── {"event": "sockets"/"ready"} ──│
       │  more operations, `go_on`; a message         │
-      │ ────────────────────────────────────────────▶│  those of become.py, the last of which is execve(2)
+      │ ────────────────────────────────────────────▶│  those of FINISH, the last of which is execve(2)
+
+The steps are in engine/keeper/child/steps.py; recorded.py writes them down.
 
 To fork the keeper, which is Python, costs more than all that the child does then: each page that it writes to is copied,
 and execve(2) takes all of them apart again. What is written down here cannot decide anything: an operation that fails
-where none should ends the script, and the container is made by a fork of the keeper after all (engine/keeper/child), which
-can do everything.
+where none should ends the script, and the container is made by a fork of the keeper after all (engine/keeper/child/setup.py),
+which can do everything.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ SCRIPT, CHANNEL = 3, 4
 BASE = 0x200000000
 """Where the process has mapped a script; addresses in it are for that."""
 _OPERATION = struct.Struct("=iHHhhI6q")
+_NO_WORDS = (0, 0, 0, 0, 0, 0)
 _HEAD = struct.Struct("=5Q")
 _FIRST = 4096
 """Bytes before the operations: the head and the registers; see run.c."""
@@ -89,6 +92,8 @@ class Script:
         self._second = self._answer = self._milestone = 0
         self._pauses: list[int] = []
         self._known: dict[str | bytes, int] = {}
+        self.meaning: Callable[[int], Exception] | None = None
+        """What an error (its errno) means, of operations that are written now."""
 
     def close(self) -> None:
         """The process, if there is one, keeps what it has mapped."""
@@ -134,11 +139,9 @@ class Script:
         allowed: tuple[int, int] = (0, 0),
         flags: int = 0,
         into: int = 0,
-        refused: Callable[[int], Exception] | None = None,
     ) -> int:
         """One system call more; its result, as a number to use in others. Texts and bytes become pointers to them, texts
-        end with a zero byte. `allowed`: errors that are no failures; `into`: a result that this one is put over; `refused`: what
-        an error (its errno) means, of an operation whose failure is told."""
+        end with a zero byte. `allowed`: errors that are no failures; `into`: a result that this one is put over."""
         number, gives = _NUMBER[name]
         if into:
             to = into - REGISTER
@@ -151,8 +154,8 @@ class Script:
         place = self._operation(number, arguments, to, allowed, flags)
         if self._second:
             self._names[place] = name
-            if refused is not None:
-                self._refused[place] = refused
+            if self.meaning is not None:
+                self._refused[place] = self.meaning
         return REGISTER + to
 
     def _operation(
@@ -167,17 +170,17 @@ class Script:
         place = len(operations)
         if place + _OPERATION.size > _DATA:
             raise Unscripted("it is too long")
-        words = [0, 0, 0, 0, 0, 0]
+        words: list[int] = []
         registers = 0
-        for index, argument in enumerate(arguments):
-            if isinstance(argument, (str, bytes)):
-                words[index] = self._known.get(argument) or self._constant(argument)
-            elif argument < REGISTER:
-                words[index] = argument
+        for argument in arguments:
+            if isinstance(argument, int):
+                if argument >= REGISTER:
+                    argument -= REGISTER
+                    registers |= 1 << len(words)
+                words.append(argument)
             else:
-                words[index] = argument - REGISTER
-                registers |= 1 << index
-        operations += _OPERATION.pack(number, to, registers, *allowed, flags, *words)
+                words.append(self._known.get(argument) or self._constant(argument))
+        operations += _OPERATION.pack(number, to, registers, *allowed, flags, *words, *_NO_WORDS[len(words) :])
         return place
 
     def optional(self, place: int) -> None:

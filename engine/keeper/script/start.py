@@ -7,11 +7,13 @@ import os
 import signal
 
 from engine.errors import EngineError, OperationFailed
-from engine.keeper.child import identity
+from engine.keeper import pipes
+from engine.keeper.child import identity, process, steps
+from engine.keeper.child.progress import Progress
 from engine.keeper.protocol import Channel
-from engine.keeper.script import assemble, become
+from engine.keeper.script.recorded import Recorded
 from engine.keeper.script.run_program import PROGRAMS
-from engine.keeper.script.script import Script, Unscripted
+from engine.keeper.script.script import CHANNEL, Script, Unscripted
 from engine.kernel import calls, flags
 from engine.kernel.sealed import sealed
 from engine.kernel.spawn import Spawner
@@ -35,22 +37,25 @@ class Start:
     keeper can make this container; whatever else it raises, there is no process."""
 
     def __init__(self, bundle: Bundle, ours: Channel, theirs: Channel, ends: dict[str, int]) -> None:
-        self._bundle = bundle
-        self._pipes = [number for number, name in enumerate(("stdin", "stdout", "stderr")) if name in ends]
-        assemble.check(bundle)
+        if reason := steps.only_directly(bundle):
+            raise Unscripted(reason)
+        self._progress = Progress(bundle, pipes.numbers(ends), CHANNEL)
         spawner = _spawning()
         self._script = Script()
+        self._kernel = Recorded(self._script)
         try:
-            assemble.begin(self._script, bundle)
+            # What takes the process a while, in which the rest can be written down: namespaces, for the most part.
+            self._kernel.take_descriptors()
+            self._record(steps.BEGIN)
             self._script.publish()
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             try:
-                streams = [ends.get(name, null) for name in ("stdin", "stdout", "stderr")]
+                streams = [ends.get(name, null) for name in pipes.NAMES]
                 self.pid, self.pidfd = spawner.spawn(flags.CLONE["pid"], [*streams, self._script.fd, theirs.fileno()])
             finally:
                 os.close(null)
             try:
-                assemble.write(self._script, bundle)
+                self._record(steps.PREPARE + steps.ENTER)
                 self._script.go_on()
                 ours.send({"event": "go"})
             except BaseException:
@@ -61,6 +66,11 @@ class Start:
             self._script.close()
             raise
 
+    def _record(self, wanted: tuple[steps.Step, ...]) -> None:
+        """And a pause after it."""
+        steps.carry_out(wanted, self._kernel, self._progress)
+        self._script.pause(CHANNEL)
+
     @property
     def broken(self) -> bool:
         """Whether it met something that only a fork can do; nothing but what is in the container's folder has come of it."""
@@ -68,13 +78,14 @@ class Start:
 
     def proceed(self) -> Failure | None:
         """It is ready: write down the rest. The failure, when that cannot be. Raises Unscripted."""
-        settings = self._bundle["process"]
+        settings = self._progress.bundle["process"]
         try:
-            who = identity.resolve(settings["user"], settings["groups"], identity.root_of(self.pid), quick=True)
-            become.write(self._script, self._bundle, who, self._pipes)
+            root = identity.root_of(self.pid)
+            self._progress.who = identity.resolve(settings["user"], settings["groups"], root, quick=True)
+            steps.carry_out(steps.FINISH, self._kernel, self._progress)
             self._script.go_on()
         except EngineError as error:
-            return become.failure(error)
+            return _failure(error)
         except Exception as error:
             # Names that we should not wait for, or no memory: whatever it is, a fork has the words for it.
             raise Unscripted(str(error)) from error
@@ -83,7 +94,7 @@ class Start:
     def failure(self) -> Failure | None:
         """Why the process ended before it was the program; None when it is the program."""
         error = self._script.failure()
-        return None if error is None else become.failure(error)
+        return None if error is None else _failure(error)
 
     @property
     def executed(self) -> bool:
@@ -92,6 +103,12 @@ class Start:
 
     def close(self) -> None:
         self._script.close()
+
+
+def _failure(error: Exception) -> Failure:
+    """What the keeper says of it."""
+    code = error.exit_code if isinstance(error, process.CannotExecute) else 125
+    return {"error": str(error) or repr(error), "exit_code": code}
 
 
 def _spawning() -> Spawner:
