@@ -51,15 +51,16 @@ def fork(bundle: Bundle, ends: dict[str, int]) -> tuple[int, int, Channel]:
 
 
 def _clone(kinds: dict[str, str]) -> tuple[int, int]:
-    """Fork into a new pid namespace, or into another container's."""
+    """Fork into the new namespaces, into another container's where the pid namespace is shared. The session may look for them as
+    soon as it knows the pid."""
     if not kinds["pid"].startswith("/"):
-        return calls.clone(namespaces.bits(kinds) & flags.CLONE["pid"])
+        return calls.clone(namespaces.bits(kinds))
     theirs = namespaces.open_namespace(kinds["pid"])
     home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         calls.setns(theirs, flags.CLONE["pid"], subject=kinds["pid"])
         try:
-            pid, pidfd = calls.clone(0)
+            pid, pidfd = calls.clone(namespaces.bits(kinds))
         except BaseException:
             calls.setns(home, flags.CLONE["pid"])
             raise

@@ -201,6 +201,29 @@ def test_sockets_are_those_of_the_process_that_stays(box, many):
         channel.receive()
 
 
+@pytest.mark.parametrize("score", [0, 1])
+def test_namespaces_are_there_when_the_pid_is_known(box, score):
+    """By whichever way it is made: the network is plugged in by the pid."""
+    box.start(network_mode="none")
+    record = box.create("sleep", "1000", network_mode="none", oom_score_adj=score)
+    bundle = bundle_of(box, record)
+    own = os.readlink("/proc/self/ns/net")
+    for _ in range(10):
+        with control.connect(box.roots.keeper_socket(box.group)) as sock:
+            channel = Channel(sock)
+            channel.send({"n": 1, "do": "create", "id": record.id, "bundle": bundle})
+            pid = channel.receive()[0]["pid"]
+            assert os.readlink(f"/proc/{pid}/ns/net") != own
+            os.kill(pid, 9)
+            while record.id in [entry["id"] for entry in listed(channel)]:
+                pass
+
+
+def listed(channel):
+    channel.send({"n": 2, "do": "list"})
+    return channel.receive()[0]["containers"]
+
+
 def test_a_start_before_it_is_made_is_refused(box):
     box.start(network_mode="none")
     record = box.create("sleep", "1000", network_mode="none")

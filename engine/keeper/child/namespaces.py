@@ -56,7 +56,8 @@ def only_directly(bundle: Bundle) -> str:
 
 
 def make(kernel: Kernel, progress: Progress) -> None:
-    """Those that are new, but for the pid namespace, in which we begin, and the cgroup namespace, whose root is to be ours."""
+    """Leave the keeper's namespaces for new ones: for a process that was made in a new pid namespace only, as that is quick. The
+    cgroup namespace comes later, so that its root is ours."""
     kernel.unshare(bits(progress.bundle["namespaces"]) & ~flags.CLONE["pid"])
 
 

@@ -1,9 +1,9 @@
 """A start by a fork of the keeper, which does the steps at once; and further processes (exec).
 
-    keeper ──clone(pid namespace)──▶ run: all steps                                        (the host's user namespace)
+    keeper ──clone(namespaces)──▶ run: all steps                                           (the host's user namespace)
 
     keeper ──fork──▶ enter: PREPARE with the host's privileges, become root of the user namespace,
-                       └──clone(pid namespace, CLONE_PARENT)──▶ the other steps            (a user namespace)
+                       └──clone(namespaces, CLONE_PARENT)──▶ the other steps               (a user namespace)
 
 The clone in the user namespace makes the other namespaces belong to it; CLONE_PARENT makes the result the keeper's child.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def run(bundle: Bundle, channel: Channel, pipes: Sequence[int]) -> NoReturn:
-    """Become the container's first process, in a new pid namespace. All that fails is told to the keeper."""
+    """Become the container's first process, in namespaces just made. All that fails is reported to the keeper."""
     try:
         kernel, progress = Direct(channel), Progress(bundle, pipes, channel.fileno())
         steps.carry_out((*steps.BEGIN, *steps.PREPARE, *steps.ENTER), kernel, progress)
@@ -55,13 +55,12 @@ def enter(bundle: Bundle, channel: Channel, report: int, pipes: Sequence[int]) -
         if home >= 0:
             calls.setns(home, flags.CLONE["pid"], subject=kinds["pid"])
         userns.enter(ids.namespace)
-        pid, _ = calls.clone(namespaces.bits(kinds) & flags.CLONE["pid"] | flags.CLONE_PARENT)
+        pid, _ = calls.clone(namespaces.bits(kinds) | flags.CLONE_PARENT)
         if pid:
             os.write(report, str(pid).encode())
             os._exit(0)
         os.close(report)
         steps.hide(kernel, progress)
-        namespaces.make(kernel, progress)
         steps.carry_out((*steps.JOIN, *steps.ENTER), kernel, progress)
         _finish(kernel, progress, channel)
     except BaseException as error:

@@ -1,6 +1,7 @@
 """A container's start, described once: what its first process does from its first moment to execve(2).
 
-    BEGIN     namespaces, cgroups, DNS sockets                           ┐
+              its new namespaces: a fork is cloned into them, a recording's process leaves the keeper's (namespaces.make)
+    BEGIN     cgroups, namespaces of others, DNS sockets                 ┐
     PREPARE   the root and all mounts, which needs the host's privileges │ the keeper answers `create`
     ENTER     mounts put together, the root entered; then "ready"        ┘
               the session plugs the network in, the keeper sets limits and finds out whom the program runs as
@@ -120,8 +121,7 @@ JOIN = (
     Step(dns.serve),
 )
 BEGIN = (
-    Step(hide),
-    Step(namespaces.make, namespaces.only_directly),
+    Step(hide, namespaces.only_directly),
     Step(namespaces.enter_cgroups),
     Step(namespaces.open_others),
     *JOIN,

@@ -8,7 +8,7 @@ import signal
 
 from engine.errors import EngineError, OperationFailed
 from engine.keeper import pipes
-from engine.keeper.child import identity, process, steps
+from engine.keeper.child import identity, namespaces, process, steps
 from engine.keeper.child.progress import Progress
 from engine.keeper.protocol import Channel
 from engine.keeper.script.recorded import Recorded
@@ -46,6 +46,7 @@ class Start:
         try:
             # What takes the process a while, in which the rest can be written down: namespaces, for the most part.
             self._kernel.take_descriptors()
+            namespaces.make(self._kernel, self._progress)
             self._record(steps.BEGIN)
             self._script.publish()
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
