@@ -16,28 +16,43 @@ hypothesis.settings.load_profile("unhurried")
 
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
+NETWORK = pytest.StashKey[int]()
+"""Inode of the test session's network namespace."""
 
 
 def pytest_configure(config):
     """Leave the machine's network and mounts alone: here are only a loopback interface and private mounts."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        # As for a background job of a script. Commands that tests interrupt would ignore it, too (execve(2)); what has a
-        # handler is reset for them.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        # As for a background job of a script, or under nohup. Commands that tests interrupt would ignore it, too
+        # (execve(2)); what has a handler is reset for them.
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
-    if os.geteuid() != 0 or (os.environ.get("PYTEST_XDIST_TESTRUNUID") and not hasattr(config, "workerinput")):
-        return
+    if os.geteuid() == 0 and (hasattr(config, "workerinput") or not os.environ.get("PYTEST_XDIST_TESTRUNUID")):
+        _go_apart()
+    config.stash[NETWORK] = os.stat("/proc/thread-self/ns/net").st_ino
+
+
+def _go_apart():
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
         raise OSError(ctypes.get_errno(), "cannot make namespaces for the tests")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """No test leaves this thread in another network namespace: threads of other fixtures would stay in the one before."""
+    result = yield
+    if os.stat("/proc/thread-self/ns/net").st_ino != item.config.stash[NETWORK]:
+        pytest.fail("a fixture that outlives its test has changed the network namespace")
+    return result
+
+
 ROOT = (
-    "security", "rootless", "image/layer/test_pack.py", "image/layer/test_unpack.py", "image/test_archive.py",
+    "registry", "security", "rootless", "image/layer/test_pack.py", "image/layer/test_unpack.py", "image/test_archive.py",
     "image/test_images.py", "image/test_merged.py",
 )  # fmt: skip
-"""Tests that make what only root can: containers, users, layers with owners."""
+"""Tests that make what only root can: containers, users, layers with owners, network namespaces."""
 
 
 def pytest_collection_modifyitems(items):

@@ -1,12 +1,10 @@
-"""Everything here happens in a network namespace of its own, where only the loopback interface exists."""
+"""Registries on loopback, in the network namespace of the test session."""
 
-import ctypes
 import gzip
 import hashlib
 import http.server
 import io
 import json
-import os
 import socket
 import subprocess
 import tarfile
@@ -18,25 +16,11 @@ import pytest
 from engine.image import manifest
 from engine.image.images import ImageStore
 from engine.image.importing import import_rootfs
-from engine.kernel import calls, flags
 from engine.paths import Roots
 from engine.store import Store
 
 SECRET_HASH = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 """bcrypt of `secret`."""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def network():
-    """A network namespace for this thread and all threads and processes it starts."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    if os.geteuid():
-        pytest.skip("network namespaces need root")
-    calls.unshare(flags.CLONE["net"])
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    yield
-    ctypes.CDLL(None).setns(before, 0)
-    os.close(before)
 
 
 @pytest.fixture(autouse=True)

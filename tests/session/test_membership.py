@@ -57,7 +57,6 @@ def test_the_default_route_goes_to_the_network_that_comes_first(box, networks):
     assert "default via 10.77.2.1" in box.inside(record, "ip route")
 
 
-@pytest.mark.xfail(reason="open bug: in a full run the port on loopback is not answered; passes alone")
 def test_published_ports_follow(box, networks):
     a, b = networks
     with socket.socket() as free:
