@@ -18,9 +18,9 @@ TREES = {path: ast.parse(path.read_text(), str(path)) for path in SOURCES}
 MAY_IMPORT = {
     "composer.model": ("engine.quantities",),
     "composer.load": ("composer.cron", "composer.model", "engine.digest", "engine.quantities"),
-    "composer.plan": ("engine.spec",),
+    "composer.plan": ("composer.release", "engine.spec"),
     "composer.plan.translate": (
-        "composer.model", "composer.plan", "engine.errors", "engine.image.reference", "engine.spec",
+        "composer.model", "composer.plan", "composer.release", "engine.errors", "engine.image.reference", "engine.spec",
     ),
     "composer.plan.lock": ("composer.plan", "engine.errors", "engine.image.reference", "engine.spec"),
     "composer.plan.graph": ("composer.plan", "engine.spec"),

@@ -25,9 +25,6 @@ SUMMARY = "composer.summary"
 AUTOREMOVE = "composer.autoremove"
 """Ours: the supervisor removes the container when it ends (composer.run.monitor)."""
 
-COMPOSE_VERSION = "2.40.3"
-"""The Docker Compose whose behaviour this is."""
-
 WITHOUT_PROJECT = "_docker"
 """The group of containers that belong to no project: no project can have this name (compose-spec, name)."""
 

@@ -58,6 +58,21 @@ class Shared:
             if volume.spec.name in mounted or self._options.all_resources:
                 self._volume(key, volume.spec, external=volume.external)
 
+    def drop_renamed(self) -> None:
+        """Remove the networks that the files now call otherwise, once the plan has moved all of their containers. A volume
+        stays: it has data."""
+        moved = {op.container_id: op.id for op in self._plan.operations if isinstance(op, Remove)}
+        names = {key: one.spec.name for key, one in self._desired.networks.items() if not one.external}
+        for name, record in sorted(self._snapshot.networks.items()):
+            given = record.spec.labels
+            now = names.get(given.get(labels.NETWORK, ""), name)
+            if now == name or given.get(labels.PROJECT) != self._snapshot.project:
+                continue
+            users = [c.id for c in self._snapshot.containers if any(a.network == name for a in c.spec.networks)]
+            if all(user in moved for user in users):
+                after = tuple(moved[user] for user in users)
+                self._plan.add(RemoveNetwork, name, f"it is now called {now}", after=after)
+
     def _reach(self, service: DesiredService) -> None:
         """Whether the ports of the service can be published."""
         specs = {network.spec.name: network.spec for network in self._desired.networks.values() if not network.external}

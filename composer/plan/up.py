@@ -46,6 +46,7 @@ class _Up:
             else:
                 self._service(self.desired.services[name])
         self._others()
+        self.shared.drop_renamed()
         if self.options.wait and not self.options.no_start:
             self._ready()
         return self.plan

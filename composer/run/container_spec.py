@@ -9,6 +9,7 @@ import msgspec
 
 from composer.plan import divergence, labels
 from composer.plan.desired import Desired, DesiredService
+from composer.release import COMPOSE
 from engine.errors import NotFound
 from engine.spec.container import ContainerSpec, Mount
 from engine.spec.state import ContainerRecord
@@ -33,7 +34,7 @@ def specification(
         labels.SERVICE: service.name,
         labels.ONEOFF: "False",
         labels.DEPENDS_ON: ",".join(f"{d.service}:{d.condition}:{json.dumps(d.restart)}" for d in service.depends_on),
-        labels.VERSION: labels.COMPOSE_VERSION,
+        labels.VERSION: COMPOSE,
     }
     image = image_id(service.image or service.container.image, images, service.name)
     own = {

@@ -33,7 +33,11 @@ def test_version() -> None:
     done = composer("version", "--short")
     assert done.returncode == 0 and done.stdout.strip().count(".") == 2
     assert composer("version", "-f", "json").stdout.startswith('{"version":"')
-    assert composer("--version").stdout == composer("version").stdout == f"Composer version {done.stdout}"
+    assert (
+        composer("--version").stdout
+        == composer("version").stdout
+        == (f"Composer version {done.stdout.strip()} (equals Docker Compose 5.8.0)\n")
+    )
 
 
 def test_help_lists_the_commands_and_each_has_its_own() -> None:

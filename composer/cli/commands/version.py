@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.release import VERSION
+from composer.release import COMPOSE, VERSION
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def run(context: Context, args: Args) -> int:
     if args.short:
         print(VERSION)
     elif args.format == "json":
-        print(f'{{"version":"{VERSION}"}}')
+        print(f'{{"version":"{VERSION}","compose":"{COMPOSE}"}}')
+    elif args.format in ("", "pretty"):
+        print(f"Composer version {VERSION} (equals Docker Compose {COMPOSE})")
     else:
-        print(f"Composer version {VERSION}")
+        raise UsageError(f'unsupported format "{args.format}": pretty or json')
     return 0

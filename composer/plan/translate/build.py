@@ -9,6 +9,7 @@ from composer.plan.translate.files import definition
 from composer.plan.translate.images import checked
 from composer.plan.translate.process import extra_hosts, ulimits
 from composer.plan.translate.scope import Scope
+from composer.release import COMPOSE
 from engine.spec.image import BuildSecret, BuildSpec
 
 
@@ -32,7 +33,7 @@ def build(scope: Scope) -> BuildSpec | None:
             **wanted.labels,
             labels.PROJECT: scope.project.name,
             labels.SERVICE: scope.name,
-            labels.VERSION: labels.COMPOSE_VERSION,
+            labels.VERSION: COMPOSE,
         },
         platforms=(platform,) if platform else wanted.platforms,
         additional_contexts=dict(wanted.additional_contexts),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from composer.plan import labels
 from composer.plan.desired import Dependency
 from composer.plan.translate.scope import Scope
+from composer.release import COMPOSE
 
 
 def container_labels(scope: Scope, digest: str, dependencies: tuple[Dependency, ...]) -> dict[str, str]:
@@ -18,7 +19,7 @@ def container_labels(scope: Scope, digest: str, dependencies: tuple[Dependency, 
             f"{one.service}:{one.condition}:{'true' if one.restart else 'false'}" for one in dependencies
         ),
         labels.ONEOFF: "False",
-        labels.VERSION: labels.COMPOSE_VERSION,
+        labels.VERSION: COMPOSE,
         labels.WORKING_DIR: project.working_dir,
         labels.CONFIG_FILES: ",".join(project.compose_files),
     }

@@ -10,6 +10,7 @@ from composer.plan.desired import DesiredNetwork
 from composer.plan.translate.addresses import check_attachment, check_pools, enables_ipv6
 from composer.plan.translate.namespaces import is_network, predefined_network
 from composer.plan.translate.scope import Problems, Scope
+from composer.release import COMPOSE
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkSpec, Pool
 
@@ -159,7 +160,7 @@ def _network(project: Project, key: str, network: Network, problems: Problems) -
             **network.labels,
             labels.PROJECT: project.name,
             labels.NETWORK: key,
-            labels.VERSION: labels.COMPOSE_VERSION,
+            labels.VERSION: COMPOSE,
         },
     )
     return DesiredNetwork(spec=spec, external=network.external)

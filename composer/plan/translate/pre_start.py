@@ -25,6 +25,7 @@ from composer.plan.translate.process import process
 from composer.plan.translate.resources import resources
 from composer.plan.translate.scope import Scope
 from composer.plan.translate.security import security
+from composer.release import COMPOSE
 from engine.spec.container import ContainerSpec, Healthcheck
 
 _OWN = frozenset(("volumes", "tmpfs"))
@@ -103,7 +104,7 @@ def _hook(scope: _HookScope) -> PreStart:
         labels={
             **scope.service.labels,
             **project_labels(scope),
-            labels.VERSION: labels.COMPOSE_VERSION,
+            labels.VERSION: COMPOSE,
             labels.HOOK: labels.PRE_START,
         },
         networks=attachments(scope),

@@ -7,6 +7,7 @@ from composer.model.volume import Volume
 from composer.plan import labels
 from composer.plan.desired import DesiredVolume
 from composer.plan.translate.scope import Problems
+from composer.release import COMPOSE
 from engine.spec.network import VolumeSpec
 
 
@@ -28,7 +29,7 @@ def _volume(project: Project, key: str, volume: Volume, problems: Problems) -> D
             **volume.labels,
             labels.PROJECT: project.name,
             labels.VOLUME: key,
-            labels.VERSION: labels.COMPOSE_VERSION,
+            labels.VERSION: COMPOSE,
         },
     )
     return DesiredVolume(spec=spec, external=volume.external)
