@@ -63,6 +63,12 @@ class Engine:
         except FileNotFoundError:
             return []
 
+    def remains(self, group: str) -> bool:
+        from engine.session import build_folders
+
+        folders = (f"{root}/{group}" for root in (self.roots.run, self.roots.groups))
+        return any(map(os.path.exists, folders)) or build_folders.exist(self.roots)
+
     def containers(self, group: str) -> list[ContainerRecord]:
         if not os.path.isdir(f"{self.roots.groups}/{group}"):
             return []

@@ -48,10 +48,6 @@ class Client:
         """Whether there is a supervisor."""
         return control.listens(self._path)
 
-    def remains(self) -> bool:
-        """Whether a supervisor is there, or what a killed one left behind, in either root."""
-        return any(os.path.exists(f"{root}/{self._project}") for root in (self._roots.run, self._roots.groups))
-
     def serves(self) -> bool:
         """Whether there is a supervisor; waits until one that was only just started has adopted what runs."""
         try:

@@ -33,6 +33,10 @@ class Reads(Protocol):
 
     def groups(self) -> list[str]: ...
 
+    def remains(self, group: str) -> bool:
+        """Whether there are files of the group, or of any build: what a killed process may have left is among them."""
+        ...
+
     def containers(self, group: str) -> list[ContainerRecord]:
         """The group's containers with their state verified against the kernel (a dead pid is not running)."""
         ...

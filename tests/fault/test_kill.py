@@ -108,6 +108,13 @@ def test_containers_live_on(composer, victim):
     assert composer("exec", "-T", "db", "sh", "-c", "cat /proc/1/stat | cut -d' ' -f22").out == uptime
 
 
+def test_down_of_nothing_removes_what_killed_builds_left(composer):
+    left = f"{composer.roots.run}/build-{'0' * 12}"
+    os.makedirs(left)
+    composer("down", "-v")
+    assert not os.path.exists(left)
+
+
 def test_the_keeper_starts_the_supervisor_again(composer):
     composer("up", "-d")
     (first,) = find(composer, "supervisor")

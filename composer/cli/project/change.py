@@ -80,7 +80,7 @@ def carry_out(
         elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
             perform(supervisor, progress, desired, wanted, ready=ready, hooks=plain or ready is not None)
         else:
-            if wanted.action == "down" and supervisor.remains():
+            if wanted.action == "down" and context.engine.remains(context.project_name):
                 perform(supervisor, progress, desired, wanted)  # a supervisor tidies up before it leaves
             if not plan.unchanged and not images:
                 _nothing_to_do(context, progress, wanted)
