@@ -123,6 +123,19 @@ class Engine:
 
         return registries.pinned(reference)
 
+    def admit(self, reference: str) -> list[tuple[str, str]]:
+        from engine.trust import gate
+
+        return [(rule.place, signer) for rule, signer in gate.admit(self._images, reference)]
+
+    def verify_image(
+        self, reference: str, *, keys: Sequence[str] = (), subject: str = "", issuer: str = "", trusted_root: str = ""
+    ) -> str:
+        from engine.trust import gate
+        from engine.trust.policy import signature_rule
+
+        return gate.verify(self._images, reference, signature_rule(keys, subject, issuer, trusted_root))
+
     def lock(self, reference: str) -> str:
         from engine import registry as registries
 

@@ -15,6 +15,7 @@ EngineError                 everything below; `str(e)` is one or more lines for 
 ├── ImageError              a reference, manifest, layer or blob is unusable
 │   ├── BadReference
 │   └── Corrupt             digest or size does not match what was promised
+├── ImageRefused             a policy of this machine or user does not admit the image
 ├── RegistryError           a registry refused or did not answer; carries the HTTP status
 └── BuildFailed             a Dockerfile is wrong or one of its instructions failed
 """
@@ -148,6 +149,10 @@ class BadReference(ImageError):
 
 
 class Corrupt(ImageError):
+    pass
+
+
+class ImageRefused(EngineError):
     pass
 
 

@@ -143,6 +143,7 @@ _KNOWN = {
     "composer.db-wal",
     "groups",
     "layers",
+    "trust",
     "reserve",
     "volumes",
 }

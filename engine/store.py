@@ -21,7 +21,7 @@ from engine.paths import Roots, make_private
 
 _PATIENCE = 600.0
 """Seconds that one writer waits for the others."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = """
 CREATE TABLE layers (
@@ -34,7 +34,8 @@ CREATE TABLE layers (
 CREATE TABLE images (
     id TEXT PRIMARY KEY,                  -- sha256:<hex> of the configuration blob
     record TEXT NOT NULL,                 -- engine.spec.image.ImageRecord, without tags and digests
-    replaced_at REAL NOT NULL DEFAULT 0   -- seconds since the epoch: when a newer build took its last tag
+    replaced_at REAL NOT NULL DEFAULT 0,  -- seconds since the epoch: when a newer build took its last tag
+    built INTEGER NOT NULL DEFAULT 0      -- 1 when it was built or committed here
 ) STRICT;
 CREATE TABLE image_layers (
     image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
@@ -97,6 +98,7 @@ CREATE TABLE volumes (
 UPGRADES = {
     1: "ALTER TABLE tags ADD COLUMN tagged_at REAL NOT NULL DEFAULT 0",
     2: "ALTER TABLE images ADD COLUMN replaced_at REAL NOT NULL DEFAULT 0",
+    3: "ALTER TABLE images ADD COLUMN built INTEGER NOT NULL DEFAULT 0",
 }
 """Version → what makes the next one of it."""
 

@@ -74,6 +74,18 @@ class Images(Protocol):
         """The full reference with the digest that its registry has for it now: host/name:tag@sha256:…"""
         ...
 
+    def admit(self, reference: str) -> list[tuple[str, str]]:
+        """Refuse an image that a policy (docs/policy.md) does not admit; (rule, who signed it) for each policy with a rule.
+
+        ImageRefused, InvalidSpec, NotFound."""
+        ...
+
+    def verify_image(
+        self, reference: str, *, keys: Sequence[str] = (), subject: str = "", issuer: str = "", trusted_root: str = ""
+    ) -> str:
+        """Who signed an image, of the keys (PEM files) and the identity given. ImageRefused when none of them did."""
+        ...
+
     def lock(self, reference: str) -> str:
         """As `pinned`; the id of an image that only this store has."""
         ...

@@ -259,7 +259,7 @@ class Builder:
     def _record(self, state: State) -> ImageRecord:
         diff_ids = [layer.diff_id for layer in self.images.layers.need(state.chain)]
         file = state.file(diff_ids, self.spec.labels)
-        return self.images.record(file, state.chain, tags=self.spec.tags, replaces=True)
+        return self.images.record(file, state.chain, tags=self.spec.tags, replaces=True, built=True)
 
 
 def cache_budget(environ: Mapping[str, str]) -> int:

@@ -19,6 +19,7 @@ from engine.image.images import ImageStore
 from engine.image.merged import merged
 from engine.paths import make_private
 from engine.spec.image import BuildSpec, ImageRecord
+from engine.trust import gate
 
 Pull = Callable[[str], ImageRecord]
 """Fetches an image from its registry into the store."""
@@ -93,7 +94,9 @@ class Sources:
             if found is None and self._pull:
                 found = self._pull(name)
                 self._pulled.add(name)
-            return found or self.images.need(name)
+            found = found or self.images.need(name)
+        gate.admit(self.images, name)
+        return found
 
     def _pinned(self, name: str) -> str:
         if self.spec.pins is None or references.is_id(name):

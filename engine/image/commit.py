@@ -47,7 +47,7 @@ def commit(
             file.config = image_config.raw(config)
         step = image_config.History(created=file.created, comment=message, empty_layer=len(chain) == len(layers))
         file.history = [*(file.history or ()), step]
-        return images.record(image_config.encode(file), chain, tags=tags)
+        return images.record(image_config.encode(file), chain, tags=tags, built=True)
 
 
 def _stream(folder: str) -> Iterator[bytes]:

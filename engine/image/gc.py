@@ -93,3 +93,12 @@ def _blobs(images: ImageStore, done: Collected) -> None:
             done.size += os.stat(path).st_size
             os.unlink(path)
             done.blobs += 1
+    _signatures(images, marked)
+
+
+def _signatures(images: ImageStore, marked: set[str]) -> None:
+    """Those that are kept for digests that no image has any more (engine.trust.evidence)."""
+    folder = f"{images.store.roots.state}/trust"
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        if f"sha256:{name.partition('.')[0]}" not in marked:
+            os.unlink(f"{folder}/{name}")

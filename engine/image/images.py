@@ -79,6 +79,11 @@ class ImageStore:
 
         return image_config.decode(self.blobs.read(image_id), image_id)
 
+    def is_built(self, image_id: str) -> bool:
+        """Whether the image was built or committed here."""
+        row = self.store.db.execute("SELECT built FROM images WHERE id = ?", (image_id,)).fetchone()
+        return bool(row and row[0])
+
     def chain(self, image_id: str) -> list[str]:
         """The chain ids of an image's layers, lowest first."""
         rows = self.store.db.execute(
@@ -138,12 +143,14 @@ class ImageStore:
         tags: Iterable[str] = (),
         digests: Iterable[str] = (),
         replaces: bool = False,
+        built: bool = False,
     ) -> ImageRecord:
         """Record the image whose configuration blob is `file` and whose layers are in the store; tag it in the same
         step.
 
         Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it. With `replaces` an image
-        that loses its last tag by that is of no more use (`engine.image.gc.replaced`). Raises NotFound.
+        that loses its last tag by that is of no more use (`engine.image.gc.replaced`). `built`: it was made here, and not
+        fetched or loaded. Raises NotFound.
         """
         from engine.image import config as image_config
 
@@ -165,9 +172,10 @@ class ImageStore:
             before = _holders(db, tag_names) - {image_id} if replaces else set()
             # The layers' folders may have changed if they were collected and made again: the record is replaced.
             db.execute(
-                "INSERT INTO images (id, record) VALUES (?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET record = excluded.record, replaced_at = 0",
-                (image_id, msgspec.json.encode(record).decode()),
+                "INSERT INTO images (id, record, built) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET record = excluded.record, replaced_at = 0,"
+                " built = max(built, excluded.built)",
+                (image_id, msgspec.json.encode(record).decode(), int(built)),
             )
             db.executemany(
                 "INSERT OR IGNORE INTO image_layers (image_id, position, chain_id) VALUES (?, ?, ?)",

@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from engine.errors import Corrupt, NotFound, RegistryError
 from engine.image.blobs import BlobWriter, digest_of
-from engine.image.manifest import ACCEPTED, MANIFEST_LIMIT
+from engine.image.manifest import ACCEPTED, MANIFEST_LIMIT, OCI_INDEX, Descriptor, Index, parse
 from engine.image.reference import Reference
 from engine.registry import challenge, credentials
 from engine.registry.transport import Attempts, Response, Transport, retry_after
@@ -78,6 +78,20 @@ class Client:
         if len(body) != size or digest_of(body) != digest:
             raise Corrupt(f"blob {digest} of {self.reference.familiar} is not what its manifest says")
         return body
+
+    def referrers(self, digest: str) -> list[Descriptor]:
+        """Manifests whose subject is `digest` (distribution-spec, "Listing Referrers"); of a registry without the API those
+        in the index tagged sha256-<hex>. Raises RegistryError, ImageError."""
+        headers = {"Accept": OCI_INDEX}
+        with self._request("GET", f"{self._root}/referrers/{digest}", headers=headers) as response:
+            body = self._small(response, MANIFEST_LIMIT) if response.status == 200 else b""
+        if not body:
+            try:
+                body, _, _ = self.manifest(digest.replace(":", "-"))
+            except NotFound:
+                return []
+        found = parse(body, OCI_INDEX, f"referrers of {digest}")
+        return found.manifests if isinstance(found, Index) else []
 
     def fetch(self, writer: BlobWriter, progress: Callable[[int], None] | None = None) -> None:
         """Fetch the blob that `writer` expects; a broken connection is resumed where it broke (RFC 9110, 14.2).

@@ -17,6 +17,7 @@ from engine.image.platform import Platform
 from engine.registry import settings
 from engine.registry.client import Client
 from engine.spec.image import ImageRecord
+from engine.trust import gate
 
 _PARALLEL = 3
 _NESTED = 4
@@ -48,24 +49,26 @@ class Pull:
 
     def run(self) -> ImageRecord:
         with lease.adding(self.images.store.roots):
-            body, found, digest = self.resolve()
+            body, found, digests = self.resolve()
+            gate.admit_pull(self.images, self.reference, digests, self.client)
             file = self.configuration(found)
             chain = self.layers(found, image_config.decode(file, self.reference.familiar))
             self.images.blobs.add(body)
             tags = [str(self.reference)] if self.reference.tag and not self.reference.digest else []
-            digests = [str(self.reference.with_digest(digest))]
-            return self.images.record(file, chain, tags=tags, digests=digests)
+            return self.images.record(file, chain, tags=tags, digests=[str(self.reference.with_digest(digests[0]))])
 
-    def resolve(self) -> tuple[bytes, manifest.Manifest, str]:
-        """What the tag names (bytes and digest), and the manifest for our platform."""
+    def resolve(self) -> tuple[bytes, manifest.Manifest, list[str]]:
+        """What the tag names (its bytes), the manifest for our platform, and the digests on the way from one to the other."""
         subject = self.reference.familiar
         body, media_type, digest = self.first_manifest()
         found = manifest.parse(body, media_type, subject)
+        digests = [digest]
         for _ in range(_NESTED):
             if isinstance(found, manifest.Manifest):
-                return body, found, digest
+                return body, found, digests
             chosen = manifest.select(found, self.platform, subject)
-            inner, media_type, _ = self.client.manifest(chosen.digest)
+            inner, media_type, digest = self.client.manifest(chosen.digest)
+            digests.append(digest)
             if len(inner) != chosen.size:
                 raise Corrupt(
                     f"{subject}: manifest {chosen.digest} has {len(inner)} bytes, its index promises {chosen.size}"

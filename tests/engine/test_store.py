@@ -22,7 +22,8 @@ def columns(db, table):
 
 
 def test_the_first_version_gets_what_came_later(roots):
-    first = "\n".join(line for line in SCHEMA.splitlines() if "tagged_at" not in line and "replaced_at" not in line)
+    later = ("tagged_at", "replaced_at", "built INTEGER")
+    first = "\n".join(line for line in SCHEMA.splitlines() if not any(word in line for word in later))
     first = first.replace("TEXT NOT NULL,                 -- engine.spec.image", "TEXT NOT NULL  -- engine.spec.image")
     first = first.replace(
         "REFERENCES images(id) ON DELETE CASCADE,\n) STRICT", "REFERENCES images(id) ON DELETE CASCADE\n) STRICT"

@@ -1,5 +1,6 @@
 """Registries on loopback, in the network namespace of the test session."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -59,10 +60,16 @@ def wait_for_port(port, process):
 @pytest.fixture
 def start_registry(tmp_path):
     """Start the distribution project's registry; gives host:port."""
+    with registries(tmp_path) as start:
+        yield start
+
+
+@contextlib.contextmanager
+def registries(top):
     started = []
 
     def start(port=5000, *, auth=False, certificate=None):
-        folder = tmp_path / f"registry-{port}"
+        folder = top / f"registry-{port}"
         folder.mkdir()
         (folder / "htpasswd").write_text(f"tester:{SECRET_HASH}\n")
         config = f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
@@ -78,10 +85,12 @@ def start_registry(tmp_path):
         wait_for_port(port, process)
         return f"localhost:{port}"
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+    try:
+        yield start
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture

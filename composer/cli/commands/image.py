@@ -198,6 +198,24 @@ def push(context: Context, args: Args) -> int:
     return 0
 
 
+def verify(context: Context, args: Args) -> int:
+    from composer.cli.project.unplanned import each
+
+    flags = {"keys": args.key, "subject": args.identity, "issuer": args.issuer, "trusted_root": args.trusted_root}
+
+    def one(name: str) -> None:
+        if any(flags.values()):
+            print(f"{name}: signed by {context.engine.verify_image(name, **flags)}")
+            return
+        answers = context.engine.admit(name)
+        for place, signer in answers:
+            print(f"{name}: admitted by {place}{f', signed by {signer}' if signer else ''}")
+        if not answers:
+            print(f"{name}: no policy has a rule for it")
+
+    return each(args.positional, one)
+
+
 def save(context: Context, args: Args) -> int:
     for name in args.positional:
         images.need(context.engine, name)
@@ -390,6 +408,21 @@ GROUP = Group(
                 positional=(1, None),
             ),
             save,
+        ),
+        "verify": (
+            Command(
+                "image verify",
+                "Check images against the policy, or against keys",
+                "image verify [OPTIONS] IMAGE [IMAGE...]",
+                (
+                    Flag("identity", "Who must have signed: the subject of the certificate", "string"),
+                    Flag("issuer", "Who must have vouched for --identity", "string"),
+                    Flag("key", "A PEM file with a public key, one of which must have signed", "strings"),
+                    Flag("trusted-root", "Sigstore's file of certificate authorities and logs", "string"),
+                ),
+                positional=(1, None),
+            ),
+            verify,
         ),
         "tag": (
             Command(

@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "image ls": ("composer image ls --filter dangling=true",),
     "image prune": ("composer image prune --all --filter until=240h",),
     "image save": ("composer image save -o web.tar acme/web:1",),
+    "image verify": ("composer image verify redis:7", "composer image verify --key release.pub acme/web:1"),
     "images": ("composer images",),
     "kill": ("composer kill --signal SIGHUP proxy",),
     "lock": ("composer lock", "composer up -d --locked"),

@@ -24,7 +24,7 @@ from composer.cli.project import builds as building
 from composer.cli.project.side_by_side import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
-from engine.errors import EngineError
+from engine.errors import EngineError, ImageRefused
 from engine.quantities import nanoseconds
 
 if TYPE_CHECKING:
@@ -92,6 +92,22 @@ def ensure_images(context: Context, desired: Desired, names: Iterable[str], want
         pull_all(context, pulls, quiet_transfers=wanted.quiet_pull)
     if needed:
         building.build_all(context, needed, quiet=wanted.quiet_build)
+    if not context.dry_run:
+        _admit(context, desired, names)
+
+
+def _admit(context: Context, desired: Desired, names: Iterable[str]) -> None:
+    """Refuse what the machine's or the user's policy does not admit. ImageRefused for all of it at once."""
+    wanted = [service.image for service in _images_of(desired, names) if service.image]
+    wanted += [image for name in names for image in desired.services[name].mounted_images]
+    refused = []
+    for image in dict.fromkeys(wanted):
+        try:
+            context.engine.admit(image)
+        except ImageRefused as error:
+            refused.append(str(error))
+    if refused:
+        raise CommandError("\n".join(refused))
 
 
 def _images_of(desired: Desired, names: Iterable[str]) -> Iterator[DesiredService]:

@@ -47,6 +47,7 @@ def _image(context: Context, args: Args) -> ImageRecord:
         image = context.engine.image(name)
     if image is None:
         raise CommandError(f"No such image: {name}", 125)
+    context.engine.admit(name)
     return image
 
 

@@ -45,6 +45,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     if not (asked.image or asked.cmd or asked.entrypoint):
         raise BadRequest("config cannot be empty in order to create a container")
     image = need_image(server.engine, asked.image or "")
+    await anyio.to_thread.run_sync(server.engine.admit, asked.image or "")
     spec = specification(name, asked, image)
     check_free(server.engine, name)
     if asked.host_config and asked.host_config.auto_remove:

@@ -1,0 +1,1 @@
+"""Which images may be used: rules of an administrator or user, and signatures of sigstore that satisfy them."""
