@@ -54,7 +54,6 @@ class Descriptor(Struct, rename="camel", kw_only=True, omit_defaults=True):
     """Points at a blob: its media type, digest and size in bytes (descriptor.md). `data` may hold its content, as base64."""
 
     media_type: str = ""
-    artifact_type: str = ""
     digest: str
     size: int
     platform: _PlatformField | None = None
