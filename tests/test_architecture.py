@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "composer.cli.main": ("composer.cli", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port"),
     "engine.spec": ("engine.quantities",),
     "engine.quantities": (),
+    "engine.readable": (),
     "engine.errors": (),
     "engine.paths": ("engine.errors",),
     "engine.digest": (),
@@ -56,7 +57,7 @@ MAY_IMPORT = {
     "engine.log": ("engine.kernel", "engine.errors"),
     "engine.keeper": ("engine.control", "engine.kernel", "engine.errors", "engine.log", "engine.paths"),
     "engine.keeper.connection": ("engine.control", "engine.errors", "engine.paths"),
-    "engine.keeper.client": ("engine.control", "engine.kernel", "engine.errors", "engine.paths"),
+    "engine.keeper.client": ("engine.control", "engine.kernel", "engine.errors", "engine.paths", "engine.readable"),
     "engine.keeper.launch": ("engine.background", "engine.kernel", "engine.errors", "engine.paths", "engine.rootless"),
     "engine.rootless": ("engine.control", "engine.kernel", "engine.keeper", "engine.errors"),
     "engine.rootless.enter": ("engine.kernel", "engine.errors", "engine.paths"),
@@ -75,7 +76,7 @@ MAY_IMPORT = {
     ),
     "engine.net": (
         "engine.digest", "engine.kernel", "engine.rootless.client", "engine.store", "engine.spec", "engine.paths",
-        "engine.errors",
+        "engine.errors", "engine.readable",
     ),
     "engine.cgroup": (
         "engine.digest", "engine.kernel", "engine.rootless.client", "engine.store", "engine.spec", "engine.paths",
@@ -175,7 +176,7 @@ def test_only_one_file_imports_networkx():
     assert {name for name in users if within(name, "composer")} <= {"composer.plan.graph"}
 
 
-LEAVES = ("engine.background", "engine.control", "engine.errors", "engine.kernel", "engine.paths")
+LEAVES = ("engine.background", "engine.control", "engine.errors", "engine.kernel", "engine.paths", "engine.readable")
 """What every process of ours may use: of the standard library only."""
 OUTSIDE = ("engine.rootless.client",)
 """What engine.keeper.client asks to start a keeper; of the standard library only, too."""
@@ -233,6 +234,18 @@ def test_attributes_are_set_by_descriptor():
         and not (node.func.attr == "setxattr" and ast.unparse(node.args[0]) == "directory")
     ]
     assert not found, "use engine.filetree.attributes"
+
+
+def test_readers_are_registered_in_one_place():
+    """A descriptor that is closed while it is registered hides the next one of its number."""
+    kinds = {f"{change}_{kind}" for change in ("add", "remove") for kind in ("reader", "writer")}
+    users = {
+        module_of(path)
+        for path in SOURCES
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Attribute) and node.attr in kinds
+    }
+    assert users - {"engine.net.proxy"} == {"engine.readable"}, "use engine.readable.Readable"
 
 
 def test_trees_are_removed_in_one_place():

@@ -12,6 +12,7 @@ from engine.errors import EngineError, KeeperLost
 from engine.keeper.connection import LOST, checked
 from engine.keeper.protocol import VERSION, Channel, Message
 from engine.paths import Roots
+from engine.readable import Readable
 
 
 class KeeperClient:
@@ -25,7 +26,7 @@ class KeeperClient:
         self._exits: asyncio.Queue[Message | None] = asyncio.Queue()
         self.lost = False
         channel.sock.setblocking(False)
-        asyncio.get_running_loop().add_reader(channel.sock, self._read)
+        self._connection = Readable(channel, self._read)
 
     @classmethod
     def connect(cls, roots: Roots, group: str, version: str = VERSION) -> KeeperClient | None:
@@ -37,9 +38,8 @@ class KeeperClient:
 
     async def ask(self, do: str, descriptors: tuple[int, ...] = (), **fields: object) -> tuple[Message, list[int]]:
         """One request and its answer, with the descriptors that came along. Raises EngineError as the keeper says."""
-        number, reply = self._send(do, descriptors, fields)
-        del number
-        return checked(*await reply)
+        _, reply = self._send(do, descriptors, fields)
+        return await _answer(reply)
 
     async def execute(self, **fields: object) -> tuple[int, list[int], asyncio.Future[int]]:
         """Start a further process: its pidfd and our ends of its `streams`, which are the caller's, and its exit code to come."""
@@ -47,7 +47,7 @@ class KeeperClient:
         number, reply = self._send("exec", (), {"tty": False, **fields})
         self._execs[number] = ended
         try:
-            _, (pidfd, *ends) = checked(*await reply)
+            _, (pidfd, *ends) = await _answer(reply)
         except EngineError:
             self._execs.pop(number, None)
             raise
@@ -61,9 +61,7 @@ class KeeperClient:
     def close(self) -> None:
         if not self.lost:
             self.lost = True
-            asyncio.get_running_loop().remove_reader(self._channel.sock)
-            asyncio.get_running_loop().remove_writer(self._channel.sock)
-            self._channel.close()
+            self._connection.close()
             self._fail()
 
     def _send(
@@ -76,7 +74,7 @@ class KeeperClient:
         self._waiting[self._number] = reply
         try:
             if not self._channel.post({"n": self._number, "do": do, **fields}, descriptors):
-                asyncio.get_running_loop().add_writer(self._channel.sock, self._flush)
+                self._connection.when_writable(self._flush)
         except OSError as error:
             self.close()
             raise KeeperLost(LOST) from error
@@ -85,7 +83,7 @@ class KeeperClient:
     def _flush(self) -> None:
         try:
             if self._channel.flush():
-                asyncio.get_running_loop().remove_writer(self._channel.sock)
+                self._connection.when_writable(None)
         except OSError:
             self.close()
 
@@ -131,3 +129,14 @@ class KeeperClient:
         self._waiting.clear()
         self._execs.clear()
         self._exits.put_nowait(None)
+
+
+async def _answer(reply: asyncio.Future[tuple[Message, list[int]]]) -> tuple[Message, list[int]]:
+    """Wait for it. Who is cancelled in the moment in which it comes gives its descriptors back."""
+    try:
+        return checked(*await reply)
+    except asyncio.CancelledError:
+        if reply.done() and not reply.cancelled() and reply.exception() is None:
+            for fd in reply.result()[1]:
+                os.close(fd)
+        raise

@@ -6,12 +6,13 @@ watches: when something has come, all that is there is answered, and for a momen
 
 from __future__ import annotations
 
-import asyncio
 import select
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
+
+from engine.readable import Readable
 
 BURST = 32
 """Datagrams of one socket answered before the others have their turn."""
@@ -32,12 +33,13 @@ class Datagrams:
     def __init__(self) -> None:
         self._sockets: dict[int, tuple[socket.socket, Answer]] = {}
         self._epoll: select.epoll | None = None
+        self._registered: Readable | None = None
 
     def add(self, sock: socket.socket, answer: Answer) -> None:
         """Call `answer` for each datagram of the non-blocking `sock`, until `remove`."""
         if self._epoll is None:
             self._epoll = select.epoll()
-            asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._serve)
+            self._registered = Readable(self._epoll, self._serve)
         self._sockets[sock.fileno()] = sock, answer
         self._epoll.register(sock.fileno(), select.EPOLLIN)
 
@@ -46,10 +48,9 @@ class Datagrams:
         del self._sockets[sock.fileno()]
         if self._epoll is not None:
             self._epoll.unregister(sock.fileno())
-            if not self._sockets:
-                asyncio.get_running_loop().remove_reader(self._epoll.fileno())
-                self._epoll.close()
-                self._epoll = None
+            if not self._sockets and self._registered is not None:
+                self._registered.close()
+                self._epoll = self._registered = None
 
     def _serve(self) -> None:
         now = time.perf_counter

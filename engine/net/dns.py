@@ -13,6 +13,7 @@ from typing import Any
 from engine.net import dnsforward, dnsmessage
 from engine.net.datagrams import Datagrams
 from engine.net.names import Names
+from engine.readable import Readable
 
 MAX_FORWARDED = 256
 """Questions under way to resolvers at once; more are refused, as Docker's server does."""
@@ -43,6 +44,7 @@ class _Client:
         self.container_id, self.udp, self.tcp, self.upstream = container_id, udp, tcp, upstream
         self.tasks: set[asyncio.Task[None]] = set()
         self.streams = 0
+        self.accepting: Readable | None = None
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -78,7 +80,7 @@ class Server:
         for sock in sockets:
             sock.setblocking(False)
         self._datagrams.add(client.udp, partial(self._datagram, client))
-        asyncio.get_running_loop().add_reader(client.tcp.fileno(), self._accept, client)
+        client.accepting = Readable(client.tcp, partial(self._accept, client))
         return sockets[0].getsockname()[1], sockets[1].getsockname()[1]
 
     def serves(self, container_id: str) -> bool:
@@ -89,9 +91,9 @@ class Server:
         if client is None:
             return
         self._datagrams.remove(client.udp)
-        asyncio.get_running_loop().remove_reader(client.tcp.fileno())
         client.udp.close()
-        client.tcp.close()
+        if client.accepting is not None:
+            client.accepting.close()
         for task in client.tasks:
             task.cancel()
 

@@ -13,6 +13,7 @@ from anyio import fail_after
 
 from engine.errors import EngineError, StartFailed
 from engine.kernel import calls
+from engine.readable import Descriptor, Readable
 from engine.session.group import Group
 from engine.session.process import process_of
 from engine.spec.container import ExecSpec
@@ -73,7 +74,7 @@ class _Running:
         self.ended = ended
         self._pidfd, self._stream, self._output = pidfd, stream, output
         os.set_blocking(stream, False)
-        asyncio.get_running_loop().add_reader(stream, self._read)
+        self._reading = Readable(Descriptor(stream), self._read)
 
     def collect(self) -> None:
         """Output so far; do not wait for other processes that hold the stream."""
@@ -86,14 +87,11 @@ class _Running:
             calls.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        if self._stream >= 0:
-            asyncio.get_running_loop().remove_reader(self._stream)
-            os.close(self._stream)
-            self._stream = -1
+        self._reading.close()
         os.close(self._pidfd)
 
     def _read(self) -> bool:
-        if self._stream < 0:
+        if self._reading.closed:
             return False
         try:
             data = os.read(self._stream, 65536)
@@ -102,9 +100,7 @@ class _Running:
         if data:
             self._output(data)
             return True
-        asyncio.get_running_loop().remove_reader(self._stream)
-        os.close(self._stream)
-        self._stream = -1
+        self._reading.close()
         return False
 
 

@@ -25,6 +25,7 @@ from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Nfnetlink
 from engine.net.rtnetlink import attributes
 from engine.paths import Roots
+from engine.readable import Readable
 from engine.spec.network import NetworkRecord
 
 _GROUP = 7  # NFNLGRP_NFTABLES
@@ -50,6 +51,7 @@ class Enforcement:
         """Whether the kernel has no such tables (before Linux 5.12)."""
         self._name = f"{native.table(roots)}{native.GUARD}{os.urandom(4).hex()}"
         self._socket: socket.socket | None = None
+        self._watching: Readable | None = None
         self._looking: asyncio.Task[None] | None = None
         self._repairing: asyncio.Task[None] | None = None
         self._pending = False
@@ -66,7 +68,7 @@ class Enforcement:
         watching.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP)
         watching.setblocking(False)
         self._socket = watching
-        asyncio.get_running_loop().add_reader(watching.fileno(), self._changed)
+        self._watching = Readable(watching, self._changed)
 
     def guard(self, record: NetworkRecord) -> None:
         """Have the guard drop what must not reach the network or leave it. Without such tables in the kernel nothing
@@ -111,10 +113,9 @@ class Enforcement:
             self._guard.transact([one for key, of in found.items() for one in change(self._name, key, of)])
 
     def close(self) -> None:
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        if self._watching is not None:
+            self._watching.close()
+            self._socket = self._watching = None
         self._drop_guard()
         for task in (self._looking, self._repairing):
             if task is not None:
