@@ -20,7 +20,7 @@ finally:
         del sys.modules[_METADATA]
 
 # isort: split
-from composer.model.project import ModelError, Project
-from composer.model.service import Service
+from composer.model.project import ModelError, Project  # noqa: E402
+from composer.model.service import Service  # noqa: E402
 
 __all__ = ["ModelError", "Project", "Service"]
