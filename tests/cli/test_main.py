@@ -56,7 +56,7 @@ def test_help_lists_the_commands_and_each_has_its_own() -> None:
         (["dwon"], 'unknown composer command: "dwon"\nDid you mean: composer down?\n'),
         (["up", "--nope"], "unknown flag: --nope\nSee 'composer up --help'.\n"),
         (["ps", "--project-name", "x"], "give it before 'ps'"),
-        (["up", "--menu"], "--menu is not supported: "),
+        (["up", "--menu", "-d"], "--menu cannot be combined with --detach"),
         (["bridge", "convert"], "composer bridge is not supported: "),
         (["exec", "web"], "requires at least 2 arguments"),
         (["version", "extra"], 'unknown command "extra" for "composer version"'),

@@ -26,8 +26,7 @@ COMMAND = Command(
         Flag("exit-code-from", "Return the exit code of the selected service container. Implies --abort-on-container-exit", "string"),
         Flag("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
         LOCKED,
-        Flag("menu", "Enable interactive shortcuts when running attached. Incompatible with --detach.",
-             refused="there is no interactive menu; use the commands in another terminal"),
+        Flag("menu", "Enable interactive shortcuts when running attached; on by default in a terminal. Incompatible with --detach."),
         Flag("no-attach", "Do not attach (stream logs) to the specified services", "strings"),
         Flag("no-build", "Don't build an image, even if it's policy"),
         Flag("no-color", "Produce monochrome output"),
@@ -84,11 +83,6 @@ def run(context: Context, args: Args) -> int:
     from composer.cli.terminal.foreground import Foreground
 
     services, shown = _attached(context, args)
-    if args.watch:
-        from composer.cli.commands.watch import watching
-
-        with watching(context, args.positional):
-            return Foreground(context, args, services, shown, began, outputs).run()
     return Foreground(context, args, services, shown, began, outputs).run()
 
 
@@ -111,6 +105,8 @@ def _check(context: Context, args: Args) -> None:
             "--detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, "
             "--attach-dependencies, --exit-code-from or --watch"
         )
+    if args.detach and args.menu:
+        raise UsageError("--menu cannot be combined with --detach")
     if args.wait and (attached or args.exit_code_from):
         raise UsageError("--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies")
     if args.no_start and (args.wait or args.watch):

@@ -2,6 +2,7 @@
 
 Ctrl-C once   stop the services, their logs still shown
 Ctrl-C twice  kill them
+On a terminal there are further keys (menu.py).
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
@@ -21,6 +22,7 @@ from composer.cli.render.ansi import paint, wants_colour
 from composer.cli.render.guard import raw
 from composer.cli.render.lines import Lines
 from composer.cli.terminal.follow import Follower
+from composer.cli.terminal.menu import Menu, Watch, is_wanted
 from composer.cli.terminal.signals import listening
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.cli.terminal.streams import Outputs
     from engine.spec.state import ContainerRecord
+
+INTERRUPT, DETACH = "!", "d"
 
 
 class Foreground:
@@ -44,12 +48,13 @@ class Foreground:
         self._stopping: threading.Thread | None = None
         self._failure: Exception | None = None
         self._interrupts = 0
-        self._tell: Callable[[], None] = lambda: None
+        self._tell: Callable[[str], None] = lambda word: None
+        self._watch = Watch(lambda: _watching(context, args.positional))
+        self._menu = Menu(context, self._watch, lambda key: self._tell(key)) if is_wanted(context, args) else None
         colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
         self._colour = colour
-        self._lines = Lines(
-            raw(sys.stdout), raw(sys.stderr), colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps
-        )
+        stdout, stderr = (self._menu.over(s) if self._menu else s for s in (raw(sys.stdout), raw(sys.stderr)))
+        self._lines = Lines(stdout, stderr, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
         self._follower = Follower(
             context,
             self._lines,
@@ -67,11 +72,19 @@ class Foreground:
             print(f"Attaching to {', '.join(names)}", flush=True)
         self._follower.show_only(self._shown)
         self._follower.open(records, since=int(self._began * 1e9))
-        with _interrupts() as (wake, take, tell):
-            self._tell = tell
+        with ExitStack() as stack:
+            wake, take, self._tell = stack.enter_context(_interrupts())
+            if self._menu is not None:
+                stack.enter_context(self._menu.active())
+            stack.callback(self._watch.stop)
+            if self._args.watch:
+                self._watch.start()
             while True:
                 self._follower.follow(wake=wake)
-                if not take() or self._failure is not None:
+                word = take()
+                if word == DETACH:
+                    return 0
+                if not word or self._failure is not None:
                     break
                 self._interrupted()
         if self._stopping is not None:
@@ -82,6 +95,8 @@ class Foreground:
 
     def _interrupted(self) -> None:
         self._interrupts += 1
+        if self._menu is not None:
+            self._menu.hide()
         if self._interrupts == 1:
             print("Gracefully Stopping... press Ctrl+C again to force", file=self._context.stderr, flush=True)
             self._begin(lambda: self._stop("stop"))
@@ -117,7 +132,7 @@ class Foreground:
             if verb == "stop" and self._interrupts > 1:
                 return  # the second Ctrl-C has taken its place
             self._failure = error
-            self._tell()
+            self._tell(INTERRUPT)
 
     def _exit_code(self) -> int:
         """That of --exit-code-from's service; else of the container that ended first, where that ends all; else 0."""
@@ -130,23 +145,29 @@ class Foreground:
         return 130 if self._interrupts else self._code or 0
 
 
+def _watching(context: Context, services: Sequence[str]) -> AbstractContextManager[None]:
+    from composer.cli.commands.watch import watching
+
+    return watching(context, services)
+
+
 @contextmanager
-def _interrupts() -> Iterator[tuple[int, Callable[[], bool], Callable[[], None]]]:
-    """SIGINT and SIGTERM make a descriptor readable, as does the second function; the first one takes one of them back,
-    False when there is none."""
+def _interrupts() -> Iterator[tuple[int, Callable[[], str], Callable[[str], None]]]:
+    """SIGINT and SIGTERM make a descriptor readable, as does the second function, which is given a letter; the first one
+    takes one letter back, INTERRUPT for a signal, "" when there is none."""
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def tell() -> None:
-        os.write(write, b"!")
+    def tell(word: str) -> None:
+        os.write(write, word.encode())
 
-    def take() -> bool:
+    def take() -> str:
         try:
-            return bool(os.read(read, 1))
+            return os.read(read, 1).decode()
         except BlockingIOError:
-            return False
+            return ""
 
     try:
-        with listening((signal.SIGINT, signal.SIGTERM), lambda _: tell()):
+        with listening((signal.SIGINT, signal.SIGTERM), lambda _: tell(INTERRUPT)):
             yield read, take, tell
     finally:
         os.close(read)

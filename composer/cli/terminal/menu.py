@@ -1,0 +1,220 @@
+"""The keys of an attached `up`: a line at the bottom of the terminal, below what containers write.
+
+    v   the project's containers        w   watch, or watch no longer
+    o   the project's configuration     d   leave, and let the containers run
+
+The terminal gives keys one by one meanwhile, without showing them; Ctrl-C and Ctrl-Z stay signals.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout, suppress
+from io import StringIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+from composer.cli.parsing.flags import FALSE
+from composer.cli.render.ansi import is_terminal, paint, wants_colour, wants_control
+from composer.cli.render.guard import Guarded, raw
+
+if TYPE_CHECKING:
+    from composer.cli.parsing.flags import Args
+    from composer.cli.project.context import Context
+
+_ERASE = "\r\x1b[K"
+
+
+def is_wanted(context: Context, args: Args) -> bool:
+    """--menu, else COMPOSE_MENU, else yes: where both ends of the command are a terminal that is ours to read from."""
+    asked = args.menu if "menu" in args.given else context.environ.get("COMPOSE_MENU", "") not in FALSE
+    if not asked or not (is_terminal(sys.stdin) and wants_control(context.ansi, raw(sys.stdout))):
+        return False
+    with suppress(OSError):
+        return is_terminal(raw(sys.stdout)) and os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    return False
+
+
+class Watch:
+    """Watching that can be switched on and off. `begin` gives what watches as long as it is entered."""
+
+    def __init__(self, begin: Callable[[], AbstractContextManager[None]]) -> None:
+        self._begin, self._stack = begin, ExitStack()
+        self.on = False
+
+    def start(self) -> None:
+        self._stack.enter_context(self._begin())
+        self.on = True
+
+    def stop(self) -> None:
+        self._stack.close()
+        self.on = False
+
+
+class Menu:
+    """`tell` is called with "d" when the user wants to leave."""
+
+    def __init__(self, context: Context, watch: Watch, tell: Callable[[str], None]) -> None:
+        self._context, self._watch, self._tell = context, watch, tell
+        self._terminal = raw(sys.stdout)
+        self._colour = wants_colour(context.ansi, self._terminal, context.environ)
+        self._lock = threading.RLock()
+        self._shown = self._drawn = False
+        self._acts: Mapping[str, Callable[[], None]] = {
+            "v": self._containers, "o": self._configuration, "w": self._toggle, "d": lambda: self._tell("d"),
+            "\n": lambda: self._say(""),
+        }  # fmt: skip
+
+    def over(self, stream: TextIO) -> TextIO:
+        """The stream, with the menu moved below what is written to it."""
+        return _Over(self, stream)  # type: ignore[return-value]
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Show the menu and act on keys; the terminal is as before when the block ends."""
+        fd = sys.stdin.fileno()
+        before = termios.tcgetattr(fd)
+        stderr, progress = self._context.stderr, self._context.options.progress
+        read, write = os.pipe2(os.O_CLOEXEC)
+        keys = threading.Thread(target=self._keys, args=(fd, read), daemon=True)
+        again = signal.signal(signal.SIGCONT, lambda *_: self._continue(fd, before))
+        try:
+            self._context.stderr = Guarded(self.over(raw(stderr)))
+            self._context.options.progress = progress or "plain"
+            _one_by_one(fd, before)
+            self._shown = True
+            self.write(self._terminal, "")
+            keys.start()
+            yield
+        finally:
+            signal.signal(signal.SIGCONT, again)
+            os.close(write)
+            if keys.is_alive():
+                keys.join()
+            os.close(read)
+            self.hide()
+            with suppress(termios.error):  # it may have gone
+                termios.tcsetattr(fd, termios.TCSADRAIN, before)
+            self._context.stderr, self._context.options.progress = stderr, progress
+
+    def hide(self) -> None:
+        """Show it no longer."""
+        with self._lock:
+            self._shown = False
+            self._erase()
+            self._terminal.flush()
+
+    def write(self, stream: TextIO, text: str) -> None:
+        """Write to a stream that shows on this terminal; what does not end in a newline goes on later."""
+        with self._lock:
+            self._erase()
+            stream.write(text)
+            stream.flush()
+            if self._shown and (not text or text.endswith("\n")):
+                self._terminal.write(self._line())
+                self._terminal.flush()
+                self._drawn = True
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._terminal.write(_ERASE)
+            self._terminal.flush()
+            self._drawn = False
+
+    def _line(self) -> str:
+        words = (
+            ("v", "View"),
+            ("o", "View Config"),
+            ("w", f"{'Disable' if self._watch.on else 'Enable'} Watch"),
+            ("d", "Detach"),
+        )
+        plain = "   ".join(f"{key} {word}" for key, word in words)
+        if len(plain) >= self._columns():  # a second line could not be erased
+            return ""
+        if not self._colour:
+            return plain
+        return "   ".join(f"{paint(key, '1;7')} {paint(word, '2')}" for key, word in words)
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._terminal.fileno()).columns or 80
+        except OSError:
+            return 80
+
+    def _keys(self, fd: int, stop: int) -> None:
+        while True:
+            ready, _, _ = select.select([fd, stop], [], [])
+            if stop in ready:
+                return
+            try:
+                key = os.read(fd, 1)
+            except OSError:
+                return
+            if not key:
+                return
+            if act := self._acts.get(key.decode("latin-1").replace("\r", "\n")):
+                try:
+                    act()
+                except Exception as error:
+                    self._say(f"menu: {error}")
+
+    def _continue(self, fd: int, before: list[Any]) -> None:
+        """After Ctrl-Z and fg: a shell gives the terminal its own modes."""
+        with suppress(termios.error):
+            _one_by_one(fd, before)
+        self.write(self._terminal, "")
+
+    def _say(self, text: str) -> None:
+        self.write(self._terminal, f"{text}\n")
+
+    def _toggle(self) -> None:
+        if self._watch.on:
+            self._watch.stop()
+            self._say("Watch disabled")
+        else:
+            self._watch.start()
+            self.write(self._terminal, "")
+
+    def _containers(self) -> None:
+        from composer.cli.commands import ps
+
+        self._show(ps)
+
+    def _configuration(self) -> None:
+        from composer.cli.commands import config
+
+        self._show(config)
+
+    def _show(self, command: Any) -> None:
+        """What another command prints."""
+        from composer.cli.parsing.flags import parse
+
+        with redirect_stdout(Guarded(StringIO())) as printed:
+            command.run(self._context, parse(command.COMMAND.flags, []))
+        self.write(self._terminal, raw(printed).getvalue())  # type: ignore[attr-defined]
+
+
+class _Over:
+    """A stream on the menu's terminal."""
+
+    def __init__(self, menu: Menu, stream: TextIO) -> None:
+        self._menu, self._stream = menu, stream
+
+    def write(self, text: str) -> int:
+        self._menu.write(self._stream, text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _one_by_one(fd: int, before: list[Any]) -> None:
+    """Keys as they are typed, not shown; those that send signals still do."""
+    modes = [*before[:3], before[3] & ~(termios.ICANON | termios.ECHO), *before[4:6], [*before[6]]]
+    modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(fd, termios.TCSANOW, modes)
