@@ -146,14 +146,27 @@ def _contents(name: str, *, translating: bool) -> list[bytes]:
     for inner in ("inward", "others", "guarded", *(("published",) if translating else ())):
         found.append(chain(name, inner))
     found += [chain(name, "forward", "filter", FORWARD), chain(name, "input", "filter", INPUT)]
-    filtering = {"forward": _forward(), "inward": _inward(), "input": _input(), "guarded": _guarded()}
     if translating:
         found.append(chain(name, "prerouting", "nat", PREROUTING, -100))
         found.append(chain(name, "output", "nat", OUTPUT, -100))
         found.append(chain(name, "postrouting", "nat", POSTROUTING, 100))
-        filtering |= {"prerouting": _prerouting(), "output": [verdict(JUMP, "published")], "published": _published()}
-        filtering["postrouting"] = _postrouting()
-    return found + [rule(name, where, one) for where, rules in filtering.items() for one in rules]
+    in_chains = {**_filtering(), **(_translating() if translating else {})}
+    return found + [rule(name, where, one) for where, rules in in_chains.items() for one in rules]
+
+
+@functools.cache
+def _filtering() -> dict[str, list[bytes]]:
+    return {"forward": _forward(), "inward": _inward(), "input": _input(), "guarded": _guarded()}
+
+
+@functools.cache
+def _translating() -> dict[str, list[bytes]]:
+    return {
+        "prerouting": _prerouting(),
+        "output": [verdict(JUMP, "published")],
+        "published": _published(),
+        "postrouting": _postrouting(),
+    }
 
 
 def _family(family: int) -> bytes:
