@@ -114,3 +114,65 @@ def test_an_edited_comment_loads_no_models(tmp_path):
     assert "yaml" in modules and not {"pydantic", "networkx"} & modules
     modules = loaded(TEXT.replace("web:$", "other:$"))
     assert "pydantic" in modules and "networkx" not in modules
+
+
+FOLDER = {
+    "compose.yaml": """\
+include: [{path: included/compose.yaml, env_file: included/vars}]
+services:
+  web:
+    extends: {file: base.yaml, service: base}
+    env_file: [web.env]
+    label_file: [web.labels]
+    image: web:${TAG:-1}
+    configs: [{source: conf, mode: 0400}]
+    secrets: [{source: hidden, mode: 0400}]
+  extra: {image: extra, profiles: [debug]}
+configs: {conf: {file: ./conf}}
+secrets: {hidden: {environment: HIDDEN}}
+""",
+    "compose.override.yaml": "services: {web: {hostname: a}}\n",
+    "base.yaml": "services: {base: {extends: {file: deeper.yaml, service: deeper}, user: '1'}}\n",
+    "deeper.yaml": "services: {deeper: {image: deeper, working_dir: /a}}\n",
+    "included/compose.yaml": "services: {other: {image: 'other:${VERSION:-1}', env_file: [other.env]}}\n",
+    "included/vars": "VERSION=1\n",
+    "included/other.env": "A=1\n",
+    "web.env": "B=1\n",
+    "web.labels": "c=1\n",
+    "conf": "d=1\n",
+    ".env": "TAG=1\nHIDDEN=1\n",
+}
+"""A project of every kind of file that loading reads."""
+
+
+def _states() -> list[tuple[str, dict[str, str], dict[str, str]]]:
+    """(id, changed files, changed variables)"""
+    edited = [(name, {name: text.replace("1", "2").replace("/a", "/b").replace(": a}", ": b}").replace("image: ", "image: x")}, {})
+        for name, text in FOLDER.items()]  # fmt: skip
+    variables = [(f"${name}", {}, {name: "3"}) for name in ("TAG", "VERSION", "HIDDEN", "A", "B")]
+    return [*edited, *variables, ("$COMPOSE_PROFILES", {}, {"COMPOSE_PROFILES": "debug"})]
+
+
+@pytest.mark.parametrize(("files", "environ"), [(f, e) for _, f, e in _states()], ids=[name for name, *_ in _states()])
+def test_the_cache_never_gives_a_stale_answer(desired, tmp_path, files, environ):
+    (tmp_path / "included").mkdir()
+    before = desired(files=FOLDER)
+    assert desired() == before
+    cached = desired(files=files, **environ)
+    uncached = desired(COMPOSER_STATE_ROOT=str(tmp_path / "fresh"), **environ)
+    assert cached == uncached
+    assert (cached != before) == (not environ.keys() & {"A", "B"})
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDER if name not in ("compose.yaml", ".env", "included/vars")])
+def test_a_file_that_is_gone_is_missed(desired, tmp_path, name):
+    (tmp_path / "included").mkdir()
+    before = desired(files=FOLDER)
+    os.unlink(name)
+    answers = []
+    for root in ("s", "fresh"):
+        try:
+            answers.append(desired(COMPOSER_STATE_ROOT=str(tmp_path / root)))
+        except Exception as error:
+            answers.append(str(error))
+    assert answers[0] == answers[1] != before
