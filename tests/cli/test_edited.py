@@ -147,8 +147,13 @@ secrets: {hidden: {environment: HIDDEN}}
 
 def _states() -> list[tuple[str, dict[str, str], dict[str, str]]]:
     """(id, changed files, changed variables)"""
-    edited = [(name, {name: text.replace("1", "2").replace("/a", "/b").replace(": a}", ": b}").replace("image: ", "image: x")}, {})
-        for name, text in FOLDER.items()]  # fmt: skip
+    changes = {"1": "2", "/a": "/b", ": a}": ": b}", ":${TAG": "-new:${TAG", ":${VERSION": "-new:${VERSION"}
+    edited = []
+    for name, text in FOLDER.items():
+        changed = text
+        for old, new in changes.items():
+            changed = changed.replace(old, new)
+        edited.append((name, {name: changed}, {}))
     variables = [(f"${name}", {}, {name: "3"}) for name in ("TAG", "VERSION", "HIDDEN", "A", "B")]
     return [*edited, *variables, ("$COMPOSE_PROFILES", {}, {"COMPOSE_PROFILES": "debug"})]
 
