@@ -8,7 +8,7 @@ from which the shipper (engine.log.ship) sends them; `logs` reads either, as Doc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec.structs import replace
 
@@ -19,7 +19,7 @@ from engine.spec.logoptions import DEFAULT_MAX_FILES, read
 from engine.spec.logtag import Info
 
 if TYPE_CHECKING:
-    from engine.log.settings import LogSettings, Ship
+    from engine.log.settings import LogSettings, Ship, ShipOptions
 
 DEFAULT_MAX_SIZE = 20 * 1024 * 1024
 NOT_READABLE = "configured logging driver does not support reading"
@@ -84,7 +84,7 @@ def _ship(driver: str, options: Mapping[str, Any], info: Info, attrs: Mapping[st
     tag = logtag.expand(str(options.get("tag", "") or "{{.ID}}"), replace(info, attrs=dict(attrs)))
     return {
         "driver": driver,
-        "options": own,
+        "options": cast("ShipOptions", own),  # as engine.spec.logoptions reads them
         "id": info.id,
         "name": info.name,
         "image": info.image_name,

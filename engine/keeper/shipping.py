@@ -12,6 +12,10 @@ from collections import deque
 
 from engine.keeper.container import Container
 
+TYPE_CHECKING = False  # of typing, which a keeper need not load
+if TYPE_CHECKING:
+    from engine.log.settings import Order, ShipOrder
+
 PAUSE = 1.0
 """Seconds between two starts of a shipper that keeps dying."""
 
@@ -22,7 +26,7 @@ MAX_WAITING = 1000
 class _Log:
     """What the shipper was told of one container's log."""
 
-    def __init__(self, message: dict[str, object]) -> None:
+    def __init__(self, message: ShipOrder) -> None:
         self.message, self.ended = message, False
 
 
@@ -41,9 +45,10 @@ class Shipping:
         """Send the container's log on, when its driver is a remote one."""
         settings = container.bundle["log"]
         log = container.streams.log
-        if settings.get("ship") and log:
-            folder, number = settings["folder"], log.number
-            message = {"do": "ship", "folder": folder, "number": number, "ship": settings["ship"]}
+        wanted = settings.get("ship")
+        if wanted and log:
+            folder = settings["folder"]
+            message: ShipOrder = {"do": "ship", "folder": folder, "number": log.number, "ship": wanted}
             self._logs[folder] = _Log(message)
             self._put(message, log.fd)
 
@@ -110,7 +115,7 @@ class Shipping:
             if fd >= 0:
                 os.close(fd)
 
-    def _put(self, message: dict[str, object], fd: int = -1) -> None:
+    def _put(self, message: Order, fd: int = -1) -> None:
         """`fd`: of the log file that is written; it goes along as a descriptor of its own, for reading."""
         if fd >= 0:
             try:

@@ -1,13 +1,48 @@
 """What the keeper and the shipper must know of a container's log: types only, loaded by type checkers alone."""
 
-from typing import Any, TypedDict
+from typing import Literal, TypedDict
+
+
+class Address(TypedDict, total=False):
+    """Where a target listens: `path` of a socket file, `host` and `port` of others."""
+
+    scheme: str
+    path: str
+    host: str
+    port: int
+
+
+ShipOptions = TypedDict(
+    "ShipOptions",
+    {
+        "address": Address,
+        "mode": str,
+        "facility": int,
+        "format": str,
+        "tls-ca-cert": str,
+        "tls-cert": str,
+        "tls-key": str,
+        "tls-skip-verify": bool,
+        "buffer-limit": int,
+        "retry-wait": float,
+        "max-retries": int,
+        "async": bool,
+        "async-reconnect-interval": float,
+        "sub-second-precision": bool,
+        "request-ack": bool,
+        "write-timeout": float,
+        "read-timeout": float,
+    },
+    total=False,
+)
+"""Options of a remote driver (engine.spec.logoptions) by their names without the driver's; times in seconds."""
 
 
 class Ship(TypedDict):
-    """Where the shipper sends the lines, and as what; `options` have their names without the driver's."""
+    """Where the shipper sends the lines, and as what."""
 
     driver: str
-    options: dict[str, Any]
+    options: ShipOptions
     id: str
     name: str
     image: str
@@ -27,3 +62,36 @@ class LogSettings(TypedDict, total=False):
     compress: bool
     attrs: dict[str, str]
     ship: Ship | None
+
+
+class ShipOrder(TypedDict):
+    """A container with a remote driver; the file that is written comes along, open."""
+
+    do: Literal["ship"]
+    folder: str
+    number: int
+    ship: Ship
+
+
+class EndOrder(TypedDict):
+    """A container has ended: send the rest."""
+
+    do: Literal["end"]
+    folder: str
+
+
+class CompressOrder(TypedDict):
+    """A rotated file."""
+
+    do: Literal["compress"]
+    path: str
+
+
+class LeaveOrder(TypedDict):
+    """Send what can be sent soon, and go."""
+
+    do: Literal["leave"]
+
+
+Order = ShipOrder | EndOrder | CompressOrder | LeaveOrder
+"""What a keeper tells its shipper."""

@@ -12,6 +12,7 @@ from engine.errors import EngineError, KeeperLost
 
 if TYPE_CHECKING:
     from engine.keeper.protocol import Message
+    from engine.rootless.messages import Bind, Joined, Spawn
 
 VARIABLE = "COMPOSER_ROOTLESS"
 """The path of the socket; set in every process inside the namespace."""
@@ -30,21 +31,46 @@ def cgroup() -> str:
     return os.environ.get(CGROUP, "")
 
 
-def ask(path: str, message: Message, descriptors: Sequence[int] = ()) -> tuple[Message, list[int]]:
+def join(path: str) -> tuple[Joined, list[int]]:
+    """What a process in the namespace has to know, and descriptors of the user, the mount and the network namespace, which are
+    the caller's. Raises OSError when no such process listens at `path`, EngineError."""
+    answer, descriptors = _ask(path, {"do": "join"})
+    return {"cgroup": answer["cgroup"], "resolv_conf": answer["resolv_conf"]}, descriptors
+
+
+def no_network(path: str) -> str:
+    """Why containers have no network outside, "" when they have. Raises as `join`."""
+    answer, _ = _ask(path, {"do": "version"})
+    return str(answer["no_network"])
+
+
+def spawn(argv: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]) -> None:
+    """Start a process inside the namespace, in our delegated cgroup, with `descriptors` as its 0, 1, 2 …"""
+    message: Spawn = {"argv": list(argv), "env": dict(environment)}
+    _ask(here(), {"do": "spawn", **message}, descriptors)
+
+
+def bind(family: int, kind: int, protocol: int, address: str, port: int) -> socket.socket:
+    """A socket of the host's network, bound there. Raises OSError as bind(2) does."""
+    message: Bind = {"family": family, "kind": kind, "protocol": protocol, "address": address, "port": port}
+    _, (fd,) = _ask(here(), {"do": "bind", **message})
+    return socket.socket(fileno=fd)
+
+
+def _ask(path: str, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> tuple[Message, list[int]]:
     """One request and its answer. Raises OSError as the other side met it, EngineError for what it refuses."""
-    from engine.keeper.protocol import (
-        Channel,
-    )  # with json, which a keeper's launch, just to see where it is, need not await
+    # With json, which a keeper's launch, just to see where it is, need not await.
+    from engine.keeper.protocol import Channel
 
     channel = Channel(control.connect(path))
     if not control.peer_is_us(channel.sock):
-        channel.sock.close()
+        channel.close()
         raise EngineError(f"{path} belongs to another user", hint="Remove it, or let its owner do so.")
     try:
         channel.send(message, tuple(descriptors))
         found = channel.receive()
     finally:
-        channel.sock.close()
+        channel.close()
     if found is None:
         raise KeeperLost("the process that holds your namespace has exited", hint="Run the command again.")
     answer, received = found
@@ -53,15 +79,3 @@ def ask(path: str, message: Message, descriptors: Sequence[int] = ()) -> tuple[M
             raise OSError(answer["errno"], answer["error"])
         raise EngineError(answer["error"])
     return answer, received
-
-
-def spawn(argv: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]) -> None:
-    """Start a process inside the namespace, in our delegated cgroup, with `descriptors` as its 0, 1, 2 …"""
-    ask(here(), {"do": "spawn", "argv": list(argv), "env": dict(environment)}, descriptors)
-
-
-def bind(family: int, kind: int, protocol: int, address: str, port: int) -> socket.socket:
-    """A socket of the host's network, bound there. Raises OSError as bind(2) does."""
-    message = {"do": "bind", "family": family, "kind": kind, "protocol": protocol, "address": address, "port": port}
-    _, descriptors = ask(here(), message)
-    return socket.socket(fileno=descriptors[0])

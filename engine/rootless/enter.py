@@ -25,7 +25,7 @@ def enter(roots: Roots, *, make: bool) -> None:
     path = f"{roots.run}/rootless.sock"
     for attempt in range(_ATTEMPTS):
         try:
-            answer, spaces = client.ask(path, {"do": "join"})
+            answer, spaces = client.join(path)
             break
         except (OSError, KeeperLost):
             if not make:
@@ -70,7 +70,7 @@ def _make(roots: Roots, path: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(OSError, KeeperLost):
-            client.ask(path, {"do": "version"})
+            client.no_network(path)
             return
         tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
@@ -83,7 +83,7 @@ def _make(roots: Roots, path: str) -> None:
         if said != "1":
             message, _, hint = said.lstrip("!").partition("\n")
             raise Unsupported(message or "cannot create a namespace", hint=hint or f"See {roots.run}/rootless.log.")
-        if why := client.ask(path, {"do": "version"})[0]["no_network"]:
+        if why := client.no_network(path):
             print(f"warning: containers and pulls have no outside network: {why}", file=sys.stderr)
     finally:
         os.close(lock)

@@ -24,8 +24,7 @@ import selectors
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
@@ -35,6 +34,12 @@ from engine.errors import EngineError
 from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
 from engine.rootless import cgroup, namespace, outside
+
+TYPE_CHECKING = False  # of typing, which this process need not load
+if TYPE_CHECKING:
+    from typing import Any
+
+    from engine.rootless.messages import Bind, Joined, Plain, Spawn, Spawned, Version
 
 LINGER = 1.5
 """Seconds that the empty namespace stays: for the next command of the same script."""
@@ -133,7 +138,7 @@ class Host:
             channel.close()
 
     def _handle(self, channel: Channel, message: Message, descriptors: list[int]) -> None:
-        actions: dict[str, Callable[[Message, list[int]], tuple[Message, tuple[int, ...]]]]
+        actions: dict[str, Callable[[Any, list[int]], tuple[Mapping[str, object], tuple[int, ...]]]]
         actions = {"join": self._join, "spawn": self._spawn, "bind": self._bind, "version": self._version}
         try:
             answer, sent = actions[message["do"]](message, descriptors)
@@ -147,13 +152,13 @@ class Host:
             for fd in descriptors:
                 os.close(fd)
 
-    def _version(self, message: Message, descriptors: list[int]) -> tuple[Message, tuple[int, ...]]:
+    def _version(self, message: Plain, descriptors: list[int]) -> tuple[Version, tuple[()]]:
         return {"no_network": self.no_network}, ()
 
-    def _join(self, message: Message, descriptors: list[int]) -> tuple[Message, tuple[int, ...]]:
+    def _join(self, message: Plain, descriptors: list[int]) -> tuple[Joined, tuple[int, ...]]:
         return {"cgroup": self.cgroup, "resolv_conf": f"{self.run_root}/resolv.conf"}, self.space.descriptors
 
-    def _spawn(self, message: Message, descriptors: list[int]) -> tuple[Message, tuple[int, ...]]:
+    def _spawn(self, message: Spawn, descriptors: list[int]) -> tuple[Spawned, tuple[()]]:
         argv, environment = [str(word) for word in message["argv"]], dict(message["env"])
         pid = os.fork()
         if pid:
@@ -170,7 +175,7 @@ class Host:
             print(f"{argv[0]}: {error}", file=sys.stderr)
         os._exit(127)
 
-    def _bind(self, message: Message, descriptors: list[int]) -> tuple[Message, tuple[int, ...]]:
+    def _bind(self, message: Bind, descriptors: list[int]) -> tuple[Plain, tuple[int, ...]]:
         sock = socket.socket(message["family"], message["kind"], message["protocol"])
         try:
             if message["family"] == socket.AF_INET6:
@@ -190,7 +195,7 @@ def _reap() -> None:
             pass
 
 
-def main(argv: list[str]) -> Any:
+def main(argv: list[str]) -> None:
     run_root, ready = argv[2], int(argv[3])
     os.set_inheritable(ready, False)
     if os.fork():

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any
+
+TYPE_CHECKING = False  # of typing, which a shipper need not load for this
+if TYPE_CHECKING:
+    from engine.log.settings import Address, Ship, ShipOptions
 
 CONNECT_TIMEOUT = 10.0
 JOURNAL = "/run/systemd/journal/socket"
 SYSLOG = ("/dev/log", "/var/run/syslog", "/var/run/log")
 
 
-def connect(ship: dict[str, Any]) -> socket.socket:
+def connect(ship: Ship) -> socket.socket:
     """A connected socket, blocking, with the driver's timeouts. Raises OSError, in words for a reader."""
     driver, options = ship["driver"], ship["options"]
     if driver == "journald":
@@ -38,13 +41,13 @@ def connect(ship: dict[str, Any]) -> socket.socket:
     return sock
 
 
-def name(address: dict[str, Any]) -> str:
+def name(address: Address) -> str:
     if "path" in address:
         return f"{address['scheme']}://{address['path']}"
     return f"{address['scheme']}://{address['host']}:{address['port']}"
 
 
-def _connect(address: dict[str, Any], options: dict[str, Any]) -> socket.socket:
+def _connect(address: Address, options: ShipOptions) -> socket.socket:
     scheme = address["scheme"]
     if scheme == "unix":
         try:
@@ -69,7 +72,7 @@ def _connect(address: dict[str, Any], options: dict[str, Any]) -> socket.socket:
     return sock
 
 
-def _tls(sock: socket.socket, host: str, options: dict[str, Any]) -> socket.socket:
+def _tls(sock: socket.socket, host: str, options: ShipOptions) -> socket.socket:
     import ssl
 
     reading = authority = options.get("tls-ca-cert") or ""

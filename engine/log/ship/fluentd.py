@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import os
 import socket
-from typing import Any
 
 from engine.log.local import Record
 from engine.log.ship.msgpack import EventTime, Value, pack, unpack_strings
+
+TYPE_CHECKING = False  # of typing, which a shipper need not load for this
+if TYPE_CHECKING:
+    from engine.log.settings import Ship
 
 ACK_TIMEOUT = 30.0
 
@@ -16,7 +19,7 @@ ACK_TIMEOUT = 30.0
 class Fluentd:
     """Events of one container with Docker's record: container_id, container_name, source, log, labels and variables."""
 
-    def __init__(self, ship: dict[str, Any]) -> None:
+    def __init__(self, ship: Ship) -> None:
         options = ship["options"]
         self._tag = ship["tag"]
         self._fine = options.get("sub-second-precision", False)

@@ -9,10 +9,13 @@ import os
 import re
 import socket
 import struct
-from typing import Any
 
 from engine.log.jsonfile import rfc3339
 from engine.log.local import Record
+
+TYPE_CHECKING = False  # of typing, which a shipper need not load for this
+if TYPE_CHECKING:
+    from engine.log.settings import Ship
 
 _PRIORITY = {"stdout": b"6", "stderr": b"3"}
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -21,7 +24,7 @@ _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_S
 class Journald:
     """Entries of one container, with Docker's fields; labels and variables become fields, too."""
 
-    def __init__(self, ship: dict[str, Any]) -> None:
+    def __init__(self, ship: Ship) -> None:
         fields = {
             "CONTAINER_ID": ship["id"][:12],
             "CONTAINER_ID_FULL": ship["id"],

@@ -20,7 +20,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any
 
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
@@ -30,6 +29,10 @@ from engine.kernel import inotify
 from engine.log import files, local
 from engine.log.ship.source import Source
 from engine.log.ship.target import Target, key
+
+TYPE_CHECKING = False  # of typing, which a shipper need not load for this
+if TYPE_CHECKING:
+    from engine.log.settings import Order, ShipOrder
 
 LAST_WORDS = 5.0
 """Seconds to send what is left when the last container has gone."""
@@ -77,7 +80,7 @@ class Shipper:
                 self._folders.pop(number, None)
                 self._sources.pop(folder, None)
 
-    def _handle(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def _handle(self, message: Order, descriptors: list[int]) -> None:
         match message["do"]:
             case "ship":
                 self._ship(message, descriptors)
@@ -86,7 +89,7 @@ class Shipper:
             case "compress":
                 self._compress.put(message["path"])
 
-    def _ship(self, message: dict[str, Any], descriptors: list[int]) -> None:
+    def _ship(self, message: ShipOrder, descriptors: list[int]) -> None:
         folder, ship = message["folder"], message["ship"]
         try:
             fd = descriptors[0] if descriptors else os.open(f"{folder}/{local.NAME}", os.O_RDONLY | os.O_CLOEXEC)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Any
 
 from engine.log import local
 from engine.log.files import Chain
 from engine.log.local import Decoder, Record
+
+TYPE_CHECKING = False  # of typing, which a shipper need not load for this
+if TYPE_CHECKING:
+    from engine.log.settings import Ship
 
 BLOCK = 65536
 """Bytes of the spool in one batch: what may be sent twice after a crash."""
@@ -19,7 +22,7 @@ class Source:
     """`fd` is the file that is written, and `number` its number (engine.log.files): they may have been rotated away, or the
     whole folder removed, before we look. The descriptor is ours to close."""
 
-    def __init__(self, folder: str, ship: dict[str, Any], fd: int, number: int) -> None:
+    def __init__(self, folder: str, ship: Ship, fd: int, number: int) -> None:
         self.folder, self.ship = folder, ship
         self.ended = False
         self._chain = Chain(f"{folder}/{local.NAME}")

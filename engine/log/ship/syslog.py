@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from typing import Any
 
 from engine.log.local import Record
+
+TYPE_CHECKING = False  # of typing, which a shipper need not load for this
+if TYPE_CHECKING:
+    from engine.log.settings import Ship
 
 DAEMON = 3
 _SEVERITY = {"stdout": 6, "stderr": 3}
@@ -17,7 +20,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class Syslog:
     """Messages of one container. Options: facility, format, address."""
 
-    def __init__(self, ship: dict[str, Any]) -> None:
+    def __init__(self, ship: Ship) -> None:
         options = ship["options"]
         self._facility = options.get("facility", DAEMON)
         self._format = options.get("format", "")

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from engine.log.local import Record
 from engine.log.ship.connect import connect
@@ -17,6 +17,10 @@ from engine.log.ship.fluentd import Fluentd
 from engine.log.ship.journald import Journald
 from engine.log.ship.source import Source
 from engine.log.ship.syslog import Syslog
+
+TYPE_CHECKING = False  # of typing, which a shipper need not load for this
+if TYPE_CHECKING:
+    from engine.log.settings import Ship
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
 """Seconds between two attempts to reach a target; twice as many each time."""
@@ -36,27 +40,27 @@ class Driver(Protocol):
         ...
 
 
-def driver(ship: dict[str, Any]) -> Driver:
+def driver(ship: Ship) -> Driver:
     return _DRIVERS[ship["driver"]](ship)
 
 
-_DRIVERS: dict[str, Callable[[dict[str, Any]], Driver]] = {
+_DRIVERS: dict[str, Callable[[Ship], Driver]] = {
     "syslog": Syslog,
     "journald": Journald,
     "fluentd": Fluentd,
 }
 
 
-def key(ship: dict[str, Any]) -> str:
+def key(ship: Ship) -> str:
     """Containers with the same key share a connection."""
-    options = {name: ship["options"][name] for name in _CONNECTION if name in ship["options"]}
+    options = {name: value for name, value in ship["options"].items() if name in _CONNECTION}
     return json.dumps([ship["driver"], options], sort_keys=True)
 
 
 class Target:
     """`done` is told the folder of each container that has ended once all of its log is sent."""
 
-    def __init__(self, ship: dict[str, Any], done: Callable[[str], None]) -> None:
+    def __init__(self, ship: Ship, done: Callable[[str], None]) -> None:
         self._ship, self._options, self._done = ship, ship["options"], done
         self._sock: socket.socket | None = None
         self._news = threading.Condition()
