@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from composer.plan.desired import COMPLETED, HEALTHY
-from composer.plan.observed import service_of
+from composer.plan.labels import service_of
 from engine.spec.state import ContainerRecord, Status
 
 CONDITIONS = {HEALTHY: "healthy", COMPLETED: "completed"}

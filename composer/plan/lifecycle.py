@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from composer.plan import labels, replacement
 from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
 from composer.plan.gates import Gates
-from composer.plan.observed import Snapshot, dependencies_of, gone, is_oneoff, is_replica, number_of, service_of
+from composer.plan.labels import is_oneoff, is_replica, number_of, service_of
+from composer.plan.observed import Snapshot, dependencies_of, gone
 from composer.plan.operations import (
     RESTART,
     Kill,

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from composer.plan import labels
 from composer.plan.desired import STARTED, Dependency
+from composer.plan.labels import is_replica, number_of, service_of
 from engine.spec.image import ImageRecord
 from engine.spec.network import NetworkRecord, VolumeRecord
 from engine.spec.state import ContainerRecord
@@ -60,29 +61,6 @@ def take(
         images=images,
         forwarding=forwarding,
     )
-
-
-def service_of(record: ContainerRecord) -> str:
-    return record.spec.labels.get(labels.SERVICE, "")
-
-
-def number_of(record: ContainerRecord) -> int:
-    text = record.spec.labels.get(labels.NUMBER, "0")
-    return int(text) if text.isdigit() else 0
-
-
-def is_oneoff(record: ContainerRecord) -> bool:
-    return record.spec.labels.get(labels.ONEOFF) == "True"
-
-
-def is_hook(record: ContainerRecord) -> bool:
-    """Whether it is the container of a pre_start hook."""
-    return labels.HOOK in record.spec.labels
-
-
-def is_replica(record: ContainerRecord) -> bool:
-    """Whether it is one of its service's own containers, not one beside them: of `run`, or of a hook."""
-    return not is_oneoff(record) and not is_hook(record)
 
 
 def dependencies_of(record: ContainerRecord) -> list[Dependency]:

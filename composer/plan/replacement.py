@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from composer.plan.desired import DesiredService
-from composer.plan.observed import Snapshot, number_of, service_of
+from composer.plan.labels import number_of, service_of
+from composer.plan.observed import Snapshot
 from composer.plan.operations import RECREATE, Create, Operation, Plan, Remove, Rename, Stop
 from composer.plan.options import Options
 from engine.spec.state import ContainerRecord, Status

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from composer.plan import labels
 from composer.plan.desired import Desired, DesiredService
-from composer.plan.observed import Snapshot, is_oneoff, service_of
+from composer.plan.labels import is_oneoff, service_of
+from composer.plan.observed import Snapshot
 from composer.plan.operations import CreateNetwork, CreateVolume, Plan, Remove, RemoveNetwork, RemoveVolume, Stop
 from composer.plan.options import Options
 from engine.spec.network import LAN_DRIVERS, NetworkSpec, VolumeSpec

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from composer.plan import divergence, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
-from composer.plan.observed import NAMESPACES, Snapshot, gone, is_oneoff, number_of, service_of
+from composer.plan.labels import is_oneoff, number_of, service_of
+from composer.plan.observed import NAMESPACES, Snapshot, gone
 from composer.plan.operations import Create, Plan, PreStartHooks, Start, Stop, Unpause
 from composer.plan.options import Options
 from composer.plan.shared import Shared, SharedProblem

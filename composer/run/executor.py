@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from composer.plan.conditions import Never, outcome
 from composer.plan.desired import Desired
-from composer.plan.observed import Snapshot, is_replica, number_of, service_of
+from composer.plan.labels import is_replica, number_of, service_of
+from composer.plan.observed import Snapshot
 from composer.plan.operations import (
     AwaitEnd,
     Connect,

@@ -15,7 +15,7 @@ import msgspec
 from anyio import CancelScope, create_task_group, wait_readable
 
 from composer.plan.desired import DesiredService
-from composer.plan.observed import is_hook, service_of
+from composer.plan.labels import is_hook, service_of
 from composer.run import container_spec
 from composer.run.hooks import MAX_OUTPUT, HookFailed, tail
 from composer.run.protocol import HookLine

@@ -28,14 +28,13 @@ STATUSES = frozenset(status.value for status in Status)
 HEALTH = frozenset({"starting", "healthy", "unhealthy", "none"})
 PRUNE_FILTERS = ("label", "label!", "until")
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
-UP = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
 
 
 def selected(engine: Engine, filters: Filters, *, everything: bool = False) -> list[ContainerRecord]:
     """The containers that fit, newest first; without `everything`, or a filter that asks for others, those that run. Refusal."""
     everything = everything or "status" in filters or "exited" in filters
     fits = _fitting(engine, filters)
-    return [record for record in found.every(engine) if (everything or record.state.status in UP) and fits(record)]
+    return [record for record in found.every(engine) if (everything or record.state.status.up) and fits(record)]
 
 
 def stopped(engine: Engine, filters: Filters) -> list[ContainerRecord]:
@@ -188,7 +187,7 @@ def _has_port(ports: set[tuple[int, str]], wanted: str) -> bool:
 
 def is_up(record: ContainerRecord) -> bool:
     """Docker lists these without --all."""
-    return record.state.status in UP
+    return record.state.status.up
 
 
 def is_running(record: ContainerRecord) -> bool:

@@ -67,7 +67,7 @@ def state(record: ContainerRecord) -> dict[str, Any]:
     status = now.status
     found: dict[str, Any] = {
         "Status": status.value,
-        "Running": status in (Status.RUNNING, Status.PAUSED, Status.RESTARTING),
+        "Running": status.up,
         "Paused": status is Status.PAUSED,
         "Restarting": status is Status.RESTARTING,
         "OOMKilled": now.oom_killed,

@@ -44,6 +44,11 @@ class Status(enum.Enum):
         """A process of the container may exist."""
         return self in (Status.RUNNING, Status.PAUSED)
 
+    @property
+    def up(self) -> bool:
+        """What Docker lists without --all: alive, or about to be again."""
+        return self.alive or self is Status.RESTARTING
+
 
 class Probe(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run of a healthcheck; times are seconds since the epoch, `output` its first 4,096 bytes."""

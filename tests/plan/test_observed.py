@@ -2,7 +2,8 @@ import pytest
 
 from composer.plan import labels
 from composer.plan.desired import COMPLETED, HEALTHY, STARTED, Dependency
-from composer.plan.observed import Snapshot, dependencies_of, is_oneoff, number_of, service_of, take
+from composer.plan.labels import is_oneoff, number_of, service_of
+from composer.plan.observed import Snapshot, dependencies_of, take
 from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
 from engine.spec.state import ContainerRecord

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from composer.plan.desired import COMPLETED, HEALTHY, STARTED
-from composer.plan.observed import service_of
+from composer.plan.labels import service_of
 from composer.plan.operations import Start, Stop
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile

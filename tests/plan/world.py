@@ -4,7 +4,8 @@ import msgspec
 
 from composer.model import Project
 from composer.plan import labels
-from composer.plan.observed import Snapshot, number_of, service_of
+from composer.plan.labels import number_of, service_of
+from composer.plan.observed import Snapshot
 from composer.plan.replacement import temporary_name
 from composer.plan.translate import translate
 from composer.run import container_spec

@@ -160,7 +160,8 @@ def _services(context: Context) -> list[str]:
 
 
 def _running(context: Context) -> list[str]:
-    from composer.cli.project.containers import is_up, service_of
+    from composer.cli.project.containers import is_up
+    from composer.plan.labels import service_of
 
     return sorted({service_of(record) for record in context.containers() if is_up(record)} - {""})
 

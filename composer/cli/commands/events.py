@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.parsing.timestamps import SECOND, parse_moment
-from composer.cli.project.containers import select, service_of
+from composer.cli.project.containers import select
+from composer.plan.labels import service_of
 from engine.spec.state import Status
 
 if TYPE_CHECKING:

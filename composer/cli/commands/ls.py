@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.project.containers import CONFIG_FILES, is_hook, is_oneoff, is_up
+from composer.cli.project.containers import is_up
 from composer.cli.render.table import table
+from composer.plan.labels import CONFIG_FILES, is_hook, is_oneoff
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

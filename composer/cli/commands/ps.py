@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.project.containers import SUMMARY, is_up, select, service_of
+from composer.cli.project.containers import is_up, select
 from composer.cli.render.table import shorten, table
+from composer.plan.labels import SUMMARY, service_of
 from composer.view.containers import command_text, ports_text, publishers, status_text
 from composer.view.units import human_duration
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command
-from composer.cli.project.containers import is_up, number_of, select, service_of
+from composer.cli.project.containers import is_up, select
 from composer.cli.render.table import table
+from composer.plan.labels import number_of, service_of
 from composer.view.processes import COLUMNS, processes
 
 if TYPE_CHECKING:

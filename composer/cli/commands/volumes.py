@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
-from composer.cli.project.containers import PROJECT, select
+from composer.cli.project.containers import select
 from composer.cli.render.table import table
+from composer.plan.labels import PROJECT
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

@@ -14,6 +14,7 @@ from composer.cli.project.supervisor import EAGER, prepared
 from composer.cli.render.progress import PlainProgress, Progress, State
 from composer.cli.render.steps import TITLES, show, step_of
 from composer.plan import observed
+from composer.plan.labels import service_of
 from composer.plan.operations import Plan, Wait
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
@@ -208,7 +209,7 @@ def _nothing_to_do(context: Context, progress: Progress, options: Options) -> No
         if context.desired_or_none is None and not context.containers():
             raise CommandError(f'no container found for project "{context.project_name}": not found')
         for service in options.services or sorted(context.declared_services() or ()):
-            if not any(observed.service_of(record) == service for record in context.containers()):
+            if not any(service_of(record) == service for record in context.containers()):
                 raise CommandError(f'service "{service}" has no container to start')
     elif options.action == "kill":
         progress.note("no container to kill")

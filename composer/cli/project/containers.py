@@ -6,42 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
-from engine.spec.state import ContainerRecord, Status
+from composer.plan.labels import PROJECT, is_hook, is_oneoff, number_of, service_of
+from engine.spec.state import ContainerRecord
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-PROJECT = "com.docker.compose.project"
-SERVICE = "com.docker.compose.service"
-NUMBER = "com.docker.compose.container-number"
-ONEOFF = "com.docker.compose.oneoff"
-HOOK = "com.docker.compose.hook"
-SUMMARY = "composer.summary"
-"""For our own use (composer/plan/divergence.py), and too long to show."""
-CONFIG_FILES = "com.docker.compose.project.config_files"
-
-
-def service_of(record: ContainerRecord) -> str:
-    return record.spec.labels.get(SERVICE, "")
-
-
-def number_of(record: ContainerRecord) -> int:
-    number = record.spec.labels.get(NUMBER, "")
-    return int(number) if number.isdigit() else 0
-
-
-def is_oneoff(record: ContainerRecord) -> bool:
-    return record.spec.labels.get(ONEOFF) == "True"
-
-
-def is_hook(record: ContainerRecord) -> bool:
-    """Whether it is the container of a pre_start hook: none of its service's."""
-    return HOOK in record.spec.labels
-
 
 def is_up(record: ContainerRecord) -> bool:
     """Docker lists these without --all."""
-    return record.state.status in (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
+    return record.state.status.up
 
 
 def short_name(record: ContainerRecord) -> str:

@@ -283,11 +283,11 @@ class Context:
         self.check_jobs(services)
         known = self.declared_services()
         if known is None:
-            from composer.cli.project.containers import service_of
+            from composer.plan.labels import service_of
 
             known = {service_of(record) for record in self.containers()}
         if among_containers and not known.issuperset(services):
-            from composer.cli.project.containers import service_of
+            from composer.plan.labels import service_of
 
             known |= {service_of(record) for record in self.containers()}
         for service in services:
@@ -323,7 +323,7 @@ class Context:
         """The same for commands that only look. As with docker compose, a project that is given by name is shown without
         reading its files, even if those are broken."""
         if self._has_name() and not self.options.file:
-            from composer.cli.project.containers import service_of
+            from composer.plan.labels import service_of
 
             if {service_of(record) for record in self.containers()}.issuperset(services):
                 return

@@ -16,13 +16,12 @@ import msgspec
 
 from composer.cli.commands.exec import environment
 from composer.cli.errors import UsageError
-from composer.cli.project.containers import NUMBER, ONEOFF
+from composer.plan.labels import NUMBER, ONEOFF, SLUG
 from engine.spec.container import ContainerSpec, Mount, PortBinding, Restart
 
 if TYPE_CHECKING:
     from composer.cli.parsing.flags import Args
 
-SLUG = "com.docker.compose.slug"
 MODES: dict[str, dict[str, object]] = {
     "ro": {"read_only": True},
     "rw": {},

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from composer.cli.project.containers import is_up, select, service_of, short_name
+from composer.cli.project.containers import is_up, select, short_name
 from composer.cli.project.supervisor import supervisor_of
 from composer.cli.render.lines import Lines
+from composer.plan.labels import service_of
 from composer.run import restart
 from engine.errors import Unsupported
 from engine.spec.state import Status

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
 from composer.cli.project.change import change
-from composer.cli.project.containers import is_up, select, service_of, short_name
+from composer.cli.project.containers import is_up, select, short_name
 from composer.cli.render.ansi import paint, wants_colour
 from composer.cli.render.guard import raw
 from composer.cli.render.lines import Lines
 from composer.cli.terminal.follow import Follower
 from composer.cli.terminal.menu import Menu, Watch, is_wanted
 from composer.cli.terminal.signals import listening
+from composer.plan.labels import service_of
 
 if TYPE_CHECKING:
     from composer.cli.parsing.flags import Args
