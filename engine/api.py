@@ -14,7 +14,8 @@ from engine.errors import NotFound, Unsupported
 from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
-from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, StoreUsage
+from engine.spec.credentials import Credentials
+from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, RemoteImage, StoreUsage
 from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
 from engine.spec.state import ContainerRecord
 from engine.spec.stream import ContainerStats, PathStatus
@@ -88,6 +89,11 @@ class Engine:
 
         return glance.forwards(), glance.dropping()
 
+    def need_default_network(self) -> None:
+        from engine.net import bridge
+
+        bridge.need_default(self._store)
+
     def volumes(self) -> list[VolumeRecord]:
         if not os.path.exists(self.roots.database):
             return []
@@ -113,10 +119,17 @@ class Engine:
 
     # ── images ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def pull(self, reference: str, *, platform: str = "", progress: Progress | None = None) -> ImageRecord:
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str = "",
+        progress: Progress | None = None,
+        given: Credentials | None = None,
+    ) -> ImageRecord:
         from engine import registry as registries
 
-        return registries.pull(reference, images=self._images, platform=platform, progress=progress)
+        return registries.pull(reference, images=self._images, platform=platform, progress=progress, given=given)
 
     def pinned(self, reference: str) -> str:
         from engine import registry as registries
@@ -147,10 +160,25 @@ class Engine:
 
         return lock(spec, images=self._images, pinned=lambda name: registries.lock(name, images=self._images))
 
-    def push(self, reference: str, *, progress: Progress | None = None) -> None:
+    def push(self, reference: str, *, progress: Progress | None = None, given: Credentials | None = None) -> None:
         from engine import registry as registries
 
-        registries.push(reference, images=self._images, progress=progress)
+        registries.push(reference, images=self._images, progress=progress, given=given)
+
+    def remote_tags(self, name: str, *, given: Credentials | None = None) -> list[str]:
+        from engine import registry as registries
+
+        return registries.tags(name, given=given)
+
+    def remote_image(self, reference: str, *, given: Credentials | None = None) -> RemoteImage:
+        from engine import registry as registries
+
+        return registries.describe(reference, given=given)
+
+    def check_login(self, registry: str, given: Credentials) -> None:
+        from engine.registry.login import check
+
+        check(registry, given)
 
     def artifact(
         self, reference: str, kind: ArtifactKind, known: Callable[[str], bool], *, insecure: Sequence[str] = ()
@@ -307,6 +335,11 @@ class Engine:
         from engine.container.export import export
 
         export(self._images, self._container(group, container_id), output)
+
+    def changes(self, group: str, container_id: str) -> list[tuple[str, str]]:
+        from engine.container.changes import changes
+
+        return changes(self._images, self._container(group, container_id))
 
     def copy_out(self, group: str, container_id: str, path: str, output: int, *, follow: bool = False) -> None:
         from engine.container.copy import copy_out

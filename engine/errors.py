@@ -157,9 +157,11 @@ class ImageRefused(EngineError):
 
 
 class RegistryError(EngineError):
-    def __init__(self, message: str, *, status: int = 0, hint: str = "") -> None:
+    """`status`: of the registry's answer, 0 when there was none; `unreachable`: then its URL."""
+
+    def __init__(self, message: str, *, status: int = 0, hint: str = "", unreachable: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.status = status
+        self.status, self.unreachable = status, unreachable
 
 
 class BuildFailed(EngineError):

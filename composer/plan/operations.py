@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from composer.plan.desired import DesiredService
-from engine.spec.container import Attachment, ContainerSpec
+from engine.spec.container import Attachment, ContainerSpec, Resources, Restart
 from engine.spec.network import NetworkSpec, VolumeSpec
 
 RECREATE, RESTART = "recreate", "restart"
@@ -123,6 +123,16 @@ class Rename(Operation, kw_only=True, tag="rename container"):
     container_id: str = ""
 
 
+class Update(Operation, kw_only=True, tag="update container"):
+    """Other limits and another restart policy, at once when it runs. `host_config`: what a client of the Docker API asked
+    for, with what it asks for now."""
+
+    container_id: str
+    resources: Resources
+    restart: Restart
+    host_config: dict[str, Any]
+
+
 class Connect(Operation, kw_only=True, tag="connect container"):
     """Put the container on one more network, at once when it runs. `attachment.network`: the network's name or id.
 
@@ -168,6 +178,7 @@ Change = (
     | Kill
     | Pause
     | Unpause
+    | Update
     | Remove
     | Rename
 )

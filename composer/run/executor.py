@@ -36,6 +36,7 @@ from composer.plan.operations import (
     Start,
     Stop,
     Unpause,
+    Update,
     Wait,
 )
 from composer.plan.replacement import temporary_name
@@ -241,6 +242,11 @@ class Executor:
             case Disconnect():
                 with CancelScope(shield=True):
                     await self.scene.changes.disconnect(operation.container_id, operation.network)
+            case Update():
+                with CancelScope(shield=True):
+                    await self.scene.changes.limit(
+                        operation.container_id, operation.resources, operation.restart, operation.host_config
+                    )
             case Remove():
                 await self._remove(operation)
             case Rename():
@@ -370,7 +376,8 @@ class Executor:
         codes = self.scene.monitor.exit_codes
         if container_id in codes:
             return codes[container_id]
-        before = self.scene.changes.record(container_id).state.finished_at
+        state = self.scene.changes.record(container_id).state
+        before, since_up = state.finished_at, state.status.alive or state.status is Status.RESTARTING
 
         def look() -> int | None:
             try:
@@ -378,9 +385,11 @@ class Executor:
             except NotFound:
                 return codes.get(container_id, 0)
             up = state.status.alive or state.status is Status.RESTARTING
+            if condition != "removed" and (since_up or condition == "next-exit") and state.finished_at > before:
+                return state.exit_code  # also when a policy starts it again
             if condition == "not-running" and not up:
                 return state.exit_code if state.finished_at else 0
-            return state.exit_code if condition == "next-exit" and state.finished_at > before else None
+            return None
 
         return await self.scene.notifier.until(container_id, look)
 

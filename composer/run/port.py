@@ -7,12 +7,13 @@ the group's supervisor calls them. Every change is idempotent or leaves nothing 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.spec.artifact import ArtifactFile, ArtifactKind
-from engine.spec.container import Attachment, ContainerSpec, ExecSpec
-from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, StoreUsage
+from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Resources, Restart
+from engine.spec.credentials import Credentials
+from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, RemoteImage, StoreUsage
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.spec.stream import ContainerStats, LogEntry, PathStatus
@@ -52,6 +53,10 @@ class Reads(Protocol):
         it does not know, our networks' packets too; "" for none."""
         ...
 
+    def need_default_network(self) -> None:
+        """Have the network `bridge` before a container is on it, for who looks for its addresses."""
+        ...
+
     def volumes(self) -> list[VolumeRecord]: ...
 
     def image(self, reference: str) -> ImageRecord | None:
@@ -68,7 +73,16 @@ class Reads(Protocol):
 class Images(Protocol):
     """Getting images; called by the command itself, side by side with others (the store is content-addressed)."""
 
-    def pull(self, reference: str, *, platform: str = "", progress: Progress | None = None) -> ImageRecord: ...
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str = "",
+        progress: Progress | None = None,
+        given: Credentials | None = None,
+    ) -> ImageRecord:
+        """Fetch an image from its registry, with credentials other than those that are kept where they are `given`."""
+        ...
 
     def pinned(self, reference: str) -> str:
         """The full reference with the digest that its registry has for it now: host/name:tag@sha256:…"""
@@ -94,7 +108,19 @@ class Images(Protocol):
         """What a build fetches → what that is now, as in BuildSpec.pins; entries that the specification has stay."""
         ...
 
-    def push(self, reference: str, *, progress: Progress | None = None) -> None: ...
+    def push(self, reference: str, *, progress: Progress | None = None, given: Credentials | None = None) -> None: ...
+
+    def remote_tags(self, name: str, *, given: Credentials | None = None) -> list[str]:
+        """All tags that a repository has at its registry. NotFound, RegistryError."""
+        ...
+
+    def remote_image(self, reference: str, *, given: Credentials | None = None) -> RemoteImage:
+        """What a registry has under a name, without fetching it. NotFound, RegistryError."""
+        ...
+
+    def check_login(self, registry: str, given: Credentials) -> None:
+        """Try credentials at a registry (host[:port], "" for Docker Hub) without keeping them. RegistryError."""
+        ...
 
     def artifact(
         self, reference: str, kind: ArtifactKind, known: Callable[[str], bool], *, insecure: Sequence[str] = ()
@@ -229,6 +255,13 @@ class Changes(Protocol):
 
     async def rename(self, container_id: str, name: str) -> None: ...
 
+    async def limit(
+        self, container_id: str, resources: Resources, restart: Restart, host_config: Mapping[str, Any]
+    ) -> ContainerRecord:
+        """Give the container other limits, at once when it runs, and another restart policy. WrongState while it is being
+        started or removed, Unsupported and OperationFailed for a limit that the kernel does not take: then nothing changes."""
+        ...
+
     async def connect(self, container_id: str, attachment: Attachment) -> ContainerRecord:
         """Put the container on one more network, at once when it runs: link, addresses, names, and where the network comes
         first the default route and the published ports. Conflict when it is on it, NotFound, WrongState for a container that
@@ -347,6 +380,10 @@ class Streams(Protocol):
 
     def export(self, group: str, container_id: str, output: int) -> None:
         """Write the container's file system as a tar archive to descriptor `output`."""
+        ...
+
+    def changes(self, group: str, container_id: str) -> list[tuple[str, str]]:
+        """What the container has changed in its image's files: (path, "modified", "added" or "deleted"), by path."""
         ...
 
     def copy_out(self, group: str, container_id: str, path: str, output: int, *, follow: bool = False) -> None:

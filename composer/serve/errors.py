@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from composer.serve.http.errors import HTTPError
 from composer.view.errors import Refusal
-from engine.errors import EngineError
+from engine.errors import EngineError, RegistryError
 
 STATUS = {
     "BadReference": 400,
@@ -20,9 +22,20 @@ STATUS = {
 def described_error(error: Exception) -> HTTPError:
     if isinstance(error, Refusal):
         return HTTPError(error.status, str(error))
+    if isinstance(error, RegistryError) and error.unreachable:
+        return HTTPError(500, _unreachable(error))
     if isinstance(error, EngineError):
         return failed(type(error).__name__, error.message)
     return HTTPError(500, f"internal error: {type(error).__name__}: {error}")
+
+
+def _unreachable(error: RegistryError) -> str:
+    """In Docker's words, which say nothing of the request that failed."""
+    reason = re.search(r"\[Errno -?\d+\] (.*)", error.message)
+    if reason is None:
+        return error.message
+    host = error.unreachable.split("/")[2]
+    return f'Get "{error.unreachable}": dial tcp {host}: connect: {reason[1].lower()}'
 
 
 def failed(kind: str, message: str) -> HTTPError:

@@ -36,6 +36,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/containers/json", "containers.listing"),
     ("GET", "/containers/{id}/json", "containers.inspect"),
     ("GET", "/containers/{id}/top", "containers.top"),
+    ("GET", "/containers/{id}/changes", "archive.changes"),
     ("HEAD", "/containers/{id}/archive", "archive.status"),
     ("GET", "/containers/{id}/archive", "archive.get"),
     ("PUT", "/containers/{id}/archive", "archive.put"),
@@ -46,6 +47,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/exec/{id}/resize", "exec.resize"),
     ("GET", "/exec/{id}/json", "exec.inspect"),
     ("POST", "/containers/{id}/attach", "attach.attach"),
+    ("GET", "/containers/{id}/attach/ws", "attach.websocket"),
     ("POST", "/containers/{id}/resize", "attach.resize"),
     ("GET", "/containers/{id}/stats", "stats.stats"),
     ("GET", "/containers/{id}/logs", "logs.logs"),
@@ -58,6 +60,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/containers/{id}/unpause", "lifecycle.unpause"),
     ("POST", "/containers/{id}/rename", "lifecycle.rename"),
     ("POST", "/containers/{id}/wait", "lifecycle.wait"),
+    ("POST", "/containers/{id}/update", "update.update"),
     ("DELETE", "/containers/{id}", "lifecycle.remove"),
     ("POST", "/containers/prune", "lifecycle.prune"),
     ("GET", "/images/json", "images.listing"),
@@ -72,6 +75,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/images/{name:path}/history", "images.history"),
     ("POST", "/images/{name:path}/tag", "images.tag"),
     ("DELETE", "/images/{name:path}", "images.remove"),
+    ("GET", "/images/{name:path}/attestations", "image_transfer.attestations"),
+    ("PUT", "/volumes/{name}", "swarm.absent"),
     ("POST", "/networks/create", "network_changes.create"),
     ("POST", "/networks/prune", "network_changes.prune"),
     ("POST", "/networks/{id}/connect", "network_members.connect"),
@@ -80,13 +85,32 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/volumes/create", "volumes.create"),
     ("POST", "/volumes/prune", "volumes.prune"),
     ("DELETE", "/volumes/{name}", "volumes.remove"),
-    ("GET", "/swarm", "system.no_swarm"),
-    ("GET", "/services", "system.no_swarm"),
-    ("GET", "/nodes", "system.no_swarm"),
-    ("GET", "/secrets", "system.no_swarm"),
-    ("GET", "/configs", "system.no_swarm"),
-    ("GET", "/tasks", "system.no_swarm"),
-    ("GET", "/plugins", "system.plugins"),
+    ("POST", "/swarm/leave", "swarm.leave"),
+    ("POST", "/swarm/init", "swarm.enter"),
+    ("POST", "/swarm/join", "swarm.enter"),
+    *(
+        (method, f"/{noun}{below}", "swarm.absent")
+        for noun in ("swarm", "services", "nodes", "secrets", "configs", "tasks")
+        for method, below in (
+            ("GET", ""),
+            ("GET", "/{name:path}"),
+            ("POST", "/{name:path}"),
+            ("DELETE", "/{name:path}"),
+        )
+    ),
+    ("GET", "/plugins", "swarm.plugins"),
+    ("GET", "/plugins/privileges", "swarm.no_plugins"),
+    ("POST", "/plugins/pull", "swarm.no_plugins"),
+    ("POST", "/plugins/create", "swarm.no_plugins"),
+    ("GET", "/plugins/{name:path}/json", "swarm.plugin"),
+    ("DELETE", "/plugins/{name:path}", "swarm.plugin"),
+    *(
+        ("POST", f"/plugins/{{name:path}}/{action}", "swarm.plugin")
+        for action in ("enable", "disable", "upgrade", "push", "set")
+    ),
+    ("POST", "/auth", "registries.auth"),
+    ("GET", "/distribution/{name:path}/json", "registries.distribution"),
+    ("POST", "/build/prune", "build_cache.prune"),
     ("GET", "/system/df", "system.disk_usage"),
     ("GET", "/networks", "networks.listing"),
     ("GET", "/networks/{id}", "networks.inspect"),
@@ -130,14 +154,19 @@ def version_of(path: str) -> tuple[str, tuple[int, int]]:
     return path[found.end() :], asked
 
 
-def find(request: Request) -> Operation:
-    """The operation that a request asks for; its path's arguments go into the request. HTTPError 404."""
+def find(request: Request) -> str:
+    """The target of the operation that a request asks for; its path's arguments go into the request. HTTPError 404."""
     for method, pattern, target in _compiled():
         if method == request.method and (found := pattern.fullmatch(request.path)):
             request.arguments = found.groupdict()
-            module, _, function = target.rpartition(".")
-            operation: Operation = getattr(
-                import_module(f"composer.serve.{module if '.' in module else f'docker.{module}'}"), function
-            )
-            return operation
+            return target
     raise HTTPError(404, "page not found")
+
+
+def operation(target: str) -> Operation:
+    """The function of a target, whose module is imported now."""
+    module, _, function = target.rpartition(".")
+    found: Operation = getattr(
+        import_module(f"composer.serve.{module if '.' in module else f'docker.{module}'}"), function
+    )
+    return found

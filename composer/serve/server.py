@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import struct
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -21,13 +20,15 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from composer.release import VERSION
 from composer.serve import uploads
+from composer.serve.access import Access, scoped
 from composer.serve.docker.attach import Waiting
 from composer.serve.docker.happenings import Journal, Observer
 from composer.serve.errors import described_error
 from composer.serve.http.connection import Connection, Exchange
 from composer.serve.http.errors import ClientGone, HTTPError
 from composer.serve.http.request import Reply, Request
-from composer.serve.routes import NEWEST, find, version_of
+from composer.serve.log import Log
+from composer.serve.routes import NEWEST, find, operation, version_of
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -53,16 +54,28 @@ class Server:
     tasks: TaskGroup
 
     def __init__(
-        self, roots: Roots, environ: Mapping[str, str], open_engine: Callable[[], Engine], *, group: int | None = None
+        self,
+        roots: Roots,
+        environ: Mapping[str, str],
+        open_engine: Callable[[], Engine],
+        *,
+        group: int | None = None,
+        access: Access | None = None,
     ) -> None:
-        self.roots, self.environ, self.open_engine, self._group = roots, environ, open_engine, group
-        self.engine = open_engine()
+        self.roots, self.environ, self._group = roots, environ, group
+        self.access, self._open_engine = access or Access(), open_engine
+        self.log = Log()
+        self.engine = self.open_engine()
         self.execs: dict[str, Exec] = {}
         self.threads = anyio.CapacityLimiter(THREADS)
         self.waiting = Waiting()
         self.journal = Journal()
         self.observer = Observer(self.engine, roots, self.journal)
         self._uids = {0, os.geteuid()}
+
+    def open_engine(self) -> Engine:
+        """An engine for another thread, with what clients may see of it."""
+        return scoped(self._open_engine(), self.access.project)
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -88,13 +101,15 @@ class Server:
                     ready()
                     async for _ in signals:
                         tasks.cancel_scope.cancel()
+        self.log.close()
 
     async def _client(self, stream: SocketStream) -> None:
         async with stream:
             peer = stream.extra(SocketAttribute.raw_socket)
             pid, uid, gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            if not self._admits(pid, uid, gid):
-                print(f"refused: process {pid} of user {uid}, group {gid}", file=sys.stderr, flush=True)
+            admitted = self._admits(pid, uid, gid)
+            self.log(f"{'admitted' if admitted else 'refused'}: process {pid} of user {uid}, group {gid}")
+            if not admitted:
                 return
             try:
                 await Connection(stream, self.handle, server=f"Composer/{VERSION} (linux)").serve()
@@ -112,15 +127,15 @@ class Server:
         exchange.extra |= {"Api-Version": _API, "Docker-Experimental": "false", "Ostype": "linux"}
         try:
             request.path, request.version = version_of(request.path)
-            return await find(request)(self, request, exchange)
+            target = find(request)
+            self.access.check(request, target)
+            return await operation(target)(self, request, exchange)
         except (HTTPError, ClientGone):
             raise
         except Exception as error:
             described = described_error(error)
             if described.status == 500 and not isinstance(error, EngineError):
-                print(f"{request.method} {request.path!r}:", file=sys.stderr)
-                traceback.print_exc()
-                sys.stderr.flush()
+                self.log(f"{request.method} {request.path!r}:\n{traceback.format_exc().rstrip()}")
             raise described from None
 
 

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from composer.run.port import Engine
+    from engine.spec.container import ContainerSpec
     from engine.spec.state import ContainerRecord
 
 FILTERS = (
     "ancestor", "annotation", "before", "expose", "exited", "health", "id", "is-task", "label", "name", "network",
     "publish", "since", "status", "volume",
 )  # fmt: skip
-STATUSES = frozenset(status.value for status in Status)
-HEALTH = frozenset({"starting", "healthy", "unhealthy", "none"})
+STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+HEALTH = ("none", "starting", "healthy", "unhealthy")
 PRUNE_FILTERS = ("label", "label!", "until")
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
@@ -54,7 +55,7 @@ def listed(engine: Engine, record: ContainerRecord, *, sizes: bool) -> dict[str,
     entry: dict[str, Any] = {
         "Id": record.id,
         "Names": [f"/{spec.name}"],
-        "Image": spec.image_ref or spec.image,
+        "Image": _image_name(engine, spec),
         "ImageID": spec.image,
         "Command": command_text(record, image.config if image else None),
         "Created": int(record.state.created_at),
@@ -70,6 +71,16 @@ def listed(engine: Engine, record: ContainerRecord, *, sizes: bool) -> dict[str,
         entry["SizeRw"] = tree_size(f"{engine.folder(record.group, record.id)}/upper")
         entry["SizeRootFs"] = entry["SizeRw"] + (image.size if image else 0)
     return entry
+
+
+def _image_name(engine: Engine, spec: ContainerSpec) -> str:
+    """As the container was made from it; the id where another image has the name by now, or none."""
+    if spec.image_ref and spec.image_ref != spec.image:
+        named = engine.image(spec.image_ref)
+        return (
+            spec.image_ref if named is not None and named.id == spec.image else spec.image.removeprefix("sha256:")[:12]
+        )
+    return spec.image
 
 
 def tree_size(folder: str) -> int:
@@ -108,13 +119,16 @@ def _ports(record: ContainerRecord) -> list[dict[str, Any]]:
 
 def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bool]:
     """Whether a container passes all filters; names in them are resolved once. Refusal, Unknown."""
-    for name, allowed in (("status", STATUSES), ("health", HEALTH)):
+    for name, word, allowed in (("status", "state", STATUSES), ("health", "health", HEALTH)):
         for value in filters.get(name):
             if value not in allowed:
-                raise Refusal(f"invalid filter '{name}={value}'")
+                raise Refusal(
+                    f"invalid filter '{name}={value}': invalid value for {word} ({value}): must be one of "
+                    + ", ".join(allowed)
+                )
     for value in filters.get("exited"):
         if not value.lstrip("-").isdigit():
-            raise Refusal(f"invalid filter 'exited={value}'")
+            raise Refusal(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
     task = filters.boolean("is-task")
     before = [found.container(engine, name).state.created_at for name in filters.get("before")]
     since = [found.container(engine, name).state.created_at for name in filters.get("since")]

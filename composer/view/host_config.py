@@ -34,7 +34,16 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
     asked = {key: value for key, value in spec.host_config.items() if value not in _UNSET}
     if asked.get("NetworkMode") == "default":
         del asked["NetworkMode"]
-    return {**_specified(spec), **asked}
+    if not (asked.get("LogConfig") or {}).get("Type"):
+        asked.pop("LogConfig", None)
+    if asked.get("MemorySwappiness") == -1:
+        del asked["MemorySwappiness"]
+    found = {**_specified(spec), **asked}
+    return {name: value for name, value in found.items() if value is not None or name not in _ABSENT}
+
+
+_ABSENT = frozenset({"Annotations", "Init", "Mounts", "StorageOpt", "Sysctls", "Tmpfs"})
+"""Absent where they were not asked for; all others are null then."""
 
 
 _UNSET: tuple[object, ...] = (None, "", 0, [], {})
@@ -74,7 +83,7 @@ def _specified(spec: ContainerSpec) -> dict[str, Any]:
         "ReadonlyPaths": READ_ONLY if masked else None,
         "ReadonlyRootfs": spec.read_only,
         "RestartPolicy": {"Name": spec.restart.policy, "MaximumRetryCount": spec.restart.max_retries},
-        "Runtime": "composer",
+        "Runtime": "runc",
         "SecurityOpt": list(spec.security_opt) or None,
         "ShmSize": spec.shm_size or SHM_SIZE,
         "StorageOpt": dict(spec.storage_opt) or None,

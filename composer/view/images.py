@@ -12,6 +12,8 @@ from composer.view.inspect import healthcheck
 from composer.view.moments import timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from composer.run.port import Engine
     from engine.spec.image import ImageConfig, ImageDetails, ImageRecord
     from engine.spec.state import ContainerRecord
@@ -96,15 +98,21 @@ def is_referenced(tag: str, wanted: str) -> bool:
     return any(fnmatchcase(one, wanted) and one.count("/") == wanted.count("/") for one in (tag, name))
 
 
-def listed(image: ImageRecord, containers: int) -> dict[str, Any]:
+def listed(image: ImageRecord, containers: int, references: Sequence[str] = ()) -> dict[str, Any]:
+    """A row of a listing; with `references`, the values of that filter, only of the names that fit it."""
+
+    def names(texts: Iterable[str]) -> list[str]:
+        found = [familiar(text) for text in texts]
+        return [one for one in found if not references or any(is_referenced(one, wanted) for wanted in references)]
+
     return {
         "Containers": containers,
         "Created": int(image.created_at),
         "Id": image.id,
         "Labels": dict(image.config.labels) or None,
         "ParentId": "",
-        "RepoDigests": [familiar(digest) for digest in image.digests],
-        "RepoTags": [familiar(tag) for tag in image.tags],
+        "RepoDigests": names(image.digests),
+        "RepoTags": names(image.tags),
         "SharedSize": -1,
         "Size": image.size,
     }
@@ -181,6 +189,11 @@ def check_removable(engine: Engine, image: ImageRecord, name: str, *, force: boo
         raise _conflict(name, "must be forced", "image is referenced in multiple repositories")
     if users and (by_id or len(image.tags) < 2) and (running or not force):
         record = (running or users)[0]
+        if not by_id and not force:
+            raise InUse(
+                f'conflict: unable to remove repository reference "{name}" (must force) - container {record.id[:12]} is '
+                f"using its referenced image {image.id.removeprefix('sha256:')[:12]}"
+            )
         if running:
             raise _conflict(name, "cannot be forced", f"image is being used by running container {record.id[:12]}")
         raise _conflict(name, "must be forced", f"image is being used by stopped container {record.id[:12]}")

@@ -97,8 +97,10 @@ def state(record: ContainerRecord) -> dict[str, Any]:
 
 def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, Any]:
     spec = record.spec
-    environment = dict(entry.partition("=")[::2] for entry in (config.environment if config else ()))
-    environment |= {name: value for name, value in spec.environment.items() if value is not None}
+    environment: dict[str, str | None] = dict(
+        entry.partition("=")[::2] for entry in (config.environment if config else ())
+    )
+    environment |= spec.environment
     entrypoint = spec.entrypoint if spec.entrypoint is not None else (config.entrypoint if config else ())
     command = spec.command
     if command is None and config is not None and spec.entrypoint is None:
@@ -115,7 +117,7 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
         "Tty": spec.tty,
         "OpenStdin": spec.stdin_open,
         "StdinOnce": spec.stdin_once,
-        "Env": [f"{name}={value}" for name, value in environment.items()] or None,
+        "Env": [name if value is None else f"{name}={value}" for name, value in environment.items()] or None,
         "Cmd": list(command) if command else None,
         "Image": spec.image_ref or spec.image,
         "Volumes": {path: {} for path in (config.volumes if config else ())} or None,
@@ -231,17 +233,20 @@ def networks(engine: Engine, record: ContainerRecord) -> dict[str, dict[str, Any
             for key, value in (
                 ("IPv4Address", asked.ipv4_address if asked else ""),
                 ("IPv6Address", asked.ipv6_address if asked else ""),
+                ("LinkLocalIPs", list(asked.link_local_ips) if asked else []),
             )
             if value
         }
         found[name] = {
             "IPAMConfig": ipam or None,
-            "Links": None,
+            "Links": [f"{name}:{alias}" for name, alias in asked.links] if asked and asked.links else None,
             "Aliases": list(asked.aliases) if asked and asked.aliases else None,
             "DriverOpts": dict(asked.driver_opts) if asked and asked.driver_opts else None,
             "GwPriority": asked.gw_priority if asked else 0,
             **_endpoint(record, endpoint, known.get(name)),
         }
+        if asked and asked.mac_address and endpoint is None:
+            found[name]["MacAddress"] = asked.mac_address
     return found
 
 

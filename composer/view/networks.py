@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
 
 from composer.view import found
@@ -12,10 +13,13 @@ from composer.view.moments import timestamp
 from engine.spec.network import NetworkRecord, NetworkSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from composer.run.port import Engine
 
 FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
+DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
 BUILT_IN = ("bridge", "host", "none")
 TYPES = ("builtin", "custom")
 
@@ -89,13 +93,34 @@ def check_free(engine: Engine, name: str) -> None:
         raise InUse(f"network with name {name} already exists")
 
 
+def check_driver(driver: str) -> None:
+    """Unknown for one that this engine does not have."""
+    if driver not in DRIVERS:
+        raise Unknown(f'plugin "{driver}" not found')
+
+
+def check_subnets(engine: Engine, subnets: Sequence[str]) -> None:
+    """Whether a network may have these subnets. Refusal, Forbidden where another network has some of the addresses."""
+    wanted = []
+    for text in subnets:
+        try:
+            wanted.append(ip_network(text, strict=False))
+        except ValueError:
+            raise Refusal(f"invalid network config:\ninvalid subnet {text}: invalid CIDR block notation") from None
+        if str(wanted[-1]) != text and ip_interface(text).ip != wanted[-1].network_address:
+            raise Refusal(f"invalid network config:\ninvalid subnet {text}: it should be {wanted[-1]}")
+    taken = [ip_network(pool.subnet) for record in engine.networks() for pool in record.pools if pool.subnet]
+    if any(one.version == other.version and one.overlaps(other) for one in wanted for other in taken):
+        raise Forbidden("invalid pool request: Pool overlaps with other one on this address space")
+
+
 def check_removable(engine: Engine, record: NetworkRecord) -> None:
     """Forbidden for a network that is always there, InUse while running containers are on it."""
     name = record.spec.name
     if name in BUILT_IN:
         raise Forbidden(f"{name} is a pre-defined network and cannot be removed")
     if joined := members(engine, record).values():
-        names = " ".join(f'name:"{member["Name"]}"' for member in joined)
+        names = " ".join(f'name:"{member["Name"]}" id:"{member["EndpointID"][:12]}"' for member in joined)
         raise InUse(f"error while removing network: network {name} has active endpoints ({names})")
 
 

@@ -3,30 +3,67 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 
+from composer.view.errors import Refusal
+
+PATIENCE = 10.0
+"""Seconds that ps(1) may take."""
+_RENAMED = re.compile(r"\bpid=", re.I)
 COLUMNS = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 
 
 def processes(init: int) -> list[tuple[str, ...]]:
     """`init` and its descendants and whatever shares its PID namespace, by pid."""
+    rows = []
+    for pid in pids(init):
+        try:
+            rows.append(_row(pid, _stat(pid)))
+        except OSError:
+            continue
+    return rows
+
+
+def pids(init: int) -> list[int]:
+    """Of a container's processes, in order."""
     try:
         namespace = os.readlink(f"/proc/{init}/ns/pid")
     except OSError:
         return []
     shared = namespace == os.readlink("/proc/self/ns/pid")
-    rows = []
     family = {init}
     for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         try:
-            stat = _stat(pid)
             inside = os.readlink(f"/proc/{pid}/ns/pid") == namespace
-            if pid in family or int(stat[1]) in family or (inside and not shared):
+            if int(_stat(pid)[1]) in family or (inside and not shared):
                 family.add(pid)
-                rows.append(_row(pid, stat))
         except OSError:
             continue
-    return rows
+    return sorted(family)
+
+
+def asked(init: int, arguments: str) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows as the host's ps(1) gives them with these arguments, of the container's processes. Refusal."""
+    words = arguments.split()
+    if any(_RENAMED.search(word) for word in words):
+        raise Refusal('specifying "pid=" is not allowed: the column PID is needed')
+    try:
+        done = subprocess.run(["ps", *words], capture_output=True, text=True, errors="replace", timeout=PATIENCE)
+    except FileNotFoundError:
+        raise Refusal("ps_args need the program ps(1) on the host, which is not there: ask without them") from None
+    except subprocess.TimeoutExpired:
+        raise Refusal(f"ps {arguments} did not end within {PATIENCE:g} s") from None
+    if done.returncode:
+        raise Refusal(f"ps: {done.stderr.strip().partition(chr(10))[0] or done.returncode}")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    titles = lines[0] if lines else []
+    if "PID" not in titles:
+        raise Refusal("Couldn't find PID field in ps output")
+    column, family, last = titles.index("PID"), {str(pid) for pid in pids(init)}, len(titles) - 1
+    rows = [fields for fields in lines[1:] if len(fields) > column and fields[column] in family]
+    return titles, [[*fields[:last], " ".join(fields[last:])] for fields in rows]
 
 
 def _stat(pid: int) -> list[str]:

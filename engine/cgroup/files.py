@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
 from engine.errors import PRIVILEGED, OperationFailed, Unsupported
 
@@ -46,6 +47,21 @@ def write(path: str, *values: str) -> None:
         raise Unsupported(f"this kernel has no {name}, which a limit needs") from error
     except OSError as error:
         raise OperationFailed.of(f"write {value!r} to", path, error) from error
+
+
+def write_any_order(values: Sequence[tuple[str, str]]) -> None:
+    """Write each value to its file. Limits that bound each other (memory, and memory with swap) are taken in one order when
+    they grow and in the other when they shrink: what the kernel refuses is tried once more after the rest."""
+    refused = []
+    for path, value in values:
+        try:
+            write(path, value)
+        except OperationFailed as error:
+            if error.errno != errno.EINVAL:
+                raise
+            refused.append((path, value))
+    for path, value in refused:
+        write(path, value)
 
 
 def _other_weight(name: str, value: str) -> tuple[str, str] | None:

@@ -6,6 +6,7 @@ leave each other alone.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -193,6 +194,36 @@ class Cgroups:
         if device_rules is not None:
             self._allow_devices(handle, device_rules)
         return handle
+
+    def update(self, group: str, container_id: str, old: Resources, new: Resources, *, parent: str = "") -> None:
+        """Set the limits of a running container that differ. Raises Unsupported, OperationFailed; some may be set then."""
+        handle = self.handle(group, container_id, parent)
+        if not handle.folders:
+            return
+        make = settings.v2 if self.unified else settings.v1
+        before = make(old)
+        wanted = [setting for setting in make(new) if setting not in before]
+        for controller in {controller for controller, _, _ in wanted} - set(handle.folders) if not self.unified else ():
+            self._join_late(handle, controller, group, container_id, parent)
+        if self.unified:
+            handle.folders |= dict.fromkeys(unified.CONTROLLERS, handle.folders[""])
+        files.write_any_order([(f"{handle.folders[controller]}/{file}", value) for controller, file, value in wanted])
+
+    def _join_late(self, handle: Handle, controller: str, group: str, container_id: str, parent: str) -> None:
+        """On v1: make a cgroup that no limit has needed so far, and move the container's processes into it."""
+        if controller not in self.hierarchies:
+            raise Unsupported(f"this host has no {controller} cgroup controller, which a limit needs")
+        folder = self._folder(self.hierarchies[controller], group, container_id, parent)
+        files.make(folder)
+        if controller == "cpuset":
+            files.inherit_cpuset(folder)
+        moved: set[int] = set()
+        while left := set(handle.pids()) - moved:
+            for pid in left:
+                with contextlib.suppress(OperationFailed):  # it has just ended
+                    files.write(f"{folder}/cgroup.procs", str(pid))
+            moved |= left
+        handle.folders[controller] = folder
 
     def left_out(self, limits: Resources) -> list[str]:
         """The limits asked for that an ordinary user cannot set here, as specifications name them."""

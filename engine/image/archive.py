@@ -68,7 +68,7 @@ def save(images: ImageStore, names: Sequence[str], out: IO[bytes]) -> None:
             )
             _add(tar, _blob(digest_of(body)), body, written)
             is_id = name.removeprefix("sha256:") in record.id
-            tags = record.tags if is_id else (str(reference.parse(name)),)
+            tags = () if is_id else (str(reference.parse(name)),)
             entries.append(
                 _Entry(
                     config=_blob(record.id),

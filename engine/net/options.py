@@ -154,7 +154,8 @@ def sysctls(attachment: Attachment, name: str) -> list[tuple[str, str]]:
     """
     where = f"network {attachment.network}"
     for option in sorted(attachment.driver_opts):
-        if option not in (ENDPOINT_INTERFACE, ENDPOINT_SYSCTLS):
+        # A name of nobody's that is known here is a note of the user's, as it is for Docker's bridge driver.
+        if option.startswith("com.docker.network.") and option not in (ENDPOINT_INTERFACE, ENDPOINT_SYSCTLS):
             raise Unsupported(f"{where}: endpoint option {option!r} is not supported")
     found = []
     for entry in filter(None, attachment.driver_opts.get(ENDPOINT_SYSCTLS, "").split(",")):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from engine.image.blobs import BlobStore
     from engine.image.images import ImageStore
     from engine.spec.artifact import ArtifactFile, ArtifactKind
-    from engine.spec.image import ImageRecord
+    from engine.spec.credentials import Credentials
+    from engine.spec.image import ImageRecord, RemoteImage
 
     Progress = Callable[[dict[str, object]], None]
 
@@ -25,26 +26,32 @@ def pull(
     platform: str = "",
     progress: Progress | None = None,
     insecure: Collection[str] = (),
+    given: Credentials | None = None,
 ) -> ImageRecord:
     """Fetch an image and record it under `reference`; what the store has already is not fetched again.
 
     `platform` is os/architecture[/variant], "" for this machine's. `insecure` names registries (host[:port]) that may
-    speak http or show any certificate, as those on the loopback interface may. Raises RegistryError, ImageError,
-    NotFound, Unsupported, OperationFailed; a failed pull records nothing, and whole blobs that it fetched serve the
-    next one.
+    speak http or show any certificate, as those on the loopback interface may. `given` are used instead of the credentials
+    that are kept. Raises RegistryError, ImageError, NotFound, Unsupported, OperationFailed; a failed pull records nothing,
+    and whole blobs that it fetched serve the next one.
     """
     from engine.registry.pulling import Pull
 
-    return Pull(images, reference, platform, progress, insecure).run()
+    return Pull(images, reference, platform, progress, insecure, given).run()
 
 
 def push(
-    reference: str, *, images: ImageStore, progress: Progress | None = None, insecure: Collection[str] = ()
+    reference: str,
+    *,
+    images: ImageStore,
+    progress: Progress | None = None,
+    insecure: Collection[str] = (),
+    given: Credentials | None = None,
 ) -> str:
     """Upload the image tagged `reference`; gives the manifest's digest. Blobs that the registry has are not sent."""
     from engine.registry.pushing import Push
 
-    return Push(images, reference, progress, insecure).run()
+    return Push(images, reference, progress, insecure, given).run()
 
 
 def lock(reference: str, *, images: ImageStore, insecure: Collection[str] = ()) -> str:
@@ -108,3 +115,17 @@ def publish(
     if images is not None:
         publication.index(made, images, annotations or {})
     return made.digest
+
+
+def tags(name: str, *, insecure: Collection[str] = (), given: Credentials | None = None) -> list[str]:
+    """All tags of a repository. Raises BadReference, NotFound, RegistryError."""
+    from engine.registry.description import tags
+
+    return tags(name, insecure, given)
+
+
+def describe(reference: str, *, insecure: Collection[str] = (), given: Credentials | None = None) -> RemoteImage:
+    """What a registry has under a name, without fetching it. Raises BadReference, NotFound, RegistryError."""
+    from engine.registry.description import describe
+
+    return describe(reference, insecure, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 import urllib.parse
@@ -18,10 +19,13 @@ from engine.image.manifest import ACCEPTED, MANIFEST_LIMIT, OCI_INDEX, Descripto
 from engine.image.reference import Reference
 from engine.registry import challenge, credentials
 from engine.registry.transport import Attempts, Response, Transport, retry_after
+from engine.spec.credentials import Credentials
 
 _READ = 1 << 20
 _ERROR_LIMIT = 1 << 16
 _SLACK_SECONDS = 10.0
+_PAGES = 100
+"""Pages of a list that are asked for at most."""
 _TRANSIENT = (408, 416, 429, 500, 502, 503, 504)
 
 
@@ -34,7 +38,7 @@ class Client:
         actions: str = "pull",
         insecure: Collection[str] = (),
         mirror: str = "",
-        given: credentials.Credentials | None = None,
+        given: Credentials | None = None,
     ) -> None:
         self.reference = reference
         self.transport = Transport(reference.registry, insecure, mirror)
@@ -92,6 +96,22 @@ class Client:
                 return []
         found = parse(body, OCI_INDEX, f"referrers of {digest}")
         return found.manifests if isinstance(found, Index) else []
+
+    def tags(self) -> list[str]:
+        """The repository's tags (distribution-spec, "Listing Tags"), page by page. Raises NotFound, RegistryError."""
+        found: list[str] = []
+        path = f"{self._root}/tags/list"
+        for _ in range(_PAGES):
+            with self._request("GET", path) as response:
+                self._expect(response, (200,), f"tags of {self.reference.familiar}")
+                answer = json.loads(self._small(response, MANIFEST_LIMIT))
+                found += answer.get("tags") or []
+                following = re.match(r"\s*<([^>]+)>", response.headers.get("Link", ""))
+            if not following:
+                break
+            target = urllib.parse.urlsplit(following[1])
+            path = f"{target.path}?{target.query}"
+        return found
 
     def fetch(self, writer: BlobWriter, progress: Callable[[int], None] | None = None) -> None:
         """Fetch the blob that `writer` expects; a broken connection is resumed where it broke (RFC 9110, 14.2).
@@ -257,7 +277,7 @@ class Client:
                     return
         # Nothing to answer with: the second 401 is reported.
 
-    def _bearer(self, offered: challenge.Challenge, found: credentials.Credentials | None) -> None:
+    def _bearer(self, offered: challenge.Challenge, found: Credentials | None) -> None:
         """The token endpoint (distribution project, spec/auth/token.md; oauth.md when there is an identity token)."""
         realm = offered.parameters.get("realm", "")
         parts = urllib.parse.urlsplit(realm)

@@ -13,28 +13,14 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from engine.bounded import MIB, read_bytes
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
+from engine.spec.credentials import Credentials
 
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_HOSTS = ("index.docker.io", "docker.io", "registry-1.docker.io")
 _HELPER_SECONDS = 30
-
-
-class Credentials(Struct, frozen=True):
-    """A user name with a password, or an identity token for OAuth 2 (then the user name is empty)."""
-
-    username: str = ""
-    password: str = ""
-    identity_token: str = ""
-
-    def basic(self) -> str:
-        """The value of a Basic Authorization header (RFC 7617)."""
-        pair = f"{self.username}:{self.password}".encode()
-        return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
 def place(environ: Mapping[str, str] = os.environ) -> str:

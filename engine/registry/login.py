@@ -14,7 +14,7 @@ from engine.errors import OperationFailed
 from engine.image import reference
 from engine.registry import credentials
 from engine.registry.client import Client
-from engine.registry.credentials import Credentials
+from engine.spec.credentials import Credentials
 
 
 def login(
@@ -27,9 +27,8 @@ def login(
 ) -> str:
     """Try the credentials at `registry` (host[:port], "" for Docker Hub) and keep them; where they are kept: the helper's
     program, or the file. Raises RegistryError, OperationFailed."""
+    check(registry, Credentials(username, password), insecure=insecure)
     registry = _registry(registry)
-    given = Credentials(username, password)
-    Client(reference.parse(f"{registry}/login"), insecure=insecure, given=given).check_access()
     path = credentials.place(environ)
     config = credentials.read(path)
     key = credentials.key_of(registry)
@@ -42,6 +41,11 @@ def login(
         auths = {**_without(config, registry), key: {"auth": pair}}
     _write(path, {**config, "auths": auths})
     return f"docker-credential-{helper}" if helper else path
+
+
+def check(registry: str, given: Credentials, *, insecure: Collection[str] = ()) -> None:
+    """Try credentials at `registry` (host[:port], "" for Docker Hub). Raises RegistryError."""
+    Client(reference.parse(f"{_registry(registry)}/login"), insecure=insecure, given=given).check_access()
 
 
 def logout(registry: str, *, environ: Mapping[str, str] = os.environ) -> bool:

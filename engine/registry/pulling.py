@@ -16,6 +16,7 @@ from engine.image.layers import Draft
 from engine.image.platform import Platform
 from engine.registry import settings
 from engine.registry.client import Client
+from engine.spec.credentials import Credentials
 from engine.spec.image import ImageRecord
 from engine.trust import gate
 
@@ -35,14 +36,20 @@ class Pull:
     """One pull of one reference; see `engine.registry.pull`."""
 
     def __init__(
-        self, images: ImageStore, name: str, wanted: str, progress: Progress | None, insecure: Collection[str]
+        self,
+        images: ImageStore,
+        name: str,
+        wanted: str,
+        progress: Progress | None,
+        insecure: Collection[str],
+        given: Credentials | None = None,
     ) -> None:
         self.images = images
         self.reference = reference.parse(name)
         self.explicit = bool(wanted)
         self.platform = platform.parse(wanted)
         self.insecure = insecure
-        self.client = Client(self.reference, insecure=insecure)
+        self.client = Client(self.reference, insecure=insecure, given=given)
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
         self._stop = threading.Event()

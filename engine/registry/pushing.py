@@ -19,6 +19,7 @@ from engine.image.layer.compression import detect
 from engine.image.layer.pack import pack
 from engine.image.layers import Layer
 from engine.registry.client import Client
+from engine.spec.credentials import Credentials
 
 _READ = 1 << 20
 _PARALLEL = 4
@@ -32,12 +33,19 @@ Progress = Callable[[dict[str, object]], None]
 class Push:
     """One push of one tag; see `engine.registry.push`."""
 
-    def __init__(self, images: ImageStore, name: str, progress: Progress | None, insecure: Collection[str]) -> None:
+    def __init__(
+        self,
+        images: ImageStore,
+        name: str,
+        progress: Progress | None,
+        insecure: Collection[str],
+        given: Credentials | None = None,
+    ) -> None:
         self.images = images
         self.reference = reference.parse(name)
         if self.reference.digest:
             raise ImageError(f"cannot push {name}: a digest is not a valid push target", hint="Push a tag.")
-        self.client = Client(self.reference, "pull,push", insecure)
+        self.client = Client(self.reference, "pull,push", insecure, given=given)
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
         self._stop = threading.Event()

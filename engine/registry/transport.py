@@ -179,7 +179,11 @@ class Transport:
         hint = "Is the registry running and reachable?"
         if isinstance(reason, SSLError) or "CERTIFICATE" in text:
             hint = f"Its certificate may be put into {_CERTIFICATES}/{self.host}/ca.crt."
-        return RegistryError(f"no answer from registry {self.registry}: {method} {_shown(url)}: {text}", hint=hint)
+        return RegistryError(
+            f"no answer from registry {self.registry}: {method} {_shown(url)}: {text}",
+            hint=hint,
+            unreachable=f"{self._scheme}://{self.host}/v2/",
+        )
 
 
 class Attempts:

@@ -11,7 +11,7 @@ from anyio import Event, Lock, sleep
 from engine.cgroup.manager import Cgroups
 from engine.container import apparmor
 from engine.container import state as files
-from engine.errors import NotFound
+from engine.errors import NotFound, WrongState
 from engine.filetree.remove import remove as remove_tree
 from engine.image.images import ImageStore
 from engine.keeper.client import KeeperClient
@@ -106,6 +106,14 @@ class Group:
         """Replace fields of the state."""
         return self.replace(container_id, msgspec.structs.replace(self.record(container_id).state, **fields))
 
+    def changeable(self, container_id: str) -> ContainerRecord:
+        """The record of a container whose specification may be changed. NotFound, WrongState while it starts or goes."""
+        record = self.record(container_id)
+        if container_id in self.starting or container_id in self.removing:
+            doing = "started" if container_id in self.starting else "removed"
+            raise WrongState(f"container {record.spec.name} is being {doing}", hint="Try again when that has ended.")
+        return record
+
     def confirm(self, container_id: str) -> None:
         """The container's program has been executed."""
         if self.record(container_id).state.status.alive:
@@ -148,7 +156,8 @@ class Group:
         names = [record.spec.name, container_id[:12]]
         if record.spec.hostname:
             names.append(record.spec.hostname)
-        self.names.publish(container_id, names, record.state.endpoints, record.spec.links)
+        links = [*record.spec.links, *(link for one in record.spec.networks for link in one.links)]
+        self.names.publish(container_id, names, record.state.endpoints, links)
 
     def withdraw(self, container_id: str) -> None:
         """Its names, its DNS sockets and what is retained of it go at once when it ends."""

@@ -21,7 +21,7 @@ from engine.spec.state import ContainerRecord, Endpoint
 
 async def connect(group: Group, container_id: str, attachment: Attachment) -> ContainerRecord:
     """See Changes.connect."""
-    record = _changeable(group, container_id)
+    record = group.changeable(container_id)
     if record.spec.network_mode not in ("", *bridge.PREDEFINED[:1]):
         raise WrongState(
             f"container {record.spec.name} cannot join a network: it has network_mode {record.spec.network_mode}"
@@ -42,7 +42,7 @@ async def connect(group: Group, container_id: str, attachment: Attachment) -> Co
 
 async def disconnect(group: Group, container_id: str, network: str) -> ContainerRecord:
     """See Changes.disconnect."""
-    record = _changeable(group, container_id)
+    record = group.changeable(container_id)
     with contextlib.suppress(NotFound):  # one that has gone is left, too
         network = _name(group, network)
     left = tuple(one for one in record.spec.networks if network not in (one.network, _known(group, one.network)))
@@ -95,14 +95,6 @@ async def _take_effect(
     kept = [end for end in state.endpoints if end not in gone]
     own_hosts.change(changed, [end for end in found if end not in kept], gone)
     return changed
-
-
-def _changeable(group: Group, container_id: str) -> ContainerRecord:
-    record = group.record(container_id)
-    if container_id in group.starting or container_id in group.removing:
-        doing = "started" if container_id in group.starting else "removed"
-        raise WrongState(f"container {record.spec.name} is being {doing}", hint="Try again when that has ended.")
-    return record
 
 
 def _write(group: Group, record: ContainerRecord, networks: tuple[Attachment, ...]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from anyio import Event, create_memory_object_stream, to_thread
@@ -17,11 +18,24 @@ from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
 from engine.net import bridge
 from engine.paths import Roots
-from engine.session import adopt, build_folders, create, end, group_store, membership, probe, remove, start, stop, users
+from engine.session import (
+    adopt,
+    build_folders,
+    create,
+    end,
+    group_store,
+    limits,
+    membership,
+    probe,
+    remove,
+    start,
+    stop,
+    users,
+)
 from engine.session.build_network import BuildNetwork
 from engine.session.group import Group
 from engine.session.keeper_link import KeeperLink
-from engine.spec.container import Attachment, ContainerSpec, ExecSpec
+from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Resources, Restart
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.volume import store as volumes
@@ -127,6 +141,11 @@ class Session:
         self._group.records[container_id] = msgspec.structs.replace(record, spec=spec)
         if record.state.status.alive:
             self._group.publish(container_id)
+
+    async def limit(
+        self, container_id: str, resources: Resources, restart: Restart, host_config: Mapping[str, Any]
+    ) -> ContainerRecord:
+        return limits.change(self._group, container_id, resources, restart, host_config)
 
     async def connect(self, container_id: str, attachment: Attachment) -> ContainerRecord:
         return await membership.connect(self._group, container_id, attachment)

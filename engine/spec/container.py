@@ -40,7 +40,7 @@ class Mount(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One network the container joins; `network` is the network's name in the engine. `avoid`: addresses that are meant for
-    others there, and not given to this one."""
+    others there, and not given to this one. `links`: (name of another container, what this one calls it)."""
 
     network: str
     aliases: tuple[str, ...] = ()
@@ -53,6 +53,7 @@ class Attachment(Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: int = 0
     gw_priority: int = 0
     driver_opts: dict[str, str] = {}
+    links: tuple[tuple[str, str], ...] = ()
 
 
 class PortBinding(Struct, frozen=True, kw_only=True, omit_defaults=True):

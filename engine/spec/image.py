@@ -95,6 +95,15 @@ class BuildSecret(Struct, frozen=True, kw_only=True, omit_defaults=True):
     environment: str = ""
 
 
+class RemoteImage(Struct, frozen=True, kw_only=True):
+    """What a registry has under a name. `platforms`: (operating system, architecture, variant) each."""
+
+    media_type: str
+    digest: str
+    size: int
+    platforms: tuple[tuple[str, str, str], ...]
+
+
 class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One image to build (compose-spec, build.md). `dockerfile` is relative to `context`; `dockerfile_inline` wins."""
 

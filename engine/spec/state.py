@@ -37,7 +37,7 @@ class Status(enum.Enum):
 
     @property
     def can_remove(self) -> bool:
-        return self not in (Status.RUNNING, Status.PAUSED)
+        return self not in (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
 
     @property
     def alive(self) -> bool:

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from engine.errors import RegistryError
-from engine.registry.credentials import Credentials, find
+from engine.registry.credentials import find
+from engine.spec.credentials import Credentials
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from engine.errors import RegistryError
 from engine.registry import credentials
 from engine.registry.login import login, logout
+from engine.spec.credentials import Credentials
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def test_the_right_password_is_kept_in_a_private_file(start_registry, config):
     host = start_registry(auth=True)
     assert login(host, "tester", "secret") == str(config)
     assert stat.S_IMODE(os.stat(config).st_mode) == 0o600
-    assert credentials.find(host) == credentials.Credentials("tester", "secret")
+    assert credentials.find(host) == Credentials("tester", "secret")
     assert logout(f"http://{host}/v2/")
     assert credentials.find(host) is None and not logout(host)
     assert [one.name for one in config.parent.iterdir()] == ["config.json"]
@@ -50,5 +51,5 @@ def test_a_helper_keeps_it(start_registry, config, tmp_path, monkeypatch):
     assert login(host, "tester", "secret") == "docker-credential-test"
     written = json.loads(config.read_text())
     assert written == {"credsStore": "test", "psFormat": "x", "auths": {host: {}}}
-    assert credentials.find(host) == credentials.Credentials("tester", "secret")
+    assert credentials.find(host) == Credentials("tester", "secret")
     assert logout(host) and not kept.exists()

@@ -10,7 +10,7 @@ from engine import registry
 from engine.errors import RegistryError
 from engine.image.reference import parse
 from engine.registry.client import Client
-from engine.registry.credentials import Credentials
+from engine.spec.credentials import Credentials
 
 LIMIT = 1 << 16
 

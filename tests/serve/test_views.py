@@ -86,7 +86,11 @@ def test_wrong_requests_are_refused_in_dockers_words(api):
     assert api.refused("GET", "/volumes/nosuch") == (404, "get nosuch: no such volume")
     assert api.refused("GET", "/containers/json?filters=nonsense") == (400, "invalid filter")
     assert api.refused("GET", f"/containers/json?{filtered(nosuch=['1'])}") == (400, "invalid filter 'nosuch'")
-    assert api.refused("GET", f"/containers/json?{filtered(status=['up'])}") == (400, "invalid filter 'status=up'")
+    assert api.refused("GET", f"/containers/json?{filtered(status=['up'])}") == (
+        400,
+        "invalid filter 'status=up': invalid value for state (up): must be one of created, running, paused, restarting, "
+        "removing, exited, dead",
+    )
     assert api.refused("GET", "/nosuch") == (404, "page not found")
     status, message = api.refused("GET", "/v1.99/containers/json")
     assert (status, message) == (400, "client version 1.99 is too new. Maximum supported API version is 1.55")

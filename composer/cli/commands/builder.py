@@ -8,32 +8,17 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 from composer.cli.render.listing import FORCE, FORMAT, listing
+from composer.view.build_cache import FILTERS, chosen, over
 from composer.view.filters import Filters
 from composer.view.units import human_duration, human_size
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
-    from engine.spec.image import CacheEntry
 
 HEADERS = {
     "CreatedSince": "CREATED", "Description": "DESCRIPTION", "ID": "ID", "LastUsedSince": "LAST ACCESSED",
     "Reclaimable": "RECLAIMABLE", "Shared": "SHARED", "Size": "SIZE",
 }  # fmt: skip
-FILTERS = ("description", "id", "inuse", "shared", "until")
-
-
-def chosen(entries: tuple[CacheEntry, ...], filters: Filters) -> list[CacheEntry]:
-    """The records that fit. Refusal."""
-    until, in_use, shared = filters.before(), filters.boolean("inuse"), filters.boolean("shared")
-    return [
-        entry
-        for entry in entries
-        if filters.any("id", entry.key.startswith)
-        and filters.any("description", lambda value, entry=entry: value in entry.step)  # type: ignore[misc]
-        and (in_use is None or in_use == entry.in_use)
-        and (shared is None or shared == entry.shared)
-        and (until is None or entry.used_at < until)
-    ]
 
 
 def du(context: Context, args: Args) -> int:
@@ -74,7 +59,7 @@ def prune(context: Context, args: Args) -> int:
             keep = quantities.size(limit)
         except ValueError as error:
             raise UsageError(f"--max-used-space: {error}") from None
-        entries = _over(entries, keep)
+        entries = over(entries, keep)
     keys = [entry.key for entry in entries]
     size = human_size(context.engine.prune_images((), keys, preview=True).size, 4)
     which = "all build cache" if args.all else "all dangling build cache"
@@ -85,16 +70,6 @@ def prune(context: Context, args: Args) -> int:
     print("".join(f"{key[:25]}\n" for key in freed.cache), end="")
     print(f"Total:\t{human_size(freed.size, 4)}")
     return 0
-
-
-def _over(entries: list[CacheEntry], keep: int) -> list[CacheEntry]:
-    """Those used longest ago, of which the others are within `keep` bytes."""
-    total, over = 0, []
-    for entry in entries:
-        total += entry.size
-        if total > keep:
-            over.append(entry)
-    return over
 
 
 _FILTER = Flag("filter", "Only steps that fit: until=24h, description=TEXT, id=…", "strings", metavar="filter")

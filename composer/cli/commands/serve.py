@@ -22,6 +22,8 @@ COMMAND = Command(
         Flag(
             "socket", "Path of the socket (default: docker.sock in the run root)", "string", short="s", metavar="path"
         ),
+        Flag("read-only", "Answer only what changes nothing: no exec, attach, or files of containers"),
+        Flag("project", "Show and change the objects of this project only", "string", metavar="name"),
         Flag("group", "Group whose members may also use the socket", "string", metavar="group"),
     ),
     positional=(0, 0),
@@ -34,13 +36,15 @@ _FIRST_PASSED = 3
 def run(context: Context, args: Args) -> int:
     import anyio
 
+    from composer.serve.access import Access
     from composer.serve.server import Server
 
     group = _group(args.group)
     path = args.socket or f"{context.roots.run}/docker.sock"
     passed = _passed()
     listener = passed or _bind(path, group)
-    server = Server(context.roots, context.environ, context.new_engine, group=group)
+    access = Access(read_only=args.read_only, project=args.project)
+    server = Server(context.roots, context.environ, context.new_engine, group=group, access=access)
 
     def ready() -> None:
         print(f"serving on unix://{path}", file=context.stderr, flush=True)

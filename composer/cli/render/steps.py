@@ -19,6 +19,7 @@ WORDS = {
     "unpause container": ("Container", "Unpausing", "Unpaused"),
     "remove container": ("Container", "Removing", "Removed"),
     "rename container": ("Container", "Renaming", "Renamed"),
+    "update container": ("Container", "Updating", "Updated"),
     "wait for container": ("Container", "Waiting", "Healthy"),
 }
 """Kind of operation → kind of thing, word while it runs, word when it is done."""

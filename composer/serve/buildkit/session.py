@@ -50,7 +50,7 @@ async def session(server: Server, request: Request, exchange: Exchange) -> None:
     """`POST /session`: the connection on which we call the client, until it closes."""
     identity = request.headers.get("x-docker-expose-session-uuid", "")
     if not identity or not exchange.upgrades:
-        raise BadRequest("no upgrade proto in request" if identity else "missing session id")
+        raise BadRequest("missing session id" if exchange.upgrades else "no upgrade proto in request")
     peer = Peer(await exchange.hijack("", protocol="h2c"))
     server.sessions.add(identity, peer)
     try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
     from engine.spec.stream import PathStatus
 
+KINDS = {"modified": 0, "added": 1, "deleted": 2}
 TAR = "application/x-tar"
 STATUS = "X-Docker-Container-Path-Stat"
 _GO_TYPES = {
@@ -93,6 +94,13 @@ async def put(server: Server, request: Request, exchange: Exchange) -> Reply:
 
     await upload(request, work)
     return Reply()
+
+
+async def changes(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """What a container has changed in its image's files; null for nothing, as Docker has it."""
+    record = found.container(server.engine, request.arguments["id"])
+    rows = await to_thread.run_sync(lambda: server.open_engine().changes(record.group, record.id))
+    return Reply([{"Kind": KINDS[kind], "Path": path} for path, kind in rows], content=None if rows else b"null\n")
 
 
 async def export(server: Server, request: Request, exchange: Exchange) -> None:

@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
+from composer.serve.docker.detach import Escape, sequence
 from composer.serve.docker.exec import window
 from composer.serve.docker.streams import Pump, stream_type
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
+from composer.serve.http.websocket import WebSocket, accept
 from composer.view import found
 from composer.view.errors import Refusal
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from composer.run.port import Process
-    from composer.serve.http.connection import Exchange, Raw
+    from composer.serve.docker.streams import Client
+    from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.state import ContainerRecord
@@ -84,36 +87,69 @@ class Waiting:
 
 
 async def attach(server: Server, request: Request, exchange: Exchange) -> None:
+    await _attach(server, request, lambda record: exchange.hijack(stream_type(request, exchange, tty=record.spec.tty)))
+
+
+async def websocket(server: Server, request: Request, exchange: Exchange) -> None:
+    """The same over a WebSocket, whose messages carry the output as it is: both streams, without frames."""
+
+    async def shake_hands(_: ContainerRecord) -> WebSocket:
+        return await accept(request, exchange)
+
+    await _attach(server, request, shake_hands, framed=False)
+
+
+async def _attach(
+    server: Server,
+    request: Request,
+    take_over: Callable[[ContainerRecord], Awaitable[Client]],
+    *,
+    framed: bool = True,
+) -> None:
     record = found.container(server.engine, request.arguments["id"])
     wanted = {number for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")) if request.flag(name)}
     live = request.flag("stream")
+    escape = Escape(sequence(request.query("detachKeys"))) if record.spec.tty else None
     client = server.waiting.add(record.id) if live and not record.state.status.alive else None
     try:
-        raw = await exchange.hijack(stream_type(request, exchange, tty=record.spec.tty))
+        raw = await take_over(record)
         server.journal.container("attach", record)
         if request.flag("logs"):
-            await _history(server, record, raw, wanted)
+            await _history(server, record, raw, wanted, framed=framed)
         if live:
-            await _live(server, record, raw, wanted, client)
+            await _live(server, record, raw, wanted, client, escape, framed=framed)
     finally:
         if client is not None:
             server.waiting.remove(record.id, client)
     await raw.end()
 
 
-async def _history(server: Server, record: ContainerRecord, raw: Raw, wanted: set[int]) -> None:
+async def _history(server: Server, record: ContainerRecord, raw: Client, wanted: set[int], *, framed: bool) -> None:
     from composer.serve.docker.logs import Form
 
     reader = server.engine.logs(record.group, record.id)
     try:
         form = Form(record, wanted - {0}, timestamps=False)
         while entries := reader.read():
-            await raw.send(form.bytes_of(entries))
+            await raw.send(
+                form.bytes_of(entries)
+                if framed
+                else "".join(entry.text for entry in entries).encode(errors="surrogateescape")
+            )
     finally:
         reader.close()
 
 
-async def _live(server: Server, record: ContainerRecord, raw: Raw, wanted: set[int], client: _Client | None) -> None:
+async def _live(
+    server: Server,
+    record: ContainerRecord,
+    raw: Client,
+    wanted: set[int],
+    client: _Client | None,
+    escape: Escape | None,
+    *,
+    framed: bool,
+) -> None:
     if client is not None and not await _started(server, record, raw, client):
         return
 
@@ -132,18 +168,24 @@ async def _live(server: Server, record: ContainerRecord, raw: Raw, wanted: set[i
         out = os.dup(process.stream)
         async with anyio.create_task_group() as tasks:
             pump = Pump(raw)
+
+            async def typed(fd: int) -> None:
+                if await pump.half_closing(fd, escape):
+                    server.journal.container("detach", record)
+                    tasks.cancel_scope.cancel()
+
             if 0 in wanted:
-                tasks.start_soon(pump.half_closing, os.dup(process.stream))
-            if record.spec.tty or wanted >= {1, 2}:
+                tasks.start_soon(typed, os.dup(process.stream))
+            if record.spec.tty or (framed and wanted >= {1, 2}):
                 await pump.plain(out)
             else:
-                await pump.chosen(out, wanted)
+                await pump.chosen(out, wanted, framed=framed)
             tasks.cancel_scope.cancel()
     finally:
         process.close()
 
 
-async def _started(server: Server, record: ContainerRecord, raw: Raw, client: _Client) -> bool:
+async def _started(server: Server, record: ContainerRecord, raw: Client, client: _Client) -> bool:
     """Wait until the container is started here or by anybody else; False when the client has gone, or the container."""
     watch = server.engine.watch(record.group)
     up = False

@@ -149,23 +149,16 @@ class Networking(Body):
     endpoints_config: dict[str, Endpoint | None] | None = None
 
 
-class HostConfig(Body):
-    annotations: dict[str, str] | None = None
-    auto_remove: bool | None = None
-    binds: list[str] | None = None
+class Limits(Body):
+    """The part of HostConfig that `POST /containers/{id}/update` takes, too (Resources)."""
+
     blkio_device_read_bps: list[Rate] | None = None
     blkio_device_read_iops: list[Rate] | None = field(default=None, name="BlkioDeviceReadIOps")
     blkio_device_write_bps: list[Rate] | None = None
     blkio_device_write_iops: list[Rate] | None = field(default=None, name="BlkioDeviceWriteIOps")
     blkio_weight: int | None = None
     blkio_weight_device: list[Weight] | None = None
-    cap_add: Words = None
-    cap_drop: Words = None
-    cgroup: str | None = None
     cgroup_parent: str | None = None
-    cgroupns_mode: str | None = None
-    console_size: list[int] | None = None
-    container_id_file: str | None = field(default=None, name="ContainerIDFile")
     cpu_count: int | None = None
     cpu_percent: int | None = None
     cpu_period: int | None = None
@@ -178,32 +171,45 @@ class HostConfig(Body):
     device_cgroup_rules: list[str] | None = None
     device_requests: list[DeviceRequest] | None = None
     devices: list[Device] | None = None
+    io_maximum_bandwidth: int | None = field(default=None, name="IOMaximumBandwidth")
+    io_maximum_iops: int | None = field(default=None, name="IOMaximumIOps")
+    kernel_memory: int | None = None
+    kernel_memory_tcp: int | None = field(default=None, name="KernelMemoryTCP")
+    memory: int | None = None
+    memory_reservation: int | None = None
+    memory_swap: int | None = None
+    memory_swappiness: int | None = None
+    nano_cpus: int | None = None
+    oom_kill_disable: bool | None = None
+    pids_limit: int | None = None
+    ulimits: list[Ulimit] | None = None
+
+
+class HostConfig(Limits):
+    annotations: dict[str, str] | None = None
+    auto_remove: bool | None = None
+    binds: list[str] | None = None
+    cap_add: Words = None
+    cap_drop: Words = None
+    cgroup: str | None = None
+    cgroupns_mode: str | None = None
+    console_size: list[int] | None = None
+    container_id_file: str | None = field(default=None, name="ContainerIDFile")
     dns: list[str] | None = None
     dns_options: list[str] | None = None
     dns_search: list[str] | None = None
     extra_hosts: list[str] | None = None
     group_add: list[str] | None = None
     init: bool | None = None
-    io_maximum_bandwidth: int | None = field(default=None, name="IOMaximumBandwidth")
-    io_maximum_iops: int | None = field(default=None, name="IOMaximumIOps")
     ipc_mode: str | None = None
     isolation: str | None = None
-    kernel_memory: int | None = None
-    kernel_memory_tcp: int | None = field(default=None, name="KernelMemoryTCP")
     links: list[str] | None = None
     log_config: LogConfig | None = None
     masked_paths: list[str] | None = None
-    memory: int | None = None
-    memory_reservation: int | None = None
-    memory_swap: int | None = None
-    memory_swappiness: int | None = None
     mounts: list[Mount] | None = None
-    nano_cpus: int | None = None
     network_mode: str | None = None
-    oom_kill_disable: bool | None = None
     oom_score_adj: int | None = None
     pid_mode: str | None = None
-    pids_limit: int | None = None
     port_bindings: dict[str, list[PortBinding] | None] | None = None
     privileged: bool | None = None
     publish_all_ports: bool | None = None
@@ -217,7 +223,6 @@ class HostConfig(Body):
     sysctls: dict[str, str] | None = None
     tmpfs: dict[str, str] | None = None
     uts_mode: str | None = field(default=None, name="UTSMode")
-    ulimits: list[Ulimit] | None = None
     userns_mode: str | None = None
     volume_driver: str | None = None
     volumes_from: list[str] | None = None

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ARGUMENTS: msgspec.json.Decoder[dict[str, str | None] | None] = msgspec.json.Decoder(dict[str, str | None] | None)
 _LABELS: msgspec.json.Decoder[dict[str, str] | None] = msgspec.json.Decoder(dict[str, str] | None)
+_NAMES: msgspec.json.Decoder[list[str] | None] = msgspec.json.Decoder(list[str] | None)
 _ULIMITS: msgspec.json.Decoder[list[body.Ulimit] | None] = msgspec.json.Decoder(list[body.Ulimit] | None)
 _INSTRUCTION = re.compile(r"\s*([A-Za-z]+)\b")
 _HEREDOC = re.compile(r"<<-?(['\"]?)([A-Za-z_]\w*)\1")
@@ -43,7 +44,7 @@ async def build(server: Server, request: Request, exchange: Exchange) -> None:
         raise BadRequest("BuildKit is served at /grpc and /session, not at /build: use a client that speaks it there")
     reporter = Reporter(exchange)
     with uploads.folder(server.roots) as folder:
-        spec = _spec(request, folder)
+        spec = _spec(server, request, folder)
         if not request.query("remote"):
             await upload(request, lambda fd: _unpack(server, fd, folder))
         quiet = request.flag("q")
@@ -195,7 +196,13 @@ def _until(found: list[str], target: str) -> list[str]:
     return found
 
 
-def _spec(request: Request, folder: str) -> BuildSpec:
+def _without_source(server: Server, request: Request) -> bool:
+    """Whether the cache of none of the images that it may come from is here."""
+    sources = _json(request, "cachefrom", _NAMES) or []
+    return bool(sources) and all(server.engine.image(one) is None for one in sources)
+
+
+def _spec(server: Server, request: Request, folder: str) -> BuildSpec:
     """The query's parameters; JSON that is empty or null means unset. BadRequest."""
     arguments = _json(request, "buildargs", _ARGUMENTS) or {}
     labels = _json(request, "labels", _LABELS) or {}
@@ -216,7 +223,7 @@ def _spec(request: Request, folder: str) -> BuildSpec:
         labels=labels,
         target=request.query("target"),
         platforms=tuple(one for one in (request.query("platform"),) if one),
-        no_cache=request.flag("nocache"),
+        no_cache=request.flag("nocache") or _without_source(server, request),
         pull=request.flag("pull"),
         network="" if network in ("default", "bridge") else network,
         shm_size=request.number("shmsize", 0) or 0,

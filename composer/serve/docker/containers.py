@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anyio import to_thread
+
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
 from composer.view import found
@@ -41,6 +43,10 @@ async def top(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = found.container(server.engine, request.arguments["id"])
     if not record.state.status.alive:
         raise HTTPError(409, f"container {record.id} is not running")
-    from composer.view.processes import COLUMNS, processes
+    from composer.view.processes import COLUMNS, asked, processes
 
-    return Reply({"Titles": list(COLUMNS), "Processes": [list(row) for row in processes(record.state.pid)]})
+    arguments = request.query("ps_args")
+    if arguments in ("", "-ef"):
+        return Reply({"Titles": list(COLUMNS), "Processes": [list(row) for row in processes(record.state.pid)]})
+    titles, rows = await to_thread.run_sync(asked, record.state.pid, arguments)
+    return Reply({"Titles": titles, "Processes": rows})

@@ -26,6 +26,7 @@ from engine.spec.container import (
     Restart,
     Ulimit,
 )
+from engine.spec.logoptions import OPTIONS
 
 if TYPE_CHECKING:
     from engine.spec.image import ImageRecord
@@ -104,7 +105,7 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
         ),
         resources=resources(host),
         healthcheck=_healthcheck(asked.healthcheck),
-        restart=_restart(host),
+        restart=restart_policy(host.restart_policy or body.RestartPolicy(), auto_remove=bool(host.auto_remove)),
         logging=_logging(host),
         host_config=to_builtins(host),
     )
@@ -116,7 +117,8 @@ def _check_supported(host: body.HostConfig) -> None:
         raise BadRequest(f"unknown or invalid runtime name: {host.runtime}")
     if host.isolation not in (None, "", "default"):
         raise BadRequest(f'invalid isolation "{host.isolation}" on linux')
-    if host.volume_driver not in (None, "", "local"):
+    # It is asked only for a volume that this request makes.
+    if host.volume_driver not in (None, "", "local") and any(not text.startswith("/") for text in host.binds or ()):
         raise BadRequest(
             f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
         )
@@ -184,6 +186,7 @@ def attachment(network: str, endpoint: body.Endpoint, *, mac_address: str = "") 
         mac_address=endpoint.mac_address or mac_address,
         gw_priority=endpoint.gw_priority or 0,
         driver_opts=endpoint.driver_opts or {},
+        links=tuple(_link(text) for text in endpoint.links or ()),
     )
 
 
@@ -256,9 +259,9 @@ def _healthcheck(asked: body.Healthcheck | None) -> Healthcheck | None:
     return None if found == Healthcheck() else found
 
 
-def _restart(host: body.HostConfig) -> Restart:
-    policy = (host.restart_policy and host.restart_policy.name) or "no"
-    count = (host.restart_policy and host.restart_policy.maximum_retry_count) or 0
+def restart_policy(asked: body.RestartPolicy, *, auto_remove: bool) -> Restart:
+    """BadRequest, in Docker's words."""
+    policy, count = asked.name or "no", asked.maximum_retry_count or 0
     if policy not in POLICIES:
         known = ", ".join(f"'{name}'" for name in POLICIES[:-1])
         raise BadRequest(f"invalid restart policy: unknown policy '{policy}'; use one of {known}, or '{POLICIES[-1]}'")
@@ -266,11 +269,13 @@ def _restart(host: body.HostConfig) -> Restart:
         raise BadRequest("invalid restart policy: maximum retry count can only be used with 'on-failure'")
     if count < 0:
         raise BadRequest("invalid restart policy: maximum retry count cannot be negative")
-    if host.auto_remove and policy != "no":
+    if auto_remove and policy != "no":
         raise BadRequest("can't create 'AutoRemove' container with restart policy")
     return Restart(policy=policy, max_retries=count)
 
 
 def _logging(host: body.HostConfig) -> Logging:
     asked = host.log_config or body.LogConfig()
+    if asked.type and asked.type not in OPTIONS:
+        raise BadRequest(f"logger: no log driver named '{asked.type}' is registered")
     return Logging(driver=asked.type or "", options=asked.config or {})

@@ -12,7 +12,7 @@ LEAST_MEMORY = 6 * 1024 * 1024
 """Bytes: Docker's bound, below which hardly any program starts."""
 
 
-def resources(host: body.HostConfig) -> Resources:
+def resources(host: body.Limits) -> Resources:
     """BadRequest, in Docker's words."""
     memory, swap = host.memory or 0, host.memory_swap or 0
     if 0 < memory < LEAST_MEMORY:

@@ -20,6 +20,7 @@ from msgspec import structs
 
 from composer.serve.docker import body
 from composer.serve.docker.body import console_size
+from composer.serve.docker.detach import Escape, sequence
 from composer.serve.docker.streams import Pump, frames, stream_type
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
@@ -101,10 +102,12 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise BadRequest("invalid JSON: got EOF while reading request body")
     wanted, _ = body.shaped(raw, Wanted)
     record = found.container(server.engine, request.arguments["id"])
+    sequence(wanted.detach_keys or "")
     command = body.words(wanted.cmd)
     if not command:
         raise BadRequest("No exec command specified")
     _running(record)
+    server.access.check_exec(privileged=bool(wanted.privileged))
     environment = dict(entry.partition("=")[::2] for entry in wanted.env or ())
     spec = ExecSpec(
         args=command,
@@ -133,7 +136,8 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         await server.tasks.start(_alone, server, made)
         return Reply()
     server.journal.container(f"exec_start: {' '.join(made.spec.args)}", record, execID=made.id)
-    tty = made.spec.tty
+    # Frames or not is what the client says now, whatever the process has.
+    tty, escape = bool(asked.tty), Escape(sequence(made.wanted.detach_keys or "")) if made.spec.tty else None
     raw = await exchange.hijack(stream_type(request, exchange, tty=tty))
     if made.started:
         await raw.send(_said(f"exec command {made.id} has already run\r\n", tty=tty))
@@ -143,7 +147,10 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
     try:
         if size := console_size(asked.console_size or made.wanted.console_size):
             made.spec = structs.replace(made.spec, console_size=size)
-        await (_terminal if tty else _piped)(server, made, raw)
+        if escape is not None:
+            await _terminal(server, made, raw, escape, plain=tty)
+        else:
+            await _piped(server, made, raw)
     except EngineError as error:
         made.exit_code = getattr(error, "exit_code", 126)
         await raw.send(_said(f"{error.message}\r\n", tty=tty))
@@ -238,13 +245,14 @@ def _close(descriptors: Iterable[int]) -> None:
             os.close(fd)
 
 
-async def _terminal(server: Server, made: Exec, raw: Raw) -> None:
+async def _terminal(server: Server, made: Exec, raw: Raw, escape: Escape, *, plain: bool) -> None:
+    """A pseudo-terminal, whose output is framed as standard output for a client that does not ask for a terminal."""
     process = await _open(server, made, NOBODY)
     async with _attended(server, made, process, raw) as (tasks, pump):
         assert process.stream is not None
         os.set_blocking(process.stream, False)
-        tasks.start_soon(pump.plain, os.dup(process.stream))
-        tasks.start_soon(pump.into, os.dup(process.stream))
+        tasks.start_soon(pump.framed, 0 if plain else 1, os.dup(process.stream))
+        tasks.start_soon(pump.into, os.dup(process.stream), escape)
 
 
 async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:

@@ -74,6 +74,11 @@ class Journal:
         """What is remembered, the oldest first."""
         return sorted(self._kept, key=lambda event: int(event["timeNano"]))
 
+    @property
+    def listeners(self) -> int:
+        """How many clients follow events now."""
+        return len(self._followers)
+
     def follow(self) -> Follower:
         return Follower(self._followers)
 

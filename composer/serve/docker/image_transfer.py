@@ -5,21 +5,23 @@ Progress is Docker's: a line of JSON for each step of each layer, known by the l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from anyio import to_thread
 
+from composer.serve.docker.registries import given
 from composer.serve.docker.streaming import Reporter, download, upload
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import Reply
 from composer.view.filters import Filters
 from composer.view.images import PRUNE_FILTERS, familiar, need, unused
-from engine.errors import NotFound
+from engine.errors import ImageError, NotFound, OperationFailed
 
 if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
+    from engine.spec.credentials import Credentials
     from engine.spec.image import ImageRecord
 
 _BAR = 50
@@ -31,14 +33,27 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply 
     name, tag = request.query("fromImage"), request.query("tag")
     if not name:
         return await _import(server, request, exchange)
-    joined = f"{name}@{tag}" if ":" in tag else f"{name}:{tag}" if tag else name
-    reporter = Reporter(exchange)
+    who, reporter = given(request), Reporter(exchange)
+    if tag or "@" in name or ":" in name.rpartition("/")[2]:
+        joined = f"{name}@{tag}" if ":" in tag else f"{name}:{tag}" if tag else name
+        await _pull(server, request, reporter, joined, who)
+        return None
+    # Without a tag all are meant.
+    found = await reporter.run(lambda: server.open_engine().remote_tags(name, given=who))
+    for one in found or ():
+        if not await _pull(server, request, reporter, f"{name}:{one}", who):
+            break
+    return None
+
+
+async def _pull(server: Server, request: Request, reporter: Reporter, joined: str, who: Credentials | None) -> bool:
+    """Pull one image, with its progress; whether it was there."""
     shown = familiar(joined)
     digest = "@" in shown.rpartition("/")[2]
     label = shown.rpartition("@" if digest else ":")[2] if digest or ":" in shown.rpartition("/")[2] else "latest"
-    path = familiar(name.partition("@")[0])
+    path = shown.partition("@")[0]
     path = path.partition("/")[2] if "." in path.partition("/")[0] or ":" in path.partition("/")[0] else path
-    path = path.partition(":")[0] if "/" in path else f"library/{path.partition(':')[0]}"
+    path = path.partition(":")[0] if "/" in path or "/" in shown else f"library/{path.partition(':')[0]}"
     before = server.engine.image(joined)
 
     def pull() -> ImageRecord:
@@ -52,13 +67,16 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply 
             reporter.tell(line_of(event))
 
         try:
-            return server.open_engine().pull(joined, platform=request.query("platform"), progress=progress)
-        except NotFound:
+            platform = request.query("platform")
+            return server.open_engine().pull(joined, platform=platform, progress=progress, given=who)
+        except NotFound as error:
+            if "for platform" in error.message:
+                raise HTTPError(404, f"{error.message}. {error.hint}") from None
             tagged = joined if digest or ":" in shown.rpartition("/")[2] else f"{joined}:latest"
             raise HTTPError(404, f"manifest for {tagged} not found: manifest unknown: manifest unknown") from None
 
     if (record := await reporter.run(pull)) is None:
-        return None
+        return False
     server.journal.add("image", "pull", shown, {**record.config.labels, "name": shown})
     for text in record.digests:
         if familiar(text).startswith(f"{shown.partition('@')[0].rpartition(':')[0] or shown}@") or digest:
@@ -67,7 +85,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply 
     news = "Image is up to date for" if before and before.id == record.id else "Downloaded newer image for"
     full = shown if digest or ":" in shown.rpartition("/")[2] else f"{shown}:latest"
     await reporter.send({"status": f"Status: {news} {full}"})
-    return None
+    return True
 
 
 def line_of(event: dict[str, object]) -> dict[str, object]:
@@ -103,7 +121,7 @@ async def _import(server: Server, request: Request, exchange: Exchange) -> Reply
 
 async def push(server: Server, request: Request, exchange: Exchange) -> None:
     name, tag = request.arguments["name"], request.query("tag")
-    reporter = Reporter(exchange)
+    who, reporter = given(request), Reporter(exchange)
     full = name if name.partition("/")[0].count(".") or ":" in name.partition("/")[0] else f"docker.io/{name}"
     await reporter.send({"status": f"The push refers to repository [{full}]"})
     tags = [
@@ -129,7 +147,7 @@ async def push(server: Server, request: Request, exchange: Exchange) -> None:
             reporter.tell(line_of(event))
 
     for one in wanted:
-        await reporter.run(lambda one=one: server.open_engine().push(one, progress=progress))  # type: ignore[misc]
+        await reporter.run(lambda one=one: server.open_engine().push(one, progress=progress, given=who))  # type: ignore[misc]
 
 
 async def save(server: Server, request: Request, exchange: Exchange) -> None:
@@ -142,8 +160,13 @@ async def save(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def load(server: Server, request: Request, exchange: Exchange) -> None:
-    records = await upload(request, lambda fd: server.open_engine().load_images(fd))
+    """A failure is a line of the answer, as with Docker."""
     reporter = Reporter(exchange)
+    records: list[ImageRecord] = []
+    try:
+        records = await upload(request, lambda fd: server.open_engine().load_images(fd))
+    except (ImageError, OperationFailed) as error:
+        await reporter.send({"errorDetail": {"message": error.message}, "error": error.message})
     for record in records:
         for tag in record.tags or ("",):
             text = f"Loaded image: {familiar(tag)}" if tag else f"Loaded image ID: {record.id}"
@@ -160,4 +183,8 @@ async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def search(server: Server, request: Request, exchange: Exchange) -> Reply:
-    raise HTTPError(501, "searching Docker Hub is not supported")
+    raise HTTPError(500, "searching Docker Hub is not supported")
+
+
+async def attestations(server: Server, request: Request, exchange: Exchange) -> NoReturn:
+    raise HTTPError(501, "attestations of images are not kept here")

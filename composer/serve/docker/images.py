@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 async def listing(server: Server, request: Request, exchange: Exchange) -> Reply:
     filters = Filters.of_json(request.query("filters"), images.FILTERS)
     used = images.users(server.engine)
-    return Reply([images.listed(image, used[image.id]) for image in images.selected(server.engine, filters)])
+    names = filters.get("reference")
+    return Reply([images.listed(image, used[image.id], names) for image in images.selected(server.engine, filters)])
 
 
 async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from composer.serve.http.request import NO_CONTENT, NOT_MODIFIED, OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
 from composer.view import found
 from composer.view.container_list import check_free, check_removable, checked_name, stopped, tree_size
+from composer.view.errors import Refusal
 from composer.view.filters import Filters
 from composer.view.images import need as need_image
 from composer.view.random_names import free_name
@@ -47,6 +49,8 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     image = need_image(server.engine, asked.image or "")
     await anyio.to_thread.run_sync(server.engine.admit, asked.image or "")
     spec = specification(name, asked, image)
+    spec = structs.replace(spec, labels=server.access.labels(spec.labels))
+    server.access.check_container(spec, server.engine)
     check_free(server.engine, name)
     if asked.host_config and asked.host_config.auto_remove:
         spec = structs.replace(spec, labels={**spec.labels, AUTOREMOVE: "true"})
@@ -57,8 +61,13 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         for position, volume in enumerate(volumes)
     ]
     make = Make(id=len(operations), name=name, cause=CAUSE, spec=spec, after=tuple(range(len(operations))))
-    with anyio.CancelScope(shield=True):
-        end = await perform(server, group_of(spec.labels), *operations, make)
+    try:
+        with anyio.CancelScope(shield=True):
+            end = await perform(server, group_of(spec.labels), *operations, make)
+    except HTTPError as error:
+        if error.status == 404 and (absent := re.search(r"no such network: (\S+)", error.message)):
+            raise HTTPError(404, f"failed to set up container networking: network {absent[1]} not found") from None
+        raise
     warnings = [f"{field} is not known and was ignored" for field in unknown]
     return Reply({"Id": end.container_id, "Warnings": warnings}, status=201)
 
@@ -139,10 +148,13 @@ def _signal(text: str) -> str:
 
 
 async def kill(server: Server, request: Request, exchange: Exchange) -> Reply:
-    record = _named(server, request)
-    wanted = _signal(request.query("signal") or "SIGKILL")
-    if not record.state.status.alive:
-        raise HTTPError(409, f"cannot kill container: {request.arguments['id']}: container {record.id} is not running")
+    try:
+        record = _named(server, request)
+        wanted = _signal(request.query("signal") or "SIGKILL")
+        if not record.state.status.alive:
+            raise HTTPError(409, f"container {record.id} is not running")
+    except (HTTPError, Refusal) as error:
+        raise HTTPError(error.status, f"cannot kill container: {request.arguments['id']}: {error}") from None
     server.observer.killed.add(record.id)
     server.journal.container("kill", record, signal=str(_number(wanted)))
     await perform(
@@ -182,10 +194,13 @@ async def rename(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = _named(server, request)
     if not request.query("name"):
         raise BadRequest("Neither old nor new names may be empty")
-    name = checked_name(request.query("name"))
+    name = request.query("name").removeprefix("/")
     if name == record.spec.name:
         raise BadRequest("Renaming a container with the same name as its current name")
-    check_free(server.engine, name)
+    try:
+        check_free(server.engine, f"/{name}")
+    except Refusal as error:
+        raise HTTPError(error.status, f"Error when allocating new name: {error}") from None
     await perform(server, record.group, Rename(id=0, name=name, cause=CAUSE, container_id=record.id))
     return NO_CONTENT
 
@@ -193,6 +208,8 @@ async def rename(server: Server, request: Request, exchange: Exchange) -> Reply:
 async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = _named(server, request)
     force = request.flag("force")
+    if request.flag("link"):
+        raise BadRequest("link=1 is not supported: links of the default bridge end with their container")
     if not force:
         check_removable(record, request.arguments["id"])
     operation = Remove(
@@ -207,7 +224,7 @@ async def wait(server: Server, request: Request, exchange: Exchange) -> None:
     record = _named(server, request)
     condition = request.query("condition") or "not-running"
     if condition not in CONDITIONS:
-        raise BadRequest(f"invalid condition: {condition!r}")
+        raise BadRequest(f'invalid condition: "{condition}"')
     operation = AwaitEnd(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, condition=condition)
 
     async def begun() -> None:

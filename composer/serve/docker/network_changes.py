@@ -9,6 +9,7 @@ from msgspec import field
 from composer.plan.labels import group_of
 from composer.plan.operations import CreateNetwork, RemoveNetwork
 from composer.serve.docker import body
+from composer.serve.docker.swarm import NO_MANAGER
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import NO_CONTENT, OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
@@ -64,6 +65,10 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     if asked.scope not in (None, "", "local"):
         raise HTTPError(400, f'invalid scope "{asked.scope}": networks here are local')
     ipam = asked.ipam or WantedIPAM()
+    if asked.driver == "overlay":
+        raise HTTPError(503, NO_MANAGER)
+    networks.check_driver(asked.driver or "bridge")
+    networks.check_subnets(server.engine, [pool.subnet for pool in ipam.config or () if pool.subnet])
     spec = NetworkSpec(
         name=name,
         driver=asked.driver or "bridge",
@@ -83,8 +88,9 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
             )
             for pool in ipam.config or ()
         ),
-        labels=asked.labels or {},
+        labels=server.access.labels(asked.labels or {}),
     )
+    server.access.check_network(spec)
     await perform(server, group_of(spec.labels), CreateNetwork(id=0, name=name, cause=CAUSE, network=spec))
     warning = "; ".join(f"{one} is not known and was ignored" for one in unknown)
     return Reply({"Id": networks.need(server.engine, name).id, "Warning": warning}, status=201)

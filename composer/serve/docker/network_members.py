@@ -39,6 +39,8 @@ async def connect(server: Server, request: Request, exchange: Exchange) -> Reply
         raise HTTPError(403, f"container cannot be connected to network {name}: the network host or none is not shared")
     if name in {one.network for one in record.spec.networks}:
         raise HTTPError(403, f"endpoint with name {record.spec.name} already exists in network {name}")
+    if name in networks.BUILT_IN:
+        server.access.check_networks([name], server.engine)
     wanted = attachment(name, asked.endpoint_config or body.Endpoint())
     operation = Connect(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, attachment=wanted)
     await perform(server, record.group, operation)

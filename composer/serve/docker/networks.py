@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 async def listing(server: Server, request: Request, exchange: Exchange) -> Reply:
     filters = Filters.of_json(request.query("filters"), FILTERS)
+    server.engine.need_default_network()
     return Reply([shown(record) for record in selected(server.engine, filters)])
 
 
 async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:
+    if request.arguments["id"] == "bridge":
+        server.engine.need_default_network()
     record = need(server.engine, request.arguments["id"])
     return Reply({**shown(record), "Containers": members(server.engine, record)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -13,8 +13,24 @@ from composer.serve.descriptors import read, write
 from composer.serve.http.errors import ClientGone
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange, Raw
+    from composer.serve.docker.detach import Escape
+    from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
+
+
+class Client(Protocol):
+    """The client's end of a stream: Raw, or a WebSocket."""
+
+    async def receive(self) -> bytes: ...
+
+    async def send(self, data: bytes) -> None: ...
+
+    async def gone(self) -> None: ...
+
+    async def end(self) -> None: ...
+
+    async def close(self) -> None: ...
+
 
 RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 MULTIPLEXED_SINCE = (1, 42)
@@ -38,7 +54,7 @@ class Pump:
     """Copies between the client and descriptors of a process, which it closes. Each client's slowness stops only its own
     process: nothing is read that has not been sent."""
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: Client) -> None:
         self._raw = raw
         self._sending = anyio.Lock()
         self._open = 0
@@ -51,6 +67,7 @@ class Pump:
             await self._done.wait()
 
     async def framed(self, stream: int, fd: int) -> None:
+        """Send what comes from `fd` in frames of this stream, or as it is where that is 0."""
         await self._out(fd, stream)
 
     async def plain(self, fd: int) -> None:
@@ -71,8 +88,8 @@ class Pump:
             self._done.set()
             os.close(fd)
 
-    async def chosen(self, fd: int, wanted: set[int]) -> None:
-        """Frames as they come from `fd`, those of some streams alone."""
+    async def chosen(self, fd: int, wanted: set[int], *, framed: bool = True) -> None:
+        """Frames as they come from `fd`, those of some streams alone; without `framed` only what they carry."""
         self._open += 1
         buffer = b""
         try:
@@ -82,27 +99,36 @@ class Pump:
                     end := HEADER + int.from_bytes(buffer[4:HEADER], "big")
                 ):
                     if buffer[0] in wanted:
-                        await self._raw.send(buffer[:end])
+                        await self._raw.send(buffer[0 if framed else HEADER : end])
                     buffer = buffer[end:]
         finally:
             self._open -= 1
             self._done.set()
             os.close(fd)
 
-    async def half_closing(self, fd: int) -> None:
+    async def half_closing(self, fd: int, escape: Escape | None = None) -> bool:
         """As `into`, for a socket that is also read: at the end of the client's side it is only shut down for writing."""
         with socket.socket(fileno=fd) as sock:
-            while data := await self._raw.receive():
-                if not await write(fd, data):
-                    return
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_WR)
+            detached = await self._copy(fd, escape)
+            if not detached:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_WR)
+            return detached
 
-    async def into(self, fd: int) -> None:
-        """What the client sends; the end of its side is the end of the process's input."""
+    async def into(self, fd: int, escape: Escape | None = None) -> bool:
+        """What the client sends; the end of its side is the end of the process's input. Whether it has detached: then its
+        connection is closed, and output leads nowhere."""
         try:
-            while data := await self._raw.receive():
-                if not await write(fd, data):
-                    return
+            return await self._copy(fd, escape)
         finally:
             os.close(fd)
+
+    async def _copy(self, fd: int, escape: Escape | None) -> bool:
+        while data := await self._raw.receive():
+            data, detached = escape.feed(data) if escape is not None else (data, False)
+            if not await write(fd, data):
+                return False
+            if detached:
+                await self._raw.close()
+                return True
+        return False

@@ -7,10 +7,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from composer.release import VERSION
-from composer.serve.http.errors import HTTPError
+from composer.serve.http.errors import BadRequest
 from composer.serve.http.request import Reply
 from composer.serve.routes import NEWEST, OLDEST
-from composer.view.usage import facts, usage
+from composer.view.usage import KINDS, facts, usage
 
 if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
@@ -61,21 +61,13 @@ def go_architecture() -> str:
 
 
 async def info(server: Server, request: Request, exchange: Exchange) -> Reply:
-    return Reply(facts(server.engine, VERSION))
-
-
-async def no_swarm(server: Server, request: Request, exchange: Exchange) -> Reply:
-    raise HTTPError(
-        503,
-        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
-        "and try again.",
-    )
-
-
-async def plugins(server: Server, request: Request, exchange: Exchange) -> Reply:
-    return Reply([])
+    return Reply(facts(server.engine, VERSION, root=server.roots.state, listeners=server.journal.listeners))
 
 
 async def disk_usage(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """What images, containers and volumes take on the disc."""
-    return Reply(usage(server.engine))
+    """What images, containers, volumes and the build cache take on the disc; `type` chooses among them. BadRequest."""
+    kinds = request.queries("type")
+    for kind in kinds:
+        if kind not in KINDS:
+            raise BadRequest(f"unknown object type: {kind}")
+    return Reply(usage(server.engine, kinds or KINDS))

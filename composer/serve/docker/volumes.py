@@ -53,8 +53,12 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     check_name(name)
     if all(volume.spec.name != name for volume in server.engine.volumes()):
         spec = VolumeSpec(
-            name=name, driver_opts=asked.driver_opts or {}, labels=asked.labels or {}, anonymous=not asked.name
+            name=name,
+            driver_opts=asked.driver_opts or {},
+            labels=server.access.labels(asked.labels or {}),
+            anonymous=not asked.name,
         )
+        server.access.check_volume(spec)
         operation = CreateVolume(id=0, name=name, cause=CAUSE, volume=spec)
         await perform(server, group_of(spec.labels), operation)
     return Reply(shown(need(server.engine, name)), status=201)

@@ -27,6 +27,8 @@ MAX_HEADERS = 64 * 1024
 CHUNK = 256 * 1024
 HALF_CLOSED = 0.5
 """Seconds between two looks whether a client that has ended its side still listens: no event tells that."""
+LINGER = 5.0
+"""Seconds for the rest of a body that was refused."""
 HEADERS_TIMEOUT = 60.0
 """Seconds for a request's headers once its first byte is there: a client that sends a byte a second holds up nobody."""
 
@@ -162,7 +164,7 @@ class Connection:
 def head(status: int, headers: Mapping[str, str], length: int | None = None) -> bytes:
     """A status line and headers (RFC 9112 section 4); `length` of None leaves the framing to `headers`."""
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"{name}: {value}" for name, value in sorted(headers.items())]
     if length is not None and status not in _WITHOUT_BODY:
         lines.append(f"Content-Length: {length}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
@@ -191,7 +193,7 @@ class Exchange:
         """Headers of every answer."""
 
     async def _body(self) -> AsyncIterator[bytes]:
-        if self._headers.get("expect", "").lower() == "100-continue" and not self._framing.complete and not self._asked:
+        if self._waits_for_continue():
             self._asked = True
             await self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self._framing.complete:
@@ -223,11 +225,22 @@ class Exchange:
         if self._begun:  # nothing that we could still say would be read as an error
             self.keep_alive = False
             return
-        self.keep_alive = self.keep_alive and self._framing.complete
+        # A client that waits for 100 Continue sends no body now; any other is in the midst of it, and would find its
+        # connection broken before it reads why.
+        waits = self._waits_for_continue()
+        self.keep_alive = self.keep_alive and not waits
         try:
             await self.reply(Reply({"message": error.message}, status=error.status))
-        except ClientGone:
+            if not waits:
+                with anyio.move_on_after(LINGER) as scope:
+                    await self._drain()
+                self.keep_alive = self.keep_alive and not scope.cancelled_caught
+        except (ClientGone, HTTPError):
             self.keep_alive = False
+
+    def _waits_for_continue(self) -> bool:
+        expects = self._headers.get("expect", "").lower() == "100-continue"
+        return expects and not self._framing.complete and not self._asked
 
     async def _drain(self) -> None:
         """Read what is left of a body that nobody wanted, a bounded piece of it, so that the next request can follow."""
@@ -269,7 +282,7 @@ class Exchange:
         """Whether the client asks for another protocol on this connection."""
         return "upgrade" in self._headers.get("connection", "").lower() and "upgrade" in self._headers
 
-    async def hijack(self, media: str, *, protocol: str = "") -> Raw:
+    async def hijack(self, media: str, *, protocol: str = "", headers: Mapping[str, str] | None = None) -> Raw:
         """Turn the connection into a raw stream: 101 UPGRADED where the client asked for that, else 200.
 
         Ends the connection's life as HTTP. Bytes that came with the request are the stream's first.
@@ -283,6 +296,7 @@ class Exchange:
             head_lines = ["HTTP/1.1 200 OK", f"Content-Type: {media}"]
         if protocol:
             head_lines.remove(f"Content-Type: {media}")
+        head_lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self._begun = self.hijacked = True
         self.keep_alive = False
         await self._connection.write("\r\n".join([*head_lines, "", ""]).encode())
@@ -321,3 +335,7 @@ class Raw:
             await self._connection.stream.send_eof()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             return
+
+    async def close(self) -> None:
+        """Close both sides; who sends from now on gets ClientGone."""
+        await self._connection.stream.aclose()

@@ -1,0 +1,91 @@
+"""Registries: who the client is there, and what they have (Docker Engine API 1.55, SystemAuth, DistributionInspect)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+import msgspec
+from anyio import to_thread
+
+from composer.serve.docker import body
+from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.http.request import OBJECT, Reply
+from composer.view.images import familiar
+from engine.errors import NotFound, RegistryError
+from engine.spec.credentials import Credentials
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+
+HEADER = "x-registry-auth"
+
+
+class Auth(body.Body, rename="lower"):
+    """AuthConfig: the header X-Registry-Auth, and the body of `POST /auth`."""
+
+    username: str | None = None
+    password: str | None = None
+    auth: str | None = None
+    email: str | None = None
+    serveraddress: str | None = None
+    identitytoken: str | None = None
+    registrytoken: str | None = None
+
+
+def given(request: Request) -> Credentials | None:
+    """The credentials that came with a request; None where it has none: those that the server's user keeps then count.
+
+    BadRequest."""
+    text = request.headers.get(HEADER, "")
+    if not text:
+        return None
+    try:
+        raw = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise BadRequest("invalid X-Registry-Auth header: it must be JSON in base64url") from None
+    return _credentials(body.shaped(raw or {}, Auth)[0])
+
+
+def _credentials(asked: Auth) -> Credentials | None:
+    if asked.registrytoken:
+        raise BadRequest("registrytoken is not supported: give a user name with a password, or an identitytoken")
+    username, password = asked.username or "", asked.password or ""
+    if asked.auth and not username:
+        try:
+            username, _, password = base64.b64decode(asked.auth).decode().partition(":")
+        except (binascii.Error, ValueError):
+            raise BadRequest("invalid auth: it must be user:password in base64") from None
+    found = Credentials(username, password, asked.identitytoken or "")
+    return None if found == Credentials() else found
+
+
+async def auth(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """Try credentials at their registry. Nothing is kept: that is the client's part."""
+    asked, _ = body.shaped(await request.json(OBJECT) or {}, Auth)
+    who = _credentials(asked) or Credentials()
+    try:
+        await to_thread.run_sync(lambda: server.open_engine().check_login(asked.serveraddress or "", who))
+    except RegistryError as error:
+        if error.status in (401, 403):
+            raise HTTPError(401, error.message) from None
+        raise
+    return Reply({"IdentityToken": "", "Status": "Login Succeeded"})
+
+
+async def distribution(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """What a registry has under a name."""
+    name, who = request.arguments["name"], given(request)
+    try:
+        found = await to_thread.run_sync(lambda: server.open_engine().remote_image(name, given=who))
+    except NotFound:
+        raise HTTPError(404, f"manifest for {familiar(name)} not found: manifest unknown: manifest unknown") from None
+    platforms = [
+        {"architecture": architecture, "os": system, **({"variant": variant} if variant else {})}
+        for system, architecture, variant in found.platforms
+    ]
+    descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+    return Reply({"Descriptor": descriptor, "Platforms": platforms})

@@ -1,0 +1,92 @@
+"""Limits and the restart policy of an existing container, running or not (Docker Engine API 1.55, ContainerUpdate)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import structs, to_builtins
+
+from composer.plan.labels import AUTOREMOVE
+from composer.plan.operations import Update
+from composer.serve.docker import body
+from composer.serve.docker.create import restart_policy
+from composer.serve.docker.create_resources import resources
+from composer.serve.http.errors import BadRequest, HTTPError
+from composer.serve.http.request import OBJECT, Reply
+from composer.serve.supervised import CAUSE, perform
+from composer.view import found
+from engine.spec.container import Resources
+
+if TYPE_CHECKING:
+    from composer.serve.http.connection import Exchange
+    from composer.serve.http.request import Request
+    from composer.serve.server import Server
+    from engine.spec.state import ContainerRecord
+
+FIXED = ("cgroup_parent", "cpu_count", "cpu_percent", "cpuset_mems", "device_cgroup_rules", "device_requests", "devices",
+         "io_maximum_bandwidth", "io_maximum_iops", "kernel_memory_tcp", "ulimits")  # fmt: skip
+"""Limits that a container keeps for life here."""
+
+
+class Wanted(body.Limits):
+    restart_policy: body.RestartPolicy | None = None
+
+
+async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """What is null, 0 or "" stays as it is. BadRequest, HTTPError 404, 409."""
+    asked, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
+    record = found.container(server.engine, request.arguments["id"])
+    for name in FIXED:
+        if getattr(asked, name):
+            raise BadRequest(f"{name.replace('_', ' ')} cannot be changed: create the container anew")
+    restart, policy = record.spec.restart, asked.restart_policy
+    if policy is not None and policy.name:
+        if record.spec.labels.get(AUTOREMOVE) and policy.name != "no":
+            raise _failed(record, "Restart policy cannot be updated because AutoRemove is enabled for the container")
+        restart = restart_policy(policy, auto_remove=False)
+    limits = resources(asked if asked.memory else structs.replace(asked, memory=record.spec.resources.memory))
+    server.access.check_limits(limits)
+    operation = Update(
+        id=0,
+        name=record.spec.name,
+        cause=CAUSE,
+        container_id=record.id,
+        resources=_merged(record, limits),
+        restart=restart,
+        host_config=_host_config(record, asked),
+    )
+    await perform(server, record.group, operation)
+    server.journal.container("update", record)
+    return Reply({"Warnings": [f"{field} is not known and was ignored" for field in unknown] or None})
+
+
+def _merged(record: ContainerRecord, asked: Resources) -> Resources:
+    """The container's limits with those that are asked for. HTTPError 409 where both cannot be."""
+    old, nothing = record.spec.resources, Resources()
+    if asked.cpus and (old.cpu_quota or old.cpu_period):
+        which = "CPU Quota" if old.cpu_quota else "CPU Period"
+        raise _failed(record, f"Conflicting options: Nano CPUs cannot be updated as {which} has already been set")
+    if old.cpus and (asked.cpu_quota or asked.cpu_period):
+        which = "CPU Quota" if asked.cpu_quota else "CPU Period"
+        raise _failed(record, f"Conflicting options: {which} cannot be updated as NanoCPUs has already been set")
+    if 0 < old.memory_swap < asked.memory and not asked.memory_swap:
+        raise _failed(
+            record,
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        )
+    changes = {
+        name: value for name in asked.__struct_fields__ if (value := getattr(asked, name)) != getattr(nothing, name)
+    }
+    return structs.replace(old, **changes)
+
+
+def _host_config(record: ContainerRecord, asked: Wanted) -> dict[str, object]:
+    """What was asked for at creation, for those who inspect; nothing where no client of the API made the container."""
+    if not record.spec.host_config:
+        return {}
+    new = {name: value for name, value in to_builtins(asked).items() if value}
+    return {**record.spec.host_config, **new}
+
+
+def _failed(record: ContainerRecord, reason: str) -> HTTPError:
+    return HTTPError(409, f"Cannot update container {record.id}: {reason}")
