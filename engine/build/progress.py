@@ -86,4 +86,7 @@ class Step:
 
     def failed(self, text: str) -> None:
         self.done_output()
-        self._reporter.send(self, "error", text=text, line=f"#{self.number} ERROR: {text}")
+        # why is said once, by whoever asked for the build
+        self._reporter.send(
+            self, "error", text=text, line=f"#{self.number} ERROR {time.monotonic() - self.started:.1f}s"
+        )

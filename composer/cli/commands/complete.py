@@ -138,6 +138,8 @@ def _positional(context: Context, command: Command, given: list[str]) -> Iterabl
         return [(shell, "") for shell in ("bash", "fish", "zsh")]
     words = parse(command.flags, given, interspersed=command.interspersed).positional
     _, most = command.positional
+    if " " in command.name and (most is None or len(words) < most) and (command.interspersed or not words):
+        return [(name, "") for name in _objects(context, command, len(words)) if name not in words]
     if "SERVICE" not in command.usage.upper() or (most is not None and len(words) >= most):
         return []
     if not command.interspersed and words:
@@ -146,6 +148,24 @@ def _positional(context: Context, command: Command, given: list[str]) -> Iterabl
     running = command.name in ("attach", "exec", "kill", "pause", "stop", "top", "unpause", "wait")
     names = (_running(context) if running else []) or _services(context)
     return [(f"{name}{suffix}", "") for name in names if name not in words]
+
+
+def _objects(context: Context, command: Command, place: int) -> Iterable[str]:
+    """What a command of a group acts on: names of containers, images, networks or volumes of all projects."""
+    named = [word.strip("[]") for word in command.usage.split() if word.isupper() and word != "[OPTIONS]"]
+    what = named[min(place, len(named) - 1)] if named else ""
+    if what.startswith("CONTAINER"):
+        groups = context.engine.groups()
+        return sorted(record.spec.name for group in groups for record in context.engine.containers(group))
+    if what.startswith(("IMAGE", "SOURCE_IMAGE", "NAME[", "REPOSITORY", "TARGET_IMAGE")):
+        from composer.view.images import familiar
+
+        return sorted(familiar(tag) for image in context.engine.images() for tag in image.tags)
+    if what.startswith("NETWORK"):
+        return sorted(record.spec.name for record in context.engine.networks())
+    if what.startswith("VOLUME"):
+        return sorted(record.spec.name for record in context.engine.volumes())
+    return ()
 
 
 def _with_options(context: Context, words: list[str]) -> Context:

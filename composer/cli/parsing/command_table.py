@@ -67,15 +67,19 @@ HIDDEN = {"complete": "complete", "supervise": "supervise"}
 REFUSED = {
     "alpha": "composer has no experimental commands",
     "bridge": "it runs Docker's transformer images",
+    "context": "composer has no daemon to connect to; use --state-root, or log in to the other machine",
+    **dict.fromkeys(
+        ("node", "plugin", "service", "stack", "swarm", "trust"), "there is no Swarm and there are no plugins"
+    ),
 }
 """Commands of docker compose that we have not, and why."""
 
 
 ELSEWHERE = {
-    "diff": "export", "history": "image history", "import": "image import", "info": "system info",
-    "inspect": "container inspect", "list": "ls", "load": "image load", "networks": "network ls", "prune": "system prune",
-    "rename": "container rename", "rmi": "image rm", "save": "image save", "search": "image pull", "tag": "image tag",
-    "update": "up",
+    "buildx": "build", "containers": "ps", "history": "image history", "import": "image import", "info": "system info",
+    "inspect": "container inspect", "list": "ls", "load": "image load", "manifest": "image inspect",
+    "networks": "network ls", "prune": "system prune", "rename": "container rename", "rmi": "image rm",
+    "save": "image save", "search": "image pull", "secret": "config", "status": "ps", "tag": "image tag", "update": "up",
 }  # fmt: skip
 """Where composer has what a user of docker may type."""
 
@@ -91,8 +95,10 @@ def module_of(name: str) -> str:
         raise UsageError(f"composer {name} is not supported: {REFUSED[name]}")
     if name in ELSEWHERE:
         raise UsageError(f'unknown composer command: "{name}"\nUse: composer {ELSEWHERE[name]}')
-    from difflib import get_close_matches
+    if name in ("docker", "docker-compose", "compose"):
+        raise UsageError(f'unknown composer command: "{name}"\nLeave that word out: composer COMMAND')
+    from composer.cli.parsing.suggest import nearest
 
-    near = get_close_matches(name, COMMANDS, 1)
-    hint = f"\nDid you mean: composer {near[0]}?" if near else "\nRun 'composer --help' for the list of commands."
+    near = nearest(name, COMMANDS)
+    hint = f"\nDid you mean: composer {near}?" if near else "\nRun 'composer --help' for the list of commands."
     raise UsageError(f'unknown composer command: "{name}"{hint}')

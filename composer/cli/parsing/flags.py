@@ -118,10 +118,10 @@ class Group:
         """UsageError names the nearest command for an unknown one."""
         found = self._commands.get(self.aliases.get(word, word))
         if found is None:
-            from difflib import get_close_matches
+            from composer.cli.parsing.suggest import nearest
 
-            near = get_close_matches(word, self._commands, 1)
-            hint = f"Did you mean: composer {self.name} {near[0]}?" if near else f"See 'composer {self.name} --help'."
+            near = nearest(word, self._commands)
+            hint = f"Did you mean: composer {self.name} {near}?" if near else f"See 'composer {self.name} --help'."
             raise UsageError(f'unknown command: "composer {self.name} {word}"\n{hint}')
         return found
 
@@ -144,7 +144,7 @@ def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = Tr
                 raise UsageError(f"unknown flag: --{name}{_nearest(name, flags)}")
             _set(args, flag, value if equals else None, rest)
         elif word.startswith("-") and word != "-":
-            _cluster(args, by_short, word[1:], rest)
+            _cluster(args, by_short, word[1:], rest, flags)
         else:
             args.positional.append(word)
             if not interspersed:
@@ -155,20 +155,28 @@ def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = Tr
 
 def _nearest(name: str, flags: Sequence[Flag]) -> str:
     """The flag that may have been meant, as a second line; "" when none is near."""
-    from difflib import get_close_matches
+    from composer.cli.parsing.suggest import nearest
 
-    near = get_close_matches(name, [flag.name for flag in flags if not flag.hidden], 1)
-    return f"\nDid you mean --{near[0]}?" if near else ""
+    near = nearest(name, (flag.name for flag in flags if not flag.hidden))
+    return f"\nDid you mean --{near}?" if near else ""
 
 
-def _cluster(args: Args, by_short: dict[str, Flag], letters: str, rest: list[str]) -> None:
+def _without_short(letter: str, flags: Sequence[Flag]) -> str:
+    """The same for a letter: a number is a signal, as for kill(1); else the one flag that begins with it."""
+    if letter.isdigit() and any(flag.name == "signal" for flag in flags):
+        return f"\nDid you mean --signal {letter}?"
+    found = [flag.name for flag in flags if not flag.hidden and not flag.short and flag.name.startswith(letter)]
+    return f"\nDid you mean --{found[0]}?" if len(found) == 1 else ""
+
+
+def _cluster(args: Args, by_short: dict[str, Flag], letters: str, rest: list[str], flags: Sequence[Flag]) -> None:
     """-abc: booleans up to the first flag that takes a value, which takes what is left."""
     whole = letters
     while letters:
         flag, letters = by_short.get(letters[0]), letters[1:]
         if flag is None:
             unknown = whole[len(whole) - len(letters) - 1]
-            raise UsageError(f"unknown shorthand flag: {unknown!r} in -{whole}")
+            raise UsageError(f"unknown shorthand flag: {unknown!r} in -{whole}{_without_short(unknown, flags)}")
         if letters.startswith("="):
             _set(args, flag, letters[1:], rest)
             return

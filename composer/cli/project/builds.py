@@ -143,11 +143,7 @@ def _build(
     step = step_of(service)
 
     def tell(event: dict[str, object]) -> None:
-        if progress.detailed:
-            if event.get("status") in ("output", "running", "cached", "error", "warning", "done"):
-                progress.note(f"{service.name} {event.get('line', '')}")
-        elif event.get("status") in ("running", "cached", "error", "warning", "done"):
-            progress.update(step, "Building", detail=str(event.get("name", "")))
+        progress.build(step, event, prefix=f"{service.name} ")
 
     def work(engine: Engine) -> None:
         progress.update(step, "Building")

@@ -38,15 +38,12 @@ def build(context: Context, args: Args) -> int:
     name = next(iter(spec.tags), spec.context)
     step = f"Image {name}"
     with context.progress("Building", quiet=args.quiet) as progress:
-
-        def tell(event: dict[str, object]) -> None:
-            if progress.detailed and "line" in event:
-                progress.note(str(event["line"]))
-            elif event.get("status") in ("running", "cached", "error", "warning", "done"):
-                progress.update(step, "Building", detail=str(event.get("name", "")))
-
         progress.update(step, "Building")
-        record = context.engine.build(spec, progress=tell) if not context.dry_run else None
+        record = (
+            context.engine.build(spec, progress=lambda event: progress.build(step, event))
+            if not context.dry_run
+            else None
+        )
         progress.update(step, "Built", State.DONE)
     if record is None:
         return 0

@@ -28,9 +28,6 @@ class State(enum.Enum):
 class Progress:
     """Says nothing; the base of the others. Use as a context manager, so that the terminal is left as it was."""
 
-    detailed = False
-    """Whether a build's own output belongs into it, line by line."""
-
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
@@ -40,8 +37,12 @@ class Progress:
     def transfer(self, step: str, part: str, current: int, total: int) -> None:
         """Bytes of one part (a layer) of a step."""
 
+    def build(self, step: str, event: dict[str, object], *, prefix: str = "") -> None:
+        """What the engine tells of the build that the step stands for (engine/build/progress.py); where lines are written, each
+        begins with `prefix`."""
+
     def note(self, line: str) -> None:
-        """A whole line between the steps (a warning, a build's output)."""
+        """A whole line between the steps (a warning)."""
 
     def title(self, words: str) -> None:
         """The word of the header: Running, Building, Pulling …"""
@@ -55,9 +56,15 @@ class Progress:
         pass
 
 
-class PlainProgress(Progress):
-    detailed = True
+class _Written(Progress):
+    """Writes events as they come."""
 
+    def build(self, step: str, event: dict[str, object], *, prefix: str = "") -> None:
+        if "line" in event:
+            self.note(f"{prefix}{event['line']}")
+
+
+class PlainProgress(_Written):
     def __init__(self, stream: TextIO, *, prefix: str = "") -> None:
         super().__init__(stream)
         self._prefix = prefix
@@ -74,9 +81,7 @@ class PlainProgress(Progress):
         self.stream.flush()
 
 
-class JsonProgress(Progress):
-    detailed = True
-
+class JsonProgress(_Written):
     def __init__(self, stream: TextIO, *, dry_run: bool = False) -> None:
         super().__init__(stream)
         self._dry_run = dry_run

@@ -4,9 +4,9 @@
      ✔ Network shop_default  Created                                           0.0s
      ⠹ Container shop-db-1   Waiting                                           1.3s
 
-A frame is written at once. Before it the cursor goes up over the lines of the last one, counted as the terminal would
-wrap them at its present width, so that a window made narrower in between stays clean. No frame is taller than the
-terminal: finished steps give way first.
+Below a build are its steps (build_steps.py). A frame is written at once. Before it the cursor goes up over the lines of the
+last one, counted as the terminal would wrap them at its present width, so that a window made narrower in between stays clean.
+No frame is taller than the terminal: finished steps give way first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from composer.cli.render.ansi import BLUE, GREEN, RED, YELLOW, paint, uncoloured
+from composer.cli.render.build_steps import FINISHED, KEPT, OUTPUT, BuildSteps, Row
 from composer.cli.render.guard import raw
 from composer.cli.render.progress import Progress, State
 from composer.cli.render.table import shorten
@@ -32,11 +33,12 @@ INTERVAL = 0.1
 
 
 class Step:
-    __slots__ = ("begin", "detail", "end", "parts", "state", "text")
+    __slots__ = ("begin", "build", "detail", "end", "parts", "state", "text")
 
     def __init__(self, now: float) -> None:
         self.begin, self.end, self.text, self.detail, self.state = now, 0.0, "", "", State.WORKING
         self.parts: dict[str, tuple[int, int]] = {}
+        self.build: BuildSteps | None = None
 
 
 class TtyProgress(Progress):
@@ -84,6 +86,12 @@ class TtyProgress(Progress):
         with self._lock:
             self._steps.setdefault(one_line(step), Step(time.monotonic())).parts[part] = (current, total)
 
+    def build(self, step: str, event: dict[str, object], *, prefix: str = "") -> None:
+        with self._lock:
+            entry = self._steps.setdefault(one_line(step), Step(time.monotonic()))
+            entry.build = entry.build or BuildSteps()
+            entry.build.tell(event)
+
     def note(self, line: str) -> None:
         with self._lock:
             self.stream.write(self._erase() + uncoloured(line) + "\n")
@@ -119,17 +127,19 @@ class TtyProgress(Progress):
         total = len(self._steps)
         finished = sum(step.state is not State.WORKING for step in self._steps.values())
         head = f"[+] {self._title} {finished}/{total}"
-        lines = [paint(head, BLUE) if self._colour and finished == total else head]
-        lengths = [len(head)]
+        rows_shown: list[Row] = [(paint(head, BLUE) if self._colour and finished == total else head, len(head), KEPT)]
         shown = self._visible(rows - 2)
         width = max((len(name) for name, _ in shown), default=0)
         width = max(8, min(width, columns - 24))
         for name, step in shown:
             line, length = self._line(name, step, width, columns)
-            lines.append(line)
-            lengths.append(length)
-        text = "\x1b[?25l" + self._erase() + "".join(f"{line}\n" for line in lines) + "\x1b[?25h"
-        self._drawn = lengths
+            rows_shown.append((line, length, KEPT))
+            if step.build is not None:
+                done = step.state is not State.WORKING
+                rows_shown += step.build.rows(columns, colour=self._colour, done=done)
+        rows_shown = _fitting(rows_shown, rows - 1)
+        text = "\x1b[?25l" + self._erase() + "".join(f"{line}\n" for line, _, _ in rows_shown) + "\x1b[?25h"
+        self._drawn = [length for _, length, _ in rows_shown]
         self.stream.write(text)
         self.stream.flush()
 
@@ -162,6 +172,17 @@ class TtyProgress(Progress):
         if step.state is not State.WORKING:
             words = paint(words, colour)
         return f" {paint(mark, colour)} {left}{words}{gap}{paint(timer, BLUE)}", length
+
+
+def _fitting(rows: list[Row], room: int) -> list[Row]:
+    """As many lines as there is room for: finished steps of builds go first, then output, the earliest before others."""
+    for kind in (FINISHED, OUTPUT, KEPT):
+        excess = len(rows) - max(room, 1)
+        if excess <= 0:
+            break
+        going = set([index for index, row in enumerate(rows) if row[2] == kind and index][:excess])
+        rows = [row for index, row in enumerate(rows) if index not in going]
+    return rows
 
 
 def _bar(parts: dict[str, tuple[int, int]]) -> str:

@@ -127,6 +127,43 @@ def test_more_steps_than_rows(terminal: Terminal) -> None:
     assert "Container last" in text and "[+] Running 20/21" in text and len(text.splitlines()) == 5
 
 
+def event(step: int, name: str, status: str, text: str = "") -> dict[str, object]:
+    return {"step": step, "name": name, "status": status, "text": text, "line": f"#{step} {status} {text}"}
+
+
+def test_steps_of_a_build(terminal: Terminal) -> None:
+    """Each with its time, and the last lines of what a running one writes."""
+    terminal.resize(60, 12)
+    with TtyProgress(terminal.stream, colour=False) as progress:
+        progress.update("Image a", "Building")
+        for number in range(3):
+            progress.build("Image a", event(number, f"[{number}/3] COPY {number}", "running"))
+            progress.build("Image a", event(number, f"[{number}/3] COPY {number}", ("done", "cached", "done")[number]))
+        progress.build("Image a", event(3, "[3/3] RUN make", "running"))
+        for line in range(9):
+            progress.build("Image a", event(3, "[3/3] RUN make", "output", f"line \x1b[31m{line}"))
+        progress._animate_once()
+        lines = Screen(60).feed(terminal.written()).text.splitlines()
+        assert len(lines) <= 11 and all(len(line) <= 60 for line in lines)
+        assert lines[1].split()[1:] == ["Image", "a", "Building", "0.0s"]
+        assert lines[-7].startswith(" => [3/3] RUN make ") and lines[-7].endswith("0.0s")
+        assert lines[-6:] == [f" => => # line {line}" for line in range(3, 9)]
+        assert [line.partition("COPY")[0] for line in lines[2:-7]] == [" => CACHED [1/3] ", " => [2/3] "]
+        progress.build("Image a", event(3, "[3/3] RUN make", "error"))
+        progress.update("Image a", "Error", State.ERROR)
+    shown = Screen(60).feed(terminal.written()).text
+    assert " => ERROR [3/3] RUN make" in shown and "# line" not in shown
+    assert " => [0/3] COPY 0" in shown
+
+
+def test_a_build_in_plain_lines() -> None:
+    stream = io.StringIO()
+    progress = progress_for("plain", "auto", stream, {})
+    progress.build("Image a", event(1, "[1/1] RUN x", "output", "out"), prefix="web ")
+    progress_for("quiet", "auto", stream, {}).build("Image a", event(1, "x", "done"))
+    assert stream.getvalue() == "web #1 output out\n"
+
+
 def test_transfers_are_summed(terminal: Terminal) -> None:
     with TtyProgress(terminal.stream, colour=False) as progress:
         progress.update("web", "Pulling")
