@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import ModuleType
 
 import msgspec
+from msgspec.structs import replace
 
 from engine import digest
 from engine.errors import Conflict, InvalidSpec
@@ -24,9 +25,10 @@ from engine.net import ipam, options, preferences
 from engine.net.firewall import backend, forwarding
 from engine.net.firewall.elements import Port
 from engine.net.lan import settings as lan
+from engine.net.overlay import settings as overlay
 from engine.net.rtnetlink import Link, Rtnetlink
 from engine.paths import Roots
-from engine.spec.network import LAN_DRIVERS, NetworkRecord, NetworkSpec, decode_network
+from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord, NetworkSpec, decode_network
 from engine.store import Store
 
 PREDEFINED = ("bridge", "host", "none")
@@ -117,6 +119,8 @@ async def ensure(roots: Roots, record: NetworkRecord) -> int:
         index = _make_link(record)
         await backend.add_network(roots, record)
         _bring_up(record, index)
+        if overlay.is_overlay(record):
+            tunnels().ensure(record, _mark(roots, record))
         if not record.adopted:
             _do("mark", record, "alias", record.bridge, _mark(roots, record))
     _whole[record.id] = index
@@ -168,6 +172,13 @@ def links() -> ModuleType:
     return links
 
 
+def tunnels() -> ModuleType:
+    """What few need, and takes long to import."""
+    from engine.net.overlay import links
+
+    return links
+
+
 def _mark(roots: Roots, record: NetworkRecord) -> str:
     return f"composer:{digest.tag(roots.state)}:{record.id[:12]}"
 
@@ -204,16 +215,27 @@ def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
                 spec=spec,
                 bridge=bridge,
                 pools=ipam.choose_pools(db, spec),
-                mtu=0 if spec.driver in LAN_DRIVERS else preferences.mtu(),
+                mtu=_mtu(spec),
                 adopted=present is not None,
                 created_at=time.time(),
             )
+            if spec.driver == OVERLAY:
+                own, hosts = overlay.place(spec)[0], overlay.hosts(spec)
+                record = replace(record, underlay=own, peers=tuple(host for host in hosts if host != own))
             text = msgspec.json.encode(record).decode()
             db.execute("INSERT INTO networks VALUES (?, ?, ?, ?)", (spec.name, identifier, bridge, text))
             db.executemany("INSERT INTO subnets VALUES (?, ?)", [(pool.subnet, spec.name) for pool in record.pools])
     except sqlite3.IntegrityError as error:
         raise Conflict(f"network {spec.name} was created concurrently") from error
     return record
+
+
+def _mtu(spec: NetworkSpec) -> int:
+    """Bytes, 0 for the kernel's choice, of a network that names none."""
+    if spec.driver in LAN_DRIVERS:
+        return 0
+    found = int(tunnels().mtu(spec)) if spec.driver == OVERLAY else 0
+    return min(filter(None, (found, preferences.mtu())), default=0)
 
 
 def _make_link(record: NetworkRecord) -> int:
@@ -251,6 +273,8 @@ def _bring_up(record: NetworkRecord, index: int) -> None:
 
 
 def _remove_link(record: NetworkRecord) -> None:
+    if overlay.is_overlay(record):
+        tunnels().remove(record)
     if not record.adopted:
         _do("remove link", record, "delete_link", record.bridge)
         return

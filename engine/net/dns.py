@@ -13,6 +13,7 @@ from typing import Any
 from engine.net import dnsforward, dnsmessage
 from engine.net.datagrams import Datagrams
 from engine.net.names import Names
+from engine.net.overlay.discovery import Discovery
 from engine.readable import Readable
 
 MAX_FORWARDED = 256
@@ -58,8 +59,9 @@ class Server:
     A container on internal networks only gets no answer from outside: a question carries data out (CVE-2024-29018).
     """
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, discovery: Discovery | None = None) -> None:
         self.names = names
+        self._discovery = discovery or Discovery(names)
         self._clients: dict[str, _Client] = {}
         self._datagrams = Datagrams()
         self._forwarded = 0
@@ -182,6 +184,11 @@ class Server:
             return dnsmessage.answer(query, [], dnsmessage.REFUSED)
         self._forwarded += 1
         try:
+            if others := await self._discovery.ask(self.names.networks(client.container_id), query.name):
+                wanted = _KINDS.get(query.kind, ())
+                return dnsmessage.answer(
+                    query, [one for one in map(_record, others) if one[0] in wanted], stream=stream
+                )
             servers = client.upstream or dnsforward.host_resolvers()
             allowed = [server for server in servers if self.names.reaches(client.container_id, server)]
             found = await dnsforward.ask(allowed, data, stream=stream)

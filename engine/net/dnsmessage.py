@@ -81,6 +81,20 @@ def answer(query: Query, records: list[tuple[int, bytes]], code: int = NOERROR, 
     return struct.pack(">6H", query.identifier, bits, 1, count, 0, 0) + query.question + body
 
 
+def addresses(data: bytes, offset: int) -> list[str]:
+    """The IPv4 addresses in a message that `answer` made; its records begin at `offset`. Nothing of what is malformed."""
+    found = []
+    record = struct.Struct(">HHHIH")
+    while offset + record.size <= len(data):
+        _, kind, family, _, length = record.unpack_from(data, offset)
+        offset += record.size
+        if (kind, family, length) != (A, IN, 4) or offset + length > len(data):
+            break
+        found.append(str(ipaddress.IPv4Address(data[offset : offset + length])))
+        offset += length
+    return found
+
+
 def encode_name(name: str) -> bytes:
     """A domain name on the wire, uncompressed."""
     parts = [part.encode("ascii", "replace")[:63] for part in name.split(".") if part]

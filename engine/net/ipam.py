@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from engine.errors import Conflict, InvalidSpec, PoolExhausted
 from engine.net import preferences
+from engine.net.overlay import settings as overlay
 from engine.net.rtnetlink import Rtnetlink
-from engine.spec.network import NetworkRecord, NetworkSpec, Pool
+from engine.spec.network import OVERLAY, NetworkRecord, NetworkSpec, Pool
 from engine.store import Store
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -64,7 +65,7 @@ def choose_pools(db: sqlite3.Connection, spec: NetworkSpec) -> tuple[Pool, ...]:
     """
     taken = [(subnet_of(subnet), name) for subnet, name in db.execute("SELECT subnet, network FROM subnets")]
     pools = []
-    for pool in spec.pools:
+    for pool in overlay.pools(spec) if spec.driver == OVERLAY else spec.pools:
         asked = _network(pool.subnet, spec.name) if pool.subnet else None
         if asked is None or not (spec.enable_ipv4 if asked.version == 4 else spec.enable_ipv6):
             continue
@@ -199,7 +200,7 @@ def lease(
         wish = asked.get(subnet.version)
         if wish is None:
             address = _lowest(subnet, pool, held, owner, name, avoid)
-        elif wish in subnet:
+        elif wish in subnet and not (network.spec.driver == OVERLAY and wish not in subnet_of(pool.ip_range)):
             address = _asked(wish, subnet, pool, held, owner, name)
         else:
             continue
@@ -207,6 +208,9 @@ def lease(
         found[subnet.version] = (address, pool)
     for version, wish in asked.items():
         if version not in found:
+            if network.spec.driver == OVERLAY:
+                own = ", ".join(pool.ip_range for pool in network.pools)
+                raise InvalidSpec(f"network {name}: address {wish} is not in this host's part of the subnet, {own}")
             raise InvalidSpec(
                 f"network {name}: address {wish} is in none of its subnets",
                 hint="A fixed address needs a subnet of yours in networks.*.ipam.config.",

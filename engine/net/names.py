@@ -71,26 +71,27 @@ class Names:
             random.shuffle(found)
         return found or None
 
+    def on(self, network: str, name: str) -> list[str]:
+        """The addresses of our own containers that are called `name`, in lower case, on the network."""
+        return self._by_network.get(network, {}).get(name, [])
+
     def own(self, asker: str, name: str) -> list[str]:
         """The addresses of our own containers that `lookup` gives; the same until the generation changes."""
-        return self._found(asker, name, self._own)
+        return self._found(asker, name, self.on)
 
     def _found(self, asker: str, name: str, on: Callable[[str, str], list[str]]) -> list[str]:
         found: dict[str, None] = {}
         for asked in (name, *self._links.get(asker, {}).get(name, ())):
-            for network in self._networks(asker):
+            for network in self.networks(asker):
                 bare = asked.removesuffix(f".{network.lower()}")
                 found |= dict.fromkeys(on(network, asked) or (on(network, bare) if bare != asked else []))
         return list(found)
-
-    def _own(self, network: str, name: str) -> list[str]:
-        return self._by_network.get(network, {}).get(name, [])
 
     def _theirs(self, network: str, name: str) -> list[str]:
         return self._others.addresses(network, name) if self._others else []
 
     def reverse(self, asker: str, address: str) -> str | None:
-        for network in self._networks(asker):
+        for network in self.networks(asker):
             if name := self._reverse.get(network, {}).get(address):
                 return name
             if self._others and (name := self._others.name(network, address)):
@@ -110,5 +111,5 @@ class Names:
             if own
         )
 
-    def _networks(self, asker: str) -> list[str]:
+    def networks(self, asker: str) -> list[str]:
         return [endpoint.network for endpoint in self._endpoints.get(asker, ((), ()))[1]]

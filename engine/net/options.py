@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection
 
 from engine.errors import InvalidSpec, Unsupported
 from engine.net.lan import settings as lan
+from engine.net.overlay import settings as overlay
 from engine.spec.container import Attachment
-from engine.spec.network import LAN_DRIVERS, NetworkRecord, NetworkSpec
+from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord, NetworkSpec
 
 NAME = "com.docker.network.bridge.name"
 HOST_BINDING = {4: "com.docker.network.bridge.host_binding_ipv4", 6: "com.docker.network.bridge.host_binding_ipv6"}
@@ -77,8 +78,8 @@ _KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
 def check(spec: NetworkSpec) -> None:
     """Raises Unsupported and InvalidSpec for what the driver cannot do."""
     where = f"network {spec.name}"
-    if spec.driver not in ("", "bridge", "default", *LAN_DRIVERS):
-        hint = "Supported: bridge, macvlan, ipvlan (host and none as network_mode)."
+    if spec.driver not in ("", "bridge", "default", OVERLAY, *LAN_DRIVERS):
+        hint = "Supported: bridge, overlay, macvlan, ipvlan (host and none as network_mode)."
         raise Unsupported(f"{where}: driver {spec.driver!r} is not supported", hint=hint)
     if spec.ipam_driver not in ("", "default", *((lan.DHCP,) if spec.driver in LAN_DRIVERS else ())):
         hint = "dhcp is for macvlan networks." if spec.ipam_driver == lan.DHCP else ""
@@ -92,6 +93,9 @@ def check(spec: NetworkSpec) -> None:
         return
     if spec.host_access:
         raise Unsupported(f"{where}: x-host-access is for macvlan networks; the host reaches those of bridges")
+    if spec.driver == OVERLAY:
+        overlay.check(spec)
+        return
     for option, value in sorted(spec.driver_opts.items()):
         if option not in _KNOWN:
             raise Unsupported(f"{where}: driver option {option!r} is not supported by the bridge driver")

@@ -29,6 +29,19 @@ class AddressPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     size: int
 
 
+class OverlayHost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A host of overlay networks."""
+
+    name: str
+    address: str
+
+
+class Overlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The hosts of overlay networks that name none, own one included."""
+
+    hosts: tuple[OverlayHost, ...] = ()
+
+
 class Preferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`publish`: host addresses of ports that are published without one; () is all of the host's. `mtu`: bytes, 0 to follow
     the uplink. `pools`: where networks get their IPv4 subnets; () is the usual place."""
@@ -36,6 +49,7 @@ class Preferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     publish: tuple[str, ...] = ()
     mtu: int = 0
     pools: tuple[AddressPool, ...] = ()
+    overlay: Overlay = Overlay()
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Preferences:

@@ -20,6 +20,7 @@ from engine.net.firewall import backend, elements
 from engine.net.firewall.elements import Port
 from engine.net.firewall.enforce import Enforcement
 from engine.net.lan import settings as lan
+from engine.net.overlay import settings as overlay
 from engine.net.proxy import Proxy
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkRecord
@@ -28,6 +29,7 @@ from engine.store import Store
 
 if TYPE_CHECKING:
     from engine.net.lan.client import Client
+    from engine.net.overlay.discovery import Discovery
 
 _MOMENT = 0.5
 """Seconds in which more containers are expected to stop; one that gets an address just released does not wait."""
@@ -43,10 +45,11 @@ class _Job(Struct, frozen=True):
 
 class Wiring:
     """Connections of the containers of one group; lives in the supervisor. `enforced`: rules that somebody flushes come
-    back while it lives."""
+    back while it lives. `discovery` joins the overlay networks that they are on."""
 
-    def __init__(self, store: Store, *, enforced: bool = False) -> None:
+    def __init__(self, store: Store, *, enforced: bool = False, discovery: Discovery | None = None) -> None:
         self.store = store
+        self._discovery = discovery
         self._enforcement = Enforcement(store.roots, self.repair) if enforced else None
         self._jobs: list[_Job] = []
         self._connecting: set[asyncio.Task[None]] = set()
@@ -324,11 +327,15 @@ class Wiring:
         if self._enforcement is not None:
             self._enforcement.start()
             self._enforcement.guard(record)
+        if self._discovery is not None and overlay.is_overlay(record):
+            self._discovery.join(record)
 
     def close(self) -> None:
         self._forget()
         for client in self._clients.values():
             client.close()
+        if self._discovery is not None:
+            self._discovery.close()
         if self._enforcement is not None:
             self._enforcement.close()
         for proxy in self._proxies.values():

@@ -18,6 +18,7 @@ from engine.keeper.client import KeeperClient
 from engine.net.dns import Server
 from engine.net.names import Names
 from engine.net.neighbours import Neighbours
+from engine.net.overlay.discovery import Discovery
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.session import group_store, users
@@ -42,9 +43,10 @@ class Group:
         self.images = ImageStore(self.store)
         self.cgroups = Cgroups.of(roots)
         self.apparmor = apparmor.Default(roots)
-        self.wiring = Wiring(self.store, enforced=True)
         self.names = Names(Neighbours(self.store, name))
-        self.dns = Server(self.names)
+        discovery = Discovery(self.names)
+        self.wiring = Wiring(self.store, enforced=True, discovery=discovery)
+        self.dns = Server(self.names, discovery)
         self.records: dict[str, ContainerRecord] = {}
         self.creating: set[str] = set()
         """Ids whose folders are just being written."""

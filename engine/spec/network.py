@@ -7,6 +7,10 @@ LAN_DRIVERS = ("macvlan", "ipvlan")
 """Drivers of networks on which containers have links of their own on the LAN of a link of the host's."""
 
 
+OVERLAY = "overlay"
+"""The driver of networks that several hosts share."""
+
+
 class Pool(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One ipam.config entry; "" is chosen by the engine."""
 
@@ -17,7 +21,7 @@ class Pool(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class NetworkSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A network. Drivers: bridge, macvlan, ipvlan; host and none exist without being made; others are refused as
+    """A network. Drivers: bridge, overlay, macvlan, ipvlan; host and none exist without being made; others are refused as
     unsupported. `host_access`: the host reaches the containers of a macvlan network, too."""
 
     name: str
@@ -39,6 +43,7 @@ class NetworkRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     its own, where it needs one), `pools` with all fields filled.
 
     `mtu`: bytes, 0 for the kernel's choice. `adopted`: the link was there before the network and stays when it is removed.
+    `underlay`: this host's address among those of an overlay network; `peers`: the other hosts' addresses.
     """
 
     id: str
@@ -47,6 +52,8 @@ class NetworkRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pools: tuple[Pool, ...] = ()
     mtu: int = 0
     adopted: bool = False
+    underlay: str = ""
+    peers: tuple[str, ...] = ()
     created_at: float = 0.0
 
 

@@ -154,7 +154,7 @@ def test_a_link_that_is_no_bridge(store):
 @pytest.mark.parametrize(
     ("fields", "error", "complaint"),
     [
-        ({"driver": "overlay"}, Unsupported, "driver 'overlay' is not supported"),
+        ({"driver": "weave"}, Unsupported, "driver 'weave' is not supported"),
         ({"ipam_driver": "dhcp"}, Unsupported, "IPAM driver 'dhcp'"),
         ({"ipam_options": {"a": "b"}}, Unsupported, "no option 'a'"),
         ({"driver_opts": {"foo": "bar"}}, Unsupported, "driver option 'foo'"),

@@ -14,7 +14,7 @@ from composer.release import COMPOSE
 from engine.spec.container import Attachment
 from engine.spec.network import NetworkSpec, Pool
 
-DRIVERS = ("", "default", "bridge", "macvlan", "ipvlan")
+DRIVERS = ("", "default", "bridge", "overlay", "macvlan", "ipvlan")
 DEFAULT = "bridge"
 """The network that is there when a container needs it (network_mode: bridge)."""
 
@@ -125,7 +125,8 @@ def _network(project: Project, key: str, network: Network, problems: Problems) -
                 " (network_mode: host or none needs no network)" if network.driver in ("host", "null", "none") else ""
             )
             problems.refuse(
-                (*path, "driver"), f"{network.driver!r} is not supported; supported: bridge, macvlan, ipvlan{hint}"
+                (*path, "driver"),
+                f"{network.driver!r} is not supported; supported: bridge, overlay, macvlan, ipvlan{hint}",
             )
         drivers = ("default", "dhcp") if network.driver == "macvlan" else ("default",)
         if network.ipam is not None and network.ipam.driver not in ("", *drivers):

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from engine.net import options
 from engine.net.firewall.netlink import IPV4, IPV6, Element
+from engine.net.overlay import settings as overlay
 from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord
 
@@ -57,6 +58,10 @@ def of_network(record: NetworkRecord) -> Elements:
         found["within"] = [Element(name + name)]
     if record.spec.internal:
         found["internal"] = [Element(name)]
+    if overlay.is_overlay(record):
+        number = struct.pack(">I", overlay.identifier(record.spec) << 8)
+        found["tunnels"] = [Element(number)]
+        found["peers"] = [Element(number + _packed(peer)) for peer in record.peers]
     for link in filter(None, record.spec.driver_opts.get(options.TRUSTED, "").split(":")):
         found.setdefault("trusted", []).append(Element(_name(link.strip()) + name))
     for pool in record.pools:

@@ -3,7 +3,8 @@
     forward      own network ─▶ accept │ internal ─▶ drop │ established ─▶ accept
                  into a bridge ─▶ inward: published, trusted, unprotected, routed ports ─▶ accept │ all else ─▶ drop
                  all else ─▶ others: empty, or what keeps the host from routing for others (forwarding.py)
-    input        from an internal network ─▶ guarded: its own gateway's port 53 ─▶ accept │ all else ─▶ drop
+    input        a tunnel's frame from another host than its peers ─▶ drop
+                 from an internal network ─▶ guarded: its own gateway's port 53 ─▶ accept │ all else ─▶ drop
     prerouting, output ─▶ published: to an address of the host ─▶ DNAT by the maps
     postrouting  published port of one's own network, way out ─▶ masquerade, or SNAT to the address that was asked for
 
@@ -49,13 +50,16 @@ from engine.net.firewall.netlink import (
     translate,
     verdict,
 )
+from engine.net.overlay import settings as overlay
 
 _IIFNAME, _OIFNAME, _NFPROTO, _L4PROTO, _IIFKIND, _OIFKIND = 6, 7, 15, 16, 26, 27
-_NAME, _V4, _V6, _PROTO, _PORT = (IFNAME, 16), (7, 4), (8, 16), (12, 4), (13, 4)
+_NAME, _V4, _V6, _PROTO, _PORT, _VNI = (IFNAME, 16), (7, 4), (8, 16), (12, 4), (13, 4), (4, 4)
 """(type of nft(8), bytes in a key)"""
 _IN, _OUT = meta(_IIFNAME), meta(_OIFNAME)
 _BOTH = _IN + meta(_OIFNAME, 12)
 _TRANSPORT_PORT = (2, 2, 2)
+_VXLAN_ID = payload(2, 12, 3)
+"""After the UDP header and four bytes of flags (RFC 7348 section 5)."""
 _ESTABLISHED, _RELATED, _DNAT = 2, 4, 32
 KINDS = ("bridge", "tun", "wireguard")
 """Kinds of links that others make in order to forward through them."""
@@ -77,6 +81,8 @@ _FILTERING: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
     "routed": (_join(_NAME, _PROTO), (0, 0), 0),
     "direct4": (_join(_V4, _PROTO, _PORT), (0, 0), 0),
     "direct6": (_join(_V6, _PROTO, _PORT), (0, 0), 0),
+    "tunnels": (_VNI, (0, 0), 0),
+    "peers": (_join(_VNI, _V4), (0, 0), 0),
     "gateways4": (_join(_NAME, _V4), (0, 0), 0),
     "gateways6": (_join(_NAME, _V6), (0, 0), 0),
 }
@@ -92,7 +98,7 @@ _TRANSLATING: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
     "any4": (_join(_PROTO, _PORT), _join(_V4, _PORT), MAP),
     "any6": (_join(_PROTO, _PORT), _join(_V6, _PORT), MAP),
 }
-NETWORK_SETS = ("bridges", "internal", "within", "trusted", "unprotected", "routed", "gateways4", "gateways6",
+NETWORK_SETS = ("bridges", "internal", "within", "trusted", "unprotected", "routed", "tunnels", "peers", "gateways4", "gateways6",
     "subnets4", "subnets6", "masquerade4", "masquerade6", "source4", "source6")  # fmt: skip
 PORT_SETS = ("direct4", "direct6", "ports4", "ports6", "any4", "any6")
 GUARDED = frozenset(_FILTERING)
@@ -143,7 +149,7 @@ def closing(versions: Iterable[int]) -> list[bytes]:
 def _contents(name: str, *, translating: bool) -> list[bytes]:
     sets = {**_FILTERING, **(_TRANSLATING if translating else {})}
     found = [new_set(name, key, *sets[key], number) for number, key in enumerate(sets, 1)]
-    for inner in ("inward", "others", "guarded", *(("published",) if translating else ())):
+    for inner in ("inward", "others", "guarded", "tunnelled", *(("published",) if translating else ())):
         found.append(chain(name, inner))
     found += [chain(name, "forward", "filter", FORWARD), chain(name, "input", "filter", INPUT)]
     if translating:
@@ -156,7 +162,14 @@ def _contents(name: str, *, translating: bool) -> list[bytes]:
 
 @functools.cache
 def _filtering() -> dict[str, list[bytes]]:
-    return {"forward": _forward(), "inward": _inward(), "input": _input(), "guarded": _guarded()}
+    tunnelled = _VXLAN_ID + _address(IPV4, source=True, register=9) + lookup("peers") + verdict(ACCEPT)
+    return {
+        "forward": _forward(),
+        "inward": _inward(),
+        "input": _input(),
+        "guarded": _guarded(),
+        "tunnelled": [tunnelled, verdict(DROP)],
+    }
 
 
 @functools.cache
@@ -204,7 +217,13 @@ def _inward() -> list[bytes]:
 
 
 def _input() -> list[bytes]:
-    return [_IN + lookup("internal") + verdict(JUMP, "guarded")]
+    vxlan = (
+        meta(_L4PROTO) + compare(bytes((17,))) + payload(*_TRANSPORT_PORT) + compare(struct.pack(">H", overlay.PORT))
+    )
+    return [
+        vxlan + _VXLAN_ID + lookup("tunnels") + verdict(JUMP, "tunnelled"),
+        _IN + lookup("internal") + verdict(JUMP, "guarded"),
+    ]
 
 
 def _guarded() -> list[bytes]:

@@ -10,12 +10,11 @@ x-host-access     a macvlan link of the host's, without an address: packets to t
 from __future__ import annotations
 
 import errno
-import socket
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from engine.errors import InvalidSpec, NotFound, OperationFailed, Unsupported
-from engine.net import messages
+from engine.net import encoded, messages
 from engine.net.endpoint import Plan
 from engine.net.lan import settings
 from engine.net.rtnetlink import Rtnetlink
@@ -41,7 +40,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
             _own(
                 kernel,
                 record,
-                _encoded([("IFLA_IFNAME", record.bridge), _kind("veth", [("VETH_INFO_PEER", far)])]),
+                encoded.link([("IFLA_IFNAME", record.bridge), encoded.kind("veth", [("VETH_INFO_PEER", far)])]),
                 mark,
             )
             kernel.do("set up link", _far(record), [messages.link_up(_index(kernel, _far(record)))])
@@ -51,7 +50,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
         if spec.host_access:
             data = [("IFLA_MACVLAN_MODE", "bridge")]
             link = [("IFLA_IFNAME", record.bridge), ("IFLA_LINK", _index(kernel, name))]
-            _own(kernel, record, _encoded([*link, _kind("macvlan", data)]), mark)
+            _own(kernel, record, encoded.link([*link, encoded.kind("macvlan", data)]), mark)
 
 
 def remove(record: NetworkRecord, mark: str, others: Collection[NetworkRecord]) -> None:
@@ -84,7 +83,7 @@ def link(kernel: Rtnetlink, plan: Plan, space: int) -> bytes:
         found.append(("IFLA_MTU", size))
     if settings.mode(spec) != "passthru" or plan.attachment.mac_address:
         found.append(("IFLA_ADDRESS", end.mac_address))
-    return _encoded([*found, _kind("macvlan", [("IFLA_MACVLAN_MODE", settings.mode(spec))])])
+    return encoded.link([*found, encoded.kind("macvlan", [("IFLA_MACVLAN_MODE", settings.mode(spec))])])
 
 
 def failure(plan: Plan, number: int) -> OperationFailed:
@@ -135,7 +134,7 @@ def _subinterface(kernel: Rtnetlink, spec: NetworkSpec, name: str, mark: str) ->
     if not (number.isdecimal() and int(number) in _VLANS):
         raise InvalidSpec(f"{where}: {name} is not a sub-interface of {below}: VLANs have numbers from 1 to 4094")
     data = [("IFLA_VLAN_ID", int(number))]
-    made = _encoded([("IFLA_IFNAME", name), ("IFLA_LINK", index), _kind("vlan", data)])
+    made = encoded.link([("IFLA_IFNAME", name), ("IFLA_LINK", index), encoded.kind("vlan", data)])
     (failed,) = kernel.run([made])
     if failed and failed != errno.EEXIST:
         hint = "This kernel has no VLANs: modprobe 8021q." if failed == errno.EOPNOTSUPP else ""
@@ -154,20 +153,3 @@ def _index(kernel: Rtnetlink, name: str) -> int:
 def _far(record: NetworkRecord) -> str:
     """The other end of a pair that leads nowhere: without it the links on the pair would have no carrier."""
     return f"cmo-{record.id[:11]}"
-
-
-def _kind(kind: str, data: list[tuple[str, Any]]) -> tuple[str, Any]:
-    return "IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", {"attrs": data})]}
-
-
-def _encoded(attributes: list[tuple[str, Any]]) -> bytes:
-    """A request that makes a link. pyroute2 is for these networks alone: it takes long to import."""
-    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-
-    message = ifinfmsg()
-    message["family"] = socket.AF_UNSPEC
-    message["header"]["type"] = messages.NEWLINK
-    message["header"]["flags"] = messages.REQUEST | messages.ACK | messages.CREATE | messages.EXCLUSIVE
-    message["attrs"] = attributes
-    message.encode()
-    return bytes(message.data)

@@ -1,0 +1,80 @@
+"""The tunnel of an overlay network: a VXLAN link that is a port of the network's bridge.
+
+It floods to all other hosts, and learns from the frames that come which addresses are where. The packet filter lets in only
+frames from those hosts (layout.py)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import socket
+import struct
+from contextlib import suppress
+
+from engine.errors import OperationFailed, Unsupported
+from engine.net import encoded, messages
+from engine.net.firewall import probe
+from engine.net.overlay import settings
+from engine.net.rtnetlink import Rtnetlink
+from engine.rootless.client import here
+from engine.spec.network import NetworkRecord, NetworkSpec
+
+_SIOCGIFADDR = 0x8915
+
+
+def name(record: NetworkRecord) -> str:
+    return f"cmv-{record.id[:11]}"
+
+
+def mtu(spec: NetworkSpec) -> int:
+    """Bytes that fit through the tunnel, by the link that has this host's address; 0 for the kernel's choice."""
+    own = socket.inet_aton(settings.place(spec)[0])
+    with Rtnetlink() as kernel, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, link in socket.if_nameindex():
+            with suppress(OSError):  # it has no address
+                found = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("16s24x", link.encode()))
+                if found[20:24] == own:
+                    return kernel.mtu(link) - settings.OVERHEAD
+    return 0
+
+
+def ensure(record: NetworkRecord, mark: str) -> None:
+    """Make what is missing of the tunnel; the network's bridge is there. Raises OperationFailed, and Unsupported for an
+    ordinary user."""
+    if here():
+        raise Unsupported(
+            f"network {record.spec.name}: the overlay driver needs root: its tunnel is a link of the host's"
+        )
+    if not probe.native():
+        raise Unsupported(
+            f"network {record.spec.name}: the overlay driver needs nf_tables, which keeps other hosts' frames out"
+        )
+    link, number = name(record), settings.identifier(record.spec)
+    data = [
+        ("IFLA_VXLAN_ID", number),
+        ("IFLA_VXLAN_LOCAL", record.underlay),
+        ("IFLA_VXLAN_PORT", settings.PORT),
+        ("IFLA_VXLAN_LEARNING", 1),
+    ]
+    with Rtnetlink() as kernel:
+        (failed,) = kernel.run([encoded.link([("IFLA_IFNAME", link), encoded.kind("vxlan", data)])])
+        try:
+            index = kernel.index(link)
+        except OSError as error:
+            hint = {
+                errno.EOPNOTSUPP: "This kernel has no VXLAN: modprobe vxlan.",
+                errno.EEXIST: f"Another link of the host has the VXLAN identifier {number}: choose one with"
+                f" driver_opts.{settings.VNI}, the same on all hosts.",
+            }
+            raise OperationFailed("make the tunnel", link, failed, hint=hint.get(failed, "")) from error
+        changes = [
+            messages.alias(link, mark),
+            messages.port_of(index, kernel.index(record.bridge)),
+            messages.link_up(index),
+        ]
+        kernel.do("set up the tunnel", link, [*changes, *(encoded.flood(index, peer) for peer in record.peers)])
+
+
+def remove(record: NetworkRecord) -> None:
+    with Rtnetlink() as kernel:
+        kernel.do("remove link", name(record), [messages.delete_link(name(record))], accept=(errno.ENODEV,))

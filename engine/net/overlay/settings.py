@@ -1,0 +1,150 @@
+"""What an overlay network's driver options say, and the hosts in networks.toml (docs/networking.md).
+
+All hosts work out the same from the same specification, without a word to each other: the VXLAN network identifier and the
+subnet from the network's name, and which slice of the subnet is theirs from their place in the list of hosts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from engine import digest
+from engine.errors import InvalidSpec, Unsupported
+from engine.net import preferences
+from engine.spec.network import OVERLAY, NetworkRecord, NetworkSpec, Pool
+
+PEERS = "peers"
+"""The hosts, own one included, separated by commas: NAME=ADDRESS or ADDRESS."""
+VNI = "com.docker.network.driver.overlay.vxlanid_list"
+MTU = ("com.docker.network.driver.mtu", "mtu")
+PORT = 4789
+"""UDP; IANA's for VXLAN."""
+OVERHEAD = 50
+"""Bytes of the outer Ethernet, IPv4, UDP and VXLAN headers."""
+
+_SLICES = 16
+"""A subnet has at least so many slices, so that hosts which join later do not move those that are there."""
+_SMALLEST = 8
+"""Addresses of a slice."""
+_RANGE = ipaddress.IPv4Network("10.128.0.0/9")
+_PREFIX = 20
+_IDENTIFIERS = range(256, 1 << 24)
+"""Docker's begin at 256, too."""
+
+
+def is_overlay(record: NetworkRecord) -> bool:
+    return record.spec.driver == OVERLAY
+
+
+def check(spec: NetworkSpec) -> None:
+    """Raises Unsupported and InvalidSpec."""
+    where = f"network {spec.name}"
+    for option, value in sorted(spec.driver_opts.items()):
+        if option not in (PEERS, VNI, *MTU):
+            hint = f"Supported: {PEERS}, {VNI}, {MTU[0]}."
+            if option == "encrypted":
+                hint = "Run the tunnel over a WireGuard or IPsec link of the host's: give the peers' addresses on it."
+            raise Unsupported(
+                f"{where}: driver option {option!r} is not supported by the overlay driver",
+                hint=hint,
+            )
+        if option == VNI and not (value.isdecimal() and int(value) in _IDENTIFIERS):
+            raise InvalidSpec(f"{where}: driver option {VNI}: {value!r} is not one number from 256 to 16777215")
+        if option in MTU and not (value.isdecimal() and (68 <= int(value) <= 65535 or value == "0")):
+            raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not a number of bytes from 68 to 65535")
+    if spec.enable_ipv6 or not spec.enable_ipv4:
+        raise Unsupported(f"{where}: the overlay driver supports IPv4 only")
+    if any(pool.ip_range or pool.gateway for pool in spec.pools):
+        raise InvalidSpec(
+            f"{where}: ip_range and gateway cannot be set on an overlay network: each host has its own part of the subnet"
+        )
+    if len(spec.pools) > 1:
+        raise InvalidSpec(f"{where}: an overlay network has one subnet, not {len(spec.pools)}")
+    place(spec)
+
+
+def identifier(spec: NetworkSpec) -> int:
+    """The VXLAN network identifier."""
+    if asked := spec.driver_opts.get(VNI):
+        return int(asked)
+    return _IDENTIFIERS[_number(spec) % len(_IDENTIFIERS)]
+
+
+def hosts(spec: NetworkSpec) -> list[str]:
+    """IPv4 addresses of all hosts, in the order that slices of the subnet are given in. Raises InvalidSpec."""
+    where = f"network {spec.name}: driver option {PEERS}"
+    asked = spec.driver_opts.get(PEERS, "")
+    found = [part.rpartition("=")[2].strip() for part in asked.split(",") if part.strip()]
+    if not asked:
+        where, found = "networks.toml: overlay.hosts", [one.address for one in preferences.read().overlay.hosts]
+    for text in found:
+        try:
+            usable = ipaddress.ip_address(text).version == 4
+        except ValueError:
+            usable = False
+        if not usable:
+            raise InvalidSpec(f"{where}: {text!r} is not an IPv4 address")
+    if len(set(found)) < len(found):
+        raise InvalidSpec(f"{where}: an address is there twice")
+    if not found:
+        raise InvalidSpec(
+            f"network {spec.name}: the overlay driver needs the addresses of its hosts",
+            hint=f"Set driver_opts.{PEERS}, for example a=192.0.2.1,b=192.0.2.2, or overlay.hosts in networks.toml.",
+        )
+    return found
+
+
+def place(spec: NetworkSpec) -> tuple[str, int]:
+    """This host's address and its index in `hosts`. Raises InvalidSpec when it is none of them."""
+    found = hosts(spec)
+    for index, address in enumerate(found):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                continue
+        return address, index
+    raise InvalidSpec(
+        f"network {spec.name}: none of its hosts ({', '.join(found)}) is this one",
+        hint="`ip address` lists this host's addresses.",
+    )
+
+
+def pools(spec: NetworkSpec) -> tuple[Pool, ...]:
+    """The subnet that all hosts have, with the range of this one. Raises InvalidSpec."""
+    asked = spec.pools[0] if spec.pools else Pool()
+    try:
+        subnet = ipaddress.IPv4Network(asked.subnet or default_subnet(spec), strict=False)
+    except ValueError as error:
+        raise InvalidSpec(f"network {spec.name}: {asked.subnet!r} is not a valid IPv4 subnet: {error}") from error
+    count = len(hosts(spec))
+    bits = max(_SLICES, 1 << (count - 1).bit_length()).bit_length() - 1
+    if subnet.num_addresses >> bits < _SMALLEST:
+        least = 32 - bits - (_SMALLEST - 1).bit_length()
+        raise InvalidSpec(
+            f"network {spec.name}: the subnet {subnet} is too small for {count} hosts: use a /{least} or larger"
+        )
+    size = subnet.num_addresses >> bits
+    first = int(subnet[0]) + place(spec)[1] * size
+    own = ipaddress.IPv4Network((first, 32 - (size - 1).bit_length()))
+    return (Pool(subnet=str(subnet), ip_range=str(own), aux_addresses=asked.aux_addresses),)
+
+
+def default_subnet(spec: NetworkSpec) -> str:
+    """The same on every host: by the network's name."""
+    number = _number(spec) >> 32
+    step = 1 << 32 - _PREFIX
+    return f"{_RANGE[number % (_RANGE.num_addresses // step) * step]}/{_PREFIX}"
+
+
+def gateways(record: NetworkRecord) -> set[str]:
+    """The addresses of all hosts' bridges: the first usable one of each slice."""
+    own = ipaddress.IPv4Network(record.pools[0].ip_range)
+    subnet = ipaddress.IPv4Network(record.pools[0].subnet)
+    firsts = range(int(subnet[0]), int(subnet[-1]), own.num_addresses)
+    return {str(ipaddress.IPv4Address(first or 0) + (first == int(subnet[0]))) for first in firsts}
+
+
+def _number(spec: NetworkSpec) -> int:
+    return int(digest.hexadecimal(spec.name.encode())[:16], 16)
