@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import time
 
 import msgspec
 
-from engine.paths import make_private, private
+from engine import atomic
+from engine.paths import make_private
 
 _SETTLED = 2_000_000_000
 """Nanoseconds: a file changed less than this ago might change again without its times showing it."""
@@ -59,16 +59,11 @@ class Digests:
             return
         known = self._known or {}
         kept = {**known, **self._seen} if len(known) < _SLACK + 4 * len(self._seen) else self._seen
-        temporary = f"{self._path}.{secrets.token_hex(4)}"
-        try:
+        # It only saves time: a full disk is reported by what really needs the space.
+        with contextlib.suppress(OSError):
             make_private(os.path.dirname(self._path))
-            with open(temporary, "xb", opener=private) as file:
-                file.write(msgspec.json.encode({name: entry for name, entry in kept.items() if _is_text(name)}))
-            os.replace(temporary, self._path)
-        except OSError:
-            # It only saves time: a full disk is reported by what really needs the space.
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            text = msgspec.json.encode({name: entry for name, entry in kept.items() if _is_text(name)})
+            atomic.replace(self._path, text)
 
     def _load(self) -> dict[str, Entry]:
         try:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 
-from engine.paths import private
+from engine import atomic
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def make(bundle: Bundle, pid: int, status: int | None) -> Exit:
         "pid": pid,
     }
     with contextlib.suppress(OSError):  # a full disc: those that watch us get the event all the same
-        write_atomically(bundle["exit_file"], json.dumps(record))
+        atomic.replace(bundle["exit_file"], json.dumps(record).encode())
     return record
 
 
@@ -44,10 +44,3 @@ def _oom_killed(bundle: Bundle) -> bool:
         except (OSError, ValueError):
             continue
     return False
-
-
-def write_atomically(path: str, text: str) -> None:
-    temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8", opener=private) as file:
-        file.write(text)
-    os.replace(temporary, path)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from engine import atomic
 from engine.errors import OperationFailed
 from engine.image import reference
 from engine.registry import credentials
@@ -79,17 +78,6 @@ def _write(path: str, config: dict[str, Any]) -> None:
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        real = os.path.realpath(path)
-        fd, draft = tempfile.mkstemp(prefix=".config.json-", dir=os.path.dirname(real))  # made with mode 0600
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                json.dump(config, file, indent="\t")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, real)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(draft)
-            raise
+        atomic.replace(os.path.realpath(path), json.dumps(config, indent="\t").encode(), durable=True)
     except OSError as error:
         raise OperationFailed.of("write", path, error) from error

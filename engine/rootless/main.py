@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
 
-from engine import control
+from engine import atomic, control
 from engine.errors import EngineError
 from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
@@ -54,9 +54,8 @@ class Host:
         self.cgroup = cgroup.delegated()
         self.space = namespace.adopt(self.state_file) or namespace.make(run_root)
         self.network, self.no_network = outside.start(self.space, run_root)
-        with open(f"{self.state_file}.new", "w", encoding="utf-8") as file:
-            json.dump({"pid": self.space.pid, "start": calls.start_time(self.space.pid)}, file)
-        os.replace(f"{self.state_file}.new", self.state_file)
+        state = {"pid": self.space.pid, "start": calls.start_time(self.space.pid)}
+        atomic.replace(self.state_file, json.dumps(state).encode())
         self.loop = selectors.DefaultSelector()
         self.clients: set[Channel] = set()
         self.inhabitant = -1

@@ -6,14 +6,13 @@ Two places: the tag sha256-<hex>.sig (sigstore/cosign, specs/SIGNATURE_SPEC.md),
 
 from __future__ import annotations
 
-import os
-
 import msgspec
 from msgspec import Struct
 
+from engine import atomic
 from engine.errors import Corrupt, ImageError, NotFound
 from engine.image import manifest
-from engine.paths import Roots, make_private, private
+from engine.paths import Roots, make_private
 from engine.registry.client import Client
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -102,10 +101,7 @@ class Kept:
 
     def write(self, digest: str, found: dict[str, tuple[Signature, ...]]) -> None:
         make_private(self._folder)
-        draft = f"{self._path(digest)}.{os.getpid()}"
-        with open(draft, "wb", opener=private) as file:
-            file.write(msgspec.json.encode(found))
-        os.replace(draft, self._path(digest))
+        atomic.replace(self._path(digest), msgspec.json.encode(found))
 
 
 def fetched(client: Client, digests: list[str]) -> dict[str, tuple[Signature, ...]]:

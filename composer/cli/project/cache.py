@@ -21,6 +21,7 @@ from msgspec import Struct
 import composer
 from composer.plan.desired import Desired
 from composer.plan.problems import Problem
+from engine import atomic
 from engine.digest import hexadecimal
 from engine.paths import make_private
 
@@ -112,17 +113,9 @@ class Cache:
 
     def put(self, entry: Entry) -> None:
         """Remember it. A cache that cannot be written costs time and nothing else."""
-        temporary = f"{self._path}.{os.getpid()}"
         with suppress(OSError):
             make_private(self._folder)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(msgspec.json.encode(entry))
-                os.replace(temporary, self._path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            atomic.replace(self._path, msgspec.json.encode(entry))
             self._trim()
 
     def _holds(self, entry: Entry) -> bool:

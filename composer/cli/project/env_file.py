@@ -9,12 +9,12 @@ import fcntl
 import io
 import os
 import re
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from composer.cli.errors import CommandError
 from composer.load.read import dotenv
+from engine import atomic
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*\Z")
@@ -76,20 +76,9 @@ def _read(path: str) -> bytes | None:
 
 def _replace(path: str, data: bytes) -> None:
     """Put a file with this content, and the mode and owner of the one that is there, in its place."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".env-", dir=os.path.dirname(path))
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            with suppress(FileNotFoundError):
-                status = os.stat(path)
-                os.fchmod(file.fileno(), status.st_mode & 0o7777)
-                if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(file.fileno(), status.st_uid, status.st_gid)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        atomic.replace(path, data, durable=True, keep_owner=True)
     except OSError as error:
-        os.unlink(temporary)
         raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
 

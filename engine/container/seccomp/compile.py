@@ -7,17 +7,16 @@ import json
 import os
 import re
 import struct
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from engine import digest
+from engine import atomic, digest
 from engine.bounded import MIB, read_bytes
 from engine.container import capabilities
 from engine.container.seccomp import default
 from engine.errors import InvalidSpec, OperationFailed, Unsupported
 from engine.kernel.libseccomp import ARCHITECTURES, OPERATORS, Comparison, Filter
-from engine.paths import Roots, make_private, private
+from engine.paths import Roots, make_private
 from engine.spec import securityopts
 
 _FORMAT = "4"
@@ -77,12 +76,9 @@ def _read(path: str) -> str:
 
 
 def _store(folder: str, path: str, code: bytes) -> None:
-    temporary = f"{path}.{os.getpid()}-{threading.get_ident()}"
     try:
         make_private(folder)
-        with open(temporary, "wb", opener=private) as file:
-            file.write(code)
-        os.replace(temporary, path)
+        atomic.replace(path, code)
     except OSError as error:
         raise OperationFailed.of("write", path, error) from error
 

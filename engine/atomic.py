@@ -1,0 +1,40 @@
+"""Files that change all at once: who reads one sees the old content or the new. Standard library only."""
+
+from __future__ import annotations
+
+import os
+
+
+def replace(path: str, data: bytes, *, durable: bool = False, keep_owner: bool = False) -> None:
+    """Put a file with this content in the place of the one at `path`, if there is one. Raises OSError; then nothing has changed.
+
+    The file is private (0600), or with `keep_owner` has the owner and mode of the one before. `durable`: it survives a crash of
+    the machine as soon as it has its name.
+    """
+    draft = f"{path}.new-{os.urandom(4).hex()}"
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            if keep_owner:
+                _inherit(fd, path)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+
+
+def _inherit(fd: int, path: str) -> None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        os.fchown(fd, status.st_uid, status.st_gid)
+    os.fchmod(fd, status.st_mode & 0o7777)
