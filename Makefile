@@ -3,6 +3,7 @@
 # make test       lint, types, the whole test suite
 # make kill-storm  kill processes of ours at random moments, KILLS times (200), from the seed KILLS_SEED (0)
 # make vm-test    the tests of cgroups in a machine that has the unified hierarchy (VM_RUN boots one; skipped without)
+# make firewall-test  published ports beside Debian's real ufw and firewalld
 # make distro-test  make demo, and examples/hello as an ordinary user, on each distribution that README names (DISTROS)
 # make programs   compile the C programs of the keeper again, after a change to one
 # make bench      compare with Docker Compose, when there is one (DOCKER_HOST is honoured)
@@ -11,7 +12,7 @@
 COMPOSER := .venv/bin/composer
 BENCH := composer=$(COMPOSER) $(if $(shell docker compose version 2>/dev/null),docker="docker compose")
 
-.PHONY: all demo base-images test kill-storm vm-test distro-test lint format programs bench clean
+.PHONY: all demo base-images test kill-storm vm-test distro-test firewall-test lint format programs bench clean
 
 all:
 	@scripts/prepare
@@ -34,6 +35,9 @@ kill-storm:
 
 vm-test:
 	@scripts/vm-test
+
+firewall-test:
+	@scripts/firewall-test
 
 distro-test:
 	@scripts/distro-test $(DISTROS)

@@ -10,7 +10,7 @@ import contextlib
 import ipaddress
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -44,9 +44,12 @@ class Overlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Preferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`publish`: host addresses of ports that are published without one; () is all of the host's. `mtu`: bytes, 0 to follow
-    the uplink. `pools`: where networks get their IPv4 subnets; () is the usual place."""
+    the uplink. `pools`: where networks get their IPv4 subnets; () is the usual place. `ports_opened_by`: whether published
+    ports are open because we translate addresses, before a firewall of the host sees a port of its own, or are served like
+    ports of the host's own programs, so that its firewall decides."""
 
     publish: tuple[str, ...] = ()
+    ports_opened_by: Literal["composer", "firewall"] = "composer"
     mtu: int = 0
     pools: tuple[AddressPool, ...] = ()
     overlay: Overlay = Overlay()

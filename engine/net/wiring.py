@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.errors import EngineError, NotFound
-from engine.net import bridge, conntrack, endpoint, ipam, options, plug, ports
+from engine.net import bridge, conntrack, endpoint, ipam, options, plug, ports, preferences
 from engine.net.endpoint import Plan
 from engine.net.firewall import backend, elements
 from engine.net.firewall.elements import Port
@@ -380,7 +380,10 @@ class Wiring:
         reservation = self._reservations.get(container_id)
         found = reservation.bindings if reservation else bindings
         if found and (v4 or v6):
-            self._rules[container_id] = elements.of_ports(v4, v6, found)
+            rules = elements.of_ports(v4, v6, found)
+            if preferences.read().ports_opened_by == "firewall":
+                rules = [rule for rule in rules if rule.direct]  # the proxy serves the others
+            self._rules[container_id] = rules
             if self._enforcement is not None:
                 self._enforcement.allow(container_id, self._rules[container_id])
             if reservation:

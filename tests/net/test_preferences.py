@@ -1,6 +1,8 @@
 """networks.toml: where ports are published, the MTU, the pools."""
 
+import contextlib
 import subprocess
+from socket import AF_INET, SOCK_DGRAM, SOCK_STREAM, socket
 
 import pytest
 
@@ -8,8 +10,8 @@ from engine.errors import InvalidSpec
 from engine.net import bridge, ports, preferences
 from engine.net.rtnetlink import Rtnetlink
 from engine.spec.container import Attachment, PortBinding
-from tests.net.conftest import connected, network
-from tests.net.test_wiring import interfaces, running
+from tests.net.conftest import connected, network, published, reaches
+from tests.net.test_wiring import aside, interfaces, outside, running  # noqa: F401 (a fixture)
 
 
 @pytest.fixture
@@ -83,6 +85,7 @@ def test_the_users_keys_win(tmp_path, monkeypatch):
         ('pools = [{base = "10.0.0.1/8", size = 24}]', "host bits"),
         ('pools = [{base = "10.0.0.0/8", size = 4}]', "cannot be divided"),
         ("pool = []", "pool"),
+        ('ports_opened_by = "ufw"', "Invalid enum value 'ufw'"),
         ("mtu", "networks.toml"),
     ],
 )
@@ -90,3 +93,30 @@ def test_what_is_wrong(say, text, complaint):
     say(text)
     with pytest.raises(InvalidSpec, match=complaint):
         preferences.read()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+@running
+async def test_the_hosts_firewall_opens_ports(store, wiring, spaces, say, outside, kind):  # noqa: F811
+    """They are reached where its INPUT lets them in, by the port of the host."""
+    say('ports_opened_by = "firewall"')
+    a = spaces()
+    ports = [PortBinding(container_port=80, host_port="8080", protocol=kind)]
+    subprocess.run(["iptables", "-P", "INPUT", "DROP"], check=True)
+    async with network(store), connected(wiring, a, Attachment(network="n"), ports=ports):
+        listener = a.listen(80, kind=SOCK_STREAM if kind == "tcp" else SOCK_DGRAM)
+
+        def arrives():
+            if kind == "tcp":
+                return bool(reaches(outside, "203.0.113.1", 8080, listener, 0.3))
+            with outside.inside(), socket(AF_INET, SOCK_DGRAM) as sock:
+                sock.sendto(b"x", ("203.0.113.1", 8080))
+            listener.settimeout(0.3)
+            with contextlib.suppress(TimeoutError):
+                return listener.recv(10) == b"x"
+            return False
+
+        assert not await aside(arrives) and published() == []
+        subprocess.run(["iptables", "-A", "INPUT", "-p", kind, "--dport", "8080", "-j", "ACCEPT"], check=True)
+        subprocess.run(["iptables", "-A", "INPUT", "-m", "state", "--state", "ESTABLISHED", "-j", "ACCEPT"], check=True)
+        assert await aside(arrives)

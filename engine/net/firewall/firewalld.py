@@ -23,16 +23,17 @@ _FOLDERS = "/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin"
 
 def admit(bridges: Iterable[str]) -> bool:
     """Have the bridges in our zone; whether firewalld could be asked for it. Raises OperationFailed."""
-    program = next((f"{one}/firewall-cmd" for one in _FOLDERS if os.access(f"{one}/firewall-cmd", os.X_OK)), "")
+    program = _program()
     if not program or _run(program, "--state").returncode:
         return False
-    known = _run(program, "--get-zones").stdout.split()
-    if ZONE not in known:
+    if not _is_made(program):
         for words in (
             (f"--new-zone={ZONE}",),
             (f"--zone={ZONE}", "--set-target=ACCEPT"),
             (f"--new-policy={_POLICY}",),
-            (f"--policy={_POLICY}", "--add-ingress-zone=ANY", f"--add-egress-zone={ZONE}", "--set-target=ACCEPT"),
+            (f"--policy={_POLICY}", "--add-ingress-zone=ANY"),  # one option of this kind a call
+            (f"--policy={_POLICY}", f"--add-egress-zone={ZONE}"),
+            (f"--policy={_POLICY}", "--set-target=ACCEPT"),
         ):
             _must(program, "--permanent", *words)
         _must(program, "--reload")
@@ -40,6 +41,24 @@ def admit(bridges: Iterable[str]) -> bool:
     for bridge in sorted(set(bridges) - set(present)):
         _must(program, f"--zone={ZONE}", f"--change-interface={bridge}")
     return True
+
+
+def dismiss(bridges: Iterable[str]) -> None:
+    """Take bridges that go out of our zone."""
+    if program := _program():
+        for bridge in bridges:
+            _run(program, f"--zone={ZONE}", f"--remove-interface={bridge}")
+
+
+def _program() -> str:
+    """firewall-cmd, where it is there."""
+    return next((f"{one}/firewall-cmd" for one in _FOLDERS if os.access(f"{one}/firewall-cmd", os.X_OK)), "")
+
+
+def _is_made(program: str) -> bool:
+    """Whether zone and policy are in force, whole: somebody who was killed may have left parts."""
+    policy = _run(program, f"--info-policy={_POLICY}").stdout
+    return all(text in policy for text in ("target: ACCEPT", "ingress-zones: ANY", f"egress-zones: {ZONE}"))
 
 
 def _run(program: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -43,6 +43,8 @@ def remove_network(roots: Roots, record: NetworkRecord, left: Sequence[NetworkRe
             foreign.dismiss(kernel, record)
         else:
             drop(kernel, roots)
+        if firewalld.TABLE in _tables(kernel):
+            firewalld.dismiss([record.bridge])
 
 
 def drop(kernel: Nfnetlink, roots: Roots) -> None:
