@@ -7,6 +7,7 @@
     <state>/reserve                         space that is given back when the disc is full (engine.reserve)
     <state>/cache/                          may be deleted at any time (loaded models, seccomp programs)
     <state>/groups/<group>/<container id>/  spec.json, state.json, exit.json, logs, upper/, work/
+    <state>/jobs/<group>/                   composer's own: jobs, their schedules and runs (composer.run.jobs)
     <run>/<group>/keeper.sock               the keeper's control socket, mode 0600
     <run>/<group>/supervisor.sock           the supervisor's control socket, mode 0600
     <run>/<group>/<container id>/           bundle.json and what else only a running container needs
@@ -83,6 +84,10 @@ class Roots:
     def groups(self) -> str:
         return f"{self.state}/groups"
 
+    @property
+    def jobs(self) -> str:
+        return f"{self.state}/jobs"
+
     def container(self, group: str, container_id: str) -> str:
         return f"{self.state}/groups/{group}/{container_id}"
 
@@ -142,6 +147,7 @@ _KNOWN = {
     "composer.db-shm",
     "composer.db-wal",
     "groups",
+    "jobs",
     "layers",
     "trust",
     "reserve",

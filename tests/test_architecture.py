@@ -27,7 +27,10 @@ MAY_IMPORT = {
     "composer.cron": (),
     "composer.release": (),
     "composer.view": ("composer.plan.labels", "engine.spec"),
-    "composer.run": ("composer.release", "composer.plan", "engine.spec", "engine.errors", "engine.paths", "engine.control"),
+    "composer.run": (
+        "composer.cron", "composer.release", "composer.plan", "engine.spec", "engine.errors",
+        "engine.paths", "engine.control",
+    ),
     "composer.run.launch": (
         "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title",
     ),

@@ -28,8 +28,8 @@ def test_days(text: str, month: int, day: int, weekday: int, fires: bool) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("@daily", "cron expression must have 5 fields"),
-        ("0 3 * * mon", 'day-of-week field: invalid term "mon": "mon" is not a number'),
+        ("@dayly", "unknown shortcut"),
+        ("0 3 * * mo", 'day-of-week field: invalid term "mo": "mo" is not a number'),
         ("60 * * * *", "value 60 is outside 0-59"),
         ("* * 0 * *", "value 0 is outside 1-31"),
         ("9-5 * * * *", "range is reversed"),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import model_validator
+
 from composer.model.container import Workload
 from composer.model.element import Element
+from composer.model.quantities import Duration
 
 
 class Schedule(Element):
@@ -23,7 +28,31 @@ class Triggers(Element):
     schedule: tuple[Schedule, ...] = ()
 
 
+class Limits(Element):
+    """`x-composer` of a job: what Docker Compose's jobs have no key for. Durations are seconds.
+
+    timeout       a run that takes longer is stopped; 0: none
+    retries       how often a run that fails is started again
+    retry_delay   the pause before that; it doubles with each retry
+    history       how many finished runs are remembered, with their logs
+    """
+
+    timeout: Duration = 0.0
+    retries: int = 0
+    retry_delay: Duration = 10.0
+    history: int = 20
+
+
 class Job(Workload):
     """A container that runs to its end, by hand or by a schedule. `depends_on` may name services and jobs."""
 
     triggers: Triggers = Triggers()
+    limits: Limits = Limits()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ours(cls, value: Any) -> Any:
+        """Our own extension, before extensions are left out."""
+        if isinstance(value, dict) and isinstance(value.get("x-composer"), dict):
+            return {**value, "limits": value["x-composer"]}
+        return value

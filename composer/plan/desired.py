@@ -119,12 +119,39 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return tuple(dict.fromkeys((*self.joined, *sources)))
 
 
+class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a job starts by itself. `cron`: see composer.cron; `timezone` "" is UTC.
+
+    `concurrency`, when a fire meets a run: forbid (the fire is dropped) or queue (one waits). `missed_fires`, when fires were
+    missed: one (a single run makes up for all) or skip.
+    """
+
+    cron: str
+    timezone: str = ""
+    concurrency: str = "forbid"
+    missed_fires: str = "one"
+
+    @property
+    def key(self) -> str:
+        """What tells it from the job's other schedules."""
+        return f"{self.cron} {self.timezone}".strip()
+
+
 class DesiredJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A job: its container as that of a service, and what may start it. `manual` False forbids `run`."""
+    """A job: its container as that of a service, and what may start it. `manual` False forbids `run`. `timeout`, `retries`,
+    `retry_delay` and `history` are those of composer.model.job.Limits."""
 
     service: DesiredService
     manual: bool = True
-    scheduled: bool = False
+    schedules: tuple[Schedule, ...] = ()
+    timeout: float = 0.0
+    retries: int = 0
+    retry_delay: float = 10.0
+    history: int = 20
+
+    @property
+    def scheduled(self) -> bool:
+        return bool(self.schedules)
 
 
 class DesiredNetwork(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -36,7 +36,8 @@ def order(services: Iterable[DesiredService], before: Desired | None = None) -> 
     `before` is an earlier state of the project: its order holds when neither names nor edges have changed.
     """
     services = list(services)
-    names, wanted = sorted(service.name for service in services), edges(services)
+    names = sorted(service.name for service in services)
+    wanted = {(needed, name) for needed, name in edges(services) if needed in names}  # a job has no place in the order
     if not wanted:
         return tuple(names)
     if before is not None and sorted(before.order) == names and edges(before.services.values()) == wanted:

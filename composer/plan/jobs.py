@@ -1,10 +1,16 @@
-"""A job that `run` starts: what must be there before it, and what may not be started by hand."""
+"""Jobs in a plan: what a run needs, what may not be started by hand, what is registered and what no longer is."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import msgspec
 from msgspec import structs
 
-from composer.plan.desired import COMPLETED, Desired
+from composer.plan import refusal
+from composer.plan.desired import COMPLETED, Desired, DesiredService
+from composer.plan.observed import Snapshot
+from composer.plan.operations import Plan, RegisterJob, RemoveJob, RunJob, StartJob, StopJob
 
 
 class JobRefused(Exception):
@@ -13,7 +19,7 @@ class JobRefused(Exception):
     exit_code = 1
 
 
-def with_job(desired: Desired, name: str) -> Desired:
+def with_job(desired: Desired, name: str, *, by_hand: bool = True) -> Desired:
     """The project with this job, and the jobs that it depends on, among its services: those run to their end first.
 
     JobRefused when one of them must not be started by hand.
@@ -24,7 +30,7 @@ def with_job(desired: Desired, name: str) -> Desired:
         if job_name in services:
             return
         job = desired.jobs[job_name]
-        if not job.manual:
+        if by_hand and not job.manual:
             why = "run manually" if job_name == name else "triggered even as a dependency of another job"
             raise JobRefused(f'job "{job_name}" is declared with manual: false, it cannot be {why}')
         needed = []
@@ -38,3 +44,106 @@ def with_job(desired: Desired, name: str) -> Desired:
 
     add(name)
     return structs.replace(desired, services=services, order=tuple(order))
+
+
+def part_for(desired: Desired, name: str) -> Desired:
+    """What a run of the job needs of the project: the job among the services that it depends on, and nothing of others."""
+    whole = desired if name in desired.services else with_job(desired, name, by_hand=False)
+    names = whole.selected([name], dependencies=True)
+    return structs.replace(
+        whole,
+        services={one: whole.services[one] for one in names},
+        order=tuple(names),
+        jobs={one: desired.jobs[one] for one in depended_on(whole, names) if one not in names},
+        disabled_jobs={},
+        foreign={},
+        warnings=(),
+    )
+
+
+def digest(desired: Desired, name: str) -> str:
+    """Tells a job from a changed one: its triggers and limits, its service and those that it depends on."""
+    import hashlib  # few projects have jobs
+
+    job = desired.jobs[name]
+    services = part_for(desired, name).services
+    content = (
+        {one: (service.hash, service.image) for one, service in services.items()},
+        (job.manual, job.schedules, job.timeout, job.retries, job.retry_delay, job.history),
+    )
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def register(plan: Plan, desired: Desired, snapshot: Snapshot, *, start: bool) -> None:
+    """Plan what makes the registered jobs those of the project, when everything else has been done. Jobs without a schedule
+    are registered by their first run. `start`: schedules that were stopped go on."""
+    before = tuple(operation.id for operation in plan.operations)
+    for name in sorted(desired.jobs):
+        job, there = desired.jobs[name], snapshot.jobs.get(name)
+        known = there is not None and there.digest != ""
+        if not known and not job.scheduled:
+            continue
+        found = digest(desired, name)
+        if there is None or there.digest != found:
+            part = part_for(desired, name)
+            refusal.check(part, part.order)
+            cause = "its definition has changed" if known else "it is new"
+            plan.add(RegisterJob, name, cause, desired=part, job=job, digest=found, after=before)
+        elif there.stopped and start:
+            plan.add(StartJob, name, "it was stopped", after=before)
+    registered = {name for name, job in snapshot.jobs.items() if job.digest}
+    for name in sorted(registered - desired.jobs.keys() - desired.disabled_jobs.keys()):
+        plan.add(RemoveJob, name, "it is no longer in the project", after=before)
+
+
+def depended_on(desired: Desired, services: Iterable[str]) -> list[str]:
+    """The jobs that these services depend on."""
+    found = (one.service for name in services for one in desired.services[name].depends_on)
+    return sorted({name for name in found if name in desired.jobs and name not in desired.services})
+
+
+def gates(plan: Plan, desired: Desired, service: DesiredService, after: Iterable[int]) -> tuple[int, ...]:
+    """Plan the runs of the jobs that a service depends on, behind the operations `after`, one run a plan. JobRefused."""
+    found = []
+    for dependency in service.depends_on:
+        job = desired.jobs.get(dependency.service)
+        if job is None or dependency.service in desired.services:  # `with_job` has made a service of it
+            continue
+        name = dependency.service
+        planned = next((one for one in plan.operations if isinstance(one, RunJob) and one.name == name), None)
+        if planned is None:
+            if not job.manual:
+                raise JobRefused(
+                    f'job "{name}" is declared with manual: false, it cannot be triggered even as a dependency of '
+                    f'service "{service.name}"'
+                )
+            part = part_for(desired, name)
+            refusal.check(part, part.order)
+            planned = plan.add(
+                RunJob, name, f"{service.name} needs it completed", after=after, desired=part, job=job,
+                digest=digest(desired, name), required=dependency.required, service_name=service.name,
+            )  # fmt: skip
+        found.append(planned.id)
+    return tuple(found)
+
+
+def unregister(plan: Plan, snapshot: Snapshot, cause: str, *, history: bool) -> tuple[int, ...]:
+    """Plan the end of all registered jobs, with `history` also of what is remembered of others; the operations."""
+    names = [name for name, job in sorted(snapshot.jobs.items()) if history or job.digest]
+    return tuple(plan.add(RemoveJob, name, cause, history=history).id for name in names)
+
+
+def stop(plan: Plan, names: Iterable[str], snapshot: Snapshot) -> None:
+    """Plan to stop schedules, and runs that are not finished."""
+    for name in sorted(names):
+        job = snapshot.jobs[name]
+        if job.running or (job.scheduled and not job.stopped):
+            plan.add(StopJob, name, "stop")
+
+
+def start(plan: Plan, snapshot: Snapshot) -> None:
+    """Plan to let stopped schedules go on."""
+    before = tuple(operation.id for operation in plan.operations)
+    for name in sorted(snapshot.jobs):
+        if snapshot.jobs[name].stopped:
+            plan.add(StartJob, name, "it was stopped", after=before)

@@ -24,6 +24,8 @@ VERSION = "com.docker.compose.version"
 HOOK = "com.docker.compose.hook"
 PRE_START = "pre_start"
 """The value of HOOK of the containers of pre_start hooks."""
+JOB_ID, JOB_RUN = "com.docker.job.id", "com.docker.job.run-id"
+"""Of the containers of jobs' runs: PROJECT.JOB, and the run's id; Docker Engine's own names."""
 SUMMARY = "composer.summary"
 """Ours: the flat model at creation, so that a later `up` can say what changed; too long to show."""
 
@@ -59,6 +61,11 @@ def is_hook(record: ContainerRecord) -> bool:
     return HOOK in record.spec.labels
 
 
+def is_job_run(record: ContainerRecord) -> bool:
+    """Whether it is the container of a job's run: the scheduler's to end and to remove."""
+    return JOB_RUN in record.spec.labels
+
+
 def is_replica(record: ContainerRecord) -> bool:
-    """Whether it is one of its service's own containers, not one beside them: of `run`, or of a hook."""
-    return not is_oneoff(record) and not is_hook(record)
+    """Whether it is one of its service's own containers, not one beside them: of `run`, of a hook, or of a job's run."""
+    return not is_oneoff(record) and not is_hook(record) and not is_job_run(record)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from composer.plan import labels, replacement
+from composer.plan import jobs, labels, replacement
 from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
 from composer.plan.gates import Gates
-from composer.plan.labels import is_oneoff, is_replica, number_of, service_of
+from composer.plan.labels import is_job_run, is_oneoff, is_replica, number_of, service_of
 from composer.plan.observed import Snapshot, dependencies_of, gone
 from composer.plan.operations import (
     RESTART,
@@ -66,9 +66,13 @@ class _Lifecycle:
         found = [
             c
             for c in self.snapshot.containers
-            if (names is None or service_of(c) in names) and (oneoff or is_replica(c))
+            if (names is None or service_of(c) in names) and (oneoff or is_replica(c)) and not self._of_job(c)
         ]
         return sorted(found, key=lambda c: (service_of(c), number_of(c), c.spec.name))
+
+    def _of_job(self, record: ContainerRecord) -> bool:
+        """Whether its job takes care of it."""
+        return is_job_run(record) and service_of(record) in self.snapshot.jobs
 
     def service(self, name: str) -> DesiredService | None:
         return self.desired.services.get(name) if self.desired else None
@@ -111,19 +115,21 @@ class _Lifecycle:
             records, key=lambda r: (order.index(service_of(r)) * (-1 if reverse else 1), number_of(r), r.spec.name)
         )
 
-    def _stops(self, records: list[ContainerRecord], cause: str) -> dict[str, list[int]]:
-        """Stop operations, dependants first; service → its stops."""
+    def _stops(
+        self, records: list[ContainerRecord], cause: str, *, after: tuple[int, ...] = ()
+    ) -> dict[str, list[int]]:
+        """Stop operations behind those of `after`, dependants first; service → its stops."""
         stops: dict[str, list[int]] = {}
         dependants = self._before(records)
         for record in self._ordered(records, reverse=True):
             name = service_of(record)
             needed = [i for other in sorted(dependants.get(name, ())) if other != name for i in stops.get(other, ())]
-            after = tuple(dict.fromkeys(needed))
+            behind = tuple(dict.fromkeys((*after, *needed)))
             if record.state.status.alive or record.state.status is Status.RESTARTING:
-                stops.setdefault(name, []).append(self._stop_one(record, cause, after=after))
+                stops.setdefault(name, []).append(self._stop_one(record, cause, after=behind))
             else:
                 # What depends on it waits for whatever it waits for itself.
-                stops.setdefault(name, []).extend(after)
+                stops.setdefault(name, []).extend(behind)
         return stops
 
     def _down(self) -> None:
@@ -139,8 +145,9 @@ class _Lifecycle:
                     "your compose file, you can run this command with the --remove-orphans flag to clean it up."
                 )
             everything = [c for c in everything if c not in orphans]
-        stops = self._stops(everything, "down")
-        removed: list[int] = []
+        ended = jobs.unregister(self.plan, self.snapshot, "down", history=self.options.volumes) if whole else ()
+        stops = self._stops(everything, "down", after=ended)
+        removed: list[int] = [*ended]
         stopped = {op.container_id: op.id for op in self.plan.operations if isinstance(op, Stop)}
         for record in self._ordered(everything, reverse=True):
             own = (stopped[record.id],) if record.id in stopped else tuple(stops.get(service_of(record), ()))
@@ -150,7 +157,7 @@ class _Lifecycle:
                 "down",
                 container_id=record.id,
                 service_name=service_of(record),
-                after=own,
+                after=(*ended, *own),
                 volumes=self.options.volumes,
                 force=True,
             )
@@ -177,6 +184,8 @@ class _Lifecycle:
                 begun.start(record, f"it is {record.state.status.value}", after=gates)
         if self.options.wait:
             begun.wait_for_all(records)
+        if not self.options.services and not self.options.containers:
+            jobs.start(self.plan, self.snapshot)
 
     def _needed(self, records: list[ContainerRecord]) -> list[ContainerRecord]:
         """With the containers of the services that these depend on."""
@@ -191,7 +200,9 @@ class _Lifecycle:
 
     def _stop(self) -> None:
         records = self._chosen()
-        self._stops(records, "stop")
+        if not self.options.services and not self.options.containers:
+            jobs.stop(self.plan, self.snapshot.jobs, self.snapshot)
+        self._stops(records, "stop", after=tuple(operation.id for operation in self.plan.operations))
         stopped = {operation.name for operation in self.plan.operations}
         self.plan.unchanged += [record.spec.name for record in records if record.spec.name not in stopped]
 
@@ -328,7 +339,9 @@ class _Begun:
     def prepared(self, record: ContainerRecord, gates: list[int]) -> list[int]:
         """The gates, with the service's pre_start hooks behind them. Those run when none of its containers does."""
         name = service_of(record)
-        service = self._lifecycle.service(name)
+        service, desired = self._lifecycle.service(name), self._lifecycle.desired
+        if service is not None and desired is not None and desired.jobs:
+            gates = [*gates, *jobs.gates(self._plan, desired, service, (*self._lifecycle.settled, *gates))]
         if service is None or not service.pre_start:
             return gates
         if name not in self._prepared:

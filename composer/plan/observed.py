@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -23,6 +23,16 @@ NAMESPACES = {
 """The fields of a specification that can name another container, and what is shared then."""
 
 
+class ObservedJob(Struct, frozen=True, kw_only=True):
+    """A registered job, or with `digest` "" the history of one that was. `digest` is that of composer.plan.jobs; `stopped`: with
+    the project; `running`: a run is not finished."""
+
+    digest: str
+    scheduled: bool = False
+    stopped: bool = False
+    running: bool = False
+
+
 class Snapshot(Struct, kw_only=True):
     """`images` maps the references that the project names to the ids they have now ("" when missing). `forwarding`: whether
     the host forwards packets, and which chain of somebody's drops them (see port.py)."""
@@ -32,6 +42,7 @@ class Snapshot(Struct, kw_only=True):
     networks: dict[str, NetworkRecord]
     volumes: dict[str, VolumeRecord]
     images: dict[str, str] = {}
+    jobs: dict[str, ObservedJob] = {}
     forwarding: tuple[bool, str] = (True, "")
 
     def service(self, name: str) -> list[ContainerRecord]:
@@ -48,6 +59,7 @@ def take(
     references: Iterable[str],
     image: Callable[[str], ImageRecord | None],
     forwarding: tuple[bool, str] = (True, ""),
+    jobs: Mapping[str, ObservedJob] | None = None,
 ) -> Snapshot:
     images = {}
     for reference in references:
@@ -59,6 +71,7 @@ def take(
         networks={record.spec.name: record for record in networks},
         volumes={record.spec.name: record for record in volumes},
         images=images,
+        jobs=dict(jobs or {}),
         forwarding=forwarding,
     )
 

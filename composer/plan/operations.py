@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from composer.plan.desired import DesiredService
+from composer.plan.desired import Desired, DesiredJob, DesiredService
 from engine.spec.container import Attachment, ContainerSpec, Resources, Restart
 from engine.spec.network import NetworkSpec, VolumeSpec
 
@@ -162,6 +162,37 @@ class Wait(Operation, kw_only=True, tag="wait for container"):
     condition: str
     required: bool = True
     timeout: float | None = None
+
+
+class RegisterJob(Operation, kw_only=True, tag="register job"):
+    """Put the job in the place of the one that is registered under its name, if one is. `desired`: what a run needs."""
+
+    desired: Desired
+    job: DesiredJob
+    digest: str
+
+
+class RunJob(Operation, kw_only=True, tag="run job"):
+    """Run a job that a service depends on, to its end, which must be a good one where it is `required`."""
+
+    desired: Desired
+    job: DesiredJob
+    digest: str
+    required: bool = True
+
+
+class StartJob(Operation, kw_only=True, tag="start job"):
+    """Let its stopped schedules go on, from now."""
+
+
+class StopJob(Operation, kw_only=True, tag="stop job"):
+    """Stop its schedules, and end its run."""
+
+
+class RemoveJob(Operation, kw_only=True, tag="remove job"):
+    """Stop it for good, and remove the containers of its runs. The records and logs of its runs stay unless `history`."""
+
+    history: bool = False
 
 
 Change = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from composer.plan import divergence, refusal, replacement
+from composer.plan import divergence, jobs, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
@@ -43,13 +43,17 @@ class _Up:
         self._orphans()
         for name in self.names:
             if self.options.action == "run" and name in self.options.services:
-                self._gates(self.desired.services[name])  # its own container is made by the executor
+                service = self.desired.services[name]  # its own container is made by the executor
+                jobs.gates(self.plan, self.desired, service, self._gates(service))
             else:
                 self._service(self.desired.services[name])
         self._others()
         self.shared.drop_renamed()
         if self.options.wait and not self.options.no_start:
             self._ready()
+        if self.options.action != "run" and not self.options.services:
+            start = self.options.action == "up" and not self.options.no_start
+            jobs.register(self.plan, self.desired, self.snapshot, start=start)
         return self.plan
 
     def _ready(self) -> None:
@@ -238,13 +242,16 @@ class _Up:
         """Start what `_start` has noted; where no container of the service runs, after its pre_start hooks."""
         pending, self._pending = self._pending, []
         hooks: tuple[int, ...] = ()
+        if pending and self.desired.jobs and not self.options.no_deps:
+            needed = [number for *_, numbers in pending for number in numbers]
+            hooks = jobs.gates(self.plan, self.desired, service, needed)
         if pending and service.pre_start and not self.starts[service.name] and not self.left[service.name]:
             first, cause, *_ = pending[0]
-            needed = [number for *_, numbers in pending for number in numbers]
+            needed = [*(number for *_, numbers in pending for number in numbers), *hooks]
             prepared = self.plan.add(
                 PreStartHooks, first, cause, service=service, service_name=service.name, after=needed
             )
-            hooks = (prepared.id,)
+            hooks = (*hooks, prepared.id)
         for name, cause, container_id, after in pending:
             started = self.plan.add(
                 Start,

@@ -29,12 +29,17 @@ from composer.plan.operations import (
     Pause,
     Plan,
     PreStartHooks,
+    RegisterJob,
     Remove,
+    RemoveJob,
     RemoveNetwork,
     RemoveVolume,
     Rename,
+    RunJob,
     Start,
+    StartJob,
     Stop,
+    StopJob,
     Unpause,
     Update,
     Wait,
@@ -51,6 +56,7 @@ from engine.spec.container import ContainerSpec
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
+    from composer.run.jobs.scheduler import Scheduler
     from composer.run.port import Changes, LogReader, Watch
 
 STEADY = 0.5
@@ -74,6 +80,7 @@ class Scene(Struct, kw_only=True):
     attach: frozenset[str] = frozenset()
     attached: Callable[[str], Awaitable[None]] | None = None
     turn: Turn | None = None
+    scheduler: Callable[[], Scheduler] | None = None
 
 
 class Warned(Exception):
@@ -257,6 +264,13 @@ class Executor:
             case Wait():
                 async with self._waiting():
                     await self._wait(operation)
+            case RunJob():
+                async with self._waiting():
+                    await self._run_job(operation)
+            case RegisterJob() | StartJob() | StopJob() | RemoveJob():
+                assert self.scene.scheduler is not None
+                with CancelScope(shield=True):
+                    await _change_job(self.scene.scheduler(), operation)
 
     def id_of(self, operation: Start | Rename | Wait) -> str:
         """The id of its container, which may be one that this plan has created."""
@@ -421,6 +435,17 @@ class Executor:
             record = self.scene.changes.record(container_id)
             raise conditions.explained(reason, record, self.scene.monitor.check(record), self.scene.tail) from None
 
+    async def _run_job(self, operation: RunJob) -> None:
+        from composer.run.jobs import dependency
+
+        assert self.scene.scheduler is not None
+        try:
+            await dependency.run(self.scene.scheduler(), operation)
+        except dependency.JobFailed as failure:
+            if not operation.required:
+                raise Warned(str(failure)) from None
+            raise
+
     async def _gate(self, container_id: str, condition: str) -> float:
         """Wait for the condition; in how many seconds to look again, 0 when it holds for good."""
         changes = self.scene.changes
@@ -431,9 +456,23 @@ class Executor:
         return max(0.0, state.started_at + STEADY - time.time())
 
 
+async def _change_job(scheduler: Scheduler, operation: RegisterJob | StartJob | StopJob | RemoveJob) -> None:
+    match operation:
+        case RegisterJob():
+            from composer.run.jobs.dependency import definition_of
+
+            await scheduler.register(definition_of(operation))
+        case StartJob():
+            await scheduler.start(operation.name)
+        case StopJob():
+            await scheduler.stop(operation.name)
+        case RemoveJob():
+            await scheduler.remove(operation.name, history=operation.history)
+
+
 def message(operation: Operation, error: EngineError) -> str:
     """What failed, of which service, why, and what to do."""
-    if isinstance(operation, Wait | PreStartHooks):
+    if isinstance(operation, Wait | PreStartHooks | RunJob):
         return str(error)
     whose = f"service {operation.service_name}: " if operation.service_name else ""
     return f"{whose}cannot {operation.kind} {operation.name}: {error}"

@@ -88,7 +88,7 @@ def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, ea
         engine.prepare(project)
     from composer.run import supervisor
 
-    supervisor.supervise(engine, project, control, command_line(roots, project))
+    supervisor.supervise(engine, roots, project, control, command_line(roots, project))
 
 
 def _live(

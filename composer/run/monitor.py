@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 from anyio import CancelScope, sleep
 from anyio.abc import TaskGroup
 
-from composer.plan.labels import AUTOREMOVE
+from composer.plan.labels import AUTOREMOVE, JOB_RUN
 from composer.run import health, restart
 from composer.run.notifier import Notifier
 from engine.errors import EngineError
@@ -37,8 +37,10 @@ class Monitor:
         idle: Callable[[], None],
         *,
         boot_id: str = "",
+        job_ended: Callable[[ContainerRecord], Awaitable[None]] | None = None,
     ) -> None:
-        self._boot_id = boot_id
+        """`job_ended` is called with the container of a job's run that has ended."""
+        self._boot_id, self._job_ended = boot_id, job_ended
         self._changes, self._image, self._notifier, self._tasks, self._idle = changes, image, notifier, tasks, idle
         self._living: set[str] = set()
         self._probing: dict[str, CancelScope] = {}
@@ -128,7 +130,10 @@ class Monitor:
             self._idle()
 
     async def _settle_end(self, record: ContainerRecord) -> None:
-        if record.spec.labels.get(AUTOREMOVE):
+        if self._job_ended is not None and JOB_RUN in record.spec.labels:
+            with CancelScope(shield=True):
+                await self._job_ended(record)
+        elif record.spec.labels.get(AUTOREMOVE):
             self.exit_codes[record.id] = record.state.exit_code
             for forgotten in list(self.exit_codes)[:-REMEMBERED]:
                 del self.exit_codes[forgotten]

@@ -28,7 +28,7 @@ async def _make_volumes(executor: Executor, spec: ContainerSpec) -> None:
                 await executor.scene.changes.create_volume(VolumeSpec(name=mount.source))
 
 
-async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) -> str:
+async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake | None) -> str:
     """Create the container and start its program, when the command has attached to it; its id, "" when that failed."""
     scene, name = executor.scene, wanted.spec.name
     kind: type[Create | Start] = Create
@@ -52,7 +52,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake) 
         tell(DONE)
         kind = Start
         tell(BEGUN)
-        ready = partial(handshake.attached, container_id) if wanted.attach else None
+        ready = partial(handshake.attached, container_id) if wanted.attach and handshake is not None else None
         await scene.changes.start(container_id, ready=ready)
         scene.monitor.started(container_id)
         service = scene.desired.services.get(wanted.service) if scene.desired else None

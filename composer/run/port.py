@@ -290,6 +290,10 @@ class Changes(Protocol):
         """Ends of containers as the keeper reports them, for as long as the session is open."""
         ...
 
+    async def hold(self, wanted: bool) -> None:
+        """Have this supervisor started again when it is killed, though no container runs; until it closes the session."""
+        ...
+
     async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
         """Take over what an earlier supervisor left: reconnect or restart the keeper, read exits that nobody saw, take
         back DNS and port sockets, remove kernel objects that belong to no container. Called once, first. `clean`: it

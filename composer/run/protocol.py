@@ -47,12 +47,26 @@ class OneOff(Struct, frozen=True, kw_only=True, omit_defaults=True):
     service: str
     spec: ContainerSpec
     attach: bool = True
+    run: str = ""
+    """The id of the run, when it is one of a job."""
+
+
+class JobAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `composer job` asks for: `verb` is run, cancel, wait, pause, resume or rm; `run` the id of a run; `history`: rm
+    forgets its runs, too. Where the request has the project, `run` registers a job that is not."""
+
+    verb: str
+    name: str
+    run: str = ""
+    history: bool = False
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="request"):
     options: Options
     desired: Desired | None = None
     oneoff: OneOff | None = None
+    job: JobAction | None = None
+    """This, side by side with other requests, in place of a plan."""
     operations: tuple[Change, ...] = ()
     """These, side by side with other requests, in place of a plan: what they name is all that they touch."""
 
@@ -105,7 +119,9 @@ class End(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end"):
     failures: tuple[Failure, ...] = ()
     container_id: str = ""
     exit_code: int = 0
-    """How the container ended whose end was awaited."""
+    """How the container ended, or the job's run, whose end was awaited."""
+    run: str = ""
+    """The id of the job's run that was started or ended."""
     last: bool = False
 
 

@@ -13,6 +13,7 @@ import gc
 import os
 import socket
 import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,13 +34,15 @@ from composer.run.executor import Executor, Scene
 from composer.run.failure import unforeseen
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
-from composer.run.protocol import End, Failure, Note, Queued, Request
+from composer.run.protocol import End, Event, Failure, Note, OneOff, Queued, Request
 from composer.run.turns import Turn, Turns
 from engine.control import listens, peer_is_us
 from engine.errors import EngineError
+from engine.paths import Roots
 from engine.spec.state import INTERRUPTED, ContainerRecord
 
 if TYPE_CHECKING:
+    from composer.run.jobs.scheduler import Scheduler
     from composer.run.port import Changes, Engine
 
 UNASKED = 5.0
@@ -50,8 +53,8 @@ STARTING = ("up", "create", "start", "restart", "run")
 
 
 class Supervisor:
-    def __init__(self, engine: Engine, project: str, control: Control, again: list[str]) -> None:
-        self._engine, self._project, self._control = engine, project, control
+    def __init__(self, engine: Engine, roots: Roots, project: str, control: Control, again: list[str]) -> None:
+        self._engine, self._roots, self._project, self._control = engine, roots, project, control
         self._again = again
         self._notifier = Notifier()
         self._leave: anyio.Event
@@ -62,6 +65,8 @@ class Supervisor:
         self._changes: Changes
         self._monitor: Monitor
         self._last: tuple[Connection, End] | None = None
+        self._tasks: TaskGroup
+        self._scheduler: Scheduler | None = None
         self.tidy = False
         """It has come to its end in good order: nothing of the project runs."""
 
@@ -103,13 +108,40 @@ class Supervisor:
                 tasks,
                 self._consider_leaving,
                 boot_id=self._engine.boot_id(),
+                job_ended=self._job_ended,
             )
-            await self._monitor.adopt(records)
+            self._tasks = tasks
+            if os.path.isdir(f"{self._roots.jobs}/{self._project}"):
+                scheduler = self.scheduler()
+                scheduler.load()
+                await self._monitor.adopt(records)
+                await scheduler.adopt()
+            else:
+                await self._monitor.adopt(records)
             tasks.start_soon(self._watch_ends)
             tasks.start_soon(self._listen, tasks)
             tasks.start_soon(self._expect_requests)
             await self._leave.wait()
             tasks.cancel_scope.cancel()
+
+    async def _job_ended(self, record: ContainerRecord) -> None:
+        await self.scheduler().ended(record)
+
+    def scheduler(self) -> Scheduler:
+        """The project's jobs; most projects have none, and this is not loaded."""
+        if self._scheduler is None:
+            from composer.run.jobs.journal import Journal
+            from composer.run.jobs.runner import JobRunner
+            from composer.run.jobs.scheduler import Scheduler
+
+            logs = partial(self._engine.logs, self._project)
+            runner = JobRunner(
+                self._project, self._changes, self._monitor, self._perform_alone, logs, self._engine.boot_id()
+            )
+            journal = Journal(self._roots, self._project)
+            self._scheduler = Scheduler(journal, runner, self._tasks, self._consider_leaving)
+            self._tasks.start_soon(self._scheduler.run)
+        return self._scheduler
 
     async def _refuse(self, error: EngineError) -> None:
         """We cannot begin: say so to the command that is waiting, if one is."""
@@ -129,8 +161,13 @@ class Supervisor:
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def _busy(self) -> bool:
+        """Something runs, or is to be started by itself."""
+        return self._monitor.busy or (self._scheduler is not None and self._scheduler.busy)
+
     def _consider_leaving(self) -> None:
-        if self._asked and not self._asking and not self._monitor.busy:
+        if self._asked and not self._asking and not self._busy:
             self._leave.set()
 
     async def _unasked(self) -> None:
@@ -188,7 +225,7 @@ class Supervisor:
                     tasks.start_soon(connection.write)
                     end = await self._take_turn(connection, request)
                     tasks.cancel_scope.cancel()
-                if self._asking == 1 and not self._monitor.busy:
+                if self._asking == 1 and not self._busy:
                     self._last = connection, msgspec.structs.replace(end, last=True)
                     self._leave.set()
                     return
@@ -202,7 +239,7 @@ class Supervisor:
         self._consider_leaving()
 
     async def _take_turn(self, connection: Connection, request: Request) -> End:
-        if request.operations:
+        if request.operations or request.job is not None:
             return await self._attended(connection, Turn(request))
         if self._turns.taken:
             connection.tell(Queued())
@@ -212,16 +249,29 @@ class Supervisor:
                 served.work.cancel()
         turn = Turn(request, self._turns)
         await turn.begin()
-        self._served.append(turn)
-        try:
+        with self._serving(turn):
             end = await self._attended(connection, turn)
-        finally:
-            self._served.remove(turn)
-            turn.end()
         if turn.superseded_by:
             text = f"{request.options.action} was cancelled by another command: {turn.superseded_by}"
             end = End(failures=(Failure(message=text),))
         return end
+
+    @contextlib.contextmanager
+    def _serving(self, turn: Turn) -> Iterator[None]:
+        self._served.append(turn)
+        try:
+            yield
+        finally:
+            self._served.remove(turn)
+            turn.end()
+
+    async def _perform_alone(self, request: Request, scope: CancelScope) -> End:
+        """Do it in its turn, though no command has asked for it, until `scope` is cancelled."""
+        turn = Turn(request, self._turns)
+        turn.work = scope
+        await turn.begin()
+        with self._serving(turn):
+            return await self._perform(None, turn, None)
 
     async def _attended(self, connection: Connection, turn: Turn) -> End:
         """Do it as long as the command is there to hear of it."""
@@ -234,9 +284,14 @@ class Supervisor:
             tasks.cancel_scope.cancel()
         return end
 
-    async def _perform(self, connection: Connection, turn: Turn, handshake: AttachHandshake) -> End:
+    async def _perform(self, connection: Connection | None, turn: Turn, handshake: AttachHandshake | None) -> End:
         request = turn.request
+        tell: Callable[[Event], None] = connection.tell if connection is not None else lambda event: None
         try:
+            if request.job is not None:
+                from composer.run.jobs import actions
+
+                return await actions.act(self.scheduler(), request.job, request.desired)
             snapshot = self._snapshot(request)
             if request.operations:
                 plan = Plan(operations=list(request.operations))
@@ -244,9 +299,9 @@ class Supervisor:
                 plan = reconcile(request.desired, snapshot, request.options)
             if request.oneoff is not None:
                 for warning in plan.warnings:
-                    connection.tell(Note(f"warning: {warning}"))
+                    tell(Note(f"warning: {warning}"))
             if request.options.action in STARTING:
-                _tell_interrupted(connection, snapshot)
+                _tell_interrupted(tell, snapshot)
             scene = Scene(
                 changes=self._changes,
                 monitor=self._monitor,
@@ -256,23 +311,35 @@ class Supervisor:
                 tail=self._tail,
                 logs=partial(self._engine.logs, self._project),
                 watch=partial(self._engine.watch, self._project),
-                tell=connection.tell,
+                tell=tell,
+                scheduler=self.scheduler,
                 attach=frozenset(request.options.attach),
-                attached=handshake.attached,
+                attached=handshake.attached if handshake is not None else None,
                 turn=turn,
             )
             executor = Executor(scene, plan, parallel=request.options.parallel)
             turn.concerns = executor.concerns
-            done = await self._execute(executor, turn)
-            container_id = executor.made
-            if done and request.oneoff is not None:
-                container_id = await oneoff.start(executor, request.oneoff, handshake)
-            return End(failures=tuple(executor.failures), container_id=container_id, exit_code=executor.exit_code)
+            if request.oneoff is not None and request.oneoff.run:
+                from composer.run.jobs import by_hand
+
+                return await by_hand.run(
+                    self.scheduler(), request, turn, lambda one: self._carry_out(executor, turn, one, handshake)
+                )
+            return await self._carry_out(executor, turn, request.oneoff, handshake)
         except EngineError as error:
             code = getattr(error, "exit_code", 1)
             return End(failures=(Failure(message=str(error), exit_code=code or 1),))
         except Exception as error:
             return End(failures=(Failure(message=unforeseen(error)),))
+
+    async def _carry_out(
+        self, executor: Executor, turn: Turn, wanted: OneOff | None, handshake: AttachHandshake | None
+    ) -> End:
+        done = await self._execute(executor, turn)
+        container_id = executor.made
+        if done and wanted is not None:
+            container_id = await oneoff.start(executor, wanted, handshake)
+        return End(failures=tuple(executor.failures), container_id=container_id, exit_code=executor.exit_code)
 
     async def _execute(self, executor: Executor, turn: Turn) -> bool:
         """Whether all of the plan was done. Replacements that a failure or a cancellation cuts short are undone."""
@@ -301,6 +368,7 @@ class Supervisor:
             request.desired.references() if request.desired else (),
             self._engine.image,
             self._engine.forwarding(),
+            self._scheduler.observed() if self._scheduler is not None else None,
         )
 
     def _tail(self, container_id: str, count: int) -> list[str]:
@@ -317,10 +385,10 @@ class Supervisor:
             reader.close()
 
 
-def _tell_interrupted(connection: Connection, snapshot: observed.Snapshot) -> None:
+def _tell_interrupted(tell: Callable[[Event], None], snapshot: observed.Snapshot) -> None:
     for record in snapshot.containers:
         if record.state.error == INTERRUPTED:
-            connection.tell(Note(f"Warning: container {record.spec.name}: {INTERRUPTED}; restarting it"))
+            tell(Note(f"Warning: container {record.spec.name}: {INTERRUPTED}; restarting it"))
 
 
 def _overtakes(request: Request, served: Turn) -> bool:
@@ -333,9 +401,9 @@ def _overtakes(request: Request, served: Turn) -> bool:
     return not request.options.services or bool(served.concerns() & set(request.options.services))
 
 
-def supervise(engine: Engine, project: str, control: Control, again: list[str]) -> None:
+def supervise(engine: Engine, roots: Roots, project: str, control: Control, again: list[str]) -> None:
     """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another."""
-    supervisor = Supervisor(engine, project, control, again)
+    supervisor = Supervisor(engine, roots, project, control, again)
     gc.freeze()  # what is imported stays: no collection need look at it
     anyio.run(supervisor.run)
     if supervisor.tidy or control.clean:

@@ -55,6 +55,8 @@ class Keeper:
         self.supervisor = Respawn()
         self.idleness = Idleness(self.loop)
         self.leaving = False
+        self.held = False
+        """Whether the supervisor is needed though no container is alive: it has schedules."""
         self._abandoned = False
         """Whether the client that owned us has gone."""
 
@@ -129,7 +131,7 @@ class Keeper:
                 with contextlib.suppress(EngineError):  # it has ended
                     container.signal(signal.SIGKILL)
             self.leaving = not self.containers.alive
-        if client.supervises and self.containers.alive:
+        if client.supervises and (self.containers.alive or self.held):
             self.supervisor.lost()
 
     def _ended(self, container: Container, record: Exit) -> None:
@@ -141,9 +143,9 @@ class Keeper:
                 self.server.send(client, event)
 
     def _idle(self) -> None:
-        working = bool(self.containers.alive or self.server.clients or self.reaper.execs or self.leaving)
+        working = bool(self.containers.alive or self.held or self.server.clients or self.reaper.execs or self.leaving)
         self.leaving = self.idleness.tend(working, self.path) or self.leaving
 
     def _respawn(self) -> None:
         supervised = any(client.supervises for client in self.server.clients)
-        self.supervisor.tend(bool(self.containers.alive) and not supervised)
+        self.supervisor.tend((bool(self.containers.alive) or self.held) and not supervised)

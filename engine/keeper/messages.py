@@ -50,6 +50,10 @@ class Supervise(TypedDict):
     env: dict[str, str]
 
 
+class Hold(TypedDict):
+    wanted: bool
+
+
 class Plain(TypedDict):
     """list, watch, goodbye, leave, own: nothing besides."""
 

@@ -22,6 +22,7 @@
       │  {"do": "adopt", "id", "bundle", "pid", "pid_start"} + pidfd and what `terminal` gave, if known
       │  {"do": "watch"}                      │  then {"event": "exit", "id", "exit": {…}} for every end
       │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor goes without goodbye
+      │  {"do": "hold", "wanted"}             │  start it even while no container is alive, until it says goodbye
       │  {"do": "goodbye"}                    │  the supervisor leaves on purpose
       │  {"do": "leave"}                      │  refused while a container is alive
       │  {"do": "own"}                        │  when this client goes, however: kill all containers and leave (builds)
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 Message: TypeAlias = "dict[str, Any]"
 
-VERSION = "2"
+VERSION = "3"
 """Which messages these are, and which bundle.json: raise it with any change of what either side makes of them. A session
 that meets a keeper of another version puts its own in its place; `terminal` alone is asked before, of a keeper of any version.
 """

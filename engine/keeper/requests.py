@@ -221,8 +221,13 @@ def _supervise(keeper: Keeper, message: messages.Supervise, request: Request) ->
     request.answer({})
 
 
+def _hold(keeper: Keeper, message: messages.Hold, request: Request) -> None:
+    keeper.held = bool(message["wanted"])
+    request.answer({})
+
+
 def _goodbye(keeper: Keeper, message: messages.Plain, request: Request) -> None:
-    request.client.supervises = False
+    request.client.supervises = keeper.held = False
     request.answer({})
 
 
@@ -252,6 +257,7 @@ _FUNCTIONS: dict[str, Callable[[Keeper, Any, Request], None]] = {
     "list": _list,
     "watch": _watch,
     "supervise": _supervise,
+    "hold": _hold,
     "goodbye": _goodbye,
     "leave": _leave,
     "own": _own,

@@ -32,6 +32,7 @@ class KeeperLink:
         self._roots, self._group, self._supervisor = roots, group, tuple(supervisor)
         self._launch, self._connected = launch, connected
         self._lock = Lock()
+        self._held = False
         self.client: KeeperClient | None = None
         """The last one that there was."""
 
@@ -54,9 +55,19 @@ class KeeperLink:
                 if self._supervisor:
                     environment = {**os.environ, **self._roots.environment()}
                     await client.ask("supervise", argv=list(self._supervisor), env=environment)
+                if self._held:
+                    await client.ask("hold", wanted=True)
                 self.client = client
                 self._connected(client)
             return self.client
+
+    async def hold(self, wanted: bool) -> None:
+        """See composer.run.port.Changes.hold."""
+        self._held = wanted
+        if wanted:
+            await (await self.keeper()).ask("hold", wanted=True)
+        elif self.client is not None and not self.client.lost:
+            await self.client.ask("hold", wanted=False)
 
     async def _launched(self) -> KeeperClient | None:
         """Wait for the keeper that is getting ready, if one is, and connect to it."""

@@ -169,6 +169,9 @@ class Session:
         while True:
             yield await self._exits.receive()
 
+    async def hold(self, wanted: bool) -> None:
+        await self._group.link.hold(wanted)
+
     async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
         async with self._group.takeover:
             return await adopt.take_over(self._group, clean=clean)

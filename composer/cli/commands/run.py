@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,7 +94,7 @@ def run(context: Context, args: Args) -> int:
         with context.progress("Creating", quiet=args.quiet) as progress:
             progress.note(f" DRY-RUN MODE -  Container {spec.name} Created")
         return 0
-    return _Run(context, args, desired, name, spec).run()
+    return _Run(context, args, desired, name, spec, job=job is not None).run()
 
 
 def _specification(context: Context, args: Args, desired: Desired, service: DesiredService) -> ContainerSpec:
@@ -136,9 +137,12 @@ def _ending() -> Iterator[None]:
 class _Run:
     """One one-off container, from its creation to its end."""
 
-    def __init__(self, context: Context, args: Args, desired: Desired, service: str, spec: ContainerSpec) -> None:
+    def __init__(
+        self, context: Context, args: Args, desired: Desired, service: str, spec: ContainerSpec, *, job: bool
+    ) -> None:
         self._context, self._args, self._desired = context, args, desired
         self._service, self._spec = service, spec
+        self._job_run = secrets.token_hex(16) if job else ""
         self._process: Process | None = None
         self._id = ""
 
@@ -151,7 +155,8 @@ class _Run:
             if self._args.detach:
                 print(self._id)
                 return 0
-            return self._stay()
+            code = self._stay()
+            return self._outcome(code) if self._job_run else code
         except CommandError:
             self._args.rm = self._args.rm or not self._id
             raise
@@ -180,7 +185,7 @@ class _Run:
                     progress,
                     self._desired,
                     options,
-                    oneoff=OneOff(service=self._service, spec=self._spec, attach=not args.detach),
+                    oneoff=OneOff(service=self._service, spec=self._spec, attach=not args.detach, run=self._job_run),
                     ready=self._attach,
                 )
         finally:
@@ -197,6 +202,13 @@ class _Run:
         assert self._process is not None
         spec = self._spec
         return stay(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(DETACH_KEYS))
+
+    def _outcome(self, code: int) -> int:
+        """What the run of a job has come to: it may have been cancelled, have taken too long, or be tried again."""
+        from composer.cli.project.jobs import ask
+
+        alive = any(r.id == self._id and r.state.status.alive for r in self._context.containers())
+        return code if alive else ask(self._context, "wait", self._service, run=self._job_run).exit_code
 
     def _remove(self) -> None:
         from composer.cli.project.change import options_of, perform

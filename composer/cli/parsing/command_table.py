@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Export a service container's filesystem as a tar archive"),
     "image": ("image", "Manage images"),
     "images": ("images", "List images used by the created containers"),
+    "job": ("job", "Manage jobs, their schedules and their runs"),
     "kill": ("kill", "Force stop service containers"),
     "lock": ("lock", "Write composer.lock with the digests of images and remote files"),
     "login": ("login", "Authenticate to a registry"),

@@ -6,6 +6,7 @@ a supervisor, a --dry-run shows it and ends.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -194,7 +195,17 @@ def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
         desired.references() if desired else (),
         engine.image,
         engine.forwarding() if desired and desired.networks else (True, ""),
+        registered_jobs(context),
     )
+
+
+def registered_jobs(context: Context) -> dict[str, observed.ObservedJob]:
+    """The project's jobs; most projects have none, and nothing of them is loaded."""
+    if not os.path.isdir(f"{context.roots.jobs}/{context.project_name}"):
+        return {}
+    from composer.run.jobs.journal import Journal
+
+    return Journal(context.roots, context.project_name).observed()
 
 
 def _show_unchanged(progress: Progress, plan: Plan, options: Options) -> None:

@@ -101,11 +101,14 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     if outputs is not None:
         wanted = structs.replace(wanted, attach=outputs.unreadable(desired))
     names = desired.selected(wanted.services, dependencies=not wanted.no_deps)
+    jobs = _jobs(desired, names, wanted) if desired.jobs else []
     if desired.foreign or context.fetched is not None:
         from composer.cli.project.trust import check_trust
 
-        check_trust(context, desired, names, agreed=wanted.recreate_volumes)
+        check_trust(context, desired, (*names, *jobs), agreed=wanted.recreate_volumes)
     ensure_images(context, desired, names, images)
+    for job in jobs:
+        _ensure_job_images(context, desired, names, job, images)
     if any(one.provider is not None or one.models for one in desired.services.values()):
         from composer.cli.project.supply import supplied
 
@@ -128,12 +131,29 @@ def _free_replaced(context: Context) -> None:
 
 
 def _check_jobs(context: Context, desired: Desired) -> None:
-    """CommandError for jobs with a schedule, as nothing would start them. Other jobs wait until they are run."""
-    scheduled = sorted(name for name, job in desired.jobs.items() if job.scheduled)
-    if scheduled:
-        raise CommandError(f"scheduled jobs are not supported in this version: {', '.join(scheduled)}")
-    if desired.jobs:
-        context.warn(f"jobs are not started by up; trigger them with `composer run`: {', '.join(sorted(desired.jobs))}")
+    """Jobs without a schedule wait until they are run."""
+    manual = sorted(name for name, job in desired.jobs.items() if not job.scheduled)
+    if manual:
+        context.warn(f"jobs are not started by up; trigger them with `composer run`: {', '.join(manual)}")
+
+
+def _jobs(desired: Desired, names: list[str], wanted: Options) -> list[str]:
+    """The jobs that the services depend on, and those that are scheduled."""
+    from composer.plan.jobs import depended_on
+
+    jobs = depended_on(desired, names)
+    if not wanted.services:
+        jobs += [name for name, job in desired.jobs.items() if job.scheduled and name not in jobs]
+    return jobs
+
+
+def _ensure_job_images(context: Context, desired: Desired, names: list[str], job: str, images: Images) -> None:
+    """Get the images that a job needs and that are not those of the services."""
+    from composer.cli.project.acquire import ensure_images
+    from composer.plan.jobs import part_for
+
+    part = part_for(desired, job)
+    ensure_images(context, part, [name for name in part.order if name not in names], images)
 
 
 def _check_scale(desired: Desired, scale: dict[str, int]) -> None:

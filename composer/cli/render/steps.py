@@ -20,6 +20,11 @@ WORDS = {
     "remove container": ("Container", "Removing", "Removed"),
     "rename container": ("Container", "Renaming", "Renamed"),
     "update container": ("Container", "Updating", "Updated"),
+    "run job": ("Job", "Running", "Exited"),
+    "register job": ("Job", "Creating", "Created"),
+    "start job": ("Job", "Starting", "Started"),
+    "stop job": ("Job", "Stopping", "Stopped"),
+    "remove job": ("Job", "Removing", "Removed"),
     "wait for container": ("Container", "Waiting", "Healthy"),
 }
 """Kind of operation → kind of thing, word while it runs, word when it is done."""

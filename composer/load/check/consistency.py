@@ -9,10 +9,11 @@ from composer.cron import Cron, CronError
 from composer.load.errors import REPORTED, LoadError, did_you_mean
 from composer.load.resolve.structures import DEPLOY
 from composer.load.tree.nodes import Map, origin_at
+from engine.quantities import QuantityError, nanoseconds
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from composer.load.tree.nodes import Path
@@ -135,12 +136,6 @@ class _Check:
             if other in self.services or (other in self.disabled and not dependency["required"]):
                 continue
             if other in self.jobs:
-                if self.section == "services":
-                    yield self.wrong(
-                        ("services", name, "depends_on", other),
-                        f'service "{name}" depends on the job "{other}"',
-                        "only jobs may depend on jobs",
-                    )
                 continue
             hint = did_you_mean(other, [known for known in self.services if known != name])
             if other in self.disabled:
@@ -226,6 +221,19 @@ class _Check:
                     f'job "{name}": schedule: unknown timezone {zone}',
                     "write an IANA name, such as Europe/Paris",
                 )
+
+    def limits(self, name: str, job: Map) -> Iterator[LoadError]:
+        """`x-composer` of a job, which no schema knows."""
+        ours, place = job.get("x-composer", Map()), ("jobs", name, "x-composer")
+        if not isinstance(ours, dict):
+            yield self.wrong(place, f"jobs.{name}.x-composer must be a mapping")
+            return
+        for key, value in ours.items():
+            if key not in JOB_LIMITS:
+                hint = did_you_mean(str(key), JOB_LIMITS) or f"there are {', '.join(JOB_LIMITS)}"
+                yield self.wrong((*place, key), f"jobs.{name}.x-composer: unknown key {key}", hint)
+            elif why := JOB_LIMITS[key](value):
+                yield self.wrong((*place, key), f"jobs.{name}.x-composer.{key}: {why}")
 
     # ---- what contradicts itself
 
@@ -338,6 +346,28 @@ def _is_timezone(name: str) -> bool:
     return not folders or any(os.path.isfile(os.path.join(folder, name)) for folder in folders)
 
 
+def _wrong_duration(value: Any) -> str:
+    try:
+        return "must not be negative" if nanoseconds(str(value)) < 0 else ""
+    except QuantityError as error:
+        return str(error)
+
+
+def _wrong_count(value: Any) -> str:
+    return (
+        "" if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else "must be a whole number from 0"
+    )
+
+
+JOB_LIMITS: dict[str, Callable[[Any], str]] = {
+    "timeout": _wrong_duration,
+    "retries": _wrong_count,
+    "retry_delay": _wrong_duration,
+    "history": _wrong_count,
+}
+"""Keys of `x-composer` in a job → what is wrong with a value, "" for nothing."""
+
+
 _RULES: tuple[Any, ...] = (
     _Check.source,
     _Check.build,
@@ -356,6 +386,7 @@ _RULES: tuple[Any, ...] = (
 
 _JOB_RULES: tuple[Any, ...] = (
     _Check.triggers,
+    _Check.limits,
     *(rule for rule in _RULES if rule not in (_Check.scale, _Check.resources, _Check.watch)),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.model import Project, Service
 from composer.model.container import Workload
-from composer.plan.desired import DesiredJob
+from composer.plan.desired import DesiredJob, Schedule
 from composer.plan.translate.scope import Problems, Scope
 from composer.plan.translate.service import service
 
@@ -23,9 +23,13 @@ class _JobScope(Scope):
 
 def job(project: Project, name: str, problems: Problems) -> DesiredJob:
     """What a job wants, in engine terms."""
-    triggers = project.jobs[name].triggers
+    triggers, limits = project.jobs[name].triggers, project.jobs[name].limits
     return DesiredJob(
         service=service(_JobScope(project, name, problems)),
         manual=triggers.manual is not False,
-        scheduled=bool(triggers.schedule),
+        schedules=tuple(Schedule(**one.model_dump()) for one in triggers.schedule),
+        timeout=limits.timeout,
+        retries=limits.retries,
+        retry_delay=limits.retry_delay,
+        history=limits.history,
     )
