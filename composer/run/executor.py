@@ -211,22 +211,15 @@ class Executor:
 
     async def _execute(self, operation: Operation) -> None:
         match operation:
-            case CreateNetwork():
-                with CancelScope(shield=True):
-                    await self.scene.changes.create_network(operation.network)
             case RemoveNetwork():
                 await self._remove_shared(self.scene.changes.remove_network, operation.name)
-            case CreateVolume():
-                with CancelScope(shield=True):
-                    await self.scene.changes.create_volume(operation.volume)
             case RemoveVolume():
                 await self._remove_shared(self.scene.changes.remove_volume, operation.name)
+            case CreateNetwork() | CreateVolume() | Make() | Connect() | Disconnect() | Update() | Rename():
+                with CancelScope(shield=True):
+                    await self._change(operation)
             case Create():
                 await self._create(operation)
-            case Make():
-                with CancelScope(shield=True):
-                    self.made = (await self.scene.changes.create(operation.spec)).id
-                self._ids[operation.name] = self.made
             case Start():
                 await self._start(operation)
             case PreStartHooks():
@@ -243,24 +236,8 @@ class Executor:
             case Unpause():
                 await self.scene.changes.unpause(operation.container_id)
                 self.scene.notifier.tell(operation.container_id)
-            case Connect():
-                with CancelScope(shield=True):
-                    await self.scene.changes.connect(operation.container_id, operation.attachment)
-            case Disconnect():
-                with CancelScope(shield=True):
-                    await self.scene.changes.disconnect(operation.container_id, operation.network)
-            case Update():
-                with CancelScope(shield=True):
-                    await self.scene.changes.limit(
-                        operation.container_id, operation.resources, operation.restart, operation.host_config
-                    )
             case Remove():
                 await self._remove(operation)
-            case Rename():
-                container_id = self.id_of(operation)
-                with CancelScope(shield=True):
-                    await self.scene.changes.rename(container_id, operation.name)
-                self._ids[operation.name] = container_id
             case Wait():
                 async with self._waiting():
                     await self._wait(operation)
@@ -271,6 +248,32 @@ class Executor:
                 assert self.scene.scheduler is not None
                 with CancelScope(shield=True):
                     await _change_job(self.scene.scheduler(), operation)
+
+    async def _change(
+        self, operation: CreateNetwork | CreateVolume | Make | Connect | Disconnect | Update | Rename
+    ) -> None:
+        """One call of the engine, which is short and goes on to its end."""
+        changes = self.scene.changes
+        match operation:
+            case CreateNetwork():
+                await changes.create_network(operation.network)
+            case CreateVolume():
+                await changes.create_volume(operation.volume)
+            case Make():
+                self.made = (await changes.create(operation.spec)).id
+                self._ids[operation.name] = self.made
+            case Connect():
+                await changes.connect(operation.container_id, operation.attachment)
+            case Disconnect():
+                await changes.disconnect(operation.container_id, operation.network)
+            case Update():
+                await changes.limit(
+                    operation.container_id, operation.resources, operation.restart, operation.host_config
+                )
+            case Rename():
+                container_id = self.id_of(operation)
+                await changes.rename(container_id, operation.name)
+                self._ids[operation.name] = container_id
 
     def id_of(self, operation: Start | Rename | Wait) -> str:
         """The id of its container, which may be one that this plan has created."""

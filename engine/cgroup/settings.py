@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 
 from engine.errors import InvalidSpec, OperationFailed, Unsupported
 from engine.spec.container import BlkioRule, Resources
@@ -66,50 +67,34 @@ def device_number(rule: BlkioRule) -> str:
 
 
 def v1(limits: Resources) -> Settings:
-    found: Settings = []
-
-    def add(controller: str, file: str, value: object) -> None:
-        found.append((controller, file, str(value)))
-
     quota, period = _quota(limits)
-    if limits.cpu_shares:
-        add("cpu", "cpu.shares", limits.cpu_shares)
-    if quota or limits.cpu_period:
-        add("cpu", "cpu.cfs_period_us", period)
-    if quota:
-        add("cpu", "cpu.cfs_quota_us", quota)
-    if limits.cpu_rt_period:
-        add("cpu", "cpu.rt_period_us", limits.cpu_rt_period)
-    if limits.cpu_rt_runtime:
-        add("cpu", "cpu.rt_runtime_us", limits.cpu_rt_runtime)
-    if limits.cpuset:
-        add("cpuset", "cpuset.cpus", limits.cpuset)
-    if limits.memory:
-        add("memory", "memory.limit_in_bytes", limits.memory)
-    swap = _swap(limits)
-    if swap is not None:
-        add("memory", "memory.memsw.limit_in_bytes", swap)
-    if limits.memory_reservation:
-        add("memory", "memory.soft_limit_in_bytes", limits.memory_reservation)
-    if limits.memory_swappiness is not None:
-        add("memory", "memory.swappiness", limits.memory_swappiness)
-    if limits.oom_kill_disable:
-        add("memory", "memory.oom_control", 1)
-    if limits.pids_limit:
-        add("pids", "pids.max", "max" if limits.pids_limit < 0 else limits.pids_limit)
-    if limits.blkio_weight:
-        add("blkio", "blkio.bfq.weight", limits.blkio_weight)
-    for rule in limits.blkio_weight_device:
-        add("blkio", "blkio.bfq.weight_device", f"{device_number(rule)} {rule.value}")
-    for rules, file in (
-        (limits.device_read_bps, "read_bps_device"),
-        (limits.device_write_bps, "write_bps_device"),
-        (limits.device_read_iops, "read_iops_device"),
-        (limits.device_write_iops, "write_iops_device"),
-    ):
-        for rule in rules:
-            add("blkio", f"blkio.throttle.{file}", f"{device_number(rule)} {rule.value}")
-    return found
+    swappiness = limits.memory_swappiness
+    cpu = {
+        "cpu.shares": limits.cpu_shares,
+        "cpu.cfs_period_us": period if quota or limits.cpu_period else 0,
+        "cpu.cfs_quota_us": quota,
+        "cpu.rt_period_us": limits.cpu_rt_period,
+        "cpu.rt_runtime_us": limits.cpu_rt_runtime,
+    }
+    memory = {
+        "memory.limit_in_bytes": limits.memory,
+        "memory.memsw.limit_in_bytes": _swap(limits),
+        "memory.soft_limit_in_bytes": limits.memory_reservation,
+        "memory.swappiness": None if swappiness is None else str(swappiness),
+        "memory.oom_control": int(limits.oom_kill_disable),
+    }
+    return [
+        *_given("cpu", cpu),
+        *_given("cpuset", {"cpuset.cpus": limits.cpuset}),
+        *_given("memory", memory),
+        *_given("pids", {"pids.max": _pids(limits)}),
+        *_given("blkio", {"blkio.bfq.weight": limits.blkio_weight}),
+        *_devices("blkio", "blkio.bfq.weight_device", limits.blkio_weight_device),
+        *_devices("blkio", "blkio.throttle.read_bps_device", limits.device_read_bps),
+        *_devices("blkio", "blkio.throttle.write_bps_device", limits.device_write_bps),
+        *_devices("blkio", "blkio.throttle.read_iops_device", limits.device_read_iops),
+        *_devices("blkio", "blkio.throttle.write_iops_device", limits.device_write_iops),
+    ]
 
 
 def v2(limits: Resources) -> Settings:
@@ -121,38 +106,40 @@ def v2(limits: Resources) -> Settings:
             raise Unsupported(
                 f"{name} is not supported with cgroup v2", hint="Remove the key; see docs/compatibility.md."
             )
-    found: Settings = []
-
-    def add(controller: str, file: str, value: object) -> None:
-        found.append((controller, file, str(value)))
-
     quota, period = _quota(limits)
-    if limits.cpu_shares:
-        # The conversion of the OCI runtimes: [2, 262144] onto [1, 10000].
-        add("cpu", "cpu.weight", 1 + ((max(2, limits.cpu_shares) - 2) * 9999) // 262142)
-    if quota or limits.cpu_period:
-        add("cpu", "cpu.max", f"{quota if quota > 0 else 'max'} {period}")
-    if limits.cpuset:
-        add("cpuset", "cpuset.cpus", limits.cpuset)
-    if limits.memory:
-        add("memory", "memory.max", limits.memory)
     swap = _swap(limits)
-    if swap is not None:
-        add("memory", "memory.swap.max", "max" if swap < 0 else swap - limits.memory)
-    if limits.memory_reservation:
-        add("memory", "memory.low", limits.memory_reservation)
-    if limits.pids_limit:
-        add("pids", "pids.max", "max" if limits.pids_limit < 0 else limits.pids_limit)
-    if limits.blkio_weight:
-        add("io", "io.bfq.weight", limits.blkio_weight)
-    for rule in limits.blkio_weight_device:
-        add("io", "io.bfq.weight", f"{device_number(rule)} {rule.value}")
-    for rules, key in (
-        (limits.device_read_bps, "rbps"),
-        (limits.device_write_bps, "wbps"),
-        (limits.device_read_iops, "riops"),
-        (limits.device_write_iops, "wiops"),
-    ):
-        for rule in rules:
-            add("io", "io.max", f"{device_number(rule)} {key}={rule.value}")
-    return found
+    cpu = {
+        # The conversion of the OCI runtimes: [2, 262144] onto [1, 10000].
+        "cpu.weight": limits.cpu_shares and 1 + ((max(2, limits.cpu_shares) - 2) * 9999) // 262142,
+        "cpu.max": f"{quota if quota > 0 else 'max'} {period}" if quota or limits.cpu_period else "",
+    }
+    memory = {
+        "memory.max": limits.memory,
+        "memory.swap.max": None if swap is None else "max" if swap < 0 else str(swap - limits.memory),
+        "memory.low": limits.memory_reservation,
+    }
+    return [
+        *_given("cpu", cpu),
+        *_given("cpuset", {"cpuset.cpus": limits.cpuset}),
+        *_given("memory", memory),
+        *_given("pids", {"pids.max": _pids(limits)}),
+        *_given("io", {"io.bfq.weight": limits.blkio_weight}),
+        *_devices("io", "io.bfq.weight", limits.blkio_weight_device),
+        *_devices("io", "io.max", limits.device_read_bps, "rbps="),
+        *_devices("io", "io.max", limits.device_write_bps, "wbps="),
+        *_devices("io", "io.max", limits.device_read_iops, "riops="),
+        *_devices("io", "io.max", limits.device_write_iops, "wiops="),
+    ]
+
+
+def _given(controller: str, values: Mapping[str, object]) -> Settings:
+    """Those of the files' values that are limits: neither nothing nor 0."""
+    return [(controller, file, str(value)) for file, value in values.items() if value]
+
+
+def _pids(limits: Resources) -> object:
+    return "max" if limits.pids_limit < 0 else limits.pids_limit
+
+
+def _devices(controller: str, file: str, rules: Iterable[BlkioRule], key: str = "") -> Settings:
+    return [(controller, file, f"{device_number(rule)} {key}{rule.value}") for rule in rules]

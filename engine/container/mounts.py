@@ -137,35 +137,11 @@ def _order(entry: Entry) -> tuple[bool, int]:
 
 
 def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
-    readonly = ["ro"] if mount.read_only else []
     target = os.path.normpath(mount.target)
     if mount.type == "bind":
-        source = _bind_source(mount)
-        chosen, cleared = _bind_flags(mount)
-        return {
-            "type": "bind",
-            "target": target,
-            "source": source,
-            "folder": os.path.isdir(source),
-            "flags": chosen,
-            "cleared": cleared,
-            "propagation": mount.propagation,
-            "recursive": mount.recursive != "disabled",
-            "writable_below": mount.recursive == "writable",
-        }
+        return _bind(mount, target)
     if mount.type == "volume":
-        source = facts.volumes[mount.source]
-        if mount.subpath:
-            _check_subpath(source, mount.subpath)
-        return {
-            "type": "bind",
-            "target": target,
-            "source": source,
-            "subpath": mount.subpath,
-            "flags": readonly,
-            "recursive": True,
-            "idmap": "required",
-        }
+        return _volume(mount, target, facts.volumes[mount.source])
     if mount.type == "tmpfs":
         return tmpfs(mount)
     if mount.type == "image":
@@ -178,6 +154,40 @@ def _entry(mount: Mount, facts: Sources, number: int) -> Entry:
             "staging": f"{facts.folder}/image{number}",
             "features": overlay.features(),
         }
+    return _file(mount, target)
+
+
+def _bind(mount: Mount, target: str) -> Entry:
+    source = _bind_source(mount)
+    chosen, cleared = _bind_flags(mount)
+    return {
+        "type": "bind",
+        "target": target,
+        "source": source,
+        "folder": os.path.isdir(source),
+        "flags": chosen,
+        "cleared": cleared,
+        "propagation": mount.propagation,
+        "recursive": mount.recursive != "disabled",
+        "writable_below": mount.recursive == "writable",
+    }
+
+
+def _volume(mount: Mount, target: str, source: str) -> Entry:
+    if mount.subpath:
+        _check_subpath(source, mount.subpath)
+    return {
+        "type": "bind",
+        "target": target,
+        "source": source,
+        "subpath": mount.subpath,
+        "flags": ["ro"] if mount.read_only else [],
+        "recursive": True,
+        "idmap": "required",
+    }
+
+
+def _file(mount: Mount, target: str) -> Entry:
     if mount.content is None and os.path.exists(mount.source) and not os.path.isfile(mount.source):
         raise InvalidSpec(f"{mount.source} cannot be copied to {mount.target}: it is not a regular file")
     return {

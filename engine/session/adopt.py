@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 from anyio import Event, move_on_after, sleep, to_thread
@@ -25,6 +26,9 @@ from engine.session import group_store, membership
 from engine.session.group import Group
 from engine.session.remove import finish_removals
 from engine.spec.state import INTERRUPTED, ContainerRecord, Status
+
+if TYPE_CHECKING:
+    from engine.keeper.messages import Listed
 
 _ATTEMPTS, _PAUSE = 250, 0.02
 """How often, and after how many seconds each, a keeper is asked whether a killed process has ended."""
@@ -83,6 +87,16 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     kept = {entry["id"]: entry for entry in answer["containers"]}
     for container_id in interrupted if known else ():
         _settle_start(group, container_id, executed=container_id in kept and kept[container_id]["executed"])
+    await _agree(group, keeper, kept)
+    await _resume_all(group, keeper)
+    group.adopted = keeper
+    await _sweep(group)
+    await finish_removals(group)
+    return list(group.records.values())
+
+
+async def _agree(group: Group, keeper: KeeperClient, kept: dict[str, Listed]) -> None:
+    """Let the keeper have those that live, and no others. `kept`: those that it has, by id."""
     for record in list(group.records.values()):
         entry = kept.pop(record.id, None)
         if record.id in group.starting:
@@ -93,6 +107,10 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
             await _end(group, keeper, record.id)
     for container_id in kept:
         await _end(group, keeper, container_id)  # its folder is gone: nothing refers to it
+
+
+async def _resume_all(group: Group, keeper: KeeperClient) -> None:
+    """Take up what belongs to those that live, and take it from those that do not run any more."""
     for container_id in list(group.records):
         current = group.records.get(container_id)  # while we waited for others it may have ended or been removed
         if current is None or container_id in group.starting:
@@ -105,10 +123,6 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
                 await group.wiring.disconnect(container_id)
         elif current.state.status is Status.EXITED:
             group.replace(container_id, current.state)
-    group.adopted = keeper
-    await _sweep(group)
-    await finish_removals(group)
-    return list(group.records.values())
 
 
 def _was_cut_short(group: Group, found: list[ContainerRecord], names: Iterable[str]) -> bool:

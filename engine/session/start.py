@@ -69,27 +69,10 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
             raise
         endpoints = tuple(plan.endpoint for plan in plans)
         group.ended.setdefault(container_id, Event())
+        running = _running(record.state, checked=_is_checked(spec.healthcheck, image.config.healthcheck))
+        process = msgspec.structs.replace(running, pid=pid, pid_start=pid_start, boot_id=files.boot_id())
         started = group.replace(
-            container_id,
-            msgspec.structs.replace(
-                record.state,
-                status=Status.RUNNING,
-                pid=pid,
-                pid_start=pid_start,
-                boot_id=files.boot_id(),
-                started_at=time.time(),
-                ends=_ends(record.state),
-                finished_at=0.0,
-                exit_code=0,
-                oom_killed=False,
-                error="",
-                stopped_by_user=False,
-                stopping=False,
-                returns=False,
-                health=Health(status="starting") if _is_checked(spec.healthcheck, image.config.healthcheck) else None,
-                endpoints=endpoints,
-                ports=tuple(bindings),
-            ),
+            container_id, msgspec.structs.replace(process, endpoints=endpoints, ports=tuple(bindings))
         )
         group.publish(container_id)
         if plans:
@@ -107,6 +90,24 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
             await _undo(group, record, error)
         raise
     return started
+
+
+def _running(state: ContainerState, *, checked: bool) -> ContainerState:
+    """The state of one that starts now; `checked`: it has a healthcheck."""
+    return msgspec.structs.replace(
+        state,
+        status=Status.RUNNING,
+        started_at=time.time(),
+        ends=_ends(state),
+        finished_at=0.0,
+        exit_code=0,
+        oom_killed=False,
+        error="",
+        stopped_by_user=False,
+        stopping=False,
+        returns=False,
+        health=Health(status="starting") if checked else None,
+    )
 
 
 def _ends(state: ContainerState) -> tuple[ContainerExit, ...]:

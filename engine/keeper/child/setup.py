@@ -95,31 +95,20 @@ def join_and_run(
     another root directory or descriptors that are not its own.
     """
     try:
-        kernel = Direct(channel)
-        kernel.prctl(flags.PR_SET_DUMPABLE, 0)
+        kernel, progress = Direct(channel), Progress(bundle, tuple(streams), channel.fileno())
+        steps.hide(kernel, progress)
         settings: Process = {**bundle["process"], **request["process"]}
+        if request.get("privileged"):  # all capabilities; filter and profile stay the container's, as with Docker
+            settings["capabilities"] = {"bounding": -1, "effective": -1}
         process.preload(bundle["process"]["seccomp"])
         for number, fd in streams.items():
             os.dup2(fd, number)
-        process.keep_descriptors(kernel, pidfd, channel.fileno(), report)
-        namespaces.enter_cgroups(kernel, Progress(bundle, (), channel.fileno()))
+        process.keep_descriptors(kernel, pidfd, progress.channel, report)
+        namespaces.enter_cgroups(kernel, progress)
         kernel_settings.limit(settings, 0)
-        kinds = ["mount", "net", "ipc", "uts", "cgroup", "pid"]
-        ids = namespaces.maps(bundle)
-        if ids.uids:
-            standard_streams.give(kernel, streams, *ids.owner(0, 0))
-            kinds.append("user")
-        calls.setns(pidfd, sum(flags.CLONE[kind] for kind in kinds), subject="the container's namespaces")
-        os.close(pidfd)
-        if ids.uids:
-            userns.become_root()
-        calls.join_session_keyring(os.path.basename(bundle["run_folder"]))
-        os.chdir("/")
-        standard_streams.fill(kernel, (number for number in range(3) if number not in streams))
-        if request.get("privileged"):  # all capabilities; filter and profile stay the container's, as with Docker
-            settings["capabilities"] = {"bounding": -1, "effective": -1}
+        _join(kernel, progress, pidfd)
         process.bound(kernel, settings)
-        kernel.prctl(flags.PR_SET_DUMPABLE, 0)
+        steps.hide(kernel, progress)
         pid, _ = calls.clone(flags.CLONE_PARENT)
         if pid:
             os.write(report, str(pid).encode())
@@ -133,10 +122,26 @@ def join_and_run(
         # Who asks for another user gets that one's groups and no more.
         groups: list[str] = [] if "user" in request["process"] else settings["groups"]
         who = identity.resolve(settings["user"], groups, _here())
-        process.become(kernel, settings, who, bundle["hostname"], channel=channel.fileno(), pipes=tuple(streams))
+        process.become(kernel, settings, who, bundle["hostname"], channel=progress.channel, pipes=progress.pipes)
         os._exit(126)
     except BaseException as error:
         _failed(channel, error, 126)
+
+
+def _join(kernel: Direct, progress: Progress, pidfd: int) -> None:
+    """All namespaces of the container, whose first process `pidfd` is (it is closed), as root of its user namespace."""
+    kinds = ["mount", "net", "ipc", "uts", "cgroup", "pid"]
+    ids = namespaces.maps(progress.bundle)
+    if ids.uids:
+        standard_streams.give(kernel, progress.pipes, *ids.owner(0, 0))
+        kinds.append("user")
+    calls.setns(pidfd, sum(flags.CLONE[kind] for kind in kinds), subject="the container's namespaces")
+    os.close(pidfd)
+    if ids.uids:
+        userns.become_root()
+    kernel.join_session_keyring(os.path.basename(progress.bundle["run_folder"]))
+    os.chdir("/")
+    standard_streams.fill(kernel, (number for number in range(3) if number not in progress.pipes))
 
 
 def _here() -> int:
