@@ -106,7 +106,7 @@ def check_pools(path: Path, network: Network, problems: Problems) -> None:
             problems.refuse((*where, "subnet"), why)
         seen.setdefault(subnet.version, pool.subnet)
         if subnet.version == 6 and not enables_ipv6(network):
-            problems.tell((*where, "subnet"), "has no effect without enable_ipv6: true")
+            problems.warn((*where, "subnet"), "has no effect without enable_ipv6: true")
         if not subnet.network_address.is_unspecified:
             _check_pool(where, pool, subnet, problems)
 

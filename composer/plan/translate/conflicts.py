@@ -30,7 +30,7 @@ def check(scope: Scope) -> None:
         for key in _given(service, ("links", "mac_address")):
             scope.refuse((key,), f"excludes network_mode {mode!r}")
         for key in _given(service, ("ports",)):
-            scope.tell((key,), f"nothing is published with network_mode {mode!r}")
+            scope.warn((key,), f"nothing is published with network_mode {mode!r}")
     if service.uts == "host":
         for key in _given(service, ("hostname", "domainname")):
             scope.refuse((key,), "excludes uts 'host': the name is the host's")

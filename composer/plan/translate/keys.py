@@ -1,4 +1,4 @@
-"""Keys that are not honoured: refused by name, or accepted without effect and said so. All others have a file here.
+"""Keys without support: refused by name, or ignored with a warning. Every other key is translated by a file of this folder.
 
 A pattern is a path from the top; "*" stands for any key or index. docs/compatibility.md is the same for readers.
 """
@@ -37,9 +37,9 @@ REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     ("secrets", "*", "driver"): (("",), "composer has no store of secrets; use file or environment"),
     ("secrets", "*", "template_driver"): (("",), "templates of secrets are not supported"),
 }  # fmt: skip
-"""Pattern → values that mean the usual, and why any other is refused."""
+"""Pattern → values that mean the default, and why any other is refused."""
 
-TOLD: dict[Pattern, tuple[tuple[object, ...], str]] = {
+IGNORED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_BUILD, "secrets", "*", "uid"): ((), "has no effect: set uid on RUN --mount=type=secret in the Dockerfile"),
     (*_BUILD, "secrets", "*", "gid"): ((), "has no effect: set gid on RUN --mount=type=secret in the Dockerfile"),
     (*_BUILD, "secrets", "*", "mode"): ((), "has no effect: set mode on RUN --mount=type=secret in the Dockerfile"),
@@ -56,8 +56,8 @@ TOLD: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_SERVICE, "volumes", "*", "consistency"): (("", "default", "consistent"), "has no effect on Linux"),
     ("configs", "*", "driver_opts"): ((), "has no effect without a driver"),
 }
-"""Pattern → values that mean the usual, and what to say of others. What has no effect outside Swarm is found when the files are
-loaded (composer/load/check/effects.py)."""
+"""Pattern → values that mean the default, and the warning for any other. Loading finds the keys without effect outside a Swarm
+(composer/load/check/effects.py)."""
 
 
 def check(project: Project, problems: Problems) -> None:
@@ -65,7 +65,7 @@ def check(project: Project, problems: Problems) -> None:
     given = project.model_dump(
         include={"services", "jobs", "configs", "secrets"}, exclude_defaults=True, exclude_unset=True, mode="python"
     )
-    for table, report in ((REFUSED, problems.refuse), (TOLD, problems.tell)):
+    for table, report in ((REFUSED, problems.refuse), (IGNORED, problems.warn)):
         for pattern, (usual, why) in table.items():
             jobs = (("jobs", *pattern[1:]),) if pattern[0] == "services" else ()
             for path, value in (found for one in (pattern, *jobs) for found in matches(given, one)):

@@ -52,9 +52,9 @@ class _HookScope(Scope):
         if path[0] in self.hook.model_fields_set:
             self.parent.refuse(("pre_start", self.index, *path), why)
 
-    def tell(self, path: tuple[str | int, ...], why: str) -> None:
+    def warn(self, path: tuple[str | int, ...], why: str) -> None:
         if path[0] in self.hook.model_fields_set:
-            self.parent.tell(("pre_start", self.index, *path), why)
+            self.parent.warn(("pre_start", self.index, *path), why)
 
     @property
     def image(self) -> str:

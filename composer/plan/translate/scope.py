@@ -21,13 +21,13 @@ class Problems:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._refused: list[tuple[Path, str]] = []
-        self._told: list[tuple[Path, str]] = []
+        self._ignored: list[tuple[Path, str]] = []
 
     def refuse(self, path: Path, why: str) -> None:
         self._refused.append((path, why))
 
-    def tell(self, path: Path, why: str) -> None:
-        self._told.append((path, why))
+    def warn(self, path: Path, why: str) -> None:
+        self._ignored.append((path, why))
 
     def found(self) -> tuple[Problem, ...]:
         """All of them, refusals with the services that they concern."""
@@ -36,7 +36,7 @@ class Problems:
             for path, why in self._refused
             if (services := tuple(name for name in self._names() if self._concerns(path, name)))
         ]
-        return (*refusals, *(Problem(path=path, why=why) for path, why in self._told))
+        return (*refusals, *(Problem(path=path, why=why) for path, why in self._ignored))
 
     def _names(self) -> list[str]:
         """The services, and the jobs, which have other names."""
@@ -57,7 +57,7 @@ class Problems:
 
 
 class Scope:
-    """One service. Paths given to `refuse` and `tell` are relative to it."""
+    """One service. Paths given to `refuse` and `warn` are relative to it."""
 
     section = "services"
 
@@ -68,8 +68,8 @@ class Scope:
     def refuse(self, path: Path, why: str) -> None:
         self.problems.refuse((self.section, self.name, *path), why)
 
-    def tell(self, path: Path, why: str) -> None:
-        self.problems.tell((self.section, self.name, *path), why)
+    def warn(self, path: Path, why: str) -> None:
+        self.problems.warn((self.section, self.name, *path), why)
 
     @property
     def image(self) -> str:
