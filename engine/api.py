@@ -266,8 +266,8 @@ class Engine:
 
         self._check_host()
 
-        def pull(reference: str) -> ImageRecord:
-            return self._pull_apart(reference, progress)
+        def pull(reference: str, platform: str) -> ImageRecord:
+            return self._pull_apart(reference, platform, progress)
 
         with ContainerRun(self.roots, BuildNetwork(self.roots)) as run:
             return build(spec, images=self._images, run=run, pull=pull, progress=progress)
@@ -277,11 +277,11 @@ class Engine:
 
         return check(spec, images=self._images)
 
-    def _pull_apart(self, reference: str, progress: Progress | None) -> ImageRecord:
+    def _pull_apart(self, reference: str, platform: str, progress: Progress | None) -> ImageRecord:
         """A pull with a database connection of its own: builds pull from whichever thread needs the image."""
         other = Engine(self.roots)
         try:
-            return other.pull(reference, progress=progress)
+            return other.pull(reference, platform=platform, progress=progress)
         finally:
             other._store.close()
 

@@ -21,7 +21,7 @@ from engine.paths import Roots, make_private
 
 _PATIENCE = 600.0
 """Seconds that one writer waits for the others."""
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SCHEMA = """
 CREATE TABLE layers (
@@ -51,6 +51,12 @@ CREATE TABLE tags (
 CREATE TABLE digests (
     reference TEXT PRIMARY KEY,           -- docker.io/library/redis@sha256:…
     image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE variants (                   -- images for other platforms than a name's own
+    reference TEXT NOT NULL,              -- as in tags and digests
+    platform TEXT NOT NULL,               -- os/architecture[/variant]
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    PRIMARY KEY (reference, platform)
 ) STRICT;
 CREATE TABLE build_cache (
     key TEXT PRIMARY KEY,
@@ -99,6 +105,8 @@ UPGRADES = {
     1: "ALTER TABLE tags ADD COLUMN tagged_at REAL NOT NULL DEFAULT 0",
     2: "ALTER TABLE images ADD COLUMN replaced_at REAL NOT NULL DEFAULT 0",
     3: "ALTER TABLE images ADD COLUMN built INTEGER NOT NULL DEFAULT 0",
+    4: "CREATE TABLE variants (reference TEXT NOT NULL, platform TEXT NOT NULL,"
+    " image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE, PRIMARY KEY (reference, platform)) STRICT",
 }
 """Version → what makes the next one of it."""
 

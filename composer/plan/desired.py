@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct, structs
 
 from engine.spec.container import ContainerSpec
-from engine.spec.image import BuildSpec
+from engine.spec.image import BuildSpec, for_platform
 from engine.spec.network import NetworkSpec, VolumeSpec
 
 MOST_REPLICAS = 10_000
@@ -41,6 +41,11 @@ class PreStart(Struct, frozen=True, kw_only=True, omit_defaults=True):
     container: ContainerSpec
     pull_policy: str = ""
     platform: str = ""
+
+    @property
+    def wanted_image(self) -> str:
+        """As that of a service."""
+        return for_platform(self.image, self.platform)
 
 
 class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -89,6 +94,11 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Another service → why the two cannot both be created."""
     summary: dict[str, str] = {}
     """Flat key → value text of the model, for naming what changed; see divergence.py."""
+
+    @property
+    def wanted_image(self) -> str:
+        """The image's name, with the platform where one is asked for: its key in `Snapshot.images`."""
+        return for_platform(self.image, self.platform) if self.image else ""
 
     @property
     def mounted_images(self) -> tuple[str, ...]:
@@ -209,8 +219,8 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def references(self) -> list[str]:
         """The images that the services are made from, and those that they mount."""
-        found = {service.image for service in self.services.values() if service.image}
+        found = {service.wanted_image for service in self.services.values() if service.image}
         for service in self.services.values():
             found.update(service.mounted_images)
-            found.update(hook.image for hook in service.pre_start)
+            found.update(hook.wanted_image for hook in service.pre_start)
         return sorted(found)

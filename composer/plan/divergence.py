@@ -19,7 +19,7 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
     changed = _configuration(service, record)
     if changed is not None:
         return f"configuration changed{changed}"
-    wanted = snapshot.images.get(service.image, "")
+    wanted = snapshot.images.get(service.wanted_image, "")
     if wanted and record.spec.image != wanted:
         return f"image {service.image} is now {_short(wanted)}, was {_short(record.spec.image)}"
     mounted = {mount.target: mount.source for mount in record.spec.mounts if mount.type == "image"}

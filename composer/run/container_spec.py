@@ -36,7 +36,7 @@ def specification(
         labels.DEPENDS_ON: ",".join(f"{d.service}:{d.condition}:{json.dumps(d.restart)}" for d in service.depends_on),
         labels.VERSION: COMPOSE,
     }
-    image = image_id(service.image or service.container.image, images, service.name)
+    image = image_id(service.wanted_image or service.container.image, images, service.name)
     own = {
         labels.NUMBER: str(number),
         labels.IMAGE: image,

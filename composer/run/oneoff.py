@@ -39,9 +39,11 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake |
 
     try:
         tell(BEGUN)
-        image = container_spec.image_id(
-            wanted.spec.image_ref or wanted.spec.image, scene.snapshot.images, wanted.service
-        )
+        service = scene.desired.services.get(wanted.service) if scene.desired else None
+        name = wanted.spec.image_ref or wanted.spec.image
+        if service is not None and service.image == name:
+            name = service.wanted_image
+        image = container_spec.image_id(name, scene.snapshot.images, wanted.service)
         mounts = container_spec.mounts(wanted.spec, scene.snapshot.images, wanted.service)
         spec = msgspec.structs.replace(container_spec.with_image(wanted.spec, image), mounts=mounts)
         spec = container_spec.joined(spec, executor.find)
@@ -55,7 +57,6 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake |
         ready = partial(handshake.attached, container_id) if wanted.attach and handshake is not None else None
         await scene.changes.start(container_id, ready=ready)
         scene.monitor.started(container_id)
-        service = scene.desired.services.get(wanted.service) if scene.desired else None
         if service is not None and service.post_start:
             from composer.run import hooks
 

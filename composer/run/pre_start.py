@@ -40,7 +40,7 @@ async def run(scene: Scene, service: DesiredService, find: container_spec.Find, 
             name=f"{scene.snapshot.project}-{service.name}-pre_start-{index}-{secrets.token_hex(4)}",
             mounts=container_spec.mounts(hook.container, images, service.name),
         )
-        spec = container_spec.with_image(spec, container_spec.image_id(hook.image, images, service.name))
+        spec = container_spec.with_image(spec, container_spec.image_id(hook.wanted_image, images, service.name))
         await _Run(scene, f"{service.name} pre_start[{index}]", waiting).run(container_spec.joined(spec, find))
 
 

@@ -17,18 +17,22 @@ def build(
     *,
     images: ImageStore,
     run: RunStep,
-    pull: Callable[[str], ImageRecord] | None = None,
+    pull: Callable[[str, str], ImageRecord] | None = None,
     progress: Callable[[dict[str, object]], None] | None = None,
 ) -> ImageRecord:
     """Build what `spec` asks for, record and tag it.
 
-    `run` executes RUN instructions, `pull` fetches images that are not in the store (None: they must be);
-    both may be called from other threads than the caller's. Events are
-    those of engine.build.progress. The same inputs give the same image. Raises BuildFailed for what the Dockerfile or
-    its instructions do wrong, Unsupported, and what the parts raise; layers of the steps before stay in the cache.
+    With several platforms there is an image for each under the same tags; the one for this machine, or else the first, is
+    the answer. `run` executes RUN instructions, `pull` (name, platform) fetches images that are not in the store (None:
+    they must be); both may be called from other threads than the caller's. Events are those of engine.build.progress. The
+    same inputs give the same image. Raises BuildFailed for what the Dockerfile or its instructions do wrong, Unsupported,
+    and what the parts raise; layers of the steps before stay in the cache.
     """
     from engine.build.builder import Builder
+    from engine.build.platforms import build_each
 
+    if len(spec.platforms) > 1:
+        return build_each(spec, images, lambda one, title: Builder(one, images, run, pull, progress, title).run())
     return Builder(spec, images, run, pull, progress).run()
 
 

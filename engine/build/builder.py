@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from engine import quantities
 from engine.bounded import MIB, read_bytes
@@ -16,11 +16,11 @@ from engine.build.execute import RunStep
 from engine.build.lex import Source, lex
 from engine.build.parse import parse
 from engine.build.progress import Reporter, Sink
-from engine.build.sources import IMAGE_SCHEME, Sources
+from engine.build.sources import IMAGE_SCHEME, Pull, Sources
 from engine.build.stage import Build, StageRun
 from engine.build.stages import PREDEFINED, Dockerfile, Stage, arrange, order
 from engine.build.state import State, from_image, scratch
-from engine.errors import BadReference, BuildFailed, OperationFailed, Unsupported
+from engine.errors import BadReference, BuildFailed, NotFound, OperationFailed, RegistryError, Unsupported
 from engine.ignore import Ignore
 from engine.image import gc, lease, platform
 from engine.image.config import environment
@@ -30,18 +30,23 @@ from engine.spec.image import BuildSpec, ImageRecord
 KEEP_CACHE = 10 << 30
 """Bytes of layers that only the build cache keeps, unless COMPOSER_BUILD_CACHE says otherwise."""
 
-Pull = Callable[[str], ImageRecord]
-
 
 class Builder:
-    """One build; see `engine.build.build`."""
+    """One build for one platform, the first of the specification's; see `engine.build.build`. `title` names the build in
+    its steps."""
 
     def __init__(
-        self, spec: BuildSpec, images: ImageStore, run: RunStep, pull: Pull | None, progress: Sink | None
+        self,
+        spec: BuildSpec,
+        images: ImageStore,
+        run: RunStep,
+        pull: Pull | None,
+        progress: Sink | None,
+        title: str = "",
     ) -> None:
         self.spec, self.images, self.run_step, self.pull = spec, images, run, pull
-        self.reporter = Reporter(progress)
-        self.platform = self._platform()
+        self.reporter = Reporter(progress, title)
+        self.platform = platform.parse(spec.platforms[0]) if spec.platforms else platform.host()
         self.epoch: int | None = None
 
     def run(self) -> ImageRecord:
@@ -164,17 +169,6 @@ class Builder:
         except OSError as error:
             raise OperationFailed.of("read Dockerfile", path, error) from error
 
-    def _platform(self) -> platform.Platform:
-        """The one to build for. What of a foreign one must run here is told by the step that runs it."""
-        here = platform.host()
-        wanted = [platform.parse(text) for text in self.spec.platforms] or [here]
-        if len(wanted) > 1 and not all(here.runs(one) for one in wanted):
-            raise Unsupported(
-                f"cannot build for {', '.join(map(str, wanted))} at once: an image is for one platform",
-                hint="Name one in build.platforms.",
-            )
-        return wanted[0]
-
     def build_args(self) -> dict[str, str]:
         """The given arguments; one without a value takes it from the environment, or is not given."""
         found: dict[str, str] = {}
@@ -227,15 +221,18 @@ class Builder:
         if name == "scratch":
             return empty
         step = build.reporter.step(run.place(), stage.origin.text)
-        record = build.sources.image(name)
-        step.done()
         foreign = bool(stage.platform) or not platform.host().runs(wanted)
-        if foreign and (record.os, record.architecture) != (wanted.os, wanted.architecture):
+        try:
+            record = build.sources.image(name, str(wanted) if foreign else "")
+        except (NotFound, RegistryError) as error:
+            if not foreign or (other := build.images.get(name)) is None:
+                raise
             raise Unsupported(
-                f"{source.name}:{stage.origin.start}: the image {name} is here for {record.os}/{record.architecture},"
-                f" not for {wanted}",
+                f"{source.name}:{stage.origin.start}: the image {name} is here for {other.os}/{other.architecture},"
+                f" not for {wanted}, and cannot be pulled for it: {error.message}",
                 hint="Load or pull it for that platform first.",
-            )
+            ) from error
+        step.done()
         return from_image(build.images, record, self.epoch)
 
     def _finish(self, build: Build) -> None:

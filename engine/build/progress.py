@@ -16,7 +16,8 @@ Sink = Callable[[dict[str, object]], None]
 class Reporter:
     """Numbers the steps of one build and sends their events, from any thread, one at a time."""
 
-    def __init__(self, sink: Sink | None) -> None:
+    def __init__(self, sink: Sink | None, title: str = "") -> None:
+        self._title = title
         self._sink = sink or (lambda event: None)
         self._lock = threading.Lock()
         self._count = 0
@@ -25,6 +26,7 @@ class Reporter:
 
     def step(self, place: str, text: str) -> Step:
         """Begin a step; `place` is such as `web 2/4`, `text` the instruction."""
+        place = f"{self._title} {place}" if self._title else place
         with self._lock:
             self._count += 1
             step = Step(self, self._count, place, text)

@@ -18,11 +18,11 @@ from engine.image import reference as references
 from engine.image.images import ImageStore
 from engine.image.merged import merged
 from engine.paths import make_private
-from engine.spec.image import BuildSpec, ImageRecord
+from engine.spec.image import BuildSpec, ImageRecord, for_platform
 from engine.trust import gate
 
-Pull = Callable[[str], ImageRecord]
-"""Fetches an image from its registry into the store."""
+Pull = Callable[[str, str], ImageRecord]
+"""Fetches an image from its registry into the store: its name, and a platform or ""."""
 
 _REMOTE = re.compile(r"(?:https?|git|ssh|oci-layout)://|git@|github\.com/")
 IMAGE_SCHEME = "docker-image://"
@@ -82,20 +82,22 @@ class Sources:
             )
         return self._trees[key]
 
-    def image(self, name: str) -> ImageRecord:
-        """The image `name`, fetched when it is not there (or once a build, with `pull: true`).
+    def image(self, name: str, platform: str = "") -> ImageRecord:
+        """The image `name`, fetched when it is not there (or once a build, with `pull: true`); for `platform`, else for
+        this machine.
 
         Raises BuildFailed when the build is locked and `name` is not among its pins."""
         name = self._pinned(name)
         with self._pulled_lock:
             # An id names what is in the store; there is nothing newer to fetch.
-            wanted = self.spec.pull and name not in self._pulled and not name.startswith("sha256:")
-            found = None if wanted and self._pull else self.images.get(name)
+            full = for_platform(name, platform)
+            wanted = self.spec.pull and full not in self._pulled and not name.startswith("sha256:")
+            found = None if wanted and self._pull else self.images.get(full)
             if found is None and self._pull:
-                found = self._pull(name)
-                self._pulled.add(name)
-            found = found or self.images.need(name)
-        gate.admit(self.images, name)
+                found = self._pull(name, platform)
+                self._pulled.add(full)
+            found = found or self.images.need(full)
+        gate.admit(self.images, full)
         return found
 
     def _pinned(self, name: str) -> str:

@@ -52,6 +52,7 @@ def replaced(images: ImageStore) -> Freed:
     rows = images.store.db.execute(
         "SELECT id FROM images WHERE replaced_at > 0 AND NOT EXISTS (SELECT 1 FROM tags WHERE image_id = id)"
         " AND NOT EXISTS (SELECT 1 FROM digests WHERE image_id = id)"
+        " AND NOT EXISTS (SELECT 1 FROM variants WHERE image_id = id)"
     ).fetchall()
     return prune(images, [row[0] for row in rows]) if rows else Freed()
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.errors import Conflict, NotFound
+from engine.image import platform as platforms
 from engine.image import reference as references
+from engine.image import variants
 from engine.spec.image import ImageRecord, decode_image
 from engine.store import Store
 
@@ -54,8 +56,11 @@ class ImageStore:
     def get(self, name: str) -> ImageRecord | None:
         """The image with this id (also shortened), tag or digest reference; None when there is none.
 
-        Raises BadReference for what cannot be a name, Conflict when a short id is ambiguous.
+        `redis:7 linux/arm64` (engine.spec.image.for_platform) is the one for that platform. Raises BadReference for what
+        cannot be a name, InvalidSpec for a platform, Conflict when a short id is ambiguous.
         """
+        if " " in name:
+            return self._variant(*name.split(" ", 1))
         image_id = name if _ID.match(name) else self._by_reference(name)
         if not image_id:
             image_id = self._by_short_id(name)
@@ -91,6 +96,21 @@ class ImageStore:
         )
         return [row[0] for row in rows]
 
+    def _variant(self, name: str, platform: str) -> ImageRecord | None:
+        """The image of that name for a platform: one kept beside the name's own, or that, if it is for the platform."""
+        references.parse(name)  # for what it raises
+        wanted = platforms.parse(platform)
+        if not references.is_id(name):
+            for text, image_id in self.variants(name).items():
+                if wanted.runs(platforms.parse(text)):
+                    return self._load(image_id)
+        record = self.get(name)
+        return record if record and (not record.architecture or wanted.runs(variants.platform_of(record))) else None
+
+    def variants(self, name: str) -> dict[str, str]:
+        """The images that a tag or digest reference has for other platforms than its own: platform → id."""
+        return variants.of(self.store.db, _full(name))
+
     def _by_reference(self, name: str) -> str:
         if _SHORT_ID.match(name) and len(name) >= 64:
             return ""
@@ -120,8 +140,10 @@ class ImageStore:
 
     def _load(self, image_id: str) -> ImageRecord | None:
         row = self.store.db.execute(
-            "SELECT record, (SELECT json_group_array(reference) FROM tags WHERE image_id = id),"
-            " (SELECT json_group_array(reference) FROM digests WHERE image_id = id),"
+            "SELECT record, (SELECT json_group_array(reference) FROM (SELECT reference FROM tags WHERE image_id = id"
+            " UNION SELECT reference FROM variants WHERE image_id = id AND reference NOT LIKE '%@%')),"
+            " (SELECT json_group_array(reference) FROM (SELECT reference FROM digests WHERE image_id = id"
+            " UNION SELECT reference FROM variants WHERE image_id = id AND reference LIKE '%@%')),"
             " (SELECT max(tagged_at) FROM tags WHERE image_id = id) FROM images WHERE id = ?",
             (image_id,),
         ).fetchone()
@@ -148,9 +170,10 @@ class ImageStore:
         """Record the image whose configuration blob is `file` and whose layers are in the store; tag it in the same
         step.
 
-        Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it. With `replaces` an image
-        that loses its last tag by that is of no more use (`engine.image.gc.replaced`). `built`: it was made here, and not
-        fetched or loaded. Raises NotFound.
+        Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it, unless the image comes
+        from a registry (it has `digests`) and is for a platform that concerns this machine less (engine.image.variants).
+        With `replaces` an image that loses its last tag by that is of no more use (`engine.image.gc.replaced`). `built`: it
+        was made here, and not fetched or loaded. Raises NotFound.
         """
         from engine.image import config as image_config
 
@@ -169,7 +192,9 @@ class ImageStore:
         )
         tag_names = [str(references.parse(tag)) for tag in tags]
         with self.store.transaction() as db:
-            before = _holders(db, tag_names) - {image_id} if replaces else set()
+            before: set[str] = set()
+            if replaces:
+                before = _holders(db, tag_names).union(*(variants.forget(db, tag) for tag in tag_names)) - {image_id}
             # The layers' folders may have changed if they were collected and made again: the record is replaced.
             db.execute(
                 "INSERT INTO images (id, record, built) VALUES (?, ?, ?)"
@@ -181,15 +206,27 @@ class ImageStore:
                 "INSERT OR IGNORE INTO image_layers (image_id, position, chain_id) VALUES (?, ?, ?)",
                 [(image_id, position, layer.chain_id) for position, layer in enumerate(layers)],
             )
-            db.executemany(
-                "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",
-                [(tag, image_id, time.time()) for tag in tag_names],
-            )
-            db.executemany(
-                "INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", [(d, image_id) for d in digests]
-            )
+            known = list(digests)
+            for tag in tag_names:
+                if not known or variants.is_own(db, tag, record):
+                    db.execute(
+                        "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",
+                        (tag, image_id, time.time()),
+                    )
+                if not known:
+                    variants.forget(db, tag)
+            for digest in known:
+                if variants.is_own(db, digest, record):
+                    db.execute("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", (digest, image_id))
             db.executemany("UPDATE images SET replaced_at = ? WHERE id = ?", [(time.time(), one) for one in before])
         return self.need(image_id)
+
+    def set_variants(self, name: str, images: Mapping[str, str]) -> None:
+        """Keep these images (platform → id), and no others, beside the one that the reference `name` has."""
+        with self.store.transaction() as db:
+            variants.forget(db, _full(name))
+            for platform, image_id in images.items():
+                variants.put(db, _full(name), platform, image_id)
 
     def tag(self, name: str, new: str) -> None:
         """Give the image `name` the tag `new`, taking it from the image that had it. Raises NotFound, BadReference."""
@@ -197,11 +234,13 @@ class ImageStore:
         parsed = references.parse(new)
         if parsed.digest:
             raise Conflict(f"{new} contains a digest, which a tag cannot")
+        others = {} if _SHORT_ID.match(name) else self.variants(name)
         with self.store.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",
                 (str(parsed), record.id, time.time()),
             )
+        self.set_variants(str(parsed), others)
 
     def add_digest(self, image_id: str, name: references.Reference) -> None:
         """Remember under which digest a registry has the image."""
@@ -220,7 +259,8 @@ class ImageStore:
         parsed = None if by_id else references.parse(name)
         from engine.image.uses import containers_using
 
-        users = containers_using(self.store).get(record.id, [])
+        in_use = containers_using(self.store)
+        users = in_use.get(record.id, [])
         others = [tag for tag in record.tags if parsed is None or tag != str(parsed)]
         if by_id and len(record.tags) > 1 and not force:
             raise Conflict(
@@ -233,19 +273,31 @@ class ImageStore:
         with self.store.transaction(freeing=True) as db:
             if last:
                 gone = [*record.tags, *record.digests]
+                others = variants.forget_all(db, record.id)
                 db.execute("DELETE FROM tags WHERE image_id = ?", (record.id,))
                 db.execute("DELETE FROM digests WHERE image_id = ?", (record.id,))
             else:
                 gone = [str(parsed)]
+                others = variants.forget(db, str(parsed))
                 db.execute("DELETE FROM tags WHERE reference = ?", (str(parsed),))
             lines = [f"Untagged: {references.parse(text).familiar}" for text in gone]
             if last and not users:
                 db.execute("DELETE FROM images WHERE id = ?", (record.id,))
                 lines.append(f"Deleted: {record.id}")
+            for image_id in dict.fromkeys(others):
+                if image_id != record.id and variants.is_nameless(db, image_id) and image_id not in in_use:
+                    db.execute("DELETE FROM images WHERE id = ?", (image_id,))
+                    lines.append(f"Deleted: {image_id}")
         return lines
 
     def _by_reference_quietly(self, name: str) -> str:
         return "" if _ID.match(name) else self._by_reference(name)
+
+
+def _full(name: str) -> str:
+    """As the store writes a reference."""
+    parsed = references.parse(name)
+    return f"{parsed.name}@{parsed.digest}" if parsed.digest else str(parsed)
 
 
 def _holders(db: sqlite3.Connection, tags: Iterable[str]) -> set[str]:

@@ -50,6 +50,11 @@ class _PlatformField(Struct):
     variant: str = ""
 
 
+def platform_field(platform: Platform) -> _PlatformField:
+    """A platform as descriptors have it."""
+    return _PlatformField(platform.os, platform.architecture, platform.variant)
+
+
 class Descriptor(Struct, rename="camel", kw_only=True, omit_defaults=True):
     """Points at a blob: its media type, digest and size in bytes (descriptor.md). `data` may hold its content, as base64."""
 

@@ -12,8 +12,8 @@ from engine.errors import InvalidSpec
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
     "amd64": ("amd64", ""),
-    "aarch64": ("arm64", "v8"),
-    "arm64": ("arm64", "v8"),
+    "aarch64": ("arm64", ""),
+    "arm64": ("arm64", ""),
     "armv7l": ("arm", "v7"),
     "armhf": ("arm", "v7"),
     "armv6l": ("arm", "v6"),
@@ -68,4 +68,11 @@ def parse(text: str) -> Platform:
             raise InvalidSpec(f"invalid platform {text!r}: unknown operating system or architecture")
         parts = ["linux", parts[0]]
     architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
-    return Platform(parts[0], architecture, parts[2] if len(parts) == 3 else variant)
+    return normalised(Platform(parts[0], architecture, parts[2] if len(parts) == 3 else variant))
+
+
+def normalised(platform: Platform) -> Platform:
+    """As containerd writes it: arm64 is v8 without saying so (github.com/containerd/platforms, Normalize)."""
+    if (platform.architecture, platform.variant) == ("arm64", "v8"):
+        return Platform(platform.os, platform.architecture)
+    return platform

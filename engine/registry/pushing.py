@@ -6,20 +6,22 @@ import hashlib
 import os
 import threading
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from engine.errors import Corrupt, ImageError
-from engine.image import lease, manifest, reference
+from engine.image import lease, manifest, platform, reference
 from engine.image.blobs import BlobStore
 from engine.image.images import ImageStore
 from engine.image.layer.compression import detect
 from engine.image.layer.pack import pack
 from engine.image.layers import Layer
+from engine.image.variants import platform_of
 from engine.registry.client import Client
 from engine.spec.credentials import Credentials
+from engine.spec.image import ImageRecord
 
 _READ = 1 << 20
 _PARALLEL = 4
@@ -53,24 +55,52 @@ class Push:
     def run(self) -> str:
         with lease.adding(self.images.store.roots):
             image = self.images.need(str(self.reference))
-            config = self.images.blobs.read(image.id)
-            others = self.neighbours(image.digests)
-            layers = self.layers(self.images.layers.need(self.images.chain(image.id)), others)
-            if not self.client.has_blob(image.id):
-                self.client.upload(image.id, len(config), lambda offset: [config[offset:]])
-            body = msgspec.json.encode(
-                manifest.Manifest(
-                    schema_version=2,
-                    media_type=manifest.OCI_MANIFEST,
-                    config=manifest.Descriptor(media_type=manifest.OCI_CONFIG, digest=image.id, size=len(config)),
-                    layers=layers,
-                )
-            )
-            self.client.put_manifest(self.reference.tag, body, manifest.OCI_MANIFEST)
+            others = self.images.variants(str(self.reference))
+            body, media_type = self.image(image), manifest.OCI_MANIFEST
+            if others:
+                body, media_type = self.index(image, body, others), manifest.OCI_INDEX
+            self.client.put_manifest(self.reference.tag, body, media_type)
             digest = self.images.blobs.add(body)
-            self.images.add_digest(image.id, self.reference.with_digest(digest))
+            pinned = self.reference.with_digest(digest)
+            self.images.add_digest(image.id, pinned)
+            self.images.set_variants(str(pinned), others)
             self.tell(self.reference.familiar, f"digest: {digest} size: {len(body)}")
             return digest
+
+    def image(self, image: ImageRecord) -> bytes:
+        """Send an image's layers and configuration; its manifest."""
+        config = self.images.blobs.read(image.id)
+        layers = self.layers(self.images.layers.need(self.images.chain(image.id)), self.neighbours(image.digests))
+        if not self.client.has_blob(image.id):
+            self.client.upload(image.id, len(config), lambda offset: [config[offset:]])
+        return msgspec.json.encode(
+            manifest.Manifest(
+                schema_version=2,
+                media_type=manifest.OCI_MANIFEST,
+                config=manifest.Descriptor(media_type=manifest.OCI_CONFIG, digest=image.id, size=len(config)),
+                layers=layers,
+            )
+        )
+
+    def index(self, own: ImageRecord, body: bytes, others: Mapping[str, str]) -> bytes:
+        """Send the images for other platforms (platform → id), and all manifests; the index of them (image-index.md)."""
+        manifests = {str(platform_of(own)): body}
+        manifests |= {text: self.image(self.images.need(image_id)) for text, image_id in others.items()}
+        descriptors = []
+        for text, one in manifests.items():
+            digest = self.images.blobs.add(one)
+            self.client.put_manifest(digest, one, manifest.OCI_MANIFEST)
+            descriptors.append(
+                manifest.Descriptor(
+                    media_type=manifest.OCI_MANIFEST,
+                    digest=digest,
+                    size=len(one),
+                    platform=manifest.platform_field(platform.parse(text)),
+                )
+            )
+        return msgspec.json.encode(
+            manifest.Index(schema_version=2, media_type=manifest.OCI_INDEX, manifests=descriptors)
+        )
 
     def neighbours(self, digests: Collection[str]) -> list[str]:
         """Other repositories of the same registry that had this image: blobs may be mounted from there."""

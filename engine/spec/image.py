@@ -41,6 +41,12 @@ class ImageRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tagged_at: float = 0.0
 
 
+def for_platform(name: str, platform: str) -> str:
+    """The image `name` (a reference) for a platform, "" for any, as one text: `redis:7 linux/arm64`. Whoever looks images
+    up by name takes this, too."""
+    return f"{name} {platform}" if platform and not name.startswith("sha256:") else name
+
+
 class ImageStep(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of an image's history (OCI image specification, config.md). `size` in bytes, 0 for a step without a layer;
     `created_at` in seconds since the epoch."""

@@ -49,7 +49,7 @@ def admit(images: ImageStore, name: str, *, environ: Mapping[str, str] = os.envi
     """
     if references.is_id(name):
         return _admit_id(images, name, environ)
-    reference = references.parse(name)
+    reference = references.parse(name.partition(" ")[0])
     rules = _rules(reference, environ)
     if not rules:
         return []

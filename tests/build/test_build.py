@@ -356,8 +356,6 @@ def test_platforms_that_do_not_run_here(builder):
     """What needs nothing to run is built for any; the rest is refused where it is."""
     record = builder("FROM scratch\nCOPY a /a", files={"a": "1"}, platforms=("linux/s390x",))
     assert (record.os, record.architecture) == ("linux", "s390x")
-    with pytest.raises(Unsupported, match="at once"):
-        builder("FROM scratch", platforms=("linux/s390x", "linux/amd64"))
     with pytest.raises(Unsupported, match="cannot RUN a program for linux/s390x"):
         builder("FROM scratch\nCOPY a /a\nRUN x", platforms=("linux/s390x",))
 
@@ -379,7 +377,7 @@ def test_missing_images_are_pulled(images, context, base):
 
     asked = []
 
-    def pull(name):
+    def pull(name, platform):
         asked.append(name)
         images.tag("base", name)
         return images.need(name)

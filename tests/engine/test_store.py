@@ -1,5 +1,6 @@
 """The database's file over time: one of an older composer is brought up to date, one of a newer refused."""
 
+import re
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ def columns(db, table):
 def test_the_first_version_gets_what_came_later(roots):
     later = ("tagged_at", "replaced_at", "built INTEGER")
     first = "\n".join(line for line in SCHEMA.splitlines() if not any(word in line for word in later))
+    first = re.sub(r"CREATE TABLE variants .*?STRICT;", "", first, flags=re.DOTALL)
     first = first.replace("TEXT NOT NULL,                 -- engine.spec.image", "TEXT NOT NULL  -- engine.spec.image")
     first = first.replace(
         "REFERENCES images(id) ON DELETE CASCADE,\n) STRICT", "REFERENCES images(id) ON DELETE CASCADE\n) STRICT"

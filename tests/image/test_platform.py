@@ -9,11 +9,11 @@ from engine.image.platform import Platform, host, parse
     [
         ("linux/amd64", "linux/amd64"),
         ("linux/x86_64", "linux/amd64"),
-        ("linux/arm64", "linux/arm64/v8"),
-        ("linux/aarch64", "linux/arm64/v8"),
+        ("linux/arm64", "linux/arm64"),
+        ("linux/aarch64", "linux/arm64"),
         ("linux/arm/v6", "linux/arm/v6"),
         ("Linux/AMD64", "linux/amd64"),
-        ("arm64", "linux/arm64/v8"),
+        ("arm64", "linux/arm64"),
         ("windows/amd64", "windows/amd64"),
     ],
 )

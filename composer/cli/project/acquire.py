@@ -74,7 +74,7 @@ def ensure_images(context: Context, desired: Desired, names: Iterable[str], want
         builder = _built_by(desired, service) if not wanted.no_build else None
         if not service.image and service.build is None:
             continue
-        image = context.engine.image(service.image)
+        image = context.engine.image(service.wanted_image)
         if builder is not None and builder is not service:
             if image is None and builder.name not in names:
                 builds.append(builder.name)
@@ -98,7 +98,7 @@ def ensure_images(context: Context, desired: Desired, names: Iterable[str], want
 
 def _admit(context: Context, desired: Desired, names: Iterable[str]) -> None:
     """Refuse what the machine's or the user's policy does not admit. ImageRefused for all of it at once."""
-    wanted = [service.image for service in _images_of(desired, names) if service.image]
+    wanted = [service.wanted_image for service in _images_of(desired, names) if service.image]
     wanted += [image for name in names for image in desired.services[name].mounted_images]
     refused = []
     for image in dict.fromkeys(wanted):
@@ -243,7 +243,7 @@ def _not_pulled(context: Context, service: DesiredService, policy: str, ignore_b
         return "Image can be built"
     _, colon, tag = service.image.rpartition("/")[2].partition(":")
     fixed = "@" in service.image or (colon and tag != "latest")
-    if policy in ("missing", "if_not_present") and fixed and context.engine.image(service.image) is not None:
+    if policy in ("missing", "if_not_present") and fixed and context.engine.image(service.wanted_image) is not None:
         return "Image is already present locally"
     return ""
 

@@ -215,7 +215,7 @@ def _check_platform(context: Context, service: DesiredService) -> None:
     """CommandError when the default platform is none of those that the service is built for."""
     wanted = context.environ.get("DOCKER_DEFAULT_PLATFORM", "")
     platforms = service.build.platforms if service.build is not None else ()
-    if wanted and platforms and not service.platform and wanted not in platforms:
+    if wanted and platforms and service.platform == wanted and wanted not in platforms:
         raise CommandError(
             f'service "{service.name}" build.platforms does not support value set by DOCKER_DEFAULT_PLATFORM: {wanted}'
         )

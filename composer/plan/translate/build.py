@@ -35,7 +35,7 @@ def build(scope: Scope) -> BuildSpec | None:
             labels.SERVICE: scope.name,
             labels.VERSION: COMPOSE,
         },
-        platforms=(platform,) if platform else wanted.platforms,
+        platforms=_platforms(scope, wanted.platforms),
         additional_contexts=dict(wanted.additional_contexts),
         cache_from=wanted.cache_from,
         cache_to=wanted.cache_to,
@@ -52,6 +52,13 @@ def build(scope: Scope) -> BuildSpec | None:
         ssh=wanted.ssh,
         environ=_environ(scope.project, wanted),
     )
+
+
+def _platforms(scope: Scope, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The service's platform alone; the default one alone, if it is among those of the build."""
+    if scope.platform and (scope.service.platform or not wanted or scope.platform in wanted):
+        return (scope.platform,)
+    return wanted
 
 
 def _secrets(scope: Scope) -> tuple[BuildSecret, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from composer.model import Project
 from composer.plan.translate.build import variables_of
+from composer.plan.translate.scope import DEFAULT_PLATFORM
 
 
 def files(project: Project) -> set[str]:
@@ -18,6 +19,7 @@ def variables(project: Project) -> set[str]:
         for config in (*project.configs.values(), *project.secrets.values())
         if config.environment is not None
     }
+    found.add(DEFAULT_PLATFORM)
     for service in project.services.values():
         if service.build is not None:
             found.update(variables_of(project, service.build))

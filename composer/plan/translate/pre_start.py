@@ -121,4 +121,4 @@ def _hook(scope: _HookScope) -> PreStart:
     )
     own = {"pull_policy": hook.pull_policy} if hook.pull_policy else {}
     policy = own.get("pull_policy", scope.parent.service.pull_policy if not hook.image else "")
-    return PreStart(image=scope.image, platform=scope.service.platform, pull_policy=policy, container=container)
+    return PreStart(image=scope.image, platform=scope.platform, pull_policy=policy, container=container)

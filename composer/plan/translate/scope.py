@@ -7,6 +7,9 @@ from composer.model.container import Workload
 from composer.model.project import Path
 from composer.plan.problems import Problem
 
+DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
+"""The variable with the platform of services that name none."""
+
 
 class TranslateError(Exception):
     """The project cannot be understood at all."""
@@ -75,3 +78,8 @@ class Scope:
     def image(self) -> str:
         """The image's reference; a service that is only built names its image after itself."""
         return self.service.image or f"{self.project.name}-{self.name}"
+
+    @property
+    def platform(self) -> str:
+        """The platform that the service asks for, else the default one; "" for any."""
+        return self.service.platform or self.project.environ.get(DEFAULT_PLATFORM, "")

@@ -64,7 +64,7 @@ def service(scope: Scope) -> DesiredService:
         container=container,
         build=build(scope),
         pull_policy=pull_policy(scope),
-        platform=wanted.platform,
+        platform=scope.platform,
         scale=scale(scope) if wanted.provider is None else 0,
         container_name=wanted.container_name,
         depends_on=needed,

@@ -1,0 +1,27 @@
+"""One build for several platforms: an image for each, under the same tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import structs
+
+from engine.image import platform
+from engine.image.images import ImageStore
+from engine.spec.image import BuildSpec, ImageRecord
+
+
+def build_each(spec: BuildSpec, images: ImageStore, build: Callable[[BuildSpec, str], ImageRecord]) -> ImageRecord:
+    """`build` makes the image of a specification with one platform; its steps have the title given. Tags move when all images
+    are made, so a failure leaves them as they were. Gives the image for this machine, or else for the first platform."""
+    wanted = list(dict.fromkeys(platform.parse(text) for text in spec.platforms))
+    own = next((one for one in wanted if platform.host().runs(one)), wanted[0])
+    others = {
+        str(one): build(structs.replace(spec, platforms=(str(one),), tags=()), str(one)).id
+        for one in wanted
+        if one != own
+    }
+    record = build(structs.replace(spec, platforms=(str(own),)), str(own) if others else "")
+    for tag in spec.tags:
+        images.set_variants(tag, others)
+    return images.need(record.id)
