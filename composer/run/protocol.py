@@ -52,8 +52,9 @@ class OneOff(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class JobAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `composer job` asks for: `verb` is run, cancel, wait, pause, resume or rm; `run` the id of a run; `history`: rm
-    forgets its runs, too. Where the request has the project, `run` registers a job that is not."""
+    """What `composer job` asks for. `verb`: run, cancel, wait, pause, resume, rm, or suspend, which is about all jobs. `run`: the
+    id of a run. `history`: rm forgets the job's runs, too. Where the request has the project, run registers a job that is not.
+    """
 
     verb: str
     name: str

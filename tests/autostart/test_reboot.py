@@ -10,7 +10,9 @@ import urllib.request
 import uuid
 
 import pytest
+from msgspec import structs
 
+from composer.run.jobs.journal import Journal
 from tests.scenario.leaks import links, processes
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -89,3 +91,38 @@ def test_stopped_by_the_machine_is_not_stopped_by_the_user(composer):
     composer("autostart", "run")
     assert "database" in running(composer)
     assert "stopped" not in running(composer)
+
+
+def test_schedules_come_back_and_make_up_for_what_they_missed(composer, reboot):
+    """A run that the reboot ended has failed; it is not begun again."""
+    journal = Journal(composer.roots, composer.name)
+    composer.write(
+        compose="""
+        jobs:
+          tick:
+            image: busybox
+            init: true
+            network_mode: none
+            command: [sh, -c, "test -e /notes/begun && exit; touch /notes/begun; echo begun; exec sleep 1000"]
+            volumes: ["notes:/notes"]
+            triggers: {schedule: ["0 0 1 1 *"]}
+        volumes: {notes: {}}
+        """
+    )
+    composer("up", "-d")
+    composer("job", "run", "tick")
+    assert composer.start("job", "logs", "-f", "tick").stdout.readline() == "begun\n"
+    reboot()
+    progress = journal.progress("tick")
+    earlier = {key: moment - 400 * 86400 for key, moment in progress.decided.items()}
+    journal.save("tick", structs.replace(progress, decided=earlier))
+    composer("autostart", "run")
+    while "schedule" not in composer("job", "runs", "tick").out:
+        pass
+    assert composer("job", "wait", "tick").out == "0\n"
+    first, second = journal.progress("tick").runs
+    assert (first.state.value, first.error) == ("failed", "the machine was restarted while it ran")
+    assert (second.state.value, second.trigger) == ("succeeded", "schedule")
+    composer("autostart", "stop")
+    assert not [word for pid, word in processes().items() if "supervise" in word and composer.name in word]
+    assert composer("job", "ls", "-q").out == "tick\n"

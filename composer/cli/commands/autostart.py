@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -62,8 +63,10 @@ def _enable(context: Context, units: Units, *, only_print: bool) -> int:
     path = units.write(project, text)
     units.reload()
     print(f"wrote {path}: project {project} starts at boot")
-    if not any(policy_of(record) for record in context.containers()):
-        context.stderr.write(f"warning: no container of project {project} has restart: always or unless-stopped\n")
+    if not any(policy_of(record) for record in context.containers()) and project not in _scheduled(context):
+        context.stderr.write(
+            f"warning: no container of project {project} has restart: always or unless-stopped, and no job a schedule\n"
+        )
     if units.user and not os.path.exists(f"/var/lib/systemd/linger/{_login()}"):
         context.stderr.write(
             "warning: the project starts at your next login; to start it at boot, run: loginctl enable-linger\n"
@@ -95,7 +98,7 @@ def _status(context: Context, units: Units) -> int:
     enabled = set(units.projects())
     boot = context.engine.boot_id()
     rows = [("PROJECT", "UNIT", "TO COME BACK")]
-    for project in sorted(enabled | set(context.engine.groups())):
+    for project in sorted({*enabled, *context.engine.groups(), *_scheduled(context)}):
         waiting = coming_back(context.engine.containers(project), boot)
         rows.append((project, "enabled" if project in enabled else "none", str(len(waiting))))
     print(table(rows, minimum=20), end="")
@@ -124,22 +127,48 @@ def coming_back(records: list[ContainerRecord], boot: str) -> list[ContainerReco
 def _run(context: Context) -> int:
     """One project after the other; one that fails does not keep the others down."""
     boot = context.engine.boot_id()
-    projects = [context.project_name] if context.options.project_name else context.engine.groups()
+    scheduled = _scheduled(context)
+    every = sorted({*context.engine.groups(), *scheduled})
     failed = []
-    for project in projects:
+    for project in [context.project_name] if context.options.project_name else every:
         records = coming_back(context.engine.containers(project), boot)
-        if not records:
-            continue
         try:
-            _perform(context, project, "start", tuple(record.id for record in records))
-        except CommandError as error:
+            if records:
+                _perform(context, project, "start", tuple(record.id for record in records))
+            elif project in scheduled:
+                _supervise(context, project)
+        except (CommandError, EngineError) as error:
             failed.append(f"{project}: {error}")
     if failed:
         raise CommandError("\n".join(failed))
     return 0
 
 
+def _scheduled(context: Context) -> list[str]:
+    """The projects with jobs whose schedules are to go on."""
+    if not os.path.isdir(context.roots.jobs):
+        return []
+    from composer.cli.project.jobs import armed
+
+    return armed(context.roots)
+
+
+def _supervise(context: Context, project: str) -> None:
+    """Start the supervisor, which keeps the schedules. EngineError."""
+    from composer.run.client import Client
+
+    supervisor = Client(context.roots, project, context.environ)
+    try:
+        supervisor.open().close()
+    finally:
+        supervisor.close()
+
+
 def _stop(context: Context) -> int:
+    if context.project_name in _scheduled(context):
+        from composer.cli.project.jobs import ask
+
+        ask(context, "suspend", "")
     restarting = "restarting"
     records = [r for r in context.containers() if r.state.status.alive or r.state.status.value == restarting]
     if records:

@@ -147,6 +147,8 @@ def _positional(context: Context, command: Command, given: list[str]) -> Iterabl
     suffix = ":" if command.name == "cp" else "=" if command.name == "scale" else ""
     running = command.name in ("attach", "exec", "kill", "pause", "stop", "top", "unpause", "wait")
     names = (_running(context) if running else []) or _services(context)
+    if command.name == "run" and (desired := context.desired_or_none) is not None:
+        names = [*names, *sorted({*desired.jobs, *desired.disabled_jobs})]
     return [(f"{name}{suffix}", "") for name in names if name not in words]
 
 
@@ -163,6 +165,10 @@ def _objects(context: Context, command: Command, place: int) -> Iterable[str]:
         return sorted(familiar(tag) for image in context.engine.images() for tag in image.tags)
     if what.startswith("NETWORK"):
         return sorted(record.spec.name for record in context.engine.networks())
+    if what.startswith("JOB"):
+        from composer.cli.project.jobs import listed
+
+        return [job.name for job in listed(context)]
     if what.startswith("VOLUME"):
         return sorted(record.spec.name for record in context.engine.volumes())
     return ()

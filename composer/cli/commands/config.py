@@ -24,6 +24,7 @@ COMMAND = Command(
     (
         Flag("environment", "Print environment used for interpolation."),
         Flag("explain", "Show where each value comes from; arguments are services or paths like web.ports"),
+        Flag("fires", "Print when the schedules of jobs fire next, five times each"),
         Flag("format", "Format the output. Values: [yaml | json]", "string"),
         Flag("hash", "Print the service config hash, one per line.", "string"),
         Flag("images", "Print the image names, one per line."),
@@ -56,6 +57,8 @@ def run(context: Context, args: Args) -> int:
         from composer.cli.render.explain import explain
 
         return _put(explain(context, args), args)
+    if args.fires:
+        return _put(_fires(context), args)
     if args.format not in ("", "yaml", "json"):
         raise UsageError(f'unsupported format "{args.format}": yaml or json')
     tree = _project(context, args)
@@ -70,6 +73,22 @@ def _put(text: str, args: Args) -> int:
     elif not args.quiet:
         _print(text if text.endswith("\n") or not sys.stdout.isatty() else f"{text}\n")
     return 0
+
+
+def _fires(context: Context) -> str:
+    """A line for each of the next five fires of every job."""
+    import time
+    from datetime import datetime
+
+    from composer.run.jobs.timing import fires, zone_of
+
+    lines = []
+    for name, job in sorted(context.desired.jobs.items()):
+        for schedule in job.schedules:
+            for moment in fires(schedule, time.time(), 5):
+                shown = datetime.fromtimestamp(moment, zone_of(schedule.timezone))
+                lines.append(f"{name}\t{schedule.key}\t{shown:%a %Y-%m-%d %H:%M %Z}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _project(context: Context, args: Args) -> Any:

@@ -16,6 +16,7 @@ from composer.run.client import Client
 from composer.run.jobs import timing
 from composer.run.jobs.journal import Journal
 from composer.run.protocol import End, JobAction, Request
+from engine.paths import Roots
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -61,7 +62,9 @@ class Listed:
 def listed(context: Context, *, everywhere: bool = False, declared: bool = True) -> list[Listed]:
     """The jobs of the project, or of all; with `declared` those that only the project's files know, too."""
     if everywhere:
-        return [job for project in projects(context) for job in _registered(Journal(context.roots, project)).values()]
+        return [
+            job for project in projects(context.roots) for job in _registered(Journal(context.roots, project)).values()
+        ]
     found = _registered(Journal(context.roots, context.project_name))
     if declared and (desired := context.desired_or_none) is not None:
         journal = Journal(context.roots, context.project_name)
@@ -70,12 +73,22 @@ def listed(context: Context, *, everywhere: bool = False, declared: bool = True)
     return [found[name] for name in sorted(found)]
 
 
-def projects(context: Context) -> list[str]:
+def projects(roots: Roots) -> list[str]:
     """Those that have jobs, or once had."""
     try:
-        return sorted(os.listdir(context.roots.jobs))
+        return sorted(os.listdir(roots.jobs))
     except FileNotFoundError:
         return []
+
+
+def armed(roots: Roots) -> list[str]:
+    """The projects with a schedule that is to fire."""
+    found = []
+    for project in projects(roots):
+        journal = Journal(roots, project)
+        if any(job.scheduled and not job.stopped for job in journal.observed().values()):
+            found.append(project)
+    return found
 
 
 def _registered(journal: Journal) -> dict[str, Listed]:

@@ -26,6 +26,8 @@ async def act(scheduler: Scheduler, action: JobAction, desired: Desired | None) 
             await scheduler.pause(name)
         case "resume":
             await scheduler.resume(name)
+        case "suspend":
+            await scheduler.suspend()
         case "rm":
             await scheduler.remove(name, history=action.history)
     return End()

@@ -88,11 +88,12 @@ class Scheduler:
         self._jobs: dict[str, _Job] = {}
         self._notifier = Notifier()
         self._changed = Event()
+        self._suspended = False
 
     @property
     def busy(self) -> bool:
         """A schedule is armed, or a run is not finished."""
-        return any(job.armed or job.progress.current is not None for job in self._jobs.values())
+        return self._armed or any(job.progress.current is not None for job in self._jobs.values())
 
     def load(self) -> None:
         """Read what an earlier scheduler left. Called once, first; then `adopt`, then `run`."""
@@ -111,7 +112,11 @@ class Scheduler:
         await self._hold()
 
     async def _hold(self) -> None:
-        await self._runner.hold(any(job.armed for job in self._jobs.values()))
+        await self._runner.hold(self._armed)
+
+    @property
+    def _armed(self) -> bool:
+        return not self._suspended and any(job.armed for job in self._jobs.values())
 
     async def _recover(self, job: _Job, run: Run) -> None:
         record = self._runner.container(run)
@@ -138,7 +143,7 @@ class Scheduler:
             self._changed = Event()
             now, following = self._clock(), 0.0
             for job in list(self._jobs.values()):
-                if job.armed:
+                if job.armed and not self._suspended:
                     after = self._look(job, now, begun=begun)
                     following = min(following or after, after or following)
             begun = False
@@ -395,6 +400,12 @@ class Scheduler:
         job = self._need(name)
         self._save(job, stopped=True, waiting=0.0)
         await self._end(job, RunState.CANCELLED)
+        await self._hold()
+        self._idle()
+
+    async def suspend(self) -> None:
+        """As a machine that goes down: nothing fires any more, and the next supervisor makes up for what was missed."""
+        self._suspended = True
         await self._hold()
         self._idle()
 
