@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from composer.cli.errors import CommandError, ExitCode, UsageError
-from composer.cli.parsing.flags import Args, check_positional, parse
+from composer.cli.parsing.flags import Args, Group, check_positional, parse
 from composer.cli.render.guard import Guarded
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -141,17 +141,17 @@ def _dispatch(argv: list[str]) -> int:
     from composer.cli.parsing.command_table import module_of
 
     module = importlib.import_module(module_of(words[0]))
-    if group := getattr(module, "GROUP", None):
+    found = getattr(module, "GROUP", None) or (module.COMMAND, module.run)
+    while isinstance(found, Group):
         word = next((word for word in words[1:2] if word not in ("--help", "-h")), "")
         if not word:
             from composer.cli.parsing.help import group_help
 
-            print(group_help(group))
+            print(group_help(found))
             return 0
-        command, run = group.find(word)
+        found = found.find(word)
         words = words[1:]
-    else:
-        command, run = module.COMMAND, module.run
+    command, run = found
     flags = (*EVERYWHERE, *command.flags)  # docker's -h is --hostname of run
     try:
         args = parse(flags, words[1:], interspersed=command.interspersed)

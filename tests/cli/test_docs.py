@@ -40,7 +40,7 @@ def module(name):
 def of_words(words):
     """`build`, or `container run` of a group."""
     name, *rest = words.split()
-    return module(name).GROUP.find(*rest)[0] if rest else command(name)
+    return module(name).GROUP.commands[" ".join(rest)] if rest else command(name)
 
 
 @pytest.mark.parametrize("what", list(first_cells(section("Refused"))))

@@ -64,7 +64,7 @@ def test_help_lists_the_commands_and_each_has_its_own() -> None:
         (["up", "--nope"], "unknown flag: --nope\nSee 'composer up --help'.\n"),
         (["ps", "--project-name", "x"], "give it before 'ps'"),
         (["up", "--menu", "-d"], "--menu cannot be combined with --detach"),
-        (["bridge", "convert"], "composer bridge is not supported: "),
+        (["bridge", "convrt"], 'unknown command: "composer bridge convrt"\nDid you mean: composer bridge convert?'),
         (["exec", "web"], "requires at least 2 arguments"),
         (["version", "extra"], 'unknown command "extra" for "composer version"'),
         (["-f"], "flag needs an argument: -f, --file"),

@@ -7,7 +7,7 @@ with a tab and a description where there is one. It fails silently: nobody reads
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from composer.cli.parsing.flags import Args, Command, Flag, Group, parse
 
@@ -79,9 +79,12 @@ def _loaded(name: str, given: list[str]) -> tuple[Group | None, Command, list[st
     module = importlib.import_module(module_of(name))
     if (group := getattr(module, "GROUP", None)) is None:
         return None, module.COMMAND, given
-    if not given:
-        return group, next(iter(group.commands.values())), []
-    return None, group.find(given[0])[0], given[1:]
+    found: Any = group
+    while isinstance(found, Group):
+        if not given:
+            return found, next(iter(found.commands.values())), []
+        found, given = found.find(given[0]), given[1:]
+    return None, found[0], given
 
 
 def _command(flags: Iterable[Flag], words: list[str]) -> tuple[str | None, list[str]]:

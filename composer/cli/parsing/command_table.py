@@ -9,8 +9,10 @@ from __future__ import annotations
 from composer.cli.errors import UsageError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "alpha": ("alpha", "Experimental commands"),
     "attach": ("attach", "Attach local standard input, output, and error streams to a service's running container"),
     "autostart": ("autostart", "Bring projects back after a reboot"),
+    "bridge": ("bridge", "Convert compose files into another model"),
     "build": ("build", "Build or rebuild services"),
     "builder": ("builder", "Manage the build cache"),
     "commit": ("commit", "Create a new image from a service container's changes"),
@@ -66,8 +68,6 @@ HIDDEN = {"complete": "complete", "supervise": "supervise"}
 """Not for people: what a shell asks for completions, and the command line with which a project's supervisor is started."""
 
 REFUSED = {
-    "alpha": "composer has no experimental commands",
-    "bridge": "it runs Docker's transformer images",
     "context": "composer has no daemon to connect to; use --state-root, or log in to the other machine",
     **dict.fromkeys(
         ("node", "plugin", "service", "stack", "swarm", "trust"), "there is no Swarm and there are no plugins"

@@ -95,32 +95,42 @@ class Command:
         self.flags, self.positional, self.interspersed = tuple(flags), positional, interspersed
 
 
-class Group:
-    """What the module of a group of commands (`composer image ls`) says about itself, as `GROUP`: name → the command, and the
-    function that runs it. `aliases` are docker's other names for them."""
+Runner = Callable[["Context", Args], int]
 
-    __slots__ = ("_commands", "aliases", "name", "short")
+
+class Group:
+    """What the module of a group of commands (`composer image ls`) says about itself, as `GROUP`: name → the command and the
+    function that runs it, or a group of further commands. `aliases` are docker's other names for them."""
+
+    __slots__ = ("_entries", "aliases", "name", "short")
 
     def __init__(
         self,
         name: str,
         short: str,
-        commands: Mapping[str, tuple[Command, Callable[[Context, Args], int]]],
+        entries: Mapping[str, tuple[Command, Runner] | Group],
         aliases: Mapping[str, str] | None = None,
     ) -> None:
-        self.name, self.short, self._commands, self.aliases = name, short, dict(commands), dict(aliases or {})
+        self.name, self.short, self._entries, self.aliases = name, short, dict(entries), dict(aliases or {})
 
     @property
     def commands(self) -> dict[str, Command]:
-        return {name: command for name, (command, _) in self._commands.items()}
+        """The commands by what is typed after the group's name."""
+        found: dict[str, Command] = {}
+        for name, entry in self._entries.items():
+            if isinstance(entry, Group):
+                found |= {f"{name} {inner}": command for inner, command in entry.commands.items()}
+            else:
+                found[name] = entry[0]
+        return found
 
-    def find(self, word: str) -> tuple[Command, Callable[[Context, Args], int]]:
+    def find(self, word: str) -> tuple[Command, Runner] | Group:
         """UsageError names the nearest command for an unknown one."""
-        found = self._commands.get(self.aliases.get(word, word))
+        found = self._entries.get(self.aliases.get(word, word))
         if found is None:
             from composer.cli.parsing.suggest import nearest
 
-            near = nearest(word, self._commands)
+            near = nearest(word, self._entries)
             hint = f"Did you mean: composer {self.name} {near}?" if near else f"See 'composer {self.name} --help'."
             raise UsageError(f'unknown command: "composer {self.name} {word}"\n{hint}')
         return found
