@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import signal
+import time
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -24,6 +25,9 @@ from engine.spec.container import Resources
 FOLDER = "composer"
 _ALWAYS_V1 = ("memory", "pids", "devices", "freezer", "cpu", "cpuacct", "blkio")
 """Made for every container on v1: limits, counting (blkio too), device access, freezing. The others only for a limit."""
+
+_ABANDONED = 600.0
+"""Seconds after which a cgroup without a process does not belong to a start that is under way."""
 
 
 class Handle:
@@ -110,6 +114,12 @@ def _removed(folder: str) -> bool:
 def _with_those_below(folder: str) -> list[str]:
     """A cgroup and those that were made in it, the deepest first."""
     return [place for place, _, _ in os.walk(folder, topdown=False)] or [folder]
+
+
+def _is_older(folder: str, moment: float) -> bool:
+    with contextlib.suppress(OSError):
+        return os.stat(folder).st_mtime < moment
+    return False
 
 
 class Cgroups:
@@ -258,6 +268,17 @@ class Cgroups:
                     os.rmdir(empty)
                 except OSError:
                     break
+
+    def sweep_abandoned(self, age: float = _ABANDONED) -> None:
+        """Remove all our cgroups, other state roots' too, that have no process and that nobody has changed for `age` seconds:
+        those of sessions that were killed and whose project, or state root, never came back."""
+        before = time.time() - age
+        for base in self.hierarchies.values():
+            tops = [one.path for one in os.scandir(base) if one.name == FOLDER or one.name.startswith(f"{FOLDER}-")]
+            # All of them first: removing one changes what it was in.
+            for folder in [one for top in tops for one in _with_those_below(top) if _is_older(one, before)]:
+                with contextlib.suppress(OSError):  # the kernel keeps what has a process, or a cgroup in it
+                    os.rmdir(folder)
 
     def _folder(self, base: str, group: str, container_id: str, parent: str) -> str:
         if parent:

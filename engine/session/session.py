@@ -187,6 +187,8 @@ class Session:
                     remove_tree(f"{group.roots.run}/{group.name}")
         if not group.alive and build_folders.exist(group.roots):
             await to_thread.run_sync(_sweep_builds, group)
+        if not group.alive:
+            await to_thread.run_sync(group.cgroups.sweep_abandoned)
         with contextlib.suppress(OSError):
             os.rmdir(f"{group.roots.groups}/{group.name}")  # when it is empty
         group.close()

@@ -140,3 +140,19 @@ def test_a_parent_outside_the_cgroup_file_system(host, parent):
     with pytest.raises(InvalidSpec, match="is outside the cgroup file system"):
         host.sleep(cgroup_parent=parent)
     assert not os.path.exists("/tmp/out")
+
+
+def test_what_a_killed_session_left_is_removed(host):
+    """Of whatever state root: cgroups without processes, as soon as no start can be using them."""
+    record = host.sleep()
+    cgroups, name = host.session._group.cgroups, f"composer-{os.getpid():08x}"
+    tops = [f"{base}/{name}" for base in cgroups.hierarchies.values()]
+    for top in tops:
+        os.makedirs(f"{top}/shop/{record.id}/own")
+    cgroups.sweep_abandoned()
+    assert all(os.path.isdir(f"{top}/shop/{record.id}/own") for top in tops)  # perhaps it is just starting
+    running = handle(host, record).folders.values()
+    for place in [place for top in tops for place, _, _ in os.walk(top)] + list(running):
+        os.utime(place, (0, 0))
+    cgroups.sweep_abandoned()
+    assert not any(map(os.path.exists, tops)) and all(map(os.path.isdir, running))
