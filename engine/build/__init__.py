@@ -50,7 +50,7 @@ def check(spec: BuildSpec, *, images: ImageStore) -> list[str]:
     """
     from engine.build.builder import Builder
 
-    def never(request: object, output: object) -> int:
+    def never(request: object, output: object, warn: object) -> int:
         raise AssertionError("a check runs nothing")
 
     return Builder(spec, images, never, None, None).check()

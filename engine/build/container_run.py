@@ -102,8 +102,12 @@ class ContainerRun:
             if self.network:
                 self.network.close()
 
-    def __call__(self, request: RunRequest, output: Callable[[bytes], None]) -> int:
+    def __call__(
+        self, request: RunRequest, output: Callable[[bytes], None], warn: Callable[[str], None] = lambda text: None
+    ) -> int:
         """See engine.build.execute.RunStep."""
+        for text in () if request.privileged else self._apparmor.warnings():
+            warn(text)
         container_id = secrets.token_hex(32)
         folder = f"{self.folder}/{container_id[:12]}"
         with contextlib.ExitStack() as stack:

@@ -43,10 +43,10 @@ class RunRequest(Struct, frozen=True, kw_only=True):
 
 
 class RunStep(Protocol):
-    def __call__(self, request: RunRequest, output: Callable[[bytes], None]) -> int:
+    def __call__(self, request: RunRequest, output: Callable[[bytes], None], warn: Callable[[str], None], /) -> int:
         """Run it to its end; gives the exit code (128+n for signal n, 126 and 127 as a shell). Blocks.
 
-        `output` gets stdout and stderr as they come. When it raises (StartFailed, OperationFailed …), or the calling
-        thread is interrupted, no process, mount or container is left.
+        `output` gets stdout and stderr as they come, `warn` what the machine cannot do, once a build. When it raises
+        (StartFailed, OperationFailed …), or the calling thread is interrupted, no process, mount or container is left.
         """
         ...

@@ -110,7 +110,7 @@ def _execute(run: StageRun, instruction: ins.Run, request: RunRequest, step: Ste
     """Run the process to its end. Raises BuildFailed, with its place, when it does not start or fails."""
     args = request.args
     try:
-        code = run.build.run(request, step.output)
+        code = run.build.run(request, step.output, step.warn)
     except StartFailed as error:
         message = f'process "{" ".join(args)}" could not be started: {error.message}'
         located = run.source.error(instruction.start, message, end=instruction.end)

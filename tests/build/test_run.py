@@ -16,6 +16,7 @@ import pytest
 
 from engine.build import build
 from engine.build.container_run import ContainerRun
+from engine.container import apparmor
 from engine.errors import BuildFailed, KeeperLost, OperationFailed
 from engine.image import gc
 from engine.image.images import ImageStore
@@ -411,3 +412,13 @@ def test_builds_side_by_side(images, busybox, context):
         thread.join()
     assert not failures
     assert not glob.glob(f"{images.store.roots.run}/build-*")
+
+
+def test_a_machine_that_cannot_load_the_apparmor_profile_is_warned_once(builder, monkeypatch):
+    def fail(roots):
+        raise OperationFailed("load the AppArmor profile", "composer-default", detail="no parser")
+
+    monkeypatch.setattr(apparmor, "load", fail)
+    builder("FROM busybox\nRUN true\nRUN true && true\n")
+    warnings = [line for line in builder.lines if "AppArmor" in line]
+    assert len(warnings) == 1 and "containers run without an AppArmor profile" in warnings[0]

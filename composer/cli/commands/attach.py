@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -44,21 +45,51 @@ def attach(
     process = opened(context, record, lambda: context.engine.attach(record.group, record.id))
     try:
         stdin = stdin and (record.spec.tty or record.spec.stdin_open)
-        return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy)
+        signal = sender(context, record, process)
+        return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy, signal=signal)
     finally:
         process.close()
 
 
-def stay(process: Process, *, tty: bool, stdin: bool, keys: bytes, sig_proxy: bool = True) -> int:
-    """The same with a process that is attached to already."""
+def sender(context: Context, record: ContainerRecord, process: Process) -> Callable[[int], None]:
+    """Sends a signal as `kill` does, so that it counts as a stop for a restart policy."""
+    if record.spec.restart.policy == "no":
+        return process.signal
+
+    def send(number: int) -> None:
+        from composer.cli.errors import CommandError
+        from composer.cli.project.unplanned import CAUSE, perform
+        from composer.plan.operations import Kill
+        from engine.errors import EngineError
+
+        name = record.spec.name
+        try:
+            kill = Kill(id=0, name=name, cause=CAUSE, container_id=record.id, signal=str(number))
+            perform(context, record.group, [kill])
+        except (CommandError, EngineError):
+            process.signal(number)
+
+    return send
+
+
+def stay(
+    process: Process,
+    *,
+    tty: bool,
+    stdin: bool,
+    keys: bytes,
+    sig_proxy: bool = True,
+    signal: Callable[[int], None] | None = None,
+) -> int:
+    """The same with a process that is attached to already. `signal` sends it one, in place of the process's own."""
     from composer.cli.terminal.process import feed_stdin, passing_signals, show_frames, terminal_session
 
     sys.stdout.flush()
     assert process.stream is not None
     if tty:
-        return terminal_session(process, stdin=0 if stdin else -1, keys=keys)
+        return terminal_session(process, stdin=0 if stdin else -1, keys=keys, send=signal)
     if stdin:
         feed_stdin(process)
-    with passing_signals(process) if sig_proxy else nullcontext():
+    with passing_signals(process, signal) if sig_proxy else nullcontext():
         show_frames(process.stream)
         return process.wait()

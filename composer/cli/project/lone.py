@@ -133,7 +133,7 @@ def start_attached(
     context: Context, record: ContainerRecord, *, stdin: bool, keys: str = "", sig_proxy: bool = True
 ) -> int:
     """Attach, start the program, and stay until it ends; its exit code."""
-    from composer.cli.commands.attach import stay
+    from composer.cli.commands.attach import sender, stay
     from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
 
     sequence = parse_keys(keys or DETACH_KEYS)
@@ -147,7 +147,8 @@ def start_attached(
         )
         (process,) = attached
         stdin = stdin and record.spec.stdin_open
-        return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy)
+        signal = sender(context, record, process)
+        return stay(process, tty=record.spec.tty, stdin=stdin, keys=sequence, sig_proxy=sig_proxy, signal=signal)
     finally:
         for process in attached:
             process.close()

@@ -56,22 +56,23 @@ def opened(context: Context, record: ContainerRecord, opens: Callable[[], Proces
         return opens()
 
 
-def terminal_session(process: Process, *, stdin: int, keys: bytes) -> int:
+def terminal_session(process: Process, *, stdin: int, keys: bytes, send: Callable[[int], None] | None = None) -> int:
     """Our terminal is the process's until it ends (its exit code) or the detach keys are typed (0)."""
     assert process.stream is not None
-    with passing_signals(process), raw(0), following_size(1 if os.isatty(1) else 0, process.resize):
+    with passing_signals(process, send), raw(0), following_size(1 if os.isatty(1) else 0, process.resize):
         detached = pump(process.stream, stdin, 1, ended=process.fileno(), keys=keys)
     return 0 if detached else process.wait()
 
 
 @contextmanager
-def passing_signals(process: Process) -> Iterator[None]:
-    """Signals that would end us go to the process instead, so that our terminal is as it was when we end with it. A process that
-    outlives its terminal, or SIGQUIT, for GRACE seconds is killed. Signals that we were started to ignore stay ignored."""
+def passing_signals(process: Process, send: Callable[[int], None] | None = None) -> Iterator[None]:
+    """Signals that would end us go to the process instead (by `send`), so that our terminal is as it was when we end with it. A
+    process that outlives its terminal, or SIGQUIT, for GRACE seconds is killed. Signals that we were started to ignore stay
+    ignored."""
 
     def pass_on(number: int) -> None:
         with suppress(Exception):
-            process.signal(number)
+            (send or process.signal)(number)
         if number in (signal.SIGHUP, signal.SIGQUIT):
             timer = threading.Timer(GRACE, kill)
             timer.daemon = True
