@@ -136,8 +136,9 @@ def peer_is_stopped(sock: socket.socket) -> bool:
 
 def end(path: str) -> None:
     """Kill who listens at `path`, and wait until he has ended. Nothing happens when nobody does."""
-    import select
     import signal
+
+    from engine.poll import readable
 
     try:
         sock = connect(path)
@@ -152,7 +153,7 @@ def end(path: str) -> None:
         try:
             if _is_open(sock):  # so he lived when we got hold of him: it is no other process of this number
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            select.select([pidfd], [], [])
+            readable(pidfd)
         except ProcessLookupError:
             pass
         finally:

@@ -147,6 +147,17 @@ def composer(roots, tmp_path, request):
 
 
 @pytest.fixture
+def few_descriptors():
+    """A limit that a walk with one descriptor a level exceeds."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.fixture
 def registry(tmp_path):
     """The distribution project's registry on the loopback interface, with the image `busybox`; gives host:port."""
     import socket

@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "composer.cli": (
         "engine.atomic",
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",
-        "engine.digest", "engine.spec", "engine.errors", "engine.paths", "engine.ignore", "engine.quantities",
+        "engine.digest", "engine.spec", "engine.errors", "engine.paths", "engine.ignore", "engine.quantities", "engine.poll",
     ),
     "composer.cli.main": ("composer.cli", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port"),
     "engine.spec": ("engine.quantities",),
@@ -53,7 +53,8 @@ MAY_IMPORT = {
     "engine.digest": (),
     "engine.bounded": ("engine.errors",),
     "engine.background": ("engine.control",),
-    "engine.control": ("engine.errors", "engine.paths"),
+    "engine.poll": (),
+    "engine.control": ("engine.errors", "engine.paths", "engine.poll"),
     "engine.ignore": ("engine.errors",),
     "engine.host": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.kernel": ("engine.errors",),
@@ -64,7 +65,9 @@ MAY_IMPORT = {
     "engine.keeper.connection": ("engine.control", "engine.errors", "engine.paths"),
     "engine.keeper.client": ("engine.control", "engine.kernel", "engine.errors", "engine.paths", "engine.readable"),
     "engine.keeper.launch": ("engine.background", "engine.kernel", "engine.errors", "engine.paths", "engine.rootless"),
-    "engine.rootless": ("engine.atomic", "engine.control", "engine.kernel", "engine.keeper", "engine.errors"),
+    "engine.rootless": (
+        "engine.atomic", "engine.control", "engine.kernel", "engine.keeper", "engine.errors", "engine.poll",
+    ),
     "engine.rootless.enter": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.watch": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.filetree": ("engine.kernel", "engine.errors"),
@@ -99,7 +102,7 @@ MAY_IMPORT = {
     "engine.build": (
         "engine.atomic",
         "engine.bounded",
-        "engine.control", "engine.filetree", "engine.ignore", "engine.quantities",
+        "engine.control", "engine.filetree", "engine.ignore", "engine.quantities", "engine.poll",
         "engine.kernel", "engine.container", "engine.keeper", "engine.cgroup", "engine.net", "engine.image",
         "engine.registry", "engine.session", "engine.trust", "engine.volume", "engine.store",
         "engine.spec", "engine.paths", "engine.errors",
@@ -192,6 +195,7 @@ LEAVES = (
     "engine.errors",
     "engine.kernel",
     "engine.paths",
+    "engine.poll",
     "engine.readable",
 )
 """What every process of ours may use: of the standard library only."""
@@ -263,6 +267,19 @@ def test_readers_are_registered_in_one_place():
         if isinstance(node, ast.Attribute) and node.attr in kinds
     }
     assert users - {"engine.net.proxy"} == {"engine.readable"}, "use engine.readable.Readable"
+
+
+def test_nothing_waits_by_select():
+    """select(2) takes only descriptors below 1024, and who starts us may have more open."""
+    users = {
+        module_of(path)
+        for path in SOURCES
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.Attribute)
+        and node.attr == "select"
+        and ast.unparse(node.value) in ("select", "selecting")
+    }
+    assert not users, "use engine.poll"
 
 
 def test_trees_are_removed_in_one_place():

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import secrets
-import select
 import signal
 import socket
 import threading
@@ -31,6 +30,7 @@ from engine.keeper.launch import Launch
 from engine.keeper.protocol import Message
 from engine.kernel import calls
 from engine.paths import Roots
+from engine.poll import readable
 from engine.session import build_folders
 from engine.spec.container import ContainerSpec, Logging
 from engine.spec.image import ImageRecord
@@ -91,7 +91,7 @@ class ContainerRun:
             self._owner.close()
             self._owner = None
         if self._keeper >= 0:
-            select.select([self._keeper], [], [])
+            readable(self._keeper)
             os.close(self._keeper)
             self._keeper = -1
         if self._marker >= 0:
@@ -297,7 +297,7 @@ def _kill(keeper: Connection, container_id: str, pidfd: int) -> None:
     """Kill the process unless it has ended, and wait until it has and the keeper has seen it."""
     with contextlib.suppress(OperationFailed):  # ended and reaped
         calls.pidfd_send_signal(pidfd, signal.SIGKILL)
-    select.select([pidfd], [], [])
+    readable(pidfd)
     os.close(pidfd)
     with contextlib.suppress(StartFailed, KeeperLost):
         # Each round trip lets the keeper's loop come round, which then collects the process.

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from engine.build.digests import Digests
 from engine.errors import BuildFailed, OperationFailed
+from engine.filetree.descent import Descent
 from engine.ignore import Ignore, is_pattern, normalised, translate_glob
 from engine.image.tree import Tree
 
@@ -198,21 +199,21 @@ class SourceTree:
     def _walk(self, fd: int, top: str, exclude: Ignore, include: Ignore | None = None) -> Iterator[Item]:
         """All below a directory in a fixed order. Directories that are ignored but hold something that is not are
         given; those that are excluded, or not included, as implied."""
-        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
-        stack: list[tuple[int, str, Iterator[str]]] = [(root, "", iter(sorted(os.listdir(root))))]
         waiting: list[Item] = []
-        try:
+        with Descent(fd) as walk:
+            stack: list[tuple[str, Iterator[str]]] = [("", iter(sorted(os.listdir(walk.enter(".")))))]
             while stack:
-                here, base, names = stack[-1]
+                base, names = stack[-1]
                 name = next(names, None)
                 if name is None:
-                    os.close(stack.pop()[0])
+                    stack.pop()
+                    walk.leave()
                     if waiting and waiting[-1].relative + "/" == base:
                         waiting.pop()  # nothing below it was taken out of the ignored
                     continue
                 relative = base + name
                 path = f"{top}/{relative}".lstrip("/")
-                status = os.stat(name, dir_fd=here, follow_symlinks=False)
+                status = os.stat(name, dir_fd=walk.fd, follow_symlinks=False)
                 left_out = exclude.matches(relative) or bool(include and not include.matches(relative))
                 hidden = left_out or self.ignore.matches(path)
                 if stat.S_ISDIR(status.st_mode):
@@ -223,15 +224,10 @@ class SourceTree:
                     else:
                         yield from self._release(waiting, relative)
                         yield Item(path, relative, status)
-                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                    child = os.open(name, flags, dir_fd=here)
-                    stack.append((child, relative + "/", iter(sorted(os.listdir(child)))))
+                    stack.append((relative + "/", iter(sorted(os.listdir(walk.enter(name))))))
                 elif not hidden:
                     yield from self._release(waiting, relative)
                     yield Item(path, relative, status)
-        finally:
-            for here, _, _ in stack:
-                os.close(here)
 
     @staticmethod
     def _release(waiting: list[Item], relative: str) -> Iterator[Item]:

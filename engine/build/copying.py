@@ -14,6 +14,7 @@ from engine.build.mode import Mode
 from engine.errors import BuildFailed, OperationFailed
 from engine.filetree import attributes
 from engine.filetree.copy import copy_content
+from engine.filetree.descent import Descent
 from engine.filetree.remove import remove_at
 from engine.image.tree import Tree
 
@@ -38,6 +39,7 @@ class Target:
         self.wants_directory = path.endswith(("/", "/."))
         self.path = self._resolved(path.removesuffix("/.").strip("/"))
         self._times: list[tuple[str, int]] = []
+        """Of the directories of a tree, parents first: relative path, nanoseconds."""
         self._linked: dict[tuple[int, int], str] = {}
 
     def copy(self, source: SourceTree, match: Match) -> None:
@@ -92,18 +94,21 @@ class Target:
         if self.root.lstat(self.path) is not None and not self._is_directory(self.path):
             raise BuildFailed(f"cannot copy the directory {match.name} onto /{self.path}, which is not a directory")
         self.directory()
-        # A context's own root is nobody's file: its time does not count.
-        self._times = [(self.path, match.items[0].status.st_mtime_ns)] if match.name or source.owned else []
+        self._times = []
         for item in match.items[1:]:
             place = f"{self.path}/{item.relative}".strip("/")
             if stat.S_ISDIR(item.status.st_mode):
                 self._make_directory(source, item, place)
             else:
                 self._entry(source, item, place)
-        for place, mtime in reversed(self._times):
-            fd = self.root.open(place, os.O_RDONLY | os.O_DIRECTORY)
-            attributes.set_time(fd, mtime)
-            os.close(fd)
+        folder = self.root.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _set_times(folder, self._times)
+            # A context's own root is nobody's file: its time does not count.
+            if match.name or source.owned:
+                attributes.set_time(folder, match.items[0].status.st_mtime_ns)
+        finally:
+            os.close(folder)
 
     def _make_directory(self, source: SourceTree, item: Item, path: str) -> None:
         """A directory below the destination gets the source's owner, mode and time, even if it is not new. One that
@@ -130,7 +135,7 @@ class Target:
         finally:
             os.close(fd)
         if not item.implied:
-            self._times.append((path, item.status.st_mtime_ns))
+            self._times.append((item.relative, item.status.st_mtime_ns))
 
     def _entry(self, source: SourceTree, item: Item, path: str) -> None:
         mode = item.status.st_mode
@@ -258,6 +263,32 @@ class Target:
             os.fchmod(fd, self.how.mode.of(stat.S_IFDIR) & 0o755 if self.how.mode and self.how.mode.octal else 0o755)
         finally:
             os.close(fd)
+
+
+def _set_times(folder: int, times: list[tuple[str, int]]) -> None:
+    """Set the times of directories below `folder` on the way up: an entry that is made or removed changes its directory's."""
+    with Descent(folder) as walk:
+        above: list[tuple[str, int | None]] = []
+
+        def leave() -> None:
+            mtime = above.pop()[1]
+            if mtime is not None:
+                attributes.set_time(walk.fd, mtime)
+            walk.leave()
+
+        for path, mtime in times:
+            while above and not path.startswith(f"{above[-1][0]}/"):
+                leave()
+            top = f"{above[-1][0]}/" if above else ""
+            *between, name = path[len(top) :].split("/")
+            for one in between:  # it came only for what is below it, and keeps its time
+                walk.enter(one)
+                above.append((f"{top}{one}", None))
+                top = f"{top}{one}/"
+            walk.enter(name)
+            above.append((path, mtime))
+        while above:
+            leave()
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import time
+
+from engine.poll import readable
 
 _MOUNT = "/sys/fs/cgroup"
 _FILES = ("", "/cgroup.procs", "/cgroup.subtree_control")
@@ -65,6 +66,6 @@ def _await_end(folder: str) -> None:
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as file:
                     if file.read() == ours:
-                        select.select([pidfd], [], [])
+                        readable(pidfd)
             finally:
                 os.close(pidfd)

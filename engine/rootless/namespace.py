@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 from typing import NoReturn
 
@@ -13,6 +12,7 @@ from engine.errors import EngineError, OperationFailed, Unsupported
 from engine.keeper.child import dns
 from engine.keeper.child.direct import Direct
 from engine.kernel import calls, flags
+from engine.poll import readable
 from engine.rootless import ids
 
 _RESTRICTED = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
@@ -136,7 +136,7 @@ def _until_empty(identity: str) -> None:
             pidfd = calls.pidfd_open(pid)
         except EngineError:
             continue
-        select.select([pidfd], [], [])
+        readable(pidfd)
         os.close(pidfd)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shutil
 import signal
 import subprocess
 
 from engine.errors import Unsupported
+from engine.poll import readable
 from engine.rootless.namespace import Namespace
 
 _PATH = "/usr/bin:/usr/local/bin:/usr/sbin:/bin"
@@ -41,7 +41,7 @@ class Slirp:
             os.close(done)
             os.close(life)
         try:
-            if not select.select([ready], [], [], _START)[0]:
+            if not readable(ready, timeout=_START):
                 self._process.kill()
             if not os.read(ready, 1):
                 os.close(self._life)

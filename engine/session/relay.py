@@ -13,6 +13,8 @@ import os
 import select
 import stat
 
+from engine.poll import writable
+
 CHUNK = 1 << 16
 """Bytes that are copied at once, and that a pipe holds unless it is made larger."""
 ROOM = 1 << 20
@@ -123,7 +125,7 @@ class Relay:
             try:
                 moved = os.splice(fd, target, ROOM)
             except BlockingIOError:
-                select.select([], [target], [])
+                writable(target)
                 return 1
             except OSError as error:
                 if error.errno != errno.EINVAL:
@@ -146,4 +148,4 @@ def write_all(fd: int, data: bytes) -> None:
         try:
             view = view[os.write(fd, view) :]
         except BlockingIOError:
-            select.select([], [fd], [])
+            writable(fd)

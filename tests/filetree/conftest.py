@@ -19,14 +19,3 @@ def root(tmp_path):
     fd = os.open(path, os.O_RDONLY)
     yield path, fd
     os.close(fd)
-
-
-@pytest.fixture
-def few_descriptors():
-    """A limit that a walk with one descriptor a level exceeds."""
-    import resource
-
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, limits)

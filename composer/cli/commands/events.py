@@ -7,7 +7,6 @@ word for it. `--since` adds the last create, start and die of each container.
 from __future__ import annotations
 
 import datetime
-import select as selecting
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.parsing.timestamps import SECOND, parse_moment
 from composer.cli.project.containers import select
 from composer.plan.labels import service_of
+from engine.poll import readable
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(context: Context, args: Args) -> int:
             for event in _changes(before, after):
                 _show(event, json=args.json)
             before = after
-            selecting.select([watch.fileno()], [], [], None if until is None else max(0.0, until - time.time()))
+            readable(watch.fileno(), timeout=None if until is None else max(0.0, until - time.time()))
             watch.read()
     finally:
         watch.close()

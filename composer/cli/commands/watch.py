@@ -14,7 +14,6 @@ of many files is one action.
 from __future__ import annotations
 
 import os
-import select as selecting
 import tarfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import is_up, select
 from engine.errors import EngineError
 from engine.ignore import Ignore
+from engine.poll import readable
 from engine.spec.container import ExecSpec
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class Watcher:
             changed: set[str] = set()
             while True:
                 files = [watch.fileno(), *([stop] if stop >= 0 else [])]
-                ready, _, _ = selecting.select(files, [], [], QUIET if changed else None)
+                ready = readable(*files, timeout=QUIET if changed else None)
                 if stop in ready:
                     return
                 if ready:

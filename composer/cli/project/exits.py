@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from composer.cli.project.containers import is_up
+from engine.poll import readable
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -29,7 +29,7 @@ def wait_for_exits(
                     if not report(record, record.state.exit_code):
                         return
             if waiting:
-                select.select([watch.fileno()], [], [])
+                readable(watch.fileno())
                 watch.read()
     finally:
         watch.close()

@@ -48,9 +48,9 @@ def _goes_on(context: Context, record: ContainerRecord) -> bool:
 
 
 def _await(fd: int, until: int) -> None:
-    import select
+    from engine.poll import readable
 
-    select.select([fd], [], [], max((until - time.time_ns()) / 1e9, 0) if until else None)
+    readable(fd, timeout=max((until - time.time_ns()) / 1e9, 0) if until else None)
 
 
 def _print(reader: LogReader, *, timestamps: bool) -> None:

@@ -7,7 +7,6 @@ of ours, and nothing is polled.
 from __future__ import annotations
 
 import heapq
-import select as selecting
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from composer.cli.render.lines import Lines
 from composer.plan.labels import service_of
 from composer.run import restart
 from engine.errors import Unsupported
+from engine.poll import readable
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Follower:
                 pause = min(pauses, default=None)
                 attached = [source.output.fileno() for source in self._sources.values() if source.output is not None]
                 files = [watch.fileno(), *attached, *([wake] if wake >= 0 else [])]
-                ready, _, _ = selecting.select(files, [], [], pause)
+                ready = readable(*files, timeout=pause)
                 if until and time.time_ns() >= until:
                     break
                 if wake in ready:

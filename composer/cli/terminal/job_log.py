@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from composer.cli.terminal.tty import write_all
 from composer.plan.labels import JOB_RUN
 from composer.view.moments import nanoseconds
 from engine.errors import EngineError
+from engine.poll import readable
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -53,7 +53,7 @@ def _kept(job: Listed, run: Run, first: int) -> Sequence[LogEntry]:
 
 
 def _await(watch: Watch) -> None:
-    if select.select([watch.fileno()], [], [], PAUSE)[0]:
+    if readable(watch.fileno(), timeout=PAUSE):
         watch.read()
 
 

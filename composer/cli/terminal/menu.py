@@ -9,7 +9,6 @@ The terminal gives keys one by one meanwhile, without showing them; Ctrl-C and C
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import termios
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from composer.cli.parsing.flags import FALSE
 from composer.cli.render.ansi import is_terminal, paint, wants_colour, wants_control
 from composer.cli.render.guard import Guarded, raw
+from engine.poll import readable
 
 if TYPE_CHECKING:
     from composer.cli.parsing.flags import Args
@@ -148,7 +148,7 @@ class Menu:
 
     def _keys(self, fd: int, stop: int) -> None:
         while True:
-            ready, _, _ = select.select([fd, stop], [], [])
+            ready = readable(fd, stop)
             if stop in ready:
                 return
             try:

@@ -6,7 +6,6 @@ Raw mode makes every key (Ctrl-C too) a byte for the process in the container; t
 from __future__ import annotations
 
 import os
-import select
 import signal
 import termios
 import tty
@@ -15,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 from composer.cli.errors import UsageError
 from composer.cli.terminal.signals import listening
+from engine.poll import readable, writable
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
 CHUNK = 65536
@@ -91,7 +91,7 @@ def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes =
     detach = Detach(keys)
     sources = [fd for fd in (master, stdin, ended) if fd >= 0]
     while True:
-        ready, _, _ = select.select(sources, [], [])
+        ready = readable(*sources)
         if master in ready:
             if not _copy_out(master, stdout):
                 return False
@@ -133,4 +133,4 @@ def write_all(fd: int, data: bytes) -> None:
         try:
             view = view[os.write(fd, view) :]
         except BlockingIOError:
-            select.select([], [fd], [])
+            writable(fd)

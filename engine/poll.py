@@ -1,0 +1,26 @@
+"""Waiting for descriptors by poll(2): select(2) takes only numbers below 1024, and who starts us may have more open."""
+
+from __future__ import annotations
+
+import math
+import select
+
+_LONGEST = 2**31 - 1
+"""Milliseconds that fit into poll's int: 24 days. Who waits longer looks again then."""
+
+
+def readable(*fds: int, timeout: float | None = None) -> set[int]:
+    """Those that can be read from, or have come to their end, once some can; none after `timeout` seconds (24 days at most)."""
+    return _ready(fds, select.POLLIN, timeout)
+
+
+def writable(fd: int) -> None:
+    """Wait until `fd` takes more, or never will."""
+    _ready((fd,), select.POLLOUT, None)
+
+
+def _ready(fds: tuple[int, ...], events: int, timeout: float | None) -> set[int]:
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, events)
+    return {fd for fd, _ in poll.poll(None if timeout is None else min(math.ceil(timeout * 1000), _LONGEST))}
