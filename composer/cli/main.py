@@ -18,8 +18,10 @@ from composer.cli.render.guard import Guarded
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
+    from composer.cli.parsing.flags import Command
     from composer.cli.project.context import Context
     from composer.run.port import Engine
     from engine.paths import Roots
@@ -120,6 +122,27 @@ def _describe(error: Exception) -> tuple[str, int]:
     return f"internal error: {type(error).__name__}: {error}\nSet COMPOSER_DEBUG=1 to see where.", 1
 
 
+def _command(words: list[str]) -> tuple[Command, Callable[[Context, Args], int | None], list[str]] | None:
+    """The command that they begin with, what runs it, and the words from its name on; None when its group's help is printed."""
+    import importlib
+
+    from composer.cli.parsing.command_table import module_of
+
+    module = importlib.import_module(module_of(words[0]))
+    found = getattr(module, "GROUP", None) or (module.COMMAND, module.run)
+    while isinstance(found, Group):
+        word = next((word for word in words[1:2] if word not in ("--help", "-h")), "")
+        if not word:
+            from composer.cli.parsing.help import group_help
+
+            print(group_help(found))
+            return None
+        found = found.find(word)
+        words = words[1:]
+    command, run = found
+    return command, run, words
+
+
 def _dispatch(argv: list[str]) -> int:
     from composer.cli.parsing.options import EVERYWHERE, GLOBAL, check_progress
 
@@ -136,22 +159,10 @@ def _dispatch(argv: list[str]) -> int:
 
         print(general_help(GLOBAL, COMMANDS))
         return 0
-    import importlib
-
-    from composer.cli.parsing.command_table import module_of
-
-    module = importlib.import_module(module_of(words[0]))
-    found = getattr(module, "GROUP", None) or (module.COMMAND, module.run)
-    while isinstance(found, Group):
-        word = next((word for word in words[1:2] if word not in ("--help", "-h")), "")
-        if not word:
-            from composer.cli.parsing.help import group_help
-
-            print(group_help(found))
-            return 0
-        found = found.find(word)
-        words = words[1:]
-    command, run = found
+    found = _command(words)
+    if found is None:
+        return 0
+    command, run, words = found
     flags = (*EVERYWHERE, *command.flags)  # docker's -h is --hostname of run
     try:
         args = parse(flags, words[1:], interspersed=command.interspersed)

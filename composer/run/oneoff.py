@@ -8,6 +8,7 @@ from functools import partial
 import msgspec
 from anyio import CancelScope
 
+from composer.plan.desired import DesiredService
 from composer.plan.operations import Create, CreateVolume, Start
 from composer.run import container_spec
 from composer.run.attach_handshake import AttachHandshake
@@ -40,13 +41,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake |
     try:
         tell(BEGUN)
         service = scene.desired.services.get(wanted.service) if scene.desired else None
-        name = wanted.spec.image_ref or wanted.spec.image
-        if service is not None and service.image == name:
-            name = service.wanted_image
-        image = container_spec.image_id(name, scene.snapshot.images, wanted.service)
-        mounts = container_spec.mounts(wanted.spec, scene.snapshot.images, wanted.service)
-        spec = msgspec.structs.replace(container_spec.with_image(wanted.spec, image), mounts=mounts)
-        spec = container_spec.joined(spec, executor.find)
+        spec = _specification(executor, wanted, service)
         executor.say_left_out(spec, wanted.service)
         await _make_volumes(executor, spec)
         with CancelScope(shield=True):
@@ -72,6 +67,18 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake |
                 await _forget(executor, container_id)
         raise
     return container_id
+
+
+def _specification(executor: Executor, wanted: OneOff, service: DesiredService | None) -> ContainerSpec:
+    """With the images and containers that it names by other names."""
+    images = executor.scene.snapshot.images
+    name = wanted.spec.image_ref or wanted.spec.image
+    if service is not None and service.image == name:
+        name = service.wanted_image
+    image = container_spec.image_id(name, images, wanted.service)
+    mounts = container_spec.mounts(wanted.spec, images, wanted.service)
+    spec = msgspec.structs.replace(container_spec.with_image(wanted.spec, image), mounts=mounts)
+    return container_spec.joined(spec, executor.find)
 
 
 async def _forget(executor: Executor, container_id: str) -> None:

@@ -11,7 +11,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -178,31 +178,38 @@ class Cgroups:
             )
         if self.rootless:
             limits = self._possible(limits)
+        wanted = settings.v2(limits) if self.unified else settings.v1(limits)
+        controllers = {controller: None for controller, _, _ in wanted}
         if self.unified:
             handle = Handle({"": self._folder(self.hierarchies[""], group, container_id, parent)})
-            wanted = settings.v2(limits)
-            unified.make(self.hierarchies[""], handle.folders[""], {controller for controller, _, _ in wanted})
-            folders = dict.fromkeys(unified.CONTROLLERS, handle.folders[""])
+            unified.make(self.hierarchies[""], handle.folders[""], set(controllers))
+            folders: Mapping[str, str] = dict.fromkeys(unified.CONTROLLERS, handle.folders[""])
         else:
-            wanted = settings.v1(limits)
-            needed = dict.fromkeys((*_ALWAYS_V1, *(controller for controller, _, _ in wanted)))
-            missing = {controller for controller, _, _ in wanted} - set(self.hierarchies)
-            if missing:
-                raise Unsupported(f"this host has no {sorted(missing)[0]} cgroup controller, which a limit needs")
-            folders = {
-                c: self._folder(self.hierarchies[c], group, container_id, parent)
-                for c in needed
-                if c in self.hierarchies
-            }
-            handle = Handle(folders)
-            for controller, folder in folders.items():
-                files.make(folder)
-                if controller == "cpuset":
-                    files.inherit_cpuset(folder)
+            handle = self._separate(group, container_id, parent, controllers)
+            folders = handle.folders
         for controller, file, value in wanted:
             files.write(f"{folders[controller]}/{file}", value)
         if device_rules is not None:
             self._allow_devices(handle, device_rules)
+        return handle
+
+    def _separate(self, group: str, container_id: str, parent: str, wanted: Iterable[str]) -> Handle:
+        """Make a cgroup in each hierarchy of cgroup v1 that limits need, or that every container has."""
+        missing = set(wanted) - set(self.hierarchies)
+        if missing:
+            raise Unsupported(f"this host has no {sorted(missing)[0]} cgroup controller, which a limit needs")
+        needed = dict.fromkeys((*_ALWAYS_V1, *wanted))
+        handle = Handle(
+            {
+                controller: self._folder(self.hierarchies[controller], group, container_id, parent)
+                for controller in needed
+                if controller in self.hierarchies
+            }
+        )
+        for controller, folder in handle.folders.items():
+            files.make(folder)
+            if controller == "cpuset":
+                files.inherit_cpuset(folder)
         return handle
 
     def update(self, group: str, container_id: str, old: Resources, new: Resources, *, parent: str = "") -> None:

@@ -60,22 +60,28 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
             "data": "newinstance,ptmxmode=0666,mode=0620,gid=5",
         },
     ]
-    if spaces["net"] == "host":
-        # sysfs belongs to the network namespace: a bind of the host's is the one that fits. A user namespace may not
-        # uncover what is below the host's other mounts, and so must take them along.
-        whole = not idmap.initial()
-        host: Entry = {
-            "type": "bind",
-            "source": "/sys",
-            "target": "/sys",
-            "flags": system,
-            "recursive": whole,
-            "idmap": "no",
-        }
-        found.append(host)
-    else:
-        found.append({"type": "sysfs", "target": "/sys", "flags": system})
+    found.append(_sys(spaces, system))
     found += _cgroup(facts, spaces, system)
+    found += _ipc(spec, spaces, safe)
+    # In memory: each file less on a disc makes a start quicker by up to a millisecond.
+    for name, text in facts.names.items():
+        ours: Entry = {"type": "file", "target": f"/etc/{name}", "content": text, "mode": 0o644}
+        found.append({**ours, "read_only": spec.read_only})
+    return found
+
+
+def _sys(spaces: Mapping[str, str], system: list[str]) -> Entry:
+    if spaces["net"] != "host":
+        return {"type": "sysfs", "target": "/sys", "flags": system}
+    # sysfs belongs to the network namespace: a bind of the host's is the one that fits. A user namespace may not uncover what
+    # is below the host's other mounts, and so must take them along.
+    whole = not idmap.initial()
+    return {"type": "bind", "source": "/sys", "target": "/sys", "flags": system, "recursive": whole, "idmap": "no"}
+
+
+def _ipc(spec: ContainerSpec, spaces: Mapping[str, str], safe: list[str]) -> list[Entry]:
+    """Shared memory and message queues, which belong to the IPC namespace."""
+    found: list[Entry] = []
     if spaces["ipc"] == "new" and spec.ipc_mode == "none":
         found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
     elif spaces["ipc"] == "new":
@@ -92,10 +98,6 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
                 found.append({"type": "bind", "source": path, "target": path, "idmap": "no", "of": joined})
             elif path == "/dev/mqueue" and idmap.initial():  # a host that has queues, and has not mounted them
                 found.append({"type": "mqueue", "target": path, "flags": safe})
-    # In memory: each file less on a disc makes a start quicker by up to a millisecond.
-    for name, text in facts.names.items():
-        ours: Entry = {"type": "file", "target": f"/etc/{name}", "content": text, "mode": 0o644}
-        found.append({**ours, "read_only": spec.read_only})
     return found
 
 

@@ -53,45 +53,52 @@ def save(images: ImageStore, names: Sequence[str], out: IO[bytes]) -> None:
     written: set[str] = set()
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for name in names:
-            record = images.need(name)
-            layers = images.layers.need(images.chain(record.id))
-            config = images.blobs.read(record.id)
-            descriptors = [_save_layer(images, layer, tar, written) for layer in layers]
-            _add(tar, _blob(record.id), config, written)
-            body = msgspec.json.encode(
-                manifest.Manifest(
-                    schema_version=2,
-                    media_type=manifest.OCI_MANIFEST,
-                    config=manifest.Descriptor(media_type=manifest.OCI_CONFIG, digest=record.id, size=len(config)),
-                    layers=descriptors,
-                )
-            )
-            _add(tar, _blob(digest_of(body)), body, written)
-            is_id = name.removeprefix("sha256:") in record.id
-            tags = () if is_id else (str(reference.parse(name)),)
-            entries.append(
-                _Entry(
-                    config=_blob(record.id),
-                    repo_tags=[reference.parse(tag).familiar for tag in tags],
-                    layers=[_blob(descriptor.digest) for descriptor in descriptors],
-                )
-            )
-            manifests += [
-                manifest.Descriptor(
-                    media_type=manifest.OCI_MANIFEST,
-                    digest=digest_of(body),
-                    size=len(body),
-                    annotations={
-                        "io.containerd.image.name": tag,
-                        "org.opencontainers.image.ref.name": tag.rpartition(":")[2],
-                    },
-                )
-                for tag in tags or ("",)
-            ]
+            entry, found = _save_image(images, name, tar, written)
+            entries.append(entry)
+            manifests += found
         index = manifest.Index(schema_version=2, media_type=manifest.OCI_INDEX, manifests=manifests)
         _add(tar, "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', written)
         _add(tar, "index.json", msgspec.json.encode(index), written)
         _add(tar, "manifest.json", msgspec.json.encode(entries), written)
+
+
+def _save_image(
+    images: ImageStore, name: str, tar: tarfile.TarFile, written: set[str]
+) -> tuple[_Entry, list[manifest.Descriptor]]:
+    """Write its blobs. Its entry in manifest.json, and those in index.json: one for each tag."""
+    record = images.need(name)
+    config = images.blobs.read(record.id)
+    layers = images.layers.need(images.chain(record.id))
+    descriptors = [_save_layer(images, layer, tar, written) for layer in layers]
+    _add(tar, _blob(record.id), config, written)
+    body = msgspec.json.encode(
+        manifest.Manifest(
+            schema_version=2,
+            media_type=manifest.OCI_MANIFEST,
+            config=manifest.Descriptor(media_type=manifest.OCI_CONFIG, digest=record.id, size=len(config)),
+            layers=descriptors,
+        )
+    )
+    _add(tar, _blob(digest_of(body)), body, written)
+    is_id = name.removeprefix("sha256:") in record.id
+    tags = () if is_id else (str(reference.parse(name)),)
+    entry = _Entry(
+        config=_blob(record.id),
+        repo_tags=[reference.parse(tag).familiar for tag in tags],
+        layers=[_blob(descriptor.digest) for descriptor in descriptors],
+    )
+    return entry, [
+        manifest.Descriptor(
+            media_type=manifest.OCI_MANIFEST,
+            digest=digest_of(body),
+            size=len(body),
+            annotations={
+                "io.containerd.image.name": tag,
+                "org.opencontainers.image.ref.name": tag.rpartition(":")[2],
+            },
+        )
+        for tag in tags or ("",)
+    ]
 
 
 def _blob(digest: str) -> str:

@@ -52,29 +52,34 @@ def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]
             making = [one for one in making if failures[one.job] is None]
             for one, failed in zip(making, _make(kernel, making), strict=True):
                 failures[one.job] = failures[one.job] or failed
-        ready: dict[int, tuple[Rtnetlink, list[bytes]]] = {}
-        try:
-            with travelling() as enter:
-                for number, (_, plans) in enumerate(jobs):
-                    if failures[number] is None:
-                        try:
-                            enter(spaces[number])
-                            ready[number] = _commands(plans)
-                        except EngineError as failure:
-                            failures[number] = failure
-            for number, (inner, commands) in ready.items():
-                try:
-                    inner.do("configure the network of", "the container", commands)
-                    _announce(inner, jobs[number][1])
-                except EngineError as failure:
-                    failures[number] = failure
-        finally:
-            for inner, _ in ready.values():
-                inner.close()
+        _configure([plans for _, plans in jobs], spaces, failures)
     finally:
         for space in spaces.values():
             os.close(space)
     return failures
+
+
+def _configure(wanted: Sequence[Sequence[Plan]], spaces: dict[int, int], failures: list[EngineError | None]) -> None:
+    """Set up the namespaces of those without a failure, and note what fails."""
+    ready: dict[int, tuple[Rtnetlink, list[bytes]]] = {}
+    try:
+        with travelling() as enter:
+            for number, plans in enumerate(wanted):
+                if failures[number] is None:
+                    try:
+                        enter(spaces[number])
+                        ready[number] = _commands(plans)
+                    except EngineError as failure:
+                        failures[number] = failure
+        for number, (inner, commands) in ready.items():
+            try:
+                inner.do("configure the network of", "the container", commands)
+                _announce(inner, wanted[number])
+            except EngineError as failure:
+                failures[number] = failure
+    finally:
+        for inner, _ in ready.values():
+            inner.close()
 
 
 def _announce(inner: Rtnetlink, plans: Sequence[Plan]) -> None:

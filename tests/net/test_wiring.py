@@ -334,7 +334,7 @@ async def test_names_and_sizes_of_links(store, wiring, spaces):
         ({"mac_address": "ff:ff:ff:ff:ff:ff"}, InvalidSpec, "not a valid MAC address"),
         ({"mac_address": "02:00"}, InvalidSpec, "not a valid MAC address"),
         ({"link_local_ips": ("10.0.0.1",)}, InvalidSpec, "not a link-local address"),
-        ({"driver_opts": {"x": "y"}}, Unsupported, "endpoint option 'x'"),
+        ({"driver_opts": {"com.docker.network.x": "y"}}, Unsupported, "endpoint option 'com.docker.network.x'"),
         (
             {"driver_opts": {"com.docker.network.endpoint.sysctls": "net.ipv4.ip_forward=1"}},
             InvalidSpec,
