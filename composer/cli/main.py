@@ -196,5 +196,6 @@ def _context(options: Args, args: Args) -> Context:
     from composer.cli.project.context import Context
 
     context = Context(options, dry_run=bool(options.dry_run or args.dry_run), open_engine=open_engine)
+    context.given = args.given
     context.locked = bool(getattr(args, "locked", False))
     return context

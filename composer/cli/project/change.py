@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 BY_NAME = ("kill", "pause", "restart", "rm", "stop", "unpause")
 """Actions for which the project's name and its containers are enough."""
 
-TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True", "y", "yes"))
-
 
 def change(
     context: Context, action: str, *, services: Sequence[str] = (), quiet: bool = False, plain: bool = False,
@@ -117,18 +115,17 @@ def _is_unattended(context: Context, supervisor: Client) -> bool:
 
 def options_of(context: Context, action: str, services: Sequence[str], **options: object) -> Options:
     """`Options` with what the global flags and the environment say."""
-    environ = context.environ
-    parallel = context.options.parallel
-    if parallel == -1 and environ.get("COMPOSE_PARALLEL_LIMIT", "").isdigit():
-        parallel = int(environ["COMPOSE_PARALLEL_LIMIT"]) or -1
+    settings = context.settings
     if action in ("up", "create", "run", "down"):
-        options.setdefault("ignore_orphans", environ.get("COMPOSE_IGNORE_ORPHANS", "") in TRUE)
-        if environ.get("COMPOSE_REMOVE_ORPHANS", "") in TRUE:
-            options["remove_orphans"] = True
+        options.setdefault("ignore_orphans", settings.is_true("COMPOSE_IGNORE_ORPHANS"))
+    if action in ("up", "create", "run", "down", "kill"):
+        options["remove_orphans"] = settings.remove_orphans(bool(options.get("remove_orphans")))
     if action in ("up", "create", "run"):
-        compatible = environ.get("COMPOSE_COMPATIBILITY", "") in TRUE or bool(context.options.compatibility)
+        compatible = settings.is_true("COMPOSE_COMPATIBILITY") or bool(context.options.compatibility)
         options |= {"separator": "_" if compatible else "", "all_resources": bool(context.options.all_resources)}
-    return Options(action=action, services=tuple(services), parallel=parallel, **_given(options))  # type: ignore[arg-type]
+    return Options(
+        action=action, services=tuple(services), parallel=settings.parallel, **_given(options)  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def perform(

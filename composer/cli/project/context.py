@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from composer.cli.errors import CommandError
+from composer.cli.project.settings import Settings
 from engine.paths import Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -45,6 +46,8 @@ class Context:
         self._images: dict[str, ImageConfig | None] = {}
         self._warned: set[str] = set()
         self._streams: dict[str, bytes] = {}
+        self.given: set[str] = set()
+        """The names of the command's own flags that were given."""
         self.locked = False
         """Whether nothing but what composer.lock has may be used (--locked)."""
         self.fetched: Loaded | None = None
@@ -68,15 +71,21 @@ class Context:
         """One of its own, for another thread."""
         return self._open_engine(self.roots)
 
+    @cached_property
+    def settings(self) -> Settings:
+        """What flags and COMPOSE_… variables say."""
+        return Settings(self.options, self.given, self.environ, lambda: self.environment)
+
     @property
     def ansi(self) -> str:
-        return "never" if self.options.no_ansi else self.options.ansi
+        return self.settings.ansi
 
     def progress(self, title: str = "Running", *, quiet: bool = False) -> Progress:
         from composer.cli.render.progress_mode import progress_for
 
-        mode = "quiet" if quiet else self.options.progress or self.environ.get("COMPOSE_PROGRESS", "")
-        return progress_for(mode, self.ansi, self.stderr, self.environ, dry_run=self.dry_run, title=title)
+        mode = "quiet" if quiet else self.settings.progress(build=title == "Building")
+        stream = sys.stdout if self.settings.is_true("COMPOSE_STATUS_STDOUT", project=False) else self.stderr
+        return progress_for(mode, self.ansi, stream, self.environ, dry_run=self.dry_run, title=title)
 
     def load_options(self) -> LoadOptions:
         options = self._load_options()

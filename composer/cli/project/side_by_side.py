@@ -21,7 +21,8 @@ def side_by_side(
     cross threads). The first failure is raised when all have ended, unless failures are only shown as warnings."""
     from concurrent.futures import ThreadPoolExecutor
 
-    limit = context.options.parallel if context.options.parallel > 0 else max(len(tasks), 1)
+    parallel = context.settings.parallel
+    limit = parallel if parallel > 0 else max(len(tasks), 1)
     failures: list[Exception] = []
 
     def run(name: str, task: Task) -> None:
