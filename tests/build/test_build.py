@@ -12,6 +12,7 @@ import pytest
 from engine.build import emulation
 from engine.errors import BuildFailed, EngineError, NotFound, OperationFailed, Unsupported
 from engine.image import platform
+from engine.image.merged import merged
 from engine.spec.container import Healthcheck
 
 
@@ -497,3 +498,23 @@ def test_the_cache_stays_within_its_budget(builder, base, images, monkeypatch):
     monkeypatch.setenv("COMPOSER_BUILD_CACHE", "much")
     with pytest.raises(BuildFailed, match="COMPOSER_BUILD_CACHE"):
         builder("FROM base\nCOPY a /a")
+
+
+@pytest.mark.root
+def test_copy_keeps_file_capabilities(builder, base, context):
+    """Of files in images and archives, with another owner, too, which takes them away where it is set later. As on Docker
+    those of the context are not sent."""
+    capability = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep (vfs_cap_data, revision 2)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("ping")
+        info.mode, info.pax_headers = 0o755, {"SCHILY.xattr.security.capability": capability.decode("latin-1")}
+        tar.addfile(info)
+    context.write({"a.tar": out.getvalue()})
+    record = builder(
+        "FROM base AS one\nADD a.tar /\nFROM base\nADD a.tar /a/\nCOPY --from=one /ping /b\n"
+        "COPY --from=one --chown=1000:1000 --chmod=755 /ping /c\nCOPY --link --from=one /ping /d\nCOPY --from=one / /e/\n"
+    )
+    with merged([builder.images.layers.path(folder) for folder in record.layers]) as root:
+        for name in ("a/ping", "b", "c", "d", "e/ping"):
+            assert os.getxattr(f"/proc/self/fd/{root}/{name}", "security.capability") == capability, name

@@ -102,3 +102,16 @@ def test_several_at_once_copy_once(layers, volume):
     for thread in threads:
         thread.join()
     assert sorted(os.listdir(volume.mountpoint)) == ["f", "one", "two"]
+
+
+def test_file_capabilities_come_along(layers, volume):
+    """Of a file in the upper layer and of one below it."""
+    capability = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw=ep (vfs_cap_data, revision 2)
+    for layer, name in ((layers[1], "one"), (layers[-1], "two")):
+        place = f"{layer}/perm/{name}"
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        open(place, "w").close()
+        os.setxattr(place, "security.capability", capability)
+    copy_up(layers, "/perm", volume)
+    for name in ("one", "two"):
+        assert os.getxattr(f"{volume.mountpoint}/{name}", "security.capability") == capability
