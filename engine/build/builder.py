@@ -11,6 +11,9 @@ from engine.bounded import MIB, read_bytes
 from engine.build import instructions as ins
 from engine.build import remote_context, reproducible, schedule
 from engine.build.cache import BuildCache
+from engine.build.cache_exchange import exporting
+from engine.build.cache_exchange.entry import parse as parse_entry
+from engine.build.cache_exchange.importing import Imports
 from engine.build.check import check, describe
 from engine.build.execute import RunStep
 from engine.build.lex import Source, lex
@@ -27,6 +30,8 @@ from engine.image.config import environment
 from engine.image.images import ImageStore
 from engine.spec.image import BuildSpec, ImageRecord
 
+INLINE = "BUILDKIT_INLINE_CACHE"
+"""The build argument that means cache_to: type=inline."""
 KEEP_CACHE = 10 << 30
 """Bytes of layers that only the build cache keeps, unless COMPOSER_BUILD_CACHE says otherwise."""
 
@@ -48,6 +53,8 @@ class Builder:
         self.reporter = Reporter(progress, title)
         self.platform = platform.parse(spec.platforms[0]) if spec.platforms else platform.host()
         self.epoch: int | None = None
+        self.cache_from = [parse_entry(text, export=False) for text in spec.cache_from]
+        self.cache_to = [parse_entry(text, export=True) for text in spec.cache_to]
 
     def run(self) -> ImageRecord:
         with self.context():
@@ -83,12 +90,16 @@ class Builder:
                 build_args,
                 self.platform_args(),
             )
+            if self.cache_from:
+                build.imports = Imports(self.images, self.cache_from, self.reporter)
             build.execute = lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute()
             schedule.run(
                 build, stages, lambda images, stack: build.fork(images, sources.fork(images, stack)), build.execute
             )
             self._finish(build)
-            record = self._record(build.states[target.index])
+            state = build.states[target.index]
+            record = self._record(build, state)
+            exporting.export(self.images, self.cache_to, build.records, state.chain, self.reporter)
         if self.reporter.made:
             gc.replaced(self.images)
             trim(self.images, budget)
@@ -242,20 +253,19 @@ class Builder:
             set(build.build_args)
             - build.used_args
             - PREDEFINED
-            - {reproducible.NAME}
+            - {reproducible.NAME, INLINE}
             - set(build.dockerfile.global_args)
         )
         step = self.reporter.step("internal", "exporting to image")
         if unused:
             step.warn(f"one or more build-args were not consumed: {', '.join(unused)}")
-        for name, entries in (("cache_from", self.spec.cache_from), ("cache_to", self.spec.cache_to)):
-            if entries:
-                step.warn(f"{name} has no effect: the cache of this machine is always used ({', '.join(entries)})")
         step.done()
 
-    def _record(self, state: State) -> ImageRecord:
+    def _record(self, build: Build, state: State) -> ImageRecord:
         diff_ids = [layer.diff_id for layer in self.images.layers.need(state.chain)]
-        file = state.file(diff_ids, self.spec.labels)
+        inlined = any(entry.type == "inline" for entry in self.cache_to) or self.spec.args.get(INLINE) in ("1", "true")
+        cache = exporting.inline(build.records, state.chain) if inlined else b""
+        file = state.file(diff_ids, self.spec.labels, cache)
         return self.images.record(file, state.chain, tags=self.spec.tags, replaces=True, built=True)
 
 

@@ -39,12 +39,14 @@ class BuildCache:
         ).fetchone()[0]
         return record if count == len(set(record.layers)) else None
 
-    def put(self, key: str, layers: Sequence[str], step: str) -> CacheRecord:
-        record = CacheRecord(layers=tuple(layers), created=time.time(), step=step)
+    def put(self, key: str, layers: Sequence[str], step: str, *, created: float = 0.0) -> CacheRecord:
+        """Remember what a step made; `created` is when, 0 for now."""
+        now = time.time()
+        record = CacheRecord(layers=tuple(layers), created=created or now, step=step)
         with self._store.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO build_cache (key, record, used_at) VALUES (?, ?, ?)",
-                (key, msgspec.json.encode(record).decode(), record.created),
+                (key, msgspec.json.encode(record).decode(), now),
             )
         return record
 

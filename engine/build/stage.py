@@ -14,6 +14,7 @@ import msgspec
 from engine.build import copy_step, metadata, reproducible, rubbish, run_step
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache, key_of
+from engine.build.cache_exchange.importing import Imports
 from engine.build.context import SourceTree
 from engine.build.copying import How, Target
 from engine.build.execute import RunStep
@@ -58,6 +59,9 @@ class Build:
         self.cache = BuildCache(images.store)
         self.states: dict[int, State] = {}
         self.used_keys: list[str] = []
+        self.records: dict[str, CacheRecord] = {}
+        """Of each step that was executed or taken from the cache."""
+        self.imports: Imports | None = None
         self.used_args: set[str] = set()
         self.stopped = threading.Event()
         self.execute: Callable[[Build, Stage], State] | None = None
@@ -199,7 +203,7 @@ class StageRun:
         key = task.key if self.state.epoch is None else key_of("AT", self.state.epoch, task.key)
         spec = self.build.spec
         anew = spec.no_cache or (self.stage.name and self.stage.name in map(str.lower, spec.no_cache_filter))
-        record = None if anew else self.build.cache.get(key)
+        record = None if anew else self._cached(key)
         try:
             if record is not None:
                 self.build.used_keys.append(key)
@@ -210,8 +214,16 @@ class StageRun:
         except EngineError as error:
             step.failed(error.message)
             raise
+        self.build.records[key] = record
         self.state.chain = list(record.layers)
         self.state.note(task.history, layer=True, created=record.created)
+
+    def _cached(self, key: str) -> CacheRecord | None:
+        build = self.build
+        found = build.cache.get(key)
+        if found is None and build.imports is not None:
+            found = build.imports.get(key, self.state.chain, build.images, build.cache)
+        return found
 
     def begin(self, tree: SourceTree) -> None:
         """Take a whole tree as the stage's first layer, without a line of history: FROM a directory."""

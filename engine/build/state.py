@@ -68,8 +68,8 @@ class State(Struct, kw_only=True):
         when = image_config.rfc3339(self.created) if self.created or self.epoch is not None else None
         self.history.append(image_config.History(created=when, created_by=text, comment=COMMENT, empty_layer=not layer))
 
-    def file(self, diff_ids: Sequence[str], labels: dict[str, str]) -> bytes:
-        """The configuration blob."""
+    def file(self, diff_ids: Sequence[str], labels: dict[str, str], cache: bytes = b"") -> bytes:
+        """The configuration blob; with the records of an inline `cache`."""
         config = image_config.raw(self.config)
         if labels:
             config.labels = dict(sorted({**self.config.labels, **labels}.items()))
@@ -84,6 +84,7 @@ class State(Struct, kw_only=True):
                 config=config,
                 rootfs=image_config.RootFS(diff_ids=list(diff_ids)),
                 history=self.history,
+                cache=cache,
             )
         )
 

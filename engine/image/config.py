@@ -59,7 +59,7 @@ class History(Struct, omit_defaults=True):
 
 
 class ImageFile(Struct, kw_only=True, omit_defaults=True):
-    """The whole blob. `created` is RFC 3339."""
+    """The whole blob. `created` is RFC 3339; `cache` BuildKit's records of the build, JSON (engine.build.cache_exchange)."""
 
     created: str | None = None
     author: str = ""
@@ -69,6 +69,7 @@ class ImageFile(Struct, kw_only=True, omit_defaults=True):
     config: RawConfig | None = None
     rootfs: RootFS
     history: list[History] | None = field(default=None)
+    cache: bytes = field(default=b"", name="moby.buildkit.cache.v0")
 
 
 _decode = msgspec.json.Decoder(ImageFile).decode

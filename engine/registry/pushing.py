@@ -122,14 +122,10 @@ class Push:
                 raise
 
     def layer(self, layer: Layer, others: list[str]) -> manifest.Descriptor:
-        blobs = self.images.blobs
-        digest = layer.blob
-        if not digest or not blobs.has(digest):
+        if not layer.blob or not self.images.blobs.has(layer.blob):
             self.tell(layer.diff_id, "Preparing")
-            digest = compress(blobs, self.images.layers.path(layer.folder), layer)
-            self.images.layers.set_blob(layer.chain_id, digest)
-        path = blobs.path(digest)
-        size = os.stat(path).st_size
+        blob = blob_of(self.images, layer)
+        digest, size, path = blob.digest, blob.size, self.images.blobs.path(blob.digest)
         if self.client.has_blob(digest):
             self.tell(layer.diff_id, "Layer already exists")
         elif any(self.client.mount_blob(digest, other) for other in others):
@@ -137,9 +133,7 @@ class Push:
         else:
             self.client.upload(digest, size, lambda offset: self.content(path, layer, size, offset))
             self.tell(layer.diff_id, "Pushed", size, size)
-        with open(path, "rb") as file:
-            media_type = _TYPES[detect(file.read(16))]
-        return manifest.Descriptor(media_type=media_type, digest=digest, size=size)
+        return blob
 
     def content(self, path: str, layer: Layer, size: int, sent: int) -> Iterator[bytes]:
         with open(path, "rb") as file:
@@ -156,6 +150,18 @@ class Push:
         event: dict[str, object] = {"id": name, "status": status, "parent": self.reference.familiar}
         with self._progress_lock:
             self._progress(event | {"current": current, "total": total} if total else event)
+
+
+def blob_of(images: ImageStore, layer: Layer) -> manifest.Descriptor:
+    """The layer as a blob of the store, compressed now if it is none yet. Raises Corrupt."""
+    digest = layer.blob
+    if not digest or not images.blobs.has(digest):
+        digest = compress(images.blobs, images.layers.path(layer.folder), layer)
+        images.layers.set_blob(layer.chain_id, digest)
+    path = images.blobs.path(digest)
+    with open(path, "rb") as file:
+        media_type = _TYPES[detect(file.read(16))]
+    return manifest.Descriptor(media_type=media_type, digest=digest, size=os.stat(path).st_size)
 
 
 def compress(blobs: BlobStore, folder: str, layer: Layer) -> str:
