@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from engine.poll import write_all
+
 
 def replace(path: str, data: bytes, *, durable: bool = False, keep_owner: bool = False) -> None:
     """Put a file with this content in the place of the one at `path`, if there is one. Raises OSError; then nothing has changed.
@@ -17,9 +19,7 @@ def replace(path: str, data: bytes, *, durable: bool = False, keep_owner: bool =
         try:
             if keep_owner:
                 _inherit(fd, path)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
+            write_all(fd, data)
             if durable:
                 os.fsync(fd)
         finally:

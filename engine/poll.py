@@ -1,8 +1,10 @@
-"""Waiting for descriptors by poll(2): select(2) takes only numbers below 1024, and who starts us may have more open."""
+"""Waiting for descriptors, and writing to them. By poll(2): select(2) takes only numbers below 1024, and who starts us may have
+more open."""
 
 from __future__ import annotations
 
 import math
+import os
 import select
 
 _LONGEST = 2**31 - 1
@@ -24,3 +26,13 @@ def _ready(fds: tuple[int, ...], events: int, timeout: float | None) -> set[int]
     for fd in fds:
         poll.register(fd, events)
     return {fd for fd, _ in poll.poll(None if timeout is None else min(math.ceil(timeout * 1000), _LONGEST))}
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write it, and wait for room where the descriptor does not wait by itself. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            writable(fd)

@@ -35,7 +35,7 @@ MAY_IMPORT = {
         "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title",
     ),
     "composer.serve": (
-        "composer.release", "composer.plan", "composer.run", "composer.view", "engine.spec", "engine.errors",
+        "engine.poll", "composer.release", "composer.plan", "composer.run", "composer.view", "engine.spec", "engine.errors",
         "engine.paths",
     ),
     "composer.cli": (
@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "composer.cli.main": ("composer.cli", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port"),
     "engine.spec": ("engine.quantities",),
     "engine.quantities": (),
-    "engine.atomic": (),
+    "engine.atomic": ("engine.poll",),
     "engine.readable": (),
     "engine.errors": (),
     "engine.paths": ("engine.errors",),
@@ -70,7 +70,7 @@ MAY_IMPORT = {
     ),
     "engine.rootless.enter": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.watch": ("engine.kernel", "engine.errors", "engine.paths"),
-    "engine.filetree": ("engine.kernel", "engine.errors"),
+    "engine.filetree": ("engine.kernel", "engine.errors", "engine.poll"),
     "engine.image": ("engine.filetree", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
     "engine.registry": (
         "engine.atomic",
@@ -93,7 +93,7 @@ MAY_IMPORT = {
         "engine.errors",
     ),
     "engine.container": (
-        "engine.atomic",
+        "engine.atomic", "engine.poll",
         "engine.bounded", "engine.reserve",
         "engine.digest", "engine.filetree", "engine.kernel", "engine.keeper", "engine.log", "engine.cgroup", "engine.image",
         "engine.net",

@@ -17,6 +17,7 @@ from engine.filetree.copy import copy_content
 from engine.filetree.descent import Descent
 from engine.filetree.remove import remove_at
 from engine.image.tree import Tree
+from engine.poll import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -52,7 +53,7 @@ class Target:
 
     def write(self, name: str, content: bytes, mode: int) -> None:
         """A file made here: a here-document."""
-        self._file(self._place(name), mode, lambda fd: _write_all(fd, content), None)
+        self._file(self._place(name), mode, lambda fd: write_all(fd, content), None)
 
     def adopt(self, name: str, source: int, mode: int, mtime: float) -> None:
         """A file from the open descriptor `source`, such as a download."""
@@ -289,9 +290,3 @@ def _set_times(folder: int, times: list[tuple[str, int]]) -> None:
             above.append((path, mtime))
         while above:
             leave()
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from engine.container.filesystem import alone
 from engine.errors import OperationFailed
 from engine.image.images import ImageStore
 from engine.image.layer.pack import pack_open
+from engine.poll import write_all
 from engine.spec.state import ContainerRecord
 
 
@@ -24,10 +23,8 @@ class Writer:
         self.output = output
 
     def __call__(self, data: bytes) -> None:
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self.output, view) :]
+            write_all(self.output, data)
         except BrokenPipeError:
             raise
         except OSError as error:

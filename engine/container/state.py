@@ -21,6 +21,7 @@ from engine import reserve
 from engine.errors import OperationFailed
 from engine.kernel.proc import start_time
 from engine.paths import Roots, make_private
+from engine.poll import write_all
 from engine.spec.container import ContainerSpec, decode_spec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status, decode_exit, decode_state
 
@@ -167,9 +168,7 @@ def write_file(path: str, data: bytes, how: int, mode: int, *, durable: bool = F
     """All of a file. `how`: O_TRUNC or O_EXCL. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, mode)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, data)
         if durable:
             os.fsync(fd)
     finally:

@@ -11,6 +11,7 @@ from engine.filetree import attributes
 from engine.filetree.descent import Descent
 from engine.filetree.long_path import open_below
 from engine.kernel import idmap
+from engine.poll import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 30
@@ -123,6 +124,4 @@ def copy_content(source: int, target: int) -> None:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
         while data := os.read(source, 1 << 20):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(target, view) :]
+            write_all(target, data)

@@ -13,7 +13,7 @@ import os
 import select
 import stat
 
-from engine.poll import writable
+from engine.poll import writable, write_all
 
 CHUNK = 1 << 16
 """Bytes that are copied at once, and that a pipe holds unless it is made larger."""
@@ -139,13 +139,3 @@ class Relay:
         data = os.read(fd, CHUNK)
         write_all(target, data)
         return len(data)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Raises OSError."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            writable(fd)

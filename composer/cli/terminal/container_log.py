@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from composer.cli.terminal.tty import write_all
 from composer.view import found
 from composer.view.container_list import is_up
 from composer.view.errors import Unknown
 from composer.view.moments import nanoseconds
+from engine.poll import write_all
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

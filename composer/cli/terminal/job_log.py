@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from composer.cli.terminal.tty import write_all
 from composer.plan.labels import JOB_RUN
 from composer.view.moments import nanoseconds
 from engine.errors import EngineError
-from engine.poll import readable
+from engine.poll import readable, write_all
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

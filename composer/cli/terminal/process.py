@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from composer.cli.terminal.signals import listening
-from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw, write_all
+from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw
 from engine.errors import OtherVersion
+from engine.poll import write_all
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context

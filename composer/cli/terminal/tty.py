@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from composer.cli.errors import UsageError
 from composer.cli.terminal.signals import listening
-from engine.poll import readable, writable
+from engine.poll import readable, write_all
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
 CHUNK = 65536
@@ -125,12 +125,3 @@ def _copy_out(master: int, stdout: int) -> bool:
     with suppress(OSError):
         write_all(stdout, data)
     return bool(data)
-
-
-def write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            writable(fd)

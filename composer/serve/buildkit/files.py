@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from composer.serve.buildkit import wire
 from composer.serve.buildkit.grpc import INVALID, Failed
+from engine.poll import write_all
 
 if TYPE_CHECKING:
     from composer.serve.buildkit.grpc import Call
@@ -151,9 +152,7 @@ class _Tree:
 
     def write(self, number: int, content: bytes) -> None:
         file = self._file(number)
-        view = memoryview(content)
-        while view:
-            view = view[os.write(file, view) :]
+        write_all(file, content)
 
     def _file(self, number: int) -> int:
         """The file's descriptor, which stays open until another's content comes."""
