@@ -57,8 +57,8 @@ def _check_root() -> None:
     thread.join()
     if any(moved):
         raise Unsupported(
-            "composer runs in a chroot, and commands in containers would run outside it",
-            hint="Make that folder a root with pivot_root(8) or systemd-nspawn(1), or run composer outside it.",
+            "composer runs in a chroot, and processes entering containers would run outside it",
+            hint="Use pivot_root(8) or systemd-nspawn(1) instead of the chroot, or run composer outside it.",
         )
 
 
@@ -74,6 +74,6 @@ def _check_state_root(path: str) -> None:
     if kind == _OVERLAYFS:
         raise Unsupported(
             f"the state root {path} is on overlayfs, which cannot hold the files of containers",
-            hint="Give it another file system: docker run --volume composer:/var/lib/composer, or a folder elsewhere in "
+            hint="Use another file system: docker run --volume composer:/var/lib/composer, or a directory elsewhere in "
             "COMPOSER_STATE_ROOT.",
         )

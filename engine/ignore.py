@@ -148,7 +148,7 @@ def _component(pattern: str, at: int) -> tuple[str, int]:
         return _class(pattern, at + 1)
     if char == "\\":
         if at + 1 == len(pattern):
-            raise re.error("nothing follows the backslash at the end")
+            raise re.error("trailing backslash")
         return re.escape(pattern[at + 1]), at + 2
     return re.escape(char), at + 1
 
@@ -177,7 +177,7 @@ def _class_character(pattern: str, at: int) -> tuple[str, int]:
     if pattern.startswith("\\", at):
         at += 1
     elif pattern[at : at + 1] in ("-", "]"):
-        raise re.error(f"{pattern[at]!r} stands at a wrong place in a class")
+        raise re.error(f"{pattern[at]!r} is misplaced in a character class")
     if at >= len(pattern):
         raise re.error("missing ]")
     return pattern[at], at + 1

@@ -165,7 +165,7 @@ def _close(path: str, mode: int) -> None:
                         "use",
                         path,
                         detail=f"other users can write to it, and it contains {name!r}",
-                        hint="Give composer a folder of its own: COMPOSER_STATE_ROOT, COMPOSER_RUN_ROOT.",
+                        hint="Set COMPOSER_STATE_ROOT and COMPOSER_RUN_ROOT to directories used only by composer.",
                     )
                 return
     os.chmod(path, 0o700)

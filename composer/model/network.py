@@ -43,5 +43,5 @@ class Network(Element):
         if not isinstance(value, dict):
             return value
         if "host_access" in value:
-            raise ValueError("host_access is not a key of networks: x-host-access is")
+            raise ValueError("unknown key host_access: use x-host-access")
         return {"host_access" if key == "x-host-access" else key: inner for key, inner in value.items()}

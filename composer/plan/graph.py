@@ -66,7 +66,7 @@ def waves(needs: Mapping[str, Iterable[str]]) -> list[list[str]]:
     try:
         return [sorted(wave) for wave in networkx.topological_generations(_needed(needs))]
     except networkx.NetworkXUnfeasible:
-        raise CycleError("the services wait for each other in a circle") from None
+        raise CycleError("the services depend on each other in a cycle") from None
 
 
 def critical_path(needs: Mapping[str, Iterable[str]]) -> list[str]:

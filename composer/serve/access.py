@@ -73,7 +73,7 @@ class Access:
             raise HTTPError(403, "this server is read-only (composer serve --read-only)")
         if self.project and target not in OWN:
             raise HTTPError(
-                403, f"this server gives project {self.project} only: images, builds and logins are not part of it"
+                403, f"this server is restricted to project {self.project}: images, builds and logins are not available"
             )
 
     def labels(self, labels: Mapping[str, str]) -> dict[str, str]:
@@ -154,7 +154,7 @@ class Access:
             raise self._refused("a volume with driver options")
 
     def _refused(self, what: str) -> HTTPError:
-        return HTTPError(403, f"{what} is not allowed: this server gives project {self.project} only")
+        return HTTPError(403, f"{what} is not allowed: this server is restricted to project {self.project}")
 
 
 def scoped(engine: Engine, project: str) -> Engine:

@@ -52,9 +52,9 @@ def asked(init: int, arguments: str) -> tuple[list[str], list[list[str]]]:
     try:
         done = subprocess.run(["ps", *words], capture_output=True, text=True, errors="replace", timeout=PATIENCE)
     except FileNotFoundError:
-        raise Refusal("ps_args need the program ps(1) on the host, which is not there: ask without them") from None
+        raise Refusal("ps_args require ps(1), which is not installed on the host") from None
     except subprocess.TimeoutExpired:
-        raise Refusal(f"ps {arguments} did not end within {PATIENCE:g} s") from None
+        raise Refusal(f"ps {arguments} did not finish within {PATIENCE:g} s") from None
     if done.returncode:
         raise Refusal(f"ps: {done.stderr.strip().partition(chr(10))[0] or done.returncode}")
     lines = [line.split() for line in done.stdout.splitlines()]

@@ -94,9 +94,11 @@ def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = Fals
     Raises BuildFailed when it cannot be had or is another commit than asked for, Unsupported without git(1).
     """
     if not shutil.which("git"):
-        raise Unsupported(f"{repository.remote}: a Git repository needs git", hint="Install git, or clone it first.")
+        raise Unsupported(
+            f"{repository.remote}: fetching a Git repository requires git", hint="Install git, or clone it first."
+        )
     if any(part.startswith("-") for part in (repository.remote, repository.ref)):
-        raise BuildFailed(f"{repository.remote}: neither a repository nor a ref begins with -")
+        raise BuildFailed(f"{repository.remote}: a repository or ref must not start with -")
     path = f"{sources.folder}/.git-{secrets.token_hex(8)}"
     sources.at_end(lambda: remove(path))
     _git(repository, ".", "init", "--quiet", "--initial-branch=main", path)

@@ -40,7 +40,7 @@ def _number(name: str, root: Tree, file: str, kind: str, warn: Callable[[str], N
     if name not in ("", "root") and root.lstat(file) is None:
         raise BuildFailed(f"unable to convert {kind} {name!r} to an id: the image has no /{file}")
     if name not in ("", "root"):
-        warn(f"the {kind} {name!r} is not in the image's /{file}: root is taken instead")
+        warn(f"the {kind} {name!r} is not in the image's /{file}: using root instead")
     return 0
 
 

@@ -59,7 +59,7 @@ def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Do
                 digest.update(data)
                 file.write(data)
             if expected.isdecimal() and file.tell() != int(expected):
-                raise BuildFailed(f"{subject} {url}: the download broke off after {file.tell()} of {expected} bytes")
+                raise BuildFailed(f"{subject} {url}: the download stopped after {file.tell()} of {expected} bytes")
             modified = email.utils.parsedate_tz(response.headers.get("Last-Modified", ""))
     except urllib.error.HTTPError as error:
         raise BuildFailed(f"{subject} {url}: the server answered {error.code} {error.reason}") from error

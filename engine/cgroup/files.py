@@ -23,7 +23,7 @@ def make(folder: str) -> None:
         make(folder)
     except OSError as error:
         hint = PRIVILEGED if error.errno == errno.EROFS else ""
-        raise OperationFailed.of("make cgroup", folder, error, hint=hint) from error
+        raise OperationFailed.of("create cgroup", folder, error, hint=hint) from error
 
 
 def write(path: str, *values: str) -> None:

@@ -37,13 +37,13 @@ def check(limits: Resources) -> None:
     if limits.cpus:
         processors = os.cpu_count() or 1
         if not 0 < limits.cpus <= processors:
-            raise InvalidSpec(f"cpus: {limits.cpus:g} is not within 0.01 and {processors}, as many as this host has")
+            raise InvalidSpec(f"cpus: {limits.cpus:g} is not within 0.01 and {processors}, this host's number of CPUs")
     if limits.memory_swap > 0 and not limits.memory:
         raise InvalidSpec("memswap_limit needs mem_limit: it is the total of memory and swap")
     if limits.memory and limits.memory_reservation > limits.memory:
         raise InvalidSpec("mem_reservation cannot be more than mem_limit")
     if limits.memory_swappiness is not None and not 0 <= limits.memory_swappiness <= 100:
-        raise InvalidSpec(f"mem_swappiness: {limits.memory_swappiness} is not within 0 and 100")
+        raise InvalidSpec(f"mem_swappiness: {limits.memory_swappiness} is not between 0 and 100")
     _swap(limits)
 
 

@@ -193,11 +193,14 @@ def _check_mounts(spec: ContainerSpec) -> None:
 
 
 def _check_network(spec: ContainerSpec) -> None:
-    """What belongs to a network namespace is said where it is made."""
+    """What belongs to a network namespace is reported where it is created."""
     if spec.network_mode.startswith("container:"):
         for key in ("hostname", "ports", "extra_hosts", "dns", "dns_search", "dns_opt"):
             if getattr(spec, key):
-                raise InvalidSpec(f"{key} cannot be set with network_mode {spec.network_mode}", hint="Set it there.")
+                raise InvalidSpec(
+                    f"{key} cannot be set with network_mode {spec.network_mode}",
+                    hint="Set it on the container whose network is shared.",
+                )
 
 
 def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:

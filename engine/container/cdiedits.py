@@ -132,7 +132,7 @@ def _bind(mount: _Mount, what: str) -> Mount:
             raise Unsupported(f"{what} has the option {option!r}, which is not supported")
     if own and below:
         raise Unsupported(
-            f"{what} has {own[0]!r} for itself and {'r' + below[0]!r} for what is below; give it one kind"
+            f"{what} has {own[0]!r} for the mount itself and {'r' + below[0]!r} for its submounts; use one of them"
         )
     alone = "bind" in mount.options and "rbind" not in mount.options
     return Mount(

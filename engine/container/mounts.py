@@ -236,7 +236,7 @@ def _bind_source(mount: Mount) -> str:
         try:
             os.makedirs(mount.source, exist_ok=True)
         except OSError as error:
-            raise OperationFailed.of("make the bind mount's source", mount.source, error) from error
+            raise OperationFailed.of("create the bind mount's source", mount.source, error) from error
     wanted = _PROPAGATES.get(mount.propagation.removeprefix("r"), ())
     if wanted and not any(field.startswith(wanted) for field in _mount_of(mount.source)):
         kinds = " or ".join(_PEERS[field] for field in wanted)

@@ -64,6 +64,6 @@ class Descent:
             status = os.fstat(fd)
             if (status.st_dev, status.st_ino) != self._identities[above - 1]:
                 os.close(fd)
-                raise OSError(errno.ESTALE, "a directory was moved while its content was worked on")
+                raise OSError(errno.ESTALE, "a directory was moved during the operation")
             self._fds[above] = fd
         os.close(self._fds.pop())

@@ -151,7 +151,7 @@ class LayerStore:
             if not os.path.lexists(f"{self.root}/{folder}"):
                 os.rename(draft.path, f"{self.root}/{folder}")
                 return folder
-        raise FileExistsError(17, "a folder of that name is in the way", f"{self.root}/{hexdigits}")
+        raise FileExistsError(17, "a directory with that name already exists", f"{self.root}/{hexdigits}")
 
     def discard(self, folder: str) -> None:
         """Remove a folder that no row names (any more). Raises OperationFailed."""

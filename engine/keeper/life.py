@@ -47,7 +47,7 @@ class Life:
     def enter(self, state: State) -> None:
         """Raises RuntimeError for a step that no life takes."""
         if state not in _NEXT[self.state]:
-            raise RuntimeError(f"a container does not go from {self.state.name} to {state.name}")
+            raise RuntimeError(f"a container cannot change from {self.state.name} to {state.name}")
         self.state = state
         self.settle()
 

@@ -91,7 +91,7 @@ def _create(keeper: Keeper, message: messages.Create, request: Request) -> None:
 def _start(keeper: Keeper, message: messages.ById, request: Request) -> None:
     container = keeper.containers.find(message["id"])
     if not container.is_made():
-        raise EngineError(f"container {container.id[:12]} is still being made")
+        raise EngineError(f"container {container.id[:12]} is still being created")
     if container.life.state not in (State.MADE, State.READY):
         raise EngineError(f"container {container.id[:12]} has already been started")
     if container.failure is None:
@@ -126,7 +126,7 @@ def _adopt(keeper: Keeper, message: messages.Adopt, request: Request) -> None:
     pidfd = os.dup(request.fds[0]) if request.fds else calls.pidfd_open(pid)
     try:
         if not request.fds and calls.start_time(pid) != pid_start:
-            raise EngineError(f"process {pid} has ended, and its number is another process's now")
+            raise EngineError(f"process {pid} has exited, and its pid was reused")
         # Better without a log than not at all.
         container = keeper.containers.open(message["id"], message["bundle"], log_needed=False)
     except BaseException:

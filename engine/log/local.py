@@ -123,7 +123,7 @@ def length(data: bytes, place: int = 0) -> int:
     """Of the data in the frame whose head stands at `place`. Raises ValueError when there is none."""
     size, mark, stream, zero, _ = HEAD.unpack_from(data, place)
     if mark != b"L" or zero or stream not in (1, 2) or size > MAX_FRAME:
-        raise ValueError("no frame of a log")
+        raise ValueError("not a log frame")
     return int(size)
 
 

@@ -150,8 +150,7 @@ def _free(taken: Sequence[Network], name: str, version: int, size: int = 0) -> N
             return ipaddress.ip_network((start, length))
     raise PoolExhausted(
         f"network {name}: all of the default address pools are in use",
-        hint="Remove networks that are not used, give this one a subnet in networks.*.ipam.config, or add pools in"
-        " networks.toml.",
+        hint="Remove unused networks, set a subnet in networks.*.ipam.config, or add pools in networks.toml.",
     )
 
 
@@ -213,7 +212,7 @@ def lease(
                 raise InvalidSpec(f"network {name}: address {wish} is not in this host's part of the subnet, {own}")
             raise InvalidSpec(
                 f"network {name}: address {wish} is in none of its subnets",
-                hint="A fixed address needs a subnet of yours in networks.*.ipam.config.",
+                hint="A fixed address requires a subnet in networks.*.ipam.config.",
             )
     return found
 

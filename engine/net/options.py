@@ -92,7 +92,9 @@ def check(spec: NetworkSpec) -> None:
         lan.check(spec)
         return
     if spec.host_access:
-        raise Unsupported(f"{where}: x-host-access is for macvlan networks; the host reaches those of bridges")
+        raise Unsupported(
+            f"{where}: x-host-access is only for macvlan networks; the host always reaches bridge networks"
+        )
     if spec.driver == OVERLAY:
         overlay.check(spec)
         return
@@ -145,7 +147,7 @@ def interface(record: NetworkRecord, attachment: Attachment, taken: Collection[s
     prefix = record.spec.driver_opts.get(INTERFACE_PREFIX, "eth")
     name = asked_interface(attachment) or next(f"{prefix}{i}" for i in range(256) if f"{prefix}{i}" not in taken)
     if not _is_link_name(name) or name == "lo":
-        raise InvalidSpec(f"network {record.spec.name}: {name!r} cannot be an interface's name")
+        raise InvalidSpec(f"network {record.spec.name}: {name!r} is not a valid interface name")
     if name in taken:
         raise InvalidSpec(f"network {record.spec.name}: another network of the container has the interface {name!r}")
     return name

@@ -193,7 +193,7 @@ def _make(kernel: Rtnetlink, making: Sequence[_Making]) -> list[EngineError | No
 
             failures.append(links.failure(one.plan, pair))
             continue
-        operation, number = ("make the veth pair", pair) if pair else ("set up the bridge port", port)
+        operation, number = ("create the veth pair", pair) if pair else ("set up the bridge port", port)
         subject = f"{one.plan.endpoint.host_interface} on {one.plan.record.bridge}"
         failed = OperationFailed(operation, subject, number, detail=os.strerror(number))
         failures.append(failed if number else None)

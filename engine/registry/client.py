@@ -282,9 +282,7 @@ class Client:
         realm = offered.parameters.get("realm", "")
         parts = urllib.parse.urlsplit(realm)
         if parts.scheme != "https" and not (parts.scheme == "http" and self.transport.trusting):
-            raise RegistryError(
-                f"{self.reference.registry} names {realm!r} for logging in, which is not https: refused"
-            )
+            raise RegistryError(f"{self.reference.registry} names {realm!r} for login, which is not https: refused")
         query = {"scope": self._scope} if self._scope else {}
         if service := offered.parameters.get("service"):
             query["service"] = service

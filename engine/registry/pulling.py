@@ -81,7 +81,7 @@ class Pull:
                     f"{subject}: manifest {chosen.digest} has {len(inner)} bytes, its index promises {chosen.size}"
                 )
             found = manifest.parse(inner, media_type, subject)
-        raise ImageError(f"{subject}: more than {_NESTED} indexes lead to one another")
+        raise ImageError(f"{subject}: more than {_NESTED} indexes are nested in each other")
 
     def first_manifest(self) -> tuple[bytes, str, str]:
         """From the first mirror that has it, which then is asked for the rest, else from the registry itself."""

@@ -131,7 +131,7 @@ def _private(folder: str) -> None:
         try:
             make_private(path)
         except OSError as error:
-            raise OperationFailed.of("make the run root", path, error, hint="Set XDG_RUNTIME_DIR.") from error
+            raise OperationFailed.of("create the run root", path, error, hint="Set XDG_RUNTIME_DIR.") from error
     if os.lstat(folder).st_uid != os.getuid() or os.lstat(parent).st_uid not in (0, os.getuid()):
         raise OperationFailed("use", folder, detail="it belongs to another user", hint="Set XDG_RUNTIME_DIR.")
     os.chmod(folder, 0o700)

@@ -75,5 +75,5 @@ def write_maps(pid: int, uids: list[Range], gids: list[Range]) -> None:
         if done.returncode:
             raise Unsupported(
                 f"{os.path.basename(command[0])}: {done.stderr.strip() or f'exit status {done.returncode}'}",
-                hint=f"Are /etc/sub{kind} and the setuid bit of {command[0]} right?",
+                hint=f"Are /etc/sub{kind} and the setuid bit of {command[0]} correct?",
             )

@@ -82,7 +82,7 @@ class BuildNetwork:
         if not mode:
             await bridge.create(store, NetworkSpec(name=NETWORK))
         elif bridge.get(store, mode) is None:
-            raise InvalidSpec(f"build.network {mode!r}: there is no such network")
+            raise InvalidSpec(f"build.network {mode!r}: no such network")
         wiring = Wiring(store)
         plans = wiring.lease(container_id, (Attachment(network=mode or NETWORK),))
         self._links += [plan.endpoint.host_interface for plan in plans if plan.endpoint.host_interface]

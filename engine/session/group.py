@@ -113,7 +113,7 @@ class Group:
         record = self.record(container_id)
         if container_id in self.starting or container_id in self.removing:
             doing = "started" if container_id in self.starting else "removed"
-            raise WrongState(f"container {record.spec.name} is being {doing}", hint="Try again when that has ended.")
+            raise WrongState(f"container {record.spec.name} is being {doing}", hint="Try again when that has finished.")
         return record
 
     def confirm(self, container_id: str) -> None:

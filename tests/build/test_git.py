@@ -86,7 +86,7 @@ def test_add(builder, base, repository, images):
         ("ADD --checksum=0123456789 https://here.invalid/r.git#v1 /x", "expected commit 0123456789, but v1 is"),
         ("ADD https://here.invalid/r.git#v1:gone /x", '"/gone": not found'),
         ("ADD --checksum=0123456789 https://here.invalid/r.git /x", "there is no branch, tag or commit 0123456789"),
-        ("ADD https://here.invalid/r.git#--upload-pack=x /x", "neither a repository nor a ref"),
+        ("ADD https://here.invalid/r.git#--upload-pack=x /x", "a repository or ref must not start"),
         ("ADD https://here.invalid/r.git?colour=red /x", "unknown query 'colour'"),
         ("COPY https://here.invalid/r.git /x", "cannot be remote"),
     ],

@@ -94,7 +94,7 @@ def test_none_is_none(builder):
 
 
 def test_an_unknown_network(builder):
-    with pytest.raises(InvalidSpec, match="there is no such network"):
+    with pytest.raises(InvalidSpec, match="no such network"):
         builder("FROM busybox\nRUN true", network="nope")
 
 

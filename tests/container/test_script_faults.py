@@ -233,7 +233,7 @@ def test_a_start_before_it_is_made_is_refused(box):
         channel.send({"n": 1, "do": "create", "id": record.id, "bundle": bundle})
         channel.send({"n": 2, "do": "start", "id": record.id})
         answers = {message["re"]: message for message, _ in (channel.receive(), channel.receive())}
-        assert "still being made" in answers[2]["error"]
+        assert "still being created" in answers[2]["error"]
         assert answers[1]["pid"]
         channel.send({"n": 3, "do": "start", "id": record.id})
         assert channel.receive()[0]["pid"] == answers[1]["pid"]

@@ -133,7 +133,7 @@ def test_encodings() -> None:
         ("a: &one 1\nb: *onee\n", "f.yaml:2:4: unknown anchor 'onee'\n  did you mean 'one'?"),
         ("a: {<<: 1}\n", "f.yaml:1:10: a.<<: a merge key takes a mapping or a sequence of mappings"),
         ("a: {<<: {}, <<: {}}\n", "f.yaml:1:13: a.<<: key '<<' is already defined at line 1"),
-        ("a: 2001-01-01\n", "f.yaml:1:4: a: 2001-01-01 is a date to YAML, which no compose key accepts\n"
+        ("a: 2001-01-01\n", "f.yaml:1:4: a: 2001-01-01 is a date in YAML, which no compose key accepts\n"
          '  write "2001-01-01" to get a string'),
         ("a: !!int x\n", "f.yaml:1:4: cannot read 'x' as a !!int"),
         ("a:\n\t- b\n", "f.yaml:2:1: not YAML: found character that cannot start any token"

@@ -89,8 +89,8 @@ def test_include_and_extends(tmp_path: Path, git: Git) -> None:
     ("source", "message"),
     [
         (f"{SOURCE}#nowhere", f"repository does not contain ref {SOURCE}#nowhere"),
-        (f"{SOURCE}#trunk:../..", "leads out of the repository"),
-        (f"{SOURCE}#trunk:out/passwd", "leads out of the repository"),
+        (f"{SOURCE}#trunk:../..", "points outside the repository"),
+        (f"{SOURCE}#trunk:out/passwd", "points outside the repository"),
         (f"{SOURCE}#trunk:absent.yaml", "there is no file"),
         (f"{SOURCE}#--upload-pack=x", "is not the name of a branch"),
         ("https://example.org/compose.yaml", "must end in .git"),

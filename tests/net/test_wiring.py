@@ -329,8 +329,8 @@ async def test_names_and_sizes_of_links(store, wiring, spaces):
     ("fields", "error", "complaint"),
     [
         ({"network": "nope"}, NotFound, "no such network: nope"),
-        ({"interface_name": "a/b"}, InvalidSpec, "cannot be an interface's name"),
-        ({"interface_name": "lo"}, InvalidSpec, "cannot be an interface's name"),
+        ({"interface_name": "a/b"}, InvalidSpec, "is not a valid interface name"),
+        ({"interface_name": "lo"}, InvalidSpec, "is not a valid interface name"),
         ({"mac_address": "ff:ff:ff:ff:ff:ff"}, InvalidSpec, "not a valid MAC address"),
         ({"mac_address": "02:00"}, InvalidSpec, "not a valid MAC address"),
         ({"link_local_ips": ("10.0.0.1",)}, InvalidSpec, "not a link-local address"),

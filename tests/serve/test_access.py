@@ -157,7 +157,7 @@ def test_no_container_reaches_what_is_not_the_projects(narrow):
         asked = {"Image": "busybox", "Cmd": ["true"], **way}
         asked["HostConfig"] = {"NetworkMode": "mine_default", **asked.get("HostConfig", {})}
         status, message = narrow.refused("POST", "/containers/create?name=escape", asked)
-        assert status == 403 and "this server gives project mine only" in message, name
+        assert status == 403 and "this server is restricted to project mine" in message, name
     assert len(narrow.get("/containers/json?all=1")) == 1
 
 

@@ -104,7 +104,7 @@ def _set(context: Context, pairs: Sequence[str]) -> int:
         if found.get(name, ("",))[0] != wanted[name]:
             raise CommandError(f"{name} is set again later in {path}; edit the file")
         if name in context.environ and context.environ[name] != wanted[name]:
-            context.warn(f"{name} is also set in the environment, which wins over {path}")
+            context.warn(f"{name} is also set in the environment, which takes precedence over {path}")
     return 0
 
 

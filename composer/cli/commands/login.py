@@ -44,7 +44,7 @@ def run(context: Context, args: Args) -> int:
         raise CommandError("username and password must be given")
     place = context.engine.login(server, username, password) if not context.dry_run else ""
     if place.startswith("/"):
-        context.warn(f"the password is kept unencrypted in {place}; configure a credential helper to change that")
+        context.warn(f"the password is stored unencrypted in {place}; configure a credential helper to change that")
     print("Login Succeeded")
     return 0
 

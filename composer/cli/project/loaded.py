@@ -41,7 +41,7 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
             print(f"warning: {line}", file=context.stderr)
         count = len(warnings) + len(more)
         if count:
-            raise CommandError(f"{count} warning{'s' * (count != 1)}, and --strict makes them errors")
+            raise CommandError(f"{count} warning{'s' * (count != 1)}, treated as errors by --strict")
     return found
 
 

@@ -106,7 +106,7 @@ def _json(context: Context, program: str, *words: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise CommandError(f"{PROGRAM} {' '.join(words)} answered what is not JSON: {text.strip()[:200]}") from None
+        raise CommandError(f"{PROGRAM} {' '.join(words)} did not print valid JSON: {text.strip()[:200]}") from None
 
 
 def _call(context: Context, program: str, *words: str) -> str:

@@ -98,7 +98,7 @@ def _call(context: Context, service: DesiredService, action: str) -> tuple[dict[
     )
     if program is None or kind == "compose":
         raise CommandError(
-            f'service "{service.name}": there is no provider {kind!r}: neither docker-{kind} nor {kind} is a program in PATH'
+            f'service "{service.name}": provider {kind!r} not found: neither docker-{kind} nor {kind} is in PATH'
         )
     about = _metadata(context, program)
     known = (
@@ -135,7 +135,7 @@ def _conversation(
                 if sort in found:
                     key, equals, value = text.partition("=")
                     if not equals:
-                        raise CommandError(f'service "{service.name}": invalid message of its provider: {text}')
+                        raise CommandError(f'service "{service.name}": invalid message from provider: {text}')
                     found[sort][key] = value
                 elif sort == "error":
                     said = text
@@ -144,9 +144,7 @@ def _conversation(
                 elif sort == "get-service-config":
                     _answer(process, _definition(context, service.name))
                 elif sort != "debug":
-                    raise CommandError(
-                        f'service "{service.name}": its provider sent a message of the unknown type {sort!r}'
-                    )
+                    raise CommandError(f'service "{service.name}": provider sent a message of unknown type {sort!r}')
         except BaseException:
             process.kill()
             raise
@@ -154,7 +152,7 @@ def _conversation(
         progress.update(service.name, "Error", State.ERROR)
         why = said or f"it ended with exit code {process.returncode}"
         kind = service.provider.type if service.provider else ""
-        raise CommandError(f'service "{service.name}": its provider {kind} failed ({action}): {why}')
+        raise CommandError(f'service "{service.name}": provider {kind} failed ({action}): {why}')
     return found
 
 
@@ -180,7 +178,7 @@ def _message(service: str, line: bytes) -> tuple[str, str]:
         return str(message["type"]), str(message.get("message", ""))
     except (ValueError, TypeError, KeyError):
         text = line.decode(errors="replace").strip()
-        raise CommandError(f'service "{service}": invalid message of its provider: {text}') from None
+        raise CommandError(f'service "{service}": invalid message from provider: {text}') from None
 
 
 def _metadata(context: Context, program: str) -> dict[str, Any] | None:

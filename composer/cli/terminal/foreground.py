@@ -141,7 +141,9 @@ class Foreground:
         if service:
             records = select(self._context.containers(), [service])
             if not records:
-                raise CommandError(f"cannot take the exit code of service {service}: it has no container any more")
+                raise CommandError(
+                    f"cannot determine the exit code of service {service}: its container no longer exists"
+                )
             return next((r.state.exit_code for r in records if r.state.exit_code), 0)
         return 130 if self._interrupts else self._code or 0
 

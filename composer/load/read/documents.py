@@ -360,7 +360,7 @@ class _Reader:
             try:
                 return b64decode(text).decode("utf-8", "replace")
             except ValueError as error:
-                raise LoadError("!!binary has no base64 text", self._place(event)) from error
+                raise LoadError("the value of !!binary is not base64", self._place(event)) from error
         if name not in ("null", "bool", "int", "float"):
             return text
         value = plain(text)
@@ -376,7 +376,7 @@ class _Reader:
         if path and isinstance(path[0], str) and path[0].startswith("x-"):
             return
         raise LoadError(
-            f"{dotted(path)}: {event.value} is a date to YAML, which no compose key accepts",
+            f"{dotted(path)}: {event.value} is a date in YAML, which no compose key accepts",
             self._place(event),
             f'write "{event.value}" to get a string',
         )

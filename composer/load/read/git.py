@@ -96,9 +96,11 @@ def _git(words: tuple[str, ...], environ: Mapping[str, str], origin: Origin | No
             safe, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
         )
     except FileNotFoundError:
-        raise LoadError("git is needed for compose files of repositories, and is not installed", origin) from None
+        raise LoadError(
+            "reading compose files from Git repositories requires git, which is not installed", origin
+        ) from None
     except subprocess.TimeoutExpired:
-        raise LoadError(f"git {words[0]} did not end within {TIMEOUT} s", origin) from None
+        raise LoadError(f"git {words[0]} did not finish within {TIMEOUT} s", origin) from None
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:

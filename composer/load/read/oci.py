@@ -55,7 +55,7 @@ def checkout(
 
     def read(pinned: str) -> str:
         if artifacts is None:
-            raise LoadError(f"{reference}: files of registries cannot be read here", origin)
+            raise LoadError(f"{reference}: files from registries are not supported here", origin)
         try:
             digest, found[:] = artifacts(pinned, lambda digest: os.path.isdir(_folder(environ, digest)))
         except LoadError as error:
@@ -65,7 +65,9 @@ def checkout(
 
     digest = fixed or pins.resolved(reference, reference, inputs, origin, lambda: read(name))
     if not _DIGEST.fullmatch(digest):
-        raise LoadError(f"{reference}: {digest!r} is not a digest", origin, "sha256: and 64 hexadecimal digits are one")
+        raise LoadError(
+            f"{reference}: {digest!r} is not a digest", origin, "a digest is sha256: and 64 hexadecimal digits"
+        )
     folder = _folder(environ, digest)
     if not os.path.isdir(folder):
         if not found:

@@ -43,7 +43,7 @@ def fetched(
     inputs.fetched.add(root)
     path = os.path.realpath(os.path.join(root, below))
     if not _below(path, root):
-        raise LoadError(f"{reference}: {below!r} leads out of the repository", origin)
+        raise LoadError(f"{reference}: {below!r} points outside the repository", origin)
     if os.path.isdir(path):
         there = [name for name in names if os.path.exists(os.path.join(path, name))]
         if not there:

@@ -235,7 +235,7 @@ def words(line: str) -> list[str]:
             dollar = not dollar
         elif character == "(" and not (single or double or back):
             if dollar or buffer[-1:] != ["$"]:
-                raise ShortFormError(f"not a command line: {line!r}; quote the parenthesis or write a list")
+                raise ShortFormError(f"invalid command line: {line!r}; quote the parenthesis or write a list")
             dollar = True
             buffer.append(character)
             continue
@@ -256,5 +256,5 @@ def words(line: str) -> list[str]:
     if started:
         found.append("".join(buffer))
     if escaped or single or double or back or dollar:
-        raise ShortFormError(f"not a command line: {line!r}; a quote or parenthesis is not closed")
+        raise ShortFormError(f"invalid command line: {line!r}; unclosed quote or parenthesis")
     return found

@@ -41,7 +41,7 @@ def check_names(scope: Scope) -> None:
     for key in ("dns_search", "dns_opt"):
         for index, value in enumerate(getattr(service, key)):
             if _UNPRINTABLE.search(value):
-                scope.refuse((key, index), f"{value!r} has spaces in it: give one item for each")
+                scope.refuse((key, index), f"{value!r} contains spaces: use one item for each")
     for index, entry in enumerate(service.extra_hosts):
         separator = "=" if "=" in entry else ":"
         host, _, where = entry.partition(separator)
@@ -127,7 +127,7 @@ def _check_pool(where: Path, pool: Pool, subnet: Subnet, problems: Problems) -> 
         elif found not in subnet:
             problems.refuse(place, f"{text} is not in the subnet {subnet}")
         elif found in edges:
-            problems.refuse(place, f"{text} is the address of the network {subnet} itself, or of all its hosts")
+            problems.refuse(place, f"{text} is the address of the network {subnet} itself or its broadcast address")
         elif found in owners:
             problems.refuse(place, f"{text} is also the address of {owners[found]}")
         else:

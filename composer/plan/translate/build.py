@@ -70,7 +70,7 @@ def _secrets(scope: Scope) -> tuple[BuildSecret, ...]:
         if secret is None:
             scope.refuse(path, f"the project has no secret {reference.source!r}")
         elif not secret.file and not secret.environment:
-            scope.refuse(path, "only secrets with file or environment can be given to a build")
+            scope.refuse(path, "builds support only secrets with file or environment")
         else:
             name = reference.target
             if name in ("", f"/run/secrets/{reference.source}"):

@@ -25,15 +25,18 @@ def check(scope: Scope) -> None:
     mode = service.network_mode
     if mode.startswith(("service:", "container:")):
         for key in _given(service, JOINED):
-            scope.refuse((key,), f"excludes network_mode {mode!r}: set it on the container whose network is shared")
+            scope.refuse(
+                (key,),
+                f"cannot be combined with network_mode {mode!r}: set it on the container whose network is shared",
+            )
     if mode in ("host", "none"):
         for key in _given(service, ("links", "mac_address")):
-            scope.refuse((key,), f"excludes network_mode {mode!r}")
+            scope.refuse((key,), f"cannot be combined with network_mode {mode!r}")
         for key in _given(service, ("ports",)):
             scope.warn((key,), f"nothing is published with network_mode {mode!r}")
     if service.uts == "host":
         for key in _given(service, ("hostname", "domainname")):
-            scope.refuse((key,), "excludes uts 'host': the name is the host's")
+            scope.refuse((key,), "cannot be combined with uts: host, which uses the host's name")
 
 
 def _given(service: Service, keys: tuple[str, ...]) -> list[str]:

@@ -47,7 +47,7 @@ def volumes_from(scope: Scope) -> tuple[str, ...]:
         kind, _, rest = text.partition(":") if text.startswith("container:") else ("service", "", text)
         name, _, mode = rest.partition(":")
         if kind == "service" and name not in scope.project.services:
-            scope.refuse(("volumes_from", index), f"there is no enabled service {name}")
+            scope.refuse(("volumes_from", index), f"no enabled service {name}")
         if mode not in ("", "ro", "rw"):
             scope.refuse(("volumes_from", index), f"the mode {mode!r} is not one of ro, rw")
         found.append(f"{kind}:{rest}")

@@ -62,7 +62,7 @@ def _file(scope: Scope, kind: str, index: int, reference: FileReference) -> Moun
         scope.refuse(path, f"the project has no {word} {reference.source!r}")
         return None
     if config.external:
-        scope.refuse(path, f"the {word} {reference.source!r} is external, and composer has no store of external ones")
+        scope.refuse(path, f"the {word} {reference.source!r} is external, and composer has no store for it")
         return None
     if config.file and not os.path.exists(config.file):
         scope.refuse(path, f"the file of the {word} {reference.source!r} does not exist: {config.file}")
@@ -102,6 +102,6 @@ def _id(scope: Scope, path: tuple[str | int, ...], text: str | None) -> int:
     if text is None or text == "":
         return 0
     if not text.isdigit():
-        scope.refuse(path, f"{text!r} is not a number: names of users are not known outside of the container")
+        scope.refuse(path, f"{text!r} is not a number: user names are known only inside the container")
         return 0
     return int(text)

@@ -27,9 +27,7 @@ def healthcheck(scope: Scope) -> Healthcheck | None:
     if check.retries is not None and check.retries < 0:
         scope.refuse(("healthcheck", "retries"), "is negative")
     if check.start_interval is not None and check.start_period is None:
-        scope.refuse(
-            ("healthcheck", "start_interval"), "requires start_period, the time for which it holds: set it, too"
-        )
+        scope.refuse(("healthcheck", "start_interval"), "requires start_period, the period in which it applies")
     # 0 means the default, as in Docker's API.
     return Healthcheck(
         test=test,

@@ -63,7 +63,7 @@ def _check(scope: Scope, key: str, mode: str) -> None:
     kind, colon, name = mode.partition(":")
     if key in ("network_mode", "pid", "ipc") and kind in ("service", "container") and name:
         if kind == "service" and name not in scope.project.services:
-            scope.refuse((key,), f"{mode!r}: there is no enabled service {name}")
+            scope.refuse((key,), f"{mode!r}: no enabled service {name}")
         elif kind == "service" and name == scope.name:
             scope.refuse((key,), f"{mode!r} is the service itself")
         return

@@ -90,7 +90,7 @@ def links(scope: Scope) -> tuple[tuple[str, str], ...]:
         for index, text in enumerate(given):
             name, _, alias = text.partition(":")
             if key == "links" and name not in scope.project.services:
-                scope.refuse((key, index), f"there is no enabled service {name}")
+                scope.refuse((key, index), f"no enabled service {name}")
             found.append((name, alias or name))
             if key == "links" and name in scope.project.services:
                 found += _linked_containers(scope.project, name, alias or name)

@@ -46,7 +46,7 @@ def _check(scope: Scope, memory: int) -> None:
     if memory and service.mem_reservation > memory:
         scope.refuse(("mem_reservation",), "is larger than mem_limit")
     if service.mem_swappiness is not None and not -1 <= service.mem_swappiness <= 100:
-        scope.refuse(("mem_swappiness",), "is not within 0 to 100")
+        scope.refuse(("mem_swappiness",), "is not between 0 and 100")
 
 
 def _block_io(given: BlockIO) -> dict[str, Any]:

@@ -28,7 +28,9 @@ def restart(scope: Scope) -> Restart:
     if policy not in _POLICIES:
         scope.refuse(("restart",), f"{service.restart!r} is not one of {', '.join(_POLICIES)}, on-failure:MAX")
     elif colon and (policy != "on-failure" or not retries.isdigit()):
-        scope.refuse(("restart",), f"{service.restart!r}: a number of retries goes with on-failure, like on-failure:3")
+        scope.refuse(
+            ("restart",), f"{service.restart!r}: a number of retries is only valid with on-failure, like on-failure:3"
+        )
     else:
         return Restart(policy=policy, max_retries=int(retries or 0))
     return Restart()

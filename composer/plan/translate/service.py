@@ -84,7 +84,7 @@ def provider(scope: Scope) -> Provider | None:
     for name in scope.service.depends_on:
         other = scope.project.services.get(name)
         if other is not None and other.provider is None:
-            scope.refuse(("depends_on", name), "a service of a provider can only depend on services of providers")
+            scope.refuse(("depends_on", name), "a provider service can only depend on other provider services")
     return Provider(type=wanted.type, options=dict(wanted.options))
 
 

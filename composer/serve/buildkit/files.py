@@ -51,7 +51,7 @@ def _entry(data: bytes) -> Entry:
     link = next(iter(wire.blocks(found, 7)), b"").decode("utf-8", "surrogateescape")
     parts = path.split("/")
     if not path or "\0" in path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
-        raise Failed(INVALID, f"the client sent a file of the name {path!r}")
+        raise Failed(INVALID, f"the client sent a file with the invalid name {path!r}")
     modified = wire.number(found, 6)
     return Entry(path, wire.number(found, 2), modified - (1 << 64) if modified >> 63 else modified, link)
 

@@ -52,7 +52,8 @@ class Build:
         for name, attributes in exporters:
             if name not in _IMAGE_EXPORTERS:
                 raise Failed(
-                    UNIMPLEMENTED, f"exporter {name!r} is not supported here: only images of this engine are made"
+                    UNIMPLEMENTED,
+                    f"exporter {name!r} is not supported here: only images in this engine can be exported",
                 )
             if attributes.get("push") == "true":
                 raise Failed(UNIMPLEMENTED, "push by the exporter is not supported here: docker push the image")
@@ -87,7 +88,7 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str) -> Imag
 
     def tell(event: dict[str, object]) -> None:
         if gone:
-            raise BuildFailed("canceled: the client has gone")
+            raise BuildFailed("canceled: the client disconnected")
         shown = {
             key: value.replace(spec.dockerfile, name) if isinstance(value, str) else value
             for key, value in event.items()

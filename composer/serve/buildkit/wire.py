@@ -64,7 +64,7 @@ def fields(data: bytes) -> Fields:
         else:
             raise Malformed(f"wire type {kind}")
         if at + length > len(data):
-            raise Malformed("a field is cut off")
+            raise Malformed("truncated field")
         found.setdefault(key >> 3, []).append(data[at : at + length])
         at += length
     return found
@@ -79,7 +79,7 @@ def _read(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at
         shift += 7
-    raise Malformed("a number is cut off")
+    raise Malformed("truncated number")
 
 
 def text(found: Fields, number: int) -> str:

@@ -27,7 +27,7 @@ async def leave(server: Server, request: Request, exchange: Exchange) -> NoRetur
 
 
 async def enter(server: Server, request: Request, exchange: Exchange) -> NoReturn:
-    raise HTTPError(503, "Composer has no swarm mode: this node can neither begin a swarm nor join one")
+    raise HTTPError(503, "Composer has no swarm mode: this node cannot create or join a swarm")
 
 
 async def plugins(server: Server, request: Request, exchange: Exchange) -> Reply:
@@ -39,4 +39,4 @@ async def plugin(server: Server, request: Request, exchange: Exchange) -> NoRetu
 
 
 async def no_plugins(server: Server, request: Request, exchange: Exchange) -> NoReturn:
-    raise HTTPError(500, "Composer takes no plugins: its drivers are built in")
+    raise HTTPError(500, "Composer does not support plugins: its drivers are built in")

@@ -38,7 +38,7 @@ async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = found.container(server.engine, request.arguments["id"])
     for name in FIXED:
         if getattr(asked, name):
-            raise BadRequest(f"{name.replace('_', ' ')} cannot be changed: create the container anew")
+            raise BadRequest(f"{name.replace('_', ' ')} cannot be changed: recreate the container")
     restart, policy = record.spec.restart, asked.restart_policy
     if policy is not None and policy.name:
         if record.spec.labels.get(AUTOREMOVE) and policy.name != "no":

@@ -36,5 +36,5 @@ def ensure(layers: str) -> str:
                 if not os.path.isdir(path):  # by somebody else, meanwhile
                     raise
         except OSError as error:
-            raise OperationFailed.of("make the layer", path, error) from error
+            raise OperationFailed.of("create the layer", path, error) from error
     return f"{NAME}/diff"

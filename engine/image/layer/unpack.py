@@ -269,7 +269,7 @@ class _Unpacker:
             os.link(last, name, src_dir_fd=above, dst_dir_fd=parent, follow_symlinks=False)
         except (FileNotFoundError, OperationFailed) as error:
             raise Corrupt(
-                f"{self.subject}: the hard link {entry.name!r} leads to {entry.link!r}, which the archive does not have"
+                f"{self.subject}: the hard link {entry.name!r} leads to {entry.link!r}, which is not in the archive"
             ) from error
 
     def whiteout(self, parent: int, name: str, path: str) -> None:

@@ -37,7 +37,7 @@ def pack(value: Value) -> bytes:
         case EventTime():
             seconds, rest = divmod(value.moment, 1_000_000_000)
             return b"\xd7\x00" + struct.pack(">II", seconds & 0xFFFFFFFF, rest)
-    raise TypeError(f"{type(value).__name__} is not for MessagePack")
+    raise TypeError(f"{type(value).__name__} cannot be encoded as MessagePack")
 
 
 def _integer(value: int) -> bytes:
@@ -62,7 +62,7 @@ def unpack_strings(data: bytes) -> dict[str, str] | None:
     if not data:
         return None
     if data[0] & 0xF0 != 0x80:
-        raise ValueError("no map of MessagePack")
+        raise ValueError("not a MessagePack map")
     place, words = 1, []
     for _ in range(2 * (data[0] & 0x0F)):
         if place >= len(data):
@@ -75,7 +75,7 @@ def unpack_strings(data: bytes) -> dict[str, str] | None:
                 return None
             start, size = place + 2, data[place + 1]
         else:
-            raise ValueError("no string of MessagePack")
+            raise ValueError("not a MessagePack string")
         place = start + size
         if place > len(data):
             return None

@@ -50,8 +50,8 @@ class Client:
         lease = offer.lease
         if self.asked and lease.address != self.asked:
             raise InvalidSpec(
-                f"the DHCP server {lease.server} gives {lease.address}, not {self.asked}",
-                hint=f"Reserve that address for {self.mac} there, or leave ipv4_address out.",
+                f"the DHCP server {lease.server} assigns {lease.address}, not {self.asked}",
+                hint=f"Reserve that address for {self.mac} on that server, or remove ipv4_address.",
             )
         answer = await self._ask(dhcp.REQUEST, _PAUSES, asked=lease.address, server=lease.server)
         if answer is None or answer.kind == dhcp.NAK:

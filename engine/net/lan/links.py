@@ -97,7 +97,7 @@ def failure(plan: Plan, number: int) -> OperationFailed:
         errno.EADDRINUSE: f"A link on {parent} has the hardware address {plan.endpoint.mac_address} already.",
     }
     subject = f"{plan.endpoint.interface} on {parent}"
-    return OperationFailed(f"make the {spec.driver} link", subject, number, hint=hints.get(number, ""))
+    return OperationFailed(f"create the {spec.driver} link", subject, number, hint=hints.get(number, ""))
 
 
 def show(record: NetworkRecord, addresses: Iterable[str]) -> None:
@@ -130,15 +130,15 @@ def _subinterface(kernel: Rtnetlink, spec: NetworkSpec, name: str, mark: str) ->
     where = f"network {spec.name}: driver option parent"
     index = _index(kernel, below) if below else 0
     if not index:
-        raise InvalidSpec(f"{where}: the host has no link {name}", hint="`ip link` lists those that it has.")
+        raise InvalidSpec(f"{where}: the host has no link {name}", hint="`ip link` lists its links.")
     if not (number.isdecimal() and int(number) in _VLANS):
-        raise InvalidSpec(f"{where}: {name} is not a sub-interface of {below}: VLANs have numbers from 1 to 4094")
+        raise InvalidSpec(f"{where}: {name} is not a sub-interface of {below}: VLAN ids range from 1 to 4094")
     data = [("IFLA_VLAN_ID", int(number))]
     made = encoded.link([("IFLA_IFNAME", name), ("IFLA_LINK", index), encoded.kind("vlan", data)])
     (failed,) = kernel.run([made])
     if failed and failed != errno.EEXIST:
         hint = "This kernel has no VLANs: modprobe 8021q." if failed == errno.EOPNOTSUPP else ""
-        raise OperationFailed("make the sub-interface", name, failed, hint=hint)
+        raise OperationFailed("create the sub-interface", name, failed, hint=hint)
     up = [messages.alias(name, mark), messages.link_up(_index(kernel, name))]
     kernel.do("set up link", name, up)
 

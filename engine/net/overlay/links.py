@@ -66,7 +66,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
                 errno.EEXIST: f"Another link of the host has the VXLAN identifier {number}: choose one with"
                 f" driver_opts.{settings.VNI}, the same on all hosts.",
             }
-            raise OperationFailed("make the tunnel", link, failed, hint=hint.get(failed, "")) from error
+            raise OperationFailed("create the tunnel", link, failed, hint=hint.get(failed, "")) from error
         changes = [
             messages.alias(link, mark),
             messages.port_of(index, kernel.index(record.bridge)),

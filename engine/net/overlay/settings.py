@@ -86,7 +86,7 @@ def hosts(spec: NetworkSpec) -> list[str]:
         if not usable:
             raise InvalidSpec(f"{where}: {text!r} is not an IPv4 address")
     if len(set(found)) < len(found):
-        raise InvalidSpec(f"{where}: an address is there twice")
+        raise InvalidSpec(f"{where}: duplicate address")
     if not found:
         raise InvalidSpec(
             f"network {spec.name}: the overlay driver needs the addresses of its hosts",

@@ -113,7 +113,7 @@ def test_a_host_that_is_no_peer_sends_nothing_into_the_network(composer, elsewhe
     "driver_opts, message",
     [
         ("{peers: 192.0.2.9}", "none of its hosts (192.0.2.9) is this one"),
-        ("{peers: 'a=192.0.2.1,b=192.0.2.1'}", "an address is there twice"),
+        ("{peers: 'a=192.0.2.1,b=192.0.2.1'}", "duplicate address"),
         ("{peers: 'a=example.com'}", "'example.com' is not an IPv4 address"),
         ("{}", "needs the addresses of its hosts"),
         ("{peers: 192.0.2.1, encrypted: ''}", "driver option 'encrypted' is not supported"),

@@ -66,9 +66,9 @@ def test_the_containers_of_a_service_go_when_it_is_provided(composer, cloud):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("broken", 'service "store": its provider cloud failed (up): no cloud today'),
+        ("broken", 'service "store": provider cloud failed (up): no cloud today'),
         ("odd", "invalid message"),
-        ("strange", "a message of the unknown type 'sing'"),
+        ("strange", "a message of unknown type 'sing'"),
     ],
 )
 def test_its_failure_ends_the_command(composer, cloud, kind, said):
@@ -77,7 +77,7 @@ def test_its_failure_ends_the_command(composer, cloud, kind, said):
 
 
 def test_a_program_that_is_not_there(composer):
-    assert "there is no provider 'cloud'" in composer("up", "-d", code=1).err
+    assert "provider 'cloud' not found" in composer("up", "-d", code=1).err
 
 
 def test_it_may_ask_for_its_definition(composer, cloud):

@@ -68,7 +68,7 @@ def test_a_chroot(restricted, composer, kind):
     """exec and probes enter a mount namespace, whose root is outside."""
     inside = shlex.join(["sh", "-c", f"cd {composer.folder} && exec {shlex.join(composer.command('up', '-d'))}"])
     done = restricted("version", arrange=f"{CHROOTS[kind]} {inside}")
-    assert "composer runs in a chroot, and commands in containers would run outside it\n" in done.err
+    assert "composer runs in a chroot, and processes entering containers would run outside it\n" in done.err
     assert "pivot_root(8)" in done.err
 
 
@@ -100,7 +100,7 @@ def test_cgroups_are_read_only(restricted, composer):
         "for place in /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,bind,ro $place 2> /dev/null || true; done"
     )
     done = restricted("up", "-d", arrange=arrange)
-    assert "make cgroup /sys/fs/cgroup" in done.err
+    assert "create cgroup /sys/fs/cgroup" in done.err
     assert done.err.endswith(PRIVILEGED)
     composer("down")
 
