@@ -28,6 +28,7 @@ class LoadOptions:
     services              only these, with what they depend on; their profiles count as enabled
     interpolate, normalize, resolve_paths, consistency: the stages that `config --no-…` leaves out
     resolve_environment   read env_file into environment
+    validate              check keys and values against the specification
     all_resources         keep networks, volumes, configs and secrets that no active service uses
     streams               "-" or the path of a pipe → what it held: it can be read once, but a project be loaded twice
     artifacts             reads compose files of registries; None where none can be read
@@ -53,6 +54,7 @@ class LoadOptions:
         "resolve_paths",
         "services",
         "streams",
+        "validate",
     )
 
     def __init__(
@@ -70,6 +72,7 @@ class LoadOptions:
         resolve_paths: bool = True,
         consistency: bool = True,
         resolve_environment: bool = True,
+        validate: bool = True,
         all_resources: bool = False,
         defer: bool = False,
         streams: dict[str, bytes] | None = None,
@@ -80,7 +83,7 @@ class LoadOptions:
         self.project_directory, self.project_name = project_directory, project_name
         self.environ: Mapping[str, str] = {} if environ is None else environ
         self.interpolate, self.normalize, self.resolve_paths = interpolate, normalize, resolve_paths
-        self.consistency, self.resolve_environment = consistency, resolve_environment
+        self.consistency, self.resolve_environment, self.validate = consistency, resolve_environment, validate
         self.all_resources, self.defer, self.commits = all_resources, defer, commits
         self.streams: dict[str, bytes] = {} if streams is None else streams
         self.artifacts = artifacts

@@ -24,6 +24,7 @@ from composer.plan.operations import (
 )
 from composer.plan.options import Options
 from composer.plan.shared import SharedProblem
+from engine.spec.container import ContainerSpec
 from engine.spec.state import ContainerRecord, Status
 
 
@@ -167,10 +168,20 @@ class _Lifecycle:
         for name, network in sorted(self.snapshot.networks.items()):
             if network.spec.labels.get(labels.PROJECT) == self.snapshot.project and name not in used:
                 self.plan.add(RemoveNetwork, name, "down", after=tuple(removed))
-        if whole and self.options.volumes:
+        if self.options.volumes:
+            going = None if whole else self._volumes_of_chosen(everything, left)
             for name, volume in sorted(self.snapshot.volumes.items()):
-                if volume.spec.labels.get(labels.PROJECT) == self.snapshot.project:
+                is_ours = volume.spec.labels.get(labels.PROJECT) == self.snapshot.project
+                if is_ours and (going is None or name in going):
                     self.plan.add(RemoveVolume, name, "down --volumes", after=tuple(removed))
+
+    def _volumes_of_chosen(self, removed: list[ContainerRecord], left: list[ContainerRecord]) -> set[str]:
+        """The volumes of the named services that no other service or container uses."""
+        services = self.desired.services if self.desired else {}
+        named = set(self.options.services)
+        mine = [c.spec for c in removed] + [services[name].container for name in named & services.keys()]
+        others = [c.spec for c in left] + [one.container for name, one in services.items() if name not in named]
+        return _volumes(mine) - _volumes(others)
 
     def _start(self) -> None:
         """With what they depend on, when that has become what they need."""
@@ -302,6 +313,11 @@ class _Lifecycle:
                 volumes=self.options.volumes,
                 force=bool(self.options.containers),
             )
+
+
+def _volumes(specs: Iterable[ContainerSpec]) -> set[str]:
+    """The names of the volumes that are mounted."""
+    return {mount.source for spec in specs for mount in spec.mounts if mount.type == "volume" and mount.source}
 
 
 class _Begun:

@@ -130,6 +130,15 @@ def test_ps_selections(engine: Engine, capsys: pytest.CaptureFixture[str]) -> No
         run(engine, capsys, "ps", "--format", "{{range .}}x{{end}}")
 
 
+def test_ps_names_another_engine_only_where_there_is_one(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "ENGINE" not in run(engine, capsys, "ps") and '"Engine"' not in run(engine, capsys, "ps", "--format", "json")
+    engine.records[0].spec.labels["com.docker.compose.engine"] = "far"
+    header, db, web = run(engine, capsys, "ps").splitlines()
+    assert header[header.index("ENGINE") :].split() == ["ENGINE", "PORTS"]
+    assert web[header.index("ENGINE") :].startswith("far ") and not db[header.index("ENGINE") :].startswith("far")
+    assert run(engine, capsys, "ps", "--format", "{{.Name}} {{.Engine}}", "web") == "shop-web-1 far\n"
+
+
 def test_ps_json_has_docker_composes_names(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     lines = run(engine, capsys, "ps", "--format", "json").splitlines()
     view = json.loads(lines[1])

@@ -168,7 +168,8 @@ def _profiles(context: Context, args: Args) -> str:
 
 def _images(context: Context, args: Args) -> str:
     found = loaded(context, args, args.positional)
-    return _lines(service.get("image") or f"{found.name}-{name}" for name, service in _services(found.tree))
+    services = [(name, one) for name, one in _services(found.tree) if one.get("image") or not one.get("provider")]
+    return _lines(one.get("image") or f"{found.name}-{name}" for name, one in services)
 
 
 def _hashes(context: Context, args: Args) -> str:
@@ -194,7 +195,7 @@ def _variables(context: Context, args: Args) -> str:
     """The variables that the files use. A variable that is used in several ways is told once, in its last one."""
     if args.positional:
         _warn_of_selection(context, "--variables")
-    tree = loaded(context, args, interpolate=False, resolve_environment=False, consistency=False).tree
+    tree = loaded(context, args, interpolate=False, resolve_environment=False, consistency=False, validate=False).tree
     found: dict[str, Variable] = {}
     _find_variables(tree, found)
     rows = [(name, one.default or "", one.alternate or "", one.required) for name, one in sorted(found.items())]

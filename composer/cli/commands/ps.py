@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 STATUSES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 HEADERS = ("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS")
+ENGINE = "com.docker.compose.engine"
+"""The label of containers that another engine than the usual one runs."""
 FIELDS = (
-    "Command", "CreatedAt", "ExitCode", "Health", "ID", "Image", "Labels", "LocalVolumes", "Mounts", "Name", "Names",
+    "Command", "CreatedAt", "Engine", "ExitCode", "Health", "ID", "Image", "Labels", "LocalVolumes", "Mounts", "Name", "Names",
     "Networks", "Ports", "Project", "Publishers", "RunningFor", "Service", "Size", "State", "Status",
 )  # fmt: skip
 
@@ -80,12 +82,18 @@ def _listing(context: Context, args: Args, records: list[ContainerRecord]) -> st
     configs = {image: context.image_config(image) for image in {record.spec.image for record in records}}
     if chosen in ("", "table"):
         rows = [_row(record, configs[record.spec.image], full=args.no_trunc) for record in records]
-        return table([HEADERS, *rows])
+        if not any(record.spec.labels.get(ENGINE) for record in records):
+            return table([HEADERS, *rows])
+        engines = [record.spec.labels.get(ENGINE, "") for record in records]
+        return table(
+            [(*HEADERS[:-1], "ENGINE", HEADERS[-1]), *((*r[:-1], e, r[-1]) for r, e in zip(rows, engines, strict=True))]
+        )
     from composer.cli.render.template import compact, format_rows
 
     views = [_view(record, configs[record.spec.image], full=args.no_trunc) for record in records]
     if chosen == "json":
-        return "".join(f"{compact(view)}\n" for view in views)
+        shown = [{key: value for key, value in view.items() if key != "Engine" or value} for view in views]
+        return "".join(f"{compact(view)}\n" for view in shown)
     return format_rows(chosen, views, FIELDS, {"RunningFor": "CREATED"})
 
 
@@ -128,6 +136,7 @@ def _view(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> 
     return {
         "Command": command,
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(record.state.created_at)),
+        "Engine": record.spec.labels.get(ENGINE, ""),
         "ExitCode": record.state.exit_code,
         "Health": record.state.health.status if record.state.health and record.state.status.alive else "",
         "ID": record.id if full else record.id[:12],

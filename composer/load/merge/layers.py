@@ -145,7 +145,8 @@ class Layers:
                 self.reading.include(self, document, (*self.including, file))
             root = merging.merged(root, document.root, keys.MERGES)
             unique.enforced(root, keys.UNIQUE)
-            raise_all(validate(root))
+            if self.reading.options.validate:
+                raise_all(validate(root))
             if "version" in root:
                 self.reading.obsolete_version(file)
                 del root["version"]

@@ -215,3 +215,16 @@ def test_a_selection_without_effect_is_warned_of(config, tmp_path, flag):
     (tmp_path / "compose.yaml").write_text("services: {a: {image: '$STONE'}, b: {image: '$WOOD'}}\n")
     assert "STONE" in config(tmp_path, flag, "b")
     assert config.err == f"warning: service filtering is not applied when {flag} is set\n"
+
+
+def test_what_needs_no_image_has_none(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text(
+        "services: {a: {image: x}, b: {provider: {type: cloud}}, c: {provider: {type: cloud}, image: y}, d: {build: .}}\n"
+    )
+    assert [line.rpartition("-")[2] for line in config(tmp_path, "--images").splitlines()] == ["x", "y", "d"]
+
+
+def test_variables_of_a_file_that_is_wrong(config, tmp_path):
+    (tmp_path / "compose.yaml").write_text("services: {a: {image: '$X', portz: '${P:-1}'}}\n")
+    assert "portz" in config(tmp_path, "-q", code=1)
+    assert [line.split()[0] for line in config(tmp_path, "--variables").splitlines()] == ["NAME", "P", "X"]
