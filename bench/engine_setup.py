@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from anyio import create_task_group
 
-from engine.container.logs import LogReader
+from engine.container.log_reader import LogReader
 from engine.image.images import ImageStore
 from engine.image.importing import import_rootfs
 from engine.paths import Roots

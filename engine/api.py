@@ -24,7 +24,7 @@ from engine.store import Store
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from engine.container.logs import LogReader
+    from engine.container.log_reader import LogReader
     from engine.image.images import ImageStore
     from engine.keeper.launch import Launch
     from engine.session.process import AttachedProcess, ExecProcess
@@ -300,7 +300,7 @@ class Engine:
     def logs(
         self, group: str, container_id: str, *, since: int = 0, until: int = 0, tail: int | None = None
     ) -> LogReader:
-        from engine.container.logs import LogReader
+        from engine.container.log_reader import LogReader
 
         return LogReader(self.roots.container(group, container_id), since=since, until=until, tail=tail)
 
@@ -359,14 +359,14 @@ class Engine:
         copy_in(self._images, self._container(group, container_id), path, input, keep_owner=keep_owner, tree=tree)
 
     def pack_local(self, path: str, label: str, output: int, *, follow: bool = False) -> None:
-        from engine.container.local import pack_local
+        from engine.container.copy_local import pack_local
 
         pack_local(path, label, output, follow=follow)
 
     def unpack_local(
         self, input: int, folder: str, rename: Callable[[str], str], *, archive: bool = False
     ) -> list[str]:
-        from engine.container.local import unpack_local
+        from engine.container.copy_local import unpack_local
 
         return unpack_local(input, folder, rename, archive=archive)
 

@@ -8,6 +8,7 @@ from composer.plan import divergence, jobs, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
+from composer.plan.naming import container_name
 from composer.plan.observed import NAMESPACES, Snapshot, gone
 from composer.plan.operations import Create, Plan, PreStartHooks, Start, Stop, Unpause
 from composer.plan.options import Options
@@ -309,7 +310,3 @@ def _shared_with(service: DesiredService, name: str) -> str:
     """What it takes over from service `name`: the first namespace, else volumes."""
     modes = (words for field, words in NAMESPACES.items() if getattr(service.container, field) == f"service:{name}")
     return next(modes, "volume")
-
-
-def container_name(project: str, service: DesiredService, number: int, separator: str) -> str:
-    return service.container_name or separator.join((project, service.name, str(number)))

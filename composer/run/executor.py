@@ -45,7 +45,7 @@ from composer.plan.operations import (
     Wait,
 )
 from composer.plan.replacement import temporary_name
-from composer.run import conditions, container_spec, hooks
+from composer.run import container_spec, gate_errors, hooks
 from composer.run.failure import unforeseen
 from composer.run.monitor import Monitor
 from composer.run.notifier import Notifier
@@ -73,7 +73,7 @@ class Scene(Struct, kw_only=True):
     notifier: Notifier
     desired: Desired | None
     snapshot: Snapshot
-    tail: conditions.Tail
+    tail: gate_errors.Tail
     logs: Callable[[str], LogReader]
     watch: Callable[[], Watch]
     tell: Callable[[Step | Note | HookLine], None]
@@ -429,14 +429,14 @@ class Executor:
                 while rest := await self._gate(container_id, operation.condition):
                     await sleep(rest)
         except TimeoutError:
-            raise conditions.GateFailed(
+            raise gate_errors.GateFailed(
                 f"timeout waiting for dependencies: {operation.name} not {operation.condition} in {operation.timeout:g}s"
             ) from None
         except Never as reason:
             if not operation.required:
-                raise Warned(conditions.optional(reason, operation.service_name)) from None
+                raise Warned(gate_errors.optional(reason, operation.service_name)) from None
             record = self.scene.changes.record(container_id)
-            raise conditions.explained(reason, record, self.scene.monitor.check(record), self.scene.tail) from None
+            raise gate_errors.explained(reason, record, self.scene.monitor.check(record), self.scene.tail) from None
 
     async def _run_job(self, operation: RunJob) -> None:
         from composer.run.jobs import dependency

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from engine.cgroup import settings
-from engine.container import apparmor, capabilities, logging, mounts, userns
+from engine.container import apparmor, capabilities, log_driver, mounts, userns
 from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import mountpoints, overlay
 from engine.kernel import idmap
@@ -106,7 +106,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "oom_score_adj": spec.oom_score_adj,
             "init": bool(spec.init),
         },
-        "log": logging.settings(spec.logging, _about(spec, image, facts), facts.folder),
+        "log": log_driver.settings(spec.logging, _about(spec, image, facts), facts.folder),
         "run_folder": facts.run_folder,
         "exit_file": f"{facts.folder}/exit.json",
     }
@@ -146,7 +146,7 @@ def check(spec: ContainerSpec) -> None:
     """Refuse at creation what could only fail at the start. Raises InvalidSpec and Unsupported."""
     capabilities.effective(spec.cap_add, spec.cap_drop)
     _rlimits(spec)
-    logging.check(spec.logging)
+    log_driver.check(spec.logging)
     for _, problem in securityopts.read(spec.security_opt)[1]:
         raise InvalidSpec(f"security_opt {problem}")
     if (chosen := apparmor.asked(spec)) not in ("", "unconfined") and not apparmor.enabled():

@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from engine.image import lease
 from engine.image.images import ImageStore
+from engine.image.in_use import containers_using
 from engine.image.usage import decode_record, holdings
-from engine.image.uses import containers_using
 from engine.spec.image import Freed
 
 

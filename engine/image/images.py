@@ -257,7 +257,7 @@ class ImageStore:
         record = self.need(name)
         by_id = bool(_SHORT_ID.match(name)) and not self._by_reference_quietly(name)
         parsed = None if by_id else references.parse(name)
-        from engine.image.uses import containers_using
+        from engine.image.in_use import containers_using
 
         in_use = containers_using(self.store)
         users = in_use.get(record.id, [])

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from engine.kernel import calls
-from engine.log.log import Log
+from engine.log.writer import Log
 
 TURN = 256 * 1024
 """Bytes of one stream in one turn: about a millisecond's work."""

@@ -9,7 +9,7 @@ from engine.keeper import pipes
 from engine.keeper.listener import Listener
 from engine.keeper.output import Outputs, Stream, Terminal
 from engine.keeper.stdin import Input
-from engine.log.log import Log
+from engine.log.writer import Log
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from anyio import CancelScope, Event, to_thread
 
-from engine.container import bundle, capabilities, cdi, devices, etc, logging
+from engine.container import bundle, capabilities, cdi, devices, etc, log_driver
 from engine.container import state as files
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
@@ -124,11 +124,11 @@ def _is_checked(own: Healthcheck | None, images: Healthcheck | None) -> bool:
 
 async def _reach_log_target(spec: ContainerSpec) -> None:
     """As with Docker, a container does not start when its log target is unreachable, unless its driver may wait."""
-    if spec.logging.driver in ("", *logging.LOCAL):
+    if spec.logging.driver in ("", *log_driver.LOCAL):
         return
     from engine.log.ship.connect import connect
 
-    ship: Any = logging.settings(spec.logging, NOBODY, "")["ship"]
+    ship: Any = log_driver.settings(spec.logging, NOBODY, "")["ship"]
     if ship["options"].get("async"):
         return
     try:

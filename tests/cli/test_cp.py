@@ -11,7 +11,7 @@ import pytest
 
 from composer.cli.commands.cp import piped, placed, split
 from composer.cli.errors import CommandError
-from engine.container.local import pack_local, unpack_local
+from engine.container.copy_local import pack_local, unpack_local
 from engine.errors import Corrupt, InvalidSpec
 
 

@@ -12,7 +12,7 @@ import pytest
 from engine import control
 from engine.errors import EngineError
 from engine.log import log as log_module
-from engine.log.log import Log
+from engine.log.writer import Log
 
 NUMBERS = 100_000
 FORMATS = ("json-file", "local")

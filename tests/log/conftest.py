@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from engine.container.logs import LogReader
+from engine.container.log_reader import LogReader
 from engine.session.session import Session
 from engine.spec.container import ContainerSpec, Logging
 from tests.scenario.command import SESSION

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from composer.cli.terminal.follow import rfc3339_ns
-from engine.container.logs import LogReader
+from engine.container.log_reader import LogReader
 from engine.log.jsonfile import JsonFile
 from engine.log.local import Local
 

@@ -9,7 +9,6 @@ from composer.plan.translate.addresses import check_names
 from composer.plan.translate.build import build
 from composer.plan.translate.dependencies import dependencies, volumes_from
 from composer.plan.translate.devices import device_requests, devices
-from composer.plan.translate.digest import digest
 from composer.plan.translate.healthcheck import healthcheck
 from composer.plan.translate.images import checked
 from composer.plan.translate.labelling import container_labels
@@ -25,6 +24,7 @@ from composer.plan.translate.resources import resources
 from composer.plan.translate.restart import restart
 from composer.plan.translate.scope import Scope
 from composer.plan.translate.security import security
+from composer.plan.translate.summary import digest
 from engine.spec.container import ContainerSpec
 
 

@@ -28,7 +28,7 @@ QUIET = 5.0
 class Log:
     """Opens the file for appending, cutting off what a crash tore. Raises OSError when it cannot be opened.
 
-    `settings`: the bundle's `log` (see engine.container.logging). `rotated` is told of each file that may be compressed.
+    `settings`: the bundle's `log` (see engine.container.log_driver). `rotated` is told of each file that may be compressed.
     """
 
     def __init__(self, settings: LogSettings, rotated: Callable[[str], None] = lambda path: None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from engine.container import logging
+from engine.container import log_driver
 from engine.errors import Unsupported
 from engine.log import files, jsonfile, local
 from engine.spec.container import Logging
@@ -43,7 +43,7 @@ class LogReader:
     def __init__(self, folder: str, *, since: int = 0, until: int = 0, tail: int | None = None) -> None:
         driver = _logging(folder)
         if not is_readable(driver.driver, driver.options):
-            raise Unsupported(logging.NOT_READABLE)
+            raise Unsupported(log_driver.NOT_READABLE)
         self._since, self._until = since, until
         self._format: _Json | _Local = _Json() if driver.driver in ("", "json-file") else _Local()
         self._files = files.Chain(f"{folder}/{self._format.name}")
