@@ -15,7 +15,7 @@ from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
 from engine.spec.credentials import Credentials
-from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, RemoteImage, StoreUsage
+from engine.spec.image import BuildSpec, BuildWarning, Freed, ImageDetails, ImageRecord, RemoteImage, StoreUsage
 from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
 from engine.spec.state import ContainerRecord
 from engine.spec.stream import ContainerStats, PathStatus
@@ -259,7 +259,14 @@ class Engine:
 
         return usage(self._images)
 
-    def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord:
+    def build(
+        self,
+        spec: BuildSpec,
+        *,
+        progress: Progress | None = None,
+        begun: Callable[[Callable[[], None]], None] | None = None,
+        credentials: Callable[[str], Credentials | None] | None = None,
+    ) -> ImageRecord:
         from engine.build import build
         from engine.build.container_run import ContainerRun
         from engine.session.build_network import BuildNetwork
@@ -267,21 +274,32 @@ class Engine:
         self._check_host()
 
         def pull(reference: str, platform: str) -> ImageRecord:
-            return self._pull_apart(reference, platform, progress)
+            return self._pull_apart(reference, platform, progress, credentials)
 
         with ContainerRun(self.roots, BuildNetwork(self.roots)) as run:
+            if begun is not None:
+                begun(run.cancel)
             return build(spec, images=self._images, run=run, pull=pull, progress=progress)
 
-    def check_build(self, spec: BuildSpec) -> list[str]:
-        from engine.build import check
+    def check_build(self, spec: BuildSpec) -> list[BuildWarning]:
+        from engine.build import examine
 
-        return check(spec, images=self._images)
+        return examine(spec, images=self._images)
 
-    def _pull_apart(self, reference: str, platform: str, progress: Progress | None) -> ImageRecord:
+    def _pull_apart(
+        self,
+        reference: str,
+        platform: str,
+        progress: Progress | None,
+        credentials: Callable[[str], Credentials | None] | None,
+    ) -> ImageRecord:
         """A pull with a database connection of its own: builds pull from whichever thread needs the image."""
         other = Engine(self.roots)
         try:
-            return other.pull(reference, platform=platform, progress=progress)
+            from engine.image.reference import parse
+
+            given = credentials(parse(reference).registry) if credentials is not None else None
+            return other.pull(reference, platform=platform, progress=progress, given=given)
         finally:
             other._store.close()
 
@@ -335,6 +353,11 @@ class Engine:
         from engine.container.export import export
 
         export(self._images, self._container(group, container_id), output)
+
+    def export_image(self, reference: str, output: int) -> None:
+        from engine.container.export import export_image
+
+        export_image(self._images, reference, output)
 
     def changes(self, group: str, container_id: str) -> list[tuple[str, str]]:
         from engine.container.changes import changes

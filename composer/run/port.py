@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engine.spec.artifact import ArtifactFile, ArtifactKind
 from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Resources, Restart
 from engine.spec.credentials import Credentials
-from engine.spec.image import BuildSpec, Freed, ImageDetails, ImageRecord, RemoteImage, StoreUsage
+from engine.spec.image import BuildSpec, BuildWarning, Freed, ImageDetails, ImageRecord, RemoteImage, StoreUsage
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.spec.stream import ContainerStats, LogEntry, PathStatus
@@ -182,9 +182,19 @@ class Images(Protocol):
         """What images and the build cache take on the disc."""
         ...
 
-    def build(self, spec: BuildSpec, *, progress: Progress | None = None) -> ImageRecord: ...
+    def build(
+        self,
+        spec: BuildSpec,
+        *,
+        progress: Progress | None = None,
+        begun: Callable[[Callable[[], None]], None] | None = None,
+        credentials: Callable[[str], Credentials | None] | None = None,
+    ) -> ImageRecord:
+        """`begun` is called with a function by which any thread cancels the build: what a RUN step runs is killed, and the
+        build fails. `credentials` gives those for a registry (host[:port]), None for those that are kept."""
+        ...
 
-    def check_build(self, spec: BuildSpec) -> list[str]:
+    def check_build(self, spec: BuildSpec) -> list[BuildWarning]:
         """What there is to say against the Dockerfile, by BuildKit's rules; nothing is built. BuildFailed for one that
         is wrong."""
         ...
@@ -384,6 +394,10 @@ class Streams(Protocol):
 
     def export(self, group: str, container_id: str, output: int) -> None:
         """Write the container's file system as a tar archive to descriptor `output`."""
+        ...
+
+    def export_image(self, reference: str, output: int) -> None:
+        """Write an image's file system as a tar archive to descriptor `output`. NotFound."""
         ...
 
     def changes(self, group: str, container_id: str) -> list[tuple[str, str]]:

@@ -76,7 +76,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/images/{name:path}/tag", "images.tag"),
     ("DELETE", "/images/{name:path}", "images.remove"),
     ("GET", "/images/{name:path}/attestations", "image_transfer.attestations"),
-    ("PUT", "/volumes/{name}", "swarm.absent"),
+    ("PUT", "/volumes/{name}", "volumes.update"),
     ("POST", "/networks/create", "network_changes.create"),
     ("POST", "/networks/prune", "network_changes.prune"),
     ("POST", "/networks/{id}/connect", "network_members.connect"),

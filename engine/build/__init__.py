@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from engine.build.execute import RunStep
     from engine.image.images import ImageStore
-    from engine.spec.image import BuildSpec, ImageRecord
+    from engine.spec.image import BuildSpec, BuildWarning, ImageRecord
 
 
 def build(
@@ -43,10 +43,10 @@ def lock(spec: BuildSpec, *, images: ImageStore, pinned: Callable[[str], str]) -
     return locking.lock(spec, images=images, pinned=pinned)
 
 
-def check(spec: BuildSpec, *, images: ImageStore) -> list[str]:
+def examine(spec: BuildSpec, *, images: ImageStore) -> list[BuildWarning]:
     """What there is to say against the Dockerfile of `spec`, by BuildKit's rules, without building it.
 
-    Each text names the rule and shows the lines. Raises BuildFailed for a Dockerfile that cannot be built.
+    Raises BuildFailed for a Dockerfile that cannot be built.
     """
     from engine.build.builder import Builder
 

@@ -14,7 +14,7 @@ from engine.build.cache import BuildCache
 from engine.build.cache_exchange import exporting
 from engine.build.cache_exchange.entry import parse as parse_entry
 from engine.build.cache_exchange.importing import Imports
-from engine.build.check import check, describe
+from engine.build.check import check, described
 from engine.build.execute import RunStep
 from engine.build.lex import Source, lex
 from engine.build.parse import parse
@@ -28,7 +28,7 @@ from engine.ignore import Ignore
 from engine.image import gc, lease, platform
 from engine.image.config import environment
 from engine.image.images import ImageStore
-from engine.spec.image import BuildSpec, ImageRecord
+from engine.spec.image import BuildSpec, BuildWarning, ImageRecord
 
 INLINE = "BUILDKIT_INLINE_CACHE"
 """The build argument that means cache_to: type=inline."""
@@ -105,19 +105,19 @@ class Builder:
             trim(self.images, budget)
         return record
 
-    def check(self) -> list[str]:
-        """What there is to say against the Dockerfile, each with the lines it is about. Nothing is built."""
+    def check(self) -> list[BuildWarning]:
+        """What there is to say against the Dockerfile. Nothing is built."""
         with self.context():
             return self._checked()
 
-    def _checked(self) -> list[str]:
+    def _checked(self) -> list[BuildWarning]:
         instructions, dockerfile = self.arranged()
         source = dockerfile.source
         self.target(dockerfile)
         found, _ = check(dockerfile, instructions, self._environment, self._ignore())
         inline = self.spec.dockerfile_inline is not None
         name = source.name if inline else os.path.join(self.spec.context, source.name)
-        return [describe(source, warning, name) for warning in found]
+        return [described(source, warning, name) for warning in found]
 
     def arranged(self) -> tuple[list[ins.AnyInstruction], Dockerfile]:
         """The Dockerfile, read and parsed. Raises BuildFailed."""

@@ -17,6 +17,7 @@ from engine.build.words import Lookups, WordError, expand, expand_heredoc, expan
 from engine.errors import BadReference
 from engine.ignore import Ignore
 from engine.image import reference as references
+from engine.spec.image import BuildWarning
 
 _DISTANCE = 3
 
@@ -49,6 +50,18 @@ def check(
     for stage in dockerfile.stages if stages is None else stages:
         found.stage(stage)
     return sorted(found.warnings, key=lambda warning: warning.start), found.options.error
+
+
+def described(source: Source, warning: Warning, name: str) -> BuildWarning:
+    """For whoever has asked for nothing else."""
+    return BuildWarning(
+        rule=warning.rule.name,
+        url=warning.rule.page,
+        detail=warning.text,
+        start=warning.start,
+        end=warning.end,
+        text=describe(source, warning, name),
+    )
 
 
 def describe(source: Source, warning: Warning, name: str) -> str:

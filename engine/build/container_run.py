@@ -23,7 +23,7 @@ from engine.build.execute import RunRequest
 from engine.cgroup.manager import Cgroups, Handle
 from engine.container import apparmor, bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
-from engine.errors import EngineError, KeeperLost, OperationFailed, StartFailed
+from engine.errors import BuildFailed, EngineError, KeeperLost, OperationFailed, StartFailed
 from engine.filetree.remove import remove_at
 from engine.keeper.connection import Connection
 from engine.keeper.launch import Launch
@@ -78,6 +78,15 @@ class ContainerRun:
         self._owner: Connection | None = None
         self._keeper = -1
         self._marker = -1
+        self._running: dict[str, Handle] = {}
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Kill the steps that run, and let none begin; from any thread. The build fails with their end."""
+        with self._lock:
+            self._cancelled = True
+            for handle in self._running.values():
+                handle.kill()
 
     def __enter__(self) -> ContainerRun:
         return self
@@ -122,9 +131,25 @@ class ContainerRun:
                 self.group, container_id, spec.resources, device_rules=devices.rules(spec, devices.nodes(spec))
             )
             stack.callback(_leave_cgroup, handle)
+            self._note(container_id, handle)
+            stack.callback(self._forget, container_id)
             path = f"{folder}/bundle.json"
             _write(path, json.dumps(self._bundle(spec, request, folder, handle)))
             return self._run(keeper, container_id, path, request, output, stack)
+
+    def _note(self, container_id: str, handle: Handle) -> None:
+        with self._lock:
+            self._running[container_id] = handle
+
+    def _forget(self, container_id: str) -> None:
+        with self._lock:
+            self._running.pop(container_id, None)
+
+    def _check_wanted(self) -> None:
+        """BuildFailed when the build was cancelled before the step's process was in its cgroup."""
+        with self._lock:
+            if self._cancelled:
+                raise BuildFailed("the build was cancelled")
 
     def _run(
         self,
@@ -147,6 +172,7 @@ class ContainerRun:
             except EngineError:
                 _ask(keeper, "failure", id=container_id)  # the process has gone, and this says why
                 raise
+        self._check_wanted()
         (descriptor,) = _ask(keeper, "attach", id=container_id)[1]
         keeper.ask("watch")
         with socket.socket(fileno=descriptor) as stream:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from engine.container.filesystem import alone
 from engine.errors import OperationFailed
 from engine.image.images import ImageStore
-from engine.image.layer.pack import pack_open
+from engine.image.layer.pack import pack, pack_open
+from engine.image.merged import merged
 from engine.poll import write_all
 from engine.spec.state import ContainerRecord
 
@@ -14,6 +15,18 @@ def export(images: ImageStore, record: ContainerRecord, output: int) -> None:
     """See composer.run.port.Streams.export. Entries begin with "./"."""
     with alone(images, record) as root:
         pack_open(root, ".", Writer(output))
+
+
+def export_image(images: ImageStore, reference: str, output: int) -> None:
+    """See composer.run.port.Streams.export_image. Entries have no "./" in front; an image without
+    layers gives an empty archive."""
+    layers = [f"{images.store.roots.layers}/{layer}/diff" for layer in images.need(reference).layers]
+    write = Writer(output)
+    if not layers:
+        write(bytes(2 * 512))  # the end of an archive (pax(1))
+        return
+    with merged(layers) as root:
+        pack(root, write, whiteouts=False)
 
 
 class Writer:

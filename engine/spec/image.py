@@ -110,6 +110,17 @@ class RemoteImage(Struct, frozen=True, kw_only=True):
     platforms: tuple[tuple[str, str, str], ...]
 
 
+class BuildWarning(Struct, frozen=True, kw_only=True):
+    """What a rule has to say against the lines `start` to `end` of a Dockerfile; `text` is all of it with these lines."""
+
+    rule: str
+    url: str
+    detail: str
+    start: int
+    end: int
+    text: str
+
+
 class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One image to build (compose-spec, build.md). `dockerfile` is relative to `context`; `dockerfile_inline` wins."""
 

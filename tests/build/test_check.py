@@ -1,6 +1,6 @@
 import pytest
 
-from engine.build import check
+from engine.build import examine
 from engine.build.check import suggestion
 from engine.errors import BuildFailed
 from engine.spec.image import BuildSpec
@@ -10,7 +10,7 @@ from engine.spec.image import BuildSpec
 def said(images, context):
     def run(text, **spec):
         context.write({"Dockerfile": text})
-        return check(BuildSpec(context=str(context.path), **spec), images=images)
+        return [one.text for one in examine(BuildSpec(context=str(context.path), **spec), images=images)]
 
     return run
 

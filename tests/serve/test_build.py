@@ -3,8 +3,12 @@
 import gzip
 import io
 import json
+import os
+import select
 import tarfile
 import urllib.parse
+
+from tests.serve.test_buildkit_results import running
 
 DOCKERFILE = """# a comment
 FROM busybox AS one
@@ -63,9 +67,43 @@ def test_steps_and_the_image(api):
 def test_failures(api):
     status, lines = post(api, context(Dockerfile="FROM busybox\nRUN exit 3\n"))
     assert (status, lines[-1]["error"]) == (200, "The command '/bin/sh -c exit 3' returned a non-zero code: 3")
+    assert lines[-1]["errorDetail"]["code"] == 3
     status, lines = post(api, context(Dockerfile="FROM busybox\nNOSUCH x\n"))
     assert (status, lines) == (400, [{"message": "dockerfile parse error on line 2: unknown instruction: NOSUCH"}])
     status, lines = post(api, context(Dockerfile="FROM busybox\nCOPY absent /\n"))
     assert lines[-1]["error"].endswith("stat absent: file does not exist")
     assert post(api, context(Dockerfile="FROM busybox\n"), dockerfile="../x")[0] == 400
     assert post(api, b"this is no archive" * 100)[0] in (400, 500)
+
+
+def begun(api, content, length):
+    """A build's request of which `content` has been sent."""
+    sock = api.connect()
+    head = f"POST /build?nocache=1 HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: {length}\r\n\r\n"
+    sock.sendall(head.encode() + content)
+    return sock
+
+
+def test_a_client_that_vanishes_leaves_nothing(api, roots):
+    """In the midst of its upload, and while a step says nothing."""
+    content = context(Dockerfile="FROM busybox\nRUN sleep 87654\n")
+    before = set(os.listdir(f"{roots.cache}/build"))
+
+    def uploads():
+        return {name for name in os.listdir(f"{roots.cache}/build") if name.startswith(".upload-")} - before
+
+    sock = begun(api, content[:512], 10**9)
+    while not uploads():
+        pass
+    sock.close()
+    while uploads():
+        pass
+    sock = begun(api, content, len(content))
+    while not (steps := running("sleep 87654")):
+        pass
+    sock.close()
+    for pid in steps:
+        select.select([os.pidfd_open(pid)], [], [], 30)
+    while uploads():
+        pass
+    assert running("sleep 87654") == []

@@ -207,7 +207,7 @@ def _check(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]])
         )
         print(f"Check complete, {said}")
         for warning in warnings:
-            print(f"\n{warning}", end="")
+            print(f"\n{warning.text}", end="")
     return code
 
 

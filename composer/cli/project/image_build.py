@@ -33,7 +33,7 @@ def build(context: Context, args: Args) -> int:
         warnings = context.engine.check_build(spec)
         said = {0: "no warnings found.", 1: "1 warning has been found!"}
         print(f"Check complete, {said.get(len(warnings), f'{len(warnings)} warnings have been found!')}")
-        print("".join(f"\n{warning}" for warning in warnings), end="")
+        print("".join(f"\n{warning.text}" for warning in warnings), end="")
         return 1 if warnings else 0
     name = next(iter(spec.tags), spec.context)
     step = f"Image {name}"

@@ -7,7 +7,7 @@ A build is one Control.Solve that waits; on other calls the client asks for the 
 from __future__ import annotations
 
 import platform
-import sys
+import time
 import traceback
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,10 @@ import anyio
 from composer.release import VERSION
 from composer.serve.buildkit import wire
 from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, Failed, Peer
-from composer.serve.buildkit.solve import Build, solve
+from composer.serve.buildkit.solve import Build, check, solve
 from composer.serve.docker.system import go_architecture
 from composer.serve.http.errors import BadRequest, ClientGone
+from composer.view.build_cache import over
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,14 +27,17 @@ if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
+    from engine.spec.image import CacheEntry
 
 CONTROL, BRIDGE = "/moby.buildkit.v1.Control/", "/moby.buildkit.v1.frontend.LLBBridge/"
 FRONTEND_CAPS = (
     "solve.base", "solve.inlinereturn", "return", "returnmap", "proto.refarray", "reference.output", "frontend.inputs",
     "gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "importcaches",
+    "moby.buildkit.frontend.subrequests",
 )  # fmt: skip
 LLB_CAPS = ("source.local", "source.local.unique", "source.local.sessionid", "source.local.followpaths",
             "source.local.excludepatterns", "source.image", "meta.ignorecache", "meta.description")  # fmt: skip
+LINT = "frontend.lint"
 PATIENCE = 20.0
 """Seconds that calls about a build wait for its beginning."""
 
@@ -79,8 +83,7 @@ async def grpc(server: Server, request: Request, exchange: Exchange) -> None:
         except (Failed, ClientGone):
             raise
         except Exception as error:
-            print(f"{call.path}:", file=sys.stderr)
-            traceback.print_exc()
+            server.log(f"{call.path}:\n{traceback.format_exc().rstrip()}")
             raise Failed(UNKNOWN, f"internal error: {type(error).__name__}: {error}") from None
 
     await Peer(await exchange.hijack("", protocol="h2c"), handle).run()
@@ -111,7 +114,7 @@ async def _solve(server: Server, call: Call, asked: wire.Fields) -> None:
     server.builds.add(build)
     try:
         if frontend := wire.text(asked, 6):
-            await solve(server, build, frontend, wire.strings(asked, 7), [])
+            await solve(server, build, frontend, wire.strings(asked, 7))
         else:
             await build.returned.wait()
         if build.error:
@@ -140,12 +143,41 @@ async def _nothing(server: Server, call: Call, asked: wire.Fields) -> None:
     """A stream that has nothing to tell."""
 
 
+def _entry(entry: CacheEntry) -> bytes:
+    """A UsageRecord."""
+    moments = ((6, entry.created_at), (7, entry.used_at))
+    times = b"".join(wire.block(number, wire.message((1, int(moment)))) for number, moment in moments if moment)
+    return (
+        wire.message((1, entry.key[:25]), (3, int(entry.in_use)), (4, entry.size))
+        + times
+        + wire.message((8, 1), (9, entry.step), (10, "regular"), (11, int(entry.shared)))
+    )
+
+
 async def _usage(server: Server, call: Call, asked: wire.Fields) -> None:
-    await call.send(b"")
+    usage = await anyio.to_thread.run_sync(lambda: server.open_engine().store_usage())
+    await call.send(b"".join(wire.block(1, _entry(entry)) for entry in usage.cache))
 
 
 async def _prune(server: Server, call: Call, asked: wire.Fields) -> None:
-    await anyio.to_thread.run_sync(lambda: server.open_engine().prune_images())
+    """What nothing uses, with `all` the rest, too, used longest ago first until what is left fits; each is told."""
+    everything, keep = bool(wire.number(asked, 2)), max(wire.number(asked, 4), wire.number(asked, 5))
+    oldest = time.time() - wire.number(asked, 3) / 1e9
+    if any(wire.blocks(asked, 1)):
+        raise Failed(UNIMPLEMENTED, "filters are not supported here: use docker builder prune")
+
+    def work() -> list[CacheEntry]:
+        engine = server.open_engine()
+        fit = [
+            entry
+            for entry in engine.store_usage().cache
+            if (everything or not entry.in_use) and (not wire.number(asked, 3) or entry.used_at < oldest)
+        ]
+        gone = set(engine.prune_images((), [entry.key for entry in (over(fit, keep) if keep else fit)]).cache)
+        return [entry for entry in fit if entry.key in gone]
+
+    for entry in await anyio.to_thread.run_sync(work):
+        await call.send(_entry(entry))
 
 
 async def _ping(server: Server, call: Call, asked: wire.Fields) -> None:
@@ -163,7 +195,11 @@ async def _frontend(server: Server, call: Call, asked: wire.Fields) -> None:
         raise Failed(UNIMPLEMENTED, "LLB definitions are not supported here: only frontend dockerfile.v0")
     if list(wire.blocks(asked, 12)):
         raise Failed(UNIMPLEMENTED, "frontend inputs are not supported here: name a context by a path or an image")
-    ref = await solve(server, build, wire.text(asked, 2), wire.strings(asked, 3), [])
+    options = wire.strings(asked, 3)
+    if options.get("requestid") == LINT:
+        await call.send(wire.block(3, wire.mapping(10, await check(server, build, options))))
+        return
+    ref = await solve(server, build, wire.text(asked, 2), options)
     await call.send(wire.block(3, wire.block(3, wire.message((1, ref)))))
 
 

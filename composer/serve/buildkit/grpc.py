@@ -86,10 +86,11 @@ class Call:
             self.scope.cancel()
 
     def wake(self) -> None:
-        self._news.set()
+        news, self._news = self._news, anyio.Event()
+        news.set()
 
     async def _wait(self) -> None:
-        self._news = anyio.Event()
+        """Until something is new, for who sends and who receives at the same time."""
         await self._news.wait()
 
     # ── what a handler does ──────────────────────────────────────────────────────────────────────────────────────

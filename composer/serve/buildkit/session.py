@@ -10,6 +10,7 @@ import anyio
 from composer.serve.buildkit import files, wire
 from composer.serve.buildkit.grpc import NOT_FOUND, UNIMPLEMENTED, Failed, Peer
 from composer.serve.http.errors import BadRequest
+from engine.spec.credentials import Credentials
 
 if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
@@ -86,3 +87,18 @@ async def secret(peer: Peer, identity: str) -> bytes | None:
             return None
         raise
     return next(iter(wire.blocks(wire.fields(answer), 1)), b"")
+
+
+async def credentials(peer: Peer, registry: str) -> Credentials | None:
+    """The client's for a registry (host[:port]); None when it has none. Failed."""
+    host = "https://index.docker.io/v1/" if registry == "docker.io" else registry
+    try:
+        answer = wire.fields(await peer.ask("/moby.filesync.v1.Auth/Credentials", wire.message((1, host))))
+    except Failed as error:
+        if error.status == UNIMPLEMENTED:
+            return None
+        raise
+    username, secret_ = wire.text(answer, 1), wire.text(answer, 2)
+    if not secret_:
+        return None
+    return Credentials(username, secret_) if username else Credentials(identity_token=secret_)

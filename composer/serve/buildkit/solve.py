@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import functools
 import os
 import re
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
+from msgspec import json, structs
 
 from composer.serve import uploads
 from composer.serve.buildkit import session, wire
+from composer.serve.buildkit.forward import agent, offered
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
+from composer.serve.buildkit.send import send
 from composer.serve.buildkit.status import Progress
+from composer.serve.docker.streaming import Cancellation
 from engine.errors import BuildFailed, EngineError
 from engine.spec.container import Ulimit
 from engine.spec.image import BuildSecret, BuildSpec
@@ -23,18 +32,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from composer.serve.server import Server
+    from engine.spec.credentials import Credentials
     from engine.spec.image import ImageRecord
 
 _IMAGE_EXPORTERS = ("moby", "image", "docker")
 _SECRET = re.compile(r"--mount=(\S*type=secret\S*)")
+_SSH = re.compile(r"--mount=(\S*type=ssh\S*)")
 _REMOTE = re.compile(r"(?:https?|git|ssh)://|git@")
 
 
 class Build:
     """One build, from its client's Solve to its Return. `exported` is what the answer says of the image."""
 
-    def __init__(self, ref: str, session_id: str, tags: Sequence[str]) -> None:
+    def __init__(self, ref: str, session_id: str, tags: Sequence[str], results: Mapping[int, bool]) -> None:
         self.ref, self.session_id, self.tags = ref, session_id, tuple(tags)
+        self.results = results
+        """What is sent to the client: the number of its exporter → whether as an archive."""
         self.progress = Progress(ref)
         self.returned = anyio.Event()
         self.error = ""
@@ -49,19 +62,50 @@ class Build:
         if not exporters and (name := wire.text(asked, 3)):
             exporters = [(name, wire.strings(asked, 4))]
         tags: list[str] = []
-        for name, attributes in exporters:
+        results: dict[int, bool] = {}
+        for number, (name, attributes) in enumerate(exporters):
+            if name in ("local", "tar"):
+                results[number] = name == "tar"
+                continue
             if name not in _IMAGE_EXPORTERS:
-                raise Failed(
-                    UNIMPLEMENTED,
-                    f"exporter {name!r} is not supported here: only images in this engine can be exported",
-                )
+                raise Failed(UNIMPLEMENTED, f"exporter {name!r} is not supported here: only image, local and tar are")
             if attributes.get("push") == "true":
                 raise Failed(UNIMPLEMENTED, "push by the exporter is not supported here: docker push the image")
             tags += [tag for tag in attributes.get("name", "").split(",") if tag]
-        return cls(wire.text(asked, 1), wire.text(asked, 5), tags)
+        return cls(wire.text(asked, 1), wire.text(asked, 5), tags, results)
 
 
-async def solve(server: Server, build: Build, frontend: str, options: Mapping[str, str], _: Sequence[bytes]) -> str:
+async def check(server: Server, build: Build, options: Mapping[str, str]) -> dict[str, bytes]:
+    """The subrequest frontend.lint (`docker build --check`): what there is to say against the Dockerfile. Failed."""
+    peer = await server.sessions.need(build.session_id)
+    name = options.get("filename") or "Dockerfile"
+    with uploads.folder(server.roots) as folder:
+        spec = await _specification(peer, build, options, folder)
+        try:
+            found = await to_thread.run_sync(lambda: server.open_engine().check_build(spec))
+        except EngineError as error:
+            raise Failed(UNKNOWN, _words(error, spec.dockerfile)) from None
+        content = await to_thread.run_sync(Path(spec.dockerfile).read_bytes) if spec.dockerfile.startswith("/") else b""
+    warnings = [
+        {
+            "ruleName": one.rule,
+            "url": one.url,
+            "detail": one.detail,
+            "location": {"ranges": [{"start": {"line": one.start}, "end": {"line": one.end}}]},
+        }
+        for one in found
+    ]
+    sources = [{"filename": name, "language": "Dockerfile", "data": base64.b64encode(content).decode()}]
+    text = "".join(f"\n{one.text}" for one in found)
+    return {
+        "result.json": json.encode({"warnings": warnings, "sources": sources}),
+        "result.txt": text.encode(),
+        "result.statuscode": b"1" if found else b"0",
+        "version": b"1.0.0",
+    }
+
+
+async def solve(server: Server, build: Build, frontend: str, options: Mapping[str, str]) -> str:
     """Build; the reference of the result. Failed."""
     if frontend != "dockerfile.v0":
         raise Failed(UNIMPLEMENTED, f"frontend {frontend!r} is not supported here: only dockerfile.v0")
@@ -72,22 +116,49 @@ async def solve(server: Server, build: Build, frontend: str, options: Mapping[st
         with uploads.folder(server.roots) as folder:
             spec = await _specification(peer, build, options, folder)
             name = options.get("filename") or "Dockerfile"
-            record = await _run(server, build, spec, name)
+            async with _agents(peer, spec, folder) as sockets:
+                record = await _run(server, build, structs.replace(spec, ssh=sockets), name, peer)
+            for number, archive in build.results.items():
+                write = functools.partial(server.open_engine().export_image, record.id)
+                await send(peer, number, write, folder, archive=archive)
+            if build.results and not record.tags:
+                # Its layers stay in the build cache; nobody has asked for an image.
+                await to_thread.run_sync(lambda: server.open_engine().prune_images((record.id,)))
     except OSError as error:
         raise Failed(UNKNOWN, f"cannot receive the build context: {error.strerror}") from None
+    if build.results and not build.tags:
+        return record.id
     build.exported = {"containerimage.digest": record.id, "containerimage.config.digest": record.id}
     if build.tags:
         build.exported["image.name"] = ",".join(build.tags)
     return record.id
 
 
-async def _run(server: Server, build: Build, spec: BuildSpec, name: str) -> ImageRecord:
-    """`name` is the Dockerfile's, as the client calls it. A client that goes ends its build at the next thing it says."""
+@asynccontextmanager
+async def _agents(peer: Peer, spec: BuildSpec, folder: str) -> AsyncIterator[tuple[str, ...]]:
+    """The client's SSH agents of which the Dockerfile speaks, as `id=socket`."""
+    with open(spec.dockerfile, encoding="utf-8", errors="replace") as file:
+        mounts = _SSH.findall(file.read()) if spec.dockerfile.startswith("/") else []
+    found: list[str] = []
+    async with AsyncExitStack() as stack:
+        for identity in dict.fromkeys(_mount_options(mount).get("id") or "default" for mount in mounts):
+            if await offered(peer, identity):
+                path = f"{folder}/ssh-{len(found)}"
+                await stack.enter_async_context(agent(peer, identity, path))
+                found.append(f"{identity}={path}")
+        yield tuple(found)
+
+
+async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: Peer) -> ImageRecord:
+    """`name` is the Dockerfile's, as the client calls it. A client that goes ends its build, whatever that is doing."""
     loop = asyncio.get_running_loop()
-    gone = False
+    cancellation = Cancellation()
+
+    def known(registry: str) -> Credentials | None:
+        return asyncio.run_coroutine_threadsafe(session.credentials(peer, registry), loop).result()
 
     def tell(event: dict[str, object]) -> None:
-        if gone:
+        if cancellation.wanted:
             raise BuildFailed("canceled: the client disconnected")
         shown = {
             key: value.replace(spec.dockerfile, name) if isinstance(value, str) else value
@@ -96,14 +167,13 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str) -> Imag
         loop.call_soon_threadsafe(build.progress.take, shown)
 
     def work() -> ImageRecord:
-        return server.open_engine().build(spec, progress=tell)
+        engine = server.open_engine()
+        return engine.build(spec, progress=tell, begun=cancellation.begun, credentials=known)
 
     try:
-        return await to_thread.run_sync(work, abandon_on_cancel=True, limiter=server.threads)
+        return await cancellation.run(work, server.threads)
     except EngineError as error:
         raise Failed(UNKNOWN, _words(error, spec.dockerfile)) from None
-    finally:
-        gone = True
 
 
 def _words(error: EngineError, dockerfile: str) -> str:
@@ -199,8 +269,12 @@ async def _secrets(peer: Peer, folder: str, path: str) -> tuple[BuildSecret, ...
     return tuple(found)
 
 
+def _mount_options(mount: str) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in mount.split(","))
+
+
 def _secret_id(mount: str) -> str:
-    options = dict(part.partition("=")[::2] for part in mount.split(","))
+    options = _mount_options(mount)
     target = options.get("target") or options.get("dst") or options.get("destination") or ""
     return options.get("id") or os.path.basename(target)
 

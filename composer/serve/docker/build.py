@@ -6,6 +6,7 @@ builder's words, an instruction a step.
 
 from __future__ import annotations
 
+import functools
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -16,7 +17,8 @@ import msgspec
 from composer.serve import uploads
 from composer.serve.docker import body
 from composer.serve.docker.create import host_entry
-from composer.serve.docker.streaming import Reporter, upload, while_connected
+from composer.serve.docker.registries import several
+from composer.serve.docker.streaming import Cancellation, Reporter, upload, while_connected
 from composer.serve.errors import described_error
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.view.images import familiar
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
+    from engine.spec.credentials import Credentials
     from engine.spec.image import ImageRecord
 
 T = TypeVar("T")
@@ -42,14 +45,15 @@ _HEREDOC = re.compile(r"<<-?(['\"]?)([A-Za-z_]\w*)\1")
 async def build(server: Server, request: Request, exchange: Exchange) -> None:
     if request.query("version") == "2":
         raise BadRequest("BuildKit is served at /grpc and /session, not at /build: use a client that speaks it there")
-    reporter = Reporter(exchange)
+    reporter, cancellation = Reporter(exchange), Cancellation()
     with uploads.folder(server.roots) as folder:
         spec = _spec(server, request, folder)
         if not request.query("remote"):
             await upload(request, lambda fd: _unpack(server, fd, folder))
         quiet = request.flag("q")
         async with while_connected(exchange):
-            record = await reporter.run(lambda: _build(server, spec, reporter, quiet=quiet))
+            work = functools.partial(_build, server, spec, reporter, cancellation, several(request), quiet=quiet)
+            record = await reporter.run(work, cancellation)
             if record is not None:
                 await _succeeded(reporter, spec, record, quiet=quiet)
 
@@ -70,10 +74,18 @@ async def _succeeded(reporter: Reporter, spec: BuildSpec, record: ImageRecord, *
         await reporter.send({"stream": f"Successfully tagged {full}\n"})
 
 
-def _build(server: Server, spec: BuildSpec, reporter: Reporter, *, quiet: bool) -> ImageRecord:
+def _build(
+    server: Server,
+    spec: BuildSpec,
+    reporter: Reporter,
+    cancellation: Cancellation,
+    known: Mapping[str, Credentials],
+    *,
+    quiet: bool,
+) -> ImageRecord:
     steps = Steps(_instructions(f"{spec.context}/{spec.dockerfile}", spec.target), reporter.tell, quiet=quiet)
     try:
-        record = server.open_engine().build(spec, progress=steps.take)
+        record = server.open_engine().build(spec, progress=steps.take, begun=cancellation.begun, credentials=known.get)
     except BuildFailed as error:
         raise _failed(error, spec) from None
     except EngineError as error:
@@ -86,7 +98,8 @@ def _failed(error: BuildFailed, spec: BuildSpec) -> HTTPError:
     """In the classic builder's words."""
     first = error.message.partition("\n")[0]
     if found := re.match(r'.*process "(.*)" did not complete successfully: exit code: (\d+)', first):
-        return HTTPError(500, f"The command '{found[1]}' returned a non-zero code: {found[2]}")
+        text = f"The command '{found[1]}' returned a non-zero code: {found[2]}"
+        return HTTPError(500, text, code=int(found[2]))
     if missing := re.match(r'.*?"/([^"]*)": not found in ', first):
         return HTTPError(
             500,

@@ -61,7 +61,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     name = asked.name or ""
     networks.check_free(server.engine, name)
     if asked.ingress or asked.config_only or (asked.config_from or {}).get("Network"):
-        raise HTTPError(503, "Ingress and configuration networks need a swarm, which this engine does not support")
+        raise HTTPError(400, "Ingress and configuration networks need a swarm, which this engine does not support")
     if asked.scope not in (None, "", "local"):
         raise HTTPError(400, f'invalid scope "{asked.scope}": networks here are local')
     ipam = asked.ipam or WantedIPAM()

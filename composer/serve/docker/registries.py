@@ -36,18 +36,36 @@ class Auth(body.Body, rename="lower"):
     registrytoken: str | None = None
 
 
+def several(request: Request) -> dict[str, Credentials]:
+    """Those for each registry (host[:port]) that came with a build (X-Registry-Config). BadRequest."""
+    raw = _header(request, "x-registry-config")
+    if not isinstance(raw, dict):
+        raise BadRequest("invalid X-Registry-Config header: it must be an object")
+    found = {host_of(str(key)): _credentials(body.shaped(value or {}, Auth)[0]) for key, value in raw.items()}
+    return {host: one for host, one in found.items() if one is not None}
+
+
+def host_of(key: str) -> str:
+    """The registry that a key of the client's configuration means; Docker Hub has an old one."""
+    host = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
+    return "docker.io" if host in ("index.docker.io", "registry-1.docker.io") else host
+
+
+def _header(request: Request, name: str) -> object:
+    text = request.headers.get(name, "")
+    if not text:
+        return {}
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise BadRequest(f"invalid {name.title()} header: it must be JSON in base64url") from None
+
+
 def given(request: Request) -> Credentials | None:
     """The credentials that came with a request; None where it has none: those that the server's user keeps then count.
 
     BadRequest."""
-    text = request.headers.get(HEADER, "")
-    if not text:
-        return None
-    try:
-        raw = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise BadRequest("invalid X-Registry-Auth header: it must be JSON in base64url") from None
-    return _credentials(body.shaped(raw or {}, Auth)[0])
+    return _credentials(body.shaped(_header(request, HEADER) or {}, Auth)[0])
 
 
 def _credentials(asked: Auth) -> Credentials | None:

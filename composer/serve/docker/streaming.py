@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -38,6 +39,41 @@ async def while_connected(exchange: Exchange) -> AsyncIterator[None]:
         tasks.start_soon(watch)
         yield
         tasks.cancel_scope.cancel()
+
+
+class Cancellation:
+    """Ends what a thread does when the block around it is cancelled: `begun` takes the function by which it is ended."""
+
+    def __init__(self) -> None:
+        self._end: Callable[[], None] | None = None
+        self.wanted = False
+        """Whether the end is wanted."""
+        self._lock = threading.Lock()
+
+    def begun(self, end: Callable[[], None]) -> None:
+        with self._lock:
+            self._end = end
+        if self.wanted:
+            end()
+
+    async def run(self, work: Callable[[], T], limiter: anyio.CapacityLimiter | None = None) -> T:
+        """Run `work` in a thread to its end, which comes soon after a cancellation."""
+
+        async def watch() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with self._lock:
+                    self.wanted, end = True, self._end
+                if end is not None:
+                    end()
+
+        async with collapsed(), anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            result = await to_thread.run_sync(work, limiter=limiter)
+            self._end = None
+            tasks.cancel_scope.cancel()
+        return result
 
 
 async def upload(request: Request, work: Callable[[int], T]) -> T:
@@ -135,15 +171,16 @@ class Reporter:
         """The same, from the thread or one of its own; waits while the client does not read. ClientGone."""
         asyncio.run_coroutine_threadsafe(self.send(line), self._loop).result()
 
-    async def run(self, work: Callable[[], T]) -> T | None:
+    async def run(self, work: Callable[[], T], cancellation: Cancellation | None = None) -> T | None:
         """Run `work` in a thread; None when its failure has been reported as a line."""
         try:
-            return await to_thread.run_sync(work)
+            return await (cancellation or Cancellation()).run(work)
         except (EngineError, Refusal) as error:
             failure = described_error(error)
         except HTTPError as error:
             failure = error
         if not self._begun:
             raise failure
-        await self.send({"errorDetail": {"message": failure.message}, "error": failure.message})
+        detail = {"code": failure.code} if failure.code else {}
+        await self.send({"errorDetail": {**detail, "message": failure.message}, "error": failure.message})
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from composer.plan.labels import group_of
 from composer.plan.operations import CreateVolume, RemoveVolume
@@ -62,6 +62,10 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         operation = CreateVolume(id=0, name=name, cause=CAUSE, volume=spec)
         await perform(server, group_of(spec.labels), operation)
     return Reply(shown(need(server.engine, name)), status=201)
+
+
+async def update(server: Server, request: Request, exchange: Exchange) -> NoReturn:
+    raise HTTPError(400, "volume update is only valid for cluster volumes, which need a swarm")
 
 
 async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 
 class HTTPError(Exception):
-    """Answered as `{"message": …}` with this status (Docker Engine API, "Errors")."""
+    """Answered as `{"message": …}` with this status (Docker Engine API, "Errors"). `code`: of a program that failed, told
+    where the answer has begun already."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, code: int = 0) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.code = status, message, code
 
 
 class BadRequest(HTTPError):

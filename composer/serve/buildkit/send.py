@@ -1,0 +1,117 @@
+"""A build's result sent to the client over its session: as a tar archive, or file by file by the protocol of `files`.
+
+    STAT path, mode …  ▶ one for each, then an empty one
+    REQ number         ◀ for each file that the client wants
+    DATA number, bytes ▶ pieces, then an empty one
+    FIN                ◀ ▶
+
+The files come out of the archive that the engine writes, which is kept in a file without a name meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from composer.serve.buildkit import wire
+from composer.serve.buildkit.files import DATA, ERR, FIN, REQ, STAT
+from composer.serve.buildkit.grpc import INVALID, Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+    from composer.serve.buildkit.grpc import Call, Peer
+
+METHOD = "/moby.filesync.v1.FileSend/DiffCopy"
+EXPORTER_ID = "buildkit-attachable-exporter-id"
+"""Metadata by which a client that asked for several results tells them apart."""
+PIECE = 32 << 10
+_TYPES = {
+    tarfile.DIRTYPE: 1 << 31, tarfile.SYMTYPE: 1 << 27, tarfile.BLKTYPE: 1 << 26, tarfile.CHRTYPE: 1 << 26 | 1 << 21,
+    tarfile.FIFOTYPE: 1 << 25,
+}  # fmt: skip
+_BITS = ((0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20))
+"""Bits of Go's io/fs.FileMode."""
+
+
+async def send(peer: Peer, number: int, write: Callable[[int], None], folder: str, *, archive: bool) -> None:
+    """Send what `write` writes to a descriptor, the archive of a file system, as the client's result `number`. Failed."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        await to_thread.run_sync(write, file.fileno())
+        file.seek(0)
+        call = await peer.call(METHOD, [(EXPORTER_ID, str(number))])
+        try:
+            await (_as_archive if archive else _as_files)(call, file)
+        finally:
+            await peer.cancel(call)
+
+
+async def _as_archive(call: Call, file: IO[bytes]) -> None:
+    while data := await to_thread.run_sync(file.read, PIECE):
+        await call.send(wire.message((1, data)))
+    await call.close()
+    while await call.receive() is not None:
+        pass
+
+
+async def _as_files(call: Call, file: IO[bytes]) -> None:
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        members = sorted(_members(tar), key=lambda member: member.name.split("/"))
+        for member in members:
+            await call.send(wire.message((1, STAT), (2, _status(member, tar))))
+        await call.send(wire.message((1, STAT)))
+        while (data := await call.receive()) is not None:
+            packet = wire.fields(data)
+            kind, number = wire.number(packet, 1), wire.number(packet, 3)
+            if kind == REQ:
+                if number >= len(members):
+                    raise Failed(INVALID, f"the client asked for a file that it was not told of: {number}")
+                await _content(call, tar, members[number], number)
+            elif kind == FIN:
+                await call.send(wire.message((1, FIN)))
+                await call.close()
+            elif kind == ERR:
+                raise Failed(INVALID, next(iter(wire.blocks(packet, 4)), b"").decode("utf-8", "replace"))
+
+
+def _members(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """All but the root itself, by the names that the client gives them."""
+    found = []
+    for member in tar:
+        member.name = os.path.normpath(member.name).lstrip("/")
+        if member.name not in ("", "."):
+            found.append(member)
+    return found
+
+
+def _status(member: tarfile.TarInfo, tar: tarfile.TarFile) -> bytes:
+    """A hard link is sent as a file of its own."""
+    real = tar._find_link_target(member) if member.islnk() else member  # type: ignore[attr-defined]
+    mode = real.mode & 0o777 | _TYPES.get(real.type, 0)
+    for ours, theirs in _BITS:
+        mode |= theirs if real.mode & ours else 0
+    return wire.message(
+        (1, member.name.encode("utf-8", "surrogateescape")),
+        (2, mode),
+        (3, real.uid),
+        (4, real.gid),
+        (5, real.size if real.isreg() else 0),
+        (6, int(real.mtime * 1_000_000_000)),
+        (7, real.linkname.encode("utf-8", "surrogateescape") if real.issym() else b""),
+        (8, real.devmajor if real.isdev() else 0),
+        (9, real.devminor if real.isdev() else 0),
+    )
+
+
+async def _content(call: Call, tar: tarfile.TarFile, member: tarfile.TarInfo, number: int) -> None:
+    source = tar.extractfile(member)
+    if source is not None:
+        with source:
+            while data := source.read(PIECE):
+                await call.send(wire.message((1, DATA), (3, number), (4, data)))
+    await call.send(wire.message((1, DATA), (3, number)))
