@@ -103,6 +103,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
             "no_new_privs": securityopts.read(spec.security_opt)[0].no_new_privileges,
             "apparmor": apparmor.profile(spec, facts.apparmor),
             "seccomp": facts.seccomp,
+            "own_filter": securityopts.read(spec.security_opt)[0].seccomp not in ("", "builtin", "unconfined"),
             "oom_score_adj": spec.oom_score_adj,
             "init": bool(spec.init),
         },

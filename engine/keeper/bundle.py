@@ -98,6 +98,8 @@ class Process(TypedDict):
     no_new_privs: bool
     apparmor: str
     seccomp: str
+    own_filter: NotRequired[bool]
+    """Whether `seccomp` is the user's profile and not ours; it may be unless this says otherwise."""
     oom_score_adj: int
     init: bool
     hostname_variable: NotRequired[bool]

@@ -108,6 +108,53 @@ def test_looking_at_who_enters(host, marker, capabilities):
     assert host.output(watcher).splitlines()[-1] == "[]"
 
 
+SEIZE = """
+import ctypes, json, os
+libc = ctypes.CDLL(None)
+
+def status(pid):
+    with open(f"/proc/{pid}/status") as file:
+        return dict(line.split(":\\t", 1) for line in file.read().splitlines() if ":\\t" in line)
+
+own = status("self")
+print("watching", flush=True)
+known, seen, found = {str(os.getpid()), "1"}, 0, set()
+while not os.path.exists("/tmp/stop"):
+    for pid in os.listdir("/proc"):
+        if not pid.isdigit() or pid in known or libc.ptrace(0x4206, int(pid), 0, 0):  # PTRACE_SEIZE
+            continue
+        known.add(pid)
+        libc.ptrace(0x4207, int(pid), 0, 0)  # PTRACE_INTERRUPT
+        try:
+            os.waitpid(int(pid), 0x40000000)  # __WALL
+            theirs = status(pid)
+            seen += 1
+            for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+                if int(theirs[name], 16) & ~int(own[name], 16):
+                    found.add(f"{name} {theirs[name]} of {theirs['Name']}")
+            if theirs["Seccomp"] != own["Seccomp"]:
+                found.add(f"no filter of {theirs['Name']}")
+            libc.ptrace(17, int(pid), 0, 0)  # PTRACE_DETACH
+        except OSError:
+            pass
+print(json.dumps([seen > 0, sorted(found)]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("user", ["", "1000"])
+def test_tracing_who_enters(host, user):
+    """With SYS_PTRACE a process can be stopped in the moment before it executes the program: it has no more rights then."""
+    words = ("/usr/bin/python3", "-I", "-S", "-c", SEIZE)
+    watcher = host.start(*words, mounts=PYTHON, cap_add=("SYS_PTRACE",))
+    while "watching" not in host.output(watcher):
+        pass
+    for _ in range(4 * ROUNDS):
+        assert host.exec(watcher, "/bin/true", user=user).code == 0
+    host.exec(watcher, "touch", "/tmp/stop")
+    host.end_of(watcher)
+    assert json.loads(host.output(watcher).splitlines()[-1]) == [True, []]
+
+
 SEE = """
 import ctypes, json, os
 libc = ctypes.CDLL(None)

@@ -48,8 +48,16 @@ def become(
     `pipes`: which standard streams are pipes, that the program's user shall own. With `init`, a descriptor of our tiny init,
     that is what this process executes, and a child of it the program.
     """
-    variables = environment(settings, who, hostname)
     keep_descriptors(kernel, channel, init)
+    renounce(kernel, settings, who, pipes)
+    # Nobody may ptrace us or read our memory between here and the exec; the new program gets its own dumpable flag.
+    if init >= 0:
+        inits.split(init, settings["args"], tty=bool(settings.get("tty")))
+    execute(kernel, settings, who, hostname)
+
+
+def renounce(kernel: Kernel, settings: Process, who: Identity, pipes: Sequence[int]) -> None:
+    """Everything that the program must not have is given up, in its working directory."""
     _work_in(kernel, settings["cwd"] or "/")
     if who.uid != 0:
         standard_streams.give(kernel, pipes, who.uid, who.gid)
@@ -60,9 +68,11 @@ def become(
     kernel.setresgid(who.gid, who.gid, who.gid)
     kernel.setresuid(who.uid, who.uid, who.uid)
     _restrict(kernel, settings, who)
-    # Nobody may ptrace us or read our memory between here and the exec; the new program gets its own dumpable flag.
-    if init >= 0:
-        inits.split(init, settings["args"], tty=bool(settings.get("tty")))
+
+
+def execute(kernel: Kernel, settings: Process, who: Identity, hostname: str) -> None:
+    """Returns never. Raises CannotExecute."""
+    variables = environment(settings, who, hostname)
     kernel.reset_signals()
     name = settings["args"][0]
     kernel.execute(

@@ -91,8 +91,8 @@ def join_and_run(
 ) -> NoReturn:
     """A further process (exec); its pid, as the keeper sees it, is written to `report`. `streams` are its pipes by number.
 
-    It is made when everything has been joined: in the container's pid namespace, where it can be looked at, it never had
-    another root directory or descriptors that are not its own.
+    It is made when everything has been joined and given up: in the container's pid namespace, where it can be looked at, it
+    never had another root directory, descriptors that are not its own, or more rights than the program.
     """
     try:
         kernel, progress = Direct(channel), Progress(bundle, tuple(streams), channel.fileno())
@@ -107,9 +107,14 @@ def join_and_run(
         namespaces.enter_cgroups(kernel, progress)
         kernel_settings.limit(settings, 0)
         _join(kernel, progress, pidfd)
+        # Who asks for another user gets that one's groups and no more.
+        groups: list[str] = [] if "user" in request["process"] else settings["groups"]
+        who = identity.resolve(settings["user"], groups, _here())
         process.bound(kernel, settings)
+        if early := _may_renounce(progress, settings):
+            process.renounce(kernel, settings, who, progress.pipes)
         steps.hide(kernel, progress)
-        pid, _ = calls.clone(flags.CLONE_PARENT)
+        pid = calls.fork_sibling()
         if pid:
             os.write(report, str(pid).encode())
             os._exit(0)
@@ -119,13 +124,21 @@ def join_and_run(
             master = terminal.open_pair(*request["process"].get("console_size", ()))
             channel.send({"event": "terminal"}, (master,))
             os.close(master)
-        # Who asks for another user gets that one's groups and no more.
-        groups: list[str] = [] if "user" in request["process"] else settings["groups"]
-        who = identity.resolve(settings["user"], groups, _here())
+        if early:
+            process.keep_descriptors(kernel, progress.channel)
+            process.execute(kernel, settings, who, bundle["hostname"])
         process.become(kernel, settings, who, bundle["hostname"], channel=progress.channel, pipes=progress.pipes)
         os._exit(126)
     except BaseException as error:
         _failed(channel, error, 126)
+
+
+def _may_renounce(progress: Progress, settings: Process) -> bool:
+    """Whether rights can be given up before the process exists. A seccomp profile of the user's may forbid to make it; AppArmor,
+    which is told through the process's own /proc, keeps it from being traced anyway; in a user namespace, rights do not
+    reach outside."""
+    own_filter = bool(settings.get("seccomp")) and settings.get("own_filter", True)
+    return not (own_filter or settings.get("apparmor") or namespaces.maps(progress.bundle).uids)
 
 
 def _join(kernel: Direct, progress: Progress, pidfd: int) -> None:
