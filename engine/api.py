@@ -94,6 +94,13 @@ class Engine:
 
         bridge.need_default(self._store)
 
+    def overlay_key(self) -> str:
+        """Make this host's WireGuard key for encrypted overlay networks unless there is one; its public key. Raises
+        InvalidSpec, OperationFailed."""
+        from engine.net.overlay import wireguard
+
+        return wireguard.make_key()
+
     def volumes(self) -> list[VolumeRecord]:
         if not os.path.exists(self.roots.database):
             return []

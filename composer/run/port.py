@@ -57,6 +57,10 @@ class Reads(Protocol):
         """Have the network `bridge` before a container is on it, for who looks for its addresses."""
         ...
 
+    def overlay_key(self) -> str:
+        """This host's public key for encrypted overlay networks; the private one is made where there is none."""
+        ...
+
     def volumes(self) -> list[VolumeRecord]: ...
 
     def image(self, reference: str) -> ImageRecord | None:

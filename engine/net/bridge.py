@@ -6,6 +6,7 @@ remove: rules; all of ours with the last network ─▶ link ─▶ row
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -99,7 +100,7 @@ async def leave_default(store: Store) -> None:
         if not db.execute(gone, (record.id, DEFAULT)).rowcount:
             return
     _whole.pop(record.id, None)
-    await backend.remove_network(store.roots, record, lambda: _remove_link(record), lambda: ruled(store))
+    await backend.remove_network(store.roots, record, lambda: _remove_link(store, record), lambda: ruled(store))
 
 
 async def ensure(roots: Roots, record: NetworkRecord) -> int:
@@ -120,7 +121,7 @@ async def ensure(roots: Roots, record: NetworkRecord) -> int:
         await backend.add_network(roots, record)
         _bring_up(record, index)
         if overlay.is_overlay(record):
-            tunnels().ensure(record, _mark(roots, record))
+            await asyncio.to_thread(tunnels().ensure, record, _mark(roots, record))
         if not record.adopted:
             _do("mark", record, "alias", record.bridge, _mark(roots, record))
     _whole[record.id] = index
@@ -142,7 +143,7 @@ async def remove(store: Store, name: str) -> None:
         if lan.is_lan(record):
             links().remove(record, _mark(store.roots, record), [one for one in every(store) if one.id != record.id])
         else:
-            _remove_link(record)
+            _remove_link(store, record)
         with store.transaction(freeing=True) as db:
             db.execute("DELETE FROM networks WHERE name = ?", (name,))
 
@@ -220,8 +221,8 @@ def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
                 created_at=time.time(),
             )
             if spec.driver == OVERLAY:
-                own, hosts = overlay.place(spec)[0], overlay.hosts(spec)
-                record = replace(record, underlay=own, peers=tuple(host for host in hosts if host != own))
+                underlay, peers = overlay.ends(spec)
+                record = replace(record, underlay=underlay, peers=peers)
             text = msgspec.json.encode(record).decode()
             db.execute("INSERT INTO networks VALUES (?, ?, ?, ?)", (spec.name, identifier, bridge, text))
             db.executemany("INSERT INTO subnets VALUES (?, ?)", [(pool.subnet, spec.name) for pool in record.pools])
@@ -272,9 +273,9 @@ def _bring_up(record: NetworkRecord, index: int) -> None:
         kernel.do("give an address to", record.bridge, given, accept=(errno.EEXIST,))
 
 
-def _remove_link(record: NetworkRecord) -> None:
+def _remove_link(store: Store, record: NetworkRecord) -> None:
     if overlay.is_overlay(record):
-        tunnels().remove(record)
+        tunnels().remove(record, _mark(store.roots, record), [one for one in every(store) if one.id != record.id])
     if not record.adopted:
         _do("remove link", record, "delete_link", record.bridge)
         return

@@ -16,7 +16,10 @@ _APPEND = 0x800
 
 def kind(name: str, data: list[tuple[str, Any]]) -> tuple[str, Any]:
     """The attribute that says what kind of link it is (ip-link(8))."""
-    return "IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", name), ("IFLA_INFO_DATA", {"attrs": data})]}
+    found: list[tuple[str, Any]] = [("IFLA_INFO_KIND", name)]
+    if data:
+        found.append(("IFLA_INFO_DATA", {"attrs": data}))
+    return "IFLA_LINKINFO", {"attrs": found}
 
 
 def link(attributes: list[tuple[str, Any]]) -> bytes:

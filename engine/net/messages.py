@@ -78,6 +78,11 @@ def delete_link(name: str) -> bytes:
     return _link(DELLINK, 0, _attribute(_IFLA_IFNAME, _text(name)))
 
 
+def mtu(index: int, size: int) -> bytes:
+    """Set the link's MTU, in bytes."""
+    return _link(NEWLINK, 0, _mtu(size), index=index)
+
+
 def port_of(index: int, master: int) -> bytes:
     """Make the link a port of the bridge with the index `master`."""
     return _link(NEWLINK, 0, _attribute(_IFLA_MASTER, _number(master)), index=index)

@@ -30,16 +30,20 @@ class AddressPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class OverlayHost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A host of overlay networks."""
+    """A host of overlay networks. `public_key` is WireGuard's, in base64: encrypted networks need it."""
 
     name: str
     address: str
+    public_key: str = ""
 
 
 class Overlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The hosts of overlay networks that name none, own one included."""
+    """The hosts of overlay networks that name none, own one included. `private_key` is the file with this host's WireGuard
+    key, `port` the UDP port on which all hosts wait for encrypted networks."""
 
     hosts: tuple[OverlayHost, ...] = ()
+    private_key: str = "/etc/composer/overlay.key"
+    port: int = 51820
 
 
 class Preferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -71,6 +71,11 @@ def show(context: Context, args: Args) -> int:
     return 1 if errors else 0
 
 
+def key(context: Context, args: Args) -> int:
+    print(context.engine.overlay_key())
+    return 0
+
+
 def create(context: Context, args: Args) -> int:
     from composer.cli.project.unplanned import CAUSE, perform
     from composer.plan.labels import group_of
@@ -231,6 +236,15 @@ GROUP = Group(
                 positional=(1, None),
             ),
             show,
+        ),
+        "key": (
+            Command(
+                "network key",
+                "Make this host's key for encrypted overlay networks, and print the public one",
+                "network key",
+                positional=(0, 0),
+            ),
+            key,
         ),
         "ls": (
             Command(

@@ -61,7 +61,9 @@ def of_network(record: NetworkRecord) -> Elements:
     if overlay.is_overlay(record):
         number = struct.pack(">I", overlay.identifier(record.spec) << 8)
         found["tunnels"] = [Element(number)]
-        found["peers"] = [Element(number + _packed(peer)) for peer in record.peers]
+        encrypted = overlay.is_encrypted(record.spec)
+        source = number + (_name(overlay.WIREGUARD) if encrypted else b"")
+        found["peers6" if encrypted else "peers4"] = [Element(source + _packed(peer)) for peer in record.peers]
     for link in filter(None, record.spec.driver_opts.get(options.TRUSTED, "").split(":")):
         found.setdefault("trusted", []).append(Element(_name(link.strip()) + name))
     for pool in record.pools:

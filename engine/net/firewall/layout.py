@@ -82,7 +82,8 @@ _FILTERING: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
     "direct4": (_join(_V4, _PROTO, _PORT), (0, 0), 0),
     "direct6": (_join(_V6, _PROTO, _PORT), (0, 0), 0),
     "tunnels": (_VNI, (0, 0), 0),
-    "peers": (_join(_VNI, _V4), (0, 0), 0),
+    "peers4": (_join(_VNI, _V4), (0, 0), 0),
+    "peers6": (_join(_VNI, _NAME, _V6), (0, 0), 0),
     "gateways4": (_join(_NAME, _V4), (0, 0), 0),
     "gateways6": (_join(_NAME, _V6), (0, 0), 0),
 }
@@ -98,7 +99,8 @@ _TRANSLATING: dict[str, tuple[tuple[int, int], tuple[int, int], int]] = {
     "any4": (_join(_PROTO, _PORT), _join(_V4, _PORT), MAP),
     "any6": (_join(_PROTO, _PORT), _join(_V6, _PORT), MAP),
 }
-NETWORK_SETS = ("bridges", "internal", "within", "trusted", "unprotected", "routed", "tunnels", "peers", "gateways4", "gateways6",
+NETWORK_SETS = ("bridges", "internal", "within", "trusted", "unprotected", "routed", "tunnels", "peers4", "peers6",
+    "gateways4", "gateways6",
     "subnets4", "subnets6", "masquerade4", "masquerade6", "source4", "source6")  # fmt: skip
 PORT_SETS = ("direct4", "direct6", "ports4", "ports6", "any4", "any6")
 GUARDED = frozenset(_FILTERING)
@@ -162,13 +164,12 @@ def _contents(name: str, *, translating: bool) -> list[bytes]:
 
 @functools.cache
 def _filtering() -> dict[str, list[bytes]]:
-    tunnelled = _VXLAN_ID + _address(IPV4, source=True, register=9) + lookup("peers") + verdict(ACCEPT)
     return {
         "forward": _forward(),
         "inward": _inward(),
         "input": _input(),
         "guarded": _guarded(),
-        "tunnelled": [tunnelled, verdict(DROP)],
+        "tunnelled": _tunnelled(),
     }
 
 
@@ -224,6 +225,13 @@ def _input() -> list[bytes]:
         vxlan + _VXLAN_ID + lookup("tunnels") + verdict(JUMP, "tunnelled"),
         _IN + lookup("internal") + verdict(JUMP, "guarded"),
     ]
+
+
+def _tunnelled() -> list[bytes]:
+    """A frame in the clear from a peer's address; or by WireGuard's link, whose addresses nobody can feign."""
+    plain = _VXLAN_ID + _address(IPV4, source=True, register=9) + lookup("peers4")
+    sealed = _VXLAN_ID + meta(_IIFNAME, 9) + _address(IPV6, source=True, register=13) + lookup("peers6")
+    return [_family(IPV4) + plain + verdict(ACCEPT), _family(IPV6) + sealed + verdict(ACCEPT), verdict(DROP)]
 
 
 def _guarded() -> list[bytes]:

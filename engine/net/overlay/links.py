@@ -6,20 +6,15 @@ frames from those hosts (layout.py)."""
 from __future__ import annotations
 
 import errno
-import fcntl
-import socket
-import struct
-from contextlib import suppress
+from collections.abc import Collection
 
 from engine.errors import OperationFailed, Unsupported
 from engine.net import encoded, messages
 from engine.net.firewall import probe
-from engine.net.overlay import settings
+from engine.net.overlay import settings, wireguard
 from engine.net.rtnetlink import Rtnetlink
 from engine.rootless.client import here
 from engine.spec.network import NetworkRecord, NetworkSpec
-
-_SIOCGIFADDR = 0x8915
 
 
 def name(record: NetworkRecord) -> str:
@@ -27,15 +22,11 @@ def name(record: NetworkRecord) -> str:
 
 
 def mtu(spec: NetworkSpec) -> int:
-    """Bytes that fit through the tunnel, by the link that has this host's address; 0 for the kernel's choice."""
-    own = socket.inet_aton(settings.place(spec)[0])
-    with Rtnetlink() as kernel, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        for _, link in socket.if_nameindex():
-            with suppress(OSError):  # it has no address
-                found = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("16s24x", link.encode()))
-                if found[20:24] == own:
-                    return kernel.mtu(link) - settings.OVERHEAD
-    return 0
+    """Bytes that fit through the tunnel; 0 for the kernel's choice."""
+    found = settings.uplink_mtu(settings.place(spec)[0])
+    if not found:
+        return 0
+    return found - (wireguard.OVERHEAD + settings.OVERHEAD + 20 if settings.is_encrypted(spec) else settings.OVERHEAD)
 
 
 def ensure(record: NetworkRecord, mark: str) -> None:
@@ -50,9 +41,11 @@ def ensure(record: NetworkRecord, mark: str) -> None:
             f"network {record.spec.name}: the overlay driver needs nf_tables, which keeps other hosts' frames out"
         )
     link, number = name(record), settings.identifier(record.spec)
+    if settings.is_encrypted(record.spec):
+        wireguard.ensure(record, mark)
     data = [
         ("IFLA_VXLAN_ID", number),
-        ("IFLA_VXLAN_LOCAL", record.underlay),
+        ("IFLA_VXLAN_LOCAL6" if ":" in record.underlay else "IFLA_VXLAN_LOCAL", record.underlay),
         ("IFLA_VXLAN_PORT", settings.PORT),
         ("IFLA_VXLAN_LEARNING", 1),
     ]
@@ -75,6 +68,9 @@ def ensure(record: NetworkRecord, mark: str) -> None:
         kernel.do("set up the tunnel", link, [*changes, *(encoded.flood(index, peer) for peer in record.peers)])
 
 
-def remove(record: NetworkRecord) -> None:
+def remove(record: NetworkRecord, mark: str, others: Collection[NetworkRecord]) -> None:
+    """Remove what `ensure` has made; WireGuard's link stays while one of `others` needs it."""
     with Rtnetlink() as kernel:
         kernel.do("remove link", name(record), [messages.delete_link(name(record))], accept=(errno.ENODEV,))
+    if settings.is_encrypted(record.spec):
+        wireguard.remove(mark, others)

@@ -6,23 +6,35 @@ subnet from the network's name, and which slice of the subnet is theirs from the
 
 from __future__ import annotations
 
+import base64
+import fcntl
 import ipaddress
 import socket
+import struct
+from contextlib import suppress
 
 from engine import digest
 from engine.errors import InvalidSpec, Unsupported
 from engine.net import preferences
+from engine.net.rtnetlink import Rtnetlink
 from engine.spec.network import OVERLAY, NetworkRecord, NetworkSpec, Pool
 
 PEERS = "peers"
 """The hosts, own one included, separated by commas: NAME=ADDRESS or ADDRESS."""
 VNI = "com.docker.network.driver.overlay.vxlanid_list"
+ENCRYPTED = "encrypted"
+"""Docker's; "" is true."""
 MTU = ("com.docker.network.driver.mtu", "mtu")
 PORT = 4789
 """UDP; IANA's for VXLAN."""
 OVERHEAD = 50
 """Bytes of the outer Ethernet, IPv4, UDP and VXLAN headers."""
 
+WIREGUARD = "cmw-overlay"
+"""The link that all encrypted networks of the host use."""
+_SIOCGIFADDR = 0x8915
+_INNER = ipaddress.IPv6Address("fd63:6d70:6f76:6c79::").packed[:8]
+"""The subnet of the WireGuard links (RFC 4193)."""
 _SLICES = 16
 """A subnet has at least so many slices, so that hosts which join later do not move those that are there."""
 _SMALLEST = 8
@@ -41,14 +53,13 @@ def check(spec: NetworkSpec) -> None:
     """Raises Unsupported and InvalidSpec."""
     where = f"network {spec.name}"
     for option, value in sorted(spec.driver_opts.items()):
-        if option not in (PEERS, VNI, *MTU):
-            hint = f"Supported: {PEERS}, {VNI}, {MTU[0]}."
-            if option == "encrypted":
-                hint = "Run the tunnel over a WireGuard or IPsec link of the host's: give the peers' addresses on it."
+        if option not in (PEERS, VNI, ENCRYPTED, *MTU):
             raise Unsupported(
                 f"{where}: driver option {option!r} is not supported by the overlay driver",
-                hint=hint,
+                hint=f"Supported: {PEERS}, {ENCRYPTED}, {VNI}, {MTU[0]}.",
             )
+        if option == ENCRYPTED and value.lower() not in ("", "true", "1", "false", "0"):
+            raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not true or false")
         if option == VNI and not (value.isdecimal() and int(value) in _IDENTIFIERS):
             raise InvalidSpec(f"{where}: driver option {VNI}: {value!r} is not one number from 256 to 16777215")
         if option in MTU and not (value.isdecimal() and (68 <= int(value) <= 65535 or value == "0")):
@@ -61,7 +72,40 @@ def check(spec: NetworkSpec) -> None:
         )
     if len(spec.pools) > 1:
         raise InvalidSpec(f"{where}: an overlay network has one subnet, not {len(spec.pools)}")
-    place(spec)
+    if is_encrypted(spec) and PEERS in spec.driver_opts:
+        raise InvalidSpec(
+            f"{where}: an encrypted network takes no driver_opts.{PEERS}",
+            hint="Its hosts and their public keys are overlay.hosts in networks.toml.",
+        )
+    ends(spec)
+
+
+def is_encrypted(spec: NetworkSpec) -> bool:
+    return spec.driver_opts.get(ENCRYPTED, "false").lower() in ("", "true", "1")
+
+
+def ends(spec: NetworkSpec) -> tuple[str, tuple[str, ...]]:
+    """The addresses of the tunnel: this host's and the others', of WireGuard's links where it is encrypted. Raises
+    InvalidSpec."""
+    own, index = place(spec)
+    if not is_encrypted(spec):
+        return own, tuple(host for host in hosts(spec) if host != own)
+    found = [inner(host) for host in preferences.read().overlay.hosts]
+    return found[index], tuple(found[:index] + found[index + 1 :])
+
+
+def inner(host: preferences.OverlayHost) -> str:
+    """The host's address on the WireGuard links, by its public key. Raises InvalidSpec."""
+    try:
+        key = base64.b64decode(host.public_key, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise InvalidSpec(
+            f"networks.toml: overlay.hosts: {host.name}: {host.public_key!r} is not a WireGuard public key",
+            hint="`composer network key` on that host prints it.",
+        )
+    return str(ipaddress.IPv6Address(_INNER + bytes.fromhex(digest.hexadecimal(key))[:8]))
 
 
 def identifier(spec: NetworkSpec) -> int:
@@ -109,6 +153,18 @@ def place(spec: NetworkSpec) -> tuple[str, int]:
         f"network {spec.name}: none of its hosts ({', '.join(found)}) is this one",
         hint="`ip address` lists this host's addresses.",
     )
+
+
+def uplink_mtu(address: str) -> int:
+    """Bytes, of the host's link that has this address; 0 where none has."""
+    own = socket.inet_aton(address)
+    with Rtnetlink() as kernel, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        for _, link in socket.if_nameindex():
+            with suppress(OSError):  # it has no address
+                found = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("16s24x", link.encode()))
+                if found[20:24] == own:
+                    return kernel.mtu(link)
+    return 0
 
 
 def pools(spec: NetworkSpec) -> tuple[Pool, ...]:

@@ -1,5 +1,6 @@
 """Two hosts that share a network: the session's network namespace and another one, with a link between them."""
 
+import contextlib
 import io
 import shutil
 import socket
@@ -116,7 +117,8 @@ def test_a_host_that_is_no_peer_sends_nothing_into_the_network(composer, elsewhe
         ("{peers: 'a=192.0.2.1,b=192.0.2.1'}", "duplicate address"),
         ("{peers: 'a=example.com'}", "'example.com' is not an IPv4 address"),
         ("{}", "needs the addresses of its hosts"),
-        ("{peers: 192.0.2.1, encrypted: ''}", "driver option 'encrypted' is not supported"),
+        ("{peers: 192.0.2.1, encrypted: ''}", "an encrypted network takes no driver_opts.peers"),
+        ("{encrypted: maybe}", "'maybe' is not true or false"),
         ("{peers: 192.0.2.1, com.docker.network.driver.overlay.vxlanid_list: '3'}", "is not one number from 256"),
     ],
 )
@@ -144,3 +146,61 @@ def test_hosts_from_networks_toml(composer, other_host, tmp_path):
     composer.environ["COMPOSER_NETWORKS"] = str(tmp_path / "networks.toml")
     composer("up", "-d")
     assert addresses(composer, "one") == "10.5.0.2/24"
+
+
+@pytest.fixture
+def keys(composer, elsewhere, tmp_path):
+    """networks.toml of both hosts, with each other's public key."""
+    found = {}
+    for name, command in (("first", composer), ("second", elsewhere)):
+        own = tmp_path / f"{name}.toml"
+        own.write_text(f'[overlay]\nprivate_key = "{tmp_path}/{name}.key"\n')
+        command.environ["COMPOSER_NETWORKS"] = str(own)
+        found[name] = command("network", "key").out.strip()
+        assert command("network", "key").out.strip() == found[name]
+    for name in found:
+        lines = [f'[[overlay.hosts]]\nname = "{n}"\naddress = "192.0.2.{i}"\npublic_key = "{found[n]}"\n'
+                 for i, n in enumerate(found, 1)]  # fmt: skip
+        with open(tmp_path / f"{name}.toml", "a") as file:
+            file.write("\n".join(lines))
+    for command in (composer, elsewhere):
+        text = (command.folder / "compose.yaml").read_text()
+        (command.folder / "compose.yaml").write_text(
+            text.replace("peers: first=192.0.2.1,second=192.0.2.2", "encrypted: ''")
+        )
+
+
+def has_wireguard():
+    made = subprocess.run(["ip", "link", "add", "wg-test", "type", "wireguard"], capture_output=True)
+    subprocess.run(["ip", "link", "delete", "wg-test"], capture_output=True)
+    return made.returncode == 0
+
+
+def test_encrypted(composer, elsewhere, keys):
+    """Nothing that containers say is on the cable in the clear; without WireGuard in the kernel nothing is made."""
+    if not has_wireguard():
+        assert (
+            "This kernel has no WireGuard: modprobe wireguard." in composer("--profile", "web", "up", "-d", code=1).err
+        )
+        assert "cmw-" not in subprocess.check_output(["ip", "-o", "link"], text=True)
+        return
+    seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    seen.bind(("cable", 0))
+    seen.setblocking(False)
+    composer("--profile", "web", "up", "-d")
+    elsewhere("--profile", "client", "up", "-d")
+    assert "root:x:0" in elsewhere("exec", "-T", "client", "wget", "-qO-", "http://web/passwd").out
+    frames = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            frames.append(seen.recv(4000))
+    seen.close()
+    assert frames and not any(b"root:x:0" in one for one in frames)
+    assert {struct.unpack_from(">H", one, 36)[0] for one in frames if one[12:14] == b"\x08\0" and one[23] == 17} == {
+        51820
+    }
+    size = 1500 - 80 - 70 - 28
+    assert elsewhere("exec", "-T", "client", "ping", "-c1", "-W5", "-s", size, "web").code == 0
+    for command in (composer, elsewhere):
+        command("--profile", "*", "down")
+    assert "cmw-" not in subprocess.check_output(["ip", "-o", "link"], text=True)
