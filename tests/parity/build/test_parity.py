@@ -23,7 +23,7 @@ NAMED = {
     "random-151": "a dangling link",
     "random-189": "a dangling link",
 }
-"""Where we differ on purpose, and what docs/dockerfile.md says of it ("Beside BuildKit")."""
+"""Where we differ on purpose, and what docs/dockerfile.md says of it ("Differences from BuildKit")."""
 
 
 @pytest.fixture(scope="module")
