@@ -21,7 +21,7 @@ class AttachHandshake:
         self._gone = False
 
     async def listen(self, cancel: Callable[[], object]) -> None:
-        """Until the command hangs up: what it asked for is cancelled, and what cannot be waits for it no longer."""
+        """Wait until the command hangs up, then cancel its request. What cannot be cancelled no longer waits for the command."""
         while (said := await self._connection.receive()) is not None:
             if isinstance(said, Go) and said.container_id in self._awaited:
                 self._awaited.pop(said.container_id).set()
@@ -31,8 +31,8 @@ class AttachHandshake:
             event.set()
 
     async def attached(self, container_id: str) -> None:
-        """Let the command attach to a container whose program has not started, and wait until it has. One that is stopped
-        misses the first output."""
+        """Let the command attach to a container whose program has not started, and wait until it has. A command that is
+        suspended misses the first output."""
         if not self._gone:
             event = self._awaited[container_id] = Event()
             self._connection.tell(Ready(container_id))

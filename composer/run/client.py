@@ -1,6 +1,6 @@
-"""The command's side: find the project's supervisor or start one, send a request, give its events.
+"""The command's side: find the project's supervisor or start one, send a request, yield its events.
 
-If the supervisor dies, the client starts another and repeats the request: what was done already is found done.
+If the supervisor dies, the client starts another and repeats the request; what was already done needs no repeating.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ATTEMPTS = 4
 
 
 class Client:
-    """One project's supervisor. A new one is started with `environ`, or in a fork, where it needs `open_engine`."""
+    """A client of one project's supervisor. It starts a supervisor with `environ`, or in a fork if `open_engine` is given."""
 
     def __init__(
         self, roots: Roots, project: str, environ: Mapping[str, str], open_engine: Callable[[], Engine] | None = None
@@ -36,8 +36,8 @@ class Client:
         self._starting: Launch | None = None
 
     def prepare(self) -> None:
-        """Start a supervisor if there is none, without waiting for it: it gets ready to start containers while we do other
-        things. To be called before we have done much."""
+        """Start a supervisor if there is none, without waiting for it, so that it gets ready while the command does other
+        work. Call it early, before the process has grown."""
         if self._starting is None and not os.path.exists(self._path):
             try:
                 self._starting = Launch(self._roots, self._project, self._environ, self._open_engine)
@@ -49,7 +49,7 @@ class Client:
         return control.listens(self._path)
 
     def serves(self) -> bool:
-        """Whether there is a supervisor; waits until one that was only just started has adopted what runs."""
+        """Whether a supervisor is running. Waits until one that has just started has adopted running containers."""
         try:
             with control.connect(self._path) as sock:
                 _until_it_serves(sock)
@@ -58,10 +58,8 @@ class Client:
         return True
 
     def perform(self, request: Request, *, ready: Callable[[str], None] | None = None) -> Iterator[Event]:
-        """The events of the request, End last. `ready` is called with the id of a container to attach to.
-
-        Raises SupervisorLost when there is no getting to the end, OperationFailed when none can be started.
-        """
+        """Yield the events of the request, End last. `ready` is called with the id of a container to attach to. Raises
+        SupervisorLost when supervisors keep dying before the end, OperationFailed when none can be started."""
         for attempt in range(ATTEMPTS):
             with self._connect(replace=not attempt) as sock:
                 try:
@@ -80,12 +78,12 @@ class Client:
         )
 
     def open(self) -> socket.socket:
-        """A connection to the supervisor, which is started if there is none. SupervisorLost, OperationFailed."""
+        """Connect to the supervisor, and start one if there is none. Raises SupervisorLost, OperationFailed."""
         return self._connect(replace=True)
 
     @staticmethod
     def _events(sock: socket.socket, ready: Callable[[str], None] | None) -> Iterator[Event]:
-        """Events until the supervisor hangs up, however that happens."""
+        """Yield events until the supervisor hangs up, for whatever reason."""
         frames = Frames()
         while True:
             try:
@@ -104,15 +102,15 @@ class Client:
                     yield event
 
     def renew(self) -> None:
-        """Put a supervisor of this program in the place of the one that is there, whichever it is, and wait until it has
-        adopted what runs. Raises SupervisorLost, OperationFailed."""
+        """Replace the supervisor, of whichever release, by one of this release, and wait until it has adopted running
+        containers. Raises SupervisorLost, OperationFailed."""
         control.end(self._path)
         with self._connect(replace=True) as sock:
             _until_it_serves(sock)
 
     def _connect(self, *, replace: bool) -> socket.socket:
-        """`replace`: put one of this program in the place of one of another release, which may be killed at any time and
-        would not know what we mean. A command does so in the beginning only: what it finds later is newer than itself."""
+        """Connect. With `replace`, first replace a supervisor of another release, which would not understand our messages.
+        Only the first connection of a command does so: a supervisor that appears later is newer than the command."""
         lost = SupervisorLost(
             f"the supervisor of project {self._project} cannot be reached",
             hint=f"See {os.path.dirname(self._path)}/supervisor.log.",
@@ -151,14 +149,14 @@ class Client:
 
 
 def _until_it_serves(sock: socket.socket) -> None:
-    """A supervisor hangs up on a command that asks for nothing, once it has adopted what runs."""
+    """Wait until the supervisor has adopted running containers: only then does it hang up on a command without a request."""
     sock.shutdown(socket.SHUT_WR)
     while sock.recv(4096):
         pass
 
 
 def _until_hung_up(sock: socket.socket) -> None:
-    """Until the supervisor has tidied up and ended, or was killed."""
+    """Wait until the supervisor has cleaned up and exited, or was killed."""
     try:
         while sock.recv(4096):
             pass

@@ -21,8 +21,8 @@ LOOKS = 12
 
 
 class Connection:
-    """Requests come in, events go out. A command that does not read (Ctrl-Z) never holds the supervisor up: what it has
-    not read waits here."""
+    """Receives requests and sends events. A command that does not read (Ctrl-Z) never blocks the supervisor, because its
+    events are queued here."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -33,7 +33,7 @@ class Connection:
         self._open = True
 
     async def receive(self) -> Request | Go | None:
-        """The next thing that the command says, None when it has hung up (or talks nonsense)."""
+        """The command's next message; None when it has hung up or sent something invalid."""
         while not self._received:
             try:
                 data = self.sock.recv(CHUNK)
@@ -54,13 +54,13 @@ class Connection:
             return None
 
     def tell(self, event: Event) -> None:
-        """Send it soon, batched with other events, or when the command reads again."""
+        """Queue an event. It is sent soon, together with others, or when the command reads again."""
         if self._open:
             self._out += protocol.frame(event)
             self._told.set()
 
     async def write(self) -> None:
-        """Send events until cancelled: a task beside the one that produces them."""
+        """Send queued events until cancelled. Runs as a task beside the one that produces events."""
         while True:
             await self._told.wait()
             self._told = Happening()
@@ -77,11 +77,11 @@ class Connection:
                 self._out.clear()
 
     async def drain(self) -> None:
-        """Wait until everything has been taken, but not for ever. `write` must have ended."""
+        """Wait, for a limited time, until the command has read everything. `write` must have ended."""
         await self.patiently(self._flush)
 
     async def patiently(self, step: Callable[[], Awaitable[object]]) -> None:
-        """Wait for a step of the command's, as long as it can be expected to take it."""
+        """Wait for an action of the command, for as long as it can reasonably take."""
         async with create_task_group() as tasks:
             tasks.start_soon(self._lose_patience, tasks.cancel_scope)
             await step()

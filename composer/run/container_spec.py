@@ -23,10 +23,8 @@ Find = Callable[[str], str]
 def specification(
     desired: Desired, service: DesiredService, number: int, name: str, images: Mapping[str, str], find: Find
 ) -> ContainerSpec:
-    """The specification of container `number` of the service. `images`: references and the ids they have now.
-
-    Raises NotFound for an image that is not there, or a container to join that is not.
-    """
+    """The specification of container `number` of the service. `images` maps references to their current ids. Raises NotFound
+    for a missing image, or a missing container to join."""
     known = {
         labels.PROJECT: desired.project,
         labels.WORKING_DIR: desired.working_dir,
@@ -75,7 +73,7 @@ def image_id(reference: str, images: Mapping[str, str], service: str) -> str:
 
 
 def mounts(spec: ContainerSpec, images: Mapping[str, str], service: str) -> tuple[Mount, ...]:
-    """The mounts, those of images with the images' ids. Raises NotFound."""
+    """The mounts, with ids in place of image references. Raises NotFound."""
     return tuple(
         msgspec.structs.replace(mount, source=image_id(mount.source, images, service))
         if mount.type == "image"
@@ -85,7 +83,7 @@ def mounts(spec: ContainerSpec, images: Mapping[str, str], service: str) -> tupl
 
 
 def joined(spec: ContainerSpec, find: Find) -> ContainerSpec:
-    """The same with containers' ids for the services and names whose namespaces or volumes it takes over."""
+    """The specification with container ids in place of services and names whose namespaces or volumes it uses."""
     changes: dict[str, object] = {}
     for field in MODES:
         mode = getattr(spec, field)
@@ -101,7 +99,7 @@ def joined(spec: ContainerSpec, find: Find) -> ContainerSpec:
 
 
 def _volumes_from(source: str) -> tuple[str, str, str]:
-    """[service:|container:]NAME[:ro|:rw] in its parts."""
+    """Split [service:|container:]NAME[:ro|:rw]."""
     kind, colon, rest = source.partition(":")
     if kind not in ("service", "container") or not colon:
         kind, rest = "service", source
@@ -110,7 +108,7 @@ def _volumes_from(source: str) -> tuple[str, str, str]:
 
 
 def inheriting(spec: ContainerSpec, old: ContainerRecord) -> tuple[ContainerSpec, tuple[str, ...]]:
-    """The specification with the anonymous volumes of the container it replaces, and their names."""
+    """The specification with the anonymous volumes of the container that it replaces, and their names."""
     kept = {
         mount.target: mount
         for mount in old.spec.mounts

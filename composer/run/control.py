@@ -1,5 +1,6 @@
-"""The supervisor's control socket, and the lock that lets only one supervisor be. Imports next to nothing: a supervisor
-listens before it has loaded the rest of itself.
+"""The supervisor's control socket, and the lock that allows only one supervisor.
+
+Imports next to nothing: a supervisor listens before it has loaded its other modules.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ REMAINS = ("supervisor.sock", "keeper.sock", LEAVING)
 
 
 class Control:
-    """A listening socket, mode 0600, and the lock on its folder, held as long as the process lives.
-
-    `clean`: the last one that was here left in good order, and so did its keeper.
-    """
+    """A listening socket with mode 0600, and the lock on its directory, which is held for the life of the process. `clean`:
+    the last supervisor and its keeper exited in good order."""
 
     def __init__(self, listener: socket.socket, lock: int, path: str, *, clean: bool) -> None:
         self.listener, self._lock, self.path, self.clean = listener, lock, path, clean
@@ -30,7 +29,7 @@ class Control:
 
     @classmethod
     def open(cls, path: str) -> Control | None:
-        """Become the one that listens at `path`; None when another supervisor does already. Raises OSError."""
+        """Listen at `path`; None if another supervisor already does. Raises OSError."""
         lock = control.claim(path, VERSION)
         if lock is None:
             return None
@@ -39,7 +38,7 @@ class Control:
         return cls(control.listen(path), lock, path, clean=clean)
 
     def close(self) -> None:
-        """Stop listening; connections that were not accepted are closed, and their commands retry. The lock stays."""
+        """Stop listening. Connections that were not accepted are closed, and their commands try again. The lock is kept."""
         try:
             os.replace(self.path, f"{os.path.dirname(self.path)}/{LEAVING}")
         except FileNotFoundError:
@@ -47,8 +46,8 @@ class Control:
         self.listener.close()
 
     def tidy_up(self, *, whole: bool) -> None:
-        """Remove what a supervisor has in its folder, or the `whole` folder: the last thing that it does, with the lock still
-        held. Another supervisor may have found the folder gone and made one of its own: then nothing of it is touched."""
+        """Remove the supervisor's files, or the `whole` directory. This is its last action, while it still holds the lock. If
+        the directory was removed and another supervisor has created a new one, nothing is touched."""
         folder, lock = os.path.split(control.lock_of(self.path))
         with contextlib.suppress(OSError):
             if not os.path.samestat(os.stat(f"{folder}/{lock}"), os.fstat(self._lock)):

@@ -1,5 +1,7 @@
-"""Executes a plan: an operation begins when those it depends on have succeeded; independent ones run concurrently. It decides
-nothing: what is to be done is in the plan."""
+"""Executes a plan. An operation starts when those that it depends on have succeeded; independent operations run concurrently.
+
+Nothing is decided here: the plan says what to do.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,11 @@ ready, however soon one looks."""
 
 
 class Scene(Struct, kw_only=True):
-    """What a plan is carried out in: the project as wanted and as it was when the plan was made. For containers of the
-    services `attach`, `attached` is awaited before their programs start. `turn` is given up while all that is left is to wait."""
+    """The context of a plan: the project as wanted, and as it was when the plan was made.
+
+    `attached` is awaited before the program of a container of the services `attach` starts. `turn` is given up while the
+    remaining operations only wait.
+    """
 
     changes: Changes
     monitor: Monitor
@@ -84,12 +89,12 @@ class Scene(Struct, kw_only=True):
 
 
 class Warned(Exception):
-    """The operation could not be done, and that does not matter to the others."""
+    """The operation failed, but other operations do not depend on it."""
 
 
 class Executor:
-    """One plan's execution; `failures` afterwards, in the order in which they happened. `made`: the id of a container of no
-    service that it has created, `exit_code` that of a container whose end was awaited."""
+    """The execution of one plan. Afterwards, `failures` lists failures in the order in which they occurred, `made` is the id
+    of a one-off container that was created, and `exit_code` that of a container that was waited for."""
 
     def __init__(self, scene: Scene, plan: Plan, *, parallel: int = -1) -> None:
         self.scene, self.plan = scene, plan
@@ -110,7 +115,8 @@ class Executor:
                 self._numbers.setdefault(service_of(record), {})[number_of(record)] = record.id
 
     async def run(self) -> bool:
-        """Do everything that can be done; whether all of it was. Cancelled, it finishes what has begun."""
+        """Execute as much as possible; returns whether everything succeeded. When cancelled, it finishes operations that have
+        begun."""
         for operation in self.plan.operations:
             self._ready_to_run[operation.id] = Event()
             self._before[operation.id] = set(operation.after)
@@ -141,7 +147,7 @@ class Executor:
         self._ready_to_run[number].set()
 
     def _end(self, number: int) -> None:
-        """An operation has ended: those that waited for it alone may begin."""
+        """Record that an operation has ended, and start those that waited only for it."""
         for after in self._after.get(number, ()):
             self._before[after].discard(number)
             if not self._before[after]:
@@ -149,7 +155,7 @@ class Executor:
         self._pause()
 
     def _pause(self) -> None:
-        """One less is acting. When all that is left to do is to wait, others may have their turn."""
+        """One operation fewer is active. When all others only wait, other requests can have their turn."""
         self._acting -= 1
         if not self._acting and self.scene.turn is not None:
             self.scene.turn.end()
@@ -169,7 +175,7 @@ class Executor:
             await self._resume()
 
     def concerns(self) -> set[str]:
-        """The services that it has yet to act on, or waits for."""
+        """The services that it still has to act on or wait for."""
         waiting = [one for one in self.plan.operations if one.id not in self._succeeded]
         return {operation.service_name for operation in waiting}
 
@@ -252,7 +258,7 @@ class Executor:
     async def _change(
         self, operation: CreateNetwork | CreateVolume | Make | Connect | Disconnect | Update | Rename
     ) -> None:
-        """One call of the engine, which is short and goes on to its end."""
+        """Make one call of the engine, which is short and not interrupted."""
         changes = self.scene.changes
         match operation:
             case CreateNetwork():
@@ -283,7 +289,8 @@ class Executor:
         return found
 
     def find(self, what: str) -> str:
-        """The id of the container that `service:NAME` or `container:NAME` means; the name of one that is not ours."""
+        """The id of the container that `service:NAME` or `container:NAME` refers to; the name itself for a container of
+        another project."""
         kind, _, name = what.partition(":")
         if kind == "service":
             numbers = self._numbers.get(name, {})
@@ -359,7 +366,7 @@ class Executor:
         return ready
 
     async def _stop(self, operation: Stop) -> None:
-        """Hooks, then the stop signal, then patience, then SIGKILL."""
+        """Run the hooks, send the stop signal, wait, then send SIGKILL."""
         container_id, service = operation.container_id, operation.service
         if service is not None and service.pre_stop:
             if self.scene.changes.record(container_id).state.status is Status.RUNNING:
@@ -388,7 +395,7 @@ class Executor:
         self.scene.monitor.gone(container_id)
 
     async def _await_end(self, operation: AwaitEnd) -> int:
-        """The exit code when the condition holds. A container that removes itself is gone before anybody can look."""
+        """The exit code once the condition is true. A container that removes itself may be gone before it can be examined."""
         container_id, condition = operation.container_id, operation.condition
         codes = self.scene.monitor.exit_codes
         if container_id in codes:
@@ -450,7 +457,7 @@ class Executor:
             raise
 
     async def _gate(self, container_id: str, condition: str) -> float:
-        """Wait for the condition; in how many seconds to look again, 0 when it holds for good."""
+        """Check the condition. Returns after how many seconds to check again, or 0 when it is satisfied for good."""
         changes = self.scene.changes
         await self.scene.notifier.until(container_id, lambda: outcome(changes.record(container_id), condition))
         state = changes.record(container_id).state
@@ -474,7 +481,7 @@ async def _change_job(scheduler: Scheduler, operation: RegisterJob | StartJob | 
 
 
 def message(operation: Operation, error: EngineError) -> str:
-    """What failed, of which service, why, and what to do."""
+    """What failed, for which service, why, and how to fix it."""
     if isinstance(operation, Wait | PreStartHooks | RunJob):
         return str(error)
     whose = f"service {operation.service_name}: " if operation.service_name else ""

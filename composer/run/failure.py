@@ -8,10 +8,8 @@ import traceback
 
 
 def unforeseen(error: BaseException) -> str:
-    """The reason for an error of no kind of ours; where it comes from is written to our own log.
-
-    Of a group, as tasks side by side give it, the first error that is not a group.
-    """
+    """The message for an unexpected error; its traceback is written to our own log. For a group of errors from concurrent
+    tasks, the first error that is not a group."""
     traceback.print_exception(error)
     sys.stderr.flush()
     while isinstance(error, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""Why a gate will not open, in docker compose's words first, and with what helps to find the reason."""
+"""Why a condition failed: docker compose's message, with details that help to find the cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Tail = Callable[[str, int], list[str]]
 
 
 class GateFailed(EngineError):
-    """What was waited for will not come."""
+    """A condition that was waited for cannot become true."""
 
 
 def optional(reason: Never, service: str) -> str:

@@ -1,8 +1,9 @@
-"""Healthchecks, with Docker's rules (docs.docker.com/reference/dockerfile, HEALTHCHECK).
+"""Health checks, with Docker's rules (docs.docker.com/reference/dockerfile, HEALTHCHECK).
 
-Probes come `interval` seconds after the end of the one before, every `start_interval` during `start_period`. A failure
-within the start period does not count until a probe has succeeded; `retries` failures in a row make it unhealthy. Beyond
-Docker there are early probes right after the start, which can only succeed: what is ready at once is healthy at once.
+A probe starts `interval` seconds after the end of the previous one, or every `start_interval` during `start_period`. A failure
+within the start period does not count until a probe has succeeded; `retries` failures in a row make the container unhealthy. In
+addition to Docker's, there are probes right after the start that can only succeed, so that a container that is ready at once is
+healthy at once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 
 
 class Check(Struct, frozen=True, kw_only=True):
-    """A healthcheck with nothing left open; seconds, with Docker's defaults."""
+    """A health check with all values set; in seconds, with Docker's defaults."""
 
     test: tuple[str, ...]
     interval: float = 30.0
@@ -37,7 +38,7 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 def check_of(own: Healthcheck | None, images: Healthcheck | None) -> Check | None:
-    """What the service says, over what the image says; None when there is no check or it is disabled."""
+    """The service's settings, then the image's; None when there is no check or it is disabled."""
     found: dict[str, object] = {}
     for source in (images, own):
         if source is not None:
@@ -74,8 +75,8 @@ async def watch(
     report: Callable[[Health], Awaitable[None]],
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Probe for ever (until cancelled) and report each new health. `probe` gives None when it could not be run (the
-    container is paused, or just ending). `started_at` is in seconds since the epoch."""
+    """Probe until cancelled, and report each change of health. `probe` returns None when it could not run, because the
+    container is paused or just exiting. `started_at` is in seconds since the epoch."""
     if health.status == STARTING and not health.log:
         for pause in EARLY:
             if pause >= check.interval:

@@ -33,10 +33,8 @@ class HookFailed(EngineError):
 
 
 async def run(scene: Scene, container_id: str, service: DesiredService, kind: str) -> None:
-    """Run the service's hooks of this kind (post_start, pre_stop) in their order, each to its end, and report what they print.
-
-    HookFailed for the first that fails; the others do not run. A container that has ended meanwhile runs none.
-    """
+    """Run the service's hooks of this kind (post_start, pre_stop) in order, each to completion, and report their output.
+    Raises HookFailed for the first failure; later hooks do not run. In a container that has exited meanwhile, none runs."""
     hooks: Sequence[Hook] = service.post_start if kind == "post_start" else service.pre_stop
     for hook in hooks:
         shown, last = bytearray(), bytearray()
@@ -60,8 +58,8 @@ async def run(scene: Scene, container_id: str, service: DesiredService, kind: st
 
 
 async def _has_ended(scene: Scene, container_id: str, patience: float) -> bool:
-    """Whether the container runs no more, within `patience` seconds: a hook that its end kills, or that finds it gone,
-    hears of that before the state says so."""
+    """Whether the container exits within `patience` seconds: a hook that fails because of the exit notices it before the state
+    changes."""
 
     def look() -> bool | None:
         try:

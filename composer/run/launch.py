@@ -1,8 +1,7 @@
-"""Starting a supervisor: forked from a command that is still small, or by its command line.
+"""Starting a supervisor, by a fork of a command that is still small, or by its command line.
 
-Forking saves what the interpreter and the modules that both need would cost again, a third of the way to the first
-container. A command that has read files or talked to the engine is no parent for it: too large, and with descriptors and
-locks of its own.
+A fork saves starting the interpreter and loading shared modules again, a third of the time to the first container. A command that
+has read files or used the engine is too large to fork, and has descriptors and locks of its own.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class SupervisorLost(EngineError):
-    """Supervisors die of something."""
+    """The supervisor died, or did not start."""
 
 
 class Launch:
-    """A supervisor that is getting ready, side by side with whatever else we do. It leaves our session and our folder; its
-    standard error is supervisor.log. It waits for our connection until `close`. Raises OperationFailed."""
+    """A supervisor that starts while the command does other work. It leaves the command's session and directory, and its
+    standard error is supervisor.log. It waits for a connection until `close`. Raises OperationFailed."""
 
     def __init__(
         self, roots: Roots, project: str, environ: Mapping[str, str], fork: Callable[[], Engine] | None = None
     ) -> None:
-        """`fork`: do, and what opens the engine in the child, which then expects to start containers. A command that has
-        opened the engine already is no parent: then it is the command line after all."""
+        """`fork` opens the engine in a forked child, which then expects to start containers. If this command has already
+        opened the engine, the supervisor is started by its command line instead."""
         self._folder = os.path.dirname(roots.supervisor_socket(project))
         self._project = project
 
@@ -51,7 +50,7 @@ class Launch:
             raise OperationFailed.of("start the supervisor of", project, error) from error
 
     def wait(self) -> None:
-        """Until it listens. Raises SupervisorLost, with its last words, when it never will."""
+        """Wait until it listens. Raises SupervisorLost with its last log line when it failed."""
         if not self._process.wait():
             hint = _last_words(f"{self._folder}/supervisor.log")
             raise SupervisorLost(f"the supervisor of project {self._project} did not start", hint=hint)
@@ -61,15 +60,15 @@ class Launch:
 
 
 def command_line(roots: Roots, project: str) -> list[str]:
-    """How a supervisor is started, by us or by the keeper. -P: modules come from where ours did, not from a project's
-    folder."""
+    """The command line by which we or the keeper start a supervisor. -P: modules come from our installation, not from the
+    project's directory."""
     roots_given = ["--state-root", roots.state, "--run-root", roots.run]
     return [sys.executable, "-P", "-m", "composer", *roots_given, "-p", project, "supervise"]
 
 
 def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, eager: bool = False) -> None:
-    """Be the project's supervisor until nothing is left to care for, unless another is. `ready` (see READY) gets a byte
-    when requests may come; `eager`: one that starts containers is on its way."""
+    """Run the project's supervisor until nothing is left to do, unless another one is running. `ready` (see READY) receives a
+    byte when requests are accepted; `eager`: a request that starts containers will follow."""
     os.chdir("/")
     from composer.run.control import Control
 
@@ -98,7 +97,7 @@ def _live(
     open_engine: Callable[[], Engine],
     descriptors: Descriptors,
 ) -> None:
-    """The child's life; it does not return."""
+    """Run in the child; does not return."""
     try:
         os.setsid()
         for number, fd in enumerate([os.dup(fd) for fd in descriptors]):  # out of the way of each other
@@ -122,15 +121,15 @@ def _live(
 
 
 def _place(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variable that says where this program is."""
+    """The variable with the location of this program."""
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = environ.get("PYTHONPATH", "")
     return {"PYTHONPATH": f"{tree}:{path}" if path else tree}
 
 
 def _has_opened(roots: Roots) -> bool:
-    """Whether we have files of the state root open. The database's locks are a process's own (fcntl(2)) and its index of the
-    log is shared memory: in a fork the next command cuts off what is mapped there, as nobody seems to use it (SIGBUS)."""
+    """Whether this process has files of the state root open. Database locks belong to a process (fcntl(2)), and the index of
+    its log is shared memory: in a fork, the next command would truncate the mapped index as apparently unused (SIGBUS)."""
     for fd in os.listdir("/proc/self/fd"):
         try:
             if os.readlink(f"/proc/self/fd/{fd}").startswith(f"{roots.state}/"):
@@ -141,7 +140,7 @@ def _has_opened(roots: Roots) -> bool:
 
 
 def _last_words(path: str) -> str:
-    """The last line of a log that says something."""
+    """The last line of a log that is not blank."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = file.read().splitlines()

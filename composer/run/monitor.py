@@ -1,4 +1,4 @@
-"""Monitor of running containers: their healthchecks and their restarts."""
+"""Monitors running containers: health checks and restarts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REMEMBERED = 256
 
 
 class Monitor:
-    """`image` finds an image by its id. `idle` is called whenever nothing is left that lives or is to be restarted."""
+    """`image` finds an image by its id. `idle` is called whenever no container runs or waits for a restart."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Monitor:
 
     @property
     def busy(self) -> bool:
-        """Something lives or is to be restarted."""
+        """Whether a container runs or waits for a restart."""
         return bool(self._living or self._restarting)
 
     async def adopt(self, records: list[ContainerRecord]) -> None:
-        """Take up what an earlier supervisor cared for."""
+        """Continue what an earlier supervisor monitored."""
         for record in records:
             if record.state.returns:
                 await self._update(record.id, returns=False)
@@ -68,7 +68,7 @@ class Monitor:
                 await self._settle_end(record)
 
     def started(self, container_id: str) -> None:
-        """It was started (it may have ended since)."""
+        """The container was started; it may have exited since."""
         record = self._changes.record(container_id)
         if not record.state.status.alive:
             return
@@ -84,7 +84,8 @@ class Monitor:
         return health.check_of(record.spec.healthcheck, image.config.healthcheck if image else None)
 
     async def suppress_restart(self, container_id: str, *, returns: bool = False) -> None:
-        """The user ends it: no policy restarts it, now or when it has ended. `returns`: the plan starts it again."""
+        """The user stops the container: no policy restarts it, now or after its exit. With `returns`, the plan starts it
+        again."""
         if scope := self._restarting.pop(container_id, None):
             scope.cancel()
         record = self._changes.record(container_id)
@@ -95,13 +96,13 @@ class Monitor:
             self._notifier.tell(container_id)
 
     async def stays_down(self, container_id: str) -> None:
-        """It was to be started again and was not."""
+        """The container was to be started again, but was not."""
         if self._changes.record(container_id).state.returns:
             await self._update(container_id, returns=False)
             self._notifier.tell(container_id)
 
     async def reset_backoff(self, container_id: str) -> None:
-        """The user starts it: reset the restart count."""
+        """The user starts the container: reset its restart count."""
         if scope := self._restarting.pop(container_id, None):
             scope.cancel()
         self._backoffs.pop(container_id, None)
@@ -109,14 +110,14 @@ class Monitor:
             await self._update(container_id, restart_count=0)
 
     def gone(self, container_id: str) -> None:
-        """It was stopped or removed on purpose."""
+        """The container was stopped or removed on purpose."""
         self._living.discard(container_id)
         self._backoffs.pop(container_id, None)
         self._stop_probing(container_id)
         self._notifier.tell(container_id)
 
     async def ended(self, container_id: str) -> None:
-        """Its process has ended."""
+        """The container's process has exited."""
         self._living.discard(container_id)
         self._stop_probing(container_id)
         try:
@@ -203,7 +204,7 @@ class Monitor:
             self._idle()
 
     async def _failed_again(self, container_id: str) -> None:
-        """A restart that fails is an end like another."""
+        """Treat a failed restart like an exit."""
         try:
             await self._update(container_id, status=Status.EXITED, finished_at=time.time())
             await self._after_end(self._changes.record(container_id))

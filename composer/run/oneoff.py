@@ -1,4 +1,4 @@
-"""The container of `composer run`: made and started after what its service depends on."""
+"""The container of `composer run`: created and started after the services that it depends on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.spec.network import VolumeSpec
 
 
 async def _make_volumes(executor: Executor, spec: ContainerSpec) -> None:
-    """Named volumes on the command line that do not exist yet."""
+    """Create the named volumes on the command line that do not exist."""
     made = {operation.name for operation in executor.plan.operations if isinstance(operation, CreateVolume)}
     there = executor.scene.snapshot.volumes.keys() | made
     for mount in spec.mounts:
@@ -30,7 +30,7 @@ async def _make_volumes(executor: Executor, spec: ContainerSpec) -> None:
 
 
 async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake | None) -> str:
-    """Create the container and start its program, when the command has attached to it; its id, "" when that failed."""
+    """Create the container, let the command attach, and start its program. Returns its id, or "" on failure."""
     scene, name = executor.scene, wanted.spec.name
     kind: type[Create | Start] = Create
     container_id = ""
@@ -70,7 +70,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake |
 
 
 def _specification(executor: Executor, wanted: OneOff, service: DesiredService | None) -> ContainerSpec:
-    """With the images and containers that it names by other names."""
+    """The specification, with ids for the images and containers that it names."""
     images = executor.scene.snapshot.images
     name = wanted.spec.image_ref or wanted.spec.image
     if service is not None and service.image == name:

@@ -1,7 +1,7 @@
-"""pre_start hooks: containers that run to their end, one after the other, before a service's first container starts.
+"""pre_start hooks: containers that run to completion, one after the other, before a service's first container starts.
 
-A hook that has done its work goes at once. One that fails stays, so that its files and its log can be looked at, until the
-next round of hooks or `down`. One that is interrupted goes, too.
+A hook that succeeded is removed at once. A failed one is kept for inspection of its files and log until the next round of hooks
+or `down`. An interrupted one is removed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def run(scene: Scene, service: DesiredService, find: container_spec.Find, 
 
 
 async def _clear(scene: Scene, service: str) -> None:
-    """Remove what earlier rounds have left."""
+    """Remove the containers of earlier rounds."""
     for record in scene.changes.containers():
         if is_hook(record) and service_of(record) == service:
             await _remove(scene, record.id)
@@ -59,7 +59,7 @@ async def _remove(scene: Scene, container_id: str) -> None:
 
 
 class _Run:
-    """One hook. `name` is what a reader knows it by: "web pre_start[0]"."""
+    """One hook. `name` is its name in messages: "web pre_start[0]"."""
 
     def __init__(self, scene: Scene, name: str, waiting: Waiting) -> None:
         self._scene, self._name, self._waiting = scene, name, waiting
@@ -91,7 +91,7 @@ class _Run:
                 await _remove(self._scene, container_id)
 
     async def _ended(self, container_id: str) -> int:
-        """Wait for its end, its output shown as it comes; the exit code."""
+        """Wait for its exit while showing its output; returns the exit code."""
         changes = self._scene.changes
 
         def look() -> int | None:

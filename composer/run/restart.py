@@ -12,7 +12,7 @@ SETTLED = 10.0
 
 
 def wanted(policy: Restart, state: ContainerState) -> bool:
-    """Whether a container that has ended in this state is to be started again."""
+    """Whether the policy restarts a container that exited in this state."""
     if state.stopped_by_user or not state.started_at:
         return False
     if policy.max_retries and state.restart_count >= policy.max_retries:
@@ -27,7 +27,7 @@ class Backoff:
         self._next = FIRST
 
     def pause(self, ran: float) -> float:
-        """Seconds to wait now, after it ran for `ran` seconds."""
+        """Seconds to wait before the next restart, after the container ran for `ran` seconds."""
         if ran >= SETTLED:
             self._next = FIRST
         pause, self._next = self._next, min(self._next * 2, LONGEST)

@@ -71,7 +71,7 @@ class Supervisor:
         """It has come to its end in good order: nothing of the project runs."""
 
     async def run(self) -> None:
-        """Until nothing is left to care for. Containers live on when this is cancelled."""
+        """Run until nothing is left to do. Containers keep running when this is cancelled."""
         self._leave = anyio.Event()
         async with create_task_group() as tasks:
             await self._open(tasks)
@@ -82,7 +82,7 @@ class Supervisor:
             await connection.drain()
 
     async def _open(self, tasks: TaskGroup) -> None:
-        """Adopt what is there, and serve. `tasks` are the session's: they go on until it is closed."""
+        """Adopt existing containers, and serve requests. `tasks` are the session's, and continue until it is closed."""
         try:
             self._changes = await self._engine.session(self._project, tasks, supervisor=self._again)
         except EngineError as error:
@@ -144,7 +144,7 @@ class Supervisor:
         return self._scheduler
 
     async def _refuse(self, error: EngineError) -> None:
-        """We cannot begin: say so to the command that is waiting, if one is."""
+        """Report to a waiting command that the supervisor cannot start."""
         print(error, file=sys.stderr, flush=True)
         listener = self._control.listener
         listener.setblocking(False)
@@ -163,7 +163,7 @@ class Supervisor:
 
     @property
     def _busy(self) -> bool:
-        """Something runs, or is to be started by itself."""
+        """Whether something runs, or will be started automatically."""
         return self._monitor.busy or (self._scheduler is not None and self._scheduler.busy)
 
     def _consider_leaving(self) -> None:
@@ -171,7 +171,7 @@ class Supervisor:
             self._leave.set()
 
     async def _unasked(self) -> None:
-        """Wait as long as the command that we were started for may be on its way: it may be slow."""
+        """Wait for the command that started us, which may be slow."""
         if self._control.launcher is not None:
             await wait_readable(self._control.launcher)
         await anyio.sleep(UNASKED)
@@ -274,7 +274,7 @@ class Supervisor:
             return await self._perform(None, turn, None)
 
     async def _attended(self, connection: Connection, turn: Turn) -> End:
-        """Do it as long as the command is there to hear of it."""
+        """Perform the request as long as its command is connected."""
         handshake = AttachHandshake(connection)
         end = End(failures=(Failure(message="", exit_code=130),))
         async with create_task_group() as tasks:
@@ -342,7 +342,8 @@ class Supervisor:
         return End(failures=tuple(executor.failures), container_id=container_id, exit_code=executor.exit_code)
 
     async def _execute(self, executor: Executor, turn: Turn) -> bool:
-        """Whether all of the plan was done. Replacements that a failure or a cancellation cuts short are undone."""
+        """Execute the plan; returns whether everything succeeded. Replacements that a failure or cancellation interrupted are
+        undone."""
         done = False
         try:
             done = await executor.run()
@@ -392,8 +393,8 @@ def _tell_interrupted(tell: Callable[[Event], None], snapshot: observed.Snapshot
 
 
 def _overtakes(request: Request, served: Turn) -> bool:
-    """Whether a request need not wait for one that is being served, because it undoes what that one does. What concerns other
-    services leaves it alone."""
+    """Whether a request need not wait for the one that is being served, because it undoes that one's work. Requests for other
+    services do not interrupt it."""
     action, running = request.options.action, served.request.options.action
     undoes = (action in STOPPING and running in STARTING) or (action == "kill" and running == "stop")
     if not undoes or request.options.containers:
@@ -402,7 +403,7 @@ def _overtakes(request: Request, served: Turn) -> bool:
 
 
 def supervise(engine: Engine, roots: Roots, project: str, control: Control, again: list[str]) -> None:
-    """Be the supervisor, until nothing is left to care for. `again` is the command line that starts another."""
+    """Run the supervisor until nothing is left to do. `again` is the command line that starts another."""
     supervisor = Supervisor(engine, roots, project, control, again)
     gc.freeze()  # what is imported stays: no collection need look at it
     anyio.run(supervisor.run)

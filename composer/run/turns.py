@@ -1,7 +1,7 @@
-"""Turns: one request at a time changes the project, in order of arrival.
+"""Turns: requests change the project one at a time, in order of arrival.
 
-A request that has nothing to do but to wait, for a container to become healthy or to complete, lets others have their turn
-meanwhile, so that `stop`, `logs` or `run` of something else need not wait with it.
+A request that only waits, for a container to become healthy or to complete, lets others have their turn meanwhile, so that
+`stop`, `logs` or `run` of another service need not wait for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Turns:
         self._queue: deque[Event] = deque()
 
     async def take(self) -> None:
-        """Wait until it is our turn."""
+        """Wait for our turn."""
         if not self.taken:
             self.taken = True
             return
@@ -38,7 +38,7 @@ class Turns:
             raise
 
     def give(self) -> None:
-        """It is the next one's turn."""
+        """Pass the turn to the next request."""
         if self._queue:
             self._queue.popleft().set()
         else:
@@ -46,7 +46,7 @@ class Turns:
 
 
 class Turn:
-    """A request that is being served, in the cancel scope `work`. `concerns`: the services that it has yet to act on."""
+    """A request that is being served, in the cancel scope `work`. `concerns` are the services that it still has to act on."""
 
     def __init__(self, request: Request, turns: Turns | None = None) -> None:
         self.request = request
