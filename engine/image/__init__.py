@@ -1,1 +1,1 @@
-"""Images: references, manifests, the content-addressed store, layers and what is done with them."""
+"""Images: references, manifests, the content-addressed store and its layers."""

@@ -47,7 +47,7 @@ _decode = msgspec.json.Decoder(list[_Entry]).decode
 
 
 def save(images: ImageStore, names: Sequence[str], out: IO[bytes]) -> None:
-    """Write the images with these names. Raises NotFound, Corrupt (a layer is no longer what its diff_id promises)."""
+    """Write the images with these names. Raises NotFound, Corrupt (the content of a layer no longer matches its diff_id)."""
     entries: list[_Entry] = []
     manifests: list[manifest.Descriptor] = []
     written: set[str] = set()
@@ -65,7 +65,7 @@ def save(images: ImageStore, names: Sequence[str], out: IO[bytes]) -> None:
 def _save_image(
     images: ImageStore, name: str, tar: tarfile.TarFile, written: set[str]
 ) -> tuple[_Entry, list[manifest.Descriptor]]:
-    """Write its blobs. Its entry in manifest.json, and those in index.json: one for each tag."""
+    """Write its blobs; returns its entry for manifest.json, and those for index.json, one for each tag."""
     record = images.need(name)
     config = images.blobs.read(record.id)
     layers = images.layers.need(images.chain(record.id))
@@ -114,7 +114,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes, written: set[str]) -> Non
 
 
 def _save_layer(images: ImageStore, layer: Layer, tar: tarfile.TarFile, written: set[str]) -> manifest.Descriptor:
-    """The layer's uncompressed stream: from the blob it was pulled as, else packed again; verified by its diff_id."""
+    """Write the layer's uncompressed stream, from the blob that was pulled or packed again, and verify its diff_id."""
     with tempfile.TemporaryFile(dir=images.store.roots.state) as file:
         found = hashlib.sha256()
 
@@ -146,11 +146,8 @@ def _save_layer(images: ImageStore, layer: Layer, tar: tarfile.TarFile, written:
 
 
 def load(images: ImageStore, file: IO[bytes]) -> list[ImageRecord]:
-    """Store the images of an archive that `docker save` made; `file` must be seekable and may not be compressed. The
-    records have the tags that the archive gives them.
-
-    Every layer is verified by its diff_id. Raises ImageError, Corrupt.
-    """
+    """Store the images of an archive made by `docker save`; `file` must be seekable and uncompressed. The images get the
+    archive's tags. Every layer's diff_id is verified. Raises ImageError, Corrupt."""
     try:
         with lease.adding(images.store.roots), tarfile.open(fileobj=file, mode="r:") as tar:
             members = {member.name.removeprefix("./"): member for member in tar}
@@ -161,7 +158,7 @@ def load(images: ImageStore, file: IO[bytes]) -> list[ImageRecord]:
 
 
 def load_stream(images: ImageStore, file: IO[bytes]) -> list[ImageRecord]:
-    """`load` of an archive that cannot be sought in, and may be compressed: it is kept beside the store meanwhile."""
+    """Like `load`, for an archive that may be compressed and is not seekable. It is copied beside the store first."""
     with tempfile.TemporaryFile(dir=images.store.roots.state) as whole:
         for data in chunks(file, "the image archive"):
             whole.write(data)
@@ -209,7 +206,7 @@ def _tags(tags: Iterable[str] | None) -> list[str]:
 
 
 def _load_layer(images: ImageStore, stream: IO[bytes], parent: Layer | None, chain_id: str, diff_id: str) -> Layer:
-    """Unpack one layer, and keep its stream as a blob: it cannot be packed again the same."""
+    """Unpack one layer, and keep its stream as a blob, because packing it again would not give the same bytes."""
     with images.layers.draft(parent.folder if parent else "") as draft, images.blobs.ingest() as blob:
 
         def both() -> Iterable[bytes]:

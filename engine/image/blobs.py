@@ -1,7 +1,7 @@
 """The content-addressed store: <state>/blobs/sha256/<hex>.
 
-A blob is written to a temporary name, verified (digest and size), synced, and renamed; a blob that is there is whole.
-Readers verify again, as discs and people change files.
+A blob is written under a temporary name, verified (digest and size), synced and renamed, so that a blob in the store is always
+complete. Readers verify it again, because disks and people change files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class BlobStore:
         return f"{self.folder}/{digest.removeprefix('sha256:')}"
 
     def has(self, digest: str, size: int | None = None) -> bool:
-        """Whether the blob is in the store (with this size, if one is given)."""
+        """Whether the blob is in the store (with this size, if given)."""
         try:
             status = os.stat(self.path(digest))
         except OSError:
@@ -67,7 +67,7 @@ class BlobStore:
             yield VerifyingReader(file, digest, os.fstat(file.fileno()).st_size)
 
     def add(self, data: bytes) -> str:
-        """Store a small blob; gives its digest. Storing what is there already does nothing."""
+        """Store a small blob; returns its digest. Has no effect if it is already stored."""
         digest = digest_of(data)
         if not self.has(digest, len(data)):
             with self.writer(digest, len(data)) as writer:
@@ -76,16 +76,14 @@ class BlobStore:
 
     @contextlib.contextmanager
     def writer(self, digest: str, size: int) -> Iterator[BlobWriter]:
-        """Write a blob whose digest and size are known: when the block ends they are verified and it appears.
-
-        When the block raises, or they do not match (Corrupt), nothing stays.
-        """
+        """Write a blob whose digest and size are known. They are verified at the end of the block, and the blob is stored. If
+        the block raises, or they do not match (Corrupt), nothing remains."""
         with self._write(BlobWriter(digest, size)) as writer:
             yield writer
 
     @contextlib.contextmanager
     def ingest(self) -> Iterator[BlobWriter]:
-        """Write a blob made here: when the block ends it appears under the digest that the writer then has."""
+        """Write a blob of our own: at the end of the block it is stored under the writer's digest."""
         with self._write(BlobWriter("", None)) as writer:
             yield writer
 
@@ -113,7 +111,7 @@ class BlobStore:
 
     @contextlib.contextmanager
     def exclusive(self, digest: str) -> Iterator[None]:
-        """Hold the blob against others who would fetch it too, in any process: look again once it is held."""
+        """Lock the blob against concurrent downloads in any process. Check again whether it exists once the lock is held."""
         path = f"{self.folder}/{LOCK}{digest.removeprefix('sha256:')[:24]}"
         try:
             make_private(self.folder)
@@ -129,7 +127,7 @@ class BlobStore:
             os.close(fd)
 
     def names(self) -> list[str]:
-        """The names in the folder: hex digests, and partial files of writers that may be alive or dead."""
+        """The names in the directory: hex digests, and partial files of running or dead writers."""
         try:
             return os.listdir(self.folder)
         except FileNotFoundError:
@@ -137,7 +135,7 @@ class BlobStore:
 
 
 class BlobWriter:
-    """Takes a blob's bytes into `file`. More than the promised `size` raises Corrupt at once, before it is written."""
+    """Writes a blob's bytes to `file`. Raises Corrupt before writing more than the promised `size`."""
 
     file: IO[bytes]
 
@@ -156,16 +154,14 @@ class BlobWriter:
             view = view[self.file.write(view) :]
 
     def restart(self) -> None:
-        """Forget what was written, for a server that cannot resume."""
+        """Discard what was written, for a server that cannot resume."""
         self.file.seek(0)
         self.file.truncate()
         self._hash = _sha256()
         self.written = 0
 
     def finish(self) -> None:
-        """Raises Corrupt unless exactly the promised bytes were written; where none were promised, takes their
-        digest.
-        """
+        """Raises Corrupt unless exactly the promised bytes were written; if none were promised, takes their digest."""
         found = self._hash.hexdigest()
         if self.size is None:
             self.digest, self.size = f"sha256:{found}", self.written
@@ -173,7 +169,7 @@ class BlobWriter:
 
 
 class VerifyingReader:
-    """Reads a blob; the read that reaches the end raises Corrupt when digest or size is wrong."""
+    """Reads a blob; the read that reaches its end raises Corrupt if the digest or size is wrong."""
 
     def __init__(self, file: IO[bytes], digest: str, size: int) -> None:
         self._file, self.digest, self.size = file, digest, size

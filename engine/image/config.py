@@ -1,4 +1,4 @@
-"""The image configuration blob (OCI image specification, config.md) and its way to and from `ImageConfig`."""
+"""The image configuration blob (OCI image specification, config.md) and its conversion to and from `ImageConfig`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RootFS(Struct, kw_only=True):
 
 
 class History(Struct, omit_defaults=True):
-    """One line of `docker history`; `empty_layer` when the step made no layer."""
+    """One line of `docker history`; `empty_layer` when the step created no layer."""
 
     created: str | None = None
     created_by: str = ""
@@ -95,7 +95,7 @@ def encode(image: ImageFile) -> bytes:
 
 
 def execution(image: ImageFile) -> ImageConfig:
-    """What the engine needs of it to run a container."""
+    """The part that the engine needs to run a container."""
     raw = image.config or RawConfig()
     return ImageConfig(
         user=raw.user,
@@ -166,7 +166,7 @@ def _nano(seconds: float | None) -> int:
 
 
 def chain_ids(diff_ids: Sequence[str]) -> list[str]:
-    """The ChainID of each layer: the identity of it together with all below it (config.md, Layer ChainID)."""
+    """The ChainID of each layer, which identifies it together with all layers below it (config.md, Layer ChainID)."""
     chain: list[str] = []
     for diff_id in diff_ids:
         chain.append(next_chain_id(chain[-1] if chain else "", diff_id))
@@ -197,5 +197,5 @@ def rfc3339(seconds: float) -> str:
 
 
 def environment(entries: Sequence[str]) -> Mapping[str, str]:
-    """KEY=value lines as a mapping; the last one of a name wins."""
+    """KEY=value lines as a mapping; the last line for a name counts."""
     return dict(entry.partition("=")[::2] for entry in entries)

@@ -1,8 +1,7 @@
-"""Removing what nothing refers to: mark from images (which tags, containers or a build keep) and the build cache,
-then sweep.
+"""Removing unreferenced content: mark from images (kept by tags, containers or builds) and the build cache, then sweep.
 
-Safe at any time: nothing is removed while somebody adds content (engine.image.lease), and what a crash left (drafts,
-partial blobs, folders without a row) goes as well.
+This is safe at any time: nothing is removed while content is being added (engine.image.lease). Remains of a crash (drafts,
+partial blobs, directories without a row) are removed as well.
 """
 
 from __future__ import annotations
@@ -30,10 +29,8 @@ class Collected(Struct):
 def prune(
     images: ImageStore, image_ids: Iterable[str] = (), cache_keys: Iterable[str] = (), *, preview: bool = False
 ) -> Freed:
-    """Delete these images, except those that a container uses, and records of the build cache, and then collect.
-
-    With `preview` nothing is deleted: the answer is what would go.
-    """
+    """Delete these images, except those that a container uses, and records of the build cache, and then collect. With
+    `preview`, nothing is deleted; the result is what would be removed."""
     used = containers_using(images.store)
     gone = [image_id for image_id in image_ids if image_id not in used]
     keys = list(cache_keys)
@@ -47,8 +44,8 @@ def prune(
 
 
 def replaced(images: ImageStore) -> Freed:
-    """Delete the images whose last tag a newer build has taken, once no container uses them; their blobs and layers go
-    with the next collection, which is made when there are any."""
+    """Delete images that lost their last tag to a newer build, once no container uses them, and then collect their blobs and
+    layers."""
     rows = images.store.db.execute(
         "SELECT id FROM images WHERE replaced_at > 0 AND NOT EXISTS (SELECT 1 FROM tags WHERE image_id = id)"
         " AND NOT EXISTS (SELECT 1 FROM digests WHERE image_id = id)"
@@ -58,7 +55,7 @@ def replaced(images: ImageStore) -> Freed:
 
 
 def collect(images: ImageStore) -> Collected | None:
-    """Remove unreferenced layers and blobs. None when somebody is adding content just now: a later call does it."""
+    """Remove unreferenced layers and blobs. None if content is being added at the moment; a later call removes them."""
     with lease.collecting(images.store.roots) as alone:
         if not alone:
             return None
@@ -98,7 +95,7 @@ def _blobs(images: ImageStore, done: Collected) -> None:
 
 
 def _signatures(images: ImageStore, marked: set[str]) -> None:
-    """Those that are kept for digests that no image has any more (engine.trust.evidence)."""
+    """Signatures kept for digests that no image has any longer (engine.trust.evidence)."""
     folder = f"{images.store.roots.state}/trust"
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if f"sha256:{name.partition('.')[0]}" not in marked:

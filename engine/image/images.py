@@ -1,7 +1,5 @@
-"""The images in the store: recorded, tagged, found, listed, removed.
-
-Reading one by its id is one row of SQLite and one small JSON document.
-"""
+"""The images in the store: recording, tagging, finding, listing and removing them. Reading one by its id takes one row of
+SQLite and one small JSON document."""
 
 from __future__ import annotations
 
@@ -54,11 +52,9 @@ class ImageStore:
     # -- reading
 
     def get(self, name: str) -> ImageRecord | None:
-        """The image with this id (also shortened), tag or digest reference; None when there is none.
-
-        `redis:7 linux/arm64` (engine.spec.image.for_platform) is the one for that platform. Raises BadReference for what
-        cannot be a name, InvalidSpec for a platform, Conflict when a short id is ambiguous.
-        """
+        """The image with this id (or a prefix of it), tag or digest reference; None when there is none. `redis:7 linux/arm64`
+        (engine.spec.image.for_platform) is the one for that platform. Raises BadReference for an invalid name, InvalidSpec
+        for a platform, Conflict when a short id is ambiguous."""
         if " " in name:
             return self._variant(*name.split(" ", 1))
         image_id = name if _ID.match(name) else self._by_reference(name)
@@ -67,7 +63,7 @@ class ImageStore:
         return self._load(image_id) if image_id else None
 
     def need(self, name: str) -> ImageRecord:
-        """As `get`, but raises NotFound."""
+        """Like `get`, but raises NotFound."""
         if (found := self.get(name)) is None:
             raise NotFound("image", name, hint="Pull or build it first.")
         return found
@@ -79,7 +75,7 @@ class ImageStore:
         return sorted(found, key=lambda record: (-record.created_at, record.id))
 
     def file(self, image_id: str) -> ImageFile:
-        """The whole configuration blob, verified: history and diff_ids too. Raises NotFound, Corrupt."""
+        """The whole configuration blob, verified, with history and diff_ids. Raises NotFound, Corrupt."""
         from engine.image import config as image_config
 
         return image_config.decode(self.blobs.read(image_id), image_id)
@@ -243,16 +239,15 @@ class ImageStore:
         self.set_variants(str(parsed), others)
 
     def add_digest(self, image_id: str, name: references.Reference) -> None:
-        """Remember under which digest a registry has the image."""
+        """Record the digest of the image in a registry."""
         with self.store.transaction() as db:
             db.execute("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", (str(name), image_id))
 
     def remove(self, name: str, *, force: bool = False) -> list[str]:
-        """Untag an image, and delete it with its last tag; gives lines as `docker rmi` prints them.
+        """Untag an image, and delete it with its last tag; returns lines as `docker rmi` prints them.
 
-        Raises NotFound; Conflict when a container uses it, or when an id has several tags, unless `force`. An image
-        that a container uses loses its tags by force but is kept. Its content goes with the next collection
-        (engine.image.gc).
+        Raises NotFound; Conflict when a container uses it, or when an id has several tags, unless `force`. With `force`, an image
+        that a container uses loses its tags but is kept. Its content is removed by the next collection (engine.image.gc).
         """
         record = self.need(name)
         by_id = bool(_SHORT_ID.match(name)) and not self._by_reference_quietly(name)
@@ -295,7 +290,7 @@ class ImageStore:
 
 
 def _full(name: str) -> str:
-    """As the store writes a reference."""
+    """A reference in the form in which the store keeps it."""
     parsed = references.parse(name)
     return f"{parsed.name}@{parsed.digest}" if parsed.digest else str(parsed)
 
@@ -307,7 +302,7 @@ def _holders(db: sqlite3.Connection, tags: Iterable[str]) -> set[str]:
 
 
 def now() -> str:
-    """The present time as an image configuration writes it."""
+    """The current time as an image configuration writes it."""
     from engine.image.config import rfc3339
 
     return rfc3339(time.time())

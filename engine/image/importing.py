@@ -1,4 +1,4 @@
-"""A root filesystem's tar archive as an image of one layer (`docker import`)."""
+"""Importing a root file system's tar archive as an image of one layer (`docker import`)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ def import_rootfs(
     subject: str = "rootfs",
     created: str = "",
 ) -> ImageRecord:
-    """Store the tar in `file` (compressed or not) as an image for this machine's platform, with `config`.
-
-    Raises Corrupt, Unsupported, OperationFailed; nothing stays of a failed import.
-    """
+    """Store the tar in `file` (compressed or not) as an image for this machine's platform, with `config`. Raises Corrupt,
+    Unsupported, OperationFailed; a failed import leaves nothing behind."""
     with lease.adding(images.store.roots):
         layer = add(images.layers, file, subject)
         here = platform.host()

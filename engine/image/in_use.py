@@ -23,7 +23,7 @@ _decode = msgspec.json.Decoder(_Spec).decode
 
 
 def containers_using(store: Store) -> dict[str, list[str]]:
-    """Image id → names of the containers made from it or mounting it. An unreadable specification counts as none."""
+    """Image id → names of the containers created from it or mounting it. An unreadable specification counts as none."""
     import glob
 
     users: dict[str, list[str]] = {}

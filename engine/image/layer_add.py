@@ -1,4 +1,4 @@
-"""A layer's tar stream, compressed or not, into the layer store."""
+"""Adds a layer's tar stream, compressed or not, to the layer store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from engine.image.layers import Draft, Layer, LayerStore
 
 
 class Extracted:
-    """A layer unpacked into a draft, not recorded yet: its diff_id (verified if one was promised) and size in bytes.
-
-    `has_root`: the layer says itself what its root directory is like.
-    """
+    """A layer that is unpacked into a draft but not yet recorded: its diff_id (verified if one was promised) and size in
+    bytes. `has_root`: the layer has an entry for its root directory."""
 
     __slots__ = ("diff_id", "has_root", "size")
 
@@ -29,10 +27,8 @@ class Extracted:
 def extract(
     draft: Draft, file: IO[bytes], subject: str, *, diff_id: str = "", limits: Limits | None = None
 ) -> Extracted:
-    """Unpack the layer in `file` into `draft`. May run in any thread.
-
-    Raises Corrupt when the stream is damaged, or is not the one that `diff_id` promises.
-    """
+    """Unpack the layer in `file` into `draft`. May run in any thread. Raises Corrupt when the stream is damaged or does not
+    match `diff_id`."""
     hashed = Hashed(chunks(file, subject, limits))
     done = unpack(iter(hashed), draft.fd, subject, limits=limits)
     if diff_id and hashed.digest != diff_id:
@@ -41,10 +37,8 @@ def extract(
 
 
 def seal(layers: LayerStore, draft: Draft, parent: Layer | None) -> Layer:
-    """Record what was written into `draft` as a layer on top of `parent`.
-
-    Its diff_id is that of the tar stream that `pack` makes of it, so it can be made again for a push.
-    """
+    """Record the content of `draft` as a layer on top of `parent`. Its diff_id is that of the tar stream that `pack` produces,
+    so that a push can produce it again."""
     plain = hashlib.sha256()
     size = pack(draft.fd, plain.update, root_entry=draft.root_changed)
     diff_id = f"sha256:{plain.hexdigest()}"

@@ -1,8 +1,8 @@
-"""Unpacked layers: <state>/layers/<folder>/diff, one for each chain id, shared by all images that have it.
+"""Unpacked layers: <state>/layers/<folder>/diff, one for each chain id, shared by all images that contain it.
 
-A layer is made in a draft folder and moved to its place in the transaction that records it; so a folder that a row
-names is whole, and a folder without a row is rubbish that the collector removes. The parent folder is closed to other
-users (mode 0700): layers hold setuid files (CVE-2021-41091).
+A layer is created in a draft directory, which is moved to its place in the transaction that records it. A directory named by a
+row is therefore complete, and the collector removes directories without a row. The parent directory is closed to other users
+(mode 0700), because layers contain setuid files (CVE-2021-41091).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Layer(Struct, frozen=True):
 
 
 class Draft:
-    """A layer in the making: write into `diff` (open as `fd`). `work` is an empty folder for overlayfs beside it."""
+    """A layer that is being created: write into `diff` (open as `fd`). `work` is an empty directory for overlayfs beside it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class Draft:
 
     @property
     def root_changed(self) -> bool:
-        """Whether the root directory's owner or mode is no longer what it began with."""
+        """Whether the root directory's owner or mode has changed."""
         status = os.stat(self.fd)
         return (status.st_uid, status.st_gid, status.st_mode & 0o7777) != self._origin
 
@@ -55,7 +55,7 @@ class Draft:
         return self.root_changed or bool(os.listdir(self.fd))
 
     def inherit(self, folder: str) -> None:
-        """Give the root directory the owner and mode of that of `folder` (…/diff). Raises OSError."""
+        """Give the root directory the owner and mode of `folder` (…/diff). Raises OSError."""
         status = os.stat(folder)
         os.fchown(self.fd, status.st_uid, status.st_gid)
         os.fchmod(self.fd, status.st_mode & 0o7777)
@@ -86,10 +86,8 @@ class LayerStore:
 
     @contextlib.contextmanager
     def draft(self, parent: str = "") -> Iterator[Draft]:
-        """A new, empty layer; removed at the end of the block unless it was committed.
-
-        The root directory takes owner and mode from that of the folder `parent`, as overlayfs shows the uppermost one.
-        """
+        """A new, empty layer, which is removed at the end of the block unless it was committed. Its root directory gets the
+        owner and mode of that of the directory `parent`, because overlayfs shows the uppermost one."""
         path = f"{self.root}/{DRAFT}{os.urandom(6).hex()}"
         try:
             make_private(self.root)
@@ -109,10 +107,8 @@ class LayerStore:
             self._discard(os.path.basename(path))
 
     def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, blob: str = "") -> Layer:
-        """Make the draft a layer; when another process was faster, its layer is taken and the draft is dropped.
-
-        The files are on the disc (syncfs(2)) before the row is.
-        """
+        """Turn the draft into a layer. If another process was faster, its layer is used and the draft is removed. The files
+        are on disk (syncfs(2)) before the row is."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 parent = os.open(draft.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -139,12 +135,12 @@ class LayerStore:
         return Layer(chain_id, folder, diff_id, size, blob)
 
     def set_blob(self, chain_id: str, digest: str) -> None:
-        """Remember that the layer is in the blob store, compressed, under `digest`."""
+        """Record that the blob store has the layer, compressed, under `digest`."""
         with self.store.transaction() as db:
             db.execute("UPDATE layers SET blob = ? WHERE chain_id = ?", (digest, chain_id))
 
     def _place(self, draft: Draft, chain_id: str) -> str:
-        """Move the draft to its name: short, as overlayfs's mount options have little room."""
+        """Move the draft to its final name, which is short because the length of overlayfs's mount options is limited."""
         hexdigits = chain_id.removeprefix("sha256:")
         for length in range(12, 65, 4):
             folder = hexdigits[:length]
@@ -154,7 +150,7 @@ class LayerStore:
         raise FileExistsError(17, "a directory with that name already exists", f"{self.root}/{hexdigits}")
 
     def discard(self, folder: str) -> None:
-        """Remove a folder that no row names (any more). Raises OperationFailed."""
+        """Remove a directory that no row names. Raises OperationFailed."""
         try:
             self._discard(folder)
         except OSError as error:
@@ -169,7 +165,7 @@ class LayerStore:
                 os.close(root)
 
     def names(self) -> list[str]:
-        """Every name in the folder that may be a layer's of an image, drafts included."""
+        """All names in the directory that may belong to layers, including drafts."""
         try:
             return [name for name in os.listdir(self.root) if name != mountpoints.NAME]
         except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Who may remove: content that nothing refers to yet is protected from the garbage collector by a lock.
+"""A lock that protects new content from the garbage collector until something refers to it.
 
-Whoever adds content (pull, build, import) holds the lock shared from the first byte until the image is recorded; the
-collector needs it alone (flock(2) on <state>/images.lock). The kernel lets go of it when a process dies.
+An operation that adds content (pull, build, import) holds the lock shared from the first byte until the image is recorded; the
+collector needs it exclusively (flock(2) on <state>/images.lock). The kernel releases it when a process dies.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from engine.paths import Roots, make_private
 
 @contextlib.contextmanager
 def adding(roots: Roots) -> Iterator[None]:
-    """Hold while content is added; any number at once. Waits for a collector at work."""
+    """Hold the lock while content is added; any number of holders at once. Waits for a running collector."""
     with _locked(roots, fcntl.LOCK_SH):
         yield
 
 
 @contextlib.contextmanager
 def collecting(roots: Roots) -> Iterator[bool]:
-    """Hold while content is removed; gives False, without waiting, when somebody is adding."""
+    """Hold the lock while content is removed; yields False, without waiting, while content is being added."""
     try:
         with _locked(roots, fcntl.LOCK_EX | fcntl.LOCK_NB):
             yield True

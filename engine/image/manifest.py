@@ -1,8 +1,7 @@
 """Manifests and indexes, OCI and Docker schema 2, as typed structures.
 
-Sources: OCI image specification (manifest.md, image-index.md, descriptor.md) and the distribution project's
-manifest-v2-2. Whatever is read here came from a registry: sizes and counts are bounded and digests are checked for
-shape.
+Sources: OCI image specification (manifest.md, image-index.md, descriptor.md) and the distribution project's manifest-v2-2. All
+input comes from registries: sizes and counts are limited, and digests are checked for their form.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class _PlatformField(Struct):
 
 
 def platform_field(platform: Platform) -> _PlatformField:
-    """A platform as descriptors have it."""
+    """A platform in the form that descriptors use."""
     return _PlatformField(platform.os, platform.architecture, platform.variant)
 
 
@@ -105,7 +104,7 @@ _decode_manifest = msgspec.json.Decoder(Manifest).decode
 def parse(body: bytes, media_type: str, subject: str) -> Manifest | Index:
     """The manifest or index in `body`, which the server called `media_type`; `subject` names it in errors.
 
-    A body may not be both (CVE-2021-41190: the type is confused). Raises ImageError, Unsupported.
+    A body that is both is refused (CVE-2021-41190, type confusion). Raises ImageError, Unsupported.
     """
     if len(body) > MANIFEST_LIMIT:
         raise ImageError(f"{subject}: the manifest is larger than {MANIFEST_LIMIT} bytes")

@@ -1,6 +1,6 @@
-"""The root that a stack of layers makes, as a descriptor: an overlay mount that is in no mount namespace.
+"""The merged root of a stack of layers, as a descriptor of an overlay mount that is in no mount namespace.
 
-Nobody else can see it or name a path in it, and it is gone with the descriptor, also when we are killed.
+No other process can see it or reach it by a path, and it disappears with the descriptor, even if this process is killed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def merged(lower: Sequence[str], upper: str = "", work: str = "") -> Iterator[int]:
-    """Mount `lower` (folders, lowest first), with `upper` and `work` when it is to be written to.
-
-    A single folder without an upper needs no mount and is opened as it is. Raises OperationFailed.
-    """
+    """Mount `lower` (directories, lowest first), with `upper` and `work` for writing. A single directory without an upper one
+    is opened without a mount. Raises OperationFailed."""
     folders = list(reversed(lower))
     if not upper and len(folders) == 1:
         fd = _open(folders[0])
@@ -57,7 +55,7 @@ def _mount(folders: Sequence[str], upper: str, work: str) -> int:
 
 @contextlib.contextmanager
 def _named(folders: Sequence[str], upper: str, work: str) -> Iterator[tuple[list[str], list[tuple[str, str]]]]:
-    """The folders by descriptor: options have little room, and names may hold commas and colons."""
+    """Name the directories by descriptor, because the length of options is limited, and names may contain commas and colons."""
     with contextlib.ExitStack() as stack:
 
         def name(path: str) -> str:
@@ -73,7 +71,7 @@ def _named(folders: Sequence[str], upper: str, work: str) -> Iterator[tuple[list
 
 
 def _mount_detached(folders: Sequence[str], upper: str, work: str) -> int:
-    """By the new mount calls; `lowerdir+` needs Linux 6.5 (EINVAL before)."""
+    """Mount with the new mount calls; `lowerdir+` needs Linux 6.5 (EINVAL before)."""
     context = detached.fsopen("overlay")
     try:
         with _named(folders, upper, work) as (lower, writable):
@@ -96,10 +94,8 @@ def _mount_detached(folders: Sequence[str], upper: str, work: str) -> int:
 
 
 def _mount_in_thread(folders: Sequence[str], upper: str, work: str) -> int:
-    """By mount(2) over the first folder, in a mount namespace of a thread that ends at once.
-
-    The descriptor keeps the mount alive. The folders are opened in the namespace, as overlayfs takes no others.
-    """
+    """Mount with mount(2) over the first directory, in a mount namespace of a short-lived thread. The descriptor keeps the
+    mount alive. The directories are opened in that namespace, because overlayfs accepts no others."""
     result: list[int | OperationFailed] = []
 
     def run() -> None:

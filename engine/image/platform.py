@@ -72,7 +72,7 @@ def parse(text: str) -> Platform:
 
 
 def normalised(platform: Platform) -> Platform:
-    """As containerd writes it: arm64 is v8 without saying so (github.com/containerd/platforms, Normalize)."""
+    """The form that containerd uses: arm64 implies v8 (github.com/containerd/platforms, Normalize)."""
     if (platform.architecture, platform.variant) == ("arm64", "v8"):
         return Platform(platform.os, platform.architecture)
     return platform

@@ -43,7 +43,7 @@ class Reference(Struct, frozen=True):
 
     @property
     def familiar(self) -> str:
-        """As a user writes it: without what is implied (docker.io/library/redis:7 → redis:7)."""
+        """The short form that users write, without implied parts (docker.io/library/redis:7 → redis:7)."""
         name = self.name
         if self.registry == DEFAULT_REGISTRY:
             name = self.repository.removeprefix("library/") if self.repository.count("/") == 1 else self.repository
@@ -51,7 +51,7 @@ class Reference(Struct, frozen=True):
 
     @property
     def pinned(self) -> str:
-        """The digest if there is one, else the tag: what a registry is asked for."""
+        """The digest if there is one, otherwise the tag: what is requested from a registry."""
         return self.digest or self.tag or DEFAULT_TAG
 
     def with_digest(self, digest: str) -> Reference:
@@ -60,10 +60,8 @@ class Reference(Struct, frozen=True):
 
 
 def parse(text: str) -> Reference:
-    """The reference that `text` means; the tag is `latest` when neither tag nor digest is given.
-
-    Raises BadReference (https://github.com/distribution/reference is the grammar's home).
-    """
+    """Parse a reference; the tag is `latest` when neither tag nor digest is given. Raises BadReference (grammar:
+    https://github.com/distribution/reference)."""
     rest, at, digest = text.partition("@")
     if at and not re.match(_DIGEST, digest):
         raise BadReference(f"invalid image reference {text!r}: the digest must be sha256: and 64 hex digits")
@@ -92,14 +90,14 @@ def is_id(text: str) -> bool:
 
 
 def unchecked(text: str) -> str:
-    """The full form of a reference by tag, for looking it up among those that `parse` has made: checking it takes longer
-    than that, and what is no reference is not among them."""
+    """The full form of a reference by tag, for looking it up among those that `parse` has produced. Checking would take longer
+    than the look-up, which cannot find an invalid reference."""
     name, colon, tag = _split_tag(text)
     return f"{'/'.join(_split(name))}:{tag if colon else DEFAULT_TAG}"
 
 
 def _split_tag(text: str) -> tuple[str, str, str]:
-    """Name, ":", tag; the last two are "" when there is none. A colon before a slash is that of a registry's port."""
+    """Name, ":", tag; the last two are "" when there is none. A colon before a slash belongs to a registry's port."""
     head, colon, tail = text.rpartition(":")
     return (head, colon, tail) if colon and "/" not in tail else (text, "", "")
 

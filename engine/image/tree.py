@@ -1,8 +1,8 @@
-"""A directory tree whose inside nobody trusts, worked on by directory descriptors.
+"""Working on an untrusted directory tree by directory descriptors.
 
-Every path is resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: symbolic links, "..", and absolute
-names stay inside, whatever is there and whoever changes it meanwhile. No path is ever put together as a string for the
-kernel to resolve from the host's root.
+Every path is resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: symbolic links, ".." and absolute names stay
+inside, whatever the tree contains and whoever changes it meanwhile. No path is ever assembled as a string for the kernel to
+resolve from the host's root.
 """
 
 from __future__ import annotations
@@ -49,10 +49,8 @@ class Tree:
         self.close()
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """A new descriptor for what `path` leads to. The caller closes it. Raises OSError as open(2) does.
-
-        No links are followed on a path that is longer than the kernel takes at once.
-        """
+        """A new descriptor for the target of `path`, which the caller closes. Raises OSError as open(2) does. Links are not
+        followed on a path that is longer than the kernel accepts."""
         if is_long(path):
             return open_below(self.root, path, flags)
         for attempt in range(_ATTEMPTS):
@@ -112,7 +110,7 @@ class Tree:
         return self.directory(above, made), name
 
     def lstat(self, path: str) -> os.stat_result | None:
-        """The status of `path` itself, None when it or its directory does not exist."""
+        """The status of `path` itself; None when it or its directory does not exist."""
         try:
             if not path:
                 return os.stat(self.root)
@@ -136,7 +134,7 @@ class Tree:
             return file.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
     def forget(self, keep: int = -1) -> None:
-        """Drop cached descriptors, because something on their paths was replaced; `keep` stays open for its user."""
+        """Drop cached descriptors because something on their paths was replaced; `keep` stays open for its user."""
         for path, fd in list(self._cache.items()):
             if fd != keep:
                 os.close(fd)
@@ -144,7 +142,7 @@ class Tree:
 
 
 def _plain(parent: int, name: str) -> int | None:
-    """The directory `name` in `parent`; None when it is none, a link to one, or no plain name."""
+    """The directory `name` in `parent`; None if it is not a directory, is a link to one, or is not a plain name."""
     if name in ("", ".", ".."):
         return None
     try:
@@ -154,9 +152,8 @@ def _plain(parent: int, name: str) -> int | None:
 
 
 def clean(name: str) -> str | None:
-    """`name` as a relative path without empty, "." and ".." components; None when it points outside the root or holds a
-    NUL.
-    """
+    """`name` as a relative path without empty, "." and ".." components; None when it points outside the root or contains a
+    NUL."""
     if "\0" in name:
         return None
     name = name.removeprefix("./")

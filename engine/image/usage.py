@@ -1,4 +1,4 @@
-"""What images and the build cache take on the disc, and what would be free without some of them."""
+"""The disk space of images and the build cache, and what removing some of them would free."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from engine.store import Store
 
 
 class CacheRecord(Struct, kw_only=True):
-    """What the build cache knows of a step (engine.build.cache).
+    """A step in the build cache (engine.build.cache).
 
-    `layers` are chain ids that the record keeps alive: the step's result is the last, or none when it changed
-    nothing.
-
-    `created` is when the step ran (seconds since the epoch), so that a cached build gives the same image again.
+    `layers` are chain ids that the record keeps alive: the last one is the step's result, or there is none when the step changed
+    nothing. `created` is when the step ran (seconds since the epoch), so that a cached build produces the same image again.
     """
 
     layers: tuple[str, ...]
@@ -55,8 +53,8 @@ def holdings(store: Store) -> Holdings:
 
 
 def usage(images: ImageStore) -> StoreUsage:
-    """Sizes of all images and of the build cache, its records in the order of their use, the latest first. A layer that
-    several records keep is counted with the first of them."""
+    """Sizes of all images and of the build cache, with its records, the most recently used first. A layer that several records
+    keep is counted with the first of them."""
     have = holdings(images.store)
     counts: dict[str, int] = {}
     for layers in have.images.values():

@@ -59,7 +59,7 @@ def is_own(db: sqlite3.Connection, name: str, record: ImageRecord) -> bool:
 
 
 def forget(db: sqlite3.Connection, name: str) -> list[str]:
-    """Take away what is beside the name's own image; the ids."""
+    """Remove the images beside the name's own; returns their ids."""
     rows = db.execute("DELETE FROM variants WHERE reference = ? RETURNING image_id", (name,)).fetchall()
     return [row[0] for row in rows]
 

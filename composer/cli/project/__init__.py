@@ -1,1 +1,1 @@
-"""A project as commands see it: what it wants, what there is, and how it is changed."""
+"""A project as commands see it: what its files want, what exists, and how to change it."""

@@ -38,7 +38,7 @@ AGES = {"daily": 86400.0, "weekly": 7 * 86400.0}
 
 
 def decide(service: DesiredService, image: ImageRecord | None, *, build: bool, no_build: bool, pull: str) -> str:
-    """ "build", "pull" or "" (it is there). CommandError when it is missing and must not be pulled."""
+    """ "build", "pull", or "" if the image is present. CommandError when it is missing and must not be pulled."""
     policy = service.pull_policy if pull in ("", "policy") else pull
     if build and service.build is not None and not no_build:
         return "build"
@@ -64,7 +64,7 @@ def _too_old(policy: str, image: ImageRecord) -> bool:
 
 
 def ensure_images(context: Context, desired: Desired, names: Iterable[str], wanted: Images) -> None:
-    """Pull and build what `names` need and have not. The first failure ends it (CommandError or EngineError)."""
+    """Pull and build the missing images of `names`. The first failure ends this (CommandError or EngineError)."""
     names = list(names)
     refusal.check(desired, names)
     pulls: list[DesiredService] = []
@@ -97,7 +97,7 @@ def ensure_images(context: Context, desired: Desired, names: Iterable[str], want
 
 
 def _admit(context: Context, desired: Desired, names: Iterable[str]) -> None:
-    """Refuse what the machine's or the user's policy does not admit. ImageRefused for all of it at once."""
+    """Refuse images that the machine's or the user's policy does not admit. One ImageRefused names all of them."""
     wanted = [service.wanted_image for service in _images_of(desired, names) if service.image]
     wanted += [image for name in names for image in desired.services[name].mounted_images]
     refused = []
@@ -126,7 +126,7 @@ def _images_of(desired: Desired, names: Iterable[str]) -> Iterator[DesiredServic
 
 
 def _built_by(desired: Desired, service: DesiredService) -> DesiredService | None:
-    """The service whose build makes the image of `service`: itself, else the first that names the same image."""
+    """The service whose build produces the image of `service`: itself, otherwise the first that names the same image."""
     if service.build is not None:
         return service
     made = (one for one in desired.services.values() if one.build is not None and service.image in one.build.tags)
@@ -142,7 +142,7 @@ def pull_all(
     context: Context, services: Sequence[DesiredService], *, quiet: bool = False, quiet_transfers: bool = False,
     ignore_failures: bool = False,
 ) -> None:  # fmt: skip
-    """Pull the services' images, each once. Those that cannot be pulled but built are named at the end."""
+    """Pull the services' images, each once. Images that cannot be pulled but built are listed at the end."""
     with context.progress("Pulling", quiet=quiet) as progress:
         tasks: dict[str, Task] = {}
         seen: set[tuple[str, str]] = set()
@@ -198,7 +198,7 @@ def _pull(
 
 
 def transfers(progress: Progress, step: str, *, quiet: bool = False) -> Callable[[dict[str, object]], None]:
-    """The engine's events of layers, as bytes of the step."""
+    """Show the engine's events for layers as bytes of the step."""
 
     def tell(event: dict[str, object]) -> None:
         if quiet:
@@ -233,8 +233,8 @@ def pull_services(
 
 
 def _not_pulled(context: Context, service: DesiredService, policy: str, ignore_buildable: bool) -> str:
-    """Why `composer pull` leaves an image out, in docker compose's words; "" when it does not. A tag that is `latest` is
-    pulled even where the policy is `missing`."""
+    """Why `composer pull` skips an image, in docker compose's words; "" when it pulls it. The tag `latest` is pulled even with
+    the policy `missing`."""
     if _is_nameless(context.desired, service):
         return "No image to be pulled"
     if policy in ("never", "build"):
@@ -254,7 +254,7 @@ def _check_names(desired: Desired, names: Iterable[str]) -> None:
 
 
 def _is_nameless(desired: Desired, service: DesiredService) -> bool:
-    """It names no image, or only that which a build makes without being given a name."""
+    """Whether the service names no image, or only the default name of its build."""
     return not service.image or (service.build is not None and service.image == f"{desired.project}-{service.name}")
 
 

@@ -1,4 +1,4 @@
-"""Building the images of services: in the order in which they need each other, side by side where they do not."""
+"""Building the images of services: in the order of their dependencies, concurrently where possible."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def contexts_of(spec: BuildSpec) -> set[str]:
 def build_all(
     context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]], *, quiet: bool = False
 ) -> dict[str, str]:
-    """Build the images; service → image id. A build that uses another service's image waits for that one. CommandError for
-    the first that fails."""
+    """Build the images; service → image id. A build that uses another service's image waits for it. CommandError for the first
+    failure."""
     made: dict[str, str] = {}
     proxy_args = proxies(context.environ) if builds else {}
     waiting = {
@@ -101,7 +101,7 @@ def step_of(service: DesiredService) -> str:
 
 
 def _uses(spec: BuildSpec, builds: Mapping[str, tuple[DesiredService, BuildSpec]]) -> set[str]:
-    """Services whose images the build takes: as additional contexts, or because its Dockerfile names them."""
+    """Services whose images the build uses: as additional contexts, or by name in its Dockerfile."""
     text = _dockerfile(spec)
     words = set(text.replace("=", " ").split())
     named = {
@@ -113,7 +113,7 @@ def _uses(spec: BuildSpec, builds: Mapping[str, tuple[DesiredService, BuildSpec]
 
 
 def _dockerfile(spec: BuildSpec) -> str:
-    """Its text with the values of arguments; "" when it is not here."""
+    """The Dockerfile's text with the values of arguments; "" when it is not a local file."""
     text = spec.dockerfile_inline or ""
     if not text:
         try:
@@ -125,7 +125,7 @@ def _dockerfile(spec: BuildSpec) -> str:
 
 
 def _with_images(context: Context, spec: BuildSpec, made: Mapping[str, str]) -> BuildSpec:
-    """`service:name` as an additional context is that service's image: the one just built, else the one it names."""
+    """Replace an additional context `service:name` by that service's image: the one just built, or the one that it names."""
     if not contexts_of(spec):
         return spec
     contexts: dict[str, str] = {}
@@ -191,7 +191,7 @@ def build_services(
 
 
 def _check(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]]) -> int:
-    """composer build --check: what there is to say against each Dockerfile; 1 if there is anything."""
+    """composer build --check: print the problems of each Dockerfile; 1 if there are any."""
     code = 0
     for number, (service, spec) in enumerate(builds):
         try:
@@ -212,7 +212,7 @@ def _check(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]])
 
 
 def _check_platform(context: Context, service: DesiredService) -> None:
-    """CommandError when the default platform is none of those that the service is built for."""
+    """CommandError when the service is not built for the default platform."""
     wanted = context.environ.get("DOCKER_DEFAULT_PLATFORM", "")
     platforms = service.build.platforms if service.build is not None else ()
     if wanted and platforms and service.platform == wanted and wanted not in platforms:

@@ -1,8 +1,8 @@
-"""What the project's files want, remembered: when no input has changed, nothing is read but one file of ours.
+"""A cache of what a project's files want: when no input has changed, a command reads a single file.
 
-An entry belongs to the way the project was asked for (folder, flags, COMPOSE_… variables) and to this program as it is. It
-holds while every file that went into it, or was looked for and not there, is as it was, and every variable of the
-environment that was read has the same value. It may be deleted at any time; it has the mode 0600, for it has passwords.
+An entry belongs to the way in which the project was requested (directory, flags, COMPOSE_… variables) and to this version of the
+program. It is valid while every file that was read, or looked for and not found, is unchanged, and every environment variable
+that was used has the same value. It can be deleted at any time. It has the mode 0600, because it contains passwords.
 """
 
 import os
@@ -85,13 +85,13 @@ class Cache:
         self._path = f"{folder}/{zlib.crc32(self.key.encode()):08x}.json"
 
     def find(self) -> Entry | None:
-        """The entry, when nothing that went into it has changed."""
+        """The entry, if none of its inputs has changed."""
         entry = self.last
         return entry if entry is not None and self._holds(entry) else None
 
     @cached_property
     def last(self) -> Entry | None:
-        """The entry as it was written, whatever has changed since."""
+        """The entry as it was written, even if inputs have changed."""
         try:
             with open(self._path, "rb") as file:
                 entry = _decode(file.read())
@@ -100,7 +100,7 @@ class Cache:
         return entry if entry.key == self.key else None
 
     def translated(self, loaded: "Loaded") -> tuple[Desired, Translated] | None:
-        """What the last entry's content was translated to, when the files that were loaded now have the same content."""
+        """The last entry's translation, if the files that were loaded now have the same content."""
         entry = self.last
         if entry is None or entry.translated is None:
             return None
@@ -112,7 +112,7 @@ class Cache:
         return entry.desired, known
 
     def put(self, entry: Entry) -> None:
-        """Remember it. A cache that cannot be written costs time and nothing else."""
+        """Store the entry. A failure to write is ignored: it only costs time."""
         with suppress(OSError):
             make_private(self._folder)
             atomic.replace(self._path, msgspec.json.encode(entry))
@@ -131,7 +131,7 @@ class Cache:
 
 
 def content_of(loaded: "Loaded") -> str:
-    """A digest of all that a loaded project says, wherever in its files it says it."""
+    """A digest of everything that a loaded project says, wherever in its files."""
     contents = [[*place, text] for place, text in sorted(loaded.contents.items())]
     whole = (
         loaded.name,
@@ -178,7 +178,7 @@ def _key(options: "LoadOptions") -> str:
 
 
 def _program() -> list[int]:
-    """This program as it is: other code may want something else of the same files."""
+    """Identifies this version of the program: another version may read the same files differently."""
     top = os.path.dirname(os.path.abspath(composer.__file__))
     newest = count = size = 0
     for part in _PARTS:

@@ -1,7 +1,7 @@
-"""One change to the project: plan it, have the supervisor do it, show what it does.
+"""One change to the project: plan it, have the supervisor execute it, show the progress.
 
-The plan is made here first, by the same pure function that the supervisor uses: an empty one ends the command without
-a supervisor, a --dry-run shows it and ends.
+The command computes the plan first, with the same pure function as the supervisor: if it is empty, no supervisor is needed, and
+--dry-run only shows it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def change(
     context: Context, action: str, *, services: Sequence[str] = (), quiet: bool = False, plain: bool = False,
     images: str = "", **options: object,
 ) -> int:  # fmt: skip
-    """Do `action` (of `composer.plan.options`) to the project; the exit code.
+    """Do `action` (of `composer.plan.options`) to the project; returns the exit code.
 
-    `plain`: finished steps as plain lines even on a terminal, because something else is written there, too.
-    `images`: for down, which images to remove: "", local or all. Other keywords are fields of `Options`.
+    `plain`: show finished steps as plain lines even on a terminal, because other output goes there, too. `images`: for down,
+    which images to remove: "", local or all. Other keywords are fields of `Options`.
     """
     supervisor = prepared(context, action)
     try:
@@ -52,8 +52,8 @@ def carry_out(
     context: Context, supervisor: Client, wanted: Options, *, quiet: bool = False, plain: bool = False, images: str = "",
     ready: Callable[[str], None] | None = None,
 ) -> int:  # fmt: skip
-    """`change` by a supervisor that the caller has prepared, and closes. `ready` is called with the id of each container
-    that is to be attached to."""
+    """`change` with a supervisor that the caller has prepared and closes. `ready` is called with the id of each container to
+    attach to."""
     if wanted.action in BY_NAME and context.environ.get("COMPOSE_PROJECT_NAME"):
         _warn_of_unknown(context, wanted.services)
     else:
@@ -99,7 +99,7 @@ def _end_provided(context: Context, desired: Desired, wanted: Options) -> None:
 
 
 def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:
-    """Where the environment names the project, docker compose does without its files, and knows no wrong service."""
+    """When the environment names the project, docker compose does not read its files, and accepts unknown services."""
     context.check_jobs(services)
     try:
         context.check_services(services, among_containers=True)
@@ -108,13 +108,13 @@ def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:
 
 
 def _is_unattended(context: Context, supervisor: Client) -> bool:
-    """Containers run without supervisor and keeper, which were killed. The next supervisor adopts them."""
+    """Whether containers run although supervisor and keeper were killed. The next supervisor adopts them."""
     alive = any(r.state.status.alive or r.state.status is Status.RESTARTING for r in context.containers())
     return alive and not supervisor.serves()
 
 
 def options_of(context: Context, action: str, services: Sequence[str], **options: object) -> Options:
-    """`Options` with what the global flags and the environment say."""
+    """`Options` from the global flags and the environment."""
     settings = context.settings
     if action in ("up", "create", "run", "down"):
         options.setdefault("ignore_orphans", settings.is_true("COMPOSE_IGNORE_ORPHANS"))
@@ -132,8 +132,8 @@ def perform(
     supervisor: Client, progress: Progress, desired: Desired | None, options: Options, *,
     oneoff: OneOff | None = None, ready: Callable[[str], None] | None = None, hooks: bool = False,
 ) -> str:  # fmt: skip
-    """Have the supervisor do it, its steps shown; the id of the one-off container. `hooks`: show what hooks print, too.
-    CommandError for what failed."""
+    """Have the supervisor execute the request and show its steps; returns the id of the one-off container. `hooks`: also show
+    the output of hooks. CommandError for failures."""
     from composer.run.protocol import End, HookLine, Note, Queued, Request
     from composer.run.protocol import Step as step
 
@@ -177,12 +177,12 @@ def _show_step(progress: Progress, event: Step) -> None:
 
 
 def _given(options: dict[str, object]) -> dict[str, object]:
-    """Without what was not given: None and empty values are the defaults of `Options`. 0 (seconds) is a value."""
+    """Drop values that were not given: None and empty values mean the defaults of `Options`. 0 (seconds) is a value."""
     return {name: value for name, value in options.items() if value is not None and value is not False and value != ""}
 
 
 def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
-    """What there is of the project now."""
+    """The current state of the project."""
     engine = context.engine
     return observed.take(
         context.project_name,
@@ -226,7 +226,7 @@ def _nothing_to_do(context: Context, progress: Progress, options: Options) -> No
 
 
 def _remove_images(context: Context, progress: Progress, desired: Desired, which: str) -> None:
-    """--rmi: local ones are those that the project builds."""
+    """--rmi: local images are those that the project builds."""
     for service in desired.services.values():
         if (
             (which == "local" and service.build is None)

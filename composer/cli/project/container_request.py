@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def request(args: Args, environ: Mapping[str, str], *, attach: bool) -> dict[str, Any]:
-    """The body of `POST /containers/create`; `attach`: we stay with the container. UsageError names the flag that is wrong."""
+    """The body of `POST /containers/create`; `attach`: the command stays attached. UsageError names the invalid flag."""
     image, *command = args.positional
     variables = {**env_files(args.env_file, environ), **environment(args.env, environ)}
     body: dict[str, Any] = {
@@ -160,7 +160,7 @@ def _bindings(texts: Iterable[str]) -> dict[str, list[dict[str, str]]]:
 
 
 def _bind(text: str, environ: Mapping[str, str]) -> str:
-    """Relative paths, `.` and `~` of a source are ours to resolve, as docker's client does."""
+    """Resolve relative paths, `.` and `~` of a source, as docker's client does."""
     source, _, rest = text.partition(":")
     if source.startswith((".", "~", "/")):
         source = os.path.abspath(os.path.expanduser(source))
@@ -274,7 +274,7 @@ def _parsed_network(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _endpoints(args: Args) -> dict[str, Any]:
-    """Each network, and for the first what the flags --ip, --network-alias … say."""
+    """Each network; the flags --ip, --network-alias … apply to the first."""
     found = dict(_parsed_network(text) for text in args.network or ["default"])
     first = next(iter(found))
     ipam = {

@@ -1,4 +1,4 @@
-"""A project's containers as commands see them: which service, which number, and what docker's columns say of them."""
+"""A project's containers as commands see them: their service, their number, and the values of docker's columns."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def is_up(record: ContainerRecord) -> bool:
-    """Docker lists these without --all."""
+    """Whether docker lists the container without --all."""
     return record.state.status.up
 
 
 def short_name(record: ContainerRecord) -> str:
-    """The name in front of a log line: without the project, `web-1`; a name of the user's own in full."""
+    """The name at the start of a log line: `web-1` without the project; a container_name in full."""
     project = record.spec.labels.get(PROJECT, record.group)
     name = record.spec.name
     return name.removeprefix(f"{project}-") if not is_oneoff(record) else name
@@ -32,7 +32,7 @@ def select(
     oneoff: bool = False,
     index: int = 0,
 ) -> list[ContainerRecord]:
-    """Those of `services` (empty: all) in order of service and number."""
+    """The containers of `services` (empty: all), by service and number."""
     chosen = [
         record
         for record in records
@@ -45,7 +45,7 @@ def select(
 
 
 def one(context: Context, service: str, index: int) -> ContainerRecord:
-    """The running container that exec, attach, port, … mean; CommandError in docker compose's words."""
+    """The running container to which exec, attach, port … refer; CommandError in docker compose's words."""
     context.check_services([service])
     running = [r for r in select(context.containers(), [service], index=index) if is_up(r)]
     if not running and not index:  # containers of `run` answer when the service itself does not run

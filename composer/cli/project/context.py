@@ -1,4 +1,4 @@
-"""What a command runs in: roots, engine, project, terminal. Everything is made when first asked for."""
+"""The context of a command: roots, engine, project, terminal. Everything is created on first use."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Context:
         return Context(options, open_engine=self._open_engine, environ=self.environ, stderr=self.stderr)
 
     def new_engine(self) -> Engine:
-        """One of its own, for another thread."""
+        """Another engine, for use in another thread."""
         return self._open_engine(self.roots)
 
     @cached_property
@@ -153,7 +153,7 @@ class Context:
 
     @cached_property
     def project_name(self) -> str:
-        """-p, COMPOSE_PROJECT_NAME, or what the files and their folder say, without reading more than that needs."""
+        """-p, COMPOSE_PROJECT_NAME, or the name from the files and their directory, reading no more than necessary."""
         if "desired" in self.__dict__:
             return self.desired.project
         if not self._has_name() and self._remembered:
@@ -164,18 +164,18 @@ class Context:
 
     @cached_property
     def environment(self) -> dict[str, str]:
-        """The variables that the project's files are interpolated with: ours, and under them those of its .env files."""
+        """The variables for interpolating the project's files: the environment, then the .env files."""
         from composer.load.options import Inputs
         from composer.load.read.sources import located
 
         return located(self.load_options(), Inputs(), lambda line: None).environment
 
     def containers(self) -> list[ContainerRecord]:
-        """The project's containers as they are now."""
+        """The project's containers in their current state."""
         return self.engine.containers(self.project_name)
 
     def image_config(self, image: str) -> ImageConfig | None:
-        """The configuration of an image that a container is made from; None when it is no longer there."""
+        """The configuration of a container's image; None when the image no longer exists."""
         if image not in self._images:
             record = self.engine.image(image)
             self._images[image] = record.config if record else None
@@ -225,7 +225,7 @@ class Context:
         return Cache(f"{self.roots.cache}/projects", options)
 
     def _load(self, options: LoadOptions, cache: Cache) -> Entry:
-        """Read the files, and remember what they want."""
+        """Read the files, and cache the result."""
         import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
         from composer.cli.project.cache import Entry, now
 
@@ -269,14 +269,14 @@ class Context:
         return entry
 
     def _warn(self, lines: Iterable[str]) -> None:
-        """Print each line once a command."""
+        """Print each line once per command."""
         for line in lines:
             if line not in self._warned:
                 self._warned.add(line)
                 print(f"warning: {line}", file=self.stderr)
 
     def warn(self, line: str) -> None:
-        """Print a warning, once a command."""
+        """Print a warning, once per command."""
         self._warn([line])
 
     def declared_services(self) -> set[str] | None:
@@ -285,7 +285,8 @@ class Context:
         return set(desired.known) if desired else None
 
     def check_services(self, services: Iterable[str], *, among_containers: bool = False) -> None:
-        """CommandError for a service that the project has not (nor, if asked for, any container), with the nearest name."""
+        """CommandError for a service that neither the project nor, with `among_containers`, any container has; it suggests the
+        nearest name."""
         services = list(services)
         if not services:
             return
@@ -312,7 +313,7 @@ class Context:
                 raise CommandError(f'job "{name}" can only be triggered with "composer run"')
 
     def with_job(self, name: str) -> Desired | None:
-        """The project with a job among its services, for `run`; None when there is no such job. It enables the job."""
+        """The project with a job among its services, for `run`; None when there is no such job. The job is enabled."""
         desired = self.desired_or_none
         if desired is None or not (name in desired.jobs or name in desired.disabled_jobs):
             return None
@@ -329,8 +330,8 @@ class Context:
         return self.desired
 
     def check_shown(self, services: Iterable[str]) -> None:
-        """The same for commands that only look. As with docker compose, a project that is given by name is shown without
-        reading its files, even if those are broken."""
+        """Like `check_services`, for commands that only display. As with docker compose, a project that is given by name is
+        shown without reading its files, even if they have errors."""
         if self._has_name() and not self.options.file:
             from composer.plan.labels import service_of
 
@@ -348,7 +349,7 @@ class Context:
 
 
 def _translated(loaded: Loaded, last: Entry | None) -> tuple[Desired, Translated]:
-    """What the files want, from their types on. `last` is what an earlier state of the files was translated to."""
+    """Translate the files to engine terms. `last` is the cached entry of an earlier state of the files."""
     from composer.cli.project.cache import Translated, content_of, stamp
     from composer.model import Project
     from composer.plan.translate import inputs, translation
@@ -364,7 +365,7 @@ def _translated(loaded: Loaded, last: Entry | None) -> tuple[Desired, Translated
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`: did you mean …?` when something is near enough."""
+    """`: did you mean …?` if a known word is similar."""
     from difflib import get_close_matches
 
     near = get_close_matches(word, list(known), 1)

@@ -34,7 +34,7 @@ FLAGS = (
 
 
 class Images(Struct, frozen=True, kw_only=True):
-    """How images are got. `pull` "policy" is what each service says."""
+    """How to get images. `pull` "policy" follows each service's pull_policy."""
 
     build: bool = False
     no_build: bool = False
@@ -46,7 +46,7 @@ class Images(Struct, frozen=True, kw_only=True):
 def converge_as_asked(
     context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None, **options: object
 ) -> int:
-    """`converge` by the flags of `up` or `create`. UsageError when they contradict each other."""
+    """`converge` with the flags of `up` or `create`. UsageError when they contradict each other."""
     if args.build and args.no_build:
         raise UsageError("--build and --no-build are incompatible")
     if args.force_recreate and args.no_recreate:
@@ -75,8 +75,8 @@ def converge(
     context: Context, services: Sequence[str], *, images: Images, start: bool = True, outputs: Outputs | None = None,
     **options: object,
 ) -> int:  # fmt: skip
-    """Get the images, then make the project what its files say; the exit code. `outputs` attaches to the containers that
-    need it. Other keywords are fields of `Options`. CommandError for what failed."""
+    """Get the images, then bring the project to the state that its files describe; returns the exit code. `outputs` attaches
+    to the containers that need it. Other keywords are fields of `Options`. CommandError for failures."""
     from composer.cli.project.supervisor import prepared
 
     action = "up" if start else "create"
@@ -121,7 +121,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
 
 
 def _free_replaced(context: Context) -> None:
-    """Take away the images that newer builds have replaced and that no container has any more, and say so."""
+    """Remove images that newer builds have replaced and that no container uses, and report it."""
     freed = context.engine.remove_replaced_images()
     if freed.images:
         from composer.view.units import human_size
@@ -157,7 +157,7 @@ def _ensure_job_images(context: Context, desired: Desired, names: list[str], job
 
 
 def _check_scale(desired: Desired, scale: dict[str, int]) -> None:
-    """A name of the user's own can be given to one container only."""
+    """A container_name can be given to one container only."""
     for name, service in desired.services.items():
         count = scale.get(name, service.scale)
         if count > 1 and service.container_name:

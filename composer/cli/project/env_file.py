@@ -1,6 +1,6 @@
-"""A user's .env file, changed in place: comments, order, mode and owner stay, and a reader sees the old file or the new one.
+"""A user's .env file, changed in place: comments, order, mode and owner are kept, and readers see either the old or the new file.
 
-python-dotenv takes the file apart; values are written so that the grammar of Compose reads them back.
+python-dotenv parses the file; values are written so that Compose's grammar reads them back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def change(path: str, wanted: dict[str, str], unwanted: tuple[str, ...] = ()) -> None:
-    """Set the variables of `wanted` and remove those of `unwanted`. CommandError when the file cannot be changed so."""
+    """Set the variables of `wanted` and remove those of `unwanted`. CommandError when the file cannot be changed in this way."""
     path = os.path.realpath(path)
     with _locked(os.path.dirname(path)):
         before = _read(path)
@@ -35,7 +35,7 @@ def change(path: str, wanted: dict[str, str], unwanted: tuple[str, ...] = ()) ->
 
 
 def _edited(text: str, wanted: dict[str, str], unwanted: tuple[str, ...]) -> str:
-    """The text with its assignments, as python-dotenv finds them, changed; all else is as it was."""
+    """The text with changed assignments, as found by python-dotenv; everything else is unchanged."""
     from dotenv.parser import parse_stream
 
     end = "\r\n" if "\r\n" in text else "\n"
@@ -56,7 +56,7 @@ def _edited(text: str, wanted: dict[str, str], unwanted: tuple[str, ...]) -> str
 
 
 def _assignment(name: str, value: str, before: str, old: str) -> str:
-    """A line for what was another one: with its `export`, and the comment behind its value."""
+    """A line that replaces another assignment; it keeps `export` and the comment after the value."""
     _, mark, comment = before.rpartition(" #") if "#" not in old else ("", "", "")
     encoded = _encoded(value) or ('""' if mark else "")
     comment = f" #{comment.rstrip()}" if mark else ""
@@ -75,7 +75,7 @@ def _read(path: str) -> bytes | None:
 
 
 def _replace(path: str, data: bytes) -> None:
-    """Put a file with this content, and the mode and owner of the one that is there, in its place."""
+    """Replace the file atomically by one with this content, and the same mode and owner."""
     try:
         atomic.replace(path, data, durable=True, keep_owner=True)
     except OSError as error:
@@ -84,7 +84,7 @@ def _replace(path: str, data: bytes) -> None:
 
 @contextmanager
 def _locked(folder: str) -> Iterator[None]:
-    """One change at a time in this folder."""
+    """Allow one change at a time in this directory."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -97,7 +97,7 @@ def _locked(folder: str) -> Iterator[None]:
 
 
 def _encoded(value: str) -> str:
-    """The value as the grammar of .env reads it back, as plainly as it can be written."""
+    """The value in the simplest form that the .env grammar reads back."""
     if _PLAIN.match(value):
         return value
     if "'" not in value and "\\" not in value:

@@ -1,4 +1,4 @@
-"""Waiting for containers to end."""
+"""Waiting for containers to exit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def wait_for_exits(
     context: Context, records: Iterable[ContainerRecord], report: Callable[[ContainerRecord, int], bool]
 ) -> None:
-    """Call `report` with each container that ends (or is removed) and its exit code, until it says False or none is left."""
+    """Call `report` with each container that exits (or is removed) and its exit code, until it returns False or none is left."""
     waiting = {record.id: record for record in records}
     watch = context.engine.watch(context.project_name)
     try:

@@ -1,4 +1,4 @@
-"""Loading the project for `config`, which shows it: with the flags that leave steps out, and all warnings printed."""
+"""Loading the project for `config`: with the flags that skip steps, and with all warnings printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Containers of no project: made from an image by the flags of docker run, started, and stayed with."""
+"""Containers outside projects: created from an image by the flags of docker run, started, and attached to."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def _image(context: Context, args: Args) -> ImageRecord:
-    """The image that is named, pulled as --pull says. CommandError, EngineError."""
+    """The named image, pulled as --pull says. CommandError, EngineError."""
     from composer.cli.project.transfers import pull_image
 
     name = args.positional[0]
@@ -65,7 +65,7 @@ def _specification(context: Context, args: Args, image: ImageRecord, *, attach: 
 
 
 def create(context: Context, args: Args, *, attach: bool = False) -> ContainerRecord:
-    """Make the container that the flags ask for, with the volumes that it names. CommandError, UsageError, EngineError."""
+    """Create the container that the flags describe, with the volumes that it names. CommandError, UsageError, EngineError."""
     if args.cidfile and os.path.exists(args.cidfile):
         raise CommandError(
             f"container ID file found, make sure the other container isn't running or delete {args.cidfile}", 125
@@ -87,7 +87,8 @@ def create(context: Context, args: Args, *, attach: bool = False) -> ContainerRe
 
 
 def run(context: Context, args: Args) -> int:
-    """`container run`: its exit code is ours, unless detached. As with docker, what keeps it from being made is 125."""
+    """`container run`: returns the container's exit code, unless detached. As with docker, 125 means that it could not be
+    created."""
     try:
         return _run(context, args)
     except (CommandError, Refusal, EngineError) as error:
@@ -132,7 +133,7 @@ def _remove(context: Context, record: ContainerRecord) -> None:
 def start_attached(
     context: Context, record: ContainerRecord, *, stdin: bool, keys: str = "", sig_proxy: bool = True
 ) -> int:
-    """Attach, start the program, and stay until it ends; its exit code."""
+    """Attach, start the program, and wait for its exit; returns the exit code."""
     from composer.cli.commands.attach import sender, stay
     from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
 

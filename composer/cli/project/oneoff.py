@@ -1,5 +1,5 @@
-"""The container of `composer run`: a service's specification, changed as the flags say (compose-spec has no word on it;
-docker compose's behaviour is the model)."""
+"""The container of `composer run`: a service's specification, changed by the flags. compose-spec does not cover it; docker
+compose's behaviour is the model."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def oneoff_spec(
     environ: Mapping[str, str],
     directory: str,
 ) -> ContainerSpec:
-    """The specification of a one-off container. `volumes`: the project's volumes and their names in the engine;
-    `directory`: what relative host paths are relative to. UsageError for a flag that cannot be understood."""
+    """The specification of a one-off container. `volumes`: the project's volumes and their names in the engine; `directory`:
+    the base of relative host paths. UsageError for an invalid flag."""
     slug = secrets.token_hex(6)
     command = tuple(args.positional[1:])
     changes: dict[str, object] = {
@@ -110,7 +110,7 @@ def _environment(args: Args, environ: Mapping[str, str]) -> dict[str, str | None
 
 
 def _mounts(base: tuple[Mount, ...], more: Sequence[Mount]) -> tuple[Mount, ...]:
-    """A mount of the flags takes the place of the service's at the same target."""
+    """A mount of the flags replaces the service's mount at the same target."""
     targets = {mount.target for mount in more}
     return (*(mount for mount in base if mount.target not in targets), *more)
 

@@ -38,8 +38,8 @@ METADATA_TIMEOUT = 30
 
 
 def provide(context: Context, desired: Desired, names: Iterable[str]) -> Desired:
-    """Have those of the services brought up that are provided, in their order; the project with the variables that their
-    dependants get. CommandError for what fails."""
+    """Start those of the services that have a provider, in order; returns the project with the variables that their dependants
+    get. CommandError for failures."""
     wanted = set(names)
     for name in desired.order:
         if name in wanted and desired.services[name].provider is not None:
@@ -54,7 +54,7 @@ def provide(context: Context, desired: Desired, names: Iterable[str]) -> Desired
 
 
 def end(context: Context, desired: Desired, names: Iterable[str], action: str) -> None:
-    """Have provided services among these (none: all) stopped or taken down, dependants first."""
+    """Stop or remove provided services among these (none: all), dependants first."""
     wanted = set(names) or set(desired.order)
     for name in reversed(desired.order):
         if name in wanted and desired.services[name].provider is not None:
@@ -68,7 +68,7 @@ def _needs(service: DesiredService, name: str) -> bool:
 def with_variables(
     context: Context, service: DesiredService, given: Mapping[str, str], plain: Mapping[str, str]
 ) -> DesiredService:
-    """The service with these variables; they are a part of what its containers are compared by."""
+    """The service with these variables, which are part of the comparison of its containers."""
     for key in plain:
         if key in service.container.environment:
             context.warn(f'service "{service.name}": a provider overrides environment variable {key}')
@@ -90,7 +90,7 @@ def _digest(text: str) -> str:
 
 
 def _call(context: Context, service: DesiredService, action: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Call the program; the variables of its `setenv` and `rawsetenv` messages."""
+    """Call the program; returns the variables of its `setenv` and `rawsetenv` messages."""
     assert service.provider is not None
     kind, options = service.provider.type, service.provider.options
     program = shutil.which(f"docker-{kind}", path=context.environ.get("PATH")) or shutil.which(
@@ -182,7 +182,7 @@ def _message(service: str, line: bytes) -> tuple[str, str]:
 
 
 def _metadata(context: Context, program: str) -> dict[str, Any] | None:
-    """What the program says of its options; None when it says nothing: then it gets all of them."""
+    """The options that the program declares; None when it declares none: then it gets all of them."""
     try:
         done = subprocess.run(
             [program, "compose", "metadata"],

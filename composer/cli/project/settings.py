@@ -1,5 +1,5 @@
-"""What the COMPOSE_… variables say that stand for flags: those of the environment, and under them those of the project's .env
-files. A flag that is given wins over both."""
+"""COMPOSE_… variables that stand for flags: those of the environment, then those of the project's .env files. Flags take
+precedence."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Settings:
             return ""  # told by whoever needs the project
 
     def is_true(self, name: str, *, project: bool = True) -> bool:
-        """Whether the variable is switched on; without `project` only in the environment."""
+        """Whether the variable is true; without `project`, only the environment counts."""
         return (self.value(name) if project else self._environ.get(name, "")).strip().lower() in TRUE
 
     @property

@@ -1,4 +1,4 @@
-"""Work on several images at once; each failure is reported once."""
+"""Working on several images concurrently; each failure is reported once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Task = Callable[["Engine"], None]
 def side_by_side(
     context: Context, tasks: Mapping[str, Task], progress: Progress, *, ignore_failures: bool = False
 ) -> None:
-    """Run the tasks in threads, at most --parallel at once, each with an engine of its own (SQLite connections do not
-    cross threads). The first failure is raised when all have ended, unless failures are only shown as warnings."""
+    """Run the tasks in threads, at most --parallel at once, each with its own engine (SQLite connections cannot be shared
+    between threads). Raises the first failure when all have ended, unless failures are only shown as warnings."""
     from concurrent.futures import ThreadPoolExecutor
 
     parallel = context.settings.parallel

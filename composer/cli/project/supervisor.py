@@ -1,4 +1,4 @@
-"""The command's way to the project's supervisor. Imports next to nothing: the earlier one is started, the better."""
+"""How a command reaches the project's supervisor. Imports next to nothing: the earlier a supervisor is started, the better."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def supervisor_of(context: Context) -> Client:
 
 
 def prepared(context: Context, action: str) -> Client:
-    """The project's supervisor, just being started if that is needed and likely to be of use."""
+    """The project's supervisor; it is being started if it is not running and will probably be needed."""
     supervisor = supervisor_of(context)
     if action in EAGER and not context.dry_run:
         # What both need is loaded once, before the supervisor is forked. Nothing is opened by that.

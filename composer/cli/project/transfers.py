@@ -1,4 +1,4 @@
-"""Images that come and go outside of a project: pulls and pushes with their progress, archives from and to files."""
+"""Images transferred outside a project: pulls and pushes with progress, archives from and to files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def pull_image(context: Context, name: str, *, platform: str = "", quiet: bool = False) -> str:
-    """Pull an image; its full name. EngineError."""
+    """Pull an image; returns its full name. EngineError."""
     step = f"Image {name}"
     with context.progress("Pulling", quiet=quiet) as progress:
         progress.update(step, "Pulling")
@@ -32,7 +32,7 @@ def pull_image(context: Context, name: str, *, platform: str = "", quiet: bool =
 
 
 def push_images(context: Context, name: str, *, every_tag: bool = False, quiet: bool = False) -> None:
-    """Push a tag, `latest` when none is named, or all that the repository has here. CommandError, EngineError."""
+    """Push a tag (by default `latest`), or all local tags of the repository. CommandError, EngineError."""
     last = name.rpartition("/")[2]
     names = [name if ":" in last else f"{name}:latest"]
     if every_tag:
@@ -53,7 +53,7 @@ def push_images(context: Context, name: str, *, every_tag: bool = False, quiet: 
 
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[int]:
-    """A file to read, `-` for stdin. CommandError."""
+    """Open a file for reading, `-` for stdin. CommandError."""
     if path == "-":
         yield 0
         return
@@ -69,7 +69,7 @@ def opened(path: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def written(path: str, mode: int = 0o600) -> Iterator[int]:
-    """A file that takes its name when it is whole; what was there before stays until then. CommandError."""
+    """A file that gets its name when it is complete; an existing file is kept until then. CommandError."""
     draft = f"{path}.{os.getpid()}.part"
     if os.path.exists(path) and not os.path.isfile(path):
         draft = path  # a pipe, /dev/stdout

@@ -1,4 +1,4 @@
-"""Changes that no project's files ask for, made by the supervisor of the group that the object belongs to."""
+"""Changes that do not come from a project's files, made by the supervisor of the group to which the object belongs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CAUSE = "asked for on the command line"
 def perform(
     context: Context, group: str, operations: Sequence[Change], *, attach: Callable[[str], None] | None = None
 ) -> End:
-    """Have the group's supervisor do it. With `attach` containers start when it has returned: it is called with their ids.
+    """Have the group's supervisor do it. With `attach`, containers start after it has returned; it is called with their ids.
     CommandError for the first failure."""
     from composer.run.client import Client
 
@@ -45,7 +45,7 @@ def perform(
 
 
 def each(names: Iterable[str], do: Callable[[str], None]) -> int:
-    """Do it for each name, and go on with the next after a failure, as docker does; 1 when there was one."""
+    """Do it for each name, continuing after failures, as docker does; returns 1 if there were any."""
     code = 0
     for name in names:
         try:
@@ -58,7 +58,7 @@ def each(names: Iterable[str], do: Callable[[str], None]) -> int:
 
 
 def agreed(context: Context, warning: str, lines: Sequence[str], *, force: bool) -> bool:
-    """Say what a prune would take away, and ask; false with --dry-run, and when the answer is no."""
+    """List what a prune would remove, and ask; False with --dry-run, or when the answer is no."""
     if context.dry_run:
         for line in lines:
             print(f"DRY-RUN MODE - {line}")

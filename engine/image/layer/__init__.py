@@ -1,1 +1,1 @@
-"""Layers: tar streams of changes, and the folders that overlayfs stacks (OCI image specification, layer.md)."""
+"""Layers: tar streams of changes, and the directories that overlayfs stacks (OCI image specification, layer.md)."""

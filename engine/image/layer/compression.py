@@ -1,7 +1,7 @@
-"""Decompressing a layer or archive as a stream: gzip (RFC 1952), zstd (RFC 8878), xz, bzip2, or none, told by its
-first bytes.
+"""Decompressing a layer or archive as a stream: gzip (RFC 1952), zstd (RFC 8878), xz, bzip2, or none, detected by its first
+bytes.
 
-A hostile stream may be a bomb, so what comes out is bounded, both absolutely and as a ratio to what went in.
+A hostile stream may be a bomb, so its output is limited, both absolutely and as a ratio to its input.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00
 
 
 class Limits(Struct, frozen=True):
-    """What one stream may expand to. A ratio counts only above `free_bytes`: files of zeros are honest, and gzip's
-    own limit is 1,032 to 1. `max_names` is the total length of the directories' paths, which are kept in memory."""
+    """What one stream may expand to. The ratio applies only above `free_bytes`: files of zeros are legitimate, and gzip's own
+    limit is 1,032 to 1. `max_names` limits the total length of the directories' paths, which are kept in memory."""
 
     max_bytes: int = 128 << 30
     max_ratio: int = 400
@@ -30,7 +30,7 @@ class Limits(Struct, frozen=True):
 
 
 class _Decoder(Protocol):
-    """What zlib, bz2 and lzma decompressors have in common, each made for one member."""
+    """The common interface of zlib, bz2 and lzma decompressors, each created for one member."""
 
     @property
     def eof(self) -> bool: ...
@@ -49,7 +49,7 @@ def detect(head: bytes) -> str:
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether 512 uncompressed bytes are a tar header: the checksum fits (POSIX pax, ustar interchange format)."""
+    """Whether 512 uncompressed bytes are a tar header with a correct checksum (POSIX pax, ustar interchange format)."""
     if len(head) < 512 or not head[0]:
         return False
     try:
@@ -95,7 +95,7 @@ def _plain(source: _Counted, subject: str) -> Iterator[bytes]:
 
 
 def _members(source: _Counted, subject: str, new: Callable[[], _Decoder]) -> Iterator[bytes]:
-    """Several members one after the other are one stream; zero padding after the last one is passed over."""
+    """Several consecutive members form one stream; zero padding after the last one is skipped."""
     import lzma
 
     data = source.read()

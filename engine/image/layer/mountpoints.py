@@ -1,6 +1,6 @@
-"""The lowest layer of every container: the places that something is always mounted at, for images that have none.
+"""The lowest layer of every container: mount points that an image may lack.
 
-Without it each container makes them in its upper directory, which costs more than all of its mounts.
+Without it each container would create them in its upper directory, which takes longer than all of its mounts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 
 
 def ensure(layers: str) -> str:
-    """Make the layer below the folder `layers` unless it is there; its path from there. Raises OperationFailed."""
+    """Create the layer below the directory `layers` unless it exists; returns its relative path. Raises OperationFailed."""
     path = f"{layers}/{NAME}"
     if not os.path.isdir(path):
         try:

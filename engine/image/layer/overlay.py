@@ -23,7 +23,7 @@ def xattr_prefix() -> str:
 
 
 def features() -> str:
-    """Mount options for an upper folder that can become a layer: without features that no layer can hold."""
+    """Mount options for an upper directory that can become a layer: without features that a layer cannot represent."""
     # With userxattr the kernel refuses to be told of redirect_dir and metacopy, which are off then.
     if xattr_prefix().startswith("user."):
         return "userxattr,index=off"
@@ -44,5 +44,5 @@ def make_opaque(directory: int) -> None:
 
 
 def is_opaque(names: list[str]) -> bool:
-    """Whether a directory's attribute names say opaque; those that are written are always y."""
+    """Whether a directory's attribute names include the opaque marker; its value is always y."""
     return xattr_prefix() + "opaque" in names

@@ -27,12 +27,11 @@ Skip = Callable[[os.stat_result], bool]
 
 
 def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = False, live: bool = False) -> int:
-    """Write the tree below the descriptor `root` as a tar stream; gives the bytes of file content. Raises
+    """Write the tree below the descriptor `root` as a tar stream; returns the number of bytes of file content. Raises
     OperationFailed.
 
-    `root_entry` puts an entry for the root directory first. With `whiteouts` False the tree is an ordinary one (a
-    merged root), whose devices and attributes mean themselves. With `live` others may change it meanwhile, as for
-    `pack_open`.
+    `root_entry` writes an entry for the root directory first. With `whiteouts` False, the tree is an ordinary one (a merged
+    root), whose devices and attributes have no special meaning. With `live`, the tree may change meanwhile, as for `pack_open`.
     """
     packer = _Packer(write, whiteouts, live=live)
     try:
@@ -46,11 +45,11 @@ def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = 
 
 
 def pack_open(fd: int, label: str, write: Write, *, skip: Skip | None = None) -> None:
-    """Write what is open as `fd` (O_PATH will do), with all below it, as a whole archive of one tree called `label`.
+    """Write the file or tree open as `fd` (O_PATH suffices) as a complete archive of one tree called `label`.
 
-    The tree is an ordinary one and others may change it meanwhile: what vanishes is left out, a file that becomes
-    shorter is filled up with zeros. `skip` is told the status of each directory; what is below a skipped one is left
-    out. Raises OperationFailed; BrokenPipeError when `write` does.
+    The tree is an ordinary one that may change meanwhile: files that vanish are left out, and files that become shorter are
+    padded with zeros. `skip` gets the status of each directory, and returns whether to leave out its content. Raises
+    OperationFailed; BrokenPipeError when `write` does.
     """
     packer = _Packer(write, False, live=True, skip=skip)
     status = os.fstat(fd)
@@ -137,7 +136,7 @@ class _Packer:
         return None
 
     def linked(self, path: str, status: os.stat_result) -> bool:
-        """Whether the file was already written under another name; then that is written as a hard link."""
+        """Whether the file was already written under another name; if so, it is written as a hard link."""
         if status.st_nlink < 2:
             return False
         first = self.links.setdefault((status.st_dev, status.st_ino), path)
@@ -152,7 +151,7 @@ class _Packer:
         self.content(self.open(parent, name), path, status)
 
     def content(self, fd: int, path: str, status: os.stat_result) -> None:
-        """A regular file's entry, from the descriptor, which is closed."""
+        """Write a regular file's entry from the descriptor, which is closed."""
         try:
             self.header(path, status, tar.REGULAR, xattrs=self.xattrs(fd, path))
             left = status.st_size
@@ -170,7 +169,7 @@ class _Packer:
             os.close(fd)
 
     def open(self, parent: int, name: str) -> int:
-        """A regular file, and nothing that took its name since we looked: opening a device or FIFO has effects."""
+        """Open a regular file, but nothing that has replaced it since it was examined: opening a device or FIFO has effects."""
         if not self.live:
             return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)

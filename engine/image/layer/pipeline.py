@@ -15,8 +15,8 @@ _AHEAD = 8
 class Hashed:
     """Iterate it once for the pieces of `source`; then `digest` is sha256:… of all of them and `size` their bytes.
 
-    The source runs in a thread at most a few pieces ahead. Its exceptions are raised here; leaving the iteration early
-    (or `close`) ends the thread.
+    The source runs in a thread, at most a few pieces ahead. Its exceptions are raised here; leaving the iteration early (or
+    `close`) ends the thread.
     """
 
     def __init__(self, source: Iterator[bytes]) -> None:

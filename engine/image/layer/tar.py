@@ -67,14 +67,14 @@ class Archive:
         self.drain()
 
     def content(self) -> Iterator[memoryview]:
-        """The bytes of the present entry that were not read yet."""
+        """The bytes of the current entry that were not read yet."""
         while self._left:
             piece = self._some(self._left)
             self._left -= len(piece)
             yield piece
 
     def drain(self) -> None:
-        """Read to the stream's end, so that a digest computed on the way covers all of it."""
+        """Read to the end of the stream, so that a digest computed on the way covers all of it."""
         self._chunk = memoryview(b"")
         for _ in self._pieces:
             pass
@@ -111,7 +111,7 @@ class Archive:
         self._left = self._padding = 0
 
     def _next(self) -> Entry | None:
-        """The next entry with what the extension headers before it say, None at the end of the archive."""
+        """The next entry, combined with the extension headers before it; None at the end of the archive."""
         pax: dict[str, bytes] = {}
         name = link = None
         for _ in range(16):
@@ -177,7 +177,7 @@ class Archive:
         return entry
 
     def _in_content(self) -> bytes:
-        """One block from the present entry's content (pax sparse 1.0 keeps its map there)."""
+        """One block from the current entry's content (pax sparse 1.0 stores its map there)."""
         if self._left < BLOCK:
             raise Corrupt(f"{self.subject}: a sparse map is longer than its entry")
         self._left -= BLOCK
@@ -236,7 +236,7 @@ class Archive:
         return records
 
     def _number(self, text: bytes) -> int:
-        """An octal field, or GNU's base-256 for what does not fit (first bit set)."""
+        """An octal field, or GNU's base-256 form for larger numbers (first bit set)."""
         try:
             if text[0] & 0x80:
                 number = (

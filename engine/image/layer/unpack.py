@@ -1,8 +1,8 @@
-"""A tar stream into a directory: a layer into the form overlayfs stacks, or an archive as `ADD` extracts it.
+"""Extracts a tar stream into a directory: a layer in the form that overlayfs stacks, or an archive as `ADD` extracts it.
 
-Hostile archives are expected. Each name is resolved inside the root on descriptors (engine.image.tree), the last
-component is never followed, and files are made new (O_EXCL), so neither symbolic nor hard links lead out. Ownership
-is set before the mode and the attributes, since chown(2) takes setuid bits and capabilities away.
+Hostile archives are expected. Each name is resolved inside the root on descriptors (engine.image.tree), the last component is
+never followed, and files are created with O_EXCL, so neither symbolic nor hard links lead out. Ownership is set before the mode
+and the attributes, because chown(2) removes setuid bits and capabilities.
 """
 
 from __future__ import annotations
@@ -33,9 +33,8 @@ _TIMES = range(-(1 << 31) * 1_000_000_000, (1 << 34) * 1_000_000_000)
 
 
 class Unpacked:
-    """What an extraction did: `size` bytes of file content, `entries`, whether one was for the root directory, and the
-    devices that were left out.
-    """
+    """The result of an extraction: `size` in bytes of file content, the number of `entries`, whether one was for the root
+    directory, and the devices that were left out."""
 
     __slots__ = ("entries", "has_root", "left_out", "size")
 
@@ -218,7 +217,7 @@ class _Unpacker:
         return True
 
     def directory_itself(self, entry: tar.Entry, path: str) -> None:
-        """The entry "./": the root of the layer, or the directory that an archive is added to."""
+        """Handle the entry "./": the root of the layer, or the directory to which an archive is added."""
         if not self.layer:
             return
         self.done.has_root = True
@@ -296,7 +295,7 @@ class _Unpacker:
                     os.close(fd)
 
     def clear(self, parent: int, name: str) -> None:
-        """Remove what an entry replaces; cached descriptors of a removed directory must not be used again."""
+        """Remove what an entry replaces. Cached descriptors of a removed directory must not be used again."""
         mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
         if self.plain and stat.S_ISDIR(mode):
             raise InvalidSpec(f"cannot copy file: {name} is a directory")
@@ -305,7 +304,7 @@ class _Unpacker:
             self.tree.forget(keep=parent)
 
     def made(self, parent: int, name: str) -> None:
-        """A directory that no entry named: root's, mode 0755 whatever the umask."""
+        """Create a directory that no entry named: owned by root, mode 0755 whatever the umask."""
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
             os.fchown(fd, *(self.owner or (0, 0)))
