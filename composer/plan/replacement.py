@@ -27,6 +27,12 @@ def temporary_name(replaced: str, name: str) -> str:
     return f"{replaced[:12]}_{name}"
 
 
+def final_name(name: str) -> str:
+    """The name that a container with this temporary one will have; "" for a name that is not temporary."""
+    match = _TEMPORARY.fullmatch(name)
+    return match[2] if match else ""
+
+
 def replace(
     plan: Plan, service: DesiredService, record: ContainerRecord, name: str, cause: str, options: Options,
     *, after: tuple[int, ...], stopped: int | None,

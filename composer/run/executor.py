@@ -81,6 +81,7 @@ class Scene(Struct, kw_only=True):
     tail: gate_errors.Tail
     logs: Callable[[str], LogReader]
     watch: Callable[[], Watch]
+    folder: Callable[[str], str]
     tell: Callable[[Step | Note | HookLine], None]
     attach: frozenset[str] = frozenset()
     attached: Callable[[str], Awaitable[None]] | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from anyio import move_on_after
 
 from composer.plan.desired import DesiredService, Hook
+from composer.run import hook_log
 from composer.run.protocol import HookLine
 from engine.errors import EngineError
 from engine.spec.container import ExecSpec
@@ -46,7 +47,9 @@ async def run(scene: Scene, container_id: str, service: DesiredService, kind: st
 
         try:
             code = await scene.changes.exec(container_id, _spec(hook), output=keep)
-            for line in shown.decode(errors="replace").splitlines():
+            lines = shown.decode(errors="replace").splitlines()
+            hook_log.keep(scene.folder(container_id), kind, lines)
+            for line in lines:
                 scene.tell(HookLine(container=scene.changes.record(container_id).spec.name, text=line))
             if code:
                 raise HookFailed(f"{service.name} hook exited with status {code}: {tail(last)}".rstrip(": "), code)

@@ -311,6 +311,7 @@ class Supervisor:
                 tail=self._tail,
                 logs=partial(self._engine.logs, self._project),
                 watch=partial(self._engine.watch, self._project),
+                folder=partial(self._engine.folder, self._project),
                 tell=tell,
                 scheduler=self.scheduler,
                 attach=frozenset(request.options.attach),

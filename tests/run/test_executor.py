@@ -65,6 +65,7 @@ class Project:
                 snapshot=snapshot,
                 logs=None,
                 watch=None,
+                folder=lambda container_id: "/nonexistent",
                 tail=lambda container_id, count: self.logs.get(self.changes.record(container_id).spec.name, []),
                 tell=self.steps.append,
             )

@@ -12,6 +12,7 @@ from composer.cli.project.containers import select
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
+    from engine.spec.state import ContainerRecord
 
 COMMAND = Command(
     "logs",
@@ -19,6 +20,7 @@ COMMAND = Command(
     "logs [OPTIONS] [SERVICE...]",
     (
         Flag("follow", "Follow log output", short="f"),
+        Flag("hooks", "Show what post_start and pre_stop hooks have printed, too"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
         Flag("no-color", "No colours"),
         Flag("no-log-prefix", "Don't print prefix in logs"),
@@ -41,6 +43,10 @@ def parse_tail(text: str) -> int | None:
     return int(text)
 
 
+def _ignore(record: ContainerRecord) -> None:
+    pass
+
+
 def run(context: Context, args: Args) -> int:
     tail = parse_tail(args.tail)
     since = parse_moment(args.since) if args.since else 0
@@ -57,7 +63,8 @@ def run(context: Context, args: Args) -> int:
     colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
     out = raw(sys.stdout)  # for both of a container's streams, as with docker compose: `logs | grep` sees all
     lines = Lines(out, out, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
-    follower = Follower(context, lines, services=args.positional, index=args.index)
+    ended = _ignore if args.follow else None  # the follower tells of ends and recreations itself
+    follower = Follower(context, lines, services=args.positional, index=args.index, ended=ended, hooks=args.hooks)
     follower.open(records, since=since, until=until, tail=tail)
     follower.past()
     if args.follow:

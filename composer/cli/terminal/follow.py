@@ -11,11 +11,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from composer.cli.project.containers import is_up, select, short_name
 from composer.cli.project.supervisor import supervisor_of
 from composer.cli.render.lines import Lines
 from composer.plan.labels import service_of
+from composer.plan.replacement import final_name
 from composer.run import restart
+from composer.run.hook_log import HookLog
 from engine.errors import Unsupported
 from engine.poll import readable
 from engine.spec.state import Status
@@ -41,6 +45,21 @@ class Nothing:
 
     def close(self) -> None:
         pass
+
+
+class WithHooks:
+    """A container's log, and what its hooks have printed from `since` to `until`, by time."""
+
+    def __init__(self, reader: LogReader, folder: str, since: int, until: int) -> None:
+        self._reader, self._hooks, self._since, self._until = reader, HookLog(folder), since, until
+
+    def read(self) -> list[LogEntry]:
+        entries = self._hooks.read()
+        wanted = [one for one in entries if self._since <= one.time and (not self._until or one.time <= self._until)]
+        return sorted([*self._reader.read(), *wanted], key=lambda one: one.time)
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 def _ends(record: ContainerRecord) -> list[ContainerExit]:
@@ -87,8 +106,8 @@ class Follower:
     """Prints the logs of a project's containers to `lines`.
 
     `wanted` chooses among new containers; `ended` is called for each container that stops; following ends when those that `stay`
-    chooses have. Containers whose logs are kept
-    nowhere are attached to when `outputs` are given.
+    chooses have. Containers whose logs are kept nowhere are attached to when `outputs` are given. `hooks`: show what hooks have
+    printed, too.
     """
 
     def __init__(
@@ -102,10 +121,11 @@ class Follower:
         ended: Ended | None = None,
         outputs: Outputs | None = None,
         stay: Callable[[ContainerRecord], bool] = lambda record: True,
+        hooks: bool = False,
     ) -> None:
         self._context, self._lines, self._stay = context, lines, stay
         self._services, self._index, self._wanted, self._ended = services, index, wanted, ended
-        self._outputs = outputs
+        self._outputs, self._hooks = outputs, hooks
         self._sources: dict[str, Source] = {}
         self._shown: set[str] | None = None
         self._began = time.time()
@@ -128,10 +148,17 @@ class Follower:
                     if self._outputs is None:
                         told = f"warning: cannot show the logs of {short_name(record)}: {error}"
                         print(told, file=self._context.stderr)
-                source = self._sources[record.id] = Source(short_name(record), reader, record)
+                name, replaces = _name(record)
+                source = self._sources[record.id] = Source(name, reader, record)
                 source.shown = self._shown is None or service_of(record) in self._shown
                 source.kept = not isinstance(reader, Nothing)
+                if self._hooks:
+                    source.reader = WithHooks(
+                        reader, self._context.engine.folder(record.group, record.id), since, until
+                    )
                 source.stays = self._stay(record)
+                if replaces and source.shown and self._ended is not None:
+                    self._lines.status(name, "has been recreated")
                 self._attach(source, record)
                 if since:
                     source.finished_at = min(source.finished_at, since / 1e9)
@@ -183,8 +210,8 @@ class Follower:
             source, record = self._sources[key], by_id.get(key)
             source.up = record is not None and self._is_up(source, record)
             source.coming = record is not None and self._is_coming(record)
-            if record is not None and source.name != short_name(record):  # it took the place of an older one
-                source.name = short_name(record)
+            if record is not None and source.name != _name(record)[0]:  # it was renamed
+                source.name = _name(record)[0]
                 self._lines.register([source.name])
             if record is None:
                 source.reader.close()
@@ -262,7 +289,19 @@ class Follower:
         if not text.endswith("\n"):
             source.parts[entry.stream] = (text, moment)
             return
-        self._lines.line(source.name, text, stream=entry.stream, timestamp=rfc3339_ns(entry.time))
+        if entry.stream in ("post_start", "pre_stop"):
+            name, stream = f"{source.name} [{entry.stream}]", "stdout"
+        else:
+            name, stream = source.name, entry.stream
+        self._lines.line(name, text, stream=stream, timestamp=rfc3339_ns(entry.time))
+
+
+def _name(record: ContainerRecord) -> tuple[str, bool]:
+    """What a container is called in front of its lines, and whether it is taking the place of the one with that name."""
+    final = final_name(record.spec.name)
+    if not final:
+        return short_name(record), False
+    return short_name(structs.replace(record, spec=structs.replace(record.spec, name=final))), True
 
 
 def rfc3339_ns(nanoseconds: int) -> str:

@@ -41,9 +41,35 @@ def test_followed_through_recreation(composer):
     for n in (1, 2, 3):
         assert following.stdout.readline() == f"line {n}\n"
     composer("up", "-d", "--force-recreate", "web", "-t", "0")
+    assert following.stdout.readline() == "web-1 has been recreated\n"
+    assert following.stdout.readline() == "web-1 exited with code 137\n"
     for n in (1, 2, 3):
         assert following.stdout.readline() == f"line {n}\n"
     following.kill()
+
+
+def test_what_hooks_have_printed(composer):
+    composer.write(
+        compose="""
+        services:
+          web:
+            image: busybox
+            init: true
+            command: [sh, -c, "echo web; exec sleep 1000"]
+            post_start: [{command: [sh, -c, "echo begun; echo on"]}]
+            pre_stop: [{command: echo ending}]
+        """
+    )
+    composer("up", "-d")
+    following = composer.start("logs", "-f", "--hooks")
+    assert {following.stdout.readline().replace(" ", "") for _ in range(3)} == {
+        "web-1|web\n", "web-1[post_start]|begun\n", "web-1[post_start]|on\n"
+    }  # fmt: skip
+    composer("stop", "-t", "0")
+    rest = following.communicate(timeout=30)[0].replace(" ", "")
+    assert "web-1[pre_stop]|ending\n" in rest and "web-1exitedwithcode143\n" in rest
+    assert composer("logs").out == "web-1  | web\n"
+    assert "[pre_stop]" in composer("logs", "--hooks").out
 
 
 def test_a_bad_option_is_refused_with_its_place(composer):
