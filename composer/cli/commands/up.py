@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
@@ -64,14 +65,15 @@ def run(context: Context, args: Args) -> int:
 
         outputs = Outputs(context, lambda: _attached(context, args)[1])
     try:
-        code = converge_as_asked(
-            context,
-            args,
-            start=not args.no_start,
-            outputs=outputs,
-            wait=args.wait,
-            wait_timeout=float(args.wait_timeout),
-        )
+        with _logs_while_waiting(context, args):
+            code = converge_as_asked(
+                context,
+                args,
+                start=not args.no_start,
+                outputs=outputs,
+                wait=args.wait,
+                wait_timeout=float(args.wait_timeout),
+            )
     except KeyboardInterrupt:
         if detached or "desired" not in vars(context):
             raise
@@ -84,6 +86,15 @@ def run(context: Context, args: Args) -> int:
 
     services, shown = _attached(context, args)
     return Foreground(context, args, services, shown, began, outputs).run()
+
+
+def _logs_while_waiting(context: Context, args: Args) -> AbstractContextManager[None]:
+    """--wait shows what containers write until they are ready."""
+    if not args.wait or context.dry_run:
+        return nullcontext()
+    from composer.cli.terminal.meanwhile import logs_shown
+
+    return logs_shown(context, args, _attached(context, args)[1])
 
 
 def _stop_begun(context: Context, args: Args) -> int:

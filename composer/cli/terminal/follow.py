@@ -170,15 +170,16 @@ class Follower:
         for _, key, entry in heapq.merge(*streams, key=lambda item: item[0]):
             self._print(self._sources[key], entry)
 
-    def follow(self, *, until: int = 0, wake: int = -1) -> None:
-        """Print what comes, until every container has stopped or the time is `until` (nanoseconds).
+    def follow(self, *, until: int = 0, wake: int = -1, forever: bool = False) -> None:
+        """Print what comes, until every container has stopped or the time is `until` (nanoseconds); with `forever` also of
+        containers that come later.
 
         `wake`: a descriptor that interrupts the waiting when it becomes readable (signals).
         """
         watch = self._context.engine.watch(self._context.project_name)
         try:
             self._refresh()
-            while any((source.up or source.coming) and source.stays for source in self._sources.values()):
+            while forever or any((source.up or source.coming) and source.stays for source in self._sources.values()):
                 pauses = [max(0, until - time.time_ns()) / 1e9] if until else []
                 pauses += [
                     max(0.0, source.deadline - time.monotonic()) for source in self._sources.values() if source.deadline

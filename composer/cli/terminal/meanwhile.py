@@ -1,0 +1,50 @@
+"""The logs of containers while a command waits for them (`up --wait`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from composer.cli.project.containers import select
+from composer.cli.render.ansi import wants_colour
+from composer.cli.render.guard import raw
+from composer.cli.render.lines import Lines
+from composer.cli.terminal.follow import Follower
+
+if TYPE_CHECKING:
+    from composer.cli.parsing.flags import Args
+    from composer.cli.project.context import Context
+
+
+@contextmanager
+def logs_shown(context: Context, args: Args, services: Collection[str]) -> Iterator[None]:
+    """Print what containers of these services write, from now until the block ends; progress comes in lines."""
+    own = context.with_options(context.options)  # another thread needs an engine of its own
+    own.project_name = context.project_name
+    colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
+    lines = Lines(
+        raw(sys.stdout), raw(sys.stderr), colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps
+    )
+    follower = Follower(own, lines, services=sorted(services))
+    before, context.options.progress = context.options.progress, context.options.progress or "plain"
+    read, write = os.pipe2(os.O_CLOEXEC)
+    began = time.time_ns()
+
+    def follow() -> None:
+        follower.open(select(own.containers(), sorted(services)), since=began)
+        follower.follow(wake=read, forever=True)
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(write)
+        thread.join()
+        os.close(read)
+        context.options.progress = before
