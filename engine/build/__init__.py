@@ -37,7 +37,7 @@ def build(
 
 
 def lock(spec: BuildSpec, *, images: ImageStore, pinned: Callable[[str], str]) -> dict[str, str]:
-    """What the build fetches, and what each of it is now; see `engine.build.locking.lock`."""
+    """The sources that the build fetches, and the current version of each; see `engine.build.locking.lock`."""
     from engine.build import locking
 
     return locking.lock(spec, images=images, pinned=pinned)

@@ -18,7 +18,8 @@ _ALLOWED = (
 
 
 def amend(config: ImageConfig, changes: Sequence[str]) -> ImageConfig:
-    """`config` after the instructions. Raises BuildFailed for one that is wrong or changes more than configuration."""
+    """`config` after the instructions. Raises BuildFailed for an invalid instruction, or one that changes more than the
+    configuration."""
     for change in changes:
         source = lex(change, "--change")
         for line in source.lines:

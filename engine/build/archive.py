@@ -1,4 +1,4 @@
-"""Telling archives from other files."""
+"""Recognising archives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A build from its specification to the recorded image; the pipeline reads from top to bottom in `run`."""
+"""A build from its specification to the recorded image; `run` shows the steps in order."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Builder:
 
     @contextlib.contextmanager
     def context(self) -> Iterator[None]:
-        """Fetch a context that is elsewhere; it goes with the build."""
+        """Fetch a remote context; it is removed after the build."""
         with contextlib.ExitStack() as stack:
             self.spec = remote_context.local(self.spec, Sources(self.spec, self.images, stack, self.pull))
             yield
@@ -106,7 +106,7 @@ class Builder:
         return record
 
     def check(self) -> list[BuildWarning]:
-        """What there is to say against the Dockerfile. Nothing is built."""
+        """The problems of the Dockerfile, each with its lines. Nothing is built."""
         with self.context():
             return self._checked()
 
@@ -120,14 +120,14 @@ class Builder:
         return [described(source, warning, name) for warning in found]
 
     def arranged(self) -> tuple[list[ins.AnyInstruction], Dockerfile]:
-        """The Dockerfile, read and parsed. Raises BuildFailed."""
+        """Read and parse the Dockerfile. Raises BuildFailed."""
         source = self._read()
         instructions = parse(source)
         arguments = self.build_args(), self.platform_args()
         return instructions, arrange(source, instructions, *arguments, self._contexts())
 
     def _warn(self, dockerfile: Dockerfile, instructions: list[ins.AnyInstruction], stages: list[Stage]) -> None:
-        """The same as part of a build. Raises BuildFailed with `# check=error=true`."""
+        """Check as part of a build. Raises BuildFailed with `# check=error=true`."""
         found, error = check(dockerfile, instructions, self._environment, self._ignore(), stages)
         if not found:
             return
@@ -216,7 +216,7 @@ class Builder:
         return found
 
     def _base(self, build: Build, stage: Stage) -> State:
-        """What FROM gives the stage to begin with."""
+        """The state in which FROM starts the stage."""
         source = build.dockerfile.source
         wanted = platform.parse(stage.platform) if stage.platform else self.platform
         empty = scratch(wanted, self.epoch)
@@ -247,7 +247,7 @@ class Builder:
         return from_image(build.images, record, self.epoch)
 
     def _finish(self, build: Build) -> None:
-        """Warn of what had no effect, and remember what the cache was good for."""
+        """Warn of unused arguments, and record which cache entries were useful."""
         build.cache.touch(build.used_keys)
         unused = sorted(
             set(build.build_args)
@@ -270,7 +270,7 @@ class Builder:
 
 
 def cache_budget(environ: Mapping[str, str]) -> int:
-    """Bytes that the build cache may keep: COMPOSER_BUILD_CACHE, such as 20g. Raises BuildFailed."""
+    """The maximum size of the build cache in bytes: COMPOSER_BUILD_CACHE, such as 20g. Raises BuildFailed."""
     text = environ.get("COMPOSER_BUILD_CACHE", "")
     try:
         return quantities.size(text) if text else KEEP_CACHE

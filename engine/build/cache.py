@@ -1,7 +1,7 @@
-"""The build cache: from what a step is made of, hashed, to the layer it made.
+"""The build cache: maps a hash of a step's inputs to the layer that it produced.
 
-A key holds the parent's chain id, so it needs no file times and no order of steps; records outlive the build that made
-them until the collector or `trim` drops them.
+A key contains the parent's chain id, so it needs neither file times nor the order of steps. Records are kept after the build
+until the collector or `trim` removes them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class BuildCache:
         self._store = store
 
     def get(self, key: str) -> CacheRecord | None:
-        """The record, when all its layers are still there."""
+        """The record, if all its layers still exist."""
         row = self._store.db.execute("SELECT record FROM build_cache WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
@@ -40,7 +40,7 @@ class BuildCache:
         return record if count == len(set(record.layers)) else None
 
     def put(self, key: str, layers: Sequence[str], step: str, *, created: float = 0.0) -> CacheRecord:
-        """Remember what a step made; `created` is when, 0 for now."""
+        """Record the result of a step; `created` is its time, 0 for now."""
         now = time.time()
         record = CacheRecord(layers=tuple(layers), created=created or now, step=step)
         with self._store.transaction() as db:
@@ -51,17 +51,15 @@ class BuildCache:
         return record
 
     def touch(self, keys: Sequence[str]) -> None:
-        """Remember that the records were of use, in one transaction a build."""
+        """Record that the records were used, in one transaction per build."""
         if keys:
             with self._store.transaction() as db:
                 now = time.time()
                 db.executemany("UPDATE build_cache SET used_at = ? WHERE key = ?", [(now, key) for key in keys])
 
     def trim(self, keep_bytes: int) -> int:
-        """Drop the least recently used records until the layers that only the cache keeps are within `keep_bytes`.
-
-        Gives how many records were dropped; the collector (engine.image.gc) then removes the layers.
-        """
+        """Remove the least recently used records until the layers that only the cache keeps are within `keep_bytes`. Returns
+        how many records were removed; the collector (engine.image.gc) then removes the layers."""
         with self._store.transaction() as db:
             sizes = dict(
                 db.execute(

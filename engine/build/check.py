@@ -1,4 +1,4 @@
-"""Checking a Dockerfile without building it: what BuildKit's linter would say (`composer build --check`)."""
+"""Checking a Dockerfile without building it, as BuildKit's linter does (`composer build --check`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DISTANCE = 3
 
 
 class Warning(Struct, frozen=True):
-    """What a rule says of the lines `start` to `end`."""
+    """A rule's message about the lines `start` to `end`."""
 
     rule: rules.Rule
     text: str

@@ -47,14 +47,15 @@ _RESOLVED = "/run/systemd/resolve/resolv.conf"
 
 
 class Network(Protocol):
-    """Gives steps a way to the outside. Called from several threads."""
+    """Connects steps to the outside. Called from several threads."""
 
     def connect(self, group: str, container_id: str, pid: int, mode: str) -> Callable[[], None]:
-        """Plug the process's network namespace into the network `mode`, "" for the default; gives what unplugs it."""
+        """Connect the process's network namespace to the network `mode`, "" for the default; returns a function that
+        disconnects it."""
         ...
 
     def forget(self, group: str) -> None:
-        """Give back what the build `group`, which was killed, held."""
+        """Release the resources of the build `group`, which was killed."""
         ...
 
     def close(self) -> None:
@@ -63,10 +64,8 @@ class Network(Protocol):
 
 
 class ContainerRun:
-    """Runs steps; a context manager, whose end removes all that the build had running. For several threads at once.
-
-    Without `network` a step with the default network has only a loopback interface.
-    """
+    """Runs steps; a context manager, whose end removes everything that the build was running. Safe for several threads.
+    Without `network`, a step with the default network has only a loopback interface."""
 
     def __init__(self, roots: Roots, network: Network | None = None) -> None:
         self.roots, self.network = roots, network
@@ -262,7 +261,7 @@ class ContainerRun:
 
 
 def _open(keeper: Connection, container_id: str, pid: int) -> int:
-    """A pidfd. Raises StartFailed with what the keeper knows when the process has ended already."""
+    """A pidfd. Raises StartFailed with the keeper's reason when the process has already exited."""
     try:
         return calls.pidfd_open(pid)
     except OperationFailed:
@@ -297,7 +296,7 @@ def _layer(path: str, layers: str) -> str:
 
 
 def _ask(keeper: Connection, do: str, **fields: object) -> tuple[Message, list[int]]:
-    """What the keeper refuses is a step that could not be started. Raises StartFailed, KeeperLost."""
+    """Send a request to the keeper; a refusal means that the step could not be started. Raises StartFailed, KeeperLost."""
     try:
         return keeper.ask(do, **fields)
     except (StartFailed, KeeperLost):
@@ -320,7 +319,7 @@ def _frames(stream: socket.socket) -> Iterator[bytes]:
 
 
 def _kill(keeper: Connection, container_id: str, pidfd: int) -> None:
-    """Kill the process unless it has ended, and wait until it has and the keeper has seen it."""
+    """Kill the process unless it has exited, and wait until the keeper has noticed its exit."""
     with contextlib.suppress(OperationFailed):  # ended and reaped
         calls.pidfd_send_signal(pidfd, signal.SIGKILL)
     readable(pidfd)

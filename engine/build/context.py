@@ -1,6 +1,4 @@
-"""Where COPY takes files from: the build context, a named context, a stage or an image; each a tree that is not
-trusted.
-"""
+"""The sources of COPY: the build context, a named context, a stage or an image. None of these trees is trusted."""
 
 from __future__ import annotations
 
@@ -24,8 +22,8 @@ _NOTHING = Ignore(())
 
 
 class Item(Struct, frozen=True):
-    """One thing to copy: `path` in the source tree, `relative` below the destination ("" is the source itself).
-    `implied`: a directory that was not asked for itself, but holds something that was."""
+    """One thing to copy: `path` in the source tree, `relative` below the destination ("" is the source itself). `implied`: a
+    directory that was not requested itself, but contains something that was."""
 
     path: str
     relative: str
@@ -65,19 +63,19 @@ class SourceTree:
         self._layers: list[tuple[str, ...] | None] = []
 
     def layers(self) -> tuple[str, ...] | None:
-        """Folders, the lowest first, of an overlay that shows the tree; None when only a copy can."""
+        """Directories of an overlay that shows the tree, lowest first; None if only a copy can."""
         if not self._layers:
             self._layers.append(self._make_layers(self))
         return self._layers[0]
 
     def everything(self) -> tuple[Item, ...]:
-        """All that the tree offers, its root first."""
+        """The whole tree, without ignored files, its root first."""
         found = self._take("", _NOTHING, None)
         assert found
         return found.items
 
     def names(self, path: str) -> list[str]:
-        """What is in a directory, ignored or not."""
+        """The names in a directory, including ignored ones."""
         fd = self._listing(path)
         try:
             return os.listdir(fd)
@@ -85,7 +83,7 @@ class SourceTree:
             os.close(fd)
 
     def find(self, path: str) -> Match:
-        """The thing at `path`, in which wildcards mean nothing. Raises BuildFailed when it does not exist."""
+        """The entry at `path`, without wildcards. Raises BuildFailed when it does not exist."""
         name = normalised(path)
         try:
             found = self._take(name, _NOTHING, None)
@@ -135,7 +133,7 @@ class SourceTree:
         return found
 
     def _leads(self, name: str) -> bool:
-        """Whether there is something at `name`, and not only a link to nothing."""
+        """Whether `name` exists and is not a dangling link."""
         try:
             os.close(self.tree.open(name, os.O_PATH))
         except FileNotFoundError:
@@ -171,7 +169,7 @@ class SourceTree:
                     yield name
 
     def _listing(self, path: str) -> int:
-        """A directory's descriptor, from the tree's cache, for listing."""
+        """A directory's descriptor from the tree's cache, for listing it."""
         try:
             return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.tree.directory(path))
         except OperationFailed as error:

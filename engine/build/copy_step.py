@@ -103,7 +103,7 @@ class Local(Struct, frozen=True):
 
 
 def _plain(name: str) -> str:
-    """The name in --from, which is known before the stage's variables are."""
+    """The name in --from, which is resolved before the stage's variables are known."""
     if name and expand(name, {}) != name:
         raise BuildFailed(
             f"--from={name} cannot have a variable", hint="Name a stage for it: FROM $NAME AS x, before the first FROM."
@@ -112,8 +112,7 @@ def _plain(name: str) -> str:
 
 
 def _destination(run: StageRun, target: str) -> str:
-    """The absolute path, with the slash or `/.` at its end that says it is a directory; "" and "." are the working
-    directory."""
+    """The absolute path, with a final slash or `/.` for a directory; "" and "." are the working directory."""
     directory = target in ("", ".") or target.endswith(("/", "/."))
     return working_dir(run.state.config, target).rstrip("/") + ("/" if directory else "") or "/"
 
@@ -157,14 +156,14 @@ def _write(copy: _Copy, root: Tree, step: Step) -> None:
 
 
 def _extract(copy: _Copy, tree: SourceTree, match: Match, root: Tree, ids: tuple[int, int] | None) -> bool:
-    """ADD unpacks a local tar archive, compressed or not, into the destination; False when it is none."""
+    """ADD unpacks a local tar archive, compressed or not, into the destination; False if it is not an archive."""
     if not stat.S_ISREG(match.items[0].status.st_mode):
         return False
     return _unpack(tree.open(match.items[0]), match.name, copy.target, root, ids)
 
 
 def _unpack(fd: int, name: str, target: str, root: Tree, ids: tuple[int, int] | None) -> bool:
-    """Takes the descriptor over."""
+    """Unpack, and close the descriptor."""
     with os.fdopen(fd, "rb") as file:
         if not holds_tar(fd):
             return False
@@ -192,7 +191,7 @@ def _write_download(
 
 
 def make_directory(root: Tree, path: str, user: str, step: Step) -> None:
-    """WORKDIR's directory, owned by the stage's user when it had to be made."""
+    """Create the directory of WORKDIR, owned by the stage's user, if it does not exist."""
     try:
         os.close(root.open(path.strip("/"), os.O_PATH | os.O_DIRECTORY))
     except FileNotFoundError:

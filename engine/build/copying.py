@@ -1,4 +1,4 @@
-"""Writing what COPY and ADD copy into an image's root, by descriptors alone (engine.image.tree)."""
+"""Copying the files of COPY and ADD into an image's root, by descriptors only (engine.image.tree)."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Target:
             self._entry(source, match.items[0], self._place(match.name.rpartition("/")[2]))
 
     def write(self, name: str, content: bytes, mode: int) -> None:
-        """A file made here: a here-document."""
+        """Write a file with generated content: a here-document."""
         self._file(self._place(name), mode, lambda fd: write_all(fd, content), None)
 
     def adopt(self, name: str, source: int, mode: int, mtime: float) -> None:
-        """A file from the open descriptor `source`, such as a download."""
+        """Write a file from the open descriptor `source`, such as a download."""
         self._file(self._place(name), mode, lambda fd: copy_content(source, fd), int(mtime * 1e9) or None)
 
     def directory(self) -> None:
@@ -267,7 +267,8 @@ class Target:
 
 
 def _set_times(folder: int, times: list[tuple[str, int]]) -> None:
-    """Set the times of directories below `folder` on the way up: an entry that is made or removed changes its directory's."""
+    """Set the times of directories below `folder` from the bottom up, because creating or removing an entry changes those of
+    its directory."""
     with Descent(folder) as walk:
         above: list[tuple[str, int | None]] = []
 

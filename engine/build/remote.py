@@ -22,7 +22,7 @@ _CHUNK = 1 << 20
 
 
 class Download(Struct, frozen=True):
-    """`path` holds the content until the build ends; `mtime` is the server's Last-Modified, 0 when it said none."""
+    """`path` holds the content until the build ends; `mtime` is the server's Last-Modified, 0 if there was none."""
 
     url: str
     name: str
@@ -37,8 +37,8 @@ def is_remote(text: str) -> bool:
 
 
 def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Download:
-    """Download `url`, for `subject`. Raises BuildFailed when it cannot be had or `checksum` (sha256:…), or the lock's
-    digest, does not match."""
+    """Download `url` for `subject`. Raises BuildFailed when that fails, or when `checksum` (sha256:…) or the lock's digest
+    does not match."""
     checksum = checksum or sources.pin(url)
     import urllib.error
     import urllib.parse

@@ -1,4 +1,4 @@
-"""Build contexts that are elsewhere: a Git repository, or a URL of an archive or of a Dockerfile."""
+"""Remote build contexts: a Git repository, or the URL of an archive or a Dockerfile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.spec.image import BuildSpec
 
 
 def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
-    """`spec` with a context that is a directory, which goes with `sources`. Raises BuildFailed."""
+    """`spec` with a local directory as context, which `sources` removes. Raises BuildFailed."""
     if git.is_git(spec.context):
         repository = git.pinned(spec.context, sources)
         folder = git.clone(repository, sources, keep_git_dir=False)
@@ -30,7 +30,7 @@ def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
 
 
 def _inside(folder: str, below: str, context: str) -> str:
-    """A directory of the repository, out of which no link of its leads."""
+    """A directory of the repository; its links cannot lead outside."""
     path = os.path.realpath(f"{folder}/{below}")
     root = os.path.realpath(folder)
     if not os.path.isdir(path) or os.path.commonpath((path, root)) != root:
@@ -39,7 +39,7 @@ def _inside(folder: str, below: str, context: str) -> str:
 
 
 def _download(spec: BuildSpec, sources: Sources) -> str:
-    """An archive is unpacked; anything else is the Dockerfile itself, and there is nothing beside it."""
+    """Unpack an archive; any other file is the Dockerfile, without other files in the context."""
     download = remote.fetch(spec.context, "", sources, "build context")
     folder = f"{sources.folder}/.context-{secrets.token_hex(8)}"
     sources.at_end(lambda: remove(folder))

@@ -1,6 +1,6 @@
-"""SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/): no time of an image is later.
+"""SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/): the latest time in an image.
 
-Layers then hold only what the Dockerfile and its sources say, so two machines give them the same digests.
+Layers then depend only on the Dockerfile and its sources, so two machines produce the same digests.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ NAME = "SOURCE_DATE_EPOCH"
 
 
 def epoch_of(arguments: Mapping[str, str], environ: Mapping[str, str]) -> int | None:
-    """The given time in seconds since the epoch, from a build argument or else a variable; None when there is none.
-
-    Raises ValueError for one that is no number.
-    """
+    """The time in seconds since the epoch, from a build argument or a variable; None when there is none. Raises ValueError if
+    it is not a number."""
     text = arguments.get(NAME, environ.get(NAME, ""))
     if not text:
         return None
@@ -30,7 +28,7 @@ def epoch_of(arguments: Mapping[str, str], environ: Mapping[str, str]) -> int | 
 
 
 def clamp(folder: int, epoch: int) -> None:
-    """Give what is younger than `epoch` in the tree open as `folder`, itself included, that time. Raises OSError."""
+    """Set all times in the tree open as `folder` that are later than `epoch`, including its own, to `epoch`. Raises OSError."""
     latest = epoch * 1_000_000_000
 
     def one(parent: int, name: str, status: os.stat_result) -> None:

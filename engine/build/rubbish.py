@@ -17,7 +17,7 @@ _PREFIX = ".rubbish-"
 
 
 def put(layers: LayerStore, draft: Draft) -> None:
-    """Take the draft, if it is still there, and remove it by and by. Nobody waits for that."""
+    """Move the draft away, if it still exists, and remove it in the background."""
     path = f"{layers.root}/{_PREFIX}{os.urandom(6).hex()}"
     with contextlib.suppress(FileNotFoundError):
         os.rename(draft.path, path)
@@ -25,7 +25,7 @@ def put(layers: LayerStore, draft: Draft) -> None:
 
 
 def _sweep(folder: str) -> None:
-    """All that lies there, of earlier builds too. Two sweepers, or the collector, do not hinder each other."""
+    """Remove everything there, also from earlier builds. Concurrent sweeps, and the collector, do not interfere."""
     with contextlib.suppress(OSError):  # the collector tries again, and says what is wrong
         for name in os.listdir(folder):
             if name.startswith(_PREFIX):

@@ -12,7 +12,7 @@ _PAGES = "https://docs.docker.com/go/dockerfile/rule"
 
 
 class Rule(Struct, frozen=True):
-    """`text` is what it says of a place, with fields in braces; {q…} are shown in double quotes."""
+    """`text` is the message, with fields in braces; {q…} fields are shown in double quotes."""
 
     name: str
     text: str
@@ -82,7 +82,7 @@ _HARMLESS = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable's name sounds as if its value had better not be in an image."""
+    """Whether a variable's name suggests that its value should not be in an image."""
     return bool(_SECRET.search(name)) and not _HARMLESS.search(name)
 
 

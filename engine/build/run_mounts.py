@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Prepared:
-    """What `Mounts.make` gives: the container's mounts, the trees that some of them show, and variables."""
+    """The result of `Mounts.make`: the container's mounts, the trees that some of them show, and variables."""
 
     def __init__(self) -> None:
         self.mounts: list[Mount] = []
@@ -68,7 +68,7 @@ class Mounts:
         return tree, tree.find(mount.source)
 
     def identity(self) -> list[object]:
-        """What belongs into the step's cache key: not what secrets hold, nor what a cache happens to contain."""
+        """The parts of the step's cache key: neither the content of secrets nor that of caches."""
         return [(mount, self._digest(at)) for at, mount in enumerate(self._mounts)]
 
     def _digest(self, at: int) -> str:
@@ -78,7 +78,7 @@ class Mounts:
         return tree.digest([match])
 
     def make(self, stack: contextlib.ExitStack) -> Prepared:
-        """Prepare all of them; `stack` undoes that."""
+        """Prepare all of them; `stack` undoes it."""
         prepared = Prepared()
         for at, mount in enumerate(self._mounts):
             if mount.type == "tmpfs":
@@ -131,8 +131,8 @@ class Mounts:
         return True
 
     def _fill_cache(self, path: str, mount: ins.RunMount) -> str:
-        """What of the cache in the folder `path` is mounted. A new cache begins with what `from` holds; one with an
-        owner or a mode of its own is a folder in it that begins empty."""
+        """The part of the cache in the directory `path` to mount. A new cache starts with the content of `from`; one with its
+        own owner or mode is an empty directory inside it."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o755)
         source = posixpath.normpath("/" + mount.source).strip("/")
@@ -166,7 +166,7 @@ class Mounts:
     def _show(
         self, mount: ins.RunMount, tree: SourceTree, match: Match, prepared: Prepared, stack: contextlib.ExitStack
     ) -> None:
-        """An overlay over the tree itself; over a copy where the tree cannot be a layer."""
+        """An overlay over the tree itself, or over a copy if the tree cannot be a layer."""
         layers = tree.layers()
         if layers is None:
             prepared.mounts.append(self._copied(mount, tree, match, stack))
@@ -179,7 +179,7 @@ class Mounts:
         prepared.mounts.append(Mount(type="image", source=key, target=mount.target, subpath=match.name))
 
     def _scratch(self, stack: contextlib.ExitStack) -> str:
-        """A folder of our own, with `upper` and `work` in it, which goes with the step."""
+        """A directory with `upper` and `work`, which is removed after the step."""
         path = f"{self._folder()}/.bind-{secrets.token_hex(8)}"
         os.mkdir(path, 0o755)
         stack.callback(remove, path)

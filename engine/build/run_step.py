@@ -1,4 +1,4 @@
-"""RUN: from an instruction to the process it asks for, its cache key, and the layer the process leaves."""
+"""RUN: from an instruction to its process, its cache key, and the layer that the process produces."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TAIL = 12
 
 
 def prepare(run: StageRun, instruction: ins.Run) -> Task:
-    """The step for a RUN. Raises BuildFailed, Unsupported for what it asks for and cannot have."""
+    """The step for a RUN. Raises BuildFailed, and Unsupported for a request that cannot be met."""
     spec, config = run.build.spec, run.state.config
     shown, args, script = _command(run, instruction)
     mounts = Mounts(run, instruction.mounts)
@@ -107,7 +107,7 @@ def _check_runnable(run: StageRun) -> None:
 
 
 def _execute(run: StageRun, instruction: ins.Run, request: RunRequest, step: Step) -> None:
-    """Run the process to its end. Raises BuildFailed, with its place, when it does not start or fails."""
+    """Run the process to completion. Raises BuildFailed, with its place, when it does not start or fails."""
     args = request.args
     try:
         code = run.build.run(request, step.output, step.warn)
@@ -120,8 +120,8 @@ def _execute(run: StageRun, instruction: ins.Run, request: RunRequest, step: Ste
 
 
 def _environment(arguments: Mapping[str, str], values: Mapping[str, str], extra: Mapping[str, str]) -> tuple[str, ...]:
-    """The process's variables. A proxy argument is given in both spellings, whether an ARG names it or not, and goes
-    before an ENV."""
+    """The process's variables. A proxy argument is set in upper and lower case, with or without an ARG, and takes precedence
+    over ENV."""
     proxies = {
         spelling: value
         for name, value in arguments.items()

@@ -1,4 +1,4 @@
-"""Stages in the order they need each other; those that do not, side by side."""
+"""Executing stages in the order of their dependencies, and independent ones concurrently."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def run(
 
 
 def _is_line(waiting: dict[int, set[int]]) -> bool:
-    """Whether nothing could run side by side."""
+    """Whether no stages could run concurrently."""
     seen: set[int] = set()
     for index in waiting:
         if not _above(waiting, index) >= seen:
@@ -82,7 +82,7 @@ def _is_line(waiting: dict[int, set[int]]) -> bool:
 
 
 def _above(waiting: dict[int, set[int]], index: int) -> set[int]:
-    """All that a stage needs, directly or not."""
+    """All stages that a stage needs, directly or indirectly."""
     found: set[int] = set()
     pending = [index]
     while pending:

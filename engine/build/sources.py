@@ -1,4 +1,4 @@
-"""Finding what FROM, COPY --from and RUN --mount=from name: a stage, a named context, or an image."""
+"""Resolving the names in FROM, COPY --from and RUN --mount=from: a stage, a named context, or an image."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Sources:
         self._ignore: Ignore | None = None
 
     def fork(self, images: ImageStore, stack: contextlib.ExitStack) -> Sources:
-        """The same sources for another thread; what was pulled is known to all."""
+        """The same sources for another thread; pulled images are known to all."""
         other = Sources(self.spec, images, stack, self._pull)
         other._pulled, other._pulled_lock = self._pulled, self._pulled_lock
         return other
 
     def at_end(self, action: Callable[[], object]) -> None:
-        """Do this when the build is over, however it ends."""
+        """Call this when the build ends, for whatever reason."""
         self._stack.callback(action)
 
     def context(self) -> SourceTree:
@@ -54,8 +54,8 @@ class Sources:
         return self._directory("", self.spec.context, "the build context")
 
     def named(self, name: str) -> str:
-        """What additional_contexts says of `name`: a path or docker-image://…; "" when nothing. An image's name is the
-        same with and without what it implies."""
+        """The entry of additional_contexts for `name`: a path or docker-image://…; "" when there is none. An image's short and
+        full name are equal here."""
         contexts = self.spec.additional_contexts
         if not contexts or name in contexts:
             return contexts.get(name, "")
@@ -66,13 +66,13 @@ class Sources:
         return self._directory(f"context {name}", self.named(name), f"the context {name}")
 
     def plain_directory(self, path: str, title: str) -> SourceTree:
-        """A directory of the build's own, with nothing to ignore; its files are root's."""
+        """A directory of the build itself, without ignored files; its files belong to root."""
         root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._stack.callback(os.close, root)
         return self._keep(SourceTree(root, title, owned=False, identity=path))
 
     def stage(self, chain: Sequence[str], title: str) -> SourceTree:
-        """The root that layers make."""
+        """The root that the layers form."""
         key = f"chain {chain[-1] if chain else ''}"
         if key not in self._trees:
             folders = [self.images.layers.path(layer.folder) for layer in self.images.layers.need(chain)]
@@ -83,10 +83,8 @@ class Sources:
         return self._trees[key]
 
     def image(self, name: str, platform: str = "") -> ImageRecord:
-        """The image `name`, fetched when it is not there (or once a build, with `pull: true`); for `platform`, else for
-        this machine.
-
-        Raises BuildFailed when the build is locked and `name` is not among its pins."""
+        """The image `name`, pulled if it is missing (or once per build with `pull: true`), for `platform`, by default this
+        machine's. Raises BuildFailed when the build is locked and `name` is not among its pins."""
         name = self._pinned(name)
         with self._pulled_lock:
             # An id names what is in the store; there is nothing newer to fetch.
@@ -107,7 +105,7 @@ class Sources:
         return name if wanted.digest else self.pin(str(wanted))
 
     def pin(self, name: str) -> str:
-        """What the lock says of something to fetch, "" when the build is not locked. Raises BuildFailed."""
+        """The lock's entry for something to fetch, "" when the build is not locked. Raises BuildFailed."""
         if self.spec.pins is None:
             return ""
         if name not in self.spec.pins:
@@ -141,7 +139,7 @@ class Sources:
 
     @property
     def folder(self) -> str:
-        """Where builds keep what is not part of an image."""
+        """The directory for build data that is not part of an image."""
         path = f"{self.images.store.roots.cache}/build"
         make_private(path)
         return path

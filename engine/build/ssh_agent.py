@@ -25,11 +25,9 @@ _CHUNK = 1 << 16
 def serve(
     stack: contextlib.ExitStack, folder: str, sources: Sequence[str], *, owner: tuple[int, int], mode: int
 ) -> str:
-    """A socket in `folder`, which is for it alone, that answers as the agent does: `sources` is one agent's socket, or
-    key files.
-
-    Gives its path; `stack` ends it. Raises BuildFailed for a source that is neither, Unsupported without ssh-agent(1).
-    """
+    """Create a socket in `folder`, a directory for it alone, that forwards to the agent: `sources` is one agent's socket, or
+    key files. Returns its path; `stack` ends it. Raises BuildFailed for an invalid source, Unsupported without
+    ssh-agent(1)."""
     upstream = _upstream(stack, folder, sources)
     # A socket's address has room for 107 bytes, a folder's name may be longer: we go through its descriptor.
     inside = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,6 +1,5 @@
-"""Executing one stage: each instruction changes the state; those that write files make a layer, from the cache if it
-can.
-"""
+"""Executing one stage: each instruction changes the state; instructions that write files create a layer, or take it from the
+cache."""
 
 from __future__ import annotations
 
@@ -39,8 +38,8 @@ _VISIBLE = (ins.From, ins.Run, ins.Copy, ins.Workdir)
 
 
 class Build:
-    """What one stage's execution works with. Stages may run in several threads: each has its own `images` and
-    `sources`, and shares the rest through `fork`."""
+    """The context for executing one stage. Stages may run in several threads: each has its own `images` and `sources`, and
+    shares the rest through `fork`."""
 
     def __init__(
         self,
@@ -87,11 +86,11 @@ class Build:
 
 
 class StoppedError(Exception):
-    """Another stage failed, so this one need not go on."""
+    """Another stage failed, so this one stops."""
 
 
 class StageRun:
-    """One stage under construction: `state` is the image so far."""
+    """A stage being executed: `state` is the image so far."""
 
     def __init__(self, build: Build, stage: Stage, state: State) -> None:
         self.build, self.stage, self.state = build, stage, state
@@ -104,7 +103,7 @@ class StageRun:
         return f"{self.stage.title} {self._number}/{self._total}" if several else f"{self._number}/{self._total}"
 
     def execute(self) -> State:
-        """All instructions, after the triggers that the base image left (ONBUILD)."""
+        """Execute all instructions, after the ONBUILD triggers of the base image."""
         left = self.state.config.on_build
         if left:
             self.state.config = msgspec.structs.replace(self.state.config, on_build=())
@@ -141,7 +140,7 @@ class StageRun:
     # -- instructions without files
 
     def arg(self, instruction: ins.Arg) -> None:
-        """The given value, else the default, else what an ARG before FROM or the platform says."""
+        """The given value, then the default, then the value of an ARG before FROM or of the platform."""
         build, shown = self.build, list[str]()
         for name, default in instruction.pairs:
             self.build.used_args.add(name)
@@ -162,7 +161,7 @@ class StageRun:
             self.state.note(line)
 
     def configure(self, instruction: ins.AnyInstruction) -> str:
-        """Change the configuration; gives the line of history."""
+        """Change the configuration; returns the line of history."""
         state = self.state
         config, line = metadata.apply(state.config, instruction, self.expand, state.values, self.source.escape)
         if isinstance(instruction, ins.Maintainer):
@@ -197,7 +196,7 @@ class StageRun:
     # -- instructions with files
 
     def visible(self, instruction: ins.AnyInstruction, task: Task) -> None:
-        """Take the layer from the cache, or make it."""
+        """Take the layer from the cache, or create it."""
         self._number += 1
         step = self.build.reporter.step(self.place(), instruction.text)
         key = task.key if self.state.epoch is None else key_of("AT", self.state.epoch, task.key)
@@ -226,7 +225,7 @@ class StageRun:
         return found
 
     def begin(self, tree: SourceTree) -> None:
-        """Take a whole tree as the stage's first layer, without a line of history: FROM a directory."""
+        """Use a whole tree as the stage's first layer, without a line of history: FROM a directory."""
         match = tree.find("")
 
         def make(draft: Draft, step: Step) -> None:
@@ -261,7 +260,7 @@ class StageRun:
             yield tree
 
     def lower(self) -> list[str]:
-        """The folders of the image so far, lowest first."""
+        """The directories of the image so far, lowest first."""
         layers = self.build.images.layers
         return [layers.path(layer.folder) for layer in layers.need(self.state.chain)]
 

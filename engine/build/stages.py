@@ -1,4 +1,4 @@
-"""Instructions to stages, and which of them a target needs."""
+"""Splits instructions into stages, and determines which of them a target needs."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Dockerfile(Struct, frozen=True):
     default_args: dict[str, str] = {}
 
     def find(self, name: str) -> Stage | None:
-        """The stage with this name; the last one, when several have it."""
+        """The stage with this name; if several have it, the last one."""
         return next((stage for stage in reversed(self.stages) if stage.name and stage.name == name.lower()), None)
 
     def numbered(self, name: str) -> Stage | None:
-        """The stage that COPY --from means, which may also be a number. Raises ValueError for one that is none."""
+        """The stage to which COPY --from refers, by name or number. Raises ValueError if there is none."""
         if not re.fullmatch(r"[+-]?\d+", name):
             return self.find(name)
         if not 0 <= int(name) < len(self.stages):
@@ -179,7 +179,7 @@ def _uses(dockerfile: Dockerfile, instruction: ins.AnyInstruction) -> Iterator[t
 
 
 def order(dockerfile: Dockerfile, target: Stage) -> list[Stage]:
-    """The target and all it needs, each after what it needs. The others are not built."""
+    """The target and all stages that it needs, in order of their dependencies. The others are not built."""
     wanted: set[int] = set()
     pending = [target]
     while pending:

@@ -1,4 +1,4 @@
-"""An image under construction: what a stage has become so far, and how it turns into a configuration blob."""
+"""An image under construction: the state of a stage, and its conversion into a configuration blob."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class State(Struct, kw_only=True):
 
     @property
     def top(self) -> str:
-        """What identifies the whole file system."""
+        """The identity of the whole file system."""
         return self.chain[-1] if self.chain else ""
 
     def copy(self) -> State:
-        """For a stage that goes on from here: what its own instructions decide begins anew."""
+        """For a stage that continues from here; everything that only its own instructions decide is reset."""
         return State(
             config=self.config,
             platform=self.platform,
@@ -62,8 +62,8 @@ class State(Struct, kw_only=True):
         )
 
     def note(self, text: str, *, layer: bool = False, created: float = 0.0) -> None:
-        """A line of history. A step without a layer has the time of what is below it: it cannot have its own, as the
-        same build must give the same image."""
+        """Add a line of history. A step without a layer has the time of the layer below, because the same build must produce
+        the same image."""
         self.created = max(self.created, created) if self.epoch is None else float(self.epoch)
         when = image_config.rfc3339(self.created) if self.created or self.epoch is not None else None
         self.history.append(image_config.History(created=when, created_by=text, comment=COMMENT, empty_layer=not layer))

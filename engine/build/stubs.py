@@ -1,4 +1,5 @@
-"""What a container runtime must create to mount upon is no part of the image: found before a RUN, removed after it."""
+"""Mount points that a container runtime creates do not belong to the image: they are recorded before a RUN and removed after
+it."""
 
 from __future__ import annotations
 

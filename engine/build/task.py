@@ -9,7 +9,7 @@ from engine.image.layers import Draft
 
 
 class Task:
-    """Its cache key, its line of history, and what to do when the key is unknown."""
+    """Its cache key, its line of history, and the action for an unknown key."""
 
     __slots__ = ("history", "key", "make")
 

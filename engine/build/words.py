@@ -24,7 +24,7 @@ class WordError(ValueError):
 
 
 class Lookups(Struct):
-    """The names that expansions looked up: those that had a value, and those that had none."""
+    """The names that expansions looked up: those with a value, and those without."""
 
     found: set[str] = set()
     missing: set[str] = set()

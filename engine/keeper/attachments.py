@@ -1,4 +1,4 @@
-"""Clients attached to containers: their sockets in the loop, output to them and input from them."""
+"""Clients attached to containers: their sockets in the event loop, output to them and input from them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Attachments:
         self._listen(streams, listener, False)
 
     def ended(self, streams: Streams) -> None:
-        """The container has ended: its listeners go when they have taken what there is."""
+        """The container has exited: its listeners are closed once they have received the remaining output."""
         for listener in list(streams.listeners):
             listener.reads = False
             self.parting.add(listener)
             self._listen(streams, listener, listener.waiting)
 
     def input_waits(self, streams: Streams, waiting: bool) -> None:
-        """The program's input takes no more for now, or takes more again."""
+        """The program's input is full, or accepts data again."""
         if waiting:
             self._loop.register(streams.input.fd, selectors.EVENT_WRITE, lambda _: self._flush_input(streams))
         else:
@@ -45,7 +45,7 @@ class Attachments:
                 self._listen(streams, listener, listener.waiting)
 
     def _listen(self, streams: Streams, listener: Listener, waiting: bool) -> None:
-        """Watch for what the listener's socket is wanted for now: more room for output, input, or nothing."""
+        """Watch the listener's socket for what is currently needed: room for output, input, or nothing."""
         reads = listener.reads and not streams.input.full
         wanted = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if waiting else 0)
         if listener in self._loop.get_map():

@@ -1,4 +1,4 @@
-"""bundle.json: what engine.container.bundle resolves and a keeper carries out. Types only, loaded by type checkers alone."""
+"""bundle.json, which engine.container.bundle writes and a keeper executes. Types only; not imported at run time."""
 
 from typing import NotRequired, Required, TypedDict
 
@@ -7,7 +7,7 @@ from engine.log.settings import LogSettings
 
 
 class UserMaps(TypedDict):
-    """Of a user namespace that is not the host's: ranges inside, outside, count."""
+    """The id maps of a private user namespace: ranges inside, outside, count."""
 
     uids: list[Range]
     gids: list[Range]

@@ -22,7 +22,7 @@ class Idleness:
         self.due = 0.0
 
     def expect(self, launcher: int) -> None:
-        """`launcher`: a socket that is open as long as whoever started us may still connect, however slow they are."""
+        """`launcher` is a socket that is open as long as the process that started us may still connect, however slow it is."""
         os.set_inheritable(launcher, False)
         self._launcher = launcher
         self._loop.register(launcher, selectors.EVENT_READ, self._gone)
@@ -35,7 +35,7 @@ class Idleness:
         self._launcher = -1
 
     def tend(self, working: bool, path: str) -> bool:
-        """Whether it is time to leave; then our part of the folder is removed."""
+        """Whether it is time to exit; if so, our files are removed."""
         if working or self._launcher >= 0:
             self.due = 0.0
         elif not self.due:

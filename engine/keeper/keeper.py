@@ -1,7 +1,8 @@
-"""The keeper: a group's shim, as containerd-shim or conmon. It makes the group's containers, and owns their output and ends.
+"""The keeper: a group's shim, as containerd-shim or conmon. It creates the group's containers, and owns their output and exit
+codes.
 
-Single-threaded, one epoll loop, standard library and engine.kernel only: it does so little that it does not crash. main.py
-starts it; requests.py has what clients may ask.
+Single-threaded, one epoll loop, standard library and engine.kernel only, so simple that it does not crash. main.py starts it;
+requests.py lists what clients can request.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ LAST_WORDS = 60.0
 
 
 class Keeper:
-    """`handle` carries out a request of a client; the descriptors that came with it are `handle`'s."""
+    """`handle` executes a request of a client, and owns the descriptors that came with it."""
 
     def __init__(self, path: str, handle: Callable[[Keeper, Client, Message, list[int]], None]) -> None:
         self.path = path
@@ -61,7 +62,8 @@ class Keeper:
         """Whether the client that owned us has gone."""
 
     def run(self, ready: int) -> None:
-        """`ready`: a socket that gets a byte when we listen, and is open as long as the process that started us may connect."""
+        """Run the loop. `ready` is a socket that receives a byte when we listen; it is open as long as the process that
+        started us may connect."""
         calls.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)
         calls.set_name("composer-keeper")
         origin.forget()
@@ -90,7 +92,7 @@ class Keeper:
         self._leave(lock)
 
     def _turn(self, timeout: float | None) -> None:
-        """Serve every descriptor once. What fails on one is reported in our log and does not end us."""
+        """Serve every descriptor once. An error on one is logged, and does not stop the keeper."""
         for key, _ in self.loop.select(timeout):
             # An earlier callback of this round may have closed it.
             if key.fd in self.loop.get_map():

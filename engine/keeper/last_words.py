@@ -1,5 +1,8 @@
-"""How a child ended that never ran its program and reported nothing: its status, and what it wrote to the keeper's standard
-error, which is its own until it has another (keeper.log; a fatal error of the interpreter is written there)."""
+"""Reports why a child exited that never executed its program and reported nothing: its status, and what it wrote to standard
+error.
+
+Until it gets its own, a child's standard error is the keeper's (keeper.log); a fatal error of the interpreter is written there.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _MOST = 600
 
 
 def mark() -> int:
-    """Where in the log our children write next; -1 when standard error is not a file."""
+    """The position in the log where children will write next; -1 when standard error is not a file."""
     try:
         return os.lseek(2, 0, os.SEEK_END)
     except OSError:
@@ -19,7 +22,7 @@ def mark() -> int:
 
 
 def ended_early(status: int | None, since: int) -> str:
-    """`status` is a wait status, None when nobody knows it; `since` is what `mark` gave before the child was made."""
+    """`status` is a wait status, None if unknown; `since` is the result of `mark` before the child was created."""
     written = " ".join(_written(since).split())
     return f"the process {_end(status)} before it could run its program" + (f": {written[:_MOST]}" if written else "")
 

@@ -1,4 +1,4 @@
-"""Starting a keeper. It outlives us: its parent is init, its session its own."""
+"""Starting a keeper. It outlives this process: its parent is init, and it has its own session."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from engine.paths import Roots, make_private
 
 
 class Launch:
-    """A keeper of the group that is getting ready, side by side with whatever else we do. A context manager: as long as it is
-    open, a keeper without work waits for our connection, however late that comes. Raises OperationFailed."""
+    """A keeper of the group that starts while the caller does other work. A context manager: while it is open, a keeper
+    without work waits for our connection, however late. Raises OperationFailed."""
 
     def __init__(self, roots: Roots, group: str) -> None:
         self._group, path = group, roots.keeper_socket(group)
@@ -27,7 +27,7 @@ class Launch:
             raise OperationFailed.of("start the keeper of", group, error) from error
 
     def wait(self) -> None:
-        """Until it listens. Raises KeeperLost when it never will."""
+        """Wait until it listens. Raises KeeperLost when it failed."""
         if not self._process.wait():
             raise KeeperLost(f"the keeper of {self._group} did not start", hint=f"See {self._folder}/keeper.log.")
 
@@ -39,7 +39,7 @@ class Launch:
 
 
 def _start(path: str, descriptors: Descriptors) -> int:
-    """Start the keeper that listens at `path`; its pid where we have to wait for it, 0 elsewhere."""
+    """Start the keeper that listens at `path`; returns its pid if we have to wait for it, otherwise 0."""
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
     # -I -S: nothing of the user's environment, no site-packages: the keeper needs the standard library alone.
@@ -58,8 +58,8 @@ def _start(path: str, descriptors: Descriptors) -> int:
 
 
 def _read_only(path: str) -> int:
-    """The file in a read-only mount of its own, that is nowhere: who gets hold of it by /proc/<pid>/exe, in a container
-    with CAP_SYS_PTRACE, cannot write to it (CVE-2019-5736). -1 where we may not mount."""
+    """Open the file in its own detached, read-only mount, so that a process that reaches it by /proc/<pid>/exe, from a
+    container with CAP_SYS_PTRACE, cannot write to it (CVE-2019-5736). -1 where we may not mount."""
     try:
         tree = calls.open_tree(flags.AT_FDCWD, path, flags.OPEN_TREE_CLONE)
     except OperationFailed:

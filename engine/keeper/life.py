@@ -38,21 +38,21 @@ _NEXT = {
 
 
 class Life:
-    """One container's state. `when` defers what needs another one; `settle` looks again after something has changed."""
+    """One container's state. `when` defers actions until a later state; `settle` checks them again after a change."""
 
     def __init__(self, state: State = State.MADE) -> None:
         self.state = state
         self._waiting: list[tuple[Callable[[], bool], Callable[[], None]]] = []
 
     def enter(self, state: State) -> None:
-        """Raises RuntimeError for a step that no life takes."""
+        """Change to the state. Raises RuntimeError for an invalid transition."""
         if state not in _NEXT[self.state]:
             raise RuntimeError(f"a container cannot change from {self.state.name} to {state.name}")
         self.state = state
         self.settle()
 
     def when(self, guard: Callable[[], bool], then: Callable[[], None]) -> None:
-        """Call `then` as soon as `guard` holds, at once if it does. In ENDED every guard must hold."""
+        """Call `then` as soon as `guard` is true, possibly at once. In ENDED every guard must be true."""
         self._waiting.append((guard, then))
         self.settle()
 

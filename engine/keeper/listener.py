@@ -1,4 +1,4 @@
-"""Somebody attached to a container's output, over a stream socket that may be slow."""
+"""A client attached to a container's output, over a stream socket that may be slow."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ LIMIT = 1 << 20
 
 
 class Listener:
-    """`reads`: what comes from it is the container's input. `waits` is called when the socket takes no more, and again
-    (with False) when all that waited has gone."""
+    """`reads`: its input goes to the container. `waits` is called when the socket is full, and again (with False) when all
+    queued output has been sent."""
 
     def __init__(self, sock: socket.socket, *, framed: bool, waits: Callable[[Listener, bool], None]) -> None:
         self.sock, self._framed, self._waits = sock, framed, waits
@@ -43,7 +43,7 @@ class Listener:
             self._waits(self, True)
 
     def flush(self) -> None:
-        """The socket takes more."""
+        """The socket accepts data again."""
         if self._waiting:
             del self._waiting[: self._send(self._waiting)]
             if not self._waiting:

@@ -1,5 +1,7 @@
-"""The keeper's process: `python -I -S main.py ROOT SOCKET [READY_FD]`. A script is compiled anew at each start, modules are
-not: so this does no more than find them."""
+"""The keeper's process: `python -I -S main.py ROOT SOCKET [READY_FD]`.
+
+A script is compiled at each start, modules are not, so this file only makes them importable.
+"""
 
 import gc
 import os

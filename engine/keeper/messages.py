@@ -1,4 +1,4 @@
-"""The messages of protocol.py, one type each. Types only, loaded by type checkers alone."""
+"""The messages of protocol.py, one type each. Types only; not imported at run time."""
 
 from typing import Any, Literal, TypedDict
 
@@ -55,14 +55,14 @@ class Hold(TypedDict):
 
 
 class Plain(TypedDict):
-    """list, watch, goodbye, leave, own: nothing besides."""
+    """list, watch, goodbye, leave, own: without further fields."""
 
 
 # ── answers; every one has "re" besides ──────────────────────────────────────────────────────────────────────────
 
 
 class Failure(TypedDict, total=False):
-    """Why a process does not run the program; all are missing when nothing is known."""
+    """Why a process does not run the program; all fields are missing if nothing is known."""
 
     error: str
     exit_code: int
@@ -83,7 +83,7 @@ class Listed(Made):
 
 
 class Exit(TypedDict):
-    """What exit.json has, too."""
+    """The fields of exit.json."""
 
     exit_code: int
     finished_at: float

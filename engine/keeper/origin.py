@@ -12,8 +12,8 @@ _SIGCANCEL, _SIGSETXID = 32, 33
 
 
 def forget() -> None:
-    """Make scheduling, umask, address layout and OOM score the usual ones: a container has what its specification says, and
-    whichever command came first has no say in it. An ordinary user may only give up what he has: the rest stays."""
+    """Reset scheduling, umask, address layout and OOM score to their defaults: a container gets the values of its
+    specification, whichever command came first. An ordinary user can only lower some of them; the others stay."""
     os.umask(0o022)
     calls.reset_personality()  # setarch, gdb: no container without address randomisation because of them
     # The C library's own, which it lets nobody set, and which its posix_spawn(3) leaves ignored.

@@ -35,7 +35,7 @@ LAST_TURNS = 64
 
 
 class Scratch:
-    """The pipe that content is copied into; empty between two calls of `peek`."""
+    """The pipe into which content is copied; it is empty between two calls of `peek`."""
 
     def __init__(self) -> None:
         self._out, self._in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -43,7 +43,7 @@ class Scratch:
         grow(self._in)
 
     def peek(self, fd: int, most: int) -> bytes:
-        """What is in the pipe `fd`, up to `most` bytes. Raises BlockingIOError when it is empty."""
+        """The content of the pipe `fd`, up to `most` bytes. Raises BlockingIOError when it is empty."""
         size = calls.tee(fd, self._in, most)
         try:
             data = os.read(self._out, size) if size else b""
@@ -55,7 +55,7 @@ class Scratch:
         return data
 
     def drop(self, fd: int, size: int) -> None:
-        """Take `size` bytes out of the pipe `fd`, or all that it has."""
+        """Remove `size` bytes from the pipe `fd`, or everything."""
         while size > 0:
             try:
                 size -= os.splice(fd, self._null, size) or size
@@ -110,7 +110,7 @@ class Stream:
         return taken > 0 or known > 0
 
     def finish(self, scratch: Scratch) -> None:
-        """Record what is left, the beginning of a line included. May be called again after a MemoryError."""
+        """Record the remaining output, including an unfinished line. Can be repeated after a MemoryError."""
         for _ in range(LAST_TURNS):
             if not self.turn(scratch):
                 break
@@ -130,7 +130,7 @@ class Stream:
 
 
 class Terminal(Stream):
-    """The master of a container's pseudo-terminal: stdout and stderr in one."""
+    """The master side of a container's pseudo-terminal: stdout and stderr in one."""
 
     def __init__(self, fd: int, log: Log | None, tell: Callable[[str, bytes], None]) -> None:
         super().__init__(fd, "stdout", log, tell)
@@ -175,12 +175,12 @@ class Outputs:
 
     @property
     def due(self) -> float:
-        """When a stream that was left alone is to be tried again; 0 for no need."""
+        """When to try a paused stream again; 0 if not needed."""
         return min(self._resting.values(), default=0.0)
 
     @property
     def busy(self) -> bool:
-        """Whether some stream has more than was taken."""
+        """Whether a stream has more data than was read."""
         return any(fd not in self._held for fd in self._ready) if self._held else bool(self._ready)
 
     def add(self, stream: Stream) -> None:
@@ -196,7 +196,7 @@ class Outputs:
             self._held.discard(fd)
 
     def hold(self, fd: int) -> None:
-        """Leave a stream alone: who is attached to it does not keep up."""
+        """Pause a stream because an attached client does not keep up."""
         if fd in self._streams:
             self._held.add(fd)
 

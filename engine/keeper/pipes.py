@@ -20,7 +20,7 @@ _RECORD = "streams.json"
 
 
 def make(names: Iterable[str]) -> dict[str, int]:
-    """Our end of a new pipe for each of these, not blocking. Raises OSError."""
+    """Create a pipe for each of these; returns our ends, which are non-blocking. Raises OSError."""
     ours: dict[str, int] = {}
     try:
         for name in names:
@@ -35,13 +35,13 @@ def make(names: Iterable[str]) -> dict[str, int]:
 
 
 def record(folder: str, ours: Mapping[str, int]) -> None:
-    """So that `find` can. Raises OSError."""
+    """Record the pipes for `find`. Raises OSError."""
     with open(f"{folder}/{_RECORD}", "w", encoding="utf-8") as file:
         json.dump({name: os.fstat(fd).st_ino for name, fd in ours.items()}, file)
 
 
 def theirs(name: str, ours: int, *, once: bool) -> int:
-    """The process's end of a pipe of ours. `once`: an input that shall end is for reading alone. Raises OSError."""
+    """The process's end of our pipe. `once`: an input that must report its end is opened for reading only. Raises OSError."""
     end = os.open(f"/proc/self/fd/{ours}", (os.O_RDONLY | os.O_NONBLOCK if once else os.O_RDWR) | os.O_CLOEXEC)
     if once:
         os.set_blocking(end, True)
@@ -75,7 +75,7 @@ def find(folder: str, pids: Iterable[int]) -> dict[str, int]:
 
 
 def _named(folder: str) -> dict[str, int]:
-    """FIFOs in the folder, of a container that an earlier release started."""
+    """FIFOs in the directory, of a container that an earlier release started."""
     found = {}
     for name in NAMES:
         with contextlib.suppress(OSError):

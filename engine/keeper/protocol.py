@@ -82,7 +82,7 @@ class Channel:
         return self.sock.fileno()
 
     def send(self, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
-        """Send one whole frame. Peers read promptly: one that has not taken it within PATIENCE raises TimeoutError."""
+        """Send one whole frame. A peer that has not read it within PATIENCE causes TimeoutError."""
         frame = memoryview(framed(message, descriptors))
         extra = _rights(descriptors)
         sent = 0
@@ -96,10 +96,8 @@ class Channel:
                     raise TimeoutError("the peer does not read its messages") from None
 
     def post(self, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> bool:
-        """Send on a non-blocking socket without ever waiting: False when some of it waits for `flush`.
-
-        Raises OSError when the peer has gone, or lets more than MAX_WAITING bytes wait.
-        """
+        """Send on a non-blocking socket without waiting: False when some of it waits for `flush`. Raises OSError when the peer
+        is gone, or has more than MAX_WAITING bytes unread."""
         frame = memoryview(framed(message, descriptors))
         self._outgoing.append((frame, tuple(os.dup(fd) for fd in descriptors)))
         self.waiting += len(frame)
@@ -108,7 +106,7 @@ class Channel:
         return self.flush()
 
     def flush(self) -> bool:
-        """Whether all that waited has been sent."""
+        """Whether everything queued has been sent."""
         while self._outgoing:
             frame, descriptors = self._outgoing[0]
             try:
@@ -125,8 +123,8 @@ class Channel:
         return True
 
     def feed(self) -> bool:
-        """Read what is there into the buffer; False at the end of the stream. Raises BlockingIOError when nothing is,
-        ValueError on nonsense."""
+        """Read available data into the buffer; False at the end of the stream. Raises BlockingIOError when there is none,
+        ValueError for invalid data."""
         size = socket.CMSG_SPACE(MAX_DESCRIPTORS * 4)
         data, ancillary, _, _ = self.sock.recvmsg(65536, size, socket.MSG_CMSG_CLOEXEC)
         for level, kind, payload in ancillary:
@@ -140,7 +138,7 @@ class Channel:
         return bool(data)
 
     def take(self) -> tuple[Message, list[int]] | None:
-        """The next complete frame and its descriptors, which are the caller's. Raises ValueError on nonsense."""
+        """The next complete frame and its descriptors, which the caller then owns. Raises ValueError for invalid data."""
         if len(self._buffer) < 4:
             if not self._buffer and self._descriptors:
                 raise ValueError("descriptors that belong to no frame")
@@ -179,7 +177,7 @@ class Channel:
 
 
 def framed(message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> bytes:
-    """The message as it goes over the socket, told of the descriptors that go with it."""
+    """The message as sent over the socket, with the number of its descriptors."""
     if descriptors:
         message = {**message, "fds": len(descriptors)}
     data = _ENCODE(message).encode()

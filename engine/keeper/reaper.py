@@ -1,4 +1,4 @@
-"""The keeper's children, from what they report about their start to their end: containers, execs, the shipper."""
+"""The keeper's children (containers, execs, the shipper), from what they report about their start to their exit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ END_PAUSE = 0.1
 
 
 class Reaper:
-    """`ended` is called with each container that has ended, and its exit record."""
+    """`ended` is called with each container that has exited, and its exit record."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Reaper:
         """When `tend` has something to do; 0: never."""
 
     def listen(self) -> None:
-        """Take SIGCHLD from now on."""
+        """Handle SIGCHLD from now on."""
         wake, sleep = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(sleep, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -49,14 +49,14 @@ class Reaper:
     # ── what children report ─────────────────────────────────────────────────────────────────────────────────────
 
     def watch(self, container: Container) -> None:
-        """Take what the container's process reports; of an adopted one, its end."""
+        """Receive the reports of the container's process; for an adopted one, its exit."""
         if container.adopted:
             self._loop.register(container.pidfd, selectors.EVENT_READ, lambda _: self._end(container, None))
         elif container.child:
             self._loop.register(container.child, selectors.EVENT_READ, lambda _: self.read(container))
 
     def read(self, container: Container) -> bool:
-        """Take what the container's process has reported; False when it reports nothing now, or nothing more."""
+        """Receive a report of the container's process; False if there is none now, or no more."""
         if container.child is None:
             return False
         try:
@@ -107,7 +107,7 @@ class Reaper:
                 execution.ended(code if code >= 0 else 128 - code)
 
     def _is_end_of(self, container: Container, pid: int) -> bool:
-        """Whether the end of its process is the container's. A script's process may have met what only a fork can do."""
+        """Whether the exit of its process is the container's. The process of a script may have met a case that needs a fork."""
         while self.read(container):
             pass
         if container.life.state is State.REFUSED and not container.killed:
@@ -120,7 +120,7 @@ class Reaper:
         return container.pid == pid
 
     def _end(self, container: Container, status: int | None) -> None:
-        """The process has ended with this wait status, None when nobody can know it."""
+        """Handle the exit of the process with this wait status, None if it cannot be known."""
         if not container.streams.finish():
             self._unrecorded.append((container, status))
             self.due = time.monotonic() + END_PAUSE
@@ -140,7 +140,7 @@ class Reaper:
         self._ended(container, record)
 
     def tend(self) -> None:
-        """End those whose last output could not be recorded for want of memory."""
+        """Finish containers whose last output could not be recorded for lack of memory."""
         if self.due and time.monotonic() >= self.due:
             self.due, unrecorded, self._unrecorded = 0.0, self._unrecorded, []
             for container, status in unrecorded:

@@ -1,4 +1,4 @@
-"""What clients ask of a keeper: one function for each request (protocol.py has the messages), and the table of them."""
+"""The requests of a keeper's clients: one function for each, and the table of them (protocol.py has the messages)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Request:
         self.number: int = message.get("n", 0)
 
     def answer(self, reply: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
-        """The descriptors stay ours. A request without a number wants no answer."""
+        """Answer; the caller keeps the descriptors. A request without a number expects no answer."""
         if self.number:
             self._keeper.server.send(self.client, {"re": self.number, **reply}, descriptors)
 
     def attempt(self, action: Callable[[], None]) -> None:
-        """Do something for the request; what fails becomes its answer. A request that makes no sense must not end us."""
+        """Run an action for the request; an error becomes its answer. A malformed request must not stop the keeper."""
         try:
             action()
         except StartFailed as error:
@@ -49,7 +49,7 @@ class Request:
 
 
 def handle(keeper: Keeper, client: Client, message: Message, fds: list[int]) -> None:
-    """Carry a request out. The descriptors are closed."""
+    """Execute a request, and close its descriptors."""
 
     def carry_out() -> None:
         function = _FUNCTIONS.get(str(message.get("do", "")))

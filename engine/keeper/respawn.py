@@ -1,4 +1,4 @@
-"""The supervisor of a keeper's containers: started again when it goes without a goodbye."""
+"""Restarts the supervisor of a keeper's containers when it disappears without a goodbye."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Respawn:
         self._last = 0.0
 
     def know(self, argv: list[str], environment: dict[str, str]) -> None:
-        """It is there, and this is how it is started."""
+        """The supervisor is running; this is its command line."""
         self._command, self.due = (argv, environment), 0.0
 
     def lost(self) -> None:
-        """It has gone."""
+        """The supervisor is gone."""
         if self._command:
             self.due = max(time.monotonic(), self._last + PAUSE)
 
     def tend(self, wanted: bool) -> None:
-        """Start it when that is due and it is still `wanted`. Raises OSError; then it is tried again."""
+        """Start it when that is due and it is still `wanted`. Raises OSError; then another attempt follows."""
         if not self.due or time.monotonic() < self.due:
             return
         self.due = time.monotonic() + PAUSE  # should it fail

@@ -1,4 +1,4 @@
-"""The keeper's socket: connections are accepted, frames come in, answers and events go out without ever waiting for a peer."""
+"""The keeper's socket: accepts connections, reads frames, and sends answers and events without ever waiting for a peer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ACCEPT_PAUSE = 0.1
 
 
 class Client:
-    """One connection, and what it has asked to be: a watcher of all exits, the supervisor, the owner of the keeper."""
+    """One connection, and its roles: a watcher of all exits, the supervisor, the owner of the keeper."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.channel = Channel(sock)
@@ -31,7 +31,7 @@ class Client:
 
 
 class Server:
-    """`handle` is called with each request and its descriptors, which are `handle`'s; `dropped` with a client that has gone."""
+    """`handle` is called with each request and its descriptors, which it then owns; `dropped` with a client that disconnected."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Server:
             self._paused, self.due = None, 0.0
 
     def send(self, client: Client, message: Mapping[str, object], descriptors: tuple[int, ...] = ()) -> None:
-        """The descriptors stay the caller's. A client that has gone gets nothing."""
+        """Send; the caller keeps the descriptors. Nothing is sent to a client that has disconnected."""
         if client not in self.clients:
             return
         try:
@@ -100,7 +100,7 @@ class Server:
         self._loop.register(sock, selectors.EVENT_READ, lambda _: self._read(client))
 
     def _read(self, client: Client) -> None:
-        """Answers that wait, then requests; these only for a while, lest many of them delay everybody's output."""
+        """Send queued answers, then read requests, but only for a limited time, so that many requests do not delay output."""
         channel = client.channel
         open_still = True
         self._backlog.discard(client)

@@ -1,4 +1,4 @@
-"""The keeper's side of the shipper (engine.log.ship): started when it is needed, started again when it dies."""
+"""The keeper's side of the shipper (engine.log.ship): starts it when needed, and again when it dies."""
 
 from __future__ import annotations
 

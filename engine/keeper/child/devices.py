@@ -93,7 +93,7 @@ def _own(kernel: Kernel, parent: int, name: str, owner: tuple[int, int]) -> None
 
 
 def _borrow(parent: int, name: str, device: Device) -> None:
-    """The host's node in place of one of our own."""
+    """Use the host's node in place of one of our own."""
     kernel = Direct()
     kernel.close(kernel.create(parent, name, 0o644, how=os.O_NOFOLLOW))
     target = os.open(name, flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)

@@ -15,7 +15,7 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 
 
 def serve(kernel: Kernel, progress: Progress) -> None:
-    """Give the keeper the sockets, or report that there are none."""
+    """Send the sockets to the keeper, or report that there are none."""
     if progress.bundle["namespaces"].get("net") == "new":
         loopback_up(kernel)  # also with no other network
     port = progress.bundle.get("dns")

@@ -1,4 +1,4 @@
-"""Whom the program runs as: names from the container's own /etc/passwd and /etc/group (passwd(5), group(5))."""
+"""The program's user: names are looked up in the container's own /etc/passwd and /etc/group (passwd(5), group(5))."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _QUICK = 1 << 20
 
 
 class Slow(Exception):
-    """To look up a name may take long: the file is large, or on another file system than the container's own."""
+    """Looking up a name could take long: the file is large, or not on the container's own file system."""
 
 
 def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
-    """The image may have anything there: a FIFO would wait for ever, a device never end."""
+    """Read the file with care: the image may have a FIFO there, which would block for ever, or an endless device."""
     resolve = flags.RESOLVE_IN_ROOT | (flags.RESOLVE_NO_XDEV if quick else 0)
     try:
         found = calls.openat2(root, path, flags.O_PATH, resolve=resolve)

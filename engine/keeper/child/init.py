@@ -27,7 +27,7 @@ def program(kernel: Kernel) -> int:
 
 
 def split(fd: int, args: list[str], *, tty: bool) -> None:
-    """Fork. The first process executes the program `fd` and never returns; the second returns to run the user's."""
+    """Fork. The first process executes the program `fd` and never returns; the second returns to execute the user's program."""
     signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     pid = os.fork()
     if pid:

@@ -1,4 +1,4 @@
-"""Host name, sysctls, limits and the OOM score: what the kernel is told before the program starts."""
+"""Host name, sysctls, limits and the OOM score: kernel settings made before the program starts."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def confine(kernel: Kernel, profile: str) -> None:
 
 
 def refused(profile: str, number: int) -> OperationFailed:
-    """The kernel has no such profile, or does not let us change to it."""
+    """The kernel has no such profile, or does not permit changing to it."""
     hint = "Load it: apparmor_parser -r FILE." if number == errno.ENOENT else ""
     return OperationFailed("confine by the AppArmor profile", profile, number, detail=os.strerror(number), hint=hint)
 
@@ -90,7 +90,8 @@ def _no_procfs() -> OperationFailed:
 
 
 def raise_descriptors() -> None:
-    """As many descriptors as the keeper may have: each container needs about eight. Its children get back what was."""
+    """Raise our descriptor limit as far as permitted, because each container needs about eight. Children get the original
+    limit back."""
     global _descriptors
     _descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors[1], _descriptors[1]))

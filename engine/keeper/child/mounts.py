@@ -101,7 +101,7 @@ IN_PROC = tuple(
 
 
 def _in_proc(entry: Entry) -> OperationFailed:
-    """We write to the container's /proc, and it is masked: nothing may lie over it (CVE-2019-16884)."""
+    """Refuse mounts below /proc: we write to the container's /proc and mask parts of it (CVE-2019-16884)."""
     return OperationFailed("mount at", entry["target"], detail="it is inside /proc")
 
 
@@ -192,7 +192,7 @@ def bind_tree(kernel: Kernel, folder: int, path: str, entry: Entry, ids: Ids) ->
 
 
 def _bits(entry: Entry) -> tuple[int, int]:
-    """What mount_setattr(2) sets and clears for a bind."""
+    """The attributes that mount_setattr(2) sets and clears for a bind."""
     chosen = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("flags", ()))
     cleared = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("cleared", ()))
     if chosen & flags.MOUNT_ATTR_ATIME or "relatime" in entry.get("cleared", ()):
@@ -201,13 +201,14 @@ def _bits(entry: Entry) -> tuple[int, int]:
 
 
 def _propagation(entry: Entry) -> tuple[int, bool]:
-    """A bind's propagation, and whether what is mounted below has it, too."""
+    """A bind's propagation, and whether it also applies to the mounts below it."""
     propagation = entry.get("propagation") or "rprivate"
     return flags.MS[propagation.removeprefix("r")], entry.get("recursive", True) and propagation.startswith("r")
 
 
 def _shift(tree: int, ids: Ids, recursive: bool, *, must: bool) -> None:
-    """Map the ids of `tree`. Without `must` a file system that cannot keeps its ids: they belong to nobody inside."""
+    """Map the ids of `tree`. Without `must`, a file system that does not support it keeps its ids, which then belong to nobody
+    inside."""
     try:
         calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["idmap"], recursive=recursive, userns=ids.namespace)
     except OperationFailed as error:

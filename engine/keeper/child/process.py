@@ -1,4 +1,4 @@
-"""The last steps: drop what the program must not have, and execute it."""
+"""The last steps: drop everything the program must not have, and execute it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def execute(kernel: Kernel, settings: Process, who: Identity, hostname: str) -> 
 
 
 def _restrict(kernel: Kernel, settings: Process, who: Identity) -> None:
-    """Capabilities and the seccomp filter. To install a filter takes CAP_SYS_ADMIN or no_new_privs."""
+    """Apply capabilities and the seccomp filter. Installing a filter needs CAP_SYS_ADMIN or no_new_privs."""
     whole = (1 << (last_capability() + 1)) - 1
     permitted = kernel.permitted()
     filtered = program(settings)
@@ -134,7 +134,7 @@ def environment(settings: Process, who: Identity, hostname: str) -> dict[str, st
 
 
 def keep_descriptors(kernel: Kernel, *kept: int) -> None:
-    """Only 0, 1, 2 and those of `kept`, which are close-on-exec, may be open."""
+    """Close all descriptors except 0, 1, 2 and those of `kept`, which are close-on-exec."""
     first = 3
     for fd in sorted(fd for fd in kept if fd >= 0):
         if fd > first:

@@ -1,4 +1,4 @@
-"""What the steps of one start have made for those that follow."""
+"""The results of start steps that later steps need."""
 
 from __future__ import annotations
 

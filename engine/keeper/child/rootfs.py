@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def prepare(kernel: Kernel, progress: Progress) -> None:
-    """Make what needs the host's privileges. Our mount namespace is private; a user namespace is not entered yet."""
+    """Make the mounts that need the host's privileges, in our private mount namespace, before entering a user namespace."""
     bundle, ids, found = progress.bundle, progress.ids, progress.trees
     rootfs, entries = bundle["rootfs"], bundle["mounts"]
     process.preload(bundle["process"].get("seccomp", ""))
@@ -61,7 +61,7 @@ def assemble(kernel: Kernel, progress: Progress) -> None:
 
 
 def enter(kernel: Kernel, progress: Progress) -> None:
-    """pivot_root(2) onto itself and detach the old root, which then lies on top."""
+    """pivot_root(2) onto itself and detach the old root, which is on top afterwards."""
     kernel.fchdir(progress.root)
     kernel.pivot_root(".", ".")
     kernel.umount(".")
