@@ -11,7 +11,7 @@ import pytest
 
 from engine import control
 from engine.errors import EngineError
-from engine.log import log as log_module
+from engine.log import writer
 from engine.log.writer import Log
 
 NUMBERS = 100_000
@@ -162,7 +162,7 @@ def test_no_memory(bench):
 def test_the_clock_jumps(tmp_path, monkeypatch):
     """A small step back keeps the order; a big one is believed."""
     now = 10**18
-    monkeypatch.setattr(log_module.time, "time_ns", lambda: now)
+    monkeypatch.setattr(writer.time, "time_ns", lambda: now)
     settings = {
         "format": "local",
         "folder": str(tmp_path),
