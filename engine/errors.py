@@ -50,8 +50,8 @@ class OperationFailed(EngineError):
     def __init__(self, operation: str, subject: object, errno: int = 0, *, detail: str = "", hint: str = "") -> None:
         name = _errno.errorcode.get(errno, str(errno)) if errno else ""
         tail = ": ".join(part for part in (name, detail) if part)
-        if errno in (_errno.ENOSPC, _errno.EDQUOT) and (full := _full(subject)):
-            hint = f"{full}\n{hint}" if hint else full
+        if errno in (_errno.ENOSPC, _errno.EDQUOT, _errno.EROFS) and (disc := _disc(subject, errno)):
+            hint = f"{disc}\n{hint}" if hint else disc
         super().__init__(f"{operation} {subject}" + (f": {tail}" if tail else ""), hint=hint)
         self.operation, self.subject, self.errno = operation, subject, errno
 
@@ -65,8 +65,8 @@ PLACES: list[str] = []
 """Folders that may be full when an error's subject is no path: those of the state and the run root."""
 
 
-def _full(subject: object) -> str:
-    """A sentence that names the full file system, "" when none is found."""
+def _disc(subject: object, errno: int) -> str:
+    """A sentence that names the file system that is full, or read-only; "" when none is found."""
     for path in (*([subject] if isinstance(subject, str) and subject.startswith("/") else ()), *PLACES):
         place = path
         while not os.path.exists(place):
@@ -77,6 +77,8 @@ def _full(subject: object) -> str:
                 place = os.path.dirname(place)
         except OSError:
             continue
+        if errno == _errno.EROFS:
+            return f"The file system at {place} is read-only. Should it not be, dmesg may tell what made it so."
         if not found.f_favail and found.f_files:
             return f"The file system at {place} has no inodes left."
         if found.f_bavail * found.f_frsize < 1 << 20:

@@ -248,11 +248,18 @@ def _roll_back(db: sqlite3.Connection) -> None:
 
 
 def _failed(operation: str, path: str, error: sqlite3.Error) -> OperationFailed:
-    """SQLite says "disk I/O error" of a full disc, too, when it cannot make its files beside the database larger."""
+    """SQLite says "disk I/O error" of a full or read-only disc, too, when it cannot make its files beside the database
+    larger."""
+    number = _refusal(os.path.dirname(path))
+    return OperationFailed(operation, path, number, detail=os.strerror(number) if number else str(error))
+
+
+def _refusal(folder: str) -> int:
+    """Why nothing more can be written there: ENOSPC, EROFS …, 0 for no reason that is known."""
     try:
-        full = os.statvfs(os.path.dirname(path)).f_bavail == 0
-    except OSError:
-        full = False
-    if full:
-        return OperationFailed(operation, path, errno.ENOSPC, detail="no space left on the device")
-    return OperationFailed(operation, path, detail=str(error))
+        if os.statvfs(folder).f_bavail == 0:
+            return errno.ENOSPC
+        os.close(os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        return error.errno if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS) else 0
+    return 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import sys
 from collections.abc import Sequence
 
 import msgspec
@@ -11,7 +13,7 @@ from anyio import Event, Lock, sleep
 from engine.cgroup.manager import Cgroups
 from engine.container import apparmor
 from engine.container import state as files
-from engine.errors import NotFound, WrongState
+from engine.errors import NotFound, OperationFailed, WrongState
 from engine.filetree.remove import remove as remove_tree
 from engine.image.images import ImageStore
 from engine.keeper.client import KeeperClient
@@ -97,10 +99,17 @@ class Group:
 
     def replace(self, container_id: str, state: ContainerState) -> ContainerRecord:
         """Write the state down and remember it. Until its program is executed (`confirm`), that a container runs stands in
-        a file of its own."""
+        a file of its own. On a disc that takes no writes any more it is remembered alone: what runs can still be stopped."""
         record = msgspec.structs.replace(self.record(container_id), state=state)
-        write = files.write_starting if state.status.alive and container_id in self.starting else files.write_state
-        write(self.folder(container_id), state)
+        if state.status.alive and container_id in self.starting:
+            files.write_starting(self.folder(container_id), state)
+        else:
+            try:
+                files.write_state(self.folder(container_id), state)
+            except OperationFailed as error:
+                if error.errno not in (errno.EROFS, errno.EIO):
+                    raise
+                print(f"container {record.spec.name}: {error}", file=sys.stderr, flush=True)
         self.records[container_id] = record
         return record
 

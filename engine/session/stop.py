@@ -90,8 +90,13 @@ def pause(group: Group, container_id: str) -> None:
         raise WrongState(f"container {record.spec.name} is already paused")
     if not record.state.status.can_pause:
         raise WrongState(f"container {record.spec.name} is not running")
-    group.cgroups.handle(group.name, container_id, record.spec.cgroup_parent).freeze()
-    group.change(container_id, status=Status.PAUSED)
+    cgroup = group.cgroups.handle(group.name, container_id, record.spec.cgroup_parent)
+    cgroup.freeze()
+    try:
+        group.change(container_id, status=Status.PAUSED)
+    except OperationFailed:
+        cgroup.thaw()
+        raise
 
 
 def unpause(group: Group, container_id: str) -> None:
