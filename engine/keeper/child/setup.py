@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -20,6 +21,10 @@ from engine.keeper.child.direct import Direct
 from engine.keeper.child.progress import Progress
 from engine.keeper.protocol import Channel
 from engine.kernel import calls, flags, userns
+
+_SYS_PTRACE = 19
+_PATIENCE = 10.0
+"""Seconds."""
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
@@ -91,8 +96,9 @@ def join_and_run(
 ) -> NoReturn:
     """A further process (exec); its pid, as the keeper sees it, is written to `report`. `streams` are its pipes by number.
 
-    It is made when everything has been joined and given up: in the container's pid namespace, where it can be looked at, it
-    never had another root directory, descriptors that are not its own, or more rights than the program.
+    It is made when everything has been joined: in the container's pid namespace, where it can be looked at, it never had
+    another root directory or descriptors that are not its own; nor, where somebody there may trace it, more rights than the
+    program.
     """
     try:
         kernel, progress = Direct(channel), Progress(bundle, tuple(streams), channel.fileno())
@@ -109,10 +115,12 @@ def join_and_run(
         _join(kernel, progress, pidfd)
         # Who asks for another user gets that one's groups and no more.
         groups: list[str] = [] if "user" in request["process"] else settings["groups"]
-        who = identity.resolve(settings["user"], groups, _here())
         process.bound(kernel, settings)
-        if early := _may_renounce(progress, settings):
-            process.renounce(kernel, settings, who, progress.pipes)
+        early = _may_be_traced(progress) and _may_renounce(progress, settings)
+        if early:
+            with _in_time():
+                progress.who = identity.resolve(settings["user"], groups, _here())
+                process.renounce(kernel, settings, progress.who, progress.pipes)
         steps.hide(kernel, progress)
         pid = calls.fork_sibling()
         if pid:
@@ -126,11 +134,29 @@ def join_and_run(
             os.close(master)
         if early:
             process.keep_descriptors(kernel, progress.channel)
-            process.execute(kernel, settings, who, bundle["hostname"])
+            process.execute(kernel, settings, progress.who, bundle["hostname"])
+        who = identity.resolve(settings["user"], groups, _here())
         process.become(kernel, settings, who, bundle["hostname"], channel=progress.channel, pipes=progress.pipes)
         os._exit(126)
     except BaseException as error:
         _failed(channel, error, 126)
+
+
+def _may_be_traced(progress: Progress) -> bool:
+    """Whether somebody who sees the process may have SYS_PTRACE, in the host's user namespace: in the container, or in another
+    one whose pid namespace it has joined."""
+    bounding = progress.bundle["process"]["capabilities"]["bounding"]
+    return bool(bounding >> _SYS_PTRACE & 1) or progress.bundle["namespaces"]["pid"] != "new"
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """The keeper waits for this process: it is killed when the container makes it wait, by a file system that does not answer."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _may_renounce(progress: Progress, settings: Process) -> bool:
