@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import model_validator
+
 from composer.model.element import Element, Words
 from composer.model.hook import Hook
 
 
 class Trigger(Element):
-    """`path` is absolute; `action`: rebuild, sync, restart, sync+restart, sync+exec."""
+    """`path` is absolute; `action`: rebuild, sync, restart, sync+restart, sync+exec. `x-initialSync` is the older name of
+    `initial_sync`."""
 
     path: str
     action: str
@@ -16,6 +21,15 @@ class Trigger(Element):
     include: Words = ()
     initial_sync: bool = False
     exec: Hook | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_name(cls, value: Any) -> Any:
+        return (
+            {"initial_sync": value["x-initialSync"], **value}
+            if isinstance(value, dict) and "x-initialSync" in value
+            else value
+        )
 
 
 class Develop(Element):
