@@ -116,7 +116,10 @@ class Shared:
                 made = self._plan.add(CreateNetwork, spec.name, "forwarding was switched off", network=spec)
                 self.networks[spec.name] = made.id
             return
-        cause = f"its {changed} changed"
+        self._recreate(spec, f"its {changed} changed")
+
+    def _recreate(self, spec: NetworkSpec, cause: str) -> None:
+        """Remove and create the network, when the containers in it have stopped."""
         users = [c for c in self._snapshot.containers if any(a.network == spec.name for a in c.spec.networks)]
         for record in users:
             if is_oneoff(record) and _is_up(record):

@@ -237,11 +237,9 @@ class Executor:
                 await self._kill(operation)
             case AwaitEnd():
                 self.exit_code = await self._await_end(operation)
-            case Pause():
-                await self.scene.changes.pause(operation.container_id)
-                self.scene.notifier.tell(operation.container_id)
-            case Unpause():
-                await self.scene.changes.unpause(operation.container_id)
+            case Pause() | Unpause():
+                changes = self.scene.changes
+                await (changes.pause if isinstance(operation, Pause) else changes.unpause)(operation.container_id)
                 self.scene.notifier.tell(operation.container_id)
             case Remove():
                 await self._remove(operation)

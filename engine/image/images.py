@@ -191,29 +191,8 @@ class ImageStore:
             before: set[str] = set()
             if replaces:
                 before = _holders(db, tag_names).union(*(variants.forget(db, tag) for tag in tag_names)) - {image_id}
-            # The layers' folders may have changed if they were collected and made again: the record is replaced.
-            db.execute(
-                "INSERT INTO images (id, record, built) VALUES (?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET record = excluded.record, replaced_at = 0,"
-                " built = max(built, excluded.built)",
-                (image_id, msgspec.json.encode(record).decode(), int(built)),
-            )
-            db.executemany(
-                "INSERT OR IGNORE INTO image_layers (image_id, position, chain_id) VALUES (?, ?, ?)",
-                [(image_id, position, layer.chain_id) for position, layer in enumerate(layers)],
-            )
-            known = list(digests)
-            for tag in tag_names:
-                if not known or variants.is_own(db, tag, record):
-                    db.execute(
-                        "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",
-                        (tag, image_id, time.time()),
-                    )
-                if not known:
-                    variants.forget(db, tag)
-            for digest in known:
-                if variants.is_own(db, digest, record):
-                    db.execute("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", (digest, image_id))
+            _insert(db, record, [layer.chain_id for layer in layers], built=built)
+            _name(db, record, tag_names, list(digests))
             db.executemany("UPDATE images SET replaced_at = ? WHERE id = ?", [(time.time(), one) for one in before])
         return self.need(image_id)
 
@@ -293,6 +272,35 @@ def _full(name: str) -> str:
     """A reference in the form in which the store keeps it."""
     parsed = references.parse(name)
     return f"{parsed.name}@{parsed.digest}" if parsed.digest else str(parsed)
+
+
+def _insert(db: sqlite3.Connection, record: ImageRecord, chain_ids: Sequence[str], *, built: bool) -> None:
+    # The layers' folders may have changed if they were collected and made again: the record is replaced.
+    db.execute(
+        "INSERT INTO images (id, record, built) VALUES (?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET record = excluded.record, replaced_at = 0,"
+        " built = max(built, excluded.built)",
+        (record.id, msgspec.json.encode(record).decode(), int(built)),
+    )
+    db.executemany(
+        "INSERT OR IGNORE INTO image_layers (image_id, position, chain_id) VALUES (?, ?, ?)",
+        [(record.id, position, chain_id) for position, chain_id in enumerate(chain_ids)],
+    )
+
+
+def _name(db: sqlite3.Connection, record: ImageRecord, tags: Sequence[str], digests: Sequence[str]) -> None:
+    """Let these references mean the image; see ImageStore.record."""
+    for tag in tags:
+        if not digests or variants.is_own(db, tag, record):
+            db.execute(
+                "INSERT OR REPLACE INTO tags (reference, image_id, tagged_at) VALUES (?, ?, ?)",
+                (tag, record.id, time.time()),
+            )
+        if not digests:
+            variants.forget(db, tag)
+    for digest in digests:
+        if variants.is_own(db, digest, record):
+            db.execute("INSERT OR REPLACE INTO digests (reference, image_id) VALUES (?, ?)", (digest, record.id))
 
 
 def _holders(db: sqlite3.Connection, tags: Iterable[str]) -> set[str]:
