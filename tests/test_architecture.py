@@ -38,6 +38,7 @@ MAY_IMPORT = {
         "engine.poll", "composer.release", "composer.plan", "composer.run", "composer.view", "engine.spec", "engine.errors",
         "engine.paths",
     ),
+    "composer.api": (),
     "composer.cli": (
         "engine.atomic",
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",

@@ -1,0 +1,17 @@
+"""Projects from Python: typed, for programs that wait (`Project`) and for those on an event loop (`AsyncProject`).
+
+    from composer.api import Project
+
+    with Project("shop", profiles=["debug"]) as project:     # the block's end takes it down
+        project.up(wait=True)
+        print(project.exec("web", "hostname").stdout)
+
+Each call is one `composer` process of its own: nothing of the caller's threads, signals, descriptors or event loop is touched,
+and what was begun outlives the caller. Failures are ComposerError, with the message and the exit code of the command.
+"""
+
+from composer.api.loop import AsyncProject
+from composer.api.project import Project
+from composer.api.values import ComposerError, Container, Event, LogLine, Output, Port
+
+__all__ = ["AsyncProject", "ComposerError", "Container", "Event", "LogLine", "Output", "Port", "Project"]

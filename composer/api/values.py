@@ -1,0 +1,62 @@
+"""What the calls of composer.api give."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class ComposerError(Exception):
+    """A command failed. `message` is what it said, without its progress; `exit_code` as docker compose has them."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.message, self.exit_code = message, exit_code
+
+
+class Port(Struct, frozen=True):
+    """A published port: what is connected to `host`:`published` reaches `target` in the container."""
+
+    host: str
+    published: int
+    target: int
+    protocol: str
+
+
+class Container(Struct, frozen=True, kw_only=True):
+    """`state`: created, running, paused, restarting, removing, exited or dead; `health`: starting, healthy, unhealthy, "" for
+    none. `exit_code` is 0 while it runs."""
+
+    id: str
+    name: str
+    service: str
+    image: str
+    state: str
+    health: str
+    exit_code: int
+    ports: tuple[Port, ...]
+
+
+class LogLine(Struct, frozen=True):
+    """`container`: its name; `time`: RFC 3339 with nanoseconds, in UTC; `text` without the newline."""
+
+    container: str
+    time: str
+    text: str
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """What happened to a container: `action` is Docker's word (create, start, die …), `id` the container's."""
+
+    time: str
+    action: str
+    id: str
+    service: str
+    attributes: dict[str, str]
+
+
+class Output(Struct, frozen=True):
+    """What a program in a container said, and its exit code."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
