@@ -119,7 +119,8 @@ def test_following_through_growth_recreation_and_the_end(engine: FileEngine, out
     engine.put("web", 2, status=Status.EXITED, finished_at=time.time())
     engine.put("db", status=Status.EXITED, finished_at=time.time())
     thread.join(10)
-    assert result == [0] and output.getvalue().endswith("web-2  | unfinished\nweb-2 exited with code 0\n")
+    assert result == [0] and "web-2  | unfinished\nweb-2 exited with code 0\n" in output.getvalue()
+    assert "db-1 exited with code 0\n" in output.getvalue()
 
 
 def test_an_end_is_reported_even_after_a_restart(engine: FileEngine, output: Output) -> None:
