@@ -45,7 +45,7 @@ def check(loaded: Loaded, files: Files, options: LoadOptions, *, with_env: bool,
     raw = {path: _raw(path, options) for path in files.sources}
     if mounts := list(_bind_mounts(loaded.tree)):
         _ask(_MOUNTS, mounts, "Are you ok to publish these bind mount declarations?")
-    if found := [str(one) for one in _sensitive(loaded.tree, (raw[path] for path in files.main))]:
+    if found := [str(one) for one in _sensitive(loaded.tree, files, (raw[path] for path in files.main))]:
         _ask(_SENSITIVE, found, "Are you ok to publish these sensitive data?")
     if not with_env and (lines := list(_declarations(raw.values()))):
         silence = "Use --with-env to silence this prompt and always publish env declarations.\n"
@@ -100,15 +100,10 @@ def _raw(path: str, options: LoadOptions) -> Any:
     return tree
 
 
-def _sensitive(tree: Any, raw: Iterable[Any]) -> Iterator[detect.Finding]:
+def _sensitive(tree: Any, files: Files, raw: Iterable[Any]) -> Iterator[detect.Finding]:
     for one in raw:
         yield from detect.in_values(detect.flattened(one))
-    paths = [
-        file["path"]
-        for _, service in _services(tree)
-        for file in service.get("env_file") or ()
-        if isinstance(file, dict)
-    ]
+    paths = [path for source in files.sources.values() for path in source.env_files]
     for section in ("configs", "secrets"):
         paths += [entry["file"] for entry in (tree.get(section) or {}).values() if entry and entry.get("file")]
     for path in dict.fromkeys(paths):

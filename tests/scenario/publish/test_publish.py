@@ -96,13 +96,16 @@ def test_foreign_files_ask_for_what_is_of_this_machine(composer, registry):
     [
         ("{image: busybox, volumes: ['/etc:/x']}", "n", "/etc:/x:rw"),
         ("{image: busybox, environment: ['DB_PASSWORD=hunter2']}", "n", 'service "web": literal value for "DB_PASSWORD"'),
+        ("{image: busybox, env_file: b.env}", "n", 'Github authentication\n"TOKEN": gh'),
         ("{image: busybox, env_file: a.env}", "n", 'service "web": env_file declared'),
         ("{image: busybox, configs: [c]}\nconfigs: {c: {content: literal}}", "n", 'config "c"'),
         ("{image: busybox, environment: {U: 'http://me:word@x/'}}", "n", '"services.web.environment.U": http://me:word@x/'),
     ],
 )  # fmt: skip
 def test_what_may_tell_too_much_is_asked(composer, text, answers, words):
-    composer.write({"a.env": "TOWN=Trier\n"}, compose=f"services:\n  web: {text}\n")
+    composer.write(
+        {"a.env": "TOWN=Trier\n", "b.env": f"TOKEN=gh{'p_'}{'k3' * 18}\n"}, compose=f"services:\n  web: {text}\n"
+    )
     done = composer("publish", "--dry-run", "some/where:1", stdin=f"{answers}\n", code=130)
     assert words in done.out and "published" not in done.err
     assert "published" in composer("publish", "--dry-run", "some/where:1", stdin="y\n").err
