@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from composer.release import VERSION
 from composer.run import protocol
 from composer.run.launch import Launch, SupervisorLost
-from composer.run.protocol import End, Event, Frames, Go, Request
+from composer.run.protocol import End, Event, Frames, Go, Note, Request
 from engine import control
 from engine.errors import OperationFailed, OtherVersion
 from engine.paths import Roots
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4
 """How often a request is made before we give up on supervisors that die of it."""
+
+PATIENCE = 2.0
+"""Seconds of silence after which we look whether the supervisor is stopped (SIGSTOP)."""
 
 
 class Client:
@@ -85,9 +88,16 @@ class Client:
     def _events(sock: socket.socket, ready: Callable[[str], None] | None) -> Iterator[Event]:
         """Yield events until the supervisor hangs up, for whatever reason."""
         frames = Frames()
+        sock.settimeout(PATIENCE)
         while True:
             try:
                 data = sock.recv(65536)
+            except TimeoutError:
+                sock.settimeout(None)
+                if control.peer_is_stopped(sock):
+                    pid, _ = control.peer(sock)
+                    yield Note(f"The supervisor of this project is stopped. To let it go on: kill -CONT {pid}")
+                continue
             except ConnectionError:
                 return
             if not data:
@@ -157,6 +167,7 @@ def _until_it_serves(sock: socket.socket) -> None:
 
 def _until_hung_up(sock: socket.socket) -> None:
     """Wait until the supervisor has cleaned up and exited, or was killed."""
+    sock.settimeout(None)
     try:
         while sock.recv(4096):
             pass

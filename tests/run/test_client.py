@@ -1,5 +1,6 @@
 """A command and a supervisor that dies under it."""
 
+import os
 import threading
 
 import pytest
@@ -17,9 +18,9 @@ from engine.paths import Roots
 class Scripted:
     """Listens where the supervisor would; each connection gets the next list of events, then it is hung up."""
 
-    def __init__(self, roots, *scripts):
+    def __init__(self, roots, *scripts, wait=lambda: None):
         self.control = Control.open(roots.supervisor_socket("p"))
-        self.heard = []
+        self.heard, self.wait = [], wait
         self.thread = threading.Thread(target=self._serve, args=(scripts,))
         self.thread.start()
 
@@ -29,6 +30,7 @@ class Scripted:
             frames = Frames()
             with sock:
                 self._hear(sock, frames)
+                self.wait()
                 for event in script:
                     sock.sendall(frame(event))
                     if isinstance(event, Ready):
@@ -77,6 +79,17 @@ def test_a_supervisor_that_is_killed_while_it_starts_is_started_again(roots, mon
     assert list(client.perform(REQUEST)) == [End()]
     serving[0].thread.join()
     assert len(starts) == 2
+
+
+def test_a_stopped_supervisor_is_named(roots, monkeypatch):
+    looked = threading.Event()
+    monkeypatch.setattr(clients, "PATIENCE", 0.01)
+    monkeypatch.setattr(control, "peer_is_stopped", lambda sock: looked.set() or True)
+    scripted = Scripted(roots, [End()], wait=looked.wait)
+    note, end = Client(roots, "p", {}).perform(REQUEST)
+    scripted.thread.join()
+    assert f"kill -CONT {os.getpid()}" in note.text
+    assert end == End()
 
 
 def test_but_not_for_ever(roots):
