@@ -104,6 +104,13 @@ def test_tty(box):
     assert box.run("sh", "-c", "tty")[1] == "not a tty\n"
 
 
+def test_a_terminal_belongs_to_the_programs_user(box):
+    """Which may open it by its name; its group stays tty."""
+    script = "echo by name > $(tty); stat -c '%u:%g %a' $(tty) /dev/console"
+    code, text = box.run("sh", "-c", script, tty=True, user="web")
+    assert code == 0 and text.split() == ["by", "name", "1000:5", "620", "1000:5", "620"]
+
+
 def test_ulimits(box):
     limits = (
         Ulimit(name="nofile", soft=100, hard=200),

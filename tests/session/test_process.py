@@ -41,6 +41,17 @@ def terminal(box, record, *command, **fields):
         os.close(null)
 
 
+@pytest.mark.parametrize("capabilities", [(), ("SYS_PTRACE",)])
+def test_a_terminal_of_exec_belongs_to_its_user(box, capabilities):
+    record = box.start(cap_add=capabilities)
+    script = "echo by name > $(tty); stat -c '%u:%g' $(tty)"
+    process = terminal(box, record, "sh", "-c", script, user="1000:1000")
+    assert until(process.stream, b"1000:5").replace(b"\r", b"").strip() == b"by name\n1000:5"
+    assert process.wait() == 0
+    process.close()
+    assert box.exec(record, "stat", "-c", "%u", "/dev/null", user="1000")[1] == "0\n"
+
+
 def test_exec_has_its_own_streams(box):
     record = box.start()
     assert box.exec(record, "sh", "-c", "cat; echo err >&2; exit 3", stdin=b"in") == (3, "in", "err\n")

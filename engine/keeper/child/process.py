@@ -49,6 +49,8 @@ def become(
     that is what this process executes, and a child of it the program.
     """
     keep_descriptors(kernel, channel, init)
+    if settings.get("tty") and who.uid != 0:
+        kernel.give(1, who.uid, -1)  # the terminal, which may be opened by its name; its group stays
     renounce(kernel, settings, who, pipes)
     # Nobody may ptrace us or read our memory between here and the exec; the new program gets its own dumpable flag.
     if init >= 0:
