@@ -1,8 +1,8 @@
 """The interface between composer and its engine: a Protocol that engine.api.Engine implements.
 
-Reads are plain functions, cheap, and safe from any process. Changes to the containers of a group are coroutines and only
-the group's supervisor calls them. Every change is idempotent or leaves nothing half-made: after a failure (an
-`engine.errors.EngineError`) the same call may simply be made again.
+Reads are plain functions, cheap, and safe in any process. Changes to a group's containers are coroutines that only the group's
+supervisor calls. Every change is idempotent or leaves nothing half-made: after a failure (an `engine.errors.EngineError`) the
+same call can be repeated.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Progress = Callable[[dict[str, object]], None]
 
 
 class Reads(Protocol):
-    """What any command may ask at any time, without a supervisor."""
+    """Queries that any command may make at any time, without a supervisor."""
 
     def boot_id(self) -> str:
-        """The kernel's id of this boot: a container's state with another one is from before a reboot."""
+        """The kernel's id of this boot: a container's state with another id is from before a reboot."""
         ...
 
     def groups(self) -> list[str]: ...
 
     def remains(self, group: str) -> bool:
-        """Whether there are files of the group, or of any build: what a killed process may have left is among them."""
+        """Whether there are files of the group, or of any build; they may be remains of a killed process."""
         ...
 
     def containers(self, group: str) -> list[ContainerRecord]:
@@ -43,18 +43,18 @@ class Reads(Protocol):
         ...
 
     def folder(self, group: str, container_id: str) -> str:
-        """Where the container's files are: its specification, state, log and writable layer."""
+        """The directory of the container's specification, state, log and writable layer."""
         ...
 
     def networks(self) -> list[NetworkRecord]: ...
 
     def forwarding(self) -> tuple[bool, str]:
-        """Whether the host forwards packets, and the chain of the packet filter ("inet admin forward") that drops all that
-        it does not know, our networks' packets too; "" for none."""
+        """Whether the host forwards packets, and the packet filter chain ("inet admin forward") that drops unknown packets,
+        including those of our networks; "" if there is none."""
         ...
 
     def need_default_network(self) -> None:
-        """Have the network `bridge` before a container is on it, for who looks for its addresses."""
+        """Create the network `bridge` before a container uses it, for callers that need its addresses."""
         ...
 
     def overlay_key(self) -> str:
@@ -75,7 +75,7 @@ class Reads(Protocol):
 
 
 class Images(Protocol):
-    """Getting images; called by the command itself, side by side with others (the store is content-addressed)."""
+    """Getting images; called by commands themselves, concurrently with others (the store is content-addressed)."""
 
     def pull(
         self,
@@ -85,11 +85,11 @@ class Images(Protocol):
         progress: Progress | None = None,
         given: Credentials | None = None,
     ) -> ImageRecord:
-        """Fetch an image from its registry, with credentials other than those that are kept where they are `given`."""
+        """Pull an image from its registry, with the credentials `given`, if any, instead of the stored ones."""
         ...
 
     def pinned(self, reference: str) -> str:
-        """The full reference with the digest that its registry has for it now: host/name:tag@sha256:…"""
+        """The full reference with the registry's current digest: host/name:tag@sha256:…"""
         ...
 
     def admit(self, reference: str) -> list[tuple[str, str]]:
@@ -101,11 +101,11 @@ class Images(Protocol):
     def verify_image(
         self, reference: str, *, keys: Sequence[str] = (), subject: str = "", issuer: str = "", trusted_root: str = ""
     ) -> str:
-        """Who signed an image, of the keys (PEM files) and the identity given. ImageRefused when none of them did."""
+        """The signer of an image among the given keys (PEM files) and identity. ImageRefused when none of them signed it."""
         ...
 
     def lock(self, reference: str) -> str:
-        """As `pinned`; the id of an image that only this store has."""
+        """Like `pinned`, but the id for an image that is only in this store."""
         ...
 
     def lock_build(self, spec: BuildSpec) -> dict[str, str]:
@@ -119,7 +119,7 @@ class Images(Protocol):
         ...
 
     def remote_image(self, reference: str, *, given: Credentials | None = None) -> RemoteImage:
-        """What a registry has under a name, without fetching it. NotFound, RegistryError."""
+        """Describe an image in a registry without pulling it. NotFound, RegistryError."""
         ...
 
     def check_login(self, registry: str, given: Credentials) -> None:
@@ -150,11 +150,11 @@ class Images(Protocol):
         ...
 
     def login(self, registry: str, username: str, password: str) -> str:
-        """Try credentials at a registry (host[:port], "" for Docker Hub) and keep them; where they are kept. RegistryError."""
+        """Try credentials at a registry (host[:port], "" for Docker Hub) and store them; returns where. RegistryError."""
         ...
 
     def logout(self, registry: str) -> bool:
-        """Forget a registry's credentials; false when there were none."""
+        """Delete a registry's credentials; False when there were none."""
         ...
 
     def save_images(self, references: Sequence[str], output: int) -> None:
@@ -162,7 +162,7 @@ class Images(Protocol):
         ...
 
     def load_images(self, source: int) -> list[ImageRecord]:
-        """Read what `docker save` or another OCI tool wrote (plain or compressed) from descriptor `source`. Corrupt."""
+        """Load an archive by `docker save` or another OCI tool (plain or compressed) from descriptor `source`. Corrupt."""
         ...
 
     def import_image(
@@ -174,16 +174,16 @@ class Images(Protocol):
     def prune_images(
         self, image_ids: Sequence[str] = (), cache_keys: Sequence[str] = (), *, preview: bool = False
     ) -> Freed:
-        """Delete these images, except those that a container uses, and these records of the build cache. With `preview`
-        nothing is deleted: the answer is what would go."""
+        """Delete these images, except those that a container uses, and these records of the build cache. With `preview`,
+        nothing is deleted; the result is what would be."""
         ...
 
     def remove_replaced_images(self) -> Freed:
-        """Delete the images whose last tag a newer build has taken, once no container uses them."""
+        """Delete images that lost their last tag to a newer build, once no container uses them."""
         ...
 
     def store_usage(self) -> StoreUsage:
-        """What images and the build cache take on the disc."""
+        """The disk space of images and the build cache."""
         ...
 
     def build(
@@ -199,8 +199,7 @@ class Images(Protocol):
         ...
 
     def check_build(self, spec: BuildSpec) -> list[BuildWarning]:
-        """What there is to say against the Dockerfile, by BuildKit's rules; nothing is built. BuildFailed for one that
-        is wrong."""
+        """The problems of the Dockerfile by BuildKit's rules; nothing is built. BuildFailed if it cannot be built."""
         ...
 
     def tag_image(self, reference: str, tag: str) -> None:
@@ -208,17 +207,17 @@ class Images(Protocol):
         ...
 
     def remove_image(self, reference: str, *, force: bool = False) -> list[str]:
-        """Untag an image, and delete it with its last tag; lines as `docker rmi` prints them. NotFound, Conflict."""
+        """Untag an image, and delete it with its last tag; returns lines as `docker rmi` prints them. NotFound, Conflict."""
         ...
 
 
 class Changes(Protocol):
-    """What only the group's supervisor does. `group` is fixed when the engine's session for it is opened."""
+    """Changes that only the group's supervisor makes. `group` is fixed when the engine's session for it is opened."""
 
     async def create_network(self, spec: NetworkSpec) -> NetworkRecord: ...
 
     async def remove_network(self, name: str) -> None:
-        """Removes the network, its link and rules; no error when it does not exist; Conflict while in use."""
+        """Remove the network, its link and rules; no error when it does not exist; Conflict while in use."""
         ...
 
     async def create_volume(self, spec: VolumeSpec) -> VolumeRecord: ...
@@ -234,21 +233,18 @@ class Changes(Protocol):
         ...
 
     def left_out(self, spec: ContainerSpec) -> list[str]:
-        """What of the specification cannot be had here and is done without, a line each: an ordinary user's limits."""
+        """Parts of the specification that are not available here and are ignored, a line each, such as limits of an ordinary
+        user."""
         ...
 
     async def create(self, spec: ContainerSpec, *, anonymous_volumes: Sequence[str] = ()) -> ContainerRecord:
-        """Write the container down; nothing runs. Conflict when the name is taken in the engine.
-
-        `anonymous_volumes` are those of `spec.mounts` that another container made for itself and that are this one's now.
-        """
+        """Record the container; nothing runs yet. Conflict when the name is already used in the engine. `anonymous_volumes`
+        are those of `spec.mounts` that it takes over from the container that created them."""
         ...
 
     async def start(self, container_id: str, *, ready: Callable[[], Awaitable[None]] | None = None) -> ContainerRecord:
-        """Make namespaces, root, cgroup, network and start the process. StartFailed, PortInUse, … leave it not running.
-
-        `ready` is awaited when all is set up except the program: attach then, and no output is missed.
-        """
+        """Create namespaces, root, cgroup and network, and start the process. After StartFailed, PortInUse, … it is not
+        running. `ready` is awaited when everything except the program is set up: attach then to miss no output."""
         ...
 
     async def signal(self, container_id: str, signal: int | str) -> None:
@@ -272,18 +268,18 @@ class Changes(Protocol):
     async def limit(
         self, container_id: str, resources: Resources, restart: Restart, host_config: Mapping[str, Any]
     ) -> ContainerRecord:
-        """Give the container other limits, at once when it runs, and another restart policy. WrongState while it is being
-        started or removed, Unsupported and OperationFailed for a limit that the kernel does not take: then nothing changes."""
+        """Change the container's limits, immediately if it runs, and its restart policy. WrongState while it is being started
+        or removed; Unsupported and OperationFailed for a limit that the kernel refuses, in which case nothing changes."""
         ...
 
     async def connect(self, container_id: str, attachment: Attachment) -> ContainerRecord:
-        """Put the container on one more network, at once when it runs: link, addresses, names, and where the network comes
-        first the default route and the published ports. Conflict when it is on it, NotFound, WrongState for a container that
-        has no network of its own."""
+        """Connect the container to a further network, immediately if it runs: link, addresses, names, and, if the network
+        comes first, the default route and published ports. Conflict if it is connected already, NotFound, WrongState for a
+        container without its own network."""
         ...
 
     async def disconnect(self, container_id: str, network: str) -> ContainerRecord:
-        """Take the container off a network, at once when it runs. NotFound when it is not on it."""
+        """Disconnect the container from a network, immediately if it runs. NotFound if it is not connected."""
         ...
 
     async def update(self, container_id: str, state: ContainerState) -> None:
@@ -293,15 +289,15 @@ class Changes(Protocol):
     async def set_health(self, container_id: str, health: Health) -> None: ...
 
     async def probe(self, container_id: str, test: Sequence[str], *, timeout: float) -> Probe:
-        """Run a healthcheck command in the container and give its outcome; exit code -1 means it timed out."""
+        """Run a health check command in the container and return its outcome; exit code -1 means that it timed out."""
         ...
 
     async def exec(self, container_id: str, spec: ExecSpec, *, output: Callable[[bytes], None]) -> int:
-        """Run a hook to its end and give its exit code; both output streams go to `output` as they come."""
+        """Run a hook to completion and return its exit code; both output streams go to `output` as they arrive."""
         ...
 
     def exits(self) -> AsyncIterator[tuple[str, ContainerExit]]:
-        """Ends of containers as the keeper reports them, for as long as the session is open."""
+        """Exits of containers as the keeper reports them, while the session is open."""
         ...
 
     async def hold(self, wanted: bool) -> None:
@@ -309,9 +305,9 @@ class Changes(Protocol):
         ...
 
     async def adopt(self, *, clean: bool = False) -> list[ContainerRecord]:
-        """Take over what an earlier supervisor left: reconnect or restart the keeper, read exits that nobody saw, take
-        back DNS and port sockets, remove kernel objects that belong to no container. Called once, first. `clean`: it
-        left in good order, so that where nothing runs there is nothing to look for."""
+        """Take over from an earlier supervisor: reconnect to the keeper or restart it, read missed exits, take back DNS and
+        port sockets, remove kernel objects without a container. Called once, first. `clean`: the earlier supervisor exited
+        in good order, so that there is nothing to look for if nothing runs."""
         ...
 
     async def close(self) -> None:
@@ -320,7 +316,7 @@ class Changes(Protocol):
 
 
 class LogReader(Protocol):
-    """A place in a container's log, across its rotated files."""
+    """A position in a container's log, across its rotated files."""
 
     def read(self) -> list[LogEntry]:
         """The entries since the last call, oldest first; empty when there are none yet. Never blocks."""
@@ -337,7 +333,7 @@ class Watch(Protocol):
         ...
 
     def read(self) -> set[str]:
-        """Ids of containers whose log grew or whose state was replaced; "" when one was added or removed. Never blocks."""
+        """Ids of containers whose log grew or whose state changed; "" when one was added or removed. Never blocks."""
         ...
 
     def close(self) -> None: ...
@@ -371,7 +367,7 @@ class Process(Protocol):
 
 
 class Streams(Protocol):
-    """What a command does with one container by itself, side by side with the supervisor. Any process may call these."""
+    """Operations of a command on one container, independent of the supervisor. Any process may call these."""
 
     def logs(
         self, group: str, container_id: str, *, since: int = 0, until: int = 0, tail: int | None = None
@@ -382,7 +378,8 @@ class Streams(Protocol):
     def watch(self, group: str) -> Watch: ...
 
     def watch_files(self, paths: Sequence[str], *, skip: Callable[[str], bool]) -> Watch:
-        """Tells the absolute paths that change in files and below folders, except folders that `skip` is true for."""
+        """Reports the absolute paths that change in files and below directories, except directories for which `skip` returns
+        true."""
         ...
 
     def exec_process(self, group: str, container_id: str, spec: ExecSpec, *, stdio: tuple[int, int, int]) -> Process:
@@ -391,7 +388,7 @@ class Streams(Protocol):
         ...
 
     def attach(self, group: str, container_id: str, *, stdin: bool = True) -> Process:
-        """The container's own first process; output from now on, with `stdin` also input when its stdin is open."""
+        """The container's first process; output from now on, and with `stdin` also input if its stdin is open."""
         ...
 
     def stats(self, group: str, container_id: str) -> ContainerStats: ...
@@ -405,7 +402,7 @@ class Streams(Protocol):
         ...
 
     def changes(self, group: str, container_id: str) -> list[tuple[str, str]]:
-        """What the container has changed in its image's files: (path, "modified", "added" or "deleted"), by path."""
+        """The container's changes to the files of its image: (path, "modified", "added" or "deleted"), by path."""
         ...
 
     def copy_out(self, group: str, container_id: str, path: str, output: int, *, follow: bool = False) -> None:
@@ -413,7 +410,7 @@ class Streams(Protocol):
         ...
 
     def path_status(self, group: str, container_id: str, path: str) -> PathStatus:
-        """What `path` of the container is. NotFound."""
+        """The type and attributes of `path` in the container. NotFound."""
         ...
 
     def copy_in(
@@ -433,9 +430,8 @@ class Streams(Protocol):
     def unpack_local(
         self, input: int, folder: str, rename: Callable[[str], str], *, archive: bool = False
     ) -> list[str]:
-        """Unpack the tar archive from `input` into a local folder, each name through `rename`; names of the devices that
-        were left out. Owners, modes, attributes and devices are the archive's with `archive`, which only root may ask for.
-        """
+        """Unpack the tar archive from `input` into a local directory, each name through `rename`; returns the names of skipped
+        devices. With `archive`, which needs root, owners, modes, attributes and devices are the archive's."""
         ...
 
     def commit(
@@ -448,17 +444,17 @@ class Streams(Protocol):
         message: str = "",
         changes: Sequence[str] = (),
     ) -> ImageRecord:
-        """Make an image of the container's file system; `changes` are Dockerfile instructions."""
+        """Create an image from the container's file system; `changes` are Dockerfile instructions."""
         ...
 
 
 class Engine(Reads, Images, Streams, Protocol):
     def prepare(self, group: str) -> None:
-        """Containers of the group will be started: get ready for that, side by side with whatever else is done until the
-        group is opened for changes."""
+        """Prepare for starting containers of the group, while the caller does other work, until the group is opened for
+        changes."""
         ...
 
     def session(self, group: str, tasks: TaskGroup, *, supervisor: Sequence[str] = ()) -> Awaitable[Changes]:
-        """Open the group for changes. What the session does by itself are tasks of `tasks`. `supervisor` is the command line
-        with which the keeper starts us again."""
+        """Open the group for changes. Background work of the session runs as tasks of `tasks`. `supervisor` is the command
+        line with which the keeper restarts us."""
         ...

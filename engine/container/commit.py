@@ -40,7 +40,7 @@ def commit(
 
 
 def _configuration(spec: ContainerSpec, image: ImageRecord) -> ImageConfig:
-    """The image's configuration with what the container was created with, as `docker commit` has it."""
+    """The image's configuration with the settings with which the container was created, as for `docker commit`."""
     base = image.config
     exposed = {*base.exposed_ports, *(port if "/" in port else f"{port}/tcp" for port in spec.expose)}
     exposed |= {f"{port.container_port}/{port.protocol}" for port in spec.ports}
@@ -61,7 +61,7 @@ def _configuration(spec: ContainerSpec, image: ImageRecord) -> ImageConfig:
 
 
 def _healthcheck(own: Healthcheck | None, images: Healthcheck | None) -> Healthcheck | None:
-    """Field by field: what the specification leaves open is the image's."""
+    """Field by field: unset fields are the image's."""
     if own is None or images is None:
         return own or images
     fields = {name: getattr(own, name) for name in own.__struct_fields__ if getattr(own, name) is not None}

@@ -1,4 +1,4 @@
-"""A container's file system as a tar archive: what its image and itself wrote, nothing of what is mounted there."""
+"""A container's file system as a tar archive: the files of its image and its own, without mounts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def export_image(images: ImageStore, reference: str, output: int) -> None:
 
 
 class Writer:
-    """Whole writes to a descriptor. Raises BrokenPipeError when nobody reads any more, OperationFailed otherwise."""
+    """Complete writes to a descriptor. Raises BrokenPipeError when there is no reader any longer, otherwise OperationFailed."""
 
     def __init__(self, output: int) -> None:
         self.output = output

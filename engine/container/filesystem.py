@@ -52,7 +52,7 @@ def whole(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
 
 @contextlib.contextmanager
 def alone(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
-    """The image's layers and what the container changed, without anything that is mounted there."""
+    """The image's layers and the container's changes, without mounts."""
     # On the disc are the ids that a container in a user namespace of its own sees; in its mounts they are shifted.
     if record.state.status.alive and not userns.is_private(record.spec):
         fd = _apart(lambda: _entered(record, clone=True))

@@ -34,11 +34,9 @@ _decode_spec = msgspec.json.Decoder(_Spec).decode
 
 
 class LogReader:
-    """A place in the log. `read` gives what came since the last call; rotation in between loses nothing that is kept.
-    `since` and `until`: nanoseconds since the epoch, both included, 0 for no limit.
-
-    Raises Unsupported for a container whose driver keeps nothing.
-    """
+    """A position in the log. `read` returns the entries since the last call; rotation in between loses nothing that is kept.
+    `since` and `until` are nanoseconds since the epoch, both included, 0 for no limit. Raises Unsupported for a container
+    whose driver keeps nothing."""
 
     def __init__(self, folder: str, *, since: int = 0, until: int = 0, tail: int | None = None) -> None:
         driver = _logging(folder)

@@ -18,8 +18,8 @@ _LARGEST = 1 << 20
 
 
 def change(record: ContainerRecord, new: Sequence[Endpoint], gone: Sequence[Endpoint]) -> None:
-    """Add the lines of `new` and take away those of `gone`. Nothing where the file is not ours or is read-only: names are
-    resolved all the same."""
+    """Add the lines of `new` and remove those of `gone`. Nothing happens if the file is not ours or is read-only: DNS resolves
+    the names anyway."""
     if any(os.path.normpath(mount.target) in ("/etc", "/etc/hosts") for mount in record.spec.mounts):
         return
     hostname = record.spec.hostname or record.id[:12]

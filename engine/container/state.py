@@ -97,7 +97,7 @@ def _state_root(folder: str) -> str:
 
 
 def write_starting(folder: str, state: ContainerState) -> None:
-    """Write down what the container will be once its program is executed."""
+    """Record the state that the container will have once its program is executed."""
     try:
         write_file(f"{folder}/{_STARTING}", msgspec.json.encode(state), os.O_TRUNC, 0o640)
     except OSError as error:
@@ -114,7 +114,7 @@ def read_starting(folder: str) -> ContainerState | None:
 
 
 def confirm_start(folder: str) -> None:
-    """The program has been executed: what write_starting wrote is the state now."""
+    """The program has been executed: the state from write_starting is now current."""
     try:
         os.replace(f"{folder}/{_STARTING}", f"{folder}/state.json")
     except OSError as error:
@@ -185,7 +185,7 @@ def read_exit(folder: str) -> ContainerExit | None:
 
 
 def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
-    """The container as it is now: a process that is gone counts as exited. None when there is no such container."""
+    """The container's current state: if its process is gone, it has exited. None when there is no such container."""
     folder = roots.container(group, container_id)
     try:
         with open(f"{folder}/spec.json", "rb") as file:

@@ -26,10 +26,9 @@ QUIET = 5.0
 
 
 class Log:
-    """Opens the file for appending, cutting off what a crash tore. Raises OSError when it cannot be opened.
-
-    `settings`: the bundle's `log` (see engine.container.log_driver). `rotated` is told of each file that may be compressed.
-    """
+    """Opens the file for appending, and cuts off an incomplete line that a crash left. Raises OSError when it cannot be
+    opened. `settings`: the bundle's `log` (see engine.container.log_driver). `rotated` is called with each file that may be
+    compressed."""
 
     def __init__(self, settings: LogSettings, rotated: Callable[[str], None] = lambda path: None) -> None:
         self._format = JsonFile(settings["attrs"]) if settings["format"] == "json" else Local()
@@ -51,10 +50,8 @@ class Log:
         self._complained = -QUIET
 
     def feed(self, stream: str, data: bytes, *, last: bool = False) -> int:
-        """Record the whole lines at the head of `data`; how many bytes they are. `last`: all, for the stream has ended.
-
-        What cannot be written is counted and told in the log as soon as it can be.
-        """
+        """Record the complete lines at the start of `data`; returns their length in bytes. `last`: everything, because the
+        stream has ended. Lines that cannot be written are counted, and reported in the log as soon as possible."""
         size = len(data) if last else lines.whole(data)
         at, moment = 0, self._now()
         while at < size:
@@ -123,7 +120,7 @@ class Log:
         self._lost_lines += data.count(b"\n")
 
     def _tell_loss(self) -> bool:
-        """Whether writing is possible again; then the loss stands in the log."""
+        """Whether writing is possible again; if so, the loss has been recorded in the log."""
         text = f"{self._lost_lines} lines ({self._lost_bytes} bytes) of output were lost: {self._reason()}"
         if not self._append(self._format.encode("stderr", f"composer: {text}\n".encode(), self._now())):
             return False

@@ -104,8 +104,8 @@ async def leave_default(store: Store) -> None:
 
 
 async def ensure(roots: Roots, record: NetworkRecord) -> int:
-    """Make what is missing of the network's link and rules; its interface index, 0 for none. Free when it is known to be
-    whole."""
+    """Create missing parts of the network's link and rules; returns its interface index, 0 for none. Costs nothing if the
+    network is known to be complete."""
     if lan.is_lan(record):
         links().ensure(record, _mark(roots, record))
         return 0
@@ -154,8 +154,8 @@ async def remove(store: Store, name: str) -> None:
 
 
 async def sweep(store: Store, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]) -> None:
-    """Remove bridges and rules of this state root that belong neither to a network nor to one of `owners` (container
-    ids); put back rules that somebody flushed, those of `ports` (container id → published ports) too."""
+    """Remove bridges and rules of this state root that belong neither to a network nor to one of `owners` (container ids);
+    restore flushed rules, including those of `ports` (container id → published ports)."""
     prefix = f"composer:{digest.tag(store.roots.state)}:"
     with Rtnetlink() as kernel:
         ours = [link for link in kernel.links() if link.alias.startswith(prefix)]
@@ -190,7 +190,7 @@ def _find(name: str) -> Link | None:
 
 
 def _do(operation: str, record: NetworkRecord | None, message: str, *arguments: object) -> None:
-    """Send one rtnetlink message; a link that has gone does not matter."""
+    """Send one rtnetlink message; ignore that a link no longer exists."""
     from engine.net import messages
 
     subject = record.bridge if record else str(arguments[0])

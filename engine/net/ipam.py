@@ -58,11 +58,9 @@ def host_routes() -> list[tuple[int, int, int]]:
 
 
 def choose_pools(db: sqlite3.Connection, spec: NetworkSpec) -> tuple[Pool, ...]:
-    """The network's pools with subnet and gateway filled, free of what other networks and the host use.
-
-    A subnet of an IP version that the network has not enabled plays no part, as in Docker.
-    Raises InvalidSpec (malformed, or outside of its subnet) and PoolExhausted (overlap, no default pool left).
-    """
+    """The network's pools with subnet and gateway filled in, which do not overlap other networks and the host. Subnets of an
+    IP version that the network has not enabled are ignored, as in Docker. Raises InvalidSpec (malformed, or outside of its
+    subnet) and PoolExhausted (overlap, no default pool left)."""
     taken = [(subnet_of(subnet), name) for subnet, name in db.execute("SELECT subnet, network FROM subnets")]
     pools = []
     for pool in overlay.pools(spec) if spec.driver == OVERLAY else spec.pools:

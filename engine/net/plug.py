@@ -33,10 +33,8 @@ class _Making(Struct, frozen=True):
 
 
 def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]:
-    """For each (pid, plans) make the pairs and set up the namespace of `pid`; None or what went wrong with it.
-
-    The pairs of all jobs are made by one send. What a failed job made goes with its namespace.
-    """
+    """For each (pid, plans), create the pairs and set up the namespace of `pid`; None or the error. One send creates the pairs
+    of all jobs. What a failed job created disappears with its namespace."""
     failures: list[EngineError | None] = [None] * len(jobs)
     spaces: dict[int, int] = {}
     making: list[_Making] = []
@@ -108,7 +106,7 @@ def _announce(inner: Rtnetlink, plans: Sequence[Plan]) -> None:
 
 
 def remove(names: Iterable[str]) -> None:
-    """Remove links; one that has gone does not matter."""
+    """Remove links; ignore those that no longer exist."""
     from engine.net import messages
 
     with Rtnetlink() as kernel:

@@ -44,8 +44,8 @@ class _Job(Struct, frozen=True):
 
 
 class Wiring:
-    """Connections of the containers of one group; lives in the supervisor. `enforced`: rules that somebody flushes come
-    back while it lives. `discovery` joins the overlay networks that they are on."""
+    """The connections of one group's containers, in the supervisor. `enforced`: flushed rules are restored while it exists.
+    `discovery` covers the overlay networks of the containers."""
 
     def __init__(self, store: Store, *, enforced: bool = False, discovery: Discovery | None = None) -> None:
         self.store = store
@@ -344,8 +344,8 @@ class Wiring:
             reservation.close()
 
     async def sweep(self, alive: set[str], dead: Collection[str] = ()) -> None:
-        """Remove links, rules, leases and ports that belong to nobody, or to one of `dead`: containers that exist and
-        do not run. `alive` are the running ones of this group; what other groups' containers have stays."""
+        """Remove links, rules, leases and ports that belong to no container, or to one of `dead`: containers that exist but do
+        not run. `alive` are the running ones of this group; those of other groups are not touched."""
 
         def known() -> set[str]:
             rows = self.store.db.execute("SELECT id FROM containers").fetchall()
@@ -433,7 +433,7 @@ class Wiring:
             raise
 
     def _take_over(self, jobs: Sequence[_Job]) -> None:
-        """What the kernel remembers of the addresses' earlier owners, and of ports when they led nowhere, is forgotten."""
+        """Make the kernel forget connections of the addresses' earlier owners, and of ports that led nowhere."""
         ends = [plan.endpoint for job in jobs for plan in job.plans]
         if self._left.intersection(one for end in ends for one in _addresses(end)):
             self._forget()

@@ -141,8 +141,8 @@ def _was_cut_short(group: Group, found: list[ContainerRecord], names: Iterable[s
 
 
 async def _keeper_of_ours(group: Group, found: list[ContainerRecord]) -> bool:
-    """Whether there is a keeper that we can talk to. One of another version (it was started before an upgrade) is killed:
-    containers live on, and what would be lost of them with their keeper is held until the next one takes it."""
+    """Whether there is a keeper that we can talk to. One of another version, started before an upgrade, is killed: containers
+    keep running, and their descriptors are retained until the next keeper takes them."""
     try:
         known = KeeperClient.connect(group.roots, group.name)
     except OtherVersion:

@@ -24,7 +24,8 @@ Report = Callable[[str, ContainerExit], None]
 
 
 async def watch(group: Group, client: KeeperClient, tasks: TaskGroup, report: Report) -> None:
-    """See to the ends that the keeper tells of, side by side: what ends together is cleaned together. And to its own."""
+    """Handle the exits that the keeper reports, concurrently, so that containers that exit together are cleaned up together;
+    and the keeper's own exit."""
     async for message in client.exits():
         done = Event()
         group.ending.add(done)
@@ -66,7 +67,7 @@ async def _clean_up(group: Group, container_id: str, end: ContainerExit, report:
 
 
 async def _keeper_gone(group: Group, report: Report) -> None:
-    """Somebody killed the keeper: start another, which adopts what lives; what died with it is an end."""
+    """The keeper was killed: start another, which adopts running containers; those that died with it have exited."""
     async with group.takeover:
         if group.closing or (group.link.client is group.adopted and not group.link.lost):
             return

@@ -150,14 +150,14 @@ class Group:
         return await self.link.keeper()
 
     async def settled(self) -> None:
-        """Wait while a keeper that was killed is replaced, and what ended containers had is still taken away: what is started
-        meanwhile would be taken for remains, or not get the port of one that has ended."""
+        """Wait while a killed keeper is being replaced and ended containers are cleaned up. Anything started meanwhile could
+        be mistaken for remains, or fail to get the port of an ended container."""
         async with self.takeover:
             pass
         await self.cleaned()
 
     async def cleaned(self) -> None:
-        """Wait until what ended containers had is taken away."""
+        """Wait until ended containers have been cleaned up."""
         for event in list(self.ending):
             await event.wait()
 
@@ -177,7 +177,7 @@ class Group:
         self.release(container_id)
 
     async def clean(self, container_id: str) -> None:
-        """Take away what only a running container has: names, addresses, ports, rules, cgroups, its run folder."""
+        """Remove what only a running container has: names, addresses, ports, rules, cgroups, its run directory."""
         self.withdraw(container_id)
         await self.wiring.disconnect(container_id)
         handle = self.cgroups.handle(self.name, container_id, self.record(container_id).spec.cgroup_parent)
@@ -191,7 +191,8 @@ class Group:
         users.unmount_unused(self.store, self.record(container_id))
 
     async def retain(self, record: ContainerRecord, keeper: KeeperClient, streams: Sequence[int] = ()) -> None:
-        """Keep open what would be lost with the keeper, which is asked for its ends of the `streams` that are not given."""
+        """Keep descriptors open that would be lost with the keeper, which is asked for its ends of the `streams` that are not
+        given."""
         if not streams:
             _, streams = await keeper.ask("terminal", id=record.id)
         self.release(record.id)

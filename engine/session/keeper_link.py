@@ -79,7 +79,7 @@ class KeeperLink:
             return KeeperClient.connect(self._roots, self._group)
 
     async def close(self, *, dismiss: bool) -> bool:
-        """Say goodbye to the keeper, and send it away where nothing of the group lives; whether it has gone for that."""
+        """Take leave of the keeper, and have it exit if no container of the group is alive; returns whether it exits."""
         client = self.client
         with contextlib.suppress(EngineError):
             client = await self._launched() or client

@@ -112,7 +112,7 @@ class Relay:
         self._input, self._source, self._pending = -1, -1, b""
 
     def _write(self, fd: int) -> None:
-        """One piece of output; when its reader is gone, the process gets EPIPE at its next write."""
+        """Write a piece of output; if its reader is gone, the process gets EPIPE at its next write."""
         with contextlib.suppress(OSError):
             if self._move(fd, self._outputs[fd]):
                 return

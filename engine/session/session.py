@@ -42,8 +42,8 @@ from engine.volume import store as volumes
 
 
 class Session:
-    """See composer.run.port.Changes for what each operation promises. What it does by itself are tasks of `tasks`, which go on
-    until `close`."""
+    """See composer.run.port.Changes for each operation. Background work runs as tasks of `tasks`, which continue until
+    `close`."""
 
     def __init__(
         self, roots: Roots, name: str, tasks: TaskGroup, supervisor: Sequence[str] = (), launch: Launch | None = None

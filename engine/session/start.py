@@ -147,7 +147,7 @@ async def _serve_names(group: Group, container_id: str, pid: int) -> None:
 
 
 async def _undo(group: Group, record: ContainerRecord, error: BaseException) -> None:
-    """Kill what was forked and give everything back; the state is as before, with the error in it."""
+    """Kill what was forked and release everything; the state is as before, with the error in it."""
     group.ended.pop(record.id, None)
     try:
         keeper = await group.keeper()
@@ -209,7 +209,7 @@ def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, pla
 
 
 def _make_anew(folder: str) -> None:
-    """An empty folder for us alone, whether or not there is one."""
+    """Create an empty, private directory, replacing an existing one."""
     try:
         os.mkdir(folder, 0o700)
     except FileNotFoundError:

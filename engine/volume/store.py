@@ -62,7 +62,7 @@ def _make_folder(record: VolumeRecord) -> None:
 
 
 def remove(store: Store, name: str, users: list[str]) -> None:
-    """Remove the volume and what is in it; nothing when there is none. Raises Conflict while `users` has somebody."""
+    """Remove the volume and its content; no error when it does not exist. Raises Conflict if `users` is not empty."""
     record = get(store, name)
     if record is None:
         return
@@ -87,7 +87,7 @@ def prepare(record: VolumeRecord) -> str:
 
 
 def unmount(record: VolumeRecord) -> None:
-    """Undo what `prepare` mounted; nothing when that is not there. What still uses it keeps it."""
+    """Unmount what `prepare` mounted, if it is mounted. Processes that use it keep it."""
     while record.spec.driver_opts and _is_mounted(record):
         calls.umount(record.mountpoint)
 

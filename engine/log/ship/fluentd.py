@@ -33,7 +33,7 @@ class Fluentd:
         self._partial: dict[str, tuple[str, int]] = {}
 
     def send(self, sock: socket.socket, records: list[Record]) -> None:
-        """Raises OSError, also when the acknowledgement is another's or does not come."""
+        """Send. Raises OSError, also when the acknowledgement is missing or belongs to another batch."""
         options: dict[str, Value] = {"size": len(records)}
         chunk = base64.b64encode(os.urandom(16)).decode()
         if self._acknowledged:

@@ -1,4 +1,4 @@
-"""One container's spool as its shipper reads it: what comes next, and how far it has been sent."""
+"""One container's spool as its shipper reads it: the next lines, and how far it has been sent."""
 
 from __future__ import annotations
 

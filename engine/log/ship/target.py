@@ -58,7 +58,7 @@ def key(ship: Ship) -> str:
 
 
 class Target:
-    """`done` is told the folder of each container that has ended once all of its log is sent."""
+    """`done` is called with the directory of each container that has exited, once its whole log is sent."""
 
     def __init__(self, ship: Ship, done: Callable[[str], None]) -> None:
         self._ship, self._options, self._done = ship, ship["options"], done

@@ -93,8 +93,8 @@ def versions(record: NetworkRecord) -> tuple[int, ...]:
 
 
 async def _exclusively(roots: Roots, work: Callable[[], None], *, quick: bool = False) -> None:
-    """One at a time in all supervisors: what is read is still true when it is acted on. `quick`: where it need not wait for
-    others it is not worth a thread."""
+    """Run `work` under a lock shared by all supervisors, so that what it reads is still true when it acts. `quick`: short work
+    that needs no thread unless it has to wait for the lock."""
 
     def waiting() -> None:
         with _lock(roots, fcntl.LOCK_EX):

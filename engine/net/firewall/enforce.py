@@ -202,7 +202,7 @@ def _concerns(data: bytes, table: str) -> bool:
 
 
 def _begins_anew(kind: int, fields: dict[int, bytes]) -> bool:
-    """Whether firewalld makes its table, or one of the chains that reject, or empties that."""
+    """Whether firewalld creates its table, or creates or empties one of the chains that reject."""
     chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
     changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in firewalld.CHAINS
     return kind == netlink.NEWTABLE or changed

@@ -56,7 +56,7 @@ def _program() -> str:
 
 
 def _is_made(program: str) -> bool:
-    """Whether zone and policy are in force, whole: somebody who was killed may have left parts."""
+    """Whether zone and policy are in force and complete: a killed process may have left parts."""
     policy = _run(program, f"--info-policy={_POLICY}").stdout
     return all(text in policy for text in ("target: ACCEPT", "ingress-zones: ANY", f"egress-zones: {ZONE}"))
 

@@ -33,8 +33,7 @@ _KEYS = (6, 7)  # iifname, oifname
 
 
 def admit(kernel: Nfnetlink, records: Iterable[NetworkRecord]) -> None:
-    """Have iptables' FORWARD chains accept what our table lets through, for the bridges of `records` too whose names are the
-    user's."""
+    """Make iptables' FORWARD chains accept what our table lets through, also for bridges of `records` with custom names."""
     names = link_names(records)
     for family in _families(kernel):
         present = {expressions for _, expressions in _rules(kernel, family)}
@@ -51,8 +50,8 @@ def link_names(records: Iterable[NetworkRecord]) -> list[str]:
 
 
 def admit_to(kernel: Nfnetlink, table: str, chains: Sequence[str], names: Iterable[str]) -> None:
-    """Have chains of another table accept, before all, what comes from and goes to the links with these names. What is not
-    there does not matter."""
+    """Make chains of another table accept, before other rules, packets from and to links with these names. Missing chains are
+    ignored."""
     for chain in chains:
         present = [expressions for _, expressions in _rules(kernel, INET, table, chain)]
         texts = [text for pair in map(_texts, names) for text in pair]

@@ -58,7 +58,7 @@ def ours() -> tuple[int, ...]:
 
 
 def release(roots: Roots) -> None:
-    """The state root has no network any more: switch off what we switched on, unless another one has."""
+    """The state root has no network any longer: switch off what was switched on, unless another state root has networks."""
     with Rtnetlink() as kernel:
         names = kernel.alternative_names(_LO)
         if _user(roots) in names:

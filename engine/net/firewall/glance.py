@@ -25,8 +25,8 @@ def forwards() -> bool:
 
 
 def dropping() -> str:
-    """The chain of somebody's, "inet admin forward", that drops what is forwarded and knows nothing of our bridges; "" for
-    none. The chains of iptables are left out, in which ours are accepted, and firewalld, which is asked for a zone."""
+    """The foreign chain, "inet admin forward", that drops forwarded packets and does not know our bridges; "" if there is
+    none. The chains of iptables and firewalld are left out, where our bridges are accepted."""
     with contextlib.suppress(OSError, struct.error), _connected() as kernel:
         for family, body in _dump(kernel, _GETCHAIN, b""):
             fields = _attributes(body)

@@ -92,7 +92,7 @@ def _wanted(table: str, version: int, present: Sequence[str]) -> tuple[tuple[str
 
 
 def tag(roots: Roots) -> str:
-    """Eight hex digits for the state root, which tell its rules and links from another's."""
+    """Eight hex digits for the state root, which distinguish its rules and links from those of others."""
     return digest.tag(roots.state)
 
 
@@ -143,7 +143,7 @@ def _network_rules(roots: Roots, record: NetworkRecord, version: int) -> Rules:
 
 
 def _internal_rules(record: NetworkRecord, version: int, comment: str) -> list[str]:
-    """Nothing passes but what stays in the network; of the host only DNS at its own gateway is there."""
+    """Let only packets within the network pass; on the host, only DNS at its own gateway."""
     bridge, protocol = record.bridge, "icmp" if version == 4 else "ipv6-icmp"
     found = [
         f"COMPOSER-INTERNAL -i {bridge} ! -o {bridge} {comment} -j DROP",
@@ -196,7 +196,7 @@ def _port_rules(roots: Roots, owner: str, ports: Iterable[Port]) -> Rules:
 
 
 def add_network(roots: Roots, record: NetworkRecord) -> None:
-    """Put the network's rules in place of what there may be of them, and our chains where they are missing."""
+    """Replace the network's rules, and create our chains if they are missing."""
     for version in versions(record):
         _add(roots, record, version)
 
@@ -251,8 +251,8 @@ def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
 def sweep(
     roots: Roots, records: Sequence[NetworkRecord], owners: Collection[str], ports: Mapping[str, Sequence[Port]]
 ) -> None:
-    """Remove the rules of containers that are not in `owners` and of networks that are not in `records`; put back what
-    somebody flushed of the rules of `records` and of `ports` (container id → published ports)."""
+    """Remove the rules of containers that are not in `owners` and of networks that are not in `records`; restore flushed rules
+    of `records` and of `ports` (container id → published ports)."""
     for version in (4, 6):
         found = [record for record in records if version in versions(record)]
         if not found:

@@ -109,7 +109,7 @@ GUARDED = frozenset(_FILTERING)
 
 @functools.cache
 def note() -> bytes:
-    """What tells a table of this layout from one that another release made."""
+    """Distinguishes a table of this layout from one that another release created."""
     return struct.pack(">I", binascii.crc32(b"".join(_contents("composer", translating=True))))
 
 

@@ -1,5 +1,8 @@
-"""Our table in nf_tables, one for a state root: made with the first network, whole again by one transaction, gone with the
-last. A change is one transaction, too, and can be repeated."""
+"""Our table in nf_tables, one for each state root: created with the first network, restored by one transaction, removed with the
+last network.
+
+Every change is a single transaction, too, and can be repeated.
+"""
 
 from __future__ import annotations
 
@@ -89,8 +92,8 @@ def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
 def sweep(
     roots: Roots, records: Sequence[NetworkRecord], owners: Collection[str], ports: Mapping[str, Sequence[Port]]
 ) -> None:
-    """Make the table what it has to be: `records`, and the ports of `owners` (container ids), of which `ports` are known.
-    If anything is missing from the table, one transaction recreates it."""
+    """Bring the table into its required state: `records`, and the ports of `owners` (container ids), as far as `ports` knows
+    them. If anything is missing from the table, one transaction recreates it."""
     with Nfnetlink() as kernel:
         if not records:
             if is_there(kernel, roots):
@@ -168,7 +171,7 @@ def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
 
 
 def _give_way(kernel: Nfnetlink, name: str, wanted: Elements) -> None:
-    """Remove what has the keys of `wanted` with other values: remains of a container that is gone."""
+    """Remove elements that have keys of `wanted` with other values: remains of a container that no longer exists."""
     for key, found in wanted.items():
         ours = {one.key for one in found}
         stale = [one for one in kernel.elements(name, key) if one.key in ours] if key in layout.PORT_SETS else []

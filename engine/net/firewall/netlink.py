@@ -260,7 +260,7 @@ class Nfnetlink(Netlink):
         return failed
 
     def objects(self, kind: int, body: bytes = b"", *, family: int = INET) -> list[dict[int, bytes]]:
-        """The attributes of all tables, chains, rules or elements' lists; none where what they are part of is missing."""
+        """The attributes of all tables, chains, rules or lists of elements; none if their container does not exist."""
         try:
             head = struct.pack("=BBH", family, 0, 0) + body
             while True:

@@ -27,8 +27,8 @@ _AGAIN = 60.0
 
 
 class Client:
-    """`name` is what the server is told of the client, `asked` the address that it has to give, "" for any. `moved` is
-    awaited when a server gives another address than before."""
+    """`name` is the client's name for the server, `asked` the address that it has to assign, "" for any. `moved` is awaited
+    when a server assigns an address other than before."""
 
     def __init__(self, link: str, mac: str, name: str, asked: str = "") -> None:
         self.link, self.mac, self.name, self.asked = link, mac, name, asked

@@ -26,8 +26,8 @@ _VLANS = range(1, 4095)
 
 
 def ensure(record: NetworkRecord, mark: str) -> None:
-    """Make what is missing of the parent and of the host's own link; `mark` is the alias of what is ours. Raises InvalidSpec
-    for a parent that the host has not."""
+    """Create missing parts of the parent and of the host's own link; `mark` is the alias of our links. Raises InvalidSpec for
+    a parent that does not exist on the host."""
     spec = record.spec
     if here():
         raise Unsupported(
@@ -54,7 +54,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
 
 
 def remove(record: NetworkRecord, mark: str, others: Collection[NetworkRecord]) -> None:
-    """Remove what `ensure` has made; a sub-interface that one of `others` is on becomes that one's."""
+    """Remove what `ensure` created; a sub-interface that one of `others` uses now belongs to it."""
     name = settings.parent(record.spec)
     with Rtnetlink() as kernel:
         ours = {link.name for link in kernel.links() if link.alias == mark}
@@ -151,5 +151,5 @@ def _index(kernel: Rtnetlink, name: str) -> int:
 
 
 def _far(record: NetworkRecord) -> str:
-    """The other end of a pair that leads nowhere: without it the links on the pair would have no carrier."""
+    """The unconnected end of a pair, without which links on the pair would have no carrier."""
     return f"cmo-{record.id[:11]}"

@@ -30,8 +30,8 @@ def mtu(spec: NetworkSpec) -> int:
 
 
 def ensure(record: NetworkRecord, mark: str) -> None:
-    """Make what is missing of the tunnel; the network's bridge is there. Raises OperationFailed, and Unsupported for an
-    ordinary user."""
+    """Create missing parts of the tunnel; the network's bridge exists. Raises OperationFailed, and Unsupported for an ordinary
+    user."""
     if here():
         raise Unsupported(
             f"network {record.spec.name}: the overlay driver needs root: its tunnel is a link of the host's"
@@ -69,7 +69,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
 
 
 def remove(record: NetworkRecord, mark: str, others: Collection[NetworkRecord]) -> None:
-    """Remove what `ensure` has made; WireGuard's link stays while one of `others` needs it."""
+    """Remove what `ensure` created; WireGuard's link is kept while one of `others` needs it."""
     with Rtnetlink() as kernel:
         kernel.do("remove link", name(record), [messages.delete_link(name(record))], accept=(errno.ENODEV,))
     if settings.is_encrypted(record.spec):
