@@ -1,4 +1,4 @@
-"""Files that change all at once: who reads one sees the old content or the new. Standard library only."""
+"""Files that are replaced atomically: readers see the old content or the new. Standard library only."""
 
 from __future__ import annotations
 

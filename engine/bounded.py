@@ -1,4 +1,4 @@
-"""Files that somebody names to us, read with a limit: a device or a pipe may never end."""
+"""Reading files named by users, with a limit: a device or a pipe may never end."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""Control sockets: a path in the run root at which one process of ours listens, and the lock beside it, which lets only one
-be. A keeper has one, a supervisor, and the process that keeps a user's namespace.
+"""Control sockets: a path in the run root at which one of our processes listens, and a lock beside it, which allows only one.
+A keeper, a supervisor, and the process that holds a user's namespace have one each.
 
-    <name>.sock     mode 0600; who connects is asked for his user, too
-    <name>.lock     locked by who listens, as long as he lives; its text is the version of the protocol that he speaks
+    <name>.sock     mode 0600; the user of a connecting process is checked, too
+    <name>.lock     locked by the listening process for its lifetime; its text is the version of the protocol
 
-Who listens may have been started before an upgrade of this program, and who connects after it. So the version is compared
-before anything is said: what either would make of the other's messages is nobody's guess. Imports next to nothing: commands
-pay for it whenever they connect.
+The listening process may have been started before an upgrade of this program, and the connecting one after it, so the versions
+are compared before any message. Imports next to nothing: commands pay for it whenever they connect.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ PAUSE = 0.005
 """Seconds between two looks at a lock and a socket, which cannot be waited for together."""
 
 _TRIES = 8
-"""How often a folder that is taken away is made again."""
+"""How often a removed directory is created again."""
 
 
 def connect(path: str, version: str = "") -> socket.socket:
-    """Connect to who listens at `path`. Raises OSError when nobody does, OtherVersion unless he speaks this `version` ("":
-    whatever he speaks)."""
+    """Connect to the process that listens at `path`. Raises OSError when there is none, OtherVersion if its version is not
+    `version` ("": any)."""
     name, folder = _address(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -47,7 +46,7 @@ def connect(path: str, version: str = "") -> socket.socket:
 
 
 def listens(path: str) -> bool:
-    """Whether somebody listens at `path`."""
+    """Whether a process listens at `path`."""
     try:
         connect(path).close()
     except OSError:
@@ -135,7 +134,7 @@ def peer_is_stopped(sock: socket.socket) -> bool:
 
 
 def end(path: str) -> None:
-    """Kill who listens at `path`, and wait until he has ended. Nothing happens when nobody does."""
+    """Kill the process that listens at `path`, if there is one, and wait for its exit."""
     import signal
 
     from engine.poll import readable
@@ -170,7 +169,7 @@ def _is_open(sock: socket.socket) -> bool:
 
 
 def _version_of(path: str) -> str:
-    """What who listens at `path` speaks; "" of one that says nothing."""
+    """The version of the process that listens at `path`; "" if it states none."""
     try:
         # (utf-8 is there from the beginning; ascii would be a module to load)
         with open(lock_of(path), encoding="utf-8", errors="replace") as file:
@@ -180,7 +179,7 @@ def _version_of(path: str) -> str:
 
 
 def _locked(path: str) -> int | None:
-    """Lock the file without waiting; None when somebody has it. A file that was replaced meanwhile does not count."""
+    """Lock the file without waiting; None when another process has it. A file that was replaced meanwhile does not count."""
     fd = create(path, os.O_RDWR)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -35,8 +35,9 @@ def _check_capabilities() -> None:
 
 
 def _check_root() -> None:
-    """Whether our root directory is that of our mount namespace. In a chroot it is not: who enters a container and comes back,
-    or is born in one, would be outside (setns(2), mount namespaces: the root directory becomes the namespace's)."""
+    """Whether our root directory is that of our mount namespace. In a chroot it is not: a process that enters a container and
+    returns, or is created in one, would be outside (setns(2), mount namespaces: the root directory becomes the
+    namespace's)."""
     if not os.path.exists("/proc/thread-self"):
         raise Unsupported("proc is not mounted at /proc", hint="Mount it: mount -t proc proc /proc")
     moved = []

@@ -1,5 +1,5 @@
-"""Waiting for descriptors, and writing to them. By poll(2): select(2) takes only numbers below 1024, and who starts us may have
-more open."""
+"""Waiting for descriptors, and writing to them. With poll(2), because select(2) takes only numbers below 1024, and our caller
+may have more open."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import select
 
 _LONGEST = 2**31 - 1
-"""Milliseconds that fit into poll's int: 24 days. Who waits longer looks again then."""
+"""Milliseconds that fit into poll's int: 24 days. After that, a longer wait checks again."""
 
 
 def readable(*fds: int, timeout: float | None = None) -> set[int]:

@@ -85,7 +85,7 @@ class Note(Struct, frozen=True, tag="note"):
 
 
 class HookLine(Struct, frozen=True, tag="hook"):
-    """A line that a post_start or pre_stop hook has printed, for those who follow the container's output."""
+    """A line of output from a post_start or pre_stop hook, for followers of the container's output."""
 
     container: str
     text: str

@@ -1,4 +1,4 @@
-"""The server's log on standard error: who came, and faults of ours.
+"""The server's log on standard error: its clients, and internal errors.
 
 A thread writes it: whoever reads our standard error slowly, or not at all, holds up no client. What does not fit is counted.
 """
@@ -33,7 +33,7 @@ class Log:
             self._lost += 1
 
     def close(self) -> None:
-        """Write what waits, as far as somebody reads it."""
+        """Write queued lines, as far as the log is read."""
         if self._thread is None:
             return
         try:

@@ -279,6 +279,6 @@ def cache_budget(environ: Mapping[str, str]) -> int:
 
 
 def trim(images: ImageStore, keep_bytes: int = KEEP_CACHE) -> None:
-    """Keep the build cache within `keep_bytes`; the layers that are over go at once, unless somebody adds some now."""
+    """Keep the build cache within `keep_bytes`; excess layers are removed at once, unless layers are being added."""
     if BuildCache(images.store).trim(keep_bytes):
         gc.collect(images)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from engine.spec.container import Healthcheck
 
 COMMENT = "buildkit.dockerfile.v0"
-"""What history says of who wrote a line."""
+"""The author that history gives for a line."""
 
 _ESCAPES = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
             '"': '\\"', "\\": "\\\\"}  # fmt: skip

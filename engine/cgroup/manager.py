@@ -136,7 +136,7 @@ class Cgroups:
 
     @classmethod
     def of(cls, roots: Roots) -> Cgroups:
-        """The host's, as somebody with this state root uses them."""
+        """The host's cgroups, for this state root."""
         return cls.detect(owner="" if roots.state == USUAL else digest.tag(roots.state))
 
     @classmethod

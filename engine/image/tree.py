@@ -95,7 +95,7 @@ class Tree:
                 os.mkdir(name, 0o755, dir_fd=parent)
                 made(parent, name)
             except FileExistsError:
-                # Made by somebody else meanwhile, or a link to a place that does not exist yet.
+                # Created concurrently, or a link to a place that does not exist yet.
                 with contextlib.suppress(OSError):
                     target = os.readlink(name, dir_fd=parent)
                     joined = target if target.startswith("/") else f"{above}/{target}"

@@ -132,7 +132,7 @@ class KeeperClient:
 
 
 async def _answer(reply: asyncio.Future[tuple[Message, list[int]]]) -> tuple[Message, list[int]]:
-    """Wait for it. Who is cancelled in the moment in which it comes gives its descriptors back."""
+    """Wait for it. If cancelled just as it arrives, its descriptors are closed."""
     try:
         return checked(*await reply)
     except asyncio.CancelledError:

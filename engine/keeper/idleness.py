@@ -10,7 +10,7 @@ import time
 from engine import control
 
 IDLE = 3.0
-"""Seconds that a keeper stays which has no container, no client, and nobody who is about to connect."""
+"""Seconds after which a keeper exits that has no container, no client, and no client about to connect."""
 
 
 class Idleness:

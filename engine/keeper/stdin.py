@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 LIMIT = 1 << 16
-"""Bytes that wait for the program before nothing more is taken from who is attached."""
+"""Bytes that may wait for the program before no more are read from an attached client."""
 
 
 def _nobody(waits: bool) -> None:
@@ -62,7 +62,7 @@ class Input:
     def close(self) -> None:
         self._listen(False)
         self._waits = (
-            _nobody  # who knows us: a container that ended would stay until the collector comes, which is rare
+            _nobody  # breaks a cycle: an ended container would be kept until the collector runs, which is rare
         )
         self._waiting.clear()
         if self.fd >= 0:

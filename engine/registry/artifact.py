@@ -23,7 +23,7 @@ _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _CREATED = "org.opencontainers.image.created"
 _ACCESS = (401, 403, 407)
-"""Statuses that concern who asks, not what is sent."""
+"""Statuses about the client, not about what it sends."""
 
 
 def read(

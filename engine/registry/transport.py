@@ -23,7 +23,7 @@ from engine.registry import settings
 
 ATTEMPTS = 5
 _PATIENCE = 10.0
-"""Seconds that a busy server may make us wait: who must wait longer is told so at once."""
+"""Seconds that a busy server may make us wait; a longer wait is reported at once."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECT_LIMIT = 5
 _BUSY = (408, 429, 500, 502, 503, 504)

@@ -44,7 +44,7 @@ def enter(roots: Roots, *, make: bool) -> None:
 def _join(spaces: list[int]) -> None:
     """`spaces`: descriptors of the user, the mount and the network namespace."""
     place = "/"
-    with contextlib.suppress(OSError):  # a folder that somebody has removed
+    with contextlib.suppress(OSError):  # the directory has been removed
         place = os.getcwd()
     for fd, kind in zip(spaces, ("user", "mount", "net"), strict=True):
         calls.setns(fd, flags.CLONE[kind])
@@ -56,7 +56,7 @@ def _join(spaces: list[int]) -> None:
 
 
 def _resolver(path: str) -> None:
-    """Put our resolv.conf over the host's, again where somebody has replaced the host's file since."""
+    """Mount our resolv.conf over the host's, again if the host's file was replaced since."""
     with contextlib.suppress(OSError, OperationFailed):  # names of the outside matter to some commands only
         ours, seen = os.stat(path), os.stat("/etc/resolv.conf")
         if (ours.st_dev, ours.st_ino) != (seen.st_dev, seen.st_ino):

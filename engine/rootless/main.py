@@ -83,7 +83,7 @@ class Host:
                 empty = self.inhabitant < 0
 
     def end(self) -> None:
-        """Nobody can come any more: those who wait at the socket find it closed and make another namespace."""
+        """Close the socket: waiting clients find it closed and create another namespace."""
         for name in (self.path, self.state_file):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)

@@ -1,4 +1,4 @@
-"""Who somebody is at a registry."""
+"""Credentials for a registry."""
 
 from __future__ import annotations
 

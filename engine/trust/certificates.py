@@ -1,4 +1,4 @@
-"""Certificates of Fulcio: who signed, vouched for by whom, and whether an authority of the trusted root issued them
+"""Certificates of Fulcio: the signer, its issuer, and whether an authority of the trusted root issued them
 (sigstore/fulcio, docs/certificate-specification.md and docs/oid-info.md)."""
 
 from __future__ import annotations

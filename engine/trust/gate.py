@@ -65,7 +65,7 @@ def admit(images: ImageStore, name: str, *, environ: Mapping[str, str] = os.envi
 
 
 def verify(images: ImageStore, name: str, rule: Rule) -> str:
-    """Who of those whom the rule names signed an image; one that is not in the store is looked up in its registry.
+    """The signer of an image among those that the rule names; one that is not in the store is looked up in its registry.
 
     Raises ImageRefused, InvalidSpec, NotFound, RegistryError, Corrupt.
     """
@@ -159,7 +159,7 @@ def _signer(images: ImageStore, rule: Rule, reference: Reference, digests: Seque
 
 
 def signer_of(rule: Rule, reference: Reference, found: Mapping[str, Sequence[Signature]]) -> str:
-    """Who signed one of the digests. Raises ImageRefused with the reason for each signature."""
+    """The signer of one of the digests. Raises ImageRefused with the reason for each signature."""
     from engine.trust.certificates import UntrustedError
     from engine.trust.verify import signer
 

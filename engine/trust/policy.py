@@ -32,7 +32,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Identity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who may have signed without a key: the certificate's `subject` (exact, or all of it matching `subject_regexp`) and
+    """A signer without a key: the certificate's `subject` (exact, or all of it matching `subject_regexp`) and
     the `issuer` that vouched for it."""
 
     issuer: str

@@ -115,7 +115,8 @@ _decode_statement = msgspec.json.Decoder(_Statement).decode
 
 
 def signer(signature: Signature, digest: str, rule: Rule) -> str:
-    """Who of those whom the rule names signed `digest`: a key's file, or an identity. Raises UntrustedError, InvalidSpec."""
+    """The signer of `digest` among those that the rule names: a key's file, or an identity. Raises UntrustedError,
+    InvalidSpec."""
     try:
         found = _bundle(signature.payload) if signature.bundle else _simple(signature)
     except (msgspec.MsgspecError, binascii.Error, ValueError) as error:

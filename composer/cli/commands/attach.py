@@ -20,10 +20,10 @@ COMMAND = Command(
     "Attach local standard input, output, and error streams to a service's running container",
     "attach [OPTIONS] SERVICE",
     (
-        Flag("detach-keys", "The keys that detach again, ctrl-p,ctrl-q by default", "string"),
+        Flag("detach-keys", "Key sequence for detaching (default: ctrl-p,ctrl-q)", "string"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
         Flag("no-stdin", "Do not attach STDIN"),
-        Flag("sig-proxy", "Pass signals that we receive on to the process", default=True),
+        Flag("sig-proxy", "Forward received signals to the process", default=True),
     ),
     positional=(1, 1),
 )

@@ -42,9 +42,7 @@ GROUP = Group(
                 "Convert compose files to Kubernetes manifests, Helm charts, or another model",
                 "bridge convert",
                 (
-                    Flag(
-                        "output", "The output directory; what it holds is replaced", "string", short="o", default="out"
-                    ),
+                    Flag("output", "Output directory; its content is replaced", "string", short="o", default="out"),
                     Flag("templates", "Directory containing transformation templates", "string"),
                     Flag(
                         "transformation",

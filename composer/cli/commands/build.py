@@ -16,7 +16,7 @@ COMMAND = Command(
     "build [OPTIONS] [SERVICE...]",
     (
         Flag("build-arg", "Set a build argument: NAME=VALUE, or NAME to pass on the caller's value", "strings"),
-        Flag("builder", "Set builder to use", "string", refused="composer has a single builder of its own"),
+        Flag("builder", "Set builder to use", "string", refused="composer has a single built-in builder"),
         Flag("check", "Check build configuration"),
         Flag("compress", "Deprecated, without effect", default=True, hidden=True),
         Flag("force-rm", "Deprecated, without effect", default=True, hidden=True),

@@ -72,7 +72,7 @@ def prune(context: Context, args: Args) -> int:
     return 0
 
 
-_FILTER = Flag("filter", "Only steps that fit: until=24h, description=TEXT, id=…", "strings", metavar="filter")
+_FILTER = Flag("filter", "Filter the records: until=24h, description=TEXT, id=…", "strings", metavar="filter")
 
 GROUP = Group(
     "builder",
@@ -83,7 +83,7 @@ GROUP = Group(
                 "builder du",
                 "Disk usage of the build cache",
                 "builder du [OPTIONS]",
-                (_FILTER, FORMAT, Flag("verbose", "Show what each step was")),
+                (_FILTER, FORMAT, Flag("verbose", "Show details of each step")),
                 positional=(0, 0),
             ),
             du,
@@ -98,7 +98,7 @@ GROUP = Group(
                     _FILTER,
                     FORCE,
                     Flag("keep-storage", "The same as --max-used-space", "string", hidden=True),
-                    Flag("max-used-space", "Keep this much of the cache, what was used last", "string"),
+                    Flag("max-used-space", "Amount of cache to keep, most recently used first", "string"),
                 ),
                 positional=(0, 0),
             ),

@@ -347,8 +347,8 @@ _TIMEOUT = (
     Flag("signal", "Signal to send to the container", "string", short="s"),
     Flag("timeout", "Seconds to wait before killing the container", "int", short="t", aliases=("time",)),
 )
-_KEYS = Flag("detach-keys", "The keys that detach again, ctrl-p,ctrl-q by default", "string")
-_PROXY = Flag("sig-proxy", "Pass signals that we receive on to the process", default=True)
+_KEYS = Flag("detach-keys", "Key sequence for detaching (default: ctrl-p,ctrl-q)", "string")
+_PROXY = Flag("sig-proxy", "Forward received signals to the process", default=True)
 
 
 def _command(
@@ -377,7 +377,7 @@ GROUP = Group(
         "exec": (
             _command("exec", "Execute a command in a running container", " CONTAINER COMMAND [ARG...]",
                      Flag("detach", "Run the command in the background", short="d"),
-                     Flag("env", "Set environment variables: NAME=VALUE, or NAME for our own value", "strings", short="e"),
+                     Flag("env", "Set variables: NAME=VALUE, or NAME for the caller's value", "strings", short="e"),
                      Flag("env-file", "Read in a file of environment variables", "strings"),
                      Flag("interactive", "Keep STDIN open even if not attached", short="i"),
                      Flag("privileged", "Give extended privileges to the process"),
@@ -399,7 +399,7 @@ GROUP = Group(
         ),
         "logs": (
             _command("logs", "Fetch the logs of a container", " CONTAINER",
-                     Flag("follow", "Go on with what is written from now on", short="f"),
+                     Flag("follow", "Follow log output", short="f"),
                      Flag("since", "Show logs since a time (2013-01-02T13:23:37Z) or for so long (42m)", "string"),
                      Flag("tail", "Number of lines to show from the end of the logs", "string", short="n", default="all"),
                      Flag("timestamps", "Show timestamps", short="t"),
@@ -408,7 +408,7 @@ GROUP = Group(
             logs,
         ),
         "ls": (
-            _command("ls", "List containers", "", Flag("all", "Show all containers, not only those that run", short="a"),
+            _command("ls", "List containers", "", Flag("all", "Show all containers, not only running ones", short="a"),
                      FILTER, FORMAT, Flag("last", "Show n last created containers", "int", short="n", default=-1),
                      Flag("latest", "Show the latest created container", short="l"), NO_TRUNC, QUIET,
                      Flag("size", "Display total file sizes", short="s"), positional=(0, 0)),
@@ -421,7 +421,7 @@ GROUP = Group(
         ),
         "prune": (
             _command("prune", "Remove all stopped containers", "",
-                     Flag("filter", "Only containers that fit: until=TIME, label=KEY", "strings", metavar="filter"), FORCE,
+                     Flag("filter", "Filter the containers: until=TIME, label=KEY", "strings", metavar="filter"), FORCE,
                      positional=(0, 0)),
             prune,
         ),
@@ -429,7 +429,7 @@ GROUP = Group(
         "restart": (_command("restart", "Restart one or more containers", SEVERAL, *_TIMEOUT, positional=(1, None)), restart),
         "rm": (
             _command("rm", "Remove one or more containers", SEVERAL,
-                     Flag("force", "Remove running containers, too", short="f"),
+                     Flag("force", "Also remove running containers", short="f"),
                      Flag("volumes", "Remove anonymous volumes of the container", short="v"), positional=(1, None)),
             rm,
         ),

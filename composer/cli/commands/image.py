@@ -352,7 +352,7 @@ GROUP = Group(
                 "image prune [OPTIONS]",
                 (
                     Flag("all", "Remove all unused images, not just dangling ones", short="a"),
-                    Flag("filter", "Only images that fit: until=TIME, label=KEY", "strings", metavar="filter"),
+                    Flag("filter", "Filter the images: until=TIME, label=KEY", "strings", metavar="filter"),
                     FORCE,
                 ),
                 positional=(0, 0),
@@ -415,9 +415,9 @@ GROUP = Group(
                 "Check images against the policy, or against keys",
                 "image verify [OPTIONS] IMAGE [IMAGE...]",
                 (
-                    Flag("identity", "Who must have signed: the subject of the certificate", "string"),
-                    Flag("issuer", "Who must have vouched for --identity", "string"),
-                    Flag("key", "A PEM file with a public key, one of which must have signed", "strings"),
+                    Flag("identity", "Required signer: the subject of the certificate", "string"),
+                    Flag("issuer", "Required issuer of --identity", "string"),
+                    Flag("key", "PEM file with a public key; a signature by one of them is required", "strings"),
                     Flag("trusted-root", "Sigstore's file of certificate authorities and logs", "string"),
                 ),
                 positional=(1, None),

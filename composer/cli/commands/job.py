@@ -253,7 +253,7 @@ def prune(context: Context, args: Args) -> int:
     return 0
 
 
-_ALL = Flag("all", "Jobs of all projects", short="a")
+_ALL = Flag("all", "Show jobs of all projects", short="a")
 _QUIET = Flag("quiet", "Only display names", short="q")
 _NAME = "JOB is a job of the project, or PROJECT.JOB"
 
@@ -261,7 +261,7 @@ GROUP = Group(
     "job",
     "Manage jobs, their schedules and their runs",
     {
-        "cancel": (Command("job cancel", "End the run of a job", "job cancel JOB", positional=(1, 1)), cancel),
+        "cancel": (Command("job cancel", "Cancel the run of a job", "job cancel JOB", positional=(1, 1)), cancel),
         "inspect": (
             Command(
                 "job inspect",
@@ -288,7 +288,7 @@ GROUP = Group(
         ),
         "ls": (Command("job ls", "List jobs", "job ls [OPTIONS]", (_ALL, FORMAT, _QUIET), positional=(0, 0)), ls),
         "pause": (
-            Command("job pause", "Let schedules fire no more", "job pause JOB [JOB...]", positional=(1, None)),
+            Command("job pause", "Pause schedules", "job pause JOB [JOB...]", positional=(1, None)),
             pause,
         ),
         "prune": (
@@ -302,7 +302,7 @@ GROUP = Group(
             prune,
         ),
         "resume": (
-            Command("job resume", "Let paused schedules fire again", "job resume JOB [JOB...]", positional=(1, None)),
+            Command("job resume", "Resume paused schedules", "job resume JOB [JOB...]", positional=(1, None)),
             resume,
         ),
         "rm": (
@@ -311,8 +311,8 @@ GROUP = Group(
                 "Remove one or more jobs",
                 "job rm [OPTIONS] JOB [JOB...]",
                 (
-                    Flag("force", "End runs that are not finished", short="f"),
-                    Flag("runs", 'What becomes of the records of its runs ("keep"|"remove")', "string", default="keep"),
+                    Flag("force", "Cancel unfinished runs", short="f"),
+                    Flag("runs", 'Whether to keep the records of its runs ("keep"|"remove")', "string", default="keep"),
                 ),
                 positional=(1, None),
             ),
@@ -334,7 +334,7 @@ GROUP = Group(
                 "List the runs of a job, the last one first",
                 "job runs [OPTIONS] JOB",
                 (
-                    Flag("before", "Only runs before this number", "uint", default=0),
+                    Flag("before", "Show only runs before this number", "uint", default=0),
                     FORMAT,
                     Flag("limit", "Show this many runs at most", "uint", default=20),
                     Flag("quiet", "Only display ids", short="q"),

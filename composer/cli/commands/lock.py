@@ -15,8 +15,8 @@ COMMAND = Command(
     "Write composer.lock with the digests of images and remote files",
     "lock [OPTIONS]",
     (
-        Flag("check", "Write nothing; fail when composer.lock is not what would be written"),
-        Flag("keep", "Keep what composer.lock has, add what is missing, and remove what is no longer used"),
+        Flag("check", "Write nothing; fail if composer.lock is out of date"),
+        Flag("keep", "Keep existing entries, add missing ones, and remove unused ones"),
         Flag("quiet", "Do not show progress", short="q"),
     ),
     positional=(0, 0),

@@ -36,7 +36,7 @@ def run(context: Context, args: Args) -> int:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         if args.password:
-            context.warn("--password shows the password to all who list processes: use --password-stdin")
+            context.warn("using --password on the command line is insecure: use --password-stdin")
         password = args.password
     username = args.username or _asked("Username: ")
     password = password or _asked("Password: ", hidden=True)

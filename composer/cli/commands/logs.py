@@ -20,7 +20,7 @@ COMMAND = Command(
     "logs [OPTIONS] [SERVICE...]",
     (
         Flag("follow", "Follow log output", short="f"),
-        Flag("hooks", "Show what post_start and pre_stop hooks have printed, too"),
+        Flag("hooks", "Also show the output of post_start and pre_stop hooks"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
         Flag("no-color", "No colours"),
         Flag("no-log-prefix", "Don't print prefix in logs"),

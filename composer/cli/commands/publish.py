@@ -21,7 +21,7 @@ COMMAND = Command(
     "Publish compose application",
     "publish [OPTIONS] REPOSITORY[:TAG]",
     (
-        Flag("app", "Publish the images, too: they are copied into the same repository"),
+        Flag("app", "Also publish the images: they are copied into the same repository"),
         Flag("insecure-registry", "Use insecure registry", hidden=True),
         Flag("oci-version", "Version of the OCI specification, 1.0 or 1.1 (by default what the registry takes)", "string"),
         Flag("resolve-image-digests", "Pin image tags to digests"),

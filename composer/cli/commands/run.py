@@ -50,7 +50,7 @@ COMMAND = Command(
         Flag("quiet-build", "Do not show the build's output"),
         Flag("quiet-pull", "Pull without showing progress"),
         Flag("remove-orphans", "Remove containers for services not defined in the Compose file"),
-        Flag("rm", "Remove the container when it ends"),
+        Flag("rm", "Remove the container when it exits"),
         Flag("service-ports", "Publish the service's ports", short="P"),
         Flag("tty", "Allocate a pseudo-TTY", short="t", default=True, hidden=True),
         Flag("use-aliases", "Give the container the service's names on its networks"),

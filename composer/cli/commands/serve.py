@@ -22,7 +22,7 @@ COMMAND = Command(
         Flag(
             "socket", "Path of the socket (default: docker.sock in the run root)", "string", short="s", metavar="path"
         ),
-        Flag("read-only", "Answer only what changes nothing: no exec, attach, or files of containers"),
+        Flag("read-only", "Allow only requests that change nothing: no exec, attach, or files of containers"),
         Flag("project", "Show and change the objects of this project only", "string", metavar="name"),
         Flag("group", "Group whose members may also use the socket", "string", metavar="group"),
     ),
@@ -78,7 +78,7 @@ def _passed() -> socket.socket | None:
 
 
 def _bind(path: str, group: int | None) -> socket.socket:
-    """Listen on `path`, for the owner alone or for the group, too. CommandError when somebody serves there already."""
+    """Listen on `path`, for the owner alone or for the group, too. CommandError when a server is already listening there."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

@@ -15,7 +15,7 @@ COMMAND = Command(
     "start [SERVICE...]",
     (
         Flag("wait", "Wait until the services are running or healthy"),
-        Flag("wait-timeout", "Seconds to wait at most for services to be running or healthy", "uint", default=0),
+        Flag("wait-timeout", "Maximum seconds to wait for services to be running or healthy", "uint", default=0),
     ),
 )
 

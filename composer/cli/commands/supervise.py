@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
 
-COMMAND = Command("supervise", "Be the supervisor of a project", "supervise [READY]", positional=(0, 1))
+COMMAND = Command("supervise", "Run the supervisor of a project", "supervise [READY]", positional=(0, 1))
 """READY: a descriptor that gets a byte when requests may come."""
 
 

@@ -137,7 +137,7 @@ def prune(context: Context, args: Args) -> int:
 
 GROUP = Group(
     "system",
-    "Show and free what the engine uses",
+    "Show and free disk space of the engine",
     {
         "df": (
             Command(
@@ -162,7 +162,7 @@ GROUP = Group(
                 "system prune [OPTIONS]",
                 (
                     Flag("all", "Remove all unused images not just dangling ones", short="a"),
-                    Flag("filter", "Only what fits: label=KEY[=VALUE], until=TIME", "strings", metavar="filter"),
+                    Flag("filter", "Filter: label=KEY[=VALUE], until=TIME", "strings", metavar="filter"),
                     FORCE,
                     Flag("volumes", "Prune anonymous volumes"),
                 ),

@@ -181,7 +181,7 @@ GROUP = Group(
                 "volume prune [OPTIONS]",
                 (
                     Flag("all", "Remove all unused volumes, not just anonymous ones", short="a"),
-                    Flag("filter", "Only volumes that fit: label=KEY[=VALUE]", "strings", metavar="filter"),
+                    Flag("filter", "Filter the volumes: label=KEY[=VALUE]", "strings", metavar="filter"),
                     FORCE,
                 ),
                 positional=(0, 0),
@@ -193,7 +193,7 @@ GROUP = Group(
                 "volume rm",
                 "Remove one or more volumes",
                 "volume rm [OPTIONS] VOLUME [VOLUME...]",
-                (Flag("force", "No error for a volume that does not exist", short="f"),),
+                (Flag("force", "Ignore volumes that do not exist", short="f"),),
                 positional=(1, None),
             ),
             rm,

@@ -7,9 +7,9 @@ from composer.cli.parsing.flags import Flag
 BUILD = (
     Flag("add-host", "Add a custom host-to-IP mapping (host:ip)", "strings"),
     Flag("allow", "Allow extra privileged entitlement", "strings"),
-    Flag("build-arg", "Set build-time variables: NAME=VALUE, or NAME for our own value", "strings"),
+    Flag("build-arg", "Set build-time variables: NAME=VALUE, or NAME to pass on the caller's value", "strings"),
     Flag("build-context", "Additional build contexts: NAME=PATH", "strings"),
-    Flag("check", "Check the Dockerfile, and build nothing"),
+    Flag("check", "Check the Dockerfile without building"),
     Flag("file", 'Name of the Dockerfile (default: "PATH/Dockerfile"); - for stdin', "string", short="f"),
     Flag("iidfile", "Write the image ID to a file", "string"),
     Flag("label", "Set metadata for an image", "strings"),

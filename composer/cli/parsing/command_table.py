@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "start": ("start", "Start services"),
     "stats": ("stats", "Display a live stream of container(s) resource usage statistics"),
     "stop": ("stop", "Stop services"),
-    "system": ("system", "Show and free what the engine uses"),
+    "system": ("system", "Show and free disk space of the engine"),
     "top": ("top", "Display the running processes"),
     "unpause": ("unpause", "Unpause services"),
     "up": ("up", "Create and start containers"),

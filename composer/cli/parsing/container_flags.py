@@ -55,7 +55,7 @@ CREATE = (
     Flag("ip6", "IPv6 address (e.g., 2001:db8::33)", "string"),
     Flag("ipc", "IPC mode to use", "string"),
     Flag("isolation", "Container isolation technology", "string", refused=_WINDOWS),
-    Flag("kernel-memory", "Kernel memory limit", "string", refused="Linux has no such limit any more"),
+    Flag("kernel-memory", "Kernel memory limit", "string", refused="Linux no longer has this limit"),
     Flag("label", "Set meta data on a container", "strings", short="l"),
     Flag("label-file", "Read in a line delimited file of labels", "strings"),
     Flag("link", "Add link to another container", "strings"),

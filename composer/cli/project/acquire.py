@@ -249,7 +249,7 @@ def _not_pulled(context: Context, service: DesiredService, policy: str, ignore_b
 
 
 def _check_names(desired: Desired, names: Iterable[str]) -> None:
-    """Raises Refused for services whose image has no valid name. Other refusals concern only those who run a service."""
+    """Raises Refused for services whose image has no valid name. Other refusals matter only when a service is run."""
     refusal.check(desired, (name for name in names if not desired.services[name].image))
 
 

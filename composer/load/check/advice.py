@@ -1,4 +1,4 @@
-"""Advice: what is valid in a project and will still surprise somebody. Nothing here stops anything by itself.
+"""Advice: valid settings in a project that may still surprise its users. Nothing here is an error by itself.
 
 Shown by `config --explain`, and errors with `config --strict`; `up` and the others stay silent. What Docker Compose warns of
 with every command (an unset variable, the obsolete `version`) the load stages warn of. Each kind can be silenced (notice.py).

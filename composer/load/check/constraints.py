@@ -47,7 +47,7 @@ def volume(value: Any) -> tuple[Path, str] | None:
 
 
 def content(*keys: str) -> Constraint:
-    """Exactly one source of content, unless somebody else provides it."""
+    """Exactly one source of content, unless it is external."""
 
     def constraint(value: Any) -> tuple[Path, str] | None:
         given = [key for key in keys if isinstance(value, dict) and key in value]

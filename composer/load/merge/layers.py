@@ -69,7 +69,7 @@ class Reading:
         return self._contents[file]
 
     def documents(self, file: str, layer: str) -> list[Document]:
-        """The documents of a file, for one who will change them."""
+        """The documents of a file, for a caller that changes them."""
         found = self._parsed.pop((file, layer), None)
         if found is not None:
             return found
@@ -90,7 +90,7 @@ class Reading:
 
 
 def _nothing(*_: Any) -> None:
-    """For who only looks at files one by one."""
+    """For a caller that only looks at files one by one."""
 
 
 class Layers:

@@ -126,7 +126,7 @@ async def _solve(server: Server, call: Call, asked: wire.Fields) -> None:
 
 
 async def _forget(server: Server, build: Build) -> None:
-    """Those who follow its status may come a moment later."""
+    """Clients that follow its status may connect a moment later."""
     await anyio.sleep(PATIENCE)
     server.builds.remove(build)
 

@@ -90,7 +90,7 @@ class Call:
         news.set()
 
     async def _wait(self) -> None:
-        """Until something is new, for who sends and who receives at the same time."""
+        """Wait for a change, for concurrent senders and receivers."""
         await self._news.wait()
 
     # ── what a handler does ──────────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +149,7 @@ Handler = Callable[[Call], Awaitable[None]]
 
 
 class Peer:
-    """One end of a connection. `handler` answers calls; without it we are the one who calls."""
+    """One end of a connection. `handler` answers calls; without it, this end makes calls."""
 
     def __init__(self, raw: Raw, handler: Handler | None = None) -> None:
         self._raw, self._handler = raw, handler

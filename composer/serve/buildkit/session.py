@@ -1,4 +1,4 @@
-"""What a build's client offers over its session: we are who calls (moby/buildkit, session/*.proto)."""
+"""The services that a build's client offers over its session; the server calls them (moby/buildkit, session/*.proto)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def stamp(seconds: float) -> bytes:
 
 
 class Progress:
-    """The events of one build, kept for whoever asks for its status, who may come late."""
+    """The events of one build, kept for clients that ask for its status, possibly late."""
 
     def __init__(self, ref: str) -> None:
         self._ref = ref

@@ -65,7 +65,7 @@ class Waiting:
         client.attached.set()
 
     def fail(self, container_id: str) -> None:
-        """The container could not be started: those who wait for it have nothing to wait for."""
+        """The container could not be started: release those that wait for it."""
         for client in self._clients.get(container_id, []):
             client.failed = True
             client.ready.set()

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 KEPT = 4096
 """Events that are remembered for --since."""
 BEHIND = 65536
-"""Events that a follower may be behind, who then loses the oldest."""
+"""Events that a slow follower may fall behind; after that it loses the oldest."""
 
 Event = dict[str, Any]
 
 
 class Journal:
-    """The last events in their order, and everybody who follows them."""
+    """The latest events in order, and their followers."""
 
     def __init__(self) -> None:
         self._kept: deque[Event] = deque(maxlen=KEPT)

@@ -337,5 +337,5 @@ class Raw:
             return
 
     async def close(self) -> None:
-        """Close both sides; who sends from now on gets ClientGone."""
+        """Close both sides; sending then raises ClientGone."""
         await self._connection.stream.aclose()

@@ -33,7 +33,7 @@ def ensure(layers: str) -> str:
                 os.rename(draft, path)
             except OSError:
                 remove_tree(draft)
-                if not os.path.isdir(path):  # by somebody else, meanwhile
+                if not os.path.isdir(path):  # created concurrently
                     raise
         except OSError as error:
             raise OperationFailed.of("create the layer", path, error) from error

@@ -140,7 +140,7 @@ def _bind(kernel: Kernel, entry: Entry, ids: Ids) -> int:
         return _others(entry, ids)
     if not entry.get("subpath"):
         return bind_tree(kernel, flags.AT_FDCWD, entry["source"], entry, ids)
-    # Somebody may be swapping the components for symbolic links (CVE-2021-30465): what was resolved is what is cloned.
+    # The components may be swapped for symbolic links (CVE-2021-30465), so what was resolved is what is cloned.
     above = kernel.open(entry["source"], flags.O_PATH | os.O_DIRECTORY)
     try:
         path = entry["subpath"].strip("/") or "."

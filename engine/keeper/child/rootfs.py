@@ -99,7 +99,7 @@ def _shift_all(rootfs: RootFs, ids: Ids) -> None:
     """Let what overlayfs is made of have the ids of the user namespace."""
     for folder in dict.fromkeys((rootfs["layers_folder"], *map(os.path.dirname, (rootfs["upper"], rootfs["root"])))):
         _shift(folder, ids)
-    # What overlayfs makes by itself (its work folder) must belong to somebody whom the mounts' maps know.
+    # What overlayfs makes by itself (its work folder) must belong to a user that the mounts' maps contain.
     calls.set_filesystem_owner(*ids.owner(0, 0))
 
 

@@ -113,7 +113,7 @@ def join_and_run(
         namespaces.enter_cgroups(kernel, progress)
         kernel_settings.limit(settings, 0)
         _join(kernel, progress, pidfd)
-        # Who asks for another user gets that one's groups and no more.
+        # Another user gets that user's groups and no more.
         groups: list[str] = [] if "user" in request["process"] else settings["groups"]
         process.bound(kernel, settings)
         early = _may_be_traced(progress) and _may_renounce(progress, settings)

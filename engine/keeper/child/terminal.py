@@ -38,7 +38,7 @@ def open_terminal(kernel: Kernel, progress: Progress) -> None:
 def open_pair(rows: int = 0, columns: int = 0) -> int:
     """Make a terminal of this size, put it on 0, 1 and 2 and make it controlling; returns the master's descriptor.
 
-    Neither end is taken by a name that somebody may have put something else under (CVE-2025-52565).
+    Neither end is opened by a name, which could have been replaced (CVE-2025-52565).
     """
     master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if calls.filesystem_type(master) != flags.DEVPTS_SUPER_MAGIC or os.fstat(master).st_rdev != os.makedev(5, 2):
