@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from engine import errors
 from engine.container import state as files
 from engine.errors import NotFound, Unsupported
+from engine.kernel.boot import boot_id
 from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
@@ -56,7 +57,7 @@ class Engine:
     # ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def boot_id(self) -> str:
-        return files.boot_id()
+        return boot_id()
 
     def groups(self) -> list[str]:
         try:

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from engine.image.layers import WHOLE
 from engine.image.usage import CacheRecord, decode_record
+from engine.kernel.boot import boot_id
 from engine.store import Store
 
 VERSION = 2
@@ -35,7 +37,7 @@ class BuildCache:
         record = decode_record(row[0])
         marks = ",".join("?" * len(record.layers))
         count = self._store.db.execute(
-            f"SELECT count(*) FROM layers WHERE chain_id IN ({marks})", record.layers
+            f"SELECT count(*) FROM layers WHERE chain_id IN ({marks}) AND {WHOLE}", (*record.layers, boot_id())
         ).fetchone()[0]
         return record if count == len(set(record.layers)) else None
 

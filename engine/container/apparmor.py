@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import os
 
-from engine.container.state import boot_id
 from engine.errors import OperationFailed
 from engine.kernel import idmap
+from engine.kernel.boot import boot_id
 from engine.paths import Roots
 from engine.spec import securityopts
 from engine.spec.container import ContainerSpec

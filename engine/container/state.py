@@ -19,6 +19,7 @@ import msgspec
 
 from engine import reserve
 from engine.errors import OperationFailed
+from engine.kernel.boot import boot_id
 from engine.kernel.proc import start_time
 from engine.paths import Roots, make_private
 from engine.poll import write_all
@@ -26,16 +27,6 @@ from engine.spec.container import ContainerSpec, decode_spec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Status, decode_exit, decode_state
 
 _STARTING = "starting.json"
-_boot_id = ""
-
-
-def boot_id() -> str:
-    """The kernel's id of this boot (random(4), /proc/sys/kernel/random/boot_id)."""
-    global _boot_id
-    if not _boot_id:
-        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-            _boot_id = file.read().strip()
-    return _boot_id
 
 
 class _Beginning(msgspec.Struct):

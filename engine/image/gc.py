@@ -14,7 +14,9 @@ from msgspec import Struct
 from engine.image import lease
 from engine.image.images import ImageStore
 from engine.image.in_use import containers_using
+from engine.image.layers import WHOLE
 from engine.image.usage import decode_record, holdings
+from engine.kernel.boot import boot_id
 from engine.spec.image import Freed
 
 
@@ -70,6 +72,7 @@ def _layers(images: ImageStore, done: Collected) -> None:
         marked = {row[0] for row in db.execute("SELECT chain_id FROM image_layers")}
         for (text,) in db.execute("SELECT record FROM build_cache"):
             marked.update(decode_record(text).layers)
+        db.execute(f"DELETE FROM layers WHERE NOT {WHOLE}", (boot_id(),))
         rows = db.execute("SELECT chain_id, size FROM layers").fetchall()
         unmarked = [(chain_id, size) for chain_id, size in rows if chain_id not in marked]
         db.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id, _ in unmarked])

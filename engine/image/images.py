@@ -176,6 +176,7 @@ class ImageStore:
         image_id = self.blobs.add(file)
         image = image_config.decode(file, image_id)
         layers = self.layers.need(chain_ids)
+        self.layers.sync()
         record = ImageRecord(
             id=image_id,
             config=image_config.execution(image),

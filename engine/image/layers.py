@@ -1,8 +1,9 @@
 """Unpacked layers: <state>/layers/<folder>/diff, one for each chain id, shared by all images that contain it.
 
 A layer is created in a draft directory, which is moved to its place in the transaction that records it. A directory named by a
-row is therefore complete, and the collector removes directories without a row. The parent directory is closed to other users
-(mode 0700), because layers contain setuid files (CVE-2021-41091).
+row is therefore complete, and the collector removes directories without a row. The files of a row are on disk before an image has
+the layer; if the machine goes down before that, the layer counts as absent and is made again. The parent directory is closed to
+other users (mode 0700), because layers contain setuid files (CVE-2021-41091).
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from msgspec import Struct
 from engine.errors import Corrupt, NotFound, OperationFailed
 from engine.filetree.remove import remove_at
 from engine.image.layer import mountpoints
+from engine.kernel.boot import boot_id
 from engine.kernel.detached import syncfs
 from engine.paths import make_private
 from engine.store import Store
 
 DRAFT = ".draft-"
+WHOLE = "unsynced IN ('', ?)"
+"""Of rows whose files are whole; the parameter is `boot_id()`. Those of an earlier boot may have lost some."""
 
 
 class Layer(Struct, frozen=True):
@@ -72,7 +76,8 @@ class LayerStore:
 
     def get(self, chain_id: str) -> Layer | None:
         row = self.store.db.execute(
-            "SELECT chain_id, folder, diff_id, size, blob FROM layers WHERE chain_id = ?", (chain_id,)
+            f"SELECT chain_id, folder, diff_id, size, blob FROM layers WHERE chain_id = ? AND {WHOLE}",
+            (chain_id, boot_id()),
         ).fetchone()
         return Layer(*row) if row else None
 
@@ -107,8 +112,8 @@ class LayerStore:
             self._discard(os.path.basename(path))
 
     def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, blob: str = "") -> Layer:
-        """Turn the draft into a layer. If another process was faster, its layer is used and the draft is removed. The files
-        are on disk (syncfs(2)) before the row is."""
+        """Turn the draft into a layer. If another process was faster, its layer is used and the draft is removed. Its files
+        need not be on disk yet: until `sync`, the layer counts in this boot only."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 parent = os.open(draft.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -116,8 +121,6 @@ class LayerStore:
                     remove_at(parent, "work")
                 finally:
                     os.close(parent)
-            if self.get(chain_id) is None:
-                syncfs(draft.fd)
             with self.store.transaction() as db:
                 if (there := self.get(chain_id)) is not None:
                     if there.diff_id != diff_id:
@@ -125,14 +128,31 @@ class LayerStore:
                     if blob and not there.blob:
                         db.execute("UPDATE layers SET blob = ? WHERE chain_id = ?", (blob, chain_id))
                     return there
+                db.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))  # one of an earlier boot
                 folder = self._place(draft, chain_id)
                 db.execute(
-                    "INSERT INTO layers (chain_id, folder, diff_id, size, blob) VALUES (?, ?, ?, ?, ?)",
-                    (chain_id, folder, diff_id, size, blob),
+                    "INSERT INTO layers (chain_id, folder, diff_id, size, blob, unsynced) VALUES (?, ?, ?, ?, ?, ?)",
+                    (chain_id, folder, diff_id, size, blob, boot_id()),
                 )
         except OSError as error:
             raise OperationFailed.of("store layer", chain_id, error) from error
         return Layer(chain_id, folder, diff_id, size, blob)
+
+    def sync(self) -> None:
+        """Make all layers that there are outlast a power failure: one syncfs(2) for any number of them."""
+        rows = self.store.db.execute("SELECT chain_id FROM layers WHERE unsynced = ?", (boot_id(),)).fetchall()
+        if not rows:
+            return
+        try:
+            root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                syncfs(root)
+            finally:
+                os.close(root)
+        except OSError as error:
+            raise OperationFailed.of("synchronise", self.root, error) from error
+        with self.store.transaction() as db:
+            db.executemany("UPDATE layers SET unsynced = '' WHERE chain_id = ?", rows)
 
     def set_blob(self, chain_id: str, digest: str) -> None:
         """Record that the blob store has the layer, compressed, under `digest`."""

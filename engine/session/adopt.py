@@ -19,6 +19,7 @@ from engine.keeper.child.direct import Direct
 from engine.keeper.child.dns import open_sockets
 from engine.keeper.client import KeeperClient
 from engine.kernel import calls
+from engine.kernel.boot import boot_id
 from engine.net import endpoint
 from engine.net.redirect import redirect
 from engine.net.rtnetlink import inside
@@ -135,7 +136,7 @@ def _was_cut_short(group: Group, found: list[ContainerRecord], names: Iterable[s
         {record.id for record in found} != folders
         or folders != set(names)
         or any(record.state.status is Status.REMOVING for record in found)
-        or any(record.state.boot_id not in ("", files.boot_id()) for record in found)
+        or any(record.state.boot_id not in ("", boot_id()) for record in found)
         or bool(_interrupted(group, found))
     )
 

@@ -17,6 +17,7 @@ from engine.container import state as files
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
 from engine.filetree.remove import remove as remove_tree
+from engine.kernel.boot import boot_id
 from engine.net.redirect import redirect
 from engine.paths import make_private
 from engine.session.group import Group
@@ -70,7 +71,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
         endpoints = tuple(plan.endpoint for plan in plans)
         group.ended.setdefault(container_id, Event())
         running = _running(record.state, checked=_is_checked(spec.healthcheck, image.config.healthcheck))
-        process = msgspec.structs.replace(running, pid=pid, pid_start=pid_start, boot_id=files.boot_id())
+        process = msgspec.structs.replace(running, pid=pid, pid_start=pid_start, boot_id=boot_id())
         started = group.replace(
             container_id, msgspec.structs.replace(process, endpoints=endpoints, ports=tuple(bindings))
         )

@@ -23,13 +23,14 @@ def columns(db, table):
 
 
 def test_the_first_version_gets_what_came_later(roots):
-    later = ("tagged_at", "replaced_at", "built INTEGER")
+    later = ("tagged_at", "replaced_at", "built INTEGER", "unsynced TEXT")
     first = "\n".join(line for line in SCHEMA.splitlines() if not any(word in line for word in later))
     first = re.sub(r"CREATE TABLE variants .*?STRICT;", "", first, flags=re.DOTALL)
     first = first.replace("TEXT NOT NULL,                 -- engine.spec.image", "TEXT NOT NULL  -- engine.spec.image")
     first = first.replace(
         "REFERENCES images(id) ON DELETE CASCADE,\n) STRICT", "REFERENCES images(id) ON DELETE CASCADE\n) STRICT"
     )
+    first = first.replace("DEFAULT '',        --", "DEFAULT ''  --")
     old = sqlite3.connect(roots.database)
     old.executescript(first)
     old.execute("PRAGMA user_version = 1")
