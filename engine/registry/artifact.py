@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
-from engine.errors import ImageError, RegistryError
+from engine.errors import ImageError, NotFound, RegistryError
 from engine.image import manifest, reference
 from engine.image.blobs import BlobStore, digest_of
 from engine.registry.client import Client
@@ -80,8 +80,9 @@ class Publication:
             return self._manifest(layers, version)
         try:
             return self._manifest(layers, "1.1")
-        except RegistryError as error:
-            if not 400 <= error.status < 500 or error.status in _ACCESS:
+        except (NotFound, RegistryError) as error:
+            status = error.status if isinstance(error, RegistryError) else 404
+            if not 400 <= status < 500 or status in _ACCESS:
                 raise
             warn(f"{self.reference.registry} refuses an OCI 1.1 artifact ({error}); published as OCI 1.0")
             return self._manifest(layers, "1.0")
