@@ -408,7 +408,11 @@ class Executor:
             except NotFound:
                 return codes.get(container_id, 0)
             up = state.status.alive or state.status is Status.RESTARTING
-            if condition != "removed" and (since_up or condition == "next-exit") and state.finished_at > before:
+            if (
+                condition != "removed"
+                and (since_up or condition == "next-exit")
+                and state.finished_at not in (0, before)
+            ):
                 return state.exit_code  # also when a policy starts it again
             if condition == "not-running" and not up:
                 return state.exit_code if state.finished_at else 0
@@ -462,7 +466,8 @@ class Executor:
         state = changes.record(container_id).state
         if condition != "running" or state.health is not None:
             return 0.0
-        return max(0.0, state.started_at + STEADY - time.time())
+        rest = state.started_at + STEADY - time.time()
+        return rest if 0 < rest <= STEADY else 0.0  # longer: the clock was set back meanwhile
 
 
 async def _change_job(scheduler: Scheduler, operation: RegisterJob | StartJob | StopJob | RemoveJob) -> None:

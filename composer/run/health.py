@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from anyio import sleep
+from anyio import current_time, sleep
 from msgspec import Struct
 
 from engine.errors import EngineError
@@ -76,7 +76,9 @@ async def watch(
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Probe until cancelled, and report each change of health. `probe` returns None when it could not run, because the
-    container is paused or just exiting. `started_at` is in seconds since the epoch."""
+    container is paused or just exiting. `started_at` is in seconds since the epoch; once we watch, a clock that is set
+    changes nothing."""
+    begun = current_time() - max(0.0, clock() - started_at)
     if health.status == STARTING and not health.log:
         for pause in EARLY:
             if pause >= check.interval:
@@ -88,11 +90,11 @@ async def watch(
                 await report(health)
                 break
     while True:
-        young = health.status == STARTING and clock() - started_at < check.start_period
+        young = health.status == STARTING and current_time() - begun < check.start_period
         await sleep(check.start_interval if young else check.interval)
+        in_start_period = current_time() - begun < check.start_period
         outcome = await _attempt(probe)
         if outcome is not None:
-            in_start_period = outcome.start - started_at < check.start_period
             health = judged(health, outcome, check, in_start_period=in_start_period)
             await report(health)
 

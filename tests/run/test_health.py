@@ -68,7 +68,7 @@ def test_the_log_keeps_five():
     assert [one.exit_code for one in health.log] == [2, 3, 4, 5, 6]
 
 
-def observe(check, answers, seconds):
+def observe(check, answers, seconds, clock=None):
     """The times of the probes and the statuses that were reported."""
     times, statuses = [], []
 
@@ -88,7 +88,7 @@ def observe(check, answers, seconds):
 
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await watch(check, started, STARTING, probe=ask, report=report, clock=now)
+                await watch(check, started, STARTING, probe=ask, report=report, clock=clock or now)
 
     run(main)
     return times, statuses
@@ -111,6 +111,15 @@ def test_the_start_interval_during_the_start_period():
     times, statuses = observe(check, [1], 25)
     assert times == [0.0, 0.1, 1.1, 2.1, 3.1, 13.1, 23.1]
     assert statuses == ["starting", "starting", "unhealthy", "unhealthy", "unhealthy"]
+
+
+def test_a_clock_that_is_set_changes_nothing():
+    check = Check(test=("CMD", "x"), interval=10, start_period=3, start_interval=1, retries=1)
+    for jump in (-86400.0, 86400.0):
+        moments = iter((0.0,))
+        times, statuses = observe(check, [1], 25, clock=lambda moments=moments, jump=jump: next(moments, jump))
+        assert times == [0.0, 0.1, 1.1, 2.1, 3.1, 13.1, 23.1]
+        assert statuses[-1] == "unhealthy"
 
 
 def test_a_probe_that_cannot_be_run_is_no_failure():
