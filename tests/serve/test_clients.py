@@ -1,0 +1,107 @@
+"""Many clients at once, slow ones, and a server that is killed: nobody else notices, and nothing is left behind."""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from tests.serve.conftest import Api, serving
+
+GET = b"GET /containers/json?all=1 HTTP/1.1\r\nHost: x\r\n\r\n"
+SLOW = 20
+MANY = 200
+
+
+@contextlib.contextmanager
+def sockets(api, count):
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(contextlib.closing(api.connect())) for _ in range(count)]
+
+
+def test_200_clients_at_once(api):
+    """Each is answered, and they take little memory; a second request on each connection, too."""
+    with sockets(api, MANY) as clients:
+        pid = struct.unpack("3i", clients[0].getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]  # who listens
+        for _ in range(2):
+            for client in clients:
+                client.sendall(GET)
+            for client in clients:
+                assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            own = [int(line.split()[1]) for line in file if line.startswith("Private_")]
+        assert sum(own) <= 40 * 1024
+
+
+def test_20_slow_clients_hold_up_nobody(api):
+    """Some never read, some send a byte now and then, some stop in the midst of an upload."""
+    with sockets(api, SLOW) as clients:
+        for number, client in enumerate(clients):
+            if number % 4 == 0:
+                client.sendall(b"GET /containers/json HTT")
+            elif number % 4 == 1:
+                client.sendall(
+                    b"POST /images/load HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n" + bytes(512)
+                )
+            elif number % 4 == 2:
+                client.sendall(b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+                client.sendall(b"Transfer-Encoding: chunked\r\n\r\n5\r\n{")
+            else:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        client.send(GET)
+        for _ in range(50):
+            assert isinstance(api.get("/containers/json"), list)
+    assert api.raw("GET", "/_ping")[2] == b"OK"
+
+
+@pytest.mark.parametrize("at", ["idle", "upload", "attach", "exec", "wait"])
+def test_a_killed_server_leaves_its_containers_and_a_new_one_finds_all(roots, at):
+    """SIGKILL while a request is under way: containers go on, and nothing of the request stays."""
+    path = f"{roots.run}/killed-{at}.sock"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "composer", "serve", "--socket", path],
+        env={**os.environ, **roots.environment()}, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    api = Api(path)
+    try:
+        assert process.stderr.readline().startswith(b"serving on")
+        body = {"Image": "busybox", "Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "none"}}
+        one = api("POST", f"/containers/create?name=outlives-{at}", body)["Id"]
+        api("POST", f"/containers/{one}/start")
+        with contextlib.closing(api.connect()) as sock:
+            if at == "upload":
+                sock.sendall(b"POST /build HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n" + bytes(512))
+                while not uploads(roots):
+                    pass
+            elif at in ("attach", "wait"):
+                query = "attach?stream=1&stdout=1" if at == "attach" else "wait"
+                sock.sendall(f"POST /containers/{one}/{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert sock.recv(12) == b"HTTP/1.1 200"
+            elif at == "exec":
+                wanted = {"Cmd": ["sleep", "500"], "AttachStdout": True}
+                made = api("POST", f"/containers/{one}/exec", wanted)["Id"]
+                sock.sendall(f"POST /exec/{made}/start HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert sock.recv(12) == b"HTTP/1.1 200"
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        with serving(roots, "--socket", path) as again:
+            assert again.get(f"/containers/{one}/json")["State"]["Running"]
+            assert not uploads(roots)
+            again("DELETE", f"/containers/{one}?force=1")
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def uploads(roots):
+    with contextlib.suppress(FileNotFoundError):
+        return [name for name in os.listdir(f"{roots.cache}/build") if name.startswith(".upload-")]
+    return []
