@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import tarfile
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import CommandError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import is_up, select
+from composer.cli.terminal.background import beside
 from engine.errors import EngineError
 from engine.ignore import Ignore
 from engine.poll import readable
@@ -189,16 +189,8 @@ def run(context: Context, args: Args) -> int:
 @contextmanager
 def watching(context: Context, services: Sequence[str]) -> Iterator[None]:
     """Watch in the background (`up --watch`)."""
-    read, write = os.pipe()
-    watcher = Watcher(context, rules_of(context, services))
-    thread = threading.Thread(target=watcher.run, args=(read,), daemon=True)
-    thread.start()
-    try:
+    with beside(Watcher(context, rules_of(context, services)).run):
         yield
-    finally:
-        os.close(write)
-        thread.join()
-        os.close(read)
 
 
 class Watcher:

@@ -10,9 +10,9 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
 from composer.cli.errors import CommandError
+from composer.cli.project import unplanned
 from composer.load.errors import LoadError
 from composer.plan.options import Options
-from composer.run.client import Client
 from composer.run.jobs import timing
 from composer.run.jobs.journal import Journal
 from composer.run.protocol import End, JobAction, Request
@@ -166,13 +166,4 @@ def ask(
     request = Request(
         options=Options(action="job"), desired=desired, job=JobAction(verb=verb, name=name, run=run, history=history)
     )
-    supervisor = Client(context.roots, project or context.project_name, context.environ, context.new_engine)
-    try:
-        for event in supervisor.perform(request):
-            if isinstance(event, End):
-                if event.failures:
-                    raise CommandError(event.failures[0].message, event.failures[0].exit_code)
-                return event
-    finally:
-        supervisor.close()
-    raise AssertionError("events without an end")
+    return unplanned.ask(context, project or context.project_name, request)

@@ -29,12 +29,17 @@ def perform(
 ) -> End:
     """Have the group's supervisor do it. With `attach`, containers start after it has returned; it is called with their ids.
     CommandError for the first failure."""
+    options = Options(action="api", attach=("",) if attach is not None else ())
+    return ask(context, group, Request(options=options, operations=tuple(operations)), ready=attach)
+
+
+def ask(context: Context, group: str, request: Request, *, ready: Callable[[str], None] | None = None) -> End:
+    """Have the group's supervisor carry a request out, and wait for its end. CommandError for the first failure."""
     from composer.run.client import Client
 
-    options = Options(action="api", attach=("",) if attach is not None else ())
     supervisor = Client(context.roots, group, context.environ, context.new_engine)
     try:
-        for event in supervisor.perform(Request(options=options, operations=tuple(operations)), ready=attach):
+        for event in supervisor.perform(request, ready=ready):
             if isinstance(event, End):
                 if event.failures:
                     raise CommandError(event.failures[0].message, event.failures[0].exit_code)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from composer.cli.project.containers import select
 from composer.cli.render.ansi import wants_colour
 from composer.cli.render.guard import raw
 from composer.cli.render.lines import Lines
+from composer.cli.terminal.background import beside
 from composer.cli.terminal.follow import Follower
 
 if TYPE_CHECKING:
@@ -32,19 +31,14 @@ def logs_shown(context: Context, args: Args, services: Collection[str]) -> Itera
     )
     follower = Follower(own, lines, services=sorted(services))
     before, context.options.progress = context.options.progress, context.options.progress or "plain"
-    read, write = os.pipe2(os.O_CLOEXEC)
     began = time.time_ns()
 
-    def follow() -> None:
+    def follow(wake: int) -> None:
         follower.open(select(own.containers(), sorted(services)), since=began)
-        follower.follow(wake=read, forever=True)
+        follower.follow(wake=wake, forever=True)
 
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(follow):
+            yield
     finally:
-        os.close(write)
-        thread.join()
-        os.close(read)
         context.options.progress = before
