@@ -108,7 +108,7 @@ def test_what_may_tell_too_much_is_asked(composer, text, answers, words):
     )
     done = composer("publish", "--dry-run", "some/where:1", stdin=f"{answers}\n", code=130)
     assert words in done.out and "published" not in done.err
-    assert "published" in composer("publish", "--dry-run", "some/where:1", stdin="y\n").err
+    assert "published" in composer("publish", "--dry-run", "some/where:1", stdin="y\ny\n").err
     assert "published" in composer("publish", "--dry-run", "--yes", "some/where:1").err
 
 
