@@ -59,6 +59,12 @@ ONLY_READING = frozenset(
 """For an ordinary user these enter the namespace of the containers where there is one, and make none."""
 
 
+LASTING = frozenset(
+    ("build", "create", "events", "job logs", "job wait", "logs", "pull", "push", "stats", "up", "wait", "watch")
+)
+"""Commands that may go on for long."""
+
+
 def open_engine(roots: Roots) -> Engine:
     """The one place where the command line meets the engine."""
     from engine.api import Engine as engine
@@ -179,7 +185,20 @@ def _dispatch(argv: list[str]) -> int:
         from engine.rootless.enter import enter
 
         enter(context.roots, make=command.name not in ONLY_READING)
+    if command.name in LASTING:
+        _end_like_an_interrupt()
     return run(context, args) or 0
+
+
+def _end_like_an_interrupt() -> None:
+    """Let SIGTERM do what Ctrl-C does, with its exit code, as with docker compose."""
+    import signal
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _with_place(error: UsageError, command: str) -> UsageError:

@@ -7,6 +7,7 @@ has read files or used the engine is too large to fork, and has descriptors and 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -100,6 +101,7 @@ def _live(
     """Run in the child; does not return."""
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as a command may have changed it
         for number, fd in enumerate([os.dup(fd) for fd in descriptors]):  # out of the way of each other
             os.dup2(fd, number)
         os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))

@@ -56,6 +56,7 @@ COMMAND = Command(
         Flag("use-aliases", "Give the container the service's names on its networks"),
         Flag("user", "Run as this user name or uid", "string", short="u"),
         Flag("volume", "Mount a host path or a volume", "strings", short="v", aliases=("volumes",)),
+        Flag("yes", 'Assume "yes" as answer to all prompts', short="y"),
         Flag("workdir", "Working directory inside the container", "string", short="w"),
     ),
     positional=(1, None),
@@ -78,7 +79,7 @@ def run(context: Context, args: Args) -> int:
     service = desired.services[name]
     policy = check_policy(args.pull)
     others = [one for one in desired.selected([name], dependencies=not args.no_deps) if one != name]
-    check_trust(context, desired, [*others, name], agreed=False)
+    check_trust(context, desired, [*others, name], agreed=args.yes)
     quiet = {"quiet_pull": args.quiet_pull or args.quiet, "quiet_build": args.quiet_build or args.quiet}
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
     ensure_images(context, desired, others, Images(**quiet))

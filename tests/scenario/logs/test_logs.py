@@ -48,6 +48,14 @@ def test_followed_through_recreation(composer):
     following.kill()
 
 
+def test_sigterm_ends_it_as_an_interrupt_does(composer):
+    composer("up", "-d", "web")
+    following = composer.start("logs", "-f", "web")
+    following.stdout.readline()
+    following.terminate()
+    assert following.wait(30) == 130
+
+
 def test_what_hooks_have_printed(composer):
     composer.write(
         compose="""
