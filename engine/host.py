@@ -1,5 +1,5 @@
 """What the engine needs of the machine, looked at before anything is done: a restricted machine (a chroot, a container
-without privileges) is told what it lacks in one sentence, and not by whichever system call meets it first."""
+without privileges) gets one sentence about what it lacks, instead of an error from the first failing system call."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 REPORTED = 20
-"""So many problems are told at once; what follows is mostly the same mistake again."""
+"""The most problems reported at once; further ones mostly repeat the same mistake."""
 
 LONGEST = 2000
 """Characters of a message: what is wrong may be in a value of any length."""

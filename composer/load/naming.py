@@ -41,6 +41,6 @@ def _name(reading: Reading, file: str, layer: str) -> str:
     try:
         found = [document.root.get("name") for document in reading.peek(file, layer)]
     except LoadError:
-        return ""  # what is wrong is told when the file is read as a whole
+        return ""  # errors are reported when the whole file is read
     names = [str(name) for name in found if isinstance(name, (str, int)) and name != ""]
     return names[-1] if names else ""

@@ -19,7 +19,7 @@ UNSET, OBSOLETE, NO_EFFECT = "unset-variable", "obsolete-version", "no-effect"
 PUBLISHED, SECRET, LATEST = "published-everywhere", "secret-in-environment", "latest-tag"
 
 KINDS = frozenset((UNSET, OBSOLETE, NO_EFFECT, PUBLISHED, SECRET, LATEST))
-"""The first two are told by every command, no-effect by those that create containers (composer/plan/translate/keys.py),
+"""Every command prints the first two; commands that create containers print no-effect (composer/plan/translate/keys.py),
 the others are advice (advice.py)."""
 
 

@@ -1,4 +1,4 @@
-"""What to load, and what comes of it."""
+"""The options of loading, and its result."""
 
 from __future__ import annotations
 

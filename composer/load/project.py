@@ -53,7 +53,7 @@ def _beside(options: LoadOptions, error: LoadError) -> list[LoadError]:
         origins = [one.origin for one in found]
         skipped = {(o.file, o.line, o.column) for o in origins if isinstance(o, Origin) and o.line}
         if len(skipped) < len({str(origin) for origin in origins}):
-            break  # a place in a file that is not known: nothing could be left out for it
+            break  # the place in the file is unknown: there is nothing to skip
         try:
             loaded, root = _model(options, skipped)
             raise_all(_bound(root, loaded)[1])

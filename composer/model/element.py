@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 class Element(BaseModel):
     """A mapping of the specification with known keys. Keys that begin with `x-` are the user's own and are left out; a
-    key with nothing in it is as good as not there."""
+    key without a value counts as absent."""
 
     model_config = ConfigDict(
         extra="forbid",

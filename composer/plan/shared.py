@@ -24,7 +24,7 @@ _DROPPED = (
 
 
 class SharedProblem(Exception):
-    """A network or volume that is another's, or that should be there and is not; `str(e)` says what to do."""
+    """A network or volume that belongs to another project, or is missing; `str(e)` says what to do."""
 
     exit_code = 1
 

@@ -13,7 +13,7 @@ from engine.spec.stream import LogEntry
 
 NAME = "hooks.log"
 BOUND = 1 << 20
-"""Bytes after which the file begins anew."""
+"""Bytes after which the file is started again."""
 
 
 def keep(folder: str, kind: str, lines: Iterable[str]) -> None:

@@ -136,7 +136,7 @@ class Access:
     def check_limits(self, limits: Resources) -> None:
         """HTTPError 403 for those by which a container takes from others."""
         if self.project and (limits.oom_kill_disable or limits.cpu_rt_runtime or limits.cpu_rt_period):
-            raise self._refused("real-time scheduling or a container that is never killed for want of memory")
+            raise self._refused("real-time scheduling or a container exempt from the OOM killer")
 
     def check_exec(self, *, privileged: bool) -> None:
         """HTTPError 403 for a process that may do more than its container."""

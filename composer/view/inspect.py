@@ -160,7 +160,7 @@ def healthcheck(check: Healthcheck) -> dict[str, Any]:
 
 
 def mounts(engine: Engine, record: ContainerRecord) -> list[dict[str, Any]]:
-    """What lies where in the container; anonymous volumes are in the order of the mounts that asked for them."""
+    """What is mounted where in the container; anonymous volumes are in the order of the mounts that asked for them."""
     anonymous = list(record.state.anonymous_volumes)
     folders = {volume.spec.name: volume.mountpoint for volume in engine.volumes()}
     short = record.spec.host_config.get("Tmpfs") or {}

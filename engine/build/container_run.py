@@ -169,7 +169,7 @@ class ContainerRun:
             try:
                 stack.callback(self.network.connect(self.group, container_id, pid, request.network_mode))
             except EngineError:
-                _ask(keeper, "failure", id=container_id)  # the process has gone, and this says why
+                _ask(keeper, "failure", id=container_id)  # the process is gone, and this says why
                 raise
         self._check_wanted()
         (descriptor,) = _ask(keeper, "attach", id=container_id)[1]

@@ -91,7 +91,7 @@ def commit_of(repository: Repository) -> str:
 def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = False) -> str:
     """A folder with the repository's files, removed at the build's end.
 
-    Raises BuildFailed when it cannot be had or is another commit than asked for, Unsupported without git(1).
+    Raises BuildFailed when fetching fails or gives a different commit than requested, Unsupported without git(1).
     """
     if not shutil.which("git"):
         raise Unsupported(

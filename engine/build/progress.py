@@ -59,7 +59,7 @@ class Step:
         self.tail: list[str] = []
 
     def output(self, data: bytes) -> None:
-        """What the step's process writes; told by whole lines, the last ones kept for an error."""
+        """The output of the step's process, reported in whole lines; the last ones are kept for an error."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._line(line)

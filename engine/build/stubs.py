@@ -66,7 +66,7 @@ def _same(status: os.stat_result, before: os.stat_result) -> bool:
 
 
 def _is_opaque(tree: Tree, path: str) -> bool:
-    """Whether the directory hides the one below it: then it was removed and made anew."""
+    """Whether the directory hides the one below it, because it was removed and created again."""
     fd = tree.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         return overlay.is_opaque(os.listxattr(fd))

@@ -74,7 +74,7 @@ def _mask(tree: SourceTree, items: tuple[Item, ...], folder: str, stack: context
 
 
 def _like(masks: Tree, name: str, status: dict[str, os.stat_result]) -> Callable[[int, str], None]:
-    """Gives each directory made above the whiteout `name` the mode of the one that it lies over."""
+    """Give each directory created above the whiteout `name` the mode of the one that it covers."""
     made = iter([name[:at] for at, char in enumerate(name) if char == "/"])
     new = [place for place in made if masks.lstat(place) is None]
 

@@ -75,7 +75,7 @@ def _other_weight(name: str, value: str) -> tuple[str, str] | None:
 
 
 def pids(folder: str) -> list[int]:
-    """The processes of one cgroup; none where it has gone."""
+    """The processes of one cgroup; none if it no longer exists."""
     try:
         with open(f"{folder}/cgroup.procs", encoding="utf-8") as file:
             return [int(line) for line in file]

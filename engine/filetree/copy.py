@@ -68,7 +68,7 @@ class _Copy:
             self.links[(status.st_dev, status.st_ino)] = ("/".join((*path, name)), (made.st_dev, made.st_ino))
 
     def linked(self, target: int, name: str, status: os.stat_result) -> bool:
-        """Whether the file was copied under another name already; then this is another link to that copy."""
+        """Whether the file was already copied under another name; if so, a link to that copy is created."""
         first = self.links.get((status.st_dev, status.st_ino))
         if first is None:
             return False

@@ -16,7 +16,7 @@ from engine.readable import Readable
 
 
 class KeeperClient:
-    """One connection. Requests may overlap; exits come out of `exits`. Raises KeeperLost when the keeper has gone."""
+    """One connection. Requests may overlap; exits come out of `exits`. Raises KeeperLost when the keeper is gone."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -54,7 +54,7 @@ class KeeperClient:
         return pidfd, ends, ended
 
     async def exits(self) -> AsyncIterator[Message]:
-        """Ends of containers; the iteration stops when the keeper has gone."""
+        """Exits of containers; the iteration stops when the keeper is gone."""
         while (message := await self._exits.get()) is not None:
             yield message
 

@@ -78,7 +78,7 @@ class Connection:
             yield found[0]
 
     def feed(self) -> bool:
-        """Read what makes `fileno` readable; False when the keeper has gone."""
+        """Read what makes `fileno` readable; False when the keeper is gone."""
         return self._channel.feed()
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ def make(bundle: Bundle, pid: int, status: int | None) -> Exit:
 
 
 def _oom_killed(bundle: Bundle) -> bool:
-    """Whether the kernel killed any process of the container for want of memory, as Docker reports it."""
+    """Whether the OOM killer killed any process of the container, as Docker reports it."""
     for path in bundle.get("oom_files", ()):
         try:
             with open(path, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""What must not happen, and does not end the keeper: it is told in its log, now and then."""
+"""Unexpected errors, which do not stop the keeper: it logs them at intervals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 
 QUIET = 1.0
-"""Seconds between two failures that are told."""
+"""Minimum seconds between two logged failures."""
 
 
 class Failures:

@@ -59,7 +59,7 @@ class Keeper:
         self.held = False
         """Whether the supervisor is needed though no container is alive: it has schedules."""
         self._abandoned = False
-        """Whether the client that owned us has gone."""
+        """Whether the client that owned us is gone."""
 
     def run(self, ready: int) -> None:
         """Run the loop. `ready` is a socket that receives a byte when we listen; it is open as long as the process that

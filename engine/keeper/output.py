@@ -28,7 +28,7 @@ ROOM = 1 << 20
 """A pipe's size once its writer has filled a good part of the usual 64 KiB."""
 
 REST = 0.1
-"""Seconds in which a stream is left alone that could not be read or recorded for want of memory."""
+"""Seconds in which a stream is left alone that could not be read or recorded for lack of memory."""
 
 LAST_TURNS = 64
 """A stream that is being closed is read so many times more, lest a process outside the container holds us for ever."""

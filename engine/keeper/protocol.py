@@ -21,7 +21,7 @@
       │  {"do": "list"}                       │  answer: containers with pid, pid_start, alive
       │  {"do": "adopt", "id", "bundle", "pid", "pid_start"} + pidfd and what `terminal` gave, if known
       │  {"do": "watch"}                      │  then {"event": "exit", "id", "exit": {…}} for every end
-      │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor goes without goodbye
+      │  {"do": "supervise", "argv", "env"}   │  start this when the watching supervisor disappears without goodbye
       │  {"do": "hold", "wanted"}             │  start it even while no container is alive, until it says goodbye
       │  {"do": "goodbye"}                    │  the supervisor leaves on purpose
       │  {"do": "leave"}                      │  refused while a container is alive

@@ -24,7 +24,7 @@ MAX_WAITING = 1000
 
 
 class _Log:
-    """What the shipper was told of one container's log."""
+    """The shipper's information about one container's log."""
 
     def __init__(self, message: ShipOrder) -> None:
         self.message, self.ended = message, False
@@ -110,7 +110,7 @@ class Shipping:
             except BlockingIOError:
                 return
             except OSError:
-                return  # it has gone; `died` is about to be told
+                return  # it is gone; `died` is about to be called
             self._waiting.popleft()
             if fd >= 0:
                 os.close(fd)
@@ -158,7 +158,7 @@ class Shipping:
             data = sock.recv(65536)
         except OSError:
             return
-        if not data:  # it has gone; `died` is about to be told
+        if not data:  # it is gone; `died` is about to be called
             self._forget()
             return
         folder = json.loads(data)["done"]

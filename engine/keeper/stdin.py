@@ -15,7 +15,7 @@ def _nobody(waits: bool) -> None:
 
 class Input:
     """Bytes wait here until the program takes them, or is there at all. `waits` is called when the descriptor takes no
-    more, and again (with False) when all that waited has gone."""
+    more, and again (with False) when all queued input has been written."""
 
     def __init__(self, waits: Callable[[bool], None]) -> None:
         self.fd = -1

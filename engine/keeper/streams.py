@@ -20,7 +20,7 @@ PATIENCE = 100
 
 
 class Streams:
-    """`input_waits` is called when the input takes no more for now, and again (with False) when all that waited has gone.
+    """`input_waits` is called when the input is full, and again (with False) when all queued input has been written.
 
     `rotated` is called with log files that wait for being compressed. Raises OSError when the log cannot be opened.
     """

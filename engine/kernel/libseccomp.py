@@ -56,7 +56,7 @@ class Filter:
             self._lib.seccomp_arch_add(self._context, ctypes.c_uint32(architecture))
 
     def rule(self, action: int, name: str, comparisons: Sequence[Comparison] = ()) -> None:
-        """Nothing for a call that the library does not know, or that the rule's comparisons cannot be told of."""
+        """Does nothing for a call that the library does not know, or for comparisons that it cannot express."""
         number = self._lib.seccomp_syscall_resolve_name(name.encode())
         if number == -1:
             return

@@ -116,7 +116,7 @@ class Client:
     def fetch(self, writer: BlobWriter, progress: Callable[[int], None] | None = None) -> None:
         """Fetch the blob that `writer` expects; a broken connection is resumed where it broke (RFC 9110, 14.2).
 
-        `progress` is told how many bytes are there, and may raise to stop. Raises RegistryError, Corrupt.
+        `progress` is called with the number of bytes so far, and may raise to stop. Raises RegistryError, Corrupt.
         """
         attempts = Attempts()
         while True:

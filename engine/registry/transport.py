@@ -154,7 +154,7 @@ class Transport:
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         if self.trusting:
-            # Whoever names a registry insecure need not be told so at each request.
+            # A registry that is configured as insecure needs no warning at each request.
             urllib3.disable_warnings(InsecureRequestWarning)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

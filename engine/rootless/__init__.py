@@ -8,5 +8,5 @@
          └─ pause ───────────────────────────────────┼▶ (a process, so that the namespace survives main.py)
 
 In there everything works as for root, on its own network: bridges, veth pairs, packet rules, overlays. What an ordinary
-user cannot have even so is told where it is met: ports below 1024, devices, limits without a delegated cgroup.
+user still cannot have is reported where it is used: ports below 1024, devices, limits without a delegated cgroup.
 """

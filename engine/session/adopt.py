@@ -228,7 +228,7 @@ async def _end(group: Group, keeper: KeeperClient, container_id: str) -> None:
 
 
 def _runs(group: Group, record: ContainerRecord) -> bool:
-    """Whether the container is alive, or about to be, since `record` told its state."""
+    """Whether the container is alive, or about to be, since `record` was read."""
     current = group.records.get(record.id)
     return record.id in group.starting or (current is not None and current.state.status.alive)
 

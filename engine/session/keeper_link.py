@@ -14,7 +14,7 @@ from engine.keeper.launch import Launch
 from engine.paths import Roots
 
 _ATTEMPTS, _PAUSE = 250, 0.02
-"""How often, and after how many seconds each, a keeper is asked to leave: what it has forked may take a moment to be reaped."""
+"""How often, and after how many seconds each, a keeper is asked to exit: reaping its children may take a moment."""
 
 
 class KeeperLink:

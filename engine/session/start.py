@@ -66,7 +66,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
         try:
             await group.wiring.connect(container_id, pid, plans)
         except EngineError:
-            await keeper.ask("failure", id=container_id)  # the process has gone, and this says why
+            await keeper.ask("failure", id=container_id)  # the process is gone, and this says why
             raise
         endpoints = tuple(plan.endpoint for plan in plans)
         group.ended.setdefault(container_id, Event())
@@ -155,7 +155,7 @@ async def _undo(group: Group, record: ContainerRecord, error: BaseException) -> 
         await keeper.ask("signal", id=record.id, signal=9)
         await keeper.ask("failure", id=record.id)  # which is answered when it has ended
     except EngineError:
-        pass  # it was never forked, or has gone by itself
+        pass  # it was never forked, or has exited
     files.drop_start(group.folder(record.id))
     await group.clean(record.id)
     code = getattr(error, "exit_code", 0) or 128

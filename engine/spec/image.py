@@ -137,7 +137,7 @@ class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache_to: tuple[str, ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
-    """Stages whose steps are made anew."""
+    """Stages built without the cache."""
     pull: bool = False
     network: str = ""
     extra_hosts: tuple[tuple[str, str], ...] = ()

@@ -113,7 +113,7 @@ def _move_in(folder: int, mountpoint: str) -> None:
 
 
 def _into_mounted(layers: Sequence[str], path: str, mountpoint: str) -> None:
-    """A volume that is another file system has no place beside it: it is filled directly."""
+    """Fill a volume that is a file system of its own directly, because nothing can be prepared beside it."""
     target = os.open(mountpoint, DIRECTORY)
     try:
         if os.listdir(target):

@@ -53,7 +53,7 @@ class GroupWatch:
             for name in os.listdir(self._folder):
                 if name in known:
                     continue
-                # A folder that has gone in between, or a file.
+                # The directory was removed meanwhile, or is a file.
                 with suppress(OperationFailed):
                     self._containers[self._inotify.add(f"{self._folder}/{name}", FILES | inotify.IN_ONLYDIR)] = name
                     fresh.add(name)

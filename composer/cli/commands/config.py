@@ -192,7 +192,7 @@ def _environment(context: Context, args: Args) -> str:
 
 
 def _variables(context: Context, args: Args) -> str:
-    """The variables that the files use. A variable that is used in several ways is told once, in its last one."""
+    """The variables that the files use. A variable with several uses is listed once, with its last use."""
     if args.positional:
         _warn_of_selection(context, "--variables")
     tree = loaded(context, args, interpolate=False, resolve_environment=False, consistency=False, validate=False).tree

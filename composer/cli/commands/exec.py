@@ -46,7 +46,7 @@ COMMAND = Command(
 
 
 def environment(pairs: Sequence[str], environ: Mapping[str, str]) -> dict[str, str | None]:
-    """-e NAME=VALUE, and -e NAME for the value that we have ourselves (left out when we have none)."""
+    """-e NAME=VALUE, and -e NAME for the value in our own environment (nothing if it is not set)."""
     result: dict[str, str | None] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -1,7 +1,7 @@
 """composer watch: act on changed files as `develop.watch` says (compose-spec, develop.md).
 
     sync            copy the changed files into the running containers
-    rebuild         build the image anew and recreate the containers
+    rebuild         rebuild the image and recreate the containers
     restart         restart the containers
     sync+restart    copy, then restart
     sync+exec       copy, then run a command in the containers
@@ -233,7 +233,7 @@ class Watcher:
 
     def _act(self, changed: Iterable[str]) -> None:
         """A rebuild makes the other actions on its service needless; after all has been copied, services are restarted, each
-        once, and commands are run. What fails is told, and the rest is done; after a rebuild that failed, the others, too."""
+        once, and commands are run. A failure is reported, and the rest continues; after a failed rebuild, so do the others."""
         todo = [(rule, [path for path in sorted(changed) if rule.concerns(path)]) for rule in self._rules]
         todo = [(rule, paths) for rule, paths in todo if paths]
         rebuilt = list(dict.fromkeys(rule.service for rule, _ in todo if rule.action == "rebuild"))

@@ -42,7 +42,7 @@ class Settings:
         try:
             return self._project().get(name, "")
         except LoadError:
-            return ""  # told by whoever needs the project
+            return ""  # reported when the project is needed
 
     def is_true(self, name: str, *, project: bool = True) -> bool:
         """Whether the variable is true; without `project`, only the environment counts."""

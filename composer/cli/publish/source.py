@@ -1,7 +1,7 @@
 """One compose file as it is published: its own text, in which the files that it refers to have names without folders.
 
 An artifact is one folder. Each local file that services extend, and each env file, is called after the digest of its path, so
-that nothing of the publisher's folders is told.
+that nothing about the publisher's directories is revealed.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 Below a build are its steps (build_steps.py). A frame is written at once. Before it the cursor goes up over the lines of the
 last one, counted as the terminal would wrap them at its present width, so that a window made narrower in between stays clean.
-No frame is taller than the terminal: finished steps give way first.
+No frame is taller than the terminal: finished steps are dropped first.
 """
 
 from __future__ import annotations

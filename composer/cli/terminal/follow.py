@@ -131,7 +131,7 @@ class Follower:
         self._began = time.time()
 
     def show_only(self, services: set[str]) -> None:
-        """Print the logs of these services alone; the ends of the others are still told."""
+        """Print only the logs of these services; exits of others are still reported."""
         self._shown = services
 
     def open(

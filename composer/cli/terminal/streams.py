@@ -163,4 +163,4 @@ def _keeps_nothing(desired: Desired, name: str) -> bool:
     try:
         return not is_readable(logging.driver, logging.options)
     except ValueError:
-        return False  # refused, and told elsewhere
+        return False  # refused, and reported elsewhere

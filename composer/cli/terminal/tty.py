@@ -100,7 +100,7 @@ def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes =
         if stdin in ready:
             try:
                 data = os.read(stdin, CHUNK)
-            except OSError:  # our terminal has gone (EIO)
+            except OSError:  # our terminal is gone (EIO)
                 sources.remove(stdin)
                 continue
             if not data:

@@ -1,4 +1,4 @@
-"""Check a tree against the compose specification's JSON schema; each fault is told with its place and what would be right.
+"""Check a tree against the compose specification's JSON schema; errors have a place and a suggestion.
 
 Docker Compose checks the tree once for each file, after interpolation and after merging the file into those before it; so
 does the pipeline. What a schema cannot say is in constraints.py.
@@ -44,7 +44,7 @@ FEW = 12
 """So many allowed keys or values are listed; of more, only the nearest."""
 
 REPORTED = 20
-"""So many faults are told; what follows is mostly the same mistake again."""
+"""The most errors reported; further ones mostly repeat the same mistake."""
 
 
 @cache

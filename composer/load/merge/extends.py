@@ -45,7 +45,7 @@ def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, st
     """The service with what it extends; worked out once, and then in its place."""
     service = file.services[name]
     if not isinstance(service, Map) or name in file.done:
-        return service  # what is no mapping is told when the file is checked
+        return service  # checking the file reports what is not a mapping
     origin = file.services.origins.get(name)
     if "extends" not in service:
         file.done.add(name)
@@ -84,7 +84,7 @@ def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, st
 
 
 def _reference(extends: Any, name: str, place: Origin | None) -> tuple[str, str | None]:
-    """The service, and the file when it is another."""
+    """The service, and the file if it is a different one."""
     if isinstance(extends, str):
         return extends, None
     if not isinstance(extends, dict):

@@ -53,7 +53,7 @@ class Reading:
         self._parsed: dict[tuple[str, str], list[Document]] = {}
         self._obsolete: set[str] = set()
         self.skipped: set[tuple[str, int, int]] = set()
-        """Places (file, line, column) whose entries are left out: what is wrong with them is known."""
+        """Places (file, line, column) of entries to skip, because their errors are known."""
 
     def content(self, file: str, *, named: bool = True) -> bytes:
         """The bytes of a file, "-" being standard input; each is read once. `named`: by the user, not in a file."""

@@ -3,7 +3,7 @@
 NAME=value            # unquoted: up to " #" or the end of the line; variables are replaced
 NAME='as it is'       # may span lines; \\' is a quote
 NAME="with \\n and $VAR"
-NAME: value           # a colon is as good as an equals sign
+NAME: value           # a colon works like an equals sign
 export NAME=value
 NAME                  # the value that the environment has for it, if any
 """

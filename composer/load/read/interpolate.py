@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Interpolation:
-    """Replaces the variables of trees in place. `warn` is told of the variables that have no value."""
+    """Replaces the variables of trees in place. `warn` is called for variables without a value."""
 
     def __init__(self, lookup: Mapping[str, str], warn: Callable[[str], None], uses: list[Use]) -> None:
         self.lookup, self.warn, self.uses = lookup, warn, uses

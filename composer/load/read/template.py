@@ -49,7 +49,7 @@ def substitute(
     seen: Callable[[Variable], None] | None = None,
     depth: int = 0,
 ) -> str:
-    """`text` with its variables replaced. `missing` is told of each that has neither a value nor a default."""
+    """`text` with its variables replaced. `missing` is called for each that has neither a value nor a default."""
     position = text.find("$")
     if position < 0:
         return text

@@ -70,7 +70,7 @@ async def _as_files(call: Call, file: IO[bytes]) -> None:
             kind, number = wire.number(packet, 1), wire.number(packet, 3)
             if kind == REQ:
                 if number >= len(members):
-                    raise Failed(INVALID, f"the client asked for a file that it was not told of: {number}")
+                    raise Failed(INVALID, f"the client asked for an unknown file: {number}")
                 await _content(call, tar, members[number], number)
             elif kind == FIN:
                 await call.send(wire.message((1, FIN)))

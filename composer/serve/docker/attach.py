@@ -186,7 +186,7 @@ async def _live(
 
 
 async def _started(server: Server, record: ContainerRecord, raw: Client, client: _Client) -> bool:
-    """Wait until the container is started here or by anybody else; False when the client has gone, or the container."""
+    """Wait until the container is started, here or elsewhere; False if the client or the container is gone."""
     watch = server.engine.watch(record.group)
     up = False
 

@@ -1,4 +1,4 @@
-"""Long answers: they end when the client has gone, and threads' reports reach them in order."""
+"""Long answers: they end when the client disconnects, and reports of threads reach them in order."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class WebSocket:
         return bool(data)
 
     async def _take(self, size: int) -> bytes:
-        """`size` bytes; fewer when the client has gone."""
+        """`size` bytes; fewer if the client has disconnected."""
         while len(self._buffer) < size and await self._fill():
             pass
         data, self._buffer = self._buffer[:size], self._buffer[size:]

@@ -24,7 +24,7 @@ def xattr_prefix() -> str:
 
 def features() -> str:
     """Mount options for an upper directory that can become a layer: without features that a layer cannot represent."""
-    # With userxattr the kernel refuses to be told of redirect_dir and metacopy, which are off then.
+    # With userxattr the kernel refuses the options redirect_dir and metacopy, which are off anyway.
     if xattr_prefix().startswith("user."):
         return "userxattr,index=off"
     return "index=off,metacopy=off,redirect_dir=off"

@@ -69,7 +69,7 @@ def pack_open(fd: int, label: str, write: Write, *, skip: Skip | None = None) ->
         else:
             packer.header(label, status, _SPECIAL[stat.S_IFMT(status.st_mode)])
     except BrokenPipeError:
-        raise  # whoever wanted the archive has gone
+        raise  # the reader of the archive is gone
     except OSError as error:
         raise OperationFailed.of("read", packer.at or label, error) from error
     write(_BLOCK * 2)

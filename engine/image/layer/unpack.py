@@ -29,7 +29,7 @@ _FORMS = {
 }
 _IDS = range((1 << 32) - 1)
 _TIMES = range(-(1 << 31) * 1_000_000_000, (1 << 34) * 1_000_000_000)
-"""Nanoseconds that file systems keep (ext4: 1901 to 2446); a time beyond is as good as the epoch."""
+"""Nanoseconds that file systems keep (ext4: 1901 to 2446); other times are replaced by the epoch."""
 
 
 class Unpacked:

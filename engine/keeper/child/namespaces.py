@@ -24,7 +24,7 @@ class Ids:
         self.gids = gids
 
     def owner(self, uid: int, gid: int) -> tuple[int, int]:
-        """What chown(2) needs to be told, from where the namespace has not been entered."""
+        """The owner to give to chown(2) outside the namespace."""
         if not self.uids:
             return uid, gid
         return userns.outside(self.uids, uid), userns.outside(self.gids, gid)
@@ -75,7 +75,7 @@ def enter_cgroups(kernel: Kernel, progress: Progress) -> None:
 
 
 def bits(wanted: dict[str, str]) -> int:
-    """clone(2)'s flags for what is made anew; the cgroup namespace comes later, the user namespace was there before."""
+    """clone(2)'s flags for new namespaces; the cgroup namespace comes later, the user namespace was there before."""
     return sum(flags.CLONE[kind] for kind, value in wanted.items() if value == "new" and kind not in ("cgroup", "user"))
 
 

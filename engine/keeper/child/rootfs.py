@@ -84,7 +84,7 @@ def overlay(kernel: Kernel, rootfs: RootFs) -> None:
 
 
 def _options(rootfs: RootFs) -> str:
-    """What overlayfs is told, for a process in the layers' folder. Raises OperationFailed when it does not fit."""
+    """The options of overlayfs, for a process in the layers' directory. Raises OperationFailed when they are too long."""
     lower = ":".join(reversed(rootfs["layers"]))
     # Paths of our own may hold ':' or ','; overlayfs wants them escaped (Documentation/filesystems/overlayfs.rst).
     upper, work = (rootfs[k].replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,") for k in ("upper", "work"))

@@ -75,7 +75,7 @@ def enter(bundle: Bundle, channel: Channel, report: int, pipes: Sequence[int]) -
 def _finish(kernel: Direct, progress: Progress, channel: Channel) -> NoReturn:
     """From the pause in which the network is plugged in."""
     if channel.receive() is None:
-        os._exit(125)  # the keeper has gone before `start`: nobody wants us any more
+        os._exit(125)  # the keeper is gone before `start`: this process is not needed any longer
     settings = progress.bundle["process"]
     progress.who = identity.resolve(settings["user"], settings["groups"], _here())
     steps.carry_out(steps.FINISH, kernel, progress)

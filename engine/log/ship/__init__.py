@@ -1,9 +1,9 @@
-"""Sending lines elsewhere: a small process of its own for each group that has a container with a remote log driver.
+"""The shipper: a small process for each group that has a container with a remote log driver. It sends lines to the target.
 
     container ─FIFO─▶ keeper ─▶ local.log, local.log.1 … (the spool) ─▶ shipper ─▶ syslog, journald, fluentd
                         └── stdin: which containers there are, when one has ended, which files to compress
 
-The keeper starts it when it is needed and again when it dies; it goes when the keeper does. A target that is slow or gone
-fills the spool, whose size is bounded like any log's; what rotation took away unsent is told at the target. Each container's
-place is kept in `shipped`, so that a restart sends at most the last batch twice. Standard library only.
+The keeper starts it when needed, and again when it dies; it exits with the keeper. While a target is slow or unreachable, the
+spool fills up to its limit, which is that of any log; the target gets a message about lines that were rotated away unsent. The
+position of each container is kept in `shipped`, so a restart repeats at most the last batch. Standard library only.
 """

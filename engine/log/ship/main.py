@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from engine.log.settings import Order, ShipOrder
 
 LAST_WORDS = 5.0
-"""Seconds to send what is left when the last container has gone."""
+"""Seconds for sending the rest after the last container has exited."""
 
 NEWS = inotify.IN_MODIFY | inotify.IN_MOVED_TO | inotify.IN_ONLYDIR
 

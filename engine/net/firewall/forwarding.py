@@ -125,7 +125,7 @@ def _read(path: str) -> str:
 
 
 def put(path: str, value: str) -> None:
-    """Write a setting of the kernel's unless it has the value; one that it does not have is left out."""
+    """Write a kernel setting unless it has the value; ignored if the kernel does not have it."""
     try:
         with open(path, "r+", encoding="ascii") as file:
             if file.read().strip() != value:

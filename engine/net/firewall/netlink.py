@@ -31,7 +31,7 @@ IFNAME = 41
 INTERVAL, MAP = 0x4, 0x8
 """Flags of sets."""
 OWNER = 0x2
-"""Flag of a table that only the socket which made it may change, and that goes with it (Linux 5.12)."""
+"""Flag of a table that only the socket that created it may change, and that is removed with it (Linux 5.12)."""
 
 _REQUEST, _ACK, _EXCLUSIVE, _CREATE, _APPEND = 0x1, 0x4, 0x200, 0x400, 0x800
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
