@@ -262,6 +262,11 @@ class Engine:
 
         return gc.replaced(self._images)
 
+    def trim_images(self, budget: int) -> Freed:
+        from engine.image import gc
+
+        return gc.trim(self._images, budget)
+
     def store_usage(self) -> StoreUsage:
         from engine.image.usage import usage
 

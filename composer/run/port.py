@@ -178,6 +178,10 @@ class Images(Protocol):
         nothing is deleted; the result is what would be."""
         ...
 
+    def trim_images(self, budget: int) -> Freed:
+        """Delete images that no container uses, the oldest first, until the layers of the others take `budget` bytes."""
+        ...
+
     def remove_replaced_images(self) -> Freed:
         """Delete images that lost their last tag to a newer build, once no container uses them."""
         ...

@@ -7,6 +7,7 @@ partial blobs, directories without a row) are removed as well.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -18,6 +19,9 @@ from engine.image.layers import WHOLE
 from engine.image.usage import decode_record, holdings
 from engine.kernel.boot import boot_id
 from engine.spec.image import Freed
+
+_YOUNG = 3600.0
+"""Seconds for which an image stays, whatever the budget."""
 
 
 class Collected(Struct):
@@ -54,6 +58,24 @@ def replaced(images: ImageStore) -> Freed:
         " AND NOT EXISTS (SELECT 1 FROM variants WHERE image_id = id)"
     ).fetchall()
     return prune(images, [row[0] for row in rows]) if rows else Freed()
+
+
+def trim(images: ImageStore, budget: int, *, preview: bool = False) -> Freed:
+    """Delete images until the layers of the others take at most `budget` bytes: those that were pulled, built or tagged
+    longest ago. Images that a container uses stay, and so do those of the last hour, which a build may just have pulled.
+
+    With `preview` nothing is deleted: the answer is what would go.
+    """
+    have = holdings(images.store)
+    used, young = containers_using(images.store), time.time() - _YOUNG
+    gone: set[str] = set()
+    for record in sorted(images.all(), key=lambda record: record.tagged_at):
+        kept = set().union(*(layers for image_id, layers in have.images.items() if image_id not in gone))
+        if sum(have.sizes.get(layer, 0) for layer in kept) <= budget or record.tagged_at > young:
+            break
+        if record.id not in used:
+            gone.add(record.id)
+    return prune(images, sorted(gone), preview=preview) if gone else Freed()
 
 
 def collect(images: ImageStore) -> Collected | None:

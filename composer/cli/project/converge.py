@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from composer.plan.desired import Desired
     from composer.plan.options import Options
     from composer.run.client import Client
+    from engine.spec.image import Freed
 
+IMAGE_BUDGET = "COMPOSER_IMAGE_BUDGET"
+"""The variable with the size that images may have on disk together; without it there is no limit."""
 PULL_POLICIES = ("policy", "always", "missing", "never", "build")
 
 
@@ -94,6 +97,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     from composer.cli.project.acquire import ensure_images
     from composer.cli.project.change import carry_out
 
+    budget = _budget(context)
     context.check_services((*wanted.services, *wanted.scale))
     desired = context.desired
     _check_jobs(context, desired)
@@ -116,18 +120,32 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
         context.desired = context.desired_or_none = desired
     code = carry_out(context, supervisor, wanted, ready=outputs.ready if outputs is not None else None)
     if not context.dry_run and any(service.build is not None for service in desired.services.values()):
-        _free_replaced(context)
+        _report(context, context.engine.remove_replaced_images(), "replaced by newer builds")
+    if not context.dry_run and budget is not None:
+        _report(context, context.engine.trim_images(budget), f"over {IMAGE_BUDGET}={context.environ[IMAGE_BUDGET]}")
     return code
 
 
-def _free_replaced(context: Context) -> None:
-    """Remove images that newer builds have replaced and that no container uses, and report it."""
-    freed = context.engine.remove_replaced_images()
+def _budget(context: Context) -> int | None:
+    """The image budget in bytes, None without one. CommandError."""
+    text = context.environ.get(IMAGE_BUDGET)
+    if not text:
+        return None
+    from engine import quantities
+
+    try:
+        return quantities.size(text)
+    except ValueError as error:
+        raise CommandError(f"{IMAGE_BUDGET}: {error}") from None
+
+
+def _report(context: Context, freed: Freed, why: str) -> None:
+    """Say which images went, that no container used."""
     if freed.images:
         from composer.view.units import human_size
 
         count = f"{len(freed.images)} image{'s' if len(freed.images) > 1 else ''}"
-        print(f"Freed {human_size(freed.size)}: removed {count} replaced by newer builds", file=context.stderr)
+        print(f"Freed {human_size(freed.size)}: removed {count} {why}", file=context.stderr)
 
 
 def _check_jobs(context: Context, desired: Desired) -> None:

@@ -48,3 +48,24 @@ def test_pull(composer, registry, roots):
     assert "Pull" in done.err
     assert composer.ps()["web"][0]["State"] == "running"
     composer("down", "--rmi", "all")
+
+
+def test_a_budget_for_images(composer, roots):
+    from engine.image.images import ImageStore
+    from engine.store import Store
+
+    environ = {"COMPOSER_IMAGE_BUDGET": "much"}
+    composer.write(compose="services: {web: {image: busybox, command: [sleep, '1000'], init: true}}\n")
+    assert "COMPOSER_IMAGE_BUDGET: " in composer("up", "-d", environ=environ, code=1).err
+    assert not composer.ps()
+    composer.write(Dockerfile="FROM busybox\nRUN echo old > /old\n")
+    composer("image", "build", "-t", "scenario/old", ".")
+    store = Store(roots)
+    with store.transaction() as db:
+        db.execute("UPDATE tags SET tagged_at = 1 WHERE reference LIKE '%scenario/old%'")
+    done = composer("up", "-d", environ={"COMPOSER_IMAGE_BUDGET": "1k"})
+    assert "removed 1 image over COMPOSER_IMAGE_BUDGET=1k" in done.err
+    assert ImageStore(store).get("scenario/old") is None
+    assert ImageStore(store).get("busybox")
+    store.close()
+    composer("down")
