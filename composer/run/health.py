@@ -51,8 +51,13 @@ def check_of(own: Healthcheck | None, images: Healthcheck | None) -> Check | Non
         return None
     if own is not None and own.test and own.test[0] == "NONE":
         return None
-    zero = {name for name, value in found.items() if not value and name != "start_period"}
-    return Check(**{name: value for name, value in found.items() if name not in zero})  # type: ignore[arg-type]
+    # What an image says nobody has checked.
+    wrong = {name for name, least in _LEAST.items() if found.get(name, least) < least}  # type: ignore[operator]
+    return Check(**{name: value for name, value in found.items() if name not in wrong})  # type: ignore[arg-type]
+
+
+_LEAST = {"interval": 0.001, "timeout": 0.001, "retries": 1, "start_period": 0.0, "start_interval": 0.001}
+"""Values below these stand for the default, as 0 does."""
 
 
 def judged(health: Health, probe: Probe, check: Check, *, in_start_period: bool) -> Health:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ class Monitor:
         self._notifier.tell(container_id)
         if container_id not in self._probing and (check := self.check(record)):
             self._probing[container_id] = scope = CancelScope()
-            self._tasks.start_soon(self._watch_health, record, check, scope)
+            self._tasks.start_soon(_apart, self._watch_health, record, check, scope)
 
     def check(self, record: ContainerRecord) -> health.Check | None:
         """The container's healthcheck."""
@@ -179,7 +180,7 @@ class Monitor:
         ran = max(0.0, record.state.finished_at - record.state.started_at)
         await self._update(record.id, status=Status.RESTARTING)
         self._restarting[record.id] = scope = CancelScope()
-        self._tasks.start_soon(self._restart, record.id, backoff.pause(ran), scope)
+        self._tasks.start_soon(_apart, self._restart, record.id, backoff.pause(ran), scope)
 
     async def _restart(self, container_id: str, pause: float, scope: CancelScope) -> None:
         with scope:
@@ -215,3 +216,11 @@ class Monitor:
     async def _update(self, container_id: str, **fields: object) -> None:
         state = self._changes.record(container_id).state
         await self._changes.update(container_id, msgspec.structs.replace(state, **fields))
+
+
+async def _apart(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    """A defect that one container shows must not end the supervision of the others."""
+    try:
+        await work(*arguments)
+    except Exception:
+        traceback.print_exc()

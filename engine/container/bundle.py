@@ -70,6 +70,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
     modes = _namespaces(spec, facts.joined, unified=facts.unified)
     spaces = {"user": userns.namespace(spec, facts.joined), **modes}
     bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
+    _without_nul(spec, image)
     return {
         "namespaces": spaces,
         "user": userns.maps(facts.group) if spaces["user"] != "host" else None,
@@ -217,6 +218,15 @@ def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:
             f"container {spec.name}: no command specified", hint="Give the service a command or entrypoint."
         )
     return found
+
+
+def _without_nul(spec: ContainerSpec, image: ImageRecord) -> None:
+    """The kernel's strings end at a NUL. Raises InvalidSpec."""
+    variables = [text for pair in environment(spec, image).items() for text in pair]
+    folder = spec.working_dir or image.config.working_dir
+    for what, texts in {"command": args(spec, image), "environment": variables, "working directory": [folder]}.items():
+        if any("\0" in text for text in texts):
+            raise InvalidSpec(f"the {what} contains a NUL character")
 
 
 def environment(spec: ContainerSpec, image: ImageRecord) -> dict[str, str]:

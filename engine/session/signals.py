@@ -17,5 +17,7 @@ def number(text: str) -> int:
     if isinstance(found, signal.Signals) and (
         not sign or (base in ("RTMIN", "RTMAX") and offset.lstrip("-").isdigit())
     ):
-        return int(found) + (int(offset) if sign else 0)
+        wanted = int(found) + (int(offset) if sign else 0)
+        if 0 < wanted <= 64:
+            return wanted
     raise InvalidSpec(f"{text!r} is not a valid signal")

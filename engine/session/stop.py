@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal as signals
 
 from anyio import Event, move_on_after
 
-from engine.errors import EngineError, OperationFailed, WrongState
+from engine.errors import EngineError, InvalidSpec, OperationFailed, WrongState
 from engine.kernel import calls
 from engine.session.group import Group
 from engine.session.signals import number
@@ -35,8 +36,17 @@ async def signal(group: Group, container_id: str, wanted: int | str) -> None:
 
 def _counts_as_stop(group: Group, spec: ContainerSpec, wanted: int) -> bool:
     """Whether a signal is a stop for the restart policy: moby, daemon/kill.go (ExitOnNext, HasBeenManuallyStopped)."""
-    own = spec.stop_signal or group.image(spec.image).config.stop_signal
-    return wanted == 9 or spec.restart.policy == "unless-stopped" or not own or number(own) == wanted
+    own = _own(group, spec)
+    return wanted == 9 or spec.restart.policy == "unless-stopped" or not own or own == wanted
+
+
+def _own(group: Group, spec: ContainerSpec) -> int:
+    """The container's stop signal, 0 for none. What is no signal counts as none, as with Docker: an image may say anything, and
+    its containers have to stop."""
+    with contextlib.suppress(InvalidSpec):
+        if own := spec.stop_signal or group.image(spec.image).config.stop_signal:
+            return number(own)
+    return 0
 
 
 async def stop(group: Group, container_id: str, timeout: float | None, wanted: str) -> ContainerExit | None:
@@ -47,10 +57,10 @@ async def stop(group: Group, container_id: str, timeout: float | None, wanted: s
     event = group.ended.setdefault(container_id, Event())
     if record.state.status is Status.PAUSED:
         unpause(group, container_id)
-    wanted = wanted or record.spec.stop_signal or group.image(record.spec.image).config.stop_signal or "SIGTERM"
+    first = number(wanted) if wanted else _own(group, record.spec) or signals.SIGTERM
     if timeout is None:
         timeout = DEFAULT_STOP_TIMEOUT if record.spec.stop_timeout is None else record.spec.stop_timeout
-    await _send(group, container_id, number(wanted))
+    await _send(group, container_id, first)
     with move_on_after(math.inf if timeout < 0 else timeout):
         await event.wait()
     if not event.is_set():

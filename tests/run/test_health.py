@@ -40,6 +40,13 @@ def test_zero_means_the_default():
     assert check == Check(test=("CMD", "x"))
 
 
+def test_what_an_image_may_not_say_means_the_default():
+    wrong = Healthcheck(
+        test=("CMD", "x"), interval=-5e-9, timeout=1e-6, retries=-1, start_period=-1.0, start_interval=-2.0
+    )
+    assert check_of(None, wrong) == Check(test=("CMD", "x"))
+
+
 def test_retries_in_a_row():
     check = Check(test=("CMD", "x"), retries=2)
     health = judged(Health(status="healthy"), probe(1), check, in_start_period=False)

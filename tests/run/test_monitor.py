@@ -137,6 +137,27 @@ def test_probing_ends_with_the_container_and_begins_with_its_restart(play):
     play(main)
 
 
+def test_a_defect_that_one_container_shows_leaves_the_others_alone(play):
+    async def main(scene):
+        check = Healthcheck(test=("CMD", "x"), interval=1.0, retries=1)
+        scene.changes.probes["p-bad-1"] = [0]
+        real = scene.changes.probe
+
+        async def probe(container_id, test, *, timeout):
+            if scene.changes.record(container_id).spec.name == "p-bad-1":
+                raise ValueError("a defect")
+            return await real(container_id, test, timeout=timeout)
+
+        scene.changes.probe = probe
+        await scene.container("p-bad-1", healthcheck=check)
+        one = await scene.container(healthcheck=check)
+        scene.changes.probes["p-web-1"] = [0]
+        await asyncio.sleep(0.05)
+        assert scene.changes.record(one).state.health.status == "healthy"
+
+    play(main)
+
+
 def test_a_paused_container_is_not_probed(play):
     async def main(scene):
         one = await scene.container(healthcheck=Healthcheck(test=("CMD", "x"), interval=1.0, retries=1))

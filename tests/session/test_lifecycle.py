@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from engine.errors import Conflict, InvalidSpec, NotFound, StartFailed, WrongState
+from engine.errors import Conflict, EngineError, InvalidSpec, NotFound, StartFailed, WrongState
 from engine.spec.container import Attachment, Restart
 from engine.spec.network import NetworkSpec
 from engine.spec.state import Status
@@ -162,3 +162,15 @@ def test_a_signal_that_counts_as_a_stop(box, policy, stop_signal, signal, stops)
     assert box.state(record).stopped_by_user is stops
     box.do(box.session.stop(record.id, timeout=0))
     assert box.do(box.session.start(record.id)).state.stopped_by_user is False
+
+
+@pytest.mark.parametrize("stop_signal", ["SIGFOO", "0", "65", "RTMIN+99", "9999999999999"])
+def test_an_image_whose_stop_signal_is_none(box, stop_signal):
+    """SIGTERM, as with Docker: its containers can be stopped and removed."""
+    record = box.start("sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done", stop_signal=stop_signal)
+    assert box.do(box.session.stop(record.id, timeout=30)).exit_code == 7
+
+
+def test_a_nul_character_in_what_the_image_says(box):
+    with pytest.raises(EngineError, match="the environment contains a NUL character"):
+        box.start(environment={"A": "b\0c"})
