@@ -60,12 +60,15 @@ def lock(reference: str, *, images: ImageStore, insecure: Collection[str] = ()) 
     Raises BadReference, NotFound, RegistryError.
     """
     from engine.errors import NotFound, RegistryError
+    from engine.image.reference import parse
 
     try:
         return pinned(reference, insecure=insecure)
     except (NotFound, RegistryError):
         record = images.get(reference)
-        if record is None or record.digests:
+        source = f"{parse(reference).name}@"
+        # A digest of another repository is of where the image was pushed.
+        if record is None or any(name.startswith(source) for name in record.digests):
             raise
         return record.id
 
