@@ -1,1 +1,1 @@
-"""What runs in the forked child before the user's program: one step a file, in the order of setup.py."""
+"""A container's start and exec, one concern a file: steps.py has the order, kernel.py what they ask of the kernel."""
