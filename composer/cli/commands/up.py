@@ -65,15 +65,15 @@ def run(context: Context, args: Args) -> int:
 
         outputs = Outputs(context, lambda: _attached(context, args)[1])
     try:
-        with _logs_while_waiting(context, args):
-            code = converge_as_asked(
-                context,
-                args,
-                start=not args.no_start,
-                outputs=outputs,
-                wait=args.wait,
-                wait_timeout=float(args.wait_timeout),
-            )
+        code = converge_as_asked(
+            context,
+            args,
+            start=not args.no_start,
+            outputs=outputs,
+            meanwhile=lambda: _logs_while_waiting(context, args),
+            wait=args.wait,
+            wait_timeout=float(args.wait_timeout),
+        )
     except KeyboardInterrupt:
         if detached or "desired" not in vars(context):
             raise

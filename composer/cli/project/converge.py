@@ -5,7 +5,8 @@ check the flags → load → images (pull, build) → one request to the supervi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
@@ -47,8 +48,9 @@ class Images(Struct, frozen=True, kw_only=True):
 
 
 def converge_as_asked(
-    context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None, **options: object
-) -> int:
+    context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None,
+    meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext, **options: object,
+) -> int:  # fmt: skip
     """`converge` with the flags of `up` or `create`. UsageError when they contradict each other."""
     if args.build and args.no_build:
         raise UsageError("--build and --no-build are incompatible")
@@ -61,6 +63,7 @@ def converge_as_asked(
         args.positional,
         start=start,
         outputs=outputs,
+        meanwhile=meanwhile,
         images=Images(**_named(args, Images.__struct_fields__)),
         scale=parse_scale(args.scale, "--scale option"),
         recreate_volumes=args.yes,
@@ -76,10 +79,11 @@ def _named(args: Args, names: Iterable[str]) -> dict[str, Any]:
 
 def converge(
     context: Context, services: Sequence[str], *, images: Images, start: bool = True, outputs: Outputs | None = None,
-    **options: object,
+    meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext, **options: object,
 ) -> int:  # fmt: skip
     """Get the images, then bring the project to the state that its files describe; returns the exit code. `outputs` attaches
-    to the containers that need it. Other keywords are fields of `Options`. CommandError for failures."""
+    to the containers that need it. The work is done in the context that `meanwhile` gives, which may have threads: a supervisor
+    has been forked by then. Other keywords are fields of `Options`. CommandError for failures."""
     from composer.cli.project.supervisor import prepared
 
     action = "up" if start else "create"
@@ -88,7 +92,8 @@ def converge(
 
     try:
         wanted = options_of(context, action, services, **options)
-        return _converge(context, wanted, images, supervisor, outputs)
+        with meanwhile():
+            return _converge(context, wanted, images, supervisor, outputs)
     finally:
         supervisor.close()
 

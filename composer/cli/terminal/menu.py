@@ -93,10 +93,11 @@ class Menu:
             yield
         finally:
             signal.signal(signal.SIGCONT, again)
-            os.close(write)
+            os.write(write, b"!")  # closing it would not do: a supervisor that was forked meanwhile has it, too
             if keys.is_alive():
                 keys.join()
             os.close(read)
+            os.close(write)
             self.hide()
             with suppress(termios.error):  # it may have gone
                 termios.tcsetattr(fd, termios.TCSADRAIN, before)
