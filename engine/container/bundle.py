@@ -233,7 +233,8 @@ def environment(spec: ContainerSpec, image: ImageRecord) -> dict[str, str]:
     """The image's variables under the specification's; a value of None takes the variable away."""
     merged: dict[str, str | None] = dict(entry.partition("=")[::2] for entry in image.config.environment)
     merged.update(spec.environment)
-    return {key: value for key, value in merged.items() if value is not None}
+    # An image may have an entry without a name, which no program can be executed with.
+    return {key: value for key, value in merged.items() if key and value is not None}
 
 
 def _namespaces(spec: ContainerSpec, joined: Mapping[str, int], *, unified: bool) -> dict[str, str]:

@@ -80,6 +80,19 @@ def test_environment(box, images):
     )
 
 
+def test_entries_without_a_name_in_the_images_environment(box, images):
+    image = images(ImageConfig(environment=("PATH=/bin", "", "=x", "A"), command=("sh", "-c", "sleep 1000")))
+    record = box.start(image=image)
+    assert box.exec(record, "sh", "-c", "echo ok")[:2] == (0, "ok\n")
+    assert box.shell("echo ok", image=image) == "ok"
+
+
+def test_a_user_that_an_image_invents_is_shown_in_one_line(box, images):
+    image = images(ImageConfig(environment=("PATH=/bin",), user="x\nservice b: all is well", command=("true",)))
+    with pytest.raises(StartFailed, match=r"find user x\\nservice b: no matching entry|find user x\\nservice b"):
+        box.start("true", image=image)
+
+
 def test_the_images_configuration_is_taken(box, images):
     image = images(
         ImageConfig(environment=("PATH=/bin",), user="web", working_dir="/tmp", command=("sh", "-c", "id -u; pwd"))

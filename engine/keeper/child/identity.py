@@ -20,6 +20,8 @@ class Identity:
 
 _LIMIT = 16 << 20
 """Bytes of a file of names that are looked at."""
+_LONGEST = 256
+"""Characters of a name that messages show."""
 _QUICK = 1 << 20
 """… by who must not take long."""
 
@@ -80,6 +82,11 @@ def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 0xFFFFFFFF
 
 
+def _shown(name: str) -> str:
+    """In one line, whatever an image says."""
+    return repr(name)[1:-1] if len(name) <= _LONGEST else f"{repr(name[:_LONGEST])[1:-1]}…"
+
+
 def _resolve(user: str, extra: list[str], root: int, quick: bool) -> Identity:
     passwd = [row for row in _rows("/etc/passwd", root, quick) if len(row) >= 6 and _is_id(row[2]) and _is_id(row[3])]
     group = [row for row in _rows("/etc/group", root, quick) if len(row) >= 4 and _is_id(row[2])]
@@ -91,7 +98,7 @@ def _resolve(user: str, extra: list[str], root: int, quick: bool) -> Identity:
     elif _is_id(name):
         uid, gid, home, login = int(name), 0, "/", ""
     else:
-        raise OperationFailed("find", f"user {name}", detail="no matching entry in the image's /etc/passwd")
+        raise OperationFailed("find", f"user {_shown(name)}", detail="no matching entry in the image's /etc/passwd")
 
     def gid_of(wanted: str) -> int:
         found = next((r for r in group if r[0] == wanted), None)
@@ -99,7 +106,7 @@ def _resolve(user: str, extra: list[str], root: int, quick: bool) -> Identity:
             return int(found[2])
         if _is_id(wanted):
             return int(wanted)
-        raise OperationFailed("find", f"group {wanted}", detail="no matching entry in the image's /etc/group")
+        raise OperationFailed("find", f"group {_shown(wanted)}", detail="no matching entry in the image's /etc/group")
 
     groups = set() if group_name else {int(r[2]) for r in group if login and login in r[3].split(",")}
     if group_name:
