@@ -1,7 +1,9 @@
 """Clients on the streams of a container's own process, before and after it starts."""
 
+import select
 import struct
 import threading
+import urllib.parse
 
 from tests.serve.test_exec import Stream
 from tests.serve.test_lifecycle import make
@@ -69,3 +71,19 @@ def test_a_client_that_goes_before_the_start(api, make):
     assert api("POST", "/containers/api-gone/wait")["StatusCode"] == 0
     size = struct.pack(">I", 2)
     assert api.raw("GET", "/containers/api-gone/logs?stdout=1")[2] == b"\x01\0\0\0" + size + b"x\n"
+
+
+def test_the_end_is_told_when_the_last_output_has_been_read(api, make):
+    """A client that reads slowly, and leaves when it hears of the end, has all of it."""
+    make("sh", "-c", "head -c 3000000 /dev/zero", name="api-large")
+    stream = Stream(api, "/containers/api-large/attach?stream=1&stdout=1")
+    with api.connect() as events:
+        filters = '{"container":["api-large"],"event":["die"]}'
+        events.sendall(f"GET /events?filters={urllib.parse.quote(filters)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert events.recv(15).startswith(b"HTTP/1.1 200")
+        api.raw("POST", "/containers/api-large/start")
+        said = 0
+        while b'"die"' not in (events.recv(65536) if select.select([events], [], [], 0)[0] else b""):
+            if select.select([stream.sock], [], [], 0.05)[0]:
+                said += len(stream.sock.recv(65536))
+        assert said > 3000000

@@ -83,13 +83,16 @@ async def get(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def put(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Unpack the body into a directory of the container; owners are the archive's, with `copyUIDGID` the container's root."""
+    """Unpack the body into a directory of the container; owners are the archive's, with `copyUIDGID` those that copying gives
+    in a container with a user of its own."""
     record, path, there = await _find(server, request)
+    image = server.engine.image(record.spec.image)
+    user = record.spec.user or (image.config.user if image else "")
     if not stat.S_ISDIR(there.mode) and not (stat.S_ISLNK(there.mode) and path.endswith("/")):
         raise BadRequest("extraction point is not a directory")
 
     def work(fd: int) -> None:
-        keep = not request.flag("copyUIDGID")
+        keep = not (request.flag("copyUIDGID") and user)
         server.open_engine().copy_in(record.group, record.id, path, fd, keep_owner=keep)
 
     await upload(request, work)

@@ -168,6 +168,7 @@ async def _live(
         out = os.dup(process.stream)
         async with anyio.create_task_group() as tasks:
             pump = Pump(raw)
+            tasks.start_soon(server.observer.outputs.note, record.id, pump)
 
             async def typed(fd: int) -> None:
                 if await pump.half_closing(fd, escape):
@@ -180,6 +181,7 @@ async def _live(
                 await pump.plain(out)
             else:
                 await pump.chosen(out, wanted, framed=framed)
+            await pump.read()
             tasks.cancel_scope.cancel()
     finally:
         process.close()

@@ -108,7 +108,9 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise BadRequest("No exec command specified")
     _running(record)
     server.access.check_exec(privileged=bool(wanted.privileged))
-    environment = dict(entry.partition("=")[::2] for entry in wanted.env or ())
+    environment = {
+        name: value if equals else None for name, equals, value in (e.partition("=") for e in wanted.env or ())
+    }
     spec = ExecSpec(
         args=command,
         environment=dict(environment),

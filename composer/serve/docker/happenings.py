@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from composer.serve.docker.outputs import Outputs
 from composer.view import found
 from composer.view.networks import BUILT_IN
 from engine.errors import EngineError
@@ -34,6 +35,10 @@ BEHIND = 65536
 """Events that a slow follower may fall behind; after that it loses the oldest."""
 
 Event = dict[str, Any]
+
+
+SETTLE = 0.05
+"""Seconds between a client's last byte of output and the news that the container has ended: it has still to print it."""
 
 
 class Journal:
@@ -118,6 +123,11 @@ class Observer:
         self._engine, self._roots, self._journal = engine, roots, journal
         self._known: dict[str, dict[str, ContainerRecord]] = {}
         self._watched: dict[str, anyio.CancelScope] = {}
+        self.outputs = Outputs()
+        self._held: set[str] = set()
+        """Containers whose end is told when their output has been sent."""
+        self._released: set[str] = set()
+        self._tasks: anyio.abc.TaskGroup | None = None
         self.killed: set[str] = set()
         """Containers that a client has killed, which no stop is said of."""
         self._networks = self._network_names()
@@ -129,6 +139,7 @@ class Observer:
         watch = self._engine.watch_files(top, skip=lambda path: path != self._roots.groups)
         try:
             async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
                 self._take_in(tasks, first=True)
                 while True:
                     await anyio.wait_readable(watch.fileno())
@@ -179,7 +190,11 @@ class Observer:
             self._look(group)
 
     def _changes(self, group: str, after: dict[str, ContainerRecord]) -> None:
-        before, self._known[group] = self._known.get(group, {}), after
+        before = self._known.get(group, {})
+        after = {
+            key: before[key] if self._hold(group, before.get(key), record) else record for key, record in after.items()
+        }
+        self._known[group] = after
         for key, record in after.items():
             old = before.get(key)
             if old is None or (record.state, record.spec.name) != (old.state, old.spec.name):
@@ -190,6 +205,26 @@ class Observer:
                     self._journal.container("die", record, exitCode="0")
                 self.killed.discard(key)
                 self._journal.container("destroy", record)
+
+    def _hold(self, group: str, old: ContainerRecord | None, new: ContainerRecord) -> bool:
+        """Whether the container has ended and its output is still on the way; then it is looked at again afterwards."""
+        key = new.id
+        if old is None or not old.state.status.alive or new.state.finished_at <= old.state.finished_at:
+            return False
+        if key in self._released or self._tasks is None or not (self.outputs.busy(key) or key in self._held):
+            self._released.discard(key)
+            return False
+        if key not in self._held:
+            self._held.add(key)
+            self._tasks.start_soon(self._release, group, key)
+        return True
+
+    async def _release(self, group: str, container_id: str) -> None:
+        await self.outputs.drained(container_id)
+        await anyio.sleep(SETTLE)
+        self._held.discard(container_id)
+        self._released.add(container_id)
+        self.look(group)
 
     def _past(self, records: Any) -> None:
         """What is still known of the time before this server."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -27,6 +28,8 @@ class Client(Protocol):
 
     async def gone(self) -> None: ...
 
+    def unread(self) -> int: ...
+
     async def end(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -37,6 +40,9 @@ MULTIPLEXED_SINCE = (1, 42)
 """From this version on, an upgraded answer says that its frames are."""
 
 
+PATIENCE = 2.0
+"""Seconds without progress after which a client that does not read is waited for no longer."""
+PAUSE = 0.005
 HEADER = 8
 """Bytes of a frame before its data."""
 
@@ -59,12 +65,25 @@ class Pump:
         self._sending = anyio.Lock()
         self._open = 0
         self._done = anyio.Event()
+        self.sent = 0
+        """Bytes of output that the client has taken."""
 
     async def drained(self) -> None:
         """Wait until all output has been sent."""
         while self._open:
             self._done = anyio.Event()
             await self._done.wait()
+
+    async def read(self) -> None:
+        """Wait until the client has read what was sent, or reads no further: no event tells that."""
+        left, since = self._raw.unread(), time.monotonic()
+        while left and time.monotonic() - since < PATIENCE:
+            await anyio.sleep(PAUSE)
+            now = self._raw.unread()
+            if now < left:
+                self.sent += left - now
+                since = time.monotonic()
+            left = now
 
     async def framed(self, stream: int, fd: int) -> None:
         """Send what comes from `fd` in frames of this stream, or as it is where that is 0."""
@@ -79,6 +98,7 @@ class Pump:
             while data := await read(fd):
                 async with self._sending:
                     await self._raw.send(frames(stream, data) if stream else data)
+                    self.sent += len(data)
         except ClientGone:
             # Nobody reads any more, and the process goes on: its output leads nowhere from now on.
             while await read(fd):
@@ -100,6 +120,7 @@ class Pump:
                 ):
                     if buffer[0] in wanted:
                         await self._raw.send(buffer[0 if framed else HEADER : end])
+                        self.sent += end
                     buffer = buffer[end:]
         finally:
             self._open -= 1

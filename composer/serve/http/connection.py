@@ -9,7 +9,10 @@ uploads faster than its handler reads waits in the kernel. What arrives behind a
 
 from __future__ import annotations
 
+import fcntl
 import select
+import sys
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import unquote
@@ -328,6 +331,14 @@ class Raw:
         poll.register(self._connection.stream.extra(SocketAttribute.raw_socket), 0)
         while not any(event & select.POLLHUP for _, event in poll.poll(0)):
             await anyio.sleep(HALF_CLOSED)
+
+    def unread(self) -> int:
+        """Bytes that were sent and that the client has not read yet (SIOCOUTQ, unix(7)); 0 when it has gone."""
+        sock = self._connection.stream.extra(SocketAttribute.raw_socket)
+        try:
+            return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
 
     async def end(self) -> None:
         """Close our side; the client may go on sending."""

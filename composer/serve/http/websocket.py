@@ -125,6 +125,10 @@ class WebSocket:
         """Return when the client has closed the connection."""
         await self._raw.gone()
 
+    def unread(self) -> int:
+        """Bytes that were sent and that the client has not read yet."""
+        return self._raw.unread()
+
     async def end(self) -> None:
         """Say that no message follows, and close our side."""
         if not self._ended:

@@ -1,0 +1,49 @@
+"""Output of containers on its way to attached clients. That a container has ended is told when its last output has been sent:
+who leaves at the end (`docker compose up --abort-on-container-exit`) would miss the rest."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+
+from composer.serve.docker.streams import PATIENCE
+
+if TYPE_CHECKING:
+    from composer.serve.docker.streams import Pump
+
+
+class Outputs:
+    """The pumps to clients, by the container's id."""
+
+    def __init__(self) -> None:
+        self._pumps: dict[str, list[Pump]] = {}
+        self._news = anyio.Event()
+
+    async def note(self, container_id: str, pump: Pump) -> None:
+        """Count a pump among its container's for as long as this is not cancelled."""
+        pumps = self._pumps.setdefault(container_id, [])
+        pumps.append(pump)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            pumps.remove(pump)
+            if not pumps:
+                self._pumps.pop(container_id, None)
+            news, self._news = self._news, anyio.Event()
+            news.set()
+
+    def busy(self, container_id: str) -> bool:
+        return container_id in self._pumps
+
+    async def drained(self, container_id: str) -> None:
+        """Wait until the container's pumps have ended, or none of them gets further."""
+        sent, since = -1, time.monotonic()
+        while pumps := self._pumps.get(container_id):
+            if (now := sum(pump.sent for pump in pumps)) != sent:
+                sent, since = now, time.monotonic()
+            elif time.monotonic() - since > PATIENCE:
+                return
+            with anyio.move_on_after(PATIENCE):
+                await self._news.wait()
