@@ -104,11 +104,11 @@ class ContainerRun:
             self._keeper = -1
         if self._marker >= 0:
             self.cgroups.sweep(self.group, ())
-            build_folders.remove(self.roots, self.group)
-            os.close(self._marker)
-            self._marker = -1
             if self.network:
                 self.network.close()
+            build_folders.remove(self.roots, self.group)  # last: it tells others what is left, should we be killed
+            os.close(self._marker)
+            self._marker = -1
 
     def __call__(
         self, request: RunRequest, output: Callable[[bytes], None], warn: Callable[[str], None] = lambda text: None

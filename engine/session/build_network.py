@@ -42,13 +42,13 @@ class BuildNetwork:
         return functools.partial(self._disconnect, container_id)
 
     def forget(self, group: str) -> None:
-        """Give back what a build that was killed held."""
+        """Give back what a build that was killed held. Between two steps that is the network alone, without a lease."""
+        self._used = True
         store = Store(self.roots)
         try:
             for container_id in group_store.names(store, group):
                 Wiring(store).release(container_id)
                 group_store.release(store, container_id)
-                self._used = True
         finally:
             store.close()
 

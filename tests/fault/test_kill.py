@@ -3,6 +3,7 @@
 That nothing is left after `down -v` is for the `composer` fixture to find out.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,6 +14,10 @@ import urllib.request
 import pytest
 
 from engine import control
+from engine.net import bridge
+from engine.session.build_network import NETWORK
+from engine.spec.network import NetworkSpec
+from engine.store import Store
 from tests.fault.victims import Moment, find, kill, serving
 
 VICTIMS = ("command", "supervisor", "keeper")
@@ -109,10 +114,15 @@ def test_containers_live_on(composer, victim):
 
 
 def test_down_of_nothing_removes_what_killed_builds_left(composer):
+    """One that was killed between two steps has the builds' network without a lease."""
     left = f"{composer.roots.run}/build-{'0' * 12}"
     os.makedirs(left)
+    store = Store(composer.roots)
+    asyncio.run(bridge.create(store, NetworkSpec(name=NETWORK)))
     composer("down", "-v")
     assert not os.path.exists(left)
+    assert bridge.get(store, NETWORK) is None
+    store.close()
 
 
 def test_the_keeper_starts_the_supervisor_again(composer):
