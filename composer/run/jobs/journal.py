@@ -54,13 +54,19 @@ class Journal:
         return sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
 
     def definition(self, name: str) -> Definition | None:
-        """None when the job is not registered."""
+        """None when the job is not registered, or nothing that this release understands: `up` registers it again."""
         data = self._read(name, "definition.json")
-        return decode_definition(data) if data else None
+        try:
+            return decode_definition(data) if data else None
+        except msgspec.DecodeError:
+            return None
 
     def progress(self, name: str) -> Progress:
         data = self._read(name, "progress.json")
-        return decode_progress(data) if data else Progress()
+        try:
+            return decode_progress(data) if data else Progress()
+        except msgspec.DecodeError:
+            return Progress()
 
     def observed(self) -> dict[str, ObservedJob]:
         """The jobs, for a plan."""

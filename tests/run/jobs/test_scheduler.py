@@ -368,6 +368,19 @@ def test_a_run_by_hand_goes_with_its_command(tmp_path):
     assert states(world) == [("succeeded", 0, 1)] and len(world.ran) == 1
 
 
+def test_damaged_files_stop_nobody(tmp_path):
+    """`up` registers the job again."""
+    world = carried_out(World(tmp_path), definition("* * * * *"), 1.5 * MINUTE)
+    folder = tmp_path / "s/jobs/p/tick.job"
+    for name in ("definition.json", "progress.json"):
+        (folder / name).write_text('{"name": 3')
+    journal = Journal(world.roots, "p")
+    assert journal.definition("tick") is None and not journal.progress("tick").runs
+    assert journal.observed()["tick"].digest == ""
+    carried_out(world, definition("* * * * *"), 1.5 * MINUTE)
+    assert [one.state for one in world.runs()] == [RunState.SUCCEEDED]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(-12, 12), max_size=8),
