@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from composer.cli.errors import CommandError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import one
 
@@ -41,6 +42,8 @@ def attach(
     from composer.cli.terminal.process import opened
     from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
 
+    if context.dry_run:
+        raise CommandError("interactive run is not supported in dry-run mode")
     sequence = parse_keys(keys or DETACH_KEYS)
     process = opened(context, record, lambda: context.engine.attach(record.group, record.id))
     try:
@@ -57,7 +60,6 @@ def sender(context: Context, record: ContainerRecord, process: Process) -> Calla
         return process.signal
 
     def send(number: int) -> None:
-        from composer.cli.errors import CommandError
         from composer.cli.project.unplanned import CAUSE, perform
         from composer.plan.operations import Kill
         from engine.errors import EngineError

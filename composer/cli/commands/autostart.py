@@ -38,7 +38,7 @@ def run(context: Context, args: Args) -> int:
     if args.print and verb != "enable":
         raise UsageError(f"--print is only valid with enable, not with {verb}")
     if verb == "enable":
-        return _enable(context, units, only_print=args.print)
+        return _enable(context, units, only_print=args.print or context.dry_run)
     if verb == "disable":
         return _disable(context, units)
     if verb == "status":
@@ -85,6 +85,8 @@ def _login() -> str:
 
 def _disable(context: Context, units: Units) -> int:
     project = context.project_name
+    if context.dry_run and os.path.exists(units.path(project)):
+        return 0
     if not units.remove(project):
         raise CommandError(f"project {project} has no unit: {units.path(project)}")
     units.reload()
@@ -157,6 +159,8 @@ def _supervise(context: Context, project: str) -> None:
     """Start the supervisor, which keeps the schedules. EngineError."""
     from composer.run.client import Client
 
+    if context.dry_run:
+        return
     supervisor = Client(context.roots, project, context.environ)
     try:
         supervisor.open().close()
@@ -181,6 +185,8 @@ def _perform(context: Context, project: str, action: str, containers: tuple[str,
     from composer.cli.render.steps import TITLES
     from composer.run.client import Client
 
+    if context.dry_run:
+        return
     wanted = options_of(context, action, (), containers=containers, **options)
     with context.progress(TITLES[action]) as progress:
         perform(Client(context.roots, project, context.environ), progress, None, wanted)

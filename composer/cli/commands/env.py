@@ -98,6 +98,8 @@ def _set(context: Context, pairs: Sequence[str]) -> int:
             raise UsageError(f"{name}: a value cannot have a NUL character")
         wanted[name] = value
     path = _last(context)
+    if context.dry_run:
+        return 0
     change(path, wanted)
     found = values(path)
     for name in wanted:
@@ -116,6 +118,8 @@ def _unset(context: Context, names: Sequence[str]) -> int:
     for name in names:
         if name not in found:
             raise CommandError(f"{name} is not set in {path}")
+    if context.dry_run:
+        return 0
     change(path, {}, tuple(names))
     left = values(path)
     for name in names:

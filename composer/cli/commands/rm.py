@@ -28,6 +28,8 @@ def run(context: Context, args: Args) -> int:
     from composer.cli.project.change import change
 
     context.check_services(args.positional, among_containers=True)
+    if args.stop and context.dry_run:  # nothing is stopped: what would be removed is planned with what runs
+        return change(context, "rm", services=args.positional, stop=True, volumes=args.volumes, force=True)
     if args.stop:
         change(context, "stop", services=args.positional)
     desired = context.desired_or_none

@@ -285,6 +285,9 @@ class Watcher:
     def _copy(self, record: ContainerRecord, rule: Rule, paths: list[str]) -> None:
         from composer.cli.commands.cp import piped
 
+        if self._context.dry_run:
+            return
+
         def produce(fd: int) -> None:
             with os.fdopen(os.dup(fd), "wb") as file, tarfile.open(fileobj=file, mode="w|") as archive:
                 for path in paths:
@@ -295,6 +298,8 @@ class Watcher:
 
     def _execute(self, record: ContainerRecord, spec: ExecSpec | None) -> None:
         assert spec is not None  # rules_of has made sure
+        if self._context.dry_run:
+            return
         process = self._context.engine.exec_process(record.group, record.id, spec, stdio=(-1, 2, 2))
         try:
             code = process.wait()

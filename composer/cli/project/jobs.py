@@ -163,6 +163,8 @@ def ask(
     desired: Desired | None = None,
 ) -> End:  # fmt: skip
     """Have the project's supervisor do it (see `JobAction`). CommandError when it could not."""
+    if context.dry_run and verb != "wait":
+        return End()
     request = Request(
         options=Options(action="job"), desired=desired, job=JobAction(verb=verb, name=name, run=run, history=history)
     )

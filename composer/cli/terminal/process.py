@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from composer.cli.errors import CommandError
 from composer.cli.terminal.signals import listening
 from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw
 from engine.errors import OtherVersion
@@ -30,6 +31,10 @@ def run_exec(
     context: Context, record: ContainerRecord, spec: ExecSpec, *, detach: bool = False, interactive: bool = True
 ) -> int:
     """Start a process in the container and stay with it, unless detached; its exit code."""
+    if context.dry_run:
+        if detach:
+            return 0
+        raise CommandError("interactive exec is not supported in dry-run mode")
     sys.stdout.flush()
     stdin = 0 if interactive and not detach else -1
     stdio = (-1, -1, -1) if detach else (stdin, 1, 2)
