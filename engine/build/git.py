@@ -108,7 +108,8 @@ def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = Fals
         # A server need not give a commit by its hash: all branches and tags have it.
         _git(repository, path, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
         try:
-            _git(repository, path, "checkout", "--quiet", "--detach", f"{wanted}^{{commit}}")
+            branches = _git(repository, path, "for-each-ref", "--format=%(refname)", f"refs/remotes/origin/{wanted}")
+            _git(repository, path, "checkout", "--quiet", "--detach", f"{branches.strip() or wanted}^{{commit}}")
         except BuildFailed as error:
             raise BuildFailed(f"{repository.remote}: there is no branch, tag or commit {wanted}") from error
     found = _git(repository, path, "rev-parse", "HEAD").strip()

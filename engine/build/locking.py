@@ -11,6 +11,7 @@ from msgspec import structs
 from engine.build import git, remote
 from engine.build import instructions as ins
 from engine.build.builder import Builder
+from engine.build.remote_context import is_elsewhere
 from engine.build.sources import IMAGE_SCHEME, Sources
 from engine.build.stage import Build, StageRun
 from engine.build.stages import Dockerfile, Stage, order, triggers
@@ -34,8 +35,9 @@ def lock(spec: BuildSpec, *, images: ImageStore, pinned: Callable[[str], str]) -
     pins: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         sources = Sources(structs.replace(spec, pins=None), images, stack, None)
-        if remote.is_remote(spec.context) and (key := _key(spec.context)):
-            pins[key] = known.get(key) or _file(spec.context, sources)
+        for text in (spec.context, *spec.additional_contexts.values()):
+            if is_elsewhere(text) and (key := _key(text)):
+                pins[key] = known.get(key) or _file(text, sources)
         builder = Builder(structs.replace(spec, pins={**known, **pins}), images, _never, None, None)
         with builder.context():
             found = _Lister(builder, sources)

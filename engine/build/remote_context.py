@@ -7,11 +7,12 @@ import secrets
 
 from msgspec import structs
 
-from engine.build import git, remote
+from engine.build import git, layout, remote
 from engine.build.archive import holds_tar
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, OperationFailed
 from engine.filetree.remove import remove
+from engine.image import platform
 from engine.image.layer import compression
 from engine.image.layer.pipeline import Hashed
 from engine.image.layer.unpack import unpack
@@ -19,14 +20,29 @@ from engine.spec.image import BuildSpec
 
 
 def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
-    """`spec` with a local directory as context, which `sources` removes. Raises BuildFailed."""
-    if git.is_git(spec.context):
-        repository = git.pinned(spec.context, sources)
+    """`spec` with contexts that are directories or images of the store, which go with `sources`. Raises BuildFailed."""
+    named = {
+        name: _local(text, f"context {name}", "", sources, spec) for name, text in spec.additional_contexts.items()
+    }
+    return structs.replace(
+        spec, context=_local(spec.context, "build context", spec.dockerfile, sources, spec), additional_contexts=named
+    )
+
+
+def is_elsewhere(text: str) -> bool:
+    """Whether a context has to be fetched."""
+    return git.is_git(text) or remote.is_remote(text)
+
+
+def _local(text: str, subject: str, name: str, sources: Sources, spec: BuildSpec) -> str:
+    if git.is_git(text):
+        repository = git.pinned(text, sources)
         folder = git.clone(repository, sources, keep_git_dir=False)
-        return structs.replace(spec, context=_inside(folder, repository.subdir, spec.context))
-    if remote.is_remote(spec.context):
-        return structs.replace(spec, context=_download(spec, sources))
-    return spec
+        return _inside(folder, repository.subdir, text)
+    if text.startswith(layout.SCHEME):
+        wanted = platform.parse(spec.platforms[0]) if spec.platforms else platform.host()
+        return layout.context(text, sources, wanted)
+    return _download(text, subject, name, sources) if remote.is_remote(text) else text
 
 
 def _inside(folder: str, below: str, context: str) -> str:
@@ -38,23 +54,23 @@ def _inside(folder: str, below: str, context: str) -> str:
     return path
 
 
-def _download(spec: BuildSpec, sources: Sources) -> str:
-    """Unpack an archive; any other file is the Dockerfile, without other files in the context."""
-    download = remote.fetch(spec.context, "", sources, "build context")
+def _download(url: str, subject: str, name: str, sources: Sources) -> str:
+    """Unpack an archive; any other file is the only one in the context, called `name` (the Dockerfile), or as in the URL."""
+    download = remote.fetch(url, "", sources, subject)
     folder = f"{sources.folder}/.context-{secrets.token_hex(8)}"
     sources.at_end(lambda: remove(folder))
     try:
         os.mkdir(folder, 0o755)
         with open(download.path, "rb") as file:
             if not holds_tar(file.fileno()):
-                os.link(download.path, f"{folder}/{spec.dockerfile}")
+                os.link(download.path, f"{folder}/{name or download.name}")
                 return folder
             file.seek(0)
             root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                unpack(iter(Hashed(compression.chunks(file, spec.context))), root, spec.context, layer=False)
+                unpack(iter(Hashed(compression.chunks(file, url))), root, url, layer=False)
             finally:
                 os.close(root)
     except OSError as error:
-        raise OperationFailed.of("unpack build context", spec.context, error) from error
+        raise OperationFailed.of(f"unpack {subject}", url, error) from error
     return folder

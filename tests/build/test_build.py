@@ -212,8 +212,6 @@ def test_named_contexts(builder, base, tmp_path):
     over = builder("FROM base AS extra\nFROM base\nCOPY --from=extra m /m",
                    additional_contexts={"extra": str(tmp_path / "more")})  # fmt: skip
     assert builder.tree(over)["m"] == "M"
-    with pytest.raises(Unsupported, match="remote"):
-        builder("FROM base\nCOPY --from=x m /m", additional_contexts={"x": "https://example.com/x.git"})
 
 
 def test_onbuild_runs_in_the_next_build(builder, base):

@@ -1,13 +1,15 @@
 import functools
 import http.server
 import io
+import json
 import os
+import subprocess
 import tarfile
 import threading
 
 import pytest
 
-from engine.errors import BuildFailed
+from engine.errors import BuildFailed, EngineError
 
 
 @pytest.fixture
@@ -47,3 +49,73 @@ def test_an_archive_and_a_dockerfile(builder, base, website, images):
     assert [name for name in os.listdir(f"{images.store.roots.cache}/build") if name.startswith(".")] == []
     with pytest.raises(BuildFailed, match="answered 404"):
         builder("", dockerfile_inline=None, context=f"{address}/gone")
+
+
+def test_named_contexts_from_elsewhere(builder, base, website, tmp_path):
+    site, address = website
+    with tarfile.open(site / "more.tar", "w") as tar:
+        info = tarfile.TarInfo("in/tar")
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"t"))
+    (site / "one").write_text("1")
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "deep").mkdir()
+    (repository / "deep/file").write_text("g")
+    who = ("-c", "user.name=me", "-c", "user.email=me@example.org", "-c", "init.defaultBranch=main")
+    for words in (("init",), ("add", "-A"), ("commit", "-m", "x"), ("update-server-info",)):
+        subprocess.run(["git", *who, *words], cwd=repository, check=True, capture_output=True)
+    (site / "r.git").symlink_to(repository / ".git")
+    contexts = {"tar": f"{address}/more.tar", "one": f"{address}/one", "git": f"{address}/r.git#main:deep"}
+    text = "FROM base\n" + "".join(f"COPY --from={name} / /{name}/\n" for name in contexts)
+    tree = builder.tree(builder(text, additional_contexts=contexts))
+    assert (tree["tar/in/tar"], tree["one/one"], tree["git/file"]) == ("t", "1", "g")
+
+
+@pytest.fixture
+def layout(builder, base, images, tmp_path):
+    """An image, as an OCI layout in a folder; it is no longer in the store."""
+    from engine.image import gc
+    from engine.image.archive import save
+
+    record = builder("FROM base\nCOPY f /from-layout\nENV A=1\n", files={"f": "f"}, tags=("own/image:7",))
+    out = io.BytesIO()
+    save(images, ["own/image:7"], out)
+    out.seek(0)
+    folder = tmp_path / "layout"
+    with tarfile.open(fileobj=out) as tar:
+        tar.extractall(folder, filter="tar")
+    images.remove("own/image:7")
+    images.store.db.execute("DELETE FROM build_cache")
+    gc.collect(images)
+    return folder, record
+
+
+def test_an_image_in_a_layout(builder, layout, images):
+    folder, record = layout
+    index = json.loads((folder / "index.json").read_text())
+    (one,) = index["manifests"]
+    index["manifests"] = [{**one, "annotations": {"org.opencontainers.image.ref.name": "7"}}]
+    (folder / "index.json").write_text(json.dumps(index))
+    for form in (f"{folder}:7", f"{folder}@{one['digest']}", f"{folder}"):
+        contexts = {"named": f"oci-layout://{form}"}
+        built = builder("FROM named\nCOPY --from=named /from-layout /again\n", additional_contexts=contexts)
+        assert builder.tree(built)["again"] == "f"
+        assert "A=1" in built.config.environment
+        assert images.get(record.id) is None
+    for form, problem in ((f"{folder}:8", "7"), ("/nowhere", "nowhere"), ("", "expected oci-layout://PATH")):
+        if form.endswith(":8"):
+            index["manifests"].append({**one, "annotations": {"org.opencontainers.image.ref.name": "6"}})
+            (folder / "index.json").write_text(json.dumps(index))
+            problem = ":8"
+        with pytest.raises(EngineError, match=problem):
+            builder("FROM named\n", additional_contexts={"named": f"oci-layout://{form}"})
+
+
+def test_a_layout_that_was_changed(builder, layout):
+    folder, _ = layout
+    for path in (folder / "blobs/sha256").iterdir():
+        if not path.read_bytes().startswith(b"{"):
+            path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(EngineError):
+        builder("FROM named\n", additional_contexts={"named": f"oci-layout://{folder}"})
