@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from composer.plan.desired import Desired, DesiredService
 
 WORDS = {"up": ("Creating", "Created"), "stop": ("Stopping", "Stopped"), "down": ("Removing", "Removed")}
+RELAYED = ("publish-endpoint", "get-relay-info")
+"""Messages of Compose 5.6 that need a container which forwards connections."""
 METADATA_TIMEOUT = 30
 """Seconds."""
 
@@ -143,8 +145,15 @@ def _conversation(
                     progress.update(service.name, text.partition("\n")[0])
                 elif sort == "get-service-config":
                     _answer(process, _definition(context, service.name))
+                elif sort in RELAYED:
+                    raise CommandError(
+                        f'service "{service.name}": its provider wants {sort}, and there is no network relay here\n'
+                        "Let it tell the address of what it provides by setenv."
+                    )
                 elif sort != "debug":
-                    raise CommandError(f'service "{service.name}": provider sent a message of unknown type {sort!r}')
+                    raise CommandError(
+                        f'service "{service.name}": its provider sent a message of the unknown type {sort!r}'
+                    )
         except BaseException:
             process.kill()
             raise

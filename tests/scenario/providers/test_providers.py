@@ -12,6 +12,7 @@ case " $* " in
   *" --kind=broken "*) echo '{"type": "error", "message": "no cloud today"}'; exit 1;;
   *" --kind=odd "*) echo 'hello'; exit 0;;
   *" --kind=strange "*) echo '{"type": "sing", "message": "la"}'; read x; exit 0;;
+  *" --kind=relay "*) echo '{"type": "publish-endpoint", "message": "80=localhost:49152"}'; read x; exit 0;;
   *" --kind=asking "*) echo '{"type": "get-service-config"}'; read answer; echo "$answer" > answer;;
   *" up "*) echo "{\"type\": \"setenv\", \"message\": \"ADDRESS=cloud://$(cat address)\"}"
             echo '{"type": "rawsetenv", "message": "KEY=open=sesame"}';;
@@ -68,6 +69,7 @@ def test_the_containers_of_a_service_go_when_it_is_provided(composer, cloud):
     [
         ("broken", 'service "store": provider cloud failed (up): no cloud today'),
         ("odd", "invalid message"),
+        ("relay", "its provider wants publish-endpoint, and there is no network relay"),
         ("strange", "a message of unknown type 'sing'"),
     ],
 )
