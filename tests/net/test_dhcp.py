@@ -173,7 +173,7 @@ async def test_a_fixed_address_is_asked_for(store, wiring, spaces, server):
     async with network(store):
         async with leased(wiring, a, Attachment(network="n", ipv4_address="203.0.113.210")):
             assert addresses(a, "eth0") == {"203.0.113.210/24"}
-        with pytest.raises(InvalidSpec, match=r"gives 203\.0\.113\.200, not 203\.0\.113\.99"):
+        with pytest.raises(InvalidSpec, match=r"assigns 203\.0\.113\.200, not 203\.0\.113\.99"):
             await wiring.obtain(b.id, [Attachment(network="n", ipv4_address="203.0.113.99")])
 
 
