@@ -152,7 +152,7 @@ def _conversation(
                     )
                 elif sort != "debug":
                     raise CommandError(
-                        f'service "{service.name}": its provider sent a message of the unknown type {sort!r}'
+                        f'service "{service.name}": its provider sent a message of unknown type {sort!r}'
                     )
         except BaseException:
             process.kill()
