@@ -120,7 +120,7 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
         "Env": [name if value is None else f"{name}={value}" for name, value in environment.items()] or None,
         "Cmd": list(command) if command else None,
         "Image": spec.image_ref or spec.image,
-        "Volumes": {path: {} for path in (config.volumes if config else ())} or None,
+        "Volumes": {path: {} for path in _volumes(spec, config)} or None,
         "WorkingDir": spec.working_dir or (config.working_dir if config else ""),
         "Entrypoint": list(entrypoint) if entrypoint else None,
         "OnBuild": list(config.on_build) if config and config.on_build else None,
@@ -139,6 +139,12 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
     if config is not None and config.shell:
         found["Shell"] = list(config.shell)
     return found
+
+
+def _volumes(spec: ContainerSpec, config: ImageConfig | None) -> list[str]:
+    """Where anonymous volumes are: the image's, and those that the container was asked to have."""
+    asked = (mount.target for mount in spec.mounts if mount.type == "volume" and not mount.source)
+    return list(dict.fromkeys([*(config.volumes if config else ()), *asked]))
 
 
 def healthcheck(check: Healthcheck) -> dict[str, Any]:

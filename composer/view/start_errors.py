@@ -6,6 +6,10 @@ import re
 
 _WORDS = (
     (
+        re.compile(r"no such network: (?P<name>\S+)"),
+        r"failed to set up container networking: network \g<name> not found",
+    ),
+    (
         re.compile(r"find user (?P<name>.+?): no matching entry in .*"),
         r"unable to find user \g<name>: no matching entries in passwd file",
     ),

@@ -106,7 +106,7 @@ _CONSTANT: dict[str, Any] = {
     "RegistryConfig": {
         "IndexConfigs": {"docker.io": {"Mirrors": [], "Name": "docker.io", "Official": True, "Secure": True}},
         "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
-        "Mirrors": None,
+        "Mirrors": [],
     },
     "GenericResources": None,
     "HttpProxy": "",
@@ -139,7 +139,7 @@ KINDS = ("container", "image", "volume", "build-cache")
 
 def usage(engine: Engine, kinds: Collection[str] = KINDS) -> dict[str, Any]:
     """`GET /system/df`: sizes in bytes. LayersSize counts a layer that several images share once."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"LayersSize": 0, **dict.fromkeys(("Images", "Containers", "Volumes", "BuildCache"))}
     if "image" in kinds:
         found |= _images(engine)
     if "container" in kinds:

@@ -103,8 +103,8 @@ def _blocks(counts: ContainerStats | None) -> dict[str, Any]:
         for block in (counts.blocks if counts else ())
     ]
     return {
-        "io_service_bytes_recursive": rows or None,
-        **{f"{name}_recursive": None for name in BLOCK_KEYS},
+        "io_service_bytes_recursive": rows,
+        **{f"{name}_recursive": [] for name in BLOCK_KEYS},
     }
 
 
