@@ -95,9 +95,9 @@ def _abilities(engine: Engine) -> dict[str, Any]:
 _CONSTANT: dict[str, Any] = {
     "Plugins": {
         "Volume": ["local"],
-        "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
+        "Network": ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"],
         "Authorization": None,
-        "Log": ["json-file", "local", "none", "syslog", "journald", "fluentd", "gelf"],
+        "Log": ["json-file", "local", "none", "syslog", "journald", "fluentd"],
     },
     "Debug": False,
     "ExperimentalBuild": False,

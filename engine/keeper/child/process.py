@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import functools
 import os
 
 from engine.errors import OperationFailed
 from engine.keeper.child import init as inits
-from engine.keeper.child import kernel_settings, standard_streams
+from engine.keeper.child import kernel_settings, privileges, standard_streams
 from engine.keeper.child.identity import Identity
 from engine.kernel import flags
 
@@ -64,12 +63,12 @@ def renounce(kernel: Kernel, settings: Process, who: Identity, pipes: Sequence[i
     if who.uid != 0:
         standard_streams.give(kernel, pipes, who.uid, who.gid)
     kernel_settings.confine(kernel, settings.get("apparmor", ""))
-    bound(kernel, settings)
+    privileges.bound(kernel, settings)
     kernel.prctl(flags.PR_SET_KEEPCAPS, 1)
     kernel.setgroups(who.groups)
     kernel.setresgid(who.gid, who.gid, who.gid)
     kernel.setresuid(who.uid, who.uid, who.uid)
-    _restrict(kernel, settings, who)
+    privileges.restrict(kernel, settings, who)
 
 
 def execute(kernel: Kernel, settings: Process, who: Identity, hostname: str) -> None:
@@ -80,48 +79,6 @@ def execute(kernel: Kernel, settings: Process, who: Identity, hostname: str) -> 
     kernel.execute(
         _candidates(name, variables), settings["args"], variables, lambda number: _cannot_execute(name, number)
     )
-
-
-def _restrict(kernel: Kernel, settings: Process, who: Identity) -> None:
-    """Apply capabilities and the seccomp filter. Installing a filter needs CAP_SYS_ADMIN or no_new_privs."""
-    whole = (1 << (last_capability() + 1)) - 1
-    permitted = kernel.permitted()
-    filtered = program(settings)
-    early = bool(filtered) and not settings.get("no_new_privs")
-    if early:
-        kernel.capset(permitted, permitted, 0)
-        kernel.seccomp(filtered)
-    mask = settings["capabilities"]["effective"] & whole & permitted if who.uid == 0 else 0
-    kernel.capset(mask, mask, 0)
-    if filtered and not early:
-        kernel.seccomp(filtered)
-
-
-def bound(kernel: Kernel, settings: Process) -> None:
-    """What no program executed from here on can gain: capabilities outside the bounding set, and with no_new_privs any."""
-    bounding = settings["capabilities"]["bounding"]
-    for number in range(last_capability() + 1):
-        if not bounding >> number & 1:
-            kernel.prctl(flags.PR_CAPBSET_DROP, number)
-    if settings.get("no_new_privs"):
-        kernel.prctl(flags.PR_SET_NO_NEW_PRIVS, 1)
-
-
-def program(settings: Process) -> bytes:
-    """The seccomp filter, b"" for none; `preload` has read it, or it is read now."""
-    path = settings.get("seccomp", "")
-    preload(path)
-    return _PROGRAMS[path] if path else b""
-
-
-_PROGRAMS: dict[str, bytes] = {}
-
-
-def preload(path: str) -> None:
-    """Read a seccomp program while the host's file system is still there."""
-    if path and path not in _PROGRAMS:
-        with open(path, "rb") as file:
-            _PROGRAMS[path] = file.read()
 
 
 def environment(settings: Process, who: Identity, hostname: str) -> dict[str, str]:
@@ -158,15 +115,6 @@ def _cannot_work_in(path: str, number: int) -> CannotExecute:
 
 def _outside(path: str) -> OperationFailed:
     return OperationFailed("change to the working directory", path, detail="it is outside the container")
-
-
-@functools.cache
-def last_capability() -> int:
-    try:
-        with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return 40
 
 
 def _candidates(name: str, variables: dict[str, str]) -> list[str]:

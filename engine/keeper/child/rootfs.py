@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from engine.errors import OperationFailed
-from engine.keeper.child import devices, mounts, process
+from engine.keeper.child import devices, mounts, privileges
 from engine.keeper.child.direct import Direct
 from engine.keeper.child.namespaces import Ids
 from engine.kernel import calls, detached, flags
@@ -21,7 +21,7 @@ def prepare(kernel: Kernel, progress: Progress) -> None:
     """Make the mounts that need the host's privileges, in our private mount namespace, before entering a user namespace."""
     bundle, ids, found = progress.bundle, progress.ids, progress.trees
     rootfs, entries = bundle["rootfs"], bundle["mounts"]
-    process.preload(bundle["process"].get("seccomp", ""))
+    privileges.preload(bundle["process"].get("seccomp", ""))
     # Binds are taken while our mounts are the peers of the host's, for those that are to be shared with it.
     for number, entry in enumerate(entries):
         if entry["type"] == "bind":

@@ -16,7 +16,16 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
-from engine.keeper.child import identity, kernel_settings, namespaces, process, standard_streams, steps, terminal
+from engine.keeper.child import (
+    identity,
+    kernel_settings,
+    namespaces,
+    privileges,
+    process,
+    standard_streams,
+    steps,
+    terminal,
+)
 from engine.keeper.child.direct import Direct
 from engine.keeper.child.progress import Progress
 from engine.keeper.protocol import Channel
@@ -106,7 +115,7 @@ def join_and_run(
         settings: Process = {**bundle["process"], **request["process"]}
         if request.get("privileged"):  # all capabilities; filter and profile stay the container's, as with Docker
             settings["capabilities"] = {"bounding": -1, "effective": -1}
-        process.preload(bundle["process"]["seccomp"])
+        privileges.preload(bundle["process"]["seccomp"])
         for number, fd in streams.items():
             os.dup2(fd, number)
         process.keep_descriptors(kernel, pidfd, progress.channel, report)
@@ -115,7 +124,7 @@ def join_and_run(
         _join(kernel, progress, pidfd)
         # Another user gets that user's groups and no more.
         groups: list[str] = [] if "user" in request["process"] else settings["groups"]
-        process.bound(kernel, settings)
+        privileges.bound(kernel, settings)
         early = _may_be_traced(progress) and _may_renounce(progress, settings)
         if early:
             with _in_time():
