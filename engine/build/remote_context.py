@@ -7,6 +7,7 @@ import secrets
 
 from msgspec import structs
 
+from engine.bounded import MIB, read_bytes
 from engine.build import git, layout, remote
 from engine.build.archive import holds_tar
 from engine.build.sources import Sources
@@ -21,12 +22,28 @@ from engine.spec.image import BuildSpec
 
 def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
     """`spec` with contexts that are directories or images of the store, which go with `sources`. Raises BuildFailed."""
+    spec = structs.replace(spec, context=_local(spec.context, "build context", spec.dockerfile, sources, spec))
+    text = _dockerfile(spec)
     named = {
-        name: _local(text, f"context {name}", "", sources, spec) for name, text in spec.additional_contexts.items()
+        name: _local(value, f"context {name}", "", sources, spec) if text is None or _stem(name) in text else value
+        for name, value in spec.additional_contexts.items()
     }
-    return structs.replace(
-        spec, context=_local(spec.context, "build context", spec.dockerfile, sources, spec), additional_contexts=named
-    )
+    return structs.replace(spec, additional_contexts=named)
+
+
+def _stem(name: str) -> str:
+    """What of a context's name every way to write it has: an image's may be without registry and tag."""
+    return name.rpartition("/")[2].partition("@")[0].partition(":")[0].lower()
+
+
+def _dockerfile(spec: BuildSpec) -> str | None:
+    """Its text in lower case: a context that it nowhere names is not fetched. None when a variable may stand for a name."""
+    text = spec.dockerfile_inline
+    try:
+        text = text or read_bytes(os.path.join(spec.context, spec.dockerfile), 16 * MIB, "a Dockerfile").decode()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return None if "$" in text else text.lower()
 
 
 def is_elsewhere(text: str) -> bool:

@@ -70,6 +70,7 @@ def test_named_contexts_from_elsewhere(builder, base, website, tmp_path):
     text = "FROM base\n" + "".join(f"COPY --from={name} / /{name}/\n" for name in contexts)
     tree = builder.tree(builder(text, additional_contexts=contexts))
     assert (tree["tar/in/tar"], tree["one/one"], tree["git/file"]) == ("t", "1", "g")
+    builder("FROM base\nCOPY f /\n", files={"f": ""}, additional_contexts={"unused": f"{address}/gone"})
 
 
 @pytest.fixture
