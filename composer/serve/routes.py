@@ -75,7 +75,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/images/{name:path}/history", "images.history"),
     ("POST", "/images/{name:path}/tag", "images.tag"),
     ("DELETE", "/images/{name:path}", "images.remove"),
-    ("GET", "/images/{name:path}/attestations", "image_transfer.attestations"),
+    ("GET", "/images/{name:path}/attestations", "images.attestations"),
     ("PUT", "/volumes/{name}", "volumes.update"),
     ("POST", "/networks/create", "network_changes.create"),
     ("POST", "/networks/prune", "network_changes.prune"),

@@ -69,6 +69,7 @@ def test_save_and_load(api):
     status, content = send(api, "/images/load", b"no archive")
     assert status == 200 and "errorDetail" in lines(content)[-1]
     assert api.refused("GET", "/images/nosuch/get")[0] == 404
+    assert api.get("/images/busybox/attestations") == []
 
 
 def test_a_root_file_system_is_imported(api):

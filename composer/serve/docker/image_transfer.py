@@ -5,7 +5,7 @@ Progress is Docker's: a line of JSON for each step of each layer, known by the l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
@@ -184,7 +184,3 @@ async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 async def search(server: Server, request: Request, exchange: Exchange) -> Reply:
     raise HTTPError(500, "searching Docker Hub is not supported")
-
-
-async def attestations(server: Server, request: Request, exchange: Exchange) -> NoReturn:
-    raise HTTPError(501, "attestations of images are not kept here")

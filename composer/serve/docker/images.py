@@ -34,6 +34,12 @@ async def history(server: Server, request: Request, exchange: Exchange) -> Reply
     return Reply(images.history(server.engine, need(server.engine, request.arguments["name"])))
 
 
+async def attestations(server: Server, request: Request, exchange: Exchange) -> Reply:
+    """None are kept here."""
+    need(server.engine, request.arguments["name"])
+    return Reply([])
+
+
 async def tag(server: Server, request: Request, exchange: Exchange) -> Reply:
     image = need(server.engine, request.arguments["name"])
     name, version = request.query("repo"), request.query("tag")
