@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from composer.cli.errors import CommandError
@@ -79,6 +80,8 @@ def test_a_default_platform_that_is_not_built():
     given = service("a", "", "FROM b", platforms=("linux/amd64",))
     _check_platform(SimpleNamespace(environ={}), given)
     with pytest.raises(CommandError, match="DOCKER_DEFAULT_PLATFORM: windows/amd64"):
+        # The service has it as its platform.
+        given = msgspec.structs.replace(given, platform="windows/amd64")
         _check_platform(SimpleNamespace(environ={"DOCKER_DEFAULT_PLATFORM": "windows/amd64"}), given)
 
 
