@@ -21,6 +21,7 @@ class LocalProcess:
         slave = -1
         if spec.tty:
             self.stream, slave = os.openpty()
+            self.resize(*spec.console_size)
         self.pid = os.fork()
         if self.pid == 0:
             if slave >= 0:

@@ -158,7 +158,7 @@ def test_a_tmpfs(box, edits):
         (
             {"mounts": [{"hostPath": "/x", "containerPath": "/x", "options": ["rbind", "ro", "rnoexec"]}]},
             Unsupported,
-            "'ro' for itself and 'rnoexec'",
+            "'ro' for the mount itself and 'rnoexec'",
         ),
     ],
 )

@@ -103,6 +103,7 @@ def _specification(context: Context, args: Args, desired: Desired, service: Desi
 
     from composer.cli.commands.exec import wants_tty
     from composer.cli.project.oneoff import oneoff_spec
+    from composer.cli.terminal.tty import own_size
 
     spec = oneoff_spec(
         service.container,
@@ -115,7 +116,8 @@ def _specification(context: Context, args: Args, desired: Desired, service: Desi
         directory=desired.working_dir,
     )
     labels = {**spec.labels, AUTOREMOVE: "true"} if args.detach and args.rm else spec.labels
-    return msgspec.structs.replace(spec, image_ref=service.image, labels=labels)
+    size = own_size() if spec.tty else (0, 0)
+    return msgspec.structs.replace(spec, image_ref=service.image, labels=labels, console_size=size)
 
 
 @contextmanager

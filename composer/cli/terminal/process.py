@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from composer.cli.errors import CommandError
 from composer.cli.terminal.signals import listening
-from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, parse_keys, pump, raw
+from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, own_size, parse_keys, pump, raw
 from engine.errors import OtherVersion
 from engine.poll import write_all
 
@@ -38,6 +40,8 @@ def run_exec(
     sys.stdout.flush()
     stdin = 0 if interactive and not detach else -1
     stdio = (-1, -1, -1) if detach else (stdin, 1, 2)
+    if spec.tty and not detach:
+        spec = replace(spec, console_size=own_size())  # before its program can look at it
     process = opened(context, record, lambda: context.engine.exec_process(record.group, record.id, spec, stdio=stdio))
     try:
         if detach:
@@ -65,7 +69,7 @@ def opened(context: Context, record: ContainerRecord, opens: Callable[[], Proces
 def terminal_session(process: Process, *, stdin: int, keys: bytes, send: Callable[[int], None] | None = None) -> int:
     """Our terminal is the process's until it ends (its exit code) or the detach keys are typed (0)."""
     assert process.stream is not None
-    with passing_signals(process, send), raw(0), following_size(1 if os.isatty(1) else 0, process.resize):
+    with passing_signals(process, send), raw(0), following_size(process.resize):
         detached = pump(process.stream, stdin, 1, ended=process.fileno(), keys=keys)
     return 0 if detached else process.wait()
 

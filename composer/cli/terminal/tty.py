@@ -68,14 +68,23 @@ class Detach:
         return data, False
 
 
+def own_size() -> tuple[int, int]:
+    """Rows and columns of our terminal; (0, 0) without one."""
+    for fd in (1, 0):
+        with suppress(OSError):
+            size = os.get_terminal_size(fd)
+            return size.lines, size.columns
+    return 0, 0
+
+
 @contextmanager
-def following_size(terminal: int, resize: Callable[[int, int], None]) -> Iterator[None]:
+def following_size(resize: Callable[[int, int], None]) -> Iterator[None]:
     """Tell `resize` the rows and columns of our terminal, at once and at each SIGWINCH."""
 
     def tell(*_: object) -> None:
         with suppress(Exception):
-            size = os.get_terminal_size(terminal)
-            resize(size.lines, size.columns)
+            if any(size := own_size()):
+                resize(*size)
 
     tell()
     with listening((signal.SIGWINCH,), tell):

@@ -40,9 +40,9 @@ def test_followed_through_recreation(composer):
     following = composer.start("logs", "-f", "--no-log-prefix", "web")
     for n in (1, 2, 3):
         assert following.stdout.readline() == f"line {n}\n"
-    composer("up", "-d", "--force-recreate", "web", "-t", "0")
+    composer("up", "-d", "--force-recreate", "web")
     assert following.stdout.readline() == "web-1 has been recreated\n"
-    assert following.stdout.readline() == "web-1 exited with code 137\n"
+    assert following.stdout.readline() == "web-1 exited with code 143\n"
     for n in (1, 2, 3):
         assert following.stdout.readline() == f"line {n}\n"
     following.kill()
@@ -73,7 +73,7 @@ def test_what_hooks_have_printed(composer):
     assert {following.stdout.readline().replace(" ", "") for _ in range(3)} == {
         "web-1|web\n", "web-1[post_start]|begun\n", "web-1[post_start]|on\n"
     }  # fmt: skip
-    composer("stop", "-t", "0")
+    composer("stop")
     rest = following.communicate(timeout=30)[0].replace(" ", "")
     assert "web-1[pre_stop]|ending\n" in rest and "web-1exitedwithcode143\n" in rest
     assert composer("logs").out == "web-1  | web\n"

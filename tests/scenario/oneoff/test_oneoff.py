@@ -15,6 +15,7 @@ from tests.fault.victims import find
 def terminal(composer, *words, typed=b""):
     """Run a command on a terminal; everything that it showed, and its exit code."""
     master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (31, 101))
     process = subprocess.Popen(
         composer.command(*words), cwd=composer.folder, env={**composer.environ, "TERM": "xterm"},
         stdin=slave, stdout=slave, stderr=subprocess.DEVNULL,
@@ -79,6 +80,13 @@ def test_exec_on_a_terminal(composer):
     shown, code = terminal(composer, "exec", "db", "sh", typed=b"test -t 0 && echo yes it is; exit 5\n")
     assert "yes it is" in shown
     assert code == 5
+
+
+def test_a_terminal_has_its_size_before_the_program_starts(composer):
+    composer("up", "-d", "db")
+    for words in (("exec", "db"), ("run", "--rm", "--no-deps", "tool")):
+        shown, _ = terminal(composer, *words, "stty", "size")
+        assert shown == "31 101\r\n"
 
 
 def test_its_supervisor_has_the_database_for_itself(composer):
