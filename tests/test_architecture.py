@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "composer.plan.lock": ("composer.plan", "engine.errors", "engine.image.reference", "engine.spec"),
     "composer.plan.graph": ("composer.plan", "engine.spec"),
     "composer.cron": (),
+    "composer.detach": (),
     "composer.release": (),
     "composer.view": ("composer.plan.labels", "engine.spec"),
     "composer.run": (
@@ -35,12 +36,12 @@ MAY_IMPORT = {
         "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title",
     ),
     "composer.serve": (
-        "engine.poll", "composer.release", "composer.plan", "composer.run", "composer.view", "engine.spec", "engine.errors",
-        "engine.paths",
+        "engine.poll", "composer.detach", "composer.release", "composer.plan", "composer.run", "composer.view",
+        "engine.spec", "engine.errors", "engine.paths",
     ),
     "composer.api": (),
     "composer.cli": (
-        "engine.atomic",
+        "engine.atomic", "composer.detach",
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",
         "engine.digest", "engine.spec", "engine.errors", "engine.paths", "engine.ignore", "engine.quantities", "engine.poll",
     ),

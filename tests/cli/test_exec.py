@@ -17,7 +17,8 @@ import pytest
 
 from composer.cli.commands.exec import environment
 from composer.cli.errors import UsageError
-from composer.cli.terminal.tty import Detach, parse_keys
+from composer.cli.terminal.tty import parse_keys
+from composer.detach import Detach
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("local_engine.py"))]
 ENVIRON = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

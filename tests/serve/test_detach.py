@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from composer.serve.docker.detach import Escape, sequence
+from composer.detach import Detach
+from composer.serve.docker.detach import sequence
 from composer.serve.http.errors import BadRequest
 from tests.serve.test_exec import Stream
 from tests.serve.test_lifecycle import make
@@ -40,7 +41,7 @@ def test_what_is_no_sequence(text):
 def test_a_sequence_is_found_however_it_is_cut(size):
     """What looked like its beginning reaches the program."""
     typed = b"\x10x\x10\x10yz" + KEYS + b"lost"
-    escape, passed, detached = Escape(KEYS), b"", False
+    escape, passed, detached = Detach(KEYS), b"", False
     for at in range(0, len(typed), size):
         piece, detached = escape.feed(typed[at : at + size])
         passed += piece

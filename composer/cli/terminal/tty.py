@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 from composer.cli.errors import UsageError
 from composer.cli.terminal.signals import listening
+from composer.detach import Detach
 from engine.poll import readable, write_all
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
@@ -44,28 +45,6 @@ def parse_keys(text: str) -> bytes:
             raise UsageError(f'invalid detach keys "{text}": a character, or ctrl- and one of a-z @ [ \\ ] ^ _')
         keys.append(ord(letter.upper()) - 64 if word != letter else ord(letter))
     return bytes(keys)
-
-
-class Detach:
-    """Looks for the detach keys in what is typed; holds back what may be their beginning."""
-
-    def __init__(self, keys: bytes) -> None:
-        self._keys, self._held = keys, b""
-
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """What is to be passed on, and whether the keys were complete."""
-        if not self._keys:
-            return data, False
-        data = self._held + data
-        self._held = b""
-        place = data.find(self._keys)
-        if place >= 0:
-            return data[:place], True
-        for length in range(min(len(self._keys) - 1, len(data)), 0, -1):
-            if data.endswith(self._keys[:length]):
-                self._held = data[-length:]
-                return data[:-length], False
-        return data, False
 
 
 def own_size() -> tuple[int, int]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 
-from composer.serve.docker.detach import Escape, sequence
+from composer.detach import Detach
+from composer.serve.docker.detach import sequence
 from composer.serve.docker.exec import window
 from composer.serve.docker.streams import Pump, stream_type
 from composer.serve.http.errors import HTTPError
@@ -109,7 +110,7 @@ async def _attach(
     record = found.container(server.engine, request.arguments["id"])
     wanted = {number for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")) if request.flag(name)}
     live = request.flag("stream")
-    escape = Escape(sequence(request.query("detachKeys"))) if record.spec.tty else None
+    escape = Detach(sequence(request.query("detachKeys"))) if record.spec.tty else None
     client = server.waiting.add(record.id) if live and not record.state.status.alive else None
     try:
         raw = await take_over(record)
@@ -146,7 +147,7 @@ async def _live(
     raw: Client,
     wanted: set[int],
     client: _Client | None,
-    escape: Escape | None,
+    escape: Detach | None,
     *,
     framed: bool,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Detach keys: a sequence on a terminal by which a client leaves and lets the program go on (docker attach --detach-keys)."""
+"""The detach keys that a request names; the terminal is watched for them by composer.detach."""
 
 from __future__ import annotations
 
@@ -28,23 +28,3 @@ def sequence(text: str) -> bytes:
         else:
             raise BadRequest(f"Invalid detach keys ({text}) provided")
     return bytes(found)
-
-
-class Escape:
-    """Looks for the sequence in what a client types, however it is cut into pieces."""
-
-    def __init__(self, keys: bytes) -> None:
-        self._keys = keys
-        self._held = b""
-
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """What goes to the program, and whether the client detaches. The beginning of a sequence is held back."""
-        data, self._held = self._held + data, b""
-        at = data.find(self._keys)
-        if at >= 0:
-            return data[:at], True
-        for size in range(min(len(self._keys) - 1, len(data)), 0, -1):
-            if data.endswith(self._keys[:size]):
-                self._held = data[-size:]
-                return data[:-size], False
-        return data, False

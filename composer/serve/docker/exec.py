@@ -18,9 +18,10 @@ from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 from msgspec import structs
 
+from composer.detach import Detach
 from composer.serve.docker import body
 from composer.serve.docker.body import console_size
-from composer.serve.docker.detach import Escape, sequence
+from composer.serve.docker.detach import sequence
 from composer.serve.docker.streams import Pump, frames, stream_type
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
@@ -139,7 +140,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         return Reply()
     server.journal.container(f"exec_start: {' '.join(made.spec.args)}", record, execID=made.id)
     # Frames or not is what the client says now, whatever the process has.
-    tty, escape = bool(asked.tty), Escape(sequence(made.wanted.detach_keys or "")) if made.spec.tty else None
+    tty, escape = bool(asked.tty), Detach(sequence(made.wanted.detach_keys or "")) if made.spec.tty else None
     raw = await exchange.hijack(stream_type(request, exchange, tty=tty))
     if made.started:
         await raw.send(_said(f"exec command {made.id} has already run\r\n", tty=tty))
@@ -247,7 +248,7 @@ def _close(descriptors: Iterable[int]) -> None:
             os.close(fd)
 
 
-async def _terminal(server: Server, made: Exec, raw: Raw, escape: Escape, *, plain: bool) -> None:
+async def _terminal(server: Server, made: Exec, raw: Raw, escape: Detach, *, plain: bool) -> None:
     """A pseudo-terminal, whose output is framed as standard output for a client that does not ask for a terminal."""
     process = await _open(server, made, NOBODY)
     async with _attended(server, made, process, raw) as (tasks, pump):

@@ -14,7 +14,7 @@ from composer.serve.descriptors import read, write
 from composer.serve.http.errors import ClientGone
 
 if TYPE_CHECKING:
-    from composer.serve.docker.detach import Escape
+    from composer.detach import Detach
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
 
@@ -127,7 +127,7 @@ class Pump:
             self._done.set()
             os.close(fd)
 
-    async def half_closing(self, fd: int, escape: Escape | None = None) -> bool:
+    async def half_closing(self, fd: int, escape: Detach | None = None) -> bool:
         """As `into`, for a socket that is also read: at the end of the client's side it is only shut down for writing."""
         with socket.socket(fileno=fd) as sock:
             detached = await self._copy(fd, escape)
@@ -136,7 +136,7 @@ class Pump:
                     sock.shutdown(socket.SHUT_WR)
             return detached
 
-    async def into(self, fd: int, escape: Escape | None = None) -> bool:
+    async def into(self, fd: int, escape: Detach | None = None) -> bool:
         """What the client sends; the end of its side is the end of the process's input. Whether it has detached: then its
         connection is closed, and output leads nowhere."""
         try:
@@ -144,7 +144,7 @@ class Pump:
         finally:
             os.close(fd)
 
-    async def _copy(self, fd: int, escape: Escape | None) -> bool:
+    async def _copy(self, fd: int, escape: Detach | None) -> bool:
         while data := await self._raw.receive():
             data, detached = escape.feed(data) if escape is not None else (data, False)
             if not await write(fd, data):
