@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection
 
 from engine.errors import InvalidSpec, Unsupported
+from engine.net import mtu as mtus
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
 from engine.spec.container import Attachment
@@ -29,7 +30,6 @@ ADVERTISE = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.adve
 """How often and how many milliseconds apart a new container says which hardware address its addresses have."""
 INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
 """The bridge gets no IPv4 address."""
-MTU = ("com.docker.network.driver.mtu", "mtu")
 
 ENDPOINT_INTERFACE = "com.docker.network.endpoint.ifname"
 ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
@@ -61,7 +61,7 @@ def _is_address(version: int) -> Callable[[str], bool]:
 _KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
     NAME: (_is_link_name, "a link's name of at most 15 characters"),
     INTERFACE_PREFIX: (lambda text: _is_link_name(text + "00"), "the beginning of a link's name"),
-    **dict.fromkeys(MTU, (_is_mtu, "a number of bytes from 68 to 65535, or 0 for the default")),
+    **dict.fromkeys(mtus.OPTIONS, (_is_mtu, "a number of bytes from 68 to 65535, or 0 for the default")),
     ICC: (_is_boolean, "true or false"),
     MASQUERADE: (_is_boolean, "true or false"),
     **dict.fromkeys(GATEWAY_MODE.values(), (GATEWAY_MODES.__contains__, "one of " + ", ".join(GATEWAY_MODES))),
@@ -133,8 +133,8 @@ def announcements(record: NetworkRecord) -> tuple[int, float]:
 
 def mtu(record: NetworkRecord) -> int:
     """Bytes; 0 for the kernel's choice."""
-    opts = record.spec.driver_opts
-    return next((int(opts[option]) for option in MTU if option in opts), record.mtu)
+    found = mtus.asked(record.spec.driver_opts)
+    return record.mtu if found is None else found
 
 
 def asked_interface(attachment: Attachment) -> str:

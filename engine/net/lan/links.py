@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from engine.errors import InvalidSpec, NotFound, OperationFailed, Unsupported
-from engine.net import encoded, messages
+from engine.net import encoded, messages, mtu
 from engine.net.endpoint import Plan
 from engine.net.lan import settings
 from engine.net.rtnetlink import Rtnetlink
@@ -74,7 +74,7 @@ def link(kernel: Rtnetlink, plan: Plan, space: int) -> bytes:
     index = _index(kernel, parent)
     if not index:
         raise NotFound("link", parent, hint=f"Network {spec.name} has it as its parent.")
-    size = next((int(spec.driver_opts[option]) for option in settings.MTU if option in spec.driver_opts), 0)
+    size = mtu.asked(spec.driver_opts) or 0
     if spec.driver == "ipvlan":
         mode = settings.MODES["ipvlan"].index(settings.mode(spec))
         return messages.ipvlan(end.interface, index, space, mode, _FLAG_BITS[settings.flag(spec)], size)

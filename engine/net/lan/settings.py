@@ -6,6 +6,7 @@ They are Docker's: `parent`, `macvlan_mode`, `ipvlan_mode`, `ipvlan_flag`, and t
 from __future__ import annotations
 
 from engine.errors import InvalidSpec, Unsupported
+from engine.net import mtu
 from engine.spec.network import LAN_DRIVERS, NetworkRecord, NetworkSpec
 
 DHCP = "dhcp"
@@ -16,7 +17,6 @@ MODES = {"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", 
 """The first is the default."""
 FLAG = "ipvlan_flag"
 FLAGS = ("bridge", "private", "vepa")
-MTU = ("com.docker.network.driver.mtu", "mtu")
 
 
 def is_lan(record: NetworkRecord) -> bool:
@@ -30,12 +30,12 @@ def check(spec: NetworkSpec) -> None:
     for option, value in sorted(spec.driver_opts.items()):
         if option in known and value not in known[option]:
             raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not one of {', '.join(known[option])}")
-        if option in MTU and not (value.isdecimal() and (68 <= int(value) <= 65535 or value == "0")):
-            raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not a number of bytes from 68 to 65535")
-        if option not in (PARENT, *known, *MTU):
+        if option in mtu.OPTIONS:
+            mtu.check(where, option, value)
+        if option not in (PARENT, *known, *mtu.OPTIONS):
             raise Unsupported(
                 f"{where}: driver option {option!r} is not supported by the {driver} driver",
-                hint=f"Supported: {', '.join((PARENT, *known, MTU[0]))}.",
+                hint=f"Supported: {', '.join((PARENT, *known, mtu.OPTIONS[0]))}.",
             )
     if spec.host_access and not parent(spec):
         raise InvalidSpec(f"{where}: x-host-access needs a parent link, driver_opts.parent")

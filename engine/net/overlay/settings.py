@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from engine import digest
 from engine.errors import InvalidSpec, Unsupported
-from engine.net import preferences
+from engine.net import mtu, preferences
 from engine.net.rtnetlink import Rtnetlink
 from engine.spec.network import OVERLAY, NetworkRecord, NetworkSpec, Pool
 
@@ -24,7 +24,6 @@ PEERS = "peers"
 VNI = "com.docker.network.driver.overlay.vxlanid_list"
 ENCRYPTED = "encrypted"
 """Docker's; "" is true."""
-MTU = ("com.docker.network.driver.mtu", "mtu")
 PORT = 4789
 """UDP; IANA's for VXLAN."""
 OVERHEAD = 50
@@ -53,17 +52,17 @@ def check(spec: NetworkSpec) -> None:
     """Raises Unsupported and InvalidSpec."""
     where = f"network {spec.name}"
     for option, value in sorted(spec.driver_opts.items()):
-        if option not in (PEERS, VNI, ENCRYPTED, *MTU):
+        if option not in (PEERS, VNI, ENCRYPTED, *mtu.OPTIONS):
             raise Unsupported(
                 f"{where}: driver option {option!r} is not supported by the overlay driver",
-                hint=f"Supported: {PEERS}, {ENCRYPTED}, {VNI}, {MTU[0]}.",
+                hint=f"Supported: {PEERS}, {ENCRYPTED}, {VNI}, {mtu.OPTIONS[0]}.",
             )
         if option == ENCRYPTED and value.lower() not in ("", "true", "1", "false", "0"):
             raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not true or false")
         if option == VNI and not (value.isdecimal() and int(value) in _IDENTIFIERS):
             raise InvalidSpec(f"{where}: driver option {VNI}: {value!r} is not one number from 256 to 16777215")
-        if option in MTU and not (value.isdecimal() and (68 <= int(value) <= 65535 or value == "0")):
-            raise InvalidSpec(f"{where}: driver option {option}: {value!r} is not a number of bytes from 68 to 65535")
+        if option in mtu.OPTIONS:
+            mtu.check(where, option, value)
     if spec.enable_ipv6 or not spec.enable_ipv4:
         raise Unsupported(f"{where}: the overlay driver supports IPv4 only")
     if any(pool.ip_range or pool.gateway for pool in spec.pools):
@@ -199,7 +198,7 @@ def gateways(record: NetworkRecord) -> set[str]:
     own = ipaddress.IPv4Network(record.pools[0].ip_range)
     subnet = ipaddress.IPv4Network(record.pools[0].subnet)
     firsts = range(int(subnet[0]), int(subnet[-1]), own.num_addresses)
-    return {str(ipaddress.IPv4Address(first or 0) + (first == int(subnet[0]))) for first in firsts}
+    return {str(ipaddress.IPv4Address(first) + (first == int(subnet[0]))) for first in firsts}
 
 
 def _number(spec: NetworkSpec) -> int:
