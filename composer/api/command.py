@@ -13,9 +13,9 @@ from composer.api.values import ComposerError, Container, Event, LogLine, Port
 _JSON = msgspec.json.Decoder()
 
 
-class Calls:
-    """How a project's commands are run. `folder`: where its files are; `files`, `profiles`, `env_files`: as -f, --profile and
-    --env-file; `environ`: the processes' environment, the caller's for None."""
+class Face:
+    """What Project and AsyncProject share: how a project's commands are run. `folder`: where its files are; `files`, `profiles`,
+    `env_files`: as -f, --profile and --env-file; `environ`: the processes' environment, the caller's for None."""
 
     def __init__(
         self,
@@ -27,15 +27,15 @@ class Calls:
         env_files: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.folder = os.path.abspath(folder)
-        self.environ = dict(os.environ if environ is None else environ)
+        self._folder = os.path.abspath(folder)
+        self._environ = dict(os.environ if environ is None else environ)
         self._head = [sys.executable, "-m", "composer", "--ansi", "never", "--progress", "quiet"]
         self._head += [word for file in files for word in ("--file", file)]
         self._head += [word for profile in profiles for word in ("--profile", profile)]
         self._head += [word for file in env_files for word in ("--env-file", file)]
         self._head += ["--project-name", name] if name else []
 
-    def line(self, *words: str) -> list[str]:
+    def _line(self, *words: str) -> list[str]:
         return [*self._head, *words]
 
 

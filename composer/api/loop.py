@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import TypeVar
 
@@ -20,22 +20,8 @@ LONGEST = 1 << 24
 """Bytes of a line of output."""
 
 
-class AsyncProject:
+class AsyncProject(command.Face):
     """As Project. A call that is cancelled ends its command, as Ctrl-C would not: what its supervisor has begun it finishes."""
-
-    def __init__(
-        self,
-        folder: str = ".",
-        *,
-        files: Sequence[str] = (),
-        name: str = "",
-        profiles: Sequence[str] = (),
-        env_files: Sequence[str] = (),
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        self._calls = command.Calls(
-            folder, files=files, name=name, profiles=profiles, env_files=env_files, environ=environ
-        )
 
     async def __aenter__(self) -> AsyncProject:
         return self
@@ -92,9 +78,8 @@ class AsyncProject:
         return Output(done.returncode, done.stdout, done.stderr)
 
     async def _process(self, words: list[str], input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        calls = self._calls
         return await anyio.run_process(
-            calls.line(*words), cwd=calls.folder, env=calls.environ, input=input, check=False
+            self._line(*words), cwd=self._folder, env=self._environ, input=input, check=False
         )
 
     async def _run(self, words: list[str]) -> bytes:
@@ -104,10 +89,9 @@ class AsyncProject:
         return done.stdout
 
     async def _lines(self, words: list[str], read: Callable[[bytes], T]) -> AsyncIterator[T]:
-        calls = self._calls
         with tempfile.TemporaryFile() as said:
             process = await anyio.open_process(
-                calls.line(*words), cwd=calls.folder, env=calls.environ, stdin=subprocess.DEVNULL, stderr=said
+                self._line(*words), cwd=self._folder, env=self._environ, stdin=subprocess.DEVNULL, stderr=said
             )
             try:
                 assert process.stdout is not None

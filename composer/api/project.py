@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TypeVar
 
@@ -17,22 +17,8 @@ NONE: Mapping[str, str] = {}
 ONCE: Mapping[str, int] = {}
 
 
-class Project:
+class Project(command.Face):
     """A Compose project. All calls raise ComposerError for what fails. Left as a context manager, it is taken down."""
-
-    def __init__(
-        self,
-        folder: str = ".",
-        *,
-        files: Sequence[str] = (),
-        name: str = "",
-        profiles: Sequence[str] = (),
-        env_files: Sequence[str] = (),
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        self._calls = command.Calls(
-            folder, files=files, name=name, profiles=profiles, env_files=env_files, environ=environ
-        )
 
     def __enter__(self) -> Project:
         return self
@@ -84,9 +70,8 @@ class Project:
         return Output(done.returncode, done.stdout, done.stderr)
 
     def _process(self, words: list[str], input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        calls = self._calls
         return subprocess.run(
-            calls.line(*words), cwd=calls.folder, env=calls.environ, input=input, capture_output=True, check=False
+            self._line(*words), cwd=self._folder, env=self._environ, input=input, capture_output=True, check=False
         )
 
     def _run(self, words: list[str]) -> bytes:
@@ -96,10 +81,9 @@ class Project:
         return done.stdout
 
     def _lines(self, words: list[str], read: Callable[[bytes], T]) -> Iterator[T]:
-        calls = self._calls
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
-                calls.line(*words), cwd=calls.folder, env=calls.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                self._line(*words), cwd=self._folder, env=self._environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=said,
             )  # fmt: skip
             assert process.stdout is not None
