@@ -55,7 +55,7 @@ class AsyncProject(command.Face):
     def logs(
         self, *services: str, follow: bool = False, since: str = "", tail: int | None = None
     ) -> AsyncIterator[LogLine]:
-        """See Project.logs; to be closed (contextlib.aclosing) by who leaves it early."""
+        """See Project.logs. Close the iterator (contextlib.aclosing) if you stop before its end."""
         return self._lines(command.logs(services, follow=follow, since=since, tail=tail), command.log_line)
 
     def events(self, *services: str, since: str = "", until: str = "") -> AsyncIterator[Event]:

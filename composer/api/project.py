@@ -64,7 +64,7 @@ class Project(command.Face):
         environment: Mapping[str, str] = NONE,
         index: int = 1,
     ) -> Output:
-        """Run a program in the service's container `index` to its end. That it fails is no error: see its exit code."""
+        """Run a program in the service's container `index` to its end. A failure does not raise: check `exit_code`."""
         words = command.execution(service, program, user=user, workdir=workdir, environment=environment, index=index)
         done = self._process(words, input)
         return Output(done.returncode, done.stdout, done.stderr)

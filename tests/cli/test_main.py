@@ -57,7 +57,7 @@ def test_help_lists_the_commands_and_each_has_its_own() -> None:
         (["remove"], 'unknown composer command: "remove"\nRun'),
         (["rmi"], 'unknown composer command: "rmi"\nUse: composer image rm\n'),
         (["docker", "ps"], 'unknown composer command: "docker"\nLeave that word out'),
-        (["swarm", "init"], "composer swarm is not supported: there is no Swarm"),
+        (["swarm", "init"], "composer swarm is not supported: composer has neither Swarm nor plugins"),
         (["up", "--orphans"], "unknown flag: --orphans\nSee"),
         (["kill", "-9", "web"], "unknown shorthand flag: '9' in -9\nDid you mean --signal 9?"),
         (["dwon"], 'unknown composer command: "dwon"\nDid you mean: composer down?\n'),

@@ -69,9 +69,7 @@ HIDDEN = {"complete": "complete", "supervise": "supervise"}
 
 REFUSED = {
     "context": "composer has no daemon to connect to; use --state-root, or log in to the other machine",
-    **dict.fromkeys(
-        ("node", "plugin", "service", "stack", "swarm", "trust"), "there is no Swarm and there are no plugins"
-    ),
+    **dict.fromkeys(("node", "plugin", "service", "stack", "swarm", "trust"), "composer has neither Swarm nor plugins"),
 }
 """Commands of docker compose that we have not, and why."""
 

@@ -1,4 +1,4 @@
-"""What was probably meant by a word that is no command or flag. Nothing that takes something away is guessed lightly."""
+"""Suggests the command or flag that an unknown word probably means; destructive ones only for a close match."""
 
 from __future__ import annotations
 

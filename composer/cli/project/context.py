@@ -313,7 +313,7 @@ class Context:
                 raise CommandError(f'job "{name}" can only be triggered with "composer run"')
 
     def with_job(self, name: str) -> Desired | None:
-        """The project with a job among its services, for `run`; None when there is no such job. The job is enabled."""
+        """The project with this job enabled as one of its services, for `run`; None if it has no such job."""
         desired = self.desired_or_none
         if desired is None or not (name in desired.jobs or name in desired.disabled_jobs):
             return None

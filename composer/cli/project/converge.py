@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from engine.spec.image import Freed
 
 IMAGE_BUDGET = "COMPOSER_IMAGE_BUDGET"
-"""The variable with the size that images may have on disk together; without it there is no limit."""
+"""The environment variable that limits the total size of images on disk; unlimited if unset."""
 PULL_POLICIES = ("policy", "always", "missing", "never", "build")
 
 

@@ -97,7 +97,7 @@ def _registered(journal: Journal) -> dict[str, Listed]:
 
 
 def need(context: Context, text: str) -> Listed:
-    """The job NAME of the project, or PROJECT.NAME. One that is no longer registered has its history still. CommandError."""
+    """The project's job NAME, or PROJECT.NAME. The history of an unregistered job remains available. Raises CommandError."""
     for journal, name in _places(context, text):
         definition = journal.definition(name)
         if definition is not None:

@@ -26,7 +26,7 @@ _decode = msgspec.json.Decoder(Lock).decode
 
 
 def read(path: str) -> Lock:
-    """CommandError when there is no such file, or it is not one of ours."""
+    """The lock file at `path`. Raises CommandError if it is missing or not a valid lock file."""
     try:
         with open(path, "rb") as file:
             lock = _decode(file.read(_LIMIT))
@@ -34,7 +34,7 @@ def read(path: str) -> Lock:
             raise CommandError(f"{path} has version {lock.version}; this composer reads version {VERSION}")
         lock.pins  # noqa: B018  (for what it raises)
     except FileNotFoundError:
-        raise CommandError(f"there is no {path}\nRun `composer lock` to write it.") from None
+        raise CommandError(f"cannot find {path}\nRun `composer lock` to write it.") from None
     except OSError as error:
         raise CommandError(f"open {path}: {(error.strerror or str(error)).lower()}") from None
     except (msgspec.MsgspecError, BadReference) as error:

@@ -40,8 +40,8 @@ _FOLDERS = (
 
 
 def serve(context: Context, desired: Desired, names: Iterable[str]) -> Desired:
-    """Have the models of these services served; returns the project with the variables that the services get. CommandError,
-    also when there is no runner."""
+    """Have the models of these services served; returns the project with the variables that the services get. Raises
+    CommandError, including when no model runner is available."""
     wanted = {name: desired.services[name].models for name in names}
     models = {model.name: model for used in wanted.values() for model in used}
     run = {name: model for name, model in models.items() if not model.endpoint}

@@ -147,8 +147,8 @@ def _conversation(
                     _answer(process, _definition(context, service.name))
                 elif sort in RELAYED:
                     raise CommandError(
-                        f'service "{service.name}": its provider wants {sort}, and there is no network relay here\n'
-                        "Let it tell the address of what it provides by setenv."
+                        f'service "{service.name}": its provider requested {sort}, which composer does not support\n'
+                        "Have the provider pass its address with setenv instead."
                     )
                 elif sort != "debug":
                     raise CommandError(

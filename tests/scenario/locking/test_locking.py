@@ -112,7 +112,7 @@ def test_what_the_lock_does_not_name_is_refused(composer, publish):
     image = publish("team/app:1", "first")
     composer.write(compose=f"services: {{web: {{image: '{image}'}}, other: {{image: 'elsewhere/unknown:2'}}}}\n")
     done = composer("up", "-d", "--locked", code=1)
-    assert "there is no " in done.err
+    assert "cannot find " in done.err
     assert "composer.lock\nRun `composer lock` to write it." in done.err
     composer.write({"composer.lock": '{"version": 1, "images": {}}'})
     done = composer("up", "-d", "--locked", "web", code=1)

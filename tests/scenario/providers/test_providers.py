@@ -69,7 +69,7 @@ def test_the_containers_of_a_service_go_when_it_is_provided(composer, cloud):
     [
         ("broken", 'service "store": provider cloud failed (up): no cloud today'),
         ("odd", "invalid message"),
-        ("relay", "its provider wants publish-endpoint, and there is no network relay"),
+        ("relay", "its provider requested publish-endpoint, which composer does not support"),
         ("strange", "a message of unknown type 'sing'"),
     ],
 )
