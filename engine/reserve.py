@@ -36,6 +36,18 @@ def give(state: str) -> bool:
     return False
 
 
+def afford_start(state: str) -> bool:
+    """Whether there is room to start a container. What is missing comes from the upper half of the reserve; the lower half
+    is for what stops and removes."""
+    try:
+        while _free(state) < _SCARCE:
+            if os.stat(f"{state}/reserve").st_size <= _SIZE // 2 or not give(state):
+                return False
+    except OSError:
+        return False
+    return True
+
+
 def is_scarce(state: str) -> bool:
     """Whether a small change may find no room."""
     try:

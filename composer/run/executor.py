@@ -19,6 +19,7 @@ from composer.plan.desired import Desired
 from composer.plan.labels import is_replica, number_of, service_of
 from composer.plan.observed import Snapshot
 from composer.plan.operations import (
+    RECREATE,
     AwaitEnd,
     Connect,
     Create,
@@ -367,6 +368,9 @@ class Executor:
     async def _stop(self, operation: Stop) -> None:
         """Run the hooks, send the stop signal, wait, then send SIGKILL."""
         container_id, service = operation.container_id, operation.service
+        if operation.returns or operation.part == RECREATE:
+            if self.scene.changes.record(container_id).state.status.alive:
+                self.scene.changes.afford_start()
         if service is not None and service.pre_stop:
             if self.scene.changes.record(container_id).state.status is Status.RUNNING:
                 await hooks.run(self.scene, container_id, service, "pre_stop")

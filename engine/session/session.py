@@ -125,6 +125,9 @@ class Session:
     async def stop(self, container_id: str, *, timeout: float | None = None, signal: str = "") -> ContainerExit | None:
         return await stop.stop(self._group, container_id, timeout, signal)
 
+    def afford_start(self) -> None:
+        stop.afford_start(self._group)
+
     async def pause(self, container_id: str) -> None:
         stop.pause(self._group, container_id)
 

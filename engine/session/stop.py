@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import signal as signals
 
 from anyio import Event, move_on_after
 
+from engine import reserve
 from engine.errors import EngineError, InvalidSpec, OperationFailed, WrongState
 from engine.kernel import calls
 from engine.session.group import Group
@@ -68,6 +70,14 @@ async def stop(group: Group, container_id: str, timeout: float | None, wanted: s
         await event.wait()
     state = group.record(container_id).state
     return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
+
+
+def afford_start(group: Group) -> None:
+    """See Changes.afford_start."""
+    if not reserve.afford_start(group.roots.state):
+        raise OperationFailed(
+            "find room for its next start in", group.roots.state, errno.ENOSPC, hint="The container keeps running."
+        )
 
 
 async def _send(group: Group, container_id: str, wanted: int) -> None:

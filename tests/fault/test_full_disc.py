@@ -28,6 +28,15 @@ volumes: {data: {}}
 """
 
 
+def fill(path):
+    """Write to a file until the disc is full."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(fd, bytes(4096))
+    os.close(fd)
+
+
 @pytest.fixture
 def project(tmp_path, busybox_rootfs):
     """The command line with roots on a disc of 48 MiB that is full of others' files, but for what runs already."""
@@ -60,11 +69,7 @@ def project(tmp_path, busybox_rootfs):
     store.close()
     run("create", "never")
     run("up", "-d")
-    others = os.open(f"{own.state}/others", os.O_WRONLY | os.O_CREAT)
-    with contextlib.suppress(OSError):
-        while True:
-            os.write(others, bytes(4096))
-    os.close(others)
+    fill(f"{own.state}/others")
     run.own = own
     yield run
     run("down", "-v", "-t", "0", code=None)
@@ -94,3 +99,18 @@ def test_everything_can_be_removed_at_once(project):
     os.unlink(f"{project.own.state}/others")
     project("up", "-d", "quiet")
     assert os.stat(f"{project.own.state}/reserve").st_size == 8 << 20
+
+
+def test_what_cannot_start_again_is_not_stopped(project):
+    """Somebody else eats the reserve as soon as it is given back: nothing is stopped that would not come back."""
+    project("kill", "greedy")
+    os.truncate(f"{project.own.state}/reserve", 4 << 20)
+    fill(f"{project.own.state}/others")
+    before = project("ps", "-q", "quiet", "logger").stdout
+    for words in (["restart", "-t", "0", "quiet"], ["up", "-d", "--force-recreate", "quiet", "logger"]):
+        assert f"The file system at {project.own.state} is full." in project(*words, code=1).stderr
+        assert project("ps", "-q", "quiet", "logger").stdout == before
+    assert "The container keeps running." in project("restart", "-t", "0", "logger", code=1).stderr
+    os.unlink(f"{project.own.state}/others")
+    project("restart", "-t", "0", "quiet", "logger")
+    assert project("ps", "-q", "quiet", "logger").stdout == before

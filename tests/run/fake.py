@@ -99,6 +99,9 @@ class FakeChanges:
     def left_out(self, spec):
         return []
 
+    def afford_start(self):
+        pass
+
     async def create(self, spec: ContainerSpec, *, anonymous_volumes=()):
         self._do("create", spec.name)
         await asyncio.sleep(0)
