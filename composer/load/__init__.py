@@ -1,1 +1,2 @@
-"""Compose files → the canonical tree, and from it the typed project. `project.py` is the pipeline; a file is a stage."""
+"""Compose files → the canonical tree → the typed project. `project.py` is the pipeline; every other file is one
+stage."""

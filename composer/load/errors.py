@@ -1,7 +1,7 @@
-"""What is wrong with a project's files.
+"""Errors in a project's files.
 
 LoadError                 one problem: what, where, what to do
-├── NoFileError           (sources.py) no file is named, none of the default names is there; the name may still be known
+├── NoFileError           (sources.py) no compose file; the project's name may still be known
 └── LoadErrors            several independent ones, reported together
 """
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 REPORTED = 20
-"""The most problems reported at once; further ones mostly repeat the same mistake."""
+"""The most problems reported at once; later ones usually repeat the same mistake."""
 
 LONGEST = 2000
-"""Characters of a message: what is wrong may be in a value of any length."""
+"""Characters of a message, because a value that it quotes can have any length."""
 
 
 class LoadError(Exception):
-    """A problem with the files of a project. Its text is `file:line:column: message`."""
+    """A problem in a project's files. Its text is `file:line:column: message`."""
 
     exit_code = 1
 
@@ -33,7 +33,7 @@ class LoadError(Exception):
             message = f"{message[:LONGEST]}…"
         self.message, self.origin, self.hint = message, origin, hint
         self.missing = False
-        """Whether it is about what is not there: it may follow from another problem."""
+        """Whether something is missing. Such a problem may be the consequence of another one."""
         super().__init__(message)
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class LoadErrors(LoadError):
 
 
 def each(error: LoadError) -> tuple[LoadError, ...]:
-    """The problems that were reported together, or the one."""
+    """The problems in an error: several in LoadErrors, otherwise the error itself."""
     return error.errors if isinstance(error, LoadErrors) else (error,)
 
 
@@ -65,7 +65,8 @@ def _place(error: LoadError) -> tuple[bool, str, int, int]:
 
 
 def raise_all(errors: Iterable[LoadError]) -> None:
-    """Nothing when there are none; the one itself when there is one; several in the order of their files and lines."""
+    """Raise the errors: a single one as it is, several as LoadErrors in the order of their files and lines. Do nothing
+    when there are none."""
     found = sorted(errors, key=_place)
     if len(found) == 1:
         raise found[0]
@@ -74,11 +75,11 @@ def raise_all(errors: Iterable[LoadError]) -> None:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that was probably meant, "" when none is near."""
+    """The known word that the user probably meant, "" when none is similar."""
     from difflib import get_close_matches
 
     names = list(known)
-    if len(names) > 300:  # comparing with each of thousands takes longer than loading them
+    if len(names) > 300:  # comparing with thousands of words takes longer than loading the project
         names = [name for name in names if abs(len(name) - len(word)) < 2 and name[:1] == word[:1]][:300]
     near = get_close_matches(word, names, 1)
     return near[0] if near else ""

@@ -1,16 +1,15 @@
-"""One row for each key of a container, with all that loading does to it; and the places elsewhere that need something.
+"""One row for each key of a container, with everything that loading does to it; and rows for other places in a file.
 
-    kind ─────── its canonical form, and what it may be (kinds.py, structures.py); rows stand in canonical order
-    cast ─────── text becomes a number or a boolean where variables are replaced (casts.py)
-    merge ────── how a later file's value meets an earlier one's (merging.py)
-    unique ───── what makes two items of a list the same (unique.py)
-    canonical ── the long form of a short one (canonical.py)
-    default ──── what a long form leaves out
-    path ─────── relative to which folder it is (paths.py)
-    check ────── what the schema cannot say (constraints.py)
+    kind ─────── its type and canonical form (coercers.py, structures.py); the rows are in canonical order
+    cast ─────── converts text to a number or boolean after interpolation (casts.py)
+    merge ────── how a later file's value combines with an earlier one's (merging.py)
+    unique ───── when two items of a list count as the same (unique.py)
+    canonical ── converts the short form to the long form (canonical.py)
+    default ──── adds defaults to the long form
+    path ─────── resolves relative paths (paths.py)
+    check ────── checks that the schema cannot express (constraints.py)
 
-`below` has the same for places below the key. What holds for a key of a service holds for the same key of a job and of a
-pre_start hook.
+`below` has the same for paths below the key. A row holds for services, jobs and pre_start hooks alike.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Key:
-    """A row; None where nothing is done."""
+    """One row; None in a column means that nothing is done."""
 
     __slots__ = ("below", "canonical", "cast", "check", "default", "kind", "merge", "path", "unique")
 
@@ -289,7 +288,7 @@ CONTAINER: dict[str, Key] = {
     "volumes_from": Key(k.texts),
     "working_dir": Key(k.text),
 }
-"""Keys of a service, but for its hooks."""
+"""Keys of a service, except its hooks."""
 
 ELSEWHERE: dict[Pattern, Key] = {
     ("jobs", ANY, "triggers", "manual"): Key(cast=casts.boolean),
@@ -314,11 +313,11 @@ ELSEWHERE: dict[Pattern, Key] = {
     ("secrets", ANY, "external"): Key(cast=casts.boolean),
     ("volumes", ANY, "external"): Key(cast=casts.boolean),
 }
-"""Places that are not below a container's key."""
+"""Paths that are not below a key of a container."""
 
 
 def _rules(aspect: str, *, everywhere: bool = True) -> Node:
-    """One column of the table: of the whole tree, or of a single container."""
+    """One column of the table, for the whole tree or for a single container."""
     rows: dict[Pattern, Key] = {(key,): row for key, row in CONTAINER.items()}
     rows |= {(key, *path): inner for key, row in CONTAINER.items() for path, inner in row.below.items()}
     if everywhere:
@@ -353,9 +352,9 @@ OF_SERVICES = frozenset(
         *("log_opt", "net", "provider", "restart", "scale", "volume_driver"),
     )
 )
-"""Keys that only a service has, as it has hooks."""
+"""Keys of services only: the hooks."""
 OF_WORKLOADS = frozenset(("build", "depends_on", "expose", "healthcheck", "ports", "profiles", "stdin_open", "tty"))
-"""Keys that services and jobs have, and no hook."""
+"""Keys of services and jobs that hooks do not have."""
 
 _KINDS = {key: row.kind for key, row in CONTAINER.items()}
 _CONTAINER = {key: kind for key, kind in _KINDS.items() if key not in OF_SERVICES | OF_WORKLOADS}
@@ -390,4 +389,4 @@ ELEMENTS: dict[str, k.Struct] = {
     "configs": s.FILE,
     "models": s.MODEL,
 }
-"""Top-level keys → the kind of what they name."""
+"""Top-level key → coercer of its entries."""

@@ -1,4 +1,4 @@
-"""The name that a project's files give it."""
+"""The project name in a project's files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def name_in_files(options: LoadOptions, found: Sources, loaded: Loaded, reading: Reading | None) -> str:
-    """The last `name:` of the files, its variables replaced; "" when none has one."""
+    """The last `name:` of the files after interpolation, or ""."""
     from composer.load.merge.layers import Reading
 
     reading = reading or Reading(options, loaded.inputs, loaded.warnings.append, "")
@@ -33,14 +33,14 @@ def name_in_files(options: LoadOptions, found: Sources, loaded: Loaded, reading:
 
 
 _MAYBE = re.compile(rb"""^["']?name["']?[ \t]*:|^[ \t]*[{?]|\A\xff\xfe|\A\xfe\xff""", re.MULTILINE)
-"""A file that does not match has no top-level `name`."""
+"""A file that does not match this has no top-level `name`."""
 
 
 def _name(reading: Reading, file: str, layer: str) -> str:
-    """The value of the top-level key `name`, of the last document that has it."""
+    """The top-level `name` of the last document that has one."""
     try:
         found = [document.root.get("name") for document in reading.peek(file, layer)]
     except LoadError:
-        return ""  # errors are reported when the whole file is read
+        return ""  # errors are reported later, when the whole file is read
     names = [str(name) for name in found if isinstance(name, (str, int)) and name != ""]
     return names[-1] if names else ""

@@ -1,4 +1,4 @@
-"""Warnings, the kinds of them, and how a project silences a kind:
+"""Warnings, their kinds, and how a project silences a kind:
 
     x-composer:
       silence: [latest-tag, published-everywhere]
@@ -19,12 +19,12 @@ UNSET, OBSOLETE, NO_EFFECT = "unset-variable", "obsolete-version", "no-effect"
 PUBLISHED, SECRET, LATEST = "published-everywhere", "secret-in-environment", "latest-tag"
 
 KINDS = frozenset((UNSET, OBSOLETE, NO_EFFECT, PUBLISHED, SECRET, LATEST))
-"""Every command prints the first two; commands that create containers print no-effect (composer/plan/translate/keys.py),
-the others are advice (advice.py)."""
+"""Every command prints the first two kinds; commands that create containers print no-effect
+(composer/plan/translate/keys.py). The others are advice (advice.py)."""
 
 
 class Notice(str):
-    """A line for standard error; `kind` is what it is silenced by, "" for what cannot be."""
+    """A line for standard error. `kind` is the word that silences it, "" if nothing does."""
 
     __slots__ = ("kind",)
 
@@ -37,13 +37,13 @@ class Notice(str):
 
 
 def audible(warnings: Iterable[str], tree: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Each warning once, without those that the project or the environment silences."""
+    """The warnings without duplicates, and without those that the project or the environment silences."""
     silent = silenced(tree, environ)
     return [one for one in dict.fromkeys(warnings) if getattr(one, "kind", "") not in silent]
 
 
 def silenced(tree: Mapping[str, Any], environ: Mapping[str, str]) -> frozenset[str]:
-    """The kinds that the project or the environment silences, those included that there are not."""
+    """The kinds that the project or the environment silences, including unknown ones."""
     ours = tree.get("x-composer")
     asked = ours.get("silence") if isinstance(ours, dict) else None
     kinds = [asked] if isinstance(asked, str) else asked if isinstance(asked, list) else []

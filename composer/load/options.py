@@ -1,4 +1,4 @@
-"""The options of loading, and its result."""
+"""The options of loading and its result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class LoadOptions:
-    """What to load and how far. Defaults are docker compose's own; relative paths are relative to the process's folder.
+    """What to load, and which stages to run. The defaults are docker compose's; relative paths start at the process's
+    working directory.
 
     files                 -f, in order; "-" is standard input. Empty: COMPOSE_FILE, then the default names here and above
     project_directory     --project-directory. Empty: the folder of the first file
@@ -25,15 +26,15 @@ class LoadOptions:
     env_files             --env-file, in order, later over earlier. Empty: COMPOSE_ENV_FILES, then .env
     profiles              --profile; "*" is all of them. Empty: COMPOSE_PROFILES
     environ               the command's environment, before any .env file
-    services              only these, with what they depend on; their profiles count as enabled
-    interpolate, normalize, resolve_paths, consistency: the stages that `config --no-…` leaves out
+    services              only these, with their dependencies; their profiles count as enabled
+    interpolate, normalize, resolve_paths, consistency: the stages that `config --no-…` skips
     resolve_environment   read env_file into environment
     validate              check keys and values against the specification
     all_resources         keep networks, volumes, configs and secrets that no active service uses
-    streams               "-" or the path of a pipe → what it held: it can be read once, but a project be loaded twice
-    artifacts             reads compose files of registries; None where none can be read
-    commits               what files from elsewhere may be, as in Inputs.commits; None: anything
-    defer                 note what concerns some services only (Loaded.refused, Loaded.clashes) instead of raising it
+    streams               "-" or the path of a pipe → its content: a pipe can be read once, a project can be loaded twice
+    artifacts             reads compose files from registries; None where that is not possible
+    commits               the allowed states of remote files, as in Inputs.commits; None: any
+    defer                 record errors that concern single services (Loaded.refused, Loaded.clashes) instead of raising them
     """
 
     __slots__ = (
@@ -89,12 +90,13 @@ class LoadOptions:
         self.artifacts = artifacts
 
     def replace(self, **changes: Any) -> LoadOptions:
-        """These options with some of them changed."""
+        """A copy with some options changed."""
         return LoadOptions(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
 
 class Use:
-    """A variable in a value: `path` and `origin` of the value, what the variable had there (None: it was not set)."""
+    """One use of a variable: `path` and `origin` of the value that contains it, and the variable's value (None: not
+    set)."""
 
     __slots__ = ("origin", "path", "value", "variable")
 
@@ -103,17 +105,17 @@ class Use:
 
 
 class Inputs:
-    """What a loaded project was made from: when none of it changes, neither does the project.
+    """What a loaded project was made from. While none of it changes, the project does not change.
 
-    files                 absolute path → (size, mtime in ns, inode), None for a file that was looked for and not there
+    files                 absolute path → (size, mtime in ns, inode), None for a file that was looked for and does not exist
     variables             name → value of the environment variables read, None for one that was not set
     uses                  where the files use variables
-    set_at                name → place in a .env file, of the variables that the command's environment has not
-    fetched               folders of what was fetched from repositories and registries
-    commits               what was fetched by branch or tag: REMOTE[#REF] → its commit, oci://REFERENCE → its digest
-    locked                those that may be fetched (LoadOptions.commits)
-    remote                the first of the project's files as it was named, when it comes from elsewhere; else ""
-    volatile              a file was standard input or a pipe: whether it would be the same again cannot be known
+    set_at                name → position in a .env file, of the variables that are not in the command's environment
+    fetched               folders of the files fetched from repositories and registries
+    commits               for files fetched by branch or tag: REMOTE[#REF] → commit, oci://REFERENCE → digest
+    locked                the states that may be fetched (LoadOptions.commits)
+    remote                the project's first file as the user named it, if it is remote; else ""
+    volatile              whether a file was standard input or a pipe, so that it cannot be compared
     """
 
     __slots__ = ("commits", "fetched", "files", "locked", "remote", "set_at", "uses", "variables", "volatile")
@@ -130,7 +132,7 @@ class Inputs:
         self.volatile = False
 
     def note(self, path: str) -> None:
-        """Remember a file as it is now, before it is read."""
+        """Record the state of a file. Call it before reading the file."""
         try:
             status = os.stat(path)
         except OSError:
@@ -140,7 +142,7 @@ class Inputs:
 
 
 class Environment(dict[str, str]):
-    """The variables for interpolation; it notes which of them were asked for."""
+    """The variables for interpolation; it records which of them are read."""
 
     __slots__ = ("_asked",)
 
@@ -172,17 +174,16 @@ class Loaded:
     working_dir           the project directory, absolute
     compose_files         the -f files or default ones, absolute
     tree                  what `docker compose config --format json` prints, and models and x-… keys; entries with their origins
-    contents              (secrets or configs, name) → text of those that take it from a variable that only an included
-                          project's own environment has
-    disabled              services that no active profile enables, in the same form
+    contents              (secrets or configs, name) → text, where only an included project's environment has the variable
+    disabled              services that no active profile enables, in canonical form
     disabled_jobs         jobs that no active profile enables
     environment           the variables of interpolation: the command's environment and .env files
     profiles              the active ones
     warnings              lines for standard error, in order
-    inputs                what would have to change for this to change
-    hashes                service → its configuration hash, of the enabled ones
-    refused               service → why it cannot be created, a text each: an env file that is missing, say
-    clashes               service → another → why both cannot be there: one container name for two
+    inputs                what the project was made from
+    hashes                enabled service → its configuration hash
+    refused               service → the reasons why it cannot be created, such as a missing env file
+    clashes               service → other service → why the two exclude each other, such as the same container name
     """
 
     __slots__ = (
@@ -215,9 +216,9 @@ class Loaded:
         self.clashes: dict[str, dict[str, str]] = {}
 
     def origin(self, path: Path) -> Origin | None:
-        """Where the entry at `path`, or the nearest one above it, was written."""
+        """The origin of the entry at `path`, or of the nearest entry above that has one."""
         return origin_at(self.tree, path)
 
     def where(self, path: Path) -> str:
-        """`file:line:column` of the entry at `path`; the path itself when nobody wrote it."""
+        """`file:line:column` of the entry at `path`, or the path itself if it has no origin."""
         return str(self.origin(path) or dotted(path))

@@ -1,4 +1,4 @@
-"""Text of unknown origin made harmless for a terminal: nothing in it that one would act on."""
+"""Make untrusted text safe to print: escape everything that a terminal would interpret."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _JOINERS = "\u200c\u200d"
 
 
 def printable(text: str) -> str:
-    """The text with everything as an escape that is not visible, except line feeds and spaces."""
+    """The text with escapes for all invisible characters except line feeds and spaces."""
     if text.isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -16,7 +16,7 @@ def printable(text: str) -> str:
 def screened(text: str) -> str:
     r"""The text with control, direction and invisible characters as escapes; line feeds, tabs and all spaces stay.
 
-    Escapes are \x1b for what JSON never leaves as it is, and \u009b otherwise, so that JSON stays JSON.
+    Characters that JSON always escapes become \x1b, others \u009b, so that JSON stays valid JSON.
     """
     if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable():
         return text
@@ -24,7 +24,7 @@ def screened(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """As `screened`, with line feeds and tabs as escapes too: a cell of a table cannot make another row."""
+    """As `screened`, but line feeds and tabs are escaped too, so that a table cell cannot start a new row."""
     return screened(text) if text.isprintable() else screened(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 

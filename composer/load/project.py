@@ -1,4 +1,4 @@
-"""The pipeline: files and environment in, the project out.
+"""The pipeline: it turns files and environment into the project.
 
 sources ─▶ layers: read ─▶ interpolate ─▶ extends ─▶ include ─▶ merge ─▶ unique ─▶ validate ─▶ canonical   (each file)
         ─▶ defaults ─▶ constraints ─▶ paths ─▶ normalise ─▶ bind ─▶ profiles ─▶ consistency ─▶ variables ─▶ select
@@ -25,9 +25,9 @@ __all__ = ["LoadError", "LoadOptions", "Loaded", "load", "load_model", "load_tre
 
 
 def load_tree(options: LoadOptions) -> Loaded:
-    """Read, merge, check and normalise a project's files. LoadError says what is wrong with them, and where."""
+    """Read, merge, check and normalise a project's files. Raises LoadError for errors in them."""
     collecting = gc.isenabled()
-    gc.disable()  # hundreds of thousands of objects are made, in no cycles: looking for some takes a third of the time
+    gc.disable()  # loading creates many objects and no cycles; collecting garbage would take a third of the time
     try:
         return _tree(options)
     except LoadError as error:
@@ -44,16 +44,16 @@ def _tree(options: LoadOptions) -> Loaded:
 
 
 def _beside(options: LoadOptions, error: LoadError) -> list[LoadError]:
-    """The problem, and those that the stages after it would have found: all wrong values are reported together.
+    """The error together with those that later stages would find, so that all invalid values are reported at once.
 
-    The files are loaded again without the entries that are known to be wrong, as far as their values are checked.
+    The files are loaded again without the entries known to be invalid, up to the last stage that checks values.
     """
     found = list(each(error))
     while len(found) < REPORTED:
         origins = [one.origin for one in found]
         skipped = {(o.file, o.line, o.column) for o in origins if isinstance(o, Origin) and o.line}
         if len(skipped) < len({str(origin) for origin in origins}):
-            break  # the place in the file is unknown: there is nothing to skip
+            break  # without a position there is nothing to skip
         try:
             loaded, root = _model(options, skipped)
             raise_all(_bound(root, loaded)[1])
@@ -69,21 +69,22 @@ def _beside(options: LoadOptions, error: LoadError) -> list[LoadError]:
 
 
 def load_model(options: LoadOptions) -> Loaded:
-    """The merged tree in long form before it is bound: what `config --no-interpolate` and `--variables` show."""
+    """The merged tree in long form, before the canonical form: what `config --no-interpolate` and `--variables`
+    show."""
     loaded, root = _model(options)
     loaded.tree = root
     return loaded
 
 
 def load(options: LoadOptions) -> Project:
-    """The same as load_tree, as the typed model."""
+    """As load_tree, but returns the typed model."""
     from composer.model import Project
 
     return Project.from_loaded(load_tree(options))
 
 
 def project_name(options: LoadOptions) -> str:
-    """The project's name, reading no more than that needs."""
+    """The project's name; reads only what is needed for it."""
     if options.project_name:
         return sources.checked_name(options.project_name)
     loaded = _empty()

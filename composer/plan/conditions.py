@@ -1,9 +1,10 @@
-"""When a container is healthy, has completed or runs, and why it never will. The one place that decides it: for depends_on,
---wait, `start`, `restart` and `run`.
+"""Whether a container is healthy, completed or running, or why it can no longer become so.
 
     healthy     its healthcheck has passed
-    completed   it has ended with 0
+    completed   it has exited with 0
     running     it runs, and is healthy if it has a healthcheck
+
+depends_on, --wait, `start`, `restart` and `run` all use this.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from composer.plan.labels import service_of
 from engine.spec.state import ContainerRecord, Status
 
 CONDITIONS = {HEALTHY: "healthy", COMPLETED: "completed"}
-"""Those of depends_on that need waiting for."""
+"""The conditions of depends_on that a start must wait for."""
 
 
 class Never(Exception):
-    """The condition cannot be fulfilled any more; `str(e)` says why."""
+    """The condition can no longer be fulfilled; `str(e)` is the reason."""
 
 
 def outcome(record: ContainerRecord, condition: str) -> bool | None:
-    """True when the container fulfils the condition, None while it may yet. Never when it never will.
+    """True when the container fulfils the condition, None while it may still do so. Raises Never when it cannot.
 
-    The engine gives a container a health when it starts one that has a healthcheck, of its own or its image's.
+    A container has a health once the engine has started it with a healthcheck, its own or the image's.
     """
     state, name = record.state, record.spec.name
     if condition == "completed":
@@ -46,7 +47,7 @@ def outcome(record: ContainerRecord, condition: str) -> bool | None:
 
 
 def fulfilled(record: ContainerRecord, condition: str) -> bool:
-    """Whether a container that stays as it is needs no waiting for."""
+    """Whether an unchanged container already fulfils the condition."""
     try:
         return outcome(record, condition) is True
     except Never:

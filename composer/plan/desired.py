@@ -1,4 +1,5 @@
-"""What a project wants, in engine terms. Frozen, JSON-able, free of pydantic: it is cached and sent to the supervisor."""
+"""The desired state of a project, in engine terms. It is immutable and serialisable, without pydantic: it is cached and
+sent to the supervisor."""
 
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ from engine.spec.image import BuildSpec, for_platform
 from engine.spec.network import NetworkSpec, VolumeSpec
 
 MOST_REPLICAS = 10_000
-"""The most containers of one service; a larger number is a mistake."""
+"""The most containers of one service; a larger number is taken for a mistake."""
 
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
 
@@ -34,8 +35,8 @@ class Hook(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class PreStart(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A pre_start hook: a container that runs to its end before the service starts. `container` is its specification but for
-    the name and the image's id."""
+    """A pre_start hook: a container that runs to completion before the service starts. `container` is its specification
+    without the name and the image id."""
 
     image: str
     container: ContainerSpec
@@ -44,20 +45,20 @@ class PreStart(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def wanted_image(self) -> str:
-        """As that of a service."""
+        """See DesiredService.wanted_image."""
         return for_platform(self.image, self.platform)
 
 
 class Provider(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A program that provides a service instead of containers, and its options."""
+    """An external program that provides a service in place of containers, and its options."""
 
     type: str
     options: dict[str, tuple[str, ...]] = {}
 
 
 class DesiredModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An AI model that a service uses, and the variables that have its name and the address of its server. `endpoint` is that
-    address where the user's own server has the model, "" where the model runner does."""
+    """An AI model that a service uses, and the names of the variables for its name and its server's address. `endpoint`
+    is the address of the user's own server, "" for the model runner."""
 
     name: str
     model: str
@@ -69,8 +70,9 @@ class DesiredModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One service. `container` is the template: its name and number are filled per container, `image` (an id) when the
-    image is known. Modes and volumes_from name services as "service:<name>" until the containers are known."""
+    """One service. `container` is a template: name and number are filled in per container, and `image` (an id) once the
+    image is known. Namespace modes and volumes_from refer to services as "service:<name>" until the containers are
+    known."""
 
     name: str
     hash: str
@@ -89,38 +91,38 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: tuple[DesiredModel, ...] = ()
     attach: bool = True
     refused: tuple[str, ...] = ()
-    """What this service asks for and cannot have, a line each with its place; see refusal.py."""
+    """The settings of this service that are not supported, one line each with its position; see refusal.py."""
     clashes: dict[str, str] = {}
-    """Another service → why the two cannot both be created."""
+    """Other service → why the two exclude each other."""
     summary: dict[str, str] = {}
-    """Flat key → value text of the model, for naming what changed; see divergence.py."""
+    """Flat key → value of the model as text, used to name what changed; see divergence.py."""
 
     @property
     def wanted_image(self) -> str:
-        """The image's name, with the platform where one is asked for: its key in `Snapshot.images`."""
+        """The image's name, with the platform if the service sets one: the key in `Snapshot.images`."""
         return for_platform(self.image, self.platform) if self.image else ""
 
     @property
     def mounted_images(self) -> tuple[str, ...]:
-        """The images that are mounted as a file system (volumes of type image)."""
+        """The images that are mounted as file systems (volumes of type image)."""
         found = (mount.source for one in self.containers for mount in one.mounts if mount.type == "image")
         return tuple(dict.fromkeys(found))
 
     @property
     def containers(self) -> tuple[ContainerSpec, ...]:
-        """The template of the service's containers, and those of its pre_start hooks."""
+        """The templates of the service's containers and of its pre_start hooks."""
         return (self.container, *(hook.container for hook in self.pre_start))
 
     @property
     def joined(self) -> tuple[str, ...]:
-        """Services whose namespaces this one shares."""
+        """Services whose namespaces this one joins."""
         spec = self.container
         modes = (spec.network_mode, spec.pid_mode, spec.ipc_mode, spec.uts_mode, spec.cgroup_mode)
         return tuple(dict.fromkeys(mode.removeprefix("service:") for mode in modes if mode.startswith("service:")))
 
     @property
     def linked(self) -> tuple[str, ...]:
-        """Services whose namespaces or volumes this one takes over."""
+        """Services whose namespaces this one joins or whose volumes it mounts."""
         sources = [
             v.removeprefix("service:").partition(":")[0]
             for v in self.container.volumes_from
@@ -130,10 +132,10 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """When a job starts by itself. `cron`: see composer.cron; `timezone` "" is UTC.
+    """When a job starts automatically. `cron`: see composer.cron; `timezone` "" means UTC.
 
-    `concurrency`, when a fire meets a run: forbid (the fire is dropped) or queue (one waits). `missed_fires`, when fires were
-    missed: one (a single run makes up for all) or skip.
+    `concurrency` applies when a fire is due during a run: forbid (drop the fire) or queue (keep one waiting).
+    `missed_fires` applies to fires that were missed: one (a single run for all of them) or skip.
     """
 
     cron: str
@@ -143,13 +145,13 @@ class Schedule(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """What tells it from the job's other schedules."""
+        """Identifies this schedule among the job's schedules."""
         return f"{self.cron} {self.timezone}".strip()
 
 
 class DesiredJob(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A job: its container as that of a service, and what may start it. `manual` False forbids `run`. `timeout`, `retries`,
-    `retry_delay` and `history` are those of composer.model.job.Limits."""
+    """A job: its container, described as for a service, and its triggers. `manual` False forbids `run`. `timeout`,
+    `retries`, `retry_delay` and `history` are those of composer.model.job.Limits."""
 
     service: DesiredService
     manual: bool = True
@@ -175,7 +177,7 @@ class DesiredVolume(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A whole project. `order` lists the enabled services, dependencies first; `known` all, enabled or not."""
+    """A whole project. `order` lists the enabled services, dependencies first; `known` lists all, enabled or not."""
 
     project: str
     services: dict[str, DesiredService] = {}
@@ -188,18 +190,19 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
     jobs: dict[str, DesiredJob] = {}
     """The enabled jobs."""
     disabled_jobs: dict[str, tuple[str, ...]] = {}
-    """Name of each other job → its profiles."""
+    """Disabled job → its profiles."""
     foreign: dict[str, tuple[str, ...]] = {}
-    """Service → what files fetched from elsewhere want of this machine for it, a line each."""
+    """Service → the access to this machine that remote files require for it, one line each."""
     warnings: tuple[str, ...] = ()
-    """For the user, once a command: what the files say that has no effect, each with its place."""
+    """Warnings, shown once per command: settings without effect, each with its position."""
 
     def quiet(self) -> "Desired":
-        """The same without its warnings."""
+        """A copy without warnings."""
         return structs.replace(self, warnings=())
 
     def selected(self, services: Sequence[str], *, dependencies: bool) -> list[str]:
-        """The services to act on, in start order: the named ones (none: all), with `dependencies` what they need, too."""
+        """The services to act on, in start order: the named ones (or all), and with `dependencies` those that they
+        depend on."""
         if not services:
             return list(self.order)
         chosen: set[str] = set()
@@ -214,11 +217,11 @@ class Desired(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return [name for name in self.order if name in chosen]
 
     def every(self) -> list[DesiredService]:
-        """The services, and what jobs run."""
+        """The services, and the containers of jobs described as services."""
         return [*self.services.values(), *(job.service for job in self.jobs.values())]
 
     def references(self) -> list[str]:
-        """The images that the services are made from, and those that they mount."""
+        """The images that services run or mount."""
         found = {service.wanted_image for service in self.services.values() if service.image}
         for service in self.services.values():
             found.update(service.mounted_images)

@@ -1,4 +1,4 @@
-"""Why a container is no longer what its service wants."""
+"""Why a container is no longer up to date with its service: the rules that decide that it must be recreated."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from engine.spec.state import ContainerRecord
 
 MAX_REASONS = 3
 HIDDEN = "sha256:"
-"""Replaces a text that a terminal should not show."""
+"""Replaces text that must not be shown in a terminal."""
 CONTENTS = ("configs_content.", "secrets_content.")
-"""Keys of a summary for the contents of copied configs and secrets."""
+"""Summary keys for the contents of copied configs and secrets."""
 
 
 def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> str:
-    """ "" when the container is up to date, else what differs, named by field where that is known."""
+    """ "" when the container is up to date, otherwise the difference, by field where it is known."""
     changed = _configuration(service, record)
     if changed is not None:
         return f"configuration changed{changed}"
@@ -41,7 +41,7 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
 
 
 def _moved(service: DesiredService, record: ContainerRecord) -> str:
-    """Networks and volumes have other names in the engine than in the model, and a hash sees only the model's."""
+    """Networks and volumes whose name in the engine changed. The hash covers only their names in the model."""
     before = {attachment.network for attachment in record.spec.networks}
     wanted = {attachment.network for attachment in service.container.networks}
     if before != wanted:
@@ -55,17 +55,17 @@ def _moved(service: DesiredService, record: ContainerRecord) -> str:
 
 
 def summary_text(service: DesiredService) -> str:
-    """The label that later names what changed."""
+    """The value of the label that later tells what changed."""
     import json
 
     return json.dumps(service.summary, sort_keys=True, separators=(",", ":"))
 
 
 def _configuration(service: DesiredService, record: ContainerRecord) -> str | None:
-    """None when the container's configuration is what its service wants, else the fields that differ.
+    """None when the container's configuration matches its service, otherwise the fields that differ.
 
-    The hash is Docker Compose's: it does not see what copied configs and secrets hold, and sees keys that do not concern a
-    container (`develop`). The summary decides where there is one.
+    The hash is Docker Compose's: it ignores the contents of copied configs and secrets, and covers keys that do not
+    affect a container (`develop`). So where there is a summary, the summary decides.
     """
     same = record.spec.labels.get(labels.HASH) == service.hash
     before = record.spec.labels.get(labels.SUMMARY)

@@ -1,4 +1,4 @@
-"""Waiting for what a service depends on: until it is healthy, has completed, or runs."""
+"""Plan the waits of depends_on: until a dependency is healthy, completed, or running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.spec.state import ContainerRecord
 
 
 class Gates:
-    """The waits of one plan; operations that wait for the same condition share one."""
+    """The waits of one plan. Operations that wait for the same condition share one wait."""
 
     def __init__(self, plan: Plan, *, timeout: float | None) -> None:
         self._plan, self._timeout = plan, timeout
@@ -24,7 +24,8 @@ class Gates:
         records: Iterable[ContainerRecord],
         starts: Sequence[int],
     ) -> list[int]:
-        """What must have succeeded before containers of the service `who` may start; the other arguments are those of `wait`."""
+        """The operations that must succeed before containers of the service `who` start; other arguments as for
+        `wait`."""
         condition = CONDITIONS.get(dependency.condition)
         if condition is None:
             return list(starts)
@@ -41,8 +42,8 @@ class Gates:
         *,
         required: bool = True,
     ) -> list[int]:
-        """One wait for each container of service `name`: for those that `starts`, operations of the plan, bring up, and for
-        those of `records`, which are there, that are not yet what is waited for."""
+        """One wait for each container of service `name`: for those started by `starts` (operations of the plan), and
+        for existing ones (`records`) that do not yet fulfil the condition."""
         key = (name, condition, required)
         if key not in self._known:
             started = {self._plan.operations[i].name: (i,) for i in starts}

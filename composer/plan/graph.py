@@ -1,6 +1,5 @@
-"""Which services wait for which: their order, cycles, and the longest chain. The one place with networkx.
-
-networkx takes 70 ms to import, so it is only loaded for edges that no earlier order is known for.
+"""The dependency graph: start order, cycles, and the critical path. Only this module uses networkx. Its import takes 70
+ms, so it is loaded only when the edges have changed since the order was last computed.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ if TYPE_CHECKING:
     import networkx
 
 Edge = tuple[str, str]
-"""A service, and one that waits for it."""
+"""A service, and a service that waits for it."""
 
 
 class CycleError(Exception):
-    """Services that wait for each other; the message shows the circle."""
+    """A dependency cycle; the message shows it."""
 
 
 def edges(services: Iterable[DesiredService]) -> set[Edge]:
-    """What must be there before what: `depends_on`, and services whose namespaces or volumes another takes over."""
+    """The edges of the graph: `depends_on`, shared namespaces, and volumes_from."""
     return {
         (name, service.name)
         for service in services
@@ -31,13 +30,13 @@ def edges(services: Iterable[DesiredService]) -> set[Edge]:
 
 
 def order(services: Iterable[DesiredService], before: Desired | None = None) -> tuple[str, ...]:
-    """Dependencies first, by name where that leaves a choice. Raises CycleError.
+    """The services, dependencies first, otherwise by name. Raises CycleError.
 
-    `before` is an earlier state of the project: its order holds when neither names nor edges have changed.
+    `before` is an earlier state of the project. Its order is reused when neither names nor edges have changed.
     """
     services = list(services)
     names = sorted(service.name for service in services)
-    wanted = {(needed, name) for needed, name in edges(services) if needed in names}  # a job has no place in the order
+    wanted = {(needed, name) for needed, name in edges(services) if needed in names}  # jobs are not part of the order
     if not wanted:
         return tuple(names)
     if before is not None and sorted(before.order) == names and edges(before.services.values()) == wanted:
@@ -49,7 +48,7 @@ def order(services: Iterable[DesiredService], before: Desired | None = None) -> 
         return tuple(networkx.lexicographical_topological_sort(graph))
     except networkx.NetworkXUnfeasible:
         circle = [edge[0] for edge in networkx.find_cycle(graph)]
-        # An edge points from what is needed to what needs it; the message says what needs what.
+        # Edges lead from a dependency to its dependant; the message shows the opposite direction.
         circle.reverse()
         start = circle.index(min(circle))
         shown = [*circle[start:], *circle[:start], circle[start]]
@@ -57,9 +56,10 @@ def order(services: Iterable[DesiredService], before: Desired | None = None) -> 
 
 
 def waves(needs: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """The services that can start together, in turn: each waits for one of the wave before it, and for none of its own.
+    """Groups of services that can start together. Each service waits for one of the previous group, and for none of its
+    own group.
 
-    `needs` has, for each service, those that it waits for. Raises CycleError.
+    `needs` maps each service to those that it waits for. Raises CycleError.
     """
     import networkx
 
@@ -70,7 +70,7 @@ def waves(needs: Mapping[str, Iterable[str]]) -> list[list[str]]:
 
 
 def critical_path(needs: Mapping[str, Iterable[str]]) -> list[str]:
-    """The longest chain of services that wait for each other, dependencies first: no start is shorter than it."""
+    """The longest chain of services that wait for each other, dependencies first. No start can take less time."""
     import networkx
 
     return list(networkx.dag_longest_path(_needed(needs)))

@@ -1,4 +1,4 @@
-"""Jobs in a plan: what a run needs, what may not be started by hand, what is registered and what no longer is."""
+"""Plan jobs: the requirements of a run, jobs that must not be started by hand, registrations to add and remove."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from composer.plan.operations import Plan, RegisterJob, RemoveJob, RunJob, Start
 
 
 class JobRefused(Exception):
-    """A job that may not be run; `str(e)` says why."""
+    """The job must not be run; `str(e)` is the reason."""
 
     exit_code = 1
 
 
 def with_job(desired: Desired, name: str, *, by_hand: bool = True) -> Desired:
-    """The project with this job, and the jobs that it depends on, among its services: those run to their end first.
-
+    """The project with this job and its job dependencies as services; the dependencies run to completion first. Raises
     JobRefused when one of them must not be started by hand.
     """
     services, order = dict(desired.services), list(desired.order)
@@ -47,7 +46,7 @@ def with_job(desired: Desired, name: str, *, by_hand: bool = True) -> Desired:
 
 
 def part_for(desired: Desired, name: str) -> Desired:
-    """What a run of the job needs of the project: the job among the services that it depends on, and nothing of others."""
+    """The part of the project that a run of the job needs: the job and its dependencies."""
     whole = desired if name in desired.services else with_job(desired, name, by_hand=False)
     names = whole.selected([name], dependencies=True)
     return structs.replace(
@@ -62,7 +61,7 @@ def part_for(desired: Desired, name: str) -> Desired:
 
 
 def digest(desired: Desired, name: str) -> str:
-    """Tells a job from a changed one: its triggers and limits, its service and those that it depends on."""
+    """A digest that changes with the job: its triggers, limits, service and dependencies."""
     import hashlib  # few projects have jobs
 
     job = desired.jobs[name]
@@ -75,8 +74,8 @@ def digest(desired: Desired, name: str) -> str:
 
 
 def register(plan: Plan, desired: Desired, snapshot: Snapshot, *, start: bool) -> None:
-    """Plan what makes the registered jobs those of the project, when everything else has been done. Jobs without a schedule
-    are registered by their first run. `start`: schedules that were stopped go on."""
+    """Plan to register the project's jobs and to remove the others, after all other operations. Jobs without a schedule
+    are registered by their first run. `start`: resume stopped schedules."""
     before = tuple(operation.id for operation in plan.operations)
     for name in sorted(desired.jobs):
         job, there = desired.jobs[name], snapshot.jobs.get(name)
@@ -103,11 +102,12 @@ def depended_on(desired: Desired, services: Iterable[str]) -> list[str]:
 
 
 def gates(plan: Plan, desired: Desired, service: DesiredService, after: Iterable[int]) -> tuple[int, ...]:
-    """Plan the runs of the jobs that a service depends on, behind the operations `after`, one run a plan. JobRefused."""
+    """Plan the runs of the jobs that a service depends on, after the operations `after`, once per plan. Raises
+    JobRefused."""
     found = []
     for dependency in service.depends_on:
         job = desired.jobs.get(dependency.service)
-        if job is None or dependency.service in desired.services:  # `with_job` has made a service of it
+        if job is None or dependency.service in desired.services:  # `with_job` has turned it into a service
             continue
         name = dependency.service
         planned = next((one for one in plan.operations if isinstance(one, RunJob) and one.name == name), None)
@@ -128,13 +128,14 @@ def gates(plan: Plan, desired: Desired, service: DesiredService, after: Iterable
 
 
 def unregister(plan: Plan, snapshot: Snapshot, cause: str, *, history: bool) -> tuple[int, ...]:
-    """Plan the end of all registered jobs, with `history` also of what is remembered of others; the operations."""
+    """Plan to unregister all jobs, with `history` also to delete the records of earlier ones. Returns the
+    operations."""
     names = [name for name, job in sorted(snapshot.jobs.items()) if history or job.digest]
     return tuple(plan.add(RemoveJob, name, cause, history=history).id for name in names)
 
 
 def stop(plan: Plan, names: Iterable[str], snapshot: Snapshot) -> None:
-    """Plan to stop schedules, and runs that are not finished."""
+    """Plan to stop schedules and unfinished runs."""
     for name in sorted(names):
         job = snapshot.jobs[name]
         if job.running or (job.scheduled and not job.stopped):
@@ -142,7 +143,7 @@ def stop(plan: Plan, names: Iterable[str], snapshot: Snapshot) -> None:
 
 
 def start(plan: Plan, snapshot: Snapshot) -> None:
-    """Plan to let stopped schedules go on."""
+    """Plan to resume stopped schedules."""
     before = tuple(operation.id for operation in plan.operations)
     for name in sorted(snapshot.jobs):
         if snapshot.jobs[name].stopped:

@@ -1,4 +1,4 @@
-"""Labels that tie containers, networks and volumes to a project, by Docker Compose's names; what they say of a container."""
+"""Labels that link containers, networks and volumes to a project, under Docker Compose's names, and what they mean."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ VOLUME = "com.docker.compose.volume"
 VERSION = "com.docker.compose.version"
 HOOK = "com.docker.compose.hook"
 PRE_START = "pre_start"
-"""The value of HOOK of the containers of pre_start hooks."""
+"""The value of HOOK for containers of pre_start hooks."""
 JOB_ID, JOB_RUN = "com.docker.job.id", "com.docker.job.run-id"
-"""Of the containers of jobs' runs: PROJECT.JOB, and the run's id; Docker Engine's own names."""
+"""On containers of job runs: PROJECT.JOB, and the id of the run; the names are Docker Engine's."""
 SUMMARY = "composer.summary"
-"""Ours: the flat model at creation, so that a later `up` can say what changed; too long to show."""
+"""Ours: the flat model at creation, so that a later `up` can tell what changed. Too long to show."""
 
 AUTOREMOVE = "composer.autoremove"
-"""Ours: the supervisor removes the container when it ends (composer.run.monitor)."""
+"""Ours: the supervisor removes the container when it exits (composer.run.monitor)."""
 
 WITHOUT_PROJECT = "_docker"
-"""The group of containers that belong to no project: no project can have this name (compose-spec, name)."""
+"""The group of containers without a project. No project can have this name (compose-spec, name)."""
 
 
 def group_of(labels: Mapping[str, str]) -> str:
-    """Where a container, network or volume with these labels belongs."""
+    """The group of a container, network or volume with these labels."""
     return labels.get(PROJECT) or WITHOUT_PROJECT
 
 
@@ -46,26 +46,26 @@ def service_of(record: ContainerRecord) -> str:
 
 
 def number_of(record: ContainerRecord) -> int:
-    """Among the containers of its service, from 1 on; 0 for none."""
+    """The container's number in its service, from 1; 0 if it has none."""
     number = record.spec.labels.get(NUMBER, "")
     return int(number) if number.isdigit() else 0
 
 
 def is_oneoff(record: ContainerRecord) -> bool:
-    """Whether it is a container of `run`."""
+    """Whether `run` created the container."""
     return record.spec.labels.get(ONEOFF) == "True"
 
 
 def is_hook(record: ContainerRecord) -> bool:
-    """Whether it is the container of a pre_start hook."""
+    """Whether the container belongs to a pre_start hook."""
     return HOOK in record.spec.labels
 
 
 def is_job_run(record: ContainerRecord) -> bool:
-    """Whether it is the container of a job's run: the scheduler's to end and to remove."""
+    """Whether the container belongs to a job run. The scheduler stops and removes it."""
     return JOB_RUN in record.spec.labels
 
 
 def is_replica(record: ContainerRecord) -> bool:
-    """Whether it is one of its service's own containers, not one beside them: of `run`, of a hook, or of a job's run."""
+    """Whether this is a replica of its service, not a container of `run`, a hook or a job run."""
     return not is_oneoff(record) and not is_hook(record) and not is_job_run(record)

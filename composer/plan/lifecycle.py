@@ -1,4 +1,4 @@
-"""Planning what acts on existing containers: down, start, stop, restart, kill, pause, unpause, rm."""
+"""Plan the commands for existing containers: down, start, stop, restart, kill, pause, unpause, rm."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Lifecycle:
         self.desired, self.snapshot, self.options = desired, snapshot, options
         self.plan = Plan()
         self.settled: tuple[int, ...] = ()
-        """The operations that end what an interrupted replacement has left."""
+        """The operations that finish interrupted replacements."""
 
     def run(self) -> Plan:
         actions = {
@@ -56,14 +56,14 @@ class _Lifecycle:
         return self.plan
 
     def _chosen(self) -> list[ContainerRecord]:
-        """The containers to act on. Without names that are those of enabled services: orphans are left alone."""
+        """The containers to act on. Without names these are the containers of enabled services, without orphans."""
         if self.options.containers:
             return [c for c in self.snapshot.containers if c.id in self.options.containers]
         names = set(self.options.services) or (set(self.desired.services) if self.desired else None)
         return self._of(names)
 
     def _of(self, names: set[str] | None, *, oneoff: bool = False) -> list[ContainerRecord]:
-        """The containers of these services (None: of all), by service and number."""
+        """The containers of these services (None: all), by service and number."""
         found = [
             c
             for c in self.snapshot.containers
@@ -72,14 +72,14 @@ class _Lifecycle:
         return sorted(found, key=lambda c: (service_of(c), number_of(c), c.spec.name))
 
     def _of_job(self, record: ContainerRecord) -> bool:
-        """Whether its job takes care of it."""
+        """Whether a job run owns the container."""
         return is_job_run(record) and service_of(record) in self.snapshot.jobs
 
     def service(self, name: str) -> DesiredService | None:
         return self.desired.services.get(name) if self.desired else None
 
     def _before(self, records: list[ContainerRecord]) -> dict[str, set[str]]:
-        """Service → services that must be gone before it: those that depend on it."""
+        """Service → services that must be stopped before it: those that depend on it."""
         found: dict[str, set[str]] = {}
         for record in records:
             for dependency in self._depends_on(record):
@@ -87,7 +87,8 @@ class _Lifecycle:
         return found
 
     def dependencies(self, record: ContainerRecord) -> list[Dependency]:
-        """What the project says, else what the container was made with. What shares another's namespaces is restarted with it."""
+        """The dependencies in the project, or else those recorded at creation. A container that shares namespaces is
+        restarted with their owner."""
         service = self.service(service_of(record))
         if service is None:
             return dependencies_of(record)
@@ -99,7 +100,7 @@ class _Lifecycle:
         return [dependency.service for dependency in self.dependencies(record)]
 
     def _ordered(self, records: list[ContainerRecord], *, reverse: bool) -> list[ContainerRecord]:
-        """Dependencies first, or last when `reverse`; a cycle in old labels does not matter."""
+        """The containers, dependencies first, or last with `reverse`. A cycle in old labels is ignored."""
         services = {service_of(r): self._depends_on(r) for r in records}
         order: list[str] = []
 
@@ -119,7 +120,7 @@ class _Lifecycle:
     def _stops(
         self, records: list[ContainerRecord], cause: str, *, after: tuple[int, ...] = ()
     ) -> dict[str, list[int]]:
-        """Stop operations behind those of `after`, dependants first; service → its stops."""
+        """Plan stops after the operations `after`, dependants first. Returns service → its stops."""
         stops: dict[str, list[int]] = {}
         dependants = self._before(records)
         for record in self._ordered(records, reverse=True):
@@ -129,7 +130,7 @@ class _Lifecycle:
             if record.state.status.alive or record.state.status is Status.RESTARTING:
                 stops.setdefault(name, []).append(self._stop_one(record, cause, after=behind))
             else:
-                # What depends on it waits for whatever it waits for itself.
+                # Its dependants wait for the same operations.
                 stops.setdefault(name, []).extend(behind)
         return stops
 
@@ -184,7 +185,7 @@ class _Lifecycle:
         return _volumes(mine) - _volumes(others)
 
     def _start(self) -> None:
-        """With what they depend on, when that has become what they need."""
+        """Start the containers and their dependencies, in order, each once its conditions are fulfilled."""
         records = self._ordered(self._needed(self._chosen()), reverse=False)
         begun = _Begun(self)
         for record in records:
@@ -199,7 +200,7 @@ class _Lifecycle:
             jobs.start(self.plan, self.snapshot)
 
     def _needed(self, records: list[ContainerRecord]) -> list[ContainerRecord]:
-        """With the containers of the services that these depend on."""
+        """These containers, and those of the services that they depend on."""
         if self.options.containers:
             return records
         names: set[str] = set()
@@ -218,7 +219,7 @@ class _Lifecycle:
         self.plan.unchanged += [record.spec.name for record in records if record.spec.name not in stopped]
 
     def _restart(self) -> None:
-        """With the services that want to be restarted with those that they depend on."""
+        """Restart the containers, and dependants with `restart: true`."""
         records = self._chosen()
         causes: dict[str, str] = {}
         if not self.options.no_deps and not self.options.containers:
@@ -247,7 +248,7 @@ class _Lifecycle:
         ).id
 
     def _restarted_along(self, records: list[ContainerRecord]) -> tuple[list[ContainerRecord], dict[str, str]]:
-        """These, and the running containers that depend on them with `restart: true`, with the cause by service."""
+        """These containers and the running ones that depend on them with `restart: true`; and service → cause."""
         causes: dict[str, str] = {}
         names = {service_of(record) for record in records}
         found = True
@@ -264,7 +265,8 @@ class _Lifecycle:
         return [*records, *along], causes
 
     def _kill(self) -> None:
-        """--remove-orphans kills those, too, and one-off containers; it removes none, as docker compose's."""
+        """Kill the containers. As with docker compose, --remove-orphans also kills orphans and one-off containers, and
+        removes none."""
         records = self._of(None, oneoff=True) if self.options.remove_orphans else self._chosen()
         at_once = self.options.signal.upper().removeprefix("SIG") in ("", "KILL", "9")
         for record in records:
@@ -279,7 +281,8 @@ class _Lifecycle:
                 )
 
     def _pause(self) -> None:
-        """As with docker compose, pausing a service again is an error; without names what is paused already is left alone."""
+        """Pause the containers. As with docker compose, pausing a named service twice is an error; without names,
+        paused containers are skipped."""
         for record in self._chosen():
             status = record.state.status
             if status.can_pause or (self.options.services and status is Status.PAUSED):
@@ -316,12 +319,12 @@ class _Lifecycle:
 
 
 def _volumes(specs: Iterable[ContainerSpec]) -> set[str]:
-    """The names of the volumes that are mounted."""
+    """The names of the mounted volumes."""
     return {mount.source for spec in specs for mount in spec.mounts if mount.type == "volume" and mount.source}
 
 
 class _Begun:
-    """The containers that one plan starts, by service, and those that it leaves alone; what others must wait for."""
+    """The containers that one plan starts, by service, and those that it does not touch; dependants wait for both."""
 
     def __init__(self, lifecycle: _Lifecycle) -> None:
         self._lifecycle, self._plan = lifecycle, lifecycle.plan
@@ -353,7 +356,8 @@ class _Begun:
         self._starts.setdefault(name, []).append(operation.id)
 
     def prepared(self, record: ContainerRecord, gates: list[int]) -> list[int]:
-        """The gates, with the service's pre_start hooks behind them. Those run when none of its containers does."""
+        """The gates, followed by the service's pre_start hooks. Hooks run only if no container of the service is
+        running."""
         name = service_of(record)
         service, desired = self._lifecycle.service(name), self._lifecycle.desired
         if service is not None and desired is not None and desired.jobs:
@@ -371,7 +375,7 @@ class _Begun:
         return [*gates, self._prepared[name]]
 
     def gates_of(self, record: ContainerRecord) -> list[int]:
-        """What must have happened before it may start."""
+        """The operations that must succeed before the container starts."""
         after: list[int] = []
         for dependency in self._lifecycle.dependencies(record):
             other = dependency.service
@@ -381,7 +385,7 @@ class _Begun:
         return after
 
     def wait_for_all(self, records: list[ContainerRecord]) -> None:
-        """--wait: until they run; what others wait to complete need not stay."""
+        """Plan --wait: until the containers run. A container that others wait for to complete may exit."""
         dependencies = [dependency for record in records for dependency in self._lifecycle.dependencies(record)]
         completing = {one.service for one in dependencies if one.condition == COMPLETED}
         for name in dict.fromkeys(service_of(record) for record in records):

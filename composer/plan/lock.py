@@ -1,9 +1,9 @@
 """composer.lock, and a project pinned to it.
 
-The file has what a project fetches, each with the digest or commit that it had when the file was written:
+The file pins everything that a project fetches to the digest or commit at the time of `composer lock`:
 
 {"version": 1,
- "images": {"redis:7": "sha256:…"},                      digests that registries have for the names
+ "images": {"redis:7": "sha256:…"},                      digests in the registry
  "local_images": {"app:dev": "sha256:…"},                ids of images that only this machine has
  "files": {"https://…/x.tar": "sha256:…",                downloads of Dockerfiles
            "https://github.com/a/b.git#main": "…",       repositories of compose files and of builds: commits
@@ -25,7 +25,7 @@ VERSION = 1
 
 
 class Lock(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The file's content; names of images as a user writes them."""
+    """The file's content, with image names as the user writes them."""
 
     version: int = VERSION
     images: dict[str, str] = {}
@@ -61,13 +61,13 @@ def _is_image(name: str) -> bool:
 
 
 def built_here(desired: Desired) -> dict[str, str]:
-    """Pins of the tags that the project's own builds make: they stay as they are."""
+    """Pins for tags that the project's own builds create: such tags are not locked."""
     tags = {str(parse(tag)) for one in desired.every() if one.build for tag in one.build.tags}
     return {tag: tag for tag in sorted(tags)}
 
 
 def images_of(desired: Desired) -> dict[str, str]:
-    """The images that services, mounts and hooks name and that no build makes: full reference → platform."""
+    """The images that services, mounts and hooks use and that no build creates: full reference → platform."""
     found: dict[str, str] = {}
     for service in desired.every():
         if service.build is None and service.image:
@@ -83,13 +83,13 @@ def _fixed(name: str) -> bool:
 
 
 def full_name(name: str) -> str:
-    """A reference with all that is implied."""
+    """The full form of a reference, with registry and tag."""
     return str(parse(name))
 
 
 def locked(desired: Desired, lock: Lock) -> Desired:
-    """The project with each image and build pinned to what the lock has. A service that needs something else is
-    refused (composer.plan.refusal)."""
+    """The project with every image and build pinned to the lock. A service that needs anything that is not in the lock
+    is refused (composer.plan.refusal)."""
     pins = lock.pins | built_here(desired)
     services = {name: _locked(one, pins) for name, one in desired.services.items()}
     jobs = {name: structs.replace(job, service=_locked(job.service, pins)) for name, job in desired.jobs.items()}
@@ -133,5 +133,5 @@ def _named(service: DesiredService) -> Iterable[str]:
 
 
 def _pinned(name: str, pin: str) -> str:
-    """A tag of the project's own stays as it is written."""
+    """The pinned name. A tag that the project builds itself stays unchanged."""
     return name if pin == full_name(name) else pin

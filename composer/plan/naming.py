@@ -1,4 +1,4 @@
-"""What a container is called."""
+"""Container names."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def container_name(project: str, service: DesiredService, number: int, separator: str) -> str:
-    """Of a service's container `number`: the service's `container_name`, or as Docker Compose makes it, `shop-web-1`."""
+    """The name of a service's container `number`: `container_name`, or else as in Docker Compose, `shop-web-1`."""
     return service.container_name or separator.join((project, service.name, str(number)))

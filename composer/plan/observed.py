@@ -1,4 +1,4 @@
-"""What there is: a snapshot of the project's containers, networks and volumes."""
+"""The observed state: a snapshot of the project's containers, networks and volumes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ NAMESPACES = {
     "uts_mode": "UTS namespace",
     "cgroup_mode": "cgroup namespace",
 }
-"""The fields of a specification that can name another container, and what is shared then."""
+"""The fields of a specification that can name another container, and what the two share."""
 
 
 class ObservedJob(Struct, frozen=True, kw_only=True):
-    """A registered job, or with `digest` "" the history of one that was. `digest` is that of composer.plan.jobs; `stopped`: with
-    the project; `running`: a run is not finished."""
+    """A registered job, or, if `digest` is "", the history of an earlier one. `digest` comes from composer.plan.jobs;
+    `stopped`: the schedules stopped with the project; `running`: a run is unfinished."""
 
     digest: str
     scheduled: bool = False
@@ -34,8 +34,8 @@ class ObservedJob(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, kw_only=True):
-    """`images` maps the references that the project names to the ids they have now ("" when missing). `forwarding`: whether
-    the host forwards packets, and which chain of somebody's drops them (see port.py)."""
+    """`images` maps the project's image references to their current ids ("" when missing). `forwarding`: whether the
+    host forwards packets, and which foreign chain drops them (see port.py)."""
 
     project: str
     containers: list[ContainerRecord]
@@ -46,7 +46,7 @@ class Snapshot(Struct, kw_only=True):
     forwarding: tuple[bool, str] = (True, "")
 
     def service(self, name: str) -> list[ContainerRecord]:
-        """The service's own containers (see `is_replica`), by number."""
+        """The service's replicas (see `is_replica`), by number."""
         found = [c for c in self.containers if service_of(c) == name and is_replica(c)]
         return sorted(found, key=number_of)
 
@@ -77,7 +77,7 @@ def take(
 
 
 def dependencies_of(record: ContainerRecord) -> list[Dependency]:
-    """From the depends_on label ("db:service_healthy:false,cache:…"; older ones have names alone)."""
+    """The dependencies in the depends_on label ("db:service_healthy:false,cache:…"; old containers have only names)."""
     found = []
     for part in record.spec.labels.get(labels.DEPENDS_ON, "").split(","):
         name, _, rest = part.partition(":")
@@ -88,7 +88,7 @@ def dependencies_of(record: ContainerRecord) -> list[Dependency]:
 
 
 def gone(record: ContainerRecord, snapshot: Snapshot) -> str:
-    """What it shares with a container of the project's that is not there any more; "" when there is none."""
+    """What the container shares with a container of the project that no longer exists; "" if nothing."""
     there = {other.id for other in snapshot.containers}
     for field, words in NAMESPACES.items():
         mode = getattr(record.spec, field)

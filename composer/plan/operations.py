@@ -1,7 +1,7 @@
-"""A plan: operations with causes and dependencies. It prints deterministically, one line an operation.
+"""A plan: operations with causes and dependencies. Its text is deterministic, one line per operation.
 
-Each operation is one call of the engine: it is done or it is not. What takes several, such as replacing a container, is
-several operations (`replacement.py`); `part` then names the whole, which is what a reader of the progress sees.
+Each operation is one atomic call of the engine. Larger actions, such as replacing a container, consist of several
+operations (`replacement.py`); their `part` names the action, which the progress display shows.
 """
 
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ from engine.spec.container import Attachment, ContainerSpec, Resources, Restart
 from engine.spec.network import NetworkSpec, VolumeSpec
 
 RECREATE, RESTART = "recreate", "restart"
-"""What an operation may be part of."""
+"""The actions that an operation may be part of."""
 
 
 class Operation(Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """One step. `after` are the ids of operations that must have succeeded first.
+    """One step. `after` has the ids of the operations that must succeed first.
 
-    `name` is the container's, network's or volume's, as it is when all is done.
+    `name` is the final name of the container, network or volume.
     """
 
     id: int
@@ -32,7 +32,7 @@ class Operation(Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
 
     @property
     def kind(self) -> str:
-        """What it does, in words: "create container"."""
+        """The operation in words: "create container"."""
         return str(self.__struct_config__.tag)
 
     def __str__(self) -> str:
@@ -56,8 +56,8 @@ class RemoveVolume(Operation, kw_only=True, tag="remove volume"):
 
 
 class Create(Operation, kw_only=True, tag="create container"):
-    """Container `number` of the service. `replaces` is the id of the container whose place it takes: until that one is
-    gone it has a temporary name; it takes over the anonymous volumes unless `renew_volumes`."""
+    """Create container `number` of the service. `replaces` is the id of the container that it replaces: the new one has
+    a temporary name until the old one is removed, and takes over its anonymous volumes unless `renew_volumes`."""
 
     service: DesiredService
     number: int
@@ -66,27 +66,29 @@ class Create(Operation, kw_only=True, tag="create container"):
 
 
 class Make(Operation, kw_only=True, tag="make container"):
-    """A container of no service, as it is specified: one that a client of the Docker API asks for."""
+    """Create a container without a service from its specification, for a client of the Docker API."""
 
     spec: ContainerSpec
 
 
 class Start(Operation, kw_only=True, tag="start container"):
-    """`container_id` is "" for a container that this plan creates: it is found by its name."""
+    """`container_id` is "" for a container that this plan creates; it is then found by name."""
 
     container_id: str = ""
     service: DesiredService | None = None
 
 
 class PreStartHooks(Operation, kw_only=True, tag="run pre_start hooks"):
-    """The service's pre_start hooks, one after the other, each to its end. `name` is the first container that they prepare."""
+    """Run the service's pre_start hooks one after the other, each to completion. `name` is the first container that
+    they prepare."""
 
     service: DesiredService
 
 
 class Stop(Operation, kw_only=True, tag="stop container"):
-    """`timeout`: seconds until SIGKILL, None for the container's own, infinite for never. `signal`: other than the
-    container's own. `returns`: the plan starts it again. `suspend`: as a machine that goes down stops it."""
+    """`timeout`: seconds until SIGKILL; None: the container's setting; infinite: never. `signal`: overrides the
+    container's stop signal. `returns`: the plan starts it again. `suspend`: the stop of a shutdown, after which
+    autostart starts it again."""
 
     container_id: str
     service: DesiredService | None = None
@@ -110,7 +112,7 @@ class Unpause(Operation, kw_only=True, tag="unpause container"):
 
 
 class Remove(Operation, kw_only=True, tag="remove container"):
-    """`volumes`: its anonymous volumes, too. `force`: even if it runs."""
+    """`volumes`: also remove anonymous volumes. `force`: even if it is running."""
 
     container_id: str
     volumes: bool = False
@@ -118,14 +120,14 @@ class Remove(Operation, kw_only=True, tag="remove container"):
 
 
 class Rename(Operation, kw_only=True, tag="rename container"):
-    """From its temporary name to `name`. `container_id` is "" for a container that this plan creates."""
+    """Rename from the temporary name to `name`. `container_id` is "" for a container that this plan creates."""
 
     container_id: str = ""
 
 
 class Update(Operation, kw_only=True, tag="update container"):
-    """Other limits and another restart policy, at once when it runs. `host_config`: what a client of the Docker API asked
-    for, with what it asks for now."""
+    """Change limits and restart policy; a running container changes at once. `host_config`: the merged HostConfig of
+    the Docker API's client."""
 
     container_id: str
     resources: Resources
@@ -134,23 +136,24 @@ class Update(Operation, kw_only=True, tag="update container"):
 
 
 class Connect(Operation, kw_only=True, tag="connect container"):
-    """Put the container on one more network, at once when it runs. `attachment.network`: the network's name or id.
-
-    NotFound, Conflict (it is on that network; an address is taken), WrongState (it has no network of its own)."""
+    """Connect the container to a network, at once if it is running. `attachment.network` is the network's name or id.
+    Raises NotFound, Conflict (already connected, or address in use), WrongState (it shares a network namespace)."""
 
     container_id: str
     attachment: Attachment
 
 
 class Disconnect(Operation, kw_only=True, tag="disconnect container"):
-    """Take the container off the network with this name or id, at once when it runs. NotFound when it is not on it."""
+    """Disconnect the container from the network with this name or id, at once if it is running. Raises NotFound if it
+    is not connected."""
 
     container_id: str
     network: str
 
 
 class AwaitEnd(Operation, kw_only=True, tag="await end of container"):
-    """`condition`, as the Docker API has it: not-running, next-exit or removed. The request's end carries the exit code."""
+    """`condition` as in the Docker API: not-running, next-exit or removed. The final message of the request has the
+    exit code."""
 
     container_id: str
     condition: str
@@ -165,7 +168,7 @@ class Wait(Operation, kw_only=True, tag="wait for container"):
 
 
 class RegisterJob(Operation, kw_only=True, tag="register job"):
-    """Put the job in the place of the one that is registered under its name, if one is. `desired`: what a run needs."""
+    """Register the job, replacing one of the same name. `desired` is what a run needs."""
 
     desired: Desired
     job: DesiredJob
@@ -173,7 +176,7 @@ class RegisterJob(Operation, kw_only=True, tag="register job"):
 
 
 class RunJob(Operation, kw_only=True, tag="run job"):
-    """Run a job that a service depends on, to its end, which must be a good one where it is `required`."""
+    """Run a job that a service depends on to completion. It must succeed if it is `required`."""
 
     desired: Desired
     job: DesiredJob
@@ -182,15 +185,15 @@ class RunJob(Operation, kw_only=True, tag="run job"):
 
 
 class StartJob(Operation, kw_only=True, tag="start job"):
-    """Let its stopped schedules go on, from now."""
+    """Resume the job's stopped schedules, from now on."""
 
 
 class StopJob(Operation, kw_only=True, tag="stop job"):
-    """Stop its schedules, and end its run."""
+    """Stop the job's schedules and its current run."""
 
 
 class RemoveJob(Operation, kw_only=True, tag="remove job"):
-    """Stop it for good, and remove the containers of its runs. The records and logs of its runs stay unless `history`."""
+    """Unregister the job and remove the containers of its runs. Records and logs of runs are kept unless `history`."""
 
     history: bool = False
 
@@ -213,13 +216,13 @@ Change = (
     | Remove
     | Rename
 )
-"""What may be asked for without a project to plan from."""
+"""Operations that a client may request without a project."""
 
 Anything = TypeVar("Anything", bound=Operation)
 
 
 class Plan(Struct, kw_only=True, omit_defaults=True):
-    """`unchanged` are containers that stay as they are; `warnings` are for the user."""
+    """`unchanged` has the containers that need no operation; `warnings` are shown to the user."""
 
     operations: list[Operation] = []
     unchanged: list[str] = []
@@ -229,7 +232,7 @@ class Plan(Struct, kw_only=True, omit_defaults=True):
         return "".join(f"{operation}\n" for operation in self.operations)
 
     def add(self, kind: type[Anything], name: str, cause: str, *, after: Iterable[int] = (), **fields: Any) -> Anything:
-        """Append an operation; what `after` names twice counts once."""
+        """Append an operation; duplicates in `after` are dropped."""
         made = kind(id=len(self.operations), name=name, cause=cause, after=tuple(dict.fromkeys(after)), **fields)
         self.operations.append(made)
         return made

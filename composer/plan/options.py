@@ -1,4 +1,4 @@
-"""What a command asks for, beside the project: the flags that decide a plan."""
+"""The options of a command that affect its plan."""
 
 from msgspec import Struct
 
@@ -18,14 +18,14 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ignore_orphans: bool = False
     renew_anon_volumes: bool = False
     recreate_volumes: bool = False
-    """Volumes that do not match the project may be recreated; their data is lost."""
+    """Whether volumes that do not match the project may be recreated. Their data is lost."""
     scale: dict[str, int] = {}
     separator: str = "-"
     """Between the parts of a container's name; "_" with --compatibility."""
     all_resources: bool = False
-    """Make networks and volumes that no service uses, too."""
+    """Also create networks and volumes that no service uses."""
     attach: tuple[str, ...] = ()
-    """Services whose containers start when the command has attached to them."""
+    """Services whose containers start only after the command has attached to them."""
     wait: bool = False
     wait_timeout: float = 0.0
     # down, stop, restart, kill, rm
@@ -35,8 +35,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True):
     force: bool = False
     stop: bool = False
     suspend: bool = False
-    """stop: as a machine that goes down does it; it is not the user's wish that they stay stopped."""
+    """stop: as part of a shutdown. The containers count as running for autostart."""
     parallel: int = -1
-    # up in the foreground, with --no-recreate's kind of care for what runs
+    # up in the foreground; does not touch running containers
     containers: tuple[str, ...] = ()
-    """Act on these container ids alone (one-off containers of `run`)."""
+    """Act only on these container ids (one-off containers of `run`)."""

@@ -1,6 +1,8 @@
-"""What a project asks for and cannot have, or has no effect, as data: a line for the user once its place is known.
+"""Settings of a project that are unsupported or have no effect, as data. They become lines for the user once positions
+are known.
 
-Problems are found once for a project's content, and remembered with it; the lines of a file move whenever it is edited.
+Problems are found once and cached with the translated project, because line numbers change with every edit and problems
+do not.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ Path = tuple[str | int, ...]
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`path` is what it is about. With `services`, these cannot be created for it; with none it is a warning."""
+    """`path` is the setting. A problem with `services` prevents their creation; without services it is a warning."""
 
     path: tuple[str | int, ...]
     why: str
@@ -35,10 +37,10 @@ def placed(
     clashes: Mapping[str, dict[str, str]] | None = None,
     warnings: Iterable[str] = (),
 ) -> Desired:
-    """The project with a line for each problem: a refusal in its services, a warning at the top.
+    """The project with a line for each problem: refusals in their services, warnings at the top level.
 
-    `where` gives the place of a path in the user's files, "file:line:column". `refused` and `clashes` are lines that loading
-    the files has found for services, `warnings` for all.
+    `where` returns the position of a path, "file:line:column". `refused` and `clashes` are lines from loading, by
+    service; `warnings` concern the whole project.
     """
     names = (*desired.services, *desired.jobs)
     lines: dict[str, list[str]] = {name: list((refused or {}).get(name, ())) for name in names}

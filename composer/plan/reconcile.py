@@ -1,4 +1,4 @@
-"""The pure heart: (Desired, Snapshot, Options) → Plan. Nothing here reads a clock, a file or the kernel."""
+"""The planner: (Desired, Snapshot, Options) → Plan. It is a pure function: no clock, no files, no system calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from composer.plan.options import Options
 
 
 def reconcile(desired: Desired | None, snapshot: Snapshot, options: Options) -> Plan:
-    """The operations that bring what there is to what is asked for. `desired` may be None for what needs no file."""
+    """The operations that lead from the observed to the desired state. `desired` is None for commands without a compose
+    file."""
     if options.action in ("up", "create", "run"):
         assert desired is not None
         return up.plan(desired, snapshot, options)

@@ -1,6 +1,7 @@
-"""Keys that cannot be honoured: an error for commands that need the service, nothing for others.
+"""Unsupported keys: an error for commands that need the service, ignored by others.
 
-A service with such a key can be listed, stopped and removed, and others can be started; it cannot be built or created.
+A service with such a key can be listed, stopped and removed, and other services can start; it cannot be built or
+created.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from composer.plan.desired import Desired
 
 
 class Refused(Exception):
-    """One line for each key that cannot be honoured: its place, its name, why, and what to do."""
+    """One line for each unsupported key: position, key, reason, and what to do."""
 
     exit_code = 1
 
 
 def check(desired: Desired, services: Iterable[str]) -> None:
-    """Raises Refused when one of these services cannot be made."""
+    """Raises Refused when one of these services cannot be created."""
     chosen = [name for name in services if name in desired.services]
     lines = [line for name in chosen for line in desired.services[name].refused]
     lines += [line for name in chosen for other, line in desired.services[name].clashes.items() if other in chosen]

@@ -1,8 +1,8 @@
-"""Replacing a container by one that is up to date, as docker compose does it: create, stop, remove, rename.
+"""Plan the replacement of a container by an up-to-date one, as docker compose does: create, stop, remove, rename.
 
-The new container is made first, under a temporary name, so that a specification that the engine refuses costs nothing. When
-something comes in between, both containers stay, or the new one with its temporary name: that is an observed state like
-any other, and `leftovers` plans what to do about it.
+The new container is created first, under a temporary name, so that the old one keeps running if the engine refuses the
+new specification. An interruption leaves both containers, or the new one under its temporary name. That is an observed
+state like any other, and `leftovers` plans its repair.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _TEMPORARY = re.compile(r"([0-9a-f]{12})_(.+)")
 
 
 def temporary_name(replaced: str, name: str) -> str:
-    """The name of a container `name` while the container with the id `replaced` is there."""
+    """The name of the new container `name` while the container with the id `replaced` still exists."""
     return f"{replaced[:12]}_{name}"
 
 
 def final_name(name: str) -> str:
-    """The name that a container with this temporary one will have; "" for a name that is not temporary."""
+    """The final name for a temporary name; "" if the name is not temporary."""
     match = _TEMPORARY.fullmatch(name)
     return match[2] if match else ""
 
@@ -37,9 +37,9 @@ def replace(
     plan: Plan, service: DesiredService, record: ContainerRecord, name: str, cause: str, options: Options,
     *, after: tuple[int, ...], stopped: int | None,
 ) -> tuple[Create, Operation]:  # fmt: skip
-    """Plan a new container in the place of `record`: its creation, and what must have happened before it may start.
+    """Plan a new container in place of `record`. Returns its creation and the operations that must precede its start.
 
-    `stopped` is the operation that stops the old one where the plan has one already.
+    `stopped` is the operation that already stops the old one, if any.
     """
     own: dict[str, Any] = {"service_name": service.name, "part": RECREATE}
     renew = options.renew_anon_volumes
@@ -62,8 +62,8 @@ def replace(
 
 
 def leftovers(plan: Plan, snapshot: Snapshot) -> tuple[Snapshot, tuple[int, ...]]:
-    """Plan the end of replacements that were cut short: where the old container is there, the new one goes; where the old
-    one is gone, the new one takes its name. What the snapshot will then be, and the operations after which it is."""
+    """Plan to finish interrupted replacements: if the old container still exists, remove the new one; otherwise rename
+    the new one. Returns the snapshot afterwards, and the operations that lead to it."""
     left, done = [], []
     names = {record.spec.name for record in snapshot.containers}
     for record in snapshot.containers:

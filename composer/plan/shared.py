@@ -1,7 +1,7 @@
-"""Planning what services share, networks and volumes: created when missing, recreated when they no longer match.
+"""Plan networks and volumes: create missing ones, recreate those that no longer match.
 
-A changed network needs its containers stopped: they get new addresses. A changed volume would lose its data, so it stays
-as it is, with a warning, unless the user has said yes.
+Recreating a network requires that its containers stop; they get new addresses. Recreating a volume would delete its
+data, so a changed volume stays as it is, with a warning, unless the user agrees.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _DROPPED = (
 
 
 class SharedProblem(Exception):
-    """A network or volume that belongs to another project, or is missing; `str(e)` says what to do."""
+    """A network or volume is missing or belongs to another project; `str(e)` says what to do."""
 
     exit_code = 1
 
 
 class Shared:
-    """`networks` and `volumes`: name → the operation that makes it; `stopped` and `removed`: ids of containers →
-    the operation after which they are so."""
+    """`networks` and `volumes`: name → the operation that creates it. `stopped` and `removed`: container id → the
+    operation that does so."""
 
     def __init__(self, plan: Plan, desired: Desired, snapshot: Snapshot, options: Options) -> None:
         self._plan, self._desired, self._snapshot, self._options = plan, desired, snapshot, options
@@ -41,7 +41,7 @@ class Shared:
         self.removed: dict[str, int] = {}
 
     def add(self, services: Iterable[DesiredService]) -> None:
-        """Plan what these services need. Raises SharedProblem."""
+        """Plan the networks and volumes of these services. Raises SharedProblem."""
         services = list(services)
         specs = [spec for service in services for spec in service.containers]
         wanted = {attachment.network for spec in specs for attachment in spec.networks}
@@ -49,7 +49,7 @@ class Shared:
             if network.spec.name in wanted or self._options.all_resources:
                 self._network(key, network.spec, external=network.external)
         known = {network.spec.name for network in self._desired.networks.values()} | self._snapshot.networks.keys()
-        known.add("bridge")  # it is there as soon as a container needs it
+        known.add("bridge")  # the engine creates it when a container needs it
         for name in sorted(wanted - known):
             raise SharedProblem(f"network {name} not found")
         for service in services:
@@ -60,8 +60,8 @@ class Shared:
                 self._volume(key, volume.spec, external=volume.external)
 
     def drop_renamed(self) -> None:
-        """Remove the networks that the files now call otherwise, once the plan has moved all of their containers. A volume
-        stays: it has data."""
+        """Remove networks that were renamed in the files, after the plan has moved all their containers. Volumes are
+        kept, because they contain data."""
         moved = {op.container_id: op.id for op in self._plan.operations if isinstance(op, Remove)}
         names = {key: one.spec.name for key, one in self._desired.networks.items() if not one.external}
         for name, record in sorted(self._snapshot.networks.items()):
@@ -75,7 +75,7 @@ class Shared:
                 self._plan.add(RemoveNetwork, name, f"it is now called {now}", after=after)
 
     def _reach(self, service: DesiredService) -> None:
-        """Whether the ports of the service can be published."""
+        """Warn about published ports that cannot be reached."""
         specs = {network.spec.name: network.spec for network in self._desired.networks.values() if not network.external}
         there = {name: record.spec for name, record in self._snapshot.networks.items()}
         own = [(specs.get(a.network) or there.get(a.network)) for a in service.container.networks]
@@ -119,7 +119,7 @@ class Shared:
         self._recreate(spec, f"its {changed} changed")
 
     def _recreate(self, spec: NetworkSpec, cause: str) -> None:
-        """Remove and create the network, when the containers in it have stopped."""
+        """Plan to remove and create the network after its containers have stopped."""
         users = [c for c in self._snapshot.containers if any(a.network == spec.name for a in c.spec.networks)]
         for record in users:
             if is_oneoff(record) and _is_up(record):
@@ -197,7 +197,7 @@ class Shared:
 
 
 def differences(existing: NetworkSpec | VolumeSpec, wanted: NetworkSpec | VolumeSpec) -> str:
-    """The fields that differ, in words; "" when none does. Labels of compose's own do not count."""
+    """The fields that differ, as text; "" if none. Compose's own labels are ignored."""
     found = []
     for name in wanted.__struct_fields__:
         old, new = getattr(existing, name), getattr(wanted, name)

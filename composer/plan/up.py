@@ -1,4 +1,4 @@
-"""Planning `up`, `create` and what `run` needs: networks, volumes, then the services in order of their dependencies."""
+"""Plan `up`, `create` and the dependencies of `run`: networks, volumes, then the services in dependency order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plan(desired: Desired, snapshot: Snapshot, options: Options) -> Plan:
 
 
 class _Up:
-    """`settled` are the operations that end what interrupted replacements have left."""
+    """`settled` are the operations that finish interrupted replacements."""
 
     def __init__(self, desired: Desired, snapshot: Snapshot, options: Options) -> None:
         self.desired, self.options = desired, options
@@ -31,10 +31,10 @@ class _Up:
         self.starts: dict[str, list[int]] = {}
         self.gates = Gates(self.plan, timeout=options.wait_timeout or None)
         self.left: dict[str, list[ContainerRecord]] = {}
-        """Service → its containers that are there and stay as they are."""
+        """Service → its existing containers that are kept unchanged."""
         self.replaced: set[str] = set()
         self._pending: list[tuple[str, str, str, tuple[int, ...]]] = []
-        """Name, cause, id and `after` of the containers of the service at hand that are to be started."""
+        """Name, cause, id and `after` of the current service's containers that must start."""
         self.names = desired.selected(options.services, dependencies=not options.no_deps)
         refusal.check(desired, self.names)
 
@@ -44,7 +44,7 @@ class _Up:
         self._orphans()
         for name in self.names:
             if self.options.action == "run" and name in self.options.services:
-                service = self.desired.services[name]  # its own container is made by the executor
+                service = self.desired.services[name]  # the executor creates the container of `run`
                 jobs.gates(self.plan, self.desired, service, self._gates(service))
             else:
                 self._service(self.desired.services[name])
@@ -58,7 +58,8 @@ class _Up:
         return self.plan
 
     def _ready(self) -> None:
-        """--wait: until all run, and are healthy where they have a healthcheck; what others wait to complete need not stay."""
+        """Plan --wait: until all containers run, and are healthy if they have a healthcheck. A container that others
+        wait for to complete may exit."""
         services = [self.desired.services[name] for name in self.names]
         completing = {d.service for one in services for d in one.depends_on if d.condition == COMPLETED}
         for service in services:
@@ -85,7 +86,7 @@ class _Up:
         scale = self.options.scale.get(service.name, service.scale)
         existing = [c for c in self.snapshot.service(service.name) if c.id not in self.shared.removed]
         causes = {record.id: self._recreate_cause(service, record) for record in existing}
-        # If there are too many, remove those that would be recreated first, then those with the highest numbers.
+        # Scale down: remove outdated containers first, then those with the highest numbers.
         ranked = sorted(existing, key=lambda record: (bool(causes[record.id]), number_of(record)))
         kept = {record.id for record in ranked[:scale]}
         for record in reversed(existing):
@@ -103,7 +104,7 @@ class _Up:
         self._begin(service)
 
     def _check_joined(self, service: DesiredService) -> None:
-        """SharedProblem when a service whose namespaces or volumes it takes over has no container and gets none."""
+        """Raise SharedProblem when a service whose namespaces or volumes it uses has no container and gets none."""
         for name in service.linked:
             if name not in self.names and not self.snapshot.service(name):
                 what = _shared_with(service, name)
@@ -176,7 +177,7 @@ class _Up:
         self._start(service, record.spec.name, cause, container_id=record.id, after=(stopped.id,))
 
     def _restart_cause(self, service: DesiredService, record: ContainerRecord) -> tuple[str, list[int]]:
-        """Why a container that is up to date must be restarted ("" when it need not), and after which operations."""
+        """Why an up-to-date container must restart ("" if it need not), and after which operations."""
         if record.state.stopping:
             return "its stop was interrupted", []
         for dependency in service.depends_on:
@@ -190,7 +191,7 @@ class _Up:
         return "", []
 
     def _others(self) -> None:
-        """Containers of services that are not acted on and orphans, stopped for a network that they share, go on."""
+        """Restart containers of other services and orphans that were stopped to recreate a network."""
         for record in self.snapshot.containers:
             stopped = self.shared.stopped.get(record.id)
             service = self.desired.services.get(service_of(record))
@@ -240,7 +241,8 @@ class _Up:
         self._pending.append((name, cause, container_id, (*self.settled, *after)))
 
     def _begin(self, service: DesiredService) -> None:
-        """Start what `_start` has noted; where no container of the service runs, after its pre_start hooks."""
+        """Plan the starts that `_start` has collected, after the pre_start hooks if no container of the service
+        runs."""
         pending, self._pending = self._pending, []
         hooks: tuple[int, ...] = ()
         if pending and self.desired.jobs and not self.options.no_deps:
@@ -266,7 +268,7 @@ class _Up:
             self.starts[service.name].append(started.id)
 
     def _needs(self, service: DesiredService) -> tuple[int, ...]:
-        """The creations of networks and volumes that the service's containers, and those of its hooks, need."""
+        """The operations that create networks and volumes of the service's containers and hooks."""
         needed: list[int] = []
         for spec in service.containers:
             needed += [self.shared.networks[a.network] for a in spec.networks if a.network in self.shared.networks]
@@ -278,7 +280,7 @@ class _Up:
         return tuple(dict.fromkeys(needed))
 
     def _links(self, service: DesiredService) -> tuple[int, ...]:
-        """Containers whose namespaces are joined must run before ours is started; their ids are known from creation."""
+        """The starts of containers whose namespaces this service joins. Their ids are known from creation."""
         if not (linked := service.linked):
             return ()
         return tuple(
@@ -288,7 +290,7 @@ class _Up:
         )
 
     def _gates(self, service: DesiredService) -> tuple[int, ...]:
-        """What must have happened before the service's containers may start."""
+        """The operations that must succeed before the service's containers start."""
         if self.options.no_start or self.options.action == "create":
             return ()
         gates = [i for name in service.linked for i in self.starts.get(name, ())]
@@ -300,13 +302,13 @@ class _Up:
 
 
 def _is_orphan(record: ContainerRecord, known: set[str]) -> bool:
-    """Of a service that the project does not have, or left by a `run` that has ended."""
+    """Whether the container belongs to a service that is not in the project, or to a `run` that has ended."""
     if is_oneoff(record):
         return record.state.status in (Status.EXITED, Status.DEAD)
     return service_of(record) not in known
 
 
 def _shared_with(service: DesiredService, name: str) -> str:
-    """What it takes over from service `name`: the first namespace, else volumes."""
+    """What the service uses of service `name`: the first shared namespace, or else volumes."""
     modes = (words for field, words in NAMESPACES.items() if getattr(service.container, field) == f"service:{name}")
     return next(modes, "volume")

@@ -139,7 +139,7 @@ def test_encodings() -> None:
         ("a:\n\t- b\n", "f.yaml:2:1: not YAML: found character that cannot start any token"
          " (while scanning for the next token)\n  indent with spaces, not with tabs"),
         ("a: [b,\n  c\n", "f.yaml:3:1: not YAML: did not find expected ',' or ']'"
-         " (while parsing a flow sequence that begins in line 1)"
+         " (while parsing a flow sequence that begins on line 1)"
          "\n  a bracket is not closed; inside brackets, quote text that contains a comma or bracket"),
         ("a: `b`\n", "f.yaml:1:4: not YAML: found character that cannot start any token"
          " (while scanning for the next token)\n  quote text that starts with `"),

@@ -1,1 +1,1 @@
-"""What is wrong with a project, and what of it has no effect."""
+"""Checks: errors in a project, and settings that have no effect."""

@@ -1,7 +1,8 @@
 """Advice: valid settings in a project that may still surprise its users. Nothing here is an error by itself.
 
-Shown by `config --explain`, and errors with `config --strict`; `up` and the others stay silent. What Docker Compose warns of
-with every command (an unset variable, the obsolete `version`) the load stages warn of. Each kind can be silenced (notice.py).
+`config --explain` shows it, and `config --strict` makes it an error; other commands do not print it. The warnings that
+Docker Compose prints with every command (an unset variable, the obsolete `version`) come from the load stages. Each
+kind can be silenced (notice.py).
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 
 COMPOSE_FILE = re.compile(r"\.(?:ya?ml|json):\d+:\d+\Z")
-"""A place in one; not in an env_file, where secrets may be, for it need not be kept with the sources."""
+"""A value in `environment`. Values from an env_file are fine: that file need not be committed with the sources."""
 
 SECRET_NAME = re.compile(
     r"(?:^|_)(?:PASS|PASSWD|PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?)(?:_|$)"
 )
 SECRET_ELSEWHERE = re.compile(r"_(?:FILE|PATH|URL|LENGTH|TTL|EXPIRY|EXPIRATION)$")
-"""A name that ends so tells where a secret is, or something about it."""
+"""A variable whose name ends like this holds the location of a secret, or a fact about it, not the secret."""
 
 
 class Advice:
-    """One surprise: `kind` is what it is silenced by."""
+    """One surprise; `kind` is the word that silences it."""
 
     __slots__ = ("hint", "kind", "message", "path", "place")
 
@@ -43,13 +44,13 @@ class Advice:
         return f"{where}{dotted(self.path)}: {self.message} [{self.kind}]\n  {self.hint}"
 
     def view(self) -> dict[str, str]:
-        """For JSON."""
+        """As JSON shows it."""
         fields = {name: getattr(self, name) for name in ("kind", "place", "message", "hint")}
         return {**fields, "path": dotted(self.path)}
 
 
 def advice(loaded: Loaded) -> list[Advice]:
-    """What will surprise in this project, without what it silences; in the order of its services."""
+    """The advice for this project, in the order of its services, without the kinds that it silences."""
     silent = silenced(loaded.tree, loaded.environment)
     from_variables = {str(use.origin) for use in loaded.inputs.uses}
     found = []
@@ -85,7 +86,7 @@ def _published(service: Mapping[str, Any]) -> Found:
 
 def _secret(service: Mapping[str, Any]) -> Found:
     variables = service.get("environment")
-    for name, value in variables.items() if isinstance(variables, dict) else ():  # a list where nothing is interpolated
+    for name, value in variables.items() if isinstance(variables, dict) else ():  # still a list with --no-interpolate
         upper = str(name).upper()
         if value and SECRET_NAME.search(upper) and not SECRET_ELSEWHERE.search(upper):
             yield (
@@ -111,4 +112,4 @@ def _latest(service: Mapping[str, Any]) -> Found:
 
 
 FINDERS = {PUBLISHED: _published, SECRET: _secret, LATEST: _latest}
-"""Kind → what finds it in a service: path below the service, message, what to do."""
+"""Kind → function that finds it in a service. It yields the path below the service, the message, and the hint."""

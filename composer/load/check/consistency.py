@@ -1,4 +1,4 @@
-"""Whether the parts of a project fit together: what a service refers to is there, and nothing contradicts itself."""
+"""Whether the parts of a project fit together: every reference resolves, and no settings contradict each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
-    """What does not fit, by service. `tree` is canonical; `disabled` are the services that no profile enables."""
+    """The contradictions in a project, by service. `tree` is canonical; `disabled` are the services that no profile
+    enables."""
     check = _Check(tree, disabled)
     services = chain.from_iterable(check.service(name) for name in tree["services"])
     jobs = chain.from_iterable(check.job(name) for name in check.jobs)
@@ -31,7 +32,7 @@ def contradictions(tree: Map, disabled: Map) -> list[LoadError]:
 
 
 def shared_names(tree: Map) -> list[tuple[str, str, LoadError]]:
-    """The services that want the container name of another one: each with that one's name."""
+    """Service → the earlier service that already has its container name."""
     taken: dict[str, str] = {}
     errors = []
     for name, service in tree["services"].items():
@@ -65,7 +66,7 @@ class _Check:
         for rule in _JOB_RULES:
             yield from rule(self, name, self.jobs[name])
 
-    # ---- what a service is made of
+    # ---- image and build
 
     def source(self, name: str, service: Map) -> Iterator[LoadError]:
         if "build" not in service and "image" not in service and "provider" not in service:
@@ -109,7 +110,7 @@ class _Check:
         for index, secret in enumerate(build.get("secrets", ())):
             yield from self.defined(name, "build secret", "secrets", secret, (*place, "secrets", index))
 
-    # ---- what it refers to
+    # ---- references
 
     def networks(self, name: str, service: Map) -> Iterator[LoadError]:
         if service.get("network_mode") and service.get("networks"):
@@ -152,7 +153,7 @@ class _Check:
         if mode.startswith("service:") and mode[len("service:") :] not in self.services:
             other = mode[len("service:") :]
             if other in service.get("depends_on", {}):
-                return  # said by depends_on
+                return  # depends_on reports it
             yield self.wrong(
                 (self.section, name, "network_mode"),
                 f"service {other!r} not found for network_mode 'service:{other}'",
@@ -223,7 +224,7 @@ class _Check:
                 )
 
     def limits(self, name: str, job: Map) -> Iterator[LoadError]:
-        """`x-composer` of a job, which no schema knows."""
+        """Check `x-composer` of a job, which the schema does not cover."""
         ours, place = job.get("x-composer", Map()), ("jobs", name, "x-composer")
         if not isinstance(ours, dict):
             yield self.wrong(place, f"jobs.{name}.x-composer must be a mapping")
@@ -235,7 +236,7 @@ class _Check:
             elif why := JOB_LIMITS[key](value):
                 yield self.wrong((*place, key), f"jobs.{name}.x-composer.{key}: {why}")
 
-    # ---- what contradicts itself
+    # ---- contradictory settings
 
     def healthcheck(self, name: str, service: Map) -> Iterator[LoadError]:
         test = service.get("healthcheck", {}).get("test")
@@ -291,7 +292,7 @@ class _Check:
                 )
 
     def mounts(self, name: str, service: Map) -> Iterator[LoadError]:
-        """Two mounts cannot have one place."""
+        """Check that no two mounts have the same target."""
         taken: dict[str, str] = {}
         targets = [("tmpfs", i, path.partition(":")[0]) for i, path in enumerate(service.get("tmpfs", ()))]
         targets += [("volumes", i, volume.get("target", "")) for i, volume in enumerate(service.get("volumes", ()))]
@@ -311,7 +312,7 @@ class _Check:
     # ---- cycles
 
     def cycles(self) -> list[LoadError]:
-        """The first circle of dependencies, from its first name on."""
+        """The first dependency cycle, beginning with the name that sorts first."""
         everything = {**self.services, **self.jobs}
         waits = {
             name: sorted(other for other in everything[name].get("depends_on", ()) if other in everything)
@@ -324,7 +325,7 @@ class _Check:
         try:
             TopologicalSorter(waits).prepare()
         except CycleError as error:
-            circle: list[str] = error.args[1][:-1]  # each is needed by the next one
+            circle: list[str] = error.args[1][:-1]  # the graph's edges lead from a dependency to its dependants
             start = circle.index(min(circle))
             names = [*circle[start::-1], *circle[:start:-1]]
             last = names[-1]
@@ -335,7 +336,7 @@ class _Check:
 
 
 def _is_timezone(name: str) -> bool:
-    """Whether the machine knows the time zone; where it knows none, any is good."""
+    """Whether this machine has the time zone. Without a time zone database, every name is accepted."""
     import os
     from zoneinfo import TZPATH
 
@@ -365,7 +366,7 @@ JOB_LIMITS: dict[str, Callable[[Any], str]] = {
     "retry_delay": _wrong_duration,
     "history": _wrong_count,
 }
-"""Keys of `x-composer` in a job → what is wrong with a value, "" for nothing."""
+"""Key of a job's `x-composer` → function that returns the error in a value, or ""."""
 
 
 _RULES: tuple[Any, ...] = (
@@ -392,7 +393,7 @@ _JOB_RULES: tuple[Any, ...] = (
 
 
 def scaled(tree: Map) -> None:
-    """Let `deploy.replicas` say what `scale` says, which the check has found not to contradict it."""
+    """Copy `scale` to `deploy.replicas`. The check has already excluded a contradiction."""
     for service in tree["services"].values():
         if "scale" in service and "deploy" in service:
             service["deploy"]["replicas"] = service["scale"]

@@ -1,7 +1,5 @@
-"""What the JSON schema cannot say of one entry of the canonical tree: fields that are mutually exclusive, addresses.
-
-What needs the whole project (a service that is named but not there) belongs to consistency, which can be switched off; this
-cannot.
+"""Checks of single entries that JSON Schema cannot express: mutually exclusive fields, addresses. Checks that need the
+whole project (a reference to an undefined service) are in consistency.py. Those can be switched off, these cannot.
 """
 
 from __future__ import annotations
@@ -19,11 +17,11 @@ if TYPE_CHECKING:
 
     Path = tuple[str | int, ...]
     Constraint = Callable[[Any], tuple[Path, str] | None]
-    """A value → what is wrong: the path below it, and the message; None when nothing is."""
+    """Value → the path of the error below it, and the message; None for a valid value."""
 
 
 def constrain(tree: Any, rules: Node) -> list[LoadError]:
-    """What is wrong with the canonical tree, nothing when it is valid."""
+    """The errors of the canonical tree; none when it is valid."""
     errors: list[LoadError] = []
 
     def check(constraint: Constraint, value: Any, path: Path) -> Any:
@@ -47,7 +45,7 @@ def volume(value: Any) -> tuple[Path, str] | None:
 
 
 def content(*keys: str) -> Constraint:
-    """Exactly one source of content, unless it is external."""
+    """Check that there is exactly one source of content, or that the element is external."""
 
     def constraint(value: Any) -> tuple[Path, str] | None:
         given = [key for key in keys if isinstance(value, dict) and key in value]

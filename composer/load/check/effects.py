@@ -1,4 +1,4 @@
-"""Attributes of services that have no effect outside Swarm, in the words of Docker Compose 5.6."""
+"""Attributes that have no effect outside Swarm, with the warnings of Docker Compose 5.6."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ BY_PRESENCE = {
     ("deploy", "rollback_config"): "deploy.rollback_config only applies to rolling updates in Swarm mode",
     ("deploy", "update_config"): "deploy.update_config only applies to rolling updates in Swarm mode",
 }
-"""Keys of a service → why they have no effect."""
+"""Key of a service → why it has no effect."""
 
 OF_FILES = {
     ("configs", "labels"): "configs[].labels are only applied to Swarm config objects",
     ("secrets", "driver_opts"): "secrets[].driver_opts is only honored by Swarm secret drivers",
     ("secrets", "labels"): "secrets[].labels are only applied to Swarm secret objects",
 }
-"""Keys of configs and secrets, likewise: each service that uses one hears of it."""
+"""The same for configs and secrets; the warning names each service that uses one."""
 
 
 def effects(tree: Mapping[str, Any]) -> list[Notice]:
-    """A line for each such attribute of the canonical tree, with its place; by service and path."""
+    """One line for each such attribute of the canonical tree, with its position; sorted by service and path."""
     found = []
     for name, service in sorted((tree.get("services") or {}).items()):
         for shown, path, reason in sorted(_of_service(tree, name, service)):
@@ -42,7 +42,7 @@ def effects(tree: Mapping[str, Any]) -> list[Notice]:
 
 
 def _of_service(tree: Mapping[str, Any], name: str, service: Any) -> Iterator[tuple[str, Path, str]]:
-    """The path as the message has it, that in the tree, and the reason."""
+    """For each attribute: its path in the message, its path in the tree, and the reason."""
     for path, reason in BY_PRESENCE.items():
         if value_at(service, path):
             yield ".".join(path), ("services", name, *path), reason

@@ -1,6 +1,5 @@
-"""What files fetched from elsewhere want of this machine: its folders, its privileges, its namespaces.
-
-Whoever runs a fetched project trusts its images; what reaches beyond containers is for the user to allow.
+"""What a fetched project requires of this machine: host folders, privileges, host namespaces. Running a fetched project
+means trusting its images. Access to the host needs the user's consent as well.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ GIVEN = {
     "use_api_socket": "controls all containers",
     "provider": "runs a program of this machine",
 }
-"""Keys of a container, and what it means to give them."""
+"""Keys of a container, and the access that each one grants."""
 NAMESPACES = ("network_mode", "pid", "ipc", "uts", "cgroup", "userns_mode")
 
 
 def wishes(tree: Mapping[str, Any], fetched: frozenset[str]) -> dict[str, tuple[str, ...]]:
-    """Service → a line for each such wish that was written in a file of the folders `fetched`."""
+    """Service → one line for each access that a file below the folders `fetched` requires."""
 
     def is_fetched(path: str) -> bool:
         path = os.path.realpath(path)  # a link in a repository may lead anywhere

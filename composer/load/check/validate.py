@@ -1,7 +1,7 @@
-"""Check a tree against the compose specification's JSON schema; errors have a place and a suggestion.
+"""Check a tree against the compose specification's JSON schema. Errors have a position and a hint.
 
-Docker Compose checks the tree once for each file, after interpolation and after merging the file into those before it; so
-does the pipeline. What a schema cannot say is in constraints.py.
+Like Docker Compose, the pipeline checks the tree once per file, after interpolating the file and merging it into the
+earlier ones. Checks that a schema cannot express are in constraints.py.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ DURATIONS = frozenset(
 """Keys whose values are durations."""
 
 FEW = 12
-"""So many allowed keys or values are listed; of more, only the nearest."""
+"""The most allowed keys or values that a message lists; beyond that it names only the nearest."""
 
 REPORTED = 20
-"""The most errors reported; further ones mostly repeat the same mistake."""
+"""The most errors reported at once; later ones usually repeat the same mistake."""
 
 
 @cache
@@ -57,7 +57,7 @@ def specification() -> Mapping[str, Any]:
 
 @cache
 def document() -> Mapping[str, Any]:
-    """The same with what Compose has beyond it."""
+    """The schema with Docker Compose's additions."""
     return extended(specification())
 
 
@@ -67,7 +67,7 @@ def _table() -> Table:
 
 
 def validate(tree: Any) -> list[LoadError]:
-    """What is wrong with a tree, in the order of its files and lines; nothing when it is valid."""
+    """The errors of a tree, in the order of its files and lines; none when it is valid."""
     findings = list(_table().find(tree))
     if not findings:
         return []
@@ -126,7 +126,7 @@ def _unknown(tree: Any, path: Path, known: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _elsewhere(tree: Any, path: Path) -> str:
-    """Where the key belongs, if it is known in another place."""
+    """A hint where the key belongs, if it is allowed elsewhere."""
     from composer.load.check.schema.places import places_of
 
     value, key = value_at(tree, path), str(path[-1])
@@ -196,7 +196,7 @@ def _any(names: Iterable[str]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: short, on one line, nothing in it that a terminal would act on."""
+    """A value as a message shows it: short, on one line, without terminal control characters."""
     if value is None:
         return "nothing"
     if isinstance(value, dict):

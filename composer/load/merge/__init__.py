@@ -1,1 +1,1 @@
-"""Trees over trees: override files, extends, include."""
+"""Merging of trees: override files, extends, include."""

@@ -1,4 +1,4 @@
-"""`extends`: services that begin as another one, of the same file or of another."""
+"""`extends`: services that inherit from a service of the same file or of another one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_CHAIN = 100
 
 
 class _File:
-    """The services that may extend each other, and what their file resets."""
+    """The services that may extend each other, and the places that their file resets."""
 
     __slots__ = ("done", "name", "resets", "services")
 
@@ -32,7 +32,7 @@ class _File:
 
 
 def extend_all(layers: Layers, document: Document, file: str) -> None:
-    """Replace every service that extends another by what the two are together."""
+    """Replace every service that extends another by the merge of the two."""
     services = document.root.get("services")
     if not isinstance(services, Map):
         return
@@ -42,10 +42,10 @@ def extend_all(layers: Layers, document: Document, file: str) -> None:
 
 
 def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, str], ...]) -> Any:
-    """The service with what it extends; worked out once, and then in its place."""
+    """The service merged with what it extends; computed once, then stored in its place."""
     service = file.services[name]
     if not isinstance(service, Map) or name in file.done:
-        return service  # checking the file reports what is not a mapping
+        return service  # validation reports a service that is not a mapping
     origin = file.services.origins.get(name)
     if "extends" not in service:
         file.done.add(name)
@@ -66,7 +66,7 @@ def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, st
             f"cannot extend service {name!r} in {where}{missing}", place, did_you_mean(reference, source.services)
         )
     base = _extended(layers, source, reference, (*trail, here))
-    if base is None:  # an empty service has nothing to pass on
+    if base is None:  # an empty service adds nothing
         service.pop("extends")
         file.done.add(name)
         return service
@@ -84,7 +84,7 @@ def _extended(layers: Layers, file: _File, name: str, trail: tuple[tuple[str, st
 
 
 def _reference(extends: Any, name: str, place: Origin | None) -> tuple[str, str | None]:
-    """The service, and the file if it is a different one."""
+    """The service's name, and the file if it is a different one."""
     if isinstance(extends, str):
         return extends, None
     if not isinstance(extends, dict):
@@ -98,7 +98,7 @@ def _reference(extends: Any, name: str, place: Origin | None) -> tuple[str, str 
 
 
 def _other(layers: Layers, path: str, name: str, place: Origin | None) -> _File:
-    """The services of another file in long form, with paths as seen from here; each file is read once."""
+    """The services of another file in long form, with paths relative to this one; each file is read once."""
     file = layers.path(layers.local(os.path.expanduser(path) if path.startswith("~") else path, place))
     if file in layers.extended:
         return layers.extended[file]  # type: ignore[no-any-return]
@@ -130,6 +130,6 @@ def _other(layers: Layers, path: str, name: str, place: Origin | None) -> _File:
 
 
 def _relabel(service: Map) -> None:
-    """Its entries came by being extended."""
+    """Mark the entries as inherited (layer "extends")."""
     for key, origin in service.origins.items():
         service.origins[key] = Origin(origin.file, origin.line, origin.column, "extends", origin.overrode)

@@ -1,4 +1,4 @@
-"""`include`: whole projects of others as parts of this one, with folders and variables of their own."""
+"""`include`: other projects as parts of this one, each with its own folder and variables."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ class Inclusion:
 
 
 def include_all(layers: Layers, document: Document, trail: tuple[str, ...]) -> None:
-    """Add to a file's tree what it includes, and take `include` out of it. `trail` ends with the file.
-
-    What a file says of an included resource overrides the included definition; of two included files the earlier one wins.
+    """Merge the included files into a file's tree and remove `include` from it. `trail` ends with the file. The
+    including file overrides the included definitions; of two included files, the earlier one wins.
     """
     root = document.root
     for inclusion in _entries(root, layers.reading.warn):
@@ -88,7 +87,7 @@ def _texts(entry: Any, key: str, index: int, origin: Origin | None) -> list[str]
 
 
 def _included(layers: Layers, inclusion: Inclusion, trail: tuple[str, ...]) -> Map:
-    if not inclusion.paths:  # nothing is included, but what is named must be there
+    if not inclusion.paths:  # the files are not merged, but must exist
         named = _env_files(layers, inclusion, layers.folder)
         read_env_files(named, dict(layers.environment), layers.reading.inputs, layers.reading.warn)
         return Map()
@@ -99,7 +98,7 @@ def _included(layers: Layers, inclusion: Inclusion, trail: tuple[str, ...]) -> M
     if len(trail) > 100:
         raise LoadError("files are included more than 100 levels deep", inclusion.origin)
     folder = layers.path(inclusion.folder) if inclusion.folder else os.path.dirname(files[0])
-    # Compose takes a folder that is not there for a file, and starts in the folder that would hold it
+    # Compose treats a missing folder as a file, and uses its parent folder
     start = folder if os.path.isdir(folder) else os.path.dirname(folder)
     base = inclusion.folder if os.path.isabs(inclusion.folder) else os.path.relpath(start, layers.folder)
     variables = read_env_files(

@@ -1,7 +1,7 @@
-"""Files, one over the other: each is read, interpolated, extended, and merged into what the files before it made.
+"""Layers of files: each file is read, interpolated, extended, and merged into the result of the files before it.
 
-This is done for the project's own files, for those that a file includes, and for those that services extend; they differ
-in what is done and where paths are relative to, which is what a `Layers` says.
+This serves the project's own files, included files, and files that services extend. They differ in the stages that they
+run and in the folder of their relative paths; `Layers` holds both.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 
 class Reading:
-    """What all files of one project have in common while they are read.
+    """The state that all files of one project share while they are read.
 
-    `extend` and `include` are what layers do for those keys (extends.py, include.py), which are made of layers themselves.
+    `extend` and `include` handle those keys (extends.py, include.py). They are passed in, because both create layers
+    themselves.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class Reading:
         self._parsed: dict[tuple[str, str], list[Document]] = {}
         self._obsolete: set[str] = set()
         self.skipped: set[tuple[str, int, int]] = set()
-        """Places (file, line, column) of entries to skip, because their errors are known."""
+        """Positions (file, line, column) of entries to skip, because their errors are already known."""
 
     def content(self, file: str, *, named: bool = True) -> bytes:
-        """The bytes of a file, "-" being standard input; each is read once. `named`: by the user, not in a file."""
+        """The bytes of a file ("-" is standard input); each file is read once. `named`: by the user, not by another
+        file."""
         if file not in self._contents:
             if file == "-" or stream(file):
                 self.inputs.volatile = True
@@ -69,14 +71,14 @@ class Reading:
         return self._contents[file]
 
     def documents(self, file: str, layer: str) -> list[Document]:
-        """The documents of a file, for a caller that changes them."""
+        """The documents of a file; the caller may change them."""
         found = self._parsed.pop((file, layer), None)
         if found is not None:
             return found
         return documents(self.content(file, named=layer in ("file", "override")), file, layer)
 
     def peek(self, file: str, layer: str) -> list[Document]:
-        """The documents of a file as they are, which the next call of `documents` will give."""
+        """The documents of a file, to look at only: the next call of `documents` returns the same ones."""
         found = self._parsed[(file, layer)] = self.documents(file, layer)
         return found
 
@@ -90,15 +92,15 @@ class Reading:
 
 
 def _nothing(*_: Any) -> None:
-    """For a caller that only looks at files one by one."""
+    """Do nothing: for callers that read single files only."""
 
 
 class Layers:
-    """Files that make one tree.
+    """Files that form one tree.
 
-    folder                where their relative paths start from, absolute
-    base                  what those paths become relative to: "" the folder itself (they become absolute)
-    including             the files whose inclusion led here, outermost first
+    folder                the folder of their relative paths, absolute
+    base                  the folder that those paths become relative to; "": they become absolute
+    including             the chain of files that include this one, outermost first
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class Layers:
         self.extended: dict[str, Any] = {}
 
     def tree(self) -> Map:
-        """The merged tree in long form, with defaults, its paths resolved. LoadError for what is wrong with it."""
+        """The merged tree in long form, with defaults and resolved paths. Raises LoadError for errors in it."""
         from composer.load.check.constraints import constrain
 
         root = Map()
@@ -134,7 +136,7 @@ class Layers:
         return root
 
     def resolve(self, root: Map) -> None:
-        """Its relative paths from the folder of these files."""
+        """Resolve its relative paths against the folder of these files."""
         paths.Paths(root, self.base or self.folder, self.reading.home, self.reading.warn).apply(keys.PATHS)
 
     def _over(self, root: Map, file: str, layer: str) -> Map:
@@ -155,7 +157,7 @@ class Layers:
         return root
 
     def read(self, file: str, layer: str) -> list[Document]:
-        """The documents of a file with their variables replaced."""
+        """The documents of a file after interpolation."""
         found = self.reading.documents(file, layer)
         if self.reading.skipped:
             for document in found:
@@ -176,19 +178,19 @@ class Layers:
         return found
 
     def lengthen(self, root: Map) -> None:
-        """Long forms for short ones; empty servers of names are none."""
+        """Replace short forms by long ones, and drop empty entries of `dns`."""
         canonical.Canonical(root, self.reading.warn, lenient=not self.reading.options.interpolate).apply(keys.CANONICAL)
         for service in root.get("services", {}).values():
             if isinstance(service, dict) and isinstance(service.get("dns"), list):
                 service["dns"][:] = [server for server in service["dns"] if server]
 
     def local(self, path: str, origin: Origin | None) -> str:
-        """The path, or for a file from elsewhere that of its copy here (see `composer.load.read.sources.local`)."""
+        """The path, or for a remote file the path of its local copy (see `composer.load.read.sources.local`)."""
         options = self.reading.options
         return sources.local(path, options.environ, options, self.reading.inputs, origin)
 
     def path(self, path: str) -> str:
-        """Where a path that one of these files names is."""
+        """The absolute path for a path in one of these files."""
         return os.path.normpath(os.path.join(self.folder, path))
 
 
@@ -196,7 +198,7 @@ _ABSENT = object()
 
 
 def _leave_out(value: Any, places: set[tuple[str, int, int]]) -> None:
-    """Remove the entries that were written at these places."""
+    """Remove the entries that were written at these positions."""
     keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in list(keys):
         origin = origin_of(value, key)
@@ -204,14 +206,14 @@ def _leave_out(value: Any, places: set[tuple[str, int, int]]) -> None:
             _leave_out(value[key], places)
         elif isinstance(value, Map):
             del value[key], value.origins[key]
-        else:  # the whole list: messages count its items
+        else:  # drop the whole list, because messages contain the indices of its items
             value.clear()
             value.origins.clear()
             return
 
 
 def taken_away(root: Map, resets: list[Path]) -> None:
-    """Remove what the files before said at the places that a file resets or overrides."""
+    """Remove the entries of earlier files at the places that a file resets or overrides."""
     for path in resets:
         place: Any = root
         for key in path[:-1]:

@@ -1,7 +1,7 @@
-"""A tree over another: what the rules for merging are, by place.
+"""Merging one tree into another: the rules by place.
 
-Mappings are merged, sequences are appended, anything else is replaced. Where that is not so, a row of keys.py has a rule. What a
-later entry of a sequence replaces is told by `unique.py`.
+By default, mappings are merged, sequences are appended, and anything else is replaced. A row of keys.py can have
+another rule. unique.py decides which entries of a sequence a later one replaces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def merged(base: Map, other: Map, rules: Node, path: Path = ()) -> Map:
-    """`other` over `base`; both are used up. `rules` hold for the place `path`, which messages show."""
+    """Merge `other` into `base` and return the result; both may be changed. `rules` apply at `path`, which messages
+    show."""
     whole: Map = _mappings(base, other, rules, path)
     return whole
 
@@ -88,7 +89,7 @@ def replace(base: Any, other: Any, node: Node, path: Path) -> Any:
 
 
 def sequence(base: Any, other: Any, node: Node, path: Path) -> Any:
-    """Both as sequences of key=value, the later after the earlier."""
+    """Convert both to sequences of key=value and append the later one."""
     first, then = as_sequence(base), as_sequence(other)
     return _appended(first, then)
 
@@ -112,7 +113,7 @@ def _build_map(value: Any) -> Any:
 
 
 def keyed(base: Any, other: Any, node: Node, path: Path) -> Any:
-    """Both as mappings from names, to nothing."""
+    """Convert both to mappings, with null for names without a value, and merge them."""
     return _mappings(as_mapping(base), as_mapping(other), node, path)
 
 
@@ -122,7 +123,7 @@ def depends_on(base: Any, other: Any, node: Node, path: Path) -> Any:
 
 
 def logging(base: Any, other: Any, node: Node, path: Path) -> Any:
-    """Options go with their driver."""
+    """Merge the options only if both have the same driver."""
     if not isinstance(other, dict) or not isinstance(base, dict):
         return base if other is None else other
     if "driver" not in other or "driver" not in base or base["driver"] == other["driver"]:
@@ -131,7 +132,7 @@ def logging(base: Any, other: Any, node: Node, path: Path) -> Any:
 
 
 def pools(base: Any, other: Any, node: Node, path: Path) -> Any:
-    """Address pools of the same subnet are merged."""
+    """Merge address pools of the same subnet."""
     if not isinstance(base, Sequence) or not isinstance(other, Sequence):
         raise _Mismatch(path, base, other)
     pools = Sequence()

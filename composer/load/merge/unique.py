@@ -1,4 +1,4 @@
-"""What is there once: in these sequences a later entry takes the place of an earlier one with the same key."""
+"""Sequences with unique entries: a later entry replaces an earlier one with the same key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def enforced(root: Map, rules: Node) -> None:
-    """Remove from every such sequence the entries that a later one replaces; LoadError for entries without a key."""
+    """Remove entries that a later one replaces. Raises LoadError for entries without a key."""
     errors: list[LoadError] = []
 
     def once(key_of: Callable[[Any, Path, Sequence], Any], value: Any, path: Path) -> Any:
@@ -59,7 +59,7 @@ def _once(key_of: Callable[[Any, Path, Sequence], Any], value: Any, path: Path) 
 
 
 def name(item: Any, path: Path, where: Sequence) -> Any:
-    """The part before the equals sign."""
+    """The part before the first `=`."""
     return item.partition("=")[0] if isinstance(item, str) else repr(item)
 
 

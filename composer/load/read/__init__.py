@@ -1,1 +1,1 @@
-"""From files and the environment to trees with their variables replaced."""
+"""Read files and the environment, and replace the variables."""

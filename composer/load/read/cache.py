@@ -1,4 +1,4 @@
-"""Where fetched files are kept: `$XDG_CACHE_HOME/composer/KIND/KEY`, a folder for each state of what was fetched."""
+"""The cache of fetched files: `$XDG_CACHE_HOME/composer/KIND/KEY`, one folder for each fetched commit or digest."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def folder(environ: Mapping[str, str], kind: str, key: str) -> str:
-    """Its path, whether it is there or not."""
+    """The folder's path, whether it exists or not."""
     base = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME", "/"), ".cache")
     return os.path.join(base, "composer", kind, key)
 
 
 @contextlib.contextmanager
 def filled(path: str, reference: str, origin: Origin | None) -> Iterator[str]:
-    """An empty folder, which appears as `path` when the block ends, and is gone when it raises. LoadError when that fails;
-    `reference` says what should have been kept."""
+    """A context manager with an empty folder. It becomes `path` when the block ends, and is removed when the block
+    raises. Raises LoadError, which names `reference`, when the folder cannot be created."""
     import shutil
     import tempfile
 
@@ -32,7 +32,7 @@ def filled(path: str, reference: str, origin: Origin | None) -> Iterator[str]:
         made = tempfile.mkdtemp(prefix=".", dir=os.path.dirname(path))
         try:
             yield made
-            if not os.path.isdir(path):  # another command may have been faster
+            if not os.path.isdir(path):  # another command may have filled it first
                 os.rename(made, path)
         finally:
             shutil.rmtree(made, ignore_errors=True)

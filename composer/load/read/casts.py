@@ -1,4 +1,4 @@
-"""What a string becomes where a compose file wants a number or a boolean: the types after interpolation."""
+"""Conversions of interpolated strings where a compose file needs a number or a boolean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 
 
 class CastError(ValueError):
-    """The text is not of the wanted type; the message says what it is and what is wanted."""
+    """The text cannot be converted; the message has the text and the expected type."""
 
 
 _YES = {"true": True, "false": False, "y": True, "yes": True, "on": True, "n": False, "no": False, "off": False}
@@ -14,7 +14,7 @@ _DIGITS = frozenset("0123456789")
 
 
 def boolean(text: str) -> bool:
-    """true and false, and the y, yes, on, n, no and off of YAML 1.1."""
+    """A boolean: true, false, and YAML 1.1's y, yes, on, n, no and off."""
     try:
         return _YES[text.lower()]
     except KeyError:
@@ -22,7 +22,7 @@ def boolean(text: str) -> bool:
 
 
 def integer(text: str) -> int:
-    """A decimal number of 64 bits."""
+    """A signed 64-bit integer in decimal."""
     digits = text[1:] if text[:1] in ("-", "+") else text
     if digits and len(digits) < 20 and _DIGITS.issuperset(digits):
         value = int(text)
@@ -43,7 +43,7 @@ def number(text: str) -> float:
 
 
 def single(value: float) -> float:
-    """The number as a 32-bit float keeps it, in its shortest decimal form."""
+    """The number rounded to a 32-bit float, as the shortest decimal that means it."""
     try:
         kept = struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:

@@ -1,7 +1,7 @@
 """Compose files as trees: YAML with positions, its anchors and merge keys, and Compose's `!reset` and `!override`.
 
-The events of the C parser are put together here, without a recursion that a hostile file could exhaust. A file may hold
-several documents; each is one more layer over those before it.
+This module builds trees from the events of the C parser, without recursion, which a hostile file could exhaust. A file
+may contain several documents; each is merged over those before it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _NO_KEY = object()
 
 
 class Document:
-    """One YAML document. `resets` are the places whose earlier content a `!reset` or `!override` takes away."""
+    """One YAML document. `resets` are the places whose earlier content `!reset` or `!override` removes."""
 
     __slots__ = ("resets", "root")
 
@@ -65,9 +65,9 @@ def stream(path: str) -> bool:
 
 
 def read_bytes(path: str, *, named: bool = True) -> bytes:
-    """The content of a compose file, "-" being standard input. LoadError when it cannot be read.
+    """The content of a compose file; "-" is standard input. Raises LoadError when it cannot be read.
 
-    A pipe or device is read when the user `named` it (`-f <(…)`), not when another file does: it may never end.
+    A pipe or device is read only when the user `named` it (`-f <(…)`), not when a file refers to it: it may never end.
     """
     if not named and stream(path):
         raise LoadError(f"{path} is not a regular file")
@@ -85,7 +85,7 @@ def read_bytes(path: str, *, named: bool = True) -> bytes:
 
 
 def decoded(data: bytes, file: str) -> str:
-    """The text of a file: UTF-8, or UTF-16 with its mark."""
+    """The text of a file: UTF-8, or UTF-16 with a byte order mark."""
     try:
         if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return data.decode("utf-16")
@@ -98,8 +98,8 @@ def decoded(data: bytes, file: str) -> str:
 
 
 def documents(data: bytes, file: str, layer: str = "file") -> list[Document]:
-    """The documents of a compose file. Raises LoadError with the place of what is wrong."""
-    if max(data.count(b"\n"), data.count(b",")) > 2 * MAX_NODES:  # known at once, without reading a million values
+    """The documents of a compose file. Raises LoadError with the position of the error."""
+    if max(data.count(b"\n"), data.count(b",")) > 2 * MAX_NODES:  # checked first, to avoid reading a million values
         raise LoadError(f"more than {MAX_NODES} values; this is not a compose file", Origin(file, 0, 0))
     text = decoded(data, file)
     reader = _Reader(text, file, layer)
@@ -118,7 +118,7 @@ _ADVICE = {
     "did not find expected ',' or": "a bracket is not closed; inside brackets, quote text that contains a comma or bracket",
     "did not find expected alphabetic or numeric": "quote text that starts with * or &",
 }
-"""What a parser says → what is mostly meant."""
+"""Message of the YAML parser → hint at the likely mistake."""
 
 
 def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
@@ -128,7 +128,7 @@ def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
         context = getattr(error, "context", None)
         began = getattr(error, "context_mark", None)
         if context and began is not None and began.line < mark.line:
-            context += f" that begins in line {began.line + 1}"
+            context += f" that begins on line {began.line + 1}"
         message = f"{message} ({context})" if context else message
         hint = next((advice for said, advice in _ADVICE.items() if said in message), "")
         if "mapping values are not allowed" in message:
@@ -148,7 +148,7 @@ def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
 
 
 def _misplaced_colon(lines: list[str], number: int) -> str:
-    """What is mostly meant by a colon that the parser does not expect in this line."""
+    """A hint for a colon that the parser does not expect on this line."""
     line = lines[number]
     above = next((one for one in reversed(lines[:number]) if one.strip() and not one.lstrip().startswith("#")), "")
     deeper = len(line) - len(line.lstrip()) > len(above) - len(above.lstrip())
@@ -160,7 +160,7 @@ def _misplaced_colon(lines: list[str], number: int) -> str:
 
 
 class _Frame:
-    """A container that is being filled."""
+    """A mapping or sequence under construction."""
 
     __slots__ = ("anchor", "container", "key", "lines", "merge", "origin", "resets_from", "tag")
 
@@ -251,7 +251,7 @@ class _Reader:
                 return root, self.resets
             else:
                 continue
-            # a finished value: it goes into the container it stands in
+            # a finished value goes into its container
             self.nodes += 1
             if self.nodes > MAX_NODES:
                 self._count(0, event)
@@ -271,7 +271,7 @@ class _Reader:
                     frame.container.origins[key] = frame.origin
 
     def _begin(self, frame: _Frame, event: Any, text: str, value: Any) -> None:
-        """A key of a mapping: the next value belongs to it."""
+        """Start an entry of a mapping: the next value belongs to this key."""
         assert frame.lines is not None
         if text in frame.lines:
             self._twice(frame, event)
@@ -283,7 +283,7 @@ class _Reader:
         frame.origin = Origin(self.file, mark.line + 1, mark.column + 1, self.layer)
 
     def _opened(self, frame: _Frame | None, event: Any, container: Any) -> _Frame:
-        """The frame of a mapping or sequence that begins inside `frame`."""
+        """Push a frame for the mapping or sequence that starts inside `frame`."""
         if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
             self._not_a_key(frame, event, None)
         if len(self.stack) >= MAX_DEPTH:
@@ -299,7 +299,7 @@ class _Reader:
         return _Frame(container, event.anchor, event.tag, own)
 
     def _closed(self, frame: _Frame, event: Any) -> Any:
-        """The value of a mapping or sequence that has ended; its frame leaves the stack."""
+        """Pop the frame of a mapping or sequence that has ended, and return its value."""
         value = frame.container
         if frame.merge is not _NO_KEY:
             self._merge(frame, event)
@@ -400,7 +400,7 @@ class _Reader:
         return did_you_mean(name, self.anchors)
 
     def _copied(self, value: Any, event: Any) -> Any:
-        """A copy, each node of which counts: a few aliases of aliases can stand for billions of nodes."""
+        """A copy whose nodes count towards the limit: a few aliases of aliases can expand to billions of nodes."""
         if isinstance(value, Map):
             self._count(len(value), event)
             return Map({key: self._copied(entry, event) for key, entry in value.items()}, dict(value.origins))
@@ -420,7 +420,7 @@ class _Reader:
     # ---- merge keys
 
     def _merge(self, frame: _Frame, event: Any) -> None:
-        """`<<`: entries of the mappings that the container does not have itself, the first mapping before the next."""
+        """Apply `<<`: add the mappings' entries that the container does not have; earlier mappings win."""
         container = frame.container
         sources = frame.merge if isinstance(frame.merge, Sequence) else [frame.merge]
         for source in sources:
@@ -433,14 +433,14 @@ class _Reader:
                 if key not in container:
                     container.place(key, value, source.origins.get(key))
 
-    # ---- places
+    # ---- paths
 
     def _place(self, event: Any) -> Origin:
         mark = event.start_mark
         return Origin(self.file, mark.line + 1, mark.column + 1, self.layer)
 
     def _path(self, last: _Frame | None = None) -> Path:
-        """The path of what is read now; of the frame `last` itself when it is given. Merge keys are no part of it."""
+        """The path of the current value, or of the frame `last`. Merge keys are not part of it."""
         path: list[str | int] = []
         for frame in self.stack:
             if frame is last:

@@ -5,7 +5,7 @@ NAME='as it is'       # may span lines; \\' is a quote
 NAME="with \\n and $VAR"
 NAME: value           # a colon works like an equals sign
 export NAME=value
-NAME                  # the value that the environment has for it, if any
+NAME                  # takes the value of the environment, if any
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _ESCAPED = {
 
 
 class Layered(dict[str, str]):
-    """Looks names up in one mapping, then in another, without a copy of either."""
+    """Looks up names in one mapping, then in another, without copying either."""
 
     def __init__(self, first: Mapping[str, str], then: Mapping[str, str]) -> None:
         super().__init__()
@@ -60,9 +60,9 @@ class Layered(dict[str, str]):
 def read(
     path: str, into: dict[str, str], lookup: Mapping[str, str], missing: Missing | None = None
 ) -> dict[str, Origin]:
-    """Set the variables of a file in `into`; the result says where each was set. OSError when it cannot be read.
+    """Set the variables of a file in `into`, and return where each was set. Raises OSError when it cannot be read.
 
-    Names in values stand for what `lookup` has, else for what the file and `into` have so far.
+    Variables in values come from `lookup`, else from the file so far, else from `into`.
     """
     data = _content(path)
     try:
@@ -84,7 +84,7 @@ def _content(path: str) -> bytes:
 def parse(
     text: str, path: str, into: dict[str, str], lookup: Mapping[str, str], missing: Missing | None = None
 ) -> dict[str, Origin]:
-    """The same for a text; `path` is what errors call it."""
+    """The same for a text; errors call it `path`."""
     return _Parser(text, path, into, lookup, missing).run()
 
 
@@ -125,7 +125,7 @@ class _Parser:
         return Origin(self.path, self.line + 1, position - self.text.rfind("\n", 0, position))
 
     def _key(self, position: int) -> tuple[str, int, bool]:
-        """The name that starts here, where its value starts, and whether its value is the environment's."""
+        """The name that starts here, the position of its value, and whether the value comes from the environment."""
         text = self.text
         if export := _EXPORT.match(text, position):
             position = export.end()
@@ -205,7 +205,7 @@ def _character(match: re.Match[str]) -> str:
 
 
 def read_raw(path: str, into: dict[str, str], lookup: Mapping[str, str]) -> dict[str, Origin]:
-    """The variables of a file of `format: raw`: NAME=value, taken literally, as `docker run --env-file` does."""
+    """Read a file of `format: raw`: NAME=value, taken literally, as `docker run --env-file` does."""
     text = _content(path).decode("utf-8-sig", "surrogateescape")
     places: dict[str, Origin] = {}
     for number, line in enumerate(text.split("\n"), 1):

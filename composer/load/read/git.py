@@ -1,6 +1,5 @@
-"""Compose files of git repositories: `REMOTE[#REF[:FOLDER]]`, fetched by the git program into a cache by commit.
-
-The forms are those of BuildKit: `git://…`, `ssh://…`, `git@HOST:…`, `github.com/…`, and `https://…` where the path ends in .git.
+"""Compose files in Git repositories: `REMOTE[#REF[:FOLDER]]`. git fetches them into a cache, one folder per commit. The
+forms are BuildKit's: `git://…`, `ssh://…`, `git@HOST:…`, `github.com/…`, and `https://…` with a path that ends in .git.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ if TYPE_CHECKING:
 PREFIXES = ("git://", "ssh://", "https://", "http://", "git@", "github.com/")
 SWITCH = "COMPOSE_EXPERIMENTAL_GIT_REMOTE"
 TIMEOUT = 600
-"""Seconds for one call of git."""
+"""Time limit of one git command, in seconds."""
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MISSING = 2
 """Exit code of `git ls-remote --exit-code` when nothing matches (git-ls-remote(1))."""
 
 
 def checkout(reference: str, environ: Mapping[str, str], inputs: Inputs, origin: Origin | None) -> tuple[str, str]:
-    """The folder with the repository's files at the commit of the reference, and the path that the reference names below it.
+    """The folder with the repository's files at the referenced commit, and the path below it in the reference. Raises
     LoadError."""
     remote, ref, path = _parsed(reference, origin)
     commit = ref
@@ -46,7 +45,7 @@ def checkout(reference: str, environ: Mapping[str, str], inputs: Inputs, origin:
 
 
 def _parsed(reference: str, origin: Origin | None) -> tuple[str, str, str]:
-    """Repository, branch or tag or commit, and the path in it."""
+    """Repository, ref (branch, tag or commit), and path."""
     remote, _, fragment = reference.partition("#")
     ref, _, folder = fragment.partition(":")
     if remote.startswith("github.com/"):
@@ -73,7 +72,7 @@ def _fetch(
 
 
 def _commit(reference: str, remote: str, ref: str, environ: Mapping[str, str], origin: Origin | None) -> str:
-    """The commit that a branch or tag names now. An annotated tag is an object of its own: `^{}` is what it names."""
+    """The commit that a branch or tag names now. For an annotated tag, `^{}` is the commit behind the tag object."""
     done = _git(("ls-remote", "--exit-code", "--", remote, ref, f"{ref}^{{}}"), environ, origin)
     if done.returncode == _MISSING:
         raise LoadError(f"repository does not contain ref {reference}", origin)
@@ -104,4 +103,4 @@ def _git(words: tuple[str, ...], environ: Mapping[str, str], origin: Origin | No
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> str:
-    return done.stderr.strip().removeprefix("fatal: ") or f"git ended with {done.returncode}"
+    return done.stderr.strip().removeprefix("fatal: ") or f"git exited with {done.returncode}"

@@ -1,4 +1,4 @@
-"""Variables in the values of a tree, and the types that values have afterwards."""
+"""Replace variables in the values of a tree, and convert the results to numbers and booleans."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Interpolation:
         self._warned: set[str] = set()
 
     def apply(self, root: Map) -> None:
-        """Interpolate every value of a file's tree; LoadError for the first of what is wrong with it."""
+        """Interpolate every value of a file's tree. Raises LoadError for the first error."""
         self._root = root
         for key, value in root.items():
             root[key] = self._walk(value, CASTS.below(key), (key,))

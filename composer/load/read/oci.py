@@ -1,7 +1,6 @@
-"""Compose files that a registry keeps as an OCI artifact: `oci://REGISTRY/REPOSITORY[:TAG]`, as `publish` sends them.
-
-Each layer is a file: the project's own files, in their order; the files that their services extend; env files. A registry's
-answer is untrusted: names are plain names, and the engine verifies digests and bounds sizes.
+"""Compose files in an OCI artifact of a registry: `oci://REGISTRY/REPOSITORY[:TAG]`, as `publish` pushes them. Each
+layer is one file: the project's files in order, the files that their services extend, and env files. A registry's
+answer is untrusted: names must be plain file names, and the engine verifies digests and limits sizes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from composer.load.tree.nodes import Origin
 
     class File(Protocol):
-        """One layer."""
+        """One layer of the artifact."""
 
         @property
         def media_type(self) -> str: ...
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
         def content(self) -> bytes: ...
 
     Artifacts = Callable[[str, Callable[[str], bool]], tuple[str, Sequence[File]]]
-    """Reads an artifact: reference, and whether a digest is known → its digest, and its files unless it was known. LoadError."""
+    """Reads an artifact: (reference, function that tells whether a digest is cached) → its digest, and its files unless cached.
+Raises LoadError."""
 
 PREFIX = "oci://"
 SWITCH = "COMPOSE_EXPERIMENTAL_OCI_REMOTE"
@@ -40,7 +40,7 @@ COMPOSE_FILE = "application/vnd.docker.compose.file+yaml"
 ENV_FILE = "application/vnd.docker.compose.envfile"
 EMPTY_CONFIG = "application/vnd.docker.compose.config.empty.v1+json"
 NAMED, NAMED_ENV, EXTENDED = "com.docker.compose.file", "com.docker.compose.envfile", "com.docker.compose.extends"
-"""Annotations of a layer: the name of a compose file, that of an env file, and whether services extend that file."""
+"""Annotations of a layer: the name of a compose file, the name of an env file, whether services extend the file."""
 VERSION = "com.docker.compose.version"
 MAIN = "compose.yaml"
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")
@@ -49,7 +49,7 @@ _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 def checkout(
     reference: str, environ: Mapping[str, str], artifacts: Artifacts | None, inputs: Inputs, origin: Origin | None
 ) -> tuple[str, str]:
-    """The folder with the artifact's files, and the name of the compose file in it. LoadError."""
+    """The folder with the artifact's files, and the name of the compose file in it. Raises LoadError."""
     name, _, fixed = reference.removeprefix(PREFIX).partition("@")
     found: list[File] = []
 
@@ -85,7 +85,8 @@ def _folder(environ: Mapping[str, str], digest: str) -> str:
 
 
 def _contents(reference: str, files: Iterable[File], origin: Origin | None) -> dict[str, bytes]:
-    """Name → content. The project's own files become the documents of one, as each is merged over those before it."""
+    """Name → content. The project's files become documents of a single file, because each is merged over those before
+    it."""
     found: dict[str, bytes] = {}
     for file in files:
         if file.media_type == COMPOSE_FILE:

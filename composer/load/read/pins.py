@@ -1,5 +1,5 @@
-"""Which state of what comes from elsewhere is used: a branch's commit, a tag's digest. Each is looked up once a process, and
-noted, so that composer.lock can have it."""
+"""Pins of remote files: the commit of a branch, the digest of a tag. Each is looked up once per process and recorded
+for composer.lock."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _known: dict[str, str] = {}
 
 
 def assume(known: Mapping[str, str]) -> None:
-    """Take these instead of asking what they are now."""
+    """Use these pins instead of looking up the current ones."""
     _known.update(known)
 
 
 def resolved(reference: str, key: str, inputs: Inputs, origin: Origin | None, look_up: Callable[[], str]) -> str:
-    """What `key` is pinned to, else what `look_up` finds. LoadError when `inputs.locked` does not have it; `reference` is
-    what a file says."""
+    """The pin of `key`, or else the result of `look_up`. Raises LoadError, which names `reference`, when
+    `inputs.locked` has no such key."""
     if inputs.locked is not None:
         if key not in inputs.locked:
             raise LoadError(f"{reference}: composer.lock has no entry for {key}", origin, "run `composer lock`")

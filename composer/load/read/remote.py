@@ -1,4 +1,4 @@
-"""Compose files from elsewhere: of git repositories (git.py) and of registries (oci.py)."""
+"""Remote compose files: from Git repositories (git.py) and registries (oci.py)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ def fetched(
     inputs: Inputs,
     origin: Origin | None,
 ) -> str:
-    """Fetch what a reference names; the path of the compose file, which in a folder has one of `names`.
-
-    The folder of all that was fetched, and its commit or digest, are noted in `inputs`. LoadError; also for a reference that
-    `inputs.locked` does not have.
+    """Fetch a reference and return the path of its compose file; in a folder, the file has one of `names`. Records the
+    fetched folder and its commit or digest in `inputs`. Raises LoadError, also when `inputs.locked` lacks the
+    reference.
     """
     kind, switch = ("OCI", oci.SWITCH) if reference.startswith(oci.PREFIX) else ("git", git.SWITCH)
     if environ.get(switch, "") in _FALSE:

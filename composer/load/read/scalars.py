@@ -1,4 +1,4 @@
-"""Plain YAML scalars as Compose reads them: YAML 1.2's booleans and nulls, and the numbers of 1.1 and 1.2."""
+"""Plain YAML scalars as Compose reads them: booleans and nulls of YAML 1.2, numbers of 1.1 and 1.2."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BASES = {"x": 16, "b": 2, "o": 8}
 
 
 def plain(text: str) -> Scalar:
-    """The value of a scalar without quotes and tag."""
+    """The value of a scalar without quotes or tag."""
     first = text[:1]
     if first in "0123456789+-.":
         if text in WORDS:
@@ -47,7 +47,7 @@ def _number(text: str) -> int | float | None:
 
 
 def _integer(text: str) -> int | None:
-    """The integer, if it is one of 64 bits."""
+    """The integer, if it fits into 64 bits."""
     digits = text.lstrip("+-")
     if len(digits) > 1 and digits[0] == "0":
         base = _BASES.get(digits[1].lower(), 8)
@@ -62,5 +62,5 @@ def _integer(text: str) -> int | None:
 
 
 def is_timestamp(text: str) -> bool:
-    """Whether Compose would take the plain scalar for a date, which no compose key accepts."""
+    """Whether Compose reads the plain scalar as a date, which no key accepts."""
     return bool(text[:4].isdigit() and _TIMESTAMP.match(text))

@@ -1,4 +1,4 @@
-"""Where a project is: its files, its folder, its environment, its name, in Compose's order of precedence."""
+"""Locate a project: its files, folder, environment and name, in Compose's order of precedence."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 class NoFileError(LoadError):
-    """There is no compose file, neither named nor where it is looked for."""
+    """There is no compose file: none was named, and none found."""
 
 
 class Sources:
-    """Where a project is.
+    """The sources of a project.
 
     files                 absolute, or "-"; empty when there is none
     folder                the project directory, absolute
-    place                 the folder that gives the project its name and has its .env: the project directory, but the current
-                          one where the first file comes from elsewhere
-    environment           the variables for interpolation: the command's over those of the .env files
+    place                 the folder that the default name and .env come from: the project directory, or the working directory
+                          when the first file is remote
+    environment           the variables for interpolation: those of the command win over .env files
     profiles              the active profiles
     """
 
@@ -59,7 +59,7 @@ class Sources:
 
 
 def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -> Sources:
-    """Find a project; LoadError when a named file is not there."""
+    """Locate a project. Raises LoadError when a named file does not exist."""
     environ = dict(options.environ)
     environ.setdefault("PWD", os.getcwd())
     inputs.locked = options.commits
@@ -73,14 +73,14 @@ def located(options: LoadOptions, inputs: Inputs, warn: Callable[[str], None]) -
     place = _place(given, files)
     inputs.remote = files[0] if files and is_remote(files[0]) else ""
     files = tuple(path if path == STDIN else os.path.abspath(local(path, environ, options, inputs)) for path in files)
-    # with none, the one without a name is active: `profiles: ["${UNSET}"]` enables
+    # without any, the profile with the empty name is active: `profiles: ["${UNSET}"]` enables a service
     profiles = tuple(options.profiles) or _split(environ.get("COMPOSE_PROFILES", "")) or ("",)
     return Sources(files, _folder(given, files), place, environ, profiles)
 
 
 def home(options: LoadOptions) -> str:
-    """The folder of the files that belong to the project, such as composer.lock, known before anything is fetched: the
-    project directory, or the current one when the first compose file is remote."""
+    """The folder of files that belong to the project, such as composer.lock: the project directory, or the working
+    directory when the first compose file is remote. It is known before anything is fetched."""
     if options.project_directory:
         return os.path.abspath(options.project_directory)
     files = tuple(options.files)
@@ -95,7 +95,7 @@ def home(options: LoadOptions) -> str:
 
 
 def _named_env(options: LoadOptions) -> tuple[str, ...]:
-    """The files of --env-file, else of COMPOSE_ENV_FILES; a leading ~ is the home folder."""
+    """The files of --env-file, else of COMPOSE_ENV_FILES. A leading ~ means the home folder."""
     given = tuple(options.env_files) or tuple(filter(None, options.environ.get("COMPOSE_ENV_FILES", "").split(",")))
     home = options.environ.get("HOME", "")
     return tuple(
@@ -105,7 +105,7 @@ def _named_env(options: LoadOptions) -> tuple[str, ...]:
 
 
 def env_files(options: LoadOptions) -> tuple[str, ...]:
-    """The files that a project's variables come from, whether they are there or not; none when that is disabled."""
+    """The .env files of a project, whether they exist or not; none when .env files are disabled."""
     named = _named_env(options)
     if named:
         return named
@@ -116,7 +116,7 @@ def env_files(options: LoadOptions) -> tuple[str, ...]:
 
 
 def _folder(given: str, files: tuple[str, ...]) -> str:
-    """The project directory: the one given, else that of the first file, else the current one."""
+    """The project directory: the given one, else the folder of the first file, else the working directory."""
     if given:
         return given
     for path in files:
@@ -126,7 +126,7 @@ def _folder(given: str, files: tuple[str, ...]) -> str:
 
 
 def _place(given: str, files: tuple[str, ...]) -> str:
-    """The same before anything is fetched; what comes from elsewhere has no folder yet."""
+    """The same before anything is fetched, when remote files have no folder yet."""
     first = next((path for path in files if path != STDIN), "")
     return given or (os.getcwd() if is_remote(first) else _folder(given, files))
 
@@ -144,7 +144,7 @@ def _from_environment(environ: dict[str, str]) -> tuple[str, ...]:
 
 
 def _default(folder: str, inputs: Inputs, warn: Callable[[str], None]) -> tuple[str, ...]:
-    """compose.yaml and its kin, here or in the nearest folder above, with its override file."""
+    """The default file (compose.yaml and its variants) here or in the nearest folder above, and its override file."""
     while True:
         found = _existing(FILE_NAMES, folder, inputs)
         if found:
@@ -172,7 +172,7 @@ def _existing(names: tuple[str, ...], folder: str, inputs: Inputs) -> list[str]:
 def _dot_env(
     environ: dict[str, str], named: tuple[str, ...], folder: str, inputs: Inputs, warn: Callable[[str], None]
 ) -> None:
-    """Add what the .env files have and the environment has not."""
+    """Add the variables of the .env files that the environment does not have."""
     files = named
     if not files:
         if _disabled(environ):
@@ -201,7 +201,7 @@ def _disabled(environ: dict[str, str]) -> bool:
 def read_env_files(
     files: tuple[str, ...], environ: dict[str, str], inputs: Inputs, warn: Callable[[str], None]
 ) -> dict[str, str]:
-    """The variables of .env files, later ones over earlier ones; values may name those of `environ` and earlier ones."""
+    """The variables of .env files; later files win. Values may refer to `environ` and to earlier variables."""
     found: dict[str, str] = {}
     known = Environment(environ, inputs)
 
@@ -225,26 +225,25 @@ def read_env_files(
 def local(
     path: str, environ: Mapping[str, str], options: LoadOptions, inputs: Inputs, origin: Origin | None = None
 ) -> str:
-    """The path itself; of a file of a git repository or a registry that of its copy here. LoadError when it cannot be
-    fetched."""
+    """The path itself, or for a remote file the path of its local copy. Raises LoadError when it cannot be fetched."""
     if not is_remote(path):
         return path
-    inputs.volatile = True  # a branch or tag may be another one the next time
+    inputs.volatile = True  # a branch or tag may have moved by the next time
     return fetched(path, environ, FILE_NAMES, options.artifacts, inputs, origin)
 
 
 def is_remote(path: str) -> bool:
-    """Whether it names a file of a git repository or a registry."""
+    """Whether the path names a file in a Git repository or a registry."""
     return path.startswith(PREFIXES)
 
 
 def normalised_name(name: str) -> str:
-    """The name with only what a project name may have."""
+    """The name reduced to the characters that a project name may have."""
     return "".join(character for character in name.lower() if character in _NAME).lstrip("_-")
 
 
 def checked_name(name: str) -> str:
-    """The name itself; LoadError when it cannot be a project's."""
+    """The name itself. Raises LoadError when it is not a valid project name."""
     if normalised_name(name) != name:
         raise LoadError(
             f"invalid project name {name!r}: must consist only of lowercase alphanumeric characters, hyphens, and "

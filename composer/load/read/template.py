@@ -16,7 +16,7 @@ MAX_DEPTH = 50
 
 
 class TemplateError(ValueError):
-    """The text is no template, or a variable that it requires is not there (`variable` is set)."""
+    """The template is invalid, or a required variable is not set (then `variable` has its name)."""
 
     def __init__(self, message: str, variable: str = "") -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class TemplateError(ValueError):
 
 
 class Variable:
-    """One use of a variable. `default` and `alternate` are None when the use has none."""
+    """One use of a variable. `default` and `alternate` are None if it has none."""
 
     __slots__ = ("alternate", "default", "name", "required")
 
@@ -33,7 +33,7 @@ class Variable:
 
 
 class _AllSet(dict[str, str]):
-    """An environment in which no variable is missing."""
+    """An environment in which every variable is set."""
 
     def get(self, name: str, default: object = None) -> str:
         return "set"
@@ -49,7 +49,7 @@ def substitute(
     seen: Callable[[Variable], None] | None = None,
     depth: int = 0,
 ) -> str:
-    """`text` with its variables replaced. `missing` is called for each that has neither a value nor a default."""
+    """`text` with its variables replaced. Calls `missing` for each variable without a value and default."""
     position = text.find("$")
     if position < 0:
         return text
@@ -87,7 +87,7 @@ def substitute(
                 done = close + 1
         else:
             name = _NAME.match(text, position + 1)
-            if name is None:  # a dollar sign before anything else stands for itself
+            if name is None:  # a dollar sign before any other character is literal
                 parts.append("$")
                 done = position + 1
             else:
@@ -99,7 +99,7 @@ def substitute(
 
 
 def _closing(text: str, start: int, end: int) -> int:
-    """Where the brace at `start` is closed; the last brace of the line when it is not."""
+    """The position of the brace that closes the one at `start`; if it is not closed, the last brace of the line."""
     level, index = 0, start
     while index < end:
         character = text[index]
@@ -146,7 +146,7 @@ def _applied(
         )
     value = lookup.get(name)
     absent = value is None or (not value and operator[0] == ":")
-    if absent is (operator[-1] == "+"):  # what is not used needs no values, but is looked at
+    if absent is (operator[-1] == "+"):  # a branch that is not used needs no values, but is parsed
         substitute(argument, _ALL_SET, None, seen, depth + 1)
     else:
         argument = substitute(argument, lookup, missing, seen, depth + 1)

@@ -1,1 +1,1 @@
-"""Long forms, paths, what is meant without being said, and the canonical tree."""
+"""Resolve short forms, paths, implied settings, and the canonical tree."""

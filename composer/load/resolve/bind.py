@@ -1,4 +1,4 @@
-"""The canonical tree: each entry of a normalised one in its canonical form."""
+"""Convert a normalised tree to the canonical tree, entry by entry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def bound(root: Map, name: str) -> tuple[Map, list[LoadError]]:
-    """The canonical tree of a normalised one, and what has no canonical form."""
+    """The canonical tree, and the errors of entries that cannot be converted."""
     errors: list[LoadError] = []
     found = Fields({"name": name})
     found.origins = root.origins

@@ -1,4 +1,4 @@
-"""The long form of everything that has a short one, and the defaults that the long forms have."""
+"""Expand short forms to long forms, and add the defaults of long forms."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 
 
 MAX_PORTS = 1 << 17
-"""Of one service: all there are, of two protocols."""
+"""The most ports of a service: all numbers, for two protocols."""
 
 
 class Canonical:
-    """Puts a tree into its long form, in place. With `lenient`, short forms that hold variables stay as they are."""
+    """Expands the short forms of a tree in place. With `lenient`, short forms that contain variables stay as they
+    are."""
 
     def __init__(self, root: Map, warn: Callable[[str], None], *, lenient: bool) -> None:
         self.root, self.warn, self.lenient = root, warn, lenient
         self._errors: list[LoadError] = []
 
     def apply(self, rules: Node) -> None:
-        """Rewrite the tree; LoadError for the short forms that are none."""
+        """Expand the tree. Raises LoadError for invalid short forms."""
         applied(self.root, rules, self._long)
         raise_all(self._errors[:REPORTED])
 
@@ -121,7 +122,7 @@ class Canonical:
             raise self.wrong(path, str(error)) from None
 
     def limit(self, value: Any, path: Path) -> Any:
-        """Text has become a number before, where variables are replaced; elsewhere Compose takes none."""
+        """Check a ulimit. Interpolation has already converted text to numbers; Compose accepts text nowhere else."""
         if isinstance(value, str):
             raise self.wrong(path, f"expected a number, or soft and hard, found {value!r}")
         return value
@@ -153,7 +154,7 @@ class Canonical:
         return text_of(value)
 
     def pairs(self, value: Any, path: Path) -> Any:
-        """A sequence of key=value as a mapping."""
+        """Convert a sequence of key=value to a mapping."""
         if not isinstance(value, Sequence):
             return value
         found = Map()
@@ -178,7 +179,7 @@ class Canonical:
         return found
 
     def external(self, value: Any, path: Path) -> Any:
-        """`external: {name: …}`, the deprecated form of `external: true` with `name`."""
+        """Convert `external: {name: …}`, the deprecated form of `external: true` with `name`."""
         if not isinstance(value, Map) or not isinstance(value.get("external"), dict):
             return value
         name = value["external"].get("name")
@@ -196,7 +197,7 @@ def _maps(value: dict[str, Any]) -> Map:
 
 
 def clean(path: str) -> str:
-    """The path without . and .. and doubled slashes."""
+    """The path without `.`, `..` and repeated slashes."""
     clean = posixpath.normpath(path) if path else "."
     return clean[1:] if clean.startswith("//") else clean
 
@@ -205,7 +206,7 @@ def clean(path: str) -> str:
 
 
 def completed(root: Map, rules: Node) -> None:
-    """Add what a long form leaves out."""
+    """Add the defaults of long forms."""
     applied(root, rules, lambda rule, value, path: rule(value) if isinstance(value, dict) else value)
 
 

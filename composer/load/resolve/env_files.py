@@ -1,4 +1,4 @@
-"""env_file into `environment`, label_file into `labels`: the files' variables, and over them what the service says."""
+"""Read env_file into `environment` and label_file into `labels`. The service's own entries win over the files'."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 class Files:
-    """Reads the files of a project's services; what cannot be read is an error at the place that names it."""
+    """Reads the files of a project's services. A file that cannot be read is an error at the entry that names it."""
 
     def __init__(self, tree: Map, environment: Mapping[str, str], inputs: Inputs, warn: Callable[[str], None]) -> None:
         self.tree, self.environment, self.inputs, self.warn = tree, environment, inputs, warn
         self.errors: list[tuple[str, LoadError]] = []
-        """Each with the name of its service."""
+        """Pairs of service name and error."""
 
     def resolve(self, section: str, name: str, *, environment: bool = True) -> None:
-        """Replace label_file of a service or job, and with `environment` its env_file, by what is in them."""
+        """Replace label_file of a service or job, and with `environment` also env_file, by their contents."""
         service = self.tree[section][name]
         self._section, self._service = section, name
         before = set(service)

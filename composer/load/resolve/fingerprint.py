@@ -1,7 +1,8 @@
-"""A service's configuration hash: the value that `docker compose config --hash` prints and puts on a container's label.
+"""A service's configuration hash: the value that `docker compose config --hash` prints and `up` puts in a container
+label.
 
-It is the SHA-256 of the service as Compose 5 marshals it to JSON: keys in the specification's order, without those that can
-change while the container stays.
+It is the SHA-256 of the service in the JSON of Compose 5: keys in the specification's order, without keys whose change
+does not require a new container.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from composer.load.tree.nodes import Map
 
 LEFT_OUT = frozenset(("build", "pull_policy", "scale", "depends_on", "profiles", "label_file"))
-"""Keys of a service that do not count; what label files hold does, as part of `labels`. Of env files the contents count, as
-part of `environment`, or their paths where they are not read (--no-env-resolution)."""
+"""Keys of a service that are not hashed. Label files are hashed by content, as part of `labels`; env files by content,
+as part of `environment`, or by path with --no-env-resolution."""
 
 
 def service_hash(service: Map, default_platform: str = "") -> str:
-    """64 hex digits for a canonical service.
+    """The hash of a canonical service, 64 hex digits.
 
-    `default_platform` is DOCKER_DEFAULT_PLATFORM: it counts for services that are built and name no platform.
+    `default_platform` is DOCKER_DEFAULT_PLATFORM. It is hashed for services that are built and name no platform.
     """
     kept = Fields({key: value for key, value in service.items() if key not in LEFT_OUT})
     if "env_file" in kept:
@@ -39,7 +40,7 @@ def service_hash(service: Map, default_platform: str = "") -> str:
 
 
 def as_json(value: Any) -> Any:
-    """A canonical tree as Compose has it in JSON: names sorted, without the user's x-… keys below mappings of known keys."""
+    """A canonical tree as in Compose's JSON: names sorted, without x-… keys in mappings with known keys."""
     if isinstance(value, list):
         return [as_json(item) for item in value]
     if isinstance(value, Fields):

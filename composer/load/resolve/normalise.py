@@ -1,4 +1,4 @@
-"""What a project means without saying it: the default network, names, dependencies that other keys imply."""
+"""Make implied settings explicit: the default network, names, dependencies that other keys imply."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def normalised(root: Map, name: str, environment: Mapping[str, str]) -> None:
-    """Say it, in place. `name` is the project's; values of variables that only have a name come from `environment`."""
+    """Normalise a tree in place. `name` is the project's. Variables without a value take it from `environment`."""
     root["name"] = name
     workloads = [*(root.get("services") or {}).values(), *(root.get("jobs") or {}).values()]
     _networks(root, workloads)
@@ -34,7 +34,7 @@ def normalised(root: Map, name: str, environment: Mapping[str, str]) -> None:
 
 
 def _networks(root: Map, workloads: list[Any]) -> None:
-    """Services without a network are in the default one, which there is when one of them is."""
+    """Connect services without a network to the default network, and declare it if a service uses it."""
     used = False
     for service in workloads:
         if "provider" in service or "network_mode" in service:
@@ -64,14 +64,15 @@ def _build(service: Map, environment: Mapping[str, str]) -> None:
 
 
 def _hook_images(service: Map) -> None:
-    """A pre_start hook without an image runs in the service's."""
+    """Give pre_start hooks without an image the service's image."""
     for hook in service.get("pre_start") or ():
         if isinstance(hook, dict) and not hook.get("image") and service.get("image"):
             hook["image"] = service["image"]
 
 
 def _resolved(value: Any, environment: Mapping[str, str], *, keep: bool) -> Any:
-    """With the environment's values of the variables that have none; without those it has not, unless `keep`."""
+    """The variables, with values from the environment for those without one. Variables that it lacks too are dropped,
+    unless `keep`."""
     if isinstance(value, dict):
         for key in [key for key, entry in value.items() if entry is None]:
             if key in environment:
@@ -92,7 +93,7 @@ def _resolved(value: Any, environment: Mapping[str, str], *, keep: bool) -> Any:
 
 
 def environment_lists(root: Map, environment: Mapping[str, str]) -> None:
-    """Give the variables in lists (`- NAME`) the values that the environment of their own file has."""
+    """Give variables in lists (`- NAME`) their values from the environment of their own file."""
     sections = [root.get(section) for section in ("services", "jobs")]
     for service in (one for section in sections if isinstance(section, dict) for one in section.values()):
         variables = service.get("environment") if isinstance(service, dict) else None
@@ -103,7 +104,7 @@ def environment_lists(root: Map, environment: Mapping[str, str]) -> None:
 
 
 def own_contents(root: Map, environment: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """("secrets" or "configs", name) → what it holds, of those that take it from the environment of their own file."""
+    """("secrets" or "configs", name) → content, for those that take it from the environment of their own file."""
     return {
         (kind, name): environment[variable]
         for kind in ("secrets", "configs")
@@ -116,7 +117,7 @@ _NAMESPACES = ("network_mode", "ipc", "pid", "uts", "cgroup")
 
 
 def _dependencies(service: Map) -> None:
-    """What a service takes from another must be there before it."""
+    """Add the dependencies that links, shared namespaces and volumes_from imply."""
     implied: dict[str, tuple[bool, Origin | None]] = {}
     links = service.get("links") or ()
     for index, link in enumerate(links):
@@ -142,7 +143,7 @@ def _dependencies(service: Map) -> None:
 
 
 def _names(root: Map, name: str) -> None:
-    """A resource without a name has that of its key, and the project's before it when the project owns it."""
+    """Name resources without a name: by their key, with the project's name in front if the project owns them."""
     for kind in ("networks", "volumes", "configs", "secrets"):
         resources = root.get(kind)
         if not isinstance(resources, dict):
@@ -150,7 +151,7 @@ def _names(root: Map, name: str) -> None:
         for key, resource in resources.items():
             if resource is None:
                 resource = resources[key] = Map()
-            if not isinstance(resource, dict):  # the schema does not look below names that it does not expect
+            if not isinstance(resource, dict):  # the schema does not check below names that it does not allow
                 raise LoadError(f"{kind}.{key} must be a mapping", origin_of(resources, key))
             if resource.get("name") is None:
                 resource["name"] = key if _true(resource.get("external")) else f"{name}_{key}"

@@ -1,4 +1,4 @@
-"""Relative paths, from the folder of the file that has them; `~` is the home folder."""
+"""Resolve relative paths against the folder of the file that contains them; `~` is the home folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
 
 
 class Paths:
-    """Makes the paths of a tree absolute, in place; or relative to what `folder` is relative to."""
+    """Makes the paths of a tree absolute in place, or relative to the folder that `folder` is relative to."""
 
     def __init__(self, root: Map, folder: str, home: str, warn: Callable[[str], None]) -> None:
         self.root, self.folder, self.home, self.warn = root, folder, home, warn
@@ -28,14 +28,14 @@ class Paths:
         applied(self.root, rules, lambda rule, value, path: rule(self, value, path))
 
     def local(self, value: Any, path: Path = ()) -> Any:
-        """A path of this machine."""
+        """A path on this machine."""
         if not isinstance(value, str):
             return value
         value = self.expanded(value)
         return value if not value or value.startswith("/") else joined(self.folder, value)
 
     def mounted(self, value: Any, path: Path = ()) -> Any:
-        """A path of the machine that runs the containers: one of Windows is left as it is."""
+        """A path on the machine that runs the containers. Windows paths stay as they are."""
         if not isinstance(value, str):
             return value
         value = self.expanded(value)
@@ -50,13 +50,13 @@ class Paths:
         return joined(self.home, value[1:])
 
     def context(self, value: Any, path: Path) -> Any:
-        """A build's context: a folder, or a repository, an image or another service's image."""
+        """A build context: a folder, a repository, an image, or another service's image."""
         if not isinstance(value, str) or "://" in value or value.startswith(("service:", *_REMOTE)):
             return value
         return self.local(value)
 
     def watched(self, value: Any, path: Path) -> Any:
-        """A folder to watch, with its symbolic links followed."""
+        """A folder to watch, with symbolic links resolved."""
         value = self.local(value)
         if not isinstance(value, str) or not os.path.isabs(value):
             return value
@@ -74,7 +74,7 @@ class Paths:
         return value
 
     def volume(self, value: Any, path: Path) -> Any:
-        """A volume of driver local that is really a bind mount."""
+        """The source of a `local` volume whose options make it a bind mount."""
         if isinstance(value, dict) and value.get("driver") == "local" and isinstance(value.get("driver_opts"), dict):
             options = value["driver_opts"]
             if options.get("o") == "bind" and "device" in options:
@@ -83,13 +83,13 @@ class Paths:
 
 
 def joined(folder: str, path: str) -> str:
-    """Both, without . and .. and doubled slashes."""
+    """The joined path without `.`, `..` and repeated slashes."""
     joined = os.path.normpath(f"{folder}/{path}" if folder else path)
     return joined[1:] if joined.startswith("//") else joined
 
 
 def is_windows(path: str) -> bool:
-    r"""Whether it is an absolute path on Windows: C:\…, C:/…, \\host\share, \\.\pipe\name."""
+    r"""Whether this is an absolute Windows path: C:\…, C:/…, \\host\share, \\.\pipe\name."""
     if len(path) > 1 and path[1] == ":":
         return path[2:3] in ("\\", "/") and bool(path[2:3])
     return len(path) > 1 and path[0] in "\\/" and path[1] in "\\/"

@@ -1,4 +1,4 @@
-"""Which services a command is about: profiles, the services that were named, and what they need."""
+"""Select services: by profile and by name, with their dependencies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def enabled(service: Any, profiles: Iterable[str]) -> bool:
 
 
 def by_profile(enabled_ones: Map, disabled: Map, profiles: Iterable[str]) -> None:
-    """Put every service, or job, where its profiles belong: into the first or into `disabled`."""
+    """Sort services (or jobs) into enabled and disabled ones by their profiles."""
     everything = {**enabled_ones, **disabled}
     origins = {**enabled_ones.origins, **disabled.origins}
     wanted = tuple(profiles)
@@ -32,7 +32,7 @@ def by_profile(enabled_ones: Map, disabled: Map, profiles: Iterable[str]) -> Non
 
 
 def activated(names: Iterable[str], services: Map, disabled: Map, profiles: tuple[str, ...]) -> tuple[str, ...]:
-    """The profiles, and those of services that are named although none of their profiles is active."""
+    """The active profiles, plus those of named services that no active profile enables."""
     found = list(profiles)
     for name in names:
         if name not in services and name in disabled:
@@ -41,7 +41,7 @@ def activated(names: Iterable[str], services: Map, disabled: Map, profiles: tupl
 
 
 def named(tree: Map, disabled: Map, names: tuple[str, ...]) -> None:
-    """Leave only the services that match the names, and what they depend on; the others are disabled."""
+    """Keep the services that match the names, and their dependencies; disable the others."""
     services = tree["services"]
     chosen: set[str] = set()
     waiting: list[tuple[str, bool]] = [(name, True) for name in names]
@@ -89,7 +89,7 @@ def needed(tree: Map) -> None:
 
 
 def _use(service: Map, used: dict[str, set[str]]) -> None:
-    """Note what a service, a job or a hook uses."""
+    """Record the resources that a service, a job or a hook uses."""
     used["networks"].update(service.get("networks", ()))
     used["models"].update(service.get("models", ()))
     used["volumes"].update(

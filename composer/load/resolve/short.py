@@ -1,4 +1,4 @@
-"""The short forms that are a language of their own: ports, volumes, devices, command lines."""
+"""Parsers of short forms with a grammar: ports, volumes, devices, command lines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
 
 
 class ShortFormError(ValueError):
-    """The text is not of the form; the message says why."""
+    """The text does not match the grammar; the message says why."""
 
 
 # ---- ports: [[IP:]PUBLISHED:]TARGET[/PROTOCOL]
 
 
 def ports(text: str) -> list[dict[str, Any]]:
-    """The long forms of a short port: several for a range of target ports, by their text."""
+    """The long forms of a short port: several for a range of target ports, sorted as text."""
     address, published, target = _port_parts(text)
     target, _, protocol = target.partition("/")
     protocol = (protocol or "tcp").lower()
@@ -155,7 +155,7 @@ def volume(text: str) -> dict[str, Any]:
 
 
 def _volume_parts(text: str) -> list[str]:
-    """The parts between colons, except that of a Windows drive (C:\\) and those inside ${…}."""
+    """The parts between colons, except the colon of a Windows drive (C:\\) and colons inside ${…}."""
     parts: list[str] = []
     start = depth = 0
     size = len(text)
@@ -179,7 +179,7 @@ def _volume_parts(text: str) -> list[str]:
 
 
 def is_path(source: str) -> bool:
-    """Whether a volume's source is a place in the host's file system rather than a volume's name."""
+    """Whether a volume's source is a path on the host, not a volume's name."""
     return (source[:1] in (".", "/", "~") and bool(source)) or source.startswith("\\\\") or _is_drive(source)
 
 
@@ -207,7 +207,7 @@ def device(text: str) -> dict[str, Any]:
 
 
 def words(line: str) -> list[str]:
-    """A command line as the shell would split it, up to the first ; & | < or > that is not quoted; nothing is expanded."""
+    """The words of a command line, as a shell splits it, up to the first unquoted ; & | < or >. Nothing is expanded."""
     found: list[str] = []
     buffer: list[str] = []
     started = escaped = double = single = back = dollar = False

@@ -1,4 +1,5 @@
-"""What mappings of the specification hold, below services and at the top: for each key its kind, in canonical order."""
+"""The mappings of the specification below services and at the top level: the coercer of each key, in canonical
+order."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The tree of a compose file, rules for its places, and values as text."""
+"""The tree of a compose file, tables of rules for its paths, and values as text."""

@@ -1,4 +1,4 @@
-"""Mappings as sequences of key=value, and sequences of names as mappings."""
+"""Convert mappings to sequences of key=value, and sequences of names to mappings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def as_sequence(value: Any) -> Any:
-    """A mapping as a sequence of key=value by key, a text as the sequence of itself."""
+    """A mapping as a sequence of key=value sorted by key; a text as a sequence of one."""
     if isinstance(value, Sequence):
         return value
     found = Sequence()
@@ -33,7 +33,7 @@ def as_sequence(value: Any) -> Any:
 
 
 def as_mapping(value: Any, default: dict[str, Any] | None = None) -> Any:
-    """A sequence of names as a mapping from them to a copy of `default`."""
+    """A sequence of names as a mapping from each name to a copy of `default`."""
     if isinstance(value, Map):
         return value
     found = Map()

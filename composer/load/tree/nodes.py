@@ -1,8 +1,8 @@
 """The tree of a compose file: plain scalars in maps and sequences that remember where each entry came from.
 
-A `Map` is a dict and a `Sequence` is a list, so every reader may treat them as such. Beside its entries each keeps
-`origins`: key or index → `Origin`. Stages that make entries without an origin (a default, a normalised name) simply leave
-it out. A path is a tuple of keys and indices: ("services", "web", "ports", 0).
+A `Map` is a dict and a `Sequence` is a list, so readers can treat them as such. Each also has `origins`: key or index →
+`Origin`. Entries that no file contains (a default, a normalised name) have no origin. A path is a tuple of keys and
+indices: ("services", "web", "ports", 0).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Origin:
-    """Where an entry was written. `line` and `column` count from 1 (0: not from a place in a text).
+    """Where an entry was written. `line` and `column` count from 1 (0: unknown).
 
-    `layer` says how the entry came into the project: "file" (a -f file or the default one), "override" (a further -f
+    `layer` is how the entry came into the project: "file" (a -f file or the default one), "override" (a further -f
     file), "include", "extends" or "default" (made by normalisation). `overrode` is the entry that this one replaced.
     """
 
@@ -35,7 +35,7 @@ class Origin:
         return f"Origin({self!s}, {self.layer})"
 
     def over(self, other: Origin | None) -> Origin:
-        """This place, knowing what it replaced."""
+        """This origin, with the one that it overrides."""
         if other is None or other is self:
             return self
         return Origin(self.file, self.line, self.column, self.layer, other)
@@ -59,13 +59,13 @@ class Map(dict[str, "Any"]):
 
 
 class Fields(Map):
-    """A mapping whose keys the specification gives, in canonical order; the user's own x-… keys follow them."""
+    """A mapping with keys of the specification, in canonical order, followed by x-… keys."""
 
     __slots__ = ()
 
 
 class Sequence(list["Any"]):
-    """A sequence; `origins[index]` is where the item was written, None for an item that stands nowhere."""
+    """A sequence; `origins[index]` is where the item was written, None for an item that no file contains."""
 
     __slots__ = ("origins",)
 
@@ -81,7 +81,7 @@ class Sequence(list["Any"]):
 
 
 def origin_of(container: Any, key: str | int) -> Origin | None:
-    """Where the entry `key` of a map or sequence was written, None when it stands nowhere."""
+    """Where the entry `key` of a map or sequence was written, None if no file contains it."""
     if isinstance(container, Map):
         return container.origins.get(key)  # type: ignore[arg-type]
     if isinstance(container, Sequence) and isinstance(key, int) and key < len(container.origins):
@@ -90,7 +90,7 @@ def origin_of(container: Any, key: str | int) -> Origin | None:
 
 
 def origin_at(tree: Any, path: Path) -> Origin | None:
-    """Where the entry at `path` was written, else the nearest entry above it that stands somewhere."""
+    """Where the entry at `path` was written, or else the nearest entry above it that has an origin."""
     found = None
     for key in path:
         found = origin_of(tree, key) or found
@@ -112,7 +112,7 @@ def value_at(tree: Any, path: Path) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """A copy that shares nothing that can change; origins are frozen and shared."""
+    """A deep copy; origins are immutable and shared."""
     if isinstance(value, dict):
         return Map({k: copied(v) for k, v in value.items()}, dict(getattr(value, "origins", ())))
     if isinstance(value, list):
@@ -121,7 +121,7 @@ def copied(value: Any) -> Any:
 
 
 def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every entry below `value` with its path, containers before what they hold."""
+    """Every entry below `value` with its path, containers before their entries."""
     yield path, value
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -132,7 +132,7 @@ def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def dotted(path: Path) -> str:
-    """A path as users read it: services.web.ports[0]."""
+    """A path in the notation of messages: services.web.ports[0]."""
     text = ""
     for key in path:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key

@@ -1,4 +1,4 @@
-"""Rules for places in the tree: tables keyed by path patterns, compiled so that a walk only visits what has a rule.
+"""Tables of rules keyed by path patterns, compiled to a trie so that a walk visits only places with a rule.
 
 A pattern is a tuple of keys; `ANY` matches every key and every index:
 
@@ -18,16 +18,16 @@ ANY = "*"
 
 
 CONTAINERS = (("services", ANY), ("jobs", ANY), ("services", ANY, "pre_start", ANY))
-"""Where a container is described: what holds for a key of one holds for the same key of the others."""
+"""The places that describe a container. The rules of its keys are the same in all of them."""
 
 
 def of_containers(table: Mapping[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
-    """A table of a container's keys as one of the whole tree."""
+    """A table of a container's keys, extended to the whole tree."""
     return {(*place, *path): rule for place in CONTAINERS for path, rule in table.items()}
 
 
 class Node:
-    """A place in the table: its own rule, and the places below it."""
+    """A node of the trie: its own rule, and the nodes below it."""
 
     __slots__ = ("any", "keys", "leaf", "rule")
 
@@ -38,7 +38,7 @@ class Node:
         self.leaf = True
 
     def below(self, key: str | int) -> Node | None:
-        """The place that a key leads to; None when no rule is there or below."""
+        """The node for a key; None when there is no rule at or below it."""
         return self.keys.get(key, self.any) if isinstance(key, str) else self.any
 
 
@@ -59,7 +59,7 @@ def compiled(table: Mapping[tuple[str, ...], Any]) -> Node:
 
 
 def applied(value: Any, node: Node, rule: Callable[[Any, Any, Path], Any], path: Path = ()) -> Any:
-    """`value` with `rule(rule of the place, entry, path)` in place of each entry that has one, outer entries first."""
+    """`value` with each entry that has a rule replaced by `rule(its rule, entry, path)`, outer entries first."""
     if node.rule is not None:
         value = rule(node.rule, value, path)
     if isinstance(value, dict):

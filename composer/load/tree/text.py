@@ -1,4 +1,4 @@
-"""Values as text, the way Go prints them: what a number in `environment` or `labels` is to a container."""
+"""Values as text, formatted as Go does: what a container gets for a number in `environment` or `labels`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text_of(value: Any) -> str:
 
 
 def marshalled(value: Any, indent: int | None = None) -> str:
-    """JSON as Go marshals it: <, > and & escaped, numbers without a needless fraction; compact without an indent."""
+    """JSON as Go marshals it: <, > and & escaped, no trailing zeros in numbers; compact without an indent."""
     import json
 
     separators = (",", ":") if indent is None else None
@@ -68,7 +68,7 @@ def _float(value: float) -> str:
 
 
 def _shortest(value: float) -> tuple[str, int]:
-    """The fewest digits that mean this number, and where its point is among them."""
+    """The fewest digits that represent this number, and the position of the decimal point."""
     mantissa, _, exponent = repr(value).partition("e")
     whole, _, fraction = mantissa.partition(".")
     point = len(whole) + int(exponent or 0)

@@ -1,4 +1,4 @@
-"""Project → Desired: the model in engine terms, one file for each concern. `project.py` is the pipeline."""
+"""Project → Desired: translate the model to engine terms, one file per concern. `project.py` is the pipeline."""
 
 from composer.plan.translate.project import translate, translation
 from composer.plan.translate.scope import TranslateError

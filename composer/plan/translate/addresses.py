@@ -1,4 +1,5 @@
-"""Values that have to be addresses, subnets or names: what is wrong is refused where it is written, before anything is made."""
+"""Check values that must be addresses, subnets or names. Invalid ones are reported at their position, before anything
+is created."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ _ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 _MAC = re.compile(r"[0-9a-fA-F]{2}([:-])([0-9a-fA-F]{2}\1){4}[0-9a-fA-F]{2}")
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f]")
 _LONGEST = 64
-"""Bytes of a host name at most (sethostname(2))."""
+"""The longest host name in bytes (sethostname(2))."""
 
 Subnet = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,7 +54,7 @@ def check_names(scope: Scope) -> None:
 
 
 def check_attachment(scope: Scope, name: str, wanted: Attachment) -> None:
-    """What a service says of its place in a network."""
+    """Check a service's settings for one network."""
     network = scope.project.networks[name]
     for version, key in ((4, "ipv4_address"), (6, "ipv6_address")):
         text = getattr(wanted, key)
@@ -79,13 +80,13 @@ def _check_mac(scope: Scope, path: Path, text: str) -> None:
 
 
 def enables_ipv6(network: Network) -> bool:
-    """`enable_ipv6`, or the driver option of this meaning."""
+    """Whether the network has IPv6, by `enable_ipv6` or by the equivalent driver option."""
     option = network.driver_opts.get(_ENABLE_IPV6, "")
     return network.enable_ipv6 is True or (network.enable_ipv6 is None and option.lower() in ("true", "1", "t"))
 
 
 def check_pools(path: Path, network: Network, problems: Problems) -> None:
-    """networks.*.ipam.config"""
+    """Check networks.*.ipam.config."""
     seen: dict[int, str] = {}
     for index, pool in enumerate((network.ipam.config or ()) if network.ipam is not None else ()):
         where = (*path, "ipam", "config", index)

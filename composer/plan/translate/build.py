@@ -1,4 +1,4 @@
-"""services.*.build → BuildSpec"""
+"""Translate services.*.build to a BuildSpec."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def build(scope: Scope) -> BuildSpec | None:
 
 
 def _platforms(scope: Scope, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The service's platform alone; the default one alone, if it is among those of the build."""
+    """The service's platform only, or the default platform only if the build lists it, otherwise all platforms of the
+    build."""
     if scope.platform and (scope.service.platform or not wanted or scope.platform in wanted):
         return (scope.platform,)
     return wanted
@@ -80,8 +81,8 @@ def _secrets(scope: Scope) -> tuple[BuildSecret, ...]:
 
 
 def variables_of(project: Project, wanted: Build) -> set[str]:
-    """Names of the variables that a build may ask for: of arguments without a value, of secrets, the agent's, and the time
-    that nothing in the image may be later than."""
+    """Names of the variables that a build may read: arguments without a value, secrets, SSH_AUTH_SOCK,
+    SOURCE_DATE_EPOCH."""
     names = {name for name, value in wanted.args.items() if value is None}
     names |= {"SSH_AUTH_SOCK"} if wanted.ssh else set()
     names.add("SOURCE_DATE_EPOCH")
@@ -90,7 +91,7 @@ def variables_of(project: Project, wanted: Build) -> set[str]:
 
 
 def _environ(project: Project, wanted: Build) -> dict[str, str]:
-    """Those variables, and no other. A secret of an included project may have brought its own value."""
+    """The values of those variables. A secret of an included project may have its own value."""
     found = {name: project.environ[name] for name in sorted(variables_of(project, wanted)) if name in project.environ}
     for reference in wanted.secrets:
         secret = definition(project, "secrets", reference.source)

@@ -1,4 +1,4 @@
-"""Keys of a service that are mutually exclusive: Docker Engine refuses them when the container is created, or drops one."""
+"""Mutually exclusive keys of a service: Docker Engine rejects them at container creation, or ignores one of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ JOINED = (
     "ports",
     "expose",
 )
-"""What belongs to the container whose network is shared, and can only be said there."""
+"""Keys that only the container that owns the shared network namespace can set."""
 
 
 def check(scope: Scope) -> None:

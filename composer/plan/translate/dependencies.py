@@ -1,4 +1,4 @@
-"""What must run before a service: depends_on, and what other keys imply."""
+"""The dependencies of a service: depends_on, and those that other keys imply."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CONDITIONS = (STARTED, HEALTHY, COMPLETED)
 
 
 def dependencies(scope: Scope) -> tuple[Dependency, ...]:
-    """By name. A service that is not enabled may only be an optional dependency, and is left out."""
+    """The dependencies by name. Disabled services are allowed only as optional dependencies, and are dropped."""
     found: dict[str, Dependency] = {}
     for name, wanted in scope.service.depends_on.items():
         path = ("depends_on", name)
@@ -31,7 +31,7 @@ def dependencies(scope: Scope) -> tuple[Dependency, ...]:
 
 
 def implied(scope: Scope) -> list[str]:
-    """Services whose namespaces, volumes or names this one uses."""
+    """Services that this one refers to by namespace mode, volumes_from or links."""
     service = scope.service
     modes = (service.network_mode, service.pid or "", service.ipc, service.uts, service.cgroup)
     names = [mode.removeprefix("service:") for mode in modes if mode.startswith("service:")]

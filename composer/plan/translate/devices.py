@@ -1,4 +1,4 @@
-"""Devices: nodes of the host, and requests that CDI specifications answer."""
+"""Devices: device nodes of the host, and requests that CDI specifications resolve."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""Configs and secrets as files in the container.
-
-A file of the host without wishes about owner or mode is bound into the container, as Docker Compose does it: the container
-sees it as it is, and as it becomes. Everything else is a copy with the owner and the mode asked for.
+"""Configs and secrets as files in the container. A host file without owner and mode settings is bind-mounted, as in
+Docker Compose, so the container sees later changes. Anything else is copied, with the requested owner and mode.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ _FOLDERS = {"configs": "/", "secrets": "/run/secrets/"}
 
 
 def files(scope: Scope, kind: str) -> list[Mount | None]:
-    """One for each entry of the service's `kind`, configs or secrets; None for one that was refused."""
+    """One file for each entry of `kind` ("configs" or "secrets") in the service; None for a refused entry."""
     references: tuple[FileReference, ...] = getattr(scope.service, kind)
     return [_file(scope, kind, index, reference) for index, reference in enumerate(references)]
 
@@ -30,7 +28,7 @@ def definition(project: Project, kind: str, name: str) -> Config | None:
 
 
 def inline(project: Project, config: Config) -> str | None:
-    """The text of a config that has `content` or `environment`; None for a file, or for a variable that is not set."""
+    """The text of a config with `content` or `environment`; None for a file or an unset variable."""
     if config.content is not None:
         return config.content
     if config.environment:
@@ -39,7 +37,7 @@ def inline(project: Project, config: Config) -> str | None:
 
 
 MOST_COPIED = 16 << 20
-"""Bytes of a config or secret that is copied, as each container has it in memory."""
+"""Size limit of a copied config or secret, in bytes: each container holds its copy in memory."""
 
 
 def is_copied(config: Config, reference: FileReference) -> bool:
@@ -47,7 +45,7 @@ def is_copied(config: Config, reference: FileReference) -> bool:
 
 
 def _uncopied(path: str) -> str:
-    """Why a file cannot be copied into a container's memory, "" when it can."""
+    """Why a file cannot be copied into a container; "" when it can."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         return "is not a regular file"

@@ -1,4 +1,4 @@
-"""How a container's health is checked."""
+"""Translate a service's healthcheck."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _FORMS = ("NONE", "CMD", "CMD-SHELL")
 
 
 def healthcheck(scope: Scope) -> Healthcheck | None:
-    """None: the image's own. An empty test keeps the image's, with the other values given here."""
+    """The healthcheck; None: use the image's. An empty test keeps the image's test with the other values from here."""
     check = scope.service.healthcheck
     if check is None:
         return None
@@ -28,7 +28,7 @@ def healthcheck(scope: Scope) -> Healthcheck | None:
         scope.refuse(("healthcheck", "retries"), "is negative")
     if check.start_interval is not None and check.start_period is None:
         scope.refuse(("healthcheck", "start_interval"), "requires start_period, the period in which it applies")
-    # 0 means the default, as in Docker's API.
+    # 0 means the default, as in the Docker API.
     return Healthcheck(
         test=test,
         interval=check.interval or None,

@@ -1,4 +1,4 @@
-"""Names of images: checked here, where a mistake still has its place in the user's files."""
+"""Check image names early, while their position in the user's files is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.image.reference import is_id, parse
 
 
 def checked(scope: Scope, path: tuple[str | int, ...], name: str) -> str:
-    """`name`, a reference or an image's id. What is neither is refused, and "" stands for it: no image can have it."""
+    """`name` if it is a reference or an image id. Anything else is refused and becomes "", which no image can have."""
     if is_id(name):
         return name
     try:

@@ -1,4 +1,4 @@
-"""What translating looks at besides the model: files of configs and secrets, variables of the environment."""
+"""Inputs of the translation besides the model: files of configs and secrets, environment variables."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from composer.plan.translate.scope import DEFAULT_PLATFORM
 
 
 def files(project: Project) -> set[str]:
-    """Paths of configs and secrets: they must be there, and a copy's content is a part of its service's hash."""
+    """Paths of configs and secrets. They must exist, and the content of a copied file is part of its service's hash."""
     return {config.file for config in (*project.configs.values(), *project.secrets.values()) if config.file}
 
 
 def variables(project: Project) -> set[str]:
-    """Names of the variables whose values are in what is wanted."""
+    """Names of the variables whose values end up in the desired state."""
     found = {
         config.environment
         for config in (*project.configs.values(), *project.secrets.values())

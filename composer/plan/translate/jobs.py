@@ -1,4 +1,4 @@
-"""Jobs: containers that run to their end, by hand or by a schedule (docs.docker.com/reference/compose-file/jobs)."""
+"""Jobs: containers that run to completion, by hand or by a schedule (docs.docker.com/reference/compose-file/jobs)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from composer.plan.translate.service import service
 
 
 class _JobScope(Scope):
-    """A job as a service that has what both have in common; the paths of its problems are the job's."""
+    """A job viewed as a service with the keys that both have; the paths of its problems are the job's."""
 
     section = "jobs"
 
@@ -22,7 +22,7 @@ class _JobScope(Scope):
 
 
 def job(project: Project, name: str, problems: Problems) -> DesiredJob:
-    """What a job wants, in engine terms."""
+    """A job in engine terms."""
     triggers, limits = project.jobs[name].triggers, project.jobs[name].limits
     return DesiredJob(
         service=service(_JobScope(project, name, problems)),

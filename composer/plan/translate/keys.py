@@ -1,6 +1,7 @@
-"""Keys without support: refused by name, or ignored with a warning. Every other key is translated by a file of this folder.
+"""Unsupported keys: refused by name, or ignored with a warning. The other files of this folder translate all other
+keys.
 
-A pattern is a path from the top; "*" stands for any key or index. docs/compatibility.md is the same for readers.
+A pattern is a path from the top; "*" stands for any key or index. docs/compatibility.md documents these keys.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     ("secrets", "*", "driver"): (("",), "composer has no store of secrets; use file or environment"),
     ("secrets", "*", "template_driver"): (("",), "templates of secrets are not supported"),
 }  # fmt: skip
-"""Pattern → values that mean the default, and why any other is refused."""
+"""Pattern → values that are equivalent to the default, and why any other value is refused."""
 
 IGNORED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_BUILD, "secrets", "*", "uid"): ((), "has no effect: set uid on RUN --mount=type=secret in the Dockerfile"),
@@ -56,12 +57,12 @@ IGNORED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_SERVICE, "volumes", "*", "consistency"): (("", "default", "consistent"), "has no effect on Linux"),
     ("configs", "*", "driver_opts"): ((), "has no effect without a driver"),
 }
-"""Pattern → values that mean the default, and the warning for any other. Loading finds the keys without effect outside a Swarm
-(composer/load/check/effects.py)."""
+"""Pattern → values that are equivalent to the default, and the warning for any other. Loading reports keys that have no
+effect outside Swarm (composer/load/check/effects.py)."""
 
 
 def check(project: Project, problems: Problems) -> None:
-    """Report every key of the tables that the project gives."""
+    """Report every key of the tables that the project uses."""
     given = project.model_dump(
         include={"services", "jobs", "configs", "secrets"}, exclude_defaults=True, exclude_unset=True, mode="python"
     )
@@ -74,7 +75,7 @@ def check(project: Project, problems: Problems) -> None:
 
 
 def matches(tree: Any, pattern: Pattern, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every entry of the tree that the pattern stands for, with its path."""
+    """Every entry of the tree that matches the pattern, with its path."""
     if not pattern:
         yield path, tree
         return

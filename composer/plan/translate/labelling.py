@@ -1,4 +1,4 @@
-"""The labels of a container: the user's, and those that tie it to its project (Docker Compose's own names)."""
+"""The labels of a container: the user's, and those that link it to its project (Docker Compose's names)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from composer.release import COMPOSE
 
 
 def container_labels(scope: Scope, digest: str, dependencies: tuple[Dependency, ...]) -> dict[str, str]:
-    """What is known before a container has a number: that, the image's id and the summary are added at creation."""
+    """The labels that do not depend on the container. Its number, image id and summary are added at creation."""
     project = scope.project
     return {
         **scope.service.labels,
@@ -26,7 +26,7 @@ def container_labels(scope: Scope, digest: str, dependencies: tuple[Dependency, 
 
 
 def project_labels(scope: Scope) -> dict[str, str]:
-    """What every container that is made for the service has, its hooks' containers, too."""
+    """The labels of every container of the service, including its hooks'."""
     return {
         labels.PROJECT: scope.project.name,
         labels.SERVICE: scope.name,

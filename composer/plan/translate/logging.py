@@ -1,4 +1,4 @@
-"""The log driver and its options, each refused at its own place."""
+"""The log driver and its options; each invalid option is reported at its position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`models` of a service: which variables tell it of an AI model and its server (compose-spec, models.md)."""
+"""`models` of a service: the variables with an AI model's name and its server's address (compose-spec, models.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from composer.plan.translate.scope import Scope
 
 
 def models(scope: Scope) -> tuple[DesiredModel, ...]:
-    """The models that the service uses, in the order of their names."""
+    """The models that the service uses, by name."""
     found = []
     for key, reference in sorted(scope.service.models.items()):
         model = scope.project.models.get(key)

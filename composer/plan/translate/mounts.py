@@ -1,4 +1,4 @@
-"""What is mounted into a container: volumes, tmpfs, configs, secrets."""
+"""The mounts of a container: volumes, tmpfs, configs, secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ANSWERS = {
 
 
 def mounts(scope: Scope) -> tuple[Mount, ...]:
-    """A target that is named twice is refused as ambiguous."""
+    """The mounts. A duplicate target is refused as ambiguous."""
     found: list[Mount] = []
     seen: dict[str, str] = {}
 

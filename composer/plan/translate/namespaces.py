@@ -1,4 +1,4 @@
-"""Which namespaces a container shares. `service:<name>` stays until the containers are known."""
+"""The namespaces that a container shares. `service:<name>` is resolved later, when the containers are known."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ def namespaces(scope: Scope) -> dict[str, Any]:
 
 
 def is_network(mode: str) -> bool:
-    """Any other network_mode is the name of a network that exists already; `bridge`, or `default`, is there when needed."""
+    """Whether a network_mode names an existing network, or the default network (`bridge`, `default`), which is created
+    when needed."""
     other = {"host", "none", "disabled"}
     return bool(mode) and mode not in other and not mode.startswith(("service:", "container:"))
 
 
 def predefined_network(scope: Scope) -> str:
-    """host or none, when that is the one network of the service: they can be named as an external network, too."""
+    """ "host" or "none" if that is the service's only network: an external network can have these names, too."""
     networks = scope.project.networks
     names = {networks[key].name or key for key in scope.service.networks if key in networks and networks[key].external}
     found = names & {"host", "none"}

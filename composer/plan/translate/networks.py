@@ -1,4 +1,4 @@
-"""Networks of the project, and how a service is attached to them."""
+"""The networks of the project, and how services connect to them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from engine.spec.network import NetworkSpec, Pool
 
 DRIVERS = ("", "default", "bridge", "overlay", "macvlan", "ipvlan")
 DEFAULT = "bridge"
-"""The network that is there when a container needs it (network_mode: bridge)."""
+"""The default network of the engine, created when a container needs it (network_mode: bridge)."""
 
 
 _MOST_LINKED = 64
-"""Containers of one linked service that are known by names of their own."""
+"""The most containers of one linked service that get names of their own."""
 
 
 def attachments(scope: Scope) -> tuple[Attachment, ...]:
-    """By priority, then by name, as Docker Compose orders them: the first is the main one."""
+    """The connections by priority, then by name, as in Docker Compose. The first is the main one."""
     service = scope.service
     if service.network_mode:
         if service.networks:
@@ -70,7 +70,7 @@ def _attachment(scope: Scope, name: str, wanted: Wanted, *, main: bool) -> Attac
 
 
 def _others(scope: Scope, name: str) -> tuple[str, ...]:
-    """The addresses on this network that the files give to other services."""
+    """The addresses that the files assign to other services on this network."""
     given = (
         service.networks[name]
         for key, service in scope.project.services.items()
@@ -80,10 +80,11 @@ def _others(scope: Scope, name: str) -> tuple[str, ...]:
 
 
 def links(scope: Scope) -> tuple[tuple[str, str], ...]:
-    """`links` name services, `external_links` containers of others; both may add an alias. (name, alias) pairs.
+    """Pairs (name, alias). `links` name services, `external_links` containers outside the project; both can add an
+    alias.
 
-    A linked service's containers are known by their own names, too, and as SERVICE-NUMBER: on Docker's default network
-    (network_mode: bridge) nobody has a service's name.
+    Containers of a linked service also get their own names and SERVICE-NUMBER, because service names do not resolve on
+    Docker's default network (network_mode: bridge).
     """
     found = []
     for key, given in (("links", scope.service.links), ("external_links", scope.service.external_links)):

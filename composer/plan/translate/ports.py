@@ -11,7 +11,8 @@ MODES = ("", "ingress", "host")
 
 
 def ports(scope: Scope) -> tuple[PortBinding, ...]:
-    """`ingress` and `host` are the same on one machine: the port is bound on the host. See conflicts.py for none at all."""
+    """The published ports. On a single machine, `ingress` and `host` mean the same: the port is bound on the host.
+    conflicts.py refuses ports with `network_mode: none`."""
     found = []
     for index, port in enumerate(scope.service.ports):
         protocol = (port.protocol or "tcp").lower()
@@ -44,7 +45,7 @@ def _check(scope: Scope, index: int, port: Port, protocol: str) -> None:
 
 
 def expose(scope: Scope) -> tuple[str, ...]:
-    """ "80/tcp" for "80"; ranges stay ranges. Published ports are exposed, too."""
+    """The exposed ports: "80/tcp" for "80"; ranges stay ranges. Published ports are exposed as well."""
     found = []
     for index, text in enumerate(scope.service.expose):
         numbers, _, protocol = text.partition("/")

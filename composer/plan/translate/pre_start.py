@@ -1,8 +1,8 @@
-"""pre_start hooks: containers that run to their end before the first container of a service starts.
+"""pre_start hooks: containers that run to completion before the first container of a service starts.
 
-A hook has every key of a container. What it does not give it takes from its service, by the rules by which a later file adds
-to an earlier one: mappings are joined, lists grow, everything else is replaced. Volumes are those of the service's container
-(volumes_from), so that the hook prepares what the service finds.
+A hook can have every key of a container. It inherits from its service as an override file does: mappings are merged,
+lists are appended, anything else is replaced. It mounts the volumes of the service's container (volumes_from), so that
+it can prepare them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from composer.release import COMPOSE
 from engine.spec.container import ContainerSpec, Healthcheck
 
 _OWN = frozenset(("volumes", "tmpfs"))
-"""Keys of which a hook has its own alone; volumes come with the service's container."""
+"""Keys that a hook does not inherit. Volumes come from the service's container."""
 
 
 def pre_start(scope: Scope) -> tuple[PreStart, ...]:
-    """The service's hooks, in their order."""
+    """The service's hooks, in order."""
     return tuple(_hook(_HookScope(scope, index)) for index, _ in enumerate(scope.service.pre_start))
 
 
 class _HookScope(Scope):
-    """A hook, as a service that has what the hook inherits. Problems of the hook's own keys have the hook's path; those of
-    inherited ones are the service's, and said there."""
+    """A hook viewed as a service with the inherited keys. Problems of the hook's own keys have the hook's path.
+    Problems of inherited keys are already reported for the service."""
 
     def __init__(self, scope: Scope, index: int) -> None:
         super().__init__(scope.project, scope.name, scope.problems)
@@ -62,7 +62,7 @@ class _HookScope(Scope):
 
 
 def _inheriting(service: Service, hook: PreStartHook) -> Service:
-    """A service of the keys that both kinds of container have, the hook's over the service's."""
+    """A service with the keys that hooks and services share; the hook's values win."""
     found: dict[str, Any] = {key: getattr(service, key) for key in Container.model_fields if key not in _OWN}
     for key in hook.model_fields_set & Container.model_fields.keys():
         before, given = found.get(key), getattr(hook, key)
@@ -80,7 +80,7 @@ def _inheriting(service: Service, hook: PreStartHook) -> Service:
 
 
 def _grown(before: tuple[Any, ...], given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Both lists; an entry for a target that the later one names, too, gives way."""
+    """Both lists joined, without earlier entries whose target a later one repeats."""
     targets = {getattr(entry, "target", None) for entry in given} - {None}
     kept = [entry for entry in before if getattr(entry, "target", None) not in targets]
     found: list[Any] = []

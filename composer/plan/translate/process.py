@@ -1,4 +1,4 @@
-"""The container's process and its identity: command, environment, user, host name, how it is stopped."""
+"""The container's process: command, environment, user, host name, stop signal and timeout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.spec.container import Ulimit
 def process(scope: Scope) -> dict[str, Any]:
     service = scope.service
     return {
-        "command": service.command or None,  # an empty one means the image's, as in Docker Engine
+        "command": service.command or None,  # empty means the image's, as in Docker Engine
         "entrypoint": service.entrypoint,
         "environment": dict(service.environment),
         "working_dir": service.working_dir,
@@ -39,7 +39,7 @@ def ulimits(given: Any) -> tuple[Ulimit, ...]:
 
 
 def extra_hosts(given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """ "host=address", or "host:address" as older files have it; an IPv6 address may stand in brackets."""
+    """Parse "host=address", or the older "host:address". An IPv6 address may be in brackets."""
     found = []
     for entry in given:
         separator = "=" if "=" in entry else ":"

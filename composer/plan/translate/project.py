@@ -1,4 +1,4 @@
-"""The pipeline: note what cannot be done, translate each part, order the services."""
+"""The pipeline: record unsupported settings, translate each part, order the services."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from composer.plan.translate.volumes import volumes
 
 
 def translate(project: Project) -> Desired:
-    """What the project wants, in engine terms. What cannot be done is said in each service's `refused`, with its place.
-    TranslateError when services wait for each other."""
+    """The project in engine terms. Unsupported settings are listed in each service's `refused`, with their positions.
+    Raises TranslateError when services depend on each other in a cycle."""
     desired, problems = translation(project)
     return placed(desired, problems, project.where, refused=project.refused, clashes=project.clashes)
 
 
 def translation(project: Project, before: Desired | None = None) -> tuple[Desired, tuple[Problem, ...]]:
-    """The same, with what cannot be done beside it. The order of the services is that of `before`, which an earlier state of
-    the project was translated to, when no dependency changed since."""
+    """The same, with the problems returned separately. `before` is the translation of an earlier state of the project;
+    its order is reused if no dependency has changed since."""
     problems = Problems(project)
     check(project, problems)
     wanted_networks = networks(project, problems)

@@ -1,4 +1,4 @@
-"""Limits and reservations; those of `deploy` come before the service's own."""
+"""Limits and reservations; those of `deploy` take precedence over the service's."""
 
 from __future__ import annotations
 

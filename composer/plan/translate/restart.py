@@ -1,4 +1,4 @@
-"""Restart policies: `restart`, and deploy.restart_policy, which comes before it."""
+"""Restart policies: `restart`, and deploy.restart_policy, which takes precedence."""
 
 from __future__ import annotations
 

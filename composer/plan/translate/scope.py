@@ -1,4 +1,4 @@
-"""What the files of this folder work on: one service of a project, and the list of what cannot be done."""
+"""The context that the other files of this folder work on: one service, and the list of problems."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from composer.model.project import Path
 from composer.plan.problems import Problem
 
 DEFAULT_PLATFORM = "DOCKER_DEFAULT_PLATFORM"
-"""The variable with the platform of services that name none."""
+"""The variable with the platform of services that set none."""
 
 
 class TranslateError(Exception):
-    """The project cannot be understood at all."""
+    """The project cannot be translated."""
 
     exit_code = 1
 
 
 class Problems:
-    """Refusals and warnings. A refusal of something that services share (a network, a secret) is one of each service
-    that uses it."""
+    """Collects refusals and warnings. Refusing a shared element (a network, a secret) refuses each service that uses
+    it."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -33,7 +33,7 @@ class Problems:
         self._ignored.append((path, why))
 
     def found(self) -> tuple[Problem, ...]:
-        """All of them, refusals with the services that they concern."""
+        """All problems, refusals with the services that they concern."""
         refusals = [
             Problem(path=path, why=why, services=services)
             for path, why in self._refused
@@ -42,7 +42,7 @@ class Problems:
         return (*refusals, *(Problem(path=path, why=why) for path, why in self._ignored))
 
     def _names(self) -> list[str]:
-        """The services, and the jobs, which have other names."""
+        """The names of services and jobs; they are distinct."""
         return [*sorted(self._project.services), *sorted(self._project.jobs)]
 
     def _concerns(self, path: Path, name: str) -> bool:
@@ -60,7 +60,7 @@ class Problems:
 
 
 class Scope:
-    """One service. Paths given to `refuse` and `warn` are relative to it."""
+    """One service. The paths of `refuse` and `warn` are relative to it."""
 
     section = "services"
 
@@ -76,10 +76,10 @@ class Scope:
 
     @property
     def image(self) -> str:
-        """The image's reference; a service that is only built names its image after itself."""
+        """The image's reference; for a service with only `build`, a name derived from the service."""
         return self.service.image or f"{self.project.name}-{self.name}"
 
     @property
     def platform(self) -> str:
-        """The platform that the service asks for, else the default one; "" for any."""
+        """The platform of the service, or else the default one; "" for any."""
         return self.service.platform or self.project.environ.get(DEFAULT_PLATFORM, "")

@@ -1,4 +1,4 @@
-"""Privileges and what takes them away."""
+"""Privileges and security options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One service: its parts put together."""
+"""Translate one service from its parts."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def service(scope: Scope) -> DesiredService:
 
 
 def provider(scope: Scope) -> Provider | None:
-    """Programs are called before any container starts: one that waits for containers would wait for ever."""
+    """The provider. Providers run before any container starts, so one that waited for containers would never finish."""
     wanted = scope.service.provider
     if wanted is None:
         return None
@@ -89,7 +89,8 @@ def provider(scope: Scope) -> Provider | None:
 
 
 def scale(scope: Scope) -> int:
-    """`scale`, else deploy.replicas, else 1. A container's name is unique, so that container_name allows but one."""
+    """`scale`, else deploy.replicas, else 1. With container_name there can be only one container, because names are
+    unique."""
     wanted = scope.service
     replicas = wanted.deploy.replicas if wanted.deploy else None
     number = wanted.scale if wanted.scale is not None else replicas if replicas is not None else 1
@@ -110,7 +111,7 @@ def scale(scope: Scope) -> int:
 
 
 def pull_policy(scope: Scope) -> str:
-    """`refresh` pulls again after pull_refresh_after; `if_not_present` is another word for missing."""
+    """The pull policy. `refresh` pulls again after pull_refresh_after; `if_not_present` is a synonym of `missing`."""
     wanted = scope.service
     if wanted.pull_policy == "refresh":
         return f"every_{wanted.pull_refresh_after}" if wanted.pull_refresh_after else "always"

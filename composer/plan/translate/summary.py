@@ -1,7 +1,6 @@
-"""A service's configuration as a hash, and as a flat summary that can later say what changed.
-
-Both are made of the service's model alone: not of its place in the file, the order of keys, or what was never written.
-Left out is what can change without a new container.
+"""A service's configuration as a hash, and as a flat summary that can later tell what changed. Both depend only on the
+service's model, not on its position, the order of keys, or unset keys. Keys that can change without a new container are
+left out.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _CONFIDENTIAL = re.compile(r"pass|secret|token|key|credential|pwd|auth|private",
 
 
 def digest(scope: Scope) -> tuple[str, dict[str, str]]:
-    """The hash (64 hex digits), Docker Compose's own for a project that was loaded from files; and the summary:
+    """The hash (64 hex digits; equal to Docker Compose's for a project loaded from files) and the summary:
     "ports.0.target" → "80".
     """
     described = _described(scope)
@@ -71,7 +70,7 @@ def _drop(tree: dict[str, Any], path: tuple[str, ...]) -> None:
 
 
 def _copies(scope: Scope, kind: str) -> dict[str, str]:
-    """Digests of what is copied into the container: it sees a change only when it is recreated."""
+    """Digests of files that are copied into the container, which must be recreated to see a change."""
     found = {}
     for reference in getattr(scope.service, kind):
         config = definition(scope.project, kind, reference.source)
@@ -83,7 +82,7 @@ def _copies(scope: Scope, kind: str) -> dict[str, str]:
                 with open(config.file, "rb") as file:
                     content = file.read(MOST_COPIED)
             except OSError:
-                continue  # reported when the container starts, with its name
+                continue  # the start of the container reports it by name
         else:
             content = (inline(scope.project, config) or "").encode()
         found[reference.source] = f"{HIDDEN}{hashlib.sha256(content).hexdigest()[:16]}"
@@ -107,5 +106,5 @@ def _plain(value: Any) -> str:
 
 
 def _hidden(text: str) -> str:
-    """Enough to see that it changed."""
+    """A short digest, enough to detect a change."""
     return f"{HIDDEN}{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""Volumes of the project."""
+"""The volumes of the project."""
 
 from __future__ import annotations
 

@@ -123,8 +123,8 @@ def test_independent_faults_are_all_found() -> None:
 
 
 @pytest.mark.parametrize("schema", [{"format": "duration"}, {"not": {}}, {"enum": [1]}, {"if": {}, "type": "string"}])
-def test_a_keyword_that_nothing_checks_is_an_error(schema: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"nothing here checks|enum"):
+def test_an_unsupported_keyword_is_an_error(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"unsupported schema keywords|enum"):
         Compiler(schema).compile(schema)
 
 

@@ -1,11 +1,11 @@
-"""JSON schema (draft 2020-12, what compose-spec.json uses of it) → tables that tell what is wrong with a value.
+"""JSON schema (draft 2020-12, what compose-spec.json uses of it) → tables that find the errors of a value.
 
     schema ── compiled when a value needs it ──▶ Table: class of the value → finder ── value ──▶ findings
 
-A table has no finder for a class whose every value is valid, and `$ref`, `type` and `oneOf` are resolved into the table, so
-that a valid tree costs one look-up for each value and a project of hundreds of services is checked in milliseconds; and a
-finding names the innermost fault instead of "none of 3 schemas matches". A keyword that is not handled here is a
-ValueError when its schema is compiled.
+A class whose values are all valid has no finder, and `$ref`, `type` and `oneOf` are resolved when the table is built.
+So a valid tree costs one look-up per value, and a project of hundreds of services takes milliseconds. A finding names
+the innermost error instead of "none of 3 schemas matches". Compiling a schema with an unknown keyword raises
+ValueError.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "array": (Items, list),
     "object": (Map, dict),
 }
-"""JSON type → the classes of its values; a float without a fraction is an integer."""
+"""JSON type → its Python classes. A float without a fraction also counts as an integer."""
 
 NUMBER_RULES = frozenset(("minimum", "maximum"))
 STRING_RULES = frozenset(("pattern", "enum"))
@@ -43,11 +43,10 @@ HANDLED = frozenset(("$ref", "oneOf", "type")) | NUMBER_RULES | STRING_RULES | A
 
 
 class Finding:
-    """One fault. `path` leads from the checked value to the faulty entry.
-
-    `rule` is the keyword that is broken and `wanted` what it asks for: type (names of types), enum (values), required
-    (the missing key), additionalProperties (the known keys, or the patterns that names must match), pattern (the regular
-    expression), minimum and maximum (the bound), uniqueItems (index of the equal item), oneOf (how many alternatives fit).
+    """One error. `path` leads from the checked value to the invalid entry. `rule` is the keyword that was violated and
+    `wanted` its requirement: type (names of types), enum (values), required (the missing key), additionalProperties
+    (the known keys, or the patterns that names must match), pattern (the regular expression), minimum and maximum (the
+    bound), uniqueItems (index of the equal item), oneOf (how many alternatives fit).
     """
 
     __slots__ = ("path", "rule", "wanted")
@@ -56,7 +55,7 @@ class Finding:
         self.path, self.rule, self.wanted = path, rule, wanted
 
     def below(self, key: str | int) -> Finding:
-        """The same fault, seen from the container that holds the value as `key`."""
+        """The same error, with a path that starts one level up, at `key`."""
         return Finding((key, *self.path), self.rule, self.wanted)
 
     def __repr__(self) -> str:
@@ -67,7 +66,7 @@ VALID: Sequence[Finding] = ()
 
 
 class Table(dict[type, "Find | None"]):
-    """Class → finder, None when every value of the class is valid; other classes are of the wrong type."""
+    """Class → finder, or None when every value of the class is valid. A class that is missing is a type error."""
 
     __slots__ = ("types",)
 
@@ -78,7 +77,7 @@ class Table(dict[type, "Find | None"]):
         return lambda value: (Finding((), "type", self.types),)
 
     def find(self, value: Any) -> Sequence[Finding]:
-        """What is wrong with the value, nothing when it is valid."""
+        """The errors of the value; none when it is valid."""
         finder = self[type(value)]
         return finder(value) if finder else VALID
 
@@ -93,7 +92,7 @@ class Compiler:
     def compile(self, schema: Schema) -> Table:
         unknown = schema.keys() - HANDLED
         if unknown:
-            raise ValueError(f"schema keywords that nothing here checks: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unsupported schema keywords: {', '.join(sorted(unknown))}")
         if "$ref" in schema:
             return self._reference(schema["$ref"])
         if "oneOf" in schema:
@@ -124,7 +123,7 @@ class Compiler:
         return self._referenced[name]
 
     def _object(self, schema: Schema) -> Find | None:
-        """Which table holds for a key is worked out when the key is first met."""
+        """Checks objects. The table for a key is chosen when the key first occurs."""
         if OBJECT_RULES.isdisjoint(schema):
             return None
         properties, required = schema.get("properties", {}), schema.get("required", ())
@@ -138,7 +137,7 @@ class Compiler:
             schemas += [inner for pattern, inner in patterns.items() if pattern.search(key)]
             if not schemas and others is False:
                 return _refusing(known)
-            # where several hold for a key, all but the first accept everything (x-… in patternProperties)
+            # of several patterns that match a key, only the first restricts it (x-… in patternProperties)
             tables[key] = self.compile(schemas[0] if schemas else {} if others is True else others)
             return tables[key]
 
@@ -174,7 +173,7 @@ class Compiler:
 
 
 def _one_of(tables: Sequence[Table]) -> Table:
-    """For a value only the alternatives that accept its class count; mostly there is but one."""
+    """Checks a value against the alternatives that accept its class; usually there is one."""
     table = Table(tuple(dict.fromkeys(name for one in tables for name in one.types)))
     for kind in dict.fromkeys(kind for one in tables for kind in one):
         finders = [one[kind] for one in tables if kind in one]
@@ -196,7 +195,7 @@ def _exactly_one(finders: Sequence[Find | None]) -> Find:
 
 
 def _refusing(known: tuple[str, ...]) -> Table:
-    """For a key that must not be there, whatever its value."""
+    """Rejects a key that is not allowed, whatever its value."""
     table = Table(())
     for kind in (kind for kinds in TYPES.values() for kind in kinds):
         table[kind] = lambda value: (Finding((), "additionalProperties", known),)
@@ -219,7 +218,7 @@ def _number(schema: Schema) -> Find | None:
 
 
 def _integral(table: Table, integer: Find | None) -> Find:
-    """A float where only integers may be."""
+    """Rejects a float with a fraction where an integer is required."""
 
     def find(value: Any) -> Sequence[Finding]:
         if not value.is_integer():
@@ -234,7 +233,7 @@ def _string(schema: Schema) -> Find | None:
         return None
     values, text = tuple(schema.get("enum", ())), schema.get("pattern", "")
     if values and schema.get("type") != "string":
-        raise ValueError(f"an enum of other values than strings: {values}")
+        raise ValueError(f"an enum with values that are not strings: {values}")
     pattern = expression(text)
 
     def find(value: Any) -> Sequence[Finding]:
@@ -246,7 +245,7 @@ def _string(schema: Schema) -> Find | None:
 
 
 def expression(text: str) -> re.Pattern[str]:
-    """A regular expression of ECMA 262, whose `$` does not stand before a newline at the end."""
+    """An ECMA 262 regular expression in Python's syntax: its `$` does not match before a final newline."""
     return re.compile(re.sub(r"(?<!\\)\$", r"\\Z", text))
 
 
@@ -262,7 +261,7 @@ def _repeated(items: Sequence[Any]) -> list[Finding]:
 
 
 def comparable(value: Any) -> Any:
-    """A hashable that is equal for values that JSON calls equal: 1 and 1.0 are, 1 and true are not."""
+    """A hashable value that is equal for values that are equal in JSON: 1 and 1.0 are, 1 and true are not."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

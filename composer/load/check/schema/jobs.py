@@ -1,4 +1,4 @@
-"""What Compose 5.6 to 5.8 added to the specification: jobs, and every key of a container in pre_start hooks."""
+"""What Compose 5.6 to 5.8 added to the specification: jobs, and pre_start hooks with all keys of a container."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NOT_OF_JOBS = frozenset(
         *("pre_stop", "provider", "restart", "scale"),
     )
 )
-"""Keys of services that jobs have not."""
+"""Keys of services that jobs do not have."""
 NOT_OF_HOOKS = NOT_OF_JOBS | {"build", "depends_on", "expose", "healthcheck", "ports", "profiles", "stdin_open", "tty"}
-"""Keys of services that pre_start hooks have not."""
+"""Keys of services that pre_start hooks do not have."""
 
 EXTENSIONS: dict[str, Any] = {"^x-": {}}
 FLAG = {"type": ["boolean", "string"]}

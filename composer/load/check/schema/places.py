@@ -1,4 +1,4 @@
-"""Where a key may stand, for a reader who wrote it elsewhere."""
+"""Where a key is allowed; used in the hint for a misplaced key."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAMED = "NAME"
-"""Stands for a key that the user chooses: services.NAME.ports."""
+"""Placeholder for a name that the user chooses: services.NAME.ports."""
 
 
 def places_of(document: Mapping[str, Any], key: str) -> list[tuple[str, ...]]:
-    """The paths of the mappings that may have this key, those at the top first; an item of a list adds nothing to a path."""
+    """The paths of the mappings that allow this key, shallowest first. List items add nothing to a path."""
     found: dict[tuple[str, ...], None] = {}
     level: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [((), document)]
     while level:
