@@ -16,7 +16,16 @@ from engine.paths import Roots
 from engine.session import group_store
 from engine.spec.container import ExecSpec
 from engine.spec.credentials import Credentials
-from engine.spec.image import BuildSpec, BuildWarning, Freed, ImageDetails, ImageRecord, RemoteImage, StoreUsage
+from engine.spec.image import (
+    BuildSpec,
+    BuildWarning,
+    Freed,
+    ImageDetails,
+    ImageRecord,
+    RemoteImage,
+    SavedImage,
+    StoreUsage,
+)
 from engine.spec.network import NetworkRecord, VolumeRecord, decode_network, decode_volume
 from engine.spec.state import ContainerRecord
 from engine.spec.stream import ContainerStats, PathStatus
@@ -226,17 +235,24 @@ class Engine:
 
         return logout(registry)
 
-    def save_images(self, references: Sequence[str], output: int) -> None:
-        from engine.image.archive import save
+    def save_images(
+        self,
+        references: Sequence[str | SavedImage],
+        output: int,
+        *,
+        platforms: Sequence[str] = (),
+        docker: bool = True,
+    ) -> None:
+        from engine.image.archive.saving import save
 
         with open(output, "wb", closefd=False) as file:
-            save(self._images, references, file)
+            save(self._images, references, file, platforms=platforms, docker=docker)
 
-    def load_images(self, source: int) -> list[ImageRecord]:
-        from engine.image.archive import load_stream
+    def load_images(self, source: int, *, platforms: Sequence[str] = ()) -> list[ImageRecord]:
+        from engine.image.archive.loading import load_stream
 
         with open(source, "rb", closefd=False) as file:
-            return load_stream(self._images, file)
+            return load_stream(self._images, file, platforms=platforms)
 
     def import_image(
         self, source: int, reference: str, *, changes: Sequence[str] = (), message: str = ""

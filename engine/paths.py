@@ -141,6 +141,7 @@ def private(path: str, how: int) -> int:
 
 
 _KNOWN = {
+    "attached",
     "blobs",
     "cache",
     "composer.db",

@@ -73,7 +73,9 @@ MAY_IMPORT = {
     "engine.rootless.enter": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.watch": ("engine.kernel", "engine.errors", "engine.paths"),
     "engine.filetree": ("engine.kernel", "engine.errors", "engine.poll"),
-    "engine.image": ("engine.filetree", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors"),
+    "engine.image": (
+        "engine.atomic", "engine.filetree", "engine.kernel", "engine.store", "engine.spec", "engine.paths", "engine.errors",
+    ),
     "engine.registry": (
         "engine.atomic",
         "engine.bounded", "engine.trust",

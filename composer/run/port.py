@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from engine.spec.artifact import ArtifactFile, ArtifactKind
 from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Resources, Restart
 from engine.spec.credentials import Credentials
-from engine.spec.image import BuildSpec, BuildWarning, Freed, ImageDetails, ImageRecord, RemoteImage, StoreUsage
+from engine.spec.image import (
+    BuildSpec,
+    BuildWarning,
+    Freed,
+    ImageDetails,
+    ImageRecord,
+    RemoteImage,
+    SavedImage,
+    StoreUsage,
+)
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Probe
 from engine.spec.stream import ContainerStats, LogEntry, PathStatus
@@ -157,12 +166,21 @@ class Images(Protocol):
         """Delete a registry's credentials; False when there were none."""
         ...
 
-    def save_images(self, references: Sequence[str], output: int) -> None:
-        """Write images as one tar archive, as `docker save` does, to descriptor `output`. NotFound, Corrupt."""
+    def save_images(
+        self,
+        references: Sequence[str | SavedImage],
+        output: int,
+        *,
+        platforms: Sequence[str] = (),
+        docker: bool = True,
+    ) -> None:
+        """Write images as one tar archive, as `docker save` does, to descriptor `output`: for all platforms that their names
+        have, or for these. `docker`: not only as an OCI layout, but also with the list that Docker reads. NotFound, Corrupt."""
         ...
 
-    def load_images(self, source: int) -> list[ImageRecord]:
-        """Load an archive by `docker save` or another OCI tool (plain or compressed) from descriptor `source`. Corrupt."""
+    def load_images(self, source: int, *, platforms: Sequence[str] = ()) -> list[ImageRecord]:
+        """Load an archive by `docker save` or another OCI tool (plain or compressed) from descriptor `source`: all images,
+        or those for these platforms. NotFound, Corrupt."""
         ...
 
     def import_image(

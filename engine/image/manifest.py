@@ -68,13 +68,15 @@ class Descriptor(Struct, rename="camel", kw_only=True, omit_defaults=True):
 
 
 class Manifest(Struct, rename="camel", kw_only=True, omit_defaults=True):
-    """One platform's image: its configuration and its layers, lowest first; or an artifact of the type `artifact_type`."""
+    """One platform's image: its configuration and its layers, lowest first; or an artifact of the type `artifact_type`,
+    which may be about the manifest `subject`."""
 
     schema_version: int
     media_type: str = ""
     artifact_type: str = ""
     config: Descriptor
     layers: list[Descriptor]
+    subject: Descriptor | None = None
     annotations: dict[str, str] = field(default_factory=dict)
 
 

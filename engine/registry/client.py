@@ -228,10 +228,13 @@ class Client:
         authorize = (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc)
         return self._request(method, location, headers=headers, body=body, retry=False, authorize=authorize)
 
-    def put_manifest(self, tag: str, body: bytes, media_type: str) -> None:
+    def put_manifest(self, tag: str, body: bytes, media_type: str) -> str:
+        """Store a manifest under a tag or its digest; the digest of its subject if the registry lists referrers by itself
+        (distribution-spec, "Pushing Manifests with Subject"), else ""."""
         headers = {"Content-Type": media_type, "Content-Length": str(len(body))}
         with self._request("PUT", f"{self._root}/manifests/{tag}", headers=headers, body=lambda: body) as response:
             self._expect(response, (201,), f"manifest {self.reference.familiar}")
+            return response.headers.get("OCI-Subject", "")
 
     # -- authorization
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from engine.errors import Corrupt, ImageError, NotFound, RegistryError
+from engine.image import attached, lease, manifest, platform, reference
 from engine.image import config as image_config
-from engine.image import lease, manifest, platform, reference
 from engine.image.images import ImageStore
 from engine.image.layer_add import Extracted, extract
 from engine.image.layers import Draft
@@ -53,6 +53,8 @@ class Pull:
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
         self._stop = threading.Event()
+        self._chosen: tuple[manifest.Index, manifest.Descriptor] | None = None
+        """The index that led to the manifest, and its entry."""
 
     def run(self) -> ImageRecord:
         with lease.adding(self.images.store.roots):
@@ -62,6 +64,7 @@ class Pull:
             chain = self.layers(found, image_config.decode(file, self.reference.familiar))
             self.images.blobs.add(body)
             tags = [str(self.reference)] if self.reference.tag and not self.reference.digest else []
+            attached.write(self.images.store.roots, found.config.digest, self.extras(found))
             return self.images.record(file, chain, tags=tags, digests=[str(self.reference.with_digest(digests[0]))])
 
     def resolve(self) -> tuple[bytes, manifest.Manifest, list[str]]:
@@ -74,6 +77,7 @@ class Pull:
             if isinstance(found, manifest.Manifest):
                 return body, found, digests
             chosen = manifest.select(found, self.platform, subject)
+            self._chosen = found, chosen
             inner, media_type, digest = self.client.manifest(chosen.digest)
             digests.append(digest)
             if len(inner) != chosen.size:
@@ -95,6 +99,36 @@ class Pull:
             self.client = client
             return found
         return self.client.manifest(self.reference.pinned)
+
+    def extras(self, found: manifest.Manifest) -> attached.Attached:
+        """What belongs to the image beside its layers. Raises RegistryError, Corrupt."""
+        if self._chosen is None:
+            return attached.Attached(manifest=found.annotations)
+        index, chosen = self._chosen
+        entry = attached.of_index(index, chosen.digest)
+        return attached.Attached(
+            manifest=found.annotations,
+            manifest_descriptor=chosen.annotations,
+            index=index.annotations,
+            attestations=tuple(self.attestations(entry)) if entry else (),
+        )
+
+    def attestations(self, entry: manifest.Descriptor) -> Iterator[attached.Attestation]:
+        """Those of the manifest `entry`; an image is as good without those that the registry does not have."""
+        subject = f"attestations of {self.reference.familiar}"
+        try:
+            body, media_type, _ = self.client.manifest(entry.digest)
+            found = manifest.parse(body, media_type, subject)
+            layers = found.layers if isinstance(found, manifest.Manifest) else []
+            wanted = [one for one in layers if one.media_type == attached.STATEMENT][: attached.MOST]
+            if sum(one.size for one in wanted) > attached.LIMIT:
+                raise ImageError(f"they have more than {attached.LIMIT >> 20} MiB")
+            for one in wanted:
+                yield attached.parse_statement(self.client.blob(one.digest, one.size), subject)
+        except (NotFound, ImageError) as error:
+            if isinstance(error, Corrupt):
+                raise
+            self.tell(self.reference.familiar, f"Warning: {subject} are left out: {error.message}")
 
     def configuration(self, found: manifest.Manifest) -> bytes:
         descriptor = found.config

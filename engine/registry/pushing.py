@@ -6,19 +6,18 @@ import hashlib
 import os
 import threading
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
-
 from engine.errors import Corrupt, ImageError
-from engine.image import lease, manifest, platform, reference
+from engine.image import lease, manifest, reference
 from engine.image.blobs import BlobStore
 from engine.image.images import ImageStore
 from engine.image.layer.compression import detect
 from engine.image.layer.pack import pack
 from engine.image.layers import Layer
-from engine.image.variants import platform_of
+from engine.image.publication import publish
+from engine.registry import referrers
 from engine.registry.client import Client
 from engine.spec.credentials import Credentials
 from engine.spec.image import ImageRecord
@@ -51,15 +50,16 @@ class Push:
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
         self._stop = threading.Event()
+        self._indexed: set[str] = set()
+        """Digests of the manifests whose referrers the registry lists by itself."""
 
     def run(self) -> str:
         with lease.adding(self.images.store.roots):
             image = self.images.need(str(self.reference))
             others = self.images.variants(str(self.reference))
-            body, media_type = self.image(image), manifest.OCI_MANIFEST
-            if others:
-                body, media_type = self.index(image, body, others), manifest.OCI_INDEX
-            self.client.put_manifest(self.reference.tag, body, media_type)
+            top = publish(self.images, image, others, self, names=[str(self.reference)])
+            body = top.body
+            self.client.put_manifest(self.reference.tag, body, top.media_type)
             digest = self.images.blobs.add(body)
             pinned = self.reference.with_digest(digest)
             self.images.add_digest(image.id, pinned)
@@ -67,40 +67,23 @@ class Push:
             self.tell(self.reference.familiar, f"digest: {digest} size: {len(body)}")
             return digest
 
-    def image(self, image: ImageRecord) -> bytes:
-        """Send an image's layers and configuration; its manifest."""
-        config = self.images.blobs.read(image.id)
-        layers = self.layers(self.images.layers.need(self.images.chain(image.id)), self.neighbours(image.digests))
-        if not self.client.has_blob(image.id):
-            self.client.upload(image.id, len(config), lambda offset: [config[offset:]])
-        return msgspec.json.encode(
-            manifest.Manifest(
-                schema_version=2,
-                media_type=manifest.OCI_MANIFEST,
-                config=manifest.Descriptor(media_type=manifest.OCI_CONFIG, digest=image.id, size=len(config)),
-                layers=layers,
-            )
-        )
+    # -- engine.image.publication.Destination
 
-    def index(self, own: ImageRecord, body: bytes, others: Mapping[str, str]) -> bytes:
-        """Send the images for other platforms (platform → id), and all manifests; the index of them (image-index.md)."""
-        manifests = {str(platform_of(own)): body}
-        manifests |= {text: self.image(self.images.need(image_id)) for text, image_id in others.items()}
-        descriptors = []
-        for text, one in manifests.items():
-            digest = self.images.blobs.add(one)
-            self.client.put_manifest(digest, one, manifest.OCI_MANIFEST)
-            descriptors.append(
-                manifest.Descriptor(
-                    media_type=manifest.OCI_MANIFEST,
-                    digest=digest,
-                    size=len(one),
-                    platform=manifest.platform_field(platform.parse(text)),
-                )
-            )
-        return msgspec.json.encode(
-            manifest.Index(schema_version=2, media_type=manifest.OCI_INDEX, manifests=descriptors)
-        )
+    def layers(self, image: ImageRecord) -> list[manifest.Descriptor]:
+        return self.send(self.images.layers.need(self.images.chain(image.id)), self.neighbours(image.digests))
+
+    def put_blob(self, digest: str, content: bytes) -> None:
+        if not self.client.has_blob(digest):
+            self.client.upload(digest, len(content), lambda offset: [content[offset:]])
+
+    def put_manifest(self, body: bytes, media_type: str) -> None:
+        self._indexed.add(self.client.put_manifest(self.images.blobs.add(body), body, media_type))
+
+    def refers(self, descriptor: manifest.Descriptor, subject: manifest.Descriptor) -> None:
+        if subject.digest not in self._indexed:
+            referrers.attach(self.client, descriptor, subject)
+
+    # -- layers
 
     def neighbours(self, digests: Collection[str]) -> list[str]:
         """Other repositories of the same registry that had this image: blobs may be mounted from there."""
@@ -111,7 +94,7 @@ class Push:
             if other.registry == self.reference.registry and other.repository != self.reference.repository
         ]
 
-    def layers(self, layers: list[Layer], others: list[str]) -> list[manifest.Descriptor]:
+    def send(self, layers: list[Layer], others: list[str]) -> list[manifest.Descriptor]:
         """Several at once: one is compressed while another is sent."""
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="push") as pool:
             try:

@@ -47,6 +47,15 @@ def for_platform(name: str, platform: str) -> str:
     return f"{name} {platform}" if platform and not name.startswith("sha256:") else name
 
 
+class SavedImage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An image to be written into an archive under names of its own: `tags` are full references, `variants` the images for
+    other platforms (platform → id)."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    variants: dict[str, str] = {}
+
+
 class ImageStep(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of an image's history (OCI image specification, config.md). `size` in bytes, 0 for a step without a layer;
     `created_at` in seconds since the epoch."""

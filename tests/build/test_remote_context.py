@@ -77,7 +77,7 @@ def test_named_contexts_from_elsewhere(builder, base, website, tmp_path):
 def layout(builder, base, images, tmp_path):
     """An image, as an OCI layout in a folder; it is no longer in the store."""
     from engine.image import gc
-    from engine.image.archive import save
+    from engine.image.archive.saving import save
 
     record = builder("FROM base\nCOPY f /from-layout\nENV A=1\n", files={"f": "f"}, tags=("own/image:7",))
     out = io.BytesIO()

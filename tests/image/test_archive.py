@@ -3,16 +3,21 @@ import json
 import os
 import tarfile
 
+import msgspec
 import pytest
 
 from engine.errors import Corrupt, ImageError, NotFound
-from engine.image.archive import load, save
+from engine.image import attached
+from engine.image.archive.loading import load
+from engine.image.archive.saving import save
+from engine.image.attached import Attached, Attestation
 from engine.image.commit import commit
 from engine.image.images import ImageStore
 from engine.image.importing import import_rootfs
 from engine.image.layer.overlay import make_whiteout
+from engine.image.layer.pack import pack
 from engine.paths import Roots
-from engine.spec.image import ImageConfig
+from engine.spec.image import ImageConfig, SavedImage
 from engine.store import Store
 
 
@@ -107,13 +112,130 @@ def test_a_tampered_layer_is_refused(images, elsewhere, image):
     assert elsewhere.all() == []
 
 
-@pytest.mark.parametrize("gone", ["manifest.json", "blobs"])
-def test_an_incomplete_archive_is_refused(images, elsewhere, image, gone):
+def test_an_incomplete_archive_is_refused(images, elsewhere, image):
     out = io.BytesIO()
     save(images, ["app:1"], out)
     out.seek(0)
     with pytest.raises(ImageError, match="it has no"):
-        load(elsewhere, spoiled(out, lambda name, data: None if name.startswith(gone) else data))
+        load(elsewhere, spoiled(out, lambda name, data: None if name.startswith("blobs") else data))
+
+
+@pytest.mark.parametrize("gone", ["manifest.json", "index.json"])
+def test_either_list_of_the_images_is_enough(images, elsewhere, image, gone):
+    out = io.BytesIO()
+    save(images, ["app:1"], out)
+    out.seek(0)
+    (loaded,) = load(elsewhere, spoiled(out, lambda name, data: None if name == gone else data))
+    assert (loaded.id, loaded.tags) == (image.id, ("docker.io/library/app:1",))
+    assert elsewhere.need("app:1").id == image.id
+
+
+def test_without_any_list_nothing_is_loaded(images, elsewhere, image):
+    out = io.BytesIO()
+    save(images, ["app:1"], out)
+    out.seek(0)
+    lists = ("manifest.json", "index.json")
+    with pytest.raises(ImageError, match="it has no"):
+        load(elsewhere, spoiled(out, lambda name, data: None if name in lists else data))
+
+
+def foreign(images, image, tmp_path):
+    """The same for another platform, beside it under its name."""
+    (tmp_path / "empty").mkdir()
+    file = json.loads(images.blobs.read(image.id)) | {"architecture": "s390x"}
+    record = images.record(json.dumps(file).encode(), images.chain(image.id))
+    images.set_variants("app:1", {"linux/s390x": record.id})
+    return record
+
+
+def test_all_platforms_and_what_is_attached(images, elsewhere, image, tmp_path):
+    other = foreign(images, image, tmp_path)
+    statement = Attestation("https://slsa.dev/provenance/v1", msgspec.Raw(b'{"a":1}'))
+    extras = Attached(manifest={"k": "v"}, index={"i": "j"}, attestations=(statement,))
+    attached.write(images.store.roots, other.id, extras)
+    out = io.BytesIO()
+    save(images, ["app:1"], out)
+    out.seek(0)
+    (loaded,) = load(elsewhere, out)
+    assert loaded.id == image.id
+    assert elsewhere.variants("app:1") == {"linux/s390x": other.id}
+    assert attached.read(elsewhere.store.roots, other.id) == extras
+    assert attached.read(elsewhere.store.roots, image.id).attestations == ()
+
+
+def test_one_platform_of_several(images, elsewhere, image, tmp_path):
+    other = foreign(images, image, tmp_path)
+    out = io.BytesIO()
+    save(images, ["app:1"], out, platforms=["linux/s390x"])
+    out.seek(0)
+    (loaded,) = load(elsewhere, out)
+    assert (loaded.id, loaded.tags) == (other.id, ("docker.io/library/app:1",))
+    with pytest.raises(NotFound, match="linux/arm64"):
+        save(images, ["app:1"], io.BytesIO(), platforms=["linux/arm64"])
+    out = io.BytesIO()
+    save(images, ["app:1"], out)
+    out.seek(0)
+    with pytest.raises(NotFound, match="linux/arm64"):
+        load(elsewhere, out, platforms=["linux/arm64"])
+
+
+def test_a_repository_is_saved_with_all_its_tags(images, elsewhere, image):
+    images.tag("app:1", "app:2")
+    images.tag("app:1", "other:1")
+    out = io.BytesIO()
+    save(images, ["app", "app:1"], out)
+    out.seek(0)
+    tar = tarfile.open(fileobj=out)
+    (entry,) = json.load(tar.extractfile("manifest.json"))
+    assert entry["RepoTags"] == ["app:1", "app:2"]
+    assert len(tar.getnames()) == len(set(tar.getnames()))
+    out.seek(0)
+    (loaded,) = load(elsewhere, out)
+    assert loaded.tags == ("docker.io/library/app:1", "docker.io/library/app:2")
+
+
+def test_an_archive_for_other_tools_only(images, elsewhere, image):
+    out = io.BytesIO()
+    save(images, [SavedImage(id=image.id, tags=("docker.io/library/new:1",))], out, docker=False)
+    out.seek(0)
+    assert "manifest.json" not in tarfile.open(fileobj=out).getnames()
+    out.seek(0)
+    (loaded,) = load(elsewhere, out)
+    assert (loaded.id, loaded.tags) == (image.id, ("docker.io/library/new:1",))
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_an_archive_of_dockers_first_format(images, elsewhere, image, tagged):
+    layers = []
+    for layer in images.layers.need(images.chain(image.id)):
+        out = io.BytesIO()
+        root = os.open(images.layers.path(layer.folder), os.O_RDONLY)
+        pack(root, out.write)
+        os.close(root)
+        layers.append(out.getvalue())
+    names = ["a" * 64, "b" * 64]
+    files = {
+        f"{names[0]}/json": json.dumps({"id": names[0], "created": "2014-01-01T00:00:00Z"}).encode(),
+        f"{names[0]}/layer.tar": layers[0],
+        f"{names[1]}/json": json.dumps(
+            {"id": names[1], "parent": names[0], "os": "linux", "architecture": "amd64", "config": {"Cmd": ["run"]}}
+        ).encode(),
+        f"{names[1]}/layer.tar": layers[1],
+        f"{names[1]}/VERSION": b"1.0",
+    }
+    if tagged:
+        files["repositories"] = json.dumps({"app": {"old": names[1]}}).encode()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    archive.seek(0)
+    (loaded,) = load(elsewhere, archive)
+    assert loaded.tags == (("docker.io/library/app:old",) if tagged else ())
+    assert loaded.config.command == ("run",)
+    assert elsewhere.chain(loaded.id) == images.chain(image.id)
 
 
 def test_what_is_no_archive_is_refused(elsewhere):

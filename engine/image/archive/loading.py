@@ -1,0 +1,105 @@
+"""Reading images from an archive."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from typing import IO
+
+import msgspec
+
+from engine.errors import Corrupt, ImageError, NotFound
+from engine.image import config as image_config
+from engine.image import lease, platform, reference
+from engine.image.archive import first_format, layout
+from engine.image.archive.members import Members
+from engine.image.archive.saving import Entry
+from engine.image.images import ImageStore
+from engine.image.layer.compression import chunks
+from engine.image.layer.pipeline import Hashed
+from engine.image.layer.unpack import unpack
+from engine.image.layers import Layer
+from engine.spec.image import ImageRecord
+
+_decode = msgspec.json.Decoder(list[Entry]).decode
+
+
+def load(images: ImageStore, file: IO[bytes], *, platforms: Iterable[str] = ()) -> list[ImageRecord]:
+    """Store the images of an archive; `file` must be seekable and uncompressed. The images get the archive's tags. Every
+    layer's diff_id is verified. With `platforms`, only images for these. Raises ImageError, Corrupt, NotFound."""
+    wanted = [platform.parse(text) for text in platforms]
+    try:
+        with lease.adding(images.store.roots), tarfile.open(fileobj=file, mode="r:") as tar:
+            members = Members(tar)
+            records = _load(images, members, wanted)
+    except (tarfile.TarError, msgspec.MsgspecError) as error:
+        raise ImageError(f"not an image archive: {error}") from error
+    if wanted and not records:
+        raise NotFound("image", f"for platform {', '.join(map(str, wanted))} in the archive")
+    return records
+
+
+def _load(images: ImageStore, members: Members, wanted: list[platform.Platform]) -> list[ImageRecord]:
+    if "manifest.json" in members:
+        entries = _decode(members.read("manifest.json"))
+        records = [
+            _load_one(images, members, entry) for entry in entries if not wanted or _is_for(members, entry, wanted)
+        ]
+        if "index.json" in members:
+            others = layout.load(images, members, wanted, known={record.id for record in records})
+            records += [one for one in others if one.id not in {record.id for record in records}]
+        return records
+    if "index.json" in members:
+        return layout.load(images, members, wanted)
+    if "repositories" in members or any(name.endswith("/json") for name in members.names()):
+        return first_format.load(images, members, _layer)
+    raise ImageError("not an image archive: it has no manifest.json, index.json or repositories")
+
+
+def load_stream(images: ImageStore, file: IO[bytes], *, platforms: Iterable[str] = ()) -> list[ImageRecord]:
+    """Like `load`, for an archive that may be compressed and is not seekable. It is copied beside the store first."""
+    with tempfile.TemporaryFile(dir=images.store.roots.state) as whole:
+        for data in chunks(file, "the image archive"):
+            whole.write(data)
+        whole.seek(0)
+        return load(images, whole, platforms=platforms)
+
+
+def _is_for(members: Members, entry: Entry, wanted: list[platform.Platform]) -> bool:
+    file = image_config.decode(members.read(entry.config), entry.config)
+    found = platform.Platform(file.os, file.architecture, file.variant)
+    return any(one.runs(found) for one in wanted)
+
+
+def _load_one(images: ImageStore, members: Members, entry: Entry) -> ImageRecord:
+    file = members.read(entry.config)
+    diff_ids = image_config.decode(file, entry.config).rootfs.diff_ids or []
+    if len(diff_ids) != len(entry.layers):
+        raise Corrupt(f"{entry.config}: {len(entry.layers)} layers, but {len(diff_ids)} diff_ids")
+    parent: Layer | None = None
+    chain = image_config.chain_ids(diff_ids)
+    for chain_id, diff_id, name in zip(chain, diff_ids, entry.layers, strict=True):
+        layer = images.layers.get(chain_id)
+        if layer is None:
+            with members.open(name) as stream:
+                layer = _layer(images, stream, parent, chain_id, diff_id)
+        parent = layer
+    tags = [str(reference.parse(tag)) for tag in entry.repo_tags or () if "<none>" not in tag]
+    return msgspec.structs.replace(images.record(file, chain, tags=tags), tags=tuple(tags))
+
+
+def _layer(images: ImageStore, stream: IO[bytes], parent: Layer | None, chain_id: str, diff_id: str) -> Layer:
+    """Unpack one layer, and keep its stream as a blob, because packing it again would not give the same bytes."""
+    with images.layers.draft(parent.folder if parent else "") as draft, images.blobs.ingest() as blob:
+
+        def both() -> Iterable[bytes]:
+            for piece in chunks(stream, diff_id):
+                blob.write(piece)
+                yield piece
+
+        hashed = Hashed(iter(both()))
+        done = unpack(iter(hashed), draft.fd, f"layer {diff_id[7:19]}")
+        if hashed.digest != diff_id:
+            raise Corrupt(f"a layer of the archive has the diff_id {hashed.digest}; expected {diff_id}")
+        return images.layers.commit(draft, chain_id=chain_id, diff_id=diff_id, size=done.size, blob=diff_id)

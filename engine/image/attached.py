@@ -1,0 +1,138 @@
+"""What belongs to an image beside its configuration and layers: annotations, and attestations of how it was built.
+
+Kept in <state>/attached/<hex of the image's id>.json. A push, and an archive, carry them in the form that BuildKit documents
+("Image attestation storage"): the image's manifest and a manifest of its attestations in one index.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+from msgspec import Struct, field
+
+from engine import atomic
+from engine.errors import Corrupt, ImageError
+from engine.image import manifest
+from engine.image.blobs import digest_of
+from engine.paths import Roots, make_private
+
+STATEMENT = "application/vnd.in-toto+json"
+ARTIFACT = "application/vnd.docker.attestation.manifest.v1+json"
+REFERENCE_TYPE, REFERENCE_DIGEST = "vnd.docker.reference.type", "vnd.docker.reference.digest"
+ATTESTATION = "attestation-manifest"
+_PREDICATE_TYPE = "in-toto.io/predicate-type"
+LIMIT = 32 << 20
+"""Bytes of all statements about one image."""
+MOST = 64
+"""Statements about one image."""
+
+
+class Attestation(Struct, frozen=True):
+    """A statement about an image, without its subject (in-toto attestation framework, Statement)."""
+
+    predicate_type: str
+    predicate: msgspec.Raw
+
+
+class Attached(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Annotations of the image's manifest, of its entry in the index, and of the index; and the attestations."""
+
+    manifest: dict[str, str] = {}
+    manifest_descriptor: dict[str, str] = {}
+    index: dict[str, str] = {}
+    attestations: tuple[Attestation, ...] = ()
+
+
+class _Subject(Struct):
+    name: str
+    digest: dict[str, str]
+
+
+class _Statement(Struct, kw_only=True):
+    type: str = field(name="_type", default="https://in-toto.io/Statement/v0.1")
+    predicate_type: str = field(name="predicateType", default="")
+    subject: list[_Subject] = []
+    predicate: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode = msgspec.json.Decoder(Attached).decode
+_decode_statement = msgspec.json.Decoder(_Statement).decode
+
+
+def folder(roots: Roots) -> str:
+    return f"{roots.state}/attached"
+
+
+def _path(roots: Roots, image_id: str) -> str:
+    return f"{folder(roots)}/{image_id.removeprefix('sha256:')}.json"
+
+
+def read(roots: Roots, image_id: str) -> Attached:
+    """Raises Corrupt."""
+    path = _path(roots, image_id)
+    try:
+        with open(path, "rb") as file:
+            return _decode(file.read())
+    except FileNotFoundError:
+        return Attached()
+    except (OSError, msgspec.MsgspecError) as error:
+        raise Corrupt(f"{path}: {error}", hint="Build or pull the image again.") from error
+
+
+def write(roots: Roots, image_id: str, attached: Attached) -> None:
+    """Replace what belonged to the image."""
+    if attached == Attached():
+        try:
+            os.unlink(_path(roots, image_id))
+        except FileNotFoundError:
+            pass
+        return
+    make_private(folder(roots))
+    atomic.replace(_path(roots, image_id), msgspec.json.encode(attached), durable=True)
+
+
+def statement(one: Attestation, subjects: list[str], digest: str) -> bytes:
+    """The statement about the manifest `digest`; each subject is a package URL."""
+    named = [_Subject(name, {"sha256": digest.removeprefix("sha256:")}) for name in subjects or ["_"]]
+    return msgspec.json.encode(_Statement(predicate_type=one.predicate_type, subject=named, predicate=one.predicate))
+
+
+def parse_statement(data: bytes, subject: str) -> Attestation:
+    """Raises ImageError for what is no statement."""
+    try:
+        found = _decode_statement(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ImageError(f"{subject}: not an in-toto statement: {error}") from error
+    return Attestation(found.predicate_type, msgspec.Raw(bytes(found.predicate)))
+
+
+def layer(one: Attestation, body: bytes) -> manifest.Descriptor:
+    """How an attestation's manifest refers to the statement `body`."""
+    return manifest.Descriptor(
+        media_type=STATEMENT,
+        digest=digest_of(body),
+        size=len(body),
+        annotations={_PREDICATE_TYPE: one.predicate_type},
+    )
+
+
+def configuration(layers: list[manifest.Descriptor]) -> bytes:
+    """A valid configuration of an image that no machine can run, for tools that expect one."""
+    return msgspec.json.encode(
+        {
+            "architecture": "unknown",
+            "os": "unknown",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+        }
+    )
+
+
+def of_index(index: manifest.Index, digest: str) -> manifest.Descriptor | None:
+    """The manifest of the attestations that an index has for its manifest `digest`."""
+    for entry in index.manifests:
+        notes = entry.annotations
+        if notes.get(REFERENCE_TYPE) == ATTESTATION and notes.get(REFERENCE_DIGEST) == digest:
+            return entry
+    return None
