@@ -297,15 +297,20 @@ class Engine:
         credentials: Callable[[str], Credentials | None] | None = None,
     ) -> ImageRecord:
         from engine.build import build
-        from engine.build.container_run import ContainerRun
-        from engine.session.build_network import BuildNetwork
+        from engine.build.execute import LateSteps, Steps
 
         self._check_host()
 
         def pull(reference: str, platform: str) -> ImageRecord:
             return self._pull_apart(reference, platform, progress, credentials)
 
-        with ContainerRun(self.roots, BuildNetwork(self.roots)) as run:
+        def steps() -> Steps:
+            from engine.build.container_run import ContainerRun
+            from engine.session.build_network import BuildNetwork
+
+            return ContainerRun(self.roots, BuildNetwork(self.roots))
+
+        with LateSteps(steps) as run:
             if begun is not None:
                 begun(run.cancel)
             return build(spec, images=self._images, run=run, pull=pull, progress=progress)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\Z", re.ASCII)
-_SUFFIX = re.compile(r"(?:b|([kmgtp])(?:b|ib)?)?\Z")
+# Compiled when they are used: building them takes longer than most commands need for all the rest.
+_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_SUFFIX = r"(?:b|([kmgtp])(?:b|ib)?)?"
 
 _NANOSECONDS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9,
@@ -26,7 +27,7 @@ _WORDS = tuple(
     for word in words.split()
 )  # fmt: skip
 """What people write for a unit."""
-_TERM = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]+)", re.ASCII)
+_TERM = r"([0-9]*)(?:\.([0-9]*))?([^0-9.]+)"
 
 
 class QuantityError(ValueError):
@@ -39,9 +40,9 @@ def size(text: str) -> int:
     if not space:
         last = max(text.rfind(digit) for digit in "0123456789.")
         number, suffix = text[: last + 1], text[last + 1 :]
-    if not _NUMBER.match(number):
+    if not re.fullmatch(_NUMBER, number):
         raise QuantityError(f"invalid size: {text!r} (such as 64k, 512m, 1.5gb)")
-    match = _SUFFIX.match(suffix.lower())
+    match = re.fullmatch(_SUFFIX, suffix.lower())
     if match is None:
         raise QuantityError(f"invalid suffix of size: {text!r} (b, k, m, g, t or p)")
     value = float(number) * _UNITS[match[1] or ""]
@@ -58,7 +59,7 @@ def nanoseconds(text: str, units: tuple[str, ...] = COMPOSE) -> int:
         return 0
     total, position = 0, 0
     while position < len(rest) or not rest:
-        term = _TERM.match(rest, position)
+        term = re.compile(_TERM).match(rest, position)
         if term is None or not (term[1] or term[2]):
             if rest[position:].strip("0123456789.") == "" and rest:
                 raise QuantityError(f"missing unit in duration {text!r}: did you mean {text}s?")

@@ -11,9 +11,7 @@ from engine.bounded import MIB, read_bytes
 from engine.build import instructions as ins
 from engine.build import remote_context, reproducible, schedule
 from engine.build.cache import BuildCache
-from engine.build.cache_exchange import exporting
 from engine.build.cache_exchange.entry import parse as parse_entry
-from engine.build.cache_exchange.importing import Imports
 from engine.build.check import check, described
 from engine.build.execute import RunStep
 from engine.build.lex import Source, lex
@@ -91,6 +89,8 @@ class Builder:
                 self.platform_args(),
             )
             if self.cache_from:
+                from engine.build.cache_exchange.importing import Imports  # late: with a client for registries
+
                 build.imports = Imports(self.images, self.cache_from, self.reporter)
             build.execute = lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute()
             schedule.run(
@@ -99,7 +99,10 @@ class Builder:
             self._finish(build)
             state = build.states[target.index]
             record = self._record(build, state)
-            exporting.export(self.images, self.cache_to, build.records, state.chain, self.reporter)
+            if self.cache_to:
+                from engine.build.cache_exchange import exporting
+
+                exporting.export(self.images, self.cache_to, build.records, state.chain, self.reporter)
         if self.reporter.made:
             gc.replaced(self.images)
             trim(self.images, budget)
@@ -264,7 +267,11 @@ class Builder:
     def _record(self, build: Build, state: State) -> ImageRecord:
         diff_ids = [layer.diff_id for layer in self.images.layers.need(state.chain)]
         inlined = any(entry.type == "inline" for entry in self.cache_to) or self.spec.args.get(INLINE) in ("1", "true")
-        cache = exporting.inline(build.records, state.chain) if inlined else b""
+        cache = b""
+        if inlined:
+            from engine.build.cache_exchange.exporting import inline
+
+            cache = inline(build.records, state.chain)
         file = state.file(diff_ids, self.spec.labels, cache)
         return self.images.record(file, state.chain, tags=self.spec.tags, replaces=True, built=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
@@ -50,3 +51,44 @@ class RunStep(Protocol):
         (StartFailed, OperationFailed …), or the calling thread is interrupted, no process, mount or container is left.
         """
         ...
+
+
+class Steps(RunStep, Protocol):
+    """Runs steps until it is closed, which ends what still runs; `cancel` kills them, and lets none begin. For several
+    threads."""
+
+    def cancel(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class LateSteps:
+    """Steps that are `make`'s from the first one on: a build that finds all of them in the cache does not load what runs
+    them. A context manager, whose end closes them."""
+
+    def __init__(self, make: Callable[[], Steps]) -> None:
+        self._make = make
+        self._made: Steps | None = None
+        self._cancelled = False
+        self._lock = threading.Lock()
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            if self._made is not None:
+                self._made.cancel()
+
+    def __enter__(self) -> LateSteps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._made is not None:
+            self._made.close()
+
+    def __call__(self, request: RunRequest, output: Callable[[bytes], None], warn: Callable[[str], None]) -> int:
+        """See RunStep."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+                if self._cancelled:
+                    self._made.cancel()
+        return self._made(request, output, warn)

@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
-import subprocess
-import urllib.parse
 
 from msgspec import Struct, structs
 
@@ -51,7 +48,9 @@ def parse(text: str) -> Repository:
     remote, _, query = remote.partition("?")
     ref, _, subdir = fragment.partition(":")
     found = Repository(remote, ref, subdir.strip("/"))
-    for key, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
+    from urllib.parse import parse_qsl
+
+    for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in _KEYS:
             raise BuildFailed(f"{text}: unknown query {key!r}: {', '.join(_KEYS)}")
         if key in ("ref", "branch", "tag"):
@@ -93,6 +92,8 @@ def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = Fals
 
     Raises BuildFailed when fetching fails or gives a different commit than requested, Unsupported without git(1).
     """
+    import shutil
+
     if not shutil.which("git"):
         raise Unsupported(
             f"{repository.remote}: fetching a Git repository requires git", hint="Install git, or clone it first."
@@ -137,6 +138,8 @@ def _fetched(repository: Repository, path: str, wanted: str) -> bool:
 def _git(repository: Repository, folder: str, *args: str) -> str:
     environ = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     environ = {name: value for name, value in environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    import subprocess
+
     done = subprocess.run(
         ["git", "-c", "advice.detachedHead=false", "-C", folder, *args],
         env=environ,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import errno
 import hashlib
 import os
@@ -40,6 +39,7 @@ def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Do
     """Download `url` for `subject`. Raises BuildFailed when that fails, or when `checksum` (sha256:…) or the lock's digest
     does not match."""
     checksum = checksum or sources.pin(url)
+    import email.utils
     import urllib.error
     import urllib.parse
     import urllib.request

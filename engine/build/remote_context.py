@@ -8,7 +8,7 @@ import secrets
 from msgspec import structs
 
 from engine.bounded import MIB, read_bytes
-from engine.build import git, layout, remote
+from engine.build import git, remote
 from engine.build.archive import holds_tar
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, OperationFailed
@@ -56,7 +56,9 @@ def _local(text: str, subject: str, name: str, sources: Sources, spec: BuildSpec
         repository = git.pinned(text, sources)
         folder = git.clone(repository, sources, keep_git_dir=False)
         return _inside(folder, repository.subdir, text)
-    if text.startswith(layout.SCHEME):
+    if text.startswith("oci-layout://"):
+        from engine.build import layout
+
         wanted = platform.parse(spec.platforms[0]) if spec.platforms else platform.host()
         return layout.context(text, sources, wanted)
     return _download(text, subject, name, sources) if remote.is_remote(text) else text

@@ -20,7 +20,6 @@ import msgspec
 
 from engine.bounded import MIB, read_bytes
 from engine.build import instructions as ins
-from engine.build import ssh_agent
 from engine.build.context import Match, SourceTree
 from engine.build.copying import How, Target
 from engine.build.execute import RunTree
@@ -259,6 +258,8 @@ class Mounts:
                 hint = f"Start ssh-agent, or name its socket or a key file: --ssh {name}=PATH, or build.ssh."
                 raise BuildFailed(f"ssh {name}: no agent", hint=hint)
             return
+        from engine.build import ssh_agent  # late, as few builds need it
+
         folder = self._scratch(stack)
         owner, mode = (mount.uid or 0, mount.gid or 0), 0o600 if mount.mode is None else mount.mode
         socket = ssh_agent.serve(stack, folder, sources, owner=owner, mode=mode)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
 
 from engine.build.stage import Build, StoppedError
 from engine.build.stages import Stage, needs
 from engine.build.state import State
 from engine.image.images import ImageStore
 from engine.store import Store
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _PARALLEL = 4
 
@@ -30,6 +33,7 @@ def run(
         for stage in stages:
             build.states[stage.index] = execute(build, stage)
         return
+    from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
     def job(stage: Stage) -> State:
         store = Store(build.images.store.roots)

@@ -7,13 +7,13 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from engine.build import copy_step, metadata, reproducible, rubbish, run_step
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache, key_of
-from engine.build.cache_exchange.importing import Imports
 from engine.build.context import SourceTree
 from engine.build.copying import How, Target
 from engine.build.execute import RunStep
@@ -33,6 +33,9 @@ from engine.image.merged import merged
 from engine.image.tree import Tree
 from engine.image.usage import CacheRecord
 from engine.spec.image import BuildSpec
+
+if TYPE_CHECKING:
+    from engine.build.cache_exchange.importing import Imports
 
 _VISIBLE = (ins.From, ins.Run, ins.Copy, ins.Workdir)
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -97,6 +96,8 @@ def policies(environ: Mapping[str, str] = os.environ) -> list[Policy]:
 
 def parse(text: str, path: str) -> Policy:
     """The policy in `text`, the content of `path`, to whose folder names of files are relative. Raises InvalidSpec."""
+    import tomllib
+
     try:
         policy = msgspec.convert(tomllib.loads(text), Policy)
     except (ValueError, msgspec.ValidationError) as error:

@@ -19,8 +19,6 @@ def side_by_side(
 ) -> None:
     """Run the tasks in threads, at most --parallel at once, each with its own engine (SQLite connections cannot be shared
     between threads). Raises the first failure when all have ended, unless failures are only shown as warnings."""
-    from concurrent.futures import ThreadPoolExecutor
-
     parallel = context.settings.parallel
     limit = parallel if parallel > 0 else max(len(tasks), 1)
     failures: list[Exception] = []
@@ -39,6 +37,8 @@ def side_by_side(
         for name, task in tasks.items():
             run(name, task)
     elif tasks:
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(max_workers=limit) as pool:
             for future in [pool.submit(run, name, task) for name, task in tasks.items()]:
                 future.result()
