@@ -1,7 +1,7 @@
 """Bridge networks: a row in the database, a bridge link, its rules; whole again after a crash at any point.
 
 create: row ─▶ link, not up ─▶ rules ─▶ up, addresses ─▶ ifalias "composer:<state root>:<id>", the mark of a whole network
-remove: rules; all of ours with the last network ─▶ link ─▶ row
+remove: removal.py
 """
 
 from __future__ import annotations
@@ -90,24 +90,17 @@ def need_default(store: Store) -> None:
             _journal(store, NetworkSpec(name=DEFAULT))
 
 
-async def leave_default(store: Store) -> None:
-    """Remove the network `bridge` when its last container has left."""
-    record = get(store, DEFAULT)
-    if record is None or in_use_by(store, DEFAULT):
-        return
-    with store.transaction(freeing=True) as db:
-        gone = "DELETE FROM networks WHERE id = ? AND NOT EXISTS (SELECT 1 FROM addresses WHERE network = ?)"
-        if not db.execute(gone, (record.id, DEFAULT)).rowcount:
-            return
-    _whole.pop(record.id, None)
-    await backend.remove_network(store.roots, record, lambda: _remove_link(store, record), lambda: ruled(store))
+def lose(networks: Sequence[str]) -> None:
+    """The networks with these ids are being removed: they are no longer whole."""
+    for identifier in networks:
+        _whole.pop(identifier, None)
 
 
 async def ensure(roots: Roots, record: NetworkRecord) -> int:
     """Create missing parts of the network's link and rules; returns its interface index, 0 for none. Costs nothing if the
     network is known to be complete."""
     if lan.is_lan(record):
-        links().ensure(record, _mark(roots, record))
+        links().ensure(record, mark(roots, record))
         return 0
     try:
         index = socket.if_nametoindex(record.bridge)
@@ -116,41 +109,16 @@ async def ensure(roots: Roots, record: NetworkRecord) -> int:
     if index and _whole.get(record.id) == index:
         return index
     link = _find(record.bridge) if index else None
-    if link is None or link.alias != _mark(roots, record):
+    if link is None or link.alias != mark(roots, record):
         index = _make_link(record)
         await backend.add_network(roots, record)
         _bring_up(record, index)
         if overlay.is_overlay(record):
-            await asyncio.to_thread(tunnels().ensure, record, _mark(roots, record))
+            await asyncio.to_thread(tunnels().ensure, record, mark(roots, record))
         if not record.adopted:
-            _do("mark", record, "alias", record.bridge, _mark(roots, record))
+            _do("mark", record, "alias", record.bridge, mark(roots, record))
     _whole[record.id] = index
     return index
-
-
-async def remove(store: Store, name: str) -> None:
-    """Remove the network's rules, link and row; nothing when there is none. Raises Conflict while containers use it."""
-    record = get(store, name)
-    if record is None:
-        return
-    name = record.spec.name
-    if users := in_use_by(store, name):
-        named = ", ".join(users[:5]) + (" …" if len(users) > 5 else "")
-        raise Conflict(f"network {name} is in use by {len(users)} container{'s' * (len(users) > 1)}: {named}")
-    _whole.pop(record.id, None)
-
-    def forget() -> None:
-        if lan.is_lan(record):
-            links().remove(record, _mark(store.roots, record), [one for one in every(store) if one.id != record.id])
-        else:
-            _remove_link(store, record)
-        with store.transaction(freeing=True) as db:
-            db.execute("DELETE FROM networks WHERE name = ?", (name,))
-
-    if lan.is_lan(record):
-        forget()
-    else:
-        await backend.remove_network(store.roots, record, forget, lambda: ruled(store))
 
 
 async def sweep(store: Store, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]) -> None:
@@ -180,7 +148,8 @@ def tunnels() -> ModuleType:
     return links
 
 
-def _mark(roots: Roots, record: NetworkRecord) -> str:
+def mark(roots: Roots, record: NetworkRecord) -> str:
+    """The alias of the network's links."""
     return f"composer:{digest.tag(roots.state)}:{record.id[:12]}"
 
 
@@ -271,23 +240,3 @@ def _bring_up(record: NetworkRecord, index: int) -> None:
     with Rtnetlink() as kernel:
         given = [messages.link_up(index), *addresses]
         kernel.do("give an address to", record.bridge, given, accept=(errno.EEXIST,))
-
-
-def _remove_link(store: Store, record: NetworkRecord) -> None:
-    if overlay.is_overlay(record):
-        tunnels().remove(record, _mark(store.roots, record), [one for one in every(store) if one.id != record.id])
-    if not record.adopted:
-        _do("remove link", record, "delete_link", record.bridge)
-        return
-    from engine.net import messages
-
-    try:
-        index = socket.if_nametoindex(record.bridge)
-    except OSError:
-        return
-    gone = [
-        messages.delete_address(index, pool.gateway, ipaddress.ip_network(pool.subnet).prefixlen)
-        for pool in record.pools
-    ]
-    with Rtnetlink() as kernel:
-        kernel.do("take our address from", record.bridge, gone, accept=(errno.EADDRNOTAVAIL, errno.ENODEV))

@@ -21,7 +21,14 @@ _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=8BI")  # struct rtmsg: family, two prefix lengths, TOS, table, protocol, scope, type, flags
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 18, 20, 28, 31, 32
+_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = (
+    18,
+    20,
+    27,
+    28,
+    31,
+    32,
+)
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA, _VETH_INFO_PEER = 1, 2, 4, 5, 1
 _IFLA_PROP_LIST, _IFLA_ALT_IFNAME, _NESTED = 52, 53, 0x8000
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_F_NODAD = 1, 2, 4, 0x02
@@ -76,6 +83,16 @@ def alternative_name(kind: int, index: int, name: str) -> bytes:
 
 def delete_link(name: str) -> bytes:
     return _link(DELLINK, 0, _attribute(_IFLA_IFNAME, _text(name)))
+
+
+def into_group(name: str, group: int) -> bytes:
+    """Put the link into a group (ip-link(8), group)."""
+    return _link(NEWLINK, 0, _attribute(_IFLA_IFNAME, _text(name)) + _attribute(_IFLA_GROUP, _number(group)))
+
+
+def delete_group(group: int) -> bytes:
+    """Remove all links of the group at once."""
+    return _link(DELLINK, 0, _attribute(_IFLA_GROUP, _number(group)))
 
 
 def mtu(index: int, size: int) -> bytes:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.errors import EngineError, NotFound
-from engine.net import bridge, conntrack, endpoint, ipam, options, plug, ports, preferences
+from engine.net import bridge, conntrack, endpoint, ipam, options, plug, ports, preferences, removal
 from engine.net.endpoint import Plan
 from engine.net.firewall import backend, elements
 from engine.net.firewall.elements import Port
@@ -170,7 +170,7 @@ class Wiring:
         held = self.store.db.execute("SELECT address FROM addresses WHERE owner = ?", (container_id,)).fetchall()
         self._forget_soon({row[0] for row in held})
         self.release(container_id)
-        await bridge.leave_default(self.store)
+        await removal.leave_default(self.store)
 
     async def _withdraw(self, container_id: str, rules: Sequence[Port]) -> None:
         """With the rules of those that are stopped while others' are withdrawn."""
@@ -244,7 +244,7 @@ class Wiring:
         self._let_go(container_id, network)
         self._forget_soon({one for end in gone for one in _addresses(end)})
         if network == bridge.DEFAULT:
-            await bridge.leave_default(self.store)
+            await removal.leave_default(self.store)
         return left
 
     async def lead(

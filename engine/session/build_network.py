@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from engine.errors import Conflict, EngineError, InvalidSpec
-from engine.net import bridge, plug
+from engine.net import bridge, plug, removal
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.session import group_store
@@ -100,7 +100,7 @@ class BuildNetwork:
         store = Store(self.roots)
         try:
             with contextlib.suppress(Conflict):
-                await bridge.remove(store, NETWORK)
+                await removal.remove(store, NETWORK)
         finally:
             store.close()
 

@@ -17,6 +17,7 @@ from engine.filetree.remove import remove as remove_tree
 from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
 from engine.net import bridge
+from engine.net.removal import Removals
 from engine.paths import Roots
 from engine.session import (
     adopt,
@@ -51,6 +52,7 @@ class Session:
         self.roots, self.group = roots, name
         self._group = Group(roots, name)
         self._group.wiring.moved = self._moved
+        self._removals = Removals(self._group.store)
         self._group.link = KeeperLink(roots, name, supervisor, launch, self._watch)
         self._supervised = bool(supervisor)
         self._tasks = tasks
@@ -95,7 +97,7 @@ class Session:
 
     async def remove_network(self, name: str) -> None:
         record = bridge.get(self._group.store, name)
-        await bridge.remove(self._group.store, name)
+        await self._removals.remove(name)
         if record is not None:
             self._group.wiring.forget(record.id)
 

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from engine.kernel import calls, flags
-from engine.net import bridge, rtnetlink
+from engine.net import bridge, removal, rtnetlink
 from engine.net.firewall import layout, netlink
 from engine.net.wiring import Wiring
 from engine.paths import Roots
@@ -170,7 +170,7 @@ async def network(store, name="n", **fields):
     try:
         yield record
     finally:
-        await bridge.remove(store, name)
+        await removal.remove(store, name)
 
 
 def reaches(source, address, port, listener=None, timeout=5.0):

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import json
 import subprocess
 
@@ -6,7 +7,7 @@ import pytest
 
 from engine import digest
 from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
-from engine.net import bridge, options
+from engine.net import bridge, options, removal
 from engine.net.firewall import iptables, native, netlink, probe
 from engine.net.rtnetlink import Rtnetlink
 from engine.net.wiring import Wiring
@@ -21,7 +22,7 @@ def create(store, name="n", **fields):
 
 
 def remove(store, name="n"):
-    asyncio.run(bridge.remove(store, name))
+    asyncio.run(removal.remove(store, name))
 
 
 def addresses(link):
@@ -91,7 +92,7 @@ def test_a_crash_while_it_is_made(store, done, monkeypatch):
 @pytest.mark.parametrize("step", ["rules", "link"])
 def test_a_crash_while_it_is_removed(store, step, monkeypatch):
     create(store)
-    target = (native, "remove_network") if step == "rules" else (bridge, "_remove_link")
+    target = (native, "remove_networks") if step == "rules" else (removal, "_remove_bridges")
 
     def crash(*_):
         raise KeyboardInterrupt
@@ -202,7 +203,37 @@ def test_many_made_and_removed_at_once(store):
         names = [f"n{number}" for number in range(12)]
         await asyncio.gather(*(bridge.create(store, NetworkSpec(name=name)) for name in names))
         assert len(links()) == 13
-        await asyncio.gather(*(bridge.remove(store, name) for name in names))
+        held = bridge.get(store, "n3")
+        assert held is not None
+        store.db.execute("INSERT INTO addresses VALUES ('n3', '172.17.3.9', ?)", ("c" * 64,))
+        together = removal.Removals(store)
+        ends = await asyncio.gather(*(together.remove(name) for name in names), return_exceptions=True)
+        assert [type(end) for end in ends if end] == [Conflict] and links() == [held.bridge, "lo"]
+        assert native.is_whole(store.roots, [held]) and len(rows(store, "networks")) == 1
+        store.db.execute("DELETE FROM addresses")
+        await together.remove("n3")
+
+    asyncio.run(work())
+    assert links() == ["lo"] and not rules()
+
+
+def test_one_that_cannot_be_removed_keeps_none_of_the_others(store, monkeypatch):
+    real = removal._remove_bridges
+
+    def refuse(records):
+        if any(record.spec.name == "n1" for record in records):
+            raise OperationFailed("remove link", "n1", errno.EPERM)
+        real(records)
+
+    async def work():
+        names = [f"n{number}" for number in range(4)]
+        await asyncio.gather(*(bridge.create(store, NetworkSpec(name=name)) for name in names))
+        monkeypatch.setattr(removal, "_remove_bridges", refuse)
+        together = removal.Removals(store)
+        ends = await asyncio.gather(*(together.remove(name) for name in names), return_exceptions=True)
+        assert [type(end) for end in ends] == [type(None), OperationFailed, type(None), type(None)]
+        monkeypatch.undo()
+        await together.remove("n1")
 
     asyncio.run(work())
     assert links() == ["lo"] and not rules()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import EngineError, InvalidSpec
-from engine.net import bridge
+from engine.net import bridge, removal
 from engine.net.lan import client, dhcp
 from engine.net.wiring import Wiring
 from engine.spec.container import Attachment
@@ -98,7 +98,7 @@ async def network(store):
     try:
         yield
     finally:
-        await bridge.remove(store, "n")
+        await removal.remove(store, "n")
 
 
 @contextlib.asynccontextmanager

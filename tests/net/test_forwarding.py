@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from engine.net import bridge
+from engine.net import bridge, removal
 from engine.net.firewall import forwarding, native, netlink
 from engine.paths import Roots
 from engine.spec.container import Attachment
@@ -116,10 +116,10 @@ async def test_the_last_state_root_restores(store, second, outside, spaces, off,
         wiring = await stack.enter_async_context(enforced(stays))
         await stack.enter_async_context(connected(wiring, a, Attachment(network="n")))
         assert setting("ipv6/conf/outside/accept_ra") == "2"
-        await bridge.remove(leaves, "n")
+        await removal.remove(leaves, "n")
         assert reaches(a, address, 80, listener) and blocked(other, address, 80)
         assert setting("ipv6/conf/all/forwarding") == "1" and len(names()) == 5
-    await bridge.remove(stays, "n")
+    await removal.remove(stays, "n")
     assert (setting("ipv4/ip_forward"), setting("ipv6/conf/all/forwarding")) == ("0", "0")
     assert setting("ipv6/conf/outside/accept_ra") == "1" and names() == []
 

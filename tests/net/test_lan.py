@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from engine.errors import EngineError, InvalidSpec, Unsupported
-from engine.net import bridge
+from engine.net import bridge, removal
 from engine.net.lan import settings
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkRecord, NetworkSpec, Pool
@@ -48,7 +48,7 @@ async def network(store, driver="macvlan", pools=POOLS, parent="outside", **fiel
     try:
         yield
     finally:
-        await bridge.remove(store, "n")
+        await removal.remove(store, "n")
 
 
 @running
@@ -141,7 +141,7 @@ async def test_a_sub_interface_is_made_and_removed(store, wiring, spaces, lan):
         async with contextlib.AsyncExitStack() as stack:
             with pytest.raises(EngineError, match="modprobe 8021q"):
                 await stack.enter_async_context(network(store, parent="outside.50"))
-        await bridge.remove(store, "n")
+        await removal.remove(store, "n")
         return
     a = spaces()
     for words in (
@@ -200,7 +200,7 @@ async def test_a_parent_that_is_not_there(store):
     with pytest.raises(InvalidSpec, match="the host has no link nothing0"):
         async with network(store, parent="nothing0"):
             pass
-    await bridge.remove(store, "n")
+    await removal.remove(store, "n")
 
 
 def test_a_record_of_before_is_a_bridge():

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from engine.net import bridge
+from engine.net import bridge, removal
 from engine.net.firewall import iptables, netlink, probe
 from engine.spec.container import Attachment, PortBinding
 from tests.net.conftest import blocked, connected, network, reaches, rules
@@ -109,7 +109,7 @@ async def test_a_table_of_ours_stays_in_use(store, monkeypatch):
         record = await bridge.create(store, bridge.NetworkSpec(name="n"))
     assert probe.legacy() and probe.native() and tables()
     assert bridge.backend.is_whole(store.roots, [record])
-    await bridge.remove(store, "n")
+    await removal.remove(store, "n")
     assert not tables()
 
 

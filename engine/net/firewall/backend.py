@@ -37,13 +37,16 @@ async def add_network(roots: Roots, record: NetworkRecord) -> None:
     await _exclusively(roots, work, quick=probe.native() and not native.has_firewalld())
 
 
-async def remove_network(roots: Roots, record: NetworkRecord, forget: Callable[[], None], left: Networks) -> None:
-    """Remove the network's rules; nothing when there are none. `forget` removes the rest of it before a sweep can see
-    that it has no rules; `left` gives all networks."""
+async def remove_networks(
+    roots: Roots, records: Sequence[NetworkRecord], forget: Callable[[], None], left: Networks
+) -> None:
+    """Remove the networks' rules; nothing when there are none. `forget` removes the rest of the networks before a sweep can
+    see that they have no rules; `left` gives all networks."""
+    gone = {record.id for record in records}
 
     def work() -> None:
-        remaining = [one for one in left() if one.id != record.id]
-        _back_end().remove_network(roots, record, remaining)
+        remaining = [one for one in left() if one.id not in gone]
+        _back_end().remove_networks(roots, records, remaining)
         forget()
         if not remaining:
             forwarding.release(roots)

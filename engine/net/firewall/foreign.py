@@ -60,10 +60,10 @@ def admit_to(kernel: Nfnetlink, table: str, chains: Sequence[str], names: Iterab
             kernel.do("add to", f"chain {chain}", missing, accept=(errno.ENOENT, errno.EPERM))
 
 
-def dismiss(kernel: Nfnetlink, record: NetworkRecord) -> None:
-    """Take away what `admit` added for a bridge with a name of the user's."""
-    if not record.bridge.startswith(PREFIX):
-        _dismiss(kernel, [record.bridge])
+def dismiss(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
+    """Take away what `admit` added for bridges with names of the user's."""
+    if names := [record.bridge for record in records if not record.bridge.startswith(PREFIX)]:
+        _dismiss(kernel, names)
 
 
 def dismiss_all(kernel: Nfnetlink) -> None:

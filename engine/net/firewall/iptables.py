@@ -218,13 +218,16 @@ def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
     _restore(version, lines)
 
 
-def remove_network(roots: Roots, record: NetworkRecord, left: Sequence[NetworkRecord]) -> None:
-    """Remove the network's rules, and our chains when no network that is left has this IP version."""
-    for version in versions(record):
-        saved, chain = _save(version), _chain(record)
-        _purge(roots, version, saved, lambda owner: owner == record.id[:12])
-        if _declared(_save(version).get("filter", []) if saved else [], chain):  # flushed, so that nothing jumped to it
-            _restore(version, {"filter": [f"-F {chain}", f"-X {chain}"]})
+def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord]) -> None:
+    """Remove the networks' rules, and our chains of the IP versions that no network that is left has."""
+    gone = {record.id[:12] for record in records}
+    for version in sorted({version for record in records for version in versions(record)}):
+        saved = _save(version)
+        _purge(roots, version, saved, lambda owner: owner in gone)
+        present = _save(version).get("filter", []) if saved else []
+        flushed = [chain for chain in map(_chain, records) if _declared(present, chain)]  # nothing jumped to them
+        if flushed:
+            _restore(version, {"filter": [f"{verb} {chain}" for verb in ("-F", "-X") for chain in flushed]})
     unhook(roots, left)
 
 

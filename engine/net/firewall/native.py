@@ -38,16 +38,16 @@ def add_network(roots: Roots, record: NetworkRecord) -> None:
         _admit(kernel, [record])
 
 
-def remove_network(roots: Roots, record: NetworkRecord, left: Sequence[NetworkRecord]) -> None:
-    """Take the network out of our table; the table itself when no network is `left`."""
+def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord]) -> None:
+    """Take the networks out of our table; the table itself when no network is `left`."""
     with Nfnetlink() as kernel:
         if left:
-            _remove(kernel, roots, elements.of_network(record))
-            foreign.dismiss(kernel, record)
+            _remove(kernel, roots, _all_of(records))
+            foreign.dismiss(kernel, records)
         else:
             drop(kernel, roots)
         if firewalld.TABLE in _tables(kernel):
-            firewalld.dismiss([record.bridge])
+            firewalld.dismiss(record.bridge for record in records)
 
 
 def drop(kernel: Nfnetlink, roots: Roots) -> None:
