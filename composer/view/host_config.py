@@ -5,26 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from composer.plan.labels import AUTOREMOVE
-from engine.spec import securityopts
+from engine.spec import sealed_paths
 
 if TYPE_CHECKING:
     from engine.spec.container import BlkioRule, ContainerSpec, Mount, PortBinding
 
-MASKED = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-]
-READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 SHM_SIZE = 64 * 1024 * 1024
 """Bytes of /dev/shm where nothing else was asked for."""
 
@@ -50,7 +35,6 @@ _UNSET: tuple[object, ...] = (None, "", 0, [], {})
 
 
 def _specified(spec: ContainerSpec) -> dict[str, Any]:
-    masked = not spec.privileged and not securityopts.read(spec.security_opt)[0].system_paths
     return {
         **_resources(spec),
         "Annotations": dict(spec.annotations) or None,
@@ -72,7 +56,7 @@ def _specified(spec: ContainerSpec) -> dict[str, Any]:
         "Isolation": "",
         "Links": None,
         "LogConfig": {"Type": spec.logging.driver or "json-file", "Config": dict(spec.logging.options)},
-        "MaskedPaths": MASKED if masked else None,
+        "MaskedPaths": list(sealed_paths.masked(spec)) or None,
         "Mounts": [_mount(mount) for mount in spec.mounts if not _is_bind(mount) and mount.type in _MOUNTS] or None,
         "NetworkMode": spec.network_mode or (spec.networks[0].network if spec.networks else "none"),
         "OomScoreAdj": spec.oom_score_adj,
@@ -80,7 +64,7 @@ def _specified(spec: ContainerSpec) -> dict[str, Any]:
         "PortBindings": port_bindings(spec.ports),
         "Privileged": spec.privileged,
         "PublishAllPorts": False,
-        "ReadonlyPaths": READ_ONLY if masked else None,
+        "ReadonlyPaths": list(sealed_paths.read_only(spec)) or None,
         "ReadonlyRootfs": spec.read_only,
         "RestartPolicy": {"Name": spec.restart.policy, "MaximumRetryCount": spec.restart.max_retries},
         "Runtime": "runc",
@@ -114,7 +98,7 @@ def _resources(spec: ContainerSpec) -> dict[str, Any]:
         "CpuRealtimeRuntime": limits.cpu_rt_runtime,
         "CpuShares": limits.cpu_shares,
         "CpusetCpus": limits.cpuset,
-        "CpusetMems": "",
+        "CpusetMems": limits.cpuset_mems,
         "DeviceCgroupRules": list(spec.device_cgroup_rules) or None,
         "DeviceRequests": [
             {

@@ -6,6 +6,10 @@ import re
 
 _WORDS = (
     (
+        re.compile(r"no such container: (?P<name>\S+)"),
+        r"joining network namespace of container: No such container: \g<name>",
+    ),
+    (
         re.compile(r"no such network: (?P<name>\S+)"),
         r"failed to set up container networking: network \g<name> not found",
     ),

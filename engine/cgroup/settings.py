@@ -13,7 +13,7 @@ Settings = list[tuple[str, str, str]]
 
 CONTROLLERS = {
     "cpus": "cpu", "cpu_shares": "cpu", "cpu_quota": "cpu", "cpu_period": "cpu", "cpu_rt_runtime": "cpu",
-    "cpu_rt_period": "cpu", "cpuset": "cpuset", "memory": "memory", "memory_swap": "memory",
+    "cpu_rt_period": "cpu", "cpuset": "cpuset", "cpuset_mems": "cpuset", "memory": "memory", "memory_swap": "memory",
     "memory_reservation": "memory", "memory_swappiness": "memory", "oom_kill_disable": "memory", "pids_limit": "pids",
     "blkio_weight": "io", "blkio_weight_device": "io", "device_read_bps": "io", "device_read_iops": "io",
     "device_write_bps": "io", "device_write_iops": "io",
@@ -85,7 +85,7 @@ def v1(limits: Resources) -> Settings:
     }
     return [
         *_given("cpu", cpu),
-        *_given("cpuset", {"cpuset.cpus": limits.cpuset}),
+        *_given("cpuset", {"cpuset.cpus": limits.cpuset, "cpuset.mems": limits.cpuset_mems}),
         *_given("memory", memory),
         *_given("pids", {"pids.max": _pids(limits)}),
         *_given("blkio", {"blkio.bfq.weight": limits.blkio_weight}),
@@ -120,7 +120,7 @@ def v2(limits: Resources) -> Settings:
     }
     return [
         *_given("cpu", cpu),
-        *_given("cpuset", {"cpuset.cpus": limits.cpuset}),
+        *_given("cpuset", {"cpuset.cpus": limits.cpuset, "cpuset.mems": limits.cpuset_mems}),
         *_given("memory", memory),
         *_given("pids", {"pids.max": _pids(limits)}),
         *_given("io", {"io.bfq.weight": limits.blkio_weight}),

@@ -25,20 +25,13 @@ from engine.errors import InvalidSpec, Unsupported
 from engine.image.layer import mountpoints, overlay
 from engine.kernel import idmap
 from engine.net import redirect
-from engine.spec import securityopts
+from engine.spec import sealed_paths, securityopts
 from engine.spec.container import ContainerSpec
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import Info
 
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle, Device, RootFs
-
-MASKED = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)  # fmt: skip
-READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 _NAMESPACED_SYSCTLS = ("net.", "fs.mqueue.", "kernel.shm", "kernel.msg", "kernel.sem", "kernel.domainname")
 
@@ -81,8 +74,8 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
         "mounts": mounts.entries(spec, facts, spaces),
         "devices": facts.devices,
         "privileged": spec.privileged,
-        "masked_paths": [] if spec.privileged or _unmasked(spec) else list(MASKED),
-        "read_only_paths": [] if spec.privileged or _unmasked(spec) else list(READ_ONLY),
+        "masked_paths": list(sealed_paths.masked(spec)),
+        "read_only_paths": list(sealed_paths.read_only(spec)),
         "sysctls": _sysctls(spec, spaces),
         "cgroup_procs": facts.cgroup_procs,
         "oom_files": facts.oom_files,
@@ -156,6 +149,9 @@ def check(spec: ContainerSpec) -> None:
     if spec.storage_opt:
         raise Unsupported("storage_opt is not supported: the overlay file system here has no project quotas")
     settings.check(spec.resources)
+    for path in (*(spec.masked_paths or ()), *(spec.read_only_paths or ())):
+        if not path.startswith("/"):
+            raise InvalidSpec(f"masked or read-only path {path!r} is not absolute")
     _check_mounts(spec)
     _check_network(spec)
     joined = {mode.removeprefix("container:"): 0 for mode in joins(spec)}
@@ -260,10 +256,6 @@ def _namespaces(spec: ContainerSpec, joined: Mapping[str, int], *, unified: bool
     if spec.privileged and not spec.cgroup_mode and not unified:
         spaces["cgroup"] = "host"
     return spaces
-
-
-def _unmasked(spec: ContainerSpec) -> bool:
-    return securityopts.read(spec.security_opt)[0].system_paths
 
 
 def _sysctls(spec: ContainerSpec, spaces: Mapping[str, str]) -> dict[str, str]:

@@ -28,7 +28,8 @@ async def create(group: Group, spec: ContainerSpec, inherited: Sequence[str] = (
     image = group.image(spec.image)
     bundle.args(spec, image)
     for mode in bundle.joins(spec):
-        group.other(mode.removeprefix("container:"))  # it exists, or NotFound is raised
+        if mode != spec.network_mode:  # as with a network's name, which may be another's by the start
+            group.other(mode.removeprefix("container:"))  # it exists, or NotFound is raised
     container_id = group_store.new_id()
     mounts, anonymous = _mounts(group, spec, image.config.volumes)
     spec = msgspec.structs.replace(spec, mounts=mounts)

@@ -106,6 +106,7 @@ class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_rt_runtime: int = 0
     cpu_rt_period: int = 0
     cpuset: str = ""
+    cpuset_mems: str = ""
     memory: int = 0
     memory_swap: int = 0
     memory_reservation: int = 0
@@ -216,6 +217,8 @@ class ContainerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
+    masked_paths: tuple[str, ...] | None = None
+    read_only_paths: tuple[str, ...] | None = None
     sysctls: dict[str, str] = {}
     devices: tuple[Device, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()

@@ -294,3 +294,8 @@ def test_a_missing_volume_is_named(box):
     record = box.create("true", mounts=(Mount(type="volume", source="tmissing", target="/v"),))
     with pytest.raises(EngineError, match="no such volume: tmissing"):
         box.do(box.session.start(record.id))
+
+
+def test_mtab_is_a_link_to_the_mounts_unless_the_image_has_its_own(box):
+    assert box.shell("readlink /etc/mtab; grep -c ' / ' /etc/mtab") == "/proc/mounts\n1"
+    assert box.shell("rm /etc/mtab && echo own > /etc/mtab && cat /etc/mtab") == "own"

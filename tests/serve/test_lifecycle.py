@@ -85,7 +85,11 @@ REFUSED = [
     ({"Image": "busybox", "HostConfig": {"RestartPolicy": {"Name": "nosuch"}}}, 400, "unknown policy 'nosuch'"),
     ({"Image": "busybox", "HostConfig": {"Binds": ["relative"]}}, 400, "mount path must be absolute"),
     ({"Image": "busybox", "HostConfig": {"Binds": ["/a:/b:nosuch"]}}, 400, "invalid mode: nosuch"),
-    ({"Image": "busybox", "HostConfig": {"Mounts": [{"Type": "nosuch", "Target": "/a"}]}}, 400, 'unknown: "nosuch"'),
+    (
+        {"Image": "busybox", "HostConfig": {"Mounts": [{"Type": "nosuch", "Target": "/a"}]}},
+        400,
+        '"nosuch": mount type unknown',
+    ),
     ({"Image": "busybox", "HostConfig": {"CpuCount": 3}}, 400, "HostConfig.CpuCount"),
     ({"Image": "busybox", "HostConfig": {"PortBindings": {"x/tcp": None}}}, 400, "invalid port specification"),
     ({"Image": "busybox", "Healthcheck": {"Interval": 5}}, 400, "cannot be less than 1ms"),

@@ -24,7 +24,7 @@ CREATE = (
     Flag("cpu-shares", "CPU shares (relative weight)", "int", short="c"),
     Flag("cpus", "Number of CPUs", "string"),
     Flag("cpuset-cpus", "CPUs in which to allow execution (0-3, 0,1)", "string"),
-    Flag("cpuset-mems", "Memory nodes in which to allow execution", "string", refused="memory nodes cannot be chosen"),
+    Flag("cpuset-mems", "Memory nodes in which to allow execution", "string"),
     Flag("device", "Add a host device to the container", "strings"),
     Flag("device-cgroup-rule", "Add a rule to the allowed devices", "strings"),
     Flag("device-read-bps", "Limit the read rate from a device: PATH:BYTES", "strings"),

@@ -113,6 +113,7 @@ def _resources(args: Args) -> dict[str, Any]:
         "CpuRealtimeRuntime": args.cpu_rt_runtime,
         "CpuShares": args.cpu_shares,
         "CpusetCpus": args.cpuset_cpus,
+        "CpusetMems": args.cpuset_mems,
         "NanoCpus": round(_quantity("cpus", args.cpus, float) * 1e9) if args.cpus else 0,
         "Memory": number("memory", args.memory) if args.memory else 0,
         "MemoryReservation": number("memory-reservation", args.memory_reservation) if args.memory_reservation else 0,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import to_builtins
 
-from composer.serve.docker import body
+from composer.serve.docker import body, create_check
 from composer.serve.docker.create_mounts import mounts
 from composer.serve.docker.create_resources import resources
 from composer.serve.http.errors import BadRequest
@@ -26,7 +26,6 @@ from engine.spec.container import (
     Restart,
     Ulimit,
 )
-from engine.spec.logoptions import OPTIONS
 
 if TYPE_CHECKING:
     from engine.spec.image import ImageRecord
@@ -39,7 +38,7 @@ SECOND = 1_000_000_000
 def specification(name: str, asked: body.Create, image: ImageRecord) -> ContainerSpec:
     """The container that is asked for, made from `image`. BadRequest."""
     host = asked.host_config or body.HostConfig()
-    _check_supported(host)
+    create_check.check(asked, host)
     mode = host.network_mode or "default"
     networks = _networks(asked, mode)
     shell = body.words(asked.cmd)
@@ -91,6 +90,8 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
         cap_add=body.words(host.cap_add),
         cap_drop=body.words(host.cap_drop),
         security_opt=tuple(host.security_opt or ()),
+        masked_paths=None if host.masked_paths is None else tuple(host.masked_paths),
+        read_only_paths=None if host.readonly_paths is None else tuple(host.readonly_paths),
         sysctls=host.sysctls or {},
         devices=tuple(_device(one) for one in host.devices or ()),
         device_cgroup_rules=tuple(host.device_cgroup_rules or ()),
@@ -109,29 +110,6 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
         logging=_logging(host),
         host_config=to_builtins(host),
     )
-
-
-def _check_supported(host: body.HostConfig) -> None:
-    """Fields that Docker takes and this engine does not have. BadRequest names the first."""
-    if host.runtime not in (None, "", "composer", "runc", "io.containerd.runc.v2"):
-        raise BadRequest(f"unknown or invalid runtime name: {host.runtime}")
-    if host.isolation not in (None, "", "default"):
-        raise BadRequest(f'invalid isolation "{host.isolation}" on linux')
-    # It is asked only for a volume that this request makes.
-    if host.volume_driver not in (None, "", "local") and any(not text.startswith("/") for text in host.binds or ()):
-        raise BadRequest(
-            f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
-        )
-    for name, value in (
-        ("CpuCount", host.cpu_count),
-        ("CpuPercent", host.cpu_percent),
-        ("IOMaximumBandwidth", host.io_maximum_bandwidth),
-        ("IOMaximumIOps", host.io_maximum_iops),
-        ("Cgroup", host.cgroup),
-        ("CpusetMems", host.cpuset_mems),
-    ):
-        if value:
-            raise BadRequest(f"HostConfig.{name} is not supported on this platform")
 
 
 def _environment(entries: Iterable[str]) -> dict[str, str | None]:
@@ -276,6 +254,4 @@ def restart_policy(asked: body.RestartPolicy, *, auto_remove: bool) -> Restart:
 
 def _logging(host: body.HostConfig) -> Logging:
     asked = host.log_config or body.LogConfig()
-    if asked.type and asked.type not in OPTIONS:
-        raise BadRequest(f"logger: no log driver named '{asked.type}' is registered")
     return Logging(driver=asked.type or "", options=asked.config or {})

@@ -90,9 +90,7 @@ def _mount(asked: body.Mount) -> Mount:
         return BadRequest(f'invalid mount config for type "{kind}": {reason}')
 
     if kind not in TYPES:
-        raise BadRequest(
-            f'mount type unknown: "{kind}"' if kind != "cluster" else refuse("a cluster volume needs a Swarm").message
-        )
+        raise refuse("mount type unknown")
     if not target:
         raise refuse("field Target must not be empty")
     if not target.startswith("/"):

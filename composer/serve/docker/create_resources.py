@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from composer.serve.docker import body
+from composer.serve.docker import body, create_check
 from composer.serve.http.errors import BadRequest
 from engine.spec.container import BlkioRule, Resources
 
@@ -21,6 +21,8 @@ def resources(host: body.Limits) -> Resources:
         raise BadRequest("Minimum memoryswap limit should be larger than memory limit, see usage")
     if not memory and swap > 0:
         raise BadRequest("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if 0 < (host.memory_reservation or 0) < LEAST_MEMORY:
+        raise BadRequest("Minimum memory reservation allowed is 6MB")
     if memory and (host.memory_reservation or 0) > memory:
         raise BadRequest("Minimum memory limit can not be less than memory reservation limit, see usage")
     swappiness = host.memory_swappiness
@@ -42,7 +44,8 @@ def resources(host: body.Limits) -> Resources:
         raise BadRequest("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if host.cpu_quota and 0 < host.cpu_quota < 1000:
         raise BadRequest("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    _check_processors(host.cpuset_cpus or "", processors)
+    create_check.check_processors(host.cpuset_cpus or "")
+    create_check.check_nodes(host.cpuset_mems or "")
     weight = host.blkio_weight or 0
     if weight and not 10 <= weight <= 1000:
         raise BadRequest("Range of blkio weight is from 10 to 1000")
@@ -54,6 +57,7 @@ def resources(host: body.Limits) -> Resources:
         cpu_rt_runtime=host.cpu_realtime_runtime or 0,
         cpu_rt_period=host.cpu_realtime_period or 0,
         cpuset=host.cpuset_cpus or "",
+        cpuset_mems=host.cpuset_mems or "",
         memory=memory,
         memory_swap=swap,
         memory_reservation=host.memory_reservation or 0,
@@ -71,13 +75,3 @@ def resources(host: body.Limits) -> Resources:
 
 def _rates(rules: list[body.Rate] | None) -> tuple[BlkioRule, ...]:
     return tuple(BlkioRule(path=rule.path, value=rule.rate) for rule in rules or ())
-
-
-def _check_processors(text: str, processors: int) -> None:
-    """A list such as `0-2,4` (cpuset(7)) of processors that are there. BadRequest."""
-    for part in text.split(",") if text else ():
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise BadRequest(f"Invalid value {text} for cpuset cpus")
-        if int(last or first) >= processors:
-            raise BadRequest(f"Requested CPUs are not available - requested {text}, available: 0-{processors - 1}")

@@ -46,14 +46,21 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply 
     return None
 
 
+def _repository(shown: str) -> str:
+    """The path of a familiar name within its registry."""
+    host, slash, rest = shown.partition("@")[0].partition("/")
+    if not slash:
+        return f"library/{host.partition(':')[0]}"
+    path = rest if "." in host or ":" in host or host == "localhost" else f"{host}/{rest}"
+    return path.partition(":")[0]
+
+
 async def _pull(server: Server, request: Request, reporter: Reporter, joined: str, who: Credentials | None) -> bool:
     """Pull one image, with its progress; whether it was there."""
     shown = familiar(joined)
     digest = "@" in shown.rpartition("/")[2]
     label = shown.rpartition("@" if digest else ":")[2] if digest or ":" in shown.rpartition("/")[2] else "latest"
-    path = shown.partition("@")[0]
-    path = path.partition("/")[2] if "." in path.partition("/")[0] or ":" in path.partition("/")[0] else path
-    path = path.partition(":")[0] if "/" in path or "/" in shown else f"library/{path.partition(':')[0]}"
+    path = _repository(shown)
     before = server.engine.image(joined)
 
     def pull() -> ImageRecord:
@@ -176,9 +183,12 @@ async def load(server: Server, request: Request, exchange: Exchange) -> None:
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Remove images without a tag; with the filter `dangling=false`, all that no container uses."""
     filters = Filters.of_json(request.query("filters"), PRUNE_FILTERS)
-    gone = [image.id for image in unused(server.engine, filters)]
-    freed = await to_thread.run_sync(lambda: server.open_engine().prune_images(gone))
-    deleted = [{"Deleted": one} for one in freed.images]
+    gone = {image.id: image for image in unused(server.engine, filters)}
+    freed = await to_thread.run_sync(lambda: server.open_engine().prune_images(list(gone)))
+    deleted = []
+    for one in freed.images:
+        deleted += [{"Untagged": familiar(tag)} for tag in (gone[one].tags if one in gone else ())]
+        deleted.append({"Deleted": one})
     return Reply({"ImagesDeleted": deleted or None, "SpaceReclaimed": freed.size})
 
 

@@ -13,7 +13,8 @@ from msgspec import structs
 
 from composer.plan.labels import AUTOREMOVE, group_of
 from composer.plan.operations import AwaitEnd, CreateVolume, Kill, Make, Pause, Remove, Rename, Start, Stop, Unpause
-from composer.serve.docker.body import Create, shaped
+from composer.serve.docker import create_check
+from composer.serve.docker.body import Create, HostConfig, shaped
 from composer.serve.docker.create import specification
 from composer.serve.docker.streaming import while_connected
 from composer.serve.http.errors import BadRequest, HTTPError
@@ -49,10 +50,12 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     image = need_image(server.engine, asked.image or "")
     await anyio.to_thread.run_sync(server.engine.admit, asked.image or "")
     spec = specification(name, asked, image)
+    host = asked.host_config or HostConfig()
     spec = structs.replace(spec, labels=server.access.labels(spec.labels))
     server.access.check_container(spec, server.engine)
+    create_check.check_named(server.engine, spec, host)
     check_free(server.engine, name)
-    if asked.host_config and asked.host_config.auto_remove:
+    if host.auto_remove:
         spec = structs.replace(spec, labels={**spec.labels, AUTOREMOVE: "true"})
     known = {volume.spec.name for volume in server.engine.volumes()}
     volumes = dict.fromkeys(m.source for m in spec.mounts if m.type == "volume" and m.source and m.source not in known)
@@ -67,8 +70,8 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     except HTTPError as error:
         if error.status == 404 and (absent := re.search(r"no such network: (\S+)", error.message)):
             raise HTTPError(404, f"failed to set up container networking: network {absent[1]} not found") from None
-        raise
-    warnings = [f"{field} is not known and was ignored" for field in unknown]
+        raise HTTPError(error.status, error.message.removeprefix(f"cannot make container {name}: ")) from None
+    warnings = [*create_check.warnings(host), *(f"{field} is not known and was ignored" for field in unknown)]
     return Reply({"Id": end.container_id, "Warnings": warnings}, status=201)
 
 

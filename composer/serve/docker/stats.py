@@ -36,7 +36,10 @@ async def stats(server: Server, request: Request, exchange: Exchange) -> Reply |
         if not one_shot and record.state.status.alive:
             before = _Sample(server, record)
             await anyio.sleep(INTERVAL)
-        return Reply(_shown(record, _Sample(server, record), before))
+        shown = _shown(record, _Sample(server, record), before)
+        if one_shot:
+            del shown["name"], shown["id"]
+        return Reply(shown)
     await exchange.begin(200, {"Content-Type": "application/json"})
     async with while_connected(exchange):
         while True:

@@ -1,10 +1,11 @@
-"""The lowest layer of every container: mount points that an image may lack.
+"""The lowest layer of every container: mount points and links that an image may lack.
 
 Without it each container would create them in its upper directory, which takes longer than all of its mounts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from engine.errors import OperationFailed
@@ -14,27 +15,41 @@ NAME = "mountpoints"
 """Its folder below <state>/layers. It is no image's."""
 FOLDERS = ("dev", "proc", "sys")
 FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
+LINKS = (("etc/mtab", "/proc/mounts"),)
+"""As Docker has them; an image's own file of that name covers the link."""
 
 
 def ensure(layers: str) -> str:
     """Create the layer below the directory `layers` unless it exists; returns its relative path. Raises OperationFailed."""
     path = f"{layers}/{NAME}"
-    if not os.path.isdir(path):
+    if not os.path.lexists(f"{path}/diff/{LINKS[-1][0]}"):
         try:
-            draft = f"{layers}/.draft-{os.urandom(8).hex()}"
-            os.mkdir(draft, 0o700)
-            try:
-                for folder in ("", "etc", *FOLDERS):
-                    os.mkdir(f"{draft}/diff/{folder}")
-                    os.chmod(f"{draft}/diff/{folder}", 0o755)
-                for file in FILES:
-                    with open(f"{draft}/diff/{file}", "xb") as made:
-                        os.fchmod(made.fileno(), 0o644)
-                os.rename(draft, path)
-            except OSError:
-                remove_tree(draft)
-                if not os.path.isdir(path):  # created concurrently
-                    raise
+            if not os.path.isdir(path):
+                _create(path, f"{layers}/.draft-{os.urandom(8).hex()}")
+            _link(f"{path}/diff")  # missing in a layer of an earlier version
         except OSError as error:
             raise OperationFailed.of("create the layer", path, error) from error
     return f"{NAME}/diff"
+
+
+def _create(path: str, draft: str) -> None:
+    os.mkdir(draft, 0o700)
+    try:
+        for folder in ("", "etc", *FOLDERS):
+            os.mkdir(f"{draft}/diff/{folder}")
+            os.chmod(f"{draft}/diff/{folder}", 0o755)
+        for file in FILES:
+            with open(f"{draft}/diff/{file}", "xb") as made:
+                os.fchmod(made.fileno(), 0o644)
+        _link(f"{draft}/diff")
+        os.rename(draft, path)
+    except OSError:
+        remove_tree(draft)
+        if not os.path.isdir(path):  # created concurrently
+            raise
+
+
+def _link(folder: str) -> None:
+    for name, target in LINKS:
+        with contextlib.suppress(FileExistsError):
+            os.symlink(target, f"{folder}/{name}")
