@@ -1,4 +1,4 @@
-"""The command of a request: whether it is still there, and what it attaches to before a program starts.
+"""The command of a request: detect that it hangs up, and let it attach before a program starts.
 
 supervisor ──Ready(id)──▶ command ──attach──▶ keeper
      ◀──────Go(id)───────────┘

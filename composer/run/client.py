@@ -45,10 +45,10 @@ class Client:
             try:
                 self._starting = Launch(self._roots, self._project, self._environ, self._open_engine)
             except OperationFailed:
-                pass  # it is said when it is needed
+                pass  # the error is reported when the supervisor is needed
 
     def listens(self) -> bool:
-        """Whether there is a supervisor."""
+        """Whether a supervisor accepts connections."""
         return control.listens(self._path)
 
     def serves(self) -> bool:
@@ -96,7 +96,7 @@ class Client:
                 sock.settimeout(None)
                 if control.peer_is_stopped(sock):
                     pid, _ = control.peer(sock)
-                    yield Note(f"The supervisor of this project is stopped. To let it go on: kill -CONT {pid}")
+                    yield Note(f"The supervisor of this project is stopped. To resume it: kill -CONT {pid}")
                 continue
             except ConnectionError:
                 return
@@ -137,7 +137,7 @@ class Client:
                 if not replace:
                     raise
                 control.end(self._path)
-            except SupervisorLost as error:  # killed while it started, or it cannot
+            except SupervisorLost as error:  # it was killed during its start, or cannot start
                 lost = error
             except OSError:
                 pass
@@ -153,7 +153,7 @@ class Client:
                 self._starting.wait()
                 control.connect(self._path).close()
             except (OSError, SupervisorLost):
-                pass  # it has gone already
+                pass  # it has already exited
             self._starting.close()
             self._starting = None
 

@@ -15,9 +15,9 @@ from engine.control import peer_is_stopped
 
 CHUNK = 65536
 PATIENCE = 5.0
-"""Seconds that a stopped command (Ctrl-Z) has to go on, before it is left alone."""
+"""Seconds that we wait for a stopped command (Ctrl-Z) to continue."""
 LOOKS = 12
-"""How many times PATIENCE a command gets that is slow, or whose own output is blocked."""
+"""How many times PATIENCE we wait for a command that is slow, or whose own output is blocked."""
 
 
 class Connection:

@@ -122,7 +122,7 @@ def inheriting(spec: ContainerSpec, old: ContainerRecord) -> tuple[ContainerSpec
             mount = msgspec.structs.replace(mount, source=before.source)
             taken.append(before.source)
         mounts.append(mount)
-    # What is left was declared by the old image: the new one most likely declares it, too.
+    # The remaining volumes were declared by the old image. The new one most likely declares them, too.
     for before in kept.values():
         mounts.append(Mount(type="volume", target=before.target, source=before.source))
         taken.append(before.source)

@@ -13,9 +13,9 @@ from composer.release import VERSION
 from engine import control
 
 LEAVING = "leaving"
-"""What the socket is called while its supervisor tidies up."""
+"""The name of the socket while its supervisor cleans up."""
 REMAINS = ("supervisor.sock", "keeper.sock", LEAVING)
-"""Files that are there when a supervisor or a keeper was killed."""
+"""Files that exist if a supervisor or a keeper was killed."""
 
 
 class Control:
@@ -25,7 +25,7 @@ class Control:
     def __init__(self, listener: socket.socket, lock: int, path: str, *, clean: bool) -> None:
         self.listener, self._lock, self.path, self.clean = listener, lock, path, clean
         self.launcher: socket.socket | None = None
-        """Closed when the process that started us has connected, or never will."""
+        """Closed when the process that started us has connected, or will never connect."""
 
     @classmethod
     def open(cls, path: str) -> Control | None:

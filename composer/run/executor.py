@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from composer.run.port import Changes, LogReader, Watch
 
 STEADY = 0.5
-"""Seconds that a container without a healthcheck must have been running before it counts as such: what fails at once is not
-ready, however soon one looks."""
+"""Seconds that a container without a healthcheck must run before it counts as running, so that a program that fails at
+once never counts as ready."""
 
 
 class Scene(Struct, kw_only=True):
@@ -157,7 +157,7 @@ class Executor:
         self._pause()
 
     def _pause(self) -> None:
-        """One operation fewer is active. When all others only wait, other requests can have their turn."""
+        """Mark one operation as waiting. When all operations wait, other requests get their turn."""
         self._acting -= 1
         if not self._acting and self.scene.turn is not None:
             self.scene.turn.end()
@@ -177,7 +177,7 @@ class Executor:
             await self._resume()
 
     def concerns(self) -> set[str]:
-        """The services that it still has to act on or wait for."""
+        """The services that it still has to change or wait for."""
         waiting = [one for one in self.plan.operations if one.id not in self._succeeded]
         return {operation.service_name for operation in waiting}
 
@@ -195,7 +195,7 @@ class Executor:
             )
             return
         except Exception as error:
-            # The rest of the plan goes on: one fault of ours must not cancel what runs beside it.
+            # The rest of the plan continues: a bug in one operation must not cancel the others.
             text = unforeseen(error)
             self._tell(operation, FAILED, text.partition("\n")[0])
             self.failures.append(Failure(message=text))
@@ -300,7 +300,7 @@ class Executor:
         for known, container_id in self._ids.items():
             if name == known or (len(name) >= 12 and container_id.startswith(name)):
                 return container_id
-        return name  # a container of another project's, or of none
+        return name  # a container of another project, or of no project
 
     @staticmethod
     async def _remove_shared(remove: Callable[[str], Awaitable[None]], name: str) -> None:
@@ -341,7 +341,7 @@ class Executor:
             await hooks.run(self.scene, container_id, operation.service, "post_start")
 
     async def _prepare(self, operation: PreStartHooks) -> None:
-        from composer.run import pre_start  # few projects have any
+        from composer.run import pre_start  # few projects have jobs
 
         await pre_start.run(self.scene, operation.service, self.find, self._waiting)
 
@@ -378,7 +378,7 @@ class Executor:
         await self.scene.changes.stop(container_id, timeout=operation.timeout, signal=operation.signal)
         self.scene.monitor.gone(container_id)
         if operation.suspend:
-            # As if it had ended with an earlier boot: `autostart run` brings it back.
+            # Treat it as ended by a reboot, so that `autostart run` starts it again.
             state = self.scene.changes.record(container_id).state
             suspended = msgspec.structs.replace(state, stopped_by_user=False, boot_id="")
             await self.scene.changes.update(container_id, suspended)
@@ -417,7 +417,7 @@ class Executor:
                 and (since_up or condition == "next-exit")
                 and state.finished_at not in (0, before)
             ):
-                return state.exit_code  # also when a policy starts it again
+                return state.exit_code  # even if a restart policy starts it again
             if condition == "not-running" and not up:
                 return state.exit_code if state.finished_at else 0
             return None
@@ -429,7 +429,7 @@ class Executor:
             with CancelScope(shield=True):
                 await self._remove_for_good(operation)
         except NotFound:
-            pass  # it went by itself (run --rm)
+            pass  # it removed itself (run --rm)
         self.scene.monitor.gone(operation.container_id)
 
     async def _remove_for_good(self, operation: Remove) -> None:
@@ -464,14 +464,14 @@ class Executor:
             raise
 
     async def _gate(self, container_id: str, condition: str) -> float:
-        """Check the condition. Returns after how many seconds to check again, or 0 when it is satisfied for good."""
+        """Check the condition. Returns the seconds until the next check, or 0 when the condition is fulfilled."""
         changes = self.scene.changes
         await self.scene.notifier.until(container_id, lambda: outcome(changes.record(container_id), condition))
         state = changes.record(container_id).state
         if condition != "running" or state.health is not None:
             return 0.0
         rest = state.started_at + STEADY - time.time()
-        return rest if 0 < rest <= STEADY else 0.0  # longer: the clock was set back meanwhile
+        return rest if 0 < rest <= STEADY else 0.0  # longer if the clock was set back meanwhile
 
 
 async def _change_job(scheduler: Scheduler, operation: RegisterJob | StartJob | StopJob | RemoveJob) -> None:

@@ -10,18 +10,18 @@ from engine.errors import EngineError
 from engine.spec.state import ContainerRecord, Status
 
 LOG_LINES = 10
-"""How many of a container's last log lines an error shows."""
+"""The number of log lines in an error, from the end of the log."""
 
 Tail = Callable[[str, int], list[str]]
 """The last lines of a container's log: (container id, how many)."""
 
 
 class GateFailed(EngineError):
-    """A condition that was waited for cannot become true."""
+    """A condition that the plan waited for can no longer be fulfilled."""
 
 
 def optional(reason: Never, service: str) -> str:
-    """The reason where the dependency is not required."""
+    """The reason, worded for a dependency that is not required."""
     text = str(reason)
     if "didn't complete" in text:
         return f"Skipped: optional dependency {text.removeprefix('service ')}"

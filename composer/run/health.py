@@ -1,9 +1,9 @@
 """Health checks, with Docker's rules (docs.docker.com/reference/dockerfile, HEALTHCHECK).
 
-A probe starts `interval` seconds after the end of the previous one, or every `start_interval` during `start_period`. A failure
-within the start period does not count until a probe has succeeded; `retries` failures in a row make the container unhealthy. In
-addition to Docker's, there are probes right after the start that can only succeed, so that a container that is ready at once is
-healthy at once.
+A probe starts `interval` seconds after the end of the previous one, or every `start_interval` during `start_period`. A
+failure within the start period does not count until a probe has succeeded; `retries` failures in a row make the
+container unhealthy. Unlike Docker, we also probe right after the start, and ignore failures of these probes, so that a
+container that is ready at once is healthy at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from engine.spec.container import Healthcheck
 from engine.spec.state import Health, Probe
 
 EARLY = (0.0, 0.1)
-"""Seconds before each early probe. They end before a database that initialises itself would answer for a moment."""
+"""Seconds before each early probe. They stop early enough to miss the short time in which a database answers while it
+initialises itself."""
 KEPT = 5
 """Probes in the health log, as Docker keeps them."""
 
@@ -51,13 +52,13 @@ def check_of(own: Healthcheck | None, images: Healthcheck | None) -> Check | Non
         return None
     if own is not None and own.test and own.test[0] == "NONE":
         return None
-    # What an image says nobody has checked.
+    # An image's values are unchecked.
     wrong = {name for name, least in _LEAST.items() if found.get(name, least) < least}  # type: ignore[operator]
     return Check(**{name: value for name, value in found.items() if name not in wrong})  # type: ignore[arg-type]
 
 
 _LEAST = {"interval": 0.001, "timeout": 0.001, "retries": 1, "start_period": 0.0, "start_interval": 0.001}
-"""Values below these stand for the default, as 0 does."""
+"""Smaller values mean the default, as 0 does."""
 
 
 def judged(health: Health, probe: Probe, check: Check, *, in_start_period: bool) -> Health:
@@ -81,8 +82,8 @@ async def watch(
     clock: Callable[[], float] = time.time,
 ) -> None:
     """Probe until cancelled, and report each change of health. `probe` returns None when it could not run, because the
-    container is paused or just exiting. `started_at` is in seconds since the epoch; once we watch, a clock that is set
-    changes nothing."""
+    container is paused or just exiting. `started_at` is in seconds since the epoch; afterwards, changes to the clock
+    have no effect."""
     begun = current_time() - max(0.0, clock() - started_at)
     if health.status == STARTING and not health.log:
         for pause in EARLY:
@@ -108,4 +109,4 @@ async def _attempt(probe: Callable[[], Awaitable[Probe | None]]) -> Probe | None
     try:
         return await probe()
     except EngineError:
-        return None  # the container or its keeper is going; if it comes back, so do we
+        return None  # the container or its keeper is exiting; a restart calls us again

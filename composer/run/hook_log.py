@@ -1,4 +1,4 @@
-"""What the post_start and pre_stop hooks of a container have printed, in a file beside the container's log."""
+"""The output of a container's post_start and pre_stop hooks, in a file beside the container's log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.spec.stream import LogEntry
 
 NAME = "hooks.log"
 BOUND = 1 << 20
-"""Bytes after which the file is started again."""
+"""Size limit in bytes, after which the file is truncated."""
 
 
 def keep(folder: str, kind: str, lines: Iterable[str]) -> None:
-    """Add lines; `kind` is post_start or pre_stop. Not being able to is no reason to fail: the disc may be full."""
+    """Append lines; `kind` is post_start or pre_stop. Errors, such as a full disc, are ignored."""
     text = "".join(json.dumps((time.time_ns(), kind, f"{line}\n")) + "\n" for line in lines)
     path = f"{folder}/{NAME}"
     with contextlib.suppress(OSError):
@@ -27,7 +27,7 @@ def keep(folder: str, kind: str, lines: Iterable[str]) -> None:
 
 
 class HookLog:
-    """Reads such a file from its beginning, as it grows. Entries have the kind of the hook as their stream."""
+    """Reads such a file from the beginning and follows it. Entries have the kind of the hook as their stream."""
 
     def __init__(self, folder: str) -> None:
         self._path = f"{folder}/{NAME}"

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from composer.run.executor import Scene
 
 MAX_OUTPUT, LINES = 2048, 10
-"""Bytes and lines of a failing hook's output that its error shows, the last ones."""
+"""Bytes and lines from the end of a failing hook's output that its error shows."""
 _KILLED = 137
 _PATIENCE = 2.0
-"""Seconds for a container's end to be seen after its hook has met it."""
+"""Seconds to wait for the container's exit event after a hook failed because of the exit."""
 SHOWN = 1 << 20
-"""Bytes of a hook's output that are shown where the output of containers is."""
+"""Bytes of a hook's output that are shown with the output of containers."""
 
 
 class HookFailed(EngineError):

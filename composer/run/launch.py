@@ -80,7 +80,7 @@ def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, ea
         try:
             launcher.send(b"1")
         except ConnectionError:
-            pass  # it has gone: see `Supervisor._expect_requests`
+            pass  # the command has exited: see `Supervisor._expect_requests`
     if control is None:
         return
     control.launcher = launcher
@@ -102,7 +102,9 @@ def _live(
     try:
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as a command may have changed it
-        for number, fd in enumerate([os.dup(fd) for fd in descriptors]):  # out of the way of each other
+        for number, fd in enumerate(
+            [os.dup(fd) for fd in descriptors]
+        ):  # move descriptors so that they do not overwrite each other
             os.dup2(fd, number)
         os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
         os.set_inheritable(READY, False)
@@ -123,7 +125,7 @@ def _live(
 
 
 def _place(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variable with the location of this program."""
+    """The environment variable with the location of this program."""
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     path = environ.get("PYTHONPATH", "")
     return {"PYTHONPATH": f"{tree}:{path}" if path else tree}
@@ -137,7 +139,7 @@ def _has_opened(roots: Roots) -> bool:
             if os.readlink(f"/proc/self/fd/{fd}").startswith(f"{roots.state}/"):
                 return True
         except FileNotFoundError:
-            pass  # that of the list itself
+            pass  # the descriptor of the directory listing itself
     return False
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from composer.run.port import Changes
 
 REMEMBERED = 256
-"""Containers that removed themselves whose exit codes are remembered."""
+"""The number of self-removed containers whose exit codes are remembered."""
 
 
 class Monitor:
@@ -48,7 +48,7 @@ class Monitor:
         self._restarting: dict[str, CancelScope] = {}
         self._backoffs: dict[str, restart.Backoff] = {}
         self.exit_codes: dict[str, int] = {}
-        """How the last containers ended that removed themselves."""
+        """Exit codes of the latest containers that removed themselves."""
 
     @property
     def busy(self) -> bool:
@@ -62,7 +62,7 @@ class Monitor:
                 await self._update(record.id, returns=False)
                 record = self._changes.record(record.id)
             if record.state.status.alive:
-                if record.state.stopped_by_user:  # a stop was begun and not finished
+                if record.state.stopped_by_user:  # an interrupted stop
                     await self._update(record.id, stopped_by_user=False)
                 self.started(record.id)
             elif record.state.status in (Status.EXITED, Status.RESTARTING):
@@ -97,7 +97,7 @@ class Monitor:
             self._notifier.tell(container_id)
 
     async def stays_down(self, container_id: str) -> None:
-        """The container was to be started again, but was not."""
+        """A planned restart of the container did not happen."""
         if self._changes.record(container_id).state.returns:
             await self._update(container_id, returns=False)
             self._notifier.tell(container_id)
@@ -162,7 +162,7 @@ class Monitor:
                 self._notifier.tell(record.id)
 
         now = record.state.health or Health(status=health.STARTING)
-        with scope, contextlib.suppress(EngineError):  # the container was removed under us
+        with scope, contextlib.suppress(EngineError):  # the container was removed concurrently
             await health.watch(check, record.state.started_at, now, probe=probe, report=report)
         if self._probing.get(record.id) is scope:
             del self._probing[record.id]
@@ -219,7 +219,7 @@ class Monitor:
 
 
 async def _apart(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-    """A defect that one container shows must not end the supervision of the others."""
+    """Run work so that a bug that one container triggers does not stop the monitoring of the others."""
     try:
         await work(*arguments)
     except Exception:

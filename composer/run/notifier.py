@@ -11,7 +11,7 @@ Outcome = TypeVar("Outcome")
 
 
 class Notifier:
-    """Every change of a container's state is reported here; the session knows what the state is."""
+    """Every change of a container's state is reported here. The session has the state itself."""
 
     def __init__(self) -> None:
         self._events: dict[str, Event] = {}

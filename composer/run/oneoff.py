@@ -62,7 +62,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake |
         code = getattr(error, "exit_code", 1) or 1
         executor.failures.append(Failure(message=f"service {wanted.service}: {error}", exit_code=code))
     except BaseException:
-        if container_id:  # the command has gone before its program began
+        if container_id:  # the command hung up before the program started
             with CancelScope(shield=True):
                 await _forget(executor, container_id)
         raise

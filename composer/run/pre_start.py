@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from composer.run.port import LogReader
 
 Waiting = Callable[[], contextlib.AbstractAsyncContextManager[None]]
-"""Around what is nothing but waiting, so that other requests may have their turn."""
+"""A context manager for pure waiting, in which other requests get their turn."""
 
 
 async def run(scene: Scene, service: DesiredService, find: container_spec.Find, waiting: Waiting) -> None:
-    """Run the service's hooks. HookFailed for the first that fails; the others do not run."""
+    """Run the service's hooks. Raises HookFailed for the first that fails; later hooks do not run."""
     await _clear(scene, service.name)
     for index, hook in enumerate(service.pre_start):
         images = scene.snapshot.images

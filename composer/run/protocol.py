@@ -16,10 +16,10 @@
       │ ◀─────────────────────────────────────────── │
 
 A frame is a 4-byte big-endian length and that many bytes of JSON, one object whose "type" names the message. A command
-that hangs up cancels what it asked for: operations that have begun are finished, the others do not begin. End is the last
-frame; with `last` the supervisor leaves, and the command waits until it has hung up.
+that hangs up cancels its request: operations that have begun are finished, the others do not begin. End is the last
+frame. With `last` the supervisor exits, and the command waits for the end of the connection.
 
-Annotations are evaluated where they stand, as in engine.spec and for its reason.
+Annotations are evaluated eagerly, for the reason given in engine.spec.
 """
 
 from collections.abc import Iterator
@@ -33,13 +33,13 @@ from composer.plan.options import Options
 from engine.spec.container import ContainerSpec
 
 MAX_FRAME = 64 * 1024 * 1024
-"""Bytes; more is nonsense (a project of 1,000 services has about two million)."""
+"""The largest message in bytes. A project of 1,000 services has about two million."""
 
 BEGUN, DONE, FAILED, SKIPPED, WARNED = "begun", "done", "failed", "skipped", "warned"
 
 
 class OneOff(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The container of `composer run`, beside the plan that starts what its service depends on.
+    """The container of `composer run`, in addition to the plan that starts its service's dependencies.
 
     `attach`: wait for Go between Ready and the start of its program.
     """
@@ -48,12 +48,13 @@ class OneOff(Struct, frozen=True, kw_only=True, omit_defaults=True):
     spec: ContainerSpec
     attach: bool = True
     run: str = ""
-    """The id of the run, when it is one of a job."""
+    """The id of the run, if it is a run of a job."""
 
 
 class JobAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `composer job` asks for. `verb`: run, cancel, wait, pause, resume, rm, or suspend, which is about all jobs. `run`: the
-    id of a run. `history`: rm forgets the job's runs, too. Where the request has the project, run registers a job that is not.
+    """An action of `composer job`. `verb`: run, cancel, wait, pause, resume, rm, or suspend, which applies to all jobs.
+    `run`: the id of a run. `history`: rm also deletes the records of runs. If the request contains the project, run
+    registers an unregistered job.
     """
 
     verb: str
@@ -67,9 +68,9 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reques
     desired: Desired | None = None
     oneoff: OneOff | None = None
     job: JobAction | None = None
-    """This, side by side with other requests, in place of a plan."""
+    """Performed concurrently with other requests, in place of a plan."""
     operations: tuple[Change, ...] = ()
-    """These, side by side with other requests, in place of a plan: what they name is all that they touch."""
+    """Performed concurrently with other requests, in place of a plan; they change only the objects that they name."""
 
 
 class Go(Struct, frozen=True, tag="go"):
@@ -109,7 +110,8 @@ class Ready(Struct, frozen=True, tag="ready"):
 
 
 class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`message` is for the reader; `exit_code` that of the command; `error` names the class of engine.errors, if it is one."""
+    """`message` is for the user; `exit_code` is the command's; `error` is the name of the class, if it is one of
+    engine.errors."""
 
     message: str
     exit_code: int = 1
@@ -120,9 +122,9 @@ class End(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="end"):
     failures: tuple[Failure, ...] = ()
     container_id: str = ""
     exit_code: int = 0
-    """How the container ended, or the job's run, whose end was awaited."""
+    """The exit code of the container or run whose end was awaited."""
     run: str = ""
-    """The id of the job's run that was started or ended."""
+    """The id of the run that was started or cancelled."""
     last: bool = False
 
 
@@ -139,13 +141,13 @@ def frame(message: Request | Go | Event) -> bytes:
 
 
 class Frames:
-    """Cuts a stream of bytes into frames."""
+    """Splits a stream of bytes into frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The frames that `data` completes. ValueError for one that is too long."""
+        """The frames that `data` completes. Raises ValueError for one that is too long."""
         self._buffer += data
         while len(self._buffer) >= 4:
             length = int.from_bytes(self._buffer[:4], "big")
@@ -159,7 +161,7 @@ class Frames:
 
 
 def request_of(data: bytes) -> Request | Go:
-    """What a command says. ValueError (msgspec.DecodeError) when it is none of these."""
+    """Decode a command's message. Raises ValueError (msgspec.DecodeError) for an invalid one."""
     return _REQUESTS.decode(data)
 
 

@@ -8,7 +8,7 @@ from engine.spec.state import ContainerState
 FIRST, LONGEST = 0.1, 60.0
 """Seconds before the first restart, doubled each time up to the longest."""
 SETTLED = 10.0
-"""A container that ran for so many seconds begins with FIRST again."""
+"""After a run of this many seconds, the delay starts at FIRST again."""
 
 
 def wanted(policy: Restart, state: ContainerState) -> bool:

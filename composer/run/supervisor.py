@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from composer.run.port import Changes, Engine
 
 UNASKED = 5.0
-"""Seconds after which a supervisor leaves that was started for a command which never came."""
+"""Seconds after which a supervisor exits if the command that started it never connects."""
 STOPPING = ("down", "stop", "kill")
-"""Actions that need not wait until an `up` has come to its end: they cancel it."""
+"""Actions that cancel an `up` in progress instead of waiting for it."""
 STARTING = ("up", "create", "start", "restart", "run")
 
 
@@ -68,7 +68,7 @@ class Supervisor:
         self._tasks: TaskGroup
         self._scheduler: Scheduler | None = None
         self.tidy = False
-        """It has come to its end in good order: nothing of the project runs."""
+        """Whether it ended cleanly, with nothing of the project running."""
 
     async def run(self) -> None:
         """Run until nothing is left to do. Containers keep running when this is cancelled."""
@@ -159,7 +159,7 @@ class Supervisor:
                 connection.tell(End(failures=(Failure(message=str(error)),), last=True))
                 await connection.drain()
 
-    # ── leaving ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── exit ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def _busy(self) -> bool:
@@ -185,7 +185,7 @@ class Supervisor:
         self._asked = True
         self._consider_leaving()
 
-    # ── what happens by itself ───────────────────────────────────────────────────────────────────────────────────
+    # ── restarts and jobs ───────────────────────────────────────────────────────────────────────────────────
 
     async def _watch_ends(self) -> None:
         async for container_id, _ in self._changes.exits():
@@ -209,7 +209,7 @@ class Supervisor:
                 await anyio.sleep(0.1)  # out of descriptors, perhaps: the connection waits
                 continue
             if peer_is_us(sock):
-                self._asking += 1  # counted here already: a request that ends early must not make us exit
+                self._asking += 1  # count it here: an earlier request that ends must not make us exit
                 tasks.start_soon(self._serve, sock)
             else:
                 sock.close()
@@ -235,7 +235,7 @@ class Supervisor:
             self._asking -= 1
             if self._last is None or self._last[0] is not connection:
                 connection.close()
-        self._asked = self._asked or request is None  # it was started for a command that needs nothing
+        self._asked = self._asked or request is None  # it was started for a command that had nothing to do
         self._consider_leaving()
 
     async def _take_turn(self, connection: Connection, request: Request) -> End:
@@ -266,7 +266,7 @@ class Supervisor:
             turn.end()
 
     async def _perform_alone(self, request: Request, scope: CancelScope) -> End:
-        """Do it in its turn, though no command has asked for it, until `scope` is cancelled."""
+        """Perform a request of our own when its turn comes, until `scope` is cancelled."""
         turn = Turn(request, self._turns)
         turn.work = scope
         await turn.begin()
@@ -394,8 +394,8 @@ def _tell_interrupted(tell: Callable[[Event], None], snapshot: observed.Snapshot
 
 
 def _overtakes(request: Request, served: Turn) -> bool:
-    """Whether a request need not wait for the one that is being served, because it undoes that one's work. Requests for other
-    services do not interrupt it."""
+    """Whether a request interrupts the one in progress, because it undoes that one's work. Requests for other services
+    wait."""
     action, running = request.options.action, served.request.options.action
     undoes = (action in STOPPING and running in STARTING) or (action == "kill" and running == "stop")
     if not undoes or request.options.containers:
@@ -406,8 +406,8 @@ def _overtakes(request: Request, served: Turn) -> bool:
 def supervise(engine: Engine, roots: Roots, project: str, control: Control, again: list[str]) -> None:
     """Run the supervisor until nothing is left to do. `again` is the command line that starts another."""
     supervisor = Supervisor(engine, roots, project, control, again)
-    gc.freeze()  # what is imported stays: no collection need look at it
+    gc.freeze()  # imported modules stay: exclude them from garbage collection
     anyio.run(supervisor.run)
     if supervisor.tidy or control.clean:
-        # A keeper that was started in vain still listens for a moment: it removes its own files.
+        # A keeper that turned out to be unnecessary listens a moment longer; it removes its own files.
         control.tidy_up(whole=not listens(f"{os.path.dirname(control.path)}/keeper.sock"))

@@ -1,6 +1,6 @@
 """Turns: requests change the project one at a time, in order of arrival.
 
-A request that only waits, for a container to become healthy or to complete, lets others have their turn meanwhile, so that
+A request that only waits for a container's condition passes its turn to others meanwhile, so that
 `stop`, `logs` or `run` of another service need not wait for it.
 """
 
@@ -15,7 +15,7 @@ from composer.run.protocol import Request
 
 
 class Turns:
-    """`taken`: a request has its turn."""
+    """`taken`: whether a request has the turn."""
 
     def __init__(self) -> None:
         self.taken = False

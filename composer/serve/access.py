@@ -1,7 +1,6 @@
-"""What a server gives to all of its clients: everything, only what changes nothing, or one project.
+"""What the clients of a server may do: everything, read only, or work within one project.
 
-Both restrictions are lists of what is allowed. An operation, or a part of a container's specification, that nobody has
-thought of here is refused.
+Both restrictions are allow lists. Any other operation, or part of a container's specification, is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ READS = frozenset({
     "stats.stats", "swarm.absent", "swarm.plugin", "swarm.plugins", "system.disk_usage", "system.info", "system.ping",
     "system.version", "volumes.inspect", "volumes.listing",
 })  # fmt: skip
-"""Operations (targets of ROUTES) that change nothing and read no files; with GET and HEAD, all that --read-only leaves."""
+"""Operations (targets of ROUTES) that change nothing and read no files. With --read-only, GET and HEAD on these are
+allowed."""
 
 OWN = READS | {
     "archive.export", "archive.get", "archive.put", "archive.status", "attach.attach", "attach.resize", "attach.websocket",
@@ -38,7 +38,8 @@ OWN = READS | {
     "network_members.connect", "network_members.disconnect", "update.update", "volumes.create", "volumes.prune",
     "volumes.remove",
 }  # fmt: skip
-"""Operations on containers, networks and volumes: all that --project leaves. Images and builds are everybody's."""
+"""Operations on containers, networks and volumes, which --project allows. Images and builds do not belong to a
+project."""
 
 HARMLESS = frozenset({
     "annotations", "cap_drop", "command", "console_size", "dns", "dns_opt", "dns_search", "domainname", "entrypoint",
@@ -47,7 +48,7 @@ HARMLESS = frozenset({
     "restart", "shm_size", "stdin_open", "stdin_once", "stop_signal", "stop_timeout", "tty", "ulimits", "user",
     "volumes_from", "working_dir", "security_opt", "cgroup_mode", "ipc_mode", "pid_mode", "userns_mode",
 })  # fmt: skip
-"""Fields of a specification that may be set within a project, some to some values only (`check_container`)."""
+"""Fields of a specification that may be set with --project; `check_container` restricts the values of some."""
 
 CONFINING = frozenset({"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"})
 LOCAL_LOGS = ("", "json-file", "local", "none")
@@ -58,17 +59,17 @@ OWN_MODES = {
     "userns_mode": ("", "private"),
     "network_mode": ("", "none"),
 }
-"""Namespaces that are the container's own."""
+"""Namespace modes that mean a namespace of the container's own."""
 
 
 class Access:
-    """`project` "" for all."""
+    """`project` is "" for all."""
 
     def __init__(self, *, read_only: bool = False, project: str = "") -> None:
         self.read_only, self.project = read_only, project
 
     def check(self, request: Request, target: str) -> None:
-        """Whether an operation may be asked for. HTTPError 403."""
+        """Raise HTTPError 403 unless the operation is allowed."""
         if self.read_only and (request.method not in ("GET", "HEAD") or target not in READS):
             raise HTTPError(403, "this server is read-only (composer serve --read-only)")
         if self.project and target not in OWN:
@@ -77,7 +78,7 @@ class Access:
             )
 
     def labels(self, labels: Mapping[str, str]) -> dict[str, str]:
-        """Those of a new object: within a project it belongs to that. HTTPError 403."""
+        """The labels of a new object, which put it into the server's project. Raises HTTPError 403."""
         if not self.project:
             return dict(labels)
         if labels.get(PROJECT, self.project) != self.project:
@@ -85,7 +86,7 @@ class Access:
         return {**labels, PROJECT: self.project}
 
     def check_container(self, spec: ContainerSpec, engine: Engine) -> None:
-        """Whether a container of this kind may be made: nothing of it reaches what is not the project's. HTTPError 403.
+        """Raise HTTPError 403 if the container could reach anything outside the project.
 
         `engine` shows the project's objects only."""
         if not self.project:
@@ -107,7 +108,7 @@ class Access:
         self._check_objects(spec, engine, containers)
 
     def _check_objects(self, spec: ContainerSpec, engine: Engine, containers: Collection[str]) -> None:
-        """Networks, volumes and containers that are named must be the project's."""
+        """Check that all named networks, volumes and containers belong to the project."""
         self.check_networks([one.network for one in spec.networks], engine)
         others = [text.partition(":")[0] for text in spec.volumes_from] + [name for name, _ in spec.links]
         for name in others:
@@ -125,7 +126,7 @@ class Access:
             raise self._refused(f"{mount.type} mount of {mount.source}")
 
     def check_networks(self, names: Collection[str], engine: Engine) -> None:
-        """HTTPError 403 for one that is not the project's."""
+        """Raise HTTPError 403 for a network outside the project."""
         if not self.project:
             return
         known = {key for record in engine.networks() for key in (record.id, record.spec.name)}
@@ -134,22 +135,22 @@ class Access:
                 raise self._refused(f"network {name}")
 
     def check_limits(self, limits: Resources) -> None:
-        """HTTPError 403 for those by which a container takes from others."""
+        """Raise HTTPError 403 for limits that let a container take resources from others."""
         if self.project and (limits.oom_kill_disable or limits.cpu_rt_runtime or limits.cpu_rt_period):
             raise self._refused("real-time scheduling or a container exempt from the OOM killer")
 
     def check_exec(self, *, privileged: bool) -> None:
-        """HTTPError 403 for a process that may do more than its container."""
+        """Raise HTTPError 403 for a process with more privileges than its container."""
         if self.project and privileged:
             raise self._refused("a privileged process")
 
     def check_network(self, spec: NetworkSpec) -> None:
-        """Within a project: a bridge of the engine's own making, with addresses of its choice. HTTPError 403."""
+        """With --project, allow only a plain bridge with addresses chosen by the engine. Raises HTTPError 403."""
         if self.project and (spec.driver != "bridge" or spec.driver_opts or spec.pools or spec.ipam_driver):
             raise self._refused("a network with another driver, options or addresses of its own")
 
     def check_volume(self, spec: VolumeSpec) -> None:
-        """HTTPError 403 for one that may be a folder of the host's or a file server."""
+        """Raise HTTPError 403 for a volume that could be a host folder or a network file system."""
         if self.project and spec.driver_opts:
             raise self._refused("a volume with driver options")
 
@@ -158,12 +159,12 @@ class Access:
 
 
 def scoped(engine: Engine, project: str) -> Engine:
-    """The engine, in which only the project's objects exist; all of it for ""."""
+    """The engine restricted to the project's objects; the unrestricted engine for ""."""
     return _Scoped(engine, project) if project else engine  # type: ignore[return-value]
 
 
 class _Scoped:
-    """An engine whose listings are narrowed. Whatever names an object has found it in them before."""
+    """An engine with filtered listings. Every lookup by name goes through a listing first."""
 
     def __init__(self, engine: Engine, project: str) -> None:
         self._engine, self._project = engine, project
@@ -198,4 +199,4 @@ class _Scoped:
         return msgspec.structs.replace(self._engine.store_usage(), layers=0, shared={}, cache=())
 
     def need_default_network(self) -> None:
-        """The network `bridge` is everybody's."""
+        """The network `bridge` belongs to no project."""

@@ -1,4 +1,4 @@
-"""Reading and writing descriptors that do not block, for files that anyio has no stream of: pipes, terminals."""
+"""Asynchronous reads and writes of non-blocking descriptors that anyio has no streams for: pipes, terminals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import anyio
 
 _PIECE = 1 << 16
-"""Bytes: the capacity of a pipe (pipe(7))."""
+"""Bytes per read: the capacity of a pipe (pipe(7))."""
 
 
 async def read(fd: int) -> bytes:
-    """Bytes of a non-blocking descriptor; b"" at its end (EIO: of a terminal that no process has open)."""
+    """Read from a non-blocking descriptor; b"" at the end (EIO: a terminal that no process has open any more)."""
     while True:
         try:
             return os.read(fd, _PIECE)
@@ -22,7 +22,7 @@ async def read(fd: int) -> bytes:
 
 
 async def write(fd: int, data: bytes) -> bool:
-    """Write all of it; False when nobody reads any more."""
+    """Write all data. Returns False when the reader has closed its end."""
     view = memoryview(data)
     while view:
         try:

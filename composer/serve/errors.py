@@ -1,4 +1,4 @@
-"""The status that Docker's API gives an error of the engine's (Docker Engine API, "Errors")."""
+"""The HTTP status for an error of the engine (Docker Engine API, "Errors")."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def described_error(error: Exception) -> HTTPError:
 
 
 def _unreachable(error: RegistryError) -> str:
-    """In Docker's words, which say nothing of the request that failed."""
+    """The message as Docker words it, without the failed request."""
     reason = re.search(r"\[Errno -?\d+\] (.*)", error.message)
     if reason is None:
         return error.message
@@ -39,8 +39,8 @@ def _unreachable(error: RegistryError) -> str:
 
 
 def failed(kind: str, message: str) -> HTTPError:
-    """An error that a supervisor has reported: `kind` is its class's name. Programs that cannot be started are the client's
-    mistake, as with Docker."""
+    """An error that a supervisor reported; `kind` is the name of its class. As in Docker, a program that cannot be
+    started is a client error."""
     status = STATUS.get(kind, 500)
     if kind == "StartFailed" and (
         "not found" in message or "no such file" in message or "permission denied" in message

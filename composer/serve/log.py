@@ -1,6 +1,7 @@
 """The server's log on standard error: its clients, and internal errors.
 
-A thread writes it: whoever reads our standard error slowly, or not at all, holds up no client. What does not fit is counted.
+A thread writes it, so that a slow reader of our standard error does not hold up clients. Lines that do not fit into the
+queue are counted.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import sys
 import threading
 
 KEPT = 1024
-"""Lines that may wait."""
+"""The length of the queue in lines."""
 PATIENCE = 1.0
-"""Seconds that the last lines may take at the end."""
+"""Seconds for writing the last lines at exit."""
 
 
 class Log:
@@ -33,7 +34,7 @@ class Log:
             self._lost += 1
 
     def close(self) -> None:
-        """Write queued lines, as far as the log is read."""
+        """Write the queued lines while standard error accepts them."""
         if self._thread is None:
             return
         try:

@@ -1,7 +1,7 @@
-"""Which operations there are: method and path → the function that answers, imported when it is first asked for.
+"""The operations: method and path → the function that answers, imported at its first use.
 
-`{name}` is one segment of the path, `{name:path}` one or more, as image names have slashes. The paths are those of the
-Docker Engine API 1.55; docs/api.md says of each whether it works, differs or is refused.
+`{name}` is one segment of the path, `{name:path}` one or more, because image names contain slashes. The paths are those
+of the Docker Engine API 1.55; docs/api.md lists which of them work, differ, or are refused.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/volumes", "volumes.listing"),
     ("GET", "/volumes/{name}", "volumes.inspect"),
 )
-"""Method, path, and `module.function` below composer.serve.docker. The first that fits answers."""
+"""Method, path, and `module.function` below composer.serve.docker. The first match answers."""
 
 _VERSION = re.compile(r"/v(\d+)\.(\d+)(?=/)")
 _ARGUMENT = re.compile(r"\{(\w+)(:path)?\}")
@@ -138,7 +138,7 @@ def _compiled() -> tuple[tuple[str, re.Pattern[str], str], ...]:
 
 
 def version_of(path: str) -> tuple[str, tuple[int, int]]:
-    """The path without its version, and the version; NEWEST where it has none. BadRequest for one that is not served."""
+    """The path without its version, and the version, NEWEST by default. Raises BadRequest for an unsupported one."""
     found = _VERSION.match(path)
     if not found:
         return path, NEWEST
@@ -155,7 +155,7 @@ def version_of(path: str) -> tuple[str, tuple[int, int]]:
 
 
 def find(request: Request) -> str:
-    """The target of the operation that a request asks for; its path's arguments go into the request. HTTPError 404."""
+    """The target of the requested operation; stores the path's arguments in the request. Raises HTTPError 404."""
     for method, pattern, target in _compiled():
         if method == request.method and (found := pattern.fullmatch(request.path)):
             request.arguments = found.groupdict()
@@ -164,7 +164,7 @@ def find(request: Request) -> str:
 
 
 def operation(target: str) -> Operation:
-    """The function of a target, whose module is imported now."""
+    """The function of a target; imports its module."""
     module, _, function = target.rpartition(".")
     found: Operation = getattr(
         import_module(f"composer.serve.{module if '.' in module else f'docker.{module}'}"), function

@@ -1,7 +1,7 @@
-"""The server: a socket that only its owner and its group reach, and a task for each client.
+"""The server: a socket that only its owner and group can open, and a task for each client.
 
-Clients are told apart by SO_PEERCRED (unix(7)). A fault in one request is answered to its own client and written to the log;
-it ends nothing else. The server holds no state that matters: killed at any moment, it leaves what a command would leave.
+Clients are identified by SO_PEERCRED (unix(7)). An internal error is reported to its client and logged, and affects no
+other request. The server can be killed at any time: the supervisors have all state.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _API = f"{NEWEST[0]}.{NEWEST[1]}"
 
 
 THREADS = 512
-"""Threads that may wait for processes at the same time: one for each client that is attached."""
+"""The number of threads that wait for processes: one for each attached client."""
 
 
 class Server:
-    """`open_engine` gives an engine of the caller's own: the database's connection belongs to one thread. `execs` are
-    those that were asked for here; `tasks` live as long as the server."""
+    """`open_engine` opens an engine for the calling thread, because a database connection belongs to one thread.
+    `execs` are those created through this server; `tasks` live as long as the server."""
 
     tasks: TaskGroup
 
@@ -74,7 +74,7 @@ class Server:
         self._uids = {0, os.geteuid()}
 
     def open_engine(self) -> Engine:
-        """An engine for another thread, with what clients may see of it."""
+        """An engine for another thread, restricted to what clients may see."""
         return scoped(self._open_engine(), self.access.project)
 
     @cached_property
@@ -117,13 +117,13 @@ class Server:
                 return
 
     def _admits(self, pid: int, uid: int, gid: int) -> bool:
-        """Whether the peer may use the socket: the owner, root, or the group that the socket was given to."""
+        """Whether the peer may use the socket: the owner, root, or members of the socket's group."""
         if uid in self._uids:
             return True
         return self._group is not None and (gid == self._group or self._group in _groups_of(pid))
 
     async def handle(self, request: Request, exchange: Exchange) -> Reply | None:
-        """Answer one request. What no handler foresaw is logged with the request, and answered 500."""
+        """Answer one request. Unexpected errors are logged with the request and answered with 500."""
         exchange.extra |= {"Api-Version": _API, "Docker-Experimental": "false", "Ostype": "linux"}
         try:
             request.path, request.version = version_of(request.path)
@@ -140,7 +140,7 @@ class Server:
 
 
 def _groups_of(pid: int) -> set[int]:
-    """A process's supplementary groups (proc_pid_status(5)); none when it has ended."""
+    """A process's supplementary groups (proc_pid_status(5)); none if it has exited."""
     try:
         with open(f"/proc/{pid}/status") as file:
             for line in file:

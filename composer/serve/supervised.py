@@ -1,4 +1,4 @@
-"""Changes, made by the supervisor of a group: containers of a project belong to its own, all others to one of the API's."""
+"""Perform changes through a group's supervisor: each project has one, and all other containers share one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from composer.plan.operations import Change
     from composer.serve.server import Server
 
-CAUSE = "asked for through the Docker API"
+CAUSE = "requested through the Docker API"
 """The cause of each operation."""
 
 
@@ -29,10 +29,11 @@ Begun = Callable[[], Awaitable[None]]
 async def perform(
     server: Server, group: str, *operations: Change, attach: Attach | None = None, begun: Begun | None = None
 ) -> End:
-    """Have the group's supervisor do it. HTTPError for the first failure.
+    """Perform operations through the group's supervisor. Raises HTTPError for the first failure.
 
-    With `attach` containers are started only when it has returned: it is called with their ids. `begun` is called once, when
-    the supervisor has begun. A cancelled request is cancelled at the supervisor, too, which finishes what has begun.
+    With `attach`, each container starts only after `attach` has returned for its id. `begun` is called once, when the
+    supervisor begins. A cancelled request is also cancelled in the supervisor, which finishes operations that have
+    begun.
     """
     listener = _Listener(attach, begun)
     request = Request(
@@ -55,7 +56,7 @@ async def perform(
 
 
 class _Listener:
-    """What is done when the supervisor says that it has begun, or that a container waits for whoever attaches."""
+    """Callbacks for the supervisor's messages: the request has begun; a container waits for clients to attach."""
 
     def __init__(self, attach: Attach | None, begun: Begun | None) -> None:
         self._attach, self._begun = attach, begun
@@ -71,7 +72,7 @@ class _Listener:
 
 
 async def _ask(sock: socket.socket, request: Request, listener: _Listener) -> End | None:
-    """Send the request and wait for its end; None when the supervisor has died over it."""
+    """Send the request and wait for its end; None when the supervisor dies."""
     frames = Frames()
     if not await write(sock.fileno(), frame(request)):
         return None

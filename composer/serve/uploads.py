@@ -1,6 +1,6 @@
-"""Folders for what clients of a build send: contexts and secrets, which go with the build.
+"""Temporary folders for contexts and secrets that build clients send; removed after the build.
 
-A folder is locked (flock(2)) by the server that fills it, so that the next one removes what a killed server has left.
+The server locks its folders (flock(2)), so that the next one can find and remove those of a killed server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PREFIX = ".upload-"
 
 @contextlib.contextmanager
 def folder(roots: Roots) -> Iterator[str]:
-    """A new folder that only its owner may enter; removed at the end."""
+    """A new folder that only its owner can enter; removed at the end of the block."""
     path, lock = _locked(f"{roots.cache}/build")
     try:
         yield path
@@ -36,7 +36,7 @@ def _locked(parent: str) -> tuple[str, int]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(path):
             return path, lock
-        os.close(lock)  # a server that started at this moment took it for a killed one's
+        os.close(lock)  # a server that started concurrently took it for a folder of a killed server
 
 
 def sweep(roots: Roots) -> None:

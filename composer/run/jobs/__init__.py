@@ -1,1 +1,1 @@
-"""Jobs in the supervisor: what is registered, when it fires, what became of each run."""
+"""Jobs in the supervisor: registrations, schedules, and records of runs."""

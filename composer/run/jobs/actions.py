@@ -1,4 +1,4 @@
-"""What `composer job` asks the supervisor for."""
+"""The actions of `composer job` in the supervisor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from composer.run.protocol import End, JobAction
 
 
 async def act(scheduler: Scheduler, action: JobAction, desired: Desired | None) -> End:
-    """Do it; EngineError for what cannot be done. A wait ends with the run's exit code."""
+    """Perform an action. Raises EngineError. The action wait returns the run's exit code."""
     name = action.name
     match action.verb:
         case "run":
@@ -34,7 +34,7 @@ async def act(scheduler: Scheduler, action: JobAction, desired: Desired | None) 
 
 
 def definition_of(desired: Desired, name: str) -> Definition:
-    """A job of the project, as it is registered."""
+    """The definition under which a job of the project is registered."""
     return Definition(
         name=name, digest=jobs.digest(desired, name), job=desired.jobs[name], desired=jobs.part_for(desired, name)
     )

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 async def run(scheduler: Scheduler, request: Request, turn: Turn, perform: Callable[[OneOff], Awaitable[End]]) -> End:
-    """`perform` the request as a run of its job. WrongState while another run is not finished."""
+    """`perform` the request as a run of its job. Raises WrongState while another run is unfinished."""
     assert request.oneoff is not None and request.desired is not None
     wanted, name = request.oneoff, request.oneoff.service
     record = await scheduler.accept(definition_of(request.desired, name), wanted.run, turn.work)
-    if started := scheduler.container_of(record):  # the command asks again: its supervisor was killed
+    if started := scheduler.container_of(record):  # the command repeats its request because its supervisor was killed
         return End(container_id=started, run=record.id)
     spec = dressed(wanted.spec, request.desired.project, name, record)
     try:

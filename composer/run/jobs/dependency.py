@@ -1,4 +1,4 @@
-"""Jobs in the operations of a plan: what is registered, and what a service depends on."""
+"""Operations of a plan on jobs: registering jobs, and running those that a service depends on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from composer.run.jobs.scheduler import Scheduler
 
 LINES = 10
-"""Of the output of a run that fails, the last ones, which its error shows."""
+"""Lines from the end of a failed run's output that its error shows."""
 
 
 class JobFailed(EngineError):
@@ -24,7 +24,7 @@ def definition_of(operation: RegisterJob | RunJob) -> Definition:
 
 
 async def run(scheduler: Scheduler, operation: RunJob) -> None:
-    """Run the job to its end. JobFailed."""
+    """Run the job to completion. Raises JobFailed."""
     ended = await scheduler.depend(definition_of(operation))
     if ended.state is RunState.SUCCEEDED:
         return

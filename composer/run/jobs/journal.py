@@ -1,8 +1,8 @@
-"""Where jobs are kept: a folder each below <state>/jobs/<project>, which outlives containers, supervisors and reboots.
+"""The files of jobs: one folder per job below <state>/jobs/<project>. They outlive containers, supervisors and reboots.
 
-    <job>.job/definition.json   while the job is registered
-    <job>.job/progress.json     schedule and runs: what is decided is written here before it is done
-    <job>.job/<run id>-<n>.log  what attempt n of a run wrote, a JSON line [time, stream, text] each
+    <job>.job/definition.json   exists while the job is registered
+    <job>.job/progress.json     schedule and runs: every decision is written here before it is carried out
+    <job>.job/<run id>-<n>.log  output of attempt n of a run, as JSON lines [time, stream, text]
 
 Only the project's supervisor writes; commands read.
 """
@@ -24,12 +24,12 @@ from engine.paths import Roots, make_private, private
 from engine.spec.stream import LogEntry
 
 LOG_BYTES = 10 * 1024 * 1024
-"""The most that is kept of a run's output: its end."""
+"""Size limit of a run's stored output; the end is kept."""
 SUFFIX = ".job"
 
 
 def observed(definition: Definition | None, progress: Progress) -> ObservedJob:
-    """A job, for a plan."""
+    """The job as plans see it."""
     return ObservedJob(
         digest=definition.digest if definition is not None else "",
         scheduled=definition is not None and definition.job.scheduled,
@@ -39,14 +39,14 @@ def observed(definition: Definition | None, progress: Progress) -> ObservedJob:
 
 
 class Journal:
-    """One project's jobs. Raises OperationFailed for what cannot be read or written."""
+    """The files of one project's jobs. Raises OperationFailed when one cannot be read or written."""
 
     def __init__(self, roots: Roots, project: str) -> None:
         self.project = project
         self.folder = f"{roots.jobs}/{project}"
 
     def names(self) -> list[str]:
-        """Those that are registered, and those that only have a history."""
+        """The registered jobs, and those that only have a history."""
         try:
             found = os.listdir(self.folder)
         except FileNotFoundError:
@@ -54,7 +54,8 @@ class Journal:
         return sorted(name.removesuffix(SUFFIX) for name in found if name.endswith(SUFFIX))
 
     def definition(self, name: str) -> Definition | None:
-        """None when the job is not registered, or nothing that this release understands: `up` registers it again."""
+        """None if the job is not registered, or in a form that this release cannot read. Then `up` registers it
+        again."""
         data = self._read(name, "definition.json")
         try:
             return decode_definition(data) if data else None
@@ -69,7 +70,7 @@ class Journal:
             return Progress()
 
     def observed(self) -> dict[str, ObservedJob]:
-        """The jobs, for a plan."""
+        """The jobs as plans see them."""
         return {name: observed(self.definition(name), self.progress(name)) for name in self.names()}
 
     def register(self, definition: Definition) -> None:
@@ -83,7 +84,7 @@ class Journal:
             os.unlink(self._path(name, "definition.json"))
 
     def forget(self, name: str) -> None:
-        """Everything of a job, its history, too."""
+        """Delete a job with its history."""
         folder = self._path(name, "")
         with contextlib.suppress(FileNotFoundError):
             for file in os.listdir(folder):
@@ -95,11 +96,13 @@ class Journal:
     # ── logs ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def keep_log(self, name: str, run: Run, entries: Iterable[LogEntry]) -> int:
-        """Keep what the run's latest attempt wrote; how many entries the bound has taken from its beginning."""
+        """Store the output of the run's latest attempt. Returns how many entries were cut from its beginning."""
         kept: deque[bytes] = deque()
         size = cut = 0
         for entry in entries:
-            kept.append(json.dumps((entry.time, entry.stream, entry.text)).encode())  # bytes that are no UTF-8, too
+            kept.append(
+                json.dumps((entry.time, entry.stream, entry.text)).encode()
+            )  # the text may contain invalid UTF-8
             size += len(kept[-1])
             while size > LOG_BYTES:
                 size -= len(kept.popleft())
@@ -108,11 +111,11 @@ class Journal:
         return cut
 
     def has_log(self, name: str, run: Run) -> bool:
-        """Whether the output of the run's latest attempt has been kept: the attempt is over."""
+        """Whether the output of the run's latest attempt is stored, which means that the attempt is over."""
         return os.path.exists(self._path(name, f"{run.id}-{run.attempt}.log"))
 
     def log(self, name: str, run: Run, *, first: int = 1) -> Iterator[LogEntry]:
-        """What was kept of the output of a run's attempts, from the `first` on."""
+        """The stored output of a run's attempts, from attempt `first` on."""
         for attempt in range(first, run.attempt + 1):
             for line in self._read(name, f"{run.id}-{attempt}.log").splitlines():
                 time, stream, text = json.loads(line)
@@ -139,7 +142,7 @@ class Journal:
             raise OperationFailed.of("read", path, error) from error
 
     def _write(self, name: str, file: str, data: bytes) -> None:
-        """Replace a file at once and for good: what it says is on the disc when this returns."""
+        """Replace a file atomically and durably."""
         path = self._path(name, file)
         try:
             make_private(os.path.dirname(path))

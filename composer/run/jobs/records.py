@@ -1,8 +1,8 @@
-"""A registered job, its schedule's progress, and its runs, as they are kept on the disc.
+"""Records on disc: a registered job, the progress of its schedules, and its runs.
 
 Run states: pending → running → succeeded, failed, timed_out or cancelled; a final state never changes.
 
-Annotations are evaluated where they stand, as in engine.spec and for its reason.
+Annotations are evaluated eagerly, for the reason given in engine.spec.
 """
 
 import enum
@@ -27,10 +27,10 @@ class RunState(enum.Enum):
 
 
 MANUAL, SCHEDULE, DEPENDENCY = "manual", "schedule", "dependency"
-"""What starts a run."""
+"""The triggers of a run."""
 
 EXIT_CODES = {RunState.CANCELLED: 130, RunState.TIMED_OUT: 124}
-"""What a command that waits for a run ends with, where that is not the program's own code."""
+"""The exit code of a command that waits for a run, for states without an exit code of the program."""
 
 
 class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,19 +62,19 @@ class Run(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def command_code(self) -> int:
-        """The exit code of a command that waited for it."""
+        """The exit code of a command that waits for the run."""
         return EXIT_CODES.get(self.state, self.exit_code if self.exit_code is not None else 1)
 
 
 class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What has become of a job: one file, replaced at each step.
+    """The progress of a job: one file, replaced at each step.
 
-    decided      key of a schedule → the planned time up to which all fires have been decided upon
+    decided      key of a schedule → the planned time up to which all fires have been decided
     paused       by `job pause`; `stopped` with the project
     iteration    the number of the last run
     runs         oldest first, the finished ones bounded by the job's `history`
     waiting      the planned time of a fire that waits for the end of a run (concurrency: queue)
-    dropped      fires that met a run (concurrency: forbid, or one too many)
+    dropped      the number of fires dropped during a run (concurrency: forbid, or a second one with queue)
     """
 
     decided: dict[str, float] = {}
@@ -87,7 +87,7 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def current(self) -> Run | None:
-        """The run that is not finished."""
+        """The unfinished run, if any."""
         return next((run for run in self.runs if not run.state.final), None)
 
     def run(self, run_id: str) -> Run | None:
@@ -95,7 +95,7 @@ class Progress(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A job as it was registered: with the part of the project that it needs. `digest` tells it from a changed one."""
+    """A registered job with the part of the project that it needs. `digest` changes with the job."""
 
     name: str
     digest: str

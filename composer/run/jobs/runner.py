@@ -1,4 +1,4 @@
-"""How the supervisor carries out a run: as `composer run -d` would, with a container that carries the run's id."""
+"""Carries out a run in the supervisor: like `composer run -d`, with a container labelled with the run's id."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 class JobRunner:
-    """`perform` does a request in its turn, cancelled by the scope; `logs` opens a container's log."""
+    """`perform` performs a request when its turn comes, until the scope is cancelled; `logs` opens a container's
+    log."""
 
     def __init__(
         self,
@@ -65,11 +66,11 @@ class JobRunner:
         try:
             await self._changes.remove(container_id, force=True, volumes=True)
         except NotFound:
-            pass  # removed by a command
+            pass  # a command has removed it
         self._monitor.gone(container_id)
 
     def log(self, container_id: str) -> Sequence[LogEntry]:
-        """What the container wrote; nothing when its driver keeps no log here."""
+        """The container's output; empty if its log driver stores no log."""
         try:
             reader = self._logs(container_id)
         except EngineError:
@@ -79,7 +80,7 @@ class JobRunner:
             while found := reader.read():
                 entries += found
         except OperationFailed:
-            pass  # what could be read is kept
+            pass  # keep the entries read so far
         finally:
             reader.close()
         return entries
@@ -92,12 +93,12 @@ class JobRunner:
 
 
 def suffix(run: Run) -> str:
-    """The end of the name of an attempt's container."""
+    """The suffix of the container name of an attempt."""
     attempt = f"-{run.attempt}" if run.attempt > 1 else ""
     return f"-{run.iteration}-{run.id[:12]}{attempt}"
 
 
 def dressed(spec: ContainerSpec, project: str, name: str, run: Run) -> ContainerSpec:
-    """The specification of a run's container: named and labelled as Docker Engine does."""
+    """The specification of a run's container, with the name and labels that Docker Engine uses."""
     own = {labels.ONEOFF: "False", labels.JOB_ID: f"{project}.{name}", labels.JOB_RUN: run.id}
     return structs.replace(spec, name=f"job-{name}{suffix(run)}", labels={**spec.labels, **own}, restart=Restart())

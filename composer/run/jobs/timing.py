@@ -1,6 +1,6 @@
-"""When a job fires: what its schedules, the clock and what was decided before say. Pure.
+"""Decide when a job fires, from its schedules, the time, and earlier decisions. Pure functions.
 
-What is decided is never decided again: each schedule remembers the planned time up to which all fires are settled.
+No decision is made twice: for each schedule, we record the planned time up to which all fires are decided.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from composer.cron import Cron
 from composer.plan.desired import Schedule
 
 CORRECTION = 3 * 3600.0
-"""Seconds by which a clock must have been set back to have been wrong before (as in cron(8)): the schedule then goes by the
-new time. After less, what has fired already does not fire again."""
+"""Seconds. If the clock is set back by more, it is taken to have been wrong, and schedules follow the new time (as in
+cron(8)). After a smaller change, past fires do not fire again."""
 TOLERANCE = 60.0
-"""Seconds after its time at which a fire is late, not missed."""
+"""Seconds by which a fire may be late without counting as missed."""
 
 
 class Due(Struct, frozen=True, kw_only=True):
-    """`planned`: the time of a fire that is due, 0 for none; `queue`: it may wait for a run to end. `decided`: what is
-    settled when it has been dealt with. `following`: the time of the next fire, 0 for none ever."""
+    """`planned`: the time of the fire that is due, 0 for none. `queue`: it may wait for the end of a run. `decided`:
+    the decided times once this fire has been handled. `following`: the time of the next fire, 0 for never."""
 
     planned: float
     queue: bool
@@ -32,13 +32,13 @@ class Due(Struct, frozen=True, kw_only=True):
 
 
 def armed(schedules: tuple[Schedule, ...], now: float) -> dict[str, float]:
-    """`decided` of schedules that begin now."""
+    """The initial `decided` of schedules that begin now."""
     return {schedule.key: now for schedule in schedules}
 
 
 def due(schedules: tuple[Schedule, ...], decided: Mapping[str, float], now: float, *, begun: bool = False) -> Due:
-    """What is due at `now`. Fires of several schedules, and fires that were missed, are one. `begun`: we have only just
-    begun to look, so that what is overdue was missed."""
+    """The fire that is due at `now`. Several schedules and missed fires count as a single fire. `begun`: the scheduler
+    has just started, so overdue fires count as missed."""
     planned, following, queue, settled = 0.0, 0.0, False, {}
     for schedule in schedules:
         last = decided.get(schedule.key, now)
@@ -54,7 +54,7 @@ def due(schedules: tuple[Schedule, ...], decided: Mapping[str, float], now: floa
 
 
 def fires(schedule: Schedule, moment: float, count: int) -> list[float]:
-    """The next fires after a moment; fewer than `count` where there are no more."""
+    """Up to `count` next fires after a moment."""
     after = _cron(schedule.cron).after(moment, zone_of(schedule.timezone))
     return [found for _, found in zip(range(count), after, strict=False)]
 
@@ -65,11 +65,11 @@ def next_fires(schedules: tuple[Schedule, ...], moment: float, count: int) -> li
 
 
 def _latest(schedule: Schedule, last: float, now: float) -> float:
-    """The latest fire after `last` that is not after `now`; 0 when there is none."""
+    """The latest fire in (last, now]; 0 if there is none."""
     first = fires(schedule, last, 1)
     if not first or first[0] > now:
         return 0.0
-    # Among many that were missed: look at the end of the time that has passed, in steps that grow.
+    # There may be many: search backwards from the end of the interval, in growing steps.
     back = 60.0
     while back < now - last:
         found = _within(schedule, now - back, now)
@@ -95,7 +95,7 @@ def _cron(text: str) -> Cron:
 
 @lru_cache(maxsize=64)
 def zone_of(name: str) -> datetime.tzinfo:
-    """UTC for "", and where the machine does not know the zone."""
+    """The zone; UTC for "" and for zones that this machine does not have."""
     if not name or name == "UTC":
         return datetime.UTC
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError

@@ -1,1 +1,1 @@
-"""Builds as docker build, buildx and docker compose build ask for them: gRPC over HTTP/2 on an upgraded connection."""
+"""The BuildKit API for docker build, buildx and docker compose build: gRPC over HTTP/2 on an upgraded connection."""

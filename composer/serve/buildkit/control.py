@@ -1,7 +1,7 @@
-"""`POST /grpc`: what builders' clients call (moby/buildkit, api/services/control and frontend/gateway).
+"""`POST /grpc`: the services that build clients call (moby/buildkit, api/services/control and frontend/gateway).
 
-A build is one Control.Solve that waits; on other calls the client asks for the frontend's work (LLBBridge.Solve), follows it
-(Status) and says that it has what it wanted (LLBBridge.Return).
+A build is one Control.Solve that stays open. With other calls the client runs the frontend (LLBBridge.Solve), follows
+its progress (Status) and ends the build (LLBBridge.Return).
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ LLB_CAPS = ("source.local", "source.local.unique", "source.local.sessionid", "so
             "source.local.excludepatterns", "source.image", "meta.ignorecache", "meta.description")  # fmt: skip
 LINT = "frontend.lint"
 PATIENCE = 20.0
-"""Seconds that calls about a build wait for its beginning."""
+"""Seconds that other calls of a build wait for its Control.Solve."""
 
 
 class Builds:
-    """The builds under way, by what their clients call them."""
+    """The builds in progress, by the reference that their clients chose."""
 
     def __init__(self) -> None:
         self._builds: dict[str, Build] = {}
@@ -107,7 +107,7 @@ async def _info(server: Server, call: Call, asked: wire.Fields) -> None:
 
 
 async def _solve(server: Server, call: Call, asked: wire.Fields) -> None:
-    """Wait for the client's Return; what was made is in the answer."""
+    """Wait for the client's Return, and answer with the result."""
     if next(iter(wire.blocks(asked, 2)), b""):
         raise Failed(UNIMPLEMENTED, "LLB definitions are not supported here: only frontend dockerfile.v0")
     build = Build.of(asked)
@@ -126,7 +126,7 @@ async def _solve(server: Server, call: Call, asked: wire.Fields) -> None:
 
 
 async def _forget(server: Server, build: Build) -> None:
-    """Clients that follow its status may connect a moment later."""
+    """Forget the build after a while, because clients may still connect to read its status."""
     await anyio.sleep(PATIENCE)
     server.builds.remove(build)
 
@@ -140,7 +140,7 @@ async def _status(server: Server, call: Call, asked: wire.Fields) -> None:
 
 
 async def _nothing(server: Server, call: Call, asked: wire.Fields) -> None:
-    """A stream that has nothing to tell."""
+    """An empty stream."""
 
 
 def _entry(entry: CacheEntry) -> bytes:
@@ -160,7 +160,7 @@ async def _usage(server: Server, call: Call, asked: wire.Fields) -> None:
 
 
 async def _prune(server: Server, call: Call, asked: wire.Fields) -> None:
-    """What nothing uses, with `all` the rest, too, used longest ago first until what is left fits; each is told."""
+    """Delete unused records, or with `all` any, least recently used first until the rest fits; report each."""
     everything, keep = bool(wire.number(asked, 2)), max(wire.number(asked, 4), wire.number(asked, 5))
     oldest = time.time() - wire.number(asked, 3) / 1e9
     if any(wire.blocks(asked, 1)):

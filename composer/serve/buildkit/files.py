@@ -1,12 +1,12 @@
-"""Files that come over a session: the protocol of tonistiigi/fsutil, in which the client tells all that it has, and sends
-what it is asked for.
+"""Receive files over a session: the protocol of tonistiigi/fsutil, in which the client lists its files, and sends the
+contents that we request.
 
     STAT path, mode …  ◀ one for each, then an empty one
     REQ number         ▶ for each regular file
     DATA number, bytes ◀ pieces, then an empty one
     FIN                ▶ ◀
 
-What the client says is not trusted: names stay below the folder, and no link of its is followed.
+The client is not trusted: names stay below the folder, and its links are never followed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _entry(data: bytes) -> Entry:
 
 
 async def receive(call: Call, folder: str) -> None:
-    """Take what the client sends into `folder`, an empty directory. Failed, OSError."""
+    """Receive the client's files into `folder`, an empty directory. Raises Failed, OSError."""
     tree = _Tree(folder)
     try:
         number, waiting, listed = 0, 0, False
@@ -102,7 +102,7 @@ _LARGE = 1 << 20
 
 
 class _Tree:
-    """A directory that is filled; every name is looked up from its root, without following links."""
+    """The directory that receives the files. Every name is looked up from its root, without following links."""
 
     def __init__(self, folder: str) -> None:
         self._root = os.open(folder, _DIRECTORY)
@@ -111,7 +111,7 @@ class _Tree:
         self._current: tuple[int, int] = (-1, -1)
 
     def _parent(self, path: str) -> tuple[int, str]:
-        """A descriptor of the folder above, to be closed, and the last name."""
+        """A descriptor of the parent folder, which the caller closes, and the last component."""
         *folders, last = path.split("/")
         fd = os.dup(self._root)
         for name in folders:
@@ -123,7 +123,7 @@ class _Tree:
         return fd, last
 
     def make(self, number: int, entry: Entry) -> bool:
-        """Make what needs no content; whether the content is to be asked for."""
+        """Create an entry. Returns whether its content must be requested."""
         fd, name = self._parent(entry.path)
         try:
             if entry.mode & _DIR:
@@ -135,7 +135,7 @@ class _Tree:
             elif entry.mode & _FIFO:
                 os.mkfifo(name, entry.permissions, dir_fd=fd)
             elif entry.mode & (_DEVICE | _SOCKET):
-                return False  # no build can use one
+                return False  # no build can use it
             elif entry.link:
                 other, target = self._parent(entry.link.lstrip("/"))
                 try:
@@ -155,10 +155,10 @@ class _Tree:
         write_all(file, content)
 
     def _file(self, number: int) -> int:
-        """The file's descriptor, which stays open until another's content comes."""
+        """The file's descriptor, which stays open until data for another file arrives."""
         if self._current[0] != number:
             if number not in self._open:
-                raise Failed(INVALID, f"the client sent a file that was not asked for: {number}")
+                raise Failed(INVALID, f"the client sent a file that was not requested: {number}")
             self._leave()
             fd, name = self._parent(self._open[number][1])
             try:
@@ -176,7 +176,7 @@ class _Tree:
         self._leave()
 
     def settle(self) -> None:
-        """Modes and times of folders, the innermost first: what is made in them changes both."""
+        """Set modes and times of folders, innermost first, because creating entries changes both."""
         for entry in reversed(self._folders):
             fd, name = self._parent(entry.path)
             try:

@@ -1,4 +1,5 @@
-"""The client's SSH agent: a socket here, behind which the session leads to it (moby/buildkit, session/sshforward)."""
+"""Forward the client's SSH agent: a local socket whose connections go through the session (moby/buildkit,
+session/sshforward)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ ID = "buildkit.ssh.id"
 
 
 async def offered(peer: Peer, identity: str) -> bool:
-    """Whether the client has an agent, or keys, of this id."""
+    """Whether the client offers an agent or keys with this id."""
     try:
         await peer.ask(f"{METHODS}CheckAgent", wire.message((1, identity)))
     except Failed:
@@ -27,7 +28,7 @@ async def offered(peer: Peer, identity: str) -> bool:
 
 @asynccontextmanager
 async def agent(peer: Peer, identity: str, path: str) -> AsyncIterator[None]:
-    """Listen on `path`, in a folder of our own, for as long as the block lasts: each connection is one to the agent."""
+    """A context manager that listens on `path`, in a folder of our own, and forwards each connection to the agent."""
 
     async def serve(stream: SocketStream) -> None:
         async with stream:

@@ -2,7 +2,7 @@
 
     raw ─▶ h2 ─▶ Call (one HTTP/2 stream): messages in, messages out, a status at the end
 
-What a call has not read is not acknowledged, so that its sender waits (RFC 9113 section 5.2).
+Data that a call has not read is not acknowledged, so that the sender waits (RFC 9113 section 5.2).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 UNKNOWN, INVALID, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 2, 3, 5, 12, 14
 MAX_MESSAGE = 32 << 20
-"""Bytes of one message; those of BuildKit have at most 16 MiB."""
+"""Size limit of a message in bytes; BuildKit's messages have at most 16 MiB."""
 
 
 class Failed(Exception):
@@ -48,7 +48,7 @@ class Failed(Exception):
 
 
 class Call:
-    """One call. `metadata` are the headers that it began with."""
+    """One call. `metadata` has its request headers."""
 
     def __init__(self, peer: Peer, number: int, metadata: Sequence[tuple[str, str]]) -> None:
         self._peer, self.number, self.metadata = peer, number, dict(metadata)
@@ -64,7 +64,7 @@ class Call:
     def path(self) -> str:
         return self.metadata.get(":path", "")
 
-    # ── what the peer's loop says ────────────────────────────────────────────────────────────────────────────────
+    # ── called by the peer's loop ────────────────────────────────────────────────────────────────────────────────
 
     def arrived(self, data: bytes, length: int) -> None:
         self._parts.append((data, length))
@@ -79,7 +79,7 @@ class Call:
         self.wake()
 
     def reset(self) -> None:
-        self._failure = self._failure or Failed(UNAVAILABLE, "the other side has ended the call")
+        self._failure = self._failure or Failed(UNAVAILABLE, "the peer has ended the call")
         self.ended = True
         self.wake()
         if self.scope is not None:
@@ -93,10 +93,10 @@ class Call:
         """Wait for a change, for concurrent senders and receivers."""
         await self._news.wait()
 
-    # ── what a handler does ──────────────────────────────────────────────────────────────────────────────────────
+    # ── called by handlers ──────────────────────────────────────────────────────────────────────────────────────
 
     async def receive(self) -> bytes | None:
-        """The next message; None when the other side has sent all. Failed, ClientGone."""
+        """The next message; None at the end of the stream. Raises Failed, ClientGone."""
         while True:
             if len(self._buffer) >= 5:
                 size = int.from_bytes(self._buffer[1:5], "big")
@@ -118,7 +118,7 @@ class Call:
                 await self._wait()
 
     async def send(self, data: bytes) -> None:
-        """Send a message; waits for the other side's window. Failed, ClientGone."""
+        """Send a message; waits for the peer's window. Raises Failed, ClientGone."""
         if not self._begun:
             self._begun = True
             await self._peer.begin(self)
@@ -134,14 +134,14 @@ class Call:
             rest = rest[room:]
 
     async def finish(self, status: int = 0, message: str = "") -> None:
-        """End a call that is answered here."""
+        """End a call that we serve."""
         headers = [("grpc-status", str(status)), ("grpc-message", quote(message, safe=" /:;,.'\"()[]{}=<>@#*+!?$&"))]
         if not self._begun:
             headers = [(":status", "200"), ("content-type", "application/grpc"), *headers]
         await self._peer.trailers(self.number, headers)
 
     async def close(self) -> None:
-        """Our side of a call that we have made is complete."""
+        """Half-close a call that we made."""
         await self._peer.half_close(self.number)
 
 
@@ -217,7 +217,7 @@ class Peer:
             self._calls.pop(call.number, None)
 
     async def call(self, path: str, metadata: Sequence[tuple[str, str]] = ()) -> Call:
-        """Begin a call. ClientGone when the connection has ended."""
+        """Begin a call. Raises ClientGone when the connection is closed."""
         if self.gone.is_set():
             raise ClientGone
         number = self._h2.get_next_available_stream_id()
@@ -232,7 +232,7 @@ class Peer:
         return call
 
     async def ask(self, path: str, message: bytes, metadata: Sequence[tuple[str, str]] = ()) -> bytes:
-        """A call of one message each way. Failed, ClientGone."""
+        """A unary call. Raises Failed, ClientGone."""
         call = await self.call(path, metadata)
         await call.send(message)
         await call.close()

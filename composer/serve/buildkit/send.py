@@ -1,11 +1,12 @@
-"""A build's result sent to the client over its session: as a tar archive, or file by file by the protocol of `files`.
+"""Send a build's result to the client over its session: as a tar archive, or file by file with the protocol of
+files.py.
 
     STAT path, mode …  ▶ one for each, then an empty one
     REQ number         ◀ for each file that the client wants
     DATA number, bytes ▶ pieces, then an empty one
     FIN                ◀ ▶
 
-The files come out of the archive that the engine writes, which is kept in a file without a name meanwhile.
+The files come from the archive that the engine writes to an unnamed temporary file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 METHOD = "/moby.filesync.v1.FileSend/DiffCopy"
 EXPORTER_ID = "buildkit-attachable-exporter-id"
-"""Metadata by which a client that asked for several results tells them apart."""
+"""Metadata that identifies a result if the client requested several."""
 PIECE = 32 << 10
 _TYPES = {
     tarfile.DIRTYPE: 1 << 31, tarfile.SYMTYPE: 1 << 27, tarfile.BLKTYPE: 1 << 26, tarfile.CHRTYPE: 1 << 26 | 1 << 21,
@@ -40,7 +41,7 @@ _BITS = ((0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20))
 
 
 async def send(peer: Peer, number: int, write: Callable[[int], None], folder: str, *, archive: bool) -> None:
-    """Send what `write` writes to a descriptor, the archive of a file system, as the client's result `number`. Failed."""
+    """Send the tar archive that `write` writes to a descriptor as the client's result `number`. Raises Failed."""
     with tempfile.TemporaryFile(dir=folder) as file:
         await to_thread.run_sync(write, file.fileno())
         file.seek(0)
@@ -80,7 +81,7 @@ async def _as_files(call: Call, file: IO[bytes]) -> None:
 
 
 def _members(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    """All but the root itself, by the names that the client gives them."""
+    """All members except the root, by the names that the client uses."""
     found = []
     for member in tar:
         member.name = os.path.normpath(member.name).lstrip("/")
@@ -90,7 +91,7 @@ def _members(tar: tarfile.TarFile) -> list[tarfile.TarInfo]:
 
 
 def _status(member: tarfile.TarInfo, tar: tarfile.TarFile) -> bytes:
-    """A hard link is sent as a file of its own."""
+    """The STAT of a member. A hard link is sent as a separate file."""
     real = tar._find_link_target(member) if member.islnk() else member  # type: ignore[attr-defined]
     mode = real.mode & 0o777 | _TYPES.get(real.type, 0)
     for ours, theirs in _BITS:

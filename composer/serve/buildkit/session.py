@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from composer.serve.server import Server
 
 PATIENCE = 10.0
-"""Seconds that a build waits for its session, which comes on a connection of its own."""
+"""Seconds that a build waits for its session, which uses a separate connection."""
 
 
 class Sessions:
-    """The sessions that are open, by their ids."""
+    """The open sessions by id."""
 
     def __init__(self) -> None:
         self._peers: dict[str, Peer] = {}
@@ -38,7 +38,7 @@ class Sessions:
             del self._peers[identity]
 
     async def need(self, identity: str) -> Peer:
-        """Failed when there is none and none comes."""
+        """The session with this id; waits for it. Raises Failed when it does not appear."""
         with anyio.move_on_after(PATIENCE):
             while identity not in self._peers:
                 await self._news.wait()
@@ -48,7 +48,7 @@ class Sessions:
 
 
 async def session(server: Server, request: Request, exchange: Exchange) -> None:
-    """`POST /session`: the connection on which we call the client, until it closes."""
+    """`POST /session`: turn the connection around: we call the client on it until it closes."""
     identity = request.headers.get("x-docker-expose-session-uuid", "")
     if not identity or not exchange.upgrades:
         raise BadRequest("missing session id" if exchange.upgrades else "no upgrade proto in request")
@@ -61,7 +61,8 @@ async def session(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def fetch(peer: Peer, name: str, folder: str, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> None:
-    """Bring the client's directory `name` into `folder`: the paths `only`, and nothing that `without` matches. Failed."""
+    """Copy the client's directory `name` to `folder`: only the paths `only`, without matches of `without`. Raises
+    Failed."""
     encoded = [*only, *without]
     metadata = [("dir-name", name)]
     metadata += [("followpaths", path) for path in only] + [("exclude-patterns", text) for text in without]
@@ -79,7 +80,7 @@ async def fetch(peer: Peer, name: str, folder: str, *, only: Sequence[str] = (),
 
 
 async def secret(peer: Peer, identity: str) -> bytes | None:
-    """None when the client has none of this id. Failed."""
+    """The client's secret with this id; None if it has none. Raises Failed."""
     try:
         answer = await peer.ask("/moby.buildkit.secrets.v1.Secrets/GetSecret", wire.message((1, identity)))
     except Failed as error:
@@ -90,7 +91,7 @@ async def secret(peer: Peer, identity: str) -> bytes | None:
 
 
 async def credentials(peer: Peer, registry: str) -> Credentials | None:
-    """The client's for a registry (host[:port]); None when it has none. Failed."""
+    """The client's credentials for a registry (host[:port]); None if it has none. Raises Failed."""
     host = "https://index.docker.io/v1/" if registry == "docker.io" else registry
     try:
         answer = wire.fields(await peer.ask("/moby.filesync.v1.Auth/Credentials", wire.message((1, host))))

@@ -1,4 +1,4 @@
-"""The frontend `dockerfile.v0`: its options as a BuildSpec of our own builder, its files from the session."""
+"""The frontend `dockerfile.v0`: translate its options to a BuildSpec, and fetch its files from the session."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ _REMOTE = re.compile(r"(?:https?|git|ssh)://|git@")
 
 
 class Build:
-    """One build, from its client's Solve to its Return. `exported` is what the answer says of the image."""
+    """One build, from its client's Solve to its Return. `exported` is the answer's description of the image."""
 
     def __init__(self, ref: str, session_id: str, tags: Sequence[str], results: Mapping[int, bool]) -> None:
         self.ref, self.session_id, self.tags = ref, session_id, tuple(tags)
         self.results = results
-        """What is sent to the client: the number of its exporter → whether as an archive."""
+        """Results to send to the client: number of the exporter → whether as an archive."""
         self.progress = Progress(ref)
         self.returned = anyio.Event()
         self.error = ""
@@ -55,7 +55,7 @@ class Build:
 
     @classmethod
     def of(cls, asked: wire.Fields) -> Build:
-        """From a SolveRequest. Failed for an exporter that is not there."""
+        """The build of a SolveRequest. Raises Failed for an unsupported exporter."""
         exporters = [
             (wire.text(one, 1), wire.strings(one, 2)) for one in (wire.fields(data) for data in wire.blocks(asked, 13))
         ]
@@ -76,7 +76,7 @@ class Build:
 
 
 async def check(server: Server, build: Build, options: Mapping[str, str]) -> dict[str, bytes]:
-    """The subrequest frontend.lint (`docker build --check`): what there is to say against the Dockerfile. Failed."""
+    """The subrequest frontend.lint (`docker build --check`): the Dockerfile's problems. Raises Failed."""
     peer = await server.sessions.need(build.session_id)
     name = options.get("filename") or "Dockerfile"
     with uploads.folder(server.roots) as folder:
@@ -106,7 +106,7 @@ async def check(server: Server, build: Build, options: Mapping[str, str]) -> dic
 
 
 async def solve(server: Server, build: Build, frontend: str, options: Mapping[str, str]) -> str:
-    """Build; the reference of the result. Failed."""
+    """Build, and return the reference of the result. Raises Failed."""
     if frontend != "dockerfile.v0":
         raise Failed(UNIMPLEMENTED, f"frontend {frontend!r} is not supported here: only dockerfile.v0")
     if request := options.get("requestid"):
@@ -122,7 +122,7 @@ async def solve(server: Server, build: Build, frontend: str, options: Mapping[st
                 write = functools.partial(server.open_engine().export_image, record.id)
                 await send(peer, number, write, folder, archive=archive)
             if build.results and not record.tags:
-                # Its layers stay in the build cache; nobody has asked for an image.
+                # The layers stay in the build cache; the client did not request an image.
                 await to_thread.run_sync(lambda: server.open_engine().prune_images((record.id,)))
     except OSError as error:
         raise Failed(UNKNOWN, f"cannot receive the build context: {error.strerror}") from None
@@ -136,7 +136,7 @@ async def solve(server: Server, build: Build, frontend: str, options: Mapping[st
 
 @asynccontextmanager
 async def _agents(peer: Peer, spec: BuildSpec, folder: str) -> AsyncIterator[tuple[str, ...]]:
-    """The client's SSH agents of which the Dockerfile speaks, as `id=socket`."""
+    """The client's SSH agents that the Dockerfile uses, as `id=socket`."""
     with open(spec.dockerfile, encoding="utf-8", errors="replace") as file:
         mounts = _SSH.findall(file.read()) if spec.dockerfile.startswith("/") else []
     found: list[str] = []
@@ -150,7 +150,8 @@ async def _agents(peer: Peer, spec: BuildSpec, folder: str) -> AsyncIterator[tup
 
 
 async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: Peer) -> ImageRecord:
-    """`name` is the Dockerfile's, as the client calls it. A client that goes ends its build, whatever that is doing."""
+    """Run the build. `name` is the client's name for the Dockerfile. The build is cancelled when the client
+    disconnects."""
     loop = asyncio.get_running_loop()
     cancellation = Cancellation()
 
@@ -177,7 +178,7 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: P
 
 
 def _words(error: EngineError, dockerfile: str) -> str:
-    """Why a build failed, as BuildKit says it."""
+    """The message of a failed build, as BuildKit words it."""
     first = error.message.partition("\n")[0]
     line = ""
     if found := re.match(re.escape(dockerfile) + r":(\d+)(?:-\d+)?: (.*)", first):
@@ -190,7 +191,7 @@ def _words(error: EngineError, dockerfile: str) -> str:
 
 
 async def _specification(peer: Peer, build: Build, options: Mapping[str, str], folder: str) -> BuildSpec:
-    """Bring the files, and read the options. Failed for what our builder does not have."""
+    """Fetch the files and translate the options. Raises Failed for options that our builder does not support."""
     name = options.get("filename") or "Dockerfile"
     context, dockerfile = f"{folder}/context", f"{folder}/dockerfile"
     os.mkdir(context, 0o755)
@@ -221,7 +222,7 @@ def _dockerfiles(name: str) -> list[str]:
 
 
 async def _ignored(peer: Peer, folder: str, specific: str) -> list[str]:
-    """Patterns of what the client need not send: the Dockerfile's own ignore file, else the context's."""
+    """Patterns of files that the client need not send: from the Dockerfile's ignore file, else from the context's."""
     if not os.path.isfile(specific):
         place = f"{folder}/ignore"
         os.mkdir(place, 0o700)
@@ -237,7 +238,7 @@ async def _ignored(peer: Peer, folder: str, specific: str) -> list[str]:
 
 
 def _cleaned(line: str) -> str:
-    """As the client's matcher wants a pattern: without a slash in front or at the end."""
+    """The pattern in the form of the client's matcher: without leading and trailing slashes."""
     bang, plain = ("!", line[1:].strip()) if line.startswith("!") else ("", line)
     return bang + (os.path.normpath(plain).lstrip("/") or ".")
 
@@ -255,7 +256,7 @@ async def _named(peer: Peer, folder: str, value: str) -> str:
 
 
 async def _secrets(peer: Peer, folder: str, path: str) -> tuple[BuildSecret, ...]:
-    """The secrets that the Dockerfile speaks of and the client has, as files for us alone."""
+    """The client's secrets that the Dockerfile uses, as files that only we can read."""
     with open(path, encoding="utf-8", errors="replace") as file:
         mounts = _SECRET.findall(file.read())
     found = []

@@ -1,4 +1,4 @@
-"""A build's progress as BuildKit's clients read it (moby/buildkit, api/services/control, StatusResponse)."""
+"""A build's progress in BuildKit's format (moby/buildkit, api/services/control, StatusResponse)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def stamp(seconds: float) -> bytes:
 
 
 class Progress:
-    """The events of one build, kept for clients that ask for its status, possibly late."""
+    """The events of one build, kept for clients that request its status, possibly late."""
 
     def __init__(self, ref: str) -> None:
         self._ref = ref
@@ -26,7 +26,7 @@ class Progress:
         self._news = anyio.Event()
 
     def take(self, event: dict[str, object]) -> None:
-        """An event of engine.build.progress, or of a pull."""
+        """Add an event of engine.build.progress or of a pull."""
         if "step" not in event:
             return
         key, status, now = event["step"], event["status"], time.time()
@@ -65,7 +65,7 @@ class Progress:
         self._wake()
 
     async def after(self, position: int) -> list[bytes]:
-        """What came after `position`; empty at the end."""
+        """The events after `position`; waits for them. Empty at the end."""
         while position >= len(self._messages) and not self.ended:
             await self._news.wait()
         return self._messages[position:]

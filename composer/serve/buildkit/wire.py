@@ -1,6 +1,6 @@
-"""Protocol Buffers on the wire (protobuf.dev, "Encoding"): what BuildKit's messages need of it and no more.
+"""The wire format of Protocol Buffers (protobuf.dev, "Encoding"), as far as BuildKit's messages use it.
 
-A message is read as number → values in their order; integers stay integers, everything else is bytes.
+A decoded message is: field number → values in order, either integers or bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Malformed(ValueError):
 
 
 def message(*fields: tuple[int, Value | None]) -> bytes:
-    """Fields in their order; None, 0 and empty ones are left out, as proto3 does."""
+    """Encode fields in order; None, 0 and empty values are omitted, as in proto3."""
     out = bytearray()
     for number, value in fields:
         if not value:
@@ -29,7 +29,7 @@ def message(*fields: tuple[int, Value | None]) -> bytes:
 
 
 def block(number: int, data: bytes) -> bytes:
-    """A field of bytes, written also when it is empty: a member of a oneof, an element of a list."""
+    """Encode a field of bytes even if it is empty: a member of a oneof, or a list element."""
     return _varint(number << 3 | 2) + _varint(len(data)) + data
 
 
@@ -47,7 +47,7 @@ def _varint(value: int) -> bytes:
 
 
 def fields(data: bytes) -> Fields:
-    """Malformed when it is cut off or has a group."""
+    """Decode a message. Raises Malformed if it is truncated or contains a group."""
     found: Fields = {}
     at = 0
     while at < len(data):
@@ -83,7 +83,7 @@ def _read(data: bytes, at: int) -> tuple[int, int]:
 
 
 def text(found: Fields, number: int) -> str:
-    """The last value of a string field, "" when it is absent. Malformed."""
+    """The last value of a string field, "" if it is absent. Raises Malformed."""
     data = found.get(number, [b""])[-1]
     if isinstance(data, int):
         raise Malformed(f"field {number} is a number")
@@ -108,6 +108,6 @@ def blocks(found: Fields, key: int) -> Iterable[bytes]:
 
 
 def strings(found: Fields, key: int) -> dict[str, str]:
-    """A map<string, string>. Malformed."""
+    """A map<string, string>. Raises Malformed."""
     entries = [fields(entry) for entry in blocks(found, key)]
     return {text(entry, 1): text(entry, 2) for entry in entries}

@@ -1,1 +1,2 @@
-"""Docker's Engine API: an operation is a function of (server, request, exchange); a file holds one kind of object."""
+"""Docker's Engine API: each operation is a function of (server, request, exchange); there is one file per kind of
+object."""

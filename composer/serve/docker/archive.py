@@ -1,4 +1,5 @@
-"""Files in and out of containers, and images made of containers (Docker Engine API 1.55, "Containers", ImageCommit)."""
+"""Copying files into and out of containers, and committing containers (Docker Engine API 1.55, "Containers",
+ImageCommit)."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ _GO_TYPES = {
     stat.S_IFCHR: 1 << 26 | 1 << 21,
 }
 _GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
-"""Bits of Go's io/fs.FileMode, which the header has."""
+"""Bits of Go's io/fs.FileMode, which the header uses."""
 
 
 def _header(status: PathStatus) -> dict[str, str]:
@@ -54,7 +55,7 @@ def _header(status: PathStatus) -> dict[str, str]:
 
 
 async def _find(server: Server, request: Request) -> tuple[ContainerRecord, str, PathStatus]:
-    """The container, the path, and what is there. HTTPError 400 without a path, 404 when there is nothing."""
+    """The container, the path, and its status. Raises HTTPError 400 without a path, 404 if it does not exist."""
     record, path = found.container(server.engine, request.arguments["id"]), request.query("path")
     if not path:
         raise BadRequest("bad parameter: path cannot be empty")
@@ -83,8 +84,8 @@ async def get(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def put(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Unpack the body into a directory of the container; owners are the archive's, with `copyUIDGID` those that copying gives
-    in a container with a user of its own."""
+    """Unpack the body into a directory of the container. Owners are the archive's, or with `copyUIDGID` the container's
+    user."""
     record, path, there = await _find(server, request)
     image = server.engine.image(record.spec.image)
     user = record.spec.user or (image.config.user if image else "")
@@ -100,7 +101,7 @@ async def put(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def changes(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """What a container has changed in its image's files; null for nothing, as Docker has it."""
+    """The container's changes to its image's files; null for none, as in Docker."""
     record = found.container(server.engine, request.arguments["id"])
     rows = await to_thread.run_sync(lambda: server.open_engine().changes(record.group, record.id))
     return Reply([{"Kind": KINDS[kind], "Path": path} for path, kind in rows], content=None if rows else b"null\n")
@@ -114,7 +115,7 @@ async def export(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Make an image of a container; `changes` and the body's configuration are applied to it."""
+    """Create an image from a container, with `changes` and the body's configuration applied."""
     record = found.container(server.engine, request.query("container"))
     name, tag = request.query("repo"), request.query("tag")
     changes = [line for text in request.queries("changes") for line in text.splitlines() if line.strip()]

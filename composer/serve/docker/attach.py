@@ -1,6 +1,6 @@
-"""A client on the streams of a container's own process (Docker Engine API 1.55, ContainerAttach).
+"""Attach clients to the streams of a container's first process (Docker Engine API 1.55, ContainerAttach).
 
-A client may attach before the container is started, and then misses nothing: `docker run` does so.
+A client can attach before the container starts, as `docker run` does, and then misses no output.
 
     attach: answers, waits ──┐
     start ─▶ supervisor ─Ready▶ the waiting attach, then Go ─▶ program
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
 
 PATIENCE = 10.0
-"""Seconds that a start waits for clients that want to attach first."""
+"""Seconds that a start waits for clients to attach."""
 
 
 class _Client:
-    """One that waits for its container's start."""
+    """A client that waits for the start of its container."""
 
     def __init__(self) -> None:
         self.ready, self.attached = anyio.Event(), anyio.Event()
@@ -47,7 +47,7 @@ class _Client:
 
 
 class Waiting:
-    """The clients that have attached to containers which do not run yet, by the container's id."""
+    """The clients that wait for containers to start, by container id."""
 
     def __init__(self) -> None:
         self._clients: dict[str, list[_Client]] = {}
@@ -66,13 +66,13 @@ class Waiting:
         client.attached.set()
 
     def fail(self, container_id: str) -> None:
-        """The container could not be started: release those that wait for it."""
+        """Release the clients of a container that failed to start."""
         for client in self._clients.get(container_id, []):
             client.failed = True
             client.ready.set()
 
     def attach_to(self, container_id: str) -> Callable[[str], Awaitable[None]] | None:
-        """What a start has to await before the program runs; None when nobody waits for this container."""
+        """A function that a start awaits before the program runs; None if no client waits for this container."""
         if container_id not in self._clients:
             return None
 
@@ -92,7 +92,7 @@ async def attach(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def websocket(server: Server, request: Request, exchange: Exchange) -> None:
-    """The same over a WebSocket, whose messages carry the output as it is: both streams, without frames."""
+    """The same over a WebSocket. Its messages contain the raw output of both streams, without frames."""
 
     async def shake_hands(_: ContainerRecord) -> WebSocket:
         return await accept(request, exchange)
@@ -160,7 +160,7 @@ async def _live(
     try:
         process = await to_thread.run_sync(open_stream, limiter=server.threads)
     except EngineError:
-        return  # it has ended already
+        return  # it has already exited
     if client is not None:
         client.attached.set()
     try:
@@ -189,7 +189,7 @@ async def _live(
 
 
 async def _started(server: Server, record: ContainerRecord, raw: Client, client: _Client) -> bool:
-    """Wait until the container is started, here or elsewhere; False if the client or the container is gone."""
+    """Wait until any command starts the container; False if the client disconnects or the container is removed."""
     watch = server.engine.watch(record.group)
     up = False
 

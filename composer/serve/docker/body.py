@@ -1,6 +1,7 @@
-"""The body of `POST /containers/create` (Docker Engine API 1.55, ContainerCreate), and JSON objects read as Go reads them.
+"""The body of `POST /containers/create` (Docker Engine API 1.55, ContainerCreate), and decoding of JSON objects as Go
+does it.
 
-null, "" and 0 mean unset; names of fields are found in any case; fields that nobody knows are named to the client.
+null, "" and 0 mean unset; field names are case-insensitive; unknown fields are reported to the client.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from composer.serve.http.errors import BadRequest
 
 T = TypeVar("T", bound=Struct)
 Words = list[str] | str | None
-"""Docker takes a single string for a list of words, too (strslice)."""
+"""Docker also accepts a single string for a list of words (strslice)."""
 
 
 class Body(Struct, kw_only=True, rename="pascal"):
-    """A part of a request. Every field may be null."""
+    """A part of a request. Every field can be null."""
 
 
 class Healthcheck(Body):
@@ -126,7 +127,7 @@ class EndpointIPAM(Body):
 
 
 class Endpoint(Body):
-    """What a client asks of one network; the rest of EndpointSettings is for answers, and ignored as Docker ignores it."""
+    """A client's settings for one network. Docker ignores the other fields of EndpointSettings, and so do we."""
 
     ipam_config: EndpointIPAM | None = field(default=None, name="IPAMConfig")
     links: list[str] | None = None
@@ -150,7 +151,7 @@ class Networking(Body):
 
 
 class Limits(Body):
-    """The part of HostConfig that `POST /containers/{id}/update` takes, too (Resources)."""
+    """The part of HostConfig that `POST /containers/{id}/update` also accepts (Resources)."""
 
     blkio_device_read_bps: list[Rate] | None = None
     blkio_device_read_iops: list[Rate] | None = field(default=None, name="BlkioDeviceReadIOps")
@@ -265,7 +266,7 @@ def words(value: Words) -> tuple[str, ...]:
 
 
 def console_size(asked: list[int] | None) -> tuple[int, int] | None:
-    """Rows and columns that a terminal begins with; None when nothing is asked for. BadRequest."""
+    """Initial rows and columns of the terminal; None if unset. Raises BadRequest."""
     if not asked or not any(asked):
         return None
     if len(asked) != 2 or not all(0 <= one < 1 << 16 for one in asked):
@@ -274,7 +275,7 @@ def console_size(asked: list[int] | None) -> tuple[int, int] | None:
 
 
 def shaped(raw: object, type: type[T]) -> tuple[T, list[str]]:
-    """A decoded JSON object as `type`, and the paths of fields that are not known. BadRequest for a wrong value."""
+    """A decoded JSON object as `type`, and the paths of unknown fields. Raises BadRequest for an invalid value."""
     if not isinstance(raw, dict):
         raise BadRequest("invalid JSON: the body must be an object")
     unknown: list[str] = []
@@ -286,7 +287,7 @@ def shaped(raw: object, type: type[T]) -> tuple[T, list[str]]:
 
 
 def _renamed(value: object, type_: Any, path: str, unknown: list[str]) -> object:
-    """Keys of objects as their structures spell them; what no structure has is left out."""
+    """The value with keys spelled as in the structures, without unknown ones."""
     structure = next((one for one in _parts(type_) if isinstance(one, type) and issubclass(one, Struct)), None)
     if structure is not None and isinstance(value, dict):
         known = _fields(structure)

@@ -1,7 +1,7 @@
 """The classic builder's endpoint, for clients without BuildKit (Docker Engine API 1.55, ImageBuild).
 
-The context is a tar archive in the request's body. Our own builder makes the image; its progress is reported in the classic
-builder's words, an instruction a step.
+The request's body is the context as a tar archive. Our own builder builds the image; progress is reported in the
+classic builder's format, one step per instruction.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _build(
 
 
 def _failed(error: BuildFailed, spec: BuildSpec) -> HTTPError:
-    """In the classic builder's words."""
+    """The message of a failed build, as the classic builder words it."""
     first = error.message.partition("\n")[0]
     if found := re.match(r'.*process "(.*)" did not complete successfully: exit code: (\d+)', first):
         text = f"The command '{found[1]}' returned a non-zero code: {found[2]}"
@@ -114,8 +114,8 @@ def _failed(error: BuildFailed, spec: BuildSpec) -> HTTPError:
 
 
 class Steps:
-    """Tells the builder's events as the classic builder's steps. Ours does what makes no layer by the way: such
-    instructions are reported before the next that does, when it is known whether the cache had that."""
+    """Reports the builder's events as steps of the classic builder. Our builder has no events for instructions without
+    a layer. They are reported before the next layer, once it is known whether that came from the cache."""
 
     def __init__(self, texts: list[str], tell: Callable[[Mapping[str, object]], None], *, quiet: bool) -> None:
         self._texts, self._tell, self._quiet = texts, tell, quiet
@@ -125,7 +125,7 @@ class Steps:
         self._unused: list[str] = []
 
     def take(self, event: dict[str, Any]) -> None:
-        """An event of engine.build.progress."""
+        """Report an event of engine.build.progress."""
         status = event.get("status")
         text = " ".join(str(event.get("name", "")).partition("] ")[2].split())
         if status in ("output", "done", "cached"):
@@ -137,7 +137,7 @@ class Steps:
             self._unused.append(f"[Warning] One or more build-args [{names}] were not consumed\n")
 
     def _reach(self, text: str, *, cached: bool) -> None:
-        """Tell what comes before this instruction, and it."""
+        """Report the instructions before this one, and this one."""
         if text not in self._plain[self._told :]:
             return
         if not text.upper().startswith("FROM "):
@@ -148,7 +148,7 @@ class Steps:
                 return
 
     def rest(self) -> None:
-        """The instructions after the last layer."""
+        """Report the instructions after the last layer."""
         while self._told < len(self._texts):
             self._step()
         for warning in self._unused:
@@ -175,7 +175,8 @@ class Steps:
 
 
 def _instructions(path: str, target: str) -> list[str]:
-    """The instructions of a Dockerfile up to the target stage's end, each on one line, without comments and here-documents."""
+    """The instructions of a Dockerfile up to the end of the target stage, each on one line, without comments and
+    heredocs."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = iter(file.read().split("\n"))
@@ -210,13 +211,13 @@ def _until(found: list[str], target: str) -> list[str]:
 
 
 def _without_source(server: Server, request: Request) -> bool:
-    """Whether the cache of none of the images that it may come from is here."""
+    """Whether none of the images in `cachefrom` exists here."""
     sources = _json(request, "cachefrom", _NAMES) or []
     return bool(sources) and all(server.engine.image(one) is None for one in sources)
 
 
 def _spec(server: Server, request: Request, folder: str) -> BuildSpec:
-    """The query's parameters; JSON that is empty or null means unset. BadRequest."""
+    """Parse the query's parameters; empty or null JSON means unset. Raises BadRequest."""
     arguments = _json(request, "buildargs", _ARGUMENTS) or {}
     labels = _json(request, "labels", _LABELS) or {}
     ulimits = _json(request, "ulimits", _ULIMITS) or []

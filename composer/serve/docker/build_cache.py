@@ -1,4 +1,4 @@
-"""The build cache emptied (Docker Engine API 1.55, BuildPrune)."""
+"""Pruning the build cache (Docker Engine API 1.55, BuildPrune)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Delete records that nothing uses, with `all` the others, too; with `max-used-space`, what does not fit."""
+    """Delete unused records, or with `all` also used ones; with `max-used-space`, only as many as needed."""
     filters = Filters.of_json(request.query("filters"), FILTERS)
     everything = request.flag("all")
     keep = max(request.number(name) or 0 for name in ("max-used-space", "reserved-space", "keep-storage"))

@@ -1,4 +1,4 @@
-"""Containers listed, inspected, and their processes (Docker Engine API 1.55, "Containers")."""
+"""Listing and inspecting containers and their processes (Docker Engine API 1.55, "Containers")."""
 
 from __future__ import annotations
 

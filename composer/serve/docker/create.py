@@ -1,6 +1,6 @@
-"""From what a client asks for to the specification of a container (Docker Engine API 1.55, ContainerCreate).
+"""Translate a client's request to the specification of a container (Docker Engine API 1.55, ContainerCreate).
 
-Wrong values are refused in Docker's words with 400; what this engine cannot do is refused by name, never ignored.
+Invalid values are refused with 400 and Docker's message. Unsupported fields are refused by name, never ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SECOND = 1_000_000_000
 
 
 def specification(name: str, asked: body.Create, image: ImageRecord) -> ContainerSpec:
-    """The container that is asked for, made from `image`. BadRequest."""
+    """The specification of the requested container with the image `image`. Raises BadRequest."""
     host = asked.host_config or body.HostConfig()
     create_check.check(asked, host)
     mode = host.network_mode or "default"
@@ -113,7 +113,7 @@ def specification(name: str, asked: body.Create, image: ImageRecord) -> Containe
 
 
 def _environment(entries: Iterable[str]) -> dict[str, str | None]:
-    """`NAME=value` sets; `NAME` alone takes the image's value away. BadRequest."""
+    """The variables: `NAME=value` sets one; `NAME` alone removes the image's. Raises BadRequest."""
     found: dict[str, str | None] = {}
     for entry in entries:
         name, equals, value = entry.partition("=")
@@ -137,7 +137,7 @@ def _link(text: str) -> tuple[str, str]:
 
 
 def _networks(asked: body.Create, mode: str) -> tuple[Attachment, ...]:
-    """The networks to join: the one of NetworkMode first, then those of EndpointsConfig (from API 1.44 on any number)."""
+    """The networks to connect to: NetworkMode's first, then those of EndpointsConfig (several since API 1.44)."""
     if asked.network_disabled or mode in WITHOUT_NETWORKS or mode.startswith("container:"):
         return ()
     first = "bridge" if mode == "default" else mode
@@ -153,7 +153,7 @@ def _networks(asked: body.Create, mode: str) -> tuple[Attachment, ...]:
 
 
 def attachment(network: str, endpoint: body.Endpoint, *, mac_address: str = "") -> Attachment:
-    """What a client asks of a container's place on a network; `mac_address` where it names none."""
+    """The attachment to a network; `mac_address` is the default."""
     ipam = endpoint.ipam_config or body.EndpointIPAM()
     return Attachment(
         network=network,
@@ -169,7 +169,8 @@ def attachment(network: str, endpoint: body.Endpoint, *, mac_address: str = "") 
 
 
 def _ports(asked: body.Create, host: body.HostConfig, image: ImageRecord) -> tuple[PortBinding, ...]:
-    """Published ports; an empty HostPort takes a free one, and PublishAllPorts does so for all that is exposed."""
+    """Published ports. An empty HostPort means a free port; PublishAllPorts publishes all exposed ports on free
+    ports."""
     found = []
     for key, bindings in (host.port_bindings or {}).items():
         port, protocol = _port(key)
@@ -213,7 +214,7 @@ def _device(asked: body.Device) -> Device:
 
 
 def _healthcheck(asked: body.Healthcheck | None) -> Healthcheck | None:
-    """Durations are whole nanoseconds; 0 means the image's or the default. BadRequest."""
+    """The healthcheck. Durations are whole nanoseconds; 0 means the image's or the default. Raises BadRequest."""
     if asked is None:
         return None
     for name, value in (
@@ -238,7 +239,7 @@ def _healthcheck(asked: body.Healthcheck | None) -> Healthcheck | None:
 
 
 def restart_policy(asked: body.RestartPolicy, *, auto_remove: bool) -> Restart:
-    """BadRequest, in Docker's words."""
+    """The restart policy. Raises BadRequest with Docker's message."""
     policy, count = asked.name or "no", asked.maximum_retry_count or 0
     if policy not in POLICIES:
         known = ", ".join(f"'{name}'" for name in POLICIES[:-1])

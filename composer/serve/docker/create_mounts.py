@@ -1,4 +1,4 @@
-"""What a client wants mounted: Binds, Mounts, Tmpfs and Volumes (HostConfig of the Docker Engine API 1.55)."""
+"""Translate a client's mounts: Binds, Mounts, Tmpfs and Volumes (HostConfig of the Docker Engine API 1.55)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TYPES = ("bind", "volume", "tmpfs", "image")
 
 
 def mounts(asked: body.Create, host: body.HostConfig) -> tuple[Mount, ...]:
-    """All mounts. A target may be named once; volumes without a source are anonymous. BadRequest."""
+    """All mounts. Each target may occur once; volumes without a source are anonymous. Raises BadRequest."""
     found: dict[str, Mount] = {}
     wanted = [_bind(text) for text in host.binds or ()]
     wanted += [_mount(one) for one in host.mounts or ()]
@@ -35,7 +35,7 @@ def mounts(asked: body.Create, host: body.HostConfig) -> tuple[Mount, ...]:
 
 
 def _bind(text: str) -> Mount:
-    """`source:target[:options]`, or a target alone for an anonymous volume."""
+    """Parse `source:target[:options]`, or a target alone for an anonymous volume."""
     parts = text.split(":")
     if len(parts) == 1:
         source, target, options = "", parts[0], ""

@@ -1,4 +1,4 @@
-"""The limits of a container that a client asks for, checked as Docker checks them (HostConfig, "Resources")."""
+"""Translate a client's limits, with Docker's checks (HostConfig, "Resources")."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from composer.serve.http.errors import BadRequest
 from engine.spec.container import BlkioRule, Resources
 
 LEAST_MEMORY = 6 * 1024 * 1024
-"""Bytes: Docker's bound, below which hardly any program starts."""
+"""Docker's lower limit in bytes, below which hardly any program starts."""
 
 
 def resources(host: body.Limits) -> Resources:
-    """BadRequest, in Docker's words."""
+    """The limits. Raises BadRequest with Docker's message."""
     memory, swap = host.memory or 0, host.memory_swap or 0
     if 0 < memory < LEAST_MEMORY:
         raise BadRequest("Minimum memory limit allowed is 6MB")

@@ -1,4 +1,4 @@
-"""The detach keys that a request names; the terminal is watched for them by composer.detach."""
+"""Parse the detach keys of a request; composer.detach finds them in the input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events as a stream of JSON lines (Docker Engine API 1.55, SystemEvents)."""
+"""Events as a stream of JSON lines (Docker Engine API 1.55, SystemEvents)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ FILTERS = (
     "type", "volume",
 )  # fmt: skip
 _NAMED = ("container", "network", "volume", "daemon", "plugin", "service", "node", "secret", "config")
-"""Filters that name an object of their own type."""
+"""Filters that match objects of their own type."""
 
 
 async def events(server: Server, request: Request, exchange: Exchange) -> None:
-    """Headers at once; then what is remembered since `since`, then what comes, until `until` or the client's end."""
+    """Send the headers at once, then remembered events since `since`, then new ones, until `until` or the client
+    disconnects."""
     filters = Filters.of_json(request.query("filters"), FILTERS)
     since, until = _moment(request, "since"), _moment(request, "until")
     media = "application/jsonl" if "jsonl" in request.headers.get("accept", "") else "application/json"
@@ -59,7 +60,7 @@ def _moment(request: Request, name: str) -> float | None:
 
 
 def fits(filters: Filters, event: Event) -> bool:
-    """Whether an event passes all filters."""
+    """Whether an event matches all filters."""
     attributes: dict[str, Any] = event["Actor"]["Attributes"]
     names = (event["Actor"]["ID"], attributes.get("name", ""))
     action = event["Action"]

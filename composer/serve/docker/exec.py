@@ -1,7 +1,5 @@
-"""Further processes in running containers (Docker Engine API 1.55, "Exec").
-
-An exec is known to the server that made it, until the server ends or the container is gone; the process itself lives with
-the container.
+"""Further processes in running containers (Docker Engine API 1.55, "Exec"). Only the server that created an exec has
+it, until the server exits or the container is removed. The process can outlive the server.
 """
 
 from __future__ import annotations
@@ -39,11 +37,11 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 2.0
-"""Seconds in which what is left of the output is copied when the process has ended but others still hold its streams."""
+"""Seconds for copying the rest of the output when the process has exited but others still have its streams open."""
 
 
 NOBODY = (-1, -1, -1)
-"""Standard streams that nobody is attached to: the container's null device."""
+"""Standard streams without a client: the container's null device."""
 
 
 class Wanted(body.Body):
@@ -72,7 +70,7 @@ class Begin(body.Body):
 
 
 class Exec:
-    """One exec: asked for, running, or ended (`exit_code` is not None)."""
+    """One exec: created, running, or exited (`exit_code` is not None)."""
 
     def __init__(self, record: ContainerRecord, wanted: Wanted, spec: ExecSpec) -> None:
         self.id = secrets.token_hex(32)
@@ -139,7 +137,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         await server.tasks.start(_alone, server, made)
         return Reply()
     server.journal.container(f"exec_start: {' '.join(made.spec.args)}", record, execID=made.id)
-    # Frames or not is what the client says now, whatever the process has.
+    # The client decides now whether it wants frames, whether or not the process has a terminal.
     tty, escape = bool(asked.tty), Detach(sequence(made.wanted.detach_keys or "")) if made.spec.tty else None
     raw = await exchange.hijack(stream_type(request, exchange, tty=tty))
     if made.started:
@@ -181,7 +179,7 @@ async def _ended(server: Server, made: Exec, process: Process) -> None:
 
 
 async def _alone(server: Server, made: Exec, *, task_status: TaskStatus[None]) -> None:
-    """Without anybody attached: its streams lead nowhere."""
+    """Run without a client: the streams are the null device."""
     try:
         process = await _open(server, made, NOBODY)
     except StartFailed as error:
@@ -198,7 +196,7 @@ async def _alone(server: Server, made: Exec, *, task_status: TaskStatus[None]) -
 
 @asynccontextmanager
 async def _attended(server: Server, made: Exec, process: Process, raw: Raw) -> AsyncIterator[tuple[TaskGroup, Pump]]:
-    """The block starts what copies; then the process's end is awaited, and its last bytes."""
+    """A context manager: the block starts the copying; at its end, we wait for the process and its last output."""
     try:
         async with anyio.create_task_group() as tasks:
             pump = Pump(raw)
@@ -213,7 +211,7 @@ async def _attended(server: Server, made: Exec, process: Process, raw: Raw) -> A
 
 
 async def _piped(server: Server, made: Exec, raw: Raw) -> None:
-    """Three pipes: what the client sends goes in, what comes out goes to it in frames."""
+    """Run with pipes: the client's input goes in, the output goes back in frames."""
     wanted = made.wanted
     ours, theirs = _pipes(bool(wanted.attach_stdin), bool(wanted.attach_stdout), bool(wanted.attach_stderr))
     try:
@@ -232,7 +230,7 @@ async def _piped(server: Server, made: Exec, raw: Raw) -> None:
 
 
 def _pipes(stdin: bool, stdout: bool, stderr: bool) -> tuple[list[int], tuple[int, int, int]]:
-    """Our ends and those of the process; -1 where nobody is attached."""
+    """Our ends and the process's ends; -1 for streams without a client."""
     ours, theirs = [-1, -1, -1], [-1, -1, -1]
     for stream, wanted in enumerate((stdin, stdout, stderr)):
         if wanted:
@@ -249,7 +247,7 @@ def _close(descriptors: Iterable[int]) -> None:
 
 
 async def _terminal(server: Server, made: Exec, raw: Raw, escape: Detach, *, plain: bool) -> None:
-    """A pseudo-terminal, whose output is framed as standard output for a client that does not ask for a terminal."""
+    """Run with a pseudo-terminal. Its output is framed as standard output if the client did not request a terminal."""
     process = await _open(server, made, NOBODY)
     async with _attended(server, made, process, raw) as (tasks, pump):
         assert process.stream is not None
@@ -267,7 +265,7 @@ async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 def window(request: Request) -> tuple[int, int]:
-    """Rows and columns of a request. BadRequest."""
+    """Rows and columns in a request. Raises BadRequest."""
     rows, columns = request.number("h"), request.number("w")
     if rows is None or columns is None or rows < 0 or columns < 0:
         raise BadRequest("invalid terminal size: h and w must be given")

@@ -1,10 +1,11 @@
-"""What happens, as Docker's events (Docker Engine API 1.55, SystemEvents): seen in the state root, whoever caused it, and
-said by operations of this server that leave no trace there.
+"""Collect Docker's events (Docker Engine API 1.55, SystemEvents): from changes in the state root, whatever caused them,
+and from operations of this server that leave no trace there.
 
     state of a container │ network, volume made or gone ─▶ Observer ─┐
     kill, attach, exec, tag, pull … ─────────────────────────────────┴▶ Journal ─▶ history (--since), followers
 
-Containers' lives are read off their states: of a container that comes and goes between two looks at least the ends show.
+Events of containers are derived from their states. Of a container that starts and exits between two observations, at
+least start and end are reported.
 """
 
 from __future__ import annotations
@@ -30,15 +31,16 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
 
 KEPT = 4096
-"""Events that are remembered for --since."""
+"""The number of events remembered for --since."""
 BEHIND = 65536
-"""Events that a slow follower may fall behind; after that it loses the oldest."""
+"""The number of events that a slow follower may lag behind; beyond that it loses the oldest."""
 
 Event = dict[str, Any]
 
 
 SETTLE = 0.05
-"""Seconds between a client's last byte of output and the news that the container has ended: it has still to print it."""
+"""Seconds between the last output sent to a client and the event of the container's exit, so that the client can print
+the output first."""
 
 
 class Journal:
@@ -51,7 +53,7 @@ class Journal:
     def add(
         self, kind: str, action: str, actor: str, attributes: Mapping[str, str], moment: float | None = None
     ) -> None:
-        """An event of the object `actor` (an id or a name), at `moment` (seconds since the epoch)."""
+        """Add an event of the object `actor` (an id or a name) at `moment` (seconds since the epoch)."""
         nanoseconds = round((moment or time.time()) * 1e9)
         event: Event = {
             "Type": kind,
@@ -76,12 +78,12 @@ class Journal:
         self.add("container", action, record.id, attributes, moment)
 
     def history(self) -> list[Event]:
-        """What is remembered, the oldest first."""
+        """The remembered events, oldest first."""
         return sorted(self._kept, key=lambda event: int(event["timeNano"]))
 
     @property
     def listeners(self) -> int:
-        """How many clients follow events now."""
+        """The number of clients that follow events."""
         return len(self._followers)
 
     def follow(self) -> Follower:
@@ -117,7 +119,7 @@ class Follower:
 
 
 class Observer:
-    """Looks at the state root whenever something in it changes, and tells the journal what is new."""
+    """Watches the state root, and adds an event to the journal for each change."""
 
     def __init__(self, engine: Engine, roots: Roots, journal: Journal) -> None:
         self._engine, self._roots, self._journal = engine, roots, journal
@@ -125,11 +127,11 @@ class Observer:
         self._watched: dict[str, anyio.CancelScope] = {}
         self.outputs = Outputs()
         self._held: set[str] = set()
-        """Containers whose end is told when their output has been sent."""
+        """Containers whose exit is reported once their output has been sent."""
         self._released: set[str] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
         self.killed: set[str] = set()
-        """Containers that a client has killed, which no stop is said of."""
+        """Containers that a client has killed; no stop event follows."""
         self._networks = self._network_names()
         self._volumes = self._volume_names()
 
@@ -185,7 +187,7 @@ class Observer:
         self._changes(group, self._containers(group))
 
     def look(self, group: str) -> None:
-        """Look now: an operation of ours on this group is done."""
+        """Look at a group now, after an operation of this server on it."""
         if group in self._watched:
             self._look(group)
 
@@ -207,7 +209,8 @@ class Observer:
                 self._journal.container("destroy", record)
 
     def _hold(self, group: str, old: ContainerRecord | None, new: ContainerRecord) -> bool:
-        """Whether the container has ended and its output is still on the way; then it is looked at again afterwards."""
+        """Whether the container has exited but its output is still being sent; then it is looked at again
+        afterwards."""
         key = new.id
         if old is None or not old.state.status.alive or new.state.finished_at <= old.state.finished_at:
             return False
@@ -227,7 +230,7 @@ class Observer:
         self.look(group)
 
     def _past(self, records: Any) -> None:
-        """What is still known of the time before this server."""
+        """Events from before this server started, as far as records show them."""
         for record in records:
             state = record.state
             self._journal.container("create", record, state.created_at)
@@ -237,7 +240,7 @@ class Observer:
                 self._journal.container("die", record, state.finished_at, exitCode=str(state.exit_code))
 
     def _steps(self, old: ContainerRecord | None, new: ContainerRecord) -> None:
-        """What must have happened between two states of a container."""
+        """The events that lead from one state of a container to another."""
         tell, state, was = self._journal.container, new.state, old.state if old else None
         if was is None:
             tell("create", new, state.created_at)
@@ -276,7 +279,7 @@ class Observer:
                     self._journal.add("volume", action, name, {"driver": driver})
 
     def look_shared(self) -> None:
-        """Look now: an operation of ours on networks or volumes is done."""
+        """Look at networks and volumes now, after an operation of this server on them."""
         self._shared()
 
 

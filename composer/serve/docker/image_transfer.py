@@ -1,6 +1,6 @@
-"""Images pulled, pushed, imported, saved and loaded (Docker Engine API 1.55, "Images").
+"""Pulling, pushing, importing, saving and loading images (Docker Engine API 1.55, "Images").
 
-Progress is Docker's: a line of JSON for each step of each layer, known by the layer's short digest.
+Progress has Docker's format: a line of JSON for each step of each layer, with the layer's short digest as id.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from engine.spec.image import ImageRecord
 
 _BAR = 50
-"""Characters of a progress bar."""
+"""The width of a progress bar."""
 
 
 async def create(server: Server, request: Request, exchange: Exchange) -> Reply | None:
@@ -38,7 +38,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply 
         joined = f"{name}@{tag}" if ":" in tag else f"{name}:{tag}" if tag else name
         await _pull(server, request, reporter, joined, who)
         return None
-    # Without a tag all are meant.
+    # Without a tag, pull all tags.
     found = await reporter.run(lambda: server.open_engine().remote_tags(name, given=who))
     for one in found or ():
         if not await _pull(server, request, reporter, f"{name}:{one}", who):
@@ -56,7 +56,7 @@ def _repository(shown: str) -> str:
 
 
 async def _pull(server: Server, request: Request, reporter: Reporter, joined: str, who: Credentials | None) -> bool:
-    """Pull one image, with its progress; whether it was there."""
+    """Pull one image and report the progress. Returns whether it exists."""
     shown = familiar(joined)
     digest = "@" in shown.rpartition("/")[2]
     label = shown.rpartition("@" if digest else ":")[2] if digest or ":" in shown.rpartition("/")[2] else "latest"
@@ -96,7 +96,7 @@ async def _pull(server: Server, request: Request, reporter: Reporter, joined: st
 
 
 def line_of(event: dict[str, object]) -> dict[str, object]:
-    """A step as the engine reports it, as Docker's clients read it."""
+    """The engine's progress event in Docker's format."""
     line: dict[str, Any] = {"status": event["status"], "progressDetail": {}, "id": event["id"]}
     current, total = event.get("current"), event.get("total")
     if (
@@ -167,7 +167,7 @@ async def save(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def load(server: Server, request: Request, exchange: Exchange) -> None:
-    """A failure is a line of the answer, as with Docker."""
+    """Load images. As in Docker, a failure is a line of the answer."""
     reporter = Reporter(exchange)
     records: list[ImageRecord] = []
     try:
@@ -181,7 +181,7 @@ async def load(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Remove images without a tag; with the filter `dangling=false`, all that no container uses."""
+    """Remove images without a tag, or with the filter `dangling=false` all unused images."""
     filters = Filters.of_json(request.query("filters"), PRUNE_FILTERS)
     gone = {image.id: image for image in unused(server.engine, filters)}
     freed = await to_thread.run_sync(lambda: server.open_engine().prune_images(list(gone)))

@@ -1,4 +1,4 @@
-"""Images listed, inspected, tagged and removed (Docker Engine API 1.55, "Images")."""
+"""Listing, inspecting, tagging and removing images (Docker Engine API 1.55, "Images")."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def history(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def attestations(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """None are kept here."""
+    """Answer with no attestations: this engine stores none."""
     need(server.engine, request.arguments["name"])
     return Reply([])
 
@@ -52,7 +52,7 @@ async def tag(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Untag an image, and delete it with its last tag. InUse while a container needs it."""
+    """Untag an image, and delete it with its last tag. Raises InUse while a container uses it."""
     name, force = request.arguments["name"], request.flag("force")
     image = need(server.engine, name)
     images.check_removable(server.engine, image, name, force=force)

@@ -1,4 +1,5 @@
-"""A container's life: create, start, stop, restart, kill, pause, rename, wait, remove (Docker Engine API 1.55, "Containers")."""
+"""Container lifecycle: create, start, stop, restart, kill, pause, rename, wait, remove (Docker Engine API 1.55,
+"Containers")."""
 
 from __future__ import annotations
 
@@ -96,7 +97,7 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def _never_started(server: Server, record: ContainerRecord) -> None:
-    """Nobody waits for it any more, and one that goes when it has ended goes now."""
+    """Handle a failed first start: release waiting clients, and remove the container if it is to be removed at exit."""
     server.waiting.fail(record.id)
     if record.spec.labels.get(AUTOREMOVE):
         removal = Remove(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, volumes=True, force=True)
@@ -136,7 +137,7 @@ async def restart(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 def _signal(text: str) -> str:
-    """A signal by name or number, as kill(1) takes it. BadRequest."""
+    """A signal by name or number, as in kill(1). Raises BadRequest."""
     name = text.upper()
     number = (
         int(text)
@@ -167,7 +168,7 @@ async def kill(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 def _number(text: str) -> int:
-    """A signal's number; `text` has been looked at."""
+    """The number of a signal; `text` is already checked."""
     if text.isdigit():
         return int(text)
     name = text.upper().removeprefix("SIG")
@@ -223,7 +224,7 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def wait(server: Server, request: Request, exchange: Exchange) -> None:
-    """Register at the supervisor, answer the headers, and give the exit code when the condition holds, by the event."""
+    """Register with the supervisor, send the headers, and send the exit code once the condition holds."""
     record = _named(server, request)
     condition = request.query("condition") or "not-running"
     if condition not in CONDITIONS:
@@ -239,7 +240,7 @@ async def wait(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Remove the containers that do not run."""
+    """Remove the containers that are not running."""
     filters = Filters.of_json(request.query("filters"), ("label", "label!", "until"))
     gone, freed = [], 0
     for record in stopped(server.engine, filters):

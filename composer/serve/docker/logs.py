@@ -1,4 +1,4 @@
-"""A container's log, whole or as it grows (Docker Engine API 1.55, ContainerLogs)."""
+"""Reading and following a container's log (Docker Engine API 1.55, ContainerLogs)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 STREAMS = {"stdout": 1, "stderr": 2}
 _PIECE = 1 << 16
-"""Bytes that are sent at once."""
+"""Bytes per send."""
 
 
 def media_type(request: Request, *, tty: bool) -> str:
@@ -59,7 +59,7 @@ async def logs(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 def _is_over(request: Request) -> bool:
-    """Whether what `until` names has passed."""
+    """Whether the time `until` has passed."""
     end = _moment(request, "until")
     return end is not None and end <= datetime.datetime.now().timestamp()
 

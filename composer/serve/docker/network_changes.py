@@ -1,4 +1,4 @@
-"""Networks created and removed (Docker Engine API 1.55, "Networks")."""
+"""Creating and removing networks (Docker Engine API 1.55, "Networks")."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Remove the networks that no container, running or not, is to be on."""
+    """Remove the networks that no container, running or not, is attached to."""
     filters = Filters.of_json(request.query("filters"), networks.PRUNE_FILTERS)
     gone = []
     for record in networks.unused(server.engine, filters):

@@ -1,4 +1,4 @@
-"""Containers that join and leave networks while they live (Docker Engine API 1.55, NetworkConnect, NetworkDisconnect)."""
+"""Connecting and disconnecting containers (Docker Engine API 1.55, NetworkConnect, NetworkDisconnect)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from engine.spec.state import ContainerRecord
 
 WITHOUT = ("host", "none")
-"""Networks that are none of this engine's making."""
+"""Pseudo-networks that the engine does not create."""
 
 
 class Joining(body.Body):
@@ -32,7 +32,7 @@ class Joining(body.Body):
 
 
 async def connect(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Put a container on one more network, at once when it runs."""
+    """Connect a container to a network, at once if it is running."""
     network, record, asked = await _joining(server, request)
     name = network.spec.name
     if record.spec.network_mode == "host" or name in WITHOUT:
@@ -49,7 +49,7 @@ async def connect(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def disconnect(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Take a container off a network, at once when it runs."""
+    """Disconnect a container from a network, at once if it is running."""
     network, record, _ = await _joining(server, request)
     name = network.spec.name
     if name not in {one.network for one in record.spec.networks}:

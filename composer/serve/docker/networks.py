@@ -1,4 +1,4 @@
-"""Networks listed and inspected (Docker Engine API 1.55, "Networks")."""
+"""Listing and inspecting networks (Docker Engine API 1.55, "Networks")."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Output of containers on its way to attached clients. That a container has ended is told when its last output has been sent:
-who leaves at the end (`docker compose up --abort-on-container-exit`) would miss the rest."""
+"""Output that is being sent to attached clients. A container's exit is reported after its last output, because clients
+that quit at the exit (`docker compose up --abort-on-container-exit`) would otherwise miss the rest."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """The pumps to clients, by the container's id."""
+    """The pumps to clients, by container id."""
 
     def __init__(self) -> None:
         self._pumps: dict[str, list[Pump]] = {}
         self._news = anyio.Event()
 
     async def note(self, container_id: str, pump: Pump) -> None:
-        """Count a pump among its container's for as long as this is not cancelled."""
+        """Register a container's pump until cancelled."""
         pumps = self._pumps.setdefault(container_id, [])
         pumps.append(pump)
         try:
@@ -38,7 +38,7 @@ class Outputs:
         return container_id in self._pumps
 
     async def drained(self, container_id: str) -> None:
-        """Wait until the container's pumps have ended, or none of them gets further."""
+        """Wait until the container's pumps have finished or are stuck."""
         sent, since = -1, time.monotonic()
         while pumps := self._pumps.get(container_id):
             if (now := sum(pump.sent for pump in pumps)) != sent:

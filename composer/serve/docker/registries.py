@@ -1,4 +1,5 @@
-"""Registries: who the client is there, and what they have (Docker Engine API 1.55, SystemAuth, DistributionInspect)."""
+"""Registries: checking credentials and inspecting images there (Docker Engine API 1.55, SystemAuth,
+DistributionInspect)."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class Auth(body.Body, rename="lower"):
 
 
 def several(request: Request) -> dict[str, Credentials]:
-    """Those for each registry (host[:port]) that came with a build (X-Registry-Config). BadRequest."""
+    """The credentials for each registry (host[:port]) in a build request (X-Registry-Config). Raises BadRequest."""
     raw = _header(request, "x-registry-config")
     if not isinstance(raw, dict):
         raise BadRequest("invalid X-Registry-Config header: it must be an object")
@@ -46,7 +47,7 @@ def several(request: Request) -> dict[str, Credentials]:
 
 
 def host_of(key: str) -> str:
-    """The registry that a key of the client's configuration means; Docker Hub has an old one."""
+    """The registry for a key of the client's configuration; Docker Hub's key is a legacy URL."""
     host = key.removeprefix("https://").removeprefix("http://").partition("/")[0]
     return "docker.io" if host in ("index.docker.io", "registry-1.docker.io") else host
 
@@ -62,9 +63,8 @@ def _header(request: Request, name: str) -> object:
 
 
 def given(request: Request) -> Credentials | None:
-    """The credentials that came with a request; None where it has none: those that the server's user keeps then count.
-
-    BadRequest."""
+    """The credentials in a request; None if there are none: then the stored credentials of the server's user apply.
+    Raises BadRequest."""
     return _credentials(body.shaped(_header(request, HEADER) or {}, Auth)[0])
 
 
@@ -82,7 +82,7 @@ def _credentials(asked: Auth) -> Credentials | None:
 
 
 async def auth(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Try credentials at their registry. Nothing is kept: that is the client's part."""
+    """Check credentials at their registry. Storing them is up to the client."""
     asked, _ = body.shaped(await request.json(OBJECT) or {}, Auth)
     who = _credentials(asked) or Credentials()
     try:
@@ -95,7 +95,7 @@ async def auth(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def distribution(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """What a registry has under a name."""
+    """Describe an image in a registry."""
     name, who = request.arguments["name"], given(request)
     try:
         found = await to_thread.run_sync(lambda: server.open_engine().remote_image(name, given=who))

@@ -1,4 +1,4 @@
-"""A container's use of resources, once or every second (Docker Engine API 1.55, ContainerStats)."""
+"""A container's resource usage, once or every second (Docker Engine API 1.55, ContainerStats)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 async def stats(server: Server, request: Request, exchange: Exchange) -> Reply | None:
-    """`stream=0` gives one object, with the sample of a second ago beside it unless `one-shot`."""
+    """Report statistics. `stream=0` sends one object, which includes a sample from one second earlier unless
+    `one-shot`."""
     record = found.container(server.engine, request.arguments["id"])
     streaming, one_shot = request.flag("stream", True), request.flag("one-shot")
     before: _Sample | None = None
@@ -55,7 +56,7 @@ async def stats(server: Server, request: Request, exchange: Exchange) -> Reply |
 
 
 class _Sample:
-    """What was counted at one moment: `counts` is None for a container that does not run."""
+    """The counters at one moment; `counts` is None for a container that is not running."""
 
     def __init__(self, server: Server, record: ContainerRecord) -> None:
         self.counts: ContainerStats | None = None
@@ -63,13 +64,13 @@ class _Sample:
             try:
                 self.counts = server.engine.stats(record.group, record.id)
             except EngineError:
-                pass  # it has just ended
+                pass  # it has just exited
         self.system = system_time()
         self.time = now()
 
 
 def system_time() -> int:
-    """Nanoseconds that all processors have spent, idle ones too (proc_stat(5): the first eight counters of `cpu`)."""
+    """Time of all processors, including idle time, in nanoseconds (proc_stat(5): the first eight counters of `cpu`)."""
     with open("/proc/stat", encoding="ascii") as file:
         return sum(int(word) for word in file.readline().split()[1:9]) * TICK
 

@@ -1,4 +1,4 @@
-"""Long answers: they end when the client disconnects, and reports of threads reach them in order."""
+"""Long answers: they stop when the client disconnects, and keep reports from threads in order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NONE: Mapping[str, str] = {}
 
 @asynccontextmanager
 async def while_connected(exchange: Exchange) -> AsyncIterator[None]:
-    """What is done in here is cancelled, and the block left, when the client closes its connection."""
+    """A context manager whose block is cancelled when the client closes its connection."""
     async with collapsed(), anyio.create_task_group() as tasks:
 
         async def watch() -> None:
@@ -42,12 +42,13 @@ async def while_connected(exchange: Exchange) -> AsyncIterator[None]:
 
 
 class Cancellation:
-    """Ends what a thread does when the block around it is cancelled: `begun` takes the function by which it is ended."""
+    """Cancels a thread's work when the surrounding block is cancelled: `begun` receives the function that cancels the
+    work."""
 
     def __init__(self) -> None:
         self._end: Callable[[], None] | None = None
         self.wanted = False
-        """Whether the end is wanted."""
+        """Whether cancellation was requested."""
         self._lock = threading.Lock()
 
     def begun(self, end: Callable[[], None]) -> None:
@@ -57,7 +58,7 @@ class Cancellation:
             end()
 
     async def run(self, work: Callable[[], T], limiter: anyio.CapacityLimiter | None = None) -> T:
-        """Run `work` in a thread to its end, which comes soon after a cancellation."""
+        """Run `work` in a thread to completion. After a cancellation it ends soon."""
 
         async def watch() -> None:
             try:
@@ -77,9 +78,9 @@ class Cancellation:
 
 
 async def upload(request: Request, work: Callable[[int], T]) -> T:
-    """Run `work` in a thread with a descriptor from which it reads the request's body; its result.
+    """Run `work` in a thread with a descriptor to read the request's body from; returns its result.
 
-    The body passes through a pipe: what the thread does not read waits at the client. ClientGone.
+    The body goes through a pipe, so the client waits while the thread does not read. Raises ClientGone.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -94,7 +95,7 @@ async def upload(request: Request, work: Callable[[int], T]) -> T:
         try:
             async for part in request.body():
                 if not await write(writing, part):
-                    return  # it has read all that it wants
+                    return  # it has read all that it needs
         finally:
             os.close(writing)
 
@@ -108,9 +109,9 @@ async def upload(request: Request, work: Callable[[int], T]) -> T:
 async def download(
     exchange: Exchange, media: str, work: Callable[[int], None], headers: Mapping[str, str] = NONE
 ) -> None:
-    """Run `work` in a thread with a descriptor to which it writes the answer's body.
+    """Run `work` in a thread with a descriptor to write the answer's body to.
 
-    The headers are sent with the first bytes, so that a failure before them is an error of its own.
+    The headers are sent with the first bytes, so that an earlier failure can still be answered with an error status.
     """
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
@@ -119,7 +120,7 @@ async def download(
         try:
             work(writing)
         except BrokenPipeError:
-            pass  # the client has gone
+            pass  # the client has disconnected
         finally:
             os.close(writing)
 
@@ -141,7 +142,7 @@ async def download(
 
 @asynccontextmanager
 async def collapsed() -> AsyncIterator[None]:
-    """One error leaves a task group as itself, not as a group of one."""
+    """A context manager that replaces an exception group with one error by that error."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -152,9 +153,9 @@ async def collapsed() -> AsyncIterator[None]:
 
 
 class Reporter:
-    """Lines of JSON that a thread's work reports, sent as they come; the headers go with the first.
+    """Sends lines of JSON that a thread reports, at once; the headers go with the first.
 
-    A failure before the first line is an error with a status; after it, it is the last line, as with Docker.
+    As in Docker, a failure before the first line has an error status, and a later one is the last line.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -168,11 +169,11 @@ class Reporter:
         await self._exchange.send(msgspec.json.encode(line) + b"\r\n")
 
     def tell(self, line: Mapping[str, object]) -> None:
-        """The same, from the thread or one of its own; waits while the client does not read. ClientGone."""
+        """The same, from the thread or its child threads; waits while the client does not read. Raises ClientGone."""
         asyncio.run_coroutine_threadsafe(self.send(line), self._loop).result()
 
     async def run(self, work: Callable[[], T], cancellation: Cancellation | None = None) -> T | None:
-        """Run `work` in a thread; None when its failure has been reported as a line."""
+        """Run `work` in a thread. Returns None if its failure was reported as a line."""
         try:
             return await (cancellation or Cancellation()).run(work)
         except (EngineError, Refusal) as error:

@@ -1,4 +1,4 @@
-"""Bytes between a client's raw stream and a process (Docker Engine API, ContainerAttach, "Stream format")."""
+"""Copy bytes between a client's raw stream and a process (Docker Engine API, ContainerAttach, "Stream format")."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Client(Protocol):
 
 RAW, MULTIPLEXED = "application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream"
 MULTIPLEXED_SINCE = (1, 42)
-"""From this version on, an upgraded answer says that its frames are."""
+"""The first API version whose upgraded answers have the media type of multiplexed streams."""
 
 
 PATIENCE = 2.0
-"""Seconds without progress after which a client that does not read is waited for no longer."""
+"""Seconds without progress after which we no longer wait for a client that does not read."""
 PAUSE = 0.005
 HEADER = 8
 """Bytes of a frame before its data."""
@@ -52,13 +52,14 @@ def stream_type(request: Request, exchange: Exchange, *, tty: bool) -> str:
 
 
 def frames(stream: int, data: bytes) -> bytes:
-    """Output as attach and logs send it: stream 1 or 2, three zeros, the length in 4 bytes (big-endian), the data."""
+    """Output in the frames of attach and logs: stream 1 or 2, three zeros, the length in 4 bytes (big-endian), the
+    data."""
     return bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
 
 
 class Pump:
-    """Copies between the client and descriptors of a process, which it closes. Each client's slowness stops only its own
-    process: nothing is read that has not been sent."""
+    """Copies between the client and descriptors of a process, and closes those. It reads no more than it can send, so a
+    slow client holds up only its own process."""
 
     def __init__(self, raw: Client) -> None:
         self._raw = raw
@@ -66,7 +67,7 @@ class Pump:
         self._open = 0
         self._done = anyio.Event()
         self.sent = 0
-        """Bytes of output that the client has taken."""
+        """Bytes of output sent to the client."""
 
     async def drained(self) -> None:
         """Wait until all output has been sent."""
@@ -75,7 +76,7 @@ class Pump:
             await self._done.wait()
 
     async def read(self) -> None:
-        """Wait until the client has read what was sent, or reads no further: no event tells that."""
+        """Wait until the client has read all output or stops reading. This polls, because no event exists for it."""
         left, since = self._raw.unread(), time.monotonic()
         while left and time.monotonic() - since < PATIENCE:
             await anyio.sleep(PAUSE)
@@ -86,7 +87,7 @@ class Pump:
             left = now
 
     async def framed(self, stream: int, fd: int) -> None:
-        """Send what comes from `fd` in frames of this stream, or as it is where that is 0."""
+        """Send data from `fd` in frames of this stream, or unframed if it is 0."""
         await self._out(fd, stream)
 
     async def plain(self, fd: int) -> None:
@@ -100,7 +101,7 @@ class Pump:
                     await self._raw.send(frames(stream, data) if stream else data)
                     self.sent += len(data)
         except ClientGone:
-            # Nobody reads any more, and the process goes on: its output leads nowhere from now on.
+            # The client has disconnected, and the process continues: discard its output from now on.
             while await read(fd):
                 pass
         finally:
@@ -109,7 +110,7 @@ class Pump:
             os.close(fd)
 
     async def chosen(self, fd: int, wanted: set[int], *, framed: bool = True) -> None:
-        """Frames as they come from `fd`, those of some streams alone; without `framed` only what they carry."""
+        """Forward the frames from `fd` of the wanted streams; without `framed` only their contents."""
         self._open += 1
         buffer = b""
         try:
@@ -128,7 +129,8 @@ class Pump:
             os.close(fd)
 
     async def half_closing(self, fd: int, escape: Detach | None = None) -> bool:
-        """As `into`, for a socket that is also read: at the end of the client's side it is only shut down for writing."""
+        """As `into`, for a socket that is also read: when the client closes its side, the socket is only shut down for
+        writing."""
         with socket.socket(fileno=fd) as sock:
             detached = await self._copy(fd, escape)
             if not detached:
@@ -137,8 +139,8 @@ class Pump:
             return detached
 
     async def into(self, fd: int, escape: Detach | None = None) -> bool:
-        """What the client sends; the end of its side is the end of the process's input. Whether it has detached: then its
-        connection is closed, and output leads nowhere."""
+        """Copy the client's input; its end is the end of the process's input. Returns whether the client detached: then
+        its connection is closed, and output is discarded."""
         try:
             return await self._copy(fd, escape)
         finally:

@@ -1,4 +1,4 @@
-"""What Docker answers without a swarm and without plugins: neither exists here (Docker Engine API 1.55, "Swarm", "Plugins")."""
+"""Docker's answers without a swarm and plugins; neither exists here (Docker Engine API 1.55, "Swarm", "Plugins")."""
 
 from __future__ import annotations
 

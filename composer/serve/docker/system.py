@@ -55,7 +55,7 @@ async def version(server: Server, request: Request, exchange: Exchange) -> Reply
 
 @cache
 def go_architecture() -> str:
-    """This machine's architecture in Go's words (OCI image specification, "platform")."""
+    """This machine's architecture by its Go name (OCI image specification, "platform")."""
     machine = platform.machine()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
@@ -65,7 +65,8 @@ async def info(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def disk_usage(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """What images, containers, volumes and the build cache take on the disc; `type` chooses among them. BadRequest."""
+    """The disk usage of images, containers, volumes and the build cache; `type` selects among them. Raises
+    BadRequest."""
     kinds = request.queries("type")
     for kind in kinds:
         if kind not in KINDS:

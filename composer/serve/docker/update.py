@@ -1,4 +1,4 @@
-"""Limits and the restart policy of an existing container, running or not (Docker Engine API 1.55, ContainerUpdate)."""
+"""Changing limits and restart policy of a container, running or not (Docker Engine API 1.55, ContainerUpdate)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FIXED = ("cgroup_parent", "cpu_count", "cpu_percent", "cpuset_mems", "device_cgroup_rules", "device_requests", "devices",
          "io_maximum_bandwidth", "io_maximum_iops", "kernel_memory_tcp", "ulimits")  # fmt: skip
-"""Limits that a container keeps for life here."""
+"""Limits that cannot be changed after creation."""
 
 
 class Wanted(body.Limits):
@@ -33,7 +33,7 @@ class Wanted(body.Limits):
 
 
 async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """What is null, 0 or "" stays as it is. BadRequest, HTTPError 404, 409."""
+    """Update a container; null, 0 and "" leave a setting unchanged. Raises BadRequest, HTTPError 404, 409."""
     asked, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
     record = found.container(server.engine, request.arguments["id"])
     for name in FIXED:
@@ -61,7 +61,7 @@ async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 def _merged(record: ContainerRecord, asked: Resources) -> Resources:
-    """The container's limits with those that are asked for. HTTPError 409 where both cannot be."""
+    """The container's limits with the requested changes. Raises HTTPError 409 if they conflict."""
     old, nothing = record.spec.resources, Resources()
     if asked.cpus and (old.cpu_quota or old.cpu_period):
         which = "CPU Quota" if old.cpu_quota else "CPU Period"
@@ -81,7 +81,7 @@ def _merged(record: ContainerRecord, asked: Resources) -> Resources:
 
 
 def _host_config(record: ContainerRecord, asked: Wanted) -> dict[str, object]:
-    """What was asked for at creation, for those who inspect; nothing where no client of the API made the container."""
+    """The HostConfig for inspect, updated; None if the container was not created through the API."""
     if not record.spec.host_config:
         return {}
     new = {name: value for name, value in to_builtins(asked).items() if value}

@@ -1,4 +1,4 @@
-"""Volumes listed and inspected (Docker Engine API 1.55, "Volumes")."""
+"""Volumes (Docker Engine API 1.55, "Volumes")."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Wanted(body.Body):
 
 
 async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Idempotent: an existing volume of the name is the answer."""
+    """Create a volume, or return the existing one of this name."""
     asked, _ = body.shaped(await request.json(OBJECT) or {}, Wanted)
     name = asked.name or secrets.token_hex(32)
     if asked.driver not in (None, "", "local", "default"):
@@ -82,7 +82,7 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 
 async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Remove anonymous volumes that no container has; with the filter `all`, named ones, too."""
+    """Remove unused anonymous volumes, and with the filter `all` also named ones."""
     filters = Filters.of_json(request.query("filters"), PRUNE_FILTERS)
     everything = bool(filters.boolean("all")) or request.version < (1, 42)
     gone, freed = [], 0

@@ -1,10 +1,10 @@
-"""One client's connection: requests in, answers out, and the raw stream that an upgrade leaves.
+"""One client's connection: requests, answers, and the raw stream after an upgrade.
 
     bytes ─▶ httptools ─▶ Request ─▶ handler ─▶ Reply │ Exchange.begin/send │ Exchange.hijack ─▶ bytes
 
-Bytes are read only when a handler asks for more of the body, or when the next request is due, so that a client that
-uploads faster than its handler reads waits in the kernel. What arrives behind a request is kept: it is the next request
-(pipelining), or the beginning of the raw stream.
+Bytes are read only when a handler asks for more of the body, or for the next request, so a client that uploads faster
+than its handler reads is blocked by the kernel. Bytes after a request are kept: they belong to the next request
+(pipelining) or to the raw stream.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from composer.serve.http.framing import framing
 from composer.serve.http.request import Reply, Request
 
 MAX_HEADERS = 64 * 1024
-"""Bytes of a request's first line and headers."""
+"""Size limit of a request's first line and headers."""
 CHUNK = 256 * 1024
 HALF_CLOSED = 0.5
-"""Seconds between two looks whether a client that has ended its side still listens: no event tells that."""
+"""Seconds between checks whether a client that closed its sending side is still connected; no event exists for that."""
 LINGER = 5.0
-"""Seconds for the rest of a body that was refused."""
+"""Seconds for receiving the rest of a refused body."""
 HEADERS_TIMEOUT = 60.0
-"""Seconds for a request's headers once its first byte is there: a client that sends a byte a second holds up nobody."""
+"""Seconds for a request's headers after their first byte, against clients that send very slowly."""
 
 Handler = Callable[[Request, "Exchange"], Awaitable[Reply | None]]
 
@@ -44,7 +44,7 @@ _END = b"\r\n\r\n"
 
 
 class _Head:
-    """Collects what httptools finds in a request's first line and headers."""
+    """Collects the first line and headers that httptools parses."""
 
     def __init__(self) -> None:
         self.url = b""
@@ -65,17 +65,17 @@ class _Head:
         self.complete = True
 
     def feed(self, data: bytes) -> None:
-        """BadRequest for what is no head of a request."""
+        """Parse data. Raises BadRequest for a malformed head."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # it ends with the headers, and so do we
+            pass  # we use the parser for the headers only
         except httptools.HttpParserError as error:
             raise BadRequest(f"malformed request: {error}") from None
 
 
 class Connection:
-    """Serves the requests of one client, one after the other, until it closes or a handler has taken the stream."""
+    """Serves the requests of one client in order, until it disconnects or a handler takes over the stream."""
 
     def __init__(self, stream: SocketStream, handler: Handler, *, server: str) -> None:
         self.stream, self._handler, self.server = stream, handler, server
@@ -97,7 +97,7 @@ class Connection:
                 return
 
     async def _head(self) -> _Head | None:
-        """Read a request's head; None when the client has left before there was one. HTTPError."""
+        """Read a request's head; None when the client disconnects before sending one. Raises HTTPError."""
         if not self._pending and not await self._fill():
             return None
         head, size, last = _Head(), 0, b""
@@ -118,11 +118,11 @@ class Connection:
         raise HTTPError(408, f"the request's headers did not arrive within {HEADERS_TIMEOUT:g} s")
 
     def give_back(self, data: bytes) -> None:
-        """Bytes that were read and belong to what follows."""
+        """Put back bytes that belong to whatever follows."""
         self._pending = data + self._pending
 
     async def _fill(self) -> bool:
-        """Wait for more bytes; False at the end of the client's side."""
+        """Wait for more bytes; False when the client has closed its side."""
         if self._ended:
             return False
         try:
@@ -133,28 +133,28 @@ class Connection:
         return True
 
     async def more(self) -> bytes:
-        """The next bytes from the client, those first that are here already; b"" at the end of its side."""
+        """The next bytes from the client, buffered ones first; b"" when it has closed its side."""
         if not self._pending and not await self._fill():
             return b""
         data, self._pending = self._pending, b""
         return data
 
     async def gone(self) -> None:
-        """Return when the client has closed its connection (or its side of it); what it sends meanwhile is kept."""
+        """Return when the client has closed its connection (or its side of it); data that arrives meanwhile is kept."""
         while len(self._pending) < CHUNK:
             if not await self._fill():
                 return
         await anyio.sleep_forever()
 
     async def write(self, data: bytes) -> None:
-        """Send all of `data`. ClientGone."""
+        """Send all of `data`. Raises ClientGone."""
         try:
             await self.stream.send(data)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             raise ClientGone from None
 
     async def _refuse(self, error: HTTPError) -> None:
-        """Answer what could not be parsed, and close: where the next request would begin is unknown."""
+        """Answer a malformed request and close the connection, because the start of the next request is unknown."""
         reply = Reply({"message": error.message}, status=error.status)
         try:
             await self.write(
@@ -174,7 +174,8 @@ def head(status: int, headers: Mapping[str, str], length: int | None = None) -> 
 
 
 class Exchange:
-    """One request's answer. A handler returns a Reply, or it calls `begin` and `send`, or `hijack`, and returns None."""
+    """The answer to one request. A handler returns a Reply, or it calls `begin` and `send`, or `hijack`, and returns
+    None."""
 
     def __init__(self, connection: Connection, head: _Head) -> None:
         self._connection, self._headers, self._framing = connection, head.headers, framing(head.headers)
@@ -210,7 +211,7 @@ class Exchange:
                 yield content
 
     async def run(self, handler: Handler) -> None:
-        """Have the request handled, and leave the connection ready for the next one or marked for closing."""
+        """Handle the request, and leave the connection ready for the next one or marked for closing."""
         try:
             reply = await handler(self.request, self)
             if reply is not None:
@@ -225,11 +226,11 @@ class Exchange:
             await self._failed(error)
 
     async def _failed(self, error: HTTPError) -> None:
-        if self._begun:  # nothing that we could still say would be read as an error
+        if self._begun:  # it is too late to report an error
             self.keep_alive = False
             return
-        # A client that waits for 100 Continue sends no body now; any other is in the midst of it, and would find its
-        # connection broken before it reads why.
+        # A client that waits for 100 Continue does not send its body now. Any other is still sending, and would get a
+        # broken connection before it could read the error.
         waits = self._waits_for_continue()
         self.keep_alive = self.keep_alive and not waits
         try:
@@ -246,7 +247,7 @@ class Exchange:
         return expects and not self._framing.complete and not self._asked
 
     async def _drain(self) -> None:
-        """Read what is left of a body that nobody wanted, a bounded piece of it, so that the next request can follow."""
+        """Read the rest of an unused body, up to a limit, so that the next request can follow."""
         left = 16 * CHUNK
         async for part in self._body():
             left -= len(part)
@@ -263,7 +264,7 @@ class Exchange:
         await self._connection.write(data if self.request.method == "HEAD" else data + reply.content)
 
     async def begin(self, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        """Send the headers of an answer whose body follows by `send`."""
+        """Send the headers of an answer; the body follows with `send`."""
         self._begun = True
         lines = {**self.extra, **(headers or {})}
         if self._http10:
@@ -276,21 +277,20 @@ class Exchange:
         await self._connection.write(head(status, lines))
 
     async def send(self, data: bytes) -> None:
-        """Send a piece of the body now; waits while the client does not read. ClientGone."""
+        """Send a part of the body; waits while the client does not read. Raises ClientGone."""
         if data:
             await self._connection.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     @property
     def upgrades(self) -> bool:
-        """Whether the client asks for another protocol on this connection."""
+        """Whether the client requests a protocol upgrade."""
         return "upgrade" in self._headers.get("connection", "").lower() and "upgrade" in self._headers
 
     async def hijack(self, media: str, *, protocol: str = "", headers: Mapping[str, str] | None = None) -> Raw:
-        """Turn the connection into a raw stream: 101 UPGRADED where the client asked for that, else 200.
-
-        Ends the connection's life as HTTP. Bytes that came with the request are the stream's first.
+        """Turn the connection into a raw stream: 101 UPGRADED if the client requested that, else 200. No HTTP request
+        can follow. Bytes that arrived with the request are the first of the stream.
         """
-        async for _ in self._body():  # what nobody has read of it is not part of the stream
+        async for _ in self._body():  # the unread rest of the body is not part of the stream
             pass
         if self.upgrades:
             named = protocol or self._headers["upgrade"]
@@ -306,7 +306,7 @@ class Exchange:
         return Raw(self._connection)
 
     def gone(self) -> Awaitable[None]:
-        """To be awaited beside a long answer: done when the client has closed."""
+        """Return when the client has disconnected; await it concurrently with a long answer."""
         return self._connection.gone()
 
 
@@ -325,7 +325,8 @@ class Raw:
         await self._connection.write(data)
 
     async def gone(self) -> None:
-        """Return when the client has closed the connection, not just its side of it; what it sends meanwhile is kept."""
+        """Return when the client has closed the connection, not only its side of it; data that arrives meanwhile is
+        kept."""
         await self._connection.gone()
         poll = select.poll()
         poll.register(self._connection.stream.extra(SocketAttribute.raw_socket), 0)
@@ -333,7 +334,7 @@ class Raw:
             await anyio.sleep(HALF_CLOSED)
 
     def unread(self) -> int:
-        """Bytes that were sent and that the client has not read yet (SIOCOUTQ, unix(7)); 0 when it has gone."""
+        """Bytes sent that the client has not yet read (SIOCOUTQ, unix(7)); 0 when it has disconnected."""
         sock = self._connection.stream.extra(SocketAttribute.raw_socket)
         try:
             return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
@@ -341,7 +342,7 @@ class Raw:
             return 0
 
     async def end(self) -> None:
-        """Close our side; the client may go on sending."""
+        """Close our side; the client can continue to send."""
         try:
             await self._connection.stream.send_eof()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):

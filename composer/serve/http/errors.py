@@ -1,4 +1,4 @@
-"""What a handler raises to refuse a request.
+"""Errors that a handler raises to refuse a request.
 
 HTTPError                 any status, with a message for the client
 └── BadRequest            400: the request itself is wrong
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 
 class HTTPError(Exception):
-    """Answered as `{"message": …}` with this status (Docker Engine API, "Errors"). `code`: of a program that failed, told
-    where the answer has begun already."""
+    """Answered as `{"message": …}` with this status (Docker Engine API, "Errors"). `code`: the exit code of a failed
+    program, reported if the answer has already begun."""
 
     def __init__(self, status: int, message: str, *, code: int = 0) -> None:
         super().__init__(message)

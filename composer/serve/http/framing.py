@@ -1,7 +1,7 @@
 """Where a request's body ends (RFC 9112 section 6): by length, or by chunks.
 
-httptools parses the head alone: it would go on into the next request of the same bytes, or into the raw stream that
-follows an upgrade.
+We use httptools for the head only: it would continue into the next request in the same bytes, or into the raw stream
+after an upgrade.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 from composer.serve.http.errors import BadRequest
 
 _MAX_LINE = 4096
-"""Bytes of a chunk's line with its extensions, and of a trailer."""
+"""Size limit of a chunk's first line with extensions, and of a trailer."""
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -20,12 +20,12 @@ class Framing(Protocol):
     complete: bool
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
-        """(content, the bytes behind what was taken). BadRequest for malformed framing."""
+        """Returns (content, remaining bytes). Raises BadRequest for malformed framing."""
         ...
 
 
 class Length:
-    """A body of as many bytes as Content-Length says."""
+    """A body with a Content-Length."""
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -39,7 +39,7 @@ class Length:
 
 
 class Chunked:
-    """Chunks of a size each, the last of size 0, then trailers, which nobody needs, and an empty line."""
+    """A chunked body: chunks, the last of size 0, then trailers, which are ignored, and an empty line."""
 
     def __init__(self) -> None:
         self.complete = False
@@ -85,7 +85,7 @@ class Chunked:
 
 
 def framing(headers: Mapping[str, str]) -> Framing:
-    """How the body of a request with these headers ends. BadRequest."""
+    """The framing of the body for these headers. Raises BadRequest."""
     if encoding := headers.get("transfer-encoding"):
         if "content-length" in headers:
             raise BadRequest("malformed request: Content-Length beside Transfer-Encoding")

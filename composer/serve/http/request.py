@@ -1,4 +1,4 @@
-"""A request as handlers see it, and the plain answers that they return."""
+"""Requests as handlers see them, and the plain replies that handlers return."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import msgspec
 from composer.serve.http.errors import BadRequest, HTTPError
 
 MAX_JSON = 8 * 1024 * 1024
-"""Bytes of a JSON body. No request of Docker's API comes near; more is an attack or a mistake."""
+"""Size limit of a JSON body. Requests of Docker's API are far smaller."""
 
 T = TypeVar("T")
 OBJECT: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
-"""Any JSON: for bodies whose fields are looked at one by one."""
+"""Decodes any JSON, for bodies whose fields are checked one by one."""
 
 
 class Request:
-    """One request. `path` is decoded and without the version; `version` is what the client asked for, as (1, 44).
+    """One request. `path` is decoded and without the version; `version` is the requested version, as (1, 44).
 
-    `body` gives the body's bytes as they arrive; nothing is read from the socket before it is asked for more.
+    `body` yields the body's bytes as they arrive; it reads from the socket only on demand.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Request:
         return self._query.get(name, [])
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A boolean parameter as Docker reads it: anything but "", 0, no, false and none is true."""
+        """A boolean parameter as in Docker: anything but "", 0, no, false and none is true."""
         value = self.query(name)
         if name not in self._query:
             return default
         return value.strip().lower() not in ("", "0", "no", "false", "none")
 
     def number(self, name: str, default: int | None = None) -> int | None:
-        """A whole number; `default` when it is absent or empty. BadRequest."""
+        """An integer; `default` if it is absent or empty. Raises BadRequest."""
         value = self.query(name)
         if not value:
             return default
@@ -67,7 +67,7 @@ class Request:
         return self._read()
 
     async def content(self, limit: int = MAX_JSON) -> bytes:
-        """The whole body. HTTPError 413 when it has more than `limit` bytes."""
+        """The whole body. Raises HTTPError 413 if it has more than `limit` bytes."""
         parts, size = [], 0
         async for part in self._read():
             size += len(part)
@@ -77,7 +77,7 @@ class Request:
         return b"".join(parts)
 
     async def json(self, decoder: msgspec.json.Decoder[T]) -> T | None:
-        """The body, decoded; None when there is none. BadRequest, in Docker's words where it has some."""
+        """The decoded body; None if there is none. Raises BadRequest, with Docker's message where Docker has one."""
         data = await self.content()
         if not data.strip():
             return None
@@ -95,7 +95,7 @@ class Request:
 
 
 class Reply:
-    """A whole answer: `value` is sent as JSON, `content` as it is; neither for an empty one."""
+    """A complete reply: `value` is sent as JSON, `content` as it is; neither means an empty body."""
 
     __slots__ = ("content", "headers", "status")
 

@@ -1,4 +1,4 @@
-"""A WebSocket on a connection that a handler has taken over (RFC 6455): binary messages of any size, without extensions."""
+"""WebSocket on a hijacked connection (RFC 6455): binary messages of any size, without extensions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROTOCOL_ERROR = (1002).to_bytes(2, "big")
 
 
 async def accept(request: Request, exchange: Exchange) -> WebSocket:
-    """Shake hands. BadRequest for a request that is no WebSocket's."""
+    """Perform the handshake. Raises BadRequest if the request is not a WebSocket handshake."""
     key = request.headers.get("sec-websocket-key", "")
     if not exchange.upgrades or request.headers.get("upgrade", "").lower() != "websocket":
         raise BadRequest("not a WebSocket handshake: the header Upgrade: websocket is missing")
@@ -39,7 +39,7 @@ def _is_key(text: str) -> bool:
 
 
 class WebSocket:
-    """The same face as Raw's: what the client's messages carry, and bytes to it in messages."""
+    """A stream with the interface of Raw: the contents of the client's messages, and messages to it."""
 
     def __init__(self, raw: Raw) -> None:
         self._raw = raw
@@ -49,7 +49,7 @@ class WebSocket:
         self._ended = False
 
     async def receive(self) -> bytes:
-        """A piece of a message; b"" when the client has closed."""
+        """A part of a message; b"" when the client has closed the connection."""
         while not self._ended:
             if self._left:
                 if not self._buffer and not await self._fill():
@@ -64,7 +64,7 @@ class WebSocket:
         return b""
 
     async def _next(self) -> None:
-        """Read the next frame's head, and all of a control frame."""
+        """Read the next frame's header, and control frames as a whole."""
         head = await self._take(2)
         if len(head) < 2:
             self._ended = True
@@ -126,11 +126,11 @@ class WebSocket:
         await self._raw.gone()
 
     def unread(self) -> int:
-        """Bytes that were sent and that the client has not read yet."""
+        """Bytes sent that the client has not yet read."""
         return self._raw.unread()
 
     async def end(self) -> None:
-        """Say that no message follows, and close our side."""
+        """Send a close frame, and close our side."""
         if not self._ended:
             await self._close((1000).to_bytes(2, "big"))
         await self._raw.end()
@@ -141,7 +141,7 @@ class WebSocket:
 
 
 def _masked(data: bytes, mask: bytes) -> bytes:
-    """Data under the four bytes of a mask (section 5.3)."""
+    """The data masked or unmasked with a 4-byte key (section 5.3)."""
     if not data:
         return data
     key = (mask * (len(data) // 4 + 1))[: len(data)]
