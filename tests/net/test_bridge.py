@@ -53,6 +53,19 @@ def test_made_twice_is_made_once(store):
     remove(store)
 
 
+def test_no_transaction_is_tried_in_vain(store, monkeypatch):
+    """Before the kernel reports that one has failed, it waits for RCU."""
+    outcomes = []
+    transact = netlink.Nfnetlink.transact
+    monkeypatch.setattr(netlink.Nfnetlink, "transact", lambda *of: outcomes.append(transact(*of)) or outcomes[-1])
+    create(store, "a")
+    create(store, "b")
+    assert outcomes and not any(outcomes)
+    monkeypatch.undo()
+    remove(store, "a")
+    remove(store, "b")
+
+
 def test_ipv6(store):
     record = create(store, enable_ipv6=True, pools=(Pool(subnet="fd00:7::/64"),))
     assert addresses(record.bridge) == {"172.17.0.1/24", "fd00:7::1/64"}

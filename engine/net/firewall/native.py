@@ -33,7 +33,9 @@ def is_there(kernel: Nfnetlink, roots: Roots) -> bool:
 def add_network(roots: Roots, record: NetworkRecord) -> None:
     """Put the network into our table, which is made where it is missing."""
     with Nfnetlink() as kernel:
-        _add(kernel, roots, elements.of_network(record))
+        # We look first, because a transaction that fails takes ten milliseconds: the kernel waits for RCU before it frees it.
+        if is_there(kernel, roots) or not _make(kernel, roots, elements.of_network(record)):
+            _add(kernel, roots, elements.of_network(record))
         _close(kernel, roots)
         _admit(kernel, [record])
 
@@ -160,14 +162,18 @@ def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
         return
     for _ in range(3):
         failed = kernel.do("add to table", name, additions, accept=(errno.ENOENT, errno.EEXIST, errno.EBUSY))
-        if failed == errno.ENOENT:
-            messages = [*layout.whole(name), *layout.closed(name, forwarding.ours()), *additions]
-            failed = kernel.do("make table", name, messages, accept=(errno.EEXIST,))
-        elif failed:
-            _give_way(kernel, name, wanted)
-        if not failed:
+        if not failed or (failed == errno.ENOENT and _make(kernel, roots, wanted)):
             return
+        if failed != errno.ENOENT:
+            _give_way(kernel, name, wanted)
     kernel.do("add to table", name, additions)
+
+
+def _make(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> bool:
+    """Make our table with these elements; False where there is one already."""
+    name = table(roots)
+    messages = [*layout.whole(name), *layout.closed(name, forwarding.ours()), *_additions(name, wanted)]
+    return not kernel.do("make table", name, messages, accept=(errno.EEXIST,))
 
 
 def _give_way(kernel: Nfnetlink, name: str, wanted: Elements) -> None:
