@@ -68,7 +68,8 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     found = files.every(group.roots, group.name, names)
     # A reboot takes the run root, and with it what would say that the last supervisor was killed.
     clean = clean and not _was_cut_short(group, found, names)
-    known = await _keeper_of_ours(group, found)
+    # After an orderly exit, the only keeper is the one that we have just started.
+    known = not clean and await _keeper_of_ours(group, found)
     # One that ended while it had no keeper is adopted, too, for its last output and its exit code.
     found = [group.records.get(record.id, record) if record.id in group.retained else record for record in found]
     group.records = {record.id: record for record in found}
