@@ -23,6 +23,11 @@ from engine.volume import store as volumes
 
 async def create(group: Group, spec: ContainerSpec, inherited: Sequence[str] = ()) -> ContainerRecord:
     """See Changes.create. The name is claimed first; a crash after that leaves a name that `adopt` gives back."""
+    async with group.creation:
+        return await _create(group, spec, inherited)
+
+
+async def _create(group: Group, spec: ContainerSpec, inherited: Sequence[str]) -> ContainerRecord:
     spec = userns.settle(spec, os.environ)
     bundle.check(cdi.applied(spec))
     image = group.image(spec.image)

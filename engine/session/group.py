@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import msgspec
-from anyio import Event, Lock, sleep
+from anyio import Event, Lock, Semaphore, sleep
 
 from engine.cgroup.manager import Cgroups
 from engine.container import apparmor
@@ -32,6 +32,8 @@ from engine.store import Store
 
 CGROUP_PATIENCE = 30.0
 """Seconds after which the cgroup of an ended container is left to the next `adopt`: a process in it cannot be killed (D)."""
+_CREATED_AT_ONCE = 8
+"""Containers that are created at the same time: if all were, the first would start only after the last is on the disc."""
 
 
 class Group:
@@ -52,6 +54,8 @@ class Group:
         self.records: dict[str, ContainerRecord] = {}
         self.creating: set[str] = set()
         """Ids whose folders are just being written."""
+        self.creation = Semaphore(_CREATED_AT_ONCE)
+        """Held while a container is created."""
         self.starting: set[str] = set()
         """Ids that are just being started: what they have in the kernel and the run root is no remains of anything."""
         self.removing: set[str] = set()

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from engine.errors import Conflict, EngineError, InvalidSpec, NotFound, StartFailed, WrongState
+from engine.session import group_store
 from engine.spec.container import Attachment, Restart
 from engine.spec.network import NetworkSpec
 from engine.spec.state import Status
@@ -53,6 +54,25 @@ def test_many_side_by_side_with_networks(box, round_):
         await session.remove_network("many")
 
     box.do(all_of_them(), 30)
+
+
+def test_the_first_is_created_before_the_last_begins(box, monkeypatch):
+    """So that it can start meanwhile."""
+    steps = []
+    claim = group_store.claim
+    monkeypatch.setattr(group_store, "claim", lambda *of: (steps.append("begun"), claim(*of)))
+
+    async def one(number):
+        record = await box.session.create(box.spec("true"))
+        steps.append("created")
+        await box.session.remove(record.id)
+
+    async def all_of_them():
+        await asyncio.gather(*map(one, range(20)))
+
+    box.do(all_of_them())
+    assert steps.count("begun") == steps.count("created") == 20
+    assert "begun" in steps[steps.index("created") :]
 
 
 def test_containers_reach_each_other_by_name(box):
@@ -167,7 +187,9 @@ def test_a_signal_that_counts_as_a_stop(box, policy, stop_signal, signal, stops)
 @pytest.mark.parametrize("stop_signal", ["SIGFOO", "0", "65", "RTMIN+99", "9999999999999"])
 def test_an_image_whose_stop_signal_is_none(box, stop_signal):
     """SIGTERM, as with Docker: its containers can be stopped and removed."""
-    record = box.start("sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done", stop_signal=stop_signal)
+    script = "trap 'exit 7' TERM; touch /ready; while :; do sleep 0.05; done"
+    record = box.start("sh", "-c", script, stop_signal=stop_signal)
+    box.inside(record, "while ! [ -e /ready ]; do sleep 0.01; done")
     assert box.do(box.session.stop(record.id, timeout=30)).exit_code == 7
 
 
