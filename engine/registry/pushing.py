@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import zlib
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +13,7 @@ from engine.image import lease, manifest, reference
 from engine.image.blobs import BlobStore
 from engine.image.images import ImageStore
 from engine.image.layer.compression import detect
+from engine.image.layer.gzip import deflate
 from engine.image.layer.pack import pack
 from engine.image.layers import Layer
 from engine.image.publication import publish
@@ -24,8 +24,6 @@ from engine.spec.image import ImageRecord
 
 _READ = 1 << 20
 _PARALLEL = 4
-_LEVEL = 4
-"""Twice as fast as the default of 6, and about 3 per cent larger."""
 _TYPES = {"": manifest.OCI_LAYER, "gzip": f"{manifest.OCI_LAYER}+gzip", "zstd": f"{manifest.OCI_LAYER}+zstd"}
 
 Progress = Callable[[dict[str, object]], None]
@@ -157,14 +155,14 @@ def compress(blobs: BlobStore, folder: str, layer: Layer) -> str:
     try:
         with blobs.ingest() as writer:
             plain = hashlib.sha256()
-            deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31)
+            member = deflate()
 
             def write(data: bytes) -> None:
                 plain.update(data)
-                writer.write(deflate.compress(data))
+                writer.write(member.compress(data))
 
             pack(root, write)
-            writer.write(deflate.flush())
+            writer.write(member.flush())
             if f"sha256:{plain.hexdigest()}" != layer.diff_id:
                 raise Corrupt(
                     f"layer {layer.folder} cannot be packed again as {layer.diff_id}",

@@ -78,6 +78,7 @@ def handler():
             if "/manifests/" in self.path:
                 self.manifests[self.path] = body
                 return self.answer(201)
+            self.seen.append(("PUT", self.headers.get("Authorization", "")))
             self.blobs[self.path.rpartition("digest=")[2].replace("%3A", ":")] = self.parts[self.number()] + body
             return self.answer(201)
 
@@ -101,6 +102,12 @@ def pushed(serve, make, images):
     return push
 
 
+@pytest.fixture
+def in_chunks(monkeypatch):
+    """Blobs of any size are sent as large ones are."""
+    monkeypatch.setattr("engine.registry.client._WHOLE", -1)
+
+
 def whole(handler):
     assert len(handler.blobs) == 2
     for digest, data in handler.blobs.items():
@@ -112,9 +119,34 @@ def whole(handler):
 def test_a_push(pushed, handler):
     pushed(handler)
     whole(handler)
+    assert [method for method, _ in handler.seen] == ["PUT", "PUT"]
 
 
-def test_an_upload_is_resumed_however_often_it_breaks(pushed, handler):
+def test_a_push_of_large_blobs(pushed, handler, in_chunks):
+    pushed(handler)
+    whole(handler)
+    assert sorted(method for method, _ in handler.seen) == ["PATCH", "PATCH", "PUT", "PUT"]
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_server_that_takes_no_whole_blobs_gets_them_in_chunks(pushed, handler, status):
+    class Piecemeal(handler):
+        def do_PUT(self):
+            if "/manifests/" in self.path or self.headers["Content-Length"] == "0":
+                return super().do_PUT()
+            self.close_connection = True
+            self.rfile.read(int(self.headers["Content-Length"]))
+            return self.answer(status)
+
+    if status == 400:
+        with pytest.raises(RegistryError, match="400"):
+            pushed(Piecemeal)
+    else:
+        pushed(Piecemeal)
+        whole(Piecemeal)
+
+
+def test_an_upload_is_resumed_however_often_it_breaks(pushed, handler, in_chunks):
     class Breaking(handler):
         breaks = 0
 
@@ -128,7 +160,7 @@ def test_an_upload_is_resumed_however_often_it_breaks(pushed, handler):
     whole(Breaking)
 
 
-def test_an_upload_that_is_forgotten_begins_again(pushed, handler):
+def test_an_upload_that_is_forgotten_begins_again(pushed, handler, in_chunks):
     class Forgetful(handler):
         breaks = 0
 
@@ -145,7 +177,7 @@ def test_an_upload_that_is_forgotten_begins_again(pushed, handler):
     whole(Forgetful)
 
 
-def test_a_server_that_takes_nothing_is_given_up(pushed, handler):
+def test_a_server_that_takes_nothing_is_given_up(pushed, handler, in_chunks):
     class Deaf(handler):
         def do_PATCH(self):
             self.answer(503)

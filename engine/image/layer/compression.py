@@ -6,13 +6,13 @@ A hostile stream may be a bomb, so its output is limited, both absolutely and as
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Protocol
 
 from msgspec import Struct
 
 from engine.errors import Corrupt, Unsupported
+from engine.image.layer import gzip
 
 CHUNK = 1 << 20
 _MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\x00", "xz"), (b"BZh", "bzip2"))
@@ -98,6 +98,7 @@ def _members(source: _Counted, subject: str, new: Callable[[], _Decoder]) -> Ite
     """Several consecutive members form one stream; zero padding after the last one is skipped."""
     import lzma
 
+    damaged: tuple[type[Exception], ...] = (*gzip.Errors, lzma.LZMAError, OSError, EOFError)
     data = source.read()
     while data:
         decoder = new()
@@ -112,13 +113,13 @@ def _members(source: _Counted, subject: str, new: Callable[[], _Decoder]) -> Ite
                     data = source.read()
                     if not data:
                         raise Corrupt(f"{subject}: the compressed stream ends too early")
-        except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+        except damaged as error:
             raise Corrupt(f"{subject}: the compressed stream is damaged: {error}") from error
         data = decoder.unused_data.lstrip(b"\0") or source.read().lstrip(b"\0")
 
 
 def _gzip(source: _Counted, subject: str) -> Iterator[bytes]:
-    return _members(source, subject, lambda: zlib.decompressobj(wbits=31))
+    return _members(source, subject, gzip.inflate)
 
 
 def _xz(source: _Counted, subject: str) -> Iterator[bytes]:
