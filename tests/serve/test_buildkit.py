@@ -154,10 +154,11 @@ def test_a_build_over_a_session(api):
         (b"FROM busybox\nRUN exit 3\n", {}, 'process "/bin/sh -c exit 3" did not complete successfully: exit code: 3'),
         (b"FROM busybox\nCOPY absent /\n", {}, '"/absent": not found'),
         (b"FROM busybox\n", {"filename": "Other"}, "failed to read dockerfile: open Other: no such file"),
+        (b"", {"filename": "../../../../../../etc/passwd"}, "etc/passwd: no such file"),
         (
             b"FROM busybox\n",
             {"context": "local:context", "context:x": "input:x"},
-            "named context input:x is not supported",
+            "the request has no input for the context input:x",
         ),
     ],
 )

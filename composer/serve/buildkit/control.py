@@ -15,7 +15,9 @@ import anyio
 
 from composer.release import VERSION
 from composer.serve.buildkit import wire
+from composer.serve.buildkit.definition import Source, image_definition, source_of
 from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, Failed, Peer
+from composer.serve.buildkit.session import tunnel
 from composer.serve.buildkit.solve import Build, check, solve
 from composer.serve.docker.system import go_architecture
 from composer.serve.http.errors import BadRequest, ClientGone
@@ -32,10 +34,12 @@ if TYPE_CHECKING:
 CONTROL, BRIDGE = "/moby.buildkit.v1.Control/", "/moby.buildkit.v1.frontend.LLBBridge/"
 FRONTEND_CAPS = (
     "solve.base", "solve.inlinereturn", "return", "returnmap", "proto.refarray", "reference.output", "frontend.inputs",
-    "gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "importcaches",
+    "gateway.solve.metadata", "frontend.caps", "gateway.solve.evaluate", "gateway.evaluate",
+    "importcaches",
     "moby.buildkit.frontend.subrequests",
 )  # fmt: skip
-LLB_CAPS = ("source.local", "source.local.unique", "source.local.sessionid", "source.local.followpaths",
+LLB_CAPS = ("source.git", "source.git.fullurl", "source.http",
+            "source.local", "source.local.unique", "source.local.sessionid", "source.local.followpaths",
             "source.local.excludepatterns", "source.image", "meta.ignorecache", "meta.description")  # fmt: skip
 LINT = "frontend.lint"
 PATIENCE = 20.0
@@ -73,6 +77,8 @@ async def grpc(server: Server, request: Request, exchange: Exchange) -> None:
         raise BadRequest("no upgrade proto in request")
 
     async def handle(call: Call) -> None:
+        if call.path == f"{CONTROL}Session":
+            return await tunnel(server, call)
         operation = _CALLS.get(call.path)
         if operation is None:
             raise Failed(UNIMPLEMENTED, f"{call.path} is not implemented")
@@ -114,7 +120,7 @@ async def _solve(server: Server, call: Call, asked: wire.Fields) -> None:
     server.builds.add(build)
     try:
         if frontend := wire.text(asked, 6):
-            await solve(server, build, frontend, wire.strings(asked, 7))
+            await solve(server, build, frontend, wire.strings(asked, 7), _inputs(asked, 10))
         else:
             await build.returned.wait()
         if build.error:
@@ -193,14 +199,25 @@ async def _frontend(server: Server, call: Call, asked: wire.Fields) -> None:
     build = await server.builds.need(call.metadata.get("buildkit-controlapi-buildid", ""))
     if any(wire.fields(data) for data in wire.blocks(asked, 1)):
         raise Failed(UNIMPLEMENTED, "LLB definitions are not supported here: only frontend dockerfile.v0")
-    if list(wire.blocks(asked, 12)):
-        raise Failed(UNIMPLEMENTED, "frontend inputs are not supported here: name a context by a path or an image")
+    inputs = _inputs(asked, 13)
     options = wire.strings(asked, 3)
     if options.get("requestid") == LINT:
-        await call.send(wire.block(3, wire.mapping(10, await check(server, build, options))))
+        await call.send(wire.block(3, wire.mapping(10, await check(server, build, options, inputs))))
         return
-    ref = await solve(server, build, wire.text(asked, 2), options)
-    await call.send(wire.block(3, wire.block(3, wire.message((1, ref)))))
+    image = await solve(server, build, wire.text(asked, 2), options, inputs)
+    reference = wire.message((1, image), (2, image_definition(image)))
+    await call.send(wire.block(3, wire.block(3, reference)))
+
+
+def _inputs(asked: wire.Fields, number: int) -> dict[str, Source]:
+    """A map of definitions. Failed, wire.Malformed."""
+    entries = [wire.fields(entry) for entry in wire.blocks(asked, number)]
+    return {wire.text(entry, 1): source_of(next(iter(wire.blocks(entry, 2)), b"")) for entry in entries}
+
+
+async def _evaluate(server: Server, call: Call, asked: wire.Fields) -> None:
+    """A reference is the image already."""
+    await call.send(b"")
 
 
 async def _return(server: Server, call: Call, asked: wire.Fields) -> None:
@@ -221,5 +238,6 @@ _CALLS: dict[str, Callable[[Server, Call, wire.Fields], Awaitable[None]]] = {
     f"{CONTROL}ListenBuildHistory": _nothing,
     f"{BRIDGE}Ping": _ping,
     f"{BRIDGE}Solve": _frontend,
+    f"{BRIDGE}Evaluate": _evaluate,
     f"{BRIDGE}Return": _return,
 }

@@ -7,9 +7,10 @@ Data that a call has not read is not acknowledged, so that the sender waits (RFC
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote
 
 import anyio
@@ -31,8 +32,6 @@ from composer.serve.http.errors import ClientGone
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
-
-    from composer.serve.http.connection import Raw
 
 UNKNOWN, INVALID, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 2, 3, 5, 12, 14
 MAX_MESSAGE = 32 << 20
@@ -148,10 +147,29 @@ class Call:
 Handler = Callable[[Call], Awaitable[None]]
 
 
+class Stream(Protocol):
+    """A two-way stream of bytes; both raise ClientGone."""
+
+    async def receive(self) -> bytes:
+        """b"" when the other side has closed."""
+        ...
+
+    async def send(self, data: bytes) -> None: ...
+
+
+@contextlib.contextmanager
+def _while_open() -> Iterator[None]:
+    """ClientGone when the other side has ended the stream or the connection."""
+    try:
+        yield
+    except ProtocolError:
+        raise ClientGone from None
+
+
 class Peer:
     """One end of a connection. `handler` answers calls; without it, this end makes calls."""
 
-    def __init__(self, raw: Raw, handler: Handler | None = None) -> None:
+    def __init__(self, raw: Stream, handler: Handler | None = None) -> None:
         self._raw, self._handler = raw, handler
         config = H2Configuration(client_side=handler is None, header_encoding="utf-8", validate_inbound_headers=False)
         self._h2 = H2Connection(config)
@@ -243,28 +261,27 @@ class Peer:
         return answer or b""
 
     def room(self, call: Call) -> int:
-        try:
+        with _while_open():
             return min(self._h2.local_flow_control_window(call.number), self._h2.max_outbound_frame_size)
-        except ProtocolError:
-            raise ClientGone from None
 
     async def begin(self, call: Call) -> None:
-        self._h2.send_headers(call.number, [(":status", "200"), ("content-type", "application/grpc")])
+        with _while_open():
+            self._h2.send_headers(call.number, [(":status", "200"), ("content-type", "application/grpc")])
         await self._flush()
 
     async def data(self, number: int, data: bytes) -> None:
-        try:
+        with _while_open():
             self._h2.send_data(number, data)
-        except ProtocolError:
-            raise ClientGone from None
         await self._flush()
 
     async def trailers(self, number: int, headers: Sequence[tuple[str, str]]) -> None:
-        self._h2.send_headers(number, headers, end_stream=True)
+        with _while_open():
+            self._h2.send_headers(number, headers, end_stream=True)
         await self._flush()
 
     async def half_close(self, number: int) -> None:
-        self._h2.end_stream(number)
+        with _while_open():
+            self._h2.end_stream(number)
         await self._flush()
 
     async def cancel(self, call: Call) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 
 from composer.serve.buildkit import files, wire
-from composer.serve.buildkit.grpc import NOT_FOUND, UNIMPLEMENTED, Failed, Peer
-from composer.serve.http.errors import BadRequest
+from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, Call, Failed, Peer
+from composer.serve.http.errors import BadRequest, ClientGone
+from engine.poll import write_all
 from engine.spec.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 
+UUID = "x-docker-expose-session-uuid"
 PATIENCE = 10.0
 """Seconds that a build waits for its session, which uses a separate connection."""
 
@@ -49,10 +52,44 @@ class Sessions:
 
 async def session(server: Server, request: Request, exchange: Exchange) -> None:
     """`POST /session`: turn the connection around: we call the client on it until it closes."""
-    identity = request.headers.get("x-docker-expose-session-uuid", "")
+    identity = request.headers.get(UUID, "")
     if not identity or not exchange.upgrades:
         raise BadRequest("missing session id" if exchange.upgrades else "no upgrade proto in request")
-    peer = Peer(await exchange.hijack("", protocol="h2c"))
+    await _run(server, identity, Peer(await exchange.hijack("", protocol="h2c")))
+
+
+async def tunnel(server: Server, call: Call) -> None:
+    """Control.Session: the same within a call, whose messages carry the bytes of the connection. Failed."""
+    identity = call.metadata.get(UUID, "")
+    if not identity:
+        raise Failed(INVALID, "missing session id")
+    await _run(server, identity, Peer(Tunnel(call)))
+
+
+class Tunnel:
+    """A call as a raw two-way stream: BytesMessage (api/services/control)."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def receive(self) -> bytes:
+        """b"" when the client has closed its side. ClientGone."""
+        try:
+            while (data := await self._call.receive()) is not None:
+                if part := next(iter(wire.blocks(wire.fields(data), 1)), b""):
+                    return part
+        except (Failed, wire.Malformed):
+            raise ClientGone from None
+        return b""
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self._call.send(wire.message((1, data)))
+        except Failed:
+            raise ClientGone from None
+
+
+async def _run(server: Server, identity: str, peer: Peer) -> None:
     server.sessions.add(identity, peer)
     try:
         await peer.run()
@@ -75,6 +112,17 @@ async def fetch(peer: Peer, name: str, folder: str, *, only: Sequence[str] = (),
     call = await peer.call("/moby.filesync.v1.FileSync/DiffCopy", metadata)
     try:
         await files.receive(call, folder)
+    finally:
+        await peer.cancel(call)
+
+
+async def upload(peer: Peer, path: str, fd: int) -> None:
+    """Write what the client uploads as `path` to a descriptor (session/upload). Failed, OSError."""
+    call = await peer.call("/moby.upload.v1.Upload/Pull", [("urlpath", path), ("urlhost", "buildkit-session")])
+    try:
+        while (data := await call.receive()) is not None:
+            for part in wire.blocks(wire.fields(data), 1):
+                await to_thread.run_sync(write_all, fd, part)
     finally:
         await peer.cancel(call)
 

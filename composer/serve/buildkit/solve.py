@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
-import os
 import re
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -19,6 +17,8 @@ from msgspec import json, structs
 
 from composer.serve import uploads
 from composer.serve.buildkit import session, wire
+from composer.serve.buildkit.contexts import Brought, Contexts, mount_options
+from composer.serve.buildkit.definition import Source
 from composer.serve.buildkit.forward import agent, offered
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
 from composer.serve.buildkit.send import send
@@ -26,7 +26,7 @@ from composer.serve.buildkit.status import Progress
 from composer.serve.docker.streaming import Cancellation
 from engine.errors import BuildFailed, EngineError
 from engine.spec.container import Ulimit
-from engine.spec.image import BuildSecret, BuildSpec
+from engine.spec.image import BuildSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
     from engine.spec.image import ImageRecord
 
 _IMAGE_EXPORTERS = ("moby", "image", "docker")
-_SECRET = re.compile(r"--mount=(\S*type=secret\S*)")
 _SSH = re.compile(r"--mount=(\S*type=ssh\S*)")
-_REMOTE = re.compile(r"(?:https?|git|ssh)://|git@")
 
 
 class Build:
@@ -75,12 +73,14 @@ class Build:
         return cls(wire.text(asked, 1), wire.text(asked, 5), tags, results)
 
 
-async def check(server: Server, build: Build, options: Mapping[str, str]) -> dict[str, bytes]:
+async def check(
+    server: Server, build: Build, options: Mapping[str, str], inputs: Mapping[str, Source]
+) -> dict[str, bytes]:
     """The subrequest frontend.lint (`docker build --check`): the Dockerfile's problems. Raises Failed."""
     peer = await server.sessions.need(build.session_id)
     name = options.get("filename") or "Dockerfile"
     with uploads.folder(server.roots) as folder:
-        spec = await _specification(peer, build, options, folder)
+        spec = _spec(options, build, await Contexts(server, peer, options, inputs, folder).bring())
         try:
             found = await to_thread.run_sync(lambda: server.open_engine().check_build(spec))
         except EngineError as error:
@@ -105,8 +105,10 @@ async def check(server: Server, build: Build, options: Mapping[str, str]) -> dic
     }
 
 
-async def solve(server: Server, build: Build, frontend: str, options: Mapping[str, str]) -> str:
-    """Build, and return the reference of the result. Raises Failed."""
+async def solve(
+    server: Server, build: Build, frontend: str, options: Mapping[str, str], inputs: Mapping[str, Source]
+) -> str:
+    """Build, and return the id of the image. Raises Failed."""
     if frontend != "dockerfile.v0":
         raise Failed(UNIMPLEMENTED, f"frontend {frontend!r} is not supported here: only dockerfile.v0")
     if request := options.get("requestid"):
@@ -114,7 +116,7 @@ async def solve(server: Server, build: Build, frontend: str, options: Mapping[st
     peer = await server.sessions.need(build.session_id)
     try:
         with uploads.folder(server.roots) as folder:
-            spec = await _specification(peer, build, options, folder)
+            spec = _spec(options, build, await Contexts(server, peer, options, inputs, folder).bring())
             name = options.get("filename") or "Dockerfile"
             async with _agents(peer, spec, folder) as sockets:
                 record = await _run(server, build, structs.replace(spec, ssh=sockets), name, peer)
@@ -137,11 +139,13 @@ async def solve(server: Server, build: Build, frontend: str, options: Mapping[st
 @asynccontextmanager
 async def _agents(peer: Peer, spec: BuildSpec, folder: str) -> AsyncIterator[tuple[str, ...]]:
     """The client's SSH agents that the Dockerfile uses, as `id=socket`."""
-    with open(spec.dockerfile, encoding="utf-8", errors="replace") as file:
-        mounts = _SSH.findall(file.read()) if spec.dockerfile.startswith("/") else []
+    mounts: list[str] = []
+    if spec.dockerfile.startswith("/"):  # else it comes with a context that our builder fetches
+        with open(spec.dockerfile, encoding="utf-8", errors="replace") as file:
+            mounts = _SSH.findall(file.read())
     found: list[str] = []
     async with AsyncExitStack() as stack:
-        for identity in dict.fromkeys(_mount_options(mount).get("id") or "default" for mount in mounts):
+        for identity in dict.fromkeys(mount_options(mount).get("id") or "default" for mount in mounts):
             if await offered(peer, identity):
                 path = f"{folder}/ssh-{len(found)}"
                 await stack.enter_async_context(agent(peer, identity, path))
@@ -190,119 +194,23 @@ def _words(error: EngineError, dockerfile: str) -> str:
     return first
 
 
-async def _specification(peer: Peer, build: Build, options: Mapping[str, str], folder: str) -> BuildSpec:
-    """Fetch the files and translate the options. Raises Failed for options that our builder does not support."""
-    name = options.get("filename") or "Dockerfile"
-    context, dockerfile = f"{folder}/context", f"{folder}/dockerfile"
-    os.mkdir(context, 0o755)
-    os.mkdir(dockerfile, 0o755)
-    remote = options.get("context", "")
-    if remote and not remote.startswith("local:"):
-        if not _REMOTE.match(remote) or "buildkit-session" in remote:
-            raise Failed(UNIMPLEMENTED, f"the context {remote} is not supported here")
-        return _spec(options, build, context=remote, dockerfile=name, contexts={}, hidden=())
-    await session.fetch(peer, "dockerfile", dockerfile, only=_dockerfiles(name))
-    path = f"{dockerfile}/{name}"
-    if not os.path.exists(path) and name == "Dockerfile":
-        path = f"{dockerfile}/dockerfile"
-    if not os.path.isfile(path) or os.path.islink(path):
-        raise Failed(UNKNOWN, f"failed to read dockerfile: open {name}: no such file or directory")
-    ignored = await _ignored(peer, folder, f"{path}.dockerignore")
-    await session.fetch(peer, "context", context, without=ignored)
-    contexts = {}
-    for key, value in options.items():
-        if key.startswith("context:"):
-            contexts[key.removeprefix("context:").partition("::")[0]] = await _named(peer, folder, value)
-    hidden = await _secrets(peer, folder, path)
-    return _spec(options, build, context=context, dockerfile=path, contexts=contexts, hidden=hidden)
+def _spec(options: Mapping[str, str], build: Build, brought: Brought) -> BuildSpec:
+    """Failed for an invalid option."""
 
-
-def _dockerfiles(name: str) -> list[str]:
-    return [name, f"{name}.dockerignore", *([] if name != "Dockerfile" else ["dockerfile"])]
-
-
-async def _ignored(peer: Peer, folder: str, specific: str) -> list[str]:
-    """Patterns of files that the client need not send: from the Dockerfile's ignore file, else from the context's."""
-    if not os.path.isfile(specific):
-        place = f"{folder}/ignore"
-        os.mkdir(place, 0o700)
-        await session.fetch(peer, "context", place, only=[".dockerignore"])
-        specific = f"{place}/.dockerignore"
-    try:
-        fd = os.open(specific, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(fd, encoding="utf-8-sig", errors="surrogateescape") as file:
-            lines = [line.strip() for line in file]
-    except OSError:
-        return []
-    return [_cleaned(line) for line in lines if line and not line.startswith("#")]
-
-
-def _cleaned(line: str) -> str:
-    """The pattern in the form of the client's matcher: without leading and trailing slashes."""
-    bang, plain = ("!", line[1:].strip()) if line.startswith("!") else ("", line)
-    return bang + (os.path.normpath(plain).lstrip("/") or ".")
-
-
-async def _named(peer: Peer, folder: str, value: str) -> str:
-    if value.startswith("local:"):
-        name = value.removeprefix("local:")
-        place = f"{folder}/named-{secrets.token_hex(4)}"
-        os.mkdir(place, 0o755)
-        await session.fetch(peer, name, place)
-        return place
-    if value.startswith("docker-image://") or _REMOTE.match(value):
-        return value
-    raise Failed(UNIMPLEMENTED, f"the named context {value} is not supported here")
-
-
-async def _secrets(peer: Peer, folder: str, path: str) -> tuple[BuildSecret, ...]:
-    """The client's secrets that the Dockerfile uses, as files that only we can read."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        mounts = _SECRET.findall(file.read())
-    found = []
-    for identity in dict.fromkeys(filter(None, map(_secret_id, mounts))):
-        content = await session.secret(peer, identity)
-        if content is not None:
-            place = f"{folder}/secret-{secrets.token_hex(4)}"
-            with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file_:
-                file_.write(content)
-            found.append(BuildSecret(id=identity, file=place))
-    return tuple(found)
-
-
-def _mount_options(mount: str) -> dict[str, str]:
-    return dict(part.partition("=")[::2] for part in mount.split(","))
-
-
-def _secret_id(mount: str) -> str:
-    options = _mount_options(mount)
-    target = options.get("target") or options.get("dst") or options.get("destination") or ""
-    return options.get("id") or os.path.basename(target)
-
-
-def _spec(
-    options: Mapping[str, str],
-    build: Build,
-    *,
-    context: str,
-    dockerfile: str,
-    contexts: dict[str, str],
-    hidden: tuple[BuildSecret, ...],
-) -> BuildSpec:
     def those(prefix: str) -> dict[str, str]:
         return {key.removeprefix(prefix): value for key, value in options.items() if key.startswith(prefix)}
 
     anew = [stage for stage in options.get("no-cache", "").split(",") if stage]
     try:
         return BuildSpec(
-            context=context,
-            dockerfile=dockerfile,
+            context=brought.context,
+            dockerfile=brought.dockerfile,
             tags=build.tags,
             args=dict(those("build-arg:")),
             target=options.get("target", ""),
             labels=those("label:"),
             platforms=tuple(one for one in options.get("platform", "").split(",") if one),
-            additional_contexts=contexts,
+            additional_contexts=brought.contexts,
             no_cache="no-cache" in options and not anew,
             no_cache_filter=tuple(anew),
             pull=options.get("image-resolve-mode") == "pull",
@@ -310,7 +218,7 @@ def _spec(
             extra_hosts=tuple(_pairs(options.get("add-hosts", ""))),
             shm_size=int(options.get("shm-size") or 0),
             ulimits=tuple(_ulimit(one) for one in options.get("ulimit", "").split(",") if one),
-            secrets=hidden,
+            secrets=brought.secrets,
         )
     except ValueError as error:
         raise Failed(INVALID, f"invalid option: {error}") from None
