@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from composer.cli.errors import CommandError, ExitCode, UsageError
 from composer.cli.parsing.flags import Args, Group, check_positional, parse
 from composer.cli.render.guard import Guarded
+from composer.cli.render.message import error_line
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 WITHOUT_ENGINE = frozenset({"alpha", "completion", "config", "convert", "login", "logout", "man", "version"})
+SPARED = frozenset({"complete", "completion", "man", "version"})
+"""Commands that no wrong global setting keeps from working."""
 WITHOUT = {"autostart": (["enable"], ["disable"], ["status"])}
 ONLY_READING = frozenset(
     {
@@ -94,9 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    style = _Style()
     try:
         try:
-            return _dispatch(argv)
+            return _dispatch(argv, style)
         finally:
             sys.stdout.flush()
     except ExitCode as end:
@@ -111,8 +115,14 @@ def _run(argv: list[str]) -> int:
             raise
         message, code = _describe(error)
         if message:
-            print(message, file=sys.stderr)
+            sys.stderr.write(error_line(message, style.progress))
         return code
+
+
+class _Style:
+    """How an error is printed: `progress` is what --progress says as soon as that is known."""
+
+    progress = ""
 
 
 def _describe(error: Exception) -> tuple[str, int]:
@@ -149,7 +159,7 @@ def _command(words: list[str]) -> tuple[Command, Callable[[Context, Args], int |
     return command, run, words
 
 
-def _dispatch(argv: list[str]) -> int:
+def _dispatch(argv: list[str], style: _Style) -> int:
     from composer.cli.parsing.options import EVERYWHERE, GLOBAL, check_progress
 
     options = parse(GLOBAL, argv, interspersed=False)
@@ -181,6 +191,12 @@ def _dispatch(argv: list[str]) -> int:
         return 0
     check_positional(command, args.positional)
     context = _context(options, args)
+    if command.name not in SPARED:
+        style.progress = context.settings.progress(build=False)
+        for line in context.settings.check():
+            context.warn(line)
+        if command.name not in WITHOUT_ENGINE and (line := context.settings.unused_daemon()):
+            context.warn(line)
     if os.geteuid() and command.name not in WITHOUT_ENGINE and args.positional[:1] not in WITHOUT.get(command.name, ()):
         from engine.rootless.enter import enter
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 UNSET, OBSOLETE, NO_EFFECT = "unset-variable", "obsolete-version", "no-effect"
 PUBLISHED, SECRET, LATEST = "published-everywhere", "secret-in-environment", "latest-tag"
+DAEMON = "docker-host"
 
-KINDS = frozenset((UNSET, OBSOLETE, NO_EFFECT, PUBLISHED, SECRET, LATEST))
-"""Every command prints the first two kinds; commands that create containers print no-effect
-(composer/plan/translate/keys.py). The others are advice (advice.py)."""
+KINDS = frozenset((UNSET, OBSOLETE, NO_EFFECT, PUBLISHED, SECRET, LATEST, DAEMON))
+"""Every command prints the first two kinds, commands that use the engine docker-host (composer/cli/project/settings.py), and
+commands that create containers no-effect (composer/plan/translate/keys.py). The others are advice (advice.py)."""
 
 
 class Notice(str):

@@ -141,9 +141,9 @@ class _Lifecycle:
             known = {*self.desired.known, *self.desired.jobs, *self.desired.disabled_jobs}
             orphans = [c for c in everything if service_of(c) not in known and not is_oneoff(c)]
             if orphans and not self.options.ignore_orphans:
-                names = " ".join(sorted(c.spec.name for c in orphans))
+                names = ", ".join(sorted(c.spec.name for c in orphans))
                 self.plan.warnings.append(
-                    f"Found orphan containers ([{names}]) for this project. If you removed or renamed this service in "
+                    f"Found orphan containers ({names}) for this project. If you removed or renamed this service in "
                     "your compose file, you can run this command with the --remove-orphans flag to clean it up."
                 )
             everything = [c for c in everything if c not in orphans]

@@ -73,9 +73,9 @@ class _Up:
         if not orphans or self.options.ignore_orphans:
             return
         if not self.options.remove_orphans:
-            names = " ".join(sorted(c.spec.name for c in orphans))
+            names = ", ".join(sorted(c.spec.name for c in orphans))
             self.plan.warnings.append(
-                f"Found orphan containers ([{names}]) for this project. If you removed or renamed this service in your "
+                f"Found orphan containers ({names}) for this project. If you removed or renamed this service in your "
                 "compose file, you can run this command with the --remove-orphans flag to clean it up."
             )
             return

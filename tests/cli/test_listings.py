@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from composer.cli.commands.images import _view as images_view
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.flags import parse
 from composer.cli.parsing.options import EVERYWHERE, GLOBAL
@@ -131,7 +132,7 @@ def test_ps_selections(engine: Engine, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_ps_names_another_engine_only_where_there_is_one(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "ENGINE" not in run(engine, capsys, "ps") and '"Engine"' not in run(engine, capsys, "ps", "--format", "json")
+    assert "ENGINE" not in run(engine, capsys, "ps") and '"Engine":""' in run(engine, capsys, "ps", "--format", "json")
     engine.records[0].spec.labels["com.docker.compose.engine"] = "far"
     header, db, web = run(engine, capsys, "ps").splitlines()
     assert header[header.index("ENGINE") :].split() == ["ENGINE", "PORTS"]
@@ -142,7 +143,7 @@ def test_ps_names_another_engine_only_where_there_is_one(engine: Engine, capsys:
 def test_ps_json_has_docker_composes_names(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     lines = run(engine, capsys, "ps", "--format", "json").splitlines()
     view = json.loads(lines[1])
-    assert list(view) == sorted(view) and len(view) == 20
+    assert list(view) == sorted(view) and len(view) == 21
     assert view["Publishers"] == [
         {"URL": "", "TargetPort": 99, "PublishedPort": 0, "Protocol": "tcp"},
         {"URL": "0.0.0.0", "TargetPort": 80, "PublishedPort": 18080, "Protocol": "tcp"},
@@ -177,6 +178,36 @@ def test_images(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].split() == ["CONTAINER", "REPOSITORY", "TAG", "PLATFORM", "IMAGE", "ID", "SIZE", "CREATED"]
     assert lines[1].split() == ["shop-db-1", "bench/busybox", "1", "linux/amd64", "80a488f1ff24", "1.99MB", "N/A"]
     assert run(engine, capsys, "images", "-q") == IMAGE.id.split(":")[1] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "tags", "shown"),
+    [
+        ("alpine", ("docker.io/library/busybox:latest", "docker.io/library/alpine:latest"), ("alpine", "latest")),
+        ("example/x", ("docker.io/example/x:latest",), ("example/x", "latest")),
+        ("docker.io/library/alpine:3", ("docker.io/library/alpine:3",), ("alpine", "3")),
+        ("gone:1", ("docker.io/library/kept:2",), ("kept", "2")),
+        ("localhost:5000/x", ("localhost:5000/x:latest",), ("localhost:5000/x", "latest")),
+    ],
+)
+def test_images_have_familiar_names(asked: str, tags: tuple[str, ...], shown: tuple[str, str]) -> None:
+    found = record("web")
+    asking = ContainerRecord(
+        id=found.id, group="shop", spec=ContainerSpec(name="x", image=IMAGE.id, image_ref=asked), state=found.state
+    )
+    image = ImageRecord(id=IMAGE.id, tags=tags, config=IMAGE.config, created_at=5.0)
+    view = images_view(asking, image)
+    assert (view["Repository"], view["Tag"]) == shown
+    assert view["Created"] == "1970-01-01T00:00:05Z"
+
+
+def test_long_sources_of_mounts_are_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    found = record("web")
+    mounts = (Mount(type="volume", source="f" * 64, target="/a"), Mount(type="bind", source="/short", target="/b"))
+    spec = ContainerSpec(name="x", image=IMAGE.id, labels=found.spec.labels, mounts=mounts)
+    one = Engine([ContainerRecord(id=found.id, group="shop", spec=spec, state=found.state)])
+    assert run(one, capsys, "ps", "--format", "{{.Mounts}}") == "f" * 14 + "…,/short\n"
+    assert run(one, capsys, "ps", "--no-trunc", "--format", "{{.Mounts}}") == "f" * 64 + ",/short\n"
 
 
 def test_volumes(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,6 +41,9 @@ def test_ansi() -> None:
         and settings("--ansi=always", COMPOSE_ANSI="never").ansi == "always"
     )
     assert settings("--no-ansi").ansi == "never"
+    assert settings(dotenv={"COMPOSE_ANSI": "always"}).ansi == "always"
+    assert settings(dotenv={"COMPOSE_ANSI": "always"}, COMPOSE_ANSI="auto").ansi == "auto"
+    assert settings(COMPOSE_ANSI="odd").ansi == "never" and settings(COMPOSE_ANSI="").ansi == "auto"
     with pytest.raises(UsageError, match="one of auto, never, always"):
         _ = settings("--ansi", "sometimes").ansi
 
@@ -50,4 +53,40 @@ def test_progress() -> None:
     assert settings("--progress", "json", COMPOSE_PROGRESS="plain").progress(build=True) == "json"
     assert settings("--progress", "auto", BUILDKIT_PROGRESS="rawjson").progress(build=True) == "json"
     assert settings(BUILDKIT_PROGRESS="plain").progress(build=False) == ""
-    assert settings(BUILDKIT_PROGRESS="odd").progress(build=True) == ""
+    with pytest.raises(UsageError, match="invalid progress mode"):
+        settings(BUILDKIT_PROGRESS="odd").progress(build=True)
+    assert settings("--progress", "none").progress(build=False) == "quiet"
+
+
+@pytest.mark.parametrize(
+    ("words", "environ", "message"),
+    [
+        (["--no-ansi", "--ansi", "always"], {}, 'cannot specify DEPRECATED "--no-ansi" and "--ansi"'),
+        (["--workdir", "a", "--project-directory", "b"], {}, 'cannot specify DEPRECATED "--workdir"'),
+        ([], {"COMPOSE_PARALLEL_LIMIT": "1.5"}, "COMPOSE_PARALLEL_LIMIT must be an integer"),
+        ([], {"COMPOSE_PROGRESS": "odd"}, 'unsupported --progress value "odd"'),
+        (["--progress", "tty", "--ansi", "never"], {}, "can't use --progress tty while ANSI support is disabled"),
+        ([], {"COMPOSE_PROGRESS": "tty", "COMPOSE_ANSI": "never"}, "can't use --progress tty"),
+        (["--progress", "plain", "--ansi", "always"], {}, "can't use --progress plain while ANSI support is forced"),
+        (["--ansi", "odd"], {}, "one of auto, never, always"),
+    ],
+)
+def test_wrong_values_are_refused_even_if_unused(words: list[str], environ: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        list(settings(*words, **environ).check())
+
+
+def test_warnings_of_values() -> None:
+    assert list(settings(COMPOSE_PROGRESS="none", COMPOSE_PARALLEL_LIMIT="-1").check()) == []
+    assert list(settings("--parallel", "2", COMPOSE_PARALLEL_LIMIT="x").check()) == []
+    (deprecated,) = settings("--no-ansi", "--ansi", "auto").check()
+    assert deprecated == "option '--no-ansi' is DEPRECATED ! Please use '--ansi' instead."
+    (unknown,) = settings(COMPOSE_ANSI="odd").check()
+    assert unknown.startswith('COMPOSE_ANSI is "odd"')
+
+
+def test_a_daemon_elsewhere_is_not_used_silently() -> None:
+    assert settings(DOCKER_HOST="unix:///run/composer/docker.sock", DOCKER_CONTEXT="default").unused_daemon() == ""
+    assert settings(DOCKER_HOST="ssh://host").unused_daemon().startswith("DOCKER_HOST=ssh://host is not used")
+    assert settings(DOCKER_CONTEXT="far").unused_daemon().startswith("DOCKER_CONTEXT=far is not used")
+    assert settings(DOCKER_HOST="tcp://host:2375", COMPOSER_SILENCE="docker-host").unused_daemon() == ""

@@ -102,8 +102,12 @@ def test_refused(tmp_path: Path, git: Git, source: str, message: str) -> None:
 
 
 def test_disabled(tmp_path: Path, git: Git) -> None:
-    with pytest.raises(LoadError, match="disabled by 'COMPOSE_EXPERIMENTAL_GIT_REMOTE'"):
+    with pytest.raises(LoadError, match='disabled by "COMPOSE_EXPERIMENTAL_GIT_REMOTE"'):
         load(tmp_path, SOURCE, COMPOSE_EXPERIMENTAL_GIT_REMOTE="false")
+    with pytest.raises(
+        LoadError, match='COMPOSE_EXPERIMENTAL_GIT_REMOTE environment variable expects boolean value: "no"'
+    ):
+        load(tmp_path, SOURCE, COMPOSE_EXPERIMENTAL_GIT_REMOTE="no")
 
 
 def test_wishes_of_fetched_files(tmp_path: Path, git: Git) -> None:

@@ -29,7 +29,7 @@ COMMAND = Command(
 def run(context: Context, args: Args) -> int:
     service, *reference = args.positional
     record = any_container(context, service, args.index)
-    name = f"Service {service}"
+    name = record.spec.name
     from composer.cli.project.change import change
     from composer.cli.render.progress import State
     from engine.spec.state import Status
@@ -60,5 +60,5 @@ def run(context: Context, args: Args) -> int:
         finally:
             if pause:
                 change(context, "unpause", services=[service], quiet=True)
-        progress.update(name, "Committed", State.DONE, detail=image.id)
+        progress.update(name, f"Committed as {image.id}", State.DONE)
     return 0

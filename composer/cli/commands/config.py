@@ -274,4 +274,4 @@ def _print(text: str) -> None:
 
 def _warn_of_selection(context: Context, flag: str) -> None:
     """That the whole project is shown although services are named, in docker compose's words."""
-    print(f"warning: service filtering is not applied when {flag} is set", file=context.stderr)
+    context.warn(f"service filtering is not applied when {flag} is set")

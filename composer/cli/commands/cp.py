@@ -6,11 +6,12 @@ otherwise; `SRC/.` copies its content; `-` is a tar archive on stdin or stdout.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError, UsageError
@@ -20,6 +21,7 @@ from composer.cli.render.progress import State
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
+    from composer.cli.render.progress import Progress
     from engine.spec.state import ContainerRecord
 
 COMMAND = Command(
@@ -58,7 +60,8 @@ def run(context: Context, args: Args) -> int:
             f'no container found for service "{service}"' + (f" at index {args.index}" if args.index else "")
         )
     if from_service:
-        copy_from(context, records[0], source, target, follow=args.follow_link, archive=args.archive)
+        with context.progress("Copying") as progress, _shown(progress, records[0], source, target, out=True):
+            copy_from(context, records[0], source, target, follow=args.follow_link, archive=args.archive)
     else:
         _to_all(context, records, source, target, args)
     return 0
@@ -72,12 +75,22 @@ def _to_all(context: Context, records: list[ContainerRecord], source: str, targe
         if source == "-" and len(records) > 1:
             shutil.copyfileobj(sys.stdin.buffer, kept)
         for record in records:
-            step = f"Container {record.spec.name} copy {source} to {record.spec.name}:{target}"
-            progress.update(step, "Copying")
             kept.seek(0)
             archive = kept.fileno() if source == "-" and len(records) > 1 else 0
-            copy_to(context, record, source, target, args, archive=archive)
-            progress.update(step, "Copied", State.DONE)
+            with _shown(progress, record, source, target):
+                copy_to(context, record, source, target, args, archive=archive)
+
+
+@contextlib.contextmanager
+def _shown(
+    progress: Progress, record: ContainerRecord, source: str, target: str, *, out: bool = False
+) -> Iterator[None]:
+    """Show one container's copy while it happens; `out` from the container."""
+    name = record.spec.name
+    detail = f"{name}:{source} to {target}" if out else f"{source} to {name}:{target}"
+    progress.update(name, "Copying", detail=detail)
+    yield
+    progress.update(name, "Copied", State.DONE, detail=detail)
 
 
 def piped(produce: Callable[[int], object], consume: Callable[[int], object]) -> None:
@@ -118,7 +131,6 @@ def copy_from(
     context: Context, record: ContainerRecord, source: str, target: str, *, follow: bool, archive: bool
 ) -> None:
     if context.dry_run:
-        print(f"would copy {record.spec.name}:{source} to {target}", file=context.stderr)
         return
 
     def produce(fd: int) -> None:
@@ -138,7 +150,7 @@ def copy_from(
     if left_out:
         more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
         why = "root can copy them with --archive" if not archive else "only root can make them"
-        print(f"warning: devices are not copied: {', '.join(left_out[:3])}{more}; {why}", file=context.stderr)
+        context.warn(f"devices are not copied: {', '.join(left_out[:3])}{more}; {why}")
 
 
 def placed(source: str, target: str) -> tuple[str, Callable[[str], str]]:
@@ -168,7 +180,6 @@ def copy_to(
 ) -> None:
     """`archive`: the descriptor that is read for the source "-"."""
     if context.dry_run:
-        print(f"would copy {source} to {record.spec.name}:{target}", file=context.stderr)
         return
     engine, own = context.engine, {"keep_owner": args.archive}
     if source == "-":

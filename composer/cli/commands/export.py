@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import CommandError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import select
+from composer.cli.render.progress import State
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -39,19 +40,25 @@ def run(context: Context, args: Args) -> int:
     record = any_container(context, args.positional[0], args.index)
     if not args.output and sys.stdout.isatty():
         raise CommandError("output option is required when attached to terminal: use -o FILE or a pipe")
-    if context.dry_run:
-        print(f"{record.spec.name}: would export to {args.output or 'stdout'}", file=context.stderr)
-        return 0
-    if not args.output:
+    with context.progress("Exporting") as progress:
+        progress.update(record.spec.name, "Exporting")
+        if not context.dry_run:
+            _export(context, record, args.output)
+        progress.update(record.spec.name, "Exported", State.DONE)
+    return 0
+
+
+def _export(context: Context, record: ContainerRecord, output: str) -> None:
+    """To the file `output`, "" for stdout. The file is there whole or not at all."""
+    if not output:
         sys.stdout.flush()
         context.engine.export(record.group, record.id, 1)
-        return 0
-    partial = f"{args.output}.partial-{os.getpid()}"
+        return
+    partial = f"{output}.partial-{os.getpid()}"
     try:
         with open(partial, "wb") as file:
             context.engine.export(record.group, record.id, file.fileno())
-        os.replace(partial, args.output)
+        os.replace(partial, output)
     finally:
         if os.path.exists(partial):
             os.unlink(partial)
-    return 0

@@ -9,6 +9,7 @@ from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import select
 from composer.cli.render.table import table
+from composer.view.images import familiar
 from composer.view.units import human_duration, human_size, rfc3339_nano
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ def run(context: Context, args: Args) -> int:
 
 def _name(record: ContainerRecord, image: ImageRecord | None) -> tuple[str, str]:
     """Repository and tag: those that the container was asked for by, when the image still has them."""
-    reference = record.spec.image_ref
-    if image is not None and image.tags and reference not in image.tags:
-        reference = image.tags[0]
+    reference = familiar(record.spec.image_ref)
+    if image is not None and image.tags:
+        tags = [familiar(tag) for tag in image.tags]
+        if reference not in tags:
+            reference = f"{reference}:latest" if f"{reference}:latest" in tags else tags[0]
     repository, colon, tag = reference.partition("@")[0].rpartition(":")
     if not colon or "/" in tag:
         return reference or "<none>", "latest" if reference else "<none>"
@@ -84,5 +87,6 @@ def _view(record: ContainerRecord, image: ImageRecord | None) -> dict[str, objec
         "Tag": tag,
         "Platform": _platform(image),
         "Size": image.size if image else 0,
+        **({"Created": rfc3339_nano(image.created_at)} if image and image.created_at else {}),
         "LastTagTime": rfc3339_nano(image.tagged_at) if image and image.tagged_at else "",
     }

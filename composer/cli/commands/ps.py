@@ -92,8 +92,7 @@ def _listing(context: Context, args: Args, records: list[ContainerRecord]) -> st
 
     views = [_view(record, configs[record.spec.image], full=args.no_trunc) for record in records]
     if chosen == "json":
-        shown = [{key: value for key, value in view.items() if key != "Engine" or value} for view in views]
-        return "".join(f"{compact(view)}\n" for view in shown)
+        return "".join(f"{compact(view)}\n" for view in views)
     return format_rows(chosen, views, FIELDS, {"RunningFor": "CREATED"})
 
 
@@ -133,6 +132,8 @@ def _view(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> 
     """A container with docker compose's JSON names."""
     name, image_ref, command, service, created, status, ports = _row(record, image, full=full)
     mounts = [m.source or m.target for m in record.spec.mounts if m.type in ("volume", "bind")]
+    if not full:
+        mounts = [f"{mount[:14]}…" if len(mount) > 15 else mount for mount in mounts]
     return {
         "Command": command,
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(record.state.created_at)),

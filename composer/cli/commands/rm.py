@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
@@ -39,7 +40,7 @@ def run(context: Context, args: Args) -> int:
         print("No stopped containers", file=context.stderr)
         return 0
     names = ", ".join(record.spec.name for record in stopped)
-    print(f"Going to remove {names}", file=context.stderr)
+    print(f"Going to remove {names}", file=sys.stdout if args.force else context.stderr, flush=True)
     if not args.force and not context.dry_run and not confirmed("Are you sure? [yN] ", context.stderr):
         return 0
     return change(context, "rm", services=args.positional, volumes=args.volumes, force=True)

@@ -55,5 +55,5 @@ LOCKED = Flag("locked", "Use only the images and remote files that composer.lock
 
 def check_progress(mode: str) -> None:
     """UsageError for a --progress value that does not exist; "" is that none is given."""
-    if mode and mode not in PROGRESS:
+    if mode and mode not in (*PROGRESS, "none"):  # "none" is an old name of "quiet"
         raise UsageError(f'unsupported --progress value "{mode}": one of {", ".join(PROGRESS)}')

@@ -182,7 +182,7 @@ def build_services(
             )
             builds.append((service, spec))
     if not builds:
-        print("warning: No services to build", file=context.stderr)
+        context.warn("No services to build")
         return 0
     if check:
         return _check(context, builds)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import CommandError
+from composer.cli.errors import CommandError, UsageError
 from composer.cli.project.supervisor import EAGER, prepared
 from composer.cli.render.progress import PlainProgress, Progress, State
 from composer.cli.render.steps import TITLES, show, step_of
@@ -64,7 +64,7 @@ def carry_out(
     with progress:
         for warning in plan.warnings:
             progress.note(f"warning: {warning}")
-        _show_unchanged(progress, plan, wanted)
+        _show_unchanged(context, progress, plan, wanted)
         if context.dry_run:
             for operation in plan.operations:
                 condition = operation.condition if isinstance(operation, Wait) else ""
@@ -104,7 +104,7 @@ def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:
     try:
         context.check_services(services, among_containers=True)
     except CommandError as error:
-        print(f"warning: {error}", file=context.stderr)
+        context.warn(str(error))
 
 
 def _is_unattended(context: Context, supervisor: Client) -> bool:
@@ -120,6 +120,8 @@ def options_of(context: Context, action: str, services: Sequence[str], **options
         options.setdefault("ignore_orphans", settings.is_true("COMPOSE_IGNORE_ORPHANS"))
     if action in ("up", "create", "run", "down", "kill"):
         options["remove_orphans"] = settings.remove_orphans(bool(options.get("remove_orphans")))
+    if action == "up" and options["ignore_orphans"] and options["remove_orphans"]:
+        raise UsageError("cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans")
     if action in ("up", "create", "run"):
         compatible = settings.is_true("COMPOSE_COMPATIBILITY") or bool(context.options.compatibility)
         options |= {"separator": "_" if compatible else "", "all_resources": bool(context.options.all_resources)}
@@ -139,7 +141,9 @@ def perform(
 
     for event in supervisor.perform(Request(options=options, desired=desired, oneoff=oneoff), ready=ready):
         if isinstance(event, step):
-            _show_step(progress, event)
+            own = oneoff is not None and (event.kind, event.name) == ("start container", oneoff.spec.name)
+            if not own:  # docker compose does not name the start of what `run` runs
+                _show_step(progress, event)
         elif isinstance(event, Note):
             progress.note(event.text)
         elif isinstance(event, HookLine):
@@ -205,10 +209,13 @@ def registered_jobs(context: Context) -> dict[str, observed.ObservedJob]:
     return Journal(context.roots, context.project_name).observed()
 
 
-def _show_unchanged(progress: Progress, plan: Plan, options: Options) -> None:
-    words = {"up": "Running", "stop": "Stopped"}
+def _show_unchanged(context: Context, progress: Progress, plan: Plan, options: Options) -> None:
+    word = {"up": "Running", "stop": "Stopped"}.get(options.action, "Created")
+    running = set()
+    if word == "Created" and plan.unchanged:
+        running = {record.spec.name for record in context.containers() if record.state.status.alive}
     for name in plan.unchanged:
-        progress.update(f"Container {name}", words.get(options.action, "Created"), State.DONE)
+        progress.update(f"Container {name}", "Running" if name in running else word, State.DONE)
 
 
 def _nothing_to_do(context: Context, progress: Progress, options: Options) -> None:
@@ -220,7 +227,7 @@ def _nothing_to_do(context: Context, progress: Progress, options: Options) -> No
             if not any(service_of(record) == service for record in context.containers()):
                 raise CommandError(f'service "{service}" has no container to start')
     elif options.action == "kill":
-        progress.note("no container to kill")
+        progress.note("No container to kill")
     elif options.action == "down":
         progress.note(f'Warning: No resource found to remove for project "{context.project_name}".')
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from composer.cli.errors import CommandError
 from composer.cli.project.settings import Settings
+from composer.cli.render.message import warning_line
 from engine.paths import Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -273,7 +274,8 @@ class Context:
         for line in lines:
             if line not in self._warned:
                 self._warned.add(line)
-                print(f"warning: {line}", file=self.stderr)
+                self.stderr.write(warning_line(line, self.settings.progress(build=False)))
+                self.stderr.flush()
 
     def warn(self, line: str) -> None:
         """Print a warning, once per command."""

@@ -32,13 +32,13 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
     found = load_tree(options) if options.interpolate else load_model(options)
     warnings = [*found.warnings, *_without_effect(found)]
     for warning in warnings:
-        print(f"warning: {warning}", file=context.stderr)
+        context.warn(warning)
     if args.strict:
         from composer.load.check.advice import advice
 
         more = [str(one) for one in advice(found)]
         for line in more:
-            print(f"warning: {line}", file=context.stderr)
+            context.warn(line)
         count = len(warnings) + len(more)
         if count:
             raise CommandError(f"{count} warning{'s' * (count != 1)}, treated as errors by --strict")

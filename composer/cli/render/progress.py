@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from composer.cli.render.ansi import uncoloured
+from composer.cli.render.message import json_line, warning_line
 
 
 class State(enum.Enum):
@@ -87,18 +88,23 @@ class JsonProgress(_Written):
         self._dry_run = dry_run
 
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
-        self._write({"id": step, "status": text, **({"error": True} if state is State.ERROR else {}), "text": detail})
+        self._write({"id": step, "status": state.value, "text": text, "details": detail})
 
     def transfer(self, step: str, part: str, current: int, total: int) -> None:
-        self._write({"parent_id": step, "id": part, "current": current, "total": total})
+        percent = min(100 * current // total, 100) if total > 0 else 0
+        sizes = {name: value for name, value in (("current", current), ("total", total), ("percent", percent)) if value}
+        self._write({"id": part, "parent_id": step, "status": State.WORKING.value, **sizes})
 
     def note(self, line: str) -> None:
-        self._write({"tail": True, "text": line})
+        warning = line.removeprefix("warning: ")
+        if warning != line:
+            self._put(warning_line(warning, "json"))
+        else:
+            self._write({"tail": True, "text": line})
 
     def _write(self, event: dict[str, object]) -> None:
-        import json
+        self._put(json_line({"dry-run": True, **event} if self._dry_run else event))
 
-        if self._dry_run:
-            event = {"dry-run": True, **event}
-        self.stream.write(json.dumps({k: v for k, v in event.items() if v != ""}, ensure_ascii=False) + "\n")
+    def _put(self, line: str) -> None:
+        self.stream.write(line)
         self.stream.flush()

@@ -15,7 +15,7 @@ def progress_for(
 ) -> Progress:
     """The sink for --progress `mode`, --ansi `ansi` and where stderr goes."""
     check_progress(mode)
-    if mode == "quiet":
+    if mode in ("quiet", "none"):
         return Progress(stream)
     if mode == "json":
         return JsonProgress(stream, dry_run=dry_run)

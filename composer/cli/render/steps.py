@@ -15,8 +15,8 @@ WORDS = {
     "start container": ("Container", "Starting", "Started"),
     "stop container": ("Container", "Stopping", "Stopped"),
     "kill container": ("Container", "Killing", "Killed"),
-    "pause container": ("Container", "Pausing", "Paused"),
-    "unpause container": ("Container", "Unpausing", "Unpaused"),
+    "pause container": ("Container", "", "Paused"),
+    "unpause container": ("Container", "", "Unpaused"),
     "remove container": ("Container", "Removing", "Removed"),
     "rename container": ("Container", "Renaming", "Renamed"),
     "update container": ("Container", "Updating", "Updated"),
@@ -72,5 +72,5 @@ def show(
     if done and finished:
         detail = f"({cause})" if part == RECREATE else ""
         progress.update(step_of(kind, name), finished, State.DONE, detail=detail)
-    elif not done:
+    elif not done and working:
         progress.update(step_of(kind, name), working)

@@ -32,8 +32,13 @@ def fetched(
     reference.
     """
     kind, switch = ("OCI", oci.SWITCH) if reference.startswith(oci.PREFIX) else ("git", git.SWITCH)
-    if environ.get(switch, "") in _FALSE:
-        raise LoadError(f"{reference}: {kind} remote resource is disabled by {switch!r}", origin, f"unset {switch}")
+    wanted = environ.get(switch, "")
+    if wanted in _FALSE:
+        raise LoadError(f'{reference}: {kind} remote resource is disabled by "{switch}"', origin, f"unset {switch}")
+    if wanted not in ("", "1", "t", "T", "TRUE", "true", "True"):
+        raise LoadError(
+            f'{switch} environment variable expects boolean value: "{wanted}"', origin, "set it to true or false"
+        )
     if kind == "OCI":
         folder, below = oci.checkout(reference, environ, artifacts, inputs, origin)
     else:

@@ -183,6 +183,10 @@ def _dot_env(
             return
         files = (path,)
     found = read_env_files(files, environ, inputs, warn)
+    if not named and _disabled(
+        {**found, **environ}
+    ):  # as in Docker Compose, it still gives the program's own variables
+        found = {name: value for name, value in found.items() if name.startswith("COMPOSE_")}
     for name, value in found.items():
         environ.setdefault(name, value)
 
@@ -246,7 +250,7 @@ def checked_name(name: str) -> str:
     """The name itself. Raises LoadError when it is not a valid project name."""
     if normalised_name(name) != name:
         raise LoadError(
-            f"invalid project name {name!r}: must consist only of lowercase alphanumeric characters, hyphens, and "
+            f'invalid project name "{name}": must consist only of lowercase alphanumeric characters, hyphens, and '
             "underscores as well as start with a letter or number",
             None,
             f"such as {normalised_name(name)!r}" if normalised_name(name) else "",

@@ -206,8 +206,16 @@ def test_json_and_quiet() -> None:
     progress, stream = sink("json")
     story(progress)
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert events[0] == {"id": "Network n", "status": "Creating"}
-    assert events[-1] == {"id": "Container a", "status": "Error", "error": True, "text": "why"}
+    assert events[0] == {"id": "Network n", "status": "Working", "text": "Creating"}
+    assert events[-1] == {"id": "Container a", "status": "Error", "text": "Error", "details": "why"}
+    assert '{"id":"Network n","status":"Done","text":"Created"}' in stream.getvalue(), "as Docker Compose 5 writes it"
+    progress, stream = sink("json")
+    progress.note("warning: mind")
+    progress.transfer("Image x", "layer", 5, 10)
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [
+        {"level": "warning", "msg": "mind"},
+        {"id": "layer", "parent_id": "Image x", "status": "Working", "current": 5, "total": 10, "percent": 50},
+    ]
     progress, stream = sink("quiet")
     story(progress)
     assert stream.getvalue() == ""

@@ -33,6 +33,8 @@ def test_orphans_are_warned_of_then_removed(composer):
     done = composer("up", "-d")
     assert "orphan" in done.err
     assert f"{composer.name}-b-1" in done.err
+    done = composer("up", "-d", "--remove-orphans", code=1, environ={"COMPOSE_IGNORE_ORPHANS": "1"})
+    assert "cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans" in done.err
     composer("up", "-d", "--remove-orphans")
     assert set(composer.ps("-a")) == {"a"}
 

@@ -76,7 +76,7 @@ def test_files_of_registries_in_include_and_extends(stack, registry):
     done = stack("-f", "mine.yaml", "config", code=1)
     assert f"mine.yaml:1:11: cannot fetch {source}0: no such image" in done.err
     done = stack("-f", source, "config", code=1, environ={"COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"})
-    assert "OCI remote resource is disabled by 'COMPOSE_EXPERIMENTAL_OCI_REMOTE'" in done.err
+    assert 'OCI remote resource is disabled by "COMPOSE_EXPERIMENTAL_OCI_REMOTE"' in done.err
 
 
 def test_foreign_files_ask_for_what_is_of_this_machine(composer, registry):

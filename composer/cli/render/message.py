@@ -1,0 +1,22 @@
+"""How warnings and errors look on stderr: words for people, a JSON object a line with --progress json."""
+
+from __future__ import annotations
+
+
+def warning_line(text: str, mode: str) -> str:
+    """A warning for --progress `mode`, with its newline."""
+    if mode != "json":
+        return f"warning: {text}\n"
+    return json_line({"level": "warning", "msg": text})
+
+
+def error_line(text: str, mode: str) -> str:
+    """The error that ends a command, likewise."""
+    return json_line({"error": True, "message": text}) if mode == "json" else f"{text}\n"
+
+
+def json_line(event: dict[str, object]) -> str:
+    """The event without its empty values, as Docker Compose writes it."""
+    import json
+
+    return json.dumps({k: v for k, v in event.items() if v != ""}, ensure_ascii=False, separators=(",", ":")) + "\n"
