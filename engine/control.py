@@ -133,6 +133,15 @@ def peer_is_stopped(sock: socket.socket) -> bool:
         return False
 
 
+def stopped(path: str) -> int:
+    """The pid of the process that listens at `path` if it is stopped, else 0."""
+    try:
+        with connect(path) as sock:
+            return peer(sock)[0] if peer_is_stopped(sock) else 0
+    except OSError:
+        return 0
+
+
 def end(path: str) -> None:
     """Kill the process that listens at `path`, if there is one, and wait for its exit."""
     import signal

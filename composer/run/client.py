@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from signal import SIGCONT
 
 from composer.release import VERSION
 from composer.run import protocol
@@ -25,7 +26,10 @@ ATTEMPTS = 4
 """How often a request is made before we give up on supervisors that die of it."""
 
 PATIENCE = 2.0
-"""Seconds of silence after which we look whether the supervisor is stopped (SIGSTOP)."""
+"""Seconds of silence after which we look whether the supervisor or the keeper is stopped (SIGSTOP); then ever more rarely."""
+
+ENDING = ("down", "stop", "kill", "rm")
+"""Actions that a stopped keeper must not hold up."""
 
 
 class Client:
@@ -69,7 +73,7 @@ class Client:
                     sock.sendall(protocol.frame(request))
                 except OSError:
                     continue
-                for event in self._events(sock, ready):
+                for event in self._events(sock, ready, continues=request.options.action in ENDING):
                     yield event
                     if isinstance(event, End):
                         if event.last:
@@ -84,19 +88,19 @@ class Client:
         """Connect to the supervisor, and start one if there is none. Raises SupervisorLost, OperationFailed."""
         return self._connect(replace=True)
 
-    @staticmethod
-    def _events(sock: socket.socket, ready: Callable[[str], None] | None) -> Iterator[Event]:
-        """Yield events until the supervisor hangs up, for whatever reason."""
+    def _events(self, sock: socket.socket, ready: Callable[[str], None] | None, *, continues: bool) -> Iterator[Event]:
+        """Yield events until the supervisor hangs up, for whatever reason. `continues`: a stopped keeper is continued."""
         frames = Frames()
-        sock.settimeout(PATIENCE)
+        pause: float | None = PATIENCE
         while True:
+            sock.settimeout(pause)
             try:
                 data = sock.recv(65536)
             except TimeoutError:
-                sock.settimeout(None)
-                if control.peer_is_stopped(sock):
-                    pid, _ = control.peer(sock)
-                    yield Note(f"The supervisor of this project is stopped. To resume it: kill -CONT {pid}")
+                note = self._reason(sock, continues=continues)
+                if note:
+                    yield Note(note)
+                pause = None if note or pause is None else min(2 * pause, 60.0)
                 continue
             except ConnectionError:
                 return
@@ -110,6 +114,22 @@ class Client:
                     sock.sendall(protocol.frame(Go(event.container_id)))
                 else:
                     yield event
+
+    def _reason(self, sock: socket.socket, *, continues: bool) -> str:
+        """Why nothing comes if the supervisor or the keeper was stopped (SIGSTOP), and what can be done or was done about it."""
+        if control.peer_is_stopped(sock):
+            return f"The supervisor of this project is stopped. To resume it: kill -CONT {control.peer(sock)[0]}"
+        pid = control.stopped(self._roots.keeper_socket(self._project))
+        if not pid:
+            return ""
+        if continues:
+            try:
+                os.kill(pid, SIGCONT)
+            except OSError:
+                continues = False
+        if continues:
+            return f"The keeper of this project (pid {pid}) was stopped. It was resumed, because only it can do this."
+        return f"The keeper of this project is stopped. To resume it: kill -CONT {pid}"
 
     def renew(self) -> None:
         """Replace the supervisor, of whichever release, by one of this release, and wait until it has adopted running

@@ -172,11 +172,7 @@ def _check_mounts(spec: ContainerSpec) -> None:
     for mount in spec.mounts:
         if not mount.target.startswith("/"):
             raise InvalidSpec(f"mount target {mount.target!r} is not an absolute path")
-        target = os.path.normpath(mount.target)
-        if target == "/":
-            raise InvalidSpec("cannot mount over /, the container's root")
-        if target == "/proc":
-            raise InvalidSpec("cannot mount over /proc, the container's own procfs")
+        target = checked_target(mount.target)
         if target in seen:
             raise InvalidSpec(f"two mounts have the target {target}")
         seen.add(target)
@@ -188,6 +184,16 @@ def _check_mounts(spec: ContainerSpec) -> None:
             )
         if mount.type == "tmpfs":
             mounts.tmpfs(mount)
+
+
+def checked_target(path: str) -> str:
+    """Where something is mounted, as one absolute path. Raises InvalidSpec for what every container has already."""
+    target = os.path.normpath(f"/{path.lstrip('/')}")
+    if target == "/":
+        raise InvalidSpec("cannot mount over /, the container's root")
+    if target == "/proc":
+        raise InvalidSpec("cannot mount over /proc, the container's own procfs")
+    return target
 
 
 def _check_network(spec: ContainerSpec) -> None:
@@ -209,7 +215,7 @@ def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:
     else:
         command = () if spec.entrypoint else image.config.command
     found = [*entrypoint, *command]
-    if not found:
+    if not any(found[:1]):
         raise InvalidSpec(
             f"container {spec.name}: no command specified", hint="Give the service a command or entrypoint."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 
 from engine import control
@@ -23,6 +24,7 @@ class Connection:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._number = 0
+        self._told = False
         self._events: deque[Message] = deque()
 
     @classmethod
@@ -45,7 +47,7 @@ class Connection:
         self._number += 1
         try:
             self._channel.send({"n": self._number, "do": do, **fields})
-            while (found := self._channel.receive()) is not None:
+            while (found := self._channel.receive(self._silent)) is not None:
                 message, descriptors = found
                 if message.get("re") == self._number:
                     return checked(message, descriptors)
@@ -53,6 +55,12 @@ class Connection:
         except OSError as error:
             raise KeeperLost(f"the keeper does not answer: {error.strerror or error}") from error
         raise KeeperLost(LOST)
+
+    def _silent(self) -> None:
+        """Say once why there is no answer if the keeper was stopped (SIGSTOP)."""
+        if not self._told and control.peer_is_stopped(self._channel.sock):
+            self._told = True
+            print(f"The keeper of this project is stopped. To resume it: kill -CONT {self.peer}", file=sys.stderr)
 
     def tell(self, do: str, **fields: object) -> None:
         """A request that wants no answer: it may come from a signal's handler, in the midst of `event`. Raises OSError."""

@@ -45,7 +45,7 @@ from collections import deque
 
 TYPE_CHECKING = False  # of typing, which a keeper need not load
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, TypeAlias
 
 Message: TypeAlias = "dict[str, Any]"
@@ -62,6 +62,8 @@ MAX_DESCRIPTORS = 8
 MAX_HELD = 64
 """Descriptors that have come for frames which are not complete yet."""
 PATIENCE = 1.0
+"""Seconds."""
+SILENCE = 2.0
 """Seconds."""
 
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
@@ -161,12 +163,23 @@ class Channel:
         descriptors, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         return message, descriptors
 
-    def receive(self) -> tuple[Message, list[int]] | None:
-        """Wait for the next frame on a blocking socket; None at the end of the stream."""
+    def receive(self, silent: Callable[[], None] | None = None) -> tuple[Message, list[int]] | None:
+        """Wait for the next frame on a blocking socket; None at the end of the stream. `silent` is called while nothing comes:
+        first after SILENCE seconds, then ever more rarely."""
         while (found := self.take()) is None:
+            if silent is not None:
+                self._listen(silent)
             if not self.feed():
                 return None
         return found
+
+    def _listen(self, silent: Callable[[], None]) -> None:
+        waiting = select.poll()
+        waiting.register(self.sock, select.POLLIN)
+        pause = SILENCE
+        while not waiting.poll(pause * 1000):
+            silent()
+            pause = min(2 * pause, 60.0)
 
     def close(self) -> None:
         for fd in (*self._descriptors, *(fd for _, descriptors in self._outgoing for fd in descriptors)):

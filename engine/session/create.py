@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from engine.container import bundle, cdi, userns
 from engine.container import state as files
+from engine.errors import InvalidSpec
 from engine.filetree.remove import remove as remove_tree
 from engine.session import group_store
 from engine.session.group import Group
@@ -66,15 +67,19 @@ def _mounts(
     group: Group, spec: ContainerSpec, declared: tuple[str, ...]
 ) -> tuple[tuple[Mount, ...], dict[str, dict[str, str]]]:
     """The specification's mounts with volumes_from and the image's VOLUMEs added; the anonymous volumes' names and labels."""
-    found = {os.path.normpath(mount.target): mount for mount in spec.mounts}
+    found = {bundle.checked_target(mount.target): mount for mount in spec.mounts}
     for source in spec.volumes_from:
         container_id, _, mode = source.removeprefix("container:").partition(":")
         for mount in group.other(container_id).spec.mounts:
             if mount.type in ("bind", "volume"):
                 inherited = msgspec.structs.replace(mount, read_only=True) if mode == "ro" else mount
-                found.setdefault(os.path.normpath(mount.target), inherited)
+                found.setdefault(bundle.checked_target(mount.target), inherited)
     for target in declared:
-        found.setdefault(os.path.normpath(target), Mount(type="volume", target=target))
+        try:
+            place = bundle.checked_target(target)
+        except InvalidSpec as error:
+            raise InvalidSpec(f"the image declares a volume at {target!r}: {error}") from error
+        found.setdefault(place, Mount(type="volume", target=place))
     anonymous = {}
     for target, mount in found.items():
         if mount.type == "volume" and not mount.source:

@@ -54,8 +54,11 @@ def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
     if quick and status.st_size > _QUICK:
         raise Slow(path)
     fd = calls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, resolve=resolve)
-    with open(fd, "rb") as file:
-        text = file.read(_LIMIT).decode("utf-8", "surrogateescape")
+    try:
+        with open(fd, "rb") as file:
+            text = file.read(_LIMIT).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise OperationFailed.of("read", path, error) from error
     return [line.split(":") for line in text.splitlines()]
 
 

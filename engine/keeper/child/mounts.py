@@ -6,6 +6,7 @@ targets do not, so a container in a user namespace attaches what was made before
 
 from __future__ import annotations
 
+import errno
 import os
 
 from engine.errors import OperationFailed
@@ -131,8 +132,17 @@ def _words(entry: Entry) -> str:
     return f"{entry.get('source') or entry['type']} at {entry['target']}"
 
 
+_MEANINGS = {
+    ("move_mount", errno.EINVAL): "the source is a file, but the target is a directory in the container",
+    ("open", errno.ENOTDIR): "the target, or a directory above it, is a file in the container",
+    ("open", errno.ELOOP): "the path of the target has too many symbolic links",
+    ("open", errno.EXDEV): "the path of the target leads out of the container",
+}
+"""Why a system call on a target fails, in words."""
+
+
 def _named(entry: Entry, error: OperationFailed) -> OperationFailed:
-    return OperationFailed("mount", _words(entry), detail=str(error))
+    return OperationFailed("mount", _words(entry), detail=_MEANINGS.get((error.operation, error.errno)) or str(error))
 
 
 def _bind(kernel: Kernel, entry: Entry, ids: Ids) -> int:

@@ -73,6 +73,10 @@ def _cover(kernel: Kernel, tree: int, target: int) -> None:
 
 def _null(kernel: Kernel) -> int:
     """/dev/null, verified to be it: an image or a mount may have put something else there (CVE-2025-31133)."""
-    null = kernel.open("/dev/null", flags.O_PATH | os.O_NOFOLLOW)
+    try:
+        null = kernel.open("/dev/null", flags.O_PATH | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        hint = "What is mounted at /dev must have the null device."
+        raise OperationFailed.of("mask with", "/dev/null", error, hint=hint) from error
     kernel.demand_null(null, lambda: OperationFailed("mask with", "/dev/null", detail="it is not the null device"))
     return null

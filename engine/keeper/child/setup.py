@@ -16,6 +16,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
+from engine.errors import OperationFailed
 from engine.keeper.child import (
     identity,
     kernel_settings,
@@ -199,6 +200,8 @@ def _here() -> int:
 def _failed(channel: Channel, error: BaseException, code: int) -> NoReturn:
     if isinstance(error, process.CannotExecute):
         code = error.exit_code
+    if isinstance(error, OSError):
+        error = OperationFailed.of("access" if error.filename else "start", error.filename or "the process", error)
     try:
         channel.send({"event": "failed", "error": str(error) or repr(error), "exit_code": code})
     finally:
