@@ -88,6 +88,10 @@ class Roots:
     def jobs(self) -> str:
         return f"{self.state}/jobs"
 
+    def attached(self, image_id: str = "") -> str:
+        """The file of what belongs to an image (engine.image.attached); without an id the folder of all."""
+        return f"{self.state}/attached" + (f"/{image_id.removeprefix('sha256:')}.json" if image_id else "")
+
     def container(self, group: str, container_id: str) -> str:
         return f"{self.state}/groups/{group}/{container_id}"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from msgspec.json import decode
+
 from composer.view import found
 from composer.view.errors import InUse, Unknown
 from composer.view.filters import Filters
@@ -28,6 +30,14 @@ def familiar(name: str) -> str:
         if name.startswith(prefix):
             return name.removeprefix(prefix)
     return name
+
+
+def attached(details: ImageDetails) -> dict[str, Any]:
+    """What Docker does not show of an image: annotations and attestations, if there are any."""
+    attestations = [{"PredicateType": kind, "Predicate": decode(predicate)} for kind, predicate in details.attestations]
+    return ({"Annotations": details.annotations} if details.annotations else {}) | (
+        {"Attestations": attestations} if attestations else {}
+    )
 
 
 def need(engine: Engine, name: str) -> ImageRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 
 from engine import quantities
@@ -24,6 +25,7 @@ from engine.build.state import State, from_image, scratch
 from engine.errors import BadReference, BuildFailed, NotFound, OperationFailed, RegistryError, Unsupported
 from engine.ignore import Ignore
 from engine.image import gc, lease, platform
+from engine.image.blobs import digest_of
 from engine.image.config import environment
 from engine.image.images import ImageStore
 from engine.spec.image import BuildSpec, BuildWarning, ImageRecord
@@ -53,6 +55,14 @@ class Builder:
         self.epoch: int | None = None
         self.cache_from = [parse_entry(text, export=False) for text in spec.cache_from]
         self.cache_to = [parse_entry(text, export=True) for text in spec.cache_to]
+        self._attests = bool(spec.annotations or spec.provenance or spec.sbom)
+        if self._attests:
+            from engine.build.attest import statements
+
+            statements.check(spec)
+        self._materials: dict[str, dict[str, str]] = {}
+        self._remote = ""
+        self._started = time.time()
 
     def run(self) -> ImageRecord:
         with self.context():
@@ -62,7 +72,9 @@ class Builder:
     def context(self) -> Iterator[None]:
         """Fetch a remote context; it is removed after the build."""
         with contextlib.ExitStack() as stack:
-            self.spec = remote_context.local(self.spec, Sources(self.spec, self.images, stack, self.pull))
+            sources = Sources(self.spec, self.images, stack, self.pull)
+            self.spec = remote_context.local(self.spec, sources)
+            self._materials, self._remote = sources.materials, sources.remote
             yield
 
     def _build(self) -> ImageRecord:
@@ -78,6 +90,7 @@ class Builder:
         self._warn(dockerfile, instructions, stages)
         with lease.adding(self.images.store.roots), contextlib.ExitStack() as stack:
             sources = Sources(self.spec, self.images, stack, self.pull)
+            sources.materials, sources.remote = self._materials, self._remote
             build = Build(
                 self.spec,
                 dockerfile,
@@ -98,7 +111,7 @@ class Builder:
             )
             self._finish(build)
             state = build.states[target.index]
-            record = self._record(build, state)
+            record = self._record(build, target, state)
             if self.cache_to:
                 from engine.build.cache_exchange import exporting
 
@@ -167,7 +180,8 @@ class Builder:
 
     def _read(self) -> Source:
         if self.spec.dockerfile_inline is not None:
-            return lex(self.spec.dockerfile_inline, "dockerfile_inline")
+            name = "dockerfile_inline" if self.spec.dockerfile == "Dockerfile" else self.spec.dockerfile
+            return lex(self.spec.dockerfile_inline, name)
         path = os.path.join(self.spec.context, self.spec.dockerfile)
         if self.spec.dockerfile == "Dockerfile" and not os.path.lexists(path):
             lower = os.path.join(self.spec.context, "dockerfile")
@@ -264,7 +278,7 @@ class Builder:
             step.warn(f"one or more build-args were not consumed: {', '.join(unused)}")
         step.done()
 
-    def _record(self, build: Build, state: State) -> ImageRecord:
+    def _record(self, build: Build, target: Stage, state: State) -> ImageRecord:
         diff_ids = [layer.diff_id for layer in self.images.layers.need(state.chain)]
         inlined = any(entry.type == "inline" for entry in self.cache_to) or self.spec.args.get(INLINE) in ("1", "true")
         cache = b""
@@ -273,7 +287,31 @@ class Builder:
 
             cache = inline(build.records, state.chain)
         file = state.file(diff_ids, self.spec.labels, cache)
+        if self._attests:
+            self._attach(build, target, file)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.images.store.roots.attached(digest_of(file)))
         return self.images.record(file, state.chain, tags=self.spec.tags, replaces=True, built=True)
+
+    def _attach(self, build: Build, target: Stage, file: bytes) -> None:
+        """Annotations and attestations. A scanner has to see the image before that gets its tags."""
+        from engine.build.attest import statements
+        from engine.image import attached
+
+        there = self.images.get(digest_of(file)) is not None
+        image = self.images.record(file, build.states[target.index].chain, built=True)
+        try:
+            extras = statements.attached(build, target, self.platform, image, self._started, self._nested)
+        except BaseException:
+            if not there:
+                self.images.remove(image.id)
+            raise
+        attached.write(self.images.store.roots, image.id, extras)
+
+    def _nested(self, spec: BuildSpec) -> ImageRecord:
+        """Build something else that this build needs."""
+        return Builder(spec, self.images, self.run_step, self.pull, self.reporter.sink, "sbom").run()
 
 
 def cache_budget(environ: Mapping[str, str]) -> int:

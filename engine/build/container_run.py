@@ -282,6 +282,7 @@ def _specification(request: RunRequest, container_id: str) -> ContainerSpec:
         mounts=request.mounts,
         shm_size=request.shm_size,
         ulimits=request.ulimits,
+        resources=request.resources,
         privileged=request.privileged,
         logging=Logging(driver="none"),
     )

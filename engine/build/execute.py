@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from engine.spec.container import Mount, Ulimit
+from engine.spec.container import Mount, Resources, Ulimit
 
 
 class RunTree(Struct, frozen=True):
@@ -40,6 +40,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     extra_hosts: tuple[tuple[str, str], ...] = ()
     shm_size: int = 0
     ulimits: tuple[Ulimit, ...] = ()
+    resources: Resources = Resources()
     privileged: bool = False
 
 

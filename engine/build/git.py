@@ -116,6 +116,7 @@ def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = Fals
     found = _git(repository, path, "rev-parse", "HEAD").strip()
     if repository.commit and not found.startswith(repository.commit.removeprefix("sha1:")):
         raise BuildFailed(f"{repository.remote}: expected commit {repository.commit}, but {wanted} is {found}")
+    sources.materials[repository.key] = {"sha1" if len(found) == 40 else "sha256": found}
     if repository.submodules and os.path.exists(f"{path}/.gitmodules"):
         _git(repository, path, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
     if not (keep_git_dir if repository.keep_git_dir is None else repository.keep_git_dir):

@@ -24,4 +24,4 @@ def build_each(spec: BuildSpec, images: ImageStore, build: Callable[[BuildSpec, 
     record = build(structs.replace(spec, platforms=(str(own),)), str(own) if others else "")
     for tag in spec.tags:
         images.set_variants(tag, others)
-    return images.need(record.id)
+    return structs.replace(images.need(record.id), others=others)

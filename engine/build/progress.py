@@ -18,7 +18,7 @@ class Reporter:
 
     def __init__(self, sink: Sink | None, title: str = "") -> None:
         self._title = title
-        self._sink = sink or (lambda event: None)
+        self.sink = sink or (lambda event: None)
         self._lock = threading.Lock()
         self._count = 0
         self.made = 0
@@ -45,7 +45,7 @@ class Reporter:
         if text:
             event["text"] = text
         with self._lock:
-            self._sink(event)
+            self.sink(event)
 
 
 class Step:

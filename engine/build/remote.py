@@ -30,6 +30,10 @@ class Download(Struct, frozen=True):
     mtime: float
 
 
+def is_url(text: str) -> bool:
+    return bool(_URL.match(text))
+
+
 def is_remote(text: str) -> bool:
     """Whether the source of an ADD is a URL or a Git repository."""
     return bool(_URL.match(text)) or git.is_git(text)
@@ -70,6 +74,7 @@ def fetch(url: str, checksum: str, sources: Sources, subject: str = "ADD") -> Do
     found = f"sha256:{digest.hexdigest()}"
     if checksum and found != checksum:
         raise BuildFailed(f"{subject} {url}: digest mismatch: got {found}, expected {checksum}")
+    sources.materials[url] = {"sha256": digest.hexdigest()}
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2])
     name = "__unnamed__" if name in ("", ".", "..") or "/" in name else name
     return Download(url, name, path, found, float(email.utils.mktime_tz(modified)) if modified else 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from typing import IO
 
 from msgspec import structs
 
@@ -22,6 +23,16 @@ from engine.spec.image import BuildSpec
 
 def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
     """`spec` with contexts that are directories or images of the store, which go with `sources`. Raises BuildFailed."""
+    if spec.archive:
+        spec = _from_archive(spec, sources)
+    if spec.dockerfile_inline is None and remote.is_url(spec.dockerfile):
+        spec = structs.replace(
+            spec, dockerfile_inline=_text(remote.fetch(spec.dockerfile, "", sources, "Dockerfile").path)
+        )
+    if git.is_git(spec.context):
+        sources.remote = git.parse(spec.context).key
+    elif remote.is_remote(spec.context):
+        sources.remote = spec.context
     spec = structs.replace(spec, context=_local(spec.context, "build context", spec.dockerfile, sources, spec))
     text = _dockerfile(spec)
     named = {
@@ -76,20 +87,51 @@ def _inside(folder: str, below: str, context: str) -> str:
 def _download(url: str, subject: str, name: str, sources: Sources) -> str:
     """Unpack an archive; any other file is the only one in the context, called `name` (the Dockerfile), or as in the URL."""
     download = remote.fetch(url, "", sources, subject)
-    folder = f"{sources.folder}/.context-{secrets.token_hex(8)}"
-    sources.at_end(lambda: remove(folder))
+    with open(download.path, "rb") as file:
+        if holds_tar(file.fileno()):
+            return _unpacked(file, url, subject, sources)
+    folder = _folder(sources)
     try:
-        os.mkdir(folder, 0o755)
-        with open(download.path, "rb") as file:
-            if not holds_tar(file.fileno()):
-                os.link(download.path, f"{folder}/{name or download.name}")
-                return folder
-            file.seek(0)
-            root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                unpack(iter(Hashed(compression.chunks(file, url))), root, url, layer=False)
-            finally:
-                os.close(root)
+        os.link(download.path, f"{folder}/{name or download.name}")
     except OSError as error:
         raise OperationFailed.of(f"unpack {subject}", url, error) from error
+    return folder
+
+
+def _from_archive(spec: BuildSpec, sources: Sources) -> BuildSpec:
+    """The context that stdin brought: an archive, or else a Dockerfile, whose context is empty."""
+    with open(spec.archive, "rb") as file:
+        if holds_tar(file.fileno()):
+            return structs.replace(spec, context=_unpacked(file, "from stdin", "build context", sources))
+    text = _text(spec.archive)
+    if not text.strip():
+        raise BuildFailed("the build context on stdin is empty: it must be an archive or a Dockerfile")
+    return structs.replace(spec, context=_folder(sources), dockerfile="stdin", dockerfile_inline=text)
+
+
+def _text(path: str) -> str:
+    try:
+        return read_bytes(path, 16 * MIB, "a Dockerfile").decode()
+    except UnicodeDecodeError as error:
+        raise BuildFailed(f"this is neither an archive nor a Dockerfile, which would be UTF-8 text: {error}") from error
+
+
+def _folder(sources: Sources) -> str:
+    """A new directory, removed at the build's end."""
+    folder = f"{sources.folder}/.context-{secrets.token_hex(8)}"
+    sources.at_end(lambda: remove(folder))
+    os.mkdir(folder, 0o755)
+    return folder
+
+
+def _unpacked(file: IO[bytes], name: str, subject: str, sources: Sources) -> str:
+    folder = _folder(sources)
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        file.seek(0)
+        unpack(iter(Hashed(compression.chunks(file, f"the {subject} {name}"))), root, name, layer=False)
+    except OSError as error:
+        raise OperationFailed.of(f"unpack {subject}", name, error) from error
+    finally:
+        os.close(root)
     return folder

@@ -79,6 +79,7 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
                 extra_hosts=spec.extra_hosts,
                 shm_size=spec.shm_size,
                 ulimits=spec.ulimits,
+                resources=spec.resources,
                 privileged=privileged,
             )
             _execute(run, instruction, request, step)
@@ -116,7 +117,7 @@ def _execute(run: StageRun, instruction: ins.Run, request: RunRequest, step: Ste
         located = run.source.error(instruction.start, message, end=instruction.end)
         raise BuildFailed(located.message, exit_code=error.exit_code, hint=error.hint) from error
     if code != 0:
-        raise _failed(run, instruction, args, code, step)
+        raise _failed(run, instruction, args, code, step, memory=request.resources.memory)
 
 
 def _environment(arguments: Mapping[str, str], values: Mapping[str, str], extra: Mapping[str, str]) -> tuple[str, ...]:
@@ -149,7 +150,9 @@ def _command(run: StageRun, instruction: ins.Run) -> tuple[tuple[str, ...], tupl
     return (*shell, path), args, file
 
 
-def _failed(run: StageRun, instruction: ins.Run, args: tuple[str, ...], code: int, step: Step) -> BuildFailed:
+def _failed(
+    run: StageRun, instruction: ins.Run, args: tuple[str, ...], code: int, step: Step, *, memory: int
+) -> BuildFailed:
     step.done_output()
     said = "".join(f"\n  {line}" for line in step.tail[-_TAIL:])
     error = run.source.error(
@@ -158,4 +161,6 @@ def _failed(run: StageRun, instruction: ins.Run, args: tuple[str, ...], code: in
         end=instruction.end,
     )
     hint = {126: "The command cannot be executed.", 127: "The command was not found in the image."}.get(code, "")
+    if code == 137 and memory:
+        hint = f"It was killed: the limit of its memory is {memory >> 20} MiB (--memory)."
     return BuildFailed(error.message + (f"\nlast output:{said}" if said else ""), exit_code=code, hint=hint)

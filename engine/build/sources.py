@@ -38,11 +38,16 @@ class Sources:
         self._stack, self._pull = stack, pull
         self._trees: dict[str, SourceTree] = {}
         self._ignore: Ignore | None = None
+        self.materials: dict[str, dict[str, str]] = {}
+        """What the build used from elsewhere: URI → digests by algorithm (SLSA, ResourceDescriptor)."""
+        self.remote = ""
+        """The URI of a remote build context."""
 
     def fork(self, images: ImageStore, stack: contextlib.ExitStack) -> Sources:
         """The same sources for another thread; pulled images are known to all."""
         other = Sources(self.spec, images, stack, self._pull)
         other._pulled, other._pulled_lock = self._pulled, self._pulled_lock
+        other.materials, other.remote = self.materials, self.remote
         return other
 
     def at_end(self, action: Callable[[], object]) -> None:
@@ -96,7 +101,20 @@ class Sources:
                 self._pulled.add(full)
             found = found or self.images.need(full)
         gate.admit(self.images, full)
+        self._note_image(name, found)
         return found
+
+    def _note_image(self, name: str, found: ImageRecord) -> None:
+        """An image's package URL, and its digest in the registry, or its id (purl-spec, type docker)."""
+        if references.is_id(name):
+            return
+        parsed = references.parse(name)
+        same = (one.partition("@sha256:")[2] for one in found.digests if references.parse(one).name == parsed.name)
+        digest = parsed.digest.removeprefix("sha256:") or next(same, found.id.removeprefix("sha256:"))
+        short = references.Reference(parsed.registry, parsed.repository).familiar
+        version = f"@{parsed.tag or parsed.digest}"
+        system = f"{found.os}%2F{found.architecture}" + (f"%2F{found.variant}" if found.variant else "")
+        self.materials[f"pkg:docker/{short}{version}?platform={system}"] = {"sha256": digest}
 
     def _pinned(self, name: str) -> str:
         if self.spec.pins is None or references.is_id(name):

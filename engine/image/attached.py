@@ -60,17 +60,9 @@ _decode = msgspec.json.Decoder(Attached).decode
 _decode_statement = msgspec.json.Decoder(_Statement).decode
 
 
-def folder(roots: Roots) -> str:
-    return f"{roots.state}/attached"
-
-
-def _path(roots: Roots, image_id: str) -> str:
-    return f"{folder(roots)}/{image_id.removeprefix('sha256:')}.json"
-
-
 def read(roots: Roots, image_id: str) -> Attached:
     """Raises Corrupt."""
-    path = _path(roots, image_id)
+    path = roots.attached(image_id)
     try:
         with open(path, "rb") as file:
             return _decode(file.read())
@@ -84,12 +76,12 @@ def write(roots: Roots, image_id: str, attached: Attached) -> None:
     """Replace what belonged to the image."""
     if attached == Attached():
         try:
-            os.unlink(_path(roots, image_id))
+            os.unlink(roots.attached(image_id))
         except FileNotFoundError:
             pass
         return
-    make_private(folder(roots))
-    atomic.replace(_path(roots, image_id), msgspec.json.encode(attached), durable=True)
+    make_private(roots.attached())
+    atomic.replace(roots.attached(image_id), msgspec.json.encode(attached), durable=True)
 
 
 def statement(one: Attestation, subjects: list[str], digest: str) -> bytes:

@@ -1,7 +1,8 @@
-"""An image's history, with the sizes of its layers."""
+"""An image's history, with the sizes of its layers, and what is attached to it."""
 
 from __future__ import annotations
 
+from engine.image import attached
 from engine.image import config as image_config
 from engine.image.images import ImageStore
 from engine.spec.image import ImageDetails, ImageStep
@@ -23,7 +24,10 @@ def details(images: ImageStore, image_id: str) -> ImageDetails:
         )
         for step in file.history or ()
     )
+    extras = attached.read(images.store.roots, image_id)
     return ImageDetails(
+        annotations=extras.manifest,
+        attestations=tuple((one.predicate_type, one.predicate) for one in extras.attestations),
         author=file.author,
         comment=history[-1].comment if history else "",
         diff_ids=tuple(file.rootfs.diff_ids or ()),

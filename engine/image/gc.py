@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from engine.image import attached, lease
+from engine.image import lease
 from engine.image.images import ImageStore
 from engine.image.in_use import containers_using
 from engine.image.layers import WHOLE
@@ -122,7 +122,7 @@ def _blobs(images: ImageStore, done: Collected) -> None:
 
 def _attached(images: ImageStore, marked: set[str]) -> None:
     """Annotations and attestations of images that are gone (engine.image.attached)."""
-    folder = attached.folder(images.store.roots)
+    folder = images.store.roots.attached()
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if f"sha256:{name.partition('.')[0]}" not in marked:
             os.unlink(f"{folder}/{name}")

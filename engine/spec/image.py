@@ -1,9 +1,9 @@
 """Images as they are, and builds as asked for."""
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
-from engine.spec.container import Healthcheck, Ulimit
+from engine.spec.container import Healthcheck, Resources, Ulimit
 
 
 class ImageConfig(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,6 +39,8 @@ class ImageRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int = 0
     created_at: float = 0.0
     tagged_at: float = 0.0
+    others: dict[str, str] = {}
+    """Of the record that a build returns: the images that it made for other platforms (platform → id)."""
 
 
 def for_platform(name: str, platform: str) -> str:
@@ -48,7 +50,7 @@ def for_platform(name: str, platform: str) -> str:
 
 
 class SavedImage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An image to be written into an archive under names of its own: `tags` are full references, `variants` the images for
+    """An image to be written into an archive under names of its own: `tags` are references, `variants` the images for
     other platforms (platform → id)."""
 
     id: str
@@ -73,6 +75,9 @@ class ImageDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
     comment: str = ""
     diff_ids: tuple[str, ...] = ()
     history: tuple[ImageStep, ...] = ()
+    annotations: dict[str, str] = {}
+    attestations: tuple[tuple[str, Raw], ...] = ()
+    """Predicate type and predicate (JSON) of each."""
 
 
 class CacheEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -131,9 +136,11 @@ class BuildWarning(Struct, frozen=True, kw_only=True):
 
 
 class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One image to build (compose-spec, build.md). `dockerfile` is relative to `context`; `dockerfile_inline` wins."""
+    """One image to build (compose-spec, build.md). `dockerfile` is relative to `context`, or a URL; `dockerfile_inline` wins."""
 
     context: str
+    archive: str = ""
+    """A file with what `context` would hold: an archive, or the Dockerfile alone."""
     dockerfile: str = "Dockerfile"
     dockerfile_inline: str | None = None
     tags: tuple[str, ...] = ()
@@ -155,6 +162,14 @@ class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     entitlements: tuple[str, ...] = ()
     shm_size: int = 0
     ulimits: tuple[Ulimit, ...] = ()
+    resources: Resources = Resources()
+    """Limits of each RUN step."""
+    annotations: tuple[tuple[str, str], ...] = ()
+    """`[manifest|index|manifest-descriptor[[PLATFORM]],…:]KEY` and value, as BuildKit takes them."""
+    provenance: str = ""
+    """Options of the provenance attestation, as `mode=max`; "" makes none."""
+    sbom: str = ""
+    """Options of the SBOM attestation, as `generator=IMAGE`; "" makes none."""
     secrets: tuple[BuildSecret, ...] = ()
     ssh: tuple[str, ...] = ()
     environ: dict[str, str] = {}

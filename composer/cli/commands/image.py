@@ -98,7 +98,8 @@ def row(
 def show(context: Context, args: Args) -> int:
     def one(name: str) -> dict[str, object]:
         image = images.need(context.engine, name)
-        return images.inspected(image, context.engine.image_details(image.id))
+        details = context.engine.image_details(image.id)
+        return images.inspected(image, details) | images.attached(details)
 
     text, errors = inspect(args.positional, one, args.format)
     print(text, end="")

@@ -11,11 +11,13 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 # isort: split
 import msgspec
 
-from composer.cli.errors import CommandError
+from composer.cli.errors import CommandError, UsageError
 from composer.cli.project.side_by_side import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
+from engine import quantities
 from engine.errors import EngineError
+from engine.spec.container import Resources
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -160,8 +162,10 @@ def _build(
 def build_services(
     context: Context, services: Sequence[str], *, dependencies: bool, arguments: Mapping[str, str | None],
     no_cache: bool, pull: bool, ssh: str | None, quiet: bool, check: bool = False,
+    memory: str = "", provenance: str = "", sbom: str = "",
 ) -> int:  # fmt: skip
-    """composer build. `ssh`: "" is the default agent, None is none; `check`: nothing is built."""
+    """composer build. `ssh`: "" is the default agent, None is none; `check`: nothing is built; `memory` limits each RUN step."""
+    limit = _memory(memory)
     context.check_services(services)
     desired = context.desired
     if ssh in ("", "default") and not context.environ.get("SSH_AUTH_SOCK"):
@@ -179,6 +183,9 @@ def build_services(
                 no_cache=service.build.no_cache or no_cache,
                 pull=service.build.pull or pull,
                 ssh=service.build.ssh if ssh is None else (*service.build.ssh, ssh or "default"),
+                resources=limit,
+                provenance=provenance or service.build.provenance,
+                sbom=sbom or service.build.sbom,
             )
             builds.append((service, spec))
     if not builds:
@@ -188,6 +195,14 @@ def build_services(
         return _check(context, builds)
     build_all(context, builds, quiet=quiet)
     return 0
+
+
+def _memory(text: str) -> Resources:
+    """UsageError."""
+    try:
+        return Resources(memory=quantities.size(text) if text else 0)
+    except ValueError as error:
+        raise UsageError(f'invalid argument "{text}" for "-m, --memory" flag: {error}') from None
 
 
 def _check(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]]) -> int:

@@ -2,115 +2,226 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import shutil
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
+from msgspec import structs
+
 from composer.cli.commands.exec import environment
 from composer.cli.errors import CommandError, UsageError
+from composer.cli.parsing import attestations, build_output
+from composer.cli.parsing.options import check_progress
+from composer.cli.project import image_outputs
 from composer.cli.project.builds import proxies
 from composer.cli.render.progress import State
+from composer.view.images import familiar
 from engine import quantities
-from engine.spec.container import Ulimit
+from engine.spec.container import Resources, Ulimit
 from engine.spec.image import BuildSecret, BuildSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from composer.cli.parsing.flags import Args
     from composer.cli.project.context import Context
+    from engine.spec.image import BuildWarning, ImageRecord
 
+ENTITLEMENTS = ("network.host", "security.insecure")
 SECRET_KEYS = {"id": "id", "src": "file", "source": "file", "env": "environment"}
 
 
 def build(context: Context, args: Args) -> int:
     """Build, and print the id with --quiet. CommandError for a failed build, UsageError for a wrong flag."""
-    spec = _spec(args, context.environ)
-    if args.check:
-        warnings = context.engine.check_build(spec)
-        said = {0: "no warnings found.", 1: "1 warning has been found!"}
-        print(f"Check complete, {said.get(len(warnings), f'{len(warnings)} warnings have been found!')}")
-        print("".join(f"\n{warning.text}" for warning in warnings), end="")
-        return 1 if warnings else 0
-    name = next(iter(spec.tags), spec.context)
-    step = f"Image {name}"
-    with context.progress("Building", quiet=args.quiet) as progress:
-        progress.update(step, "Building")
-        record = (
-            context.engine.build(spec, progress=lambda event: progress.build(step, event))
-            if not context.dry_run
-            else None
+    outputs = build_output.parse(args.output, push=args.push, load=args.load)
+    stored = any(output.is_stored for output in outputs)
+    tags = tuple(dict.fromkeys((*args.tag, *(name for output in outputs if output.is_stored for name in output.names))))
+    image_outputs.check(outputs, args.tag)
+    _progress(context, args)
+    with contextlib.ExitStack() as stack:
+        spec = _spec(args, context.environ, stack)
+        spec = structs.replace(
+            spec,
+            tags=tags if stored else (),
+            annotations=(*spec.annotations, *(one for output in outputs for one in output.annotations)),
         )
-        progress.update(step, "Built", State.DONE)
-    if record is None:
-        return 0
-    if args.iidfile:
-        with open(args.iidfile, "w", encoding="ascii") as file:
-            file.write(record.id)
-    if args.push:
-        from composer.cli.project.transfers import push_images
-
-        for tag in spec.tags:
-            push_images(context, tag, quiet=args.quiet)
-    if args.quiet or not spec.tags:
+        if args.check or args.call.partition(",")[0] != "build":
+            return _check(context, args.call if not args.check else "check", spec)
+        before = set() if stored else {image.id for image in context.engine.images()}
+        record = _build(context, spec, next(iter(tags), "") or spec.context, quiet=args.quiet)
+        if record is None:
+            return 0
+        try:
+            image_outputs.export(context, outputs, record, args.tag, quiet=args.quiet)
+            if args.iidfile:
+                image_outputs.write(args.iidfile, record.id)
+            if args.metadata_file:
+                image_outputs.write_metadata(context, args.metadata_file, record, _names(record, tags or args.tag))
+        finally:
+            if not stored:
+                # Its layers stay in the build cache.
+                context.engine.prune_images([one for one in (record.id, *record.others.values()) if one not in before])
+    if stored and (args.quiet or not tags) and not any(output.dest == "-" for output in outputs):
         print(record.id)
     return 0
 
 
-def _spec(args: Args, environ: Mapping[str, str]) -> BuildSpec:
+def _names(record: ImageRecord, tags: Sequence[str]) -> Sequence[str]:
+    """The full form of tags that the image has."""
+    tagged = {one if ":" in one.rpartition("/")[2] else f"{one}:latest" for one in map(familiar, tags)}
+    return [one for one in record.tags if familiar(one) in tagged] or tags
+
+
+def _progress(context: Context, args: Args) -> None:
+    """--progress, with buildx's names for ours. UsageError."""
+    mode = {"rawjson": "json", "none": "quiet"}.get(args.progress, args.progress)
+    check_progress(mode)
+    if mode:
+        context.options.progress = mode
+
+
+def _check(context: Context, call: str, spec: BuildSpec) -> int:
+    """`--call=check[,format=text|json]`. UsageError for other calls."""
+    name, _, form = call.partition(",")
+    if name != "check" or form not in ("", "format=text", "format=json"):
+        raise UsageError(f"unsupported --call {call!r}: build, check or check,format=json")
+    warnings = context.engine.check_build(spec)
+    if form == "format=json":
+        print(json.dumps({"warnings": [_described(warning) for warning in warnings] or None}, indent=2))
+        return 1 if warnings else 0
+    said = {0: "no warnings found.", 1: "1 warning has been found!"}
+    print(f"Check complete, {said.get(len(warnings), f'{len(warnings)} warnings have been found!')}")
+    print("".join(f"\n{warning.text}" for warning in warnings), end="")
+    return 1 if warnings else 0
+
+
+def _described(warning: BuildWarning) -> dict[str, object]:
+    return {
+        "ruleName": warning.rule,
+        "description": warning.detail,
+        "url": warning.url,
+        "location": {"ranges": [{"start": {"line": warning.start}, "end": {"line": warning.end}}]},
+    }
+
+
+def _build(context: Context, spec: BuildSpec, name: str, *, quiet: bool) -> ImageRecord | None:
+    """None with --dry-run."""
+    step = f"Image {name}"
+    with context.progress("Building", quiet=quiet) as progress:
+        progress.update(step, "Building")
+        record = None
+        if not context.dry_run:
+            record = context.engine.build(spec, progress=lambda event: progress.build(step, event))
+        progress.update(step, "Built", State.DONE)
+    return record
+
+
+def _spec(args: Args, environ: Mapping[str, str], stack: contextlib.ExitStack) -> BuildSpec:
+    """`stack` keeps a context from stdin until the build is over. CommandError, UsageError."""
     place = args.positional[0]
-    if place == "-":
-        raise CommandError(
-            "a context on stdin is not supported here: give a folder, a Git repository or the URL of an archive"
-        )
+    if place == "-" and args.file == "-":
+        raise UsageError("invalid argument: can't use stdin for both build context and dockerfile")
     remote = "://" in place or place.startswith(("git@", "github.com/"))
-    if not remote and not os.path.isdir(place):
+    if place != "-" and not remote and not os.path.isdir(place):
         raise CommandError(f"unable to prepare context: path {place!r} not found")
-    folder = place if remote else os.path.abspath(place)
+    folder = place if remote or place == "-" else os.path.abspath(place)
     inline = sys.stdin.read() if args.file == "-" else None
     dockerfile = args.file if inline is None and args.file else ""
-    if dockerfile and not remote:
+    if dockerfile and place != "-" and not remote and not dockerfile.startswith(("http://", "https://")):
         dockerfile = os.path.relpath(os.path.abspath(dockerfile), folder)
-    if args.push and not args.tag:
-        raise UsageError("--push needs a name: give --tag")
     secrets = tuple(_secret(text) for text in args.secret)
     needed = {"SOURCE_DATE_EPOCH", "SSH_AUTH_SOCK", *(secret.environment for secret in secrets)}
+    provenance, sbom = attestations.options(args)
     return BuildSpec(
         context=folder,
-        dockerfile=dockerfile or "Dockerfile",
+        archive=_stdin(stack) if place == "-" else "",
+        dockerfile=dockerfile or ("Dockerfile" if inline is None else "stdin"),
         dockerfile_inline=inline,
-        tags=tuple(args.tag),
         args={**proxies(environ), **environment(args.build_arg, environ)},
         target=args.target,
         labels=_pairs(args.label),
+        annotations=tuple(_annotation(text) for text in args.annotation),
         platforms=tuple(one for text in args.platform for one in text.split(",")),
         additional_contexts=_pairs(args.build_context),
+        cache_from=tuple(args.cache_from),
+        cache_to=tuple(args.cache_to),
         no_cache=args.no_cache,
         no_cache_filter=tuple(one for text in args.no_cache_filter for one in text.split(",")),
         pull=args.pull,
         network="" if args.network == "default" else args.network,
         extra_hosts=tuple(_host(text) for text in args.add_host),
-        entitlements=tuple(args.allow),
-        shm_size=_size(args.shm_size),
+        entitlements=tuple(_entitlement(text) for text in args.allow),
+        shm_size=_size("shm-size", args.shm_size),
         ulimits=tuple(_ulimit(text) for text in args.ulimit),
+        resources=_resources(args),
+        provenance=provenance,
+        sbom=sbom,
         secrets=secrets,
         ssh=tuple(args.ssh),
         environ={name: environ[name] for name in sorted(needed) if name in environ},
     )
 
 
+def _stdin(stack: contextlib.ExitStack) -> str:
+    """A copy of stdin, by a name that is valid as long as `stack`. CommandError."""
+    if sys.stdin.isatty():
+        raise CommandError(
+            "a build context is expected on stdin, which is a terminal: redirect an archive or a Dockerfile"
+        )
+    try:
+        file = stack.enter_context(tempfile.TemporaryFile())
+        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        file.flush()
+    except OSError as error:
+        raise CommandError(f"cannot read the build context from stdin: {error.strerror}") from None
+    return f"/proc/self/fd/{file.fileno()}"
+
+
+def _resources(args: Args) -> Resources:
+    try:
+        cpus = float(args.cpus or 0)
+    except ValueError:
+        raise UsageError(f'invalid argument "{args.cpus}" for "--cpus" flag: expected a number') from None
+    return Resources(
+        cpus=cpus,
+        cpu_shares=args.cpu_shares or 0,
+        cpu_quota=args.cpu_quota or 0,
+        cpu_period=args.cpu_period or 0,
+        cpuset=args.cpuset_cpus,
+        memory=_size("memory", args.memory),
+        memory_swap=-1 if args.memory_swap == "-1" else _size("memory-swap", args.memory_swap),
+    )
+
+
+def _annotation(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f'parse annotations: invalid annotation "{text}", expected key=value')
+    return key, value
+
+
+def _entitlement(text: str) -> str:
+    if text not in ENTITLEMENTS:
+        raise UsageError(f"unknown entitlement {text}: {', '.join(ENTITLEMENTS)}")
+    return text
+
+
 def _pairs(texts: Iterable[str]) -> dict[str, str]:
     return dict(text.partition("=")[::2] for text in texts)
 
 
-def _size(text: str) -> int:
+def _size(flag: str, text: str) -> int:
     try:
         return quantities.size(text) if text else 0
     except ValueError as error:
-        raise UsageError(f'invalid argument "{text}" for "--shm-size" flag: {error}') from None
+        raise UsageError(f'invalid argument "{text}" for "--{flag}" flag: {error}') from None
 
 
 def _host(text: str) -> tuple[str, str]:

@@ -48,10 +48,17 @@ def build(scope: Scope) -> BuildSpec | None:
         entitlements=wanted.entitlements,
         shm_size=wanted.shm_size,
         ulimits=ulimits(wanted.ulimits),
+        provenance=_said(wanted.provenance),
+        sbom=_said(wanted.sbom),
         secrets=_secrets(scope),
         ssh=wanted.ssh,
         environ=_environ(scope.project, wanted),
     )
+
+
+def _said(value: str | bool | None) -> str:
+    """`true`, `false` or options; "" when nothing is said."""
+    return value if isinstance(value, str) else str(value).lower() if value is not None else ""
 
 
 def _platforms(scope: Scope, wanted: tuple[str, ...]) -> tuple[str, ...]:

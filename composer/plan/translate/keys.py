@@ -31,8 +31,6 @@ REFUSED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     (*_SERVICE, "storage_opt"): ((), "is not supported: the overlay file system here has no quotas"),
     (*_SERVICE, "use_api_socket"): ((False,), "containers cannot use the Docker API"),
     (*_BUILD, "isolation"): (("", "default"), "isolation technologies exist on Windows only"),
-    (*_BUILD, "provenance"): (("false", False, ""), "attestations are not supported; remove it or set it to false"),
-    (*_BUILD, "sbom"): (("false", False, ""), "attestations are not supported; remove it or set it to false"),
     ("configs", "*", "driver"): (("",), "composer has no store of configs; use file, environment or content"),
     ("configs", "*", "template_driver"): (("",), "templates of configs are not supported"),
     ("secrets", "*", "driver"): (("",), "composer has no store of secrets; use file or environment"),

@@ -63,7 +63,8 @@ _Chosen = tuple[ImageRecord, Sequence[str], Mapping[str, str]]
 
 def _chosen(images: ImageStore, wanted: str | SavedImage, platforms: Sequence[str]) -> list[_Chosen]:
     if isinstance(wanted, SavedImage):
-        return [_for_platforms(images, images.need(wanted.id), wanted.tags, wanted.variants, platforms)]
+        tags = [str(reference.parse(tag)) for tag in wanted.tags]
+        return [_for_platforms(images, images.need(wanted.id), tags, wanted.variants, platforms)]
     names = _tags_of(images, wanted)
     if not names:
         record = images.need(wanted)

@@ -1,0 +1,81 @@
+"""What the values of `provenance` and `sbom` mean (docs.docker.com, "Build attestations")."""
+
+from __future__ import annotations
+
+import csv
+
+from msgspec import Struct
+
+from engine.errors import BuildFailed
+
+SCANNER = "docker/buildkit-syft-scanner:stable-1"
+_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+
+
+class Provenance(Struct, frozen=True, kw_only=True):
+    """`full`: with arguments, secrets' names and the Dockerfile. `version`: of SLSA's predicate."""
+
+    full: bool = True
+    version: str = "v1"
+    builder: str = ""
+    reproducible: bool = False
+
+
+class Sbom(Struct, frozen=True, kw_only=True):
+    """`generator` is an image, or a program on this machine if it is a path. `parameters` are for it."""
+
+    generator: str = SCANNER
+    parameters: dict[str, str] = {}
+
+
+def provenance(text: str) -> Provenance | None:
+    """None when it is not wanted. Raises BuildFailed."""
+    words = _words(text, "provenance")
+    if words is None:
+        return None
+    mode = words.pop("mode", "max")
+    version = words.pop("version", "v1")
+    if mode not in ("min", "max", "full"):
+        raise BuildFailed(f"provenance: invalid mode {mode!r}: min or max")
+    if version not in ("v0.2", "v1"):
+        raise BuildFailed(f"provenance: invalid version {version!r}: v0.2 or v1")
+    found = Provenance(
+        full=mode != "min",
+        version=version,
+        builder=words.pop("builder-id", ""),
+        reproducible=_truth("provenance", "reproducible", words.pop("reproducible", "false")),
+    )
+    # Only where images have no index does this mean something.
+    words.pop("inline-only", None)
+    if words:
+        raise BuildFailed(f"provenance: unknown option {next(iter(words))!r}")
+    return found
+
+
+def sbom(text: str) -> Sbom | None:
+    """None when it is not wanted. Raises BuildFailed."""
+    words = _words(text, "sbom")
+    if words is None:
+        return None
+    return Sbom(generator=words.pop("generator", "") or SCANNER, parameters=words)
+
+
+def _words(text: str, name: str) -> dict[str, str] | None:
+    """Options of `true`, `false`, or CSV; None when there shall be no attestation."""
+    if not text or text.lower() in _FALSE:
+        return None
+    if text.lower() in _TRUE:
+        return {}
+    found: dict[str, str] = {}
+    for word in next(csv.reader([text]), []):
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise BuildFailed(f"{name}: invalid value {word!r}: true, false or KEY=VALUE")
+        found[key.strip()] = value
+    return None if _truth(name, "disabled", found.pop("disabled", "false")) else found
+
+
+def _truth(name: str, key: str, value: str) -> bool:
+    if value.lower() not in (*_TRUE, *_FALSE):
+        raise BuildFailed(f"{name}: {key} must be true or false, not {value!r}")
+    return value.lower() in _TRUE

@@ -1,0 +1,98 @@
+"""What a build states about its image, from its specification and what it did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from engine.build import annotation
+from engine.build.attest import options, provenance, sbom
+from engine.build.sources import IMAGE_SCHEME
+from engine.image.attached import Attached, Attestation
+
+if TYPE_CHECKING:
+    from engine.build.stage import Build
+    from engine.build.stages import Stage
+    from engine.image.platform import Platform
+    from engine.spec.image import BuildSpec, ImageRecord
+
+_STAGE, _CONTEXT = "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"
+_TRUE = ("1", "t", "true")
+
+
+def check(spec: BuildSpec) -> None:
+    """Raises BuildFailed for wrong options."""
+    options.provenance(spec.provenance)
+    options.sbom(spec.sbom)
+
+
+def attached(
+    build: Build,
+    target: Stage,
+    platform: Platform,
+    record: ImageRecord,
+    started: float,
+    nested: Callable[[BuildSpec], ImageRecord],
+) -> Attached:
+    """Annotations, and attestations of the image `record` that the stage `target` made. `nested` builds by the same means.
+    Raises BuildFailed."""
+    spec = build.spec
+    found = annotation.attached(spec.annotations, platform)
+    statements: list[Attestation] = []
+    scan = options.sbom(spec.sbom)
+    if scan is not None:
+        step = build.reporter.step("internal", f"generating sbom using {scan.generator}")
+        extras = _extras(build, target)
+        statements += sbom.attest(scan, spec, build.images, record, extras, nested)
+        step.done()
+    how = options.provenance(spec.provenance)
+    if how is not None:
+        statements.append(provenance.attest(how, _facts(build, target, platform, started)))
+    return structs.replace(found, attestations=tuple(statements))
+
+
+def _extras(build: Build, target: Stage) -> dict[str, str]:
+    """Other trees to be scanned: stages and the context for which an ARG says so."""
+    found = {}
+    scans_context = False
+    for index, state in build.states.items():
+        said = dict(state.declared)
+        scans_context = scans_context or _is_true(build.build_args, said, _CONTEXT)
+        if index == target.index or not _is_true(build.build_args, said, _STAGE):
+            continue
+        layers = [layer.diff_id for layer in build.images.layers.need(state.chain)]
+        image = build.images.record(state.file(layers, {}), state.chain)
+        stage = build.dockerfile.stages[index]
+        found[f"sbom-{stage.name or index}"] = f"{IMAGE_SCHEME}{image.id}"
+    if scans_context:
+        found["sbom-context"] = build.spec.context
+    return found
+
+
+def _is_true(given: Mapping[str, str], said: Mapping[str, str | None], name: str) -> bool:
+    return (given.get(name) or said.get(name) or "").lower() in _TRUE
+
+
+def _facts(build: Build, target: Stage, platform: Platform, started: float) -> provenance.Facts:
+    source = build.dockerfile.source
+    chain = build.states[target.index].chain
+    steps = [
+        {"id": f"step{number}", "digest": f"sha256:{key}", "instruction": record.step}
+        for number, (key, record) in enumerate(build.records.items())
+    ]
+    return provenance.Facts(
+        spec=build.spec,
+        platform=str(platform),
+        args=build.build_args,
+        materials=build.sources.materials,
+        context=build.sources.remote,
+        dockerfile=source.name,
+        dockerfile_text=source.text,
+        steps=steps,
+        layers=[layer.diff_id for layer in build.images.layers.need(chain)],
+        started=started,
+        ended=time.time(),
+    )
