@@ -24,7 +24,7 @@ BUILD = (
     Flag("cpu-shares", "CPU shares (relative weight) of RUN instructions", "int", short="c"),
     Flag("cpus", "Number of CPUs for each RUN instruction", "string"),
     Flag("cpuset-cpus", "CPUs in which to allow execution of RUN instructions (0-3, 0,1)", "string"),
-    Flag("cpuset-mems", "Memory nodes in which to allow execution", "string", refused="memory nodes cannot be chosen"),
+    Flag("cpuset-mems", "Memory nodes in which to allow execution of RUN instructions", "string"),
     Flag("debug", "Without effect: COMPOSER_DEBUG=1 shows more of errors", short="D", hidden=True),
     Flag("disable-content-trust", "Deprecated, without effect", default=True, hidden=True),
     Flag("file", 'Name of the Dockerfile (default: "PATH/Dockerfile"), or its URL; - for stdin', "string", short="f"),

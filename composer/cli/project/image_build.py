@@ -195,6 +195,7 @@ def _resources(args: Args) -> Resources:
         cpu_quota=args.cpu_quota or 0,
         cpu_period=args.cpu_period or 0,
         cpuset=args.cpuset_cpus,
+        cpuset_mems=args.cpuset_mems,
         memory=_size("memory", args.memory),
         memory_swap=-1 if args.memory_swap == "-1" else _size("memory-swap", args.memory_swap),
     )
