@@ -1,6 +1,7 @@
 """A host that uses legacy iptables only: rules come back within a second, and nothing opens meanwhile."""
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import time
@@ -8,10 +9,10 @@ import time
 import pytest
 
 from engine.net import bridge, removal
-from engine.net.firewall import iptables, netlink, probe
+from engine.net.firewall import iptables, native, netlink, probe
 from engine.spec.container import Attachment, PortBinding
-from tests.net.conftest import blocked, connected, network, reaches, rules
-from tests.net.test_enforce import enforced, running
+from tests.net.conftest import blocked, connected, network, published, reaches, rules
+from tests.net.test_enforce import enforced, flush, running
 from tests.net.test_wiring import aside, outside  # noqa: F401 (a fixture)
 
 
@@ -121,3 +122,84 @@ async def test_adding_a_network_again_changes_nothing(store):
         assert probe.chains(4) is None and probe.chains(6) is None
         iptables.add_network(store.roots, record)
         assert sorted(rules("iptables-legacy-save")) == sorted(before)
+
+
+@contextlib.contextmanager
+def foreign_table():
+    """Somebody else begins to use nf_tables."""
+    with netlink.Nfnetlink() as kernel:
+        kernel.do("add", "foreign", [netlink.table("foreign")])
+        try:
+            yield
+        finally:
+            kernel.do("delete", "foreign", [netlink.delete_table("foreign")])
+
+
+@running
+async def test_a_table_that_others_add_changes_nothing(store, spaces, outside):  # noqa: F811
+    """Networks keep the back end that they have; with the last of them goes all that is ours."""
+    a, b = spaces(), spaces()
+    async with enforced(store) as wiring, network(store) as first:
+        with foreign_table():
+            ports = [PortBinding(container_port=80, host_port="8080")]
+            async with (
+                network(store, "m") as second,
+                connected(wiring, a, Attachment(network="n"), ports=ports),
+                connected(wiring, b, Attachment(network="m")),
+            ):
+                assert not probe.native() and not rules("iptables-save") and rules("iptables-legacy-save")
+                listener = a.listen(80)
+                assert await aside(reaches, outside, "203.0.113.1", 8080, listener)
+                await asyncio.sleep(0)  # the first look, after which a change is seen
+                subprocess.run(["iptables-legacy", "-F"], check=True)
+                assert await restored(store, [first, second]) and not probe.native()
+            await removal.remove(store, "n")
+            assert not rules("iptables-legacy-save") and probe.native()
+            await bridge.create(store, bridge.NetworkSpec(name="n"))
+            assert not rules("iptables-legacy-save")
+
+
+@running
+async def test_the_legacy_chains_go_and_nf_tables_is_used(store, spaces):
+    """Somebody removes our legacy chains, while nf_tables is in use as well: the rules come back there."""
+    a = spaces()
+    ports = [PortBinding(container_port=80, host_port="8080")]
+    async with (
+        enforced(store) as wiring,
+        network(store) as record,
+        connected(wiring, a, Attachment(network="n"), ports=ports),
+    ):
+        with foreign_table():
+            await asyncio.sleep(0)
+            for program in ("iptables-legacy", "ip6tables-legacy"):
+                command = "; ".join(f"{program} {t} -F; {program} {t} -X" for t in ("-t filter", "-t nat"))
+                subprocess.run(command, shell=True, check=True)
+            assert probe.native()
+            for _ in range(2):  # there, too, they come back by themselves
+                end = time.monotonic() + 2
+                while not native.is_whole(store.roots, [record]) and time.monotonic() < end:
+                    await asyncio.sleep(0.05)
+                assert native.is_whole(store.roots, [record]) and published()
+                flush(store, "nft flush table")
+
+
+@running
+async def test_a_flushed_table_comes_back_beside_legacy_tables(store, spaces, monkeypatch):
+    """nf_tables was used before the host had legacy tables; the guard tells so when the table itself is gone."""
+    a = spaces()
+    with monkeypatch.context() as patch:
+        patch.setattr(probe, "legacy", lambda: False)
+        async with (
+            enforced(store) as wiring,
+            network(store) as record,
+            connected(wiring, a, Attachment(network="n")),
+        ):
+            patch.undo()
+            assert probe.legacy() and probe.native()
+            flush(store, "nft flush ruleset")
+            assert probe.native()
+            end = time.monotonic() + 2
+            while not native.is_whole(store.roots, [record]) and time.monotonic() < end:
+                await asyncio.sleep(0.05)
+            assert native.is_whole(store.roots, [record])
+    assert not tables()

@@ -19,8 +19,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.errors import EngineError
-from engine.kernel import calls
-from engine.net.firewall import elements, firewalld, forwarding, layout, native, netlink, probe, userchain
+from engine.net.firewall import elements, firewalld, forwarding, layout, legacy, native, netlink, probe, userchain
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Nfnetlink
 from engine.net.rtnetlink import attributes
@@ -33,9 +32,6 @@ _ADD_MEMBERSHIP, _SOL_NETLINK, _NO_ENOBUFS = 1, 270, 5
 _SETTLED = 0.02
 """Seconds in which more changes of the same kind are expected."""
 _GLANCE = 0.5
-_SO_GET_INFO = 64  # IPT_SO_GET_INFO and IP6T_SO_GET_INFO
-_INFO = 84
-"""Bytes of struct ipt_getinfo."""
 
 
 class Enforcement:
@@ -49,7 +45,8 @@ class Enforcement:
         """The IP versions that the guard keeps the host from routing for others."""
         self._unguarded = False
         """Whether the kernel has no such tables (before Linux 5.12)."""
-        self._name = f"{native.table(roots)}{native.GUARD}{os.urandom(4).hex()}"
+        self._name = ""
+        """The guard's table."""
         self._socket: socket.socket | None = None
         self._watching: Readable | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -131,6 +128,8 @@ class Enforcement:
         made: list[bytes] = []
         if self._guard is None:
             self._guard = Nfnetlink()
+            kind = probe.GUARD if probe.native() else probe.BESIDE
+            self._name = f"{native.table(self._roots)}{kind}{os.urandom(4).hex()}"
             made = layout.guard(self._name, netlink.OWNER)
         accepted = (errno.EOPNOTSUPP, errno.EINVAL) if made else ()
         if self._guard.do("make table", self._name, [*made, *messages(self._name)], accept=accepted):
@@ -167,16 +166,19 @@ class Enforcement:
             await asyncio.sleep(_SETTLED)
 
     async def _look(self) -> None:
-        """Where the kernel tells nothing."""
-        last = _sizes()
-        while True:
+        """Where the kernel tells nothing; until legacy iptables is not what is used any more."""
+        last = legacy.sizes()
+        while not probe.native():
             await asyncio.sleep(_GLANCE)
-            now = _sizes()
+            now = legacy.sizes()
             if now != last:
                 with contextlib.suppress(EngineError):
                     await self._repair()
-                now = _sizes()
+                now = legacy.sizes()
             last = now
+        self._looking = None
+        self.start()
+        self._soon()
 
 
 def _concerns(data: bytes, table: str) -> bool:
@@ -206,14 +208,3 @@ def _begins_anew(kind: int, fields: dict[int, bytes]) -> bool:
     chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
     changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in firewalld.CHAINS
     return kind == netlink.NEWTABLE or changed
-
-
-def _sizes() -> list[bytes]:
-    """How many rules the legacy tables have, for each IP version (struct ipt_getinfo)."""
-    found = []
-    for family, level in ((socket.AF_INET, socket.SOL_IP), (socket.AF_INET6, socket.IPPROTO_IPV6)):
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
-            for name in (b"filter", b"nat"):
-                with contextlib.suppress(EngineError):
-                    found.append(calls.read_option(sock.fileno(), level, _SO_GET_INFO, name, _INFO))
-    return found

@@ -13,11 +13,10 @@ from engine import digest
 from engine.net.firewall import elements, firewalld, foreign, forwarding, layout, netlink, userchain
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Element, Nfnetlink
+from engine.net.firewall.probe import GUARD
 from engine.paths import Roots
 from engine.spec.network import NetworkRecord
 
-GUARD = "-guard-"
-"""In the names of guards (enforce.py)."""
 Owned = Sequence[tuple[str, Port]]
 """(container id, its port)"""
 

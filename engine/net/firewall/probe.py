@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import struct
 
 from engine.errors import OperationFailed
+from engine.net.firewall import legacy as legacy_tables
 from engine.net.firewall.netlink import GETCHAIN, GETTABLE, SUBSYSTEM, Nfnetlink, name_of
 from engine.net.rtnetlink import attributes
+
+GUARD = "-guard-"
+"""In the names of guards (enforce.py)."""
+BESIDE = f"{GUARD}beside-"
+"""In the names of guards beside legacy iptables."""
 
 _ANY, _FAMILIES = 0, {4: 2, 6: 10}
 
 
 def native() -> bool:
-    """Whether nf_tables is to be used: the kernel has it, and the host does not rely on legacy iptables alone. Where our
-    table is there already it stays so; a guard (enforce.py) decides nothing."""
+    """Whether nf_tables is to be used: the kernel has it, and the host does not rely on legacy iptables alone.
+
+    What is used stays in use as long as there are networks, whatever others add or flush: our chains in the legacy tables, or
+    our table in nf_tables, or the guard (enforce.py) of one that somebody has just flushed. A guard that stands beside legacy
+    iptables decides nothing."""
     if legacy():
         found = _dump(GETTABLE, _ANY)
-        return found is not None and any("-guard-" not in one for one in found)
+        return found is not None and any(BESIDE not in one for one in found) and not legacy_tables.has_ours()
     return works()
 
 
@@ -41,11 +49,7 @@ def works() -> bool:
 
 def legacy() -> bool:
     """Whether tables of legacy iptables exist in the namespace of this thread, for either IP version."""
-    for name in ("ip", "ip6"):
-        with contextlib.suppress(OSError), open(f"/proc/thread-self/net/{name}_tables_names", encoding="utf-8") as file:
-            if file.read().strip():
-                return True
-    return False
+    return legacy_tables.in_use()
 
 
 def _dump(kind: int, family: int, field: int = 1) -> set[str] | None:
