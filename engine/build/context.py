@@ -236,9 +236,12 @@ class SourceTree:
 
     def open(self, item: Item) -> int:
         """A regular file's descriptor for reading; the link at a source's end is followed, inside the tree."""
-        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | (0 if not item.relative else os.O_NOFOLLOW)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
         try:
-            return self.tree.open(item.path, flags)
+            if not item.relative:
+                return self.tree.open(item.path, flags)
+            parent, name = self.tree.parent(item.path)
+            return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         except OSError as error:
             raise OperationFailed.of("open", f"{self.name}/{item.path}", error) from error
 

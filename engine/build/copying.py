@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from engine.build.context import Item, Match, SourceTree
+from engine.build.fresh import Fresh
 from engine.build.mode import Mode
 from engine.errors import BuildFailed, OperationFailed
 from engine.filetree import attributes
@@ -42,12 +43,14 @@ class Target:
         self._times: list[tuple[str, int]] = []
         """Of the directories of a tree, parents first: relative path, nanoseconds."""
         self._linked: dict[tuple[int, int], str] = {}
+        self._fresh = Fresh(root)
 
     def copy(self, source: SourceTree, match: Match) -> None:
         """Raises BuildFailed when a file and a directory meet, OperationFailed."""
         self._linked.clear()
         if match.is_directory:
-            self._tree(source, match)
+            with self._fresh:
+                self._tree(source, match)
         else:
             self._entry(source, match.items[0], self._place(match.name.rpartition("/")[2]))
 
@@ -92,9 +95,12 @@ class Target:
     def _tree(self, source: SourceTree, match: Match) -> None:
         """A directory's content into the destination, which keeps its own owner and mode, and if it is new has those
         that every new directory has."""
-        if self.root.lstat(self.path) is not None and not self._is_directory(self.path):
+        new = self.root.lstat(self.path) is None
+        if not new and not self._is_directory(self.path):
             raise BuildFailed(f"cannot copy the directory {match.name} onto /{self.path}, which is not a directory")
         self.directory()
+        if new:
+            self._fresh.begin(self.path)
         self._times = []
         for item in match.items[1:]:
             place = f"{self.path}/{item.relative}".strip("/")
@@ -114,7 +120,7 @@ class Target:
     def _make_directory(self, source: SourceTree, item: Item, path: str) -> None:
         """A directory below the destination gets the source's owner, mode and time, even if it is not new. One that
         comes only because something below it does keeps its own owner and time."""
-        parent, name = self.root.parent(path, self._made)
+        parent, name = self._fresh.below(path) or self.root.parent(path, self._made)
         new = True
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -135,6 +141,8 @@ class Target:
                 os.fchmod(fd, stat.S_IMODE(item.status.st_mode))
         finally:
             os.close(fd)
+        if new:
+            self._fresh.begin(path)
         if not item.implied:
             self._times.append((item.relative, item.status.st_mtime_ns))
 
@@ -145,7 +153,13 @@ class Target:
                 return
             fd = source.open(item)
             try:
-                self._file(path, mode, lambda out: copy_content(fd, out), item.status.st_mtime_ns, (source, item, fd))
+                self._file(
+                    path,
+                    mode,
+                    lambda out: copy_content(fd, out, item.status.st_size),
+                    item.status.st_mtime_ns,
+                    (source, item, fd),
+                )
             finally:
                 os.close(fd)
         elif stat.S_ISLNK(mode):
@@ -188,7 +202,7 @@ class Target:
         mtime: int | None,
         origin: tuple[SourceTree, Item, int] | None = None,
     ) -> None:
-        parent, name = self._clear(path)
+        parent, name = self._fresh.below(path) or self._clear(path)
         try:
             fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
             try:

@@ -259,7 +259,7 @@ class StageRun:
     @contextlib.contextmanager
     def root(self, draft: Draft) -> Iterator[Tree]:
         """The image's root as a tree that writes into `draft`."""
-        with merged(self.lower(), draft.diff, draft.work) as fd, Tree(fd, "the image") as tree:
+        with merged(self.lower(), draft.diff, draft.work) as fd, Tree(fd, "the image", upper=draft.fd) as tree:
             yield tree
 
     def lower(self) -> list[str]:

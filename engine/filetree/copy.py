@@ -15,6 +15,8 @@ from engine.poll import write_all
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 30
+_SMALL = 1 << 16
+"""Bytes up to which reading and writing takes less time than asking the kernel to copy."""
 
 
 def copy_tree(source: int, target: int) -> None:
@@ -115,13 +117,19 @@ class _Copy:
         return True
 
 
-def copy_content(source: int, target: int) -> None:
-    """All bytes from where `source` stands; in the kernel, shared where the file system can. Raises OSError."""
+def copy_content(source: int, target: int, size: int = _CHUNK) -> None:
+    """All bytes from where `source` stands, which are about `size`: large files in the kernel, shared where the file system can.
+    Raises OSError."""
+    if size <= _SMALL:
+        data = os.read(source, _SMALL + 1)
+        write_all(target, data)
+        if len(data) <= _SMALL:  # a file is only read short at its end
+            return
     try:
         while os.copy_file_range(source, target, _CHUNK):
             pass
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
             raise
-        while data := os.read(source, 1 << 20):
-            write_all(target, data)
+    while data := os.read(source, 1 << 20):
+        write_all(target, data)

@@ -26,13 +26,14 @@ Made = Callable[[int, str], None]
 
 
 class Tree:
-    """The tree below descriptor `root` (owned by the caller, who keeps it open). Raises OperationFailed.
+    """The tree below descriptor `root` (owned by the caller, who keeps it open). Raises OperationFailed. `upper` is the
+    descriptor of the directory that holds what is written to an overlay, -1 if the tree is none.
 
     `directory` and `parent` give descriptors that belong to the tree's cache: use them at once, do not close them.
     """
 
-    def __init__(self, root: int, name: str = "") -> None:
-        self.root = root
+    def __init__(self, root: int, name: str = "", *, upper: int = -1) -> None:
+        self.root, self.upper = root, upper
         self.name = name
         self._cache: dict[str, int] = {}
 
