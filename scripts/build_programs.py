@@ -1,4 +1,4 @@
-"""Compile the C programs of engine/keeper for each machine and write them as *_program.py beside their sources.
+"""Compile the C programs of engine for each machine and write them as *_program.py beside their sources.
 
 Needs gcc, and gcc-aarch64-linux-gnu for the other machine. Run it when one has changed (`make programs`).
 tests/keeper/test_programs.py compiles them again, where the same release of gcc is there, and compares byte by byte.
@@ -10,15 +10,18 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-KEEPER = Path(__file__).resolve().parent.parent / "engine/keeper"
+ENGINE = Path(__file__).resolve().parent.parent / "engine"
 COMPILERS = {
     "x86_64": ("x86_64-linux-gnu-gcc", "strip"),
     "aarch64": ("aarch64-linux-gnu-gcc", "aarch64-linux-gnu-strip"),
 }
 FLAGS = (
     "-Os -static -nostdlib -nostartfiles -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -fno-pic "
-    "-no-pie -fcf-protection=none -Wall -Wextra -Werror -Wl,--build-id=none -Wl,-n -Wl,-z,noexecstack"
+    "-no-pie -fcf-protection=none -Wall -Wextra -Werror -Wl,--build-id=none -Wl,-z,noexecstack"
 ).split()
+PACKED = ["-Wl,-n"]
+LAYOUT = {"relay.c": ["-Wl,-z,noseparate-code"]}
+"""How the linker places sections: packed, unless the program has data, which must not be executable."""
 
 
 def release(compiler):
@@ -28,10 +31,17 @@ def release(compiler):
 
 def compiled(source, machine, compiler, strip):
     flags = [flag for flag in FLAGS if machine == "x86_64" or "cf-protection" not in flag]
+    flags += LAYOUT.get(source.name, PACKED)
     with tempfile.NamedTemporaryFile() as file:
         subprocess.run([compiler, *flags, "-o", file.name, source], check=True)
         subprocess.run([strip, "-s", "-R", ".comment", "-R", ".note.GNU-stack", file.name], check=True)
         return Path(file.name).read_bytes()
+
+
+def digest(source):
+    """SHA-256 of the source and the headers beside it."""
+    files = [*sorted(source.parent.glob("*.h")), source]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def write(source):
@@ -41,8 +51,8 @@ def write(source):
         "",
     ]
     lines += ["from __future__ import annotations", ""]
-    lines.append(f'SOURCE = "{hashlib.sha256(source.read_bytes()).hexdigest()}"')
-    lines += [f'"""SHA-256 of the {name} that this was made from."""', ""]
+    lines.append(f'SOURCE = "{digest(source)}"')
+    lines += [f'"""SHA-256 of the {name} that this was made from, after its headers."""', ""]
     releases = {machine: release(compiler) for machine, (compiler, _) in COMPILERS.items()}
     lines += [f"COMPILERS = {json.dumps(releases)}", '"""The releases of gcc."""', "", "PROGRAMS = {"]
     for machine, tools in COMPILERS.items():
@@ -55,5 +65,5 @@ def write(source):
 
 
 if __name__ == "__main__":
-    for source in sorted(KEEPER.glob("*/*.c")):
+    for source in sorted(ENGINE.rglob("*.c")):
         write(source)

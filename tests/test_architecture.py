@@ -270,7 +270,7 @@ def test_readers_are_registered_in_one_place():
         for node in ast.walk(TREES[path])
         if isinstance(node, ast.Attribute) and node.attr in kinds
     }
-    assert users - {"engine.net.proxy"} == {"engine.readable"}, "use engine.readable.Readable"
+    assert users == {"engine.readable"}, "use engine.readable.Readable"
 
 
 def test_nothing_waits_by_select():

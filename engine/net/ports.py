@@ -33,7 +33,7 @@ _LOW_PORTS = (
 
 
 class Reservation:
-    """The sockets that hold one container's ports; they also serve what packet rules cannot (see proxy.py)."""
+    """The sockets that hold one container's ports; they also serve what packet rules cannot (see relay/relay.py)."""
 
     def __init__(self) -> None:
         self.bindings: list[PortBinding] = []
@@ -70,6 +70,11 @@ def reserve(store: Store, container_id: str, wanted: Iterable[PortBinding]) -> R
     try:
         for port in wanted:
             _reserve_one(store, container_id, port, reservation)
+        held = {(one.host_ip or "0.0.0.0", int(one.host_port), one.protocol) for _, one in reservation.sockets}
+        if held:
+            with store.transaction() as db:
+                rows = [(*port, container_id) for port in sorted(held)]
+                db.executemany("INSERT OR REPLACE INTO ports VALUES (?, ?, ?, ?)", rows)
     except BaseException:
         reservation.close()
         release(store, container_id)
@@ -110,9 +115,6 @@ def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation
         )
         reservation.sockets += [(sock, binding) for sock in sockets]
         reservation.bindings.append(binding)
-        with store.transaction() as db:
-            row = (port.host_ip or "0.0.0.0", chosen, port.protocol, container_id)
-            db.execute("INSERT OR REPLACE INTO ports VALUES (?, ?, ?, ?)", row)
         return
     raise _in_use(store, container_id, port, refused)
 

@@ -21,7 +21,7 @@ from engine.net.firewall.elements import Port
 from engine.net.firewall.enforce import Enforcement
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
-from engine.net.proxy import Proxy
+from engine.net.relay.relay import Relay
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _MOMENT = 0.5
 """Seconds in which more containers are expected to stop; one that gets an address just released does not wait."""
+
+_ATTEMPTS, _PAUSE = 10, 0.05
+"""How often, and after how many seconds, ports are bound again that the last supervisor held."""
 
 
 class _Job(Struct, frozen=True):
@@ -54,7 +57,7 @@ class Wiring:
         self._jobs: list[_Job] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._reservations: dict[str, ports.Reservation] = {}
-        self._proxies: dict[str, Proxy] = {}
+        self._relay = Relay()
         self._rules: dict[str, list[Port]] = {}
         self._leased: set[str] = set()
         self._clients: dict[tuple[str, str], Client] = {}
@@ -143,8 +146,7 @@ class Wiring:
 
     def _hold(self, container_id: str, wanted: Sequence[PortBinding]) -> ports.Reservation:
         """Bind ports in place of those that we hold for an earlier run of the container."""
-        if proxy := self._proxies.pop(container_id, None):
-            proxy.close()
+        self._relay.stop(container_id)
         if earlier := self._reservations.pop(container_id, None):
             earlier.close()
         reservation = self._reservations[container_id] = ports.reserve(self.store, container_id, wanted)
@@ -199,8 +201,7 @@ class Wiring:
         """Give ports and addresses back."""
         self._leased.discard(container_id)
         self._let_go(container_id)
-        if proxy := self._proxies.pop(container_id, None):
-            proxy.close()
+        self._relay.stop(container_id)
         if reservation := self._reservations.pop(container_id, None):
             reservation.close()
         has = "SELECT 1 FROM ports WHERE owner = ? UNION SELECT 1 FROM addresses WHERE owner = ?"
@@ -265,8 +266,7 @@ class Wiring:
             self._hold(container_id, ports.placed(wanted, bridge.get(self.store, first.network)))
         if rules := self._rules.pop(container_id, []):
             await self._withdraw(container_id, rules)
-        if proxy := self._proxies.pop(container_id, None):
-            proxy.close()
+        self._relay.stop(container_id)
         self._publish(container_id, endpoints, bound)
         if rules := self._rules.get(container_id, []):
             await backend.publish(self.store.roots, [(container_id, rule) for rule in rules])
@@ -275,10 +275,16 @@ class Wiring:
 
     async def resume(self, container_id: str, bindings: Sequence[PortBinding], endpoints: Sequence[Endpoint]) -> None:
         """After a supervisor's death: hold a running container's ports again. Its links and rules are still there."""
-        # If another process took the port meanwhile, the packet rules still serve it.
-        with contextlib.suppress(EngineError):
-            held = [one if one.host_port else replace(one, host_port=ports.DIRECT) for one in bindings]
-            self._hold(container_id, held)
+        held = [one if one.host_port else replace(one, host_port=ports.DIRECT) for one in bindings]
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._hold(container_id, held)
+                break
+            except EngineError:
+                # The last supervisor's relay may still be ending. If another process took the port, the packet rules still
+                # serve it.
+                if attempt + 1 < _ATTEMPTS:
+                    await asyncio.sleep(_PAUSE)
         for one in endpoints:
             if record := bridge.get(self.store, one.network):
                 await self._ensure(record)
@@ -338,8 +344,7 @@ class Wiring:
             self._discovery.close()
         if self._enforcement is not None:
             self._enforcement.close()
-        for proxy in self._proxies.values():
-            proxy.close()
+        self._relay.close()
         for reservation in self._reservations.values():
             reservation.close()
 
@@ -374,7 +379,7 @@ class Wiring:
         return endpoint.plan(db, record, attachment, container_id, index, names)
 
     def _publish(self, container_id: str, endpoints: Sequence[Endpoint], bindings: Sequence[PortBinding] = ()) -> None:
-        """Start the proxies of the reserved ports and note the rules that they need. The ports lead to the addresses
+        """Have the reserved ports relayed and note the rules that they need. The ports lead to the addresses
         that answers leave from."""
         v4, v6 = endpoint.routed(endpoints)
         reservation = self._reservations.get(container_id)
@@ -382,12 +387,12 @@ class Wiring:
         if found and (v4 or v6):
             rules = elements.of_ports(v4, v6, found)
             if preferences.read().ports_opened_by == "firewall":
-                rules = [rule for rule in rules if rule.direct]  # the proxy serves the others
+                rules = [rule for rule in rules if rule.direct]  # the relay serves the others
             self._rules[container_id] = rules
             if self._enforcement is not None:
                 self._enforcement.allow(container_id, self._rules[container_id])
             if reservation:
-                self._proxies[container_id] = Proxy(reservation.sockets, v4, v6)
+                self._relay.serve(container_id, reservation.sockets, v4, v6)
 
     async def _together(
         self,

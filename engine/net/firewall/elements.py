@@ -42,7 +42,7 @@ def of_ports(v4: str, v6: str, bindings: Iterable[PortBinding]) -> list[Port]:
     found = []
     for port in bindings:
         if port.host_ip.startswith("127.") or port.host_ip == "::1":
-            continue  # the proxy's
+            continue  # the relay's
         where = "" if port.host_ip in ("", "0.0.0.0", "::") else port.host_ip
         for version, address in ((4, v4), (6, v6)):
             if address and (not port.host_ip or (":" in port.host_ip) == (version == 6)):

@@ -58,7 +58,7 @@ _CHAINS = {
     ),
     "nat": ("COMPOSER-NAT", "COMPOSER-MASQ"),
 }
-# Packets from elsewhere to a loopback address are never ours to serve; [::1] cannot leave lo (proxy.py serves it).
+# Packets from elsewhere to a loopback address are never ours to serve; [::1] cannot leave lo (relay/relay.py serves it).
 _LOCAL = {4: "! -d 127.0.0.0/8 ", 6: "! -d ::1/128 "}
 FOLDERS = "/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"
 """Where the programs are."""

@@ -252,7 +252,7 @@ def _prerouting() -> list[bytes]:
 
 
 def _published() -> list[bytes]:
-    """The port of one address before that of all; never of a loopback address, which the proxy serves: packets from there
+    """The port of one address before that of all; never of a loopback address, which the relay serves: packets from there
     may not leave the host, and packets from elsewhere may not go there."""
     found = [
         _family(IPV4) + payload(1, 16, 1) + compare(b"\x7f") + verdict(RETURN),

@@ -1,0 +1,1 @@
+"""Relays published ports to containers where packet rules do not."""

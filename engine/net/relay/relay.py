@@ -1,0 +1,162 @@
+"""Serves at a published port what the packet rules do not reach: loopback addresses, and IPv6 for a container that has
+none. A packet from a loopback address could leave the host only if all were let in that are for one (route_localnet).
+
+The work is done by relay.c, a process of its own for each supervisor, which ends when its socket to us closes.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from engine.kernel.sealed import sealed
+from engine.net.relay.relay_program import PROGRAMS
+from engine.readable import Readable
+from engine.spec.container import PortBinding
+
+_ADD, _REMOVE = 1, 2
+_MOST = 253
+"""Descriptors of one message at most (SCM_MAX_FD)."""
+_HEAD = struct.Struct("=III")  # struct message
+_LISTENING = struct.Struct("=HHI28s28s")
+_PATIENCE = 2.0
+"""Seconds in which the process has to answer; then it is killed, and another one takes its place."""
+_PAUSE = 1.0
+"""Seconds between two starts at least."""
+
+
+class _Served(Struct, frozen=True):
+    group: int
+    sockets: list[tuple[socket.socket, PortBinding]]
+    v4: str
+    v6: str
+
+
+class Relay:
+    """The process, which exists while it has something to serve."""
+
+    def __init__(self) -> None:
+        self._served: dict[str, _Served] = {}
+        self._groups = 0
+        self._pid = 0
+        self._control: socket.socket | None = None
+        self._watching: Readable | None = None
+        self._started = 0.0
+        self._again: asyncio.TimerHandle | None = None
+
+    def serve(self, owner: str, sockets: Sequence[tuple[socket.socket, PortBinding]], v4: str, v6: str) -> None:
+        """Relay from the listening `sockets` to the owner's addresses ("" for none), until `stop`: IPv6 to IPv6 where the
+        container has it, but for a connection that it takes by IPv4 only. Raises OperationFailed."""
+        if not sockets:
+            return
+        self.stop(owner)
+        self._groups += 1
+        self._served[owner] = served = _Served(self._groups, list(sockets), v4, v6)
+        if self._control is not None:
+            self._send(served)
+        elif self._again is None:
+            self._start()
+
+    def stop(self, owner: str) -> None:
+        """End the owner's connections; its sockets may be closed right after."""
+        served = self._served.pop(owner, None)
+        if served is None or self._control is None:
+            return
+        if not self._served:
+            self._end()
+            return
+        try:
+            self._control.send(_HEAD.pack(_REMOVE, served.group, 0))
+            while self._control.recv(4) not in (struct.pack("=I", served.group), b""):
+                pass
+        except OSError:
+            self._end(signal.SIGKILL)
+            self._start()
+
+    def close(self) -> None:
+        self._served.clear()
+        if self._again is not None:
+            self._again.cancel()
+        self._end()
+
+    def _start(self) -> None:
+        self._again = None
+        program = sealed("composer-relay", PROGRAMS)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                # Python ignores SIGPIPE, and so does the program that inherits it.
+                actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)]
+                path = f"/proc/self/fd/{program}"
+                self._pid = os.posix_spawn(path, ["composer-relay"], {}, file_actions=actions, setsigmask=())
+            except OSError:
+                ours.close()
+                raise
+            finally:
+                os.close(program)
+        self._started = time.monotonic()
+        ours.settimeout(_PATIENCE)
+        self._control = ours
+        self._watching = Readable(ours, self._died)
+        for served in self._served.values():
+            self._send(served)
+
+    def _end(self, how: signal.Signals | None = None) -> None:
+        if self._watching is not None:
+            self._watching.close()
+            self._watching = self._control = None
+        if pid := self._pid:
+            self._pid = 0
+            with contextlib.suppress(OSError):
+                if how is not None:
+                    os.kill(pid, how)
+                os.waitpid(pid, 0)
+
+    def _died(self) -> None:
+        """Start it again."""
+        if self._control is None or self._control.recv(4, socket.MSG_DONTWAIT):
+            return
+        self._end(signal.SIGKILL)
+        print("the relay of published ports ended; it is started again", file=sys.stderr, flush=True)
+        wait = max(0.0, self._started + _PAUSE - time.monotonic())
+        self._again = asyncio.get_running_loop().call_later(wait, self._start)
+
+    def _send(self, served: _Served) -> None:
+        assert self._control is not None
+        listening = list(_listening(served))
+        for start in range(0, len(listening), _MOST):
+            some = listening[start : start + _MOST]
+            message = _HEAD.pack(_ADD, served.group, len(some)) + b"".join(text for _, text in some)
+            rights = array.array("i", [fd for fd, _ in some])
+            with contextlib.suppress(OSError):  # it has died, and is started again
+                self._control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def _listening(served: _Served) -> Iterator[tuple[int, bytes]]:
+    """For each socket its descriptor, and struct listening."""
+    for sock, port in served.sockets:
+        addresses = (served.v6, served.v4) if sock.family == socket.AF_INET6 else (served.v4, served.v6)
+        targets = [_address(address, port.container_port) for address in addresses if address]
+        if targets:
+            yield sock.fileno(), _LISTENING.pack(sock.type, sock.proto, len(targets), *(*targets, b"")[:2])
+
+
+def _address(address: str, port: int) -> bytes:
+    """sockaddr_in or sockaddr_in6 (ip(7), ipv6(7))."""
+    if ":" in address:
+        return struct.pack("=H2sI16sI", socket.AF_INET6, port.to_bytes(2, "big"), 0, _packed(address), 0)
+    return struct.pack("=H2s4s8x", socket.AF_INET, port.to_bytes(2, "big"), _packed(address))
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
