@@ -4,7 +4,6 @@ transaction of the packet filter."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Sequence
