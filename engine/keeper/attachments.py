@@ -13,7 +13,7 @@ class Attachments:
     def __init__(self, loop: selectors.BaseSelector) -> None:
         self._loop = loop
         self.parting: set[Listener] = set()
-        """Listeners of containers that have ended, while they still have output to take."""
+        """Listeners of exited containers that have not yet received all output."""
 
     def attach(self, streams: Streams, sock: socket.socket, *, stdin: bool) -> None:
         def waits(listener: Listener, waiting: bool) -> None:

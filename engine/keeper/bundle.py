@@ -14,7 +14,7 @@ class UserMaps(TypedDict):
 
 
 class RootFs(TypedDict):
-    """What the overlay is mounted from. `layers` are below `layers_folder`, lowest first."""
+    """The parts of the overlay. `layers` are below `layers_folder`, lowest first."""
 
     layers_folder: str
     layers: list[str]
@@ -26,10 +26,10 @@ class RootFs(TypedDict):
 
 
 class Entry(TypedDict, total=False):
-    """A mount; what else it has depends on its type. See engine.keeper.child.mounts."""
+    """A mount; its other fields depend on its type. See engine.keeper.child.mounts."""
 
     type: Required[str]
-    """bind, tmpfs, image, file, attributes, or a file system of the kernel's: proc, sysfs, devpts, mqueue, cgroup2."""
+    """bind, tmpfs, image, file, attributes, or a kernel file system: proc, sysfs, devpts, mqueue, cgroup2."""
     target: Required[str]
     source: str
     flags: list[str]
@@ -45,7 +45,7 @@ class Entry(TypedDict, total=False):
     idmap: str
     """no, try, required."""
     of: str
-    """The file of the mount namespace that has the source; not given for ours."""
+    """The file of the mount namespace that has the source; absent for ours."""
     # image
     image: str
     layers: list[str]
@@ -99,17 +99,17 @@ class Process(TypedDict):
     apparmor: str
     seccomp: str
     own_filter: NotRequired[bool]
-    """Whether `seccomp` is the user's profile and not ours; it may be unless this says otherwise."""
+    """Whether `seccomp` is the user's profile and not ours. If absent, it may be."""
     oom_score_adj: int
     init: bool
     hostname_variable: NotRequired[bool]
-    """Whether HOSTNAME is set; it is unless this says otherwise."""
+    """Whether HOSTNAME is set; true if absent."""
     console_size: NotRequired[tuple[int, int]]
     """Rows and columns of a new terminal."""
 
 
 class ExecProcess(TypedDict, total=False):
-    """What a further process changes of the container's own."""
+    """The settings of a further process that differ from the container's."""
 
     args: Required[list[str]]
     env: Required[dict[str, str]]

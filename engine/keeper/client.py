@@ -107,7 +107,7 @@ class KeeperClient:
                     ended.set_result(message["exit_code"])
             elif message.get("event") == "exit":
                 self._exits.put_nowait(message)
-            for fd in descriptors:  # nobody waits for them any more
+            for fd in descriptors:  # the request was cancelled
                 os.close(fd)
         if not open_still:
             self.close()
@@ -115,7 +115,7 @@ class KeeperClient:
     def _take(self) -> tuple[Message, list[int]] | None:
         try:
             return self._channel.take()
-        except ValueError:  # no keeper of ours says such things
+        except ValueError:  # not a message of our protocol
             self.close()
             return None
 
@@ -125,7 +125,7 @@ class KeeperClient:
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
-                future.exception()  # retrieved: nobody may be waiting for an exec any more
+                future.exception()  # mark the exception as retrieved: the caller may no longer wait for the exec
         self._waiting.clear()
         self._execs.clear()
         self._exits.put_nowait(None)

@@ -1,4 +1,4 @@
-"""One connection to a keeper, for callers that wait: exec, attach, builds. client.py is the same for an event loop."""
+"""A blocking connection to a keeper, for exec, attach and builds. client.py is the same for an event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOST = "the keeper has exited"
 
 
 class Connection:
-    """Requests go one after the other; events that come between them wait for `event`."""
+    """Sends one request at a time; events that arrive meanwhile are queued for `event`."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -29,7 +29,7 @@ class Connection:
 
     @classmethod
     def open(cls, roots: Roots, group: str) -> Connection:
-        """To the group's keeper. Raises OSError when none listens, OtherVersion."""
+        """Connect to the group's keeper. Raises OSError when none listens, OtherVersion."""
         return cls(Channel(control.connect(roots.keeper_socket(group), VERSION)))
 
     def fileno(self) -> int:
@@ -42,7 +42,7 @@ class Connection:
         return control.peer(self._channel.sock)[0]
 
     def ask(self, do: str, **fields: object) -> tuple[Message, list[int]]:
-        """One request and its answer, with the descriptors that came along, which are the caller's. Raises StartFailed and
+        """Send a request and return the answer with its descriptors, which the caller owns. Raises StartFailed and
         EngineError as the keeper reports, KeeperLost."""
         self._number += 1
         try:
@@ -63,7 +63,7 @@ class Connection:
             print(f"The keeper of this project is stopped. To resume it: kill -CONT {self.peer}", file=sys.stderr)
 
     def tell(self, do: str, **fields: object) -> None:
-        """A request that wants no answer: it may come from a signal's handler, in the midst of `event`. Raises OSError."""
+        """Send a request without an answer. Safe in signal handlers, even during `event`. Raises OSError."""
         self._channel.send({"n": 0, "do": do, **fields})
 
     def event(self) -> Message:
@@ -79,7 +79,7 @@ class Connection:
         return found[0]
 
     def events(self) -> Iterator[Message]:
-        """Those that have come, without waiting."""
+        """The queued events; does not wait."""
         while self._events:
             yield self._events.popleft()
         while (found := self._channel.take()) is not None:
@@ -94,7 +94,8 @@ class Connection:
 
 
 def checked(message: Message, descriptors: list[int]) -> tuple[Message, list[int]]:
-    """An answer that reports no failure. Raises StartFailed or EngineError for one that does; its descriptors are closed."""
+    """The answer and its descriptors, unless it reports a failure: then closes the descriptors and raises StartFailed
+    or EngineError."""
     if "error" not in message:
         return message, descriptors
     for fd in descriptors:

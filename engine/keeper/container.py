@@ -1,4 +1,4 @@
-"""One container as its keeper knows it: the process, and its way to the program and to the end."""
+"""One container in its keeper: its process, from creation to exit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.keeper.streams import Streams
 from engine.kernel import calls
 from engine.kernel.proc import has_executed
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
     from engine.keeper.messages import Exit, Failure
@@ -35,27 +35,27 @@ class Container:
         self.failure: Failure | None = None
         """Why the process does not run the program, as an answer."""
         self.child: Channel | None = None
-        """On which the process reports until it is the program; None when all has been read."""
+        """The channel on which the process reports until it executes the program; None at its end."""
         self._start: Start | None = None
         self._scripted = False
         self._log_mark = -1
         self.dns: list[int] = []
 
-    # ── guards: what holds now, and holds for all time once the container has ended ──────────────────────────────
+    # ── guards; all are true once the container has ended ──────────────────────────────
 
     @property
     def executed(self) -> bool:
-        """The process is the program, or was when it ended."""
+        """The process has executed the program."""
         return self.life.state is State.RUNNING or (self.life.state is State.ENDED and self.failure is None)
 
     def is_made(self) -> bool:
-        """The process stays the container's. A script's may have to be replaced until it is ready."""
+        """The process is final. A script's process may be replaced until it is ready."""
         if self.life.state is State.MADE:
             return not self._scripted or self.child is None
         return self.life.state is not State.REFUSED
 
     def has_sockets(self) -> bool:
-        """Its DNS sockets are open, or never will be. A script's are the container's when it is made."""
+        """Its DNS sockets are open, or never will be. A script's sockets count once the process is final."""
         settled = self.dns or self.child is None or self.bundle.get("dns") is None
         return self.is_made() and bool(settled)
 
@@ -68,18 +68,18 @@ class Container:
         )
 
     def is_decided(self) -> bool:
-        """The process is the program, or has ended."""
+        """The process has executed the program or exited."""
         return self.life.state >= State.RUNNING
 
     def is_explained(self) -> bool:
-        """Whether it will run, and why it will not, is known as far as it can be: it does not end right now."""
+        """It is known whether the program will run, and why not: the process is not just exiting."""
         return self.life.state >= State.RUNNING or (self.child is not None and not self.killed)
 
-    # ── from the process to the program ──────────────────────────────────────────────────────────────────────────
+    # ── start ──────────────────────────────────────────────────────────────────────────
 
     def make(self, *, scripted: bool = True) -> None:
-        """Make the process in its new namespaces, by a script where one will do. Raises OSError or EngineError; then only pipes
-        of ours are left."""
+        """Create the process in its new namespaces, by a script if possible. Raises OSError or EngineError; then only
+        our pipes are left."""
         ends = self.streams.open()
         self._log_mark = last_words.mark()
         try:
@@ -97,8 +97,8 @@ class Container:
         self.child.sock.setblocking(False)
 
     def make_again(self) -> None:
-        """Make by a fork what a script could not, when its process has ended: until then its mounts exist. Raises as `make`;
-        then there is no other process."""
+        """Create the process by a fork, after the script's process has exited, because its mounts exist until then.
+        Raises as `make`; then there is no process."""
         for fd in (*self.dns, self.pidfd):
             os.close(fd)
         self.dns, self.pidfd = [], -1
@@ -106,15 +106,15 @@ class Container:
         self.life.enter(State.MADE)
 
     def adopt(self, pid: int, pid_start: int, pidfd: int, descriptors: Sequence[int]) -> None:
-        """Take over a program that another keeper started. `descriptors`: the terminal's master, or stdout and stderr, if
-        somebody has kept them; they stay the caller's."""
+        """Take over a program that another keeper started. `descriptors`: the terminal's master, or stdout and stderr,
+        if another process has kept them; the caller keeps its copies."""
         self.pid, self.pidfd, self.pid_start = pid, pidfd, pid_start
         self.adopted, self.life = True, Life(State.RUNNING)
         self.streams.adopt(pipes.processes(self.bundle["cgroup_procs"], pid), descriptors)
 
     def read(self) -> bool:
-        """Take what the process reports about its start; False at the end, which calls for `hung_up`. Raises BlockingIOError when
-        it reports nothing now."""
+        """Read a report of the process about its start; False at the end of the stream, then call `hung_up`. Raises
+        BlockingIOError when there is none now."""
         assert self.child
         try:
             open_still = self.child.feed()
@@ -139,9 +139,9 @@ class Container:
             self.failure = {"error": message["error"], "exit_code": message["exit_code"]}
 
     def _ready(self) -> None:
-        """Of a script the rest is written now. Where it cannot go on, or only a fork can, the process ends."""
+        """Record the rest of a script. If it cannot continue, or only a fork can, the process is ended."""
         if self.life.state is not State.MADE:
-            return  # it has been asked to start before, as a fork may be
+            return  # `start` came earlier, as is possible with a fork
         following = State.READY
         try:
             self.failure = self._start.proceed() if self._start else None
@@ -152,21 +152,21 @@ class Container:
         self.life.enter(following)
 
     def start(self) -> None:
-        """Let the process execute the program. What prevents that becomes its failure, and then it ends."""
+        """Let the process execute the program. An error becomes its failure, and ends it."""
         self.life.enter(State.STARTING)
         if self.failure is None and self.child:
             try:
                 self.child.send({"event": "start"})
             except OSError:
-                pass  # it has just ended: its report is still to be read
+                pass  # it has just exited; its report is not read yet
 
     def fail(self, error: str) -> None:
-        """It cannot be started."""
+        """Record why the program cannot run, and end the process."""
         self.failure = {"error": error, "exit_code": 125}
         self.signal(signal.SIGKILL)
 
     def hung_up(self) -> None:
-        """The process has reported all: it is the program now, or it ends."""
+        """The report stream has ended: the process has executed the program, or is exiting."""
         if self.child:
             self.child.close()
             self.child = None
@@ -191,8 +191,8 @@ class Container:
         calls.pidfd_send_signal(self.pidfd, number)
 
     def end(self, status: int | None) -> Exit:
-        """The process has ended (None: nobody can know how): write exit.json, close everything, return the record. The
-        container enters ENDED when its keeper has done what follows from that."""
+        """The process has exited (None: status unknown): write exit.json, close everything, return the record. The
+        container enters ENDED once its keeper has handled the exit."""
         if status is None:
             status = calls.exit_status(self.pid, self.pidfd)
         if self.life.state is not State.RUNNING:
@@ -205,7 +205,7 @@ class Container:
         return record
 
     def close(self) -> None:
-        """Close everything but the listeners, which may still have output to take."""
+        """Close everything except the listeners, which may not have received all output yet."""
         self.streams.close()
         for fd in (*self.dns, self.pidfd):
             if fd >= 0:

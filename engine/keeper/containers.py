@@ -1,4 +1,4 @@
-"""The containers of a keeper: those alive, and why others died while they were made."""
+"""The containers of a keeper: those alive, and the failures of those that died during creation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.keeper.output import Outputs
 from engine.keeper.shipping import Shipping
 from engine.keeper.streams import Streams
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from typing import Any
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from engine.keeper.messages import Failure
 
 _REMEMBERED = 100
-"""Containers that died while they were made, and whose reason may be asked for."""
+"""How many failures of containers that died during creation are remembered."""
 
 
 class Containers:
     def __init__(self, outputs: Outputs, shipping: Shipping, attachments: Attachments, failures: Failures) -> None:
         self.alive: dict[str, Container] = {}
         self.failed: dict[str, Failure] = {}
-        """Container id → why it died before it was asked to start, as an answer."""
+        """Container id → why it died before `start`, as an answer."""
         self._outputs, self._shipping, self._attachments, self._failures = outputs, shipping, attachments, failures
 
     def find(self, container_id: Any) -> Container:
-        """Raises EngineError when it is not alive, StartFailed when it died while it was made."""
+        """The container. Raises EngineError if it is not alive, StartFailed if it died during creation."""
         try:
             return self.alive[container_id]
         except KeyError:
@@ -38,8 +38,8 @@ class Containers:
             raise EngineError(f"container {str(container_id)[:12]} is not running") from None
 
     def open(self, container_id: str, bundle_path: str, *, log_needed: bool = True) -> Container:
-        """A container without a process, not among the living yet. Raises OSError when its bundle cannot be read, or its log
-        cannot be opened and is `log_needed`."""
+        """A container without a process, not yet listed as alive. Raises OSError if its bundle cannot be read, or its
+        log cannot be opened although `log_needed`."""
         bundle = _read(bundle_path)
         try:
             return self._open(container_id, bundle)
@@ -54,18 +54,19 @@ class Containers:
         return Container(container_id, bundle, streams)
 
     def add(self, container: Container) -> None:
-        """It lives."""
+        """List the container as alive."""
         self.alive[container.id] = container
         self._shipping.ship(container)
 
     def remove(self, container: Container) -> None:
-        """It has ended: its log is sent to its end, and listeners go when they have taken what there is."""
+        """Remove an exited container: the rest of its log is shipped, and listeners close once they have received all
+        output."""
         del self.alive[container.id]
         self._shipping.ended(container)
         self._attachments.ended(container.streams)
 
     def remember(self, container: Container) -> None:
-        """Why it died, for requests that come later."""
+        """Remember why it died, for later requests."""
         if container.failure:
             self.failed[container.id] = container.failure
         for forgotten in list(self.failed)[:-_REMEMBERED]:

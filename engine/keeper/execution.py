@@ -1,5 +1,5 @@
-"""A further process in a container (exec), from the fork to its end. Its standard streams are pipes of its own, whose other
-ends the client gets, or the container's null device."""
+"""A further process in a container (exec), from fork to exit. Its standard streams are new pipes, whose other ends the
+client gets, or the container's null device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.keeper.child import setup
 from engine.keeper.container import Container
 from engine.keeper.protocol import Channel
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from typing import Any
 
@@ -37,7 +37,8 @@ class Execution:
         self.answered = False
 
     def read(self) -> bool:
-        """Take what the child says about its start; False when it has said all: it was executed, or never will be."""
+        """Read a report of the child about its start; False at the end of the stream: the program was executed, or
+        never will be."""
         try:
             open_still = self.child.feed()
         except BlockingIOError:

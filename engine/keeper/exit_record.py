@@ -1,4 +1,4 @@
-"""How a container ended: its record, and exit.json."""
+"""The exit record of a container, and exit.json."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import time
 
 from engine import atomic
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
     from engine.keeper.messages import Exit
 
 _UNKNOWN = 255
-"""The exit code where nobody can know it."""
+"""The exit code if it cannot be known."""
 
 
 def make(bundle: Bundle, pid: int, status: int | None) -> Exit:
-    """Write exit.json, and return what is in it. `status` is a wait status, None when it is not known."""
+    """Write exit.json, and return its content. `status` is a wait status, None if unknown."""
     code = _UNKNOWN if status is None else os.waitstatus_to_exitcode(status)
     record: Exit = {
         "exit_code": code if code >= 0 else 128 - code,
@@ -27,7 +27,7 @@ def make(bundle: Bundle, pid: int, status: int | None) -> Exit:
         "oom_killed": _oom_killed(bundle),
         "pid": pid,
     }
-    with contextlib.suppress(OSError):  # a full disc: those that watch us get the event all the same
+    with contextlib.suppress(OSError):  # a full disc: watchers still get the event
         atomic.replace(bundle["exit_file"], json.dumps(record).encode())
     return record
 

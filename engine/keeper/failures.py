@@ -15,7 +15,7 @@ class Failures:
         self._told = -QUIET
 
     def survive(self) -> None:
-        """Tell of the exception that is being handled, and do not turn in circles over it. Needs next to no memory."""
+        """Log the current exception, at a limited rate. Needs hardly any memory."""
         error = sys.exc_info()[1]
         now = time.monotonic()
         if error is not None and now - self._told >= QUIET:

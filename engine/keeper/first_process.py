@@ -1,4 +1,4 @@
-"""Making a container's first process: by a script where one will do, by a fork of the keeper otherwise."""
+"""Create a container's first process: by a script if possible, otherwise by a fork of the keeper."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from engine.keeper.protocol import Channel
 from engine.keeper.script.start import Start
 from engine.kernel import calls, flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
 
 
 def begin(bundle: Bundle, ends: dict[str, int]) -> tuple[Start, Channel] | None:
-    """By a script: the start, and the channel on which the process reports. None where only a fork can do it, or reports errors
-    better. That fork gets a channel of its own: the script's process may have reported something already."""
+    """Create it by a script: returns the start, and the channel on which the process reports. None if only a fork can
+    do it, or reports errors better. The fork gets a new channel, because the script's process may already have reported
+    something."""
     ours, theirs = setup.channel_pair()
     try:
         return Start(bundle, ours, theirs, ends), ours
@@ -29,8 +30,8 @@ def begin(bundle: Bundle, ends: dict[str, int]) -> tuple[Start, Channel] | None:
 
 
 def fork(bundle: Bundle, ends: dict[str, int]) -> tuple[int, int, Channel]:
-    """By a fork: pid, pidfd and the channel on which the process reports. `ends` are its standard streams by name; those not
-    given are /dev/null. Raises OSError or EngineError; then there is no process."""
+    """Create it by a fork: returns pid, pidfd and the channel on which the process reports. `ends` are its standard
+    streams by name; missing ones are /dev/null. Raises OSError or EngineError; then there is no process."""
     ours, theirs = setup.channel_pair()
     try:
         if bundle["namespaces"].get("user", "host") != "host":
@@ -51,8 +52,8 @@ def fork(bundle: Bundle, ends: dict[str, int]) -> tuple[int, int, Channel]:
 
 
 def _clone(kinds: dict[str, str]) -> tuple[int, int]:
-    """Fork into the new namespaces, into another container's where the pid namespace is shared. The session may look for them as
-    soon as it knows the pid."""
+    """Fork into the new namespaces, or another container's shared pid namespace. The session may use them as soon as it
+    has the pid."""
     if not kinds["pid"].startswith("/"):
         return calls.clone(namespaces.bits(kinds))
     theirs = namespaces.open_namespace(kinds["pid"])
@@ -64,7 +65,7 @@ def _clone(kinds: dict[str, str]) -> tuple[int, int]:
         except BaseException:
             calls.setns(home, flags.CLONE["pid"])
             raise
-        if pid:  # the child is in its namespace, and could not go back
+        if pid:  # the child stays in its pid namespace
             calls.setns(home, flags.CLONE["pid"])
         return pid, pidfd
     finally:

@@ -1,10 +1,10 @@
-"""A child of ours that is born where only a helper can go.
+"""Create a child process via a helper that enters a container's namespaces first.
 
     keeper ──fork──▶ helper: enters a container's namespaces, as root of its user namespace
                        └──clone(CLONE_PARENT)──▶ the keeper's child, in them from its first moment
 
-Nobody in the container sees the helper, which still has the host's root directory and the keeper's descriptors; and the
-keeper needs not return from where it never goes (an ordinary user's could not).
+The helper, which still has the host's root directory and the keeper's descriptors, is invisible in the container. The
+keeper itself never enters the namespaces, because an ordinary user's keeper could not return.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from engine.kernel import calls
 
 
 def spawn_via_helper(child: Callable[[int], None], ours: Channel, theirs: Channel) -> tuple[int, int]:
-    """Fork a helper that runs `child`, which never returns and writes the pid of what it has made to its argument.
-
-    The pid and a pidfd of that. Raises StartFailed with what the helper says over `theirs` when it makes nothing.
+    """Fork a helper that runs `child`, which never returns, and writes the pid of the new process to its argument.
+    Returns that pid and a pidfd. Raises StartFailed with the helper's report on `theirs` if there is no process.
     """
     report, reporting = os.pipe2(os.O_CLOEXEC)
     since = last_words.mark()

@@ -1,4 +1,4 @@
-"""When a keeper leaves that nobody needs: whoever started it was killed before there was a container."""
+"""When an unused keeper exits: the process that started it was killed before there was a container."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IDLE = 3.0
 
 
 class Idleness:
-    """`due` is the moment (monotonic) at which the keeper leaves, 0 while it has work."""
+    """`due` is the time (monotonic) at which the keeper exits, 0 while it has work."""
 
     def __init__(self, loop: selectors.BaseSelector) -> None:
         self._loop = loop

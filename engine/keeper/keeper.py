@@ -32,12 +32,12 @@ from engine.keeper.server import Client, Server
 from engine.keeper.shipping import Shipping
 from engine.kernel import calls, flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.messages import Exit, ExitEvent
 
 LAST_WORDS = 60.0
-"""Seconds that those attached have to take the rest of the output before the keeper leaves."""
+"""Seconds that attached clients have to read the rest of the output before the keeper exits."""
 
 
 class Keeper:
@@ -57,9 +57,9 @@ class Keeper:
         self.idleness = Idleness(self.loop)
         self.leaving = False
         self.held = False
-        """Whether the supervisor is needed though no container is alive: it has schedules."""
+        """Whether the supervisor is needed even without a running container, because it has schedules."""
         self._abandoned = False
-        """Whether the client that owned us is gone."""
+        """Whether our owner has disconnected."""
 
     def run(self, ready: int) -> None:
         """Run the loop. `ready` is a socket that receives a byte when we listen; it is open as long as the process that
@@ -68,8 +68,8 @@ class Keeper:
         calls.set_name("composer-keeper")
         origin.forget()
         kernel_settings.raise_descriptors()
-        # A child writes to what it collects, and each page that it writes to is copied: what is there now stays for good,
-        # and collections are rare.
+        # Garbage collection in a child would write to, and so copy, many pages: freeze the current objects, and collect
+        # rarely.
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         gc.enable()
@@ -78,7 +78,7 @@ class Keeper:
         lock = control.claim(self.path, VERSION)
         if lock is None:
             os.write(ready, b"1")
-            return  # there is a keeper already, which our starter finds
+            return  # another keeper already listens; our starter finds it
         self.server.listen(self.path)
         self.reaper.listen()
         self.loop.register(self.outputs, selectors.EVENT_READ, lambda _: None)
@@ -124,13 +124,13 @@ class Keeper:
         while self.attachments.parting and (left := deadline - time.monotonic()) > 0:
             self._turn(left)
 
-    # ── what clients and containers do to us ─────────────────────────────────────────────────────────────────────
+    # ── callbacks ─────────────────────────────────────────────────────────────────────
 
     def _dropped(self, client: Client) -> None:
         if client.owns:
             self._abandoned = True
             for container in self.containers.alive.values():
-                with contextlib.suppress(EngineError):  # it has ended
+                with contextlib.suppress(EngineError):  # it has exited
                     container.signal(signal.SIGKILL)
             self.leaving = not self.containers.alive
         if client.supervises and (self.containers.alive or self.held):

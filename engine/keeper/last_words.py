@@ -1,7 +1,7 @@
-"""Reports why a child exited that never executed its program and reported nothing: its status, and what it wrote to standard
-error.
+"""Explains why a child exited without executing its program or reporting an error: its status, and its output on
+standard error.
 
-Until it gets its own, a child's standard error is the keeper's (keeper.log); a fatal error of the interpreter is written there.
+A child first shares the keeper's standard error (keeper.log), where the interpreter writes fatal errors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import signal
 
 _MOST = 600
-"""Characters of what it wrote that are reported."""
+"""The most characters of its output in the message."""
 
 
 def mark() -> int:

@@ -46,7 +46,9 @@ def _start(path: str, descriptors: Descriptors) -> int:
     argv = [sys.executable, "-I", "-S", main, tree, path, str(READY)]
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
     if rootless.here():
-        rootless.spawn(argv, environment, descriptors)  # from there it may put containers into the user's cgroup
+        rootless.spawn(
+            argv, environment, descriptors
+        )  # there it is permitted to move containers into the user's cgroup
         return 0
     interpreter = _read_only(sys.executable)
     try:
@@ -66,7 +68,9 @@ def _read_only(path: str) -> int:
         return -1
     try:
         calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["ro"])
-        return fcntl.fcntl(tree, fcntl.F_DUPFD_CLOEXEC, 10)  # above what the spawned process gets at fixed places
+        return fcntl.fcntl(
+            tree, fcntl.F_DUPFD_CLOEXEC, 10
+        )  # above the descriptors with fixed numbers in the spawned process
     except OperationFailed:
         return -1
     finally:

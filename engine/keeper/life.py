@@ -14,17 +14,17 @@ from enum import IntEnum
 
 class State(IntEnum):
     MADE = 0
-    """There is a process, which prepares the container."""
+    """The process exists and prepares the container."""
     REFUSED = 1
-    """The script met what only a fork can do: its process ends, and a fork follows."""
+    """The script met something that only a fork can do: its process exits, and a fork follows."""
     READY = 2
     """The process waits for `start`."""
     STARTING = 3
-    """The process has been asked to execute the program."""
+    """The process was told to execute the program."""
     RUNNING = 4
-    """The process is the program."""
+    """The process has executed the program."""
     ENDED = 5
-    """The process has ended, and its end is on record."""
+    """The process has exited, and its exit is recorded."""
 
 
 _NEXT = {

@@ -6,12 +6,12 @@ import socket
 from collections.abc import Callable
 
 LIMIT = 1 << 20
-"""Bytes that wait for one listener before its container's output is left alone, as Docker does it."""
+"""Bytes queued for one listener before the container's output is no longer read, as in Docker."""
 
 
 class Listener:
-    """`reads`: its input goes to the container. `waits` is called when the socket is full, and again (with False) when all
-    queued output has been sent."""
+    """`reads`: its input is sent to the container. `waits` is called when the socket is full, and again with False when
+    all queued output has been sent."""
 
     def __init__(self, sock: socket.socket, *, framed: bool, waits: Callable[[Listener, bool], None]) -> None:
         self.sock, self._framed, self._waits = sock, framed, waits
@@ -43,7 +43,7 @@ class Listener:
             self._waits(self, True)
 
     def flush(self) -> None:
-        """The socket accepts data again."""
+        """Send queued output, when the socket accepts data again."""
         if self._waiting:
             del self._waiting[: self._send(self._waiting)]
             if not self._waiting:

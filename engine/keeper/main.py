@@ -9,8 +9,8 @@ import sys
 
 if __name__ == "__main__":
     if os.fork():  # while there is little to copy
-        os._exit(0)  # whoever spawned us need not wait for us
-    gc.disable()  # what is loaded stays; the keeper turns it on again
+        os._exit(0)  # our starter need not reap us
+    gc.disable()  # loaded modules stay; the keeper enables it again
     sys.path.insert(0, sys.argv[1])
 
 from engine.keeper.keeper import Keeper

@@ -105,8 +105,8 @@ class ExecEvent(TypedDict):
 
 
 class Report(TypedDict, total=False):
-    """From a container's process to its keeper: sockets, terminal (both with descriptors), ready, failed; "start" is the answer
-    to ready, "go" lets a script begin."""
+    """From a container's process to its keeper: sockets, terminal (both with descriptors), ready, failed; "start"
+    answers ready; "go" lets a script begin."""
 
     event: str
     error: str
@@ -114,4 +114,4 @@ class Report(TypedDict, total=False):
 
 
 Frame = dict[str, Any]
-"""What has been read and not been looked at."""
+"""Bytes read but not yet parsed."""

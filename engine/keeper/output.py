@@ -1,8 +1,8 @@
-"""Reading what containers write: a bounded piece of each stream a turn, so that no flood delays another's lines.
+"""Read the output of containers: a limited amount per stream and turn, so that a flood does not delay others.
 
-A FIFO's content is copied out by tee(2), recorded, and only then taken away. Whatever kills the keeper in between, what
-was not recorded is still in the FIFO for the next one; so are the beginnings of lines. A pseudo-terminal cannot be read
-without taking, and its unfinished lines wait here.
+A FIFO's content is copied by tee(2), recorded, and only then removed. If the keeper is killed in between, unrecorded
+output, including the beginnings of lines, is still in the FIFO for the next keeper. Reading a pseudo-terminal always
+removes data, so its unfinished lines are kept here.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from engine.kernel import calls
 from engine.log.writer import Log
 
 TURN = 256 * 1024
-"""Bytes of one stream in one turn: about a millisecond's work."""
+"""Bytes per stream and turn: about one millisecond of work."""
 
 LEAST = 1 << 15
-"""Bytes of a turn when memory is short."""
+"""Bytes per turn when memory is short."""
 
 ROOM = 1 << 20
-"""A pipe's size once its writer has filled a good part of the usual 64 KiB."""
+"""The size of a pipe once its writer has filled much of the default 64 KiB."""
 
 REST = 0.1
-"""Seconds in which a stream is left alone that could not be read or recorded for lack of memory."""
+"""Seconds until a stream is read again after a failure for lack of memory."""
 
 LAST_TURNS = 64
-"""A stream that is being closed is read so many times more, lest a process outside the container holds us for ever."""
+"""The most reads of a stream that is being closed, in case a process outside the container keeps writing."""
 
 
 class Scratch:
@@ -49,7 +49,7 @@ class Scratch:
             data = os.read(self._out, size) if size else b""
             while len(data) < size:
                 data += os.read(self._out, size - len(data))
-        except BaseException:  # no memory for it: the copy goes, the original stays
+        except BaseException:  # no memory: drop the copy; the original is still in the pipe
             self.drop(self._out, size)
             raise
         return data
@@ -67,11 +67,11 @@ def grow(fd: int) -> None:
     try:
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, ROOM)
     except OSError:
-        pass  # pipe-user-pages-soft (pipe(7)): it stays as it is
+        pass  # pipe-user-pages-soft (pipe(7)): keep the size
 
 
 class Stream:
-    """One stream of a container. `tell` passes output on to those who are attached, as it comes.
+    """One stream of a container. `tell` passes output to attached clients at once.
 
     `adopted`: an earlier keeper was killed, perhaps between recording a batch and taking it out of the FIFO.
     """
@@ -87,7 +87,8 @@ class Stream:
         self._grown = False
 
     def turn(self, scratch: Scratch) -> bool:
-        """Take a bounded piece; whether there may be more. Of what there is no memory for, the next piece is smaller."""
+        """Read a limited amount; returns whether there may be more. After a lack of memory, the next read is
+        smaller."""
         most, self._most = self._most, max(LEAST, self._most // 2)
         try:
             data = scratch.peek(self.fd, most)
@@ -142,7 +143,7 @@ class Terminal(Stream):
         except BlockingIOError:
             return False
         except OSError as error:
-            if error.errno == errno.EIO:  # nobody has the slave open, now
+            if error.errno == errno.EIO:  # no process has the slave open now
                 return False
             raise
         self._told = len(self._rest)

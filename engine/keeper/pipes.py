@@ -1,8 +1,9 @@
-"""The standard streams of a container's first process: anonymous pipes, so that no inode of the host's enters the container.
+"""The standard streams of a container's first process: anonymous pipes, so that no inode of the host enters the
+container.
 
-The process opens its ends for reading and writing: they outlive the keeper, and writing meanwhile is no SIGPIPE. The next keeper
-finds the same pipes by their inode numbers (<run>/<id>/streams.json) among the descriptors of the container's processes, or gets
-them from the session, which holds them, too.
+The process opens its ends for reading and writing: so they outlive the keeper, and writing meanwhile does not raise
+SIGPIPE. The next keeper finds the pipes by their inode numbers (<run>/<id>/streams.json) among the descriptors of the
+container's processes, or gets them from the session, which also holds them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import json
 import os
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

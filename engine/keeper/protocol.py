@@ -43,7 +43,7 @@ import socket
 import struct
 from collections import deque
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, TypeAlias
@@ -51,16 +51,16 @@ if TYPE_CHECKING:
 Message: TypeAlias = "dict[str, Any]"
 
 VERSION = "3"
-"""Which messages these are, and which bundle.json: raise it with any change of what either side makes of them. A session
-that meets a keeper of another version puts its own in its place; `terminal` alone is asked before, of a keeper of any version.
+"""The version of these messages and of bundle.json. Raise it with every change of their meaning. A session replaces a
+keeper of another version; before that it sends only `terminal`, which every version answers.
 """
 
 MAX_FRAME = 16 * 1024 * 1024
 MAX_WAITING = 16 * 1024 * 1024
-"""Bytes that wait for a peer before it is given up."""
+"""Bytes queued for a peer before we give it up."""
 MAX_DESCRIPTORS = 8
 MAX_HELD = 64
-"""Descriptors that have come for frames which are not complete yet."""
+"""Descriptors received for frames that are not complete yet."""
 PATIENCE = 1.0
 """Seconds."""
 SILENCE = 2.0
@@ -70,7 +70,7 @@ _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Channel:
-    """Frames on one connected stream socket, blocking or not, with a buffer for what is incomplete."""
+    """Frames on one connected stream socket, blocking or not, with a buffer for incomplete ones."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock

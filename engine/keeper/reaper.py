@@ -15,12 +15,12 @@ from engine.keeper.execution import Execution
 from engine.keeper.life import State
 from engine.keeper.shipping import Shipping
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.messages import Exit
 
 END_PAUSE = 0.1
-"""Seconds until the last output of a container is tried again that could not be recorded."""
+"""Seconds between attempts to record the last output of a container."""
 
 
 class Reaper:
@@ -46,7 +46,7 @@ class Reaper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self._loop.register(wake, selectors.EVENT_READ, self._woken)
 
-    # ── what children report ─────────────────────────────────────────────────────────────────────────────────────
+    # ── reports ─────────────────────────────────────────────────────────────────────────────────────
 
     def watch(self, container: Container) -> None:
         """Receive the reports of the container's process; for an adopted one, its exit."""
@@ -81,7 +81,7 @@ class Reaper:
             self._loop.unregister(execution.child)
             execution.settle()
 
-    # ── ends ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── exits ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _woken(self, wake: int) -> None:
         try:
@@ -93,7 +93,8 @@ class Reaper:
         while (found := _zombie()) is not None:
             pid = found.si_pid
             if (container := by_pid.get(pid)) and self._is_end_of(container, pid):
-                # A zombie until its end is on record: nobody may find it gone and its exit code unknown.
+                # Keep the zombie until its exit is recorded, so that the process never disappears without a known exit
+                # code.
                 self._end(container, found.si_status << (8 if found.si_code == os.CLD_EXITED else 0))
             elif container:
                 by_pid[container.pid] = container
@@ -126,7 +127,7 @@ class Reaper:
             self.due = time.monotonic() + END_PAUSE
             return
         while self.read(container):
-            pass  # to the end of the stream, which tells whether it was executed
+            pass  # to the end of the stream, which shows whether the program was executed
         if container.adopted and container.pidfd in self._loop.get_map():
             self._loop.unregister(container.pidfd)
         if container.child:

@@ -15,7 +15,7 @@ from engine.keeper.protocol import Message
 from engine.keeper.server import Client
 from engine.kernel import calls
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Request:
-    """`fds` came with the message; they are open until its function returns."""
+    """`fds` came with the message; they are closed when its function returns."""
 
     def __init__(self, keeper: Keeper, client: Client, message: Message, fds: list[int]) -> None:
         self._keeper, self.client, self.message, self.fds = keeper, client, message, fds
@@ -65,7 +65,7 @@ def handle(keeper: Keeper, client: Client, message: Message, fds: list[int]) -> 
             os.close(fd)
 
 
-# ── a container's start ──────────────────────────────────────────────────────────────────────────────────────────
+# ── starting a container ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _create(keeper: Keeper, message: messages.Create, request: Request) -> None:
@@ -100,7 +100,7 @@ def _start(keeper: Keeper, message: messages.ById, request: Request) -> None:
         except EngineError as error:
             container.fail(str(error))
     container.start()
-    # What does not come to run is answered when nothing is written into its folder any more.
+    # A failed start is answered once nothing more is written to its folder.
     container.life.when(
         container.is_decided,
         lambda: request.answer({"pid": container.pid} if container.executed else container.failure or {}),
@@ -127,7 +127,7 @@ def _adopt(keeper: Keeper, message: messages.Adopt, request: Request) -> None:
     try:
         if not request.fds and calls.start_time(pid) != pid_start:
             raise EngineError(f"process {pid} has exited, and its pid was reused")
-        # Better without a log than not at all.
+        # Adopt it even without a log.
         container = keeper.containers.open(message["id"], message["bundle"], log_needed=False)
     except BaseException:
         os.close(pidfd)
@@ -142,7 +142,7 @@ def _adopt(keeper: Keeper, message: messages.Adopt, request: Request) -> None:
     request.answer({"pid": container.pid})
 
 
-# ── a container that is there ────────────────────────────────────────────────────────────────────────────────────
+# ── existing containers ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _signal(keeper: Keeper, message: messages.Signal, request: Request) -> None:
@@ -174,7 +174,7 @@ def _resize(keeper: Keeper, message: messages.Resize, request: Request) -> None:
 
 def _attach(keeper: Keeper, message: messages.Attach, request: Request) -> None:
     def attach() -> None:
-        streams = keeper.containers.find(container.id).streams  # it may have ended meanwhile
+        streams = keeper.containers.find(container.id).streams  # it may have exited meanwhile
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         request.client.attached.add(container.id)
         keeper.attachments.attach(streams, ours, stdin=bool(message.get("stdin")))

@@ -17,19 +17,19 @@ class Respawn:
         self._last = 0.0
 
     def know(self, argv: list[str], environment: dict[str, str]) -> None:
-        """The supervisor is running; this is its command line."""
+        """Note the command line of the running supervisor."""
         self._command, self.due = (argv, environment), 0.0
 
     def lost(self) -> None:
-        """The supervisor is gone."""
+        """Note that the supervisor has died."""
         if self._command:
             self.due = max(time.monotonic(), self._last + PAUSE)
 
     def tend(self, wanted: bool) -> None:
-        """Start it when that is due and it is still `wanted`. Raises OSError; then another attempt follows."""
+        """Start it if that is due and it is still `wanted`. Raises OSError; the next call tries again."""
         if not self.due or time.monotonic() < self.due:
             return
-        self.due = time.monotonic() + PAUSE  # should it fail
+        self.due = time.monotonic() + PAUSE  # in case it fails
         if wanted and self._command:
             self._last = time.monotonic()
             argv, environment = self._command

@@ -12,10 +12,10 @@ from engine.keeper.failures import Failures
 from engine.keeper.protocol import Channel, Message
 
 REQUESTS = 0.01
-"""Seconds of requests of one client in a turn."""
+"""Seconds per turn for one client's requests."""
 
 ACCEPT_PAUSE = 0.1
-"""Seconds in which no connection is taken after descriptors ran out."""
+"""Seconds without accepting connections after descriptors ran out."""
 
 
 class Client:

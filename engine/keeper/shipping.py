@@ -12,7 +12,7 @@ from collections import deque
 
 from engine.keeper.container import Container
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.log.settings import Order, ShipOrder
 
@@ -31,7 +31,7 @@ class _Log:
 
 
 class Shipping:
-    """Messages to the shipper. Nothing here blocks: what it does not take now waits for the next `tend`."""
+    """Sends messages to the shipper. Never blocks: messages that it does not accept now wait for the next `tend`."""
 
     def __init__(self, loop: selectors.BaseSelector) -> None:
         self.pid = 0
@@ -42,7 +42,7 @@ class Shipping:
         self._last_start = -PAUSE
 
     def ship(self, container: Container) -> None:
-        """Send the container's log on, when its driver is a remote one."""
+        """Ship the container's log, if its driver is remote."""
         settings = container.bundle["log"]
         log = container.streams.log
         wanted = settings.get("ship")
@@ -63,7 +63,7 @@ class Shipping:
             self._put({"do": "compress", "path": path})
 
     def died(self) -> None:
-        """It was killed: another one goes on with all that this one had not finished."""
+        """The shipper was killed: start another, which continues all unfinished logs."""
         self.pid = 0
         self._forget()
         for _, fd in self._waiting:
@@ -94,7 +94,7 @@ class Shipping:
         return time.monotonic() + 0.2 if self._waiting else 0.0
 
     def tend(self) -> None:
-        """Pass on what waits."""
+        """Send queued messages."""
         while self._waiting:
             if self._sock is None:
                 if self.pid or time.monotonic() < self._last_start + PAUSE:
@@ -110,7 +110,7 @@ class Shipping:
             except BlockingIOError:
                 return
             except OSError:
-                return  # it is gone; `died` is about to be called
+                return  # it has died; `died` is called next
             self._waiting.popleft()
             if fd >= 0:
                 os.close(fd)
@@ -158,7 +158,7 @@ class Shipping:
             data = sock.recv(65536)
         except OSError:
             return
-        if not data:  # it is gone; `died` is about to be called
+        if not data:  # it has died; `died` is called next
             self._forget()
             return
         folder = json.loads(data)["done"]

@@ -1,4 +1,4 @@
-"""What goes to a container's first process, over a FIFO or its terminal's master, without ever waiting for it."""
+"""Input of a container's first process, written to a FIFO or its terminal's master without blocking."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 LIMIT = 1 << 16
-"""Bytes that may wait for the program before no more are read from an attached client."""
+"""Bytes queued for the program before no more are read from an attached client."""
 
 
 def _nobody(waits: bool) -> None:
@@ -14,8 +14,8 @@ def _nobody(waits: bool) -> None:
 
 
 class Input:
-    """Bytes wait here until the program takes them, or is there at all. `waits` is called when the descriptor takes no
-    more, and again (with False) when all queued input has been written."""
+    """Queues bytes until the program exists and reads them. `waits` is called when the descriptor is full, and again
+    with False when all queued input has been written."""
 
     def __init__(self, waits: Callable[[bool], None]) -> None:
         self.fd = -1
@@ -28,7 +28,7 @@ class Input:
         return len(self._waiting) >= LIMIT
 
     def open(self, fd: int) -> None:
-        """Begin to write to the non-blocking descriptor, which is ours from now on."""
+        """Begin to write to the non-blocking descriptor, and own it."""
         self.fd = fd
         self.flush()
 
@@ -39,7 +39,7 @@ class Input:
                 self.flush()
 
     def end(self) -> None:
-        """Nothing more comes: the program sees the end of its input after what waits."""
+        """No more input follows: the program sees the end of its input after the queue."""
         self._last = True
         if not self._listening:
             self.flush()
@@ -53,7 +53,7 @@ class Input:
             except BlockingIOError:
                 self._listen(True)
                 return
-            except OSError:  # nobody can read it any more
+            except OSError:  # the program has closed its input
                 self._waiting.clear()
         self._listen(False)
         if self._last:
@@ -62,7 +62,7 @@ class Input:
     def close(self) -> None:
         self._listen(False)
         self._waits = (
-            _nobody  # breaks a cycle: an ended container would be kept until the collector runs, which is rare
+            _nobody  # break a reference cycle, which would keep the container until the next garbage collection
         )
         self._waiting.clear()
         if self.fd >= 0:

@@ -1,4 +1,4 @@
-"""The standard streams of a container's first process: our ends of its pipes or terminal, its log, those attached."""
+"""The standard streams of a container's first process: our ends of its pipes or terminal, its log, attached clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.keeper.output import Outputs, Stream, Terminal
 from engine.keeper.stdin import Input
 from engine.log.writer import Log
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
 
@@ -22,7 +22,7 @@ PATIENCE = 100
 class Streams:
     """`input_waits` is called when the input is full, and again (with False) when all queued input has been written.
 
-    `rotated` is called with log files that wait for being compressed. Raises OSError when the log cannot be opened.
+    `rotated` is called with log files that are ready to be compressed. Raises OSError when the log cannot be opened.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Streams:
         self.tty = bool(process["tty"])
         self.takes_input = bool(process["stdin"]) or self.tty
         self.stdin_once = bool(process.get("stdin_once")) and not self.tty
-        """Whether the program's input ends with that of the first client that is attached."""
+        """Whether the program's input ends with that of the first attached client."""
         self.master = -1
         self.listeners: list[Listener] = []
         self.input = Input(lambda waiting: input_waits(self, waiting))
@@ -46,10 +46,10 @@ class Streams:
         self._streams: dict[int, Stream] = {}
         self._patience = PATIENCE
 
-    # ── the process's ends, and ours ─────────────────────────────────────────────────────────────────────────────
+    # ── ends of pipes ─────────────────────────────────────────────────────────────────────────────
 
     def open(self) -> dict[str, int]:
-        """The process's ends of its pipes by name, which are the caller's; ours, unless there are some from a first attempt. None
+        """Create the pipes, unless a first attempt did. Returns the process's ends by name, which the caller owns; None
         with a terminal."""
         if self.tty:
             return {}
@@ -63,8 +63,9 @@ class Streams:
         return {name: pipes.theirs(name, fd, once=name == "stdin" and self.stdin_once) for name, fd in known.items()}
 
     def adopt(self, processes: Sequence[int], kept: Sequence[int]) -> None:
-        """Ours of a container that another keeper started, as far as one of its processes has them open. `kept`: stdout and
-        stderr, or the terminal's master, if somebody has held them; they stay the caller's."""
+        """Find our ends for a container that another keeper started, if one of its processes still has the pipes open.
+        `kept`: stdout and stderr, or the terminal's master, if another process held them; the caller keeps its
+        copies."""
         if self.tty:
             if kept:
                 self.use_terminal(os.dup(kept[0]))
@@ -86,7 +87,8 @@ class Streams:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """What another process should hold, so that it outlives us: the terminal's master, or our ends of stdout and stderr."""
+        """The descriptors that another process should hold so that they outlive us: the terminal's master, or our ends
+        of stdout and stderr."""
         return (self.master,) if self.tty and self.master >= 0 else tuple(self._streams)
 
     def _take_pipes(self, ours: dict[str, int], *, adopted: bool = False) -> None:
@@ -100,7 +102,7 @@ class Streams:
         self._streams[stream.fd] = stream
         self._outputs.add(stream)
 
-    # ── those attached ───────────────────────────────────────────────────────────────────────────────────────────
+    # ── attached clients ───────────────────────────────────────────────────────────────────────────────────────────
 
     def attach(self, listener: Listener) -> None:
         self.listeners.append(listener)
@@ -112,7 +114,7 @@ class Streams:
         self.relieve()
 
     def relieve(self) -> None:
-        """Read on, unless a listener still has too much to take."""
+        """Resume reading, unless a listener's queue is still too long."""
         if not any(listener.full for listener in self.listeners):
             for fd in self._streams:
                 self._outputs.resume(fd)
@@ -126,10 +128,10 @@ class Streams:
                 for fd in self._streams:
                     self._outputs.hold(fd)
 
-    # ── the end ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── exit ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def finish(self) -> bool:
-        """Record the rest of the output. False: there is no memory for it now, so call again."""
+        """Record the rest of the output. False: memory is short, so call again."""
         self._patience -= 1
         try:
             for stream in self._streams.values():
@@ -137,11 +139,11 @@ class Streams:
         except MemoryError:
             return self._patience <= 0
         except OSError:
-            pass  # the end is reported, whatever becomes of the last output
+            pass  # report the exit, even if the last output is lost
         return True
 
     def close(self) -> None:
-        """Close everything but the listeners, which may still have output to take."""
+        """Close everything except the listeners, which may not have received all output yet."""
         for fd in self._streams:
             self._outputs.remove(fd)
         self.input.close()

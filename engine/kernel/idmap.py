@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from engine.errors import OperationFailed
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from typing import TypeAlias
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags, idmap
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from typing import TypeAlias
 

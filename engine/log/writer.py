@@ -13,7 +13,7 @@ from engine.log import files, lines
 from engine.log.jsonfile import JsonFile
 from engine.log.local import Local
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.log.settings import LogSettings
 

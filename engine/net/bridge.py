@@ -1,4 +1,4 @@
-"""Bridge networks: a row in the database, a bridge link, its rules; whole again after a crash at any point.
+"""Bridge networks: a row in the database, a bridge link, and rules; repaired after a crash at any point.
 
 create: row ─▶ link, not up ─▶ rules ─▶ up, addresses ─▶ ifalias "composer:<state root>:<id>", the mark of a whole network
 remove: removal.py
@@ -33,11 +33,11 @@ from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord, NetworkSpec
 from engine.store import Store
 
 PREDEFINED = ("bridge", "host", "none")
-"""Docker's networks that are there without being made; a container gets them by its network mode."""
+"""Docker's predefined networks; a container selects them by its network mode."""
 
 DEFAULT = "bridge"
 _whole: dict[str, int] = {}
-"""Network id → interface index, of the networks that this process has found whole."""
+"""Network id → interface index, for networks that this process has found complete."""
 
 
 def get(store: Store, name: str) -> NetworkRecord | None:
@@ -51,12 +51,12 @@ def every(store: Store) -> list[NetworkRecord]:
 
 
 def ruled(store: Store) -> list[NetworkRecord]:
-    """The networks that have rules of the packet filter: bridges."""
+    """The networks that have packet filter rules: bridges."""
     return [record for record in every(store) if not lan.is_lan(record)]
 
 
 def in_use_by(store: Store, name: str) -> list[str]:
-    """Names of the containers that hold an address of the network; the id where the name is not known."""
+    """Names of the containers that hold an address of the network; the id if the name is unknown."""
     query = (
         "SELECT DISTINCT coalesce(containers.name, substr(owner, 1, 12)) FROM addresses "
         "LEFT JOIN containers ON containers.id = owner WHERE network = ? ORDER BY 1"
@@ -65,9 +65,8 @@ def in_use_by(store: Store, name: str) -> list[str]:
 
 
 async def create(store: Store, spec: NetworkSpec) -> NetworkRecord:
-    """Make the network, or repair the link and rules of one with the same specification.
-
-    Raises Unsupported (driver, option), InvalidSpec, PoolExhausted (no subnet) and Conflict (the name is taken).
+    """Create the network, or repair the link and rules of an existing one with the same specification. Raises
+    Unsupported (driver, option), InvalidSpec, PoolExhausted (no subnet) and Conflict (the name is in use).
     """
     options.check(spec)
     if spec.name in PREDEFINED:
@@ -84,7 +83,7 @@ async def create(store: Store, spec: NetworkSpec) -> NetworkRecord:
 
 
 def need_default(store: Store) -> None:
-    """Have the network `bridge`, which exists while containers are on it (network_mode: bridge)."""
+    """Create the network `bridge`, which exists while containers use it (network_mode: bridge)."""
     if get(store, DEFAULT) is None:
         with contextlib.suppress(Conflict):  # created concurrently
             _journal(store, NetworkSpec(name=DEFAULT))
@@ -97,8 +96,8 @@ def lose(networks: Sequence[str]) -> None:
 
 
 async def ensure(roots: Roots, record: NetworkRecord) -> int:
-    """Create missing parts of the network's link and rules; returns its interface index, 0 for none. Costs nothing if the
-    network is known to be complete."""
+    """Create missing parts of the network's link and rules; returns its interface index, 0 for none. Returns at once if
+    the network is known to be complete."""
     if lan.is_lan(record):
         links().ensure(record, mark(roots, record))
         return 0
@@ -168,7 +167,7 @@ def _do(operation: str, record: NetworkRecord | None, message: str, *arguments: 
 
 
 def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
-    """Write the network down before anything of it exists in the kernel."""
+    """Record the network before any part of it exists in the kernel."""
     identifier = os.urandom(32).hex()
     wanted = spec.driver_opts.get(options.NAME, "")
     bridge = wanted or f"cmp-{identifier[:11]}"
@@ -201,7 +200,7 @@ def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
 
 
 def _mtu(spec: NetworkSpec) -> int:
-    """Bytes, 0 for the kernel's choice, of a network that names none."""
+    """The MTU of a network without an option: bytes, 0 for the kernel's default."""
     if spec.driver in LAN_DRIVERS:
         return 0
     found = int(tunnels().mtu(spec)) if spec.driver == OVERLAY else 0
@@ -209,7 +208,8 @@ def _mtu(spec: NetworkSpec) -> int:
 
 
 def _make_link(record: NetworkRecord) -> int:
-    """The bridge with its settings, not up before its rules are there; its interface index. What is there stays."""
+    """Create the bridge with its settings; it comes up only after its rules exist. Returns its interface index. An
+    existing bridge is kept."""
     from engine.net import messages
 
     hardware = "02:42:" + ":".join(record.id[i : i + 2] for i in range(0, 8, 2))
@@ -219,7 +219,7 @@ def _make_link(record: NetworkRecord) -> int:
     v6 = any(":" in pool.subnet for pool in record.pools)
     settings = {"ipv6/conf/{}/disable_ipv6": "0" if v6 else "1"}
     if v6 and not record.adopted:
-        # A container must not become the host's router; nobody else can have the addresses that we give.
+        # A container must not become the host's router; the addresses are unique, so we need no duplicate detection.
         settings |= {"ipv6/conf/{}/accept_ra": "0", "ipv6/conf/{}/accept_dad": "0"}
     if record.spec.internal and not record.adopted:
         settings["ipv4/conf/{}/forwarding"] = "0"

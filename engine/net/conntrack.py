@@ -1,5 +1,5 @@
-"""Connections that the kernel tracks and that lead to an address which has another owner by now: without this a client that
-keeps sending (UDP has no end) would reach whoever gets the address next, published or not.
+"""Delete tracked connections to addresses with a new owner. Otherwise a client that keeps sending (UDP has no end)
+would reach the next container with the address, even on unpublished ports.
 
 ctnetlink: include/uapi/linux/netfilter/nfnetlink_conntrack.h.
 """
@@ -20,17 +20,17 @@ _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK
 _ORIGINAL, _REPLY, _ZONE, _FILTER = 1, 2, 18, 25
 _SOURCE, _PROTOCOL, _SOURCE_PORT = 0x1, 0x8, 0x10
-"""Bits of CTA_FILTER: what of a tuple is compared (Linux 5.8)."""
+"""Bits of CTA_FILTER: the parts of a tuple to compare (Linux 5.8)."""
 _MANY = 10_000
-"""Connections from which on the kernel is asked for those that matter, once for each address, and not for all."""
+"""With more connections than this, we query the kernel once per address instead of reading all."""
 
 Ports = Collection[tuple[str, int]]
-"""(protocol, port of the host)"""
+"""(protocol, host port)"""
 
 
 def forget(addresses: Collection[str], ports: Ports = ()) -> None:
-    """Delete the connections from and to these addresses, and those to ports of the host that are not translated. Failures
-    do not matter: where the kernel has no connection tracking nothing is translated either."""
+    """Delete the connections from and to these addresses, and those to host ports that are not translated. Failures are
+    ignored: a kernel without connection tracking does not translate either."""
     with contextlib.suppress(OSError, OperationFailed):
         with open("/proc/sys/net/netfilter/nf_conntrack_count", encoding="ascii") as file:
             count = int(file.read())

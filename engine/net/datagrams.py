@@ -1,7 +1,6 @@
-"""Datagram sockets that are answered at once, apart from the event loop's other work.
-
-A turn of the event loop takes as long as a short answer does. So these sockets have an epoll(7) of their own, which the loop
-watches: when something has come, all that is there is answered, and for a moment also what comes next.
+"""Datagram sockets that are answered with little latency. A turn of the event loop takes as long as a short answer, so
+these sockets have a separate epoll(7), which the loop watches: when it is readable, we answer all queued datagrams, and
+briefly wait for more.
 """
 
 from __future__ import annotations
@@ -15,20 +14,21 @@ from typing import Any
 from engine.readable import Readable
 
 BURST = 32
-"""Datagrams of one socket answered before the others have their turn."""
+"""Datagrams of one socket answered before the next socket's turn."""
 
 TURN = 0.001
-"""Seconds after which the loop's other work has its turn."""
+"""Seconds after which the event loop continues with other work."""
 
 LINGER = 0.0003
-"""Seconds that the next datagram is waited for: who asks one question after the other waits for no turn of the loop then."""
+"""Seconds to wait for the next datagram, so that a client that asks one question after another need not wait for turns
+of the loop."""
 
 Answer = Callable[[bytes, Any], None]
-"""Is called with a datagram and where it came from."""
+"""Called with a datagram and its sender's address."""
 
 
 class Datagrams:
-    """Open as long as it has sockets."""
+    """The epoll(7) of these sockets, open while there are any."""
 
     def __init__(self) -> None:
         self._sockets: dict[int, tuple[socket.socket, Answer]] = {}
@@ -44,7 +44,7 @@ class Datagrams:
         self._epoll.register(sock.fileno(), select.EPOLLIN)
 
     def remove(self, sock: socket.socket) -> None:
-        """To be called before `sock` is closed."""
+        """Stop watching; call it before closing `sock`."""
         del self._sockets[sock.fileno()]
         if self._epoll is not None:
             self._epoll.unregister(sock.fileno())
@@ -72,5 +72,5 @@ def _answer(sock: socket.socket, answer: Answer) -> None:
         except BlockingIOError:
             return
         except OSError:
-            continue  # the peer of an earlier answer has gone
+            continue  # the peer of an earlier answer has closed its socket
         answer(data, peer)

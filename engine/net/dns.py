@@ -17,19 +17,19 @@ from engine.net.overlay.discovery import Discovery
 from engine.readable import Readable
 
 MAX_FORWARDED = 256
-"""Questions under way to resolvers at once; more are refused, as Docker's server does."""
+"""The most concurrent questions to resolvers; more are refused, as in Docker."""
 
 MAX_STREAMS = 32
-"""TCP connections of one container at once; more are closed."""
+"""The most concurrent TCP connections of one container; more are closed."""
 
 STREAM_IDLE = 10.0
-"""Seconds after which a quiet TCP connection is closed."""
+"""Seconds after which an idle TCP connection is closed."""
 
 MAX_REMEMBERED = 300
-"""Bytes of a question whose answer is remembered."""
+"""The longest question, in bytes, whose answer is cached."""
 
 MAX_ANSWERS = 4096
-"""Answers that are remembered."""
+"""The number of cached answers."""
 
 _KINDS = {
     dnsmessage.A: (dnsmessage.A,),
@@ -39,7 +39,7 @@ _KINDS = {
 
 
 class _Client:
-    """A container that is served."""
+    """A container that we serve."""
 
     def __init__(self, container_id: str, udp: socket.socket, tcp: socket.socket, upstream: tuple[str, ...]) -> None:
         self.container_id, self.udp, self.tcp, self.upstream = container_id, udp, tcp, upstream
@@ -54,9 +54,9 @@ class _Client:
 
 
 class Server:
-    """Answers every container handed to `serve` from the table, and other names from its resolvers or the host's.
-
-    A container on internal networks only gets no answer from outside: a question carries data out (CVE-2024-29018).
+    """Answers the containers passed to `serve` from the table, and other names from their resolvers or the host's. A
+    container with only internal networks gets no external answers, because questions can carry data out
+    (CVE-2024-29018).
     """
 
     def __init__(self, names: Names, discovery: Discovery | None = None) -> None:
@@ -66,13 +66,14 @@ class Server:
         self._datagrams = Datagrams()
         self._forwarded = 0
         self._answers: dict[tuple[str, bool, bytes], bytes] = {}
-        """(asker, by TCP, question without its number) → answer without its number, as long as no name changes."""
+        """Cache: (asker, by TCP, question without its id) → answer without its id; cleared when a name changes."""
         self._generation = names.generation
 
     def serve(self, container_id: str, udp: int, tcp: int, resolvers: Sequence[str] = ()) -> tuple[int, int]:
-        """Take over the two descriptors (UDP, TCP) and answer there until `leave`; the ports that they are bound to."""
+        """Own the two descriptors (UDP, TCP) and answer on them until `leave`; returns the ports that they are bound
+        to."""
         self.leave(container_id)
-        # What they are is said, and the loop gets numbers: neither has to ask the kernel about each of them.
+        # Pass family and type, and watch descriptor numbers, to save system calls.
         sockets = (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_UDP, fileno=udp),
             socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=tcp),
@@ -141,7 +142,7 @@ class Server:
             client.streams -= 1
 
     def local(self, asker: str, data: bytes, *, stream: bool = False) -> bytes | None:
-        """What we can answer ourselves; b"" for a packet that is no query, None for a name to be asked for outside."""
+        """Our own answer; b"" for a packet that is not a query, None for a name to be resolved externally."""
         if self._generation != self.names.generation or len(self._answers) > MAX_ANSWERS:
             self._answers.clear()
             self._generation = self.names.generation
@@ -163,18 +164,18 @@ class Server:
         addresses = self.names.lookup(asker, query.name)
         if addresses is None:
             return None
-        # A name of ours without an address of that kind exists nonetheless: no error, no data (RFC 2308 section 2.2).
+        # One of our names without an address of that type still exists: no error, no data (RFC 2308 section 2.2).
         wanted = _KINDS.get(query.kind, ())
         answer = dnsmessage.answer(
             query, [found for found in map(_record, addresses) if found[0] in wanted], stream=stream
         )
-        # Several addresses are given in another order each time; other groups' names change without our hearing of it.
+        # The order of several addresses varies; names of other groups change without notice.
         if len(data) < MAX_REMEMBERED and self._is_settled(asker, query, addresses):
             self._answers[asker, stream, data[2:]] = answer[2:]
         return answer
 
     def _is_settled(self, asker: str, query: dnsmessage.Query, addresses: Sequence[str]) -> bool:
-        """Whether the answer is the same until a name of ours changes: at most one address of each IP version."""
+        """Whether the answer stays the same until one of our names changes: at most one address of each IP version."""
         versions = {":" in address for address in addresses}
         return len(versions) == len(addresses) and bool(self.names.own(asker, query.name))
 
@@ -196,7 +197,7 @@ class Server:
             self._forwarded -= 1
         if found is not None:
             return found
-        # A name without a dot that no container has is unknown, whether or not there is a resolver.
+        # A name without a dot that no container has is unknown, with or without a resolver.
         code = dnsmessage.SERVFAIL if "." in query.name else dnsmessage.NXDOMAIN
         return dnsmessage.answer(query, [], code)
 
@@ -205,11 +206,11 @@ def _send(sock: socket.socket, data: bytes, peer: object) -> None:
     try:
         sock.sendto(data, peer)  # type: ignore[call-overload]
     except OSError:
-        pass  # the peer's queue is full, or it has gone: DNS clients ask again
+        pass  # the peer's queue is full, or it has exited: DNS clients ask again
 
 
 def _record(address: str) -> tuple[int, bytes]:
-    """The type and the data of the record that gives the address."""
+    """The type and data of the record for the address."""
     if ":" in address:
         return dnsmessage.AAAA, socket.inet_pton(socket.AF_INET6, address)
     return dnsmessage.A, socket.inet_pton(socket.AF_INET, address)

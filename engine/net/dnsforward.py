@@ -1,4 +1,4 @@
-"""Questions that other resolvers have to answer; passed on as they are, EDNS included (RFC 1035 section 4.2)."""
+"""Forward questions to resolvers unchanged, including EDNS (RFC 1035 section 4.2)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import time
 from collections.abc import Sequence
 
 TIMEOUT = 5.0
-"""Seconds given to each resolver."""
+"""Timeout of each resolver, in seconds."""
 
 PATIENCE = 0.8
-"""Seconds after which the next resolver is asked, too."""
+"""Seconds after which the next resolver is asked as well."""
 
 AVOIDED = 60.0
-"""Seconds for which a resolver that was silent is asked last."""
+"""Seconds for which a resolver that did not answer is asked last."""
 
 _WEAK = (2, 4, 5)
-"""SERVFAIL, NOTIMP, REFUSED: another resolver may know more (as resolv.conf(5)'s clients do)."""
+"""SERVFAIL, NOTIMP, REFUSED: another resolver may answer (as for clients of resolv.conf(5))."""
 
 PORT = 53
 RESOLV_CONF = "/etc/resolv.conf"
@@ -44,7 +44,7 @@ def host_resolvers() -> tuple[str, ...]:
 
 
 def _is_address(text: str) -> bool:
-    """A name here would be resolved by a blocking call."""
+    """Whether this is an address; a name would be resolved by a blocking call."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -53,18 +53,18 @@ def _is_address(text: str) -> bool:
 
 
 _silent: dict[str, float] = {}
-"""Resolver → when it last left a question unanswered that another one has answered."""
+"""Resolver → when it last failed to answer a question that another one answered."""
 
 
 def ordered(servers: Sequence[str]) -> list[str]:
-    """The servers as given, those last that were silent lately."""
+    """The servers in the given order, but those that recently did not answer last."""
     now = time.monotonic()
     return sorted(filter(_is_address, servers), key=lambda server: now - _silent.get(server, -AVOIDED) < AVOIDED)
 
 
 async def ask(servers: Sequence[str], data: bytes, *, stream: bool) -> bytes | None:
-    """The first answer; None when no server gives one. The next server is asked when one has failed, has refused, or has
-    been silent for PATIENCE; an answer that comes late counts nevertheless."""
+    """The first answer, or None. The next server is asked when one fails, refuses, or does not answer within PATIENCE;
+    late answers still count."""
     asked: dict[asyncio.Task[bytes], str] = {}
     weak: bytes | None = None
     waiting = ordered(servers)
@@ -110,7 +110,7 @@ async def _stream(server: str, data: bytes) -> bytes:
 
 
 async def _datagram(server: str, data: bytes) -> bytes:
-    """A socket, and so a source port, of its own for each question: answers cannot be guessed (RFC 5452)."""
+    """Ask by UDP. Each question has a new socket, and so a new source port, against forged answers (RFC 5452)."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)

@@ -1,4 +1,4 @@
-"""DNS messages, as far as an embedded server needs them (RFC 1035 section 4; RFC 6891 for the size a client takes)."""
+"""DNS messages, as far as an embedded server needs them (RFC 1035 section 4; RFC 6891 for the UDP size of clients)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ IN = 1
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 
 TTL = 600
-"""Seconds, as Docker's server answers."""
+"""The TTL in seconds, as in Docker."""
 
 
 class Malformed(ValueError):
-    """Bytes that are no DNS query."""
+    """The data is not a DNS query."""
 
 
 class Query(Struct, frozen=True):
-    """The question of a query: `name` in lower case without the last dot; `size` is the largest UDP answer taken."""
+    """The question of a query: `name` in lower case without the final dot; `size` is the largest UDP answer that the
+    client accepts."""
 
     identifier: int
     recursion_desired: bool
@@ -32,7 +33,7 @@ class Query(Struct, frozen=True):
 
 
 def parse(data: bytes) -> Query:
-    """Read a query. Raises Malformed for anything else, without fail."""
+    """Parse a query. Raises Malformed, and nothing else, for any other data."""
     if len(data) < 12:
         raise Malformed("shorter than a header")
     identifier, bits, questions, answers, authorities, additional = struct.unpack_from(">6H", data)
@@ -66,7 +67,7 @@ def parse(data: bytes) -> Query:
 
 
 def answer(query: Query, records: list[tuple[int, bytes]], code: int = NOERROR, *, stream: bool = False) -> bytes:
-    """A whole answer; over UDP records that do not fit are left out and the truncation bit set."""
+    """A complete answer. Over UDP, records that do not fit are omitted and the truncation bit is set."""
     body = b""
     count = 0
     truncated = False
@@ -82,7 +83,7 @@ def answer(query: Query, records: list[tuple[int, bytes]], code: int = NOERROR, 
 
 
 def addresses(data: bytes, offset: int) -> list[str]:
-    """The IPv4 addresses in a message that `answer` made; its records begin at `offset`. Nothing of what is malformed."""
+    """The IPv4 addresses in a message that `answer` created; its records begin at `offset`. Stops at malformed data."""
     found = []
     record = struct.Struct(">HHHIH")
     while offset + record.size <= len(data):
@@ -102,7 +103,7 @@ def encode_name(name: str) -> bytes:
 
 
 def reverse_name(name: str) -> str:
-    """The address that a PTR question asks for: 4.3.2.1.in-addr.arpa → 1.2.3.4; "" when it is none."""
+    """The address in the name of a PTR question: 4.3.2.1.in-addr.arpa → 1.2.3.4; "" for other names."""
     if name.endswith(".in-addr.arpa"):
         parts = name.removesuffix(".in-addr.arpa").split(".")
         text = ".".join(reversed(parts))

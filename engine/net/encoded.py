@@ -1,4 +1,4 @@
-"""rtnetlink(7) requests that pyroute2 encodes: for networks that few have, as it takes long to import."""
+"""rtnetlink(7) requests encoded by pyroute2, for rarely used networks, because its import takes long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _APPEND = 0x800
 
 
 def kind(name: str, data: list[tuple[str, Any]]) -> tuple[str, Any]:
-    """The attribute that says what kind of link it is (ip-link(8))."""
+    """The attribute with the kind of a link (ip-link(8))."""
     found: list[tuple[str, Any]] = [("IFLA_INFO_KIND", name)]
     if data:
         found.append(("IFLA_INFO_DATA", {"attrs": data}))
@@ -23,7 +23,7 @@ def kind(name: str, data: list[tuple[str, Any]]) -> tuple[str, Any]:
 
 
 def link(attributes: list[tuple[str, Any]]) -> bytes:
-    """A request that makes a link; it fails with EEXIST where there is one."""
+    """A request that creates a link; it fails with EEXIST if the link exists."""
     from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
     message = ifinfmsg()
@@ -36,7 +36,7 @@ def link(attributes: list[tuple[str, Any]]) -> bytes:
 
 
 def flood(index: int, address: str) -> bytes:
-    """A request that has the VXLAN link with this index send to `address` what it knows no other place for (bridge(8),
+    """A request that lets the VXLAN link with this index send frames for unknown destinations to `address` (bridge(8),
     `fdb append`)."""
     from pyroute2.netlink.rtnl.ndmsg import ndmsg
 

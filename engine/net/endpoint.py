@@ -1,4 +1,4 @@
-"""What a container gets on one network: its addresses, its link's names on both sides, its hardware address."""
+"""A container's endpoint on one network: addresses, names of the links on both sides, hardware address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 
 
 class Given(Protocol):
-    """An address with the length of its subnet's prefix, and the gateway there, "" for none."""
+    """An address with the prefix length of its subnet and its gateway, "" for none."""
 
     @property
     def address(self) -> str: ...
@@ -35,8 +35,8 @@ class Given(Protocol):
 
 
 class Plan(Struct, frozen=True):
-    """One attachment on its way. `routed`: it may carry the default route. `published`: the container may have ports of its
-    own that lead to it."""
+    """One attachment being set up. `routed`: it may have the default route. `published`: published ports may lead to
+    it."""
 
     record: NetworkRecord
     attachment: Attachment
@@ -47,7 +47,7 @@ class Plan(Struct, frozen=True):
 
 
 def host_interface(container_id: str, index: int) -> str:
-    """The host's end of the pair; its container can be read from it."""
+    """The name of the host's end of the pair, which contains the container's id."""
     return f"cv{container_id[:11]}{index:02x}"
 
 
@@ -60,8 +60,8 @@ def plan(
     taken: Collection[str] = (),
     given: Given | None = None,
 ) -> Plan:
-    """Lease addresses and name the links; inside a transaction. `taken`: names of the container's other links; `given`: the
-    IPv4 address of a LAN's DHCP server. Raises what ipam.lease and options do."""
+    """Lease addresses and name the links, inside a transaction. `taken`: names of the container's other links; `given`:
+    the IPv4 address from a LAN's DHCP server. Raises as ipam.lease and options do."""
     name = options.interface(record, attachment, taken)
     sysctls = options.sysctls(attachment, name)
     mac = attachment.mac_address.lower().replace("-", ":")
@@ -82,7 +82,7 @@ def plan(
     for version, (address, pool) in found.items():
         fields[f"ipv{version}_address"] = address
         fields[f"ipv{version}_prefix"] = ipam.subnet_of(pool.subnet).prefixlen
-        # Without a way out there is no gateway; names.py knows an internal network by that.
+        # An internal network has no gateway; names.py identifies it by that.
         fields[f"ipv{version}_gateway"] = "" if is_closed(record) else _gateway(record, version, pool)
     made = Endpoint(
         network=record.spec.name,
@@ -96,7 +96,7 @@ def plan(
 
 
 def _gateway(record: NetworkRecord, version: int, pool: Pool) -> str:
-    """By which address containers leave: "" when the bridge has none and no other is named."""
+    """The containers' gateway: "" when the bridge has no address and no other gateway is set."""
     if lan.is_lan(record) and lan.is_routed(record.spec):
         return "0.0.0.0" if version == 4 else "::"
     return pool.aux_addresses.get(ipam.GATEWAY[version], "") or (
@@ -105,26 +105,25 @@ def _gateway(record: NetworkRecord, version: int, pool: Pool) -> str:
 
 
 def is_closed(record: NetworkRecord) -> bool:
-    """Whether the network has no way out."""
+    """Whether the network has no route outside."""
     return record.spec.internal or (lan.is_lan(record) and not lan.parent(record.spec))
 
 
 def outward(plans: Sequence[Plan]) -> list[Plan]:
-    """The plans that lead outside, the one that carries the default route first: by gw_priority, then by name, as with
-    Docker."""
+    """The plans that lead outside, the one with the default route first: by gw_priority, then by name, as in Docker."""
     outside = [one for one in plans if not is_closed(one.record)]
     return sorted(outside, key=lambda one: (-one.attachment.gw_priority, one.record.spec.name))
 
 
 def ordered(endpoints: Iterable[Endpoint], attachments: Iterable[Attachment]) -> list[Endpoint]:
-    """What a container got on its networks, in the order of outward()."""
+    """A container's endpoints in the order of outward()."""
     priority = {one.network: one.gw_priority for one in attachments}
     return sorted(endpoints, key=lambda one: (-priority.get(one.network, 0), one.network))
 
 
 def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:
-    """The IPv4 and the IPv6 address to which published ports lead: those behind the default routes, by which the answers
-    leave. "" for none, or where that is the host's own LAN. `endpoints` in the order of ordered()."""
+    """The IPv4 and IPv6 address that published ports lead to: those of the default routes, by which the answers leave.
+    "" for none, or if that is the host's LAN. `endpoints` in the order of ordered()."""
     endpoints = list(endpoints)
     first = (
         next((one for one in endpoints if one.ipv4_gateway), Endpoint(network="")),
@@ -137,6 +136,6 @@ def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:
 
 
 def _hardware(address: str) -> str:
-    """02:42 and the last four bytes of the address: the same address never shows up with another one in ARP caches."""
+    """02:42 and the IPv4 address, so that an address always has the same hardware address in ARP caches."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return "02:42:" + socket.inet_pton(family, address)[-4:].hex(":")

@@ -1,4 +1,4 @@
-"""Which subnet a network gets and which address a container; leases live in the database."""
+"""Assign subnets to networks and addresses to containers; the database has the leases."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from engine.store import Store
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Lease = dict[int, tuple[str, Pool]]
-"""IP version → address and the pool it is from."""
+"""IP version → address and its pool."""
 
 _QUAD = struct.Struct(">I")
 
 
 _POOLS = {4: (("172.17.0.0", "172.31.255.255"), ("192.168.0.0", "192.168.255.255"))}
-"""First and last address of the ranges from which networks get their subnets: Docker's."""
+"""First and last address of the ranges for subnets of networks, as in Docker."""
 
 _SIZE = 24
 """The prefix length of a default subnet: there is room for 4,000 networks."""
 
 _DEFAULT_LIKE = 7
-"""The longest prefix of a route that stands for the default route: a VPN has two of length 1, or some more."""
+"""The longest prefix of routes that act as a default route: VPNs use two of length 1, or several longer ones."""
 
 GATEWAY = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
-"""The auxiliary address by which containers leave, in place of the bridge's."""
+"""The auxiliary address that is the containers' gateway, in place of the bridge's address."""
 
 
 @functools.lru_cache(maxsize=256)
 def subnet_of(text: str) -> Network:
-    """The subnet of a pool; parsing it costs as much as all else of a lease."""
+    """The parsed subnet of a pool, cached because parsing takes as long as the rest of a lease."""
     return ipaddress.ip_network(text)
 
 
 def host_routes() -> list[tuple[int, int, int]]:
-    """(IP version, first, last address) of the destinations that the host routes already, in all tables; default routes and
-    what amounts to them left out."""
+    """(IP version, first, last address) of the host's routes in all tables, without default routes and their
+    equivalents."""
     with Rtnetlink() as kernel:
         found = []
         for family, version, bits in ((socket.AF_INET, 4, 32), (socket.AF_INET6, 6, 128)):
@@ -181,10 +181,9 @@ def lease(
     v6: str = "",
     avoid: Iterable[str] = (),
 ) -> Lease:
-    """Addresses for `owner` on `network`, by IP version: the asked ones, or the lowest free that is none of `avoid`. Inside
-    a transaction.
-
-    A lease that `owner` holds already is given again. Raises InvalidSpec, Conflict and PoolExhausted.
+    """Lease addresses for `owner` on `network`, by IP version: the requested ones, or the lowest free ones that are not
+    in `avoid`. Inside a transaction. An existing lease of `owner` is returned again. Raises InvalidSpec, Conflict and
+    PoolExhausted.
     """
     name = network.spec.name
     held = dict(db.execute("SELECT address, owner FROM addresses WHERE network = ?", (name,)).fetchall())
@@ -263,6 +262,6 @@ def _lowest(
 
 
 def release(store: Store, owner: str, network: str = "") -> None:
-    """Give the owner's addresses back: all of them, or those on one network."""
+    """Release the owner's addresses: all, or those on one network."""
     with store.transaction(freeing=True) as db:
         db.execute("DELETE FROM addresses WHERE owner = ? AND ? IN (network, '')", (owner, network))

@@ -1,4 +1,4 @@
-"""Which names a container sees: those of the containers that share a network with it."""
+"""The names that a container can resolve: those of containers that share a network with it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from engine.spec.state import Endpoint
 
 
 class Names:
-    """The table behind the DNS server: network → name → addresses. `others` knows containers of other groups."""
+    """The DNS server's table: network → name → addresses. `others` finds containers of other groups."""
 
     def __init__(self, others: Neighbours | None = None) -> None:
         self._others = others
         self.generation = 0
-        """Changes with every change of our own containers' names."""
+        """Incremented with every change of our containers' names."""
         self._endpoints: dict[str, tuple[tuple[str, ...], tuple[Endpoint, ...]]] = {}
         self._by_network: dict[str, dict[str, list[str]]] = {}
         self._reverse: dict[str, dict[str, str]] = {}
@@ -28,8 +28,8 @@ class Names:
         endpoints: Iterable[Endpoint],
         links: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """Make the container findable by `names` (its name, short id, host name) and each endpoint's aliases. It alone
-        knows others by its `links`, (name, alias) pairs."""
+        """Make the container resolvable by `names` (its name, short id, host name) and the aliases of each endpoint.
+        `links`, (name, alias) pairs, apply only to questions of this container."""
         self.withdraw(container_id)
         self.generation += 1
         for name, alias in links:
@@ -62,8 +62,8 @@ class Names:
 
     def lookup(self, asker: str, name: str) -> list[str] | None:
         """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
-        no container that it can reach has this name. `name.network` asks on one network only. Another group's container is
-        found when none of the asker's own group has the name, whichever networks they are on."""
+        no container that it can reach has this name. `name.network` searches one network only. Containers of other
+        groups are searched if none of the asker's group has the name, on any network."""
         found = self.own(asker, name) or (self._found(asker, name, self._theirs) if self._others else [])
         if len(found) > 1:
             import random
@@ -72,11 +72,11 @@ class Names:
         return found or None
 
     def on(self, network: str, name: str) -> list[str]:
-        """The addresses of our own containers that are called `name`, in lower case, on the network."""
+        """The addresses of our containers with the name `name` (in lower case) on the network."""
         return self._by_network.get(network, {}).get(name, [])
 
     def own(self, asker: str, name: str) -> list[str]:
-        """The addresses of our own containers that `lookup` gives; the same until the generation changes."""
+        """The part of `lookup` that concerns our containers; constant until the generation changes."""
         return self._found(asker, name, self.on)
 
     def _found(self, asker: str, name: str, on: Callable[[str, str], list[str]]) -> list[str]:
@@ -99,7 +99,7 @@ class Names:
         return None
 
     def reaches(self, asker: str, server: str) -> bool:
-        """Whether the container may ask this resolver: it has a way outside, or they share a network."""
+        """Whether the container may use this resolver: it has external access, or they share a network."""
         endpoints = self._endpoints.get(asker, ((), ()))[1]
         if any(one.ipv4_gateway or one.ipv6_gateway for one in endpoints):
             return True

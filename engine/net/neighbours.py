@@ -1,7 +1,5 @@
-"""Names of containers of other groups on a shared network (an external network of two projects).
-
-A group's own containers are in `Names`, in memory. Who else has an address on a network is in the database, and what else
-they are called in their specifications.
+"""Names of other groups' containers on a shared network (an external network of two projects). A group's own containers
+are in `Names`, in memory. Other containers' addresses are in the database, their further names in their specifications.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from msgspec import Struct
 from engine.store import Store
 
 _KNOWN = 1000
-"""Specifications that are remembered."""
+"""The number of cached specifications."""
 
 
 class _Attachment(Struct):
@@ -23,7 +21,7 @@ class _Attachment(Struct):
 
 
 class _Specification(Struct):
-    """What of a spec.json has to do with names."""
+    """The fields of a spec.json that concern names."""
 
     hostname: str = ""
     networks: tuple[_Attachment, ...] = ()
@@ -33,12 +31,12 @@ _decode = msgspec.json.Decoder(_Specification).decode
 
 
 class Neighbours:
-    """The containers of all groups but `group`."""
+    """The containers of all groups except `group`."""
 
     def __init__(self, store: Store, group: str) -> None:
         self._store, self._group = store, group
         self._specifications: dict[str, tuple[int, _Specification]] = {}
-        """By container id; when the file was written comes first."""
+        """Container id → (modification time of the file, specification)."""
 
     def addresses(self, network: str, name: str) -> list[str]:
         """Addresses on the network of containers called `name` (in lower case) there."""
@@ -54,7 +52,7 @@ class Neighbours:
         return found
 
     def name(self, network: str, address: str) -> str | None:
-        """What the container that has this address is called."""
+        """The name of the container with this address."""
         row = self._store.db.execute(
             "SELECT c.name FROM addresses a JOIN containers c ON c.id = a.owner"
             " WHERE a.network = ? AND a.address = ? AND c.container_group != ?",
@@ -63,7 +61,7 @@ class Neighbours:
         return f"{row[0]}.{network}" if row else None
 
     def _further(self, network: str, container_id: str, group: str) -> set[str]:
-        """Its aliases on the network and its host name; none when it is just being removed."""
+        """Its aliases on the network and its host name; none while it is being removed."""
         path = f"{self._store.roots.container(group, container_id)}/spec.json"
         written, known = self._specifications.get(container_id, (0, None))
         try:

@@ -1,4 +1,4 @@
-"""Driver options of bridge networks and of their endpoints; one that is not known is refused, never ignored."""
+"""Driver options of bridge networks and of their endpoints; unknown ones are refused, never ignored."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from engine.spec.network import LAN_DRIVERS, OVERLAY, NetworkRecord, NetworkSpec
 
 NAME = "com.docker.network.bridge.name"
 HOST_BINDING = {4: "com.docker.network.bridge.host_binding_ipv4", 6: "com.docker.network.bridge.host_binding_ipv6"}
-"""The host address of ports that are published without one."""
+"""The host address of ports published without one."""
 INTERFACE_PREFIX = "com.docker.network.container_iface_prefix"
 ICC = "com.docker.network.bridge.enable_icc"
 MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
 SOURCE = {4: "com.docker.network.host_ipv4", 6: "com.docker.network.host_ipv6"}
-"""The host's address that containers are seen with outside, in place of the outgoing link's."""
+"""The host address used for containers' outgoing packets, in place of the outgoing link's."""
 TRUSTED = "com.docker.network.bridge.trusted_host_interfaces"
-"""Links, separated by colons, from which containers are reached at their own addresses."""
+"""Links, separated by colons, from which containers are reachable at their own addresses."""
 GATEWAY_MODE = {4: "com.docker.network.bridge.gateway_mode_ipv4", 6: "com.docker.network.bridge.gateway_mode_ipv6"}
 GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 ENABLE_IPV6 = "com.docker.network.enable_ipv6"
 ADVERTISE = ("com.docker.network.advertise_addr_nmsgs", "com.docker.network.advertise_addr_ms")
-"""How often and how many milliseconds apart a new container says which hardware address its addresses have."""
+"""How many times, and at what interval in milliseconds, a new container announces its hardware address."""
 INHIBIT = "com.docker.network.bridge.inhibit_ipv4"
-"""The bridge gets no IPv4 address."""
+"""The bridge has no IPv4 address."""
 
 ENDPOINT_INTERFACE = "com.docker.network.endpoint.ifname"
 ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
@@ -76,7 +76,7 @@ _KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
 
 
 def check(spec: NetworkSpec) -> None:
-    """Raises Unsupported and InvalidSpec for what the driver cannot do."""
+    """Raises Unsupported and InvalidSpec for settings that the driver does not support."""
     where = f"network {spec.name}"
     if spec.driver not in ("", "bridge", "default", OVERLAY, *LAN_DRIVERS):
         hint = "Supported: bridge, overlay, macvlan, ipvlan (host and none as network_mode)."
@@ -110,7 +110,7 @@ def check(spec: NetworkSpec) -> None:
 
 
 def is_true(record: NetworkRecord, option: str, default: str = "true") -> bool:
-    """A driver option, which is `default` unless it says otherwise."""
+    """The value of a boolean driver option, or `default`."""
     return record.spec.driver_opts.get(option, default).lower() in ("true", "1", "t")
 
 
@@ -126,7 +126,7 @@ def has_address(record: NetworkRecord, version: int) -> bool:
 
 
 def announcements(record: NetworkRecord) -> tuple[int, float]:
-    """How often a new container says which hardware address its addresses have, and how many seconds apart."""
+    """How many times, and at what interval in seconds, a new container announces its hardware address."""
     count, milliseconds = (record.spec.driver_opts.get(option, "") for option in ADVERTISE)
     return int(count or (3 if milliseconds else 0)), int(milliseconds or 100) / 1000
 
@@ -138,12 +138,12 @@ def mtu(record: NetworkRecord) -> int:
 
 
 def asked_interface(attachment: Attachment) -> str:
-    """The link's name that the attachment asks for, "" for none."""
+    """The link name requested by the attachment, "" for none."""
     return attachment.interface_name or attachment.driver_opts.get(ENDPOINT_INTERFACE, "")
 
 
 def interface(record: NetworkRecord, attachment: Attachment, taken: Collection[str]) -> str:
-    """The link's name in the container: the one that is asked for, or the first free. Raises InvalidSpec."""
+    """The link's name in the container: the requested or the first free one. Raises InvalidSpec."""
     prefix = record.spec.driver_opts.get(INTERFACE_PREFIX, "eth")
     name = asked_interface(attachment) or next(f"{prefix}{i}" for i in range(256) if f"{prefix}{i}" not in taken)
     if not _is_link_name(name) or name == "lo":
@@ -156,11 +156,11 @@ def interface(record: NetworkRecord, attachment: Attachment, taken: Collection[s
 def sysctls(attachment: Attachment, name: str) -> list[tuple[str, str]]:
     """(path below /proc/sys/net, value) of the endpoint, IFNAME in them standing for its link, here `name`.
 
-    Raises Unsupported for another option, InvalidSpec for a sysctl that is not the link's own.
+    Raises Unsupported for other options, InvalidSpec for a sysctl that does not belong to the link.
     """
     where = f"network {attachment.network}"
     for option in sorted(attachment.driver_opts):
-        # A name of nobody's that is known here is a note of the user's, as it is for Docker's bridge driver.
+        # Docker's bridge driver ignores other unknown names, and so do we.
         if option.startswith("com.docker.network.") and option not in (ENDPOINT_INTERFACE, ENDPOINT_SYSCTLS):
             raise Unsupported(f"{where}: endpoint option {option!r} is not supported")
     found = []

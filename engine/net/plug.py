@@ -1,4 +1,4 @@
-"""Links in the kernel: veth pairs into network namespaces, with addresses and routes there; many at once."""
+"""Create links for many containers at once: veth pairs into network namespaces, with addresses and routes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from engine.net.rtnetlink import Rtnetlink, inside, travelling
 from engine.spec.state import Endpoint
 
 LOOKS = 5000
-"""How often a process is looked at that is just changing its credentials: it may not be then (ptrace(2), access mode
-checking)."""
+"""How many times we retry to open the namespace of a process that is just changing its credentials (ptrace(2), access
+mode checking)."""
 
 
 class _Making(Struct, frozen=True):
-    """A pair that is to be made, and the message for it and, where it is not as bridges make it, for its port there."""
+    """A pair to create, its message, and, if its bridge port has non-default settings, the message for that."""
 
     job: int
     plan: Plan
@@ -33,8 +33,8 @@ class _Making(Struct, frozen=True):
 
 
 def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]:
-    """For each (pid, plans), create the pairs and set up the namespace of `pid`; None or the error. One send creates the pairs
-    of all jobs. What a failed job created disappears with its namespace."""
+    """For each (pid, plans), create the pairs and set up the namespace of `pid`; returns None or the error for each.
+    One send creates the pairs of all jobs. The links of a failed job disappear with its namespace."""
     failures: list[EngineError | None] = [None] * len(jobs)
     spaces: dict[int, int] = {}
     making: list[_Making] = []
@@ -58,7 +58,7 @@ def plug(jobs: Sequence[tuple[int, Sequence[Plan]]]) -> list[EngineError | None]
 
 
 def _configure(wanted: Sequence[Sequence[Plan]], spaces: dict[int, int], failures: list[EngineError | None]) -> None:
-    """Set up the namespaces of those without a failure, and note what fails."""
+    """Set up the namespaces of jobs without a failure, and record new failures."""
     ready: dict[int, tuple[Rtnetlink, list[bytes]]] = {}
     try:
         with travelling() as enter:
@@ -81,8 +81,8 @@ def _configure(wanted: Sequence[Sequence[Plan]], spaces: dict[int, int], failure
 
 
 def _announce(inner: Rtnetlink, plans: Sequence[Plan]) -> None:
-    """Have links say which hardware address their addresses have, as often as their networks want, by a thread: the first may
-    leave before the bridge's port forwards."""
+    """Announce hardware addresses of links, as often as their networks require, in a thread: the first announcement may
+    be sent before the bridge port forwards."""
     from engine.net import messages
 
     wanted = [(plan, *options.announcements(plan.record)) for plan in plans]
@@ -127,7 +127,7 @@ def unplug(pid: int, endpoints: Sequence[Endpoint]) -> None:
 
 
 def route(pid: int, endpoints: Sequence[Endpoint]) -> None:
-    """Give the namespace its default route by the first of `endpoints` that leads outside."""
+    """Set the namespace's default route through the first of `endpoints` that leads outside."""
     space = _namespace(pid)
     try:
         with inside(space):
@@ -146,7 +146,7 @@ def _namespace(pid: int) -> int:
             return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except PermissionError as error:
             failure = error
-            time.sleep(0.002)  # there is no event for it
+            time.sleep(0.002)  # no event exists for it
         except OSError as error:
             failure = error
             break
@@ -154,9 +154,9 @@ def _namespace(pid: int) -> int:
 
 
 def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str, int]) -> _Making:
-    """`masters`: the bridges' numbers, as far as they are known. Networks without inter-container communication are isolated
-    at their ports: what the bridge forwards by itself no packet rule sees. Only who has published ports needs a port that
-    sends back."""
+    """The messages for a pair. `masters`: the indices of bridges, as far as known. Networks without inter-container
+    communication isolate their bridge ports, because packet filters do not see traffic within a bridge. Only containers
+    with published ports need hairpin mode."""
     from engine.net import messages
 
     if lan.is_lan(plan.record):
@@ -177,7 +177,8 @@ def _pair(kernel: Rtnetlink, job: int, plan: Plan, space: int, masters: dict[str
 
 
 def _make(kernel: Rtnetlink, making: Sequence[_Making]) -> list[EngineError | None]:
-    """What went wrong with each. A pair of the container's last life, whose namespace is not buried yet, gives way."""
+    """Create the pairs, and return the errors. A pair left from the container's previous run, whose namespace still
+    exists, is replaced."""
     errors = _made(kernel, making)
     old = [i for i, error in enumerate(errors) if error[0] == errno.EEXIST and making[i].plan.endpoint.host_interface]
     if old:
@@ -220,16 +221,16 @@ def _set(path: str, value: str) -> None:
 
 
 def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
-    """In the namespace: its settings are written; a socket that stays there, and what brings lo and the links up, with
-    addresses and the default route."""
+    """Runs in the namespace: writes its settings, and returns a socket in it and the messages that bring up lo and the
+    links, with addresses and default route."""
     from engine.net import messages
 
     for plan in plans:
-        # A link without an IPv6 address stays quiet: no link-local address, no multicast reports.
+        # No link-local address and no multicast reports on a link without an IPv6 address.
         v6 = plan.endpoint.ipv6_address or any(":" in address for address in plan.attachment.link_local_ips)
         _set(f"ipv6/conf/{plan.endpoint.interface}/disable_ipv6", "0" if v6 else "1")
         if v6:
-            _set(f"ipv6/conf/{plan.endpoint.interface}/accept_dad", "0")  # the addresses are ours to give
+            _set(f"ipv6/conf/{plan.endpoint.interface}/accept_dad", "0")  # we assign unique addresses
         if options.announcements(plan.record)[0]:
             _set(f"ipv4/conf/{plan.endpoint.interface}/arp_notify", "1")
             if v6:
@@ -258,14 +259,14 @@ def _commands(plans: Sequence[Plan]) -> tuple[Rtnetlink, list[bytes]]:
 
 
 def _broadcast(end: Endpoint) -> str:
-    """The highest address of the subnet; two hosts alone have none (RFC 3021)."""
+    """The highest address of the subnet; a subnet of two hosts has none (RFC 3021)."""
     if end.ipv4_prefix >= 31:
         return ""
     return str(ipaddress.IPv4Address(int(ipaddress.IPv4Address(end.ipv4_address)) | (1 << 32 - end.ipv4_prefix) - 1))
 
 
 def _routes(endpoints: Sequence[tuple[int, Endpoint]]) -> list[bytes]:
-    """A default route for each IP version, by the first that has a gateway."""
+    """A default route for each IP version, through the first endpoint with a gateway."""
     from engine.net import messages
 
     found = []

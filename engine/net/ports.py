@@ -1,4 +1,4 @@
-"""Published ports on the host's side: a free one chosen, written down, and held by a bound socket of ours."""
+"""Published ports on the host: choose a free port, record it, and hold it with a bound socket."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _KINDS = {
     "sctp": (socket.SOCK_STREAM, _IPPROTO_SCTP),
 }
 DIRECT = "direct"
-"""Stands for a host port where the container is reached at its own address only."""
+"""The host port of containers that are reachable only at their own address."""
 _ANY = (0,) * 16
-"""Any free port; asked for again where the one that IPv4 gave is taken in IPv6."""
+"""Any free port; retried if the port chosen for IPv4 is in use for IPv6."""
 
 _LOW_PORTS = (
     "Publish a port from 1024 on, or ask root to lower the limit: sysctl -w net.ipv4.ip_unprivileged_port_start=80"
@@ -46,8 +46,8 @@ class Reservation:
 
 
 def placed(wanted: Collection[PortBinding], record: NetworkRecord | None) -> list[PortBinding]:
-    """The ports, on the host addresses that the network's driver options or networks.toml name where they have none of their
-    own. Where its gateway mode is `routed` nothing is bound on the host, which a host port of "" says in the outcome."""
+    """The ports with default host addresses from the network's driver options or networks.toml. In gateway mode
+    `routed` nothing is bound on the host, and the host port becomes ""."""
     found = []
     asked = preferences.read().publish if wanted else ()
     for port in wanted:
@@ -65,7 +65,7 @@ def placed(wanted: Collection[PortBinding], record: NetworkRecord | None) -> lis
 
 
 def reserve(store: Store, container_id: str, wanted: Iterable[PortBinding]) -> Reservation:
-    """Bind every port asked for, or none. Raises PortInUse naming port and holder."""
+    """Bind all requested ports or none. Raises PortInUse with port and holder."""
     reservation = Reservation()
     try:
         for port in wanted:
@@ -164,7 +164,7 @@ def _bind(port: PortBinding, number: int) -> list[socket.socket]:
 
 
 def _bound(family: int, kind: int, protocol: int, address: str, number: int) -> socket.socket:
-    """A bound socket of the host's network, which is not ours when we run for an ordinary user."""
+    """A bound socket in the host's network, which for an ordinary user is not our namespace."""
     if rootless.here():
         return rootless.bind(family, kind, protocol, address, number)
     sock = socket.socket(family, kind, protocol)

@@ -1,7 +1,6 @@
-"""What an administrator or user says about networks, in networks.toml (docs/networking.md).
-
-/etc/composer/networks.toml, then $XDG_CONFIG_HOME/composer/networks.toml (~/.config), whose keys win; COMPOSER_NETWORKS names
-another file instead of both
+"""Settings of an administrator or user for networks, in networks.toml (docs/networking.md):
+/etc/composer/networks.toml, then $XDG_CONFIG_HOME/composer/networks.toml (~/.config), whose keys win; COMPOSER_NETWORKS
+names a file that replaces both
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class AddressPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class OverlayHost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A host of overlay networks. `public_key` is WireGuard's, in base64: encrypted networks need it."""
+    """A host of overlay networks. `public_key` is its WireGuard key in base64, which encrypted networks need."""
 
     name: str
     address: str
@@ -38,8 +37,8 @@ class OverlayHost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Overlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The hosts of overlay networks that name none, own one included. `private_key` is the file with this host's WireGuard
-    key, `port` the UDP port on which all hosts wait for encrypted networks."""
+    """The default hosts of overlay networks, including this one. `private_key` is the file with this host's WireGuard
+    key, `port` the UDP port of encrypted networks on all hosts."""
 
     hosts: tuple[OverlayHost, ...] = ()
     private_key: str = "/etc/composer/overlay.key"
@@ -47,10 +46,10 @@ class Overlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Preferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`publish`: host addresses of ports that are published without one; () is all of the host's. `mtu`: bytes, 0 to follow
-    the uplink. `pools`: where networks get their IPv4 subnets; () is the usual place. `ports_opened_by`: whether published
-    ports are open because we translate addresses, before a firewall of the host sees a port of its own, or are served like
-    ports of the host's own programs, so that its firewall decides."""
+    """`publish`: host addresses of ports published without one; () means all addresses. `mtu`: bytes, 0 to follow the
+    uplink. `pools`: the pools for IPv4 subnets; () means the default pools. `ports_opened_by`: whether published ports
+    are open because we translate addresses before the host's firewall sees them, or are served like ports of the host's
+    programs, so that its firewall decides."""
 
     publish: tuple[str, ...] = ()
     ports_opened_by: Literal["composer", "firewall"] = "composer"
@@ -60,7 +59,7 @@ class Preferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Preferences:
-    """Raises InvalidSpec for a file that is wrong."""
+    """Read the settings. Raises InvalidSpec for an invalid file."""
     found: dict[str, Any] = {}
     for path in _paths(environ):
         try:
@@ -79,8 +78,8 @@ def read(environ: Mapping[str, str] = os.environ) -> Preferences:
 
 
 def mtu() -> int:
-    """Bytes for a network that names no MTU; 0 for the kernel's choice. An uplink's below 1500 is followed: containers would
-    send packets that do not fit, and wait for answers that never come where ICMP is filtered."""
+    """The default MTU of networks in bytes; 0 for the kernel's default. An uplink's MTU below 1500 is used, because
+    larger packets would be lost where ICMP is filtered."""
     if wanted := read().mtu:
         return wanted
     with contextlib.suppress(OSError, ValueError, IndexError):

@@ -1,8 +1,6 @@
-"""Port 53 left to a container that serves DNS itself.
-
-Our server binds 127.0.0.11:53 in every container's namespace, which costs nothing. A process that binds 0.0.0.0:53
-there would find the port taken (Pi-hole, CoreDNS …); so for a container that publishes or exposes port 53 our sockets are
-bound to free ports, and packet rules inside the namespace lead from 127.0.0.11:53 to them.
+"""Leave port 53 free for a container that serves DNS itself. Our server normally binds 127.0.0.11:53 in the container's
+namespace. A process that binds 0.0.0.0:53 there (Pi-hole, CoreDNS …) would then fail. So for a container that publishes
+or exposes port 53, we bind free ports, and packet rules inside the namespace redirect 127.0.0.11:53 to them.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ _TABLE = "composer-dns"
 
 
 def wanted(ports: Iterable[PortBinding], exposed: Iterable[str]) -> bool:
-    """Whether the container has a use of its own for port 53. `exposed`: "53", "53/udp", "50-60/tcp" …"""
+    """Whether the container itself needs port 53. `exposed`: "53", "53/udp", "50-60/tcp" …"""
     if any(port.container_port == 53 for port in ports):
         return True
     for entry in exposed:
@@ -35,7 +33,7 @@ def wanted(ports: Iterable[PortBinding], exposed: Iterable[str]) -> bool:
 
 
 async def redirect(pid: int, udp: int, tcp: int) -> None:
-    """Lead port 53 of 127.0.0.11, in the network namespace of `pid`, to these ports; nothing where they are 53."""
+    """Redirect port 53 of 127.0.0.11 in the network namespace of `pid` to these ports, unless they are 53."""
     if (udp, tcp) != (53, 53):
         await asyncio.to_thread(_redirect, pid, udp, tcp)
 
@@ -50,7 +48,7 @@ def _redirect(pid: int, udp: int, tcp: int) -> None:
             if probe.native():
                 _by_table(udp, tcp)
             else:
-                _by_program(udp, tcp)  # a child is born in the namespace of the thread that makes it
+                _by_program(udp, tcp)  # a child inherits the namespace of the thread that creates it
     finally:
         os.close(space)
 

@@ -1,4 +1,4 @@
-"""Plain netlink sockets (netlink(7)). Rtnetlink: many messages in one send, one answer for all that were carried out."""
+"""Plain netlink sockets (netlink(7)). Rtnetlink sends many messages at once and reads few answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _IFLA_PROP_LIST, _IFLA_ALT_IFNAME = 52, 53
 _RTM_GETROUTE, _RTA_DST = 26, 1
 _SIOCGIFMTU, _SIOCGIFINDEX = 0x8921, 0x8933
 _ROOM = 1 << 16
-"""Bytes of one datagram at most: the kernel makes none above 32 KiB."""
+"""The buffer size in bytes: the kernel sends datagrams of at most 32 KiB."""
 
 
 class Link(Struct, frozen=True):
@@ -44,7 +44,8 @@ class Link(Struct, frozen=True):
 
 @contextlib.contextmanager
 def inside(netns: int) -> Iterator[None]:
-    """For the length of the block, which must not await, the calling thread is in the namespace open at `netns`."""
+    """A context manager: during the block, which must not await, the calling thread is in the namespace open at
+    `netns`."""
     with travelling() as enter:
         enter(netns)
         yield
@@ -52,8 +53,8 @@ def inside(netns: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def travelling() -> Iterator[Callable[[int], None]]:
-    """What is given takes the calling thread into the namespace open at a descriptor; at the end of the block, which must
-    not await, it is back home."""
+    """A context manager that yields a function; it moves the calling thread to the namespace open at a descriptor. The
+    block must not await; at its end, the thread is back in its namespace."""
 
     def enter(netns: int) -> None:
         calls.setns(netns, flags.CLONE["net"], subject="a container's network namespace")
@@ -69,7 +70,8 @@ def travelling() -> Iterator[Callable[[int], None]]:
 
 
 class Netlink:
-    """Belongs for ever to the network namespace in which it was made. Raises OSError for a protocol that is not there."""
+    """A socket; it stays in the network namespace in which it was created. Raises OSError for an unavailable
+    protocol."""
 
     def __init__(self, protocol: int) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
@@ -86,14 +88,14 @@ class Netlink:
         self._socket.close()
 
     def duplicate(self) -> Self:
-        """The same socket, for a user that outlives this one; two must not use it at once."""
+        """A duplicate of the socket that outlives this one. The two must not be used at the same time."""
         made = type(self).__new__(type(self))
         made._socket = self._socket.dup()
         return made
 
     def dump(self, operation: str, subject: str, kind: int, head: bytes) -> tuple[list[bytes], bool]:
-        """Every object of a kind, and whether they changed meanwhile, so that some may be missing. An object is what follows
-        the header of its message, `head` what follows that of the request."""
+        """All objects of a kind, and whether they changed meanwhile, so that some may be missing. An object is the body
+        of its message without the header; `head` is the body of the request."""
         self._socket.send(_HEADER.pack(16 + len(head), kind, _REQUEST | _DUMP, 0, 0) + head)
         found: list[bytes] = []
         changed = False
@@ -108,7 +110,7 @@ class Netlink:
                 found.append(body)
 
     def command(self, operation: str, subject: str, kind: int, body: bytes, *, accept: Sequence[int] = ()) -> None:
-        """One request that the kernel carries out. Raises OperationFailed for an errno that is not in `accept`."""
+        """Send one request. Raises OperationFailed for an errno that is not in `accept`."""
         self._socket.send(_HEADER.pack(16 + len(body), kind, _REQUEST | _ACK, 0, 0) + body)
         for answer, _, _, found in self._receive():
             if answer == _NLMSG_ERROR:
@@ -133,7 +135,7 @@ class Rtnetlink(Netlink):
         super().__init__(socket.NETLINK_ROUTE)
 
     def run(self, messages: Sequence[bytes]) -> list[int]:
-        """Send all messages at once; the errno of each, 0 for done. The kernel carries them out in order."""
+        """Send all messages at once; the kernel carries them out in order. Returns the errno of each, 0 for success."""
         errors: list[int] = []
         for start in range(0, len(messages), 64):
             errors += self._run(messages[start : start + 64])
@@ -147,12 +149,12 @@ class Rtnetlink(Netlink):
                 raise OperationFailed(operation, subject, number, detail=os.strerror(number), hint=hint)
 
     def index(self, name: str) -> int:
-        """The link's number (netdevice(7), SIOCGIFINDEX). Raises OSError where there is none."""
+        """The link's index (netdevice(7), SIOCGIFINDEX). Raises OSError if it does not exist."""
         found = fcntl.ioctl(self._socket, _SIOCGIFINDEX, struct.pack("16s24x", name.encode()))
         return int.from_bytes(found[16:20], sys.byteorder)
 
     def mtu(self, name: str) -> int:
-        """Bytes (netdevice(7), SIOCGIFMTU). Raises OSError where there is no such link."""
+        """The link's MTU in bytes (netdevice(7), SIOCGIFMTU). Raises OSError if it does not exist."""
         found = fcntl.ioctl(self._socket, _SIOCGIFMTU, struct.pack("16s24x", name.encode()))
         return int.from_bytes(found[16:20], sys.byteorder)
 
@@ -162,7 +164,7 @@ class Rtnetlink(Netlink):
         return [_link(body) for body in found]
 
     def alternative_names(self, index: int) -> list[str]:
-        """The further names of a link (ip-link(8), altname). Raises OperationFailed where there is no such link."""
+        """The alternative names of a link (ip-link(8), altname). Raises OperationFailed if it does not exist."""
         request = struct.pack("=BxHiII", 0, 0, index, 0, 0)
         self._socket.send(_HEADER.pack(16 + len(request), _RTM_GETLINK, _REQUEST, 0, 0) + request)
         _, _, _, body = next(self._receive())
@@ -170,12 +172,12 @@ class Rtnetlink(Netlink):
         return [text.rstrip(b"\0").decode(errors="replace") for kind, text in pairs(listed) if kind == _IFLA_ALT_IFNAME]
 
     def routes(self, family: int) -> list[tuple[int, bytes]]:
-        """(prefix length, destination) of the routes of all tables; no destination is the default route's."""
+        """(prefix length, destination) of the routes of all tables; an empty destination means the default route."""
         found, _ = self.dump("list", "routes", _RTM_GETROUTE, bytes((family,)) + bytes(11))
         return [(body[1], attributes(body[12:]).get(_RTA_DST, b"")) for body in found]
 
     def _run(self, messages: Sequence[bytes]) -> list[int]:
-        """The kernel says of itself what failed; that it has come to the last one it is asked to say in any case."""
+        """The kernel reports failures by itself; for the last message we request an acknowledgement in any case."""
         frame = bytearray()
         last = len(messages) - 1
         for sequence, message in enumerate(messages):
@@ -193,7 +195,7 @@ class Rtnetlink(Netlink):
 
 
 def _link(body: bytes) -> Link:
-    """Decode struct ifinfomsg and the few attributes that we look at (rtnetlink(7))."""
+    """Decode struct ifinfomsg and the attributes that we need (rtnetlink(7))."""
     (index,) = struct.unpack_from("=i", body, 4)
     found = attributes(body[16:])
     kind = attributes(found.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b"")
@@ -203,12 +205,12 @@ def _link(body: bytes) -> Link:
 
 
 def attributes(body: bytes) -> dict[int, bytes]:
-    """Number of an attribute → its payload (netlink(7)); the last one of a number."""
+    """Attribute number → payload (netlink(7)); the last one wins."""
     return dict(pairs(body))
 
 
 def pairs(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """(number, payload) of each attribute, in their order."""
+    """(number, payload) of each attribute, in order."""
     offset = 0
     while offset + 4 <= len(body):
         length, kind = _ATTRIBUTE.unpack_from(body, offset)

@@ -1,5 +1,5 @@
-"""Plugs containers into their networks. What is asked for in one moment is done together: one netlink send, one
-transaction of the packet filter."""
+"""Connects containers to their networks. Concurrent requests are batched: one netlink send, one packet filter
+transaction."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from engine.net.overlay.discovery import Discovery
 
 _MOMENT = 0.5
-"""Seconds in which more containers are expected to stop; one that gets an address just released does not wait."""
+"""Seconds to wait for more containers to stop; a container that reuses a released address does not wait."""
 
 _ATTEMPTS, _PAUSE = 10, 0.05
 """How often, and after how many seconds, ports are bound again that the last supervisor held."""
@@ -62,9 +62,9 @@ class Wiring:
         self._clients: dict[tuple[str, str], Client] = {}
         """(container id, network) → DHCP client."""
         self.moved: Callable[[str, str], Awaitable[None]] | None = None
-        """Awaited with a container's id and a network when its address there has to change."""
+        """Awaited with a container's id and a network when its address there must change."""
         self._shown: dict[str, list[Endpoint]] = {}
-        """Container id → endpoints on LANs that the host reaches by a link of its own."""
+        """Container id → endpoints on LANs that the host reaches through its own link."""
         self._left: set[str] = set()
         """Addresses of containers that have just stopped."""
         self._forgetting: asyncio.TimerHandle | None = None
@@ -72,7 +72,7 @@ class Wiring:
         self._withdrawing = asyncio.Lock()
 
     async def obtain(self, container_id: str, attachments: Sequence[Attachment]) -> None:
-        """Get leases of the LAN's own DHCP server for the networks that have it, before `lease`. Raises OperationFailed,
+        """Obtain leases from a LAN's DHCP server, for networks that use one, before `lease`. Raises OperationFailed,
         InvalidSpec."""
         for attachment in attachments:
             record = bridge.get(self.store, attachment.network)
@@ -104,20 +104,20 @@ class Wiring:
         return self._clients[key]
 
     def _renew(self, container_id: str, record: NetworkRecord, end: Endpoint) -> None:
-        """Go on with the lease of an earlier supervisor."""
+        """Continue the lease of an earlier supervisor."""
         attachment = Attachment(network=end.network, mac_address=end.mac_address)
         client = self._client(container_id, record, attachment)
         client.address = end.ipv4_address
         client.keep()
 
     def _let_go(self, container_id: str, network: str = "") -> None:
-        """Give leases of DHCP servers back: those on one network, or all."""
+        """Release leases of DHCP servers: those on one network, or all."""
         for key in [one for one in self._clients if one[0] == container_id and network in ("", one[1])]:
             self._clients.pop(key).release()
 
     def lease(self, container_id: str, attachments: Sequence[Attachment]) -> list[Plan]:
-        """Lease an address for each attachment (all or none) and choose interface names, in the order of priority, then
-        name, as Docker does. Raises NotFound, InvalidSpec, Unsupported, Conflict, PoolExhausted."""
+        """Lease an address for each attachment (all or none) and choose interface names, by priority, then name, as in
+        Docker. Raises NotFound, InvalidSpec, Unsupported, Conflict, PoolExhausted."""
         ordered = sorted(attachments, key=lambda attachment: (-attachment.priority, attachment.network))
         if any(attachment.network == bridge.DEFAULT for attachment in attachments):
             bridge.need_default(self.store)
@@ -134,10 +134,9 @@ class Wiring:
     def reserve(
         self, container_id: str, wanted: Sequence[PortBinding], plans: Sequence[Plan] = ()
     ) -> list[PortBinding]:
-        """Bind the published ports, on the host address that the network's driver options name where a port has none.
-
-        Nothing is published of a container whose networks are all internal, or that leaves by a LAN of the host's own.
-        Raises PortInUse."""
+        """Bind the published ports; the default host address comes from the network's driver options. Nothing is
+        published for a container with only internal networks, or whose default route is a LAN of the host. Raises
+        PortInUse."""
         record = next((plan.record for plan in endpoint.outward(plans)), None)
         if plans and (record is None or lan.is_lan(record)):
             return []
@@ -152,7 +151,7 @@ class Wiring:
         return reservation
 
     async def connect(self, container_id: str, pid: int, plans: Sequence[Plan]) -> None:
-        """Make the links of `plans` in the network namespace of `pid`, and the rules of the reserved ports."""
+        """Create the links of `plans` in the network namespace of `pid`, and the rules of the reserved ports."""
         if not plans:
             return
         for plan in plans:
@@ -163,7 +162,7 @@ class Wiring:
         self._show(container_id, [plan.endpoint for plan in plans])
 
     async def disconnect(self, container_id: str) -> None:
-        """Withdraw rules, then ports and leases; the links go with the network namespace."""
+        """Remove rules, then ports and leases; the links disappear with the network namespace."""
         if rules := self._rules.pop(container_id, []):
             await self._withdraw(container_id, rules)
         self._hide(self._shown.pop(container_id, ()))
@@ -174,7 +173,7 @@ class Wiring:
         await removal.leave_default(self.store)
 
     async def _withdraw(self, container_id: str, rules: Sequence[Port]) -> None:
-        """With the rules of those that are stopped while others' are withdrawn."""
+        """Remove rules, batched with those of containers that stop meanwhile."""
         self._withdrawn += [(container_id, port) for port in rules]
         async with self._withdrawing:
             gone, self._withdrawn = self._withdrawn, []
@@ -184,7 +183,8 @@ class Wiring:
                     self._enforcement.disallow(gone)
 
     def _forget_soon(self, addresses: set[str]) -> None:
-        """With those of others that stop in the next moments: the kernel goes through all connections for it."""
+        """Forget connections, batched with those of containers that stop soon after, because the kernel searches all
+        connections."""
         if addresses and not self._left:
             self._forgetting = asyncio.get_running_loop().call_later(_MOMENT, self._forget)
         self._left |= addresses
@@ -197,16 +197,14 @@ class Wiring:
             conntrack.forget(left)
 
     def release(self, container_id: str) -> None:
-        """Give ports and addresses back."""
+        """Release ports and addresses."""
         self._leased.discard(container_id)
         self._let_go(container_id)
         self._relay.stop(container_id)
         if reservation := self._reservations.pop(container_id, None):
             reservation.close()
         has = "SELECT 1 FROM ports WHERE owner = ? UNION SELECT 1 FROM addresses WHERE owner = ?"
-        if self.store.db.execute(
-            has, (container_id, container_id)
-        ).fetchone():  # to look costs little, to write much more
+        if self.store.db.execute(has, (container_id, container_id)).fetchone():  # a query is much cheaper than a write
             with self.store.transaction(freeing=True) as db:
                 db.execute("DELETE FROM ports WHERE owner = ?", (container_id,))
                 db.execute("DELETE FROM addresses WHERE owner = ?", (container_id,))
@@ -214,7 +212,7 @@ class Wiring:
     async def attach(
         self, container_id: str, pid: int, attachment: Attachment, endpoints: Collection[Endpoint]
     ) -> Endpoint:
-        """Plug a running container, which has `endpoints`, into one more network (docker network connect)."""
+        """Connect a running container, which has `endpoints`, to another network (docker network connect)."""
         taken = {one.host_interface for one in endpoints}
         await self.obtain(container_id, [attachment])
         index = next(i for i in range(256) if endpoint.host_interface(container_id, i) not in taken)
@@ -234,8 +232,8 @@ class Wiring:
     async def detach(
         self, container_id: str, pid: int, network: str, endpoints: Collection[Endpoint]
     ) -> list[Endpoint]:
-        """Take a running container off one network (docker network disconnect); the endpoints that it has left. Its
-        default route and its published ports follow with `lead`."""
+        """Disconnect a running container from a network (docker network disconnect). Returns its remaining endpoints.
+        `lead` then updates its default route and published ports."""
         gone = [one for one in endpoints if one.network == network]
         left = [one for one in endpoints if one.network != network]
         plug.unplug(pid, gone)
@@ -255,10 +253,9 @@ class Wiring:
         bound: Sequence[PortBinding],
         wanted: Sequence[PortBinding],
     ) -> Sequence[PortBinding]:
-        """After `attach` and `detach`: the default route by the first of `endpoints` (in the order of endpoint.ordered)
-        that leads outside, and the published ports to its addresses; the ports that are bound.
-
-        `bound` are bound already; `wanted` when a network leads outside. Raises PortInUse."""
+        """After `attach` and `detach`: set the default route through the first of `endpoints` (in the order of
+        endpoint.ordered) that leads outside, and direct the published ports to its addresses. Returns the bound ports.
+        `bound` are already bound; `wanted` are to be bound when a network leads outside. Raises PortInUse."""
         plug.route(pid, endpoints)
         first = next((one for one in endpoints if one.ipv4_gateway or one.ipv6_gateway), None)
         if wanted and first is not None and container_id not in self._reservations:
@@ -311,7 +308,7 @@ class Wiring:
             await self.repair()
 
     def _show(self, container_id: str, endpoints: Sequence[Endpoint]) -> None:
-        """Have the host reach what is on a LAN, where the network says so."""
+        """Let the host reach endpoints on a LAN, if the network requires it."""
         for end in endpoints:
             record = None if end.host_interface else bridge.get(self.store, end.network)
             if record is not None and record.spec.host_access:
@@ -325,7 +322,7 @@ class Wiring:
                 bridge.links().hide(record, _addresses(end))
 
     async def _ensure(self, record: NetworkRecord) -> None:
-        """The network is whole, and stays so."""
+        """Make the network complete, and keep it so."""
         await bridge.ensure(self.store.roots, record)
         if lan.is_lan(record):
             return
@@ -348,8 +345,8 @@ class Wiring:
             reservation.close()
 
     async def sweep(self, alive: set[str], dead: Collection[str] = ()) -> None:
-        """Remove links, rules, leases and ports that belong to no container, or to one of `dead`: containers that exist but do
-        not run. `alive` are the running ones of this group; those of other groups are not touched."""
+        """Remove links, rules, leases and ports that belong to no container, or to one of `dead`, the containers that
+        are not running. `alive` are the running ones of this group; other groups are not touched."""
 
         def known() -> set[str]:
             rows = self.store.db.execute("SELECT id FROM containers").fetchall()
@@ -403,7 +400,7 @@ class Wiring:
         routed: bool = True,
         published: bool = True,
     ) -> None:
-        """Join the others of this moment of the event loop, and wait for the outcome."""
+        """Join the current batch, and wait for the result."""
         loop = asyncio.get_running_loop()
         plans = [replace(plan, routed=routed, published=published) for plan in plans]
         job = _Job(container_id, pid, plans, rules, loop.create_future())
@@ -437,7 +434,7 @@ class Wiring:
             raise
 
     def _take_over(self, jobs: Sequence[_Job]) -> None:
-        """Make the kernel forget connections of the addresses' earlier owners, and of ports that led nowhere."""
+        """Make the kernel forget connections of the addresses' earlier owners, and of formerly unused ports."""
         ends = [plan.endpoint for job in jobs for plan in job.plans]
         if self._left.intersection(one for end in ends for one in _addresses(end)):
             self._forget()
@@ -446,7 +443,7 @@ class Wiring:
             conntrack.forget((), ports)
 
     async def _apply_apart(self, jobs: Sequence[_Job]) -> None:
-        """The kernel refused a container's rule: find out whose, and serve the others."""
+        """The kernel refused a rule: retry one by one to find the container, and serve the others."""
         for job in jobs:
             try:
                 rules = [(job.container_id, rule) for rule in job.rules]

@@ -1,1 +1,1 @@
-"""A container's start and exec, one concern a file: steps.py has the order, kernel.py what they ask of the kernel."""
+"""A container's start and exec, one concern per file. steps.py has the order, kernel.py the interface to the kernel."""

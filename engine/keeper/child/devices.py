@@ -1,4 +1,4 @@
-"""The container's /dev, of Docker's shape (OCI runtime specification, config-linux.md, default devices)."""
+"""The container's /dev, as in Docker (OCI runtime specification, config-linux.md, default devices)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.keeper.child.direct import Direct
 from engine.keeper.child.namespaces import Ids
 from engine.kernel import flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Device, Entry
     from engine.keeper.child.kernel import Kernel
@@ -29,12 +29,12 @@ NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("ura
 
 
 def is_place(entry: Entry) -> bool:
-    """Whether this is the mount that gets the device nodes."""
+    """Whether this mount is /dev, which gets the device nodes."""
     return bool(entry["target"] == "/dev" and entry["type"] == "tmpfs")
 
 
 def populate(kernel: Kernel, folder: int, root: int, wanted: list[Device], ids: Ids) -> None:
-    """Fill the fresh tmpfs open as `folder`, which is closed; `wanted` devices outside /dev go below `root`."""
+    """Fill the new tmpfs open as `folder`, and close it. `wanted` devices outside /dev are created below `root`."""
     previous = kernel.umask(0)
     try:
         for name, major, minor in NODES:
@@ -71,7 +71,7 @@ def _node(name: str, major: int, minor: int) -> Device:
 
 @functools.cache
 def _is_there(path: str) -> bool:
-    """Of the host, whose /proc has what the container's has."""
+    """Whether the path exists on the host, whose /proc has the same files as the container's."""
     return os.path.lexists(path)
 
 
@@ -82,7 +82,7 @@ def _make(kernel: Kernel, parent: int, name: str, device: Device, ids: Ids) -> N
     except FileExistsError:
         return
     except PermissionError:
-        _borrow(parent, name, device)  # we are in a user namespace already
+        _borrow(parent, name, device)  # we are already in a user namespace
         return
     _own(kernel, parent, name, ids.owner(device["uid"], device["gid"]))
 
@@ -93,7 +93,7 @@ def _own(kernel: Kernel, parent: int, name: str, owner: tuple[int, int]) -> None
 
 
 def _borrow(parent: int, name: str, device: Device) -> None:
-    """Use the host's node in place of one of our own."""
+    """Bind-mount the host's device node instead of creating one."""
     kernel = Direct()
     kernel.close(kernel.create(parent, name, 0o644, how=os.O_NOFOLLOW))
     target = os.open(name, flags.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)

@@ -1,4 +1,4 @@
-"""The calls of a start made at once, by the process itself, which can look at what it meets. See kernel.py."""
+"""The direct back end of kernel.py: each call is made at once, by the process itself, which can look at results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import stat
 from engine.errors import OperationFailed
 from engine.kernel import calls, detached, flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _NULL = os.makedev(1, 3)
 LEVELS = 40
-"""Directories that are made for one target, and links that are followed on the way (as with ELOOP)."""
+"""The most directories created, and links followed, for one target (as with ELOOP)."""
 
 
 class Direct:
-    """`channel` leads to the keeper; without one `send` cannot be used."""
+    """`channel` is the stream to the keeper; `send` needs it."""
 
     def __init__(self, channel: Channel | None = None) -> None:
         self.channel = channel
@@ -134,7 +134,7 @@ class Direct:
     def ioctl(self, fd: int, request: int, argument: bytes) -> None:
         fcntl.ioctl(fd, request, argument)
 
-    # ── what the program may do ──────────────────────────────────────────────────────────────────────────────────
+    # ── privileges ──────────────────────────────────────────────────────────────────────────────────
 
     def prctl(self, option: int, *arguments: int) -> None:
         calls.prctl(option, *arguments)
@@ -147,7 +147,7 @@ class Direct:
     seccomp = staticmethod(calls.seccomp)
 
     def reset_signals(self) -> None:
-        """What the keeper ignores or catches, and what whoever started it did (nohup, a shell's `&`)."""
+        """Undo signal settings of the keeper, and of the process that started it (nohup, a shell's `&`)."""
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -165,7 +165,7 @@ class Direct:
                 first = first or error.errno or 0
         raise refused(first)
 
-    # ── what has to hold, and what is there ──────────────────────────────────────────────────────────────────────
+    # ── checks ──────────────────────────────────────────────────────────────────────
 
     def demand_filesystem(self, fd: int, magic: int, wrong: Callable[[], Exception], *, other: bool = False) -> None:
         if (calls.filesystem_type(fd) == magic) is other:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.child.kernel import Kernel
     from engine.keeper.child.progress import Progress
@@ -17,7 +17,7 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1
 def serve(kernel: Kernel, progress: Progress) -> None:
     """Send the sockets to the keeper, or report that there are none."""
     if progress.bundle["namespaces"].get("net") == "new":
-        loopback_up(kernel)  # also with no other network
+        loopback_up(kernel)  # lo works even without any other network
     port = progress.bundle.get("dns")
     descriptors = () if port is None else open_sockets(kernel, port)
     kernel.send({"event": "sockets"}, descriptors)
@@ -26,9 +26,8 @@ def serve(kernel: Kernel, progress: Progress) -> None:
 
 
 def open_sockets(kernel: Kernel, port: int = 53) -> tuple[int, int]:
-    """Bind UDP and TCP (in this order) at 127.0.0.11, where lo is up; the descriptors belong to the caller.
-
-    `port` 0 takes any, for a container that needs port 53 itself (engine/net/redirect.py leads there).
+    """Bind UDP and TCP (in this order) at 127.0.0.11; lo must be up. The caller owns the descriptors. `port` 0 means
+    any, for a container that needs port 53 itself (engine/net/redirect.py redirects to it).
     """
     udp, tcp = kernel.socket(socket.SOCK_DGRAM), kernel.socket(socket.SOCK_STREAM)
     for sock in (udp, tcp):

@@ -1,4 +1,4 @@
-"""The program's user: names are looked up in the container's own /etc/passwd and /etc/group (passwd(5), group(5))."""
+"""The program's user: names are looked up in the container's /etc/passwd and /etc/group (passwd(5), group(5))."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ class Identity:
 
 
 _LIMIT = 16 << 20
-"""Bytes of a file of names that are looked at."""
+"""The most bytes read from such a file."""
 _LONGEST = 256
-"""Characters of a name that messages show."""
+"""The most characters of a name in messages."""
 _QUICK = 1 << 20
 """… by who must not take long."""
 
 
 class Slow(Exception):
-    """Looking up a name could take long: the file is large, or not on the container's own file system."""
+    """The lookup could take long, because the file is large or on a mounted file system."""
 
 
 def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
-    """Read the file with care: the image may have a FIFO there, which would block for ever, or an endless device."""
+    """Read the file safely: the image may have a FIFO there, which would block for ever, or an endless device."""
     resolve = flags.RESOLVE_IN_ROOT | (flags.RESOLVE_NO_XDEV if quick else 0)
     try:
         found = calls.openat2(root, path, flags.O_PATH, resolve=resolve)
@@ -47,8 +47,8 @@ def _rows(path: str, root: int, quick: bool) -> list[list[str]]:
         os.close(found)
     if stat.S_ISCHR(status.st_mode) and status.st_rdev == os.makedev(1, 3):
         return []  # a bind of /dev/null hides the image's names
-    # A device is not even opened: a keeper may what the container may not, which can make any. Nobody is in the container yet
-    # who could put another file there; when somebody is, we are under the container's rules.
+    # Do not even open a device: the keeper may open devices that the container can only create. No process of the
+    # container runs yet that could replace the file. When one does run, we already have the container's restrictions.
     if not stat.S_ISREG(status.st_mode):
         raise OperationFailed("read", path, detail="it is not a regular file")
     if quick and status.st_size > _QUICK:
@@ -81,12 +81,12 @@ def resolve(user: str, extra: list[str], root: int, *, quick: bool = False) -> I
 
 
 def _is_id(text: str) -> bool:
-    """Whether it is a number as the kernel has them; of the last of 32 bits it thinks that it is none."""
+    """Whether this is a valid numeric id. The largest 32-bit number means "no id" to the kernel."""
     return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 0xFFFFFFFF
 
 
 def _shown(name: str) -> str:
-    """In one line, whatever an image says."""
+    """The name on one line, safe to print."""
     return repr(name)[1:-1] if len(name) <= _LONGEST else f"{repr(name[:_LONGEST])[1:-1]}…"
 
 

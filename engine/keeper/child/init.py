@@ -1,7 +1,7 @@
-"""Our tiny init: the container's first process stays, as a program of 600 bytes, and its child becomes the user's.
+"""`init: true`: the container's first process becomes a program of 600 bytes, and its child the user's program.
 
 first process ── fork ──▶ second: process group and terminal of its own, then the user's program
-     └─ executes init.c from sealed memory: nothing of it is in the container's files, nor of the host's
+     └─ executes init.c from sealed memory: it is in no file of the container or the host
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from engine.keeper.child.init_program import PROGRAMS
 from engine.kernel import flags
 from engine.kernel.sealed import sealed
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.child.kernel import Kernel
 
@@ -22,7 +22,9 @@ _NAME = "composer-init"
 
 def program(kernel: Kernel) -> int:
     """A descriptor of the program. Raises OperationFailed."""
-    kernel.prctl(flags.PR_SET_CHILD_SUBREAPER, 1)  # where another container's first process is number 1
+    kernel.prctl(
+        flags.PR_SET_CHILD_SUBREAPER, 1
+    )  # with the pid namespace of another container, pid 1 is that container's
     return sealed(_NAME, PROGRAMS)
 
 
@@ -35,5 +37,5 @@ def split(fd: int, args: list[str], *, tty: bool) -> None:
     os.close(fd)
     os.setpgid(0, 0)
     if tty:
-        # Keys like Ctrl-C then reach the program alone, and once. SIGTTOU, which this gives, is blocked.
+        # So keys like Ctrl-C reach only the program, and only once. SIGTTOU, which this raises, is blocked.
         os.tcsetpgrp(0, os.getpid())

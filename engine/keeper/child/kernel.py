@@ -1,11 +1,11 @@
-"""What the steps of a start ask of the kernel. Types only, loaded by type checkers alone.
+"""The interface of the steps to the kernel. It contains only types, and only type checkers import it.
 
-    steps ──▶ Kernel ─┬─ direct.py               at once, in a fork of the keeper
-                      └─ script/recorded.py      written down, for a process that is not Python (script/run.c)
+    steps ──▶ Kernel ─┬─ direct.py               calls at once, in a fork of the keeper
+                      └─ script/recorded.py      records calls, for a process that is not Python (script/run.c)
 
-A step does not know which of the two it has. What only the first can do is what a step does after it has seen something: a
-recording sees nothing. So a step that catches an exception of a call, or asks `levels`, describes what a fork does where a script
-ends. Descriptors are numbers for either: while a script is recorded, they stand for what its process will have.
+A step does not know which back end it has. A recording has no results to look at. So where a step catches an exception
+of a call, or calls `levels`, it describes what a fork does at a point where a script would end. Descriptors are numbers
+in both; in a recording they stand for the descriptors that its process will have.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from engine.kernel import flags
 
 
 class Kernel(Protocol):
-    """Each method is the system call of its name and raises OSError or OperationFailed, unless it says otherwise. All
-    descriptors are close-on-exec."""
+    """Each method is the system call of the same name and raises OSError or OperationFailed, unless documented
+    otherwise. All descriptors are close-on-exec."""
 
     # ── files ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -29,7 +29,7 @@ class Kernel(Protocol):
         """openat2(2); magic links are never followed."""
 
     def open_or_make(self, root: int, path: str, how: int, make: Callable[[], None] | None) -> int:
-        """Open what is inside `root`; where it is missing, `make` is called first."""
+        """Open a path inside `root`; call `make` first if it is missing."""
 
     def create(self, folder: int, name: str, mode: int, *, how: int = 0) -> int:
         """Open a new file for writing (O_EXCL)."""
@@ -44,10 +44,10 @@ class Kernel(Protocol):
 
     def close_range(self, first: int, last: int = ...) -> None: ...
     def mkdir(self, path: str, mode: int = ..., *, folder: int = flags.AT_FDCWD, present: bool = False) -> None:
-        """`present`: it may be there."""
+        """`present`: whether it may already exist."""
 
     def try_mkdir(self, path: str) -> None:
-        """Nothing when it cannot be made."""
+        """Errors are ignored."""
 
     def mknod(self, folder: int, name: str, mode: int, device: int) -> None: ...
     def symlink(self, target: str, folder: int, name: str) -> None: ...
@@ -56,7 +56,7 @@ class Kernel(Protocol):
 
     def fchown(self, fd: int, uid: int, gid: int) -> None: ...
     def give(self, fd: int, uid: int, gid: int) -> None:
-        """fchown(2), where we may: an ordinary user's keeper may not give everything away."""
+        """fchown(2), if permitted: the keeper of an ordinary user cannot change every owner."""
 
     def fchmod(self, fd: int, mode: int) -> None: ...
     def umask(self, mask: int) -> int: ...
@@ -71,7 +71,7 @@ class Kernel(Protocol):
 
     def pivot_root(self, new: str, put_old: str) -> None: ...
     def filesystem(self, kind: str, source: str, options: str, attributes: Iterable[str]) -> int:
-        """A new mount that is nowhere yet; see engine.kernel.detached."""
+        """A new detached mount; see engine.kernel.detached."""
 
     def open_tree(self, folder: int, path: str, bits: int) -> int: ...
     def move_mount(self, tree: int, target: int) -> None:
@@ -87,7 +87,7 @@ class Kernel(Protocol):
     def setns(self, fd: int, kind: int, *, subject: str) -> None: ...
     def setsid(self) -> None: ...
     def join_session_keyring(self, name: str) -> None:
-        """Nothing where the kernel has no keys."""
+        """Does nothing on kernels without keyrings."""
 
     def sethostname(self, name: str) -> None: ...
     def setdomainname(self, name: str) -> None: ...
@@ -99,7 +99,7 @@ class Kernel(Protocol):
     def listen(self, sock: int, backlog: int) -> None: ...
     def ioctl(self, fd: int, request: int, argument: bytes) -> None: ...
 
-    # ── what the program may do ──────────────────────────────────────────────────────────────────────────────────
+    # ── privileges ──────────────────────────────────────────────────────────────────────────────────
 
     def prctl(self, option: int, *arguments: int) -> None: ...
     def setgroups(self, groups: tuple[int, ...]) -> None: ...
@@ -111,37 +111,37 @@ class Kernel(Protocol):
     def capset(self, effective: int, permitted: int, inheritable: int) -> None: ...
     def seccomp(self, program: bytes) -> None: ...
     def reset_signals(self) -> None:
-        """None is ignored, caught or blocked any more."""
+        """Reset all signals to their defaults, and unblock them."""
 
     def execute(
         self, paths: list[str], arguments: list[str], variables: dict[str, str], refused: Callable[[int], Exception]
     ) -> None:
-        """execve(2) of the first path that is there. `refused` makes the error from the errno of the first that could not be
-        executed; 0: none is there."""
+        """execve(2) of the first path that exists. `refused` creates the error from the errno of the first failure; 0:
+        no path exists."""
 
-    # ── what has to hold, and what is there ──────────────────────────────────────────────────────────────────────
+    # ── checks ──────────────────────────────────────────────────────────────────────
 
     def demand_filesystem(self, fd: int, magic: int, wrong: Callable[[], Exception], *, other: bool = False) -> None:
-        """Fail unless the file system is of this type (`other`: of any but this)."""
+        """Fail unless the file system has this type (`other`: any other type)."""
 
     def demand_null(self, fd: int, wrong: Callable[[], Exception], *, path: str = "") -> None:
-        """Fail unless it is the null device: an open one, or without opening it the `path` below the descriptor."""
+        """Fail unless this is the null device: the descriptor itself, or `path` below it, which is not opened."""
 
     def demand_inside(self, wrong: Callable[[], Exception]) -> None:
-        """Fail when the working directory is outside our root."""
+        """Fail if the working directory is outside our root."""
 
     def is_folder(self, fd: int, expected: bool) -> bool:
-        """A recording believes what is expected: should it be wrong, its process fails."""
+        """A recording assumes `expected`; its process fails if that is wrong."""
 
     def present(self, root: int, path: str) -> tuple[int, bool] | None:
-        """What is at a path of the kernel's own file systems, open, and whether it is a directory; None for nothing. No link is
-        followed. A recording looks at the host's."""
+        """A descriptor of a path in the kernel's own file systems, and whether it is a directory; None if it does not
+        exist. Links are not followed. A recording looks at the host's."""
 
     def levels(self, path: str) -> int:
-        """How many directories at most may have to be made for a mount's target."""
+        """The most directories to create for a mount's target."""
 
     # ── the keeper ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def send(self, message: Report, descriptors: tuple[int, ...] = ()) -> None: ...
     def refused(self, meaning: Callable[[int], Exception]) -> AbstractContextManager[None]:
-        """What an error (its errno) of the calls inside means to the reader."""
+        """A context manager: the error to report for an errno of the calls inside."""

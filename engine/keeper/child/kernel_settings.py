@@ -10,7 +10,7 @@ import resource
 from engine.errors import OperationFailed
 from engine.kernel import flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle, Process
     from engine.keeper.child.kernel import Kernel
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 SYSCTLS_WITHOUT_ERRORS = {"net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"}
-"""Those that the engine sets by itself: the kernel takes their values."""
+"""Sysctls that the engine sets itself; the kernel accepts their values."""
 
 
 def only_directly(bundle: Bundle) -> str:
-    """Why these settings cannot be made by a recorded start; see steps.py."""
+    """Why a recorded start cannot make these settings; see steps.py."""
     if bundle["process"].get("oom_score_adj"):
         return "an OOM score"
     return "" if bundle["sysctls"].keys() <= SYSCTLS_WITHOUT_ERRORS else "sysctls that may be wrong"
 
 
 def wait_for_network(bundle: Bundle) -> bool:
-    """Whether the sysctls are to be written when the network is plugged in: one may be of an interface."""
+    """Whether to write the sysctls only after the network is connected, because one may belong to an interface."""
     return not bundle["sysctls"].keys() <= SYSCTLS_WITHOUT_ERRORS
 
 
@@ -42,7 +42,7 @@ def name(kernel: Kernel, progress: Progress) -> None:
 
 
 def apply(kernel: Kernel, sysctls: dict[str, str]) -> None:
-    """Write sysctls, through a procfs that is one (CVE-2019-16884's class)."""
+    """Write sysctls, after checking that /proc is a procfs (the class of CVE-2019-16884)."""
     if not sysctls:
         return
     proc = _proc(kernel)
@@ -66,15 +66,15 @@ def confine(kernel: Kernel, profile: str) -> None:
 
 
 def refused(profile: str, number: int) -> OperationFailed:
-    """The kernel has no such profile, or does not permit changing to it."""
+    """The error if the kernel lacks the profile or does not permit changing to it."""
     hint = "Load it: apparmor_parser -r FILE." if number == errno.ENOENT else ""
     return OperationFailed("confine by the AppArmor profile", profile, number, detail=os.strerror(number), hint=hint)
 
 
 @functools.cache
 def exec_attribute() -> str:
-    """The file of a process' folder in /proc that has the profile for the next execve(2). Linux before 5.8 has one for all
-    security modules, for whichever is the first to use it."""
+    """The file below /proc/PID that takes the profile for the next execve(2). Linux before 5.8 has a single file for
+    all security modules, which the first of them uses."""
     own = "attr/apparmor/exec"
     return own if os.path.exists(f"/proc/self/{own}") else "attr/exec"
 
@@ -90,8 +90,8 @@ def _no_procfs() -> OperationFailed:
 
 
 def raise_descriptors() -> None:
-    """Raise our descriptor limit as far as permitted, because each container needs about eight. Children get the original
-    limit back."""
+    """Raise our descriptor limit as far as permitted, because each container needs about eight. Children get the
+    original limit."""
     global _descriptors
     _descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors[1], _descriptors[1]))
@@ -101,7 +101,7 @@ _descriptors: tuple[int, int] | None = None
 
 
 def limit(process: Process, pid: int) -> None:
-    """Resource limits and the OOM score of `pid`, as they may need the host's privileges. 0: our own."""
+    """Set resource limits and OOM score of `pid` (0: our own). They may need the host's privileges."""
     own = [(resource.RLIMIT_NOFILE, *_descriptors)] if _descriptors else []
     for kind, soft, hard in (*own, *process["rlimits"]):
         try:
@@ -129,7 +129,7 @@ def limit(process: Process, pid: int) -> None:
 
 def _write(kernel: Kernel, proc: int, path: str, value: str) -> None:
     beneath = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_XDEV
-    # /proc/self is a magic link in name only: a plain symbolic link inside the same procfs.
+    # /proc/self is not a magic link, but a plain symbolic link inside the same procfs.
     fd = kernel.open_within(proc, path, os.O_WRONLY, beneath)
     try:
         kernel.write(fd, value.encode())

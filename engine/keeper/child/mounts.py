@@ -1,7 +1,6 @@
-"""One mount at a time, in two steps: `source` makes a mount that is nowhere yet, `attach` puts it into the container.
-
-The target is resolved inside the root (targets.py), and a mount goes onto a descriptor. Sources need the host's privileges and
-targets do not, so a container in a user namespace attaches what was made before it was entered.
+"""Single mounts, in two steps: `source` creates a detached mount, `attach` attaches it in the container. The target is
+resolved inside the root (targets.py), and mounts are attached to descriptors. Sources need the host's privileges and
+targets do not, so with a user namespace the sources are created before it is entered.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from engine.keeper.child.direct import Direct
 from engine.keeper.child.namespaces import Ids
 from engine.kernel import calls, flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     from engine.keeper.child.kernel import Kernel
 
 _LARGEST = 64 * 1024
-"""Bytes of a file of ours that a recording has room for; write(2) takes as many at once."""
+"""The largest file of ours, in bytes, that fits into a recording; one write(2) can write it."""
 
 
 def only_directly(bundle: Bundle) -> str:
-    """Why these mounts cannot be made by a recorded start; see steps.py."""
+    """Why a recorded start cannot make these mounts; see steps.py."""
     for entry in bundle["mounts"]:
         if entry["type"] == "image":
             return "another image"
@@ -41,13 +40,13 @@ def only_directly(bundle: Bundle) -> str:
 
 
 def place(root: int, entry: Entry) -> None:
-    """Both steps at once, for a bind or an image, without a user namespace."""
+    """Both steps, for a bind or an image without a user namespace."""
     kernel = Direct()
     attach(kernel, root, entry, source(kernel, entry, Ids()))
 
 
 def source(kernel: Kernel, entry: Entry, ids: Ids) -> int:
-    """The mount of a bind or of an image."""
+    """The detached mount of a bind or an image."""
     try:
         return _image(entry, ids) if entry["type"] == "image" else _bind(kernel, entry, ids)
     except OperationFailed as error:
@@ -57,10 +56,8 @@ def source(kernel: Kernel, entry: Entry, ids: Ids) -> int:
 
 
 def attach(kernel: Kernel, root: int, entry: Entry, tree: int) -> None:
-    """Put the mount `tree` at the entry's target below the directory descriptor `root`; it is closed. -1: a file system that
-    only the container's own namespaces can make, which is made here.
-
-    The target is made when it is missing.
+    """Attach the mount `tree` to the entry's target below the directory descriptor `root`, and close it. -1: a file
+    system that must be created inside the container's namespaces; it is created here. A missing target is created.
     """
     try:
         if entry["type"] == "attributes":
@@ -86,7 +83,7 @@ def attach(kernel: Kernel, root: int, entry: Entry, tree: int) -> None:
 
 
 def _attributes(kernel: Kernel, root: int, entry: Entry) -> None:
-    """No mount but more flags for one that had to be written to until now."""
+    """Change the flags of a mount that had to be writable until now."""
     target = kernel.open_or_make(root, entry["target"], flags.O_PATH, None)
     try:
         kernel.mount_setattr(target, set_bits=sum(flags.MOUNT_ATTR[name] for name in entry["flags"]))
@@ -98,11 +95,11 @@ IN_PROC = tuple(
     f"/proc/{name}"
     for name in ("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime")
 )
-"""Files of /proc that may be covered, as with other runtimes: what LXCFS makes."""
+"""Files of /proc that a mount may cover, as in other runtimes: those of LXCFS."""
 
 
 def _in_proc(entry: Entry) -> OperationFailed:
-    """Refuse mounts below /proc: we write to the container's /proc and mask parts of it (CVE-2019-16884)."""
+    """Refuse other mounts below /proc: we write to the container's /proc and mask parts of it (CVE-2019-16884)."""
     return OperationFailed("mount at", entry["target"], detail="it is inside /proc")
 
 
@@ -113,15 +110,15 @@ def _system(kernel: Kernel, root: int, entry: Entry) -> tuple[int, int]:
     target = targets.directory(kernel, root, path, entry.get("mode") or 0o755, kernel.levels(path))
     if entry["type"] not in ("proc", "sysfs"):
         return tree, target
-    # A plain directory for what will be written to and masked by its name: an image whose /proc is a symbolic link would
-    # have that happen elsewhere (CVE-2019-19921).
+    # We later write to and mask /proc by name. If the image's /proc were a symbolic link, that would happen elsewhere
+    # (CVE-2019-19921), so it must be a plain directory.
     kernel.close(target)
     links = flags.RESOLVE_IN_ROOT | flags.RESOLVE_NO_SYMLINKS
     return tree, kernel.open_within(root, path, flags.O_PATH | os.O_DIRECTORY, links)
 
 
 def _target(kernel: Kernel, root: int, entry: Entry, tree: int) -> int:
-    """Of a directory or of a file."""
+    """Open the target, a directory or a file as the source is."""
     path, is_file = entry["target"], entry["type"] == "file"
     if kernel.is_folder(tree, not is_file and entry.get("folder", True)):
         return targets.directory(kernel, root, path, levels=kernel.levels(path))
@@ -150,7 +147,7 @@ def _bind(kernel: Kernel, entry: Entry, ids: Ids) -> int:
         return _others(entry, ids)
     if not entry.get("subpath"):
         return bind_tree(kernel, flags.AT_FDCWD, entry["source"], entry, ids)
-    # The components may be swapped for symbolic links (CVE-2021-30465), so what was resolved is what is cloned.
+    # Components could be replaced by symbolic links (CVE-2021-30465), so clone the resolved descriptor.
     above = kernel.open(entry["source"], flags.O_PATH | os.O_DIRECTORY)
     try:
         path = entry["subpath"].strip("/") or "."
@@ -164,12 +161,12 @@ def _bind(kernel: Kernel, entry: Entry, ids: Ids) -> int:
 
 
 def _others(entry: Entry, ids: Ids) -> int:
-    """A mount of the container whose mount namespace is the file `of`: only from within can it be copied."""
+    """A copy of a mount of the container whose mount namespace is the file `of`; it can only be copied from inside."""
     own, theirs = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in ("/proc/self/ns/mnt", entry["of"]))
     calls.setns(theirs, flags.CLONE["mount"], subject=entry["of"])
     try:
         root = os.open("/", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        # That container's root may have made it a link to anywhere.
+        # Root in that container may have replaced it by a link.
         links = flags.RESOLVE_IN_ROOT | flags.RESOLVE_NO_SYMLINKS
         inner = calls.openat2(root, entry["source"], flags.O_PATH, resolve=links)
         os.close(root)
@@ -181,7 +178,7 @@ def _others(entry: Entry, ids: Ids) -> int:
 
 
 def bind_tree(kernel: Kernel, folder: int, path: str, entry: Entry, ids: Ids) -> int:
-    """A copy of the mounts at `path` ("": the descriptor itself), with the entry's attributes."""
+    """A copy of the mounts at `path` ("": of the descriptor itself), with the entry's attributes."""
     recursive = entry.get("recursive", True)
     bits = flags.OPEN_TREE_CLONE | (flags.AT_RECURSIVE if recursive else 0) | (0 if path else flags.AT_EMPTY_PATH)
     tree = kernel.open_tree(folder, path, bits)
@@ -190,7 +187,7 @@ def bind_tree(kernel: Kernel, folder: int, path: str, entry: Entry, ids: Ids) ->
         kernel.mount_setattr(tree, propagation=propagation, recursive=below)
         chosen, cleared = _bits(entry)
         if chosen or cleared:
-            # bind.recursive "writable": what is mounted below a read-only mount stays writable.
+            # bind.recursive "writable": mounts below a read-only mount stay writable.
             deep = recursive and not entry.get("writable_below")
             kernel.mount_setattr(tree, set_bits=chosen, clear_bits=cleared, recursive=deep)
         if ids.namespace >= 0 and entry.get("idmap", "try") != "no":
@@ -202,7 +199,7 @@ def bind_tree(kernel: Kernel, folder: int, path: str, entry: Entry, ids: Ids) ->
 
 
 def _bits(entry: Entry) -> tuple[int, int]:
-    """The attributes that mount_setattr(2) sets and clears for a bind."""
+    """The attributes that mount_setattr(2) sets and clears on a bind."""
     chosen = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("flags", ()))
     cleared = sum(flags.MOUNT_ATTR.get(name, 0) for name in entry.get("cleared", ()))
     if chosen & flags.MOUNT_ATTR_ATIME or "relatime" in entry.get("cleared", ()):
@@ -211,14 +208,14 @@ def _bits(entry: Entry) -> tuple[int, int]:
 
 
 def _propagation(entry: Entry) -> tuple[int, bool]:
-    """A bind's propagation, and whether it also applies to the mounts below it."""
+    """A bind's propagation, and whether it also applies to mounts below it."""
     propagation = entry.get("propagation") or "rprivate"
     return flags.MS[propagation.removeprefix("r")], entry.get("recursive", True) and propagation.startswith("r")
 
 
 def _shift(tree: int, ids: Ids, recursive: bool, *, must: bool) -> None:
-    """Map the ids of `tree`. Without `must`, a file system that does not support it keeps its ids, which then belong to nobody
-    inside."""
+    """Map the ids of `tree`. Without `must`, a file system that does not support it keeps its ids, which then map to no
+    user inside."""
     try:
         calls.mount_setattr(tree, set_bits=flags.MOUNT_ATTR["idmap"], recursive=recursive, userns=ids.namespace)
     except OperationFailed as error:
@@ -227,8 +224,8 @@ def _shift(tree: int, ids: Ids, recursive: bool, *, must: bool) -> None:
 
 
 def _image(entry: Entry, ids: Ids) -> int:
-    """Another image's file system: its layers joined at the staging folder, then bound from there. Read-only unless
-    the entry has an `upper` folder, with `work` for overlayfs."""
+    """The file system of an image: its layers are mounted at the staging folder, then bound from there. Read-only
+    unless the entry has an `upper` folder, with `work` for overlayfs."""
     staging = entry["staging"]
     os.makedirs(f"{staging}/empty", exist_ok=True)
     lower = ":".join([*reversed(entry["layers"]), f"{staging}/empty"])
@@ -244,7 +241,7 @@ def _image(entry: Entry, ids: Ids) -> int:
     try:
         inner = calls.openat2(above, entry.get("subpath") or "/", flags.O_PATH)
         try:
-            # Its layers are shifted already.
+            # The ids of its layers are already mapped.
             shown: Entry = {**entry, "flags": [] if writable else ["ro"], "idmap": "no"}
             return bind_tree(Direct(), inner, "", shown, ids)
         finally:
@@ -254,12 +251,12 @@ def _image(entry: Entry, ids: Ids) -> int:
 
 
 ROOM = 4 << 20
-"""Bytes that the files which we write into a container may grow by together, as its root can write to /etc/hosts."""
+"""Bytes by which our files in a container may grow in total; its root can write to /etc/hosts."""
 
 
 def files(kernel: Kernel, entries: list[Entry], staging: str, ids: Ids) -> dict[int, int]:
-    """The mounts of files of ours, `content` or the bytes of `source`, with owner and mode, by the numbers of their entries. All
-    are in one tmpfs, which covers `staging` and goes with our old root."""
+    """The mounts of files with our content (`content`, or the bytes of `source`), with owner and mode, by number of the
+    entry. All are in one tmpfs, which covers `staging` and disappears with our old root."""
     found: dict[int, int] = {}
     wanted = {number: _content(entry) for number, entry in enumerate(entries) if entry["type"] == "file"}
     if not wanted:
@@ -281,7 +278,7 @@ def files(kernel: Kernel, entries: list[Entry], staging: str, ids: Ids) -> dict[
 
 
 def _options(contents: Iterable[bytes]) -> str:
-    """The mount options of a tmpfs for files of ours (tmpfs(5)); a page is at most 64 KiB."""
+    """The mount options of the tmpfs for our files (tmpfs(5)); a page is at most 64 KiB."""
     return f"mode=0700,size={ROOM + sum(len(content) + 65536 for content in contents)}"
 
 

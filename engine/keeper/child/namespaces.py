@@ -1,4 +1,4 @@
-"""The namespaces of a container, new ones and those of others, its cgroups, and its user namespace with its ids."""
+"""A container's namespaces, new and joined ones, its cgroups, and its user namespace with id maps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from engine.errors import OperationFailed
 from engine.kernel import flags, idmap, userns
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
     from engine.keeper.child.kernel import Kernel
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class Ids:
-    """The container's user namespace: its descriptor, -1 for none, and its maps. Mounts are shifted by it, so that what
-    is on the disc has the ids that the container sees."""
+    """The container's user namespace: its descriptor, -1 for none, and its maps. Mounts are mapped by it, so that files
+    on disc have the ids that the container sees."""
 
     def __init__(self, namespace: int = -1, uids: userns.Ranges = (), gids: userns.Ranges = ()) -> None:
         self.namespace = namespace
@@ -39,14 +39,14 @@ def maps(bundle: Bundle) -> Ids:
 
 
 def user_namespace(bundle: Bundle) -> Ids:
-    """Make or open it."""
+    """Create or open the user namespace."""
     ids, where = maps(bundle), bundle["namespaces"]["user"]
     ids.namespace = userns.create(ids.uids, ids.gids) if where == "new" else open_namespace(where)
     return ids
 
 
 def only_directly(bundle: Bundle) -> str:
-    """Why these namespaces cannot be entered by a recorded start; see steps.py."""
+    """Why a recorded start cannot enter these namespaces; see steps.py."""
     kinds = bundle["namespaces"]
     if kinds.get("user", "host") != "host" or not idmap.initial():
         return "a user namespace"
@@ -56,13 +56,14 @@ def only_directly(bundle: Bundle) -> str:
 
 
 def make(kernel: Kernel, progress: Progress) -> None:
-    """Leave the keeper's namespaces for new ones: for a process that was made in a new pid namespace only, as that is quick. The
-    cgroup namespace comes later, so that its root is ours."""
+    """Create new namespaces with unshare(2), for a process that was cloned only into a new pid namespace, which is
+    fast. The cgroup namespace comes later, so that its root is our cgroup."""
     kernel.unshare(bits(progress.bundle["namespaces"]) & ~flags.CLONE["pid"])
 
 
 def enter_cgroups(kernel: Kernel, progress: Progress) -> None:
-    """Move ourselves ("0") into each cgroup (cgroups(7)); before the cgroup namespace is made, so that it is its root."""
+    """Move ourselves ("0") into each cgroup (cgroups(7)), before the cgroup namespace is created, so that the cgroup
+    becomes its root."""
     for path in progress.bundle["cgroup_procs"]:
         try:
             fd = kernel.open(path, os.O_WRONLY)
@@ -75,7 +76,8 @@ def enter_cgroups(kernel: Kernel, progress: Progress) -> None:
 
 
 def bits(wanted: dict[str, str]) -> int:
-    """clone(2)'s flags for new namespaces; the cgroup namespace comes later, the user namespace was there before."""
+    """The flags of clone(2) for new namespaces. The user namespace already exists, and the cgroup namespace comes
+    later."""
     return sum(flags.CLONE[kind] for kind, value in wanted.items() if value == "new" and kind not in ("cgroup", "user"))
 
 
@@ -87,7 +89,7 @@ def open_namespace(path: str) -> int:
 
 
 def open_others(kernel: Kernel, progress: Progress) -> None:
-    """Those to be joined, as the host's privileges may be needed for it; pid and user are joined elsewhere."""
+    """Open the namespaces to join, while we have the host's privileges; pid and user are joined elsewhere."""
     for kind, value in progress.bundle["namespaces"].items():
         if kind not in ("pid", "user") and value.startswith("/"):
             try:
@@ -97,7 +99,7 @@ def open_others(kernel: Kernel, progress: Progress) -> None:
 
 
 def join(kernel: Kernel, progress: Progress) -> None:
-    """Join what has been opened, and make the cgroup namespace."""
+    """Join the opened namespaces, and create the cgroup namespace."""
     kinds = progress.bundle["namespaces"]
     for kind, fd in progress.joined.items():
         kernel.setns(fd, flags.CLONE[kind], subject=kinds[kind])

@@ -1,4 +1,4 @@
-"""What the program's rights are: capabilities, no_new_privs, its seccomp filter."""
+"""The program's privileges: capabilities, no_new_privs, seccomp filter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 from engine.keeper.child.identity import Identity
 from engine.kernel import flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Process
     from engine.keeper.child.kernel import Kernel
@@ -31,7 +31,8 @@ def restrict(kernel: Kernel, settings: Process, who: Identity) -> None:
 
 
 def bound(kernel: Kernel, settings: Process) -> None:
-    """What no program executed from here on can gain: capabilities outside the bounding set, and with no_new_privs any."""
+    """Limit the privileges that programs can gain from here on: no capabilities outside the bounding set, with
+    no_new_privs none at all."""
     bounding = settings["capabilities"]["bounding"]
     for number in range(last_capability() + 1):
         if not bounding >> number & 1:
@@ -41,14 +42,14 @@ def bound(kernel: Kernel, settings: Process) -> None:
 
 
 def program(settings: Process) -> bytes:
-    """The seccomp filter, b"" for none; `preload` has read it, or it is read now."""
+    """The seccomp filter, b"" for none; read now unless `preload` has read it."""
     path = settings.get("seccomp", "")
     preload(path)
     return _PROGRAMS[path] if path else b""
 
 
 def preload(path: str) -> None:
-    """Read a seccomp program while the host's file system is still there."""
+    """Read a seccomp program while the host's file system is still mounted."""
     if path and path not in _PROGRAMS:
         with open(path, "rb") as file:
             _PROGRAMS[path] = file.read()

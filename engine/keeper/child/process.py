@@ -1,4 +1,4 @@
-"""The last steps: drop everything the program must not have, and execute it."""
+"""The last steps: drop privileges and descriptors, and execute the program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.keeper.child import kernel_settings, privileges, standard_streams
 from engine.keeper.child.identity import Identity
 from engine.kernel import flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -42,23 +42,22 @@ def become(
     pipes: Sequence[int],
     init: int = -1,
 ) -> None:
-    """Working directory, identity, capabilities, seccomp, then execve(2); `channel` stays open until it succeeds.
-
-    `pipes`: which standard streams are pipes, that the program's user shall own. With `init`, a descriptor of our tiny init,
-    that is what this process executes, and a child of it the program.
+    """Set working directory, user, capabilities and seccomp, then execve(2); `channel` stays open until it succeeds.
+    `pipes`: the standard streams that are pipes, which the program's user will own. With `init`, a descriptor of our
+    init, this process executes that, and its child the program.
     """
     keep_descriptors(kernel, channel, init)
     if settings.get("tty") and who.uid != 0:
-        kernel.give(1, who.uid, -1)  # the terminal, which may be opened by its name; its group stays
+        kernel.give(1, who.uid, -1)  # the terminal's device node may be opened by name; its group is kept
     renounce(kernel, settings, who, pipes)
-    # Nobody may ptrace us or read our memory between here and the exec; the new program gets its own dumpable flag.
+    # From here to the exec, no process may ptrace us or read our memory; the new program gets its own dumpable flag.
     if init >= 0:
         inits.split(init, settings["args"], tty=bool(settings.get("tty")))
     execute(kernel, settings, who, hostname)
 
 
 def renounce(kernel: Kernel, settings: Process, who: Identity, pipes: Sequence[int]) -> None:
-    """Everything that the program must not have is given up, in its working directory."""
+    """Enter the working directory and drop all privileges that the program must not have."""
     _work_in(kernel, settings["cwd"] or "/")
     if who.uid != 0:
         standard_streams.give(kernel, pipes, who.uid, who.gid)
@@ -72,7 +71,7 @@ def renounce(kernel: Kernel, settings: Process, who: Identity, pipes: Sequence[i
 
 
 def execute(kernel: Kernel, settings: Process, who: Identity, hostname: str) -> None:
-    """Returns never. Raises CannotExecute."""
+    """Execute the program. Does not return. Raises CannotExecute."""
     variables = environment(settings, who, hostname)
     kernel.reset_signals()
     name = settings["args"][0]
@@ -118,14 +117,15 @@ def _outside(path: str) -> OperationFailed:
 
 
 def _candidates(name: str, variables: dict[str, str]) -> list[str]:
-    """Where the program may be, as execvp(3) looks it up in the container's PATH: the first that is there counts."""
+    """The possible paths of the program, as execvp(3) searches the container's PATH; the first that exists counts."""
     if "/" in name:
         return [name]
     return [f"{folder}/{name}" if folder else name for folder in variables["PATH"].split(":")]
 
 
 def _cannot_execute(name: str, number: int) -> CannotExecute:
-    """127 when it is not there, 126 when it cannot run: `number` is the errno of the first that is there."""
+    """The error with exit code 127 if no path exists, or 126 if the program cannot run; `number` is the errno of the
+    first path that exists."""
     if number:
         return CannotExecute(f'exec: "{name}": {os.strerror(number).lower()}', 126)
     where = f"stat {name}: no such file or directory" if "/" in name else "executable file not found in $PATH"

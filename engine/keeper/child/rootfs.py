@@ -10,7 +10,7 @@ from engine.keeper.child.direct import Direct
 from engine.keeper.child.namespaces import Ids
 from engine.kernel import calls, detached, flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle, Entry, RootFs
     from engine.keeper.child.kernel import Kernel
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 
 def prepare(kernel: Kernel, progress: Progress) -> None:
-    """Make the mounts that need the host's privileges, in our private mount namespace, before entering a user namespace."""
+    """Create the mounts that need the host's privileges, in our private mount namespace, before entering a user
+    namespace."""
     bundle, ids, found = progress.bundle, progress.ids, progress.trees
     rootfs, entries = bundle["rootfs"], bundle["mounts"]
     privileges.preload(bundle["process"].get("seccomp", ""))
-    # Binds are taken while our mounts are the peers of the host's, for those that are to be shared with it.
+    # Clone binds while our mounts are still peers of the host's, because some are to be shared with the host.
     for number, entry in enumerate(entries):
         if entry["type"] == "bind":
             found[number] = mounts.source(kernel, entry, ids)
-    # Slave, so that nothing of ours reaches the host.
+    # Slave, so that none of our mounts propagates to the host.
     kernel.mount(None, "/", None, flags.MS["rec"] | flags.MS["slave"])
     for folder in dict.fromkeys((rootfs["upper"], rootfs["work"], rootfs["root"])):
         kernel.mkdir(folder, present=True)
@@ -40,15 +41,15 @@ def prepare(kernel: Kernel, progress: Progress) -> None:
             found[number] = _devices(bundle, entry, ids)
     bits = flags.OPEN_TREE_CLONE if ids.namespace >= 0 else 0
     progress.root = kernel.open_tree(flags.AT_FDCWD, rootfs["root"], bits)
-    # The last, as their folder may be the one that all others are in.
+    # Last, because their folder may be the one that all others are in.
     found |= mounts.files(kernel, entries, bundle["run_folder"], ids)
 
 
 def assemble(kernel: Kernel, progress: Progress) -> None:
-    """Put the parts together."""
+    """Attach the mounts."""
     root = progress.root
     if progress.ids.namespace >= 0:
-        # In a namespace that may not reach its folder, "/" is a mount point as good as another.
+        # A user namespace may not be able to reach the folder; there, "/" serves as the mount point.
         above = os.open("/", flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         calls.move_mount(root, above)
         os.close(above)
@@ -70,14 +71,16 @@ def enter(kernel: Kernel, progress: Progress) -> None:
 
 
 def make_working_directory(kernel: Kernel, progress: Progress) -> None:
-    """Made before the root may become read-only; what is wrong with it is said when the process changes to it."""
+    """Create the working directory before the root may become read-only. Errors are reported when the process changes
+    to it."""
     parts = [part for part in progress.bundle["process"]["cwd"].split("/") if part]
     for end in range(1, len(parts) + 1):
         kernel.try_mkdir("/" + "/".join(parts[:end]))
 
 
 def overlay(kernel: Kernel, rootfs: RootFs) -> None:
-    """Overlayfs with lower directories relative to the layers' folder, so that many fit in mount(2)'s one page."""
+    """Mount overlayfs with lower directories relative to the layers' folder, so that many fit into the one page of
+    mount(2)."""
     kernel.chdir(rootfs["layers_folder"])
     kernel.mount("overlay", rootfs["root"], "overlay", 0, _options(rootfs))
     kernel.chdir("/")
@@ -86,7 +89,7 @@ def overlay(kernel: Kernel, rootfs: RootFs) -> None:
 def _options(rootfs: RootFs) -> str:
     """The options of overlayfs, for a process in the layers' directory. Raises OperationFailed when they are too long."""
     lower = ":".join(reversed(rootfs["layers"]))
-    # Paths of our own may hold ':' or ','; overlayfs wants them escaped (Documentation/filesystems/overlayfs.rst).
+    # Our paths may contain ':' or ',', which must be escaped (Documentation/filesystems/overlayfs.rst).
     upper, work = (rootfs[k].replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,") for k in ("upper", "work"))
     data = f"lowerdir={lower},upperdir={upper},workdir={work},{rootfs['features']}"
     if len(data) > os.sysconf("SC_PAGE_SIZE") - 1:
@@ -96,15 +99,15 @@ def _options(rootfs: RootFs) -> str:
 
 
 def _shift_all(rootfs: RootFs, ids: Ids) -> None:
-    """Let what overlayfs is made of have the ids of the user namespace."""
+    """Map the ids of overlayfs's directories to the user namespace."""
     for folder in dict.fromkeys((rootfs["layers_folder"], *map(os.path.dirname, (rootfs["upper"], rootfs["root"])))):
         _shift(folder, ids)
-    # What overlayfs makes by itself (its work folder) must belong to a user that the mounts' maps contain.
+    # The work folder, which overlayfs itself creates, must belong to a user in the mounts' maps.
     calls.set_filesystem_owner(*ids.owner(0, 0))
 
 
 def _shift(folder: str, ids: Ids) -> None:
-    """Cover the folder by itself, its ids mapped; only our mount namespace sees that."""
+    """Bind-mount the folder onto itself with mapped ids; only our mount namespace sees it."""
     covering: Entry = {"type": "bind", "target": folder, "recursive": False, "idmap": "required"}
     tree = mounts.bind_tree(Direct(), flags.AT_FDCWD, folder, covering, ids)
     target = os.open(folder, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -116,7 +119,7 @@ def _shift(folder: str, ids: Ids) -> None:
 
 
 def _devices(bundle: Bundle, entry: Entry, ids: Ids) -> int:
-    """/dev with its nodes, for a container that may not make them: for that it takes the host's root."""
+    """/dev with its nodes, for a container in a user namespace: creating nodes needs the host's root."""
     tree = detached.filesystem("tmpfs", "tmpfs", entry["data"] or "", entry["flags"])
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
     os.fchown(folder, *ids.owner(0, 0))

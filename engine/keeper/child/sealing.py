@@ -1,8 +1,7 @@
-"""What the program must not see or change: masked and read-only paths. We are inside the container's root.
-
-Mounts go onto descriptors that were looked at before, so that neither the image nor another container that shares a
-volume can turn them elsewhere (CVE-2025-31133, CVE-2025-52565, CVE-2025-52881). No link is followed on the way: nothing of the
-kernel's is behind one, and a skipped mask would be a hole.
+"""Masked and read-only paths, which the program must not see or change. We are inside the container's root. Mounts are
+attached to verified descriptors, so that neither the image nor another container that shares a volume can redirect them
+(CVE-2025-31133, CVE-2025-52565, CVE-2025-52881). Links are not followed: the kernel's files are never behind one, and a
+skipped mask would be a hole.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import os
 from engine.errors import OperationFailed
 from engine.kernel import flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
     from engine.keeper.child.kernel import Kernel
@@ -21,7 +20,7 @@ _COPY = flags.OPEN_TREE_CLONE | flags.AT_EMPTY_PATH
 
 
 def seal(kernel: Kernel, bundle: Bundle) -> None:
-    """The last changes to the tree, after sysctls are written: masked and read-only paths, a read-only root."""
+    """The last changes to the tree, after sysctls are written: masked paths, read-only paths, a read-only root."""
     root = kernel.open("/", flags.O_PATH | os.O_DIRECTORY)
     _read_only(kernel, root, bundle["read_only_paths"])
     _mask(kernel, root, bundle["masked_paths"])
@@ -31,7 +30,7 @@ def seal(kernel: Kernel, bundle: Bundle) -> None:
 
 
 def _read_only(kernel: Kernel, root: int, paths: list[str]) -> None:
-    """Make what exists of the paths read-only, with all mounted below."""
+    """Make the paths that exist read-only, including mounts below them."""
     for path in paths:
         found = kernel.present(root, path)
         if found is not None:
@@ -42,7 +41,7 @@ def _read_only(kernel: Kernel, root: int, paths: list[str]) -> None:
 
 
 def _mask(kernel: Kernel, root: int, paths: list[str]) -> None:
-    """Cover what exists of the paths: a file by /dev/null, a directory by an empty read-only tmpfs."""
+    """Cover the paths that exist: a file by /dev/null, a directory by an empty read-only tmpfs."""
     null = empty = -1
     for path in paths:
         found = kernel.present(root, path)
@@ -53,7 +52,7 @@ def _mask(kernel: Kernel, root: int, paths: list[str]) -> None:
             null = _null(kernel) if null < 0 else null
             _cover(kernel, kernel.open_tree(null, "", _COPY), target)
         elif empty < 0:
-            # The first stays open and attached: it is what the next ones are copies of.
+            # The first stays open and attached: later ones are copies of it.
             empty = kernel.filesystem("tmpfs", "tmpfs", "size=0k,nr_inodes=2", ("ro",))
             kernel.move_mount(empty, target)
             kernel.close(target)
@@ -65,14 +64,14 @@ def _mask(kernel: Kernel, root: int, paths: list[str]) -> None:
 
 
 def _cover(kernel: Kernel, tree: int, target: int) -> None:
-    """Both descriptors are closed."""
+    """Attach `tree` to `target`, and close both."""
     kernel.move_mount(tree, target)
     kernel.close(tree)
     kernel.close(target)
 
 
 def _null(kernel: Kernel) -> int:
-    """/dev/null, verified to be it: an image or a mount may have put something else there (CVE-2025-31133)."""
+    """A descriptor of /dev/null, verified, because an image or a mount may have replaced it (CVE-2025-31133)."""
     try:
         null = kernel.open("/dev/null", flags.O_PATH | os.O_NOFOLLOW)
     except FileNotFoundError as error:

@@ -1,11 +1,12 @@
-"""A start by a fork of the keeper, which does the steps at once; and further processes (exec).
+"""Starts by a fork of the keeper, which carries out the steps directly; and further processes (exec).
 
     keeper ──clone(namespaces)──▶ run: all steps                                           (the host's user namespace)
 
     keeper ──fork──▶ enter: PREPARE with the host's privileges, become root of the user namespace,
                        └──clone(namespaces, CLONE_PARENT)──▶ the other steps               (a user namespace)
 
-The clone in the user namespace makes the other namespaces belong to it; CLONE_PARENT makes the result the keeper's child.
+Cloning inside the user namespace makes it the owner of the other namespaces; CLONE_PARENT makes the new process the
+keeper's child.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _SYS_PTRACE = 19
 _PATIENCE = 10.0
 """Seconds."""
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from typing import NoReturn
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 def run(bundle: Bundle, channel: Channel, pipes: Sequence[int]) -> NoReturn:
-    """Become the container's first process, in namespaces just made. All that fails is reported to the keeper."""
+    """Become the container's first process, in new namespaces. Failures are reported to the keeper."""
     try:
         kernel, progress = Direct(channel), Progress(bundle, pipes, channel.fileno())
         steps.carry_out((*steps.BEGIN, *steps.PREPARE, *steps.ENTER), kernel, progress)
@@ -55,7 +56,7 @@ def run(bundle: Bundle, channel: Channel, pipes: Sequence[int]) -> NoReturn:
 
 
 def enter(bundle: Bundle, channel: Channel, report: int, pipes: Sequence[int]) -> NoReturn:
-    """The same in a user namespace; the process's pid, as the keeper sees it, is written to `report`."""
+    """The same in a user namespace. Writes the pid, as the keeper sees it, to `report`."""
     try:
         kernel, progress = Direct(channel), Progress(bundle, pipes, channel.fileno())
         kinds = bundle["namespaces"]
@@ -83,9 +84,9 @@ def enter(bundle: Bundle, channel: Channel, report: int, pipes: Sequence[int]) -
 
 
 def _finish(kernel: Direct, progress: Progress, channel: Channel) -> NoReturn:
-    """From the pause in which the network is plugged in."""
+    """Continue after the pause in which the session connects the network."""
     if channel.receive() is None:
-        os._exit(125)  # the keeper is gone before `start`: this process is not needed any longer
+        os._exit(125)  # the keeper died before `start`: this process is no longer needed
     settings = progress.bundle["process"]
     progress.who = identity.resolve(settings["user"], settings["groups"], _here())
     steps.carry_out(steps.FINISH, kernel, progress)
@@ -94,7 +95,8 @@ def _finish(kernel: Direct, progress: Progress, channel: Channel) -> NoReturn:
 
 @contextlib.contextmanager
 def no_return() -> Iterator[None]:
-    """Around all that a forked child does: whatever is raised there, it does not go on as a second keeper."""
+    """A context manager around the code of a forked child: whatever it raises, the child never continues as a second
+    keeper."""
     try:
         yield
     finally:
@@ -104,17 +106,18 @@ def no_return() -> Iterator[None]:
 def join_and_run(
     bundle: Bundle, request: Exec, pidfd: int, channel: Channel, report: int, streams: Mapping[int, int]
 ) -> NoReturn:
-    """A further process (exec); its pid, as the keeper sees it, is written to `report`. `streams` are its pipes by number.
+    """Run a further process (exec). Writes its pid, as the keeper sees it, to `report`. `streams` are its pipes by
+    number.
 
-    It is made when everything has been joined: in the container's pid namespace, where it can be looked at, it never had
-    another root directory or descriptors that are not its own; nor, where somebody there may trace it, more rights than the
-    program.
+    The process is created after joining everything else. So in the container's pid namespace, where others can inspect
+    it, it never has another root directory or foreign descriptors, nor, if others may trace it, more privileges than
+    the program.
     """
     try:
         kernel, progress = Direct(channel), Progress(bundle, tuple(streams), channel.fileno())
         steps.hide(kernel, progress)
         settings: Process = {**bundle["process"], **request["process"]}
-        if request.get("privileged"):  # all capabilities; filter and profile stay the container's, as with Docker
+        if request.get("privileged"):  # all capabilities; seccomp filter and profile stay the container's, as in Docker
             settings["capabilities"] = {"bounding": -1, "effective": -1}
         privileges.preload(bundle["process"]["seccomp"])
         for number, fd in streams.items():
@@ -123,7 +126,7 @@ def join_and_run(
         namespaces.enter_cgroups(kernel, progress)
         kernel_settings.limit(settings, 0)
         _join(kernel, progress, pidfd)
-        # Another user gets that user's groups and no more.
+        # Another user gets only that user's groups.
         groups: list[str] = [] if "user" in request["process"] else settings["groups"]
         privileges.bound(kernel, settings)
         early = _may_be_traced(progress) and _may_renounce(progress, settings)
@@ -153,7 +156,7 @@ def join_and_run(
 
 
 def _may_be_traced(progress: Progress) -> bool:
-    """Whether somebody who sees the process may have SYS_PTRACE, in the host's user namespace: in the container, or in another
+    """Whether a process that sees this one may have SYS_PTRACE in the host's user namespace: in the container, or in
     one whose pid namespace it has joined."""
     bounding = progress.bundle["process"]["capabilities"]["bounding"]
     return bool(bounding >> _SYS_PTRACE & 1) or progress.bundle["namespaces"]["pid"] != "new"
@@ -161,7 +164,8 @@ def _may_be_traced(progress: Progress) -> bool:
 
 @contextlib.contextmanager
 def _in_time() -> Iterator[None]:
-    """The keeper waits for this process: it is killed when the container makes it wait, by a file system that does not answer."""
+    """Limit the time of this process, because the keeper waits for it: a file system of the container might never
+    answer."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
@@ -170,15 +174,16 @@ def _in_time() -> Iterator[None]:
 
 
 def _may_renounce(progress: Progress, settings: Process) -> bool:
-    """Whether rights can be given up before the process exists. A seccomp profile of the user's may forbid to make it; AppArmor,
-    which is told through the process's own /proc, keeps it from being traced anyway; in a user namespace, rights do not
-    reach outside."""
+    """Whether privileges can be dropped before the process is created. A user's seccomp profile may forbid creating it.
+    AppArmor is set through the process's own /proc, and prevents tracing anyway. In a user namespace, privileges have
+    no effect outside."""
     own_filter = bool(settings.get("seccomp")) and settings.get("own_filter", True)
     return not (own_filter or settings.get("apparmor") or namespaces.maps(progress.bundle).uids)
 
 
 def _join(kernel: Direct, progress: Progress, pidfd: int) -> None:
-    """All namespaces of the container, whose first process `pidfd` is (it is closed), as root of its user namespace."""
+    """Join all namespaces of the container with the first process `pidfd` (which is closed), as root of its user
+    namespace."""
     kinds = ["mount", "net", "ipc", "uts", "cgroup", "pid"]
     ids = namespaces.maps(progress.bundle)
     if ids.uids:

@@ -1,5 +1,5 @@
-"""The descriptors 0, 1 and 2 of a container's process: pipes that were made for it, or its own null device; never what the
-keeper or a client has open."""
+"""The descriptors 0, 1 and 2 of a container's process: its own pipes, or the container's null device; never files of
+the keeper or a client."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from engine.errors import OperationFailed
 from engine.kernel import detached, flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.child.kernel import Kernel
     from engine.keeper.child.progress import Progress
@@ -19,14 +19,14 @@ _DEVICE = os.makedev(1, 3)
 
 
 def close_input(kernel: Kernel, progress: Progress) -> None:
-    """A program without an input reads the null device."""
+    """Connect a program without input to the null device."""
     process = progress.bundle["process"]
     if not process["tty"] and not process["stdin"]:
         fill(kernel, [0])
 
 
 def fill(kernel: Kernel, numbers: Iterable[int]) -> None:
-    """Put the null device of the container, whose root directory is ours by now, on each of these descriptors."""
+    """Open the container's null device on each of these descriptors. Our root is already the container's."""
     null = -1
     for number in numbers:
         if null < 0:
@@ -37,19 +37,19 @@ def fill(kernel: Kernel, numbers: Iterable[int]) -> None:
 
 
 def give(kernel: Kernel, pipes: Iterable[int], uid: int, gid: int) -> None:
-    """Let a program that reopens /dev/stdout do so: pipes belong to its user."""
+    """Let the program's user own its pipes, so that it can reopen /dev/stdout."""
     for fd in pipes:
         kernel.give(fd, uid, gid)
 
 
 class _Replaced(Exception):
-    """The container has something else at /dev/null."""
+    """The container's /dev/null is not the null device."""
 
 
 def _null(kernel: Kernel) -> int:
-    """The container's own node; one in no file system that can be reached where the container has put something else there."""
+    """The container's null device, or, if the container has replaced it, a node in an unreachable file system."""
     try:
-        # What else it may be is not even opened.
+        # Do not open anything else that may be there.
         kernel.demand_null(flags.AT_FDCWD, _Replaced, path="/dev/null")
         fd = kernel.open("/dev/null", os.O_RDWR | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK)
     except (OSError, _Replaced):

@@ -1,16 +1,16 @@
-"""A container's start, described once: what its first process does from its first moment to execve(2).
+"""The start of a container, described once: the steps of its first process up to execve(2).
 
               its new namespaces: a fork is cloned into them, a recording's process leaves the keeper's (namespaces.make)
     BEGIN     cgroups, namespaces of others, DNS sockets                 ┐
     PREPARE   the root and all mounts, which needs the host's privileges │ the keeper answers `create`
     ENTER     mounts put together, the root entered; then "ready"        ┘
-              the session plugs the network in, the keeper sets limits and finds out whom the program runs as
+              the session connects the network, the keeper sets limits and resolves the program's user
     FINISH    privileges dropped, the program executed                     the keeper answers `start`
 
-Each step works on a Kernel (kernel.py), which is either a fork of the keeper that does everything at once (setup.py), or a
-recording that a small process carries out (script/start.py). A fork costs 650 page faults more, so a recording is tried
-first. It cannot look: a step says by `only_directly` for which containers it has to. Where the recording's process meets
-something else than what was expected, it ends, and a fork follows.
+Each step works on a Kernel (kernel.py), which is either a fork of the keeper that does everything at once (setup.py),
+or a recording that a small process carries out (script/start.py). A fork costs 650 more page faults, so a recording is
+tried first. A recording cannot look at results: `only_directly` of a step tells for which containers it must. If the
+recording's process meets anything unexpected, it exits, and a fork follows.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from engine.keeper.child import (
 )
 from engine.kernel import flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -46,7 +46,7 @@ def _never(bundle: Bundle) -> str:
 
 
 class Step:
-    """`only_directly`: why this container's cannot be recorded, "" when it can."""
+    """`only_directly`: why the step cannot be recorded for a container, "" if it can."""
 
     def __init__(self, do: Callable[[Kernel, Progress], None], only_directly: Callable[[Bundle], str] = _never) -> None:
         self.do, self.only_directly = do, only_directly
@@ -58,7 +58,7 @@ def carry_out(steps: Iterable[Step], kernel: Kernel, progress: Progress) -> None
 
 
 def only_directly(bundle: Bundle) -> str:
-    """Why this container's start cannot be recorded, "" when it can."""
+    """Why this container's start cannot be recorded, "" if it can."""
     for step in (*BEGIN, *PREPARE, *ENTER, *FINISH):
         if reason := step.only_directly(bundle):
             return reason
@@ -66,7 +66,8 @@ def only_directly(bundle: Bundle) -> str:
 
 
 def hide(kernel: Kernel, progress: Progress) -> None:
-    """Nobody in the container may trace us, read our memory or follow /proc/<pid>/exe to our binary (CVE-2019-5736)."""
+    """Prevent processes in the container from tracing us, reading our memory, or opening our binary via /proc/<pid>/exe
+    (CVE-2019-5736)."""
     del progress
     kernel.prctl(flags.PR_SET_DUMPABLE, 0)
 
@@ -86,7 +87,7 @@ def _ready(kernel: Kernel, progress: Progress) -> None:
 
 
 def _settings(kernel: Kernel, progress: Progress, *, plugged: bool) -> None:
-    """Sysctls, and then what makes them read-only; when the network is plugged in, if one of them may be of an interface."""
+    """Write sysctls, then make them read-only; after the network is connected if one may belong to an interface."""
     if plugged is kernel_settings.wait_for_network(progress.bundle):
         kernel_settings.apply(kernel, progress.bundle["sysctls"])
         sealing.seal(kernel, progress.bundle)

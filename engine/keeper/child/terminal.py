@@ -1,4 +1,4 @@
-"""A pseudo-terminal from the container's own devpts (pts(4)), as our controlling terminal."""
+"""A pseudo-terminal of the container's devpts (pts(4)) as our controlling terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import termios
 from engine.errors import OperationFailed
 from engine.kernel import calls, flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
     from engine.keeper.child.kernel import Kernel
@@ -21,12 +21,12 @@ _TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441
 
 
 def only_directly(bundle: Bundle) -> str:
-    """Why this cannot be done by a recorded start; see steps.py."""
+    """Why a recorded start cannot open the terminal; see steps.py."""
     return "a terminal" if bundle["process"].get("tty") else ""
 
 
 def open_terminal(kernel: Kernel, progress: Progress) -> None:
-    """A terminal of the container's own, if it wants one; the keeper gets the master."""
+    """Open a terminal if the container has one, and send the master to the keeper."""
     process = progress.bundle["process"]
     if process.get("tty"):
         master = open_pair(*process.get("console_size", ()))
@@ -36,9 +36,8 @@ def open_terminal(kernel: Kernel, progress: Progress) -> None:
 
 
 def open_pair(rows: int = 0, columns: int = 0) -> int:
-    """Make a terminal of this size, put it on 0, 1 and 2 and make it controlling; returns the master's descriptor.
-
-    Neither end is opened by a name, which could have been replaced (CVE-2025-52565).
+    """Open a terminal of this size on 0, 1 and 2 as the controlling terminal; returns the master's descriptor. Neither
+    end is opened by name, because the file could have been replaced (CVE-2025-52565).
     """
     master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC)
     if calls.filesystem_type(master) != flags.DEVPTS_SUPER_MAGIC or os.fstat(master).st_rdev != os.makedev(5, 2):
@@ -56,7 +55,7 @@ def open_pair(rows: int = 0, columns: int = 0) -> int:
 
 
 def bind_console() -> None:
-    """Docker's /dev/console: the terminal on standard input, bound over a file of that name."""
+    """Create /dev/console as in Docker: the terminal bind-mounted over a file of that name."""
     try:
         os.close(os.open("/dev/console", os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except FileExistsError:

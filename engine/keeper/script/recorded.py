@@ -1,6 +1,5 @@
-"""The calls of a start written down in a script, for a process that is not Python. See child/kernel.py for what each means.
-
-A call that fails ends the process, unless it says otherwise here; a fork of the keeper then makes the container.
+"""The recording back end of child/kernel.py: it writes the calls of a start into a script, for a process that is not
+Python. A call that fails ends the process, unless noted otherwise; then a fork of the keeper starts the container.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from engine.keeper.protocol import framed
 from engine.keeper.script.script import ABSENT, ANY, CHANNEL, NOTE, SCRIPT, Script, Unscripted
 from engine.kernel import calls, flags
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -37,18 +36,18 @@ _EVERY = 0xFFFFFFFF
 _NEAR = frozenset(
     "/proc /sys /dev /dev/pts /dev/shm /dev/mqueue /sys/fs/cgroup /etc/hosts /etc/hostname /etc/resolv.conf".split()
 )
-"""Targets that every container has in its lowest layer, or directly below another mount that has just been made."""
+"""Targets that exist in every container's lowest layer, or directly below a new mount of ours."""
 
 
 class Recorded:
-    """A Kernel (child/kernel.py). What it gives as a descriptor stands for the one that the process will have."""
+    """A Kernel (child/kernel.py). The descriptors that it returns stand for those that the process will have."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self._call = script.call
 
     def take_descriptors(self) -> None:
-        """The process has its script mapped, and its channel is not the program's."""
+        """Close the script and make the channel close-on-exec, once the process has mapped its script."""
         self._call("fcntl", CHANNEL, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         self._call("close", SCRIPT)
 
@@ -214,7 +213,7 @@ class Recorded:
     def ioctl(self, fd: int, request: int, argument: bytes) -> None:
         self._call("ioctl", fd, request, argument)
 
-    # ── what the program may do ──────────────────────────────────────────────────────────────────────────────────
+    # ── privileges ──────────────────────────────────────────────────────────────────────────────────
 
     def prctl(self, option: int, *arguments: int) -> None:
         self._call("prctl", option, *arguments)
@@ -229,7 +228,7 @@ class Recorded:
         self._call("setresuid", real, effective, saved)
 
     def permitted(self) -> int:
-        return calls.capget()  # the process's are ours
+        return calls.capget()  # the process inherits ours
 
     def capset(self, effective: int, permitted: int, inheritable: int) -> None:
         self._call("capset", *calls.capability_words(effective, permitted, inheritable))
@@ -239,7 +238,7 @@ class Recorded:
         self._call("seccomp", _SET_MODE_FILTER, 0, described)
 
     def reset_signals(self) -> None:
-        """The process was executed: it catches none, and ignores those that a keeper does."""
+        """After execve(2) the process catches no signals, and ignores those that a keeper ignores."""
         for number in _ignored():
             self._call("rt_sigaction", number, bytes(32), 0, 8)
         self._call("rt_sigprocmask", _SET_MASK, bytes(8), 0, 8)
@@ -257,7 +256,7 @@ class Recorded:
     def _pointers(self, texts: list[str]) -> int:
         return self._script.data(struct.pack(f"={len(texts) + 1}Q", *map(self._script.text, texts), 0))
 
-    # ── what has to hold, and what is there ──────────────────────────────────────────────────────────────────────
+    # ── checks ──────────────────────────────────────────────────────────────────────
 
     def demand_filesystem(self, fd: int, magic: int, wrong: Callable[[], Exception], *, other: bool = False) -> None:
         found = self._script.answer
@@ -283,7 +282,7 @@ class Recorded:
         return expected
 
     def present(self, root: int, path: str) -> tuple[int, bool] | None:
-        """The container's /proc and /sys have what the host's have; where they differ the process ends."""
+        """The container's /proc and /sys have the same files as the host's; if they differ, the process exits."""
         resolve = _INSIDE | flags.RESOLVE_NO_SYMLINKS
         kind = _kind(path)
         if kind:
@@ -314,7 +313,7 @@ class Recorded:
 
 
 class _Meaning:
-    """Within it, an operation that fails means this."""
+    """A context manager: the error to report for a failed operation inside."""
 
     def __init__(self, script: Script, meaning: Callable[[int], Exception]) -> None:
         self._script, self._meaning = script, meaning
@@ -327,7 +326,7 @@ class _Meaning:
 
 
 def _owner(uid: int, gid: int) -> tuple[int, int]:
-    """Ids that the kernel takes as they are: it sees 32 bits of them, and of all 32 that nothing is to change."""
+    """Ids as 32-bit numbers for the kernel; all 32 bits set would mean "unchanged", so such an id is refused."""
     if not 0 <= min(uid, gid) <= max(uid, gid) < 0xFFFFFFFF:
         raise Unscripted("an id that is none")
     return uid, gid
@@ -335,13 +334,14 @@ def _owner(uid: int, gid: int) -> tuple[int, int]:
 
 @functools.cache
 def _ignored() -> list[int]:
-    """Signals that a keeper ignores, from its start on."""
+    """The signals that a keeper ignores from its start."""
     return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
 
 
 @functools.cache
 def _kind(path: str) -> int:
-    """The type of what the host has there; 0 for nothing. Should that change, scripts fail and forks do."""
+    """The file type at a path on the host, 0 if it does not exist. If it changes later, scripts fail and forks take
+    over."""
     try:
         return stat.S_IFMT(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""System calls written down by the keeper, which a small process of its own carries out (run.c).
+"""Scripts: lists of system calls that the keeper records and a small process (run.c) carries out.
 
     keeper                                        the container's first process
       │  Script: operations, data (a memfd)          │
@@ -9,12 +9,11 @@
       │  more operations, `go_on`; a message         │
       │ ────────────────────────────────────────────▶│  those of FINISH, the last of which is execve(2)
 
-The steps are in engine/keeper/child/steps.py; recorded.py writes them down.
+The steps are in engine/keeper/child/steps.py; recorded.py records them.
 
-To fork the keeper, which is Python, costs more than all that the child does then: each page that it writes to is copied,
-and execve(2) takes all of them apart again. What is written down here cannot decide anything: an operation that fails
-where none should ends the script, and the container is made by a fork of the keeper after all (engine/keeper/child/setup.py),
-which can do everything.
+Forking the keeper, a Python process, costs more than everything that the child does: each page that it writes to is
+copied, and execve(2) tears all of them down. A script has no control flow: an unexpected failure ends it, and a fork of
+the keeper starts the container instead (engine/keeper/child/setup.py), which can do everything.
 """
 
 from __future__ import annotations
@@ -25,34 +24,35 @@ import struct
 
 from engine.errors import OperationFailed
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SCRIPT, CHANNEL = 3, 4
-"""Where the process finds the script and the stream to the keeper."""
+"""The descriptors of the script and of the stream to the keeper in the process."""
 BASE = 0x200000000
-"""Where the process has mapped a script; addresses in it are for that."""
+"""The address at which the process maps the script; addresses in the script refer to it."""
 _OPERATION = struct.Struct("=iHHhhI6q")
 _NO_WORDS = (0, 0, 0, 0, 0, 0)
 _HEAD = struct.Struct("=5Q")
 _FIRST = 4096
-"""Bytes before the operations: the head and the registers; see run.c."""
+"""Size in bytes of the part before the operations: head and registers; see run.c."""
 _REGISTERS = 507
 _ROOM = 64 * 1024
-"""Bytes for operations."""
+"""Space for operations, in bytes."""
 _DATA = _FIRST + _ROOM
 _PADDING = bytes(8)
 LIMIT = 0x1000000
-"""Bytes that the process maps."""
+"""The size of the mapping, in bytes."""
 
 STORE, EQUAL, DIFFER, GO_ON = -1, -2, -3, -4
 ANY, END, NOTE, ABSENT = 1, 2, 4, 8
-"""What is no failure: any error; or a failure too: a result of 0, any success; NOTE: go on, the first error is remembered."""
+"""Flags of operations: ignore errors; treat a result of 0, or any success, as a failure; NOTE: continue, and remember
+the first error."""
 _SKIP = 8
 
 REGISTER = 1 << 48
-"""Descriptors and other results of a script are numbers from here on, until it runs."""
+"""While a script is recorded, numbers from here on stand for its future descriptors and other results."""
 
 _NAMES = (
     "read write close ioctl socket sendmsg bind listen setsockopt execve chdir fchdir mkdirat fchmod fchown umask setgroups "
@@ -72,15 +72,15 @@ _NUMBERS = {
 }  # fmt: skip
 _GIVES = {"openat", "openat2", "open_tree", "fsopen", "fsmount", "socket", "keyctl", "umask"}
 _NUMBER = {name: (number, name in _GIVES) for name, number in zip(_NAMES, _NUMBERS[os.uname().machine], strict=True)}
-"""Name → number on this machine (unistd.h), and whether it gives something that others need."""
+"""Name → number on this machine (unistd.h), and whether its result is used by others."""
 
 
 class Unscripted(Exception):
-    """This container wants something that only a fork of the keeper can do."""
+    """This container needs something that only a fork of the keeper can do."""
 
 
 class Script:
-    """Operations, and what they point to, for a memfd. Raises OSError where there is none, Unscripted when it is full."""
+    """Operations and their data in a memfd. Raises OSError if it cannot be created, Unscripted when it is full."""
 
     def __init__(self) -> None:
         self.fd = os.memfd_create("script", os.MFD_CLOEXEC)
@@ -93,21 +93,21 @@ class Script:
         self._pauses: list[int] = []
         self._known: dict[str | bytes, int] = {}
         self.meaning: Callable[[int], Exception] | None = None
-        """What an error (its errno) means, of operations that are written now."""
+        """The error to report for an errno of the operations that are being recorded."""
 
     def close(self) -> None:
-        """The process, if there is one, keeps what it has mapped."""
-        # By hand, as what refers to itself would stay until the collector comes, which is rare in a keeper.
+        """Close the script; the process, if any, keeps its mapping."""
+        # Break reference cycles explicitly, because garbage collection is rare in a keeper.
         for content in (self._operations, self._data, self._refused, self._names, self._known):
             content.clear()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
-    # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── recording ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def data(self, content: bytes) -> int:
-        """Put something into the memory; its address for the process."""
+        """Store data; returns its address in the process."""
         data = self._data
         place = _DATA + len(data)
         if place + len(content) + 8 > LIMIT:
@@ -116,19 +116,19 @@ class Script:
         return BASE + place
 
     def text(self, text: str) -> int:
-        """The same, of a text; it ends with a zero byte."""
+        """The same for a text, terminated by a zero byte."""
         if "\0" in text:
             raise Unscripted("a zero byte in a text")
         return self.data(os.fsencode(text) + b"\0")
 
     def _constant(self, content: str | bytes) -> int:
-        """What nobody writes to is there once."""
+        """Store constant data once."""
         address = self._known[content] = self.text(content) if isinstance(content, str) else self.data(content)
         return address
 
     @property
     def answer(self) -> int:
-        """256 bytes for what a system call answers, until the next one does."""
+        """A buffer of 256 bytes for the output of a system call, shared by all calls."""
         self._answer = self._answer or self.data(bytes(256))
         return self._answer
 
@@ -140,8 +140,9 @@ class Script:
         flags: int = 0,
         into: int = 0,
     ) -> int:
-        """One system call more; its result, as a number to use in others. Texts and bytes become pointers to them, texts
-        end with a zero byte. `allowed`: errors that are no failures; `into`: a result that this one is put over."""
+        """Append a system call; returns a number that stands for its result in later calls. Texts and bytes become
+        pointers; texts end with a zero byte. `allowed`: errors that do not count as failures; `into`: an earlier result
+        to overwrite."""
         number, gives = _NUMBER[name]
         if into:
             to = into - REGISTER
@@ -184,22 +185,22 @@ class Script:
         return place
 
     def optional(self, place: int) -> None:
-        """Let the operation that has been written when `mark` was `place` skip, when it succeeds, all that came after it."""
+        """Let the operation recorded at the mark `place` skip all later ones so far if it succeeds."""
         skipped = (self.mark - place) // _OPERATION.size - 1
         (flags,) = struct.unpack_from("=I", self._operations, place + 12)
         struct.pack_into("=I", self._operations, place + 12, flags | skipped << _SKIP)
 
     @property
     def mark(self) -> int:
-        """Where the next operation will be."""
+        """The position of the next operation."""
         return len(self._operations)
 
     def store(self, address: int, value: int) -> None:
-        """Put a result, 4 bytes, at an address of `data`."""
+        """Store a result, 4 bytes, at an address of `data`."""
         self._operation(STORE, (address, value))
 
     def milestone(self) -> None:
-        """Let `passed` tell whether the process has come as far as this."""
+        """Record this point, so that `passed` can tell whether the process has reached it."""
         self._milestone = self.data(bytes(8))
         self.store(self._milestone, 1)
 
@@ -212,33 +213,34 @@ class Script:
         equal: bool = True,
         refused: Callable[[int], Exception] | None = None,
     ) -> None:
-        """Fail unless the 8 bytes at the address, masked, are `value` (`equal` False: when they are). `refused` is told the
-        first error of the operations with NOTE, 0 for none."""
+        """Fail unless the 8 bytes at the address, masked, equal `value` (with `equal` False: if they do). `refused`
+        receives the first error of the operations with NOTE, 0 for none."""
         place = self._operation(EQUAL if equal else DIFFER, (address, mask, value))
         if refused is not None:
             self._refused[place] = lambda _: refused(self._head()[3])
 
     def pause(self, descriptor: int) -> None:
-        """Wait for a message; then comes what is written after this, if `go_on` has said so. At the end of the stream the
-        process ends."""
+        """Wait for a message, then continue with the operations recorded after this, if `go_on` was called. At the end
+        of the stream the process exits."""
         buffer = self.data(bytes(64))
         self.call("read", descriptor, buffer, 64, flags=END)
         self._operation(GO_ON, ())
         self._second = self.mark
         self._pauses.append(self.mark)
 
-    # ── giving it to the process ─────────────────────────────────────────────────────────────────────────────────
+    # ── publishing ─────────────────────────────────────────────────────────────────────────────────
 
     def publish(self) -> None:
-        """Put what has been written since the last time where the process finds it. Raises OSError for want of memory: of
-        a mapping of our own the same would be SIGBUS, and the end of the keeper."""
+        """Write the new operations to the memfd, where the process sees them. Raises OSError when memory is short; with
+        a mapping of our own, that would be SIGBUS, which would kill the keeper."""
         for index, (start, content) in enumerate(((0, self._operations), (_DATA, self._data))):
             known = self._published[index]
             self._put(content[known:], start + known)
             self._published[index] = len(content)
 
     def go_on(self) -> None:
-        """What comes after the pause is written: the process may go on when it gets a message. Raises as `publish`."""
+        """Publish the operations after the pause, so that the process can continue when it gets a message. Raises as
+        `publish`."""
         self.publish()
         self._put(struct.pack("=Q", BASE + self._pauses.pop(0)), 0)
 
@@ -246,21 +248,22 @@ class Script:
         if os.pwrite(self.fd, content, place) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    # ── looking ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── results ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def broken(self) -> bool:
-        """Of a process that has ended: whether an operation before the last pause has failed, or the script was never begun."""
+        """For a process that has exited: whether an operation before the last pause failed, or the script never
+        began."""
         failed, _ = self._failed()
         return failed < self._second if failed else not self._head()[4]
 
     @property
     def passed(self) -> bool:
-        """Whether the process has come to the milestone."""
+        """Whether the process has reached the milestone."""
         return self._milestone > 0 and os.pread(self.fd, 1, self._milestone - BASE) == b"\1"
 
     def failure(self) -> Exception | None:
-        """What the failure of an operation after the last pause means."""
+        """The error of the operation that failed after the last pause."""
         failed, number = self._failed()
         if not failed:
             return None

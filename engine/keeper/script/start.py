@@ -1,4 +1,4 @@
-"""A container's start by a script: what engine/keeper/container.py needs to know of it."""
+"""A container's start by a script, for engine/keeper/container.py."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from engine.kernel.spawn import Spawner
 
 _NAME = "composer-start"
 
-TYPE_CHECKING = False  # of typing, which a keeper need not load
+TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
     from engine.keeper.bundle import Bundle
     from engine.keeper.messages import Failure
 
 _spawner: Spawner | None = None
 _refused = False
-"""Whether this machine does not let us."""
+"""Whether this machine does not permit scripts."""
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
-"""What may be otherwise the next time."""
+"""Errors that may be temporary."""
 
 
 class Start:
-    """The process has been made, and waits when it has told that it is ready. Raises Unscripted where only a fork of the
-    keeper can make this container; whatever else it raises, there is no process."""
+    """Creates the process, which pauses once it has reported ready. Raises Unscripted if only a fork of the keeper can
+    start this container. After any exception there is no process."""
 
     def __init__(self, bundle: Bundle, ours: Channel, theirs: Channel, ends: dict[str, int]) -> None:
         if reason := steps.only_directly(bundle):
@@ -44,7 +44,7 @@ class Start:
         self._script = Script()
         self._kernel = Recorded(self._script)
         try:
-            # What takes the process a while, in which the rest can be written down: namespaces, for the most part.
+            # The operations that take the process a while, mostly namespaces; meanwhile we record the rest.
             self._kernel.take_descriptors()
             namespaces.make(self._kernel, self._progress)
             self._record(steps.BEGIN)
@@ -68,17 +68,18 @@ class Start:
             raise
 
     def _record(self, wanted: tuple[steps.Step, ...]) -> None:
-        """And a pause after it."""
+        """Record these steps, with a pause at the end."""
         steps.carry_out(wanted, self._kernel, self._progress)
         self._script.pause(CHANNEL)
 
     @property
     def broken(self) -> bool:
-        """Whether it met something that only a fork can do; nothing but what is in the container's folder has come of it."""
+        """Whether the process met something that only a fork can handle. It has left nothing outside the container's
+        folder."""
         return self._script.broken
 
     def proceed(self) -> Failure | None:
-        """It is ready: write down the rest. The failure, when that cannot be. Raises Unscripted."""
+        """Record the rest once the process is ready. Returns the failure if that is not possible. Raises Unscripted."""
         settings = self._progress.bundle["process"]
         try:
             root = identity.root_of(self.pid)
@@ -88,18 +89,18 @@ class Start:
         except EngineError as error:
             return _failure(error)
         except Exception as error:
-            # Names that we should not wait for, or no memory: whatever it is, a fork has the words for it.
+            # Slow name lookups, or no memory: a fork will report the error in detail.
             raise Unscripted(str(error)) from error
         return None
 
     def failure(self) -> Failure | None:
-        """Why the process ended before it was the program; None when it is the program."""
+        """Why the process exited before it executed the program; None if it executed it."""
         error = self._script.failure()
         return None if error is None else _failure(error)
 
     @property
     def executed(self) -> bool:
-        """Whether it came to execute the program; False of one that was killed before."""
+        """Whether the process executed the program; False if it was killed before."""
         return self._script.passed
 
     def close(self) -> None:
@@ -107,7 +108,7 @@ class Start:
 
 
 def _failure(error: Exception) -> Failure:
-    """What the keeper says of it."""
+    """The keeper's error message."""
     code = error.exit_code if isinstance(error, process.CannotExecute) else 125
     return {"error": str(error) or repr(error), "exit_code": code}
 

@@ -1,1 +1,1 @@
-"""The packet filter: our table in nf_tables, or chains of iptables where the host has only that."""
+"""The packet filter: our table in nf_tables, or chains of legacy iptables if the host has only that."""

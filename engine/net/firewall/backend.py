@@ -1,4 +1,4 @@
-"""Which packet filter is used, and the lock for changing it. nf_tables, unless this host only uses legacy iptables."""
+"""Select the packet filter, and lock its changes. nf_tables, unless this host uses only legacy iptables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _back_end() -> ModuleType:
 
 
 async def add_network(roots: Roots, record: NetworkRecord) -> None:
-    """Put the network's rules in place. Raises OperationFailed."""
+    """Add the network's rules. Raises OperationFailed."""
 
     def work() -> None:
         if not record.spec.internal:
@@ -40,8 +40,8 @@ async def add_network(roots: Roots, record: NetworkRecord) -> None:
 async def remove_networks(
     roots: Roots, records: Sequence[NetworkRecord], forget: Callable[[], None], left: Networks
 ) -> None:
-    """Remove the networks' rules; nothing when there are none. `forget` removes the rest of the networks before a sweep can
-    see that they have no rules; `left` gives all networks."""
+    """Remove the networks' rules, if any. `forget` removes the rest of the networks before a sweep could notice that
+    their rules are missing; `left` returns all other networks."""
     gone = {record.id for record in records}
 
     def work() -> None:
@@ -55,7 +55,7 @@ async def remove_networks(
 
 
 async def publish(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
-    """nf_tables adds at once; a program is waited for in a thread."""
+    """Add published ports. nf_tables is fast; for legacy iptables a thread waits for a program."""
     if probe.native():
         native.publish(roots, ports)
     else:
@@ -63,15 +63,15 @@ async def publish(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
 
 
 async def withdraw(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
-    """What takes something away waits until no packet is just looking at it: for milliseconds, in a thread."""
+    """Remove published ports, in a thread: the kernel waits some milliseconds until no packet uses the rules."""
     await asyncio.to_thread(_back_end().withdraw, roots, ports)
 
 
 async def sweep(
     roots: Roots, networks: Networks, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]
 ) -> None:
-    """Remove what nothing refers to, restore what another program flushed or switched off: the rules of `networks`, those of
-    `ports` (container id → published ports), forwarding."""
+    """Remove stale rules, and restore what another program flushed or disabled: rules of `networks`, of `ports`
+    (container id → published ports), and forwarding."""
 
     def work() -> None:
         records = networks()
@@ -91,13 +91,13 @@ def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
 
 
 def versions(record: NetworkRecord) -> tuple[int, ...]:
-    """The IP versions that the network has."""
+    """The IP versions of the network."""
     return tuple(version for version in (4, 6) if getattr(record.spec, f"enable_ipv{version}"))
 
 
 async def _exclusively(roots: Roots, work: Callable[[], None], *, quick: bool = False) -> None:
-    """Run `work` under a lock shared by all supervisors, so that what it reads is still true when it acts. `quick`: short work
-    that needs no thread unless it has to wait for the lock."""
+    """Run `work` under a lock shared by all supervisors, so that its reads are still valid when it writes. `quick`:
+    short work that needs a thread only to wait for the lock."""
 
     def waiting() -> None:
         with _lock(roots, fcntl.LOCK_EX):

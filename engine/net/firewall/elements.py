@@ -1,4 +1,4 @@
-"""What a network or a published port is in the sets and maps of our table."""
+"""Networks and published ports as elements of the sets and maps in our table."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from engine.spec.network import NetworkRecord
 _PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _FAMILIES = {4: IPV4, 6: IPV6}
 _PING = {4: 1, 6: 58}
-"""The numbers of ICMP and ICMPv6."""
+"""Protocol numbers of ICMP and ICMPv6."""
 
 Elements = dict[str, list[Element]]
 
 
 class Port(Struct, frozen=True):
-    """A published port of one IP version: `host_ip` is "" for every address of the host. `direct`: reached at the
-    container's own address only (gateway mode routed)."""
+    """A published port of one IP version: `host_ip` is "" for every address of the host. `direct`: reachable only at
+    the container's address (gateway mode routed)."""
 
     version: int
     host_ip: str
@@ -37,12 +37,12 @@ class Port(Struct, frozen=True):
 
 
 def of_ports(v4: str, v6: str, bindings: Iterable[PortBinding]) -> list[Port]:
-    """The bindings with the container's addresses ("" for none), where their host address allows that. A binding without a
-    host port is one of a routed network's."""
+    """The bindings with the container's addresses ("" for none), for the IP version of their host address. A binding
+    without a host port belongs to a routed network."""
     found = []
     for port in bindings:
         if port.host_ip.startswith("127.") or port.host_ip == "::1":
-            continue  # the relay's
+            continue  # the relay serves it
         where = "" if port.host_ip in ("", "0.0.0.0", "::") else port.host_ip
         for version, address in ((4, v4), (6, v6)):
             if address and (not port.host_ip or (":" in port.host_ip) == (version == 6)):
@@ -99,7 +99,7 @@ def _pool(
 
 
 def of_port(port: Port, owner: str) -> tuple[str, Element]:
-    """The set and the element; the first twelve digits of `owner` are its comment."""
+    """The set and the element. Its comment is the first twelve digits of `owner`."""
     protocol, owner = bytes((_PROTOCOLS[port.protocol], 0, 0, 0)), owner[:12]
     if port.direct:
         key = _packed(port.address) + protocol + _number(port.container_port)

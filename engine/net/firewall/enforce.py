@@ -1,4 +1,4 @@
-"""Keeps the packet filter as it has to be while containers run, whatever others do to it.
+"""Keeps our packet filter rules in place while containers run, whatever other programs do.
 
 guard   a table of this process's own with all that drops. The kernel lets nobody else change or flush it
         (NFT_TABLE_F_OWNER, Linux 5.12), so that nothing is open before the rules are back. It only drops, and stands
@@ -30,21 +30,21 @@ from engine.spec.network import NetworkRecord
 _GROUP = 7  # NFNLGRP_NFTABLES
 _ADD_MEMBERSHIP, _SOL_NETLINK, _NO_ENOBUFS = 1, 270, 5
 _SETTLED = 0.02
-"""Seconds in which more changes of the same kind are expected."""
+"""Seconds to wait for more changes of the same kind."""
 _GLANCE = 0.5
 
 
 class Enforcement:
-    """Belongs to the event loop of a supervisor; `repair` puts everything right that is not."""
+    """Runs in the event loop of a supervisor; `repair` restores all rules."""
 
     def __init__(self, roots: Roots, repair: Callable[[], Awaitable[None]]) -> None:
         self._roots, self._repair = roots, repair
         self._guard: Nfnetlink | None = None
         self._guarded: dict[str, Elements] = {}
         self._closed: tuple[int, ...] = ()
-        """The IP versions that the guard keeps the host from routing for others."""
+        """The IP versions for which the guard prevents the host from routing for others."""
         self._unguarded = False
-        """Whether the kernel has no such tables (before Linux 5.12)."""
+        """Whether the kernel lacks such tables (before Linux 5.12)."""
         self._name = ""
         """The guard's table."""
         self._socket: socket.socket | None = None
@@ -54,7 +54,7 @@ class Enforcement:
         self._pending = False
 
     def start(self) -> None:
-        """Begin, unless it has begun."""
+        """Start, unless already started."""
         if self._socket is not None or self._looking is not None:
             return
         if not probe.native():
@@ -68,8 +68,8 @@ class Enforcement:
         self._watching = Readable(watching, self._changed)
 
     def guard(self, record: NetworkRecord) -> None:
-        """Have the guard drop what must not reach the network or leave it. Without such tables in the kernel nothing
-        happens."""
+        """Let the guard drop packets that must not enter or leave the network. Does nothing if the kernel lacks such
+        tables."""
         if record.id in self._guarded or self._unguarded or not probe.works():
             return
         wanted = {key: found for key, found in elements.of_network(record).items() if key in layout.GUARDED}
@@ -93,11 +93,11 @@ class Enforcement:
                 self._drop_guard()
 
     def allow(self, owner: str, ports: Iterable[Port]) -> None:
-        """Let in what comes for ports of routed networks, as the table does."""
+        """Accept packets for ports of routed networks, as the table does."""
         self._let((owner, port) for port in ports)
 
     def disallow(self, ports: Iterable[tuple[str, Port]]) -> None:
-        """The opposite, for (container id, port)."""
+        """Undo `allow`, for (container id, port)."""
         self._let(ports, change=netlink.remove)
 
     def _let(
@@ -124,7 +124,7 @@ class Enforcement:
             self._guard, self._closed = None, ()
 
     def _change(self, messages: Callable[[str], list[bytes]]) -> None:
-        """One transaction in the guard, which is made where there is none yet."""
+        """Run one transaction in the guard; create the guard first if needed."""
         made: list[bytes] = []
         if self._guard is None:
             self._guard = Nfnetlink()
@@ -137,7 +137,7 @@ class Enforcement:
             self._guard, self._unguarded = None, True
 
     def _changed(self) -> None:
-        """Read what was changed; decide whether it may concern us."""
+        """Read notifications of changes, and decide whether they may affect us."""
         concerned = False
         while self._socket is not None:
             try:
@@ -145,7 +145,7 @@ class Enforcement:
             except BlockingIOError:
                 break
             except OSError:
-                concerned = True  # ENOBUFS: more than we could read
+                concerned = True  # ENOBUFS: notifications were lost
                 continue
             concerned = concerned or _concerns(data, native.table(self._roots))
         if concerned:
@@ -166,7 +166,7 @@ class Enforcement:
             await asyncio.sleep(_SETTLED)
 
     async def _look(self) -> None:
-        """Where the kernel tells nothing; until legacy iptables is not what is used any more."""
+        """Poll legacy iptables, for which the kernel has no notifications, until nf_tables is used instead."""
         last = legacy.sizes()
         while not probe.native():
             await asyncio.sleep(_GLANCE)
@@ -182,8 +182,8 @@ class Enforcement:
 
 
 def _concerns(data: bytes, table: str) -> bool:
-    """Whether somebody took something of ours away, or changed a chain FORWARD, or made a COMPOSER-USER, or firewalld has
-    begun anew. Ourselves we take elements only."""
+    """Whether another program removed rules of ours, changed a chain FORWARD, or created a COMPOSER-USER, or firewalld
+    has reloaded. We ourselves remove only elements."""
     offset = 0
     while offset + 20 <= len(data):
         length, kind = struct.unpack_from("=IH", data, offset)
@@ -204,7 +204,7 @@ def _concerns(data: bytes, table: str) -> bool:
 
 
 def _begins_anew(kind: int, fields: dict[int, bytes]) -> bool:
-    """Whether firewalld creates its table, or creates or empties one of the chains that reject."""
+    """Whether firewalld creates its table, or creates or flushes one of its rejecting chains."""
     chain = netlink.name_of(fields.get(3 if kind == netlink.NEWCHAIN else 2, b""))
     changed = kind in (netlink.NEWCHAIN, netlink.DELRULE) and chain in firewalld.CHAINS
     return kind == netlink.NEWTABLE or changed

@@ -1,8 +1,7 @@
-"""firewalld, where it runs: it rejects what is forwarded between links that are in none of its zones. Our bridges get into a
-zone of ours that accepts; what they may is decided by our own table.
-
-Spoken to by its own program, firewall-cmd(1), and only where its table is there: that costs half a second. Where that does
-not reach it (it runs in a container, or another root), rules in its chains do the same until its next reload, which we hear of.
+"""Support for firewalld, which rejects forwarded packets between links without a zone. We add our bridges to a zone of
+ours that accepts everything; our own table decides what is permitted. We use firewall-cmd(1), which takes half a
+second, and only if firewalld's table exists. If that does not reach firewalld (it runs in a container or another root),
+rules in its chains do the same until its next reload, of which we are notified.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from engine.errors import OperationFailed
 
 TABLE = "firewalld"
 CHAINS = "filter_FORWARD", "filter_INPUT"
-"""Those that end in a rejection."""
+"""firewalld's chains that end with a reject."""
 ZONE = "composer"
 _POLICY = "composer-out"
 _FOLDERS = "/usr/bin", "/usr/sbin", "/bin", "/usr/local/bin"
 
 
 def admit(bridges: Iterable[str]) -> bool:
-    """Have the bridges in our zone; whether firewalld could be asked for it. Raises OperationFailed."""
+    """Add the bridges to our zone. Returns whether firewalld could be reached. Raises OperationFailed."""
     program = _program()
     if not program or _run(program, "--state").returncode:
         return False
@@ -31,7 +30,7 @@ def admit(bridges: Iterable[str]) -> bool:
             (f"--new-zone={ZONE}",),
             (f"--zone={ZONE}", "--set-target=ACCEPT"),
             (f"--new-policy={_POLICY}",),
-            (f"--policy={_POLICY}", "--add-ingress-zone=ANY"),  # one option of this kind a call
+            (f"--policy={_POLICY}", "--add-ingress-zone=ANY"),  # one such option per call
             (f"--policy={_POLICY}", f"--add-egress-zone={ZONE}"),
             (f"--policy={_POLICY}", "--set-target=ACCEPT"),
         ):
@@ -44,19 +43,19 @@ def admit(bridges: Iterable[str]) -> bool:
 
 
 def dismiss(bridges: Iterable[str]) -> None:
-    """Take bridges that go out of our zone."""
+    """Remove bridges from our zone."""
     if program := _program():
         for bridge in bridges:
             _run(program, f"--zone={ZONE}", f"--remove-interface={bridge}")
 
 
 def _program() -> str:
-    """firewall-cmd, where it is there."""
+    """The path of firewall-cmd, if it exists."""
     return next((f"{one}/firewall-cmd" for one in _FOLDERS if os.access(f"{one}/firewall-cmd", os.X_OK)), "")
 
 
 def _is_made(program: str) -> bool:
-    """Whether zone and policy are in force and complete: a killed process may have left parts."""
+    """Whether zone and policy are active and complete; a killed process may have left parts."""
     policy = _run(program, f"--info-policy={_POLICY}").stdout
     return all(text in policy for text in ("target: ACCEPT", "ingress-zones: ANY", f"egress-zones: {ZONE}"))
 

@@ -1,6 +1,6 @@
-"""Other firewalls beside our table. A chain of iptables that drops what no rule accepts (FORWARD with the policy DROP: Docker,
-ufw, administrators) would drop what passes our own table: there we append that packets from and to our bridges are
-accepted. What stands before that, DOCKER-USER and all that others have for their own bridges, is asked first."""
+"""Other firewalls beside our table. An iptables chain FORWARD with the policy DROP (Docker, ufw, administrators) would
+drop packets that our table accepts. So we append rules there that accept packets from and to our bridges. Earlier
+rules, such as DOCKER-USER and those for other bridges, still come first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEYS = (6, 7)  # iifname, oifname
 
 
 def admit(kernel: Nfnetlink, records: Iterable[NetworkRecord]) -> None:
-    """Make iptables' FORWARD chains accept what our table lets through, also for bridges of `records` with custom names."""
+    """Let iptables' FORWARD chains accept what our table accepts, also for bridges of `records` with custom names."""
     names = link_names(records)
     for family in _families(kernel):
         present = {expressions for _, expressions in _rules(kernel, family)}
@@ -45,13 +45,13 @@ def admit(kernel: Nfnetlink, records: Iterable[NetworkRecord]) -> None:
 
 
 def link_names(records: Iterable[NetworkRecord]) -> list[str]:
-    """The beginning of the names of our bridges, and those that the user has chosen."""
+    """The prefix of our bridges' names, and the names that users chose."""
     return [PREFIX, *sorted({one.bridge for one in records if not one.bridge.startswith(PREFIX)})]
 
 
 def admit_to(kernel: Nfnetlink, table: str, chains: Sequence[str], names: Iterable[str]) -> None:
-    """Make chains of another table accept, before other rules, packets from and to links with these names. Missing chains are
-    ignored."""
+    """Insert rules in chains of another table that accept packets from and to links with these names. Missing chains
+    are ignored."""
     for chain in chains:
         present = [expressions for _, expressions in _rules(kernel, INET, table, chain)]
         texts = [text for pair in map(_texts, names) for text in pair]
@@ -61,13 +61,13 @@ def admit_to(kernel: Nfnetlink, table: str, chains: Sequence[str], names: Iterab
 
 
 def dismiss(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
-    """Take away what `admit` added for bridges with names of the user's."""
+    """Remove the rules that `admit` added for bridges with custom names."""
     if names := [record.bridge for record in records if not record.bridge.startswith(PREFIX)]:
         _dismiss(kernel, names)
 
 
 def dismiss_all(kernel: Nfnetlink) -> None:
-    """Take away all that `admit` added, but rules for bridges that are still there."""
+    """Remove all rules that `admit` added, except for bridges that still exist."""
     _dismiss(kernel, [PREFIX])
 
 
@@ -81,7 +81,7 @@ def _dismiss(kernel: Nfnetlink, names: Sequence[str]) -> None:
 
 
 def _families(kernel: Nfnetlink) -> list[int]:
-    """The IP versions for which there is a chain FORWARD that drops."""
+    """The IP versions with a chain FORWARD that drops."""
     found = []
     for family in (IPV4, IPV6):
         for one in kernel.objects(GETCHAIN, family=family):
@@ -92,7 +92,7 @@ def _families(kernel: Nfnetlink) -> list[int]:
 
 
 def _texts(name: str) -> tuple[bytes, bytes]:
-    """As iptables-nft writes -i and -o NAME, or NAME+ for our prefix: so iptables-save can read them."""
+    """-i and -o NAME, or NAME+ for our prefix, in the form of iptables-nft, so that iptables-save can read them."""
     value = name.encode() if name == PREFIX else name.encode() + b"\0"
     accept = counter() + verdict(ACCEPT)
     return meta(_KEYS[0]) + compare(value) + accept, meta(_KEYS[1]) + compare(value) + accept
@@ -114,7 +114,7 @@ def _has(present: Iterable[bytes], text: bytes) -> bool:
 
 
 def shape(expressions: bytes) -> list[tuple[str, bytes]]:
-    """(name, what is compared, looked up or decided) of each expression of a rule; counts and registers do not matter."""
+    """(name, operand or verdict) of each expression of a rule, without counters and registers."""
     found = []
     for one in items(expressions):
         fields = attributes(one)
@@ -134,7 +134,7 @@ def shape(expressions: bytes) -> list[tuple[str, bytes]]:
 
 
 def _last_refusal(kernel: Nfnetlink, family: int) -> int:
-    """The handle of the chain's last rule when it drops or rejects everything; 0 otherwise."""
+    """The handle of the chain's last rule if it drops or rejects everything, otherwise 0."""
     rules = _rules(kernel, family)
     if not rules:
         return 0

@@ -1,8 +1,8 @@
-"""The host forwards packets because of us: what we switched on for that, and back off with the last network.
+"""IP forwarding: we switch it on for our networks, and off again with the last one.
 
-A host that did not forward before must not begin to route for others: then our table drops what has nothing to do with us
-(layout.closed). The settings belong to the network namespace, which state roots may share. So what we know of them is kept there,
-as further names of `lo` that go with the namespace, or with a reboot:
+A host that did not forward before must not start to route for others: then our table drops unrelated packets
+(layout.closed). The settings belong to the network namespace, which state roots may share. So we record our changes
+there, as alternative names of `lo`, which disappear with the namespace or at reboot:
 
 composer.forward.<state root>     the state root has networks; the last one to leave switches forwarding off
 composer.forwarding<4|6>          that IP version was switched on by us
@@ -35,11 +35,11 @@ def is_on(version: int) -> bool:
         with open(SETTINGS[version], encoding="ascii") as file:
             return file.read().strip() != "0"
     except OSError:
-        return True  # a kernel without this version has nothing to switch on
+        return True  # a kernel without this IP version has no such setting
 
 
 def enable(roots: Roots, versions: Iterable[int]) -> None:
-    """Switch on what is off, and keep it on until `release`. Raises OperationFailed."""
+    """Switch forwarding on until `release`. Raises OperationFailed."""
     wanted = tuple(versions)
     if not wanted:
         return
@@ -51,14 +51,15 @@ def enable(roots: Roots, versions: Iterable[int]) -> None:
 
 
 def ours() -> tuple[int, ...]:
-    """The IP versions that the host forwards because of us only."""
+    """The IP versions for which only we switched forwarding on."""
     with Rtnetlink() as kernel:
         names = kernel.alternative_names(_LO)
     return tuple(version for version in SETTINGS if f"{_SWITCHED}{version}" in names)
 
 
 def release(roots: Roots) -> None:
-    """The state root has no network any longer: switch off what was switched on, unless another state root has networks."""
+    """The state root has no networks left: switch forwarding off if we switched it on, unless another state root has
+    networks."""
     with Rtnetlink() as kernel:
         names = kernel.alternative_names(_LO)
         if _user(roots) in names:
@@ -85,12 +86,13 @@ def _switch_off(kernel: Rtnetlink, version: int, names: Iterable[str]) -> None:
                 put(_ACCEPT_RA.format(socket.if_indextoname(int(name.removeprefix(_LISTENED)))), "1")
             _remove(kernel, name)
     _remove(kernel, f"{_SWITCHED}{version}")
-    if _users(kernel.alternative_names(_LO)):  # one that came meanwhile, and found it on
+    if _users(kernel.alternative_names(_LO)):  # a state root that came meanwhile and found it on
         _switch_on(kernel, version)
 
 
 def _keep_router(kernel: Rtnetlink) -> None:
-    """A host that forwards listens to no router on links where accept_ra is 1; where it does so now it shall go on (2)."""
+    """A forwarding host ignores router advertisements on links where accept_ra is 1. Set 2, so that links which use
+    them now continue to."""
     for link in os.listdir("/proc/sys/net/ipv6/conf"):
         with contextlib.suppress(OSError):
             if link in ("all", "default", "lo") or _read(_ACCEPT_RA.format(link)) != "1":
@@ -125,7 +127,7 @@ def _read(path: str) -> str:
 
 
 def put(path: str, value: str) -> None:
-    """Write a kernel setting unless it has the value; ignored if the kernel does not have it."""
+    """Write a kernel setting unless it already has the value; ignored if the kernel lacks it."""
     try:
         with open(path, "r+", encoding="ascii") as file:
             if file.read().strip() != value:

@@ -1,6 +1,6 @@
-"""Whether the host forwards packets at all, seen quickly: `up` looks even when there is nothing else to do.
+"""A fast check whether the host forwards packets: `up` does it even when there is nothing else to do.
 
-Standard library only, and a single dump: a command with nothing to do must not wait for the packet filter.
+Standard library only, and a single dump, to keep a no-op `up` fast.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def forwards() -> bool:
 
 
 def dropping() -> str:
-    """The foreign chain, "inet admin forward", that drops forwarded packets and does not know our bridges; "" if there is
-    none. The chains of iptables and firewalld are left out, where our bridges are accepted."""
+    """The foreign chain ("inet admin forward") that drops forwarded packets and does not mention our bridges; "" if
+    there is none. Chains of iptables and firewalld are skipped if they accept our bridges."""
     with contextlib.suppress(OSError, struct.error), _connected() as kernel:
         for family, body in _dump(kernel, _GETCHAIN, b""):
             fields = _attributes(body)

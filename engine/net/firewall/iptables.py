@@ -1,4 +1,5 @@
-"""The packet filter where the host uses legacy iptables, or its kernel has no nf_tables; many rules with one iptables-restore.
+"""The packet filter for hosts with legacy iptables, or kernels without nf_tables; iptables-restore changes many rules
+at once.
 
     filter FORWARD ─▶ COMPOSER-FORWARD ─▶ COMPOSER-IN   -o <bridge> ─▶ CMP-<id>: established, DNAT, own ─▶ ACCEPT
                                        │                                         all else ─▶ DROP
@@ -7,12 +8,12 @@
     nat PREROUTING, OUTPUT (to local addresses) ─▶ COMPOSER-NAT   one DNAT a published port
     nat POSTROUTING ─▶ COMPOSER-MASQ    leaves a bridge's subnet, or hairpins ─▶ MASQUERADE
 
-Rules are at the end of FORWARD, so that others' are asked first. Every rule of a network or container carries the comment
-composer:<state root>:<id>, so that leftovers are found and another state root's rules are left alone. A change reads what
-is there and makes one atomic step a table from it: it can be repeated, and repairs.
+Our rules are at the end of FORWARD, so that rules of others come first. Every rule of a network or container has the
+comment composer:<state root>:<id>, to find leftovers and to leave rules of other state roots alone. A change reads the
+current rules and makes one atomic update per table, so it can be repeated, and repairs.
 
-What waits here for a program blocks: it belongs in a thread (asyncio.to_thread). A change that has begun goes on to its
-end there, though its caller be cancelled; a cancelled asyncio.create_subprocess_exec may never return
+Functions that wait for a program block: call them in a thread (asyncio.to_thread). A change that has begun is completed
+there, even if its caller is cancelled; a cancelled asyncio.create_subprocess_exec may never return
 (https://github.com/python/cpython/issues/125502).
 """
 
@@ -36,7 +37,7 @@ from engine.spec.network import NetworkRecord
 
 
 class Rule(Struct, frozen=True):
-    """`text` is what follows -A: "COMPOSER-NAT -p tcp …"."""
+    """`text` follows -A: "COMPOSER-NAT -p tcp …"."""
 
     version: int
     table: str
@@ -58,13 +59,13 @@ _CHAINS = {
     ),
     "nat": ("COMPOSER-NAT", "COMPOSER-MASQ"),
 }
-# Packets from elsewhere to a loopback address are never ours to serve; [::1] cannot leave lo (relay/relay.py serves it).
+# Never redirect packets from other hosts to a loopback address; [::1] cannot leave lo (relay/relay.py serves it).
 _LOCAL = {4: "! -d 127.0.0.0/8 ", 6: "! -d ::1/128 "}
 FOLDERS = "/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"
-"""Where the programs are."""
+"""The folders of the programs."""
 
 _OURS = "COMPOSER-", "CMP-"
-"""How the names of all chains begin that are ours. Whatever else is ours is in one of them, or jumps to one."""
+"""The prefixes of our chains' names. All other rules of ours are in these chains, or jump to them."""
 _BEGIN, _INNER = "-I", "-A"
 
 
@@ -86,7 +87,7 @@ def _jumps(table: str, version: int) -> tuple[tuple[str, str], ...]:
 
 
 def _wanted(table: str, version: int, present: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The jumps, that to the administrator's chain before all where there is one."""
+    """The jumps; first the one to the administrator's chain, if it exists."""
     asked = table == "filter" and _declared(present, userchain.NAME)
     return (*_jumps(table, version), *(((_BEGIN, f"FORWARD -j {userchain.NAME}"),) if asked else ()))
 
@@ -113,7 +114,7 @@ def versions(record: NetworkRecord) -> tuple[int, ...]:
 
 
 def network_rules(roots: Roots, record: NetworkRecord) -> Rules:
-    """What isolates the network and lets it out."""
+    """The rules that isolate the network, and those that let it out."""
     return [rule for version in versions(record) for rule in _network_rules(roots, record, version)]
 
 
@@ -143,7 +144,7 @@ def _network_rules(roots: Roots, record: NetworkRecord, version: int) -> Rules:
 
 
 def _internal_rules(record: NetworkRecord, version: int, comment: str) -> list[str]:
-    """Let only packets within the network pass; on the host, only DNS at its own gateway."""
+    """Accept only packets within the network; on the host, only DNS at its own gateway."""
     bridge, protocol = record.bridge, "icmp" if version == 4 else "ipv6-icmp"
     found = [
         f"COMPOSER-INTERNAL -i {bridge} ! -o {bridge} {comment} -j DROP",
@@ -180,7 +181,7 @@ def _translation(record: NetworkRecord, version: int, comment: str) -> Rules:
 
 
 def _port_rules(roots: Roots, owner: str, ports: Iterable[Port]) -> Rules:
-    """DNAT to the container's address for each published port, or the way to it where its network is routed."""
+    """DNAT to the container's address for each published port, or access to it if its network is routed."""
     rules, comment = [], _comment(roots, owner)
     for port in ports:
         match = f"-p {port.protocol} -m {port.protocol} --dport"
@@ -219,7 +220,7 @@ def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
 
 
 def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord]) -> None:
-    """Remove the networks' rules, and our chains of the IP versions that no network that is left has."""
+    """Remove the networks' rules, and our chains of the IP versions that no remaining network has."""
     gone = {record.id[:12] for record in records}
     for version in sorted({version for record in records for version in versions(record)}):
         saved = _save(version)
@@ -232,7 +233,7 @@ def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequen
 
 
 def unhook(roots: Roots, left: Sequence[NetworkRecord]) -> None:
-    """Remove our chains of the IP versions that no network that is left has, and what may be left in them."""
+    """Remove our chains, with any rules left in them, for IP versions that no remaining network has."""
     for version in (4, 6):
         if not any(version in versions(record) for record in left):
             saved = _save(version)
@@ -242,7 +243,7 @@ def unhook(roots: Roots, left: Sequence[NetworkRecord]) -> None:
 
 
 def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
-    """Whether the rules of all networks are there."""
+    """Whether the rules of all networks exist."""
     for version in (4, 6):
         found = [record for record in records if version in versions(record)]
         saved = _save(version) if found else {}
@@ -276,7 +277,8 @@ def sweep(
 
 
 def _is_in_place(roots: Roots, saved: Saved, record: NetworkRecord, version: int) -> bool:
-    """Whether all jumps are there, and as many rules of the network as it has: each is in its chain or has its comment."""
+    """Whether all jumps exist, and the right number of rules for the network; each is in its chain or has its
+    comment."""
     present = {line for lines in saved.values() for line in lines}
     jumps = {f"-A {rule}" for table in _CHAINS for _, rule in _wanted(table, version, saved.get(table, []))}
     if jumps - present or not _declared(saved.get("filter", []), _chain(record)):
@@ -287,12 +289,12 @@ def _is_in_place(roots: Roots, saved: Saved, record: NetworkRecord, version: int
 
 
 def publish(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
-    """Append the rules, all of one table and IP version or none of them."""
+    """Append the rules, atomically per table and IP version."""
     _change("-A", [rule for owner, port in ports for rule in _port_rules(roots, owner, [port])])
 
 
 def withdraw(roots: Roots, ports: Sequence[tuple[str, Port]]) -> None:
-    """Remove the rules; those that do not exist any more do not matter."""
+    """Remove the rules; missing ones are ignored."""
     rules = [rule for owner, port in ports for rule in _port_rules(roots, owner, [port])]
     try:
         _change("-D", rules)
@@ -312,7 +314,8 @@ def _change(action: str, rules: Rules) -> None:
 
 
 def _purge(roots: Roots, version: int, saved: Saved, unwanted: Callable[[str], bool]) -> bool:
-    """Remove every rule of this state root whose owner is unwanted, and the chain that it jumps to; whether any was."""
+    """Remove every rule of this state root with an unwanted owner, and the chain that it jumps to. Returns whether
+    there was one."""
     lines: dict[str, list[str]] = {}
     for table, present in saved.items():
         if deletions := _deletions(present, roots, unwanted):
@@ -323,7 +326,7 @@ def _purge(roots: Roots, version: int, saved: Saved, unwanted: Callable[[str], b
 
 
 def _unhook(version: int, saved: Saved) -> None:
-    """Remove our chains and the jumps to them, unless another state root has rules there."""
+    """Remove our chains and the jumps to them, unless another state root uses them."""
     lines: dict[str, list[str]] = {}
     for table, present in saved.items():
         ours = [chain for chain in _CHAINS.get(table, ()) if _declared(present, chain)]
@@ -345,7 +348,7 @@ def _deletions(present: Sequence[str], roots: Roots, unwanted: Callable[[str], b
 
 
 def _save(version: int) -> Saved:
-    """What there is; nothing when nothing of it is ours."""
+    """The current rules; empty if none of them is ours."""
     known = probe.chains(version)
     if known is not None and not any(name.startswith(_OURS) for name in known):
         return {}
@@ -368,7 +371,7 @@ def _restore(version: int, lines: dict[str, list[str]]) -> None:
 
 
 def binary(name: str, version: int) -> str:
-    """Where a host has both kinds, /usr/sbin/iptables may be either: legacy tables need the legacy program."""
+    """The program to use: /usr/sbin/iptables may be either kind, and legacy tables need the legacy one."""
     names = [name.replace("iptables", "iptables-legacy")] if probe.legacy() or not probe.works() else []
     for one in (*names, name):
         for folder in FOLDERS:

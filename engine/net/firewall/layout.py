@@ -1,4 +1,4 @@
-"""Our table in nf_tables: what is constant of it. Networks and published ports are elements of its sets and maps.
+"""The constant part of our table in nf_tables. Networks and published ports are elements of its sets and maps.
 
     forward      own network ─▶ accept │ internal ─▶ drop │ established ─▶ accept
                  into a bridge ─▶ inward: published, trusted, unprotected, routed ports ─▶ accept │ all else ─▶ drop
@@ -59,10 +59,10 @@ _IN, _OUT = meta(_IIFNAME), meta(_OIFNAME)
 _BOTH = _IN + meta(_OIFNAME, 12)
 _TRANSPORT_PORT = (2, 2, 2)
 _VXLAN_ID = payload(2, 12, 3)
-"""After the UDP header and four bytes of flags (RFC 7348 section 5)."""
+"""The offset of the VNI: after the UDP header and four bytes of flags (RFC 7348 section 5)."""
 _ESTABLISHED, _RELATED, _DNAT = 2, 4, 32
 KINDS = ("bridge", "tun", "wireguard")
-"""Kinds of links that others make in order to forward through them."""
+"""Kinds of links that other programs create in order to forward packets."""
 
 
 def _join(*fields: tuple[int, int]) -> tuple[int, int]:
@@ -104,40 +104,40 @@ NETWORK_SETS = ("bridges", "internal", "within", "trusted", "unprotected", "rout
     "subnets4", "subnets6", "masquerade4", "masquerade6", "source4", "source6")  # fmt: skip
 PORT_SETS = ("direct4", "direct6", "ports4", "ports6", "any4", "any6")
 GUARDED = frozenset(_FILTERING)
-"""The sets that a guard has, too (guard.py)."""
+"""The sets that a guard has as well (enforce.py)."""
 
 
 @functools.cache
 def note() -> bytes:
-    """Distinguishes a table of this layout from one that another release created."""
+    """A comment that distinguishes a table of this layout from those of other releases."""
     return struct.pack(">I", binascii.crc32(b"".join(_contents("composer", translating=True))))
 
 
 @functools.cache
 def rules() -> int:
-    """How many rules the table has, but those of the chain `others`."""
+    """The number of rules in the table, without the chain `others`."""
     return sum(message[4:6] == struct.pack("=H", 10 << 8 | 6) for message in _contents("composer", translating=True))
 
 
 def whole(name: str) -> list[bytes]:
-    """Make the table; fails with EEXIST where there is one."""
+    """Create the table; fails with EEXIST if it exists."""
     return [table(name, note=note(), exclusive=True), *_contents(name, translating=True)]
 
 
 def guard(name: str, flags: int) -> list[bytes]:
-    """Only what drops, in a table with these flags."""
+    """The guard: only the rules that drop, in a table with these flags."""
     return [table(name, flags=flags, exclusive=True), *_contents(name, translating=False)]
 
 
 def closed(name: str, versions: Iterable[int]) -> list[bytes]:
-    """Give the chain `others` of this table the rules `closing`, and no more."""
+    """Replace the rules of this table's chain `others` by `closing`."""
     emptied = message(DELRULE, text(1, name) + text(2, "others"))
     return [emptied, *(rule(name, "others", expressions) for expressions in closing(versions))]
 
 
 def closing(versions: Iterable[int]) -> list[bytes]:
-    """Rules: no packet of these IP versions is forwarded that has nothing to do with us, unless by a link that somebody made
-    for that. Reading the kind of a link that has none ends a rule."""
+    """Rules that drop forwarded packets of these IP versions that are unrelated to us, except on links made for
+    forwarding. A rule that reads the kind of a link without a kind does not match."""
     drops = [_family({4: IPV4, 6: IPV6}[version]) + verdict(DROP) for version in versions]
     if not drops:
         return []
@@ -228,14 +228,14 @@ def _input() -> list[bytes]:
 
 
 def _tunnelled() -> list[bytes]:
-    """A frame in the clear from a peer's address; or by WireGuard's link, whose addresses nobody can feign."""
+    """An unencrypted frame from a peer's address; or one from the WireGuard link, whose addresses cannot be forged."""
     plain = _VXLAN_ID + _address(IPV4, source=True, register=9) + lookup("peers4")
     sealed = _VXLAN_ID + meta(_IIFNAME, 9) + _address(IPV6, source=True, register=13) + lookup("peers6")
     return [_family(IPV4) + plain + verdict(ACCEPT), _family(IPV6) + sealed + verdict(ACCEPT), verdict(DROP)]
 
 
 def _guarded() -> list[bytes]:
-    """Neighbour discovery (133 to 137), which IPv6 needs for answers, too; DNS at the network's own gateway."""
+    """Neighbour discovery (133 to 137), which IPv6 also needs for answers; DNS at the network's own gateway."""
     found = [conntrack(0, _ESTABLISHED | _RELATED) + verdict(ACCEPT)]
     kind = meta(_L4PROTO) + compare(bytes((58,))) + payload(2, 0, 1)
     found.append(kind + compare(bytes((133,)), 5) + compare(bytes((137,)), 3) + verdict(ACCEPT))
@@ -252,8 +252,8 @@ def _prerouting() -> list[bytes]:
 
 
 def _published() -> list[bytes]:
-    """The port of one address before that of all; never of a loopback address, which the relay serves: packets from there
-    may not leave the host, and packets from elsewhere may not go there."""
+    """A port on a specific address comes before a port on all addresses. Never for loopback addresses, which the relay
+    serves: packets from them must not leave the host, and packets from other hosts must not reach them."""
     found = [
         _family(IPV4) + payload(1, 16, 1) + compare(b"\x7f") + verdict(RETURN),
         _family(IPV6) + _address(IPV6) + compare(bytes(15) + b"\1") + verdict(RETURN),

@@ -1,7 +1,5 @@
-"""Our table in nf_tables, one for each state root: created with the first network, restored by one transaction, removed with the
-last network.
-
-Every change is a single transaction, too, and can be repeated.
+"""Our table in nf_tables, one for each state root: created with the first network, restored by one transaction, removed
+with the last network. Every change is a single transaction and can be repeated.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from engine.paths import Roots
 from engine.spec.network import NetworkRecord
 
 Owned = Sequence[tuple[str, Port]]
-"""(container id, its port)"""
+"""(container id, port)"""
 
 
 def table(roots: Roots) -> str:
@@ -30,7 +28,7 @@ def is_there(kernel: Nfnetlink, roots: Roots) -> bool:
 
 
 def add_network(roots: Roots, record: NetworkRecord) -> None:
-    """Put the network into our table, which is made where it is missing."""
+    """Add the network to our table; create the table if it is missing."""
     with Nfnetlink() as kernel:
         # We look first, because a transaction that fails takes ten milliseconds: the kernel waits for RCU before it frees it.
         if is_there(kernel, roots) or not _make(kernel, roots, elements.of_network(record)):
@@ -40,7 +38,7 @@ def add_network(roots: Roots, record: NetworkRecord) -> None:
 
 
 def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord]) -> None:
-    """Take the networks out of our table; the table itself when no network is `left`."""
+    """Remove the networks from our table, and the table itself if no network is `left`."""
     with Nfnetlink() as kernel:
         if left:
             _remove(kernel, roots, _all_of(records))
@@ -70,7 +68,7 @@ def withdraw(roots: Roots, ports: Owned) -> None:
 
 
 def _close(kernel: Nfnetlink, roots: Roots) -> None:
-    """Have the chain `others` its rules: a network before this one may not have needed any forwarding."""
+    """Write the rules of the chain `others`: earlier networks may not have needed forwarding."""
     name, versions = table(roots), forwarding.ours()
     if not _is_closed(kernel, name, versions):
         kernel.do("add to table", name, layout.closed(name, versions))
@@ -83,7 +81,7 @@ def _is_closed(kernel: Nfnetlink, name: str, versions: Sequence[int]) -> bool:
 
 
 def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
-    """Whether all rules and networks are there."""
+    """Whether all rules and networks exist."""
     if not records:
         return True
     with Nfnetlink() as kernel:
@@ -93,8 +91,8 @@ def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
 def sweep(
     roots: Roots, records: Sequence[NetworkRecord], owners: Collection[str], ports: Mapping[str, Sequence[Port]]
 ) -> None:
-    """Bring the table into its required state: `records`, and the ports of `owners` (container ids), as far as `ports` knows
-    them. If anything is missing from the table, one transaction recreates it."""
+    """Bring the table into its required state: `records`, and the ports of `owners` (container ids) that are in
+    `ports`. If anything is missing from the table, one transaction recreates it."""
     with Nfnetlink() as kernel:
         if not records:
             if is_there(kernel, roots):
@@ -116,7 +114,7 @@ def sweep(
 
 
 def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
-    """Have the administrator asked, and other firewalls of the host let our networks pass."""
+    """Add the administrator's chains, and let other firewalls of the host accept our networks."""
     userchain.ask(kernel)
     foreign.admit(kernel, records)
     if firewalld.TABLE in _tables(kernel) and not firewalld.admit(record.bridge for record in records):
@@ -124,7 +122,7 @@ def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
 
 
 def has_firewalld() -> bool:
-    """Whether firewalld may have to be asked, which takes its time."""
+    """Whether firewalld's table exists; calling firewalld is slow."""
     with Nfnetlink() as kernel:
         return firewalld.TABLE in _tables(kernel)
 
@@ -176,7 +174,7 @@ def _make(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> bool:
 
 
 def _give_way(kernel: Nfnetlink, name: str, wanted: Elements) -> None:
-    """Remove elements that have keys of `wanted` with other values: remains of a container that no longer exists."""
+    """Remove elements with keys of `wanted` and other values: leftovers of a removed container."""
     for key, found in wanted.items():
         ours = {one.key for one in found}
         stale = [one for one in kernel.elements(name, key) if one.key in ours] if key in layout.PORT_SETS else []
@@ -206,7 +204,7 @@ def _all_of(records: Iterable[NetworkRecord]) -> Elements:
 
 
 def _joined(one: Elements, other: Elements) -> Elements:
-    """Both; for a key that both have the second's value."""
+    """Both joined; the second wins."""
     found = {key: {element.key: element for element in values} for key, values in one.items()}
     for key, values in other.items():
         found.setdefault(key, {}).update({element.key: element for element in values})

@@ -1,7 +1,7 @@
 """nf_tables over netlink (include/uapi/linux/netfilter/nf_tables.h): messages, expressions, transactions.
 
-Encoded here and not by a library: the table is on the way of every `up`, and a library costs more to import than the
-kernel takes to make it.
+Encoded here and not by a library, because every `up` uses it, and importing a library takes longer than the kernel
+takes to create the table.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ INET, IPV4, IPV6 = 1, 2, 10
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 ACCEPT, DROP, JUMP, RETURN = 1, 0, -3, -5
 IFNAME = 41
-"""The type of keys that are names of links, as nft(8) counts."""
+"""nft(8)'s number for the type of link names."""
 INTERVAL, MAP = 0x4, 0x8
 """Flags of sets."""
 OWNER = 0x2
-"""Flag of a table that only the socket that created it may change, and that is removed with it (Linux 5.12)."""
+"""Flag of a table that only the creating socket may change, and that is removed with it (Linux 5.12)."""
 
 _REQUEST, _ACK, _EXCLUSIVE, _CREATE, _APPEND = 0x1, 0x4, 0x200, 0x400, 0x800
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _HEADER = struct.Struct("=IHHII")
 _ERROR = 2
 _PIECE = 250
-"""Elements in one message: a nested attribute has at most 64 KiB."""
+"""Elements per message: a nested attribute has at most 64 KiB."""
 _SEND_BUFFER = 64 << 20
 
 
 class Element(Struct, frozen=True):
-    """`end`: of an interval, the first key behind it. `comment` is shown by nft(8); the owner's id for a published port."""
+    """`end`: the first key behind an interval. `comment` is shown by nft(8); the owner's id for a published port."""
 
     key: bytes
     data: bytes = b""
@@ -68,13 +68,13 @@ def number(kind: int, value: int) -> bytes:
 
 
 def message(kind: int, body: bytes, *, family: int = INET, bits: int = 0) -> bytes:
-    """One message of a transaction; sequence numbers are given when it is sent."""
+    """One message of a transaction; sequence numbers are assigned when it is sent."""
     head = struct.pack("=BBH", family, 0, 0)
     return _HEADER.pack(20 + len(body), SUBSYSTEM << 8 | kind, _REQUEST | bits, 0, 0) + head + body
 
 
 # ── expressions ──────────────────────────────────────────────────────────────────────────────────────────────────────
-# A register number counts 32-bit registers from 8; keys of several fields lie in registers that follow each other.
+# Register numbers count 32-bit registers from 8; the fields of a key are in consecutive registers.
 
 
 def _expression(name: str, body: bytes) -> bytes:
@@ -95,7 +95,7 @@ def payload(base: int, offset: int, length: int, register: int = 8) -> bytes:
 
 
 def compare(data: bytes, operator: int = 0, register: int = 8) -> bytes:
-    """Go on when the register is equal (0), not equal (1), at most (3) or at least (5) `data`."""
+    """Continue if the register is equal (0), not equal (1), at most (3) or at least (5) `data`."""
     return _expression("cmp", number(1, register) + number(2, operator) + _value(3, data))
 
 
@@ -104,25 +104,25 @@ def load(data: bytes, register: int = 8) -> bytes:
 
 
 def lookup(name: str, register: int = 8, *, into: int = 0, inverted: bool = False) -> bytes:
-    """Go on when the key is in the set; `into` gets the value of a map."""
+    """Continue if the key is in the set; `into` gets the value of a map."""
     body = text(1, name) + number(2, register) + (number(3, into) if into else b"")
     return _expression("lookup", body + (number(5, 1) if inverted else b""))
 
 
 def conntrack(key: int, bits: int) -> bytes:
-    """Go on when the state (0) or status (2) of the connection has one of the bits."""
+    """Continue if the state (0) or status (2) of the connection has one of the bits."""
     mask = _value(4, struct.pack("=I", bits)) + _value(5, bytes(4))
     load = _expression("ct", number(1, 8) + number(2, key))
     return load + _expression("bitwise", number(1, 8) + number(2, 8) + number(3, 4) + mask) + compare(bytes(4), 1)
 
 
 def to_this_host() -> bytes:
-    """Go on when the destination is an address of the host (fib daddr type local)."""
+    """Continue if the destination is an address of the host (fib daddr type local)."""
     return _expression("fib", number(1, 8) + number(2, 3) + number(3, 2)) + compare(struct.pack("=I", 2))
 
 
 def translate(kind: int, family: int, address: int, port: int = 0) -> bytes:
-    """SNAT (0) or DNAT (1) to what is in the registers."""
+    """SNAT (0) or DNAT (1) to the address and port in the registers."""
     body = number(1, kind) + number(2, family) + number(3, address)
     return _expression("nat", body + (number(5, port) if port else b""))
 
@@ -160,11 +160,11 @@ def chain(table: str, name: str, kind: str = "", hook: int = 0, priority: int = 
 
 
 def new_set(table: str, name: str, key: tuple[int, int], data: tuple[int, int], flags: int, identifier: int) -> bytes:
-    """`key` and `data`: (type as nft(8) counts them, length in bytes)."""
+    """`key` and `data`: (type number of nft(8), length in bytes)."""
     body = text(1, table) + text(2, name) + number(3, flags) + number(4, key[0]) + number(5, key[1])
     if flags & MAP:
         body += number(6, data[0]) + number(7, data[1])
-    # NFTNL_UDATA_SET_KEYBYTEORDER: the names of links are host-endian, which is for nft(8) to know.
+    # NFTNL_UDATA_SET_KEYBYTEORDER: tells nft(8) that link names are host-endian.
     note = attribute(13, struct.pack("=BBI", 0, 4, 1)) if key[0] == IFNAME else b""
     return message(NEWSET, body + number(10, identifier) + note, bits=_CREATE)
 
@@ -172,7 +172,7 @@ def new_set(table: str, name: str, key: tuple[int, int], data: tuple[int, int], 
 def rule(
     table: str, chain: str, expressions: bytes, *, family: int = INET, before: int = 0, first: bool = False
 ) -> bytes:
-    """At the end of the chain, or before the rule with the handle `before`, or before all."""
+    """A rule at the end of the chain, or before the rule with the handle `before`, or before all."""
     body = text(1, table) + text(2, chain) + nested(4, expressions)
     if before:
         return message(NEWRULE, body + attribute(6, struct.pack(">Q", before)), family=family, bits=_CREATE)
@@ -217,13 +217,13 @@ def _element(element: Element, whole: bool) -> bytes:
 
 
 class Nfnetlink(Netlink):
-    """Raises OSError where the kernel has no nfnetlink."""
+    """A socket. Raises OSError if the kernel lacks nfnetlink."""
 
     def __init__(self) -> None:
         super().__init__(NETLINK_NETFILTER)
 
     def transact(self, messages: Sequence[bytes]) -> int:
-        """Carry out all messages or none; the first errno, 0 for done."""
+        """Carry out all messages or none. Returns the first errno, 0 for success."""
         frame = bytearray(_batch(_BATCH_BEGIN))
         last = len(messages)
         for sequence, one in enumerate(messages, 1):
@@ -238,7 +238,7 @@ class Nfnetlink(Netlink):
         return self._outcome()
 
     def _outcome(self) -> int:
-        """What the kernel said of a transaction: it has been carried out, and answered, when send(2) returns."""
+        """The result of a transaction: the kernel has carried it out, and answered, when send(2) returns."""
         first = 0
         self._socket.setblocking(False)
         try:
@@ -252,7 +252,7 @@ class Nfnetlink(Netlink):
             self._socket.setblocking(True)
 
     def do(self, operation: str, subject: str, messages: Sequence[bytes], *, accept: Sequence[int] = ()) -> int:
-        """Carry out or raise OperationFailed; the errno where it is one of `accept`."""
+        """Carry out the messages, or raise OperationFailed. Returns the errno if it is in `accept`."""
         failed = self.transact(messages)
         if failed and failed not in accept:
             hint = "Networks need root." if failed == errno.EPERM else ""
@@ -273,7 +273,7 @@ class Nfnetlink(Netlink):
             raise
 
     def elements(self, table: str, name: str) -> list[Element]:
-        """What a set or map has, without the ends of intervals."""
+        """The elements of a set or map, without ends of intervals."""
         found = []
         for one in self.objects(GETSETELEM, text(1, table) + text(2, name)):
             for body in items(one.get(3, b"")):

@@ -1,4 +1,4 @@
-"""Which packet filters the kernel has and the host uses."""
+"""Detect the packet filters that the kernel has and the host uses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ANY, _FAMILIES = 0, {4: 2, 6: 10}
 
 
 def native() -> bool:
-    """Whether nf_tables is to be used: the kernel has it, and the host does not rely on legacy iptables alone.
+    """Whether to use nf_tables: the kernel has it, and the host does not use only legacy iptables.
 
-    What is used stays in use as long as there are networks, whatever others add or flush: our chains in the legacy tables, or
-    our table in nf_tables, or the guard (enforce.py) of one that somebody has just flushed. A guard that stands beside legacy
-    iptables decides nothing."""
+    The choice stays the same while there are networks, whatever others add or flush: our chains in the legacy tables,
+    our table in nf_tables, or the guard (enforce.py) of a table that was just flushed. A guard beside legacy iptables
+    does not count."""
     if legacy():
         found = _dump(GETTABLE, _ANY)
         return found is not None and any(BESIDE not in one for one in found) and not legacy_tables.has_ours()
@@ -30,8 +30,8 @@ def native() -> bool:
 
 
 def chains(version: int) -> set[str] | None:
-    """The chains of all tables of this IP version in the namespace of this thread; None when only iptables-save can tell:
-    legacy tables are in use, or nf_tables does not answer."""
+    """The chains of all tables of this IP version in this thread's namespace; None when only iptables-save can list
+    them: legacy tables are in use, or nf_tables does not answer."""
     if legacy():
         return None
     return _dump(GETCHAIN, _FAMILIES[version], field=3)
@@ -41,7 +41,7 @@ _known: list[bool] = []
 
 
 def works() -> bool:
-    """Whether the kernel has nf_tables; asked once."""
+    """Whether the kernel has nf_tables; checked once."""
     if not _known:
         _known.append(_dump(GETTABLE, _ANY) is not None)
     return _known[0]
@@ -53,7 +53,7 @@ def legacy() -> bool:
 
 
 def _dump(kind: int, family: int, field: int = 1) -> set[str] | None:
-    """Names of the tables or chains; None where nf_tables does not answer."""
+    """Names of the tables or chains; None if nf_tables does not answer."""
     try:
         with Nfnetlink() as kernel:
             found, changed = kernel.dump("list", "chains", SUBSYSTEM << 8 | kind, struct.pack("=BBH", family, 0, 0))

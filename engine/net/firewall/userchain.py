@@ -1,8 +1,7 @@
-"""COMPOSER-USER, the administrator's chain: asked before anything of ours, or of another engine, accepts what is forwarded.
-
-Any table of nf_tables may have one, that of iptables too (`iptables -N COMPOSER-USER` makes it in `ip filter`). The chain of
-that table that sees what is forwarded gets a jump to it before all other rules, and is made where there is none. The rules are
-the administrator's: we never change them.
+"""COMPOSER-USER, the administrator's chain: forwarded packets pass it before rules of ours, or of another engine,
+accept them. Any table of nf_tables may have one, also iptables' (`iptables -N COMPOSER-USER` creates it in `ip
+filter`). The forward chain of that table gets a jump to it before all other rules, and is created if missing. We never
+change the administrator's rules.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from engine.net.rtnetlink import attributes
 
 NAME = "COMPOSER-USER"
 _BASE = "composer-forward"
-"""The chain that we make where the table has none that sees what is forwarded."""
+"""The chain that we create if the table has no forward chain."""
 _JUMP = counter() + verdict(JUMP, NAME)
 _BEFORE = [shape(verdict(JUMP, "DOCKER-USER"))]
-"""What Docker puts first, too."""
+"""The jumps that Docker also keeps first."""
 
 Table = tuple[int, str]
 """(family, name)"""
 
 
 def ask(kernel: Nfnetlink) -> None:
-    """Have the administrator's chains asked. Raises OperationFailed."""
+    """Add the jumps to the administrator's chains. Raises OperationFailed."""
     for where, bases in _tables(kernel):
         family, table = where
         made = []
@@ -44,7 +43,7 @@ def ask(kernel: Nfnetlink) -> None:
 
 
 def leave(kernel: Nfnetlink) -> None:
-    """Take away what `ask` added; the administrator's chain stays."""
+    """Remove what `ask` added; the administrator's chain stays."""
     for where, bases in _tables(kernel):
         family, table = where
         gone = []
@@ -58,8 +57,7 @@ def leave(kernel: Nfnetlink) -> None:
 
 
 def _tables(kernel: Nfnetlink) -> Iterator[tuple[Table, list[str]]]:
-    """Each table with such a chain that the kernel does not ask by itself, and the names of those of its chains that see what
-    is forwarded."""
+    """Each table with such a chain that is not itself a base chain, and the names of the table's forward chains."""
     found: dict[Table, list[str]] = {}
     ours: set[Table] = set()
     for one in kernel.objects(GETCHAIN, family=0):
@@ -75,7 +73,8 @@ def _tables(kernel: Nfnetlink) -> Iterator[tuple[Table, list[str]]]:
 
 
 def _jumps(kernel: Nfnetlink, where: Table, base: str) -> tuple[Sequence[int], bool]:
-    """The handles of our jumps in a chain, and whether one of them stands before all but the jumps to other such chains."""
+    """The handles of our jumps in a chain, and whether one of them precedes all rules except jumps to other such
+    chains."""
     family, table = where
     handles: list[int] = []
     others = False

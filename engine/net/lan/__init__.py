@@ -1,1 +1,1 @@
-"""Networks that are the host's own: containers have links of their own on the LAN of a parent link (macvlan, ipvlan)."""
+"""LAN networks: containers have their own links on the LAN of a parent link (macvlan, ipvlan)."""

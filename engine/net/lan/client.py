@@ -1,7 +1,6 @@
-"""A DHCP client for a container's link: it gets a lease, renews it while the container runs, and gives it back.
-
-It speaks on the parent link with the container's hardware address, so that the address is known before there is a container.
-A socket is open only while an answer is awaited.
+"""A DHCP client for a container's link: it obtains a lease, renews it while the container runs, and releases it. It
+uses the parent link with the container's hardware address, so that the address is known before the container exists. It
+has a socket open only while it waits for an answer.
 """
 
 from __future__ import annotations
@@ -21,27 +20,28 @@ from engine.net.lan import dhcp
 from engine.net.lan.dhcp import Lease
 
 _PAUSES = (1.0, 2.0, 4.0, 4.0)
-"""Seconds to wait for an answer before each retry; after the last there is no server."""
+"""Seconds to wait for an answer before each retry; after the last one we give up."""
 _AGAIN = 60.0
-"""Seconds between attempts to renew, at most, and to find a server again."""
+"""The most seconds between attempts to renew, or to find a server again."""
 
 
 class Client:
-    """`name` is the client's name for the server, `asked` the address that it has to assign, "" for any. `moved` is awaited
-    when a server assigns an address other than before."""
+    """`name` is the client's host name, `asked` the required address, "" for any. `moved` is awaited when a server
+    assigns a different address."""
 
     def __init__(self, link: str, mac: str, name: str, asked: str = "") -> None:
         self.link, self.mac, self.name, self.asked = link, mac, name, asked
         self.lease: Lease | None = None
         self.address = ""
-        """The one that is used, also when it comes from an earlier supervisor's lease."""
+        """The current address, possibly from an earlier supervisor's lease."""
         self.moved: Callable[[], Awaitable[None]] | None = None
         self._hardware = bytes.fromhex(mac.replace(":", ""))
         self._keeping: asyncio.Task[None] | None = None
         self._closed = False
 
     async def obtain(self) -> Lease:
-        """Get a lease. Raises OperationFailed when no server answers, InvalidSpec for another address than the asked one."""
+        """Obtain a lease. Raises OperationFailed when no server answers, InvalidSpec if the address is not the required
+        one."""
         want = self.asked or self.address
         offer = await self._ask(dhcp.DISCOVER, _PAUSES, asked=want)
         if offer is None:
@@ -61,17 +61,17 @@ class Client:
         return answer.lease
 
     def keep(self) -> None:
-        """Renew the lease from now on, at once where it is an earlier supervisor's."""
+        """Start renewing the lease; renew an earlier supervisor's lease at once."""
         self._keeping = asyncio.ensure_future(self._keep())
 
     def close(self) -> None:
-        """Stop renewing; the lease stays."""
+        """Stop renewing, but keep the lease."""
         self._closed = True
         if self._keeping is not None and self._keeping is not asyncio.current_task():
             self._keeping.cancel()
 
     def release(self) -> None:
-        """Stop, and give the lease back."""
+        """Stop, and release the lease."""
         self.close()
         lease, self.lease = self.lease, None
         if lease is not None:
@@ -93,7 +93,7 @@ class Client:
                 await asyncio.sleep(_AGAIN)
 
     async def _renewed(self, lease: Lease | None, got: float) -> bool:
-        """Ask for the same address again as long as it is ours, then for any; whether there is a lease again."""
+        """Request the same address while it is ours, then any. Returns whether there is a lease again."""
         loop = asyncio.get_running_loop()
         while lease is None or loop.time() < got + lease.seconds:
             answer = await self._ask(dhcp.REQUEST, _PAUSES[:2], bound=self.address)
@@ -114,7 +114,7 @@ class Client:
         return True
 
     async def _ask(self, kind: int, pauses: tuple[float, ...], **fields: str) -> dhcp.Answer | None:
-        """The first answer to a message that is sent again after each of the pauses. Raises OperationFailed."""
+        """Send a message, again after each of the pauses, and return the first answer. Raises OperationFailed."""
         number = _number()
         payload = dhcp.request(kind, number, self._hardware, name=self.name, **fields)
         sent = dhcp.frame(payload, self._hardware, source=fields.get("bound", "0.0.0.0"))
@@ -139,7 +139,7 @@ class Client:
                 return answer
 
     def _socket(self, protocol: int) -> socket.socket:
-        """A packet socket on the parent link, which sees what is for the container, too (packet(7), ETH_P_ALL)."""
+        """A packet socket on the parent link, which also receives frames for the container (packet(7), ETH_P_ALL)."""
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
             _attach(sock)
@@ -152,8 +152,8 @@ class Client:
 
 
 def hardware(name: str, network: str) -> str:
-    """The hardware address of a container that has none of its own: the same for the same name, so that a server gives the
-    same address again to a container that is recreated."""
+    """The default hardware address of a container. It depends only on the name, so that a recreated container gets the
+    same IP address from the server."""
     return "02:42:" + hashlib.sha256(f"{network}\0{name}".encode()).digest()[:4].hex(":")
 
 
@@ -162,7 +162,7 @@ def _number() -> int:
 
 
 def _attach(sock: socket.socket) -> None:
-    """Let the kernel pass only UDP to a DHCP client's port (classic BPF), not all that the link carries."""
+    """Attach a filter (classic BPF) that passes only UDP to a DHCP client's port."""
     code = (
         (0x28, 0, 0, 12),  # the EtherType
         (0x15, 0, 6, dhcp.ETH_P_IP),

@@ -1,4 +1,4 @@
-"""DHCP messages in their Ethernet frames, as a client writes and reads them (RFC 2131, RFC 2132)."""
+"""DHCP messages in Ethernet frames, for a client (RFC 2131, RFC 2132)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _MASK, _ROUTER, _HOST_NAME, _ASKED, _TIME, _KIND, _SERVER, _WISHES, _T1, _T2 = 1
 _END = 255
 _NEVER = 0xFFFFFFFF
 _SHORTEST = 10
-"""Seconds: a shorter lease is renewed as one of this length is."""
+"""Seconds: shorter leases are renewed as if they had this length."""
 
 
 class Lease(Struct, frozen=True):
-    """What a server gives: `prefix` is a length, `seconds` how long from the ACK on, 0 for ever; renewed from `renew` seconds
-    on. `server` is its address, `hardware` the one that answers come from (it, or a relay)."""
+    """A lease: `prefix` is a length, `seconds` the lease time from the ACK, 0 for ever; renewal starts after `renew`
+    seconds. `server` is the server's address, `hardware` the sender of its answers (the server or a relay)."""
 
     address: str
     prefix: int
@@ -49,8 +49,8 @@ class Answer(Struct, frozen=True):
 def request(
     kind: int, transaction: int, mac: bytes, *, name: str = "", asked: str = "", server: str = "", bound: str = ""
 ) -> bytes:
-    """The payload of a client's message. `asked`: the address it would like; `bound`: the one that it has."""
-    bits = 0 if bound else _WITH_BROADCAST  # nobody has the address yet that the answer would go to
+    """The payload of a client's message. `asked`: the requested address; `bound`: the current address."""
+    bits = 0 if bound else _WITH_BROADCAST  # request a broadcast answer, because the client has no address yet
     own = socket.inet_aton(bound) if bound else bytes(4)
     head = _BOOTP.pack(1, 1, 6, 0, transaction, 0, bits, own, bytes(4), bytes(4), bytes(4), mac, b"", b"")
     options = [(_KIND, bytes((kind,)))]
@@ -77,7 +77,7 @@ def frame(
 
 
 def read(data: bytes, transaction: int, mac: bytes) -> Answer | None:
-    """A server's answer to this client in a frame from the wire; None for anything else, however malformed."""
+    """Parse a frame: a server's answer to this client; None for anything else, including malformed data."""
     try:
         _, hardware, kind = _ETHERNET.unpack_from(data)
         start = _ETHERNET.size + (data[14] & 0xF) * 4
@@ -123,7 +123,7 @@ def _is_usable(address: str) -> bool:
 
 
 def _options(text: bytes) -> dict[int, bytes]:
-    """Number → value; the parts of one that comes more than once belong together (RFC 3396)."""
+    """Option number → value; repeated options are concatenated (RFC 3396)."""
     found: dict[int, bytes] = {}
     at = 0
     while at < len(text) and text[at] != _END:

@@ -1,9 +1,9 @@
-"""Links of macvlan and ipvlan networks, most of them encoded by pyroute2.
+"""Links of macvlan and ipvlan networks, mostly encoded by pyroute2.
 
-parent "eth0"     is the host's own, and stays as it is
-parent "eth0.50"  is made as an 802.1q sub-interface of eth0 when it is not there, and removed with the last network on it
-no parent         one end of a veth pair that leads nowhere: the containers' links reach each other, and nothing else
-x-host-access     a macvlan link of the host's, without an address: packets to the containers leave by it, as a parent never
+parent "eth0"     belongs to the host, and stays unchanged
+parent "eth0.50"  is created as an 802.1q sub-interface of eth0 if missing, and removed with the last network on it
+no parent         one end of an otherwise unused veth pair: the containers' links reach only each other
+x-host-access     a macvlan link for the host, without an address, for packets to the containers, because a parent never
                   reaches the macvlan links on it; it answers for the host's own addresses
 """
 
@@ -26,8 +26,8 @@ _VLANS = range(1, 4095)
 
 
 def ensure(record: NetworkRecord, mark: str) -> None:
-    """Create missing parts of the parent and of the host's own link; `mark` is the alias of our links. Raises InvalidSpec for
-    a parent that does not exist on the host."""
+    """Create missing parts of the parent and of the host's own link; `mark` is the alias of our links. Raises
+    InvalidSpec if the parent does not exist on the host."""
     spec = record.spec
     if here():
         raise Unsupported(
@@ -54,7 +54,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
 
 
 def remove(record: NetworkRecord, mark: str, others: Collection[NetworkRecord]) -> None:
-    """Remove what `ensure` created; a sub-interface that one of `others` uses now belongs to it."""
+    """Remove what `ensure` created; a sub-interface that one of `others` uses is handed over to it."""
     name = settings.parent(record.spec)
     with Rtnetlink() as kernel:
         ours = {link.name for link in kernel.links() if link.alias == mark}
@@ -87,7 +87,7 @@ def link(kernel: Rtnetlink, plan: Plan, space: int) -> bytes:
 
 
 def failure(plan: Plan, number: int) -> OperationFailed:
-    """What an errno means that the kernel answers `link` with."""
+    """The error for an errno that the kernel returned for `link`."""
     spec = plan.record.spec
     parent = settings.parent(spec) or plan.record.bridge
     hints = {
@@ -101,12 +101,12 @@ def failure(plan: Plan, number: int) -> OperationFailed:
 
 
 def show(record: NetworkRecord, addresses: Iterable[str]) -> None:
-    """Have the host reach the addresses by its own link on the LAN."""
+    """Route the host's packets for the addresses through its own link on the LAN."""
     _change_routes(record, addresses, messages.NEWROUTE, messages.CREATE | messages.REPLACE)
 
 
 def hide(record: NetworkRecord, addresses: Iterable[str]) -> None:
-    """The host sends nothing to the addresses by its own link any more."""
+    """Remove the routes of `show`."""
     _change_routes(record, addresses, messages.DELROUTE, 0)
 
 
@@ -118,7 +118,7 @@ def _change_routes(record: NetworkRecord, addresses: Iterable[str], kind: int, b
 
 
 def _own(kernel: Rtnetlink, record: NetworkRecord, made: bytes, mark: str) -> None:
-    """Make a link of the network's own, up, and mark it as ours."""
+    """Create a link for the network, mark it as ours, and bring it up."""
     kernel.do("make link", record.bridge, [made], accept=(errno.EEXIST,))
     index = _index(kernel, record.bridge)
     with_mark = [messages.alias(record.bridge, mark), messages.link_up(index)]
@@ -151,5 +151,5 @@ def _index(kernel: Rtnetlink, name: str) -> int:
 
 
 def _far(record: NetworkRecord) -> str:
-    """The unconnected end of a pair, without which links on the pair would have no carrier."""
+    """The name of the pair's other end, without which links on the pair would have no carrier."""
     return f"cmo-{record.id[:11]}"

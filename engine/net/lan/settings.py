@@ -1,6 +1,5 @@
-"""Driver options of macvlan and ipvlan networks; one that is not known is refused, never ignored.
-
-They are Docker's: `parent`, `macvlan_mode`, `ipvlan_mode`, `ipvlan_flag`, and the MTU.
+"""Driver options of macvlan and ipvlan networks; unknown ones are refused, never ignored. They are Docker's: `parent`,
+`macvlan_mode`, `ipvlan_mode`, `ipvlan_flag`, and the MTU.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from engine.net import mtu
 from engine.spec.network import LAN_DRIVERS, NetworkRecord, NetworkSpec
 
 DHCP = "dhcp"
-"""The IPAM driver that has the LAN's own server give the IPv4 addresses."""
+"""The IPAM driver that gets IPv4 addresses from the LAN's DHCP server."""
 PARENT = "parent"
 MODE = {"macvlan": "macvlan_mode", "ipvlan": "ipvlan_mode"}
 MODES = {"macvlan": ("bridge", "private", "vepa", "passthru"), "ipvlan": ("l2", "l3", "l3s")}
-"""The first is the default."""
+"""Option → allowed values; the first is the default."""
 FLAG = "ipvlan_flag"
 FLAGS = ("bridge", "private", "vepa")
 
@@ -60,7 +59,7 @@ def _check_dhcp(spec: NetworkSpec, where: str) -> None:
 
 
 def parent(spec: NetworkSpec) -> str:
-    """The host's link that the containers' links are on; "" for a LAN of the network's own, without a way out."""
+    """The host's link that the containers' links are on; "" for an isolated LAN."""
     return spec.driver_opts.get(PARENT, "")
 
 
@@ -75,5 +74,5 @@ def flag(spec: NetworkSpec) -> str:
 
 
 def is_routed(spec: NetworkSpec) -> bool:
-    """Whether containers send everything to the parent's host, which routes it: they have no gateway."""
+    """Whether the host routes all packets of the containers, which then have no gateway."""
     return spec.driver == "ipvlan" and mode(spec) != "l2"

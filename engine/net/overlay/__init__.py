@@ -1,1 +1,1 @@
-"""Networks between hosts: a bridge on each, and a VXLAN tunnel (RFC 7348) to the others'."""
+"""Networks between hosts: a bridge on each host, connected by VXLAN tunnels (RFC 7348)."""

@@ -1,7 +1,6 @@
-"""Names of containers on other hosts: each host asks all others by multicast on the overlay network itself.
-
-A question is a DNS message (RFC 1035) from a bridge's address to GROUP; who knows the name answers the asker alone. Nobody
-answers for what is not there. Only bridges' addresses ask and answer, and each only for its own part of the subnet."""
+"""Names of containers on other hosts: a host asks all others by multicast on the overlay network itself. A question is
+a DNS message (RFC 1035) from a bridge's address to GROUP; hosts with the name answer by unicast, others do not answer.
+Only bridges' addresses ask and answer, and each only for its own part of the subnet."""
 
 from __future__ import annotations
 
@@ -20,20 +19,20 @@ from engine.readable import Readable
 from engine.spec.network import NetworkRecord
 
 GROUP, PORT = "239.255.67.77", 5367
-"""In the range for one's own use (RFC 2365)."""
+"""In the range for local use (RFC 2365)."""
 
 PATIENCE = 0.3
-"""Seconds in which the first answer has to come."""
+"""Seconds to wait for the first answer."""
 
 MORE = 0.02
-"""Seconds in which further ones are expected: a service may have containers on several hosts."""
+"""Seconds to wait for further answers: a service may have containers on several hosts."""
 
 _IP_MULTICAST_ALL = 49
 _LARGEST = 4096
 
 
 class _Joined:
-    """A network that is listened on."""
+    """A network that we listen on."""
 
     def __init__(self, record: NetworkRecord, index: int, answer: Callable[[_Joined], None]) -> None:
         self.record, self.index, self.gateways = record, index, settings.gateways(record)
@@ -47,7 +46,7 @@ class _Joined:
 
 
 class Discovery:
-    """Belongs to the event loop of a supervisor; listens on the networks that its containers are on until `close`."""
+    """Runs in the event loop of a supervisor; listens on the networks of its containers until `close`."""
 
     def __init__(self, names: Names) -> None:
         self._names = names
@@ -55,7 +54,7 @@ class Discovery:
         """By network name."""
 
     def join(self, record: NetworkRecord) -> None:
-        """Answer on the overlay network, whose bridge is there."""
+        """Start to answer on the overlay network, whose bridge exists."""
         name = record.spec.name
         index = socket.if_nametoindex(record.bridge)
         if name in self._joined and self._joined[name].index == index:
@@ -83,7 +82,8 @@ class Discovery:
                     joined.socket.sendto(dnsmessage.answer(query, records), peer)
 
     async def ask(self, networks: Iterable[str], name: str) -> list[str]:
-        """Addresses of `name` (in lower case; NAME.NETWORK asks on one) on those of the networks that we have joined."""
+        """Addresses of `name` (in lower case; NAME.NETWORK searches one network) on those of the networks that we have
+        joined."""
         questions = []
         for joined in (self._joined[network] for network in networks if network in self._joined):
             bare = name.removesuffix(f".{joined.record.spec.name.lower()}")
@@ -93,7 +93,7 @@ class Discovery:
 
 
 async def _ask(joined: _Joined, name: str) -> Sequence[str]:
-    """Every address that comes in time from the host that it belongs to."""
+    """The addresses that arrive in time, each from the host that owns it."""
     loop, own, found = asyncio.get_running_loop(), joined.record.pools[0], dict[str, None]()
     query = os.urandom(2) + struct.pack(">5H", 0, 1, 0, 0, 0) + dnsmessage.encode_name(name) + struct.pack(">HH", 1, 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:

@@ -1,7 +1,7 @@
 """The tunnel of an overlay network: a VXLAN link that is a port of the network's bridge.
 
-It floods to all other hosts, and learns from the frames that come which addresses are where. The packet filter lets in only
-frames from those hosts (layout.py)."""
+It floods to all other hosts, and learns the location of addresses from incoming frames. The packet filter accepts
+frames only from those hosts (layout.py)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def name(record: NetworkRecord) -> str:
 
 
 def mtu(spec: NetworkSpec) -> int:
-    """Bytes that fit through the tunnel; 0 for the kernel's choice."""
+    """The MTU of the tunnel in bytes; 0 for the kernel's default."""
     found = settings.uplink_mtu(settings.place(spec)[0])
     if not found:
         return 0

@@ -1,7 +1,6 @@
-"""What an overlay network's driver options say, and the hosts in networks.toml (docs/networking.md).
-
-All hosts work out the same from the same specification, without a word to each other: the VXLAN network identifier and the
-subnet from the network's name, and which slice of the subnet is theirs from their place in the list of hosts.
+"""The driver options of overlay networks, and the hosts in networks.toml (docs/networking.md). All hosts compute the
+same values from the same specification, without communication: the VXLAN network identifier and the subnet from the
+network's name, and their slice of the subnet from their position in the list of hosts.
 """
 
 from __future__ import annotations
@@ -20,28 +19,28 @@ from engine.net.rtnetlink import Rtnetlink
 from engine.spec.network import OVERLAY, NetworkRecord, NetworkSpec, Pool
 
 PEERS = "peers"
-"""The hosts, own one included, separated by commas: NAME=ADDRESS or ADDRESS."""
+"""All hosts, including this one, separated by commas: NAME=ADDRESS or ADDRESS."""
 VNI = "com.docker.network.driver.overlay.vxlanid_list"
 ENCRYPTED = "encrypted"
 """Docker's; "" is true."""
 PORT = 4789
-"""UDP; IANA's for VXLAN."""
+"""The UDP port that IANA assigned to VXLAN."""
 OVERHEAD = 50
 """Bytes of the outer Ethernet, IPv4, UDP and VXLAN headers."""
 
 WIREGUARD = "cmw-overlay"
-"""The link that all encrypted networks of the host use."""
+"""The link used by all encrypted networks of the host."""
 _SIOCGIFADDR = 0x8915
 _INNER = ipaddress.IPv6Address("fd63:6d70:6f76:6c79::").packed[:8]
 """The subnet of the WireGuard links (RFC 4193)."""
 _SLICES = 16
-"""A subnet has at least so many slices, so that hosts which join later do not move those that are there."""
+"""The minimum number of slices of a subnet, so that hosts added later do not move existing ones."""
 _SMALLEST = 8
-"""Addresses of a slice."""
+"""The minimum number of addresses of a slice."""
 _RANGE = ipaddress.IPv4Network("10.128.0.0/9")
 _PREFIX = 20
 _IDENTIFIERS = range(256, 1 << 24)
-"""Docker's begin at 256, too."""
+"""Starts at 256, as in Docker."""
 
 
 def is_overlay(record: NetworkRecord) -> bool:
@@ -84,7 +83,7 @@ def is_encrypted(spec: NetworkSpec) -> bool:
 
 
 def ends(spec: NetworkSpec) -> tuple[str, tuple[str, ...]]:
-    """The addresses of the tunnel: this host's and the others', of WireGuard's links where it is encrypted. Raises
+    """The tunnel's addresses, this host's and the others'; on encrypted networks those of the WireGuard links. Raises
     InvalidSpec."""
     own, index = place(spec)
     if not is_encrypted(spec):
@@ -94,7 +93,7 @@ def ends(spec: NetworkSpec) -> tuple[str, tuple[str, ...]]:
 
 
 def inner(host: preferences.OverlayHost) -> str:
-    """The host's address on the WireGuard links, by its public key. Raises InvalidSpec."""
+    """The host's address on the WireGuard links, derived from its public key. Raises InvalidSpec."""
     try:
         key = base64.b64decode(host.public_key, validate=True)
     except ValueError:
@@ -115,7 +114,7 @@ def identifier(spec: NetworkSpec) -> int:
 
 
 def hosts(spec: NetworkSpec) -> list[str]:
-    """IPv4 addresses of all hosts, in the order that slices of the subnet are given in. Raises InvalidSpec."""
+    """IPv4 addresses of all hosts, in the order of their slices of the subnet. Raises InvalidSpec."""
     where = f"network {spec.name}: driver option {PEERS}"
     asked = spec.driver_opts.get(PEERS, "")
     found = [part.rpartition("=")[2].strip() for part in asked.split(",") if part.strip()]
@@ -139,7 +138,7 @@ def hosts(spec: NetworkSpec) -> list[str]:
 
 
 def place(spec: NetworkSpec) -> tuple[str, int]:
-    """This host's address and its index in `hosts`. Raises InvalidSpec when it is none of them."""
+    """This host's address and its index in `hosts`. Raises InvalidSpec if it is not among them."""
     found = hosts(spec)
     for index, address in enumerate(found):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -155,11 +154,11 @@ def place(spec: NetworkSpec) -> tuple[str, int]:
 
 
 def uplink_mtu(address: str) -> int:
-    """Bytes, of the host's link that has this address; 0 where none has."""
+    """The MTU in bytes of the host's link with this address; 0 if there is none."""
     own = socket.inet_aton(address)
     with Rtnetlink() as kernel, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         for _, link in socket.if_nameindex():
-            with suppress(OSError):  # it has no address
+            with suppress(OSError):  # the link has no address
                 found = fcntl.ioctl(asking, _SIOCGIFADDR, struct.pack("16s24x", link.encode()))
                 if found[20:24] == own:
                     return kernel.mtu(link)
@@ -167,7 +166,7 @@ def uplink_mtu(address: str) -> int:
 
 
 def pools(spec: NetworkSpec) -> tuple[Pool, ...]:
-    """The subnet that all hosts have, with the range of this one. Raises InvalidSpec."""
+    """The subnet of all hosts, with the range of this host. Raises InvalidSpec."""
     asked = spec.pools[0] if spec.pools else Pool()
     try:
         subnet = ipaddress.IPv4Network(asked.subnet or default_subnet(spec), strict=False)
@@ -187,7 +186,7 @@ def pools(spec: NetworkSpec) -> tuple[Pool, ...]:
 
 
 def default_subnet(spec: NetworkSpec) -> str:
-    """The same on every host: by the network's name."""
+    """The default subnet, derived from the network's name, and so the same on every host."""
     number = _number(spec) >> 32
     step = 1 << 32 - _PREFIX
     return f"{_RANGE[number % (_RANGE.num_addresses // step) * step]}/{_PREFIX}"

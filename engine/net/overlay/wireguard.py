@@ -1,7 +1,6 @@
-"""WireGuard below encrypted overlay networks: one link for all of a host, to each of the other hosts in networks.toml.
-
-Each host has an address there that follows from its public key, so that all know it. The private key is in a file of root's
-(wg(8), `wg genkey`)."""
+"""WireGuard below encrypted overlay networks: each host has one link, with all other hosts in networks.toml as peers. A
+host's address on it is derived from its public key, so that all hosts can compute it. The private key is in a file that
+only root can read (wg(8), `wg genkey`)."""
 
 from __future__ import annotations
 
@@ -20,12 +19,12 @@ from engine.spec.network import NetworkRecord
 
 LINK = settings.WIREGUARD
 OVERHEAD = 80
-"""Bytes, as wg-quick(8) allows for: an outer IPv6 and UDP header, and WireGuard's own."""
+"""The overhead in bytes, as in wg-quick(8): the outer IPv6 and UDP headers, and WireGuard's own."""
 
 
 def ensure(record: NetworkRecord, mark: str) -> None:
-    """Make the link, or give it the hosts and keys of now. Outside of an event loop's thread. Raises InvalidSpec, NotFound,
-    OperationFailed."""
+    """Create the link, or update its hosts and keys. Do not call it in an event loop's thread. Raises InvalidSpec,
+    NotFound, OperationFailed."""
     key, wanted = private_key(), preferences.read().overlay
     own, index = settings.place(record.spec)
     if public_key(key) != wanted.hosts[index].public_key:
@@ -50,8 +49,8 @@ def ensure(record: NetworkRecord, mark: str) -> None:
 
 
 def remove(mark: str, others: Collection[NetworkRecord]) -> None:
-    """Remove the link with the last encrypted network of the state root that has made it; `mark` is the alias of the network
-    that goes, `others` are those that stay."""
+    """Remove the link with the last encrypted network of its state root; `mark` is the alias of the removed network,
+    `others` are the remaining ones."""
     with Rtnetlink() as kernel:
         if not any(link.name == LINK and link.alias == mark for link in kernel.links()):
             return
@@ -64,7 +63,8 @@ def remove(mark: str, others: Collection[NetworkRecord]) -> None:
 
 
 def private_key() -> bytes:
-    """This host's, 32 bytes. Raises NotFound, and InvalidSpec for a file that others can read or that has no key."""
+    """This host's private key, 32 bytes. Raises NotFound, and InvalidSpec for a file that others can read or that
+    contains no key."""
     path = preferences.read().overlay.private_key
     try:
         with open(path, "rb") as file:
@@ -83,7 +83,7 @@ def private_key() -> bytes:
 
 
 def make_key() -> str:
-    """Make this host's private key unless there is one; the public key, in base64. Raises what `private_key` does."""
+    """Create this host's private key if missing. Returns the public key in base64. Raises as `private_key`."""
     path = preferences.read().overlay.private_key
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -97,7 +97,7 @@ def make_key() -> str:
 
 
 def public_key(private: bytes) -> str:
-    """In base64 (RFC 7748)."""
+    """The public key in base64 (RFC 7748)."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     return base64.b64encode(X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()).decode()
