@@ -224,7 +224,7 @@ def pull_services(
         for service in _images_of(desired, names):
             name = service.name
             if reason := _not_pulled(context, service, policy or service.pull_policy, ignore_buildable):
-                step = name if _is_nameless(desired, service) else f"Image {service.image}"
+                step = name if building.is_nameless(desired, service) else f"Image {service.image}"
                 progress.update(step, f"Skipped {reason}", State.DONE)
             else:
                 chosen.append(service)
@@ -235,7 +235,7 @@ def pull_services(
 def _not_pulled(context: Context, service: DesiredService, policy: str, ignore_buildable: bool) -> str:
     """Why `composer pull` skips an image, in docker compose's words; "" when it pulls it. The tag `latest` is pulled even with
     the policy `missing`."""
-    if _is_nameless(context.desired, service):
+    if building.is_nameless(context.desired, service):
         return "No image to be pulled"
     if policy in ("never", "build"):
         return f"Pull policy is {policy}"
@@ -253,11 +253,6 @@ def _check_names(desired: Desired, names: Iterable[str]) -> None:
     refusal.check(desired, (name for name in names if not desired.services[name].image))
 
 
-def _is_nameless(desired: Desired, service: DesiredService) -> bool:
-    """Whether the service names no image, or only the default name of its build."""
-    return not service.image or (service.build is not None and service.image == f"{desired.project}-{service.name}")
-
-
 def push_services(
     context: Context, services: Sequence[str], *, dependencies: bool = False, ignore_failures: bool = False,
     quiet: bool = False,
@@ -271,7 +266,7 @@ def push_services(
         tasks: dict[str, Task] = {}
         for name in names:
             service = desired.services[name]
-            if service.build is None or _is_nameless(desired, service):
+            if service.build is None or building.is_nameless(desired, service):
                 progress.update(name, "Skipped", State.DONE)
             else:
                 tasks[f"Image {service.image}"] = _push(context, service, progress)

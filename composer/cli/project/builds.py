@@ -98,6 +98,11 @@ def proxies(environ: Mapping[str, str]) -> dict[str, str | None]:
     }
 
 
+def is_nameless(desired: Desired, service: DesiredService) -> bool:
+    """Whether the service names no image, or only the default name of its build."""
+    return not service.image or (service.build is not None and service.image == f"{desired.project}-{service.name}")
+
+
 def step_of(service: DesiredService) -> str:
     return f"Image {service.image}"
 
@@ -161,14 +166,15 @@ def _build(
 
 def build_services(
     context: Context, services: Sequence[str], *, dependencies: bool, arguments: Mapping[str, str | None],
-    no_cache: bool, pull: bool, ssh: str | None, quiet: bool, check: bool = False,
+    no_cache: bool, pull: bool, ssh: str | None, quiet: bool, check: bool = False, push: bool | None = None,
     memory: str = "", provenance: str = "", sbom: str = "",
 ) -> int:  # fmt: skip
-    """composer build. `ssh`: "" is the default agent, None is none; `check`: nothing is built; `memory` limits each RUN step."""
+    """composer build. `ssh`: "" is the default agent, None is none; `check`: nothing is built; `memory` limits each RUN step.
+    `push`: print the bake file of a build that pushes the images or not, instead of building."""
     limit = _memory(memory)
     context.check_services(services)
     desired = context.desired
-    if ssh in ("", "default") and not context.environ.get("SSH_AUTH_SOCK"):
+    if push is None and ssh in ("", "default") and not context.environ.get("SSH_AUTH_SOCK"):
         raise CommandError("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set")
     chosen = with_needed(desired, desired.selected(services, dependencies=dependencies))
     refusal.check(desired, chosen)
@@ -191,6 +197,8 @@ def build_services(
     if not builds:
         context.warn("No services to build")
         return 0
+    if push is not None:
+        return _print(context, builds, push=push, check=check)
     if check:
         return _check(context, builds)
     build_all(context, builds, quiet=quiet)
@@ -203,6 +211,17 @@ def _memory(text: str) -> Resources:
         return Resources(memory=quantities.size(text) if text else 0)
     except ValueError as error:
         raise UsageError(f'invalid argument "{text}" for "-m, --memory" flag: {error}') from None
+
+
+def _print(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]], *, push: bool, check: bool) -> int:
+    """composer build --print."""
+    import json
+
+    from composer.cli.project.bake import bake_file
+
+    pushed = [service.name for service, _ in builds if push and not is_nameless(context.desired, service)]
+    print(json.dumps(bake_file(builds, push=pushed, check=check), indent=2, ensure_ascii=False))
+    return 0
 
 
 def _check(context: Context, builds: Sequence[tuple[DesiredService, BuildSpec]]) -> int:
