@@ -53,7 +53,7 @@ def run(context: Context, args: Args) -> int:
     if not from_service and not to_service:
         raise UsageError("unknown copy direction: one of the two must be SERVICE:PATH")
     service = from_service or to_service
-    context.check_services([service])
+    context.check_services([service], among_containers=True)
     records = select(context.containers(), [service], oneoff=args.all, index=args.index)
     if not records:
         raise CommandError(

@@ -29,7 +29,7 @@ COMMAND = Command(
 
 def any_container(context: Context, service: str, index: int) -> ContainerRecord:
     """The container of the service, running or not; CommandError when there is none."""
-    context.check_services([service])
+    context.check_services([service], among_containers=True)
     records = select(context.containers(), [service], index=index)
     if not records:
         raise CommandError(f'no container found for service "{service}"' + (f" at index {index}" if index else ""))

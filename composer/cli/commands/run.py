@@ -92,10 +92,21 @@ def run(context: Context, args: Args) -> int:
     if job is not None:  # its own terminal counts, not ours
         spec = replace(spec, tty=service.container.tty, stdin_open=service.container.stdin_open)
     if context.dry_run:
-        with context.progress("Creating", quiet=args.quiet) as progress:
-            progress.note(f" DRY-RUN MODE -  Container {spec.name} Created")
+        _show_planned(context, args, desired, name, spec)
         return 0
     return _Run(context, args, desired, name, spec, job=job is not None).run()
+
+
+def _show_planned(context: Context, args: Args, desired: Desired, service: str, spec: ContainerSpec) -> None:
+    """A dry run of the services that it depends on, and of its container."""
+    from composer.cli.project.change import options_of, show_planned
+    from composer.cli.render.progress import State
+
+    options = options_of(context, "run", [service], no_deps=args.no_deps, remove_orphans=args.remove_orphans)
+    with context.progress("Creating", quiet=args.quiet) as progress:
+        show_planned(context, progress, desired, options)
+        progress.update(f"Container {spec.name}", "Creating")
+        progress.update(f"Container {spec.name}", "Created", State.DONE)
 
 
 def _specification(context: Context, args: Args, desired: Desired, service: DesiredService) -> ContainerSpec:

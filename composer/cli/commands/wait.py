@@ -24,7 +24,7 @@ COMMAND = Command(
 def run(context: Context, args: Args) -> int:
     from composer.cli.project.exits import wait_for_exits
 
-    context.check_services(args.positional)
+    context.check_services(args.positional, among_containers=True)
     records = [record for record in select(context.containers(), args.positional) if is_up(record)]
     if not records:
         raise CommandError("no containers for project " + f'"{context.project_name}"')

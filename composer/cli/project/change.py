@@ -66,17 +66,7 @@ def carry_out(
             progress.note(f"warning: {warning}")
         _show_unchanged(context, progress, plan, wanted)
         if context.dry_run:
-            for operation in plan.operations:
-                condition = operation.condition if isinstance(operation, Wait) else ""
-                show(
-                    progress,
-                    operation.kind,
-                    operation.name,
-                    operation.cause,
-                    done=True,
-                    part=operation.part,
-                    condition=condition,
-                )
+            _show_planned(progress, plan)
         elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
             perform(supervisor, progress, desired, wanted, ready=ready, hooks=plain or ready is not None)
         else:
@@ -89,6 +79,32 @@ def carry_out(
         if images and desired is not None:
             _remove_images(context, progress, desired, images)
     return 0
+
+
+def _show_planned(progress: Progress, plan: Plan) -> None:
+    """Show what a dry run leaves undone."""
+    for operation in plan.operations:
+        condition = operation.condition if isinstance(operation, Wait) else ""
+        for done in (False, True):
+            show(
+                progress,
+                operation.kind,
+                operation.name,
+                operation.cause,
+                done=done,
+                part=operation.part,
+                condition=condition,
+            )
+
+
+def show_planned(context: Context, progress: Progress, desired: Desired, wanted: Options) -> None:
+    """Show what the request would do, for a dry run."""
+    plan = reconcile(desired, snapshot(context, desired), wanted)
+    for warning in plan.warnings:
+        progress.note(f"warning: {warning}")
+    for name in plan.unchanged:
+        progress.update(f"Container {name}", "Running", State.DONE)
+    _show_planned(progress, plan)
 
 
 def _end_provided(context: Context, desired: Desired, wanted: Options) -> None:
@@ -234,18 +250,15 @@ def _nothing_to_do(context: Context, progress: Progress, options: Options) -> No
 
 def _remove_images(context: Context, progress: Progress, desired: Desired, which: str) -> None:
     """--rmi: local images are those that the project builds."""
-    for service in desired.services.values():
-        if (
-            (which == "local" and service.build is None)
-            or not service.image
-            or context.engine.image(service.image) is None
-        ):
+    services = [one for one in desired.services.values() if one.image and (which != "local" or one.build is not None)]
+    for image in dict.fromkeys(service.image for service in services):
+        if context.engine.image(image) is None:
             continue
-        step = f"Image {service.image}"
+        step = f"Image {image}" + ("" if {":", "@"} & set(image.rpartition("/")[2]) else ":latest")
         progress.update(step, "Removing")
         if not context.dry_run:
             try:
-                context.engine.remove_image(service.image)
+                context.engine.remove_image(image)
             except Exception as error:
                 if type(error).__name__ != "Conflict":
                     raise

@@ -46,7 +46,7 @@ def select(
 
 def one(context: Context, service: str, index: int) -> ContainerRecord:
     """The running container to which exec, attach, port … refer; CommandError in docker compose's words."""
-    context.check_services([service])
+    context.check_services([service], among_containers=True)
     running = [r for r in select(context.containers(), [service], index=index) if is_up(r)]
     if not running and not index:  # containers of `run` answer when the service itself does not run
         running = [r for r in select(context.containers(), [service], oneoff=True) if is_up(r)]

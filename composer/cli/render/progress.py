@@ -86,9 +86,12 @@ class JsonProgress(_Written):
     def __init__(self, stream: TextIO, *, dry_run: bool = False) -> None:
         super().__init__(stream)
         self._dry_run = dry_run
+        self._last: dict[str, tuple[str, str]] = {}
 
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
-        self._write({"id": step, "status": state.value, "text": text, "details": detail})
+        if self._last.get(step) != (text, detail):
+            self._last[step] = (text, detail)
+            self._write({"id": step, "status": state.value, "text": text, "details": detail})
 
     def transfer(self, step: str, part: str, current: int, total: int) -> None:
         percent = min(100 * current // total, 100) if total > 0 else 0

@@ -33,6 +33,11 @@ def test_orphans_are_warned_of_then_removed(composer):
     done = composer("up", "-d")
     assert "orphan" in done.err
     assert f"{composer.name}-b-1" in done.err
+    assert composer("exec", "-T", "b", "echo", "still there").out == "still there\n"
+    done = composer("cp", "compose.yaml", "b:/x")
+    step = f" {composer.name}-b-1 "
+    assert done.err == f"{step}Copying compose.yaml to {step[1:-1]}:/x\n{step}Copied compose.yaml to {step[1:-1]}:/x\n"
+    assert composer("export", "-o", "b.tar", "b").err == f"{step}Exporting\n{step}Exported\n"
     done = composer("up", "-d", "--remove-orphans", code=1, environ={"COMPOSE_IGNORE_ORPHANS": "1"})
     assert "cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans" in done.err
     composer("up", "-d", "--remove-orphans")
