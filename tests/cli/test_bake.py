@@ -44,6 +44,10 @@ services:
   h:
     build: {context: ./sub, platforms: [linux/amd64, linux/arm64]}
     image: r/h
+  i:
+    build: {context: ., provenance: mode=max, sbom: true}
+  j:
+    build: {context: ., provenance: false, sbom: generator=x}
 secrets: {s: {file: ./sec}, e: {environment: EV}}
 """
 
@@ -55,7 +59,9 @@ def test_every_key(tmp_path: Path) -> None:
     desired = translate(load(LoadOptions(files=(str(tmp_path / "compose.yaml"),), environ=environ)))
     builds = [(one, one.build) for one in desired.services.values() if one.build]
     found = bake_file(builds, push=["a", "h"])
-    assert sorted(found["group"]["default"]["targets"]) == list(found["target"]) == ["a", "b_x", "c", "h"]
+    assert sorted(found["group"]["default"]["targets"]) == list(found["target"]) == ["a", "b_x", "c", "h", "i", "j"]
+    assert found["target"].pop("i")["attest"] == ["type=provenance,mode=max", "type=sbom"]
+    assert found["target"].pop("j")["attest"] == ["type=sbom,generator=x"]
     labels = {"com.docker.compose.project": "bk", "com.docker.compose.version": "5.8.0"}
     assert found["target"] == {
         "a": {

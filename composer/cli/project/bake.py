@@ -67,6 +67,7 @@ def _target(
         "entitlements": entitlements,
         "extra-hosts": dict(spec.extra_hosts),
         "output": [] if check else [_output(spec, push=push)],
+        "attest": _attestations(service.build) if service.build else [],
     }
     return {key: value for key, value in found.items() if value}
 
@@ -100,6 +101,13 @@ def _secret(secret: BuildSecret) -> str:
 
 def _ulimit(name: str, soft: int, hard: int) -> str:
     return f"{name}={soft}" if soft == hard else f"{name}={soft}:{hard}"
+
+
+def _attestations(spec: BuildSpec) -> list[str]:
+    """Those of the file: flags are passed beside a bake file."""
+    wanted = {"provenance": spec.provenance, "sbom": spec.sbom}
+    given = {kind: options for kind, options in wanted.items() if options not in ("", "false")}
+    return [f"type={kind}" + (f",{options}" if options != "true" else "") for kind, options in given.items()]
 
 
 def _output(spec: BuildSpec, *, push: bool) -> str:
