@@ -24,16 +24,18 @@ MAY_IMPORT = {
     ),
     "composer.plan.lock": ("composer.plan", "engine.errors", "engine.image.reference", "engine.spec"),
     "composer.plan.graph": ("composer.plan", "engine.spec"),
+    "composer.compiled": ("engine.poll",),
     "composer.cron": (),
     "composer.detach": (),
     "composer.release": (),
     "composer.view": ("composer.plan.labels", "engine.spec"),
     "composer.run": (
-        "composer.cron", "composer.release", "composer.plan", "engine.spec", "engine.errors",
+        "composer.compiled", "composer.cron", "composer.release", "composer.plan", "engine.spec", "engine.errors",
         "engine.paths", "engine.control",
     ),
     "composer.run.launch": (
-        "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths", "engine.kernel.title",
+        "composer.compiled", "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths",
+        "engine.kernel.title",
     ),
     "composer.serve": (
         "engine.poll", "composer.detach", "composer.release", "composer.plan", "composer.run", "composer.view",
@@ -45,7 +47,9 @@ MAY_IMPORT = {
         "composer.release", "composer.load", "composer.model", "composer.plan", "composer.run", "composer.serve", "composer.view",
         "engine.digest", "engine.spec", "engine.errors", "engine.paths", "engine.ignore", "engine.quantities", "engine.poll",
     ),
-    "composer.cli.main": ("composer.cli", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port"),
+    "composer.cli.main": (
+        "composer.cli", "composer.compiled", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port",
+    ),
     "engine.spec": ("engine.quantities",),
     "engine.quantities": (),
     "engine.atomic": ("engine.poll",),

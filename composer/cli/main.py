@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from composer import compiled
 from composer.cli.errors import CommandError, ExitCode, UsageError
 from composer.cli.parsing.flags import Args, Group, check_positional, parse
 from composer.cli.render.guard import Guarded
@@ -80,6 +81,7 @@ def script() -> NoReturn:
     # What is loaded stays, and next to none of it is in cycles: looking for them 700 objects apart, as Python does unless it
     # is told otherwise, takes a tenth of a command, and of a supervisor's start.
     gc.set_threshold(50_000, 20, 20)
+    compiled.use()
     code = main()
     with contextlib.suppress(OSError):
         sys.stderr.flush()

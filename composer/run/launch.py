@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 
+from composer import compiled
 from engine.background import READY, Background, Descriptors, spawn
 from engine.errors import EngineError, OperationFailed
 from engine.paths import Roots
@@ -107,6 +108,7 @@ def _live(
         ):  # move descriptors so that they do not overwrite each other
             os.dup2(fd, number)
         os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
+        compiled.use()
         os.set_inheritable(READY, False)
         os.environ.update({**environ, **_place(environ)})
         from engine.kernel.title import set_title

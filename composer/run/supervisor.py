@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
-from anyio import CancelScope, create_task_group, wait_readable
+from anyio import CancelScope, create_task_group, to_thread, wait_readable
 from anyio.abc import TaskGroup
 
+from composer import compiled
 from composer.plan import observed
 from composer.plan.operations import Plan
 from composer.plan.reconcile import reconcile
@@ -58,6 +59,7 @@ class Supervisor:
         self._again = again
         self._notifier = Notifier()
         self._leave: anyio.Event
+        self._served_one: anyio.Event
         self._turns = Turns()
         self._served: list[Turn] = []
         self._asking = 0
@@ -72,7 +74,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Run until nothing is left to do. Containers keep running when this is cancelled."""
-        self._leave = anyio.Event()
+        self._leave, self._served_one = anyio.Event(), anyio.Event()
         async with create_task_group() as tasks:
             await self._open(tasks)
             tasks.cancel_scope.cancel()
@@ -121,6 +123,7 @@ class Supervisor:
             tasks.start_soon(self._watch_ends)
             tasks.start_soon(self._listen, tasks)
             tasks.start_soon(self._expect_requests)
+            tasks.start_soon(self._keep_compiled)
             await self._leave.wait()
             tasks.cancel_scope.cancel()
 
@@ -185,6 +188,11 @@ class Supervisor:
         self._asked = True
         self._consider_leaving()
 
+    async def _keep_compiled(self) -> None:
+        """Let the next processes import faster what this one and its command have imported."""
+        await self._served_one.wait()
+        await to_thread.run_sync(compiled.renew, abandon_on_cancel=True)
+
     # ── restarts and jobs ───────────────────────────────────────────────────────────────────────────────────
 
     async def _watch_ends(self) -> None:
@@ -231,6 +239,7 @@ class Supervisor:
                     return
                 connection.tell(end)
                 await connection.drain()
+                self._served_one.set()
         finally:
             self._asking -= 1
             if self._last is None or self._last[0] is not connection:
