@@ -177,10 +177,26 @@ class Engine:
 
         return lock(spec, images=self._images, pinned=lambda name: registries.lock(name, images=self._images))
 
-    def push(self, reference: str, *, progress: Progress | None = None, given: Credentials | None = None) -> None:
+    def push(
+        self,
+        reference: str,
+        *,
+        progress: Progress | None = None,
+        given: Credentials | None = None,
+        platform: str = "",
+        compression: str = "",
+    ) -> None:
         from engine import registry as registries
+        from engine.image.layer_blob import Compression
 
-        registries.push(reference, images=self._images, progress=progress, given=given)
+        registries.push(
+            reference,
+            images=self._images,
+            progress=progress,
+            given=given,
+            platform=platform,
+            compression=Compression(compression) if compression else None,
+        )
 
     def remote_tags(self, name: str, *, given: Credentials | None = None) -> list[str]:
         from engine import registry as registries
@@ -242,11 +258,12 @@ class Engine:
         *,
         platforms: Sequence[str] = (),
         docker: bool = True,
+        compression: str = "",
     ) -> None:
         from engine.image.archive.saving import save
 
         with open(output, "wb", closefd=False) as file:
-            save(self._images, references, file, platforms=platforms, docker=docker)
+            save(self._images, references, file, platforms=platforms, docker=docker, compression=compression)
 
     def load_images(self, source: int, *, platforms: Sequence[str] = ()) -> list[ImageRecord]:
         from engine.image.archive.loading import load_stream
@@ -255,7 +272,7 @@ class Engine:
             return load_stream(self._images, file, platforms=platforms)
 
     def import_image(
-        self, source: int, reference: str, *, changes: Sequence[str] = (), message: str = ""
+        self, source: int, reference: str, *, changes: Sequence[str] = (), message: str = "", platform: str = ""
     ) -> ImageRecord:
         from engine.build.amend import amend
         from engine.image.importing import import_rootfs
@@ -264,7 +281,15 @@ class Engine:
         config = amend(ImageConfig(), changes)
         tags = [reference] if reference else []
         with open(source, "rb", closefd=False) as file:
-            return import_rootfs(self._images, file, tags=tags, config=config, subject=message or "-")
+            return import_rootfs(
+                self._images,
+                file,
+                tags=tags,
+                config=config,
+                subject="the archive",
+                comment=message or "Imported from -",
+                wanted=platform,
+            )
 
     def prune_images(
         self, image_ids: Sequence[str] = (), cache_keys: Sequence[str] = (), *, preview: bool = False
@@ -340,10 +365,13 @@ class Engine:
     def tag_image(self, reference: str, tag: str) -> None:
         self._images.tag(reference, tag)
 
-    def remove_image(self, reference: str, *, force: bool = False) -> list[str]:
-        from engine.image import gc
+    def remove_image(self, reference: str, *, force: bool = False, platforms: Sequence[str] = ()) -> list[str]:
+        from engine.image import gc, variant_removal
 
-        lines = self._images.remove(reference, force=force)
+        if platforms:
+            lines = variant_removal.remove(self._images, reference, platforms, force=force)
+        else:
+            lines = self._images.remove(reference, force=force)
         gc.collect(self._images)
         return lines
 

@@ -121,7 +121,18 @@ class Images(Protocol):
         """What a build fetches → what that is now, as in BuildSpec.pins; entries that the specification has stay."""
         ...
 
-    def push(self, reference: str, *, progress: Progress | None = None, given: Credentials | None = None) -> None: ...
+    def push(
+        self,
+        reference: str,
+        *,
+        progress: Progress | None = None,
+        given: Credentials | None = None,
+        platform: str = "",
+        compression: str = "",
+    ) -> None:
+        """Upload a tag with all its platforms, or only one. `compression` (gzip, zstd) is that of layers that have never been
+        pulled or pushed, "" the one that the registry's settings name. NotFound, RegistryError, Corrupt."""
+        ...
 
     def remote_tags(self, name: str, *, given: Credentials | None = None) -> list[str]:
         """All tags that a repository has at its registry. NotFound, RegistryError."""
@@ -173,9 +184,11 @@ class Images(Protocol):
         *,
         platforms: Sequence[str] = (),
         docker: bool = True,
+        compression: str = "",
     ) -> None:
         """Write images as one tar archive, as `docker save` does, to descriptor `output`: for all platforms that their names
-        have, or for these. `docker`: not only as an OCI layout, but also with the list that Docker reads. NotFound, Corrupt."""
+        have, or for these. `docker`: not only as an OCI layout, but also with the list that Docker reads. `compression` (gzip,
+        zstd) is that of layers. NotFound, Corrupt."""
         ...
 
     def load_images(self, source: int, *, platforms: Sequence[str] = ()) -> list[ImageRecord]:
@@ -184,9 +197,9 @@ class Images(Protocol):
         ...
 
     def import_image(
-        self, source: int, reference: str, *, changes: Sequence[str] = (), message: str = ""
+        self, source: int, reference: str, *, changes: Sequence[str] = (), message: str = "", platform: str = ""
     ) -> ImageRecord:
-        """Make an image of a root file system's tar archive; `changes` are Dockerfile instructions. Corrupt."""
+        """Make an image of a root file system's tar archive; `changes` are Dockerfile instructions. Corrupt, InvalidSpec."""
         ...
 
     def prune_images(
@@ -228,8 +241,9 @@ class Images(Protocol):
         """Give an image one more tag, taking it from the image that had it. NotFound, BadReference."""
         ...
 
-    def remove_image(self, reference: str, *, force: bool = False) -> list[str]:
-        """Untag an image, and delete it with its last tag; returns lines as `docker rmi` prints them. NotFound, Conflict."""
+    def remove_image(self, reference: str, *, force: bool = False, platforms: Sequence[str] = ()) -> list[str]:
+        """Untag an image, and delete it with its last tag; returns lines as `docker rmi` prints them. With `platforms` the
+        name loses only the images for these. NotFound, Conflict."""
         ...
 
 

@@ -12,6 +12,7 @@ from composer.view.errors import InUse, Unknown
 from composer.view.filters import Filters
 from composer.view.inspect import healthcheck
 from composer.view.moments import timestamp
+from engine.spec.image import for_platform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,9 +41,18 @@ def attached(details: ImageDetails) -> dict[str, Any]:
     )
 
 
-def need(engine: Engine, name: str) -> ImageRecord:
-    """By id, tag or digest. Unknown."""
+def need(engine: Engine, name: str, platform: str = "") -> ImageRecord:
+    """By id, tag or digest, for a platform if one is given. Unknown."""
     record = engine.image(name)
+    if record is not None and platform:
+        chosen = engine.image(for_platform(name, platform))
+        if chosen is None:
+            own = f"{record.os}/{record.architecture}" + (f"/{record.variant}" if record.variant else "")
+            raise Unknown(
+                f"image with reference {name} was found but its platform ({own}) does not match the specified platform"
+                f" ({platform})"
+            )
+        return chosen
     if record is None:
         last = name.rpartition("/")[2]
         tagged = name if ":" in last or "@" in last else f"{name}:latest"

@@ -36,11 +36,13 @@ class Attestation(Struct, frozen=True):
 
 
 class Attached(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Annotations of the image's manifest, of its entry in the index, and of the index; and the attestations."""
+    """Annotations of the image's manifest, of its entry in the index, and of the index; the attestations; and by digest the
+    annotations of layers' blobs, which tell where to find what in a blob of zstd:chunked or eStargz."""
 
     manifest: dict[str, str] = {}
     manifest_descriptor: dict[str, str] = {}
     index: dict[str, str] = {}
+    layers: dict[str, dict[str, str]] = {}
     attestations: tuple[Attestation, ...] = ()
 
 
@@ -119,6 +121,11 @@ def configuration(layers: list[manifest.Descriptor]) -> bytes:
             "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
         }
     )
+
+
+def layers_of(found: manifest.Manifest) -> dict[str, dict[str, str]]:
+    """The annotations of a manifest's layers."""
+    return {layer.digest: layer.annotations for layer in found.layers if layer.annotations}
 
 
 def of_index(index: manifest.Index, digest: str) -> manifest.Descriptor | None:

@@ -19,21 +19,23 @@ def import_rootfs(
     tags: Iterable[str] = (),
     config: ImageConfig | None = None,
     subject: str = "rootfs",
+    comment: str = "",
     created: str = "",
+    wanted: str = "",
 ) -> ImageRecord:
-    """Store the tar in `file` (compressed or not) as an image for this machine's platform, with `config`. Raises Corrupt,
-    Unsupported, OperationFailed; a failed import leaves nothing behind."""
+    """Store the tar in `file` (compressed or not) as an image with `config` for the platform `wanted`, "" for this machine's.
+    Raises Corrupt, Unsupported, InvalidSpec, OperationFailed; a failed import leaves nothing behind."""
+    target = platform.parse(wanted)
     with lease.adding(images.store.roots):
         layer = add(images.layers, file, subject)
-        here = platform.host()
         created = created or now()
         image = image_config.ImageFile(
             created=created,
-            architecture=here.architecture,
-            variant=here.variant,
-            os=here.os,
+            architecture=target.architecture,
+            variant=target.variant,
+            os=target.os,
             config=image_config.raw(config or ImageConfig()),
             rootfs=image_config.RootFS(diff_ids=[layer.diff_id]),
-            history=[image_config.History(created=created, comment=f"imported from {subject}")],
+            history=[image_config.History(created=created, comment=comment or f"imported from {subject}")],
         )
         return images.record(image_config.encode(image), [layer.chain_id], tags=tags)

@@ -57,9 +57,11 @@ def publish(
     destination: Destination,
     *,
     names: Collection[str] = (),
+    alone: bool = False,
 ) -> Published:
     """Store an image, and those beside it for other platforms (platform → id), except for the manifest or index at the top.
-    `names` are the references that attestations have as their subject. Raises NotFound, Corrupt."""
+    `names` are the references that attestations have as their subject. `alone`: without an index, and so without
+    attestations. Raises NotFound, Corrupt."""
     chosen = {str(platform_of(own)): own} | {text: images.need(image_id) for text, image_id in others.items()}
     entries: list[manifest.Descriptor] = []
     referring: list[manifest.Descriptor] = []
@@ -67,6 +69,8 @@ def publish(
     notes: dict[str, str] = {}
     for text, image in chosen.items():
         extras = attached.read(images.store.roots, image.id)
+        if alone:
+            extras = attached.Attached(manifest=extras.manifest, layers=extras.layers)
         notes |= extras.index
         found = _image(images, image, extras, destination)
         manifests[image.id] = found
@@ -88,7 +92,7 @@ def _image(
     images: ImageStore, image: ImageRecord, extras: attached.Attached, destination: Destination
 ) -> manifest.Manifest:
     config = images.blobs.read(image.id)
-    layers = destination.layers(image)
+    layers = [_annotated(layer, extras) for layer in destination.layers(image)]
     destination.put_blob(image.id, config)
     return manifest.Manifest(
         schema_version=2,
@@ -97,6 +101,11 @@ def _image(
         layers=layers,
         annotations=extras.manifest,
     )
+
+
+def _annotated(layer: manifest.Descriptor, extras: attached.Attached) -> manifest.Descriptor:
+    notes = extras.layers.get(layer.digest)
+    return msgspec.structs.replace(layer, annotations=notes) if notes else layer
 
 
 def _entry(body: bytes, text: str, notes: dict[str, str]) -> manifest.Descriptor:

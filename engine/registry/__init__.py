@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from engine.image.blobs import BlobStore
     from engine.image.images import ImageStore
+    from engine.image.layer_blob import Compression
     from engine.spec.artifact import ArtifactFile, ArtifactKind
     from engine.spec.credentials import Credentials
     from engine.spec.image import ImageRecord, RemoteImage
@@ -47,11 +48,15 @@ def push(
     progress: Progress | None = None,
     insecure: Collection[str] = (),
     given: Credentials | None = None,
+    platform: str = "",
+    compression: Compression | None = None,
 ) -> str:
-    """Upload the image tagged `reference`; gives the manifest's digest. Blobs that the registry has are not sent."""
+    """Upload the image tagged `reference`, for one platform if one is given; gives the manifest's digest. Blobs that the
+    registry has are not sent. Layers that
+    are no blobs yet are compressed as `compression` says, or else the registry's settings."""
     from engine.registry.pushing import Push
 
-    return Push(images, reference, progress, insecure, given).run()
+    return Push(images, reference, progress, insecure, given, compression).run(platform)
 
 
 def lock(reference: str, *, images: ImageStore, insecure: Collection[str] = ()) -> str:

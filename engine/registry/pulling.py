@@ -103,13 +103,14 @@ class Pull:
     def extras(self, found: manifest.Manifest) -> attached.Attached:
         """What belongs to the image beside its layers. Raises RegistryError, Corrupt."""
         if self._chosen is None:
-            return attached.Attached(manifest=found.annotations)
+            return attached.Attached(manifest=found.annotations, layers=attached.layers_of(found))
         index, chosen = self._chosen
         entry = attached.of_index(index, chosen.digest)
         return attached.Attached(
             manifest=found.annotations,
             manifest_descriptor=chosen.annotations,
             index=index.annotations,
+            layers=attached.layers_of(found),
             attestations=tuple(self.attestations(entry)) if entry else (),
         )
 

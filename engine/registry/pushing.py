@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from engine.errors import Corrupt, ImageError
+from engine.errors import ImageError
 from engine.image import lease, manifest, reference
-from engine.image.blobs import BlobStore
 from engine.image.images import ImageStore
-from engine.image.layer.compression import detect
-from engine.image.layer.gzip import deflate
-from engine.image.layer.pack import pack
+from engine.image.layer_blob import Compression, blob_of
 from engine.image.layers import Layer
 from engine.image.publication import publish
-from engine.registry import referrers
+from engine.registry import referrers, settings
 from engine.registry.client import Client
 from engine.spec.credentials import Credentials
-from engine.spec.image import ImageRecord
+from engine.spec.image import ImageRecord, for_platform
 
 _READ = 1 << 20
 _PARALLEL = 4
-_TYPES = {"": manifest.OCI_LAYER, "gzip": f"{manifest.OCI_LAYER}+gzip", "zstd": f"{manifest.OCI_LAYER}+zstd"}
 
 Progress = Callable[[dict[str, object]], None]
 
@@ -39,11 +33,14 @@ class Push:
         progress: Progress | None,
         insecure: Collection[str],
         given: Credentials | None = None,
+        compression: Compression | None = None,
     ) -> None:
         self.images = images
         self.reference = reference.parse(name)
         if self.reference.digest:
             raise ImageError(f"cannot push {name}: a digest is not a valid push target", hint="Push a tag.")
+        said = settings.of(self.reference.registry)
+        self.compression = compression or Compression(said.compression or "gzip", said.compression_level)
         self.client = Client(self.reference, "pull,push", insecure, given=given)
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
@@ -51,11 +48,13 @@ class Push:
         self._indexed: set[str] = set()
         """Digests of the manifests whose referrers the registry lists by itself."""
 
-    def run(self) -> str:
+    def run(self, platform: str = "") -> str:
+        """With a platform, only its manifest is sent, and no index."""
         with lease.adding(self.images.store.roots):
-            image = self.images.need(str(self.reference))
-            others = self.images.variants(str(self.reference))
-            top = publish(self.images, image, others, self, names=[str(self.reference)])
+            name = str(self.reference)
+            image = self.images.need(for_platform(name, platform))
+            others = {} if platform else self.images.variants(name)
+            top = publish(self.images, image, others, self, names=[name], alone=bool(platform))
             body = top.body
             self.client.put_manifest(self.reference.tag, body, top.media_type)
             digest = self.images.blobs.add(body)
@@ -105,7 +104,7 @@ class Push:
     def layer(self, layer: Layer, others: list[str]) -> manifest.Descriptor:
         if not layer.blob or not self.images.blobs.has(layer.blob):
             self.tell(layer.diff_id, "Preparing")
-        blob = blob_of(self.images, layer)
+        blob = blob_of(self.images, layer, self.compression)
         digest, size, path = blob.digest, blob.size, self.images.blobs.path(blob.digest)
         if self.client.has_blob(digest):
             self.tell(layer.diff_id, "Layer already exists")
@@ -131,43 +130,3 @@ class Push:
         event: dict[str, object] = {"id": name, "status": status, "parent": self.reference.familiar}
         with self._progress_lock:
             self._progress(event | {"current": current, "total": total} if total else event)
-
-
-def blob_of(images: ImageStore, layer: Layer) -> manifest.Descriptor:
-    """The layer as a blob of the store, compressed now if it is none yet. Raises Corrupt."""
-    digest = layer.blob
-    if not digest or not images.blobs.has(digest):
-        digest = compress(images.blobs, images.layers.path(layer.folder), layer)
-        images.layers.set_blob(layer.chain_id, digest)
-    path = images.blobs.path(digest)
-    with open(path, "rb") as file:
-        media_type = _TYPES[detect(file.read(16))]
-    return manifest.Descriptor(media_type=media_type, digest=digest, size=os.stat(path).st_size)
-
-
-def compress(blobs: BlobStore, folder: str, layer: Layer) -> str:
-    """Make the layer in `folder` a gzip blob again; gives its digest.
-
-    Raises Corrupt when its content is no longer (or, for a layer pulled from elsewhere, not in the same order) what its
-    diff_id was computed from.
-    """
-    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with blobs.ingest() as writer:
-            plain = hashlib.sha256()
-            member = deflate()
-
-            def write(data: bytes) -> None:
-                plain.update(data)
-                writer.write(member.compress(data))
-
-            pack(root, write)
-            writer.write(member.flush())
-            if f"sha256:{plain.hexdigest()}" != layer.diff_id:
-                raise Corrupt(
-                    f"layer {layer.folder} cannot be packed again as {layer.diff_id}",
-                    hint="Pull or build its image again.",
-                )
-        return writer.digest
-    finally:
-        os.close(root)

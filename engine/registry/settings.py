@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -23,7 +24,7 @@ from engine.errors import InvalidSpec
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of one registry. `mirrors` are asked first, in order, for pulls; `location` is where it really is, both as
     [http://|https://]host[:port][/prefix]. `insecure`: any certificate, or none, will do. `ca`: a PEM file. Timeouts in
-    seconds.
+    seconds. `compression` of new layers, gzip or zstd, and its level, 0 for the default.
     """
 
     mirrors: tuple[str, ...] = ()
@@ -33,6 +34,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ca: str = ""
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
+    compression: Literal["", "gzip", "zstd"] = ""
+    compression_level: int = 0
 
 
 class _File(Struct, forbid_unknown_fields=True):

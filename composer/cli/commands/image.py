@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from composer.cli.errors import CommandError, UsageError
+from composer.cli.errors import CommandError
 from composer.cli.parsing.build_flags import BUILD
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 from composer.cli.render.listing import (
@@ -41,6 +41,8 @@ HISTORY = {
     "Size": "SIZE",
 }  # fmt: skip
 NONE = "<none>"
+PLATFORM = Flag("platform", "The image for this platform, of a name with several", "string")
+PLATFORMS = Flag("platform", "Only images for this platform: os[/arch[/variant]]", "strings")
 
 
 def ls(context: Context, args: Args) -> int:
@@ -97,7 +99,7 @@ def row(
 
 def show(context: Context, args: Args) -> int:
     def one(name: str) -> dict[str, object]:
-        image = images.need(context.engine, name)
+        image = images.need(context.engine, name, args.platform)
         details = context.engine.image_details(image.id)
         return images.inspected(image, details) | images.attached(details)
 
@@ -111,7 +113,7 @@ def history(context: Context, args: Args) -> int:
     from composer.cli.render.table import shorten
     from composer.view.moments import timestamp
 
-    steps = images.history(context.engine, images.need(context.engine, args.positional[0]))
+    steps = images.history(context.engine, images.need(context.engine, args.positional[0], args.platform))
     full = args.no_trunc
     if args.quiet:
         print("".join(f"{short(step['Id'], full=full)}\n" for step in steps), end="")
@@ -149,9 +151,16 @@ def rm(context: Context, args: Args) -> int:
     def remove(name: str) -> None:
         images.check_removable(context.engine, images.need(context.engine, name), name, force=args.force)
         if not context.dry_run:
-            print("".join(f"{line}\n" for line in context.engine.remove_image(name, force=args.force)), end="")
+            platforms = several(args.platform)
+            lines = context.engine.remove_image(name, force=args.force, platforms=platforms)
+            print("".join(f"{line}\n" for line in lines), end="")
 
     return each(args.positional, remove)
+
+
+def several(texts: list[str]) -> list[str]:
+    """Platforms, each flag with one or more."""
+    return [one for text in texts for one in text.split(",") if one]
 
 
 def prune(context: Context, args: Args) -> int:
@@ -185,17 +194,21 @@ def take(context: Context, gone: list[ImageRecord]) -> int:
 def pull(context: Context, args: Args) -> int:
     from composer.cli.project.transfers import pull_image
 
+    name = args.positional[0]
+    names = [name]
     if args.all_tags:
-        raise UsageError("--all-tags is not supported: name the tags")
-    image = pull_image(context, args.positional[0], platform=args.platform, quiet=args.quiet)
-    print(image)
+        if ":" in name.rpartition("/")[2]:
+            raise CommandError("tag can't be used with --all-tags/-a")
+        names = [f"{name}:{tag}" for tag in context.engine.remote_tags(name)]
+    for one in names:
+        print(pull_image(context, one, platform=args.platform, quiet=args.quiet))
     return 0
 
 
 def push(context: Context, args: Args) -> int:
     from composer.cli.project.transfers import push_images
 
-    push_images(context, args.positional[0], every_tag=args.all_tags, quiet=args.quiet)
+    push_images(context, args.positional[0], every_tag=args.all_tags, quiet=args.quiet, platform=args.platform)
     return 0
 
 
@@ -224,11 +237,11 @@ def save(context: Context, args: Args) -> int:
         from composer.cli.project.transfers import written
 
         with written(args.output) as fd:
-            context.engine.save_images(args.positional, fd)
+            context.engine.save_images(args.positional, fd, platforms=several(args.platform))
         return 0
     if os.isatty(1):
         raise CommandError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    context.engine.save_images(args.positional, 1)
+    context.engine.save_images(args.positional, 1, platforms=several(args.platform))
     return 0
 
 
@@ -238,7 +251,7 @@ def load(context: Context, args: Args) -> int:
     if not args.input and os.isatty(0):
         raise CommandError("requested load from stdin, but stdin is empty")
     with opened(args.input or "-") as fd:
-        records = context.engine.load_images(fd)
+        records = context.engine.load_images(fd, platforms=several(args.platform))
     for record in records:
         for name in record.tags or ("",):
             text = f"Loaded image: {images.familiar(name)}" if name else f"Loaded image ID: {record.id}"
@@ -250,10 +263,10 @@ def import_(context: Context, args: Args) -> int:
     from composer.cli.project.transfers import opened
 
     source, *reference = args.positional
-    if source.startswith(("http://", "https://")):
-        raise CommandError(f"cannot import {source}: download the archive, and give its path or - for stdin")
-    with opened(source) as fd:
-        record = context.engine.import_image(fd, *(reference or [""]), changes=args.change, message=args.message)
+    with opened(source, urls=True) as fd:
+        record = context.engine.import_image(
+            fd, *(reference or [""]), changes=args.change, message=args.message, platform=args.platform
+        )
     print(record.id)
     return 0
 
@@ -287,6 +300,7 @@ GROUP = Group(
                     FORMAT,
                     Flag("human", "Print sizes and dates in human readable format", short="H", default=True),
                     NO_TRUNC,
+                    PLATFORM,
                     QUIET,
                 ),
                 positional=(1, 1),
@@ -301,6 +315,7 @@ GROUP = Group(
                 (
                     Flag("change", "Apply a Dockerfile instruction to the image", "strings", short="c"),
                     Flag("message", "Set a commit message", "string", short="m"),
+                    Flag("platform", "Set the platform of the image", "string"),
                 ),
                 positional=(1, 2),
             ),
@@ -311,7 +326,7 @@ GROUP = Group(
                 "image inspect",
                 "Display detailed information on one or more images",
                 "image inspect [OPTIONS] IMAGE [IMAGE...]",
-                (INSPECT,),
+                (INSPECT, PLATFORM),
                 positional=(1, None),
             ),
             show,
@@ -323,6 +338,7 @@ GROUP = Group(
                 "image load [OPTIONS]",
                 (
                     Flag("input", "Read from a tar archive file, instead of STDIN", "string", short="i"),
+                    PLATFORMS,
                     Flag("quiet", "Suppress the load output", short="q"),
                 ),
                 positional=(0, 0),
@@ -366,7 +382,8 @@ GROUP = Group(
                 "Download an image from a registry",
                 "image pull [OPTIONS] NAME[:TAG|@DIGEST]",
                 (
-                    Flag("all-tags", "Download all tagged images in the repository", short="a", hidden=True),
+                    Flag("all-tags", "Download all tagged images in the repository", short="a"),
+                    Flag("disable-content-trust", "Deprecated, without effect", default=True, hidden=True),
                     Flag("platform", "Get the image for this platform", "string"),
                     Flag("quiet", "Suppress verbose output", short="q"),
                 ),
@@ -381,6 +398,10 @@ GROUP = Group(
                 "image push [OPTIONS] NAME[:TAG]",
                 (
                     Flag("all-tags", "Push all tags of an image to the repository", short="a"),
+                    Flag("disable-content-trust", "Deprecated, without effect", default=True, hidden=True),
+                    Flag(
+                        "platform", "Push only the image for this platform, without an index and attestations", "string"
+                    ),
                     Flag("quiet", "Suppress verbose output", short="q"),
                 ),
                 positional=(1, 1),
@@ -395,6 +416,7 @@ GROUP = Group(
                 (
                     Flag("force", "Force removal of the image", short="f"),
                     Flag("no-prune", "Without effect: composer keeps no untagged parents", hidden=True),
+                    PLATFORMS,
                 ),
                 positional=(1, None),
             ),
@@ -405,7 +427,7 @@ GROUP = Group(
                 "image save",
                 "Save one or more images to a tar archive (streamed to STDOUT by default)",
                 "image save [OPTIONS] IMAGE [IMAGE...]",
-                (Flag("output", "Write to a file, instead of STDOUT", "string", short="o"),),
+                (Flag("output", "Write to a file, instead of STDOUT", "string", short="o"), PLATFORMS),
                 positional=(1, None),
             ),
             save,

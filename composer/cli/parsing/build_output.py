@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 TRUE, FALSE = ("1", "t", "true"), ("0", "f", "false")
+COMPRESSIONS = {True: ("uncompressed", "gzip", "zstd"), False: ("gzip", "zstd")}
+"""Of layers in archives, and in registries."""
 _FOLDERS = ("dest", "platform-split")
 _IMAGES = ("name", "oci-mediatypes", "compression", "annotation")
 _OPTIONS = {
@@ -89,7 +91,10 @@ def _checked(text: str, kind: str, options: dict[str, str]) -> Output:
         elif key not in _OPTIONS[kind] or key == "annotation":
             raise UsageError(f'invalid argument "{text}" for "--output" flag: {key} is not supported for type={kind}')
         elif key == "compression":
-            _check_compression(kind, value)
+            if value not in COMPRESSIONS[kind in ("oci", "docker")]:
+                known = ", ".join(COMPRESSIONS[kind in ("oci", "docker")])
+                raise UsageError(f"compression={value} is not supported for type={kind}: {known}")
+            output.options[key] = "" if value == "uncompressed" else value
         elif key == "oci-mediatypes":
             if _truth(key, value) is False:
                 raise UsageError("oci-mediatypes=false is not supported: images are OCI images")
@@ -104,12 +109,6 @@ def _annotated(key: str) -> str:
     """`.KEY`, `-index.KEY`, `-manifest[PLATFORM].KEY` … as --annotation has it."""
     level, _, name = key.partition(".")
     return f"{level.removeprefix('-')}:{name}" if level else name
-
-
-def _check_compression(kind: str, value: str) -> None:
-    own = "uncompressed" if kind in ("oci", "docker") else "gzip"
-    if value != own:
-        raise UsageError(f"compression={value} is not supported for type={kind}: layers are {own}")
 
 
 def _truth(key: str, value: str) -> bool:

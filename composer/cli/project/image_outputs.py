@@ -48,7 +48,7 @@ def export(
             _archive(context, output, saved)
         if output.is_pushed:
             for tag in (*tags, *output.names):
-                push_images(context, tag, quiet=quiet)
+                push_images(context, tag, quiet=quiet, compression=output.options.get("compression", ""))
 
 
 def _platforms(record: ImageRecord) -> dict[str, str]:
@@ -109,16 +109,17 @@ def _append(context: Context, whole: tarfile.TarFile, folder: str, image: str) -
 
 def _archive(context: Context, output: Output, saved: SavedImage) -> None:
     docker = output.type == "docker"
+    compression = output.options.get("compression", "")
     if output.options.get("tar", True):
         with _to(output.dest) as fd:
-            context.engine.save_images([saved], fd, docker=docker)
+            context.engine.save_images([saved], fd, docker=docker, compression=compression)
         return
     os.makedirs(output.dest, exist_ok=True)
 
     def consume(fd: int) -> None:
         context.engine.unpack_local(fd, output.dest, lambda name: name)
 
-    piped(lambda fd: context.engine.save_images([saved], fd, docker=docker), consume)
+    piped(lambda fd: context.engine.save_images([saved], fd, docker=docker, compression=compression), consume)
 
 
 def _to(dest: str) -> contextlib.AbstractContextManager[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,12 @@ def pull_image(context: Context, name: str, *, platform: str = "", quiet: bool =
     return name
 
 
-def push_images(context: Context, name: str, *, every_tag: bool = False, quiet: bool = False) -> None:
-    """Push a tag (by default `latest`), or all local tags of the repository. CommandError, EngineError."""
+def push_images(
+    context: Context, name: str, *, every_tag: bool = False, quiet: bool = False, platform: str = "",
+    compression: str = "",
+) -> None:  # fmt: skip
+    """Push a tag (by default `latest`), or all local tags of the repository, for all platforms or one. `compression` is that
+    of new layers. CommandError, EngineError."""
     last = name.rpartition("/")[2]
     names = [name if ":" in last else f"{name}:latest"]
     if every_tag:
@@ -47,13 +52,17 @@ def push_images(context: Context, name: str, *, every_tag: bool = False, quiet: 
             step = f"Image {one}"
             progress.update(step, "Pushing")
             if not context.dry_run:
-                context.engine.push(one, progress=transfers(progress, step))
+                context.engine.push(one, progress=transfers(progress, step), platform=platform, compression=compression)
             progress.update(step, "Pushed", State.DONE)
 
 
 @contextlib.contextmanager
-def opened(path: str) -> Iterator[int]:
-    """Open a file for reading, `-` for stdin. CommandError."""
+def opened(path: str, *, urls: bool = False) -> Iterator[int]:
+    """Open a file for reading, `-` for stdin; with `urls` also what a web server has. CommandError."""
+    if urls and path.startswith(("http://", "https://")):
+        with _downloaded(path) as fd:
+            yield fd
+        return
     if path == "-":
         yield 0
         return
@@ -65,6 +74,24 @@ def opened(path: str) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def _downloaded(url: str) -> Iterator[int]:
+    import shutil
+    import urllib.error
+    import urllib.request
+
+    with tempfile.TemporaryFile() as file:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as response:
+                shutil.copyfileobj(response, file, 1 << 20)
+        except urllib.error.HTTPError as error:
+            raise CommandError(f"cannot download {url}: the server answered {error.code} {error.reason}") from None
+        except OSError as error:
+            raise CommandError(f"cannot download {url}: {getattr(error, 'reason', error)}") from None
+        file.seek(0)
+        yield file.fileno()
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     tag: str = "latest"
     digest: str = ""
     full: bool = False
+    compression: str = "gzip"
     ignores_errors: bool = False
 
 
@@ -61,6 +62,7 @@ def parse(text: str, *, export: bool) -> Entry:
         tag=options.get("tag", "latest"),
         digest=options.get("digest", ""),
         full=options.get("mode") == "max",
+        compression=options.get("compression", "gzip"),
         ignores_errors=options.get("ignore-error", "").lower() in _TRUE,
     )
 
@@ -71,7 +73,5 @@ def _check_values(name: str, options: dict[str, str]) -> None:
     for key in ("oci-mediatypes", "image-manifest"):
         if options.get(key, "true").lower() not in _TRUE:
             raise BuildFailed(f"{name}: {key}={options[key]} is not supported: caches are OCI image manifests")
-    if options.get("compression", "gzip") != "gzip":
-        raise BuildFailed(
-            f"{name}: compression={options['compression']} is not supported: layers are compressed by gzip"
-        )
+    if options.get("compression", "gzip") not in ("gzip", "zstd"):
+        raise BuildFailed(f"{name}: compression={options['compression']} is not supported: gzip, zstd")

@@ -19,9 +19,9 @@ from engine.image import reference as references
 from engine.image.blobs import digest_of
 from engine.image.config import rfc3339
 from engine.image.images import ImageStore
+from engine.image.layer_blob import Compression, blob_of
 from engine.image.usage import CacheRecord
 from engine.registry.client import Client
-from engine.registry.pushing import blob_of
 
 _PARALLEL = 4
 _READ = 1 << 20
@@ -66,7 +66,7 @@ def inline(records: Mapping[str, CacheRecord], chain: Sequence[str]) -> bytes:
 
 
 def _export(images: ImageStore, entry: Entry, records: Mapping[str, CacheRecord]) -> None:
-    descriptors, config = _content(images, records)
+    descriptors, config = _content(images, records, Compression(entry.compression))
     body = msgspec.json.encode(
         manifest.Manifest(
             schema_version=2,
@@ -92,7 +92,9 @@ def _export(images: ImageStore, entry: Entry, records: Mapping[str, CacheRecord]
     client.put_manifest(reference.tag, body, manifest.OCI_MANIFEST)
 
 
-def _content(images: ImageStore, records: Mapping[str, CacheRecord]) -> tuple[list[manifest.Descriptor], bytes]:
+def _content(
+    images: ImageStore, records: Mapping[str, CacheRecord], compression: Compression
+) -> tuple[list[manifest.Descriptor], bytes]:
     """The layers, each once and after the one below it, and the configuration that refers to them."""
     parents: dict[str, str] = {}
     for record in sorted(records.values(), key=lambda one: len(one.layers)):
@@ -100,7 +102,7 @@ def _content(images: ImageStore, records: Mapping[str, CacheRecord]) -> tuple[li
             parents.setdefault(layer, below)
     stored = images.layers.need(list(parents))
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="compress") as pool:
-        blobs = list(pool.map(lambda layer: blob_of(images, layer), stored))
+        blobs = list(pool.map(lambda layer: blob_of(images, layer, compression), stored))
     index = {chain_id: number for number, chain_id in enumerate(parents)}
     layers = [
         Layer(

@@ -89,6 +89,7 @@ def _manifests(
             manifest=body.annotations,
             manifest_descriptor=descriptor.annotations if above else {},
             index=above.annotations if above else {},
+            layers=attached.layers_of(body),
             attestations=tuple(_attestations(members, entry)) if entry else (),
         ),
     )

@@ -19,6 +19,7 @@ from engine.image.blobs import digest_of
 from engine.image.images import ImageStore
 from engine.image.layer.compression import chunks
 from engine.image.layer.pack import pack
+from engine.image.layer_blob import Compression, blob_of
 from engine.image.layers import Layer
 from engine.image.publication import publish
 from engine.image.variants import platform_of
@@ -42,13 +43,14 @@ def save(
     *,
     platforms: Sequence[str] = (),
     docker: bool = True,
+    compression: str = "",
 ) -> None:
     """Write images, by default for all platforms that their names have. A name without a tag stands for all tags of the
-    repository. `docker`: with the list that Docker reads. Raises NotFound, Corrupt (the content of a layer no longer matches
-    its diff_id)."""
+    repository. `docker`: with the list that Docker reads. `compression` (gzip, zstd) is that of layers, "" none. Raises
+    NotFound, Corrupt (the content of a layer no longer matches its diff_id)."""
     chosen = [one for name in wanted for one in _chosen(images, name, platforms)]
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        archive = _Archive(images, tar)
+        archive = _Archive(images, tar, compression)
         for own, tags, others in chosen:
             archive.save(own, tags, others)
         index = manifest.Index(schema_version=2, media_type=manifest.OCI_INDEX, manifests=archive.descriptors)
@@ -109,8 +111,8 @@ def _for_platforms(
 class _Archive:
     """A `publication.Destination` in a tar stream."""
 
-    def __init__(self, images: ImageStore, tar: tarfile.TarFile) -> None:
-        self.images, self._tar = images, tar
+    def __init__(self, images: ImageStore, tar: tarfile.TarFile, compression: str) -> None:
+        self.images, self._tar, self._compression = images, tar, compression
         self._written: set[str] = set()
         self.entries: dict[str, Entry] = {}
         self.descriptors: list[manifest.Descriptor] = []
@@ -143,7 +145,8 @@ class _Archive:
     # -- engine.image.publication.Destination
 
     def layers(self, image: ImageRecord) -> list[manifest.Descriptor]:
-        return [self._layer(layer) for layer in self.images.layers.need(self.images.chain(image.id))]
+        layers = self.images.layers.need(self.images.chain(image.id))
+        return [self._compressed(layer) if self._compression else self._layer(layer) for layer in layers]
 
     def put_blob(self, digest: str, content: bytes) -> None:
         self.add(_blob(digest), content)
@@ -162,6 +165,18 @@ class _Archive:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             self._tar.addfile(info, io.BytesIO(data))
+
+    def _compressed(self, layer: Layer) -> manifest.Descriptor:
+        """Write the layer as a blob that is compressed now, or was before in whatever way."""
+        found = blob_of(self.images, layer, Compression(self._compression))
+        name = _blob(found.digest)
+        if name not in self._written:
+            self._written.add(name)
+            info = tarfile.TarInfo(name)
+            info.size = found.size
+            with open(self.images.blobs.path(found.digest), "rb") as file:
+                self._tar.addfile(info, file)
+        return found
 
     def _layer(self, layer: Layer) -> manifest.Descriptor:
         """Write the layer's uncompressed stream, unless it is there, and verify its diff_id."""

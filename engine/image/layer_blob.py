@@ -1,0 +1,89 @@
+"""A layer as a blob: the one that was pulled, or else packed again and compressed once, which is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from engine.errors import Corrupt, ImageError
+from engine.image import manifest
+from engine.image.layer.compression import detect
+from engine.image.layer.gzip import deflate
+from engine.image.layer.pack import pack
+
+if TYPE_CHECKING:
+    from engine.image.blobs import BlobStore
+    from engine.image.images import ImageStore
+    from engine.image.layers import Layer
+
+_TYPES = {"": manifest.OCI_LAYER, "gzip": f"{manifest.OCI_LAYER}+gzip", "zstd": f"{manifest.OCI_LAYER}+zstd"}
+_ZSTD_LEVELS = range(1, 23)
+_ZSTD_LEVEL = 3
+
+
+class Compression(Struct, frozen=True):
+    """Of layers that are no blobs yet: gzip or zstd. `level` 0 is the default; that of gzip is fixed."""
+
+    kind: str = "gzip"
+    level: int = 0
+
+
+class _Compressor(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def blob_of(images: ImageStore, layer: Layer, compression: Compression) -> manifest.Descriptor:
+    """The layer as a blob of the store, compressed now if it is none yet. Raises Corrupt, ImageError."""
+    digest = layer.blob
+    if not digest or not images.blobs.has(digest):
+        digest = compress(images.blobs, images.layers.path(layer.folder), layer, compression)
+        images.layers.set_blob(layer.chain_id, digest)
+    path = images.blobs.path(digest)
+    with open(path, "rb") as file:
+        media_type = _TYPES[detect(file.read(16))]
+    return manifest.Descriptor(media_type=media_type, digest=digest, size=os.stat(path).st_size)
+
+
+def compress(blobs: BlobStore, folder: str, layer: Layer, compression: Compression) -> str:
+    """Make the layer in `folder` a blob again; gives its digest.
+
+    Raises Corrupt when its content is no longer (or, for a layer pulled from elsewhere, not in the same order) what its
+    diff_id was computed from.
+    """
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with blobs.ingest() as writer:
+            plain = hashlib.sha256()
+            compressor = _compressor(compression)
+
+            def write(data: bytes) -> None:
+                plain.update(data)
+                writer.write(compressor.compress(data))
+
+            pack(root, write)
+            writer.write(compressor.flush())
+            if f"sha256:{plain.hexdigest()}" != layer.diff_id:
+                raise Corrupt(
+                    f"layer {layer.folder} cannot be packed again as {layer.diff_id}",
+                    hint="Pull or build its image again.",
+                )
+        return writer.digest
+    finally:
+        os.close(root)
+
+
+def _compressor(compression: Compression) -> _Compressor:
+    if compression.kind == "gzip":
+        return deflate()
+    if compression.kind != "zstd":
+        raise ImageError(f"unknown compression {compression.kind!r}: gzip, zstd")
+    level = compression.level or _ZSTD_LEVEL
+    if level not in _ZSTD_LEVELS:
+        raise ImageError(f"invalid zstd level {level}: {_ZSTD_LEVELS[0]} to {_ZSTD_LEVELS[-1]}")
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj()

@@ -1,0 +1,49 @@
+"""Taking images for some platforms from a name (`docker image rm --platform`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.errors import Conflict, NotFound
+from engine.image import platform as platforms
+from engine.image import reference, variants
+from engine.image.images import ImageStore
+from engine.image.in_use import containers_using
+
+
+def remove(images: ImageStore, name: str, wanted: Sequence[str], *, force: bool = False) -> list[str]:
+    """Lines as `docker rmi` prints them. When the name's own image goes, another becomes that; when all go, so does the name.
+    Raises NotFound, Conflict when a container uses one of them, unless `force`."""
+    own = images.need(name)
+    there = {str(variants.platform_of(own)): own.id}
+    if not reference.is_id(name):
+        there |= images.variants(name)
+    gone: dict[str, str] = {}
+    for text in wanted:
+        asked = platforms.parse(text)
+        found = next((one for one in there if asked.runs(platforms.parse(one))), None)
+        if found is None:
+            raise NotFound("image", f"{name} for platform {asked}", hint=f"It is here for {', '.join(sorted(there))}.")
+        gone[found] = there[found]
+    if len(gone) == len(there):
+        return images.remove(name, force=force)
+    in_use = containers_using(images.store)
+    for image_id in gone.values():
+        if image_id in in_use and not force:
+            raise Conflict(
+                f"image {image_id} is in use by {', '.join(in_use[image_id])}", hint="Remove the container first."
+            )
+    rest = {text: image_id for text, image_id in there.items() if text not in gone}
+    if own.id in gone.values():
+        heir = rest.pop(next(iter(sorted(rest))))
+        images.tag(heir, name)
+    else:
+        rest = {text: image_id for text, image_id in rest.items() if image_id != own.id}
+    images.set_variants(name, rest)
+    lines = []
+    with images.store.transaction(freeing=True) as db:
+        for image_id in gone.values():
+            if variants.is_nameless(db, image_id) and image_id not in in_use:
+                db.execute("DELETE FROM images WHERE id = ?", (image_id,))
+                lines.append(f"Deleted: {image_id}")
+    return lines
