@@ -237,6 +237,7 @@ def _runs(group: Group, record: ContainerRecord) -> bool:
 async def _resume(group: Group, keeper: KeeperClient, record: ContainerRecord) -> None:
     """Serve names and ports of a running container again."""
     group.publish(record.id)
+    group.resolvers.follow(record)
     with contextlib.suppress(EngineError):
         await group.retain(record, keeper)
     with contextlib.suppress(EngineError):

@@ -24,6 +24,7 @@ from engine.net.overlay.discovery import Discovery
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.session import group_store, users
+from engine.session.host_resolvers import HostResolvers
 from engine.session.keeper_link import KeeperLink
 from engine.session.retained_fds import RetainedFds
 from engine.spec.image import ImageRecord
@@ -37,9 +38,10 @@ _CREATED_AT_ONCE = 8
 
 
 class Group:
-    """`records` are written by the operations through `replace`. `link` is set by the session."""
+    """`records` are written by the operations through `replace`. The session sets `link` and `resolvers`."""
 
     link: KeeperLink
+    resolvers: HostResolvers
 
     def __init__(self, roots: Roots, name: str) -> None:
         self.roots, self.name = roots, name
@@ -82,6 +84,11 @@ class Group:
     def containers(self) -> list[ContainerRecord]:
         """Oldest first."""
         return sorted(self.records.values(), key=lambda record: (record.state.created_at, record.spec.name))
+
+    def running(self, container_id: str) -> ContainerRecord | None:
+        """None for a container that does not run."""
+        record = self.records.get(container_id)
+        return record if record is not None and record.state.status.alive else None
 
     @property
     def alive(self) -> set[str]:
@@ -178,6 +185,7 @@ class Group:
         """Its names, its DNS sockets and what is retained of it go at once when it ends."""
         self.names.withdraw(container_id)
         self.dns.leave(container_id)
+        self.resolvers.leave(container_id)
         self.release(container_id)
 
     async def clean(self, container_id: str) -> None:
@@ -210,5 +218,6 @@ class Group:
         for container_id in list(self.retained):
             self.release(container_id)
         self.dns.close()
+        self.resolvers.close()
         self.wiring.close()
         self.store.close()

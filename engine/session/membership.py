@@ -10,7 +10,7 @@ import contextlib
 
 from msgspec.structs import replace
 
-from engine.container import own_hosts
+from engine.container import own_files
 from engine.container import state as files
 from engine.errors import Conflict, EngineError, NotFound, WrongState
 from engine.net import bridge, endpoint
@@ -93,7 +93,7 @@ async def _take_effect(
     changed = group.change(record.id, endpoints=tuple(found), ports=tuple(bound))
     group.publish(record.id)
     kept = [end for end in state.endpoints if end not in gone]
-    own_hosts.change(changed, [end for end in found if end not in kept], gone)
+    own_files.change_hosts(changed, [end for end in found if end not in kept], gone)
     return changed
 
 

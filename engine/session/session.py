@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from engine.session import (
     group_store,
     limits,
     membership,
+    name_files,
     probe,
     remove,
     start,
@@ -35,6 +37,7 @@ from engine.session import (
 )
 from engine.session.build_network import BuildNetwork
 from engine.session.group import Group
+from engine.session.host_resolvers import HostResolvers
 from engine.session.keeper_link import KeeperLink
 from engine.spec.container import Attachment, ContainerSpec, ExecSpec, Resources, Restart
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
@@ -54,6 +57,8 @@ class Session:
         self._group.wiring.moved = self._moved
         self._removals = Removals(self._group.store)
         self._group.link = KeeperLink(roots, name, supervisor, launch, self._watch)
+        text = functools.partial(name_files.resolv_conf, self._group)
+        self._group.resolvers = HostResolvers(text, self._group.running, self._group.run_folder)
         self._supervised = bool(supervisor)
         self._tasks = tasks
         self._report, self._exits = create_memory_object_stream[tuple[str, ContainerExit]](math.inf)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from anyio import CancelScope, Event, to_thread
 
-from engine.container import bundle, capabilities, cdi, devices, etc, log_driver
+from engine.container import bundle, capabilities, cdi, devices, log_driver
 from engine.container import state as files
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
@@ -20,12 +19,13 @@ from engine.filetree.remove import remove as remove_tree
 from engine.kernel.boot import boot_id
 from engine.net.redirect import redirect
 from engine.paths import make_private
+from engine.session import name_files
 from engine.session.group import Group
 from engine.spec.container import ContainerSpec, Healthcheck
 from engine.spec.image import ImageRecord
 from engine.spec.logtag import NOBODY
 from engine.spec.network import VolumeSpec
-from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Endpoint, Health, Status
+from engine.spec.state import ContainerExit, ContainerRecord, ContainerState, Health, Status
 from engine.volume import store as volumes
 from engine.volume.copyup import copy_up
 
@@ -76,6 +76,8 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
             container_id, msgspec.structs.replace(process, endpoints=endpoints, ports=tuple(bindings))
         )
         group.publish(container_id)
+        if not plans and (text := name_files.resolv_conf(group, started)) is not None:
+            group.resolvers.follow(started, text)
         if plans:
             await _serve_names(group, container_id, pid)
         if ready is not None:
@@ -166,7 +168,7 @@ async def _undo(group: Group, record: ContainerRecord, error: BaseException) -> 
 def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, plans: list[Plan]) -> str:
     spec, folder = cdi.applied(record.spec), group.folder(record.id)
     run_folder = group.run_folder(record.id)
-    hostname = _hostname(group, record)
+    hostname = name_files.hostname(group, record)
     nodes = devices.nodes(spec)
     bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
     handle = group.cgroups.create(
@@ -180,7 +182,7 @@ def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, pla
         group=group.name,
         folder=folder,
         run_folder=run_folder,
-        names=_names(group, record, [plan.endpoint for plan in plans]),
+        names=name_files.texts(group, record, [plan.endpoint for plan in plans]),
         layers_folder=group.roots.layers,
         hostname=hostname,
         volumes=_volumes(group, record, image),
@@ -218,52 +220,6 @@ def _make_anew(folder: str) -> None:
     except FileExistsError:
         remove_tree(folder)
         make_private(folder)
-
-
-_FRESH = 50_000_000
-"""Nanoseconds for which a file's next change could have the same time."""
-
-
-def _host_text(path: str) -> str:
-    """The text of one of the host's files, "" without it; read once as long as it stays the same."""
-    try:
-        status = os.stat(path)
-        if time.time_ns() - status.st_ctime_ns < _FRESH:
-            return _text.__wrapped__(path)
-        return _text(path, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
-    except OSError:
-        return ""
-
-
-@functools.lru_cache(maxsize=8)
-def _text(path: str, *_which: int) -> str:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        return file.read()
-
-
-def _hostname(group: Group, record: ContainerRecord) -> str:
-    spec = record.spec
-    if spec.hostname:
-        return spec.hostname
-    if spec.network_mode == "host" or spec.uts_mode == "host":
-        return os.uname().nodename
-    if spec.network_mode.startswith("container:"):
-        return _hostname(group, group.other(spec.network_mode.removeprefix("container:")))
-    return record.id[:12]
-
-
-def _names(group: Group, record: ContainerRecord, endpoints: Sequence[Endpoint]) -> dict[str, str]:
-    """/etc/hosts, hostname and resolv.conf; a container that joins a network namespace gets its owner's."""
-    while record.spec.network_mode.startswith("container:"):
-        record = group.other(record.spec.network_mode.removeprefix("container:"))
-        endpoints = record.state.endpoints
-    spec, hostname = record.spec, _hostname(group, record)
-    host = _host_text("/etc/hosts") if spec.network_mode == "host" else ""
-    return {
-        "hosts": etc.hosts(spec, hostname, endpoints, host=host),
-        "hostname": f"{hostname}\n",
-        "resolv.conf": etc.resolv_conf(spec, _host_text("/etc/resolv.conf"), embedded=bool(endpoints)),
-    }
 
 
 def _joined(group: Group, record: ContainerRecord) -> dict[str, int]:
