@@ -128,7 +128,7 @@ class Supervisor:
             tasks.cancel_scope.cancel()
 
     async def _job_ended(self, record: ContainerRecord) -> None:
-        await self.scheduler().ended(record)
+        await self.scheduler().runs.ended(record)
 
     def scheduler(self) -> Scheduler:
         """The project's jobs; most projects have none, and this is not loaded."""

@@ -18,7 +18,7 @@ async def act(scheduler: Scheduler, action: JobAction, desired: Desired | None) 
                 await scheduler.register(definition_of(desired, name))
             return End(run=scheduler.begin(name).id)
         case "wait":
-            run = await scheduler.finished(name, action.run)
+            run = await scheduler.runs.finished(name, action.run)
             return End(run=run.id, exit_code=run.command_code)
         case "cancel":
             return End(run=await scheduler.cancel(name))

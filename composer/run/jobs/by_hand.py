@@ -22,19 +22,21 @@ async def run(scheduler: Scheduler, request: Request, turn: Turn, perform: Calla
     assert request.oneoff is not None and request.desired is not None
     wanted, name = request.oneoff, request.oneoff.service
     record = await scheduler.accept(definition_of(request.desired, name), wanted.run, turn.work)
-    if started := scheduler.container_of(record):  # the command repeats its request because its supervisor was killed
+    if started := scheduler.runs.container_of(
+        record
+    ):  # the command repeats its request because its supervisor was killed
         return End(container_id=started, run=record.id)
     spec = dressed(wanted.spec, request.desired.project, name, record)
     try:
         end = await perform(structs.replace(wanted, spec=spec))
     except get_cancelled_exc_class():
         with CancelScope(shield=True):
-            await scheduler.abandoned(name, record.id)
+            await scheduler.runs.abandoned(name, record.id)
         raise
     if end.failures:
         first = end.failures[0]
-        await scheduler.failed(name, record.id, first.message, first.exit_code)
+        await scheduler.runs.failed(name, record.id, first.message, first.exit_code)
         text = f'job "{name}" run {record.id[:12]} failed: {first.message}'
         return structs.replace(end, failures=(structs.replace(first, message=text), *end.failures[1:]))
-    scheduler.began(name, record.id)
+    scheduler.runs.began(name, record.id)
     return structs.replace(end, run=record.id)

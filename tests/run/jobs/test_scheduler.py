@@ -83,7 +83,7 @@ class World:
             self.settle()
             for record, *_ in list(self.containers.values()):
                 if not record.state.status.alive:
-                    await scheduler.ended(record)
+                    await scheduler.runs.ended(record)
                 else:
                     runner.watch(record.spec.name)
             await scheduler.adopt()
@@ -144,7 +144,7 @@ class Fake:
         await sleep(max(0.0, self.world.containers[name][1] - loop_time()))
         self.world.settle()
         if name in self.world.containers:
-            await self.scheduler.ended(self.world.containers[name][0])
+            await self.scheduler.runs.ended(self.world.containers[name][0])
 
     def container(self, run):
         found = [r for r, *_ in self.world.containers.values() if r.spec.labels[labels.JOB_RUN] == run.id]
@@ -154,7 +154,7 @@ class Fake:
         await sleep(0.1)
         if self.world.containers[container_id][0].state.status.alive:
             self.world.finish(container_id, 143)
-            self.tasks.start_soon(self.scheduler.ended, self.world.containers[container_id][0])
+            self.tasks.start_soon(self.scheduler.runs.ended, self.world.containers[container_id][0])
 
     async def remove(self, container_id):
         self.world.containers.pop(container_id, None)
@@ -360,7 +360,7 @@ def test_a_run_by_hand_goes_with_its_command(tmp_path):
             record = await scheduler.accept(wanted, "a" * 32, CancelScope())
             assert record.state is RunState.PENDING and record.iteration == 1
             await scheduler._runner.start(wanted, record, CancelScope())
-            scheduler.began("tick", record.id)
+            scheduler.runs.began("tick", record.id)
 
         await world.live(again, loop_time() + 10)
 
