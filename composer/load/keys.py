@@ -1,6 +1,6 @@
 """One row for each key of a container, with everything that loading does to it; and rows for other places in a file.
 
-    kind ─────── its type and canonical form (coercers.py, structures.py); the rows are in canonical order
+    kind ─────── its type and canonical form (*_coercers.py, structures.py); the rows are in canonical order
     cast ─────── converts text to a number or boolean after interpolation (casts.py)
     merge ────── how a later file's value combines with an earlier one's (merging.py)
     unique ───── when two items of a list count as the same (unique.py)
@@ -18,7 +18,8 @@ from composer.load.check import constraints
 from composer.load.merge import merging, unique
 from composer.load.read import casts
 from composer.load.resolve import canonical
-from composer.load.resolve import coercers as k
+from composer.load.resolve import collection_coercers as collection
+from composer.load.resolve import scalar_coercers as scalar
 from composer.load.resolve import structures as s
 from composer.load.resolve.canonical import Canonical
 from composer.load.resolve.paths import Paths
@@ -55,11 +56,11 @@ class Key:
 
 
 CONTAINER: dict[str, Key] = {
-    "profiles": Key(k.texts, unique=unique.name),
-    "annotations": Key(k.labels, merge=merging.sequence, unique=unique.name),
-    "attach": Key(k.kept_flag),
+    "profiles": Key(collection.texts, unique=unique.name),
+    "annotations": Key(collection.labels, merge=merging.sequence, unique=unique.name),
+    "attach": Key(scalar.kept_flag),
     "build": Key(
-        k.optional(s.BUILD),
+        collection.optional(s.BUILD),
         canonical=Canonical.build,
         merge=merging.build,
         default=canonical.build_context,
@@ -80,39 +81,45 @@ CONTAINER: dict[str, Key] = {
         },
     ),
     "develop": Key(
-        k.optional(k.Struct({"watch": k.each(s.TRIGGER)})),
+        collection.optional(collection.Struct({"watch": collection.each(s.TRIGGER)})),
         below={
             ("watch", ANY, "ignore"): Key(canonical=Canonical.sequence),
             ("watch", ANY, "include"): Key(canonical=Canonical.sequence),
             ("watch", ANY, "path"): Key(path=Paths.watched, check=constraints.watched),
         },
     ),
-    "blkio_config": Key(k.optional(s.BLKIO)),
-    "cap_add": Key(k.texts, unique=unique.name),
-    "cap_drop": Key(k.texts, unique=unique.name),
-    "cgroup_parent": Key(k.text),
-    "cgroup": Key(k.text),
-    "cpu_count": Key(k.integer, cast=casts.integer),
-    "cpu_percent": Key(k.ratio, cast=casts.number),
-    "cpu_period": Key(k.integer, cast=casts.integer),
-    "cpu_quota": Key(k.integer, cast=casts.integer),
-    "cpu_rt_period": Key(k.integer, cast=casts.integer),
-    "cpu_rt_runtime": Key(k.integer, cast=casts.integer),
-    "cpus": Key(k.ratio, cast=casts.number),
-    "cpuset": Key(k.text),
-    "cpu_shares": Key(k.integer, cast=casts.integer),
-    "command": Key(k.command, merge=merging.replace),
+    "blkio_config": Key(collection.optional(s.BLKIO)),
+    "cap_add": Key(collection.texts, unique=unique.name),
+    "cap_drop": Key(collection.texts, unique=unique.name),
+    "cgroup_parent": Key(scalar.text),
+    "cgroup": Key(scalar.text),
+    "cpu_count": Key(scalar.integer, cast=casts.integer),
+    "cpu_percent": Key(scalar.ratio, cast=casts.number),
+    "cpu_period": Key(scalar.integer, cast=casts.integer),
+    "cpu_quota": Key(scalar.integer, cast=casts.integer),
+    "cpu_rt_period": Key(scalar.integer, cast=casts.integer),
+    "cpu_rt_runtime": Key(scalar.integer, cast=casts.integer),
+    "cpus": Key(scalar.ratio, cast=casts.number),
+    "cpuset": Key(scalar.text),
+    "cpu_shares": Key(scalar.integer, cast=casts.integer),
+    "command": Key(collection.command, merge=merging.replace),
     "configs": Key(
-        k.each(s.FILE_MOUNT),
+        collection.each(s.FILE_MOUNT),
         unique=unique.mount(""),
         below={
             (ANY,): Key(canonical=Canonical.mount),
         },
     ),
-    "container_name": Key(k.text),
-    "credential_spec": Key(k.optional(k.Struct({"config": k.text, "file": k.text, "registry": k.text}))),
+    "container_name": Key(scalar.text),
+    "credential_spec": Key(
+        collection.optional(collection.Struct({"config": scalar.text, "file": scalar.text, "registry": scalar.text}))
+    ),
     "depends_on": Key(
-        k.by_name(k.Struct({"condition": k.text, "restart": k.flag, "required": k.always_flag}, ("required",))),
+        collection.by_name(
+            collection.Struct(
+                {"condition": scalar.text, "restart": scalar.flag, "required": scalar.always_flag}, ("required",)
+            )
+        ),
         canonical=Canonical.depends_on_names,
         merge=merging.depends_on,
         below={
@@ -121,7 +128,7 @@ CONTAINER: dict[str, Key] = {
         },
     ),
     "deploy": Key(
-        k.optional(s.DEPLOY),
+        collection.optional(s.DEPLOY),
         below={
             ("placement", "max_replicas_per_node"): Key(cast=casts.integer),
             ("replicas",): Key(cast=casts.integer),
@@ -136,24 +143,24 @@ CONTAINER: dict[str, Key] = {
             ),
         },
     ),
-    "device_cgroup_rules": Key(k.texts),
+    "device_cgroup_rules": Key(collection.texts),
     "devices": Key(
-        k.each(k.Struct({"source": k.text, "target": k.text, "permissions": k.text})),
+        collection.each(collection.Struct({"source": scalar.text, "target": scalar.text, "permissions": scalar.text})),
         unique=unique.device,
         below={
             (ANY,): Key(canonical=Canonical.device),
         },
     ),
-    "dns": Key(k.texts, canonical=Canonical.sequence, merge=merging.sequence, unique=unique.name),
-    "dns_opt": Key(k.texts, merge=merging.sequence, unique=unique.name),
-    "dns_search": Key(k.texts, merge=merging.sequence, unique=unique.name),
-    "dockerfile": Key(k.text),
-    "domainname": Key(k.text),
-    "entrypoint": Key(k.command, merge=merging.replace),
-    "provider": Key(k.optional(k.Struct({"type": k.text, "options": k.repeated}))),
-    "environment": Key(k.variables, merge=merging.sequence, unique=unique.name),
+    "dns": Key(collection.texts, canonical=Canonical.sequence, merge=merging.sequence, unique=unique.name),
+    "dns_opt": Key(collection.texts, merge=merging.sequence, unique=unique.name),
+    "dns_search": Key(collection.texts, merge=merging.sequence, unique=unique.name),
+    "dockerfile": Key(scalar.text),
+    "domainname": Key(scalar.text),
+    "entrypoint": Key(collection.command, merge=merging.replace),
+    "provider": Key(collection.optional(collection.Struct({"type": scalar.text, "options": collection.repeated}))),
+    "environment": Key(collection.variables, merge=merging.sequence, unique=unique.name),
     "env_file": Key(
-        k.each(s.ENV_FILE),
+        collection.each(s.ENV_FILE),
         canonical=Canonical.env_file,
         merge=merging.sequence,
         unique=unique.file,
@@ -161,64 +168,67 @@ CONTAINER: dict[str, Key] = {
             (ANY, "path"): Key(path=Paths.local),
         },
     ),
-    "expose": Key(k.numbers_or_texts, unique=unique.expose),
+    "expose": Key(collection.numbers_or_texts, unique=unique.expose),
     "extends": Key(
-        k.optional(k.Struct({"file": k.text, "service": k.text})),
+        collection.optional(collection.Struct({"file": scalar.text, "service": scalar.text})),
         canonical=Canonical.extends,
         below={
             ("file",): Key(path=Paths.local),
         },
     ),
-    "external_links": Key(k.texts),
-    "extra_hosts": Key(k.hosts, merge=merging.hosts),
-    "group_add": Key(k.texts),
+    "external_links": Key(collection.texts),
+    "extra_hosts": Key(collection.hosts, merge=merging.hosts),
+    "group_add": Key(collection.texts),
     "gpus": Key(
-        k.each(s.DEVICE_REQUEST),
+        collection.each(s.DEVICE_REQUEST),
         canonical=Canonical.gpus,
         below={
             (ANY,): Key(default=canonical.device_request, check=constraints.device),
         },
     ),
-    "hostname": Key(k.text),
+    "hostname": Key(scalar.text),
     "healthcheck": Key(
-        k.optional(s.HEALTHCHECK),
+        collection.optional(s.HEALTHCHECK),
         below={
             ("disable",): Key(cast=casts.boolean),
             ("retries",): Key(cast=casts.integer),
             ("test",): Key(merge=merging.replace),
         },
     ),
-    "image": Key(k.text),
-    "init": Key(k.kept_flag, cast=casts.boolean),
-    "ipc": Key(k.text),
-    "isolation": Key(k.text),
-    "labels": Key(k.labels, merge=merging.sequence, unique=unique.name),
+    "image": Key(scalar.text),
+    "init": Key(scalar.kept_flag, cast=casts.boolean),
+    "ipc": Key(scalar.text),
+    "isolation": Key(scalar.text),
+    "labels": Key(collection.labels, merge=merging.sequence, unique=unique.name),
     "label_file": Key(
-        k.texts,
+        collection.texts,
         canonical=Canonical.sequence,
         merge=merging.sequence,
         below={
             (ANY,): Key(path=Paths.local),
         },
     ),
-    "links": Key(k.texts, unique=unique.name),
-    "logging": Key(k.optional(k.Struct({"driver": k.text, "options": k.options})), merge=merging.logging),
-    "log_driver": Key(k.text),
-    "log_opt": Key(k.strings),
-    "mem_limit": Key(k.size),
-    "mem_reservation": Key(k.size),
-    "memswap_limit": Key(k.size),
-    "mem_swappiness": Key(k.size),
-    "mac_address": Key(k.text),
+    "links": Key(collection.texts, unique=unique.name),
+    "logging": Key(
+        collection.optional(collection.Struct({"driver": scalar.text, "options": collection.options})),
+        merge=merging.logging,
+    ),
+    "log_driver": Key(scalar.text),
+    "log_opt": Key(collection.strings),
+    "mem_limit": Key(scalar.size),
+    "mem_reservation": Key(scalar.size),
+    "memswap_limit": Key(scalar.size),
+    "mem_swappiness": Key(scalar.size),
+    "mac_address": Key(scalar.text),
     "models": Key(
-        k.by_name(k.Struct({"endpoint_var": k.text, "model_var": k.text}), nullable=True),
+        collection.by_name(collection.Struct({"endpoint_var": scalar.text, "model_var": scalar.text}), nullable=True),
         canonical=Canonical.names,
         merge=merging.keyed,
     ),
-    "net": Key(k.text),
-    "network_mode": Key(k.text),
+    "net": Key(scalar.text),
+    "network_mode": Key(scalar.text),
     "networks": Key(
-        k.by_name(s.ATTACHMENT, nullable=True),
+        collection.by_name(s.ATTACHMENT, nullable=True),
         canonical=Canonical.names,
         merge=merging.keyed,
         below={
@@ -226,13 +236,13 @@ CONTAINER: dict[str, Key] = {
             (ANY, "link_local_ips"): Key(unique=unique.name),
         },
     ),
-    "oom_kill_disable": Key(k.flag, cast=casts.boolean),
-    "oom_score_adj": Key(k.integer, cast=casts.integer),
-    "pid": Key(k.text),
-    "pids_limit": Key(k.integer, cast=casts.integer),
-    "platform": Key(k.text),
+    "oom_kill_disable": Key(scalar.flag, cast=casts.boolean),
+    "oom_score_adj": Key(scalar.integer, cast=casts.integer),
+    "pid": Key(scalar.text),
+    "pids_limit": Key(scalar.integer, cast=casts.integer),
+    "platform": Key(scalar.text),
     "ports": Key(
-        k.each(s.PORT),
+        collection.each(s.PORT),
         canonical=Canonical.ports,
         unique=unique.port,
         below={
@@ -240,43 +250,43 @@ CONTAINER: dict[str, Key] = {
             (ANY,): Key(default=canonical.port, check=constraints.address),
         },
     ),
-    "privileged": Key(k.flag, cast=casts.boolean),
-    "pull_policy": Key(k.text),
-    "read_only": Key(k.flag, cast=casts.boolean),
-    "restart": Key(k.text),
-    "runtime": Key(k.text),
-    "scale": Key(k.kept_integer, cast=casts.integer),
+    "privileged": Key(scalar.flag, cast=casts.boolean),
+    "pull_policy": Key(scalar.text),
+    "read_only": Key(scalar.flag, cast=casts.boolean),
+    "restart": Key(scalar.text),
+    "runtime": Key(scalar.text),
+    "scale": Key(scalar.kept_integer, cast=casts.integer),
     "secrets": Key(
-        k.each(s.FILE_MOUNT),
+        collection.each(s.FILE_MOUNT),
         unique=unique.mount("/run/secrets"),
         below={
             (ANY,): Key(canonical=Canonical.mount, default=canonical.secret_target),
         },
     ),
-    "security_opt": Key(k.texts),
-    "shm_size": Key(k.size),
-    "stdin_open": Key(k.flag, cast=casts.boolean),
-    "stop_grace_period": Key(k.kept_duration),
-    "stop_signal": Key(k.text),
-    "storage_opt": Key(k.strings),
-    "sysctls": Key(k.labels, merge=merging.sequence, unique=unique.name),
-    "tmpfs": Key(k.texts, merge=merging.sequence, unique=unique.name),
-    "tty": Key(k.flag, cast=casts.boolean),
+    "security_opt": Key(collection.texts),
+    "shm_size": Key(scalar.size),
+    "stdin_open": Key(scalar.flag, cast=casts.boolean),
+    "stop_grace_period": Key(scalar.kept_duration),
+    "stop_signal": Key(scalar.text),
+    "storage_opt": Key(collection.strings),
+    "sysctls": Key(collection.labels, merge=merging.sequence, unique=unique.name),
+    "tmpfs": Key(collection.texts, merge=merging.sequence, unique=unique.name),
+    "tty": Key(scalar.flag, cast=casts.boolean),
     "ulimits": Key(
-        k.limits,
+        collection.limits,
         below={
             (ANY,): Key(canonical=Canonical.limit, cast=casts.integer, merge=merging.replace),
             (ANY, "hard"): Key(cast=casts.integer),
             (ANY, "soft"): Key(cast=casts.integer),
         },
     ),
-    "use_api_socket": Key(k.flag),
-    "user": Key(k.text),
-    "userns_mode": Key(k.text),
-    "uts": Key(k.text),
-    "volume_driver": Key(k.text),
+    "use_api_socket": Key(scalar.flag),
+    "user": Key(scalar.text),
+    "userns_mode": Key(scalar.text),
+    "uts": Key(scalar.text),
+    "volume_driver": Key(scalar.text),
     "volumes": Key(
-        k.each(s.VOLUME_MOUNT),
+        collection.each(s.VOLUME_MOUNT),
         unique=unique.target,
         below={
             (ANY, "read_only"): Key(cast=casts.boolean),
@@ -285,8 +295,8 @@ CONTAINER: dict[str, Key] = {
             (ANY, "bind"): Key(default=canonical.bind),
         },
     ),
-    "volumes_from": Key(k.texts),
-    "working_dir": Key(k.text),
+    "volumes_from": Key(collection.texts),
+    "working_dir": Key(scalar.text),
 }
 """Keys of a service, except its hooks."""
 
@@ -360,27 +370,34 @@ _KINDS = {key: row.kind for key, row in CONTAINER.items()}
 _CONTAINER = {key: kind for key, kind in _KINDS.items() if key not in OF_SERVICES | OF_WORKLOADS}
 _FIRST = ("command", "image", "user", "privileged", "working_dir", "environment")
 
-PRE_START = k.Struct(
+PRE_START = collection.Struct(
     {key: _CONTAINER[key] for key in _FIRST}
     | {key: kind for key, kind in _CONTAINER.items() if key not in _FIRST}
-    | {"per_replica": k.flag},
+    | {"per_replica": scalar.flag},
     always=("command",),
 )
 
-SERVICE = k.Struct(
-    _KINDS | {"pre_start": k.each(PRE_START), "post_start": k.each(s.HOOK), "pre_stop": k.each(s.HOOK)},
+SERVICE = collection.Struct(
+    _KINDS
+    | {
+        "pre_start": collection.each(PRE_START),
+        "post_start": collection.each(s.HOOK),
+        "pre_stop": collection.each(s.HOOK),
+    },
     always=("command", "entrypoint"),
 )
 
-SCHEDULE = k.Struct({"cron": k.kept_text, "timezone": k.text, "concurrency": k.text, "missed_fires": k.text})
+SCHEDULE = collection.Struct(
+    {"cron": scalar.kept_text, "timezone": scalar.text, "concurrency": scalar.text, "missed_fires": scalar.text}
+)
 
-JOB = k.Struct(
+JOB = collection.Struct(
     {key: kind for key, kind in _KINDS.items() if key not in OF_SERVICES}
-    | {"triggers": k.Struct({"manual": k.kept_flag, "schedule": k.each(SCHEDULE)})},
+    | {"triggers": collection.Struct({"manual": scalar.kept_flag, "schedule": collection.each(SCHEDULE)})},
     always=("command", "entrypoint", "triggers"),
 )
 
-ELEMENTS: dict[str, k.Struct] = {
+ELEMENTS: dict[str, collection.Struct] = {
     "services": SERVICE,
     "jobs": JOB,
     "networks": s.NETWORK,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.load.errors import LoadError
 from composer.load.keys import ELEMENTS
-from composer.load.resolve import coercers as k
+from composer.load.resolve import coercion
 from composer.load.tree.nodes import Fields, Map, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -28,7 +28,7 @@ def bound(root: Map, name: str) -> tuple[Map, list[LoadError]]:
         for key in sorted(entries):
             try:
                 whole[key] = kind(entries[key])
-            except k.KindError as error:
+            except coercion.CoercionError as error:
                 errors += [_error(root, (element, key, *one.path), str(one)) for one in error.all()]
         if whole or element == "services":
             found[element] = whole
@@ -40,5 +40,5 @@ def bound(root: Map, name: str) -> tuple[Map, list[LoadError]]:
 
 def _error(root: Map, path: Path, message: str) -> LoadError:
     element, key, *rest = path
-    inner = "".join(f"[{step}]" if isinstance(step, (int, k.Name)) else f".{step}" for step in rest)
+    inner = "".join(f"[{step}]" if isinstance(step, (int, coercion.Name)) else f".{step}" for step in rest)
     return LoadError(f"'{element}[{key}]{inner}': {message}", origin_at(root, path))

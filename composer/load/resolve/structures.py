@@ -3,240 +3,273 @@ order."""
 
 from __future__ import annotations
 
-from composer.load.resolve import coercers as k
+from composer.load.resolve import collection_coercers as collection
+from composer.load.resolve import scalar_coercers as scalar
 
-FILE_MOUNT = k.Struct({"source": k.text, "target": k.text, "uid": k.text, "gid": k.text, "mode": k.mode})
+FILE_MOUNT = collection.Struct(
+    {"source": scalar.text, "target": scalar.text, "uid": scalar.text, "gid": scalar.text, "mode": scalar.mode}
+)
 
-BUILD = k.Struct(
+BUILD = collection.Struct(
     {
-        "context": k.text,
-        "dockerfile": k.text,
-        "dockerfile_inline": k.text,
-        "entitlements": k.texts,
-        "args": k.variables,
-        "provenance": k.text,
-        "sbom": k.text,
-        "ssh": k.ssh,
-        "labels": k.labels,
-        "cache_from": k.texts,
-        "cache_to": k.texts,
-        "no_cache": k.flag,
-        "no_cache_filter": k.texts,
-        "additional_contexts": k.labels,
-        "pull": k.flag,
-        "extra_hosts": k.hosts,
-        "isolation": k.text,
-        "network": k.text,
-        "target": k.text,
-        "secrets": k.each(FILE_MOUNT),
-        "shm_size": k.size,
-        "tags": k.texts,
-        "ulimits": k.limits,
-        "platforms": k.texts,
-        "privileged": k.flag,
+        "context": scalar.text,
+        "dockerfile": scalar.text,
+        "dockerfile_inline": scalar.text,
+        "entitlements": collection.texts,
+        "args": collection.variables,
+        "provenance": scalar.text,
+        "sbom": scalar.text,
+        "ssh": collection.ssh,
+        "labels": collection.labels,
+        "cache_from": collection.texts,
+        "cache_to": collection.texts,
+        "no_cache": scalar.flag,
+        "no_cache_filter": collection.texts,
+        "additional_contexts": collection.labels,
+        "pull": scalar.flag,
+        "extra_hosts": collection.hosts,
+        "isolation": scalar.text,
+        "network": scalar.text,
+        "target": scalar.text,
+        "secrets": collection.each(FILE_MOUNT),
+        "shm_size": scalar.size,
+        "tags": collection.texts,
+        "ulimits": collection.limits,
+        "platforms": collection.texts,
+        "privileged": scalar.flag,
     }
 )
 
-HOOK = k.Struct(
+HOOK = collection.Struct(
     {
-        "command": k.command,
-        "user": k.text,
-        "privileged": k.flag,
-        "working_dir": k.text,
-        "environment": k.variables,
+        "command": collection.command,
+        "user": scalar.text,
+        "privileged": scalar.flag,
+        "working_dir": scalar.text,
+        "environment": collection.variables,
     },
     always=("command",),
 )
 
-TRIGGER = k.Struct(
+TRIGGER = collection.Struct(
     {
-        "path": k.kept_text,
-        "action": k.kept_text,
-        "target": k.text,
+        "path": scalar.kept_text,
+        "action": scalar.kept_text,
+        "target": scalar.text,
         "exec": HOOK,
-        "include": k.texts,
-        "ignore": k.texts,
-        "initial_sync": k.flag,
+        "include": collection.texts,
+        "ignore": collection.texts,
+        "initial_sync": scalar.flag,
     },
     always=("path", "action", "exec"),
 )
 
-THROTTLE = k.Struct({"path": k.kept_text, "rate": k.kept_size}, ("path", "rate"), {"path": "Path", "rate": "Rate"})
-WEIGHT = k.Struct(
-    {"path": k.kept_text, "weight": k.kept_weight}, ("path", "weight"), {"path": "Path", "weight": "Weight"}
+THROTTLE = collection.Struct(
+    {"path": scalar.kept_text, "rate": scalar.kept_size}, ("path", "rate"), {"path": "Path", "rate": "Rate"}
+)
+WEIGHT = collection.Struct(
+    {"path": scalar.kept_text, "weight": scalar.kept_weight}, ("path", "weight"), {"path": "Path", "weight": "Weight"}
 )
 
-BLKIO = k.Struct(
+BLKIO = collection.Struct(
     {
-        "weight": k.weight,
-        "weight_device": k.each(WEIGHT),
-        "device_read_bps": k.each(THROTTLE),
-        "device_read_iops": k.each(THROTTLE),
-        "device_write_bps": k.each(THROTTLE),
-        "device_write_iops": k.each(THROTTLE),
+        "weight": scalar.weight,
+        "weight_device": collection.each(WEIGHT),
+        "device_read_bps": collection.each(THROTTLE),
+        "device_read_iops": collection.each(THROTTLE),
+        "device_write_bps": collection.each(THROTTLE),
+        "device_write_iops": collection.each(THROTTLE),
     }
 )
 
-DEVICE_REQUEST = k.Struct(
+DEVICE_REQUEST = collection.Struct(
     {
-        "capabilities": k.texts,
-        "driver": k.text,
-        "count": k.count,
-        "device_ids": k.texts,
-        "options": k.labels,
+        "capabilities": collection.texts,
+        "driver": scalar.text,
+        "count": scalar.count,
+        "device_ids": collection.texts,
+        "options": collection.labels,
     }
 )
 
-DISCRETE = k.Struct({"kind": k.kept_text, "value": k.always_integer}, ("kind", "value"))
+DISCRETE = collection.Struct({"kind": scalar.kept_text, "value": scalar.always_integer}, ("kind", "value"))
 
-RESOURCE = k.Struct(
+RESOURCE = collection.Struct(
     {
-        "cpus": k.ratio,
-        "memory": k.size,
-        "pids": k.integer,
-        "devices": k.each(DEVICE_REQUEST),
-        "generic_resources": k.each(k.Struct({"discrete_resource_spec": k.optional(DISCRETE)})),
+        "cpus": scalar.ratio,
+        "memory": scalar.size,
+        "pids": scalar.integer,
+        "devices": collection.each(DEVICE_REQUEST),
+        "generic_resources": collection.each(
+            collection.Struct({"discrete_resource_spec": collection.optional(DISCRETE)})
+        ),
     }
 )
 
-UPDATE = k.Struct(
+UPDATE = collection.Struct(
     {
-        "parallelism": k.kept_natural,
-        "delay": k.duration,
-        "failure_action": k.text,
-        "monitor": k.duration,
-        "max_failure_ratio": k.ratio,
-        "order": k.text,
+        "parallelism": scalar.kept_natural,
+        "delay": scalar.duration,
+        "failure_action": scalar.text,
+        "monitor": scalar.duration,
+        "max_failure_ratio": scalar.ratio,
+        "order": scalar.text,
     }
 )
 
-DEPLOY = k.Struct(
+DEPLOY = collection.Struct(
     {
-        "mode": k.text,
-        "replicas": k.kept_integer,
-        "labels": k.labels,
-        "update_config": k.optional(UPDATE),
-        "rollback_config": k.optional(UPDATE),
-        "resources": k.Struct({"limits": k.optional(RESOURCE), "reservations": k.optional(RESOURCE)}),
-        "restart_policy": k.optional(
-            k.Struct(
+        "mode": scalar.text,
+        "replicas": scalar.kept_integer,
+        "labels": collection.labels,
+        "update_config": collection.optional(UPDATE),
+        "rollback_config": collection.optional(UPDATE),
+        "resources": collection.Struct(
+            {"limits": collection.optional(RESOURCE), "reservations": collection.optional(RESOURCE)}
+        ),
+        "restart_policy": collection.optional(
+            collection.Struct(
                 {
-                    "condition": k.text,
-                    "delay": k.kept_duration,
-                    "max_attempts": k.kept_natural,
-                    "window": k.kept_duration,
+                    "condition": scalar.text,
+                    "delay": scalar.kept_duration,
+                    "max_attempts": scalar.kept_natural,
+                    "window": scalar.kept_duration,
                 }
             )
         ),
-        "placement": k.Struct(
+        "placement": collection.Struct(
             {
-                "constraints": k.texts,
-                "preferences": k.each(k.Struct({"spread": k.text})),
-                "max_replicas_per_node": k.natural,
+                "constraints": collection.texts,
+                "preferences": collection.each(collection.Struct({"spread": scalar.text})),
+                "max_replicas_per_node": scalar.natural,
             }
         ),
-        "endpoint_mode": k.text,
+        "endpoint_mode": scalar.text,
     },
     always=("resources", "placement"),
 )
 
-PORT = k.Struct(
+PORT = collection.Struct(
     {
-        "name": k.text,
-        "mode": k.text,
-        "host_ip": k.text,
-        "target": k.natural,
-        "published": k.text,
-        "protocol": k.text,
-        "app_protocol": k.text,
+        "name": scalar.text,
+        "mode": scalar.text,
+        "host_ip": scalar.text,
+        "target": scalar.natural,
+        "published": scalar.text,
+        "protocol": scalar.text,
+        "app_protocol": scalar.text,
     }
 )
 
-VOLUME_MOUNT = k.Struct(
+VOLUME_MOUNT = collection.Struct(
     {
-        "type": k.text,
-        "source": k.text,
-        "target": k.text,
-        "read_only": k.flag,
-        "consistency": k.text,
-        "bind": k.optional(
-            k.Struct(
-                {"selinux": k.text, "propagation": k.text, "create_host_path": k.true_unless_said, "recursive": k.text}
+        "type": scalar.text,
+        "source": scalar.text,
+        "target": scalar.text,
+        "read_only": scalar.flag,
+        "consistency": scalar.text,
+        "bind": collection.optional(
+            collection.Struct(
+                {
+                    "selinux": scalar.text,
+                    "propagation": scalar.text,
+                    "create_host_path": scalar.true_unless_said,
+                    "recursive": scalar.text,
+                }
             )
         ),
-        "volume": k.optional(k.Struct({"labels": k.labels, "nocopy": k.flag, "subpath": k.text})),
-        "tmpfs": k.optional(k.Struct({"size": k.size, "mode": k.permissions})),
-        "image": k.optional(k.Struct({"subpath": k.text})),
+        "volume": collection.optional(
+            collection.Struct({"labels": collection.labels, "nocopy": scalar.flag, "subpath": scalar.text})
+        ),
+        "tmpfs": collection.optional(collection.Struct({"size": scalar.size, "mode": scalar.permissions})),
+        "image": collection.optional(collection.Struct({"subpath": scalar.text})),
     }
 )
 
-ATTACHMENT = k.Struct(
+ATTACHMENT = collection.Struct(
     {
-        "aliases": k.texts,
-        "driver_opts": k.options,
-        "gw_priority": k.integer,
-        "interface_name": k.text,
-        "ipv4_address": k.text,
-        "ipv6_address": k.text,
-        "link_local_ips": k.texts,
-        "mac_address": k.text,
-        "priority": k.integer,
+        "aliases": collection.texts,
+        "driver_opts": collection.options,
+        "gw_priority": scalar.integer,
+        "interface_name": scalar.text,
+        "ipv4_address": scalar.text,
+        "ipv6_address": scalar.text,
+        "link_local_ips": collection.texts,
+        "mac_address": scalar.text,
+        "priority": scalar.integer,
     }
 )
 
-HEALTHCHECK = k.Struct(
+HEALTHCHECK = collection.Struct(
     {
-        "test": k.test,
-        "timeout": k.kept_duration,
-        "interval": k.kept_duration,
-        "retries": k.kept_natural,
-        "start_period": k.kept_duration,
-        "start_interval": k.kept_duration,
-        "disable": k.flag,
+        "test": collection.test,
+        "timeout": scalar.kept_duration,
+        "interval": scalar.kept_duration,
+        "retries": scalar.kept_natural,
+        "start_period": scalar.kept_duration,
+        "start_interval": scalar.kept_duration,
+        "disable": scalar.flag,
     }
 )
 
 
-ENV_FILE = k.Struct({"path": k.text, "required": k.true_unless_said, "format": k.text})
+ENV_FILE = collection.Struct({"path": scalar.text, "required": scalar.true_unless_said, "format": scalar.text})
 
-NETWORK = k.Struct(
+NETWORK = collection.Struct(
     {
-        "name": k.text,
-        "driver": k.text,
-        "driver_opts": k.options,
-        "ipam": k.Struct(
+        "name": scalar.text,
+        "driver": scalar.text,
+        "driver_opts": collection.options,
+        "ipam": collection.Struct(
             {
-                "driver": k.text,
-                "config": k.each(
-                    k.Struct({"subnet": k.text, "gateway": k.text, "ip_range": k.text, "aux_addresses": k.labels})
+                "driver": scalar.text,
+                "config": collection.each(
+                    collection.Struct(
+                        {
+                            "subnet": scalar.text,
+                            "gateway": scalar.text,
+                            "ip_range": scalar.text,
+                            "aux_addresses": collection.labels,
+                        }
+                    )
                 ),
-                "options": k.options,
+                "options": collection.options,
             }
         ),
-        "external": k.flag,
-        "internal": k.flag,
-        "attachable": k.flag,
-        "labels": k.labels,
-        "enable_ipv4": k.kept_flag,
-        "enable_ipv6": k.kept_flag,
+        "external": scalar.flag,
+        "internal": scalar.flag,
+        "attachable": scalar.flag,
+        "labels": collection.labels,
+        "enable_ipv4": scalar.kept_flag,
+        "enable_ipv6": scalar.kept_flag,
     },
     always=("ipam",),
 )
 
-VOLUME = k.Struct({"name": k.text, "driver": k.text, "driver_opts": k.options, "external": k.flag, "labels": k.labels})
-
-FILE = k.Struct(
+VOLUME = collection.Struct(
     {
-        "name": k.text,
-        "file": k.text,
-        "environment": k.text,
-        "content": k.text,
-        "external": k.flag,
-        "labels": k.labels,
-        "driver": k.text,
-        "driver_opts": k.strings,
-        "template_driver": k.text,
+        "name": scalar.text,
+        "driver": scalar.text,
+        "driver_opts": collection.options,
+        "external": scalar.flag,
+        "labels": collection.labels,
     }
 )
 
-MODEL = k.Struct({"name": k.text, "model": k.text, "context_size": k.integer, "runtime_flags": k.texts})
+FILE = collection.Struct(
+    {
+        "name": scalar.text,
+        "file": scalar.text,
+        "environment": scalar.text,
+        "content": scalar.text,
+        "external": scalar.flag,
+        "labels": collection.labels,
+        "driver": scalar.text,
+        "driver_opts": collection.strings,
+        "template_driver": scalar.text,
+    }
+)
+
+MODEL = collection.Struct(
+    {"name": scalar.text, "model": scalar.text, "context_size": scalar.integer, "runtime_flags": collection.texts}
+)
