@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from engine.errors import ImageError
 from engine.image import lease, manifest, reference
@@ -13,9 +14,11 @@ from engine.image.layer_blob import Compression, blob_of
 from engine.image.layers import Layer
 from engine.image.publication import publish
 from engine.registry import referrers, settings
-from engine.registry.client import Client
 from engine.spec.credentials import Credentials
 from engine.spec.image import ImageRecord, for_platform
+
+if TYPE_CHECKING:
+    from engine.registry.client import Client
 
 _READ = 1 << 20
 _PARALLEL = 4
@@ -41,7 +44,9 @@ class Push:
             raise ImageError(f"cannot push {name}: a digest is not a valid push target", hint="Push a tag.")
         said = settings.of(self.reference.registry)
         self.compression = compression or Compression(said.compression or "gzip", said.compression_level)
-        self.client = Client(self.reference, "pull,push", insecure, given=given)
+        self.insecure, self.given = insecure, given
+        self._client: Client | None = None
+        self._client_lock = threading.Lock()
         self._progress = progress or (lambda event: None)
         self._progress_lock = threading.Lock()
         self._stop = threading.Event()
@@ -63,6 +68,16 @@ class Push:
             self.images.set_variants(str(pinned), others)
             self.tell(self.reference.familiar, f"digest: {digest} size: {len(body)}")
             return digest
+
+    @property
+    def client(self) -> Client:
+        """The connection to the registry. Loading what it needs takes as long as compressing a few layers, and goes beside it."""
+        with self._client_lock:
+            if self._client is None:
+                from engine.registry.client import Client
+
+                self._client = Client(self.reference, "pull,push", self.insecure, given=self.given)
+            return self._client
 
     # -- engine.image.publication.Destination
 
@@ -95,7 +110,9 @@ class Push:
         """Several at once: one is compressed while another is sent."""
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="push") as pool:
             try:
-                return list(pool.map(lambda layer: self.layer(layer, others), layers))
+                sent = pool.map(lambda layer: self.layer(layer, others), layers)
+                _ = self.client  # loaded here, while the others compress
+                return list(sent)
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from engine.errors import NotFound
 from engine.image import manifest
-from engine.registry.client import Client
+
+if TYPE_CHECKING:
+    from engine.registry.client import Client
 
 
 def attach(client: Client, descriptor: manifest.Descriptor, subject: manifest.Descriptor) -> None:
