@@ -34,6 +34,7 @@ from engine.store import Store
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from engine.build.container_run import Network
     from engine.container.log_reader import LogReader
     from engine.image.images import ImageStore
     from engine.keeper.launch import Launch
@@ -329,11 +330,15 @@ class Engine:
         def pull(reference: str, platform: str) -> ImageRecord:
             return self._pull_apart(reference, platform, progress, credentials)
 
-        def steps() -> Steps:
-            from engine.build.container_run import ContainerRun
+        def network() -> Network:
             from engine.session.build_network import BuildNetwork
 
-            return ContainerRun(self.roots, BuildNetwork(self.roots))
+            return BuildNetwork(self.roots)
+
+        def steps() -> Steps:
+            from engine.build.container_run import ContainerRun
+
+            return ContainerRun(self.roots, network)
 
         with LateSteps(steps) as run:
             if begun is not None:

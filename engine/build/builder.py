@@ -14,7 +14,7 @@ from engine.build import remote_context, reproducible, schedule
 from engine.build.cache import BuildCache
 from engine.build.cache_exchange.entry import parse as parse_entry
 from engine.build.check import check, described
-from engine.build.execute import RunStep
+from engine.build.execute import LateSteps, RunStep
 from engine.build.lex import Source, lex
 from engine.build.parse import parse
 from engine.build.progress import Reporter, Sink
@@ -106,6 +106,9 @@ class Builder:
 
                 build.imports = Imports(self.images, self.cache_from, self.reporter)
             build.execute = lambda build, stage: StageRun(build, stage, self._base(build, stage)).execute()
+            runs = any(isinstance(one, ins.Run) for stage in stages for one in stage.body)
+            if runs and isinstance(self.run_step, LateSteps):
+                build.prepare = self.run_step.prepare
             schedule.run(
                 build, stages, lambda images, stack: build.fork(images, sources.fork(images, stack)), build.execute
             )

@@ -65,15 +65,18 @@ class Network(Protocol):
 
 class ContainerRun:
     """Runs steps; a context manager, whose end removes everything that the build was running. Safe for several threads.
-    Without `network`, a step with the default network has only a loopback interface."""
+    `network` is called for the first step that needs one; without it, a step with the default network has only a loopback
+    interface."""
 
-    def __init__(self, roots: Roots, network: Network | None = None) -> None:
-        self.roots, self.network = roots, network
+    def __init__(self, roots: Roots, network: Callable[[], Network] | None = None) -> None:
+        self.roots = roots
+        self._make_network, self._network = network, list[Network]()
         self.group = build_folders.new_name()
         self.folder = f"{roots.run}/{self.group}"
         self.cgroups = Cgroups.of(roots)
         self._apparmor = apparmor.Default(roots)
         self._lock = threading.Lock()
+        self._launch: Launch | None = None
         self._owner: Connection | None = None
         self._keeper = -1
         self._marker = -1
@@ -87,6 +90,12 @@ class ContainerRun:
             for handle in self._running.values():
                 handle.kill()
 
+    def prepare(self) -> None:
+        """Let the keeper start while the caller does other work. Raises OperationFailed."""
+        with self._lock:
+            if self._launch is None and self._owner is None:
+                self._begin()
+
     def __enter__(self) -> ContainerRun:
         return self
 
@@ -95,6 +104,9 @@ class ContainerRun:
 
     def close(self) -> None:
         """End the keeper and remove the build's folder. Steps must have ended."""
+        if self._launch:
+            with contextlib.suppress(EngineError):
+                self._start()  # no step came, and a keeper that somebody owned can be waited for
         if self._owner:
             self._owner.close()
             self._owner = None
@@ -104,8 +116,8 @@ class ContainerRun:
             self._keeper = -1
         if self._marker >= 0:
             self.cgroups.sweep(self.group, ())
-            if self.network:
-                self.network.close()
+            for network in self._network:
+                network.close()
             build_folders.remove(self.roots, self.group)  # last: it tells others what is left, should we be killed
             os.close(self._marker)
             self._marker = -1
@@ -165,9 +177,9 @@ class ContainerRun:
         pid = answer["pid"]
         # Whatever happens from here on, the process is gone before its cgroup and folder are.
         stack.callback(_kill, keeper, container_id, _open(keeper, container_id, pid))
-        if request.network_mode not in _BUILT_IN and self.network:
+        if request.network_mode not in _BUILT_IN and self._make_network:
             try:
-                stack.callback(self.network.connect(self.group, container_id, pid, request.network_mode))
+                stack.callback(self._outside().connect(self.group, container_id, pid, request.network_mode))
             except EngineError:
                 _ask(keeper, "failure", id=container_id)  # the process is gone, and this says why
                 raise
@@ -246,14 +258,34 @@ class ContainerRun:
         finally:
             keeper.close()
 
-    def _start(self) -> None:
+    def _outside(self) -> Network:
+        with self._lock:
+            if not self._network:
+                assert self._make_network
+                self._network.append(self._make_network())
+            return self._network[0]
+
+    def _forget_network(self, group: str) -> None:
+        if self._make_network:
+            self._make_network().forget(group)
+
+    def _begin(self) -> None:
+        """Make the build's folder, and launch the keeper. The lock is held."""
         try:
-            forget = self.network.forget if self.network else None
+            forget = self._forget_network
             sweep = functools.partial(build_folders.sweep, self.roots, self.cgroups, forget)
             self._marker = build_folders.make(self.roots, self.group, sweep)
         except OSError as error:
             raise OperationFailed.of("create", self.folder, error) from error
-        with Launch(self.roots, self.group) as launch:
+        self._launch = Launch(self.roots, self.group)
+
+    def _start(self) -> None:
+        """Connect to the keeper, and own it. The lock is held."""
+        if self._launch is None:
+            self._begin()
+        assert self._launch
+        with self._launch as launch:
+            self._launch = None
             launch.wait()
             self._owner = Connection.open(self.roots, self.group)
         self._keeper = calls.pidfd_open(self._owner.peer)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
 
+from engine.errors import EngineError
 from engine.spec.container import Mount, Resources, Ulimit
 
 
@@ -58,6 +60,10 @@ class Steps(RunStep, Protocol):
     """Runs steps until it is closed, which ends what still runs; `cancel` kills them, and lets none begin. For several
     threads."""
 
+    def prepare(self) -> None:
+        """A step is about to come."""
+        ...
+
     def cancel(self) -> None: ...
     def close(self) -> None: ...
 
@@ -71,6 +77,28 @@ class LateSteps:
         self._made: Steps | None = None
         self._cancelled = False
         self._lock = threading.Lock()
+        self._preparing: threading.Thread | None = None
+
+    def prepare(self) -> None:
+        """Make them ready, while the caller goes on: a step is about to come."""
+        if self._preparing is not None:
+            return
+        with self._lock:
+            if self._preparing is None:
+                self._preparing = threading.Thread(target=self._prepare, name="prepare")
+                self._preparing.start()
+
+    def _prepare(self) -> None:
+        with contextlib.suppress(EngineError):  # the first step reports it
+            self._steps().prepare()
+
+    def _steps(self) -> Steps:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+                if self._cancelled:
+                    self._made.cancel()
+            return self._made
 
     def cancel(self) -> None:
         with self._lock:
@@ -82,14 +110,11 @@ class LateSteps:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._preparing is not None:
+            self._preparing.join()
         if self._made is not None:
             self._made.close()
 
     def __call__(self, request: RunRequest, output: Callable[[bytes], None], warn: Callable[[str], None]) -> int:
         """See RunStep."""
-        with self._lock:
-            if self._made is None:
-                self._made = self._make()
-                if self._cancelled:
-                    self._made.cancel()
-        return self._made(request, output, warn)
+        return self._steps()(request, output, warn)

@@ -67,6 +67,8 @@ class Build:
         self.used_args: set[str] = set()
         self.stopped = threading.Event()
         self.execute: Callable[[Build, Stage], State] | None = None
+        self.prepare: Callable[[], None] = lambda: None
+        """Called for each step that the cache does not have."""
 
     def need(self, stage: Stage, user: Stage) -> State:
         """The finished `stage`. One that only the triggers of a base image ask for is executed now.
@@ -241,6 +243,7 @@ class StageRun:
 
     def make(self, key: str, task: Task, step: Step) -> CacheRecord:
         self.build.reporter.made += 1
+        self.build.prepare()
         layers = self.build.images.layers
         parents = layers.need(self.state.chain)
         parent = parents[-1] if parents else None

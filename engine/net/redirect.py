@@ -5,7 +5,6 @@ or exposes port 53, we bind free ports, and packet rules inside the namespace re
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import struct
@@ -34,6 +33,8 @@ def wanted(ports: Iterable[PortBinding], exposed: Iterable[str]) -> bool:
 
 async def redirect(pid: int, udp: int, tcp: int) -> None:
     """Redirect port 53 of 127.0.0.11 in the network namespace of `pid` to these ports, unless they are 53."""
+    import asyncio  # late: what makes bundles needs only `wanted`
+
     if (udp, tcp) != (53, 53):
         await asyncio.to_thread(_redirect, pid, udp, tcp)
 

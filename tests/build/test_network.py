@@ -55,7 +55,7 @@ def website():
 
 @pytest.fixture
 def builder(builder, busybox, images):
-    with ContainerRun(images.store.roots, BuildNetwork(images.store.roots)) as run:
+    with ContainerRun(images.store.roots, lambda: BuildNetwork(images.store.roots)) as run:
         builder.run = run
         yield builder
 

@@ -16,10 +16,12 @@ import pytest
 
 from engine.build import build
 from engine.build.container_run import ContainerRun
+from engine.build.execute import LateSteps
 from engine.container import apparmor
 from engine.errors import BuildFailed, KeeperLost, OperationFailed
 from engine.image import gc
 from engine.image.images import ImageStore
+from engine.session import build_folders
 from engine.spec.image import BuildSecret, BuildSpec
 from engine.store import Store
 
@@ -428,3 +430,30 @@ def test_a_machine_that_cannot_load_the_apparmor_profile_is_warned_once(builder,
     builder("FROM busybox\nRUN true\nRUN true && true\n")
     warnings = [line for line in builder.lines if "AppArmor" in line]
     assert len(warnings) == 1 and "containers run without an AppArmor profile" in warnings[0]
+
+
+def test_what_runs_steps_is_ready_before_the_first_one(builder, images):
+    """The keeper starts while a step before the first RUN is carried out; nothing of it stays if none comes."""
+    made = []
+
+    def make():
+        made.append(ContainerRun(images.store.roots))
+        return made[0]
+
+    with LateSteps(make) as steps:
+        builder.run = steps
+        builder("FROM busybox\nCOPY . /to", files={"a": "a"})
+        assert not made
+        with pytest.raises(BuildFailed):
+            builder("FROM busybox\nCOPY . /new\nCOPY absent /\nRUN true")
+        steps._preparing.join()
+        assert made[0]._launch and not made[0]._owner
+    assert not build_folders.exist(images.store.roots)
+
+
+def test_a_build_whose_steps_are_all_known_prepares_nothing(builder):
+    builder("FROM busybox\nRUN true")
+    with LateSteps(lambda: pytest.fail("no step was expected")) as steps:
+        builder.run = steps
+        builder("FROM busybox\nRUN true")
+    assert builder.cached == 1
