@@ -25,7 +25,8 @@ def described_error(error: Exception) -> HTTPError:
     if isinstance(error, RegistryError) and error.unreachable:
         return HTTPError(500, _unreachable(error))
     if isinstance(error, EngineError):
-        return failed(type(error).__name__, error.message)
+        message = re.sub(r"^invalid platform '(.*)': (unknown .*)", r'"\1": \2: invalid argument', error.message)
+        return failed(type(error).__name__, message)
     return HTTPError(500, f"internal error: {type(error).__name__}: {error}")
 
 

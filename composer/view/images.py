@@ -144,7 +144,7 @@ def inspected(image: ImageRecord, details: ImageDetails) -> dict[str, Any]:
         "Id": image.id,
         "RepoTags": [familiar(tag) for tag in image.tags],
         "RepoDigests": [familiar(digest) for digest in image.digests],
-        "Parent": "",
+        "Parent": details.parent,
         "Comment": details.comment,
         "Created": timestamp(image.created_at),
         "DockerVersion": "",

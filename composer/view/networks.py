@@ -21,12 +21,14 @@ FILTERS = ("dangling", "driver", "id", "label", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
 DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
 BUILT_IN = ("bridge", "host", "none")
+BUILDS = "composer-build"
+"""The network of builds, which exists only during them and is nobody else's."""
 TYPES = ("builtin", "custom")
 
 
 def every(engine: Engine) -> list[NetworkRecord]:
     """All networks, those included that exist without being made."""
-    records = engine.networks()
+    records = [record for record in engine.networks() if record.spec.name != BUILDS]
     names = {record.spec.name for record in records}
     for name, driver in (("host", "host"), ("none", "null")):
         if name not in names:

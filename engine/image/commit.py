@@ -42,7 +42,7 @@ def commit(
                 chain.append(layer.chain_id)
                 file.rootfs.diff_ids = [*(file.rootfs.diff_ids or ()), layer.diff_id]
         file.created = now()
-        file.author = author
+        file.author, file.parent = author, base
         if config is not None:
             file.config = image_config.raw(config)
         step = image_config.History(created=file.created, comment=message, empty_layer=len(chain) == len(layers))

@@ -59,8 +59,10 @@ class History(Struct, omit_defaults=True):
 
 
 class ImageFile(Struct, kw_only=True, omit_defaults=True):
-    """The whole blob. `created` is RFC 3339; `cache` BuildKit's records of the build, JSON (engine.build.cache_exchange)."""
+    """The whole blob. `created` is RFC 3339; `cache` BuildKit's records of the build, JSON (engine.build.cache_exchange);
+    `parent` the image that a container had from which this one was committed (Docker image specification 1.2)."""
 
+    parent: str = ""
     created: str | None = None
     author: str = ""
     architecture: str

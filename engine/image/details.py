@@ -29,6 +29,7 @@ def details(images: ImageStore, image_id: str) -> ImageDetails:
         annotations=extras.manifest,
         attestations=tuple((one.predicate_type, one.predicate) for one in extras.attestations),
         author=file.author,
+        parent=file.parent,
         comment=history[-1].comment if history else "",
         diff_ids=tuple(file.rootfs.diff_ids or ()),
         history=history,

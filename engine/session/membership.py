@@ -29,7 +29,7 @@ async def connect(group: Group, container_id: str, attachment: Attachment) -> Co
     if attachment.network == bridge.DEFAULT:
         bridge.need_default(group.store)
     network = _name(group, attachment.network)
-    if any(_name(group, one.network) == network for one in record.spec.networks):
+    if any(_known(group, one.network) == network for one in record.spec.networks):
         raise Conflict(f"container {record.spec.name} is connected to network {network} already")
     attachment = replace(attachment, network=network)
     _write(group, record, (*record.spec.networks, attachment))

@@ -69,9 +69,11 @@ class ImageStep(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ImageDetails(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an image's record leaves out: `diff_ids` lowest first, `history` oldest first."""
+    """What an image's record leaves out: `diff_ids` lowest first, `history` oldest first. `parent`: the image from whose
+    container it was committed."""
 
     author: str = ""
+    parent: str = ""
     comment: str = ""
     diff_ids: tuple[str, ...] = ()
     history: tuple[ImageStep, ...] = ()

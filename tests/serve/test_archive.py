@@ -63,8 +63,19 @@ def test_commit(api, make):
     make("sh", "-c", "echo x > /made", name="api-commit")
     api.raw("POST", "/containers/api-commit/start")
     api("POST", "/containers/api-commit/wait")
-    found = api("POST", "/commit?container=api-commit&repo=api/made&tag=1&comment=why&changes=ENV%20A=b")
+    body = {
+        "Cmd": ["a b", "c"],
+        "Env": ['Q=x "$HOME" \\n'],
+        "Labels": {"l": "1"},
+        "User": "nobody",
+        "Healthcheck": {"Test": ["NONE"]},
+    }
+    found = api("POST", "/commit?container=api-commit&repo=api/made&tag=1&comment=why&changes=ENV%20A=b", body)
     image = api.get("/images/api/made:1/json")
     assert image["Id"] == found["Id"]
-    assert (image["Comment"], image["Config"]["Env"][-1]) == ("why", "A=b")
+    assert image["Parent"] == api.get("/containers/api-commit/json")["Image"]
+    config = image["Config"]
+    assert (image["Comment"], config["Env"][-2:]) == ("why", ['Q=x "$HOME" \\n', "A=b"])
+    assert (config["Cmd"], config["Labels"]["l"], config["User"]) == (["a b", "c"], "1", "nobody")
+    assert config["Healthcheck"]["Test"] == ["NONE"]
     api("DELETE", "/images/api/made:1")

@@ -1,6 +1,7 @@
 """What a client may ask of a new container: refused, warned of, or honoured (Docker's own words, Engine 28.5)."""
 
 import json
+import os
 
 import pytest
 
@@ -88,3 +89,14 @@ def test_a_network_namespace_to_join_is_looked_for_at_the_start(api):
     finally:
         for name in ("api-joining", "api-late"):
             api.raw("DELETE", f"/containers/{name}?force=1")
+
+
+def test_the_platform_of_the_image_must_fit(api):
+    body = {"Image": "busybox", "Cmd": ["true"]}
+    foreign = "arm64" if os.uname().machine == "x86_64" else "amd64"
+    status, said = api.refused("POST", f"/containers/create?platform=linux/{foreign}", body)
+    assert (status, said.startswith("image with reference busybox was found but its platform (linux/")) == (404, True)
+    assert api.refused("POST", "/containers/create?platform=foo", body) == (
+        400,
+        '"foo": unknown operating system or architecture: invalid argument',
+    )

@@ -40,6 +40,41 @@ def test_the_life_of_a_container(api):
     assert len(history(api, since, label="l=1", type="container")) == len(found)
 
 
+def test_networks_and_volumes_of_a_container_that_is_stopped(api):
+    since = time.time()
+    body = {
+        "Image": "busybox",
+        "Cmd": ["sh", "-c", "trap 'exit 0' INT; while :; do sleep 0.1; done"],
+        "StopSignal": "SIGINT",
+        "HostConfig": {"NetworkMode": "seen-net", "Binds": ["seen-data:/data:ro"]},
+    }
+    api("POST", "/networks/create", {"Name": "seen-net"})
+    one = api("POST", "/containers/create?name=seen-too", body)["Id"]
+    for path in ("start", "top", "stop", "start", "restart?t=0"):
+        assert api.raw("GET" if path == "top" else "POST", f"/containers/{one}/{path}")[0] < 300
+    api.raw("DELETE", f"/containers/{one}?force=1")
+    for path in ("/networks/seen-net", "/volumes/seen-data"):
+        api.raw("DELETE", path)
+    begun = ["volume mount", "network connect", "container start"]
+    ended = ["network disconnect", "volume unmount", "container stop", "container die"]
+    found = history(api, since)
+    assert sorted(f"{event['Type']} {event['Action']}" for event in found[:3]) == [
+        "container create", "network create", "volume create"
+    ]  # fmt: skip
+    assert [f"{event['Type']} {event['Action']}" for event in found[3:-2]] == [
+        *begun, "container top", "container kill", *ended, *begun, "container kill", "container kill", *ended, *begun,
+        "container restart", "container kill", *ended[:2], ended[3], "container destroy",
+    ]  # fmt: skip
+    assert found[3]["Actor"] == {
+        "ID": "seen-data",
+        "Attributes": {
+            "container": one, "destination": "/data", "driver": "local", "propagation": "", "read/write": "false",
+        },
+    }  # fmt: skip
+    signals = [event["Actor"]["Attributes"]["signal"] for event in found if event["Action"] == "kill"]
+    assert signals == ["2", "2", "9", "9"]
+
+
 def test_events_begin_with_headers_and_come_at_once(api):
     with api.connect() as sock:
         sock.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -24,6 +24,7 @@ from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed
 from composer.serve.buildkit.send import send
 from composer.serve.buildkit.status import Progress
 from composer.serve.docker.streaming import Cancellation
+from composer.view.images import familiar
 from engine.errors import BuildFailed, EngineError
 from engine.spec.container import Ulimit
 from engine.spec.image import BuildSpec
@@ -128,6 +129,8 @@ async def solve(
                 await to_thread.run_sync(lambda: server.open_engine().prune_images((record.id,)))
     except OSError as error:
         raise Failed(UNKNOWN, f"cannot receive the build context: {error.strerror}") from None
+    if build.tags or not build.results:
+        server.journal.built(record, map(familiar, build.tags))
     if build.results and not build.tags:
         return record.id
     build.exported = {"containerimage.digest": record.id, "containerimage.config.digest": record.id}

@@ -11,10 +11,12 @@ import msgspec
 from anyio import to_thread
 
 from composer.serve.docker.body import Create, shaped
+from composer.serve.docker.committed import instructions
 from composer.serve.docker.streaming import download, upload
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
 from composer.view import found
+from composer.view.images import familiar
 from composer.view.moments import timestamp
 from engine.errors import NotFound
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
+    from engine.spec.image import ImageRecord
     from engine.spec.state import ContainerRecord
     from engine.spec.stream import PathStatus
 
@@ -80,6 +83,7 @@ async def get(server: Server, request: Request, exchange: Exchange) -> None:
     def work(fd: int) -> None:
         server.open_engine().copy_out(record.group, record.id, path, fd)
 
+    server.journal.container("archive-path", record)
     await download(exchange, TAR, work, _header(there))
 
 
@@ -97,6 +101,7 @@ async def put(server: Server, request: Request, exchange: Exchange) -> Reply:
         server.open_engine().copy_in(record.group, record.id, path, fd, keep_owner=keep)
 
     await upload(request, work)
+    server.journal.container("extract-to-dir", record)
     return Reply()
 
 
@@ -109,6 +114,7 @@ async def changes(server: Server, request: Request, exchange: Exchange) -> Reply
 
 async def export(server: Server, request: Request, exchange: Exchange) -> None:
     record = found.container(server.engine, request.arguments["id"])
+    server.journal.container("export", record)
     await download(
         exchange, "application/octet-stream", lambda fd: server.open_engine().export(record.group, record.id, fd)
     )
@@ -121,12 +127,12 @@ async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
     changes = [line for text in request.queries("changes") for line in text.splitlines() if line.strip()]
     raw = await request.json(OBJECT)
     if raw:
-        shaped(raw, Create)
+        changes = [*instructions(shaped(raw, Create)[0]), *changes]
 
-    def work() -> str:
+    def work() -> ImageRecord:
         reference = f"{name}:{tag}" if name and tag else name
         engine = server.open_engine()
-        image = engine.commit(
+        return engine.commit(
             record.group,
             record.id,
             reference,
@@ -134,6 +140,11 @@ async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
             message=request.query("comment"),
             changes=changes,
         )
-        return image.id
 
-    return Reply({"Id": await to_thread.run_sync(work)}, status=201)
+    image = await to_thread.run_sync(work)
+    server.journal.image("create", image.id, image.config.labels)
+    shown = familiar(f"{name}:{tag or 'latest'}") if name else ""
+    if name:
+        server.journal.image("tag", image.id, image.config.labels, name=shown)
+    server.journal.container("commit", record, comment=request.query("comment"), imageID=image.id, imageRef=shown)
+    return Reply({"Id": image.id}, status=201)

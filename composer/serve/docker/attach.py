@@ -241,4 +241,5 @@ async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:
             process.close()
 
     await to_thread.run_sync(work, limiter=server.threads)
+    server.journal.container("resize", record, height=str(rows), width=str(columns))
     return Reply()

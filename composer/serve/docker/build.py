@@ -55,6 +55,7 @@ async def build(server: Server, request: Request, exchange: Exchange) -> None:
             work = functools.partial(_build, server, spec, reporter, cancellation, several(request), quiet=quiet)
             record = await reporter.run(work, cancellation)
             if record is not None:
+                server.journal.built(record, map(familiar, spec.tags))
                 await _succeeded(reporter, spec, record, quiet=quiet)
 
 

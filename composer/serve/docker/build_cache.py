@@ -29,4 +29,5 @@ async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
         return engine.prune_images((), [entry.key for entry in (over(entries, keep) if keep else entries)])
 
     freed = await to_thread.run_sync(work)
+    server.journal.pruned("builder", freed.size)
     return Reply({"CachesDeleted": [key[:25] for key in freed.cache] or None, "SpaceReclaimed": freed.size})

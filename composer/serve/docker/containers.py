@@ -45,6 +45,7 @@ async def top(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise HTTPError(409, f"container {record.id} is not running")
     from composer.view.processes import COLUMNS, asked, processes
 
+    server.journal.container("top", record)
     arguments = request.query("ps_args")
     if arguments in ("", "-ef"):
         return Reply({"Titles": list(COLUMNS), "Processes": [list(row) for row in processes(record.state.pid)]})

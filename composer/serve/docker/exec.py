@@ -120,7 +120,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     )
     made = Exec(record, wanted, spec)
     server.execs[made.id] = made
-    server.journal.container(f"exec_create: {' '.join(spec.args)}", record, execID=made.id)
+    server.journal.container(f"exec_create: {_line(spec)}", record, execID=made.id)
     return Reply({"Id": made.id}, status=201)
 
 
@@ -133,10 +133,10 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         if made.started:
             raise HTTPError(409, f"exec command {made.id} has already run")
         made.started = True
-        server.journal.container(f"exec_start: {' '.join(made.spec.args)}", record, execID=made.id)
+        server.journal.container(f"exec_start: {_line(made.spec)}", record, execID=made.id)
         await server.tasks.start(_alone, server, made)
         return Reply()
-    server.journal.container(f"exec_start: {' '.join(made.spec.args)}", record, execID=made.id)
+    server.journal.container(f"exec_start: {_line(made.spec)}", record, execID=made.id)
     # The client decides now whether it wants frames, whether or not the process has a terminal.
     tty, escape = bool(asked.tty), Detach(sequence(made.wanted.detach_keys or "")) if made.spec.tty else None
     raw = await exchange.hijack(stream_type(request, exchange, tty=tty))
@@ -157,6 +157,11 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         await raw.send(_said(f"{error.message}\r\n", tty=tty))
     await raw.end()
     return None
+
+
+def _line(spec: ExecSpec) -> str:
+    """The command as events name it: with a space after the program even if it has no arguments."""
+    return f"{spec.args[0]} {' '.join(spec.args[1:])}"
 
 
 def _said(text: str, *, tty: bool) -> bytes:

@@ -11,23 +11,26 @@ least start and end are reported.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from composer.serve.docker.life_events import Happening, Surroundings, deleted, ends_and_starts, number_of
 from composer.serve.docker.outputs import Outputs
 from composer.view import found
-from composer.view.networks import BUILT_IN
+from composer.view.networks import BUILDS, BUILT_IN, every
 from engine.errors import EngineError
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from composer.run.port import Engine, Watch
     from engine.paths import Roots
+    from engine.spec.image import ImageRecord
     from engine.spec.state import ContainerRecord
 
 KEPT = 4096
@@ -38,6 +41,8 @@ BEHIND = 65536
 Event = dict[str, Any]
 
 
+MET = 4096
+"""The number of networks whose names are remembered."""
 SETTLE = 0.05
 """Seconds between the last output sent to a client and the event of the container's exit, so that the client can print
 the output first."""
@@ -76,6 +81,19 @@ class Journal:
         spec = record.spec
         attributes = {**found.labels(record), **more, "image": spec.image_ref or spec.image, "name": spec.name}
         self.add("container", action, record.id, attributes, moment)
+
+    def image(self, action: str, image_id: str, labels: Mapping[str, str] | None = None, *, name: str = "") -> None:
+        self.add("image", action, image_id, {**(labels or {}), "name": name or image_id})
+
+    def built(self, record: ImageRecord, tags: Iterable[str]) -> None:
+        """Add the events of a build; `tags` are names as clients see them."""
+        for tag in tags:
+            self.image("tag", record.id, record.config.labels, name=tag)
+        self.image("create", record.id, record.config.labels)
+
+    def pruned(self, kind: str, size: int) -> None:
+        """Add the event that ends a prune, which freed `size` bytes."""
+        self.add(kind, "prune", "", {"reclaimed": str(size)})
 
     def history(self) -> list[Event]:
         """The remembered events, oldest first."""
@@ -132,6 +150,9 @@ class Observer:
         self._tasks: anyio.abc.TaskGroup | None = None
         self.killed: set[str] = set()
         """Containers that a client has killed; no stop event follows."""
+        self.stopping: dict[str, set[int]] = {}
+        """Containers that a client stops → the signals that were reported."""
+        self._met: dict[str, tuple[str, str]] = {}
         self._networks = self._network_names()
         self._volumes = self._volume_names()
 
@@ -204,8 +225,9 @@ class Observer:
         for key, record in before.items():
             if key not in after:
                 if record.state.status.alive:
-                    self._journal.container("die", record, exitCode="0")
+                    self._report(record, deleted(record, self._around(), time.time(), told=key in self.killed))
                 self.killed.discard(key)
+                self.stopping.pop(key, None)
                 self._journal.container("destroy", record)
 
     def _hold(self, group: str, old: ContainerRecord | None, new: ContainerRecord) -> bool:
@@ -250,17 +272,52 @@ class Observer:
             tell("unpause", new)
         if old is not None and old.spec.name != new.spec.name:
             tell("rename", new, oldName=f"/{old.spec.name}")
-        for moment, action, more in sorted(_ends_and_starts(was, new)):
-            if action == "stop" and new.id in self.killed:
+        if was is None or (was.started_at, was.finished_at) != (state.started_at, state.finished_at):
+            told = None if new.id in self.killed else self.stopping.get(new.id, set())
+            self._report(new, ends_and_starts(was, new, self._around(), told, self._stop_signal(new)))
+            if was is not None and was.finished_at != state.finished_at:
                 self.killed.discard(new.id)
-                continue
-            tell(action, new, moment, **dict(more))
+                self.stopping.pop(new.id, None)
         health = state.health.status if state.health else ""
         if health and health != "starting" and health != (was.health.status if was and was.health else ""):
             tell(f"health_status: {health}", new)
 
+    def _report(self, record: ContainerRecord, happenings: Iterable[Happening]) -> None:
+        for one in happenings:
+            if one.kind == "container":
+                self._journal.container(one.action, record, one.moment, **one.attributes)
+            else:
+                self._journal.add(one.kind, one.action, one.actor, one.attributes, one.moment)
+
+    def _around(self) -> Surroundings:
+        """Also networks that were removed with their last container are still needed for its events."""
+        self._met |= {record.spec.name: (record.id, record.spec.driver) for record in every(self._engine)}
+        while len(self._met) > MET:
+            del self._met[next(iter(self._met))]
+        return Surroundings(self._met, self._volumes)
+
+    def _stop_signal(self, record: ContainerRecord) -> int:
+        image = self._engine.image(record.spec.image)
+        name = record.spec.stop_signal or (image.config.stop_signal if image else "")
+        try:
+            return number_of(name or "SIGTERM")
+        except (KeyError, ValueError):
+            return int(signal.SIGTERM)
+
+    def will_stop(self, record: ContainerRecord, wanted: str = "") -> None:
+        """Report the signal of a stop that this server is about to perform."""
+        number = number_of(wanted) if wanted else self._stop_signal(record)
+        self.killed.discard(record.id)
+        self.stopping.setdefault(record.id, set()).add(number)
+        self._journal.container("kill", record, signal=str(number))
+
+    def will_kill(self, record: ContainerRecord, number: int) -> None:
+        """Report the signal that this server is about to send; no stop event follows."""
+        self.killed.add(record.id)
+        self._journal.container("kill", record, signal=str(number))
+
     def _network_names(self) -> dict[str, tuple[str, str]]:
-        records = [record for record in self._engine.networks() if record.spec.name not in BUILT_IN]
+        records = [record for record in self._engine.networks() if record.spec.name not in (*BUILT_IN, BUILDS)]
         return {record.id: (record.spec.name, record.spec.driver) for record in records}
 
     def _volume_names(self) -> dict[str, str]:
@@ -281,16 +338,3 @@ class Observer:
     def look_shared(self) -> None:
         """Look at networks and volumes now, after an operation of this server on them."""
         self._shared()
-
-
-def _ends_and_starts(was: Any, new: ContainerRecord) -> Iterator[tuple[float, str, tuple[tuple[str, str], ...]]]:
-    state = new.state
-    if state.finished_at > (was.finished_at if was else 0.0):
-        if state.oom_killed:
-            yield state.finished_at - 1e-6, "oom", ()
-        lasted = max(0, round(state.finished_at - state.started_at))
-        yield state.finished_at, "die", (("execDuration", str(lasted)), ("exitCode", str(state.exit_code)))
-        if state.stopped_by_user:
-            yield state.finished_at + 1e-6, "stop", ()
-    if state.started_at > (was.started_at if was else 0.0):
-        yield state.started_at, "start", ()

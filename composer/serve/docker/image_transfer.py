@@ -46,6 +46,12 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply 
     return None
 
 
+def familiar_path(shown: str) -> str:
+    """A familiar name without its tag or digest."""
+    plain = shown.partition("@")[0]
+    return plain.rpartition(":")[0] if ":" in plain.rpartition("/")[2] else plain
+
+
 def _repository(shown: str) -> str:
     """The path of a familiar name within its registry."""
     host, slash, rest = shown.partition("@")[0].partition("/")
@@ -84,7 +90,7 @@ async def _pull(server: Server, request: Request, reporter: Reporter, joined: st
 
     if (record := await reporter.run(pull)) is None:
         return False
-    server.journal.add("image", "pull", shown, {**record.config.labels, "name": shown})
+    server.journal.add("image", "pull", shown, {**record.config.labels, "name": familiar_path(shown)})
     for text in record.digests:
         if familiar(text).startswith(f"{shown.partition('@')[0].rpartition(':')[0] or shown}@") or digest:
             await reporter.send({"status": f"Digest: {text.rpartition('@')[2]}"})
@@ -122,6 +128,9 @@ async def _import(server: Server, request: Request, exchange: Exchange) -> Reply
         return server.open_engine().import_image(fd, reference, changes=changes, message=message)
 
     record = await upload(request, work)
+    for name in record.tags:
+        server.journal.image("tag", record.id, record.config.labels, name=familiar(name))
+    server.journal.image("import", record.id, record.config.labels)
     await Reporter(exchange).send({"status": record.id})
     return None
 
@@ -155,6 +164,9 @@ async def push(server: Server, request: Request, exchange: Exchange) -> None:
 
     for one in wanted:
         await reporter.run(lambda one=one: server.open_engine().push(one, progress=progress, given=who))  # type: ignore[misc]
+        if not reporter.failed and (image := server.engine.image(one)) is not None:
+            attributes = {**image.config.labels, "name": familiar_path(familiar(one))}
+            server.journal.add("image", "push", familiar(one), attributes)
 
 
 async def save(server: Server, request: Request, exchange: Exchange) -> None:
@@ -164,6 +176,9 @@ async def save(server: Server, request: Request, exchange: Exchange) -> None:
     for name in names:
         need(server.engine, name)
     await download(exchange, "application/x-tar", lambda fd: server.open_engine().save_images(names, fd))
+    for name in names:
+        if (image := server.engine.image(name)) is not None:
+            server.journal.image("save", image.id, image.config.labels)
 
 
 async def load(server: Server, request: Request, exchange: Exchange) -> None:
@@ -175,6 +190,7 @@ async def load(server: Server, request: Request, exchange: Exchange) -> None:
     except (ImageError, OperationFailed) as error:
         await reporter.send({"errorDetail": {"message": error.message}, "error": error.message})
     for record in records:
+        server.journal.image("load", record.id, record.config.labels)
         for tag in record.tags or ("",):
             text = f"Loaded image: {familiar(tag)}" if tag else f"Loaded image ID: {record.id}"
             await reporter.send({"stream": f"{text}\n"})
@@ -189,6 +205,8 @@ async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
     for one in freed.images:
         deleted += [{"Untagged": familiar(tag)} for tag in (gone[one].tags if one in gone else ())]
         deleted.append({"Deleted": one})
+        server.journal.image("delete", one)
+    server.journal.pruned("image", freed.size)
     return Reply({"ImagesDeleted": deleted or None, "SpaceReclaimed": freed.size})
 
 

@@ -47,7 +47,7 @@ async def tag(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise BadRequest("invalid reference format")
     tagged = f"{name}:{version}" if version else name
     server.engine.tag_image(image.id, tagged)
-    server.journal.add("image", "tag", image.id, {**image.config.labels, "name": familiar(tagged)})
+    server.journal.image("tag", image.id, image.config.labels, name=familiar(tagged))
     return Reply(status=201)
 
 
@@ -64,5 +64,5 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
     for kind, _, _ in lines:
         action = {"Untagged": "untag", "Deleted": "delete"}.get(kind)
         if action:
-            server.journal.add("image", action, image.id, {**image.config.labels, "name": image.id})
+            server.journal.image(action, image.id, None if action == "delete" else image.config.labels)
     return Reply([{kind: familiar(what)} for kind, _, what in lines])

@@ -17,6 +17,7 @@ from composer.plan.operations import AwaitEnd, CreateVolume, Kill, Make, Pause, 
 from composer.serve.docker import create_check
 from composer.serve.docker.body import Create, HostConfig, shaped
 from composer.serve.docker.create import specification
+from composer.serve.docker.life_events import number_of
 from composer.serve.docker.streaming import while_connected
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import NO_CONTENT, NOT_MODIFIED, OBJECT, Reply
@@ -28,6 +29,7 @@ from composer.view.filters import Filters
 from composer.view.images import need as need_image
 from composer.view.random_names import free_name
 from composer.view.start_errors import words
+from engine.spec.image import for_platform
 from engine.spec.network import VolumeSpec
 from engine.spec.state import Status
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
+    from engine.spec.image import ImageRecord
     from engine.spec.state import ContainerRecord
 
 CONDITIONS = ("not-running", "next-exit", "removed")
@@ -48,7 +51,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     name = checked_name(request.query("name")) if request.query("name") else free_name(server.engine)
     if not (asked.image or asked.cmd or asked.entrypoint):
         raise BadRequest("config cannot be empty in order to create a container")
-    image = need_image(server.engine, asked.image or "")
+    image = _image(server, asked.image or "", request.query("platform"))
     await anyio.to_thread.run_sync(server.engine.admit, asked.image or "")
     spec = specification(name, asked, image)
     host = asked.host_config or HostConfig()
@@ -74,6 +77,22 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise HTTPError(error.status, error.message.removeprefix(f"cannot make container {name}: ")) from None
     warnings = [*create_check.warnings(host), *(f"{field} is not known and was ignored" for field in unknown)]
     return Reply({"Id": end.container_id, "Warnings": warnings}, status=201)
+
+
+def _image(server: Server, name: str, platform: str) -> ImageRecord:
+    """The image, for a platform if one is given. Refusal, EngineError; HTTPError 404 if it is for another platform."""
+    image = need_image(server.engine, name)
+    if not platform:
+        return image
+    wanted = server.engine.image(for_platform(name, platform))
+    if wanted is None:
+        own = "/".join(filter(None, (image.os, image.architecture, image.variant)))
+        raise HTTPError(
+            404,
+            f"image with reference {name} was found but its platform ({own}) does not match the specified platform "
+            f"({platform})",
+        )
+    return wanted
 
 
 def _named(server: Server, request: Request) -> ContainerRecord:
@@ -121,7 +140,10 @@ async def stop(server: Server, request: Request, exchange: Exchange) -> Reply:
     record = _named(server, request)
     if not record.state.status.alive and record.state.status is not Status.RESTARTING:
         return NOT_MODIFIED
-    await perform(server, record.group, _stop(record, request))
+    operation = _stop(record, request)
+    if record.state.status.alive:
+        server.observer.will_stop(record, operation.signal)
+    await perform(server, record.group, operation)
     return NO_CONTENT
 
 
@@ -129,7 +151,10 @@ async def restart(server: Server, request: Request, exchange: Exchange) -> Reply
     record = _named(server, request)
     again = Start(id=1, name=record.spec.name, cause=CAUSE, container_id=record.id, after=(0,))
     if record.state.status.alive or record.state.status is Status.RESTARTING:
-        await perform(server, record.group, _stop(record, request), again)
+        operation = _stop(record, request)
+        if record.state.status.alive:
+            server.observer.will_stop(record, operation.signal)
+        await perform(server, record.group, operation, again)
     else:
         await perform(server, record.group, structs.replace(again, id=0, after=()))
     server.journal.container("restart", record)
@@ -159,21 +184,11 @@ async def kill(server: Server, request: Request, exchange: Exchange) -> Reply:
             raise HTTPError(409, f"container {record.id} is not running")
     except (HTTPError, Refusal) as error:
         raise HTTPError(error.status, f"cannot kill container: {request.arguments['id']}: {error}") from None
-    server.observer.killed.add(record.id)
-    server.journal.container("kill", record, signal=str(_number(wanted)))
+    server.observer.will_kill(record, number_of(wanted))
     await perform(
         server, record.group, Kill(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, signal=wanted)
     )
     return NO_CONTENT
-
-
-def _number(text: str) -> int:
-    """The number of a signal; `text` is already checked."""
-    if text.isdigit():
-        return int(text)
-    name = text.upper().removeprefix("SIG")
-    base, _, offset = name.replace("-", "+-").partition("+")
-    return int(signal.Signals[f"SIG{base}"]) + int(offset or 0)
 
 
 async def pause(server: Server, request: Request, exchange: Exchange) -> Reply:
@@ -219,6 +234,8 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
     operation = Remove(
         id=0, name=record.spec.name, cause=CAUSE, container_id=record.id, volumes=request.flag("v"), force=force
     )
+    if record.state.status.alive:
+        server.observer.will_kill(record, signal.SIGKILL)
     await perform(server, record.group, operation)
     return NO_CONTENT
 
@@ -247,4 +264,5 @@ async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
         freed += tree_size(f"{server.engine.folder(record.group, record.id)}/upper")
         await perform(server, record.group, Remove(id=0, name=record.spec.name, cause=CAUSE, container_id=record.id))
         gone.append(record.id)
+    server.journal.pruned("container", freed)
     return Reply({"ContainersDeleted": gone or None, "SpaceReclaimed": freed})

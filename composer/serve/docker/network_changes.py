@@ -112,4 +112,5 @@ async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
         spec = record.spec
         await perform(server, group_of(spec.labels), RemoveNetwork(id=0, name=spec.name, cause=CAUSE))
         gone.append(spec.name)
+    server.journal.pruned("network", 0)
     return Reply({"NetworksDeleted": gone or None})

@@ -160,6 +160,7 @@ class Reporter:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange, self._begun = exchange, False
+        self.failed = False
         self._loop = asyncio.get_running_loop()
 
     async def send(self, line: Mapping[str, object]) -> None:
@@ -180,6 +181,7 @@ class Reporter:
             failure = described_error(error)
         except HTTPError as error:
             failure = error
+        self.failed = True
         if not self._begun:
             raise failure
         detail = {"code": failure.code} if failure.code else {}

@@ -92,4 +92,5 @@ async def prune(server: Server, request: Request, exchange: Exchange) -> Reply:
         await perform(server, group_of(spec.labels), RemoveVolume(id=0, name=spec.name, cause=CAUSE))
         gone.append(spec.name)
         freed += size
+    server.journal.pruned("volume", freed)
     return Reply({"VolumesDeleted": gone, "SpaceReclaimed": freed})

@@ -1,0 +1,124 @@
+"""The events of one container between two of its states, in Docker's order and with its attributes (Docker Engine API 1.55,
+SystemEvents).
+
+    start   volume mount, network connect, start
+    end     oom, kill, network disconnect, volume unmount, stop, die
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from engine.spec.state import ContainerRecord, ContainerState
+
+KILLED = 128 + signal.SIGKILL
+
+
+class Happening(Struct, frozen=True):
+    """One event: `kind` is container, network or volume, `actor` "" for the container itself."""
+
+    moment: float
+    action: str
+    kind: str = "container"
+    actor: str = ""
+    attributes: Mapping[str, str] = {}
+
+
+class Surroundings(Struct, frozen=True):
+    """The networks and volumes of the moment: network name → (id, driver), volume name → driver."""
+
+    networks: Mapping[str, tuple[str, str]]
+    volumes: Mapping[str, str]
+
+
+def ends_and_starts(
+    was: ContainerState | None, new: ContainerRecord, around: Surroundings, told: set[int] | None, own_signal: int
+) -> Iterator[Happening]:
+    """`told` are the signals that were reported when they were sent, None if the container was killed, and not stopped;
+    `own_signal` is the one that stops it."""
+    state = new.state
+    ended = state.finished_at > (was.finished_at if was else 0.0)
+    started = state.started_at > (was.started_at if was else 0.0)
+    if started and not (ended and state.finished_at < state.started_at):
+        yield from start(new, around)
+    if ended:
+        yield from end(new, around, told, own_signal)
+    if started and ended and state.finished_at < state.started_at:
+        yield from start(new, around)
+
+
+def start(record: ContainerRecord, around: Surroundings) -> Iterator[Happening]:
+    moment = record.state.started_at
+    for name, target, read_only in _volumes(record):
+        attributes = {
+            "container": record.id, "destination": target, "driver": around.volumes.get(name, "local"),
+            "propagation": "", "read/write": "false" if read_only else "true",
+        }  # fmt: skip
+        yield Happening(moment, "mount", "volume", name, attributes)
+    yield from _networks(record, around, moment, "connect")
+    yield Happening(moment, "start")
+
+
+def end(record: ContainerRecord, around: Surroundings, told: set[int] | None, own_signal: int) -> Iterator[Happening]:
+    state = record.state
+    moment = state.finished_at
+    if state.oom_killed:
+        yield Happening(moment, "oom")
+    stopped = state.stopped_by_user and told is not None
+    if stopped and told is not None:
+        sent = [own_signal, *([signal.SIGKILL] if state.exit_code == KILLED and own_signal != signal.SIGKILL else [])]
+        for number in sent:
+            if number not in told:
+                yield Happening(moment, "kill", attributes={"signal": str(int(number))})
+    yield from left(record, around, moment)
+    if stopped:
+        yield Happening(moment, "stop")
+    lasted = max(0, round(moment - state.started_at))
+    yield Happening(moment, "die", attributes={"execDuration": str(lasted), "exitCode": str(state.exit_code)})
+
+
+def left(record: ContainerRecord, around: Surroundings, moment: float) -> Iterator[Happening]:
+    """What a container gives back when it ends."""
+    yield from _networks(record, around, moment, "disconnect")
+    for name, _, _ in _volumes(record):
+        attributes = {"container": record.id, "driver": around.volumes.get(name, "local")}
+        yield Happening(moment, "unmount", "volume", name, attributes)
+
+
+def _volumes(record: ContainerRecord) -> list[tuple[str, str, bool]]:
+    found = [(m.source, m.target, m.read_only) for m in record.spec.mounts if m.type == "volume" and m.source]
+    return sorted(found, key=lambda one: one[1])
+
+
+def _networks(record: ContainerRecord, around: Surroundings, moment: float, action: str) -> Iterator[Happening]:
+    names = [one.network for one in record.spec.networks] or [record.spec.network_mode]
+    for name in names:
+        if name in around.networks:
+            identity, driver = around.networks[name]
+            attributes = {"container": record.id, "name": name, "type": driver}
+            yield Happening(moment, action, "network", identity, attributes)
+
+
+def number_of(name: str) -> int:
+    """A signal by name or number, as kill(1) takes it. KeyError, ValueError."""
+    if name.isdigit():
+        return int(name)
+    plain = name.upper().removeprefix("SIG")
+    base, _, offset = plain.replace("-", "+-").partition("+")
+    return int(signal.Signals[f"SIG{base}"]) + int(offset or 0)
+
+
+def deleted(record: ContainerRecord, around: Surroundings, moment: float, *, told: bool) -> Iterator[Happening]:
+    """What precedes the destroy event of a container that was running when it was seen last. Its end was not seen."""
+    attributes: dict[str, Any] = {
+        "execDuration": str(max(0, round(moment - record.state.started_at))), "exitCode": str(KILLED),
+    }  # fmt: skip
+    if not told:
+        yield Happening(moment, "kill", attributes={"signal": str(int(signal.SIGKILL))})
+    yield from left(record, around, moment)
+    yield Happening(moment, "die", attributes=attributes)
