@@ -88,7 +88,7 @@ class Filters:
             return True
         if len(values) == 1 and values[0] in ("0", "false", "False", "f", "F", "FALSE"):
             return False
-        raise Refusal(f"invalid filter '{name}={values}'")
+        raise Refusal(f"invalid filter '{name}=[{' '.join(values)}]'")
 
 
 def _values(values: object) -> list[str]:

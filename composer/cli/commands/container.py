@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.parsing.container_flags import CREATE
 from composer.cli.parsing.flags import Args, Command, Flag, Group
-from composer.cli.render.listing import FILTER, FORCE, FORMAT, INSPECT, NO_TRUNC, QUIET, inspect, labels, listing, short
+from composer.cli.render.listing import (
+    FILTER,
+    FORCE,
+    FORMAT,
+    INSPECT,
+    NO_TRUNC,
+    QUIET,
+    ids_only,
+    inspect,
+    labels,
+    listing,
+    short,
+)
 from composer.view import container_list, found
 from composer.view.filters import Filters
 from composer.view.units import human_duration, human_size
@@ -34,7 +46,7 @@ def ls(context: Context, args: Args) -> int:
     last = 1 if args.latest else args.last
     records = container_list.selected(context.engine, filters, everything=args.all or last > 0)
     records = records[:last] if last > 0 else records
-    if args.quiet:
+    if ids_only(args):
         print("".join(f"{short(record.id, full=args.no_trunc)}\n" for record in records), end="")
         return 0
     sizes = args.size or ".Size" in args.format

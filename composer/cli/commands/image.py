@@ -17,6 +17,7 @@ from composer.cli.render.listing import (
     INSPECT,
     NO_TRUNC,
     QUIET,
+    ids_only,
     inspect,
     listing,
     short,
@@ -48,7 +49,7 @@ PLATFORMS = Flag("platform", "Only images for this platform: os[/arch[/variant]]
 def ls(context: Context, args: Args) -> int:
     filters = Filters.of_flags([*args.filter, *(f"reference={name}" for name in args.positional)], images.FILTERS)
     found = images.selected(context.engine, filters)
-    if args.quiet:
+    if ids_only(args):
         ids = dict.fromkeys(image.id if args.no_trunc else short(image.id) for image in found)
         print("".join(f"{one}\n" for one in ids), end="")
         return 0
@@ -115,7 +116,7 @@ def history(context: Context, args: Args) -> int:
 
     steps = images.history(context.engine, images.need(context.engine, args.positional[0], args.platform))
     full = args.no_trunc
-    if args.quiet:
+    if ids_only(args):
         print("".join(f"{short(step['Id'], full=full)}\n" for step in steps), end="")
         return 0
     rows = []

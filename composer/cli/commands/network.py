@@ -14,6 +14,7 @@ from composer.cli.render.listing import (
     INSPECT,
     NO_TRUNC,
     QUIET,
+    ids_only,
     inspect,
     labels,
     listing,
@@ -39,7 +40,7 @@ def ls(context: Context, args: Args) -> int:
 
     found = networks.selected(context.engine, Filters.of_flags(args.filter, networks.FILTERS))
     found.sort(key=lambda record: record.spec.name)
-    if args.quiet:
+    if ids_only(args):
         print("".join(f"{short(record.id, full=args.no_trunc)}\n" for record in found), end="")
         return 0
     rows = [

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.errors import CommandError
 from composer.cli.parsing.flags import Args, Command, Flag, Group
-from composer.cli.render.listing import FILTER, FORCE, FORMAT, INSPECT, inspect, labels, listing
+from composer.cli.render.listing import FILTER, FORCE, FORMAT, INSPECT, ids_only, inspect, labels, listing
 from composer.view import volumes
 from composer.view.filters import Filters
 
@@ -23,7 +23,7 @@ HEADERS = {
 
 def ls(context: Context, args: Args) -> int:
     found = volumes.selected(context.engine, Filters.of_flags(args.filter, volumes.FILTERS))
-    if args.quiet:
+    if ids_only(args):
         print("".join(f"{record.spec.name}\n" for record in found), end="")
         return 0
     unknown = dict.fromkeys(("Availability", "Group", "Links", "Size", "Status"), "N/A")

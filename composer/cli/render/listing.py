@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from composer.cli.parsing.flags import Flag
+from composer.cli.parsing.flags import Args, Flag
 from composer.cli.render.table import table
 from composer.load.printable import one_line
 from composer.view.errors import Unknown
@@ -21,6 +21,11 @@ NO_TRUNC = Flag("no-trunc", "Don't truncate output")
 QUIET = Flag("quiet", "Only display IDs", short="q")
 FORCE = Flag("force", "Do not prompt for confirmation", short="f")
 INSPECT = Flag("format", "Format output: json, or a Go TEMPLATE", "string", short="f")
+
+
+def ids_only(args: Args) -> bool:
+    """Whether --quiet decides: a format other than the plain table is stronger, as docker's."""
+    return bool(args.quiet) and args.format in ("", "table")
 
 
 def listing(template: str, rows: Sequence[Row], headers: Mapping[str, str], columns: Sequence[str]) -> str:
