@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from composer.plan import labels
 from composer.plan.desired import DesiredService
 from composer.plan.observed import Snapshot
@@ -56,9 +58,7 @@ def _moved(service: DesiredService, record: ContainerRecord) -> str:
 
 def summary_text(service: DesiredService) -> str:
     """The value of the label that later tells what changed."""
-    import json
-
-    return json.dumps(service.summary, sort_keys=True, separators=(",", ":"))
+    return msgspec.json.encode(service.summary, order="sorted").decode()
 
 
 def _configuration(service: DesiredService, record: ContainerRecord) -> str | None:

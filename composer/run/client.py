@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from signal import SIGCONT
 
 from composer.release import VERSION
-from composer.run import protocol
 from composer.run.launch import Launch, SupervisorLost
-from composer.run.protocol import End, Event, Frames, Go, Note, Request
 from engine import control
 from engine.errors import OperationFailed, OtherVersion
 from engine.paths import Roots
@@ -21,6 +19,7 @@ from engine.paths import Roots
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from composer.run.port import Engine
+    from composer.run.protocol import Event, Request
 
 ATTEMPTS = 4
 """How often a request is made before we give up on supervisors that die of it."""
@@ -67,6 +66,8 @@ class Client:
     def perform(self, request: Request, *, ready: Callable[[str], None] | None = None) -> Iterator[Event]:
         """Yield the events of the request, End last. `ready` is called with the id of a container to attach to. Raises
         SupervisorLost when supervisors keep dying before the end, OperationFailed when none can be started."""
+        from composer.run import protocol  # a command that finds nothing to do sends no request
+
         for attempt in range(ATTEMPTS):
             with self._connect(replace=not attempt) as sock:
                 try:
@@ -75,7 +76,7 @@ class Client:
                     continue
                 for event in self._events(sock, ready, continues=request.options.action in ENDING):
                     yield event
-                    if isinstance(event, End):
+                    if isinstance(event, protocol.End):
                         if event.last:
                             _until_hung_up(sock)
                         return
@@ -90,7 +91,9 @@ class Client:
 
     def _events(self, sock: socket.socket, ready: Callable[[str], None] | None, *, continues: bool) -> Iterator[Event]:
         """Yield events until the supervisor hangs up, for whatever reason. `continues`: a stopped keeper is continued."""
-        frames = Frames()
+        from composer.run import protocol
+
+        frames = protocol.Frames()
         pause: float | None = PATIENCE
         while True:
             sock.settimeout(pause)
@@ -99,7 +102,7 @@ class Client:
             except TimeoutError:
                 note = self._reason(sock, continues=continues)
                 if note:
-                    yield Note(note)
+                    yield protocol.Note(note)
                 pause = None if note or pause is None else min(2 * pause, 60.0)
                 continue
             except ConnectionError:
@@ -111,7 +114,7 @@ class Client:
                 if isinstance(event, protocol.Ready):
                     if ready is not None:
                         ready(event.container_id)
-                    sock.sendall(protocol.frame(Go(event.container_id)))
+                    sock.sendall(protocol.frame(protocol.Go(event.container_id)))
                 else:
                     yield event
 

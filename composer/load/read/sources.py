@@ -7,7 +7,6 @@ import os
 from composer.load.errors import LoadError
 from composer.load.notice import UNSET, Notice
 from composer.load.options import Environment, Inputs
-from composer.load.read import dotenv
 from composer.load.read.remote import PREFIXES, fetched
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -206,6 +205,8 @@ def read_env_files(
     files: tuple[str, ...], environ: dict[str, str], inputs: Inputs, warn: Callable[[str], None]
 ) -> dict[str, str]:
     """The variables of .env files; later files win. Values may refer to `environ` and to earlier variables."""
+    from composer.load.read import dotenv  # many projects have none, and its patterns take a millisecond
+
     found: dict[str, str] = {}
     known = Environment(environ, inputs)
 

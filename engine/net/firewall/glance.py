@@ -18,7 +18,7 @@ _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 def forwards() -> bool:
     """Whether IPv4 packets are forwarded (sysctl net.ipv4.ip_forward)."""
     try:
-        with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
+        with open("/proc/sys/net/ipv4/ip_forward", encoding="utf-8") as file:
             return file.read(1) != "0"
     except OSError:
         return True
