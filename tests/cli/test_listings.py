@@ -127,8 +127,36 @@ def test_ps_selections(engine: Engine, capsys: pytest.CaptureFixture[str]) -> No
         run(engine, capsys, "ps", "wep")
     with pytest.raises(UsageError, match="no field 'Nope'"):
         run(engine, capsys, "ps", "--format", "{{.Nope}}")
-    with pytest.raises(UsageError, match="is not supported"):
-        run(engine, capsys, "ps", "--format", "{{range .}}x{{end}}")
+    with pytest.raises(UsageError, match="unclosed action"):
+        run(engine, capsys, "ps", "--format", "{{.Name")
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{range .Publishers}}{{.TargetPort}}/{{.Protocol}} {{end}}", "80/tcp 80/tcp 99/tcp \n"),
+        ("{{.Publishers}}", "[{0.0.0.0 80 18080 tcp} {:: 80 18080 tcp} { 99 0 tcp}]\n"),
+        ('{{.Label "com.docker.compose.service"}}-{{.Label "none"}}.', "web-.\n"),
+        ('{{if eq .State "running"}}up{{else}}down{{end}}', "up\n"),
+        ('{{printf "%-10s|%3d|%03d" .Service .ExitCode 7}}', "web       |  0|007\n"),
+        ("{{- .Service -}}  x", "webx\n"),
+        ('{{.Service | upper | printf "%q"}}', '"WEB"\n'),
+        ('{{index (split .Name "-") 1}} {{slice .Name 0 4}} {{pad .Service 1 2}}|', "web shop  web  |\n"),
+        (
+            'table {{.ID}}\t{{.Label "com.docker.compose.container-number"}}\t{{upper .Service}}\t{{truncate .Name 3}}',
+            "CONTAINER ID   container number   SERVICE   NAME\nweb100000000   1                  WEB       sho\n",
+        ),
+        ("table {{.LocalVolumes}}\t{{.ExitCode}}", "LOCAL VOLUMES   EXIT CODE\n1               0\n"),
+    ],
+)
+def test_ps_templates(engine: Engine, capsys: pytest.CaptureFixture[str], template: str, text: str) -> None:
+    assert run(engine, capsys, "ps", "--format", template, "web") == text
+
+
+def test_ps_raw(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = run(engine, capsys, "ps", "--format", "raw", "web").splitlines()
+    names = ["container_id", "image", "command", "created_at", "state", "status", "names", "labels", "ports"]
+    assert [line.partition(":")[0] for line in lines] == [*names, ""]
 
 
 def test_ps_names_another_engine_only_where_there_is_one(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,7 +239,7 @@ def test_long_sources_of_mounts_are_shortened(capsys: pytest.CaptureFixture[str]
 
 
 def test_volumes(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(engine, capsys, "volumes") == "DRIVER   VOLUME NAME\nlocal    shop_data\n"
+    assert run(engine, capsys, "volumes") == "DRIVER    VOLUME NAME\nlocal     shop_data\n"
     assert run(engine, capsys, "volumes", "-q") == "shop_data\n"
 
 

@@ -118,7 +118,7 @@ def _show(event: Event, *, json: bool) -> None:
     when = datetime.datetime.fromtimestamp(moment)
     attributes = {**more, "image": record.spec.image_ref or record.spec.image, "name": record.spec.name}
     if json:
-        from composer.cli.render.template import compact
+        from composer.cli.render.gojson import compact
 
         text = compact(
             {

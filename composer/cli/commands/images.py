@@ -40,7 +40,7 @@ def run(context: Context, args: Args) -> int:
         return 0
     pairs = [(record, context.engine.image(record.spec.image)) for record in records]
     if args.format == "json":
-        from composer.cli.render.template import compact
+        from composer.cli.render.gojson import compact
 
         print(compact([_view(*pair) for pair in pairs]))
     else:

@@ -50,7 +50,7 @@ def run(context: Context, args: Args) -> int:
     if args.quiet:
         print("".join(f"{row[0]}\n" for row in rows), end="")
     elif args.format == "json":
-        from composer.cli.render.template import compact
+        from composer.cli.render.gojson import compact
 
         print(compact([dict(zip(("Name", "Status", "ConfigFiles"), row, strict=True)) for row in rows]))
     else:

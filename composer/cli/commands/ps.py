@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import is_up, select
-from composer.cli.render.table import shorten, table
+from composer.cli.render.table import MINIMUM, shorten, table
 from composer.plan.labels import SUMMARY, service_of
 from composer.view.containers import command_text, ports_text, publishers, status_text
 from composer.view.units import human_duration
@@ -22,6 +22,15 @@ STATUSES = ("paused", "restarting", "removing", "running", "dead", "created", "e
 HEADERS = ("NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS")
 ENGINE = "com.docker.compose.engine"
 """The label of containers that another engine than the usual one runs."""
+RAW = (
+    "container_id: {{.ID}}\\nimage: {{.Image}}\\ncommand: {{.Command}}\\ncreated_at: {{.CreatedAt}}\\nstate: {{.State}}\\n"
+    "status: {{.Status}}\\nnames: {{.Names}}\\nlabels: {{.Labels}}\\nports: {{.Ports}}\\n"
+)
+"""What --format raw stands for."""
+NAMES = {
+    "ID": "CONTAINER ID", "CreatedAt": "CREATED AT", "ExitCode": "EXIT CODE", "LocalVolumes": "LOCAL VOLUMES",
+    "RunningFor": "CREATED",
+}  # fmt: skip
 FIELDS = (
     "Command", "CreatedAt", "Engine", "ExitCode", "Health", "ID", "Image", "Labels", "LocalVolumes", "Mounts", "Name", "Names",
     "Networks", "Ports", "Project", "Publishers", "RunningFor", "Service", "Size", "State", "Status",
@@ -83,17 +92,25 @@ def _listing(context: Context, args: Args, records: list[ContainerRecord]) -> st
     if chosen in ("", "table"):
         rows = [_row(record, configs[record.spec.image], full=args.no_trunc) for record in records]
         if not any(record.spec.labels.get(ENGINE) for record in records):
-            return table([HEADERS, *rows])
+            return table([HEADERS, *rows], minimum=MINIMUM)
         engines = [record.spec.labels.get(ENGINE, "") for record in records]
         return table(
-            [(*HEADERS[:-1], "ENGINE", HEADERS[-1]), *((*r[:-1], e, r[-1]) for r, e in zip(rows, engines, strict=True))]
+            [
+                (*HEADERS[:-1], "ENGINE", HEADERS[-1]),
+                *((*r[:-1], e, r[-1]) for r, e in zip(rows, engines, strict=True)),
+            ],
+            minimum=MINIMUM,
         )
-    from composer.cli.render.template import compact, format_rows
+    from composer.cli.render.gojson import compact
+    from composer.cli.render.template import format_rows
 
+    if chosen == "raw":
+        chosen = RAW
     views = [_view(record, configs[record.spec.image], full=args.no_trunc) for record in records]
     if chosen == "json":
         return "".join(f"{compact(view)}\n" for view in views)
-    return format_rows(chosen, views, FIELDS, {"RunningFor": "CREATED"})
+    labels = [record.spec.labels for record in records]
+    return format_rows(chosen, views, FIELDS, NAMES, labels=labels)
 
 
 def _configured(context: Context) -> str:

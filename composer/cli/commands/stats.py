@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import is_up, select
 from composer.cli.render.guard import raw
-from composer.cli.render.table import shorten, table
+from composer.cli.render.table import MINIMUM, shorten, table
 from composer.view.units import bytes_size, human_size
 
 if TYPE_CHECKING:
@@ -112,8 +112,9 @@ def _text(args: Args, rows: list[tuple[ContainerRecord, ContainerStats | None, f
         keys = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
         cells = [[str(view[key]) if key != "Name" or args.no_trunc else shorten(str(view[key]), 40) for key in keys]
                  for view in views]  # fmt: skip
-        return table([HEADERS, *cells])
-    from composer.cli.render.template import compact, format_rows
+        return table([HEADERS, *cells], minimum=MINIMUM)
+    from composer.cli.render.gojson import compact
+    from composer.cli.render.template import format_rows
 
     if args.format == "json":
         return "".join(f"{compact(dict(sorted(view.items())))}\n" for view in views)

@@ -78,8 +78,8 @@ def info(context: Context, args: Args) -> int:
     found = facts(context.engine, VERSION)
     found |= {"StateRoot": context.roots.state, "RunRoot": context.roots.run}
     if args.format:
+        from composer.cli.render.gojson import compact
         from composer.cli.render.gotemplate import Template
-        from composer.cli.render.template import compact
 
         print(compact(found) if args.format == "json" else Template(args.format).render(found))
         return 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from composer.cli.parsing.flags import Args, Command, Flag
 from composer.cli.project.containers import select
-from composer.cli.render.table import table
+from composer.cli.render.table import MINIMUM, table
 from composer.plan.labels import PROJECT
 
 if TYPE_CHECKING:
@@ -38,15 +38,17 @@ def run(context: Context, args: Args) -> int:
         print("".join(f"{volume.spec.name}\n" for volume in volumes), end="")
     elif args.format in ("", "table"):
         rows = [("DRIVER", "VOLUME NAME"), *((v.spec.driver, v.spec.name) for v in volumes)]
-        print(table(rows), end="")
+        print(table(rows, minimum=MINIMUM), end="")
     else:
-        from composer.cli.render.template import compact, format_rows
+        from composer.cli.render.gojson import compact
+        from composer.cli.render.template import format_rows
 
         views = [_view(volume) for volume in volumes]
         if args.format == "json":
             print("".join(f"{compact(view)}\n" for view in views), end="")
         else:
-            print(format_rows(args.format, views, FIELDS, {"Name": "VOLUME NAME"}), end="")
+            labels = [volume.spec.labels for volume in volumes]
+            print(format_rows(args.format, views, FIELDS, {"Name": "VOLUME NAME"}, labels=labels), end="")
     return 0
 
 

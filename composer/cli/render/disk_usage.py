@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from composer.cli.render.listing import MINIMUM, short
-from composer.cli.render.table import shorten, table
+from composer.cli.render.listing import short
+from composer.cli.render.table import MINIMUM, shorten, table
 from composer.view.units import human_duration, human_size
 
 IMAGES = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")

@@ -1,16 +1,16 @@
-"""The part of Go's text/template that people write after `inspect --format` (pkg.go.dev/text/template).
+"""The part of Go's text/template that people write after --format (pkg.go.dev/text/template).
 
     {{.State.Status}}  {{json .Config}}  {{index .Labels "a"}}  {{.Name | upper}}  {{len .Mounts}}  {{join .Args " "}}
     {{range .Mounts}} … {{else}} … {{end}}   {{range $key, $value := .Labels}}   {{if …}}   {{with …}}   {{/* comment */}}
-    eq ne lt le gt ge and or not print println printf slice split lower upper title
+    eq ne lt le gt ge and or not print println printf slice split lower upper title truncate pad
 
-Values are decoded JSON. An unknown field of a map is `<no value>`, as with Go.
+Values are decoded JSON, and methods (`{{.Label "a"}}`). An unknown field of a map is `<no value>`, as with Go.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from composer.cli.errors import UsageError
@@ -24,15 +24,15 @@ Node = Callable[["_Scope"], str]
 
 
 class _Scope:
-    """The dot, and the variables that are known here."""
+    """The dot, the variables that are known here, and the functions."""
 
-    __slots__ = ("dot", "variables")
+    __slots__ = ("dot", "functions", "variables")
 
-    def __init__(self, dot: Any, variables: dict[str, Any]) -> None:
-        self.dot, self.variables = dot, variables
+    def __init__(self, dot: Any, variables: dict[str, Any], functions: Mapping[str, Callable[..., Any]]) -> None:
+        self.dot, self.variables, self.functions = dot, variables, functions
 
     def inner(self, dot: Any, **more: Any) -> _Scope:
-        return _Scope(dot, {**self.variables, **more})
+        return _Scope(dot, {**self.variables, **more}, self.functions)
 
 
 class Template:
@@ -45,8 +45,10 @@ class Template:
         if end:
             raise UsageError(f"--format: unexpected {{{{{end}}}}}")
 
-    def render(self, value: Any) -> str:
-        return "".join(node(_Scope(value, {"$": value})) for node in self._body)
+    def render(self, value: Any, *, header: bool = False) -> str:
+        """`header`: the value has the headers of a table's columns, which functions leave as they are."""
+        scope = _Scope(value, {"$": value}, HEADER_FUNCTIONS if header else FUNCTIONS)
+        return "".join(node(scope) for node in self._body)
 
     def _parse(self) -> tuple[list[Node], str]:
         """Nodes up to {{end}} or {{else …}}, which is given too; "" at the end of the text."""
@@ -176,20 +178,32 @@ def _command(
         raise UsageError("--format: missing value for command")
     first, *rest = words
     arguments = [word if callable(word) else _operand(word) for word in rest]
-    if isinstance(first, str) and (function := FUNCTIONS.get(first)):
+    if isinstance(first, str) and first in FUNCTIONS:
         if piped is not None:
             arguments.append(piped)
 
         def call(scope: _Scope) -> Any:
             try:
-                return function(*(argument(scope) for argument in arguments))
+                return scope.functions[first](*(argument(scope) for argument in arguments))
             except (TypeError, ValueError, IndexError, AttributeError) as error:
                 raise UsageError(f"--format: {first}: {error}") from None
 
         return call
-    if arguments or piped is not None:
+    found = first if callable(first) else _operand(first)
+    if piped is not None:
+        arguments.append(piped)
+    if not arguments:
+        return found
+    if callable(first) or not first.startswith("."):
         raise UsageError(f"--format: function {str(first)!r} not defined")
-    return first if callable(first) else _operand(first)
+
+    def call_method(scope: _Scope) -> Any:
+        method = found(scope)
+        if not callable(method):
+            raise UsageError(f"--format: {first} is not a method, but has arguments")
+        return method(*(argument(scope) for argument in arguments))
+
+    return call_method
 
 
 def _operand(word: str) -> Callable[[_Scope], Any]:
@@ -240,7 +254,7 @@ def _text(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    from composer.cli.render.template import compact
+    from composer.cli.render.gojson import compact
 
     return compact(None if value == MISSING else value)
 
@@ -251,15 +265,61 @@ def _index(value: Any, *keys: Any) -> Any:
     return value
 
 
+_VERB = re.compile(r"%([-+# 0]*)(\d*)(?:\.(\d+))?(.)", re.DOTALL)
+_INTEGERS, _FLOATS = "bdoxXc", "eEfFgG"
+
+
 def _printf(text: str, *values: Any) -> str:
-    text = re.sub(r"%[vsq]", lambda match: '"%s"' if match[0] == "%q" else "%s", text)
-    return text % tuple(value if isinstance(value, int) and "%d" in text else _text(value) for value in values)
+    """As Go's fmt (pkg.go.dev/fmt), whose verbs are most of Python's; a value of the wrong kind is shown in `%!d(string=…)`."""
+    left = list(values)
+
+    def put(match: re.Match[str]) -> str:
+        flags, width, precision, verb = match.groups()
+        if verb == "%":
+            return "%"
+        if not left:
+            return f"%!{verb}(MISSING)"
+        shown = _verb(left.pop(0), verb, flags, precision)
+        if width and "0" in flags and "-" not in flags and shown.lstrip("+-").isalnum():
+            return shown.zfill(int(width))
+        return f"{shown:{'<' if '-' in flags else '>'}{width}}" if width else shown
+
+    shown = _VERB.sub(put, text)
+    return shown + "".join(f"%!(EXTRA {_kind(value)}={_text(value)})" for value in left)
+
+
+def _verb(value: Any, verb: str, flags: str, precision: str | None) -> str:
+    sign = "+" if "+" in flags else ""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if verb in "vs" and not (verb == "s" and number):
+        text = _text(value)
+        return text[: int(precision)] if precision and verb == "s" else text
+    if verb == "q" and isinstance(value, str):
+        return _json(value)
+    if verb == "T":
+        return _kind(value)
+    if verb == "t" and isinstance(value, bool):
+        return _text(value)
+    if verb in _INTEGERS and number and isinstance(value, int):
+        return format(value, f"{sign}{verb}")
+    if verb in "xX" and isinstance(value, str):
+        return value.encode().hex().upper() if verb == "X" else value.encode().hex()
+    if verb in _FLOATS and number:
+        return format(float(value), f"{sign}.{precision or 6}{verb}")
+    return f"%!{verb}({_kind(value)}={_text(value)})"
+
+
+def _kind(value: Any) -> str:
+    """The Go type of a value."""
+    kinds = {bool: "bool", int: "int", float: "float64", str: "string", dict: "map[string]interface {}"}
+    return kinds.get(type(value), "[]interface {}" if isinstance(value, list) else "string")
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "and": lambda *values: next((value for value in values if not _is_true(value)), values[-1]),
     "or": lambda *values: next((value for value in values if _is_true(value)), values[-1]),
     "not": lambda value: not _is_true(value),
+    "pad": lambda value, left, right: f"{' ' * left}{value}{' ' * right}" if value else "",
     "eq": lambda value, *others: value in others,
     "ne": lambda value, other: value != other,
     "lt": lambda value, other: value < other,
@@ -279,4 +339,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "title": lambda value: _text(value).title(),
     "truncate": lambda value, size: _text(value)[:size],
     "upper": lambda value: _text(value).upper(),
+}
+
+HEADER_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **FUNCTIONS,
+    **dict.fromkeys(("json", "lower", "title", "upper"), lambda value: value),
+    "truncate": lambda value, size: value,
 }

@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from composer.cli.parsing.flags import Args, Flag
-from composer.cli.render.table import table
+from composer.cli.render.table import MINIMUM, table
 from composer.load.printable import one_line
 from composer.view.errors import Unknown
 
 Row = Mapping[str, object]
-MINIMUM = 10
-"""Characters that a column has at least, with the space between."""
 
 FORMAT = Flag("format", "Format output: table (default), table TEMPLATE, json, or a Go TEMPLATE", "string")
 FILTER = Flag("filter", "Filter output: NAME=VALUE", "strings", short="f", metavar="filter")
@@ -33,11 +31,12 @@ def listing(template: str, rows: Sequence[Row], headers: Mapping[str, str], colu
     if template in ("", "table"):
         lines = [[one_line(str(row[name])) for name in columns] for row in rows]
         return table([[headers[name] for name in columns], *lines], minimum=MINIMUM)
-    from composer.cli.render.template import compact, format_rows
+    from composer.cli.render.gojson import compact
+    from composer.cli.render.template import format_rows
 
     if template == "json":
         return "".join(f"{compact(dict(sorted(row.items())))}\n" for row in rows)
-    return format_rows(template, rows, headers, headers, minimum=MINIMUM)
+    return format_rows(template, rows, headers, headers)
 
 
 def inspect(
@@ -52,8 +51,8 @@ def inspect(
             errors.append(str(error) if not kind else f"Error: No such {kind}: {name}")
     if not template:
         return json.dumps(found, indent=4, ensure_ascii=False) + "\n", errors
+    from composer.cli.render.gojson import compact
     from composer.cli.render.gotemplate import Template
-    from composer.cli.render.template import compact
 
     if template == "json":
         return "".join(f"{compact(one)}\n" for one in found), errors

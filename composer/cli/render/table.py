@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from composer.load.printable import one_line
 
+MINIMUM = 10
+"""Characters of a column in most of docker's tables, with the space between."""
+
 
 def table(rows: Iterable[Sequence[str]], *, minimum: int = 0, padding: int = 3) -> str:
     """The rows (the first is the header) as lines, each ended by a newline and free of control characters.

@@ -33,6 +33,12 @@ VALUE = {"Name": "web", "State": {"Running": True, "Pid": 7}, "Args": ["a", "b c
         ("a {{- .Name -}} b{{/* no */}}", "awebb"),
         ("{{println .Name}}", "web\n"),
         ("{{.Name}}\\t{{.State.Pid}}", "web\t7"),
+        ('{{printf "%5d|%-5d|%05d|%x|%+d" 42 42 42 255 3}}', "   42|42   |00042|ff|+3"),
+        ('{{printf "%v %s %q %t %T %%" .State.Pid .Name .Name true .Name}}', '7 web "web" true string %'),
+        ('{{printf "%d %s" .Name}}', "%!d(string=web) %!s(MISSING)"),
+        ('{{printf "%.2s|%6s|%-6s|" .Name .Name .Name}}', "we|   web|web   |"),
+        ('{{printf "x" 1}}', "x%!(EXTRA int=1)"),
+        ("{{pad .Name 1 2}}|{{truncate .Name 2}}", " web  |we"),
         ("{{if and .State.Running (gt .State.Pid 5)}}y{{end}}", "y"),
     ],
 )
