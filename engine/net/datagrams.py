@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from engine.kernel import calls
 from engine.readable import Readable
 
 BURST = 32
@@ -22,6 +23,9 @@ TURN = 0.001
 LINGER = 0.0003
 """Seconds to wait for the next datagram, so that a client that asks one question after another need not wait for turns
 of the loop."""
+
+AT_ONCE = 0.00001
+"""Seconds: who waited less for a datagram expects more of them. To look in vain, an exception, costs more than to wait."""
 
 Answer = Callable[[bytes, Any], None]
 """Called with a datagram and its sender's address."""
@@ -38,6 +42,7 @@ class Datagrams:
     def add(self, sock: socket.socket, answer: Answer) -> None:
         """Call `answer` for each datagram of the non-blocking `sock`, until `remove`."""
         if self._epoll is None:
+            calls.wake_promptly()  # beside busy processes, an answer takes most of its time until we are on the processor
             self._epoll = select.epoll()
             self._registered = Readable(self._epoll, self._serve)
         self._sockets[sock.fileno()] = sock, answer
@@ -53,20 +58,21 @@ class Datagrams:
                 self._epoll = self._registered = None
 
     def _serve(self) -> None:
-        now = time.perf_counter
-        until, wait = now() + TURN, 0.0
-        while self._epoll is not None and now() < until:
+        now, sockets = time.perf_counter, self._sockets
+        until, wait, burst = now() + TURN, 0.0, 1
+        while self._epoll is not None and (begun := now()) < until:
             ready = self._epoll.poll(wait)
             if not ready:
                 return
+            burst = min(4 * burst, BURST) if now() - begun < AT_ONCE else 1
             for fd, _ in ready:
-                if fd in self._sockets:  # an earlier answer may have removed it
-                    _answer(*self._sockets[fd])
+                if fd in sockets:  # an earlier answer may have removed it
+                    _answer(*sockets[fd], burst)
             wait = LINGER
 
 
-def _answer(sock: socket.socket, answer: Answer) -> None:
-    for _ in range(BURST):
+def _answer(sock: socket.socket, answer: Answer, burst: int) -> None:
+    for _ in range(burst):
         try:
             data, peer = sock.recvfrom(4096)
         except BlockingIOError:
