@@ -13,6 +13,11 @@ import pytest
 
 TOP = Path(__file__).resolve().parent.parent
 SOURCES = sorted(path for package in ("composer", "engine") for path in (TOP / package).rglob("*.py"))
+FILES = [
+    str(path.relative_to(TOP))
+    for folder in ("bench", "composer", "engine", "scripts", "tests")
+    for path in (TOP / folder).rglob("*.[pc]*")
+]
 TREES = {path: ast.parse(path.read_text(), str(path)) for path in SOURCES}
 
 MAY_IMPORT = {
@@ -295,12 +300,27 @@ def test_trees_are_removed_in_one_place():
     assert not users, "use engine.filetree.remove, which knows deep trees"
 
 
-@pytest.mark.parametrize("page", ["reliability.md", "security.md"])
-def test_the_tests_that_a_promise_names_exist(page):
-    for path, name in re.findall(r"`(tests/[\w./]+)(?:::(\w+))?`", (TOP / "docs" / page).read_text()):
-        place = TOP / path
-        assert place.exists(), path
-        assert not name or f"def {name}(" in place.read_text(), f"{path}::{name}"
+def docstrings(tree):
+    """Docstrings of modules, classes, functions and of attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(f"docs/{path.name}" for path in (TOP / "docs").glob("*.md"))])
+def test_files_that_the_documentation_names_exist(page):
+    """Whole paths, or the end of one. The drawings of docs/architecture.md are covered, too."""
+    assert not missing_files((TOP / page).read_text())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_of)
+def test_files_that_docstrings_name_exist(path):
+    assert not missing_files("\n".join(docstrings(TREES[path])))
+
+
+def missing_files(text):
+    named = set(re.findall(r"(?<![\w/.*-])([a-z_][\w/]*\.(?:py|c))\b(?![\w.(])", text))
+    return {name for name in named if not any(path == name or path.endswith(f"/{name}") for path in FILES)}
 
 
 def test_file_lengths():

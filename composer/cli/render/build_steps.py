@@ -3,8 +3,8 @@
 ⠹ Image shop-web  Building                                             4.2s
 => CACHED [1/3] FROM debian                                            0.0s
 => [2/3] RUN make                                                      4.2s
-=> => # cc -c main.c
-=> => # cc -c shop.c
+=> => # make main.o
+=> => # make shop.o
 """
 
 from __future__ import annotations
