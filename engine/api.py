@@ -96,9 +96,9 @@ class Engine:
         return [decode_network(row[0]) for row in rows]
 
     def forwarding(self) -> tuple[bool, str]:
-        from engine.net.firewall import glance
+        from engine.net.firewall import forwarding_check
 
-        return glance.forwards(), glance.dropping()
+        return forwarding_check.forwards(), forwarding_check.dropping()
 
     def need_default_network(self) -> None:
         from engine.net import bridge

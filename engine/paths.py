@@ -4,7 +4,7 @@
     <state>/blobs/sha256/<hex>              content-addressed blobs
     <state>/layers/<short id>/diff          unpacked layers
     <state>/volumes/<name>/_data            named volumes
-    <state>/reserve                         space that is given back when the disc is full (engine.reserve)
+    <state>/reserve                         space that is given back when the disc is full (engine.disk_reserve)
     <state>/cache/                          may be deleted at any time (loaded models, seccomp programs)
     <state>/groups/<group>/<container id>/  spec.json, state.json, exit.json, logs, upper/, work/
     <state>/jobs/<group>/                   composer's own: jobs, their schedules and runs (composer.run.jobs)

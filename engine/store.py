@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from engine import reserve
+from engine import disk_reserve
 from engine.errors import OperationFailed
 from engine.paths import Roots, make_private
 
@@ -142,10 +142,10 @@ class Store:
                 found = self._open()
             except OperationFailed:
                 # Opening alone makes files beside the database.
-                if not (reserve.is_scarce(self.roots.state) and reserve.give(self.roots.state)):
+                if not (disk_reserve.is_scarce(self.roots.state) and disk_reserve.give(self.roots.state)):
                     raise
                 found = self._open()
-            reserve.keep(self.roots.state)
+            disk_reserve.keep(self.roots.state)
             self._own.db = found
             self._opened.append(found)
         return found
@@ -157,8 +157,8 @@ class Store:
         One that is `freeing`, as it records that something is gone, is given room on a full disc.
         """
         db = self.db
-        if freeing and reserve.is_scarce(self.roots.state):
-            reserve.give(self.roots.state)
+        if freeing and disk_reserve.is_scarce(self.roots.state):
+            disk_reserve.give(self.roots.state)
         try:
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:

@@ -8,6 +8,7 @@ from composer.plan import jobs, labels, replacement
 from composer.plan.desired import COMPLETED, Dependency, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.labels import is_job_run, is_oneoff, is_replica, number_of, service_of
+from composer.plan.networks_and_volumes import SharedProblem
 from composer.plan.observed import Snapshot, dependencies_of, gone
 from composer.plan.operations import (
     RESTART,
@@ -23,7 +24,6 @@ from composer.plan.operations import (
     Unpause,
 )
 from composer.plan.options import Options
-from composer.plan.shared import SharedProblem
 from engine.spec.container import ContainerSpec
 from engine.spec.state import ContainerRecord, Status
 

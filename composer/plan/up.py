@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from composer.plan import divergence, jobs, refusal, replacement
+from composer.plan import jobs, outdated, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
 from composer.plan.naming import container_name
+from composer.plan.networks_and_volumes import Shared, SharedProblem
 from composer.plan.observed import NAMESPACES, Snapshot, gone
 from composer.plan.operations import Create, Plan, PreStartHooks, Start, Stop, Unpause
 from composer.plan.options import Options
-from composer.plan.shared import Shared, SharedProblem
 from engine.spec.state import ContainerRecord, Status
 
 
@@ -225,7 +225,7 @@ class _Up:
             return f"it shares namespaces or volumes with {linked[0]}, which is recreated"
         if joins := gone(record, self.snapshot):
             return f"it shares the {joins} of a container that is gone"
-        return divergence.reason(service, record, self.snapshot)
+        return outdated.reason(service, record, self.snapshot)
 
     def _start(
         self,

@@ -111,7 +111,7 @@ def _live(
         compiled.use()
         os.set_inheritable(READY, False)
         os.environ.update({**environ, **_place(environ)})
-        from engine.kernel.title import set_title
+        from engine.kernel.process_title import set_title
 
         set_title(command_line(roots, project))
         supervise(open_engine(), roots, project, READY, eager=True)

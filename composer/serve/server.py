@@ -22,7 +22,7 @@ from composer.release import VERSION
 from composer.serve import uploads
 from composer.serve.access import Access, scoped
 from composer.serve.docker.attach import Waiting
-from composer.serve.docker.happenings import Journal, Observer
+from composer.serve.docker.event_journal import Journal, Observer
 from composer.serve.errors import described_error
 from composer.serve.http.connection import Connection, Exchange
 from composer.serve.http.errors import ClientGone, HTTPError

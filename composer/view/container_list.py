@@ -7,7 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from composer.view import found
+from composer.view import lookup
 from composer.view.containers import command_text, status_text
 from composer.view.errors import InUse, Refusal
 from composer.view.filters import Filters, matches
@@ -35,7 +35,7 @@ def selected(engine: Engine, filters: Filters, *, everything: bool = False) -> l
     """The containers that fit, newest first; without `everything`, or a filter that asks for others, those that run. Refusal."""
     everything = everything or "status" in filters or "exited" in filters
     fits = _fitting(engine, filters)
-    return [record for record in found.every(engine) if (everything or record.state.status.up) and fits(record)]
+    return [record for record in lookup.every(engine) if (everything or record.state.status.up) and fits(record)]
 
 
 def stopped(engine: Engine, filters: Filters) -> list[ContainerRecord]:
@@ -43,7 +43,7 @@ def stopped(engine: Engine, filters: Filters) -> list[ContainerRecord]:
     until = filters.before()
     return [
         record
-        for record in found.every(engine)
+        for record in lookup.every(engine)
         if record.state.status in (Status.CREATED, Status.EXITED, Status.DEAD)
         and filters.labelled(record.spec.labels)
         and (until is None or record.state.created_at < until)
@@ -60,7 +60,7 @@ def listed(engine: Engine, record: ContainerRecord, *, sizes: bool) -> dict[str,
         "Command": command_text(record, image.config if image else None),
         "Created": int(record.state.created_at),
         "Ports": _ports(record),
-        "Labels": {**(image.config.labels if image else {}), **found.labels(record)},
+        "Labels": {**(image.config.labels if image else {}), **lookup.labels(record)},
         "State": record.state.status.value,
         "Status": status_text(record),
         "HostConfig": {"NetworkMode": spec.network_mode or (spec.networks[0].network if spec.networks else "none")},
@@ -130,8 +130,8 @@ def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bo
         if not value.lstrip("-").isdigit():
             raise Refusal(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
     task = filters.boolean("is-task")
-    before = [found.container(engine, name).state.created_at for name in filters.get("before")]
-    since = [found.container(engine, name).state.created_at for name in filters.get("since")]
+    before = [lookup.container(engine, name).state.created_at for name in filters.get("before")]
+    since = [lookup.container(engine, name).state.created_at for name in filters.get("since")]
     ancestors = {record.id for name in filters.get("ancestor") if (record := engine.image(name))}
     known = {network.id: network.spec.name for network in engine.networks()}
 
@@ -220,7 +220,7 @@ def checked_name(name: str) -> str:
 def check_free(engine: Engine, name: str) -> None:
     """Whether a container may be given this name. Refusal, InUse."""
     name = checked_name(name)
-    for record in found.every(engine):
+    for record in lookup.every(engine):
         if record.spec.name == name:
             raise InUse(
                 f'Conflict. The container name "/{name}" is already in use by container "{record.id}". '

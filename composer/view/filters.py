@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from composer.view.api_format import moment
 from composer.view.errors import Refusal
-from composer.view.moments import moment
 
 
 class Filters:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.json import decode
 
-from composer.view import found
+from composer.view import lookup
+from composer.view.api_format import timestamp
 from composer.view.errors import InUse, Unknown
 from composer.view.filters import Filters
 from composer.view.inspect import healthcheck
-from composer.view.moments import timestamp
 from engine.spec.image import for_platform
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def unused(engine: Engine, filters: Filters, *, everything: bool = False) -> lis
     container uses. Refusal."""
     everything = everything or filters.boolean("dangling") is False
     until = filters.before()
-    used = {one for record in found.every(engine) for one in (record.spec.image, *_mounted(record))}
+    used = {one for record in lookup.every(engine) for one in (record.spec.image, *_mounted(record))}
     return [
         image
         for image in engine.images()
@@ -107,7 +107,7 @@ def _mounted(record: ContainerRecord) -> list[str]:
 
 def users(engine: Engine) -> Counter[str]:
     """Image id → how many containers are made from it."""
-    return Counter(record.spec.image for record in found.every(engine))
+    return Counter(record.spec.image for record in lookup.every(engine))
 
 
 def is_referenced(tag: str, wanted: str) -> bool:
@@ -203,7 +203,7 @@ def history(engine: Engine, image: ImageRecord) -> list[dict[str, Any]]:
 def check_removable(engine: Engine, image: ImageRecord, name: str, *, force: bool) -> None:
     """Whether `name` may be removed. InUse while a container needs it."""
     by_id = image.id.removeprefix("sha256:").startswith(name.removeprefix("sha256:"))
-    users = [record for record in found.every(engine) if record.spec.image == image.id]
+    users = [record for record in lookup.every(engine) if record.spec.image == image.id]
     running = [record for record in users if record.state.status.alive]
     if by_id and len(image.tags) > 1 and not force:
         raise _conflict(name, "must be forced", "image is referenced in multiple repositories")

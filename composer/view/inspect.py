@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from composer.view import found as finding
+from composer.view import lookup as finding
+from composer.view.api_format import timestamp
 from composer.view.host_config import host_config
-from composer.view.moments import timestamp
 from composer.view.start_errors import words
 from engine.spec.state import Status
 

@@ -6,10 +6,10 @@ import hashlib
 from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
 
-from composer.view import found
+from composer.view import lookup
+from composer.view.api_format import timestamp
 from composer.view.errors import Forbidden, InUse, Refusal, Unknown
 from composer.view.filters import Filters, matches
-from composer.view.moments import timestamp
 from engine.spec.network import NetworkRecord, NetworkSpec
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def every(engine: Engine) -> list[NetworkRecord]:
 
 def need(engine: Engine, wanted: str) -> NetworkRecord:
     """By name, id, or the beginning of an id. Unknown, Refusal for the beginning of several."""
-    near = found.named(every(engine), wanted, lambda record: (record.id, record.spec.name))
+    near = lookup.named(every(engine), wanted, lambda record: (record.id, record.spec.name))
     if len(near) > 1:
         raise Refusal(f"network {wanted} is ambiguous ({len(near)} matches found based on ID prefix)")
     if not near:
@@ -53,7 +53,7 @@ def selected(engine: Engine, filters: Filters) -> list[NetworkRecord]:
         if value not in TYPES:
             raise Refusal(f"invalid filter: 'type'='{value}'")
     dangling = filters.boolean("dangling")
-    used = {e.network for record in found.every(engine) for e in record.spec.networks}
+    used = {e.network for record in lookup.every(engine) for e in record.spec.networks}
 
     def fits(record: NetworkRecord) -> bool:
         spec = record.spec
@@ -73,7 +73,7 @@ def selected(engine: Engine, filters: Filters) -> list[NetworkRecord]:
 
 def unused(engine: Engine, filters: Filters) -> list[NetworkRecord]:
     """What a prune takes away: networks that no container, running or not, is to be on. Refusal."""
-    used = {one.network for record in found.every(engine) for one in record.spec.networks}
+    used = {one.network for record in lookup.every(engine) for one in record.spec.networks}
     until = filters.before()
     return [
         record
@@ -164,7 +164,7 @@ def shown(record: NetworkRecord) -> dict[str, Any]:
 def members(engine: Engine, network: NetworkRecord) -> dict[str, dict[str, str]]:
     """The running containers on a network, by id."""
     members = {}
-    for record in found.every(engine):
+    for record in lookup.every(engine):
         for endpoint in record.state.endpoints if record.state.status.alive else ():
             if endpoint.network == network.spec.name:
                 four = f"{endpoint.ipv4_address}/{endpoint.ipv4_prefix}" if endpoint.ipv4_address else ""

@@ -6,7 +6,7 @@ import itertools
 import random
 from typing import TYPE_CHECKING
 
-from composer.view import found
+from composer.view import lookup
 
 if TYPE_CHECKING:
     from composer.run.port import Engine
@@ -30,7 +30,7 @@ _SURNAMES = (
 
 def free_name(engine: Engine) -> str:
     """`adjective_surname`, with a number when all tries are taken."""
-    taken = {record.spec.name for record in found.every(engine)}
+    taken = {record.spec.name for record in lookup.every(engine)}
     for attempt in itertools.count():
         name = f"{random.choice(_ADJECTIVES)}_{random.choice(_SURNAMES)}{attempt - 5 if attempt > 5 else ''}"
         if name not in taken:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from composer.view import found
+from composer.view import lookup
+from composer.view.api_format import timestamp
 from composer.view.errors import InUse, Refusal, Unknown
 from composer.view.filters import Filters, matches
-from composer.view.moments import timestamp
 
 if TYPE_CHECKING:
     from composer.run.port import Engine
@@ -30,7 +30,7 @@ def need(engine: Engine, name: str) -> VolumeRecord:
 def users(engine: Engine) -> dict[str, list[str]]:
     """Volume → the ids of the containers that have it."""
     found_users: dict[str, list[str]] = {}
-    for record in found.every(engine):
+    for record in lookup.every(engine):
         named = (mount.source for mount in record.spec.mounts if mount.type == "volume" and mount.source)
         for name in dict.fromkeys((*record.state.anonymous_volumes, *named)):
             found_users.setdefault(name, []).append(record.id)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from engine import quantities
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.build import instructions as ins
 from engine.build import remote_context, reproducible, schedule
 from engine.build.cache import BuildCache

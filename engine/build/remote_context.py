@@ -8,7 +8,7 @@ from typing import IO
 
 from msgspec import structs
 
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.build import git, remote
 from engine.build.archive import holds_tar
 from engine.build.sources import Sources

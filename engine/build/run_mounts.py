@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.build import instructions as ins
 from engine.build.context import Match, SourceTree
 from engine.build.copying import How, Target

@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.build import view
 from engine.build.context import SourceTree
 from engine.build.digests import Digests

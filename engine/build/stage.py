@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.build import copy_step, metadata, reproducible, rubbish, run_step
+from engine.build import copy_step, discard, metadata, reproducible, run_step
 from engine.build import instructions as ins
 from engine.build.cache import BuildCache, key_of
 from engine.build.context import SourceTree
@@ -256,7 +256,7 @@ class StageRun:
                 raise OperationFailed.of("execute", task.history, error) from error
             # A step that changed nothing has its layer, too: an image has as many as its history says.
             chain = [*self.state.chain, seal(layers, draft, parent).chain_id]
-            rubbish.put(layers, draft)
+            discard.put(layers, draft)
         return self.build.cache.put(key, chain, task.history)
 
     @contextlib.contextmanager

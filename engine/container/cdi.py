@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.errors import InvalidSpec, NotFound, Unsupported
 from engine.spec.container import ContainerSpec, DeviceRequest
 

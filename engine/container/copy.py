@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from engine.container.export import Writer
 from engine.container.filesystem import whole
-from engine.container.inside import with_its_ids
+from engine.container.in_userns import with_its_ids
 from engine.errors import InvalidSpec, NotFound, OperationFailed
 from engine.image.images import ImageStore
 from engine.image.layer.pack import Skip, pack_open

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from engine import reserve
+from engine import disk_reserve
 from engine.errors import OperationFailed
 from engine.kernel.boot import boot_id
 from engine.kernel.proc import start_time
@@ -48,7 +48,7 @@ def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
     """
     data = msgspec.json.encode(spec)[:-1] + b',"initial":' + msgspec.json.encode(state) + b"}"
     try:
-        if reserve.is_scarce(_state_root(folder)):
+        if disk_reserve.is_scarce(_state_root(folder)):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             os.mkdir(folder, 0o700)
@@ -75,7 +75,7 @@ def write_state(folder: str, state: ContainerState) -> None:
         try:
             _replace(f"{folder}/state.json", data, durable=False)
         except OSError as error:
-            if error.errno not in _FULL or not reserve.give(_state_root(folder)):
+            if error.errno not in _FULL or not disk_reserve.give(_state_root(folder)):
                 raise
             _replace(f"{folder}/state.json", data, durable=False)
     except OSError as error:

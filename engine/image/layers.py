@@ -18,7 +18,7 @@ from engine.errors import Corrupt, NotFound, OperationFailed
 from engine.filetree.remove import remove_at
 from engine.image.layer import mountpoints
 from engine.kernel.boot import boot_id
-from engine.kernel.detached import syncfs
+from engine.kernel.detached_mounts import syncfs
 from engine.paths import make_private
 from engine.store import Store
 

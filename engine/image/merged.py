@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from engine.errors import OperationFailed
 from engine.image.layer import overlay
-from engine.kernel import calls, detached, flags
+from engine.kernel import calls, detached_mounts, flags
 
 _PATH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -72,19 +72,19 @@ def _named(folders: Sequence[str], upper: str, work: str) -> Iterator[tuple[list
 
 def _mount_detached(folders: Sequence[str], upper: str, work: str) -> int:
     """Mount with the new mount calls; `lowerdir+` needs Linux 6.5 (EINVAL before)."""
-    context = detached.fsopen("overlay")
+    context = detached_mounts.fsopen("overlay")
     try:
         with _named(folders, upper, work) as (lower, writable):
-            detached.set_option(context, "source", "overlay")
+            detached_mounts.set_option(context, "source", "overlay")
             for option in overlay.features().split(","):
                 with contextlib.suppress(OperationFailed):  # a kernel built without the feature
                     key, _, value = option.partition("=")
-                    detached.set_option(context, key, value or None)
+                    detached_mounts.set_option(context, key, value or None)
             for folder in lower:
-                detached.set_option(context, "lowerdir+", folder)
+                detached_mounts.set_option(context, "lowerdir+", folder)
             for key, folder in writable:
-                detached.set_option(context, key, folder)
-            mount = detached.fsmount(context)
+                detached_mounts.set_option(context, key, folder)
+            mount = detached_mounts.fsmount(context)
     finally:
         os.close(context)
     try:

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from engine.keeper import exit_record, first_process, last_words, pipes
+from engine.keeper import early_exit, exit_record, first_process, pipes
 from engine.keeper.life import Life, State
 from engine.keeper.protocol import Channel, Message
 from engine.keeper.script.script import Unscripted
@@ -81,7 +81,7 @@ class Container:
         """Create the process in its new namespaces, by a script if possible. Raises OSError or EngineError; then only
         our pipes are left."""
         ends = self.streams.open()
-        self._log_mark = last_words.mark()
+        self._log_mark = early_exit.mark()
         try:
             found = first_process.begin(self.bundle, ends) if scripted else None
             self._scripted = found is not None
@@ -197,7 +197,7 @@ class Container:
             status = calls.exit_status(self.pid, self.pidfd)
         if self.life.state is not State.RUNNING:
             self.failure = self.failure or {
-                "error": last_words.ended_early(status, self._log_mark),
+                "error": early_exit.ended_early(status, self._log_mark),
                 "exit_code": 125,
             }
         record = exit_record.make(self.bundle, self.pid, status)

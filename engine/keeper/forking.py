@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 
 from engine.errors import StartFailed
-from engine.keeper import last_words
+from engine.keeper import early_exit
 from engine.keeper.child.setup import no_return
 from engine.keeper.protocol import Channel
 from engine.kernel import calls
@@ -24,7 +24,7 @@ def spawn_via_helper(child: Callable[[int], None], ours: Channel, theirs: Channe
     Returns that pid and a pidfd. Raises StartFailed with the helper's report on `theirs` if there is no process.
     """
     report, reporting = os.pipe2(os.O_CLOEXEC)
-    since = last_words.mark()
+    since = early_exit.mark()
     helper, helper_fd = calls.clone(0)
     if helper == 0:
         with no_return():
@@ -40,6 +40,6 @@ def spawn_via_helper(child: Callable[[int], None], ours: Channel, theirs: Channe
         theirs.close()
         found = ours.receive()
         if found is None:
-            raise StartFailed(last_words.ended_early(status, since))
+            raise StartFailed(early_exit.ended_early(status, since))
         raise StartFailed(found[0]["error"], exit_code=found[0].get("exit_code", 125))
     return int(pid), calls.pidfd_open(int(pid))

@@ -26,8 +26,8 @@ _CLONE_VM, _CLONE_VFORK = 0x00000100, 0x00004000
 
 
 class Spawner:
-    """The program is in memory (engine.kernel.sealed), and its function `spawn` is executed by us: see keeper/script/run.c.
-    `program` is closed. Raises OperationFailed."""
+    """Loads a program (see engine.kernel.sealed_memory), so that we can call its function `spawn`; see
+    keeper/script/run.c. Closes `program`. Raises OperationFailed."""
 
     def __init__(self, program: int, name: str) -> None:
         self._program = -1

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.errors import EngineError, NotFound
-from engine.net import bridge, conntrack, endpoint, ipam, options, plug, ports, preferences, removal
+from engine.net import bridge, conntrack, endpoint, ipam, options, ports, preferences, removal, veth
 from engine.net.endpoint import Plan
 from engine.net.firewall import backend, elements
 from engine.net.firewall.elements import Port
@@ -236,7 +236,7 @@ class Wiring:
         `lead` then updates its default route and published ports."""
         gone = [one for one in endpoints if one.network == network]
         left = [one for one in endpoints if one.network != network]
-        plug.unplug(pid, gone)
+        veth.unplug(pid, gone)
         self._hide(gone)
         ipam.release(self.store, container_id, network)
         self._let_go(container_id, network)
@@ -256,7 +256,7 @@ class Wiring:
         """After `attach` and `detach`: set the default route through the first of `endpoints` (in the order of
         endpoint.ordered) that leads outside, and direct the published ports to its addresses. Returns the bound ports.
         `bound` are already bound; `wanted` are to be bound when a network leads outside. Raises PortInUse."""
-        plug.route(pid, endpoints)
+        veth.route(pid, endpoints)
         first = next((one for one in endpoints if one.ipv4_gateway or one.ipv6_gateway), None)
         if wanted and first is not None and container_id not in self._reservations:
             self._hold(container_id, ports.placed(wanted, bridge.get(self.store, first.network)))
@@ -414,7 +414,7 @@ class Wiring:
     async def _connect_all(self) -> None:
         jobs, self._jobs = self._jobs, []
         try:
-            failures = plug.plug([(job.pid, job.plans) for job in jobs])
+            failures = veth.plug([(job.pid, job.plans) for job in jobs])
             whole = [job for job, failure in zip(jobs, failures, strict=True) if failure is None]
             for job, failure in zip(jobs, failures, strict=True):
                 if failure is not None:

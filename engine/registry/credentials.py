@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
 from engine.spec.credentials import Credentials

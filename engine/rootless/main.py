@@ -33,7 +33,7 @@ from engine import atomic, control
 from engine.errors import EngineError
 from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
-from engine.rootless import cgroup, namespace, outside
+from engine.rootless import cgroup, namespace, uplink
 
 TYPE_CHECKING = False  # of typing, which this process need not load
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Host:
         self.path = f"{run_root}/rootless.sock"
         self.cgroup = cgroup.delegated()
         self.space = namespace.adopt(self.state_file) or namespace.make(run_root)
-        self.network, self.no_network = outside.start(self.space, run_root)
+        self.network, self.no_network = uplink.start(self.space, run_root)
         state = {"pid": self.space.pid, "start": calls.start_time(self.space.pid)}
         atomic.replace(self.state_file, json.dumps(state).encode())
         self.loop = selectors.DefaultSelector()

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from engine.errors import Conflict, EngineError, InvalidSpec
-from engine.net import bridge, plug, removal
+from engine.net import bridge, removal, veth
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.session import group_store
@@ -55,7 +55,7 @@ class BuildNetwork:
     def close(self) -> None:
         """Remove the builds' network unless another build uses it."""
         with contextlib.suppress(EngineError):
-            plug.remove(self._links)  # the kernel removes them with their namespaces, some moments later
+            veth.remove(self._links)  # the kernel removes them with their namespaces, some moments later
         if self._used:
             with contextlib.suppress(EngineError):
                 _apart(self._remove())

@@ -24,7 +24,7 @@ from engine.session import (
     adopt,
     build_folders,
     create,
-    end,
+    exits,
     group_store,
     limits,
     membership,
@@ -67,7 +67,7 @@ class Session:
         await membership.move(self._group, container_id, network)
 
     def _watch(self, client: KeeperClient) -> None:
-        self._tasks.start_soon(end.watch, self._group, client, self._tasks, self._ended)
+        self._tasks.start_soon(exits.watch, self._group, client, self._tasks, self._ended)
 
     def _ended(self, container_id: str, how: ContainerExit) -> None:
         self._report.send_nowait((container_id, how))

@@ -10,7 +10,7 @@ import signal as signals
 
 from anyio import Event, move_on_after
 
-from engine import reserve
+from engine import disk_reserve
 from engine.errors import EngineError, InvalidSpec, OperationFailed, WrongState
 from engine.kernel import calls
 from engine.session.group import Group
@@ -74,7 +74,7 @@ async def stop(group: Group, container_id: str, timeout: float | None, wanted: s
 
 def afford_start(group: Group) -> None:
     """See Changes.afford_start."""
-    if not reserve.afford_start(group.roots.state):
+    if not disk_reserve.afford_start(group.roots.state):
         raise OperationFailed(
             "find room for its next start in", group.roots.state, errno.ENOSPC, hint="The container keeps running."
         )

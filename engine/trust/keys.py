@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.errors import InvalidSpec
 
 _HASHES = (hashes.SHA256(), hashes.SHA384(), hashes.SHA512())

@@ -21,7 +21,7 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct, structs
 
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.errors import InvalidSpec
 from engine.image.reference import Reference
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from msgspec import Struct
 
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.errors import InvalidSpec
 from engine.trust import keys
 

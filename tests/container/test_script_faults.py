@@ -303,7 +303,7 @@ import os, socket, sys
 place = int(sys.argv[1])
 while os.open("/dev/null", os.O_RDWR) < 10:
     pass
-from engine.kernel.sealed import sealed
+from engine.kernel.sealed_memory import sealed
 from engine.kernel.spawn import Spawner
 from engine.keeper.script.run_program import PROGRAMS
 from engine.keeper.script.script import CHANNEL, Script
@@ -332,7 +332,7 @@ FORBIDDEN = """
 import os
 from engine.errors import OperationFailed
 from engine.keeper.script.run_program import PROGRAMS
-from engine.kernel.sealed import sealed
+from engine.kernel.sealed_memory import sealed
 with open("/proc/sys/vm/memfd_noexec", "w") as file:
     file.write("2")
 before = os.listdir("/proc/self/fd")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from composer.load.check.foreign import wishes
+from composer.load.check.host_access import wishes
 from composer.load.errors import LoadError
 from composer.load.project import Loaded, LoadOptions, load_tree
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine.kernel import calls, flags
 from engine.net import bridge, removal, rtnetlink
-from engine.net.firewall import layout, netlink
+from engine.net.firewall import netlink, ruleset
 from engine.net.wiring import Wiring
 from engine.paths import Roots
 from engine.spec.network import NetworkSpec
@@ -46,7 +46,7 @@ def rules(tool=""):
         for table in (netlink.name_of(one[1]) for one in kernel.objects(netlink.GETTABLE)):
             if table.startswith("composer-") and "-guard-" not in table and not tool:
                 found.append(f"table {table}")
-                for name in (*layout.NETWORK_SETS, *layout.PORT_SETS):
+                for name in (*ruleset.NETWORK_SETS, *ruleset.PORT_SETS):
                     for one in kernel.elements(table, name):
                         found.append(f"{name} {one.key.hex()} {one.data.hex()} {one.comment}")
     for program in (tool,) if tool else ("iptables-save", "ip6tables-save"):

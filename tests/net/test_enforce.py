@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from engine.net.firewall import glance, native, netlink
+from engine.net.firewall import forwarding_check, native, netlink
 from engine.net.wiring import Wiring
 from engine.spec.container import Attachment, PortBinding
 from tests.net.conftest import blocked, connected, network, published, reaches
@@ -180,19 +180,19 @@ async def test_an_internal_network_of_docker_stays_closed(store, spaces, outside
 def test_a_chain_that_drops_what_is_forwarded_is_seen(store):
     name = "admin"
     with netlink.Nfnetlink() as kernel:
-        assert glance.dropping() == "" and glance.forwards()
+        assert forwarding_check.dropping() == "" and forwarding_check.forwards()
         subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
-        assert not glance.forwards()
+        assert not forwarding_check.forwards()
         subprocess.run(["iptables", "-P", "FORWARD", "DROP"], check=True)
-        assert glance.dropping() == ""  # there ours are accepted
+        assert forwarding_check.dropping() == ""  # there ours are accepted
         hook = netlink.nested(4, netlink.number(1, netlink.FORWARD) + netlink.number(2, 5)) + netlink.number(5, 0)
         body = netlink.text(1, name) + netlink.text(3, "fw") + netlink.text(7, "filter") + hook
         made = [netlink.table(name), netlink.message(netlink.NEWCHAIN, body, bits=0x400)]
         kernel.do("make", name, made)
-        assert glance.dropping() == "inet admin fw"
+        assert forwarding_check.dropping() == "inet admin fw"
         accept = netlink.meta(6) + netlink.compare(b"cmp-") + netlink.verdict(netlink.ACCEPT)
         kernel.do("make", name, [netlink.rule(name, "fw", accept)])
-        assert glance.dropping() == ""
+        assert forwarding_check.dropping() == ""
 
 
 def test_forwarding_that_was_switched_off_comes_back(store):
@@ -200,7 +200,7 @@ def test_forwarding_that_was_switched_off_comes_back(store):
         async with enforced(store) as wiring, network(store):
             subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
             await wiring.check()
-            assert glance.forwards()
+            assert forwarding_check.forwards()
 
     asyncio.run(work())
 

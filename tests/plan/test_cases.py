@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from composer.plan import labels
+from composer.plan.networks_and_volumes import SharedProblem
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
 from composer.plan.refusal import Refused
-from composer.plan.shared import SharedProblem
 from engine.spec.network import NetworkRecord, VolumeRecord
 from engine.spec.state import Health, Status
 from tests.plan.world import World, desired_of, image_id

@@ -60,7 +60,7 @@ def sender(context: Context, record: ContainerRecord, process: Process) -> Calla
         return process.signal
 
     def send(number: int) -> None:
-        from composer.cli.project.unplanned import CAUSE, perform
+        from composer.cli.project.direct_changes import CAUSE, perform
         from composer.plan.operations import Kill
         from engine.errors import EngineError
 

@@ -47,7 +47,7 @@ def du(context: Context, args: Args) -> int:
 
 
 def prune(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import agreed
+    from composer.cli.project.direct_changes import agreed
     from engine import quantities
 
     entries = chosen(context.engine.store_usage().cache, Filters.of_flags(args.filter, FILTERS))

@@ -22,7 +22,7 @@ from composer.cli.render.listing import (
     listing,
     short,
 )
-from composer.view import container_list, found
+from composer.view import container_list, lookup
 from composer.view.filters import Filters
 from composer.view.units import human_duration, human_size
 
@@ -58,8 +58,8 @@ def ls(context: Context, args: Args) -> int:
 
 def row(context: Context, record: ContainerRecord, *, full: bool, sizes: bool = False) -> dict[str, object]:
     from composer.cli.render.table import shorten
+    from composer.view.api_format import go_time
     from composer.view.containers import command_text, ports_text, publishers, status_text
-    from composer.view.moments import go_time
 
     spec, image = record.spec, context.engine.image(record.spec.image)
     config = image.config if image else None
@@ -93,7 +93,7 @@ def show(context: Context, args: Args) -> int:
     from composer.view.inspect import inspected
 
     def one(name: str) -> dict[str, object]:
-        record = found.container(context.engine, name)
+        record = lookup.container(context.engine, name)
         image = context.engine.image(record.spec.image)
         value = inspected(context.engine, record, image.config if image else None)
         if args.size:
@@ -114,7 +114,7 @@ def logs(context: Context, args: Args) -> int:
 
     return show_log(
         context,
-        found.container(context.engine, args.positional[0]),
+        lookup.container(context.engine, args.positional[0]),
         since=parse_moment(args.since) if args.since else 0,
         until=parse_moment(args.until) if args.until else 0,
         tail=parse_tail(args.tail),
@@ -132,7 +132,7 @@ def execute(context: Context, args: Args) -> int:
     from engine.spec.container import ExecSpec
 
     name, *command = args.positional
-    record = found.container(context.engine, name)
+    record = lookup.container(context.engine, name)
     if not container_list.is_running(record):
         raise CommandError(f"container {record.id} is not running")
     if args.tty and args.interactive and not args.detach and not os.isatty(0):
@@ -151,7 +151,7 @@ def execute(context: Context, args: Args) -> int:
 def attach(context: Context, args: Args) -> int:
     from composer.cli.commands.attach import attach as stay
 
-    record = found.container(context.engine, args.positional[0])
+    record = lookup.container(context.engine, args.positional[0])
     if not container_list.is_running(record):
         raise CommandError("You cannot attach to a stopped container, start it first")
     return stay(context, record, stdin=not args.no_stdin, keys=args.detach_keys, sig_proxy=args.sig_proxy)
@@ -159,10 +159,10 @@ def attach(context: Context, args: Args) -> int:
 
 def _change(context: Context, args: Args, make: Callable[[ContainerRecord], list[Change]]) -> int:
     """Do what `make` says to each container; its name is printed when it is done."""
-    from composer.cli.project.unplanned import each, perform
+    from composer.cli.project.direct_changes import each, perform
 
     def one(name: str) -> None:
-        record = found.container(context.engine, name)
+        record = lookup.container(context.engine, name)
         operations = make(record)
         if operations and not context.dry_run:
             perform(context, record.group, operations)
@@ -172,7 +172,7 @@ def _change(context: Context, args: Args, make: Callable[[ContainerRecord], list
 
 
 def _fields(record: ContainerRecord, number: int = 0) -> dict[str, object]:
-    from composer.cli.project.unplanned import CAUSE
+    from composer.cli.project.direct_changes import CAUSE
 
     after = (number - 1,) if number else ()
     return {"id": number, "name": record.spec.name, "cause": CAUSE, "container_id": record.id, "after": after}
@@ -204,11 +204,11 @@ def start(context: Context, args: Args) -> int:
     from composer.plan.operations import Start
 
     if args.attach or args.interactive:
-        from composer.cli.project.lone import start_attached
+        from composer.cli.project.standalone import start_attached
 
         if len(args.positional) > 1:
             raise UsageError("you cannot start and attach multiple containers at once")
-        record = found.container(context.engine, args.positional[0])
+        record = lookup.container(context.engine, args.positional[0])
         return start_attached(context, record, stdin=args.interactive, keys=args.detach_keys, sig_proxy=args.sig_proxy)
     return _change(
         context,
@@ -241,10 +241,10 @@ def unpause(context: Context, args: Args) -> int:
 
 
 def rename(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import perform
+    from composer.cli.project.direct_changes import perform
     from composer.plan.operations import Rename
 
-    record, name = found.container(context.engine, args.positional[0]), args.positional[1]
+    record, name = lookup.container(context.engine, args.positional[0]), args.positional[1]
     container_list.check_free(context.engine, name)
     if not context.dry_run:
         perform(context, record.group, [Rename(**{**_fields(record), "name": name})])  # type: ignore[arg-type]
@@ -252,11 +252,11 @@ def rename(context: Context, args: Args) -> int:
 
 
 def wait(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import each, perform
+    from composer.cli.project.direct_changes import each, perform
     from composer.plan.operations import AwaitEnd
 
     def one(name: str) -> None:
-        record = found.container(context.engine, name)
+        record = lookup.container(context.engine, name)
         operation = AwaitEnd(**_fields(record), condition="not-running")  # type: ignore[arg-type]
         print(perform(context, record.group, [operation]).exit_code)
 
@@ -267,7 +267,7 @@ def top(context: Context, args: Args) -> int:
     from composer.cli.render.table import table
     from composer.view.processes import COLUMNS, processes
 
-    record = found.container(context.engine, args.positional[0])
+    record = lookup.container(context.engine, args.positional[0])
     if not record.state.status.alive:
         raise CommandError(f"container {record.id} is not running")
     print(table([COLUMNS, *processes(record.state.pid)], minimum=20), end="")
@@ -277,7 +277,7 @@ def top(context: Context, args: Args) -> int:
 def port(context: Context, args: Args) -> int:
     from composer.view.inspect import ports
 
-    record = found.container(context.engine, args.positional[0])
+    record = lookup.container(context.engine, args.positional[0])
     published = {key: bindings for key, bindings in ports(record).items() if bindings}
     if len(args.positional) > 1:
         wanted = args.positional[1] if "/" in args.positional[1] else f"{args.positional[1]}/tcp"
@@ -292,13 +292,13 @@ def port(context: Context, args: Args) -> int:
 
 
 def rm(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import each, perform
+    from composer.cli.project.direct_changes import each, perform
     from composer.plan.operations import Remove
     from composer.view.errors import Unknown
 
     def remove(name: str) -> None:
         try:
-            record = found.container(context.engine, name)
+            record = lookup.container(context.engine, name)
         except Unknown:
             if args.force:
                 return
@@ -314,7 +314,7 @@ def rm(context: Context, args: Args) -> int:
 
 
 def prune(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import agreed
+    from composer.cli.project.direct_changes import agreed
 
     gone = container_list.stopped(context.engine, Filters.of_flags(args.filter, container_list.PRUNE_FILTERS))
     sizes = {one.id: container_list.tree_size(f"{context.engine.folder(one.group, one.id)}/upper") for one in gone}
@@ -328,7 +328,7 @@ def prune(context: Context, args: Args) -> int:
 
 def take(context: Context, gone: list[ContainerRecord]) -> int:
     """Remove stopped containers and say so; the bytes that they had written."""
-    from composer.cli.project.unplanned import perform
+    from composer.cli.project.direct_changes import perform
     from composer.plan.operations import Remove
 
     freed = 0
@@ -343,14 +343,14 @@ def take(context: Context, gone: list[ContainerRecord]) -> int:
 
 
 def create(context: Context, args: Args) -> int:
-    from composer.cli.project.lone import create as make
+    from composer.cli.project.standalone import create as make
 
     print(make(context, args).id if not context.dry_run else "")
     return 0
 
 
 def run(context: Context, args: Args) -> int:
-    from composer.cli.project.lone import run as run_one
+    from composer.cli.project.standalone import run as run_one
 
     return run_one(context, args)
 

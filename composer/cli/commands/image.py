@@ -81,7 +81,7 @@ def _names(image: ImageRecord, wanted: list[str], *, digests: bool) -> Iterator[
 def row(
     image: ImageRecord, repository: str, tag: str, digest: str, *, full: bool = False, containers: str = "N/A"
 ) -> dict[str, str]:
-    from composer.view.moments import go_time
+    from composer.view.api_format import go_time
 
     return {
         "Containers": containers,
@@ -112,7 +112,7 @@ def show(context: Context, args: Args) -> int:
 
 def history(context: Context, args: Args) -> int:
     from composer.cli.render.table import shorten
-    from composer.view.moments import timestamp
+    from composer.view.api_format import timestamp
 
     steps = images.history(context.engine, images.need(context.engine, args.positional[0], args.platform))
     full = args.no_trunc
@@ -147,7 +147,7 @@ def tag(context: Context, args: Args) -> int:
 
 
 def rm(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import each
+    from composer.cli.project.direct_changes import each
 
     def remove(name: str) -> None:
         images.check_removable(context.engine, images.need(context.engine, name), name, force=args.force)
@@ -165,7 +165,7 @@ def several(texts: list[str]) -> list[str]:
 
 
 def prune(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import agreed
+    from composer.cli.project.direct_changes import agreed
 
     filters = Filters.of_flags(args.filter, images.PRUNE_FILTERS)
     gone = images.unused(context.engine, filters, everything=args.all)
@@ -214,7 +214,7 @@ def push(context: Context, args: Args) -> int:
 
 
 def verify(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import each
+    from composer.cli.project.direct_changes import each
 
     flags = {"keys": args.key, "subject": args.identity, "issuer": args.issuer, "trusted_root": args.trusted_root}
 

@@ -237,7 +237,7 @@ def rm(context: Context, args: Args) -> int:
 
 
 def prune(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import agreed
+    from composer.cli.project.direct_changes import agreed
 
     jobs = [
         job

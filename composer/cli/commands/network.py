@@ -36,7 +36,7 @@ HEADERS = {
 
 
 def ls(context: Context, args: Args) -> int:
-    from composer.view.moments import go_time
+    from composer.view.api_format import go_time
 
     found = networks.selected(context.engine, Filters.of_flags(args.filter, networks.FILTERS))
     found.sort(key=lambda record: record.spec.name)
@@ -78,7 +78,7 @@ def key(context: Context, args: Args) -> int:
 
 
 def create(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import CAUSE, perform
+    from composer.cli.project.direct_changes import CAUSE, perform
     from composer.plan.labels import group_of
     from composer.plan.operations import CreateNetwork
     from engine.spec.network import NetworkSpec
@@ -140,7 +140,7 @@ def _listed(texts: Iterable[str]) -> list[str]:
 
 
 def _remove(context: Context, record: NetworkRecord) -> None:
-    from composer.cli.project.unplanned import CAUSE, perform
+    from composer.cli.project.direct_changes import CAUSE, perform
     from composer.plan.labels import group_of
     from composer.plan.operations import RemoveNetwork
 
@@ -149,7 +149,7 @@ def _remove(context: Context, record: NetworkRecord) -> None:
 
 
 def rm(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import each
+    from composer.cli.project.direct_changes import each
     from composer.view.errors import Unknown
 
     def remove(name: str) -> None:
@@ -168,7 +168,7 @@ def rm(context: Context, args: Args) -> int:
 
 
 def prune(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import agreed
+    from composer.cli.project.direct_changes import agreed
 
     gone = networks.unused(context.engine, Filters.of_flags(args.filter, networks.PRUNE_FILTERS))
     lines = [f"network {record.spec.name}" for record in gone]

@@ -84,7 +84,7 @@ def run(context: Context, args: Args) -> int:
     ensure_images(context, desired, [name], Images(build=args.build, pull=policy, **quiet))
     ensure_images(context, desired, others, Images(**quiet))
     if any(one.provider is not None or one.models for one in desired.services.values()):
-        from composer.cli.project.supply import supplied
+        from composer.cli.project.external_programs import supplied
 
         desired = supplied(context, desired, [*others, name])
         service = desired.services[name]

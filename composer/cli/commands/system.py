@@ -107,7 +107,7 @@ def info(context: Context, args: Args) -> int:
 def prune(context: Context, args: Args) -> int:
     """As docker's: containers, networks, with --volumes anonymous volumes, images, build cache."""
     from composer.cli.commands import container, image, network, volume
-    from composer.cli.project.unplanned import agreed
+    from composer.cli.project.direct_changes import agreed
     from composer.view import container_list, images, networks, volumes
 
     engine = context.engine

@@ -92,7 +92,7 @@ def _logs_while_waiting(context: Context, args: Args) -> AbstractContextManager[
     """--wait shows what containers write until they are ready."""
     if not args.wait or context.dry_run:
         return nullcontext()
-    from composer.cli.terminal.meanwhile import logs_shown
+    from composer.cli.terminal.waiting_logs import logs_shown
 
     return logs_shown(context, args, _attached(context, args)[1])
 

@@ -52,7 +52,7 @@ def show(context: Context, args: Args) -> int:
 def create(context: Context, args: Args) -> int:
     import secrets
 
-    from composer.cli.project.unplanned import CAUSE, perform
+    from composer.cli.project.direct_changes import CAUSE, perform
     from composer.plan.labels import group_of
     from composer.plan.operations import CreateVolume
     from engine.spec.network import VolumeSpec
@@ -76,7 +76,7 @@ def create(context: Context, args: Args) -> int:
 
 
 def _remove(context: Context, name: str) -> None:
-    from composer.cli.project.unplanned import CAUSE, perform
+    from composer.cli.project.direct_changes import CAUSE, perform
     from composer.plan.labels import group_of
     from composer.plan.operations import RemoveVolume
 
@@ -85,7 +85,7 @@ def _remove(context: Context, name: str) -> None:
 
 
 def rm(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import each
+    from composer.cli.project.direct_changes import each
     from composer.view.errors import Unknown
 
     def remove(name: str) -> None:
@@ -103,7 +103,7 @@ def rm(context: Context, args: Args) -> int:
 
 
 def prune(context: Context, args: Args) -> int:
-    from composer.cli.project.unplanned import agreed
+    from composer.cli.project.direct_changes import agreed
     from composer.view.container_list import tree_size
     from composer.view.units import human_size
 

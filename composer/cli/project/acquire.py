@@ -21,7 +21,7 @@ from msgspec import structs
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.project import builds as building
-from composer.cli.project.side_by_side import Task, side_by_side
+from composer.cli.project.concurrently import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
 from engine.errors import EngineError, ImageRefused

@@ -155,8 +155,8 @@ def create(context: Context, path: str, image: str) -> int:
     from composer.cli.commands.container import GROUP
     from composer.cli.commands.cp import copy_from
     from composer.cli.parsing.flags import Group
-    from composer.cli.project.lone import create as made
-    from composer.cli.project.unplanned import CAUSE, perform
+    from composer.cli.project.direct_changes import CAUSE, perform
+    from composer.cli.project.standalone import create as made
     from composer.plan.operations import Remove
 
     out = os.path.abspath(path)

@@ -12,7 +12,7 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 import msgspec
 
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.project.side_by_side import Task, side_by_side
+from composer.cli.project.concurrently import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan import refusal
 from engine import quantities

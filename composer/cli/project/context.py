@@ -233,8 +233,8 @@ class Context:
         # isort: split
         from msgspec import structs
 
-        from composer.load.check.effects import effects
-        from composer.load.check.foreign import wishes
+        from composer.load.check.host_access import wishes
+        from composer.load.check.no_effect import effects
         from composer.load.notice import NO_EFFECT, silenced
         from composer.load.project import load_tree
         from composer.plan.problems import placed

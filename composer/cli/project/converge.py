@@ -119,7 +119,7 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     for job in jobs:
         _ensure_job_images(context, desired, names, job, images)
     if any(one.provider is not None or one.models for one in desired.services.values()):
-        from composer.cli.project.supply import supplied
+        from composer.cli.project.external_programs import supplied
 
         desired = supplied(context, desired, names, provided=wanted.action == "up")
         context.desired = context.desired_or_none = desired

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer.load.tree.nodes import Fields, Map, Sequence
 from composer.plan.labels import SERVICE
-from composer.view import found
+from composer.view import lookup
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -20,7 +20,7 @@ def tree(context: Context, names: list[str], project: str) -> Any:
     networks: dict[str, Any] = {}
     volumes: dict[str, Any] = {}
     for name in names:
-        spec = found.container(context.engine, name).spec
+        spec = lookup.container(context.engine, name).spec
         key = spec.labels.get(SERVICE) or spec.name
         if key in services:
             services[key]["scale"] = services[key].get("scale", 1) + 1

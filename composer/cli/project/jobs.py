@@ -10,7 +10,7 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
 from composer.cli.errors import CommandError
-from composer.cli.project import unplanned
+from composer.cli.project import direct_changes
 from composer.load.errors import LoadError
 from composer.plan.options import Options
 from composer.run.jobs import timing
@@ -168,4 +168,4 @@ def ask(
     request = Request(
         options=Options(action="job"), desired=desired, job=JobAction(verb=verb, name=name, run=run, history=history)
     )
-    return unplanned.ask(context, project or context.project_name, request)
+    return direct_changes.ask(context, project or context.project_name, request)

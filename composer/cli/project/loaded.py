@@ -47,7 +47,7 @@ def loaded(context: Context, args: Args, services: Iterable[str] = (), **changes
 
 def _without_effect(found: Loaded) -> list[str]:
     """Warnings of attributes without effect, when the project is bound and does not silence them."""
-    from composer.load.check.effects import effects
+    from composer.load.check.no_effect import effects
     from composer.load.notice import audible
 
     return audible(effects(found.tree), found.tree, found.environment) if found.hashes else []

@@ -11,7 +11,7 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 import msgspec
 
 from composer.cli.errors import CommandError
-from composer.cli.project.side_by_side import Task, side_by_side
+from composer.cli.project.concurrently import Task, side_by_side
 from composer.cli.render.progress import Progress, State
 from composer.plan.lock import VERSION, Lock, built_here, full_name, images_of
 from engine.errors import BadReference, EngineError

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from composer.view import found
+from composer.view import lookup
+from composer.view.api_format import nanoseconds
 from composer.view.container_list import is_up
 from composer.view.errors import Unknown
-from composer.view.moments import nanoseconds
 from engine.poll import write_all
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def show_log(
 
 def _goes_on(context: Context, record: ContainerRecord) -> bool:
     try:
-        return is_up(found.container(context.engine, record.id))
+        return is_up(lookup.container(context.engine, record.id))
     except Unknown:
         return False
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from composer.plan.labels import JOB_RUN
-from composer.view.moments import nanoseconds
+from composer.view.api_format import nanoseconds
 from engine.errors import EngineError
 from engine.poll import readable, write_all
 

@@ -56,7 +56,7 @@ IGNORED: dict[Pattern, tuple[tuple[object, ...], str]] = {
     ("configs", "*", "driver_opts"): ((), "has no effect without a driver"),
 }
 """Pattern → values that are equivalent to the default, and the warning for any other. Loading reports keys that have no
-effect outside Swarm (composer/load/check/effects.py)."""
+effect outside Swarm (composer/load/check/no_effect.py)."""
 
 
 def check(project: Project, problems: Problems) -> None:

@@ -15,9 +15,9 @@ from composer.serve.docker.committed import instructions
 from composer.serve.docker.streaming import download, upload
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
-from composer.view import found
+from composer.view import lookup
+from composer.view.api_format import timestamp
 from composer.view.images import familiar
-from composer.view.moments import timestamp
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _header(status: PathStatus) -> dict[str, str]:
 
 async def _find(server: Server, request: Request) -> tuple[ContainerRecord, str, PathStatus]:
     """The container, the path, and its status. Raises HTTPError 400 without a path, 404 if it does not exist."""
-    record, path = found.container(server.engine, request.arguments["id"]), request.query("path")
+    record, path = lookup.container(server.engine, request.arguments["id"]), request.query("path")
     if not path:
         raise BadRequest("bad parameter: path cannot be empty")
 
@@ -107,13 +107,13 @@ async def put(server: Server, request: Request, exchange: Exchange) -> Reply:
 
 async def changes(server: Server, request: Request, exchange: Exchange) -> Reply:
     """The container's changes to its image's files; null for none, as in Docker."""
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     rows = await to_thread.run_sync(lambda: server.open_engine().changes(record.group, record.id))
     return Reply([{"Kind": KINDS[kind], "Path": path} for path, kind in rows], content=None if rows else b"null\n")
 
 
 async def export(server: Server, request: Request, exchange: Exchange) -> None:
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     server.journal.container("export", record)
     await download(
         exchange, "application/octet-stream", lambda fd: server.open_engine().export(record.group, record.id, fd)
@@ -122,7 +122,7 @@ async def export(server: Server, request: Request, exchange: Exchange) -> None:
 
 async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Create an image from a container, with `changes` and the body's configuration applied."""
-    record = found.container(server.engine, request.query("container"))
+    record = lookup.container(server.engine, request.query("container"))
     name, tag = request.query("repo"), request.query("tag")
     changes = [line for text in request.queries("changes") for line in text.splitlines() if line.strip()]
     raw = await request.json(OBJECT)

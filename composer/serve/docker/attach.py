@@ -22,7 +22,7 @@ from composer.serve.docker.streams import Pump, stream_type
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
 from composer.serve.http.websocket import WebSocket, accept
-from composer.view import found
+from composer.view import lookup
 from composer.view.errors import Refusal
 from engine.errors import EngineError
 
@@ -107,7 +107,7 @@ async def _attach(
     *,
     framed: bool = True,
 ) -> None:
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     wanted = {number for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")) if request.flag(name)}
     live = request.flag("stream")
     escape = Detach(sequence(request.query("detachKeys"))) if record.spec.tty else None
@@ -199,7 +199,7 @@ async def _started(server: Server, record: ContainerRecord, raw: Client, client:
             await anyio.wait_readable(watch.fileno())
             watch.read()
             try:
-                state = found.container(server.engine, record.id).state
+                state = lookup.container(server.engine, record.id).state
             except Refusal:
                 break
             if client.ready.is_set():
@@ -228,7 +228,7 @@ async def _started(server: Server, record: ContainerRecord, raw: Client, client:
 
 
 async def resize(server: Server, request: Request, exchange: Exchange) -> Reply:
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     rows, columns = window(request)
     if not record.state.status.alive:
         raise HTTPError(409, f"container {record.id} is not running")

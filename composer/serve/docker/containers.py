@@ -8,7 +8,7 @@ from anyio import to_thread
 
 from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
-from composer.view import found
+from composer.view import lookup
 from composer.view.container_list import FILTERS, listed, selected, tree_size
 from composer.view.filters import Filters
 from composer.view.inspect import inspected
@@ -30,7 +30,7 @@ async def listing(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     image = server.engine.image(record.spec.image)
     value = inspected(server.engine, record, image.config if image else None)
     if request.flag("size"):
@@ -40,7 +40,7 @@ async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def top(server: Server, request: Request, exchange: Exchange) -> Reply:
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     if not record.state.status.alive:
         raise HTTPError(409, f"container {record.id} is not running")
     from composer.view.processes import COLUMNS, asked, processes

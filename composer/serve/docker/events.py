@@ -10,11 +10,11 @@ import msgspec
 
 from composer.serve.docker.streaming import while_connected
 from composer.serve.http.errors import BadRequest
+from composer.view.api_format import moment
 from composer.view.filters import Filters
-from composer.view.moments import moment
 
 if TYPE_CHECKING:
-    from composer.serve.docker.happenings import Event
+    from composer.serve.docker.event_journal import Event
     from composer.serve.http.connection import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server

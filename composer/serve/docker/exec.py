@@ -23,7 +23,7 @@ from composer.serve.docker.detach import sequence
 from composer.serve.docker.streams import Pump, frames, stream_type
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
-from composer.view import found
+from composer.view import lookup
 from engine.errors import EngineError, StartFailed
 from engine.spec.container import ExecSpec
 from engine.spec.state import Status
@@ -100,7 +100,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     if raw is None:
         raise BadRequest("invalid JSON: got EOF while reading request body")
     wanted, _ = body.shaped(raw, Wanted)
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     sequence(wanted.detach_keys or "")
     command = body.words(wanted.cmd)
     if not command:
@@ -127,7 +127,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
 async def start(server: Server, request: Request, exchange: Exchange) -> Reply | None:
     made = _need(server, request)
     asked, _ = body.shaped(await request.json(OBJECT) or {}, Begin)
-    record = found.container(server.engine, made.container_id)
+    record = lookup.container(server.engine, made.container_id)
     _running(record)
     if asked.detach:
         if made.started:
@@ -179,7 +179,7 @@ async def _open(server: Server, made: Exec, stdio: tuple[int, int, int]) -> Proc
 async def _ended(server: Server, made: Exec, process: Process) -> None:
     made.exit_code = await to_thread.run_sync(process.wait, abandon_on_cancel=True, limiter=server.threads)
     with contextlib.suppress(HTTPError):
-        record = found.container(server.engine, made.container_id)
+        record = lookup.container(server.engine, made.container_id)
         server.journal.container("exec_die", record, execID=made.id, exitCode=str(made.exit_code))
 
 

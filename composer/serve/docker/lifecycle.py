@@ -22,7 +22,7 @@ from composer.serve.docker.streaming import while_connected
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import NO_CONTENT, NOT_MODIFIED, OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
-from composer.view import found
+from composer.view import lookup
 from composer.view.container_list import check_free, check_removable, checked_name, stopped, tree_size
 from composer.view.errors import Refusal
 from composer.view.filters import Filters
@@ -96,7 +96,7 @@ def _image(server: Server, name: str, platform: str) -> ImageRecord:
 
 
 def _named(server: Server, request: Request) -> ContainerRecord:
-    return found.container(server.engine, request.arguments["id"])
+    return lookup.container(server.engine, request.arguments["id"])
 
 
 async def start(server: Server, request: Request, exchange: Exchange) -> Reply:

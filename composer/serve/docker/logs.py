@@ -10,9 +10,9 @@ import anyio
 from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.streams import MULTIPLEXED, MULTIPLEXED_SINCE, RAW, frames
 from composer.serve.http.errors import BadRequest, HTTPError
-from composer.view import found
+from composer.view import lookup
+from composer.view.api_format import moment, nanoseconds
 from composer.view.errors import Refusal
-from composer.view.moments import moment, nanoseconds
 from engine.errors import Unsupported
 from engine.spec.state import Status
 
@@ -34,7 +34,7 @@ def media_type(request: Request, *, tty: bool) -> str:
 
 
 async def logs(server: Server, request: Request, exchange: Exchange) -> None:
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     wanted = {STREAMS[name] for name in STREAMS if request.flag(name)}
     if not wanted:
         raise BadRequest("Bad parameters: you must choose at least one stream")
@@ -87,7 +87,7 @@ def _reader(server: Server, request: Request, record: ContainerRecord) -> LogRea
 
 def _running(server: Server, record: ContainerRecord) -> bool:
     try:
-        status = found.container(server.engine, record.id).state.status
+        status = lookup.container(server.engine, record.id).state.status
     except Refusal:
         return False
     return status.alive or status is Status.RESTARTING

@@ -10,7 +10,7 @@ from composer.serve.docker.create import attachment
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
-from composer.view import found, networks
+from composer.view import lookup, networks
 
 if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
@@ -65,7 +65,7 @@ async def _joining(server: Server, request: Request) -> tuple[NetworkRecord, Con
     network = networks.need(server.engine, request.arguments["id"])
     if not asked.container:
         raise BadRequest("invalid parameter: Container must not be empty")
-    return network, found.container(server.engine, asked.container), asked
+    return network, lookup.container(server.engine, asked.container), asked
 
 
 def _say(server: Server, action: str, network: NetworkRecord, record: ContainerRecord) -> None:

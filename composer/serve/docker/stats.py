@@ -10,9 +10,9 @@ import msgspec
 
 from composer.serve.docker.streaming import while_connected
 from composer.serve.http.request import Reply
-from composer.view import found
+from composer.view import lookup
+from composer.view.api_format import NEVER, now, timestamp
 from composer.view.errors import Refusal
-from composer.view.moments import NEVER, now, timestamp
 from engine.errors import EngineError
 from engine.spec.stream import ContainerStats
 
@@ -30,7 +30,7 @@ TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 async def stats(server: Server, request: Request, exchange: Exchange) -> Reply | None:
     """Report statistics. `stream=0` sends one object, which includes a sample from one second earlier unless
     `one-shot`."""
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     streaming, one_shot = request.flag("stream", True), request.flag("one-shot")
     before: _Sample | None = None
     if not streaming:
@@ -45,7 +45,7 @@ async def stats(server: Server, request: Request, exchange: Exchange) -> Reply |
     async with while_connected(exchange):
         while True:
             try:
-                record = found.container(server.engine, record.id)
+                record = lookup.container(server.engine, record.id)
             except Refusal:
                 return None
             sample = _Sample(server, record)

@@ -14,7 +14,7 @@ from composer.serve.docker.create_resources import resources
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
 from composer.serve.supervised import CAUSE, perform
-from composer.view import found
+from composer.view import lookup
 from engine.spec.container import Resources
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Wanted(body.Limits):
 async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Update a container; null, 0 and "" leave a setting unchanged. Raises BadRequest, HTTPError 404, 409."""
     asked, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
-    record = found.container(server.engine, request.arguments["id"])
+    record = lookup.container(server.engine, request.arguments["id"])
     for name in FIXED:
         if getattr(asked, name):
             raise BadRequest(f"{name.replace('_', ' ')} cannot be changed: recreate the container")

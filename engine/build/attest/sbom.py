@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 from msgspec import structs
 
-from engine.bounded import read_bytes
+from engine.bounded_read import read_bytes
 from engine.build.attest.options import Sbom
 from engine.build.sources import IMAGE_SCHEME
 from engine.errors import BuildFailed, EngineError, OperationFailed

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from engine.bounded import read_bytes
+from engine.bounded_read import read_bytes
 from engine.errors import Corrupt, ImageError, NotFound, OperationFailed
 from engine.image import manifest
 from engine.image.blobs import BlobWriter, digest_of

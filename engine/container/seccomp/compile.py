@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from engine import atomic, digest
-from engine.bounded import MIB, read_bytes
+from engine.bounded_read import MIB, read_bytes
 from engine.container import capabilities
 from engine.container.seccomp import default
 from engine.errors import InvalidSpec, OperationFailed, Unsupported

@@ -11,7 +11,7 @@ import socket
 import stat
 
 from engine.errors import OperationFailed
-from engine.kernel import calls, detached, flags
+from engine.kernel import calls, detached_mounts, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Direct:
 
     mount = staticmethod(calls.mount)
     pivot_root = staticmethod(calls.pivot_root)
-    filesystem = staticmethod(detached.filesystem)
+    filesystem = staticmethod(detached_mounts.filesystem)
     open_tree = staticmethod(calls.open_tree)
     move_mount = staticmethod(calls.move_mount)
     mount_setattr = staticmethod(calls.mount_setattr)

@@ -11,7 +11,7 @@ import signal
 
 from engine.keeper.child.init_program import PROGRAMS
 from engine.kernel import flags
-from engine.kernel.sealed import sealed
+from engine.kernel.sealed_memory import sealed
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ class Kernel(Protocol):
 
     def pivot_root(self, new: str, put_old: str) -> None: ...
     def filesystem(self, kind: str, source: str, options: str, attributes: Iterable[str]) -> int:
-        """A new detached mount; see engine.kernel.detached."""
+        """A new detached mount; see engine.kernel.detached_mounts."""
 
     def open_tree(self, folder: int, path: str, bits: int) -> int: ...
     def move_mount(self, tree: int, target: int) -> None:

@@ -8,7 +8,7 @@ from engine.errors import OperationFailed
 from engine.keeper.child import devices, mounts, privileges
 from engine.keeper.child.direct import Direct
 from engine.keeper.child.namespaces import Ids
-from engine.kernel import calls, detached, flags
+from engine.kernel import calls, detached_mounts, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _shift(folder: str, ids: Ids) -> None:
 
 def _devices(bundle: Bundle, entry: Entry, ids: Ids) -> int:
     """/dev with its nodes, for a container in a user namespace: creating nodes needs the host's root."""
-    tree = detached.filesystem("tmpfs", "tmpfs", entry["data"] or "", entry["flags"])
+    tree = detached_mounts.filesystem("tmpfs", "tmpfs", entry["data"] or "", entry["flags"])
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
     os.fchown(folder, *ids.owner(0, 0))
     root = os.open(bundle["rootfs"]["root"], flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

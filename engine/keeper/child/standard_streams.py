@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable
 
 from engine.errors import OperationFailed
-from engine.kernel import detached, flags
+from engine.kernel import detached_mounts, flags
 
 TYPE_CHECKING = False  # of typing, which a keeper does not load
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _null(kernel: Kernel) -> int:
 
 def _apart() -> int:
     try:
-        tree = detached.filesystem("tmpfs", "null", "size=0k,nr_inodes=2", ("nosuid", "noexec"))
+        tree = detached_mounts.filesystem("tmpfs", "null", "size=0k,nr_inodes=2", ("nosuid", "noexec"))
         folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
         os.mknod("null", stat.S_IFCHR | 0o666, _DEVICE, dir_fd=folder)
         fd = os.open("null", os.O_RDWR | os.O_CLOEXEC, dir_fd=folder)

@@ -15,7 +15,7 @@ from engine.keeper.script.recorded import Recorded
 from engine.keeper.script.run_program import PROGRAMS
 from engine.keeper.script.script import CHANNEL, Script, Unscripted
 from engine.kernel import calls, flags
-from engine.kernel.sealed import sealed
+from engine.kernel.sealed_memory import sealed
 from engine.kernel.spawn import Spawner
 
 _NAME = "composer-start"

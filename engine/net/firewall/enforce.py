@@ -19,7 +19,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.errors import EngineError
-from engine.net.firewall import elements, firewalld, forwarding, layout, legacy, native, netlink, probe, userchain
+from engine.net.firewall import elements, firewalld, forwarding, legacy, native, netlink, probe, ruleset, userchain
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Nfnetlink
 from engine.net.rtnetlink import attributes
@@ -72,12 +72,12 @@ class Enforcement:
         tables."""
         if record.id in self._guarded or self._unguarded or not probe.works():
             return
-        wanted = {key: found for key, found in elements.of_network(record).items() if key in layout.GUARDED}
+        wanted = {key: found for key, found in elements.of_network(record).items() if key in ruleset.GUARDED}
         versions = forwarding.ours()
 
         def messages(name: str) -> list[bytes]:
             added = [one for key, of in wanted.items() for one in netlink.add(name, key, of)]
-            return added if versions == self._closed else added + layout.closed(name, versions)
+            return added if versions == self._closed else added + ruleset.closed(name, versions)
 
         self._change(messages)
         self._guarded[record.id], self._closed = wanted, versions
@@ -130,7 +130,7 @@ class Enforcement:
             self._guard = Nfnetlink()
             kind = probe.GUARD if probe.native() else probe.BESIDE
             self._name = f"{native.table(self._roots)}{kind}{os.urandom(4).hex()}"
-            made = layout.guard(self._name, netlink.OWNER)
+            made = ruleset.guard(self._name, netlink.OWNER)
         accepted = (errno.EOPNOTSUPP, errno.EINVAL) if made else ()
         if self._guard.do("make table", self._name, [*made, *messages(self._name)], accept=accepted):
             self._guard.close()

@@ -8,7 +8,7 @@ import errno
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from engine import digest
-from engine.net.firewall import elements, firewalld, foreign, forwarding, layout, netlink, userchain
+from engine.net.firewall import elements, firewalld, foreign, forwarding, netlink, ruleset, userchain
 from engine.net.firewall.elements import Elements, Port
 from engine.net.firewall.netlink import Element, Nfnetlink
 from engine.net.firewall.probe import GUARD
@@ -71,13 +71,13 @@ def _close(kernel: Nfnetlink, roots: Roots) -> None:
     """Write the rules of the chain `others`: earlier networks may not have needed forwarding."""
     name, versions = table(roots), forwarding.ours()
     if not _is_closed(kernel, name, versions):
-        kernel.do("add to table", name, layout.closed(name, versions))
+        kernel.do("add to table", name, ruleset.closed(name, versions))
 
 
 def _is_closed(kernel: Nfnetlink, name: str, versions: Sequence[int]) -> bool:
     asked = netlink.text(1, name) + netlink.text(2, "others")
     rules = [one for one in kernel.objects(netlink.GETRULE, asked) if netlink.name_of(one[2]) == "others"]
-    return [foreign.shape(one.get(4, b"")) for one in rules] == list(map(foreign.shape, layout.closing(versions)))
+    return [foreign.shape(one.get(4, b"")) for one in rules] == list(map(foreign.shape, ruleset.closing(versions)))
 
 
 def is_whole(roots: Roots, records: Sequence[NetworkRecord]) -> bool:
@@ -99,7 +99,7 @@ def sweep(
                 drop(kernel, roots)
             return
         alive = {owner[:12] for owner in owners}
-        present = {name: kernel.elements(table(roots), name) for name in layout.PORT_SETS}
+        present = {name: kernel.elements(table(roots), name) for name in ruleset.PORT_SETS}
         wanted = elements.merged(
             elements.of_port(port, owner) for owner, of in ports.items() if owner[:12] in alive for port in of
         )
@@ -134,10 +134,10 @@ def _tables(kernel: Nfnetlink) -> set[str]:
 def _is_whole(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord]) -> bool:
     name = table(roots)
     found = [one for one in kernel.objects(netlink.GETTABLE) if netlink.name_of(one.get(1, b"")) == name]
-    if not found or found[0].get(6) != layout.note():
+    if not found or found[0].get(6) != ruleset.note():
         return False
     rules = kernel.objects(netlink.GETRULE, netlink.text(1, name))
-    if sum(netlink.name_of(one[2]) != "others" for one in rules if netlink.name_of(one[1]) == name) != layout.rules():
+    if sum(netlink.name_of(one[2]) != "others" for one in rules if netlink.name_of(one[1]) == name) != ruleset.rules():
         return False
     if not _is_closed(kernel, name, forwarding.ours()):
         return False
@@ -147,8 +147,8 @@ def _is_whole(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord])
 
 def _rebuild(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord], ports: Elements) -> None:
     name = table(roots)
-    messages = [netlink.table(name), netlink.delete_table(name), *layout.whole(name)]
-    messages += layout.closed(name, forwarding.ours())
+    messages = [netlink.table(name), netlink.delete_table(name), *ruleset.whole(name)]
+    messages += ruleset.closed(name, forwarding.ours())
     kernel.do("make table", name, messages + _additions(name, _joined(_all_of(records), ports)))
 
 
@@ -169,7 +169,7 @@ def _add(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> None:
 def _make(kernel: Nfnetlink, roots: Roots, wanted: Elements) -> bool:
     """Make our table with these elements; False where there is one already."""
     name = table(roots)
-    messages = [*layout.whole(name), *layout.closed(name, forwarding.ours()), *_additions(name, wanted)]
+    messages = [*ruleset.whole(name), *ruleset.closed(name, forwarding.ours()), *_additions(name, wanted)]
     return not kernel.do("make table", name, messages, accept=(errno.EEXIST,))
 
 
@@ -177,7 +177,7 @@ def _give_way(kernel: Nfnetlink, name: str, wanted: Elements) -> None:
     """Remove elements with keys of `wanted` and other values: leftovers of a removed container."""
     for key, found in wanted.items():
         ours = {one.key for one in found}
-        stale = [one for one in kernel.elements(name, key) if one.key in ours] if key in layout.PORT_SETS else []
+        stale = [one for one in kernel.elements(name, key) if one.key in ours] if key in ruleset.PORT_SETS else []
         if stale:
             kernel.do("remove from table", name, netlink.remove(name, key, stale), accept=(errno.ENOENT,))
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from engine.errors import InvalidSpec, NotFound, OperationFailed, Unsupported
-from engine.net import encoded, messages, mtu
+from engine.net import messages, mtu, pyroute_requests
 from engine.net.endpoint import Plan
 from engine.net.lan import settings
 from engine.net.rtnetlink import Rtnetlink
@@ -40,7 +40,9 @@ def ensure(record: NetworkRecord, mark: str) -> None:
             _own(
                 kernel,
                 record,
-                encoded.link([("IFLA_IFNAME", record.bridge), encoded.kind("veth", [("VETH_INFO_PEER", far)])]),
+                pyroute_requests.link(
+                    [("IFLA_IFNAME", record.bridge), pyroute_requests.kind("veth", [("VETH_INFO_PEER", far)])]
+                ),
                 mark,
             )
             kernel.do("set up link", _far(record), [messages.link_up(_index(kernel, _far(record)))])
@@ -50,7 +52,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
         if spec.host_access:
             data = [("IFLA_MACVLAN_MODE", "bridge")]
             link = [("IFLA_IFNAME", record.bridge), ("IFLA_LINK", _index(kernel, name))]
-            _own(kernel, record, encoded.link([*link, encoded.kind("macvlan", data)]), mark)
+            _own(kernel, record, pyroute_requests.link([*link, pyroute_requests.kind("macvlan", data)]), mark)
 
 
 def remove(record: NetworkRecord, mark: str, others: Collection[NetworkRecord]) -> None:
@@ -83,7 +85,9 @@ def link(kernel: Rtnetlink, plan: Plan, space: int) -> bytes:
         found.append(("IFLA_MTU", size))
     if settings.mode(spec) != "passthru" or plan.attachment.mac_address:
         found.append(("IFLA_ADDRESS", end.mac_address))
-    return encoded.link([*found, encoded.kind("macvlan", [("IFLA_MACVLAN_MODE", settings.mode(spec))])])
+    return pyroute_requests.link(
+        [*found, pyroute_requests.kind("macvlan", [("IFLA_MACVLAN_MODE", settings.mode(spec))])]
+    )
 
 
 def failure(plan: Plan, number: int) -> OperationFailed:
@@ -134,7 +138,7 @@ def _subinterface(kernel: Rtnetlink, spec: NetworkSpec, name: str, mark: str) ->
     if not (number.isdecimal() and int(number) in _VLANS):
         raise InvalidSpec(f"{where}: {name} is not a sub-interface of {below}: VLAN ids range from 1 to 4094")
     data = [("IFLA_VLAN_ID", int(number))]
-    made = encoded.link([("IFLA_IFNAME", name), ("IFLA_LINK", index), encoded.kind("vlan", data)])
+    made = pyroute_requests.link([("IFLA_IFNAME", name), ("IFLA_LINK", index), pyroute_requests.kind("vlan", data)])
     (failed,) = kernel.run([made])
     if failed and failed != errno.EEXIST:
         hint = "This kernel has no VLANs: modprobe 8021q." if failed == errno.EOPNOTSUPP else ""

@@ -9,7 +9,7 @@ import errno
 from collections.abc import Collection
 
 from engine.errors import OperationFailed, Unsupported
-from engine.net import encoded, messages
+from engine.net import messages, pyroute_requests
 from engine.net.firewall import probe
 from engine.net.overlay import settings, wireguard
 from engine.net.rtnetlink import Rtnetlink
@@ -50,7 +50,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
         ("IFLA_VXLAN_LEARNING", 1),
     ]
     with Rtnetlink() as kernel:
-        (failed,) = kernel.run([encoded.link([("IFLA_IFNAME", link), encoded.kind("vxlan", data)])])
+        (failed,) = kernel.run([pyroute_requests.link([("IFLA_IFNAME", link), pyroute_requests.kind("vxlan", data)])])
         try:
             index = kernel.index(link)
         except OSError as error:
@@ -65,7 +65,9 @@ def ensure(record: NetworkRecord, mark: str) -> None:
             messages.port_of(index, kernel.index(record.bridge)),
             messages.link_up(index),
         ]
-        kernel.do("set up the tunnel", link, [*changes, *(encoded.flood(index, peer) for peer in record.peers)])
+        kernel.do(
+            "set up the tunnel", link, [*changes, *(pyroute_requests.flood(index, peer) for peer in record.peers)]
+        )
 
 
 def remove(record: NetworkRecord, mark: str, others: Collection[NetworkRecord]) -> None:

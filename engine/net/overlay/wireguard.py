@@ -12,7 +12,7 @@ import stat
 from collections.abc import Collection
 
 from engine.errors import InvalidSpec, NotFound, OperationFailed
-from engine.net import encoded, messages, preferences
+from engine.net import messages, preferences, pyroute_requests
 from engine.net.overlay import settings
 from engine.net.rtnetlink import Rtnetlink
 from engine.spec.network import NetworkRecord
@@ -33,7 +33,7 @@ def ensure(record: NetworkRecord, mark: str) -> None:
             hint=f"{wanted.private_key} belongs to {public_key(key)}.",
         )
     with Rtnetlink() as kernel:
-        (failed,) = kernel.run([encoded.link([("IFLA_IFNAME", LINK), encoded.kind("wireguard", [])])])
+        (failed,) = kernel.run([pyroute_requests.link([("IFLA_IFNAME", LINK), pyroute_requests.kind("wireguard", [])])])
         if failed and failed != errno.EEXIST:
             hint = "This kernel has no WireGuard: modprobe wireguard." if failed == errno.EOPNOTSUPP else ""
             raise OperationFailed("make link", LINK, failed, hint=hint)

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from engine.kernel.sealed import sealed
+from engine.kernel.sealed_memory import sealed
 from engine.net.relay.relay_program import PROGRAMS
 from engine.readable import Readable
 from engine.spec.container import PortBinding

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.load.check.effects import BY_PRESENCE, OF_FILES, effects
+from composer.load.check.no_effect import BY_PRESENCE, OF_FILES, effects
 from composer.model import ModelError, Project
 from composer.plan.translate import TranslateError, keys, translate
 from tests.plan import schema

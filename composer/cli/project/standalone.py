@@ -12,13 +12,13 @@ from msgspec import structs
 
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.project.container_request import request
-from composer.cli.project.unplanned import CAUSE, perform
+from composer.cli.project.direct_changes import CAUSE, perform
 from composer.plan.labels import AUTOREMOVE, group_of
 from composer.plan.operations import CreateVolume, Make, Remove, Start
 from composer.serve.docker.body import Create, shaped
 from composer.serve.docker.create import specification
 from composer.serve.http.errors import HTTPError
-from composer.view import container_list, found
+from composer.view import container_list, lookup
 from composer.view.errors import Refusal
 from composer.view.random_names import free_name
 from engine.errors import EngineError
@@ -83,7 +83,7 @@ def create(context: Context, args: Args, *, attach: bool = False) -> ContainerRe
     if args.cidfile:
         with open(args.cidfile, "x", encoding="ascii") as file:
             file.write(made)
-    return found.container(context.engine, made)
+    return lookup.container(context.engine, made)
 
 
 def run(context: Context, args: Args) -> int:

@@ -5,10 +5,10 @@ import pytest
 
 from composer.plan import labels
 from composer.plan.desired import Desired, DesiredNetwork, DesiredService, DesiredVolume
+from composer.plan.networks_and_volumes import SharedProblem
 from composer.plan.observed import Snapshot
 from composer.plan.options import Options
 from composer.plan.reconcile import reconcile
-from composer.plan.shared import SharedProblem
 from engine.spec.container import Attachment, ContainerSpec, Mount, PortBinding
 from engine.spec.network import NetworkRecord, NetworkSpec, VolumeRecord, VolumeSpec
 from engine.spec.state import ContainerRecord, ContainerState, Status

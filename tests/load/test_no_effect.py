@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from composer.load.check.effects import effects
+from composer.load.check.no_effect import effects
 from tests.load.test_project import load
 
 TEXT = """\

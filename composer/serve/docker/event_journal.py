@@ -20,7 +20,7 @@ import anyio
 
 from composer.serve.docker.life_events import Happening, Surroundings, deleted, ends_and_starts, number_of
 from composer.serve.docker.outputs import Outputs
-from composer.view import found
+from composer.view import lookup
 from composer.view.networks import BUILDS, BUILT_IN, every
 from engine.errors import EngineError
 from engine.spec.state import Status
@@ -79,7 +79,7 @@ class Journal:
 
     def container(self, action: str, record: ContainerRecord, moment: float | None = None, **more: str) -> None:
         spec = record.spec
-        attributes = {**found.labels(record), **more, "image": spec.image_ref or spec.image, "name": spec.name}
+        attributes = {**lookup.labels(record), **more, "image": spec.image_ref or spec.image, "name": spec.name}
         self.add("container", action, record.id, attributes, moment)
 
     def image(self, action: str, image_id: str, labels: Mapping[str, str] | None = None, *, name: str = "") -> None:
