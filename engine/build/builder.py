@@ -225,8 +225,6 @@ class Builder:
         if not self.spec.target:
             return dockerfile.stages[-1]
         found = dockerfile.find(self.spec.target)
-        if found is None and self.spec.target.isdecimal() and int(self.spec.target) < len(dockerfile.stages):
-            found = dockerfile.stages[int(self.spec.target)]
         if found is None:
             names = ", ".join(stage.name for stage in dockerfile.stages if stage.name)
             raise BuildFailed(

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from urllib3.exceptions import HTTPError
@@ -115,26 +115,36 @@ class Client:
             path = f"{target.path}?{target.query}"
         return found
 
-    def fetch(self, writer: BlobWriter, progress: Callable[[int], None] | None = None) -> None:
-        """Fetch the blob that `writer` expects; a broken connection is resumed where it broke (RFC 9110, 14.2).
+    def fetch(
+        self, writer: BlobWriter, progress: Callable[[int], None] | None = None, *, urls: Sequence[str] = ()
+    ) -> None:
+        """Fetch the blob that `writer` expects; a broken connection is resumed where it broke (RFC 9110, 14.2). `urls` are where
+        it can be had if the registry may not distribute it (descriptor.md).
 
         `progress` is called with the number of bytes so far, and may raise to stop. Raises RegistryError, Corrupt.
         """
-        attempts = Attempts()
+        attempts, place, elsewhere = Attempts(), "", list(urls)
         while True:
             try:
-                self._fetch_once(writer, progress)
+                self._fetch_once(writer, progress, place)
+            except NotFound:
+                if not elsewhere:
+                    raise
+                place = elsewhere.pop(0)
+                self.transport.check_scheme(place, "has a layer at")
             except (HTTPError, OSError) as error:
                 if not attempts.again(writer.written):
                     raise self.transport.failure("GET", f"{self._root}/blobs/{writer.digest}", error) from error
                 continue
-            return
+            else:
+                return
 
-    def _fetch_once(self, writer: BlobWriter, progress: Callable[[int], None] | None) -> None:
+    def _fetch_once(self, writer: BlobWriter, progress: Callable[[int], None] | None, place: str = "") -> None:
         headers = {"Accept-Encoding": "identity"}
         if writer.written:
             headers["Range"] = f"bytes={writer.written}-"
-        with self._request("GET", f"{self._root}/blobs/{writer.digest}", headers=headers) as response:
+        url = place or f"{self._root}/blobs/{writer.digest}"
+        with self._request("GET", url, headers=headers, authorize=not place) as response:
             self._expect(response, (200, 206), f"blob {writer.digest} of {self.reference.familiar}")
             started = response.headers.get("Content-Range", "").startswith(f"bytes {writer.written}-")
             if writer.written and not (response.status == 206 and started):

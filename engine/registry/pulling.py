@@ -235,7 +235,7 @@ class Pull:
                 self.tell(layer.digest, "Downloading", count, layer.size)
 
         with self.images.blobs.writer(layer.digest, layer.size) as writer:
-            self.client.fetch(writer, progress)
+            self.client.fetch(writer, progress, urls=layer.urls)
         self.tell(layer.digest, "Download complete", layer.size, layer.size)
 
     def check_stop(self) -> None:
