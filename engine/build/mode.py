@@ -7,7 +7,8 @@ import stat
 
 from msgspec import Struct
 
-_CLAUSE = re.compile(r"([ugoa]*)([-+=])([rwxXst]*)\Z")
+_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
+_CLAUSE = re.compile(rf"([ugoa]*)((?:{_ACTION.pattern.replace('(', '(?:')})+)")
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
 _BITS = {"r": 4, "w": 2, "x": 1}
 
@@ -20,7 +21,8 @@ class Mode(Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> Mode:
         """Raises ValueError for what chmod(1) would not take."""
-        if not re.fullmatch(r"[0-7]{1,4}", text) and not all(_CLAUSE.match(clause) for clause in text.split(",")):
+        octal = re.fullmatch(r"0*[0-7]{1,4}", text)
+        if not octal and not all(_CLAUSE.fullmatch(clause) for clause in text.split(",")):
             raise ValueError(
                 f"invalid chmod parameter {text!r}: expected octal digits or a symbolic mode such as u=rwX,go=rX"
             )
@@ -37,13 +39,14 @@ class Mode(Struct, frozen=True):
             return int(self.text, 8)
         bits = stat.S_IMODE(mode)
         for clause in self.text.split(","):
-            match = _CLAUSE.match(clause)
-            if match:
-                bits = self._clause(bits, mode, *match.groups())
+            match = _CLAUSE.fullmatch(clause)
+            assert match
+            for operator, permissions in _ACTION.findall(match[2]):
+                bits = self._changed(bits, mode, match[1], operator, permissions)
         return bits
 
     @staticmethod
-    def _clause(bits: int, mode: int, who: str, operator: str, permissions: str) -> int:
+    def _changed(bits: int, mode: int, who: str, operator: str, permissions: str) -> int:
         classes = "ugo" if not who or "a" in who else who
         executable = stat.S_ISDIR(mode) or bits & 0o111
         value = cleared = 0
@@ -51,7 +54,9 @@ class Mode(Struct, frozen=True):
             shift = _SHIFTS[name]
             cleared |= 7 << shift
             for permission in permissions:
-                if permission in _BITS:
+                if permission in _SHIFTS:
+                    value |= (bits >> _SHIFTS[permission] & 7) << shift
+                elif permission in _BITS:
                     value |= _BITS[permission] << shift
                 elif permission == "X" and executable:
                     value |= 1 << shift

@@ -9,14 +9,15 @@ from engine.image.tree import Tree
 
 
 def resolve(text: str, root: Tree, warn: Callable[[str], None]) -> tuple[int, int]:
-    """uid and gid for `user[:group]`, names or numbers; a user alone is also the group's name or number.
+    """uid and gid for `user[:group]`, names or numbers; a user alone is also the group's name or number, and a colon
+    without a group means root's.
 
     A name that the image does not know means root, as with BuildKit; `warn` gets to know that. Raises BuildFailed for
     a number that is none.
     """
     user, colon, group = text.partition(":")
     uid = _number(user, root, "etc/passwd", "user", warn)
-    return uid, _number(group, root, "etc/group", "group", warn) if colon and group else _primary(user, uid, root)
+    return uid, _number(group, root, "etc/group", "group", warn) if colon else _primary(user, uid, root)
 
 
 def _primary(user: str, uid: int, root: Tree) -> int:

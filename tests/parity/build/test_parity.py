@@ -22,6 +22,7 @@ NAMED = {
     "random-108": "a dangling link",
     "random-151": "a dangling link",
     "random-189": "a dangling link",
+    "heredoc-slash-in-name": "a here-document whose name has a slash",
 }
 """Where we differ on purpose, and what docs/dockerfile.md says of it ("Differences from BuildKit")."""
 
