@@ -46,8 +46,7 @@ async def remove_networks(
 
     def work() -> None:
         remaining = [one for one in left() if one.id not in gone]
-        _back_end().remove_networks(roots, records, remaining)
-        forget()
+        _back_end().remove_networks(roots, records, remaining, forget)
         if not remaining:
             forwarding.release(roots)
 

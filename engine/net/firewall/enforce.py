@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.errors import EngineError
@@ -85,12 +86,16 @@ class Enforcement:
     def forget(self, network: str) -> None:
         """The network with this id is removed."""
         wanted = self._guarded.pop(network, None)
-        if wanted is not None and self._guard is not None:
+        if wanted is None or self._guard is None:
+            return
+        if self._guarded:
             gone = [one for key, of in wanted.items() for one in netlink.remove(self._name, key, of)]
             with contextlib.suppress(OSError):
                 self._guard.transact(gone)
-            if not self._guarded:
-                self._drop_guard()
+        else:
+            guard, self._guard, self._closed = self._guard, None, ()
+            # In a thread, because the kernel waits until no packet is being checked by its rules.
+            threading.Thread(target=guard.close, name="closing a guard").start()
 
     def allow(self, owner: str, ports: Iterable[Port]) -> None:
         """Accept packets for ports of routed networks, as the table does."""

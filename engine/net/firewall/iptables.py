@@ -219,8 +219,10 @@ def _add(roots: Roots, record: NetworkRecord, version: int) -> None:
     _restore(version, lines)
 
 
-def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord]) -> None:
-    """Remove the networks' rules, and our chains of the IP versions that no remaining network has."""
+def remove_networks(
+    roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord], forget: Callable[[], None]
+) -> None:
+    """Remove the networks' rules, and our chains of the IP versions that no remaining network has; then call `forget`."""
     gone = {record.id[:12] for record in records}
     for version in sorted({version for record in records for version in versions(record)}):
         saved = _save(version)
@@ -230,6 +232,7 @@ def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequen
         if flushed:
             _restore(version, {"filter": [f"{verb} {chain}" for verb in ("-F", "-X") for chain in flushed]})
     unhook(roots, left)
+    forget()
 
 
 def unhook(roots: Roots, left: Sequence[NetworkRecord]) -> None:

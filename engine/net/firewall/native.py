@@ -5,7 +5,7 @@ with the last network. Every change is a single transaction and can be repeated.
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from engine import digest
 from engine.net.firewall import elements, firewalld, foreign, forwarding, netlink, ruleset, userchain
@@ -37,8 +37,11 @@ def add_network(roots: Roots, record: NetworkRecord) -> None:
         _admit(kernel, [record])
 
 
-def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord]) -> None:
-    """Remove the networks from our table, and the table itself if no network is `left`."""
+def remove_networks(
+    roots: Roots, records: Sequence[NetworkRecord], left: Sequence[NetworkRecord], forget: Callable[[], None]
+) -> None:
+    """Remove the networks from our table, and the table itself if no network is `left`; then call `forget`. Until then the
+    socket stays open: to close it sooner would take ten milliseconds, in which the kernel waits for RCU."""
     with Nfnetlink() as kernel:
         if left:
             _remove(kernel, roots, _all_of(records))
@@ -47,6 +50,7 @@ def remove_networks(roots: Roots, records: Sequence[NetworkRecord], left: Sequen
             drop(kernel, roots)
         if firewalld.TABLE in _tables(kernel):
             firewalld.dismiss(record.bridge for record in records)
+        forget()
 
 
 def drop(kernel: Nfnetlink, roots: Roots) -> None:
