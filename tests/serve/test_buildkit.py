@@ -49,7 +49,7 @@ class Client:
     """What buildx does: offers files and secrets, and builds."""
 
     def __init__(self, folders, secrets):
-        self.folders, self.secrets = folders, secrets
+        self.folders, self.secrets, self.ref = folders, secrets, "r1"
 
     async def offer(self, call: Call):
         if call.path.endswith("GetSecret"):
@@ -88,13 +88,13 @@ class Client:
 
             async def follow():
                 call = await grpc.call(f"{CONTROL}Status")
-                await call.send(wire.message((1, "r1")))
+                await call.send(wire.message((1, self.ref)))
                 await call.close()
                 while (message := await call.receive()) is not None:
                     names.extend(wire.text(wire.fields(one), 3) for one in wire.blocks(wire.fields(message), 1))
 
             async def ask():
-                build = [("buildkit-controlapi-buildid", "r1")]
+                build = [("buildkit-controlapi-buildid", self.ref)]
                 await grpc.ask(f"{BRIDGE}Ping", b"", build)
                 try:
                     asked = wire.message((2, "dockerfile.v0")) + wire.mapping(3, options)
@@ -109,7 +109,7 @@ class Client:
             tasks.start_soon(ask)
             exporter = wire.block(13, wire.message((1, "moby")) + wire.mapping(2, {"name": tag}))
             try:
-                answer = await grpc.ask(f"{CONTROL}Solve", wire.message((1, "r1"), (5, "s1")) + exporter)
+                answer = await grpc.ask(f"{CONTROL}Solve", wire.message((1, self.ref), (5, "s1")) + exporter)
                 await anyio.sleep(0)
                 return wire.strings(wire.fields(answer), 1), names
             finally:
@@ -177,7 +177,7 @@ def test_files_of_a_client_stay_in_their_folder(tmp_path, name):
     outside.mkdir()
     tree = _Tree(str(inside))
     try:
-        tree.make(0, Entry("link", 1 << 27, 0, str(outside)))
+        tree.make(0, Entry("link", 1 << 27, 0, str(outside), 0))
         from composer.serve.buildkit.files import _entry
 
         with pytest.raises((Failed, OSError)):

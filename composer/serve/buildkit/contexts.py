@@ -9,17 +9,18 @@ frontend/dockerui).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from anyio import to_thread
 from msgspec import Struct
 
-from composer.serve.buildkit import session
+from composer.serve.buildkit import kept, session
 from composer.serve.buildkit.definition import MADE_HERE, Source
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
 from engine.spec.image import BuildSecret
@@ -42,13 +43,22 @@ class Brought(Struct, frozen=True):
     secrets: tuple[BuildSecret, ...] = ()
 
 
-class Contexts:
-    """Those of one build, in `folder`. `inputs` are the definitions that came with the request, by their names."""
+class Contexts(contextlib.ExitStack):
+    """Those of one build, in `folder`, or kept from an earlier build of the client's `key`; until the end of the block.
+    `inputs` are the definitions that came with the request, by their names."""
 
     def __init__(
-        self, server: Server, peer: Peer, options: Mapping[str, str], inputs: Mapping[str, Source], folder: str
+        self,
+        server: Server,
+        peer: Peer,
+        options: Mapping[str, str],
+        inputs: Mapping[str, Source],
+        folder: str,
+        key: str = "",
     ) -> None:
+        super().__init__()
         self._server, self._peer, self._options, self._inputs, self._folder = server, peer, options, inputs, folder
+        self._key = key
         self._name = options.get("filename") or "Dockerfile"
         self._context = options.get("contextkey") or "context"
         self._dockerfile = options.get("dockerfilekey") or "dockerfile"
@@ -74,9 +84,15 @@ class Contexts:
     async def _local(self) -> Brought:
         path = await self._own_dockerfile()
         ignored = await self._ignored(f"{path}.dockerignore")
-        context = self._new("context")
-        await session.fetch(self._peer, self._context, context, without=ignored)
+        context = await self._directory(self._context, without=ignored)
         return Brought(context, path, await self._all_named(), await self._secrets(path))
+
+    async def _directory(self, name: str, *, without: Sequence[str] = ()) -> str:
+        """A directory of the client's, of which only what has changed is sent."""
+        place = self.enter_context(kept.folder(self._server.roots, self._key, name))
+        place = place or self._new(f"local-{secrets.token_hex(4)}")
+        await session.fetch(self._peer, name, place, without=without)
+        return place
 
     def _new(self, name: str) -> str:
         path = f"{self._folder}/{name}"
@@ -138,9 +154,7 @@ class Contexts:
                 raise Failed(INVALID, f"the request has no input for the context {value}")
             return await self._of_source(source)
         if value.startswith("local:"):
-            place = self._new(f"named-{secrets.token_hex(4)}")
-            await session.fetch(self._peer, value.removeprefix("local:"), place)
-            return place
+            return await self._directory(value.removeprefix("local:"))
         if value.startswith("docker-image://") or _REMOTE.match(value):
             return value
         raise Failed(UNIMPLEMENTED, f"the context {value} is not supported here")
@@ -150,9 +164,7 @@ class Contexts:
         if not source.identifier:
             return self._new(f"empty-{secrets.token_hex(4)}")
         if scheme == "local":
-            place = self._new(f"named-{secrets.token_hex(4)}")
-            await session.fetch(self._peer, rest, place)
-            return place
+            return await self._directory(rest)
         if source.identifier.startswith(MADE_HERE):
             return f"docker-image://{rest}"
         if scheme == "git" and (full := source.attributes.get("git.fullurl")):

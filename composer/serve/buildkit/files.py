@@ -6,7 +6,8 @@ contents that we request.
     DATA number, bytes ◀ pieces, then an empty one
     FIN                ▶ ◀
 
-The client is not trusted: names stay below the folder, and its links are never followed.
+A folder may hold files of an earlier transfer: those that are as listed are not requested again, and those that are not
+listed go. The client is not trusted: names stay below the folder, and its links are never followed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 STAT, REQ, DATA, FIN, ERR = range(5)
 _DIR, _SYMLINK, _DEVICE, _FIFO, _SOCKET = 1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24
+_SPECIAL = _DIR | _SYMLINK | _DEVICE | _FIFO | _SOCKET
 _SETUID, _SETGID, _STICKY = 1 << 23, 1 << 22, 1 << 20
 """Bits of Go's io/fs.FileMode."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,6 +40,7 @@ class Entry(Struct, frozen=True):
     mode: int
     modified: int
     link: str
+    size: int
 
     @property
     def permissions(self) -> int:
@@ -53,11 +56,12 @@ def _entry(data: bytes) -> Entry:
     if not path or "\0" in path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
         raise Failed(INVALID, f"the client sent a file with the invalid name {path!r}")
     modified = wire.number(found, 6)
-    return Entry(path, wire.number(found, 2), modified - (1 << 64) if modified >> 63 else modified, link)
+    modified -= 1 << 64 if modified >> 63 else 0
+    return Entry(path, wire.number(found, 2), modified, link, wire.number(found, 5))
 
 
 async def receive(call: Call, folder: str) -> None:
-    """Receive the client's files into `folder`, an empty directory. Raises Failed, OSError."""
+    """Make `folder` what the client's directory is. Raises Failed, OSError."""
     tree = _Tree(folder)
     try:
         number, waiting, listed = 0, 0, False
@@ -71,6 +75,7 @@ async def receive(call: Call, folder: str) -> None:
                 said = next(iter(wire.blocks(packet, 2)), b"")
                 if not said:
                     listed = True
+                    await to_thread.run_sync(tree.remove_others)
                     continue
                 if tree.make(number, _entry(said)):
                     waiting += 1
@@ -101,6 +106,15 @@ async def receive(call: Call, folder: str) -> None:
 _LARGE = 1 << 20
 
 
+def _paths(root: int) -> set[str]:
+    """All paths below a directory."""
+    return {
+        f"{folder[2:]}/{name}".lstrip("/")
+        for folder, names, files, _ in os.fwalk(".", dir_fd=root)
+        for name in (*names, *files)
+    }
+
+
 class _Tree:
     """The directory that receives the files. Every name is looked up from its root, without following links."""
 
@@ -109,44 +123,94 @@ class _Tree:
         self._open: dict[int, tuple[Entry, str]] = {}
         self._folders: list[Entry] = []
         self._current: tuple[int, int] = (-1, -1)
+        self._folder: tuple[str, int] | None = None
+        """The last parent: entries of a folder follow one another."""
+        self._there: set[str] = _paths(self._root)
+        """What is left of an earlier transfer, and not yet listed."""
 
     def _parent(self, path: str) -> tuple[int, str]:
-        """A descriptor of the parent folder, which the caller closes, and the last component."""
-        *folders, last = path.split("/")
-        fd = os.dup(self._root)
-        for name in folders:
+        """A descriptor of the parent folder, valid until the next call, and the last component."""
+        above, _, last = path.rpartition("/")
+        if self._folder is None or self._folder[0] != above:
+            self._forget()
+            fd = os.dup(self._root)
+            for name in above.split("/") if above else ():
+                try:
+                    inner = os.open(name, _DIRECTORY, dir_fd=fd)
+                finally:
+                    os.close(fd)
+                fd = inner
+            self._folder = above, fd
+        return self._folder[1], last
+
+    def _forget(self) -> None:
+        if self._folder is not None:
+            os.close(self._folder[1])
+            self._folder = None
+
+    def _is_current(self, entry: Entry) -> bool:
+        """Whether there is the file that the client has, as far as its status tells. Anything else there is removed."""
+        if entry.path not in self._there:
+            return False
+        fd, name = self._parent(entry.path)
+        status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        found = bool(entry.mode & _DIR) and stat.S_ISDIR(status.st_mode)
+        if not entry.mode & _SPECIAL and not entry.link and stat.S_ISREG(status.st_mode):
+            have = stat.S_IMODE(status.st_mode), status.st_size, status.st_mtime_ns
+            found = have == (entry.permissions, entry.size, entry.modified)
+        if found:
+            self._there.discard(entry.path)
+        elif stat.S_ISDIR(status.st_mode):
+            self._remove({path for path in self._there if f"{path}/".startswith(f"{entry.path}/")})
+        else:
+            self._remove({entry.path})
+        return found
+
+    def _remove(self, paths: set[str]) -> None:
+        for path in sorted(paths, reverse=True):  # what is in a directory before the directory
+            fd, name = self._parent(path)
             try:
-                inner = os.open(name, _DIRECTORY, dir_fd=fd)
-            finally:
-                os.close(fd)
-            fd = inner
-        return fd, last
+                os.unlink(name, dir_fd=fd)
+            except IsADirectoryError:
+                os.rmdir(name, dir_fd=fd)
+        self._there -= paths
+
+    def remove_others(self) -> None:
+        """Remove what the client does not have any more."""
+        self._remove(self._there)
 
     def make(self, number: int, entry: Entry) -> bool:
         """Create an entry. Returns whether its content must be requested."""
+        current = self._is_current(entry)
         fd, name = self._parent(entry.path)
-        try:
-            if entry.mode & _DIR:
+        if entry.mode & _DIR:
+            self._folders.append(entry)
+            if not current:
                 os.mkdir(name, 0o700, dir_fd=fd)
-                self._folders.append(entry)
-            elif entry.mode & _SYMLINK:
-                os.symlink(entry.link, name, dir_fd=fd)
-                os.utime(name, ns=(entry.modified, entry.modified), dir_fd=fd, follow_symlinks=False)
-            elif entry.mode & _FIFO:
-                os.mkfifo(name, entry.permissions, dir_fd=fd)
-            elif entry.mode & (_DEVICE | _SOCKET):
-                return False  # no build can use it
-            elif entry.link:
-                other, target = self._parent(entry.link.lstrip("/"))
-                try:
-                    os.link(target, name, src_dir_fd=other, dst_dir_fd=fd, follow_symlinks=False)
-                finally:
-                    os.close(other)
-            else:
-                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd))
-                self._open[number] = (entry, entry.path)
-                return True
+        elif current:
             return False
+        elif entry.mode & _SYMLINK:
+            os.symlink(entry.link, name, dir_fd=fd)
+            os.utime(name, ns=(entry.modified, entry.modified), dir_fd=fd, follow_symlinks=False)
+        elif entry.mode & _FIFO:
+            os.mkfifo(name, entry.permissions, dir_fd=fd)
+        elif entry.mode & (_DEVICE | _SOCKET):
+            return False  # no build can use it
+        elif entry.link:
+            self._link(entry)
+        else:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=fd))
+            self._open[number] = (entry, entry.path)
+            return True
+        return False
+
+    def _link(self, entry: Entry) -> None:
+        """Create a hard link to a file that was listed before."""
+        fd, target = self._parent(entry.link.lstrip("/"))
+        fd = os.dup(fd)
+        try:
+            folder, name = self._parent(entry.path)
+            os.link(target, name, src_dir_fd=fd, dst_dir_fd=folder, follow_symlinks=False)
         finally:
             os.close(fd)
 
@@ -161,11 +225,8 @@ class _Tree:
                 raise Failed(INVALID, f"the client sent a file that was not requested: {number}")
             self._leave()
             fd, name = self._parent(self._open[number][1])
-            try:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-                self._current = number, os.open(name, flags, dir_fd=fd)
-            finally:
-                os.close(fd)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._current = number, os.open(name, flags, dir_fd=fd)
         return self._current[1]
 
     def complete(self, number: int) -> None:
@@ -179,13 +240,12 @@ class _Tree:
         """Set modes and times of folders, innermost first, because creating entries changes both."""
         for entry in reversed(self._folders):
             fd, name = self._parent(entry.path)
+            inner = os.open(name, _DIRECTORY, dir_fd=fd)
             try:
-                inner = os.open(name, _DIRECTORY, dir_fd=fd)
                 os.fchmod(inner, entry.permissions)
                 os.utime(inner, ns=(entry.modified, entry.modified))
-                os.close(inner)
             finally:
-                os.close(fd)
+                os.close(inner)
 
     def _leave(self) -> None:
         if self._current[1] >= 0:
@@ -194,4 +254,5 @@ class _Tree:
 
     def close(self) -> None:
         self._leave()
+        self._forget()
         os.close(self._root)

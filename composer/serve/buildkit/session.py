@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from composer.serve.server import Server
 
 UUID = "x-docker-expose-session-uuid"
+SHARED_KEY = "x-docker-expose-session-sharedkey"
+"""What the sessions of one client in one folder have in common."""
 PATIENCE = 10.0
 """Seconds that a build waits for its session, which uses a separate connection."""
 
@@ -29,16 +31,21 @@ class Sessions:
 
     def __init__(self) -> None:
         self._peers: dict[str, Peer] = {}
+        self._keys: dict[str, str] = {}
         self._news = anyio.Event()
 
-    def add(self, identity: str, peer: Peer) -> None:
-        self._peers[identity] = peer
+    def add(self, identity: str, peer: Peer, key: str) -> None:
+        self._peers[identity], self._keys[identity] = peer, key
         news, self._news = self._news, anyio.Event()
         news.set()
 
     def remove(self, identity: str, peer: Peer) -> None:
         if self._peers.get(identity) is peer:
-            del self._peers[identity]
+            del self._peers[identity], self._keys[identity]
+
+    def key(self, identity: str) -> str:
+        """SHARED_KEY of a session, "" if it has none."""
+        return self._keys.get(identity, "")
 
     async def need(self, identity: str) -> Peer:
         """The session with this id; waits for it. Raises Failed when it does not appear."""
@@ -55,7 +62,8 @@ async def session(server: Server, request: Request, exchange: Exchange) -> None:
     identity = request.headers.get(UUID, "")
     if not identity or not exchange.upgrades:
         raise BadRequest("missing session id" if exchange.upgrades else "no upgrade proto in request")
-    await _run(server, identity, Peer(await exchange.hijack("", protocol="h2c")))
+    peer = Peer(await exchange.hijack("", protocol="h2c"))
+    await _run(server, identity, peer, request.headers.get(SHARED_KEY, ""))
 
 
 async def tunnel(server: Server, call: Call) -> None:
@@ -63,7 +71,7 @@ async def tunnel(server: Server, call: Call) -> None:
     identity = call.metadata.get(UUID, "")
     if not identity:
         raise Failed(INVALID, "missing session id")
-    await _run(server, identity, Peer(Tunnel(call)))
+    await _run(server, identity, Peer(Tunnel(call)), call.metadata.get(SHARED_KEY, ""))
 
 
 class Tunnel:
@@ -89,8 +97,8 @@ class Tunnel:
             raise ClientGone from None
 
 
-async def _run(server: Server, identity: str, peer: Peer) -> None:
-    server.sessions.add(identity, peer)
+async def _run(server: Server, identity: str, peer: Peer, key: str) -> None:
+    server.sessions.add(identity, peer, key)
     try:
         await peer.run()
     finally:

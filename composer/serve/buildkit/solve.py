@@ -80,8 +80,9 @@ async def check(
     """The subrequest frontend.lint (`docker build --check`): the Dockerfile's problems. Raises Failed."""
     peer = await server.sessions.need(build.session_id)
     name = options.get("filename") or "Dockerfile"
-    with uploads.folder(server.roots) as folder:
-        spec = _spec(options, build, await Contexts(server, peer, options, inputs, folder).bring())
+    key = server.sessions.key(build.session_id)
+    with uploads.folder(server.roots) as folder, Contexts(server, peer, options, inputs, folder, key) as contexts:
+        spec = _spec(options, build, await contexts.bring())
         try:
             found = await to_thread.run_sync(lambda: server.open_engine().check_build(spec))
         except EngineError as error:
@@ -116,8 +117,9 @@ async def solve(
         raise Failed(UNIMPLEMENTED, f"the subrequest {request} is not supported here")
     peer = await server.sessions.need(build.session_id)
     try:
-        with uploads.folder(server.roots) as folder:
-            spec = _spec(options, build, await Contexts(server, peer, options, inputs, folder).bring())
+        key = server.sessions.key(build.session_id)
+        with uploads.folder(server.roots) as folder, Contexts(server, peer, options, inputs, folder, key) as contexts:
+            spec = _spec(options, build, await contexts.bring())
             name = options.get("filename") or "Dockerfile"
             async with _agents(peer, spec, folder) as sockets:
                 record = await _run(server, build, structs.replace(spec, ssh=sockets), name, peer)
