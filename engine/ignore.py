@@ -10,11 +10,22 @@ A pattern also matches all that is below what it matches.
 from __future__ import annotations
 
 import functools
+import itertools
 import posixpath
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 from engine.errors import BuildFailed
+
+
+class Matcher(Protocol):
+    """A compiled pattern."""
+
+    @property
+    def pattern(self) -> str: ...
+
+    def fullmatch(self, path: str, /) -> object: ...
 
 
 class Ignore:
@@ -24,7 +35,7 @@ class Ignore:
         """`file`: the patterns are an ignore file's lines, with comments and with paths from the context's root.
 
         Raises BuildFailed for a malformed pattern."""
-        self._rules: list[tuple[bool, re.Pattern[str], str]] = []
+        self._rules: list[tuple[bool, Matcher, str]] = []
         for number, line in enumerate(patterns, 1):
             text = line.strip()
             if not text or (file and line.startswith("#")):
@@ -79,7 +90,7 @@ class Ignore:
         return not any(negated and _may_be_below(text, prefix) for negated, _, text in self._rules)
 
 
-def _at_or_below(pattern: re.Pattern[str], path: str) -> bool:
+def _at_or_below(pattern: Matcher, path: str) -> bool:
     while path:
         if pattern.fullmatch(path):
             return True
@@ -106,35 +117,107 @@ def normalised(pattern: str) -> str:
 
 
 @functools.lru_cache(maxsize=512)
-def translate(pattern: str) -> re.Pattern[str]:
+def translate(pattern: str) -> Matcher:
     """The pattern as a regular expression for a whole path. Raises re.error for a malformed one."""
     if pattern.startswith("**") and not re.search(r"[*?\[\]\\]", pattern[2:]):
         # Unlike elsewhere, `**` before a plain name also matches a part of a component.
         tail = pattern[2:]
         start = "(?:.*/)?" if tail.startswith("/") else ".*"
         return re.compile(start + re.escape(tail.removeprefix("/")), re.DOTALL)
-    out: list[str] = []
+    return _compiled(split(pattern))
+
+
+def split(pattern: str) -> list[str]:
+    """The pattern's wildcards and what each of its other characters matches. Raises re.error for a malformed one."""
+    parts: list[str] = []
     at = 0
     while at < len(pattern):
         if not pattern.startswith("**", at):
             part, at = _component(pattern, at)
-            out.append(part)
+            parts.append(part)
             continue
         at += 2
         at += pattern.startswith("/", at)
-        out.append("(?:.*/)?" if at < len(pattern) else ".*")
-    return re.compile("".join(out), re.DOTALL)
+        parts.append(_DEEP if at < len(pattern) else _ALL)
+    return parts
 
 
 @functools.lru_cache(maxsize=512)
-def translate_glob(pattern: str) -> re.Pattern[str]:
+def translate_glob(pattern: str) -> Matcher:
     """As filepath.Match, which COPY's sources are matched by: `**` is no more than `*`. Raises re.error."""
     out: list[str] = []
     at = 0
     while at < len(pattern):
         part, at = _component(pattern, at)
         out.append(part)
-    return re.compile("".join(out), re.DOTALL)
+    return _compiled(out)
+
+
+_FLAT, _DEEP, _ALL = "[^/]*", "(?:.*/)?", ".*"
+"""Wildcards: in one component; any number of components, as is usual at the beginning of one; whatever follows."""
+
+
+def _compiled(parts: list[str]) -> Matcher:
+    """What matches in time proportional to the path's length, as Go's do: a context may have any patterns and paths.
+
+    Wherever what follows a wildcard is found first, no later place is any better; so none is tried (atomic groups). That does
+    not hold where `**` is only a part of a name.
+    """
+    segments: list[list[str]] = [[]]
+    for part in parts:
+        if part != _DEEP:
+            segments[-1].append(part)
+        elif not segments[-1] or segments[-1][-1] == "/":
+            segments.append([])
+        else:
+            return Stepwise(parts)
+    *inner, last = segments
+    out = [f"(?>{'(?:.*?/)??' if number else ''}{_segment(one, last=False)})" for number, one in enumerate(inner)]
+    return re.compile("".join([*out, _DEEP if inner else "", _segment(last, last=True)]), re.DOTALL)
+
+
+def _segment(parts: list[str], *, last: bool) -> str:
+    """`last`: the path ends after it, so that its last wildcard has no choice."""
+    wild = [number for number, part in enumerate(parts) if part == _FLAT]
+    out = parts[: wild[0]] if wild else parts
+    for begin, end in itertools.pairwise([*wild, len(parts)]):
+        fixed = "".join(parts[begin + 1 : end])
+        out = [*out, f"{_FLAT}{fixed}" if last and end == len(parts) else f"(?>{_FLAT}?{fixed})"]
+    return "".join(out)
+
+
+class Stepwise:
+    """A pattern of which a regular expression would try everything: all places that can be reached, part after part."""
+
+    def __init__(self, parts: list[str]) -> None:
+        self.pattern = "".join(parts)
+        self._parts = [part if part in (_FLAT, _DEEP, _ALL) else re.compile(part, re.DOTALL) for part in parts]
+
+    def fullmatch(self, path: str) -> bool:
+        places = {0}
+        for part in self._parts:
+            if isinstance(part, re.Pattern):
+                places = {place + 1 for place in places if part.match(path, place)}
+            elif places:
+                places = self._after(part, path, places)
+        return len(path) in places
+
+    @staticmethod
+    def _after(wildcard: str, path: str, places: set[int]) -> set[int]:
+        first = min(places)
+        if wildcard != _FLAT:
+            beyond = range(first, len(path) + 1)
+            return places | {
+                place for place in beyond if wildcard == _ALL or (place > first and path[place - 1] == "/")
+            }
+        found: set[int] = set()
+        for place in sorted(places):
+            while place not in found:
+                found.add(place)
+                if place == len(path) or path[place] == "/":
+                    break
+                place += 1
+        return found
 
 
 def _component(pattern: str, at: int) -> tuple[str, int]:

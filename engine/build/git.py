@@ -98,8 +98,8 @@ def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = Fals
         raise Unsupported(
             f"{repository.remote}: fetching a Git repository requires git", hint="Install git, or clone it first."
         )
-    if any(part.startswith("-") for part in (repository.remote, repository.ref)):
-        raise BuildFailed(f"{repository.remote}: a repository or ref must not start with -")
+    if any(part.startswith("-") for part in (repository.remote, repository.ref, repository.commit)):
+        raise BuildFailed(f"{repository.remote}: a repository, ref or commit must not start with -")
     path = f"{sources.folder}/.git-{secrets.token_hex(8)}"
     sources.at_end(lambda: remove(path))
     _git(repository, ".", "init", "--quiet", "--initial-branch=main", path)

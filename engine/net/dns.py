@@ -16,8 +16,8 @@ from engine.net.names import Names
 from engine.net.overlay.discovery import Discovery
 from engine.readable import Readable
 
-MAX_FORWARDED = 256
-"""The most concurrent questions to resolvers; more are refused, as in Docker."""
+MAX_FORWARDED, MAX_FORWARDED_BY_ONE = 256, 128
+"""Queries in progress at resolvers, of all containers and of one of them; more are refused, as by Docker's server."""
 
 MAX_STREAMS = 32
 """The most concurrent TCP connections of one container; more are closed."""
@@ -44,7 +44,7 @@ class _Client:
     def __init__(self, container_id: str, udp: socket.socket, tcp: socket.socket, upstream: tuple[str, ...]) -> None:
         self.container_id, self.udp, self.tcp, self.upstream = container_id, udp, tcp, upstream
         self.tasks: set[asyncio.Task[None]] = set()
-        self.streams = 0
+        self.streams = self.forwarded = 0
         self.accepting: Readable | None = None
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -181,9 +181,10 @@ class Server:
 
     async def _outside(self, client: _Client, data: bytes, *, stream: bool) -> bytes:
         query = dnsmessage.parse(data)
-        if self._forwarded >= MAX_FORWARDED:
+        if self._forwarded >= MAX_FORWARDED or client.forwarded >= MAX_FORWARDED_BY_ONE:
             return dnsmessage.answer(query, [], dnsmessage.REFUSED)
         self._forwarded += 1
+        client.forwarded += 1
         try:
             if others := await self._discovery.ask(self.names.networks(client.container_id), query.name):
                 wanted = _KINDS.get(query.kind, ())
@@ -195,6 +196,7 @@ class Server:
             found = await dnsforward.ask(allowed, data, stream=stream)
         finally:
             self._forwarded -= 1
+            client.forwarded -= 1
         if found is not None:
             return found
         # A name without a dot that no container has is unknown, with or without a resolver.

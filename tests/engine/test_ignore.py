@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BuildFailed
-from engine.ignore import Ignore
+from engine.ignore import Ignore, Stepwise, split, translate
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,27 @@ def test_what_is_pruned_holds_nothing_that_is_kept(patterns, path):
     for length in range(1, len(parts)):
         if rules.prunes("/".join(parts[:length])):
             assert rules.matches(path)
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "*", "**", "?", "/", "[ab]", "[^a]"]), min_size=1, max_size=9).map("".join),
+    st.text("ab/", max_size=9),
+)
+def test_two_ways_to_match_agree(pattern, path):
+    assert bool(translate(pattern).fullmatch(path)) is Stepwise(split(pattern)).fullmatch(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path"),
+    [
+        ("*a" * 20 + "b", "a" * 200),
+        ("**/a" * 20 + "/b", "a/" * 200 + "c"),
+        ("a**" * 20 + "b", "a/" * 200 + "c"),
+        ("**a" * 20 + "b", "a" * 200),
+        ("*?" * 20 + "b", "a" * 200),
+        ("**/*a" * 20 + "*b", "a/" * 200),
+    ],
+)
+def test_no_pattern_takes_long(pattern, path):
+    """A hostile context chooses both; trying everything would take years."""
+    assert not Ignore([pattern]).matches(path)

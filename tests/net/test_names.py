@@ -1,8 +1,13 @@
 """Names of containers: of one's own group in memory, of others' in the database."""
 
+import asyncio
+import contextlib
+import socket
+
 import msgspec
 import pytest
 
+from engine.net import dns, dnsforward
 from engine.net.dns import Server
 from engine.net.names import Names
 from engine.net.neighbours import Neighbours
@@ -94,3 +99,52 @@ def test_a_remembered_answer_ends_with_the_name():
     names.withdraw("b")
     names.withdraw("c")
     assert server.local("a", b"\0\4" + question) is None
+
+
+def test_one_container_leaves_others_their_questions(monkeypatch):
+    """It asks for names at a resolver that is silent, as often as it can."""
+
+    async def silent(*_args, **_fields):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(dnsforward, "ask", silent)
+    question = b"\1\0\0\1" + bytes(6) + b"\7example\3com\0" + b"\0\1\0\1"
+
+    async def refused(server, container_id, count):
+        """How many of `count` questions are refused."""
+        asker = askers[container_id]
+        for number in range(count):
+            asker.send(number.to_bytes(2, "big") + question)
+            await asyncio.sleep(0)
+        found = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(0.2):
+                    answer = await asyncio.get_running_loop().sock_recv(asker, 512)
+                assert answer[3] & 15 == 5
+                found += 1
+        return found
+
+    async def main():
+        names = Names()
+        server = Server(names)
+        for number, container_id in enumerate(("hostile", "other")):
+            udp, tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
+            udp.bind(("127.0.0.1", 0))
+            tcp.listen()
+            asker = askers[container_id] = socket.socket(type=socket.SOCK_DGRAM)
+            asker.connect(udp.getsockname())
+            asker.setblocking(False)
+            gateway = Endpoint(
+                network="n", ipv4_address=f"10.0.0.{number + 2}", ipv4_gateway="10.0.0.1", ipv4_prefix=24
+            )
+            names.publish(container_id, [container_id], [gateway])
+            server.serve(container_id, udp.detach(), tcp.detach(), ["192.0.2.1"])
+        assert await refused(server, "hostile", 200) == 200 - dns.MAX_FORWARDED_BY_ONE
+        assert await refused(server, "other", 20) == 0
+        server.close()
+        for asker in askers.values():
+            asker.close()
+
+    askers = {}
+    asyncio.run(main())
