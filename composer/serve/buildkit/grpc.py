@@ -106,9 +106,10 @@ class Call:
                     del self._buffer[: 5 + size]
                     return found
             if self._parts:
-                data, length = self._parts.popleft()
-                self._buffer += data
-                await self._peer.acknowledge(self.number, length)
+                # All that is there at once: a list of files is a message for each.
+                parts, self._parts = self._parts, deque()
+                self._buffer += b"".join(data for data, _ in parts)
+                await self._peer.acknowledge(self.number, sum(length for _, length in parts))
             elif self.ended:
                 if self._failure is not None:
                     raise self._failure
