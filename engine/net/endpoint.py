@@ -121,6 +121,11 @@ def ordered(endpoints: Iterable[Endpoint], attachments: Iterable[Attachment]) ->
     return sorted(endpoints, key=lambda one: (-priority.get(one.network, 0), one.network))
 
 
+def asked(endpoints: Iterable[Endpoint], attachments: Iterable[Attachment]) -> list[Endpoint]:
+    """The same, in the order in which its networks are asked for a name: those that lead outside first, as with Docker."""
+    return sorted(ordered(endpoints, attachments), key=lambda one: not (one.ipv4_gateway or one.ipv6_gateway))
+
+
 def routed(endpoints: Iterable[Endpoint]) -> tuple[str, str]:
     """The IPv4 and IPv6 address that published ports lead to: those of the default routes, by which the answers leave.
     "" for none, or if that is the host's LAN. `endpoints` in the order of ordered()."""

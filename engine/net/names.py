@@ -29,7 +29,8 @@ class Names:
         links: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Make the container resolvable by `names` (its name, short id, host name) and the aliases of each endpoint.
-        `links`, (name, alias) pairs, apply only to questions of this container."""
+        `links`, (name, alias) pairs, apply only to questions of this container; `endpoints` are in the order in which it asks
+        its networks."""
         self.withdraw(container_id)
         self.generation += 1
         for name, alias in links:
@@ -62,7 +63,8 @@ class Names:
 
     def lookup(self, asker: str, name: str) -> list[str] | None:
         """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
-        no container that it can reach has this name. `name.network` searches one network only. Containers of other
+        no container that it can reach has this name. They are those on the first of its networks that knows the name, as with
+        Docker; `name.network` searches one network only. Containers of other
         groups are searched if none of the asker's group has the name, on any network."""
         found = self.own(asker, name) or (self._found(asker, name, self._theirs) if self._others else [])
         if len(found) > 1:
@@ -84,7 +86,9 @@ class Names:
         for asked in (name, *self._links.get(asker, {}).get(name, ())):
             for network in self.networks(asker):
                 bare = asked.removesuffix(f".{network.lower()}")
-                found |= dict.fromkeys(on(network, asked) or (on(network, bare) if bare != asked else []))
+                if addresses := on(network, asked) or (on(network, bare) if bare != asked else []):
+                    found |= dict.fromkeys(addresses)
+                    break
         return list(found)
 
     def _theirs(self, network: str, name: str) -> list[str]:

@@ -17,6 +17,7 @@ from engine.errors import NotFound, OperationFailed, WrongState
 from engine.filetree.remove import remove as remove_tree
 from engine.image.images import ImageStore
 from engine.keeper.client import KeeperClient
+from engine.net import endpoint
 from engine.net.dns import Server
 from engine.net.names import Names
 from engine.net.neighbours import Neighbours
@@ -179,7 +180,7 @@ class Group:
         if record.spec.hostname:
             names.append(record.spec.hostname)
         links = [*record.spec.links, *(link for one in record.spec.networks for link in one.links)]
-        self.names.publish(container_id, names, record.state.endpoints, links)
+        self.names.publish(container_id, names, endpoint.asked(record.state.endpoints, record.spec.networks), links)
 
     def withdraw(self, container_id: str) -> None:
         """Its names, its DNS sockets and what is retained of it go at once when it ends."""

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from engine.net import dns, dnsforward
+from engine.net import endpoint as net_endpoint
 from engine.net.dns import Server
 from engine.net.names import Names
 from engine.net.neighbours import Neighbours
@@ -40,6 +41,26 @@ def other(store, tmp_path, container_id, name, network, address, *aliases, hostn
         db.execute("INSERT OR IGNORE INTO networks VALUES (?, ?, '', '{}')", (network, network))
         db.execute("INSERT INTO containers VALUES (?, ?, 'theirs', '')", (container_id, name))
         db.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network, address, container_id))
+
+
+def test_the_first_network_that_knows_the_name_answers():
+    """With Docker, a service on two common networks has one address, as one that is on the second only."""
+    names = Names()
+    names.publish("asker", [], [endpoint("front", "10.0.1.9"), endpoint("back", "10.0.2.9")])
+    names.publish("db", ["db"], [endpoint("back", "10.0.2.2"), endpoint("front", "10.0.1.2")])
+    names.publish("db2", ["db"], [endpoint("front", "10.0.1.3")])
+    names.publish("queue", ["queue"], [endpoint("back", "10.0.2.4")])
+    assert sorted(names.lookup("asker", "db")) == ["10.0.1.2", "10.0.1.3"]
+    assert names.lookup("asker", "db.back") == ["10.0.2.2"]
+    assert names.lookup("asker", "queue") == ["10.0.2.4"]
+
+
+def test_networks_that_lead_outside_are_asked_first():
+    inner = Endpoint(network="a", ipv4_address="10.0.1.2")
+    outer = Endpoint(network="b", ipv4_address="10.0.2.2", ipv4_gateway="10.0.2.1")
+    wanted = Endpoint(network="c", ipv4_address="10.0.3.2", ipv4_gateway="10.0.3.1")
+    asked = net_endpoint.asked([inner, outer, wanted], [Attachment(network="c", gw_priority=1)])
+    assert [one.network for one in asked] == ["c", "b", "a"]
 
 
 def test_links_are_names_for_one_container_alone():
