@@ -46,7 +46,7 @@ def other(store, tmp_path, container_id, name, network, address, *aliases, hostn
 def test_the_first_network_that_knows_the_name_answers():
     """With Docker, a service on two common networks has one address, as one that is on the second only."""
     names = Names()
-    names.publish("asker", [], [endpoint("front", "10.0.1.9"), endpoint("back", "10.0.2.9")])
+    names.publish("asker", ["asker"], [endpoint("front", "10.0.1.9"), endpoint("back", "10.0.2.9")])
     names.publish("db", ["db"], [endpoint("back", "10.0.2.2"), endpoint("front", "10.0.1.2")])
     names.publish("db2", ["db"], [endpoint("front", "10.0.1.3")])
     names.publish("queue", ["queue"], [endpoint("back", "10.0.2.4")])
