@@ -7,9 +7,7 @@ remove: removal.py
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import ipaddress
 import os
 import socket
 import sqlite3
@@ -21,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engine import digest
-from engine.errors import Conflict, InvalidSpec
+from engine.errors import Conflict, EngineError, InvalidSpec
 from engine.net import ipam, options, preferences
 from engine.net.firewall import backend, forwarding
 from engine.net.firewall.elements import Port
@@ -68,25 +66,41 @@ async def create(store: Store, spec: NetworkSpec) -> NetworkRecord:
     """Create the network, or repair the link and rules of an existing one with the same specification. Raises
     Unsupported (driver, option), InvalidSpec, PoolExhausted (no subnet) and Conflict (the name is in use).
     """
-    options.check(spec)
-    if spec.name in PREDEFINED:
-        raise Conflict(f"network {spec.name} is predefined and cannot be created")
-    record = get(store, spec.name)
-    if record is None:
-        record = _journal(store, spec)
-    elif record.spec != spec:
-        raise Conflict(
-            f"network {spec.name} already exists with a different specification", hint="Remove it first, or rename one."
-        )
-    await ensure(store.roots, record)
-    return record
+    (made,) = await create_all(store, [spec])
+    if isinstance(made, EngineError):
+        raise made
+    return made
+
+
+async def create_all(store: Store, specs: Sequence[NetworkSpec]) -> list[NetworkRecord | EngineError]:
+    """The same for several networks, in few steps; the record or the failure of each."""
+    own = [spec for spec in specs if spec.name not in PREDEFINED]
+    journalled = iter(_journal(store, own))
+    found = [next(journalled) if spec.name not in PREDEFINED else _predefined(spec.name) for spec in specs]
+    records = [one for one in found if isinstance(one, NetworkRecord)]
+    try:
+        await _ensure_all(store.roots, records)
+        return found
+    except EngineError:
+        for index, one in enumerate(found):
+            if isinstance(one, NetworkRecord):
+                try:
+                    await _ensure_all(store.roots, [one])
+                except EngineError as failure:
+                    found[index] = failure
+        return found
+
+
+def _predefined(name: str) -> EngineError:
+    return Conflict(f"network {name} is predefined and cannot be created")
 
 
 def need_default(store: Store) -> None:
     """Create the network `bridge`, which exists while containers use it (network_mode: bridge)."""
     if get(store, DEFAULT) is None:
-        with contextlib.suppress(Conflict):  # created concurrently
-            _journal(store, NetworkSpec(name=DEFAULT))
+        (made,) = _journal(store, [NetworkSpec(name=DEFAULT)])
+        if isinstance(made, EngineError):
+            raise made
 
 
 def lose(networks: Sequence[str]) -> None:
@@ -101,35 +115,52 @@ async def ensure(roots: Roots, record: NetworkRecord) -> int:
     if lan.is_lan(record):
         links().ensure(record, mark(roots, record))
         return 0
-    try:
-        index = socket.if_nametoindex(record.bridge)
-    except OSError:
-        index = 0
+    index = _index(record)
     if index and _whole.get(record.id) == index:
         return index
-    link = _find(record.bridge) if index else None
-    if link is None or link.alias != mark(roots, record):
-        index = _make_link(record)
-        await backend.add_network(roots, record)
-        _bring_up(record, index)
+    await _ensure_all(roots, [record])
+    return _whole[record.id]
+
+
+async def _ensure_all(roots: Roots, records: Sequence[NetworkRecord]) -> None:
+    """Create missing parts of links and rules. Each step is one for all networks."""
+    for record in records:
+        if lan.is_lan(record):
+            links().ensure(record, mark(roots, record))
+    bridges = [record for record in records if not lan.is_lan(record)]
+    found = any(_index(record) for record in bridges)
+    present = {link.name: link for link in _links()} if found else {}
+    missing = []
+    for record in bridges:
+        link = present.get(record.bridge)
+        if link is None or link.alias != mark(roots, record):
+            missing.append(record)
+        else:
+            _whole[record.id] = link.ifindex
+    if not missing:
+        return
+    indexes = _make_links(missing)
+    await backend.add_networks(roots, missing)
+    _bring_up(missing, indexes)
+    for record in missing:
         if overlay.is_overlay(record):
             await asyncio.to_thread(tunnels().ensure, record, mark(roots, record))
-        if not record.adopted:
-            _do("mark", record, "alias", record.bridge, mark(roots, record))
-    _whole[record.id] = index
-    return index
+    _mark_all(roots, [record for record in missing if not record.adopted])
+    _whole.update(zip((record.id for record in missing), indexes, strict=True))
 
 
 async def sweep(store: Store, owners: Callable[[], Collection[str]], ports: Mapping[str, Sequence[Port]]) -> None:
     """Remove bridges and rules of this state root that belong neither to a network nor to one of `owners` (container ids);
     restore flushed rules, including those of `ports` (container id → published ports)."""
+    from engine.net import messages
+
     prefix = f"composer:{digest.tag(store.roots.state)}:"
     with Rtnetlink() as kernel:
         ours = [link for link in kernel.links() if link.alias.startswith(prefix)]
-    known = {row[0][:12] for row in store.db.execute("SELECT id FROM networks")}
-    for link in ours:
-        if link.alias.removeprefix(prefix) not in known:
-            _do("remove link", None, "delete_link", link.name)
+        known = {row[0][:12] for row in store.db.execute("SELECT id FROM networks")}
+        for link in ours:
+            if link.alias.removeprefix(prefix) not in known:
+                kernel.do("remove link", link.name, [messages.delete_link(link.name)], accept=(errno.ENODEV,))
     await backend.sweep(store.roots, lambda: ruled(store), owners, ports)
 
 
@@ -152,70 +183,107 @@ def mark(roots: Roots, record: NetworkRecord) -> str:
     return f"composer:{digest.tag(roots.state)}:{record.id[:12]}"
 
 
+def _index(record: NetworkRecord) -> int:
+    """0 if there is no such link."""
+    try:
+        return socket.if_nametoindex(record.bridge)
+    except OSError:
+        return 0
+
+
+def _links() -> list[Link]:
+    with Rtnetlink() as kernel:
+        return kernel.links()
+
+
 def _find(name: str) -> Link | None:
-    with Rtnetlink() as kernel:
-        return next((link for link in kernel.links() if link.name == name), None)
+    return next((link for link in _links() if link.name == name), None)
 
 
-def _do(operation: str, record: NetworkRecord | None, message: str, *arguments: object) -> None:
-    """Send one rtnetlink message; ignore that a link no longer exists."""
-    from engine.net import messages
+def _journal(store: Store, specs: Sequence[NetworkSpec]) -> list[NetworkRecord | EngineError]:
+    """Record the networks before any part of them exists in the kernel; the record, new or as it was, or the failure of each."""
+    found: list[NetworkRecord | EngineError | None] = [_known(store, spec) for spec in specs]
+    if None not in found:
+        return [one for one in found if one is not None]
+    with store.transaction() as db:
+        subnets, mtu = ipam.Subnets(db), preferences.mtu()
+        for index, spec in enumerate(specs):
+            if found[index] is None:
+                try:
+                    # One of this moment may have the same name.
+                    found[index] = _known(store, spec) or _record(db, spec, subnets, mtu)
+                except EngineError as failure:
+                    found[index] = failure
+    return [one for one in found if one is not None]
 
-    subject = record.bridge if record else str(arguments[0])
-    with Rtnetlink() as kernel:
-        kernel.do(operation, subject, [getattr(messages, message)(*arguments)], accept=(errno.ENODEV,))
+
+def _known(store: Store, spec: NetworkSpec) -> NetworkRecord | EngineError | None:
+    """The network where it exists, what is wrong with the specification, or None."""
+    try:
+        options.check(spec)
+    except EngineError as failure:
+        return failure
+    record = get(store, spec.name)
+    if record is not None and record.spec != spec:
+        return Conflict(
+            f"network {spec.name} already exists with a different specification", hint="Remove it first, or rename one."
+        )
+    return record
 
 
-def _journal(store: Store, spec: NetworkSpec) -> NetworkRecord:
-    """Record the network before any part of it exists in the kernel."""
+def _record(db: sqlite3.Connection, spec: NetworkSpec, subnets: ipam.Subnets, mtu: int) -> NetworkRecord:
+    """`mtu`: that of networks which do not set one."""
     identifier = os.urandom(32).hex()
     wanted = spec.driver_opts.get(options.NAME, "")
     bridge = wanted or f"cmp-{identifier[:11]}"
     present = _find(wanted) if wanted else None
     if present and present.kind != "bridge":
         raise InvalidSpec(f"network {spec.name}: the link {wanted} exists but is not a bridge")
-    try:
-        with store.transaction() as db:
-            row = db.execute("SELECT name FROM networks WHERE bridge = ?", (bridge,)).fetchone()
-            if row:
-                raise Conflict(f"network {spec.name}: the bridge {bridge} belongs to network {row[0]}")
-            record = NetworkRecord(
-                id=identifier,
-                spec=spec,
-                bridge=bridge,
-                pools=ipam.choose_pools(db, spec),
-                mtu=_mtu(spec),
-                adopted=present is not None,
-                created_at=time.time(),
-            )
-            if spec.driver == OVERLAY:
-                underlay, peers = overlay.ends(spec)
-                record = replace(record, underlay=underlay, peers=peers)
-            text = msgspec.json.encode(record).decode()
-            db.execute("INSERT INTO networks VALUES (?, ?, ?, ?)", (spec.name, identifier, bridge, text))
-            db.executemany("INSERT INTO subnets VALUES (?, ?)", [(pool.subnet, spec.name) for pool in record.pools])
-    except sqlite3.IntegrityError as error:
-        raise Conflict(f"network {spec.name} was created concurrently") from error
+    row = db.execute("SELECT name FROM networks WHERE bridge = ?", (bridge,)).fetchone()
+    if row:
+        raise Conflict(f"network {spec.name}: the bridge {bridge} belongs to network {row[0]}")
+    record = NetworkRecord(
+        id=identifier,
+        spec=spec,
+        bridge=bridge,
+        pools=subnets.choose(spec),
+        mtu=_mtu(spec, mtu),
+        adopted=present is not None,
+        created_at=time.time(),
+    )
+    if spec.driver == OVERLAY:
+        underlay, peers = overlay.ends(spec)
+        record = replace(record, underlay=underlay, peers=peers)
+    text = msgspec.json.encode(record).decode()
+    db.execute("INSERT INTO networks VALUES (?, ?, ?, ?)", (spec.name, identifier, bridge, text))
+    db.executemany("INSERT INTO subnets VALUES (?, ?)", [(pool.subnet, spec.name) for pool in record.pools])
     return record
 
 
-def _mtu(spec: NetworkSpec) -> int:
+def _mtu(spec: NetworkSpec, default: int) -> int:
     """The MTU of a network without an option: bytes, 0 for the kernel's default."""
     if spec.driver in LAN_DRIVERS:
         return 0
     found = int(tunnels().mtu(spec)) if spec.driver == OVERLAY else 0
-    return min(filter(None, (found, preferences.mtu())), default=0)
+    return min(filter(None, (found, default)), default=0)
 
 
-def _make_link(record: NetworkRecord) -> int:
-    """Create the bridge with its settings; it comes up only after its rules exist. Returns its interface index. An
+def _make_links(records: Sequence[NetworkRecord]) -> list[int]:
+    """Create the bridges with their settings; they come up only after their rules exist. Returns their interface indexes. An
     existing bridge is kept."""
     from engine.net import messages
 
-    hardware = "02:42:" + ":".join(record.id[i : i + 2] for i in range(0, 8, 2))
-    with Rtnetlink() as kernel:
-        made = messages.bridge(record.bridge, hardware, options.mtu(record))
-        kernel.do("make bridge", record.bridge, [made], accept=(errno.EEXIST,))
+    made = []
+    for record in records:
+        hardware = "02:42:" + ":".join(record.id[i : i + 2] for i in range(0, 8, 2))
+        made.append(messages.bridge(record.bridge, hardware, options.mtu(record)))
+    _do("create", records, made, accept=(errno.EEXIST,))
+    for record in records:
+        _set_up(record)
+    return [socket.if_nametoindex(record.bridge) for record in records]
+
+
+def _set_up(record: NetworkRecord) -> None:
     v6 = any(":" in pool.subnet for pool in record.pools)
     settings = {"ipv6/conf/{}/disable_ipv6": "0" if v6 else "1"}
     if v6 and not record.adopted:
@@ -225,18 +293,33 @@ def _make_link(record: NetworkRecord) -> int:
         settings["ipv4/conf/{}/forwarding"] = "0"
     for path, value in settings.items():
         forwarding.put(f"/proc/sys/net/{path.format(record.bridge)}", value)
-    return socket.if_nametoindex(record.bridge)
 
 
-def _bring_up(record: NetworkRecord, index: int) -> None:
+def _bring_up(records: Sequence[NetworkRecord], indexes: Sequence[int]) -> None:
     from engine.net import messages
 
-    addresses = []
-    for pool in record.pools:
-        subnet = ipaddress.ip_network(pool.subnet)
-        if pool.gateway and options.has_address(record, subnet.version):
-            broadcast = str(subnet.broadcast_address) if subnet.version == 4 and subnet.prefixlen < 31 else ""
-            addresses.append(messages.address(index, pool.gateway, subnet.prefixlen, broadcast))
-    with Rtnetlink() as kernel:
-        given = [messages.link_up(index), *addresses]
-        kernel.do("give an address to", record.bridge, given, accept=(errno.EEXIST,))
+    given = []
+    for record, index in zip(records, indexes, strict=True):
+        given.append(messages.link_up(index))
+        for pool in record.pools:
+            subnet = ipam.subnet_of(pool.subnet)
+            if pool.gateway and options.has_address(record, subnet.version):
+                broadcast = str(subnet.broadcast_address) if subnet.version == 4 and subnet.prefixlen < 31 else ""
+                given.append(messages.address(index, pool.gateway, subnet.prefixlen, broadcast))
+    _do("give an address to", records, given, accept=(errno.EEXIST,))
+
+
+def _mark_all(roots: Roots, records: Sequence[NetworkRecord]) -> None:
+    """Say that the networks are whole."""
+    from engine.net import messages
+
+    marks = [messages.alias(record.bridge, mark(roots, record)) for record in records]
+    _do("mark", records, marks, accept=(errno.ENODEV,))
+
+
+def _do(operation: str, records: Sequence[NetworkRecord], commands: Sequence[bytes], *, accept: Sequence[int]) -> None:
+    """Send rtnetlink messages about bridges."""
+    if commands:
+        subject = records[0].bridge + (" …" if len(records) > 1 else "")
+        with Rtnetlink() as kernel:
+            kernel.do(operation, subject, commands, accept=accept)

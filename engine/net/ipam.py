@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import ipaddress
 import itertools
@@ -10,7 +11,7 @@ import sqlite3
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from engine.errors import Conflict, InvalidSpec, PoolExhausted
+from engine.errors import Conflict, EngineError, InvalidSpec, PoolExhausted
 from engine.net import preferences
 from engine.net.overlay import settings as overlay
 from engine.net.rtnetlink import Rtnetlink
@@ -38,7 +39,7 @@ GATEWAY = {4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6"}
 """The auxiliary address that is the containers' gateway, in place of the bridge's address."""
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=4096)
 def subnet_of(text: str) -> Network:
     """The parsed subnet of a pool, cached because parsing takes as long as the rest of a lease."""
     return ipaddress.ip_network(text)
@@ -57,33 +58,83 @@ def host_routes() -> list[tuple[int, int, int]]:
         return found
 
 
-def choose_pools(db: sqlite3.Connection, spec: NetworkSpec) -> tuple[Pool, ...]:
-    """The network's pools with subnet and gateway filled in, which do not overlap other networks and the host. Subnets of an
-    IP version that the network has not enabled are ignored, as in Docker. Raises InvalidSpec (malformed, or outside of its
-    subnet) and PoolExhausted (overlap, no default pool left)."""
-    taken = [(subnet_of(subnet), name) for subnet, name in db.execute("SELECT subnet, network FROM subnets")]
-    pools = []
-    for pool in overlay.pools(spec) if spec.driver == OVERLAY else spec.pools:
-        asked = _network(pool.subnet, spec.name) if pool.subnet else None
-        if asked is None or not (spec.enable_ipv4 if asked.version == 4 else spec.enable_ipv6):
-            continue
-        subnet = asked
-        if asked.network_address.is_unspecified:
-            subnet = _free([other for other, _ in taken], spec.name, asked.version, asked.prefixlen)
-        for other, owner in taken:
-            if subnet.version == other.version and subnet.overlaps(other):
+_Taken = tuple[int, int, str, str]
+"""First and last address, the subnet, the network that has it."""
+
+
+class Subnets:
+    """The subnets of all networks and the routes of the host, read once for all networks that are created together."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._taken: dict[int, list[_Taken]] = {4: [], 6: []}
+        """By IP version, in the order of the addresses."""
+        for subnet, name in db.execute("SELECT subnet, network FROM subnets"):
+            found = subnet_of(subnet)
+            self._taken[found.version].append((*_span(found), subnet, name))
+        for listed in self._taken.values():
+            listed.sort()
+        self._routes: list[tuple[int, int, int]] | None = None
+
+    def choose(self, spec: NetworkSpec) -> tuple[Pool, ...]:
+        """The network's pools with subnet and gateway filled in, which do not overlap other networks and the host. Subnets of an
+        IP version that the network has not enabled are ignored, as in Docker. Raises InvalidSpec (malformed, or outside of
+        its subnet) and PoolExhausted (overlap, no default pool left)."""
+        before = {version: list(listed) for version, listed in self._taken.items()}
+        try:
+            return self._choose(spec)
+        except EngineError:
+            self._taken = before
+            raise
+
+    def _choose(self, spec: NetworkSpec) -> tuple[Pool, ...]:
+        pools = []
+        for pool in overlay.pools(spec) if spec.driver == OVERLAY else spec.pools:
+            asked = _network(pool.subnet, spec.name) if pool.subnet else None
+            if asked is None or not (spec.enable_ipv4 if asked.version == 4 else spec.enable_ipv6):
+                continue
+            subnet = asked
+            if asked.network_address.is_unspecified:
+                subnet = self._free(spec.name, asked.version, asked.prefixlen)
+            pools.append(_complete(pool, self._take(subnet, spec.name), spec.name))
+        for version in (6,) if spec.ipam_driver == "dhcp" else (4, 6):
+            if getattr(spec, f"enable_ipv{version}") and not any(
+                (":" in pool.subnet) == (version == 6) for pool in pools
+            ):
+                subnet = self._take(self._free(spec.name, version), spec.name)
+                bare = next((pool for pool in spec.pools if not pool.subnet), Pool()) if version == 4 else Pool()
+                pools.insert(0 if version == 4 else len(pools), _complete(bare, subnet, spec.name))
+        return tuple(pools)
+
+    def _take(self, subnet: Network, name: str) -> Network:
+        first, last = _span(subnet)
+        listed = self._taken[subnet.version]
+        for low, high, other, owner in listed:
+            if first <= high and low <= last:
                 raise PoolExhausted(
-                    f"network {spec.name}: subnet {subnet} overlaps {other} of network {owner}",
+                    f"network {name}: subnet {subnet} overlaps {other} of network {owner}",
                     hint="Choose another subnet in networks.*.ipam.config, or remove that network.",
                 )
-        pools.append(_complete(pool, subnet, spec.name))
-        taken.append((subnet, spec.name))
-    for version in (6,) if spec.ipam_driver == "dhcp" else (4, 6):
-        if getattr(spec, f"enable_ipv{version}") and not any((":" in pool.subnet) == (version == 6) for pool in pools):
-            subnet = _free([other for other, _ in taken], spec.name, version)
-            bare = next((pool for pool in spec.pools if not pool.subnet), Pool()) if version == 4 else Pool()
-            pools.insert(0 if version == 4 else len(pools), _complete(bare, subnet, spec.name))
-    return tuple(pools)
+        bisect.insort(listed, (first, last, str(subnet), name))
+        return subnet
+
+    def _free(self, name: str, version: int, size: int = 0) -> Network:
+        """The first subnet of the pools, with a prefix of this length, that neither a network nor a route of the host has."""
+        if self._routes is None:
+            self._routes = host_routes()
+        busy = [(low, high) for low, high, _, _ in self._taken[version]]
+        busy += [(first, last) for which, first, last in self._routes if which == version]
+        return _first_free(sorted(busy), name, version, size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _span(subnet: Network) -> tuple[int, int]:
+    """The first and the last address."""
+    return int(subnet[0]), int(subnet[-1])
+
+
+def choose_pools(db: sqlite3.Connection, spec: NetworkSpec) -> tuple[Pool, ...]:
+    """The pools of one network; see `Subnets.choose`."""
+    return Subnets(db).choose(spec)
 
 
 def _network(text: str, name: str) -> Network:
@@ -132,11 +183,8 @@ def _edges(subnet: Network) -> tuple[Address, ...]:
     return (subnet[0], subnet.broadcast_address) if subnet.num_addresses > 2 else ()
 
 
-def _free(taken: Sequence[Network], name: str, version: int, size: int = 0) -> Network:
-    """The first subnet of the pools, with a prefix of this length, that neither a network nor a route of the host has."""
-    busy = [(int(other[0]), int(other[-1])) for other in taken if other.version == version]
-    busy += [(first, last) for which, first, last in host_routes() if which == version]
-    busy.sort()
+def _first_free(busy: Sequence[tuple[int, int]], name: str, version: int, size: int) -> Network:
+    """`busy`: first and last addresses, in their order."""
     bits = 32 if version == 4 else 128
     for lowest, highest, length in _ranges(name, version, size):
         step = 1 << bits - length

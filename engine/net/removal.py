@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from engine.errors import Conflict, EngineError
+from engine.errors import Conflict
 from engine.net import bridge
 from engine.net.firewall import backend
 from engine.net.lan import settings as lan
@@ -92,7 +92,7 @@ async def _together(store: Store, removals: Sequence[_Removal]) -> None:
         return
     try:
         await _remove(store, [one.record for one in removals])
-    except (EngineError, OSError) as error:
+    except Exception as error:
         if len(removals) == 1:
             removals[0].done.set_exception(error)
             return

@@ -18,6 +18,7 @@ from engine.filetree.remove import remove as remove_tree
 from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
 from engine.net import bridge
+from engine.net.creation import Creations
 from engine.net.removal import Removals
 from engine.paths import Roots
 from engine.session import (
@@ -55,7 +56,7 @@ class Session:
         self.roots, self.group = roots, name
         self._group = Group(roots, name)
         self._group.wiring.moved = self._moved
-        self._removals = Removals(self._group.store)
+        self._creations, self._removals = Creations(self._group.store), Removals(self._group.store)
         self._group.link = KeeperLink(roots, name, supervisor, launch, self._watch)
         text = functools.partial(name_files.resolv_conf, self._group)
         self._group.resolvers = HostResolvers(text, self._group.running, self._group.run_folder)
@@ -95,7 +96,7 @@ class Session:
 
     async def create_network(self, spec: NetworkSpec) -> NetworkRecord:
         existed = bridge.get(self._group.store, spec.name) is not None
-        record = await bridge.create(self._group.store, spec)
+        record = await self._creations.create(spec)
         if existed:
             await self._group.wiring.check()
         return record

@@ -6,8 +6,9 @@ import subprocess
 import pytest
 
 from engine import digest
-from engine.errors import Conflict, InvalidSpec, OperationFailed, Unsupported
+from engine.errors import Conflict, InvalidSpec, OperationFailed, PoolExhausted, Unsupported
 from engine.net import bridge, options, removal
+from engine.net.creation import Creations
 from engine.net.firewall import iptables, native, netlink, probe
 from engine.net.rtnetlink import Rtnetlink
 from engine.net.wiring import Wiring
@@ -86,7 +87,7 @@ def test_our_table_goes_with_the_last_network(store):
 @pytest.mark.parametrize("done", range(4))
 def test_a_crash_while_it_is_made(store, done, monkeypatch):
     """After the row, the link, the rules or all of it: the next command goes on from there."""
-    steps = [(bridge, "_make_link"), (native, "add_network"), (bridge, "_do")]
+    steps = [(bridge, "_make_links"), (native, "add_networks"), (bridge, "_mark_all")]
     if done < 3:
 
         def crash(*_):
@@ -228,6 +229,43 @@ def test_many_made_and_removed_at_once(store):
 
     asyncio.run(work())
     assert links() == ["lo"] and not rules()
+
+
+def test_many_created_at_once_and_what_fails_alone(store, monkeypatch):
+    """Wrong ones, one that exists, the same one twice, one that the kernel refuses."""
+    before = create(store, "before")
+    specs = [
+        *(NetworkSpec(name=f"n{number}") for number in range(6)),
+        NetworkSpec(name="n3"),
+        NetworkSpec(name="before"),
+        NetworkSpec(name="host"),
+        NetworkSpec(name="wrong", driver_opts={"nothing": "x"}),
+        NetworkSpec(name="overlaps", pools=(Pool(subnet="172.17.0.0/16"),)),
+        NetworkSpec(name="refused", pools=(Pool(subnet="10.99.0.0/24"),)),
+    ]
+    real = bridge._make_links
+
+    def refuse(records):
+        if any(record.spec.name == "refused" for record in records):
+            raise OperationFailed("create", "refused", errno.EPERM)
+        return real(records)
+
+    async def work():
+        monkeypatch.setattr(bridge, "_make_links", refuse)
+        creations = Creations(store)
+        made = await asyncio.gather(*(creations.create(spec) for spec in specs), return_exceptions=True)
+        monkeypatch.undo()
+        assert len({record.id for record in made[:6]}) == 6 and made[6] == made[3] and made[7] == before
+        assert [type(one) for one in made[8:]] == [Conflict, Unsupported, PoolExhausted, OperationFailed]
+        assert len({record.pools[0].subnet for record in made[:6]}) == 6
+        assert native.is_whole(store.roots, [*made[:6], before])
+        for record in made[:6]:
+            assert addresses(record.bridge) == {f"{record.pools[0].gateway}/24"}
+        together = removal.Removals(store)
+        await asyncio.gather(*(together.remove(name) for name in ("before", "refused", *(f"n{n}" for n in range(6)))))
+
+    asyncio.run(work())
+    assert links() == ["lo"] and not rules() and not rows(store, "networks")
 
 
 def test_one_that_cannot_be_removed_keeps_none_of_the_others(store, monkeypatch):

@@ -175,7 +175,7 @@ def test_both_versions(store):
 def test_a_free_pool_overlaps_nothing(taken, prefix):
     networks = [ipaddress.ip_network((number, prefix), strict=False) for number in taken]
     try:
-        found = ipam._free(networks, "n", 4)
+        found = ipam._first_free(sorted(map(ipam._span, networks)), "n", 4, 0)
     except PoolExhausted:
         return
     assert not any(found.overlaps(network) for network in networks)

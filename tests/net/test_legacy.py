@@ -120,7 +120,7 @@ async def test_adding_a_network_again_changes_nothing(store):
         before = rules("iptables-legacy-save")
         assert before and not rules("iptables-save")
         assert probe.chains(4) is None and probe.chains(6) is None
-        iptables.add_network(store.roots, record)
+        iptables.add_networks(store.roots, [record])
         assert sorted(rules("iptables-legacy-save")) == sorted(before)
 
 

@@ -26,13 +26,12 @@ def _back_end() -> ModuleType:
     return iptables
 
 
-async def add_network(roots: Roots, record: NetworkRecord) -> None:
-    """Add the network's rules. Raises OperationFailed."""
+async def add_networks(roots: Roots, records: Sequence[NetworkRecord]) -> None:
+    """Add the networks' rules. Raises OperationFailed."""
 
     def work() -> None:
-        if not record.spec.internal:
-            forwarding.enable(roots, versions(record))
-        _back_end().add_network(roots, record)
+        forwarding.enable(roots, {one for record in records if not record.spec.internal for one in versions(record)})
+        _back_end().add_networks(roots, records)
 
     await _exclusively(roots, work, quick=probe.native() and not native.has_firewalld())
 

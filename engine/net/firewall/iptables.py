@@ -196,10 +196,11 @@ def _port_rules(roots: Roots, owner: str, ports: Iterable[Port]) -> Rules:
     return rules
 
 
-def add_network(roots: Roots, record: NetworkRecord) -> None:
-    """Replace the network's rules, and create our chains if they are missing."""
-    for version in versions(record):
-        _add(roots, record, version)
+def add_networks(roots: Roots, records: Sequence[NetworkRecord]) -> None:
+    """Replace the networks' rules, and create our chains if they are missing."""
+    for record in records:
+        for version in versions(record):
+            _add(roots, record, version)
 
 
 def _add(roots: Roots, record: NetworkRecord, version: int) -> None:

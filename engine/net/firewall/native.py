@@ -27,14 +27,15 @@ def is_there(kernel: Nfnetlink, roots: Roots) -> bool:
     return table(roots) in _tables(kernel)
 
 
-def add_network(roots: Roots, record: NetworkRecord) -> None:
-    """Add the network to our table; create the table if it is missing."""
+def add_networks(roots: Roots, records: Sequence[NetworkRecord]) -> None:
+    """Add the networks to our table; create the table if it is missing."""
+    wanted = _all_of(records)
     with Nfnetlink() as kernel:
         # We look first, because a transaction that fails takes ten milliseconds: the kernel waits for RCU before it frees it.
-        if is_there(kernel, roots) or not _make(kernel, roots, elements.of_network(record)):
-            _add(kernel, roots, elements.of_network(record))
+        if is_there(kernel, roots) or not _make(kernel, roots, wanted):
+            _add(kernel, roots, wanted)
         _close(kernel, roots)
-        _admit(kernel, [record])
+        _admit(kernel, records)
 
 
 def remove_networks(
@@ -201,10 +202,11 @@ def _additions(name: str, wanted: Elements) -> list[bytes]:
 
 
 def _all_of(records: Iterable[NetworkRecord]) -> Elements:
-    found: Elements = {}
+    found: dict[str, dict[bytes, Element]] = {}
     for record in records:
-        found = _joined(found, elements.of_network(record))
-    return found
+        for key, values in elements.of_network(record).items():
+            found.setdefault(key, {}).update({element.key: element for element in values})
+    return {key: list(values.values()) for key, values in found.items()}
 
 
 def _joined(one: Elements, other: Elements) -> Elements:
