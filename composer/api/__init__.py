@@ -1,4 +1,4 @@
-"""Projects from Python: typed, for programs that wait (`Project`) and for those on an event loop (`AsyncProject`).
+"""Projects from Python, typed: blocking (`Project`) and for event loops (`AsyncProject`).
 
     from composer.api import Project
 
@@ -6,8 +6,8 @@
         project.up(wait=True)
         print(project.exec("web", "hostname").stdout)
 
-Each call is one `composer` process of its own: nothing of the caller's threads, signals, descriptors or event loop is touched,
-and what was begun outlives the caller. Failures are ComposerError, with the message and the exit code of the command.
+Each call runs a `composer` process, which does not touch the caller's threads, signals, descriptors or event loop.
+Containers outlive the caller. Failures are ComposerError, with the message and the exit code of the command.
 """
 
 from composer.api.loop import AsyncProject

@@ -1,4 +1,4 @@
-"""Command lines of `composer`, and what they print as values: shared by both faces."""
+"""Command lines of `composer`, and parsers of their output: shared by both variants."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _JSON = msgspec.json.Decoder()
 
 
 class Face:
-    """What Project and AsyncProject share: how a project's commands are run. `folder`: where its files are; `files`, `profiles`,
-    `env_files`: as -f, --profile and --env-file; `environ`: the processes' environment, the caller's for None."""
+    """The base of Project and AsyncProject: how a project's commands run. `folder`: the folder of its files; `files`,
+    `profiles`, `env_files`: as -f, --profile and --env-file; `environ`: the processes' environment, the caller's for
+    None."""
 
     def __init__(
         self,

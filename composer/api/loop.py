@@ -1,4 +1,4 @@
-"""The face for programs on an event loop, asyncio's or trio's (anyio)."""
+"""The API for programs with an event loop, asyncio's or trio's (anyio)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST = 1 << 24
 
 
 class AsyncProject(command.Face):
-    """As Project. A call that is cancelled ends its command, as Ctrl-C would not: what its supervisor has begun it finishes."""
+    """As Project. Cancelling a call ends its command; the supervisor finishes operations that have begun."""
 
     async def __aenter__(self) -> AsyncProject:
         return self

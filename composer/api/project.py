@@ -1,4 +1,4 @@
-"""The face for programs that wait."""
+"""The blocking API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ ONCE: Mapping[str, int] = {}
 
 
 class Project(command.Face):
-    """A Compose project. All calls raise ComposerError for what fails. Left as a context manager, it is taken down."""
+    """A Compose project. All calls raise ComposerError on failure. As a context manager, it is taken down at the end of
+    the block."""
 
     def __enter__(self) -> Project:
         return self
@@ -34,24 +35,26 @@ class Project(command.Face):
         force_recreate: bool = False,
         scale: Mapping[str, int] = ONCE,
     ) -> list[Container]:
-        """Create and start the services, all for none named; their containers. `wait`: until they run or are healthy."""
+        """Create and start the named services (default: all); returns their containers. `wait`: until they run or are
+        healthy."""
         self._run(command.up(services, build=build, wait=wait, force_recreate=force_recreate, scale=scale))
         return self.ps()
 
     def down(self, *, volumes: bool = False, remove_orphans: bool = False, timeout: int | None = None) -> None:
-        """Stop and remove containers and networks. `timeout`: seconds until they are killed, None for their own."""
+        """Stop and remove containers and networks. `timeout`: seconds until they are killed, None for their own
+        setting."""
         self._run(command.down(volumes=volumes, remove_orphans=remove_orphans, timeout=timeout))
 
     def ps(self) -> list[Container]:
-        """All containers of services, ended ones, too."""
+        """All containers of services, including exited ones."""
         return command.containers(self._run(["ps", "--all", "--format", "json"]))
 
     def logs(self, *services: str, follow: bool = False, since: str = "", tail: int | None = None) -> Iterator[LogLine]:
-        """Log lines as they come; with `follow` until the containers end, or the caller closes the iterator."""
+        """Yield log lines; with `follow` until the containers exit or the caller closes the iterator."""
         return self._lines(command.logs(services, follow=follow, since=since, tail=tail), command.log_line)
 
     def events(self, *services: str, since: str = "", until: str = "") -> Iterator[Event]:
-        """What happens to containers, as it happens, until `until` or the iterator is closed."""
+        """Yield events of containers as they happen, until `until` or the iterator is closed."""
         return self._lines(command.events(services, since=since, until=until), command.event)
 
     def exec(
@@ -64,7 +67,8 @@ class Project(command.Face):
         environment: Mapping[str, str] = NONE,
         index: int = 1,
     ) -> Output:
-        """Run a program in the service's container `index` to its end. A failure does not raise: check `exit_code`."""
+        """Run a program in the service's container `index` to completion. A non-zero exit does not raise: check
+        `exit_code`."""
         words = command.execution(service, program, user=user, workdir=workdir, environment=environment, index=index)
         done = self._process(words, input)
         return Output(done.returncode, done.stdout, done.stderr)

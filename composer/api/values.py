@@ -1,4 +1,4 @@
-"""What the calls of composer.api give."""
+"""The results of composer.api."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class ComposerError(Exception):
-    """A command failed. `message` is what it said, without its progress; `exit_code` as docker compose has them."""
+    """A command failed. `message` is its error message; `exit_code` as in docker compose."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -14,7 +14,7 @@ class ComposerError(Exception):
 
 
 class Port(Struct, frozen=True):
-    """A published port: what is connected to `host`:`published` reaches `target` in the container."""
+    """A published port: connections to `host`:`published` reach `target` in the container."""
 
     host: str
     published: int
@@ -55,7 +55,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class Output(Struct, frozen=True):
-    """What a program in a container said, and its exit code."""
+    """The output of a program in a container, and its exit code."""
 
     exit_code: int
     stdout: bytes

@@ -1,8 +1,8 @@
-"""What a command may end with.
+"""Errors that end a command.
 
-CommandError        one clear message for the reader, and the exit code
+CommandError        a message for the user, and the exit code
 └── UsageError      the command line itself is wrong
-ExitCode            no message: the command's own outcome (that of an executed process)
+ExitCode            no message, only an exit code (such as that of an executed process)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class UsageError(CommandError):
 
 
 class ExitCode(Exception):
-    """Ends the command with this code and no message."""
+    """Ends the command with this code, without a message."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)

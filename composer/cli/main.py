@@ -1,4 +1,4 @@
-"""`composer`: global flags, the one command's module, and what its ending means to the shell.
+"""The program `composer`: parses global flags, runs the command, and maps errors to exit codes.
 
 Exit codes: 0; 1 an error; 125, 126, 127 a process could not be started; 130 Ctrl-C; of `run` and `exec`, and of
 `up --exit-code-from`, the process's own. COMPOSER_DEBUG=1 shows the traceback of an error.
@@ -70,16 +70,17 @@ LASTING = frozenset(
 
 
 def open_engine(roots: Roots) -> Engine:
-    """The one place where the command line meets the engine."""
+    """Open the engine; no other module of the command line does."""
     from engine.api import Engine as engine
 
     return engine(roots)
 
 
 def script() -> NoReturn:
-    """The program `composer`. It ends without the interpreter's tidying up, which would take a tenth of most commands."""
-    # What is loaded stays, and next to none of it is in cycles: looking for them 700 objects apart, as Python does unless it
-    # is told otherwise, takes a tenth of a command, and of a supervisor's start.
+    """The entry point. It exits without the interpreter's cleanup, which would take a tenth of the time of most
+    commands."""
+    # Loaded objects stay and hardly form cycles. Collecting garbage every 700 objects, Python's default, would take a
+    # tenth of the time of a command or of a supervisor's start.
     gc.set_threshold(50_000, 20, 20)
     compiled.use()
     code = main()
@@ -89,7 +90,7 @@ def script() -> NoReturn:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the result is the exit code. Nothing but SystemExit of the interpreter's own leaves this."""
+    """Run one command and return the exit code. Raises nothing but the interpreter's SystemExit."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(Guarded, streams)
     try:
@@ -122,13 +123,13 @@ def _run(argv: list[str]) -> int:
 
 
 class _Style:
-    """How an error is printed: `progress` is what --progress says as soon as that is known."""
+    """How errors are printed: `progress` is the value of --progress once it is parsed."""
 
     progress = ""
 
 
 def _describe(error: Exception) -> tuple[str, int]:
-    """The message and the exit code for an error; what nobody foresaw is called an internal error."""
+    """The message and the exit code for an error; unexpected ones are reported as internal errors."""
     if isinstance(error, CommandError):
         return str(error), error.exit_code
     code = getattr(error, "exit_code", 1)
@@ -141,7 +142,8 @@ def _describe(error: Exception) -> tuple[str, int]:
 
 
 def _command(words: list[str]) -> tuple[Command, Callable[[Context, Args], int | None], list[str]] | None:
-    """The command that they begin with, what runs it, and the words from its name on; None when its group's help is printed."""
+    """The command, the function that runs it, and the words from its name on; None if the help of a group was
+    printed."""
     import importlib
 
     from composer.cli.parsing.command_table import module_of
@@ -209,7 +211,7 @@ def _dispatch(argv: list[str], style: _Style) -> int:
 
 
 def _end_like_an_interrupt() -> None:
-    """Let SIGTERM do what Ctrl-C does, with its exit code, as with docker compose."""
+    """Let SIGTERM act like Ctrl-C, with the same exit code, as in docker compose."""
     import signal
 
     def interrupt(number: int, frame: object) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _visualize(context: Context, args: Args) -> int:
-    """`alpha viz`: the services and what they depend on, in Graphviz's language (graphviz.org, dot)."""
+    """`alpha viz`: the services and their dependencies in the DOT language (graphviz.org)."""
     from composer.load.project import load_tree
 
     print("viz command is EXPERIMENTAL", file=context.stderr)
@@ -86,7 +86,7 @@ def _generate(context: Context, args: Args) -> int:
 
 
 def _also(module: Any) -> tuple[Command, Runner]:
-    """A command that has outgrown this group."""
+    """A command that is also available outside this group."""
     known: Command = module.COMMAND
     name = f"alpha {known.name}"
     command = Command(

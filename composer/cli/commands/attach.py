@@ -1,4 +1,4 @@
-"""composer attach: our terminal becomes that of a running container's first process."""
+"""composer attach: connect the terminal to a running container's first process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(context: Context, args: Args) -> int:
 def attach(
     context: Context, record: ContainerRecord, *, stdin: bool = True, keys: str = "", sig_proxy: bool = True
 ) -> int:
-    """Stay with the container's process until it ends (its exit code) or the detach keys are typed (0)."""
+    """Stay attached until the process exits (returns its exit code) or the detach keys are typed (0)."""
     from composer.cli.terminal.process import opened
     from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
 
@@ -83,7 +83,7 @@ def stay(
     sig_proxy: bool = True,
     signal: Callable[[int], None] | None = None,
 ) -> int:
-    """The same with a process that is attached to already. `signal` sends it one, in place of the process's own."""
+    """The same with an attached process. `signal` sends a signal in place of the process's own method."""
     from composer.cli.terminal.process import feed_stdin, passing_signals, show_frames, terminal_session
 
     sys.stdout.flush()

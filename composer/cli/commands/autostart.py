@@ -1,4 +1,4 @@
-"""composer autostart: projects that come back when the machine does."""
+"""composer autostart: start projects again after a reboot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMAND = Command(
 )
 """
 enable   write the project's systemd unit, a user unit for an ordinary user
-disable  take it away
+disable  remove it
 status   the projects, whether each has a unit, and how many of its containers are to come back now
 run      start what is to come back, of all projects or the one of -p; what the unit does, or any other init
 stop     stop the project's containers so that `run` brings them back
@@ -108,13 +108,13 @@ def _status(context: Context, units: Units) -> int:
 
 
 def policy_of(record: ContainerRecord) -> str:
-    """always, unless-stopped, or "" for a container that no boot brings back (Docker's rule)."""
+    """always, unless-stopped, or "" for a container that does not start at boot (Docker's rule)."""
     policy = record.spec.restart.policy
     return policy if policy in ("always", "unless-stopped") else ""
 
 
 def coming_back(records: list[ContainerRecord], boot: str) -> list[ContainerRecord]:
-    """Those that ran in an earlier boot and are to run again. One that was stopped comes back with `always` only."""
+    """The containers of an earlier boot that are to start again. A stopped one starts again only with `always`."""
     return [
         record
         for record in records
@@ -127,7 +127,7 @@ def coming_back(records: list[ContainerRecord], boot: str) -> list[ContainerReco
 
 
 def _run(context: Context) -> int:
-    """One project after the other; one that fails does not keep the others down."""
+    """Start one project after the other; a failure does not prevent the others."""
     boot = context.engine.boot_id()
     scheduled = _scheduled(context)
     every = sorted({*context.engine.groups(), *scheduled})
@@ -147,7 +147,7 @@ def _run(context: Context) -> int:
 
 
 def _scheduled(context: Context) -> list[str]:
-    """The projects with jobs whose schedules are to go on."""
+    """The projects with jobs whose schedules are to continue."""
     if not os.path.isdir(context.roots.jobs):
         return []
     from composer.cli.project.jobs import armed
@@ -156,7 +156,7 @@ def _scheduled(context: Context) -> list[str]:
 
 
 def _supervise(context: Context, project: str) -> None:
-    """Start the supervisor, which keeps the schedules. EngineError."""
+    """Start the supervisor, which runs the schedules. Raises EngineError."""
     from composer.run.client import Client
 
     if context.dry_run:

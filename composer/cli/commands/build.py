@@ -72,7 +72,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _check_builder(context: Context, args: Args) -> None:
-    """Say what has no effect; CommandError for another builder than the one there is."""
+    """Warn about flags without effect. Raises CommandError for an unknown builder."""
     if args.builder not in ("", BUILDER):
         raise CommandError(f'no builder "{args.builder}" found: composer has a single built-in builder, "{BUILDER}"')
     named = context.environ.get("BUILDX_BUILDER", "")

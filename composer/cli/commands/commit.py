@@ -1,4 +1,4 @@
-"""composer commit: an image of a container's file system as it is now."""
+"""composer commit: create an image from a container's current file system."""
 
 from __future__ import annotations
 

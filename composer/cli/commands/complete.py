@@ -1,7 +1,7 @@
-"""composer complete: what may come next on a command line; shells ask by the scripts of `composer completion`.
+"""composer complete: completions of a command line, for the shell scripts of `composer completion`.
 
 `composer complete -- WORD...`: the words after `composer`, the last one being typed ("" for a new one). One candidate a line,
-with a tab and a description where there is one. It fails silently: nobody reads an error while typing.
+with a tab and a description where there is one. It fails silently, because users do not read errors while typing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OF_SERVICES = frozenset(("attach", "exit-code-from", "no-attach", "scale"))
 def run(context: Context, args: Args) -> int:
     try:
         candidates = list(_candidates(context, args.positional or [""]))
-    except Exception:  # a wrong file, a wrong flag: there is nothing to offer
+    except Exception:  # an invalid file or flag: no candidates
         candidates = []
     for word, text in candidates:
         print(f"{word}\t{text}" if text else word)
@@ -71,7 +71,7 @@ def _candidates(context: Context, words: list[str]) -> Iterator[tuple[str, str]]
 
 
 def _loaded(name: str, given: list[str]) -> tuple[Group | None, Command, list[str]]:
-    """The command, and the words after it; or the group whose command has not come yet."""
+    """The command and the words after it; or the group, if its command is not typed yet."""
     import importlib
 
     from composer.cli.parsing.command_table import module_of
@@ -88,7 +88,7 @@ def _loaded(name: str, given: list[str]) -> tuple[Group | None, Command, list[st
 
 
 def _command(flags: Iterable[Flag], words: list[str]) -> tuple[str | None, list[str]]:
-    """The command's name, None when it has not come yet, and the words after it."""
+    """The command's name, None if it is not typed yet, and the words after it."""
     takes = _taking_values(flags)
     rest = list(words)
     while rest:
@@ -101,7 +101,7 @@ def _command(flags: Iterable[Flag], words: list[str]) -> tuple[str | None, list[
 
 
 def _taking_values(flags: Iterable[Flag]) -> dict[str, Flag]:
-    """--name and -n of the flags that are followed by a value."""
+    """--name and -n of the flags that take a value."""
     found = {}
     for flag in flags:
         if flag.kind != "bool":
@@ -114,7 +114,7 @@ def _taking_values(flags: Iterable[Flag]) -> dict[str, Flag]:
 def _values(
     context: Context, flags: Iterable[Flag], before: list[str], current: str
 ) -> Iterable[tuple[str, str]] | None:
-    """What may follow a flag that takes a value; None when `current` is not such a value."""
+    """Candidates for a flag's value; None when `current` is not a flag's value."""
     takes = _taking_values(flags)
     head, equals, _ = current.partition("=")
     flag = takes.get(before[-1]) if before else None
@@ -136,7 +136,7 @@ def _flags(flags: Iterable[Flag]) -> Iterable[tuple[str, str]]:
 
 
 def _positional(context: Context, command: Command, given: list[str]) -> Iterable[tuple[str, str]]:
-    """Services, or the running ones where only they can be meant; each once."""
+    """Services, or only running ones for commands that need a running container; each once."""
     if command.name == "completion":
         return [(shell, "") for shell in ("bash", "fish", "zsh")]
     words = parse(command.flags, given, interspersed=command.interspersed).positional
@@ -156,7 +156,7 @@ def _positional(context: Context, command: Command, given: list[str]) -> Iterabl
 
 
 def _objects(context: Context, command: Command, place: int) -> Iterable[str]:
-    """What a command of a group acts on: names of containers, images, networks or volumes of all projects."""
+    """Arguments of a group's command: names of containers, images, networks or volumes of all projects."""
     named = [word.strip("[]") for word in command.usage.split() if word.isupper() and word != "[OPTIONS]"]
     what = named[min(place, len(named) - 1)] if named else ""
     if what.startswith("CONTAINER"):
@@ -178,7 +178,7 @@ def _objects(context: Context, command: Command, place: int) -> Iterable[str]:
 
 
 def _with_options(context: Context, words: list[str]) -> Context:
-    """A context for the global flags that were typed: another file, another project."""
+    """A context with the global flags on the command line, such as another file or project."""
     from composer.cli.parsing.options import GLOBAL
 
     return context.with_options(parse(GLOBAL, words, interspersed=False)) if words else context

@@ -1,4 +1,4 @@
-"""composer completion: a script that makes a shell complete commands, flags, services and profiles."""
+"""composer completion: shell scripts that complete commands, flags, services and profiles."""
 
 from __future__ import annotations
 

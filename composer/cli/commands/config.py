@@ -1,4 +1,4 @@
-"""composer config: the project as its files, merged and resolved, describe it; or one kind of its names."""
+"""composer config: the merged and resolved project, or a list of its names."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _put(text: str, args: Args) -> int:
-    """Write what was asked for to where it was asked for."""
+    """Write the output to the file or stream that the flags request."""
     if args.output and not args.quiet:
         with open(args.output, "w", encoding="utf-8") as file:
             file.write(text)
@@ -92,7 +92,7 @@ def _fires(context: Context) -> str:
 
 
 def _project(context: Context, args: Args) -> Any:
-    """The tree to print."""
+    """The tree that the flags request."""
     services = args.positional
     if args.no_interpolate and services:
         _warn_of_selection(context, "--no-interpolate")
@@ -119,7 +119,7 @@ def _rendered(tree: Any, args: Args) -> str:
 
 
 def _check_ssh(tree: Any) -> None:
-    """CommandError for an SSH key with a path, for which docker compose has no JSON either: there it is no JSON at all."""
+    """Raises CommandError for an SSH key with a path, for which docker compose prints invalid JSON."""
     for name, service in _services(tree):
         for key in (service.get("build") or {}).get("ssh") or ():
             if "=" in key:
@@ -133,7 +133,7 @@ def _services(tree: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _names(context: Context, args: Args) -> str:
-    """Services, those that others depend on first."""
+    """The names of services, dependencies first."""
     tree = loaded(context, args, resolve_environment=False).tree
     services = tree.get("services") or {}
     ordered: dict[str, None] = {}
@@ -173,7 +173,7 @@ def _images(context: Context, args: Args) -> str:
 
 
 def _hashes(context: Context, args: Args) -> str:
-    """Only the files of the services that are asked for need to be there."""
+    """The hashes. Only files of the requested services need to exist."""
     found = loaded(context, args, defer=True)
     names = sorted(found.hashes) if args.hash == "*" else sorted(set(args.hash.split(",")))
     for name in names:
@@ -227,7 +227,7 @@ def _variables_yaml(rows: Iterable[tuple[str, str, str, bool]]) -> str:
 
 
 class _AllSet(dict[str, str]):
-    """An environment in which no variable is missing."""
+    """An environment in which every variable is set."""
 
     def get(self, name: str, default: object = None) -> str:
         return "set"
@@ -273,5 +273,5 @@ def _print(text: str) -> None:
 
 
 def _warn_of_selection(context: Context, flag: str) -> None:
-    """That the whole project is shown although services are named, in docker compose's words."""
+    """Warn that the whole project is shown although services are named, as docker compose does."""
     context.warn(f"service filtering is not applied when {flag} is set")

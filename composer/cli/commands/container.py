@@ -1,4 +1,4 @@
-"""composer container: the containers of all projects and of none, by name or id."""
+"""composer container: all containers, with or without a project, by name or id."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def attach(context: Context, args: Args) -> int:
 
 
 def _change(context: Context, args: Args, make: Callable[[ContainerRecord], list[Change]]) -> int:
-    """Do what `make` says to each container; its name is printed when it is done."""
+    """Perform the operations of `make` on each container, and print its name when done."""
     from composer.cli.project.direct_changes import each, perform
 
     def one(name: str) -> None:
@@ -327,7 +327,7 @@ def prune(context: Context, args: Args) -> int:
 
 
 def take(context: Context, gone: list[ContainerRecord]) -> int:
-    """Remove stopped containers and say so; the bytes that they had written."""
+    """Remove stopped containers and report them; returns the bytes that they had written."""
     from composer.cli.project.direct_changes import perform
     from composer.plan.operations import Remove
 

@@ -1,7 +1,7 @@
 """composer cp: copy between a service's containers and the local file system, as tar archives.
 
-What exists decides, as with docker cp: a source directory is copied into an existing destination directory, and as it
-otherwise; `SRC/.` copies its content; `-` is a tar archive on stdin or stdout.
+As with docker cp, a source directory is copied into an existing destination directory, and otherwise becomes it;
+`SRC/.` copies its content; `-` is a tar archive on stdin or stdout.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def _shown(
 
 
 def piped(produce: Callable[[int], object], consume: Callable[[int], object]) -> None:
-    """Run both ends of a pipe at once; an error of the producer wins over the broken archive it leaves."""
+    """Run both ends of a pipe concurrently. An error of the producer takes precedence over that of the truncated
+    archive."""
     read, write = os.pipe()
     failed: list[BaseException] = []
 
@@ -154,8 +155,8 @@ def copy_from(
 
 
 def placed(source: str, target: str) -> tuple[str, Callable[[str], str]]:
-    """Where the archive's one tree goes: the folder to unpack it in, and its names there. Into `target` when that is a
-    directory, else under its name. Raises CommandError.
+    """Where to unpack the archive's tree: the folder, and the function that names its entries. Into `target` if that is
+    a directory, otherwise under its name. Raises CommandError.
     """
     parts = [part for part in source.split("/") if part not in ("", ".")]
     content_only = not parts or parts[-1] == ".." or source.endswith("/.")
@@ -178,7 +179,7 @@ def placed(source: str, target: str) -> tuple[str, Callable[[str], str]]:
 def copy_to(
     context: Context, record: ContainerRecord, source: str, target: str, args: Args, *, archive: int = 0
 ) -> None:
-    """`archive`: the descriptor that is read for the source "-"."""
+    """Copy to a container. `archive`: the descriptor of the archive if the source is "-"."""
     if context.dry_run:
         return
     engine, own = context.engine, {"keep_owner": args.archive}
@@ -193,6 +194,6 @@ def copy_to(
     def consume(fd: int) -> None:
         engine.copy_in(record.group, record.id, target, fd, tree=tree, **own)
 
-    # Its content alone when it ends with /.
+    # Only its content if it ends with /.
     label = "." if source.endswith("/.") or source == "." else os.path.basename(os.path.abspath(source))
     piped(lambda fd: engine.pack_local(source, label, fd, follow=args.follow_link), consume)

@@ -1,4 +1,4 @@
-"""composer create: make containers without starting them."""
+"""composer create: create containers without starting them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _files(context: Context) -> list[str]:
-    """The .env files of the project, later over earlier; the last is the one that is changed."""
+    """The .env files of the project; later ones win, and the last one is edited."""
     from composer.load.read.sources import env_files
 
     return list(env_files(context.load_options()))

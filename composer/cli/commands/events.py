@@ -1,7 +1,7 @@
-"""composer events: what happens to containers, as it happens, one line each.
+"""composer events: events of containers as they happen, one per line.
 
-The events are read off the containers' states: each change of state that the engine's watch tells of becomes docker's
-word for it. `--since` adds the last create, start and die of each container.
+Events are derived from the containers' states: each change of state becomes docker's event. `--since` adds the last
+create, start and die of each container.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    # By the whole number, which rounds once: the time of an event, as it is printed, is found again.
+    # Compare integers, which are rounded once, so that the printed time of an event finds it again.
     since = parse_moment(args.since) / SECOND if args.since else None
     until = parse_moment(args.until) / SECOND if args.until else None
     context.check_shown(args.positional)
@@ -85,7 +85,7 @@ def _changes(before: dict[str, ContainerRecord], after: dict[str, ContainerRecor
 
 
 def _steps(old: ContainerRecord | None, new: ContainerRecord, now: float) -> Iterator[Event]:
-    """What must have happened between two states of a container."""
+    """The events that lead from one state of a container to another."""
     state = new.state
     was = old.state if old else None
     if was is None:

@@ -1,6 +1,6 @@
-"""composer exec: a further process in a running container; its exit code is ours.
+"""composer exec: run a further process in a running container, and return its exit code.
 
-On a terminal the process gets a pseudo-terminal of its own inside the container, and ours goes raw.
+On a terminal the process gets a pseudo-terminal inside the container, and ours is set to raw mode.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def environment(pairs: Sequence[str], environ: Mapping[str, str]) -> dict[str, s
 
 
 def wants_tty(args: Args, *, interactive: bool) -> bool:
-    """Whether the process gets a pseudo-terminal: as -t or -T say, else when our stdin and stdout are terminals. CommandError
-    when one was asked for and our stdin, which is to be its input, is none."""
+    """Whether the process gets a pseudo-terminal: by -t or -T, else if our stdin and stdout are terminals. Raises
+    CommandError for -t when our stdin, which becomes its input, is not a terminal."""
     if "tty" in args.given and "no-tty" in args.given:
         raise UsageError("--tty and --no-tty can't be used together")
     if "tty" in args.given or "no-tty" in args.given:

@@ -28,7 +28,7 @@ COMMAND = Command(
 
 
 def any_container(context: Context, service: str, index: int) -> ContainerRecord:
-    """The container of the service, running or not; CommandError when there is none."""
+    """The container of the service, running or not. Raises CommandError if there is none."""
     context.check_services([service], among_containers=True)
     records = select(context.containers(), [service], index=index)
     if not records:
@@ -49,7 +49,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _export(context: Context, record: ContainerRecord, output: str) -> None:
-    """To the file `output`, "" for stdout. The file is there whole or not at all."""
+    """Write the archive to the file `output` ("" for stdout), completely or not at all."""
     if not output:
         sys.stdout.flush()
         context.engine.export(record.group, record.id, 1)

@@ -1,4 +1,4 @@
-"""composer image: the images of the store, and getting, building and giving them away."""
+"""composer image: list, build, pull, push, save, load and remove images."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def ls(context: Context, args: Args) -> int:
 
 
 def _names(image: ImageRecord, wanted: list[str], *, digests: bool) -> Iterator[tuple[str, str, str]]:
-    """Repository, tag and digest of each name that fits; one row without any for an image that has none."""
+    """Repository, tag and digest of each matching name; one empty row for an image without names."""
     names = [images.familiar(tag).rpartition(":") for tag in image.tags]
     by_repository = dict(images.familiar(text).split("@", 1) for text in image.digests)
     shown = 0
@@ -180,7 +180,7 @@ def prune(context: Context, args: Args) -> int:
 
 
 def take(context: Context, gone: list[ImageRecord]) -> int:
-    """Delete images and say so; the bytes that only they had."""
+    """Delete images and report them; returns the bytes that only they used."""
     freed = context.engine.prune_images([image.id for image in gone])
     tags = {image.id: image.tags for image in gone}
     if freed.images:

@@ -1,4 +1,4 @@
-"""composer images: the images that a project's containers are made from."""
+"""composer images: the images of a project's containers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _name(record: ContainerRecord, image: ImageRecord | None) -> tuple[str, str]:
-    """Repository and tag: those that the container was asked for by, when the image still has them."""
+    """Repository and tag: the ones requested for the container, if the image still has them."""
     reference = familiar(record.spec.image_ref)
     if image is not None and image.tags:
         tags = [familiar(tag) for tag in image.tags]

@@ -201,7 +201,7 @@ def cancel(context: Context, args: Args) -> int:
 
 
 def _each(verb: str, context: Context, args: Args, *, history: bool = False) -> int:
-    """Ask for each of the jobs, and print its name."""
+    """Request the action for each job, and print its name."""
     failed = 0
     for name in args.positional:
         try:

@@ -1,4 +1,4 @@
-"""composer lock: write composer.lock, with what images and remote files are now."""
+"""composer lock: write composer.lock with the current digests of images and remote files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""composer login: try credentials at a registry and keep them, by a credential helper or in ~/.docker/config.json."""
+"""composer login: check credentials at a registry and store them, in a credential helper or ~/.docker/config.json."""
 
 from __future__ import annotations
 

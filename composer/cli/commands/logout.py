@@ -1,4 +1,4 @@
-"""composer logout: forget the credentials of a registry."""
+"""composer logout: delete the credentials of a registry."""
 
 from __future__ import annotations
 

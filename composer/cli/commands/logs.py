@@ -1,4 +1,4 @@
-"""composer logs: what containers wrote, merged by time, and with -f what they go on to write."""
+"""composer logs: show the logs of containers, merged by time, and with -f follow them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(context: Context, args: Args) -> int:
     colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
     out = raw(sys.stdout)  # for both of a container's streams, as with docker compose: `logs | grep` sees all
     lines = Lines(out, out, colour=colour, prefix=not args.no_log_prefix, timestamps=args.timestamps)
-    ended = _ignore if args.follow else None  # the follower tells of ends and recreations itself
+    ended = _ignore if args.follow else None  # the follower reports exits and recreations itself
     follower = Follower(context, lines, services=args.positional, index=args.index, ended=ended, hooks=args.hooks)
     follower.open(records, since=since, until=until, tail=tail)
     follower.past()

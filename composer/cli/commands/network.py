@@ -109,7 +109,7 @@ def _pairs(texts: Iterable[str]) -> dict[str, str]:
 
 
 def _pools(args: Args) -> tuple[Pool, ...]:
-    """--subnet with the --ip-range, --gateway and --aux-address that lie in it. UsageError for those in none."""
+    """Each --subnet with the --ip-range, --gateway and --aux-address in it. Raises UsageError for those in none."""
     import ipaddress
 
     from engine.spec.network import Pool
@@ -181,13 +181,13 @@ def prune(context: Context, args: Args) -> int:
 
 
 def take(context: Context, gone: list[NetworkRecord]) -> None:
-    """Remove networks and say so."""
+    """Remove networks and report them."""
     if gone:
         print("Deleted Networks:")
     for record in gone:
         try:
             _remove(context, record)
-        except CommandError as error:  # a container has joined it in the meantime
+        except CommandError as error:  # a container was connected to it meanwhile
             print(error, file=sys.stderr)
             continue
         print(record.spec.name)

@@ -1,4 +1,4 @@
-"""composer publish: the project's files as an OCI artifact in a registry, from where `-f oci://…` reads them."""
+"""composer publish: push the project's files to a registry as an OCI artifact, which `-f oci://…` reads."""
 
 from __future__ import annotations
 

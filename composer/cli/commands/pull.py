@@ -1,4 +1,4 @@
-"""composer pull: fetch the images of services, side by side."""
+"""composer pull: pull the images of services concurrently."""
 
 from __future__ import annotations
 

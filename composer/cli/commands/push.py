@@ -1,4 +1,4 @@
-"""composer push: send the images that services build to their registries."""
+"""composer push: push the images that services build to their registries."""
 
 from __future__ import annotations
 

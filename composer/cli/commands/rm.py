@@ -29,7 +29,7 @@ def run(context: Context, args: Args) -> int:
     from composer.cli.project.change import change
 
     context.check_services(args.positional, among_containers=True)
-    if args.stop and context.dry_run:  # nothing is stopped: what would be removed is planned with what runs
+    if args.stop and context.dry_run:  # a dry run stops nothing, so plan the removal of running ones, too
         return change(context, "rm", services=args.positional, stop=True, volumes=args.volumes, force=True)
     if args.stop:
         change(context, "stop", services=args.positional)

@@ -1,4 +1,5 @@
-"""composer run: a container of its own for one command of a service, with the service's dependencies; its exit code is ours."""
+"""composer run: run a one-off command in a new container of a service, with its dependencies, and return the exit
+code."""
 
 from __future__ import annotations
 
@@ -89,7 +90,7 @@ def run(context: Context, args: Args) -> int:
         desired = supplied(context, desired, [*others, name])
         service = desired.services[name]
     spec = _specification(context, args, desired, service)
-    if job is not None:  # its own terminal counts, not ours
+    if job is not None:  # the container's terminal counts, not ours
         spec = replace(spec, tty=service.container.tty, stdin_open=service.container.stdin_open)
     if context.dry_run:
         _show_planned(context, args, desired, name, spec)
@@ -98,7 +99,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _show_planned(context: Context, args: Args, desired: Desired, service: str, spec: ContainerSpec) -> None:
-    """A dry run of the services that it depends on, and of its container."""
+    """A dry run of the service's dependencies, and of the container."""
     from composer.cli.project.change import options_of, show_planned
     from composer.cli.render.progress import State
 
@@ -133,7 +134,7 @@ def _specification(context: Context, args: Args, desired: Desired, service: Desi
 
 @contextmanager
 def _ending() -> Iterator[None]:
-    """Signals that would end us at once end us in order: what we have asked for is given up, a container of ours goes."""
+    """Turn deadly signals into an orderly exit, which cancels our request and removes our container."""
 
     def end(number: int, frame: object) -> None:
         raise ExitCode(128 + number)
@@ -149,7 +150,7 @@ def _ending() -> Iterator[None]:
 
 
 class _Run:
-    """One one-off container, from its creation to its end."""
+    """One one-off container, from creation to exit."""
 
     def __init__(
         self, context: Context, args: Args, desired: Desired, service: str, spec: ContainerSpec, *, job: bool
@@ -181,7 +182,7 @@ class _Run:
                 self._remove()
 
     def _start(self) -> None:
-        """Have the supervisor start what the service depends on, then the container; attach before its program runs."""
+        """Let the supervisor start the dependencies, then the container; attach before its program runs."""
         from composer.cli.project.change import options_of, perform
         from composer.cli.project.supervisor import supervisor_of
         from composer.run.protocol import OneOff
@@ -218,7 +219,7 @@ class _Run:
         return stay(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(DETACH_KEYS))
 
     def _outcome(self, code: int) -> int:
-        """What the run of a job has come to: it may have been cancelled, have taken too long, or be tried again."""
+        """The outcome of a job's run: it may have been cancelled, timed out, or be retried."""
         from composer.cli.project.jobs import ask
 
         alive = any(r.id == self._id and r.state.status.alive for r in self._context.containers())

@@ -1,4 +1,4 @@
-"""composer scale: have so many containers of a service."""
+"""composer scale: set the number of containers of services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""composer serve: Docker's Engine API on a UNIX socket, for tools that speak it."""
+"""composer serve: Docker's Engine API on a UNIX socket."""
 
 from __future__ import annotations
 
@@ -71,14 +71,15 @@ def _group(name: str) -> int | None:
 
 
 def _passed() -> socket.socket | None:
-    """The listening socket that systemd opened for us, if any: requests that came before us wait in it."""
+    """The listening socket passed by systemd, if any; earlier requests wait in it."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or int(os.environ.get("LISTEN_FDS") or 0) < 1:
         return None
     return socket.socket(fileno=_FIRST_PASSED)
 
 
 def _bind(path: str, group: int | None) -> socket.socket:
-    """Listen on `path`, for the owner alone or for the group, too. CommandError when a server is already listening there."""
+    """Listen on `path`, for the owner only or also for the group. Raises CommandError when a server already listens
+    there."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""composer start: start containers that exist, in order of their dependencies."""
+"""composer start: start existing containers in dependency order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""composer stats: what containers use of processor, memory, network and disks, live or once."""
+"""composer stats: resource usage of containers, live or once."""
 
 from __future__ import annotations
 

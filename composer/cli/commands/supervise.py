@@ -1,4 +1,4 @@
-"""composer supervise: become a project's supervisor. Not for people: other commands and the keeper start it."""
+"""composer supervise: become a project's supervisor. Internal: other commands and the keeper start it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COMMAND = Command("supervise", "Run the supervisor of a project", "supervise [RE
 
 def run(context: Context, args: Args) -> int:
     if os.fork():
-        os._exit(0)  # whoever started us need not wait for us
+        os._exit(0)  # our starter need not reap us
     from composer.run.launch import supervise
 
     ready = int(args.positional[0]) if args.positional else -1
-    # As it is: the group of the Docker API's containers has a name that no project can have.
+    # Unchecked: the group of the Docker API's containers has a name that no project can have.
     supervise(context.engine, context.roots, context.options.project_name, ready)
     sys.stderr.flush()
-    os._exit(0)  # there is nothing to tidy up, and the command waits for us to hang up
+    os._exit(0)  # there is nothing to clean up, and the command waits for the end of the connection

@@ -1,4 +1,4 @@
-"""composer system: what the engine has, what it takes on the disc, and taking away what nobody uses."""
+"""composer system: information about the engine, its disk usage, and pruning."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def df(context: Context, args: Args) -> int:
 
 
 def _row(kind: str, entries: list[dict[str, Any]], sizes: tuple[int, int], active: Any) -> dict[str, str]:
-    """`sizes`: bytes of all, and of what could be taken away."""
+    """`sizes`: total and reclaimable bytes."""
     size, free = sizes
     share = f" ({free * 100 // size}%)" if size and kind != "Build Cache" else ""
     return {
@@ -51,7 +51,7 @@ def _row(kind: str, entries: list[dict[str, Any]], sizes: tuple[int, int], activ
 
 
 def _images_size(taken: dict[str, Any]) -> tuple[int, int]:
-    """Layers of several images count once: what is free is what no image in use has."""
+    """Shared layers count once; layers are reclaimable if no image in use has them."""
     used = sum(one["Size"] - one["SharedSize"] for one in taken["Images"] if one["Containers"])
     return taken["LayersSize"], max(taken["LayersSize"] - used, 0)
 
@@ -105,7 +105,7 @@ def info(context: Context, args: Args) -> int:
 
 
 def prune(context: Context, args: Args) -> int:
-    """As docker's: containers, networks, with --volumes anonymous volumes, images, build cache."""
+    """As docker: prune containers, networks, with --volumes anonymous volumes, images, build cache."""
     from composer.cli.commands import container, image, network, volume
     from composer.cli.project.direct_changes import agreed
     from composer.view import container_list, images, networks, volumes

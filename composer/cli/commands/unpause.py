@@ -1,4 +1,4 @@
-"""composer unpause: let paused containers go on."""
+"""composer unpause: resume paused containers."""
 
 from __future__ import annotations
 

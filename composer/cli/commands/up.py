@@ -1,4 +1,4 @@
-"""composer up: create and start a project's containers, and stay with their logs unless detached."""
+"""composer up: create and start a project's containers, and follow their logs unless detached."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def run(context: Context, args: Args) -> int:
 
 
 def _logs_while_waiting(context: Context, args: Args) -> AbstractContextManager[None]:
-    """--wait shows what containers write until they are ready."""
+    """Show the logs of containers until they are ready (--wait)."""
     if not args.wait or context.dry_run:
         return nullcontext()
     from composer.cli.terminal.waiting_logs import logs_shown
@@ -98,7 +98,7 @@ def _logs_while_waiting(context: Context, args: Args) -> AbstractContextManager[
 
 
 def _stop_begun(context: Context, args: Args) -> int:
-    """Ctrl-C while containers are being started in the foreground: those that run already are stopped."""
+    """Stop the running containers after Ctrl-C during a start in the foreground."""
     from composer.cli.project.change import change
 
     print("Gracefully Stopping... press Ctrl+C again to force", file=context.stderr, flush=True)
@@ -107,7 +107,7 @@ def _stop_begun(context: Context, args: Args) -> int:
 
 
 def _check(context: Context, args: Args) -> None:
-    """UsageError for flags that contradict each other, in docker compose's words."""
+    """Raises UsageError for contradictory flags, with docker compose's messages."""
     attached = (
         args.abort_on_container_exit or args.abort_on_container_failure or args.attach or args.attach_dependencies
     )
@@ -133,7 +133,7 @@ def _check(context: Context, args: Args) -> None:
 
 
 def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
-    """The services that were asked for, and those whose logs are shown (--attach, --no-attach, attach: false)."""
+    """The requested services, and those whose logs are shown (--attach, --no-attach, attach: false)."""
     from composer.cli.errors import CommandError
 
     desired = context.desired

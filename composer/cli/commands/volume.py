@@ -122,7 +122,7 @@ def prune(context: Context, args: Args) -> int:
 
 
 def take(context: Context, gone: list[VolumeRecord]) -> int:
-    """Remove volumes and say so; the bytes that they had."""
+    """Remove volumes and report them; returns the bytes that they used."""
     from composer.view.container_list import tree_size
 
     freed = 0

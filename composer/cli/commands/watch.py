@@ -1,4 +1,4 @@
-"""composer watch: act on changed files as `develop.watch` says (compose-spec, develop.md).
+"""composer watch: act on changed files by the rules of `develop.watch` (compose-spec, develop.md).
 
     sync            copy the changed files into the running containers
     rebuild         rebuild the image and recreate the containers
@@ -6,9 +6,8 @@
     sync+restart    copy, then restart
     sync+exec       copy, then run a command in the containers
 
-Besides what a rule itself ignores, what .dockerignore keeps out of the build context is ignored, the folder .git, and what
-editors write beside the file they save. Changes are gathered until there has been none for QUIET seconds, so that a checkout
-of many files is one action.
+Ignored are: files that the rule or .dockerignore excludes, the folder .git, and temporary files of editors. Changes are
+collected until none occurs for QUIET seconds, so that a checkout of many files is one action.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ COMMAND = Command(
 
 
 class Rule:
-    """One entry of a service's develop.watch; `path` is absolute. `context` is the service's build context ("": none), and
-    `excluded` what its .dockerignore says."""
+    """One entry of a service's develop.watch; `path` is absolute. `context` is the service's build context ("": none),
+    and `excluded` the patterns of its .dockerignore."""
 
     __slots__ = (
         "action", "context", "excluded", "exec", "ignore", "include", "initial_sync", "path", "service", "target",
@@ -89,7 +88,7 @@ class Rule:
         self.context, self.excluded = context, Ignore(excluded)
 
     def concerns(self, path: str) -> bool:
-        """Whether a changed file is one of this rule's."""
+        """Whether the rule applies to a changed file."""
         if path == self.path:
             return True
         if not path.startswith(self.path.rstrip("/") + "/"):
@@ -99,7 +98,7 @@ class Rule:
         return self.include is None or self.include.matches(os.path.relpath(path, self.path))
 
     def ignores(self, path: str, *, whole: bool = False) -> bool:
-        """Whether what is below `path` of this rule is ignored; with `whole`, if it is a folder, all that is in it."""
+        """Whether a path below the rule's `path` is ignored; with `whole`, if it is a folder, everything in it."""
         inside = os.path.relpath(path, self.path)
         lists = [(self.ignore, inside), (EPHEMERAL, inside)]
         if self.context and path.startswith(self.context.rstrip("/") + "/"):
@@ -107,12 +106,12 @@ class Rule:
         return any(patterns.prunes(name) if whole else patterns.matches(name) for patterns, name in lists)
 
     def destination(self, path: str) -> str:
-        """Where a changed file belongs in the container."""
+        """The path of a changed file in the container."""
         return self.target if path == self.path else f"{self.target.rstrip('/')}/{os.path.relpath(path, self.path)}"
 
 
 def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
-    """The rules of these services (empty: all). CommandError when there are none, or one cannot work."""
+    """The rules of these services (empty: all). Raises CommandError if there are none, or one cannot work."""
     rules: list[Rule] = []
     for name, service in context.project.services.items():
         if (services and name not in services) or service.develop is None:
@@ -147,7 +146,7 @@ def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
 
 
 def _excluded(build: Build | None) -> tuple[str, list[str]]:
-    """The folder of the build context, and the patterns of what is kept out of it; ("", []) when there is none here."""
+    """The folder of the build context, and the patterns that it excludes; ("", []) if there is no local one."""
     if build is None or not os.path.isdir(build.context):
         return "", []
     for name in (f"{build.dockerfile or 'Dockerfile'}.dockerignore", ".dockerignore"):
@@ -221,19 +220,20 @@ class Watcher:
             watch.close()
 
     def _not_synced(self) -> set[str]:
-        """Files that say how the project is made, which the first copy leaves out."""
+        """Files that define the project, which the initial copy skips."""
         project = self._context.project
         builds = [service.build for service in project.services.values() if service.build is not None]
         return {*project.compose_files, *(os.path.join(b.context, b.dockerfile or "Dockerfile") for b in builds)}
 
     def _is_ignored(self, folder: str) -> bool:
-        """A folder that every rule above it ignores need not be watched."""
+        """Whether every rule ignores the folder, so that it need not be watched."""
         above = [rule for rule in self._rules if folder.startswith(rule.path.rstrip("/") + "/")]
         return bool(above) and all(rule.ignores(folder, whole=True) for rule in above)
 
     def _act(self, changed: Iterable[str]) -> None:
-        """A rebuild makes the other actions on its service needless; after all has been copied, services are restarted, each
-        once, and commands are run. A failure is reported, and the rest continues; after a failed rebuild, so do the others."""
+        """Carry out the actions: rebuilds first, which replace other actions on their services; then copies; then
+        restarts, once per service, and commands. Failures are reported, and the rest continues, also after a failed
+        rebuild."""
         todo = [(rule, [path for path in sorted(changed) if rule.concerns(path)]) for rule in self._rules]
         todo = [(rule, paths) for rule, paths in todo if paths]
         rebuilt = list(dict.fromkeys(rule.service for rule, _ in todo if rule.action == "rebuild"))
@@ -272,7 +272,7 @@ class Watcher:
         self._say(f"service(s) {', '.join(services)} successfully built")
 
     def _sync(self, rule: Rule, paths: list[str]) -> None:
-        """Files that are there are copied, those that are gone are removed."""
+        """Copy existing files, and remove deleted ones from the containers."""
         there = [path for path in paths if os.path.lexists(path)]
         gone = [path for path in paths if not os.path.lexists(path)]
         for record in self._running(rule.service):
@@ -297,7 +297,7 @@ class Watcher:
         piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, keep_owner=False))
 
     def _execute(self, record: ContainerRecord, spec: ExecSpec | None) -> None:
-        assert spec is not None  # rules_of has made sure
+        assert spec is not None  # rules_of has checked it
         if self._context.dry_run:
             return
         process = self._context.engine.exec_process(record.group, record.id, spec, stdio=(-1, 2, 2))

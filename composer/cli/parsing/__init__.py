@@ -1,1 +1,1 @@
-"""The command line as text: which commands there are, their flags, their help."""
+"""Parsing of the command line: commands, flags, help."""

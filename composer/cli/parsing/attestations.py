@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def options(args: Args) -> tuple[str, str]:
-    """What is said of provenance and of the SBOM, "" for nothing. UsageError."""
+    """The options for provenance and SBOM, "" for none. Raises UsageError."""
     found = {"provenance": "", "sbom": ""}
     for text in args.attest:
         words = [word.partition("=") for word in next(csv.reader([text]), [])]

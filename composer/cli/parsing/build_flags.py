@@ -1,4 +1,4 @@
-"""The flags by which docker builds an image (`docker build`)."""
+"""The flags of `docker build`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Output:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the image becomes one of the store."""
+        """Whether the image is added to the store."""
         return self.type in ("image", "registry") or (self.type == "docker" and not self.dest)
 
     @property
@@ -47,7 +47,7 @@ class Output:
 
 
 def parse(texts: Iterable[str], *, push: bool = False, load: bool = False) -> list[Output]:
-    """All destinations; without any, the store. UsageError."""
+    """All destinations; the default is the store. Raises UsageError."""
     found = [_one(text) for text in texts]
     if push and not any(one.is_pushed for one in found):
         found.append(Output("registry"))

@@ -1,7 +1,7 @@
-"""Which commands there are: name → (module, one line of help). The module is imported only when its command runs.
+"""The table of commands: name → (module, one line of help). A module is imported only when its command runs.
 
-An imported module has `COMMAND` (a `flags.Command`) and `run(context, args)`, whose integer result is the exit code; or, for a
-group of commands, `GROUP` (a `flags.Group`).
+The module has `COMMAND` (a `flags.Command`) and `run(context, args)`, which returns the exit code; or, for a group of
+commands, `GROUP` (a `flags.Group`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ ELSEWHERE = {
 
 
 def module_of(name: str) -> str:
-    """The module of a command; UsageError names the nearest command for an unknown one."""
+    """The module of a command. For an unknown one, raises UsageError with the nearest name."""
     name = ALIASES.get(name, name)
     if name in COMMANDS:
         return f"composer.cli.commands.{COMMANDS[name][0]}"

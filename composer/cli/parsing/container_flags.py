@@ -1,4 +1,4 @@
-"""The flags by which docker makes a container (`docker run`, `docker create`)."""
+"""The flags of `docker run` and `docker create`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `--help` shows below the flags of a command: how it is typically used."""
+"""Examples of typical use, which `--help` shows below the flags."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Flags as data, parsed as docker compose parses them (the conventions of GNU getopt_long(3) and of pflag).
+"""Flags as data, parsed as in docker compose (the conventions of GNU getopt_long(3) and of pflag).
 
     --name value   --name=value   -n value   -nvalue   -n=value   -abc (cluster)   --bool=false   -- (end of flags)
 
-A command's table names every flag docker compose has; one that we cannot honour carries `refused`, and using it is an
-error that says why. Not argparse: importing it costs more than all of `composer version`, and its abbreviations, its
-clusters and its messages differ from what users of docker compose know.
+A command's table has every flag of docker compose; unsupported ones have `refused`, the reason that an error gives. Not
+argparse: importing it takes longer than all of `composer version`, and its abbreviations, clusters and messages differ
+from docker compose's.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
 
 class Flag:
-    """One flag. `kind`: bool, string, strings (repeatable), int, uint. `attribute` is its name in the result. `aliases` are
-    names that docker compose takes without listing them."""
+    """One flag. `kind`: bool, string, strings (repeatable), int, uint. `attribute` is its name in the result. `aliases`
+    are names that docker compose accepts without documenting them."""
 
     __slots__ = ("aliases", "attribute", "default", "help", "hidden", "kind", "metavar", "name", "refused", "short")
 
@@ -54,7 +54,8 @@ class Flag:
 
 
 class Args:
-    """What was given: an attribute for each flag, `positional`, and `given` (the names of the flags that were set)."""
+    """The parsed arguments: an attribute for each flag, `positional`, and `given` (the names of the flags that were
+    set)."""
 
     given: set[str]
     positional: list[str]
@@ -73,10 +74,10 @@ class Args:
 
 
 class Command:
-    """What a command's module says about itself, as `COMMAND`.
+    """A module's description of its command, as `COMMAND`.
 
-    `positional` is (least, most) number of arguments, None for no upper bound. With `interspersed` False flags end at
-    the first positional argument, so that `exec web ls -l` gives -l to ls.
+    `positional` is the (minimum, maximum) number of arguments, None for no maximum. With `interspersed` False, flags
+    end at the first positional argument, so that `exec web ls -l` passes -l to ls.
     """
 
     __slots__ = ("flags", "interspersed", "name", "positional", "short", "usage")
@@ -99,8 +100,8 @@ Runner = Callable[["Context", Args], int]
 
 
 class Group:
-    """What the module of a group of commands (`composer image ls`) says about itself, as `GROUP`: name → the command and the
-    function that runs it, or a group of further commands. `aliases` are docker's other names for them."""
+    """A module's description of a group of commands (`composer image ls`), as `GROUP`: name → the command and the
+    function that runs it, or a nested group. `aliases` are docker's other names for them."""
 
     __slots__ = ("_entries", "aliases", "name", "short")
 
@@ -115,7 +116,7 @@ class Group:
 
     @property
     def commands(self) -> dict[str, Command]:
-        """The commands by what is typed after the group's name."""
+        """The commands by the words after the group's name."""
         found: dict[str, Command] = {}
         for name, entry in self._entries.items():
             if isinstance(entry, Group):
@@ -125,7 +126,7 @@ class Group:
         return found
 
     def find(self, word: str) -> tuple[Command, Runner] | Group:
-        """UsageError names the nearest command for an unknown one."""
+        """The command. For an unknown one, raises UsageError with the nearest name."""
         found = self._entries.get(self.aliases.get(word, word))
         if found is None:
             from composer.cli.parsing.suggest import nearest
@@ -137,7 +138,7 @@ class Group:
 
 
 def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = True) -> Args:
-    """Read `argv`; UsageError for what is unknown, malformed or refused."""
+    """Parse `argv`. Raises UsageError for unknown, malformed or refused flags."""
     args = Args(flags)
     by_name = {name: flag for flag in flags for name in (flag.name, *flag.aliases)}
     by_short = {flag.short: flag for flag in flags if flag.short}
@@ -164,7 +165,7 @@ def parse(flags: Sequence[Flag], argv: Sequence[str], *, interspersed: bool = Tr
 
 
 def _nearest(name: str, flags: Sequence[Flag]) -> str:
-    """The flag that may have been meant, as a second line; "" when none is near."""
+    """A second line with the flag that was probably meant; "" if none is similar."""
     from composer.cli.parsing.suggest import nearest
 
     near = nearest(name, (flag.name for flag in flags if not flag.hidden))
@@ -172,7 +173,8 @@ def _nearest(name: str, flags: Sequence[Flag]) -> str:
 
 
 def _without_short(letter: str, flags: Sequence[Flag]) -> str:
-    """The same for a letter: a number is a signal, as for kill(1); else the one flag that begins with it."""
+    """The same for a letter: a number means a signal, as for kill(1); otherwise the only flag that begins with the
+    letter."""
     if letter.isdigit() and any(flag.name == "signal" for flag in flags):
         return f"\nDid you mean --signal {letter}?"
     found = [flag.name for flag in flags if not flag.hidden and not flag.short and flag.name.startswith(letter)]
@@ -180,7 +182,7 @@ def _without_short(letter: str, flags: Sequence[Flag]) -> str:
 
 
 def _cluster(args: Args, by_short: dict[str, Flag], letters: str, rest: list[str], flags: Sequence[Flag]) -> None:
-    """-abc: booleans up to the first flag that takes a value, which takes what is left."""
+    """Parse -abc: booleans up to the first flag with a value, which takes the rest."""
     whole = letters
     while letters:
         flag, letters = by_short.get(letters[0]), letters[1:]

@@ -1,4 +1,4 @@
-"""The flags of `composer` itself, given before the command's name."""
+"""The global flags, before the command's name."""
 
 from __future__ import annotations
 
@@ -54,6 +54,6 @@ LOCKED = Flag("locked", "Use only the images and remote files that composer.lock
 
 
 def check_progress(mode: str) -> None:
-    """UsageError for a --progress value that does not exist; "" is that none is given."""
+    """Raises UsageError for an unknown --progress value; "" means none."""
     if mode and mode not in (*PROGRESS, "none"):  # "none" is an old name of "quiet"
         raise UsageError(f'unsupported --progress value "{mode}": one of {", ".join(PROGRESS)}')

@@ -1,4 +1,4 @@
-"""SERVICE=NUM, as `scale` and --scale take it."""
+"""SERVICE=NUM arguments of `scale` and --scale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from composer.plan.desired import MOST_REPLICAS
 
 
 def parse_scale(words: Iterable[str], what: str) -> dict[str, int]:
-    """SERVICE=NUM pairs; UsageError names the one that is not."""
+    """The SERVICE=NUM pairs. Raises UsageError for an invalid one."""
     scale = {}
     for word in words:
         service, equals, number = word.partition("=")

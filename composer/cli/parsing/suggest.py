@@ -26,7 +26,7 @@ NEAR, VERY_NEAR = 0.6, 0.75
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that was probably meant; "" when none is near."""
+    """The known word that was probably meant; "" if none is similar."""
     from difflib import get_close_matches
 
     names = [name for name in known if name not in NEVER]

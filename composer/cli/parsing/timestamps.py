@@ -1,4 +1,4 @@
-"""Points in time as --since and --until take them, like docker's: whole nanoseconds, none of which is lost."""
+"""Times of --since and --until, as in docker: integer nanoseconds, without loss of precision."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A project as commands see it: what its files want, what exists, and how to change it."""
+"""The project in commands: its desired state, its observed state, and changes to it."""

@@ -111,7 +111,7 @@ def _admit(context: Context, desired: Desired, names: Iterable[str]) -> None:
 
 
 def _images_of(desired: Desired, names: Iterable[str]) -> Iterator[DesiredService]:
-    """The services, and for each pre_start hook with an image of its own the service as if that were its image."""
+    """The services, and for each pre_start hook with its own image, the service with that image."""
     for name in names:
         service = desired.services[name]
         if service.provider is not None:

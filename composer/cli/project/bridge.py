@@ -1,7 +1,7 @@
 """Transformations: images that turn a project into files of another kind (docs.docker.com, "Compose Bridge").
 
-A container of the image reads /in/compose.yaml, in which all images are named, ports exposed, and the contents of secrets and
-configs written down; and /templates, when the user has some. It writes to /out.
+A container of the image reads /in/compose.yaml, which has all image names, exposed ports, and the contents of secrets
+and configs, and the user's /templates, if any. It writes to /out.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _transform(context: Context, image: str, binds: list[str]) -> int:
 
 
 def _check_output(out: str) -> None:
-    """CommandError for a folder that must not be replaced: the current one, one above it, or a file."""
+    """Raises CommandError for a folder that must not be replaced: the working directory, a parent of it, or a file."""
     here = os.path.realpath(os.getcwd())
     real = os.path.realpath(out)
     if here == real or here.startswith(real.rstrip("/") + "/"):
@@ -76,7 +76,7 @@ def _check_output(out: str) -> None:
 
 
 def _complete(context: Context) -> Any:
-    """The project's tree with what a transformation cannot look up."""
+    """The project's tree, completed with information that a transformation cannot look up."""
     from composer.load.project import load_tree
 
     loaded = load_tree(context.load_options().replace(defer=False))
@@ -151,7 +151,7 @@ def listing(context: Context, *, as_json: bool, quiet: bool) -> str:
 
 
 def create(context: Context, path: str, image: str) -> int:
-    """A folder from which a transformation of the user's own can be built, with the templates of another one."""
+    """Create a folder from which the user can build a transformation, with the templates of an existing one."""
     from composer.cli.commands.container import GROUP
     from composer.cli.commands.cp import copy_from
     from composer.cli.parsing.flags import Group

@@ -1,4 +1,4 @@
-"""A cache of what a project's files want: when no input has changed, a command reads a single file.
+"""The cache of translated projects: if no input has changed, a command reads a single file.
 
 An entry belongs to the way in which the project was requested (directory, flags, COMPOSE_… variables) and to this version of the
 program. It is valid while every file that was read, or looked for and not found, is unchanged, and every environment variable
@@ -44,12 +44,12 @@ _PARTS = (
 
 
 class Translated(Struct, frozen=True, kw_only=True):
-    """What the project's translation depends on. It holds for any files of the same content: an edited comment, or other
-    lines, change no more than the places of problems.
+    """The inputs of the project's translation. It is valid for files with the same content: an edited comment changes
+    only the positions of problems.
 
     content               of the canonical tree (`content_of`)
-    problems              whose lines are in the project that is wanted
-    files                 what translating has looked at beside the tree
+    problems              whose lines are in the desired state
+    files                 files that the translation read besides the tree
     variables             the values (in the environment and .env files) that are part of it
     """
 
@@ -60,8 +60,8 @@ class Translated(Struct, frozen=True, kw_only=True):
 
 
 class Entry(Struct):
-    """`key` is what was asked for. `written` is the time (ns since the epoch) at which reading the inputs began.
-    `warnings` are the load's own."""
+    """`key` is the request. `written` is the time (ns since the epoch) at which reading the inputs began. `warnings`
+    come from loading."""
 
     key: str
     desired: Desired
@@ -81,7 +81,7 @@ class Cache:
     def __init__(self, folder: str, options: "LoadOptions") -> None:
         self._folder, self._environ = folder, options.environ
         self.key = _key(options)
-        # A checksum will do for a name: the entry says whose it is.
+        # A checksum suffices for a name, because the entry contains the request.
         self._path = f"{folder}/{zlib.crc32(self.key.encode()):08x}.json"
 
     def find(self) -> Entry | None:
@@ -131,7 +131,7 @@ class Cache:
 
 
 def content_of(loaded: "Loaded") -> str:
-    """A digest of everything that a loaded project says, wherever in its files."""
+    """A digest of a loaded project's content, without positions."""
     contents = [[*place, text] for place, text in sorted(loaded.contents.items())]
     whole = (
         loaded.name,

@@ -1,4 +1,4 @@
-"""One change to the project: plan it, have the supervisor execute it, show the progress.
+"""One change to the project: plan it, let the supervisor execute it, show the progress.
 
 The command computes the plan first, with the same pure function as the supervisor: if it is empty, no supervisor is needed, and
 --dry-run only shows it.
@@ -71,7 +71,7 @@ def carry_out(
             perform(supervisor, progress, desired, wanted, ready=ready, hooks=plain or ready is not None)
         else:
             if wanted.action == "down" and context.engine.remains(context.project_name):
-                perform(supervisor, progress, desired, wanted)  # a supervisor tidies up before it leaves
+                perform(supervisor, progress, desired, wanted)  # a supervisor cleans up before it exits
             if not plan.unchanged and not images:
                 _nothing_to_do(context, progress, wanted)
         if wanted.action in ("stop", "down") and desired is not None:
@@ -82,7 +82,7 @@ def carry_out(
 
 
 def _show_planned(progress: Progress, plan: Plan) -> None:
-    """Show what a dry run leaves undone."""
+    """Show the operations of a dry run."""
     for operation in plan.operations:
         condition = operation.condition if isinstance(operation, Wait) else ""
         for done in (False, True):
@@ -150,15 +150,15 @@ def perform(
     supervisor: Client, progress: Progress, desired: Desired | None, options: Options, *,
     oneoff: OneOff | None = None, ready: Callable[[str], None] | None = None, hooks: bool = False,
 ) -> str:  # fmt: skip
-    """Have the supervisor execute the request and show its steps; returns the id of the one-off container. `hooks`: also show
-    the output of hooks. CommandError for failures."""
+    """Let the supervisor execute the request, and show its steps; returns the id of the one-off container. `hooks`:
+    also show the output of hooks. CommandError for failures."""
     from composer.run.protocol import End, HookLine, Note, Queued, Request
     from composer.run.protocol import Step as step
 
     for event in supervisor.perform(Request(options=options, desired=desired, oneoff=oneoff), ready=ready):
         if isinstance(event, step):
             own = oneoff is not None and (event.kind, event.name) == ("start container", oneoff.spec.name)
-            if not own:  # docker compose does not name the start of what `run` runs
+            if not own:  # docker compose does not show the start of the container of `run`
                 _show_step(progress, event)
         elif isinstance(event, Note):
             progress.note(event.text)
@@ -193,7 +193,7 @@ def _show_step(progress: Progress, event: Step) -> None:
     elif event.state == WARNED:
         progress.update(step, event.detail, State.WARNING)
     elif event.state == FAILED:
-        progress.update(step, "Error", State.ERROR)  # what has failed is said once, at the end
+        progress.update(step, "Error", State.ERROR)  # failures are reported once, at the end
 
 
 def _given(options: dict[str, object]) -> dict[str, object]:
@@ -217,7 +217,7 @@ def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
 
 
 def registered_jobs(context: Context) -> dict[str, observed.ObservedJob]:
-    """The project's jobs; most projects have none, and nothing of them is loaded."""
+    """The project's jobs. Most projects have none, and then no module for them is loaded."""
     if not os.path.isdir(f"{context.roots.jobs}/{context.project_name}"):
         return {}
     from composer.run.jobs.journal import Journal
@@ -235,7 +235,7 @@ def _show_unchanged(context: Context, progress: Progress, plan: Plan, options: O
 
 
 def _nothing_to_do(context: Context, progress: Progress, options: Options) -> None:
-    """docker compose's words for commands that find nothing to act on."""
+    """Docker compose's messages for commands that find nothing to act on."""
     if options.action == "start":
         if context.desired_or_none is None and not context.containers():
             raise CommandError(f'no container found for project "{context.project_name}": not found')

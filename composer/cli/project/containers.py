@@ -1,4 +1,4 @@
-"""A project's containers as commands see them: their service, their number, and the values of docker's columns."""
+"""A project's containers for commands: selection by service and number, and the values of docker's columns."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def one(context: Context, service: str, index: int) -> ContainerRecord:
     """The running container to which exec, attach, port … refer; CommandError in docker compose's words."""
     context.check_services([service], among_containers=True)
     running = [r for r in select(context.containers(), [service], index=index) if is_up(r)]
-    if not running and not index:  # containers of `run` answer when the service itself does not run
+    if not running and not index:  # fall back to containers of `run` if the service itself is not running
         running = [r for r in select(context.containers(), [service], oneoff=True) if is_up(r)]
     if running:
         return running[0]

@@ -65,7 +65,7 @@ class Context:
         return self._open_engine(self.roots)
 
     def with_options(self, options: Args) -> Context:
-        """The same run with other global flags."""
+        """A copy of the context with other global flags."""
         return Context(options, open_engine=self._open_engine, environ=self.environ, stderr=self.stderr)
 
     def new_engine(self) -> Engine:
@@ -74,7 +74,7 @@ class Context:
 
     @cached_property
     def settings(self) -> Settings:
-        """What flags and COMPOSE_… variables say."""
+        """The settings from flags and COMPOSE_… variables."""
         return Settings(self.options, self.given, self.environ, lambda: self.environment)
 
     @property
@@ -110,7 +110,7 @@ class Context:
         )
 
     def _artifact(self, reference: str, known: Callable[[str], bool]) -> tuple[str, list[ArtifactFile]]:
-        """Compose files that a registry keeps (see `composer.load.read.oci`)."""
+        """Read compose files from a registry (see `composer.load.read.oci`)."""
         from composer.load.errors import LoadError
         from composer.load.read.oci import EMPTY_CONFIG, PROJECT
         from engine.errors import EngineError
@@ -124,14 +124,14 @@ class Context:
 
     @cached_property
     def lock_path(self) -> str:
-        """Where the project's composer.lock is, whether it exists or not."""
+        """The path of the project's composer.lock, whether it exists or not."""
         from composer.load.read.sources import home
         from composer.plan.lock import NAME
 
         return os.path.join(home(self._load_options()), NAME)
 
     def everything(self, pins: Mapping[str, str]) -> tuple[Desired, dict[str, str]]:
-        """The project with all its profiles, and the commits of what was fetched for it: those of `pins`, if it has them."""
+        """The project with all its profiles, and the commits of its remote files, from `pins` if it has them."""
         from composer.load.project import load_tree
         from composer.load.read.pins import assume
 
@@ -184,12 +184,12 @@ class Context:
 
     @cached_property
     def desired(self) -> Desired:
-        """What the project's files want, in engine terms; from the cache when nothing has changed."""
+        """The desired state of the project, from the cache if nothing has changed."""
         return self._desired(self.load_options(), self._remembered)
 
     @cached_property
     def _remembered(self) -> Entry | None:
-        """The cache's entry for the project as it was asked for."""
+        """The cache's entry for the requested project."""
         return self._cache(self.load_options()).find()
 
     @cached_property
@@ -205,7 +205,7 @@ class Context:
 
             if not isinstance(error, NoFileError):
                 raise
-            project_name(self.load_options())  # raises the same where there is no name either
+            project_name(self.load_options())  # raises the same error if there is no name either
             return None
 
     def _has_name(self) -> bool:
@@ -287,8 +287,8 @@ class Context:
         return set(desired.known) if desired else None
 
     def check_services(self, services: Iterable[str], *, among_containers: bool = False) -> None:
-        """CommandError for a service that neither the project nor, with `among_containers`, any container has; it suggests the
-        nearest name."""
+        """Raises CommandError for a service that neither the project nor, with `among_containers`, any container has,
+        and suggests the nearest name."""
         services = list(services)
         if not services:
             return
@@ -308,7 +308,7 @@ class Context:
         self._enable(services)
 
     def check_jobs(self, services: Iterable[str]) -> None:
-        """CommandError for the name of a job: only `run` takes one."""
+        """Raises CommandError for the name of a job: only `run` accepts one."""
         desired = self.desired_or_none
         for name in services if desired else ():
             if desired and (name in desired.jobs or name in desired.disabled_jobs):

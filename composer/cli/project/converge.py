@@ -1,4 +1,4 @@
-"""Bringing a project to what its files say: what up, create, scale and watch have in common.
+"""Bring a project to its desired state; used by up, create, scale and watch.
 
 check the flags → load → images (pull, build) → one request to the supervisor, its events shown
 """
@@ -51,7 +51,7 @@ def converge_as_asked(
     context: Context, args: Args, *, start: bool = True, outputs: Outputs | None = None,
     meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext, **options: object,
 ) -> int:  # fmt: skip
-    """`converge` with the flags of `up` or `create`. UsageError when they contradict each other."""
+    """`converge` with the flags of `up` or `create`. Raises UsageError if they contradict each other."""
     if args.build and args.no_build:
         raise UsageError("--build and --no-build are incompatible")
     if args.force_recreate and args.no_recreate:
@@ -73,7 +73,7 @@ def converge_as_asked(
 
 
 def _named(args: Args, names: Iterable[str]) -> dict[str, Any]:
-    """Flags by their names; `create` has not all of those that `up` has."""
+    """Flags by name; `create` lacks some of `up`."""
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
@@ -81,9 +81,10 @@ def converge(
     context: Context, services: Sequence[str], *, images: Images, start: bool = True, outputs: Outputs | None = None,
     meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext, **options: object,
 ) -> int:  # fmt: skip
-    """Get the images, then bring the project to the state that its files describe; returns the exit code. `outputs` attaches
-    to the containers that need it. The work is done in the context that `meanwhile` gives, which may have threads: a supervisor
-    has been forked by then. Other keywords are fields of `Options`. CommandError for failures."""
+    """Get the images, then bring the project to the state that its files describe; returns the exit code. `outputs`
+    attaches to the containers that need it. The work is done in the context manager that `meanwhile` returns. It may
+    start threads, because the supervisor is already forked. Other keywords are fields of `Options`. CommandError for
+    failures."""
     from composer.cli.project.supervisor import prepared
 
     action = "up" if start else "create"
@@ -145,7 +146,7 @@ def _budget(context: Context) -> int | None:
 
 
 def _report(context: Context, freed: Freed, why: str) -> None:
-    """Say which images went, that no container used."""
+    """Report the unused images that were removed."""
     if freed.images:
         from composer.view.units import human_size
 
@@ -154,7 +155,7 @@ def _report(context: Context, freed: Freed, why: str) -> None:
 
 
 def _check_jobs(context: Context, desired: Desired) -> None:
-    """Jobs without a schedule wait until they are run."""
+    """Warn about jobs without a schedule: `up` does not start them."""
     manual = sorted(name for name, job in desired.jobs.items() if not job.scheduled)
     if manual:
         context.warn(f"jobs are not started by up; trigger them with `composer run`: {', '.join(manual)}")
@@ -171,7 +172,7 @@ def _jobs(desired: Desired, names: list[str], wanted: Options) -> list[str]:
 
 
 def _ensure_job_images(context: Context, desired: Desired, names: list[str], job: str, images: Images) -> None:
-    """Get the images that a job needs and that are not those of the services."""
+    """Get the images of a job that no service uses."""
     from composer.cli.project.acquire import ensure_images
     from composer.plan.jobs import part_for
 

@@ -1,4 +1,4 @@
-"""Changes that do not come from a project's files, made by the supervisor of the group to which the object belongs."""
+"""Changes that are independent of a project's files, made through the supervisor of the object's group."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from composer.cli.project.context import Context
     from composer.plan.operations import Change
 
-CAUSE = "asked for on the command line"
+CAUSE = "requested on the command line"
 """The cause of each operation."""
 
 
 def perform(
     context: Context, group: str, operations: Sequence[Change], *, attach: Callable[[str], None] | None = None
 ) -> End:
-    """Have the group's supervisor do it. With `attach`, containers start after it has returned; it is called with their ids.
-    CommandError for the first failure."""
+    """Perform operations through the group's supervisor. With `attach`, each container starts after `attach` has
+    returned for its id. Raises CommandError for the first failure."""
     options = Options(action="api", attach=("",) if attach is not None else ())
     return ask(context, group, Request(options=options, operations=tuple(operations)), ready=attach)
 
 
 def ask(context: Context, group: str, request: Request, *, ready: Callable[[str], None] | None = None) -> End:
-    """Have the group's supervisor carry a request out, and wait for its end. CommandError for the first failure."""
+    """Send a request to the group's supervisor, and wait for its end. Raises CommandError for the first failure."""
     from composer.run.client import Client
 
     supervisor = Client(context.roots, group, context.environ, context.new_engine)
@@ -50,7 +50,7 @@ def ask(context: Context, group: str, request: Request, *, ready: Callable[[str]
 
 
 def each(names: Iterable[str], do: Callable[[str], None]) -> int:
-    """Do it for each name, continuing after failures, as docker does; returns 1 if there were any."""
+    """Call `do` for each name, continuing after failures, as docker does; returns 1 if there were any."""
     code = 0
     for name in names:
         try:

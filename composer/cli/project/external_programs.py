@@ -1,4 +1,5 @@
-"""What programs outside give services before containers are made: providers (`provider:`) and AI models (`models:`)."""
+"""Variables that external programs provide before containers are created: providers (`provider:`) and AI models
+(`models:`)."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def supplied(context: Context, desired: Desired, names: Iterable[str], *, provided: bool = True) -> Desired:
-    """The project with the variables that these services get. `provided`: providers are called, too. CommandError."""
+    """The project with the variables for these services. `provided`: also call providers. Raises CommandError."""
     names = list(names)
     if provided and any(service.provider is not None for service in desired.services.values()):
         from composer.cli.project.providers import provide

@@ -1,4 +1,4 @@
-"""A compose file from containers that exist (`alpha generate`): what a specification says that is not the image's own."""
+"""Generate a compose file from existing containers (`alpha generate`), without settings that come from the image."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def tree(context: Context, names: list[str], project: str) -> Any:
-    """The project of these containers, in canonical form; replicas of a service count as its scale. Refusal for a container
-    that is not there."""
+    """The project of these containers, in canonical form; replicas of a service count as its scale. Raises Refusal for
+    a container that does not exist."""
     services: dict[str, Any] = {}
     networks: dict[str, Any] = {}
     volumes: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""`image build`: one image from a Dockerfile, without a compose file, by the flags of docker build."""
+"""`image build`: build an image from a Dockerfile, without a compose file, with the flags of docker build."""
 
 from __future__ import annotations
 

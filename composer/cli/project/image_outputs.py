@@ -1,4 +1,4 @@
-"""What a build leaves behind: the outputs of `image build`, the id, and the file of metadata."""
+"""The results of a build: the outputs of `image build`, the id, and the metadata file."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def _to(dest: str) -> contextlib.AbstractContextManager[int]:
 
 
 def write_metadata(context: Context, path: str, record: ImageRecord, tags: Sequence[str]) -> None:
-    """What buildx says of a build, and the provenance if there is one; `tags` are those that the build gave. CommandError."""
+    """Write the metadata that buildx writes, and the provenance if there is one; `tags` are those of the build. Raises
+    CommandError."""
     found: dict[str, object] = {
         "containerimage.config.digest": record.id,
         "containerimage.digest": record.id,

@@ -1,4 +1,4 @@
-"""Jobs, for commands: what is registered, what was run, and what the supervisor does with it."""
+"""Jobs for commands: registrations, runs, and requests to the supervisor."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Listed:
         return "unregistered" if self.definition is None else "stopped" if self.progress.stopped else "idle"
 
     def next_fires(self, now: float, count: int) -> list[float]:
-        """When it will fire; nothing for a job that is manual, paused, stopped or running, as Docker shows it."""
+        """The next fires; none for a job that is manual, paused, stopped or running, as in Docker."""
         if self.definition is None or self.progress.paused or self.state != "idle":
             return []
         return timing.next_fires(self.job.schedules, now, count)
 
 
 def listed(context: Context, *, everywhere: bool = False, declared: bool = True) -> list[Listed]:
-    """The jobs of the project, or of all; with `declared` those that only the project's files know, too."""
+    """The jobs of the project, or of all projects; with `declared` also those that are only in the project's files."""
     if everywhere:
         return [
             job for project in projects(context.roots) for job in _registered(Journal(context.roots, project)).values()
@@ -74,7 +74,7 @@ def listed(context: Context, *, everywhere: bool = False, declared: bool = True)
 
 
 def projects(roots: Roots) -> list[str]:
-    """Those that have jobs, or once had."""
+    """The projects that have jobs or had some."""
     try:
         return sorted(os.listdir(roots.jobs))
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def projects(roots: Roots) -> list[str]:
 
 
 def armed(roots: Roots) -> list[str]:
-    """The projects with a schedule that is to fire."""
+    """The projects with an armed schedule."""
     found = []
     for project in projects(roots):
         journal = Journal(roots, project)
@@ -120,7 +120,7 @@ def need(context: Context, text: str) -> Listed:
 
 
 def registered_or_declared(context: Context, name: str) -> Listed:
-    """The same with the images that a job needs which the project's files declare."""
+    """The job, registered or only in the project's files; gets the images of the latter."""
     job = need(context, name)
     if job.definition is None and job.desired is not None:
         from composer.cli.project.acquire import ensure_images
@@ -146,7 +146,7 @@ def _places(context: Context, text: str) -> list[tuple[Journal, str]]:
 
 
 def find_run(job: Listed, text: str) -> Run:
-    """A run by its number, its id or the beginning of that; the last one for "". CommandError."""
+    """A run by its number, id or prefix of the id; the last one for "". Raises CommandError."""
     runs = job.progress.runs
     if not text and runs:
         return runs[-1]
@@ -162,7 +162,7 @@ def ask(
     context: Context, verb: str, name: str, *, project: str = "", run: str = "", history: bool = False,
     desired: Desired | None = None,
 ) -> End:  # fmt: skip
-    """Have the project's supervisor do it (see `JobAction`). CommandError when it could not."""
+    """Request an action from the project's supervisor (see `JobAction`). Raises CommandError on failure."""
     if context.dry_run and verb != "wait":
         return End()
     request = Request(

@@ -1,4 +1,4 @@
-"""The file composer.lock (composer.plan.lock) on the disc."""
+"""Reading and writing composer.lock (composer.plan.lock)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read(path: str) -> Lock:
 
 
 def write(path: str, lock: Lock) -> None:
-    """Replace the file in one step. CommandError."""
+    """Replace the file atomically. Raises CommandError."""
     from composer.cli.project.transfers import written
 
     with written(path, 0o644) as fd, os.fdopen(fd, "wb", closefd=False) as file:
@@ -51,8 +51,8 @@ def write(path: str, lock: Lock) -> None:
 
 
 def current(context: Context, *, keep: bool, quiet: bool) -> Lock:
-    """What a lock for the whole project, with all its profiles, has to hold now; with `keep`, entries of the present file
-    that are still used stay as they are. CommandError for the first image or file that cannot be found."""
+    """The current lock of the whole project, with all its profiles; with `keep`, entries of the existing file that are
+    still used are kept. Raises CommandError for the first image or file that cannot be found."""
     kept = read(context.lock_path).pins if keep and os.path.exists(context.lock_path) else {}
     desired, commits = context.everything(kept)
     pins = {**kept, **built_here(desired)}

@@ -1,4 +1,4 @@
-"""AI models that services use (`models:`): a runner gets each and serves it; services learn its name and address.
+"""AI models that services use (`models:`): a runner pulls and serves each; services get its name and address.
 
 The runner is the program docker-model, a plugin of the docker CLI: `ls --json`, `pull MODEL`, `configure [--context-size N] MODEL
 [-- FLAG…]`, `status --json` with the address. A model with an `x-endpoint` is served by the user's own server instead.
@@ -40,7 +40,7 @@ _FOLDERS = (
 
 
 def serve(context: Context, desired: Desired, names: Iterable[str]) -> Desired:
-    """Have the models of these services served; returns the project with the variables that the services get. Raises
+    """Let the runner serve the models of these services; returns the project with the services' variables. Raises
     CommandError, including when no model runner is available."""
     wanted = {name: desired.services[name].models for name in names}
     models = {model.name: model for used in wanted.values() for model in used}
@@ -86,7 +86,7 @@ def _run(context: Context, models: Mapping[str, DesiredModel]) -> str:
 
 
 def _program(context: Context) -> str | None:
-    """Where the docker CLI looks for its plugins, then PATH."""
+    """The runner in the docker CLI's plugin folders, else in PATH."""
     home = context.environ.get("HOME", "/")
     own = os.path.join(context.environ.get("DOCKER_CONFIG") or os.path.join(home, ".docker"), "cli-plugins")
     for folder in (own, *_FOLDERS):

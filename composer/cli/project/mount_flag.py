@@ -18,7 +18,7 @@ TRUE, FALSE = ("", "true", "1", "t", "True", "TRUE"), ("false", "0", "f", "False
 
 
 def mount(text: str) -> dict[str, Any]:
-    """UsageError for an unknown key or a wrong value."""
+    """The mount. Raises UsageError for an unknown key or an invalid value."""
     found: dict[str, Any] = {"Type": "volume"}
     for field in next(csv.reader([text]), []):
         key, equals, value = field.partition("=")

@@ -1,4 +1,4 @@
-"""Pinning a project's images to the digests that their registries have for them now."""
+"""Pin a project's images to the current digests in their registries."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def pin(context: Context, tree: Any) -> None:
-    """Each image's name with its digest: of services and jobs, of their pre_start hooks, of mounted images. One look-up for
-    each name, side by side. Raises what a pull raises."""
+    """Add the digest to each image name: of services, jobs, their pre_start hooks, and mounted images. Looks up each
+    name once, concurrently. Raises as a pull does."""
     places = [(holder, key) for container in _containers(tree) for holder, key in _images(container)]
     names = list(dict.fromkeys(holder[key] for holder, key in places))
     with ThreadPoolExecutor(8) as pool:
@@ -25,8 +25,8 @@ def pin(context: Context, tree: Any) -> None:
 
 
 def locked(context: Context, tree: Any) -> Any:
-    """A file to put over the project's own, which pins its images and has nothing else. It cannot pin hooks: files over
-    others add to those."""
+    """An override file that only pins the project's images. It cannot pin hooks, because override files append to
+    them."""
     sections = {}
     for section in ("services", "jobs"):
         entries = sorted((tree.get(section) or {}).items())

@@ -1,4 +1,4 @@
-"""Services that a program provides (`provider:`): it is called to bring them up, stop them and take them down.
+"""Services that an external program provides (`provider:`): it is called to start, stop and remove them.
 
     PROGRAM compose metadata                                     → which options each command takes, as JSON
     PROGRAM compose --project-name=P up|stop|down --KEY=VALUE … SERVICE
@@ -40,8 +40,8 @@ METADATA_TIMEOUT = 30
 
 
 def provide(context: Context, desired: Desired, names: Iterable[str]) -> Desired:
-    """Start those of the services that have a provider, in order; returns the project with the variables that their dependants
-    get. CommandError for failures."""
+    """Start the services with a provider, in order; returns the project with the variables for their dependants. Raises
+    CommandError for failures."""
     wanted = set(names)
     for name in desired.order:
         if name in wanted and desired.services[name].provider is not None:
@@ -126,7 +126,8 @@ def _call(context: Context, service: DesiredService, action: str) -> tuple[dict[
 def _conversation(
     context: Context, service: DesiredService, words: list[str], action: str, progress: Progress
 ) -> dict[str, dict[str, str]]:
-    """Run the program to its end and answer it; the variables of its messages by type. CommandError."""
+    """Run the program to completion and answer its requests; returns the variables in its messages by type. Raises
+    CommandError."""
     found: dict[str, dict[str, str]] = {"setenv": {}, "rawsetenv": {}}
     said = ""
     with subprocess.Popen(words, env=context.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -167,7 +168,7 @@ def _conversation(
 
 def _answer(process: subprocess.Popen[bytes], line: str) -> None:
     assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it asked, and ended
+    with contextlib.suppress(BrokenPipeError):  # it exited after its request
         process.stdin.write(f"{line}\n".encode())
         process.stdin.flush()
 
@@ -191,7 +192,7 @@ def _message(service: str, line: bytes) -> tuple[str, str]:
 
 
 def _metadata(context: Context, program: str) -> dict[str, Any] | None:
-    """The options that the program declares; None when it declares none: then it gets all of them."""
+    """The options that the program declares; None if it declares none: then it gets all options."""
     try:
         done = subprocess.run(
             [program, "compose", "metadata"],

@@ -1,4 +1,4 @@
-"""COMPOSE_… variables that stand for flags: those of the environment, then those of the project's .env files. Flags take
+"""COMPOSE_… variables with the meaning of flags: from the environment, then from the project's .env files. Flags take
 precedence."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BUILD_MODES = {"auto": "auto", "tty": "tty", "plain": "plain", "quiet": "quiet",
 
 class Settings:
     """Of one run of `composer`: `options` are the global flags, `given` the names of the command's own flags that were given;
-    `project` gives the variables of the project's .env files with those of the environment over them."""
+    `project` returns the variables of the environment and the project's .env files; the environment wins."""
 
     __slots__ = ("_environ", "_given", "_options", "_project")
 
@@ -92,7 +92,7 @@ class Settings:
 
     @property
     def ansi(self) -> str:
-        """--ansi, else COMPOSE_ANSI, of which an unknown value means never. UsageError."""
+        """--ansi, else COMPOSE_ANSI, where an unknown value means never. Raises UsageError."""
         return self._ansi("" if "ansi" in self._options.given or self._options.no_ansi else self.value("COMPOSE_ANSI"))
 
     def _ansi(self, variable: str) -> str:
@@ -107,7 +107,8 @@ class Settings:
 
     @property
     def parallel(self) -> int:
-        """The most operations at once, else COMPOSE_PARALLEL_LIMIT; -1 for any number. UsageError."""
+        """--parallel, the most concurrent operations, else COMPOSE_PARALLEL_LIMIT; -1 for any number. Raises
+        UsageError."""
         return _parallel(self._options, self.value("COMPOSE_PARALLEL_LIMIT"))
 
     def progress(self, *, build: bool) -> str:

@@ -1,4 +1,4 @@
-"""Containers outside projects: created from an image by the flags of docker run, started, and attached to."""
+"""Containers without a project: created from an image with the flags of docker run, started, and attached to."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _run(context: Context, args: Args) -> int:
             return 0
         return start_attached(context, record, stdin=args.interactive, keys=args.detach_keys, sig_proxy=args.sig_proxy)
     except CommandError:
-        if args.rm:  # its program has never run, so that nobody takes it away
+        if args.rm:  # its program never ran, so the supervisor does not remove it
             _remove(context, record)
         raise
 

@@ -1,4 +1,5 @@
-"""How a command reaches the project's supervisor. Imports next to nothing: the earlier a supervisor is started, the better."""
+"""Connect a command to the project's supervisor. Imports next to nothing, to start a supervisor as early as
+possible."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def prepared(context: Context, action: str) -> Client:
     """The project's supervisor; it is being started if it is not running and will probably be needed."""
     supervisor = supervisor_of(context)
     if action in EAGER and not context.dry_run:
-        # What both need is loaded once, before the supervisor is forked. Nothing is opened by that.
+        # Load modules that both need once, before forking the supervisor. This opens no files.
         import composer.plan.reconcile  # noqa: F401
 
         context.engine  # noqa: B018

@@ -1,4 +1,4 @@
-"""The systemd unit that brings a project back (systemd.unit(5), systemd.service(5)): its text, its place, its link.
+"""The systemd unit that starts a project at boot (systemd.unit(5), systemd.service(5)): its text, path and link.
 
 root    /etc/systemd/system/composer-<project>.service              wanted by multi-user.target
 others  <XDG_CONFIG_HOME>/systemd/user/composer-<project>.service   wanted by default.target
@@ -35,7 +35,7 @@ _NETWORK = "Wants=network-online.target\nAfter=network-online.target\n"
 
 
 class Units:
-    """The units of one user, or of the system for root. `systemd` is where the running one keeps its files."""
+    """The units of one user, or of the system for root. `systemd` is the runtime folder of the service manager."""
 
     def __init__(self, environ: Mapping[str, str], *, user: bool) -> None:
         self.user = user
@@ -67,7 +67,7 @@ class Units:
         )
 
     def write(self, project: str, text: str) -> Path:
-        """The unit and the link that has it started. CommandError when it cannot be written."""
+        """Write the unit and the link that enables it. Raises CommandError when that fails."""
         path = self.path(project)
         wants = self.folder / f"{_TARGETS[self.user]}.wants"
         try:
@@ -80,7 +80,7 @@ class Units:
         return path
 
     def remove(self, project: str) -> bool:
-        """Whether there was one."""
+        """Remove the unit. Returns whether there was one."""
         path = self.path(project)
         found = path.exists()
         for one in (self.folder / f"{_TARGETS[self.user]}.wants" / path.name, path):
@@ -89,7 +89,7 @@ class Units:
         return found
 
     def reload(self) -> None:
-        """Have a running systemd read its units again."""
+        """Let a running systemd reload its units."""
         import subprocess
 
         if os.path.isdir("/run/systemd/system"):

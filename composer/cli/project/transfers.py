@@ -36,8 +36,8 @@ def push_images(
     context: Context, name: str, *, every_tag: bool = False, quiet: bool = False, platform: str = "",
     compression: str = "",
 ) -> None:  # fmt: skip
-    """Push a tag (by default `latest`), or all local tags of the repository, for all platforms or one. `compression` is that
-    of new layers. CommandError, EngineError."""
+    """Push a tag (by default `latest`), or all local tags of the repository, for all platforms or one. `compression`
+    applies to new layers. Raises CommandError, EngineError."""
     last = name.rpartition("/")[2]
     names = [name if ":" in last else f"{name}:latest"]
     if every_tag:
@@ -58,7 +58,7 @@ def push_images(
 
 @contextlib.contextmanager
 def opened(path: str, *, urls: bool = False) -> Iterator[int]:
-    """Open a file for reading, `-` for stdin; with `urls` also what a web server has. CommandError."""
+    """Open a file for reading, `-` for stdin; with `urls` also a URL. Raises CommandError."""
     if urls and path.startswith(("http://", "https://")):
         with _downloaded(path) as fd:
             yield fd
@@ -96,7 +96,8 @@ def _downloaded(url: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def written(path: str, mode: int = 0o600) -> Iterator[int]:
-    """A file that gets its name when it is complete; an existing file is kept until then. CommandError."""
+    """A file that appears under its name once it is complete; an existing file is kept until then. Raises
+    CommandError."""
     draft = f"{path}.{os.getpid()}.part"
     if os.path.exists(path) and not os.path.isfile(path):
         draft = path  # a pipe, /dev/stdout

@@ -1,4 +1,5 @@
-"""What is asked before a project of files from elsewhere runs: their variables, and what they want of this machine."""
+"""Confirmation before a project with remote files runs: its variables, and the access to this machine that it
+requires."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def check_trust(context: Context, desired: Desired, names: Iterable[str], *, agreed: bool) -> None:
-    """Ask before fetched files are used, unless the user has `agreed` to everything. CommandError when the answer is no."""
+    """Ask before using fetched files, unless the user has `agreed` to everything. Raises CommandError when the answer
+    is no."""
     if context.fetched is not None:
         _show_variables(context, context.fetched, agreed=agreed)
     lines = [line for name in names for line in desired.foreign.get(name, ())]
@@ -28,7 +30,7 @@ def check_trust(context: Context, desired: Desired, names: Iterable[str], *, agr
 
 
 def _show_variables(context: Context, loaded: Loaded, *, agreed: bool) -> None:
-    """Say where the project is kept, and which values its variables take, as docker compose does."""
+    """Show the folder of the project and the values of its variables, as docker compose does."""
     if context.options.progress not in ("quiet", "json"):
         print(f'Your compose stack "{loaded.inputs.remote}" is stored in "{loaded.working_dir}"', flush=True)
     rows = sorted(_rows(context, loaded).items())

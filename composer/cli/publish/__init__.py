@@ -1,1 +1,1 @@
-"""Publishing a project to a registry: what is sent, and what is asked before it is."""
+"""Publishing a project to a registry: the files to push, and the confirmation before."""

@@ -1,4 +1,4 @@
-"""What a user is asked before a project is published: everything that may tell more than was meant."""
+"""Confirmation before publishing a project: content that may reveal more than intended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _CONTENTS = "you are about to publish literal inline config content within your 
 
 
 def check(loaded: Loaded, files: Files, options: LoadOptions, *, with_env: bool, agreed: bool) -> None:
-    """CommandError for a project that cannot be published; ExitCode when the user declines. `agreed` to all: no question."""
+    """Raises CommandError for a project that cannot be published, and ExitCode when the user declines. With `agreed`,
+    do not ask."""
     if files.included:
         raise CommandError(
             f"cannot publish compose file with local includes: {', '.join(files.included)}\n"
@@ -86,7 +87,7 @@ def _bind_mounts(tree: Any) -> Iterator[str]:
 
 
 def _raw(path: str, options: LoadOptions) -> Any:
-    """One compose file by itself in long form, its variables not replaced."""
+    """One compose file in long form, without interpolation."""
     from composer.load.merge.layers import Layers, Reading
     from composer.load.options import Inputs
 
@@ -110,13 +111,13 @@ def _sensitive(tree: Any, files: Files, raw: Iterable[Any]) -> Iterator[detect.F
         try:
             yield from detect.in_file(path)
         except FileNotFoundError:
-            continue  # one that is required was missed when the project was loaded
+            continue  # loading has already reported a missing required file
         except OSError as error:
             raise CommandError(f"cannot look for secrets in {path}: {error.strerror}") from error
 
 
 def _declarations(raw: Iterable[Any]) -> Iterator[str]:
-    """A line for each service with an env file, and for each with values of keys that sound secret."""
+    """One line for each service with an env file, and one for each with values under keys that sound secret."""
     with_file: set[str] = set()
     keys: dict[str, set[str]] = {}
     for tree in raw:

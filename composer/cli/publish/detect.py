@@ -1,7 +1,5 @@
-"""Finding what looks like a secret, in values and in files.
-
-The kinds and their names are those that docker compose reports. Formats are the vendors' own: a token's prefix and length
-tell it from other text.
+"""Detect secrets in values and files. The kinds and their names are docker compose's. Tokens are recognised by the
+vendors' formats: prefix and length.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ _B64 = r"[A-Za-z0-9+/]"
 
 
 class Finding(Struct, frozen=True):
-    """`key` is where the value is: dotted keys of a file, or "" in plain text."""
+    """`key` is the location of the value: dotted keys in a file, or "" in plain text."""
 
     kind: str
     key: str
@@ -34,7 +32,7 @@ class Finding(Struct, frozen=True):
 
 
 class _Rule(Struct, frozen=True):
-    """A kind of secret: the form of its value, and a function of key and value that must agree."""
+    """A kind of secret: a pattern for its value, and a function of key and value that must confirm it."""
 
     kind: str
     form: re.Pattern[str]
@@ -67,7 +65,7 @@ def _is_token(key: str, value: str) -> bool:
 
 
 def _entropy(text: str) -> float:
-    """Shannon's entropy in bits a character."""
+    """Shannon entropy in bits per character."""
     return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
 
 
@@ -135,17 +133,17 @@ _KEYWORD = "Keyword Detector"
 
 
 def names_a_secret(key: str) -> bool:
-    """Whether the name is one that passwords and tokens have."""
+    """Whether the name sounds like that of a password or token."""
     return bool(_SUSPICIOUS.search(key.rpartition(".")[2]))
 
 
 def is_literal(text: str) -> bool:
-    """Whether the text is a value of its own, which no variable replaces; `$$` is an escaped dollar sign."""
+    """Whether the text contains no variables; `$$` is an escaped dollar sign."""
     return any(_LITERAL.fullmatch(line.strip()) for line in text.replace("$$", "X").splitlines())
 
 
 def in_values(values: Mapping[str, str]) -> list[Finding]:
-    """One finding for each key whose value is a secret as a whole, of the first kind that fits."""
+    """One finding for each key whose whole value is a secret, of the first matching kind."""
     found = []
     for key, value in values.items():
         kind = next((rule.kind for rule in _RULES if _fits(rule, key, value)), "")
@@ -162,7 +160,7 @@ def _fits(rule: _Rule, key: str, value: str) -> bool:
 
 
 def in_text(text: str) -> list[Finding]:
-    """Findings in text without structure; those in a single line are of one kind."""
+    """Findings in unstructured text, at most one kind per line."""
     found: list[Finding] = []
     taken: list[tuple[int, int]] = []
     for rule in _RULES:
@@ -176,7 +174,7 @@ def in_text(text: str) -> list[Finding]:
 
 
 def in_file(path: str) -> list[Finding]:
-    """Findings in a file: by keys when it is JSON, YAML or lines of NAME=VALUE, else as text. OSError."""
+    """Findings in a file: by keys if it is JSON, YAML or lines of NAME=VALUE, otherwise as text. Raises OSError."""
     with open(path, "rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
@@ -190,7 +188,7 @@ def in_file(path: str) -> list[Finding]:
 
 
 def _structured(text: str) -> dict[str, str] | None:
-    """Dotted key → value, None for what has no structure."""
+    """Dotted key → value; None if the text is unstructured."""
     import yaml
 
     try:

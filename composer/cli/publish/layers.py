@@ -1,4 +1,4 @@
-"""The files of a published project, in the order in which they are merged when it is read."""
+"""The files of a published project, in merge order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STDIN = "-"
 
 
 class Files:
-    """A project's compose files, and those that their services extend, each as it is published.
+    """A project's compose files, and the files that their services extend, in their published form.
 
     sources               absolute path → the file, in the order in which they were found
     main                  the paths of the project's own files
@@ -45,7 +45,7 @@ class Files:
         return tuple(name for source in self.sources.values() for name in source.included)
 
     def layers(self, *, env_files: bool, digests: bytes) -> list[ArtifactFile]:
-        """All of them as files of an artifact; `digests` is one more that pins images, b"" for none. OSError."""
+        """All files of the artifact; `digests` is a further one that pins images, b"" for none. Raises OSError."""
         names = {path: name for source in self.sources.values() for path, name in source.extended.items()}
         found = [
             _compose_file("compose.yaml" if path == STDIN else path, self.sources[path].content) for path in self.main

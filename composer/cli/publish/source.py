@@ -1,7 +1,7 @@
-"""One compose file as it is published: its own text, in which the files that it refers to have names without folders.
+"""The published form of one compose file: its text, with plain names for the files that it refers to.
 
-An artifact is one folder. Each local file that services extend, and each env file, is called after the digest of its path, so
-that nothing about the publisher's directories is revealed.
+An artifact is a flat folder. Files that services extend and env files are named by a digest of their path, so that the
+publisher's directories are not revealed.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)+")
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """`extended` and `env_files`: the absolute path of a file that is there → its name in the artifact. `included` are the
-    local files that it includes, as it names them."""
+    """`extended` and `env_files`: absolute path of an existing file → its name in the artifact. `included` are the
+    local files in its `include`, as written."""
 
     content: bytes
     extended: dict[str, str]
@@ -39,7 +39,8 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 def read(path: str, content: bytes, environment: Mapping[str, str]) -> Source:
-    """The source of the compose file `path`; names in it are interpolated with `environment`. LoadError."""
+    """The published form of the compose file `path`; file names are interpolated with `environment`. Raises
+    LoadError."""
     text = decoded(content, path)
     try:
         roots = [root for root in yaml.compose_all(text, Loader=yaml.SafeLoader) if isinstance(root, yaml.MappingNode)]
@@ -80,7 +81,7 @@ def _hidden(path: str, ending: str) -> str:
 
 
 def _replaced(text: str, changes: Any) -> str:
-    """The text with other scalars at the places of some; the last one first, so that places stay where they are."""
+    """The text with some scalars replaced, last one first, so that earlier positions stay valid."""
     for node, value in sorted(changes, key=lambda change: -change[0].start_mark.index):
         start, end = node.start_mark.index, node.end_mark.index
         if properties := _PROPERTIES.match(text, start):
@@ -92,7 +93,7 @@ def _replaced(text: str, changes: Any) -> str:
 
 
 def _entries(node: Node) -> Iterator[tuple[str, Node]]:
-    """Keys and values of a mapping, those that it merges included."""
+    """Keys and values of a mapping, including merged ones."""
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         if key.tag == _MERGE:
             for merged in value.value if isinstance(value, yaml.SequenceNode) else (value,):

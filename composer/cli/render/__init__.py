@@ -1,1 +1,1 @@
-"""What the reader sees: live progress, log lines, tables, durations and sizes as docker prints them."""
+"""Output: live progress, log lines, tables, durations and sizes in docker's formats."""

@@ -20,7 +20,7 @@ def paint(text: str, code: str) -> str:
 
 
 def uncoloured(text: str) -> str:
-    """Foreign text without its colours, and with everything else that a terminal would act on as escapes."""
+    """Untrusted text without colours, and with escapes for all other control characters."""
     if "\x1b" in text:
         import re
 
@@ -41,7 +41,7 @@ def wants_control(mode: str, stream: TextIO) -> bool:
 
 
 def wants_colour(mode: str, stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """As `wants_control`, but not with NO_COLOR (no-color.org) or a dumb terminal unless asked for by --ansi always."""
+    """As `wants_control`, but not with NO_COLOR (no-color.org) or a dumb terminal, unless --ansi is always."""
     if mode == "always":
         return True
     return wants_control(mode, stream) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"

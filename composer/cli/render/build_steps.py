@@ -36,7 +36,7 @@ class _BuildStep:
 
 
 class BuildSteps:
-    """The steps of one build, by what the engine tells of them (engine/build/progress.py)."""
+    """The steps of one build, from the engine's events (engine/build/progress.py)."""
 
     def __init__(self) -> None:
         self._steps: dict[object, _BuildStep] = {}
@@ -51,7 +51,7 @@ class BuildSteps:
             step.status, step.end = status, now
 
     def rows(self, columns: int, *, colour: bool, done: bool) -> Iterator[Row]:
-        """The lines to show; of a build that is `done` without output."""
+        """The lines to show; without output once the build is `done`."""
         for step in self._steps.values():
             mark = {"cached": "CACHED ", "error": "ERROR "}.get(step.status, "")
             timer = f"{(step.end or time.monotonic()) - step.begin:.1f}s "

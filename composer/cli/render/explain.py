@@ -1,4 +1,4 @@
-"""composer config --explain: where each value comes from, what it replaced, and what will surprise.
+"""composer config --explain: where each value comes from, what it replaced, and advice.
 
 services.web.image = nginx:1.27  compose.override.yaml:4:5 (override)
   replaced                       compose.yaml:3:5: image: nginx:1.25
@@ -67,7 +67,7 @@ def explain(context: Context, args: Args) -> str:
 
 
 def _start_order(tree: Any) -> list[str]:
-    """Which services start together, what each waits for, and the chain that takes longest; nothing without dependencies."""
+    """Which services start together, what each waits for, and the longest chain; empty without dependencies."""
     waits = {name: service.get("depends_on") or {} for name, service in tree["services"].items()}
     if not any(waits.values()):
         return []
@@ -86,7 +86,8 @@ def _start_order(tree: Any) -> list[str]:
 
 
 def find(tree: Any, text: str) -> Path:
-    """The path that a user means: services.web.ports[0], web.ports.0, or a service's name. CommandError for no such."""
+    """The path for a user's argument: services.web.ports[0], web.ports.0, or a service's name. Raises CommandError if
+    it does not exist."""
     parts = re.findall(r"[^.\[\]]+", text)
     for start in ((), ("services",)) if parts else ():
         path = _follow(value_at(tree, start), parts)
@@ -98,7 +99,7 @@ def find(tree: Any, text: str) -> Path:
 
 
 def _follow(value: Any, parts: list[str]) -> Path | None:
-    """The keys that the parts stand for; a key may have dots in it, so that several parts are one key."""
+    """The keys for the parts; several parts may form one key, because keys can contain dots."""
     if not parts:
         return ()
     for size in range(len(parts), 0, -1):
@@ -133,7 +134,7 @@ def leaves(tree: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def source(tree: Any, path: Path) -> Origin | None:
-    """Where a value was written, None when nobody wrote it.
+    """Where a value was written, None if no file contains it.
 
     An entry without an origin among others that have one was added by a stage; where no sibling has one, all of them were
     made from what stands in their container's place (the short form of a port).
@@ -163,7 +164,7 @@ def _entry(found: Loaded, path: Path) -> dict[str, Any]:
 
 
 def _replaced(origin: Origin) -> Iterator[Origin]:
-    """What the entry replaced, the last first."""
+    """The entries that it replaced, latest first."""
     before = origin.overrode
     while before is not None:
         yield before
@@ -175,13 +176,13 @@ def _place(origin: Origin) -> dict[str, Any]:
 
 
 def _names(found: Loaded, paths: Iterable[Path]) -> list[str]:
-    """The variables that are used at or below one of the paths."""
+    """The variables used at or below one of the paths."""
     uses = found.inputs.uses
     return sorted({use.variable.name for use in uses if any(use.path[: len(path)] == path for path in paths)})
 
 
 def _variable(found: Loaded, name: str) -> dict[str, Any]:
-    """A variable: where its value was set, and what each use makes of it."""
+    """A variable: where its value was set, and the result of each use."""
     uses: dict[tuple[str, str], dict[str, Any]] = {}
     for use in found.inputs.uses:
         if use.variable.name == name:
@@ -199,7 +200,7 @@ def _variable(found: Loaded, name: str) -> dict[str, Any]:
 
 
 def _hint(found: Loaded, name: str) -> str:
-    """Where an unset variable is set after all, but for a container only: by env_file or environment."""
+    """A hint if an unset variable is set only for a container, by env_file or environment."""
     used = {use.path for use in found.inputs.uses if use.variable.name == name}
     for service, entries in (found.tree.get("services") or {}).items():
         place = origin_of(entries.get("environment"), name)
@@ -238,7 +239,7 @@ def _text(value: Any) -> str:
 
 
 def _columns(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Two columns; the first as wide as most need it."""
+    """Two columns; the first is as wide as most rows need."""
     rows = list(rows)
     width = max((len(left) for left, right in rows if right and len(left) <= WIDTH), default=0)
     yield from (f"{left:<{width}}  {right}" if right else left for left, right in rows)
@@ -253,7 +254,7 @@ def _where(place: dict[str, Any]) -> str:
 
 
 def _relative(place: str) -> str:
-    """A text that begins with an absolute path, as seen from here when it is below."""
+    """A text that begins with an absolute path, made relative if the path is below the working directory."""
     return place.removeprefix(os.path.join(os.getcwd(), ""))
 
 

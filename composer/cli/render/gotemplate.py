@@ -1,10 +1,10 @@
-"""The part of Go's text/template that people write after --format (pkg.go.dev/text/template).
+"""The part of Go's text/template that --format commonly uses (pkg.go.dev/text/template).
 
     {{.State.Status}}  {{json .Config}}  {{index .Labels "a"}}  {{.Name | upper}}  {{len .Mounts}}  {{join .Args " "}}
     {{range .Mounts}} … {{else}} … {{end}}   {{range $key, $value := .Labels}}   {{if …}}   {{with …}}   {{/* comment */}}
     eq ne lt le gt ge and or not print println printf slice split lower upper title truncate pad
 
-Values are decoded JSON, and methods (`{{.Label "a"}}`). An unknown field of a map is `<no value>`, as with Go.
+Values are decoded JSON and methods (`{{.Label "a"}}`). An unknown field of a map is `<no value>`, as in Go.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Node = Callable[["_Scope"], str]
 
 
 class _Scope:
-    """The dot, the variables that are known here, and the functions."""
+    """The dot, the variables in scope, and the functions."""
 
     __slots__ = ("dot", "functions", "variables")
 
@@ -36,7 +36,7 @@ class _Scope:
 
 
 class Template:
-    """UsageError for what cannot be read."""
+    """A parsed template. Raises UsageError if it is invalid."""
 
     def __init__(self, text: str) -> None:
         self._parts = _split(text.replace("\\t", "\t").replace("\\n", "\n"))
@@ -46,12 +46,12 @@ class Template:
             raise UsageError(f"--format: unexpected {{{{{end}}}}}")
 
     def render(self, value: Any, *, header: bool = False) -> str:
-        """`header`: the value has the headers of a table's columns, which functions leave as they are."""
+        """`header`: the value contains column headers, which functions return unchanged."""
         scope = _Scope(value, {"$": value}, HEADER_FUNCTIONS if header else FUNCTIONS)
         return "".join(node(scope) for node in self._body)
 
     def _parse(self) -> tuple[list[Node], str]:
-        """Nodes up to {{end}} or {{else …}}, which is given too; "" at the end of the text."""
+        """The nodes up to {{end}} or {{else …}}, and that word; "" at the end of the text."""
         nodes: list[Node] = []
         while self._place < len(self._parts):
             is_action, text = self._parts[self._place]
@@ -83,7 +83,7 @@ class Template:
 
 
 def _split(text: str) -> list[tuple[bool, str]]:
-    """Text and actions in turn; `{{-` and `-}}` take the white space beside them away."""
+    """Text and actions alternately; `{{-` and `-}}` trim adjacent white space."""
     parts: list[tuple[bool, str]] = []
     place, trim = 0, False
     for match in _ACTION.finditer(text):
@@ -239,7 +239,7 @@ def _is_true(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """As Go prints it."""
+    """The value as Go prints it."""
     from composer.load.printable import screened
 
     if value is None:

@@ -1,8 +1,8 @@
-"""Standard output and error as the commands print to them: what comes from containers, images, registries and files
-cannot act on the terminal.
+"""Guards of standard output and error, so that text from containers, images, registries and files cannot control the
+terminal.
 
-Only what is meant to reach the terminal as it is goes around the guard, by `raw`: our own colours and cursor movements,
-and the output of containers in `logs`, `up`, `attach`, `run` and `exec`.
+`raw` bypasses the guard for our own colours and cursor movements, and for the output of containers in `logs`, `up`,
+`attach`, `run` and `exec`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ class Guarded:
 
 
 def raw(stream: Any) -> TextIO:
-    """The stream behind a guard, or `stream` itself when it has none."""
+    """The stream behind a guard, or `stream` itself if it has none."""
     found: TextIO = getattr(stream, "unguarded", stream)
     return found

@@ -1,7 +1,7 @@
-"""A project's tree as docker compose writes it: the order of keys, and what only one of the two formats has.
+"""A project's tree in docker compose's output: the order of keys, and differences between YAML and JSON.
 
 The tree comes in the canonical order: keys of the specification in mappings of the class Fields, each with the user's x-… keys
-at its end. Names are sorted here. JSON leaves out the x-… keys below the top; YAML leaves out what nobody set.
+at its end. Names are sorted here. JSON omits x-… keys below the top level; YAML omits unset keys.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Log lines of several containers interleaved, each behind its name and colour: `web-1  | hello`."""
+"""Log lines of several containers, each with its name in colour: `web-1  | hello`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from composer.cli.render.ansi import PREFIXES, RESET
 class Lines:
     """Writes whole lines: a container's stdout to `stdout`, its stderr to `stderr`.
 
-    Names get their colour in the order in which they come, as docker compose deals them out, and one common width.
+    Names get colours in the order of appearance, as in docker compose, and a common width.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Lines:
         self._write(stream, self._head(name) + text + "\n")
 
     def status(self, name: str, words: str) -> None:
-        """What happened to the container: `web-1 exited with code 137`, in its colour."""
+        """A status line of the container, such as `web-1 exited with code 137`, in its colour."""
         self.register([name])
         text = f"{name} {words}\n"
         self._write("stdout", f"\x1b[{self._colours[name]}m{text}{RESET}" if self._colour else text)

@@ -22,7 +22,7 @@ INSPECT = Flag("format", "Format output: json, or a Go TEMPLATE", "string", shor
 
 
 def ids_only(args: Args) -> bool:
-    """Whether --quiet decides: a format other than the plain table is stronger, as docker's."""
+    """Whether --quiet applies: as in docker, a format other than the plain table takes precedence."""
     return bool(args.quiet) and args.format in ("", "table")
 
 
@@ -42,7 +42,8 @@ def listing(template: str, rows: Sequence[Row], headers: Mapping[str, str], colu
 def inspect(
     names: Iterable[str], find: Callable[[str], dict[str, Any]], template: str, *, kind: str = ""
 ) -> tuple[str, list[str]]:
-    """What `inspect` prints of the objects, and an error for each that is not there. UsageError for a wrong template."""
+    """Print the objects for `inspect`, and an error for each that does not exist. Raises UsageError for an invalid
+    template."""
     found, errors = [], []
     for name in names:
         try:
@@ -65,5 +66,5 @@ def labels(values: Mapping[str, str]) -> str:
 
 
 def short(identity: str, *, full: bool = False) -> str:
-    """An id as listings show it: twelve digits, without the algorithm; in full with --no-trunc."""
+    """An id in listings: twelve digits, without the algorithm; in full with --no-trunc."""
     return identity if full else identity.removeprefix("sha256:")[:12]

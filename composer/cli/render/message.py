@@ -1,4 +1,4 @@
-"""How warnings and errors look on stderr: words for people, a JSON object a line with --progress json."""
+"""The format of warnings and errors on stderr: text, or one JSON object per line with --progress json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def warning_line(text: str, mode: str) -> str:
 
 
 def error_line(text: str, mode: str) -> str:
-    """The error that ends a command, likewise."""
+    """The final error of a command, in the same way."""
     return json_line({"error": True, "message": text}) if mode == "json" else f"{text}\n"
 
 

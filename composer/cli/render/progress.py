@@ -1,7 +1,7 @@
-"""What a changing command shows while it works: one step a resource, on stderr.
+"""The progress of a command on stderr: one step per resource.
 
-A step is named as in docker compose (`Container shop-web-1`) and moves through words (`Creating`, `Created`). progress_mode.py
-chooses one of the sinks:
+A step has docker compose's name (`Container shop-web-1`) and a changing status (`Creating`, `Created`).
+progress_mode.py chooses one of the sinks:
 
     TtyProgress     a line a step, redrawn in place, with spinner and elapsed time (terminal.py)
     PlainProgress   one line for each change of a step
@@ -27,23 +27,22 @@ class State(enum.Enum):
 
 
 class Progress:
-    """Says nothing; the base of the others. Use as a context manager, so that the terminal is left as it was."""
+    """Shows nothing; the base of the other sinks. Use it as a context manager, so that the terminal is restored."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def update(self, step: str, text: str, state: State = State.WORKING, *, detail: str = "") -> None:
-        """The step is now at `text`; `detail` is said after it (an error's first line, a pull's image)."""
+        """The step has the status `text`, followed by `detail` (an error's first line, a pull's image)."""
 
     def transfer(self, step: str, part: str, current: int, total: int) -> None:
         """Bytes of one part (a layer) of a step."""
 
     def build(self, step: str, event: dict[str, object], *, prefix: str = "") -> None:
-        """What the engine tells of the build that the step stands for (engine/build/progress.py); where lines are written, each
-        begins with `prefix`."""
+        """An event of the step's build (engine/build/progress.py). Sinks that write lines begin each with `prefix`."""
 
     def note(self, line: str) -> None:
-        """A whole line between the steps (a warning)."""
+        """A line between the steps (a warning)."""
 
     def title(self, words: str) -> None:
         """The word of the header: Running, Building, Pulling …"""

@@ -1,4 +1,4 @@
-"""What an operation of a plan is called while it runs and when it is done, in docker compose's words."""
+"""Docker compose's words for the operations of a plan, in progress and done."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ TITLES = {
 
 
 def step_of(kind: str, name: str) -> str:
-    """What the progress calls the step of an operation."""
+    """The name of an operation's step."""
     return f"{WORDS[kind][0]} {name}"
 
 

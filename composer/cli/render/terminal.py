@@ -1,4 +1,4 @@
-"""Live progress: every step one line, redrawn in place.
+"""Live progress: one line per step, redrawn in place.
 
     [+] Running 3/4
      ✔ Network shop_default  Created                                           0.0s
@@ -144,7 +144,7 @@ class TtyProgress(Progress):
         self.stream.flush()
 
     def _visible(self, rows: int) -> list[tuple[str, Step]]:
-        """As many steps as fit, in their order; the earliest finished ones go first."""
+        """The steps that fit, in order; the earliest finished ones are dropped first."""
         steps = list(self._steps.items())
         excess = len(steps) - max(rows, 1)
         if excess <= 0:
@@ -175,7 +175,7 @@ class TtyProgress(Progress):
 
 
 def _fitting(rows: list[Row], room: int) -> list[Row]:
-    """As many lines as there is room for: finished steps of builds go first, then output, the earliest before others."""
+    """The lines that fit: finished steps of builds are dropped first, then output, earliest first."""
     for kind in (FINISHED, OUTPUT, KEPT):
         excess = len(rows) - max(room, 1)
         if excess <= 0:
@@ -186,7 +186,7 @@ def _fitting(rows: list[Row], room: int) -> list[Row]:
 
 
 def _bar(parts: dict[str, tuple[int, int]]) -> str:
-    """One character a part, filled as far as it has come, and the sum of bytes."""
+    """One character per part, filled by its progress, and the total bytes."""
     cells, got, want = "", 0, 0
     for current, total in parts.values():
         level = len(BAR) - 1 if total and current >= total else (current * (len(BAR) - 1) // total if total else 0)

@@ -1,4 +1,4 @@
-"""A document as YAML text, quoted and laid out as docker compose prints it (the conventions of libyaml's emitter).
+"""Write YAML, with docker compose's quoting and layout (the conventions of libyaml's emitter).
 
 Plain where that reads back as the same string, else single quotes, else double quotes; a literal block for several lines;
 two columns for each level, also for the items of a list. Written by hand because PyYAML's emitter needs seconds for
@@ -47,7 +47,7 @@ def document(value: Any) -> str:
 
 
 def _block(value: Any, indent: str, lines: list[str]) -> None:
-    """Add the lines of a mapping or list that is not empty, each beginning with `indent`."""
+    """Append the lines of a non-empty mapping or list, each beginning with `indent`."""
     if isinstance(value, list):
         for inner in value:
             _item(inner, indent, "- ", lines)
@@ -65,7 +65,7 @@ def _block(value: Any, indent: str, lines: list[str]) -> None:
 
 
 def _item(value: Any, indent: str, mark: str, lines: list[str]) -> None:
-    """A value behind a mark of two columns, on the same line."""
+    """A value after a mark of two columns, on the same line."""
     if isinstance(value, dict | list) and value:
         first = len(lines)
         _block(value, indent + INDENT, lines)
@@ -76,7 +76,7 @@ def _item(value: Any, indent: str, mark: str, lines: list[str]) -> None:
 
 @lru_cache(4096)
 def _key(key: str) -> str:
-    """A key as it stands before its colon; "" when it is too long for that, or has several lines."""
+    """A key before its colon; "" if it is too long for that, or has several lines."""
     if len(key.encode()) > LONGEST_KEY or not _BREAKS.isdisjoint(key):
         return ""
     return quoted(key)
@@ -114,7 +114,7 @@ def quoted(text: str) -> str:
 
 
 def _means_something(text: str) -> bool:
-    """Whether the plain text would be read as something else than this string."""
+    """Whether the plain text would be read as something other than this string."""
     if text in OLD_BOOLEANS or text in ("", "<<") or not isinstance(plain(text), str):
         return True
     return text[0] in "0123456789+-" and (is_timestamp(text) or bool(_SEXAGESIMAL.match(text)))
@@ -137,7 +137,7 @@ def _fits_block(text: str) -> bool:
 
 
 def _literal(text: str, indent: str) -> str:
-    """A literal block; its header says what the reader could not tell: a leading space, breaks at the end."""
+    """A literal block; its header indicates a leading space and final line breaks."""
     header = "|" + ("2" if text[0] in " \n" else "")
     if text[-1] != "\n":
         header += "-"
@@ -201,13 +201,13 @@ def _significant(text: str) -> bool:
 
 
 def _unprintable(text: str) -> bool:
-    """Whether there is a character that has to be escaped."""
+    """Whether a character must be escaped."""
     if text.isascii():
         return not text.replace("\n", "").replace("\t", "").isprintable()
     return _hidden().search(text) is not None
 
 
-@cache  # compiled when first needed: each takes 5 ms
+@cache  # compiled on first use: each takes 5 ms
 def _hidden() -> re.Pattern[str]:
     return re.compile("[^\n\t\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]")
 

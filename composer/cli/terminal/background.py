@@ -1,4 +1,4 @@
-"""Work beside what a command does, until that is done."""
+"""Background work during a command."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def beside(work: Callable[[int], None]) -> Iterator[None]:
-    """Run `work` in a thread while the block runs. It is given a descriptor, and is to return when that is readable.
-
-    A process that is forked while the thread runs may inherit a lock that nobody releases: fork before.
+    """Run `work` in a thread while the block runs. It gets a descriptor, and must return when that is readable. Fork
+    before: a process forked while the thread runs could inherit a held lock.
     """
     read, write = os.pipe2(os.O_CLOEXEC)
     thread = threading.Thread(target=work, args=(read,), daemon=True)
@@ -20,7 +19,7 @@ def beside(work: Callable[[int], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        os.write(write, b"!")  # closing it is not enough: what was forked or started meanwhile may hold it, too
+        os.write(write, b"!")  # closing it is not enough: processes started meanwhile may also have it open
         thread.join()
         os.close(read)
         os.close(write)

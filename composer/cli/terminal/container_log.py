@@ -1,4 +1,4 @@
-"""One container's log, as it was written: what it wrote to stdout and to stderr go to ours."""
+"""Print one container's log: its stdout and stderr go to ours."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def show_log(
     context: Context, record: ContainerRecord, *, since: int = 0, until: int = 0, tail: int | None = None,
     follow: bool = False, timestamps: bool = False,
 ) -> int:  # fmt: skip
-    """Print the log from `since` to `until` (nanoseconds since the epoch), or its last `tail` lines; with `follow` go on until
-    the container ends. Unsupported for a driver whose logs cannot be read."""
+    """Print the log from `since` to `until` (nanoseconds since the epoch), or its last `tail` lines; with `follow`
+    continue until the container exits. Raises Unsupported for a driver whose logs cannot be read."""
     engine = context.engine
     reader = engine.logs(record.group, record.id, since=since, until=until, tail=tail)
     watch = engine.watch(record.group) if follow else None

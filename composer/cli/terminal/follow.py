@@ -1,7 +1,5 @@
-"""Reading the logs of several containers, and staying with them as they grow, restart and are replaced.
-
-What wakes us is the engine's watch on the project's folder (inotify), so that following works without any other process
-of ours, and nothing is polled.
+"""Follow the logs of several containers while they grow, restart and are replaced. The engine's watch on the project's
+folder (inotify) wakes us, so following needs no other process and no polling.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ Ended = Callable[["ContainerRecord"], None]
 
 
 class Nothing:
-    """The log of a container whose driver keeps none."""
+    """The empty log of a container whose driver stores none."""
 
     def read(self) -> list[LogEntry]:
         return []
@@ -48,7 +46,7 @@ class Nothing:
 
 
 class WithHooks:
-    """A container's log, and what its hooks have printed from `since` to `until`, by time."""
+    """A container's log and its hooks' output from `since` to `until`, merged by time."""
 
     def __init__(self, reader: LogReader, folder: str, since: int, until: int) -> None:
         self._reader, self._hooks, self._since, self._until = reader, HookLog(folder), since, until
@@ -63,7 +61,7 @@ class WithHooks:
 
 
 def _ends(record: ContainerRecord) -> list[ContainerExit]:
-    """How the container's runs have ended, as far as is known: the latest last."""
+    """The known exits of the container's runs, latest last."""
     from engine.spec.state import ContainerExit
 
     state = record.state
@@ -72,9 +70,9 @@ def _ends(record: ContainerRecord) -> list[ContainerExit]:
 
 
 class Source:
-    """One container's log. `parts`: what of its last line has come so far, and when, by stream; `output`: its reader, when
-    that is what it writes just now; `kept`: whether there is a log; `deadline` (monotonic): when it must be up again, 0 when
-    it is or need not."""
+    """One container's log. `parts`: the beginning of its current line and its time, by stream; `output`: its reader, if
+    that is an attached stream; `kept`: whether there is a log; `deadline` (monotonic): when it must be running again, 0
+    if it is running or need not be."""
 
     __slots__ = (
         "coming",
@@ -105,9 +103,9 @@ class Source:
 class Follower:
     """Prints the logs of a project's containers to `lines`.
 
-    `wanted` chooses among new containers; `ended` is called for each container that stops; following ends when those that `stay`
-    chooses have. Containers whose logs are kept nowhere are attached to when `outputs` are given. `hooks`: show what hooks have
-    printed, too.
+    `wanted` selects new containers; `ended` is called for each container that stops; following ends when all containers
+    selected by `stay` have stopped. Containers without stored logs are attached to if `outputs` is given. `hooks`: also
+    show the output of hooks.
     """
 
     def __init__(
@@ -137,13 +135,13 @@ class Follower:
     def open(
         self, records: Iterable[ContainerRecord], *, since: int = 0, until: int = 0, tail: int | None = None
     ) -> None:
-        """Take these containers in, their logs from `since` (nanoseconds) or their last `tail` entries on."""
+        """Add these containers, with their logs from `since` (nanoseconds) or from their last `tail` entries."""
         for record in records:
             if record.id not in self._sources and self._wanted(record):
                 reader: LogReader
                 try:
                     reader = self._context.engine.logs(record.group, record.id, since=since, until=until, tail=tail)
-                except Unsupported as error:  # its driver keeps nothing; as with docker compose, the others are shown
+                except Unsupported as error:  # its driver stores nothing; as in docker compose, the others are shown
                     reader = Nothing()
                     if self._outputs is None:
                         told = f"warning: cannot show the logs of {short_name(record)}: {error}"
@@ -165,14 +163,14 @@ class Follower:
         self._lines.register(source.name for source in self._sources.values() if source.shown)
 
     def past(self) -> None:
-        """Print what there is, merged by time."""
+        """Print the existing entries, merged by time."""
         streams = [_timed(key, source.reader) for key, source in self._sources.items()]
         for _, key, entry in heapq.merge(*streams, key=lambda item: item[0]):
             self._print(self._sources[key], entry)
 
     def follow(self, *, until: int = 0, wake: int = -1, forever: bool = False) -> None:
-        """Print what comes, until every container has stopped or the time is `until` (nanoseconds); with `forever` also of
-        containers that come later.
+        """Print new entries until every container has stopped or the time is `until` (nanoseconds); with `forever` also
+        of later containers.
 
         `wake`: a descriptor that interrupts the waiting when it becomes readable (signals).
         """
@@ -234,7 +232,7 @@ class Follower:
                 self._attach(source, record)
 
     def _attach(self, source: Source, record: ContainerRecord) -> None:
-        """To a container whose log is kept nowhere; to its next run when one is over, of which what comes first may be
+        """Attach to a container without a stored log, and after its exit to its next run, whose first output may be
         missed."""
         if self._outputs is None or source.kept or not source.shown:
             return
@@ -244,7 +242,7 @@ class Follower:
             source.reader = source.output = output
 
     def _is_up(self, source: Source, record: ContainerRecord) -> bool:
-        """Or it has just ended, and its supervisor, if that lives, is about to say that it starts it again."""
+        """Whether the container is running, or has just exited and its supervisor is about to restart it."""
         if is_up(record) or not restart.wanted(record.spec.restart, record.state):
             source.deadline = 0.0
             return is_up(record)
@@ -254,13 +252,13 @@ class Follower:
         return time.monotonic() < source.deadline
 
     def _is_coming(self, record: ContainerRecord) -> bool:
-        """It is being restarted, or was made since we began and not started yet, as one is that takes the place of another."""
+        """Whether it is restarting, or was created since we began and not started yet, like a replacement."""
         return record.state.returns or (
             record.state.status is Status.CREATED and record.state.created_at >= self._began
         )
 
     def _drain_all(self) -> None:
-        """What has come since the last time, merged by time over the containers."""
+        """Print new entries, merged by time over all containers."""
         entries = [
             (entry.time, key, entry) for key, source in self._sources.items() for entry in _entries(source.reader)
         ]
@@ -273,7 +271,7 @@ class Follower:
         self._finish_line(source)
 
     def finish_lines(self) -> None:
-        """Print what has come of lines that have not ended: nothing more is waited for."""
+        """Print unfinished lines: no more output is expected."""
         for source in self._sources.values():
             self._finish_line(source)
 
@@ -286,7 +284,7 @@ class Follower:
         if not source.shown:
             return
         text, moment = source.parts.pop(entry.stream, ("", entry.time))
-        text += entry.text  # in place: a line may have thousands of parts
+        text += entry.text  # in place, because a line may have thousands of parts
         if not text.endswith("\n"):
             source.parts[entry.stream] = (text, moment)
             return
@@ -298,7 +296,7 @@ class Follower:
 
 
 def _name(record: ContainerRecord) -> tuple[str, bool]:
-    """What a container is called in front of its lines, and whether it is taking the place of the one with that name."""
+    """The name before a container's lines, and whether it replaces another container of that name."""
     final = final_name(record.spec.name)
     if not final:
         return short_name(record), False
@@ -306,7 +304,7 @@ def _name(record: ContainerRecord) -> tuple[str, bool]:
 
 
 def rfc3339_ns(nanoseconds: int) -> str:
-    """UTC with nine digits, as docker's --timestamps."""
+    """UTC with nine fractional digits, as in docker's --timestamps."""
     whole, fraction = divmod(nanoseconds, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:09d}Z"
 

@@ -1,4 +1,4 @@
-"""`up` in the foreground: the logs of what was started, until it ends or is stopped.
+"""`up` in the foreground: show the logs of the started containers until they exit or are stopped.
 
 Ctrl-C once   stop the services, their logs still shown
 Ctrl-C twice  kill them
@@ -36,8 +36,8 @@ INTERRUPT, DETACH = "!", "d"
 
 
 class Foreground:
-    """One attached `up`: `services` were asked for, and are stopped with it; the output of `shown` is shown. It ends when those
-    of both have ended. `began` is when it began, in seconds since the epoch."""
+    """One attached `up`: `services` were requested, and are stopped with it; the output of `shown` is shown. It ends
+    when all of both have exited. `began` is its start in seconds since the epoch."""
 
     def __init__(self, context: Context, args: Args, services: set[str], shown: set[str], began: float,
         outputs: Outputs,
@@ -66,7 +66,7 @@ class Foreground:
         )
 
     def run(self) -> int:
-        """Follow until everything has stopped; the exit code of the command."""
+        """Follow until everything has stopped; returns the command's exit code."""
         records = select(self._context.containers(), sorted(self._services | self._shown))
         names = [short_name(record) for record in records if service_of(record) in self._shown]
         if names:
@@ -105,7 +105,7 @@ class Foreground:
             threading.Thread(target=lambda: self._stop("kill"), daemon=True).start()
 
     def _ended(self, record: ContainerRecord) -> None:
-        """A container has stopped for good: --abort-on-container-exit and its siblings."""
+        """Handle the final exit of a container: --abort-on-container-exit and related flags."""
         args, code = self._args, record.state.exit_code
         if is_up(record) or self._interrupts or service_of(record) not in self._services | self._shown:
             return
@@ -114,7 +114,7 @@ class Foreground:
             return
         if self._code is None:
             self._code = code
-        if service_of(record) not in self._shown:  # the follower is silent about it
+        if service_of(record) not in self._shown:  # the follower does not report it
             self._lines.status(short_name(record), f"exited with code {code}")
         words = "Aborting on container exit..."
         print(paint(words, "31") if self._colour else words, file=raw(self._context.stderr), flush=True)
@@ -136,7 +136,8 @@ class Foreground:
             self._tell(INTERRUPT)
 
     def _exit_code(self) -> int:
-        """That of --exit-code-from's service; else of the container that ended first, where that ends all; else 0."""
+        """The exit code of --exit-code-from's service; else of the first container that exited, if that ends `up`; else
+        0."""
         service = self._args.exit_code_from
         if service:
             records = select(self._context.containers(), [service])
@@ -156,8 +157,8 @@ def _watching(context: Context, services: Sequence[str]) -> AbstractContextManag
 
 @contextmanager
 def _interrupts() -> Iterator[tuple[int, Callable[[], str], Callable[[str], None]]]:
-    """SIGINT and SIGTERM make a descriptor readable, as does the second function, which is given a letter; the first one
-    takes one letter back, INTERRUPT for a signal, "" when there is none."""
+    """A descriptor that SIGINT and SIGTERM make readable, as does the second function with a letter. The first function
+    reads one letter, INTERRUPT for a signal, "" for none."""
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def tell(word: str) -> None:

@@ -1,4 +1,4 @@
-"""The output of a job's run: what was kept of each attempt, and what the container of the latest one still writes."""
+"""The output of a job's run: the stored output of each attempt, and the live output of the latest one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAUSE = 0.5
 def show_run(
     context: Context, job: Listed, run: Run, *, follow: bool = False, timestamps: bool = False, tail: int | None = None
 ) -> int:
-    """Print what a run has written, or its last `tail` lines; with `follow` go on until it ends."""
+    """Print a run's output, or its last `tail` lines; with `follow` continue until it ends."""
     shown = _Shown(timestamps=timestamps)
     live = _Live(context, job, run)
     watch = context.engine.watch(job.project) if follow and not run.state.final else None
@@ -81,7 +81,7 @@ class _Live:
             while self._reader is not None and (entries := self._reader.read()):
                 found += entries
         except EngineError:
-            pass  # removed under us: the rest was kept
+            pass  # removed concurrently: the rest of the log is stored
         self.count += len(found)
         return found
 

@@ -1,9 +1,9 @@
-"""The keys of an attached `up`: a line at the bottom of the terminal, below what containers write.
+"""The menu of an attached `up`: a line at the bottom of the terminal, below the output of containers.
 
     v   the project's containers        w   watch, or watch no longer
     o   the project's configuration     d   leave, and let the containers run
 
-The terminal gives keys one by one meanwhile, without showing them; Ctrl-C and Ctrl-Z stay signals.
+Meanwhile the terminal passes keys one by one without echo; Ctrl-C and Ctrl-Z still send signals.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _ERASE = "\r\x1b[K"
 
 
 def is_wanted(context: Context, args: Args) -> bool:
-    """--menu, else COMPOSE_MENU, else yes: where both ends of the command are a terminal that is ours to read from."""
+    """Whether to show the menu: --menu, else COMPOSE_MENU, else yes, if stdin and stdout are a terminal and we are in
+    its foreground."""
     asked = args.menu if "menu" in args.given else context.environ.get("COMPOSE_MENU", "") not in FALSE
     if not asked or not (is_terminal(sys.stdin) and wants_control(context.ansi, raw(sys.stdout))):
         return False
@@ -41,7 +42,7 @@ def is_wanted(context: Context, args: Args) -> bool:
 
 
 class Watch:
-    """Watching that can be switched on and off. `begin` gives what watches as long as it is entered."""
+    """Watching that can be switched on and off. `begin` returns a context manager that watches."""
 
     def __init__(self, begin: Callable[[], AbstractContextManager[None]]) -> None:
         self._begin, self._stack = begin, ExitStack()
@@ -57,7 +58,7 @@ class Watch:
 
 
 class Menu:
-    """`tell` is called with "d" when the user wants to leave."""
+    """`tell` is called with "d" when the user wants to detach."""
 
     def __init__(self, context: Context, watch: Watch, tell: Callable[[str], None]) -> None:
         self._context, self._watch, self._tell = context, watch, tell
@@ -71,12 +72,12 @@ class Menu:
         }  # fmt: skip
 
     def over(self, stream: TextIO) -> TextIO:
-        """The stream, with the menu moved below what is written to it."""
+        """A stream that keeps the menu below its output."""
         return _Over(self, stream)  # type: ignore[return-value]
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Show the menu and act on keys; the terminal is as before when the block ends."""
+        """Show the menu and act on keys; the terminal is restored at the end of the block."""
         fd = sys.stdin.fileno()
         before = termios.tcgetattr(fd)
         stderr, progress = self._context.stderr, self._context.options.progress
@@ -93,7 +94,7 @@ class Menu:
             yield
         finally:
             signal.signal(signal.SIGCONT, again)
-            os.write(write, b"!")  # closing it would not do: a supervisor that was forked meanwhile has it, too
+            os.write(write, b"!")  # closing it is not enough: a supervisor forked meanwhile also has it open
             if keys.is_alive():
                 keys.join()
             os.close(read)
@@ -104,14 +105,14 @@ class Menu:
             self._context.stderr, self._context.options.progress = stderr, progress
 
     def hide(self) -> None:
-        """Show it no longer."""
+        """Hide the menu."""
         with self._lock:
             self._shown = False
             self._erase()
             self._terminal.flush()
 
     def write(self, stream: TextIO, text: str) -> None:
-        """Write to a stream that shows on this terminal; what does not end in a newline goes on later."""
+        """Write to a stream of this terminal; text without a final newline is continued later."""
         with self._lock:
             self._erase()
             stream.write(text)
@@ -165,7 +166,7 @@ class Menu:
                     self._say(f"menu: {error}")
 
     def _continue(self, fd: int, before: list[Any]) -> None:
-        """After Ctrl-Z and fg: a shell gives the terminal its own modes."""
+        """After Ctrl-Z and fg, set the terminal modes again, which the shell has changed."""
         with suppress(termios.error):
             _one_by_one(fd, before)
         self.write(self._terminal, "")
@@ -192,7 +193,7 @@ class Menu:
         self._show(config)
 
     def _show(self, command: Any) -> None:
-        """What another command prints."""
+        """Show the output of another command."""
         from composer.cli.parsing.flags import parse
 
         with redirect_stdout(Guarded(StringIO())) as printed:
@@ -215,7 +216,7 @@ class _Over:
 
 
 def _one_by_one(fd: int, before: list[Any]) -> None:
-    """Keys as they are typed, not shown; those that send signals still do."""
+    """Set the terminal to pass keys one by one without echo; keys for signals still work."""
     modes = [*before[:3], before[3] & ~(termios.ICANON | termios.ECHO), *before[4:6], [*before[6]]]
     modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
     termios.tcsetattr(fd, termios.TCSANOW, modes)

@@ -32,7 +32,7 @@ PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signa
 def run_exec(
     context: Context, record: ContainerRecord, spec: ExecSpec, *, detach: bool = False, interactive: bool = True
 ) -> int:
-    """Start a process in the container and stay with it, unless detached; its exit code."""
+    """Start a process in the container and stay attached, unless detached; returns its exit code."""
     if context.dry_run:
         if detach:
             return 0
@@ -41,7 +41,7 @@ def run_exec(
     stdin = 0 if interactive and not detach else -1
     stdio = (-1, -1, -1) if detach else (stdin, 1, 2)
     if spec.tty and not detach:
-        spec = replace(spec, console_size=own_size())  # before its program can look at it
+        spec = replace(spec, console_size=own_size())  # before its program can read the size
     process = opened(context, record, lambda: context.engine.exec_process(record.group, record.id, spec, stdio=stdio))
     try:
         if detach:
@@ -55,8 +55,8 @@ def run_exec(
 
 
 def opened(context: Context, record: ContainerRecord, opens: Callable[[], Process]) -> Process:
-    """What `opens` gives. A keeper that was started before an upgrade is replaced first: its group's supervisor does that when
-    it begins."""
+    """The result of `opens`. A keeper from before an upgrade is replaced first, by its group's supervisor when that
+    starts."""
     try:
         return opens()
     except OtherVersion:
@@ -67,7 +67,7 @@ def opened(context: Context, record: ContainerRecord, opens: Callable[[], Proces
 
 
 def terminal_session(process: Process, *, stdin: int, keys: bytes, send: Callable[[int], None] | None = None) -> int:
-    """Our terminal is the process's until it ends (its exit code) or the detach keys are typed (0)."""
+    """Connect our terminal to the process until it exits (returns its exit code) or the detach keys are typed (0)."""
     assert process.stream is not None
     with passing_signals(process, send), raw(0), following_size(process.resize):
         detached = pump(process.stream, stdin, 1, ended=process.fileno(), keys=keys)
@@ -76,9 +76,9 @@ def terminal_session(process: Process, *, stdin: int, keys: bytes, send: Callabl
 
 @contextmanager
 def passing_signals(process: Process, send: Callable[[int], None] | None = None) -> Iterator[None]:
-    """Signals that would end us go to the process instead (by `send`), so that our terminal is as it was when we end with it. A
-    process that outlives its terminal, or SIGQUIT, for GRACE seconds is killed. Signals that we were started to ignore stay
-    ignored."""
+    """Forward signals that would end us to the process (with `send`), so that we exit with it and restore our terminal.
+    A process that outlives its terminal, or SIGQUIT, for GRACE seconds is killed. Signals that were ignored at our
+    start stay ignored."""
 
     def pass_on(number: int) -> None:
         with suppress(Exception):
@@ -100,7 +100,7 @@ def passing_signals(process: Process, send: Callable[[int], None] | None = None)
 
 
 def feed_stdin(process: Process) -> None:
-    """Copy our stdin to the process's, in the background; the end of ours is the end of its."""
+    """Copy our stdin to the process's, in the background, including its end."""
 
     def copy() -> None:
         assert process.stream is not None
@@ -114,7 +114,7 @@ def feed_stdin(process: Process) -> None:
 
 
 def show_frames(stream: int) -> None:
-    """Write what comes in Docker's attach frames to our stdout (1) and stderr (2) until it ends."""
+    """Write the contents of Docker's attach frames to our stdout (1) and stderr (2) until the stream ends."""
     held = b""
     while data := os.read(stream, CHUNK):
         held += data

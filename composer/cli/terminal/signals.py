@@ -1,4 +1,4 @@
-"""Signals that are acted on at once, whatever the main thread waits for."""
+"""Signals that are handled at once, even while the main thread blocks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _STOP = b"\0"
 
 @contextmanager
 def listening(numbers: Iterable[int], act: Callable[[int], None]) -> Iterator[None]:
-    """Have a thread call `act` with the number of each of these signals that arrives. Contexts nest; only the main thread may
-    enter one.
+    """A thread calls `act` with the number of each of these signals that arrives. Contexts nest; only the main thread
+    may enter one.
 
-    Python runs a handler in the main thread, between two instructions: a signal that arrives just before a system call
-    which blocks would not be handled until that returns. The wakeup descriptor is written to by the signal itself.
+    Python runs handlers in the main thread between two instructions, so a signal that arrives just before a blocking
+    system call would not be handled until that returns. The signal itself writes to the wakeup descriptor.
     """
     mine = frozenset(numbers)
     read, write = os.pipe2(os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What containers write whose logs are kept nowhere, for `up` in the foreground: it attaches to them.
+"""The output of containers without stored logs, for `up` in the foreground, which attaches to them.
 
 supervisor ──Ready──▶ attach ──▶ keeper       before the program starts, so that nothing is missed
                         thread: frames ──▶ entries that wait ──▶ Follower.read
@@ -51,7 +51,7 @@ class Output:
 
     @property
     def ended(self) -> bool:
-        """Everything has come: the container has ended, or its keeper has."""
+        """Whether the output is complete: the container or its keeper has exited."""
         return not self._thread.is_alive()
 
     def fileno(self) -> int:
@@ -68,7 +68,7 @@ class Output:
         return found
 
     def finish(self) -> None:
-        """The container has ended: wait for the rest of what it wrote."""
+        """The container has exited: wait for the rest of its output."""
         deadline = time.monotonic() + LAST
         with self._changed:
             self._limit = float("inf")
@@ -117,31 +117,31 @@ class Output:
 
 
 class Outputs:
-    """Those that a command has attached to; `services` gives those of the project that it wants to see."""
+    """The outputs of attached containers; `services` returns the services to show."""
 
     def __init__(self, context: Context, services: Callable[[], Iterable[str]]) -> None:
         self._context, self._services = context, services
         self._ready: dict[str, Output] = {}
 
     def unreadable(self, desired: Desired) -> tuple[str, ...]:
-        """Of the services those whose logs are kept nowhere."""
+        """The services without stored logs."""
         return tuple(
             name for name in sorted(self._services()) if name in desired.services and _keeps_nothing(desired, name)
         )
 
     def ready(self, container_id: str) -> None:
-        """The container's program is about to start."""
+        """Attach to a container whose program is about to start."""
         record = next((one for one in self._context.containers() if one.id == container_id), None)
         if record is not None and (output := self._attach(record)) is not None:
             self.close(container_id)
             self._ready[container_id] = output
 
     def of(self, record: ContainerRecord) -> Output | None:
-        """What was attached to before its program started, else what it writes from now on; None when it does not run."""
+        """The output attached before its program started, else its output from now on; None if it is not running."""
         return self._ready.pop(record.id, None) or self._attach(record)
 
     def close(self, container_id: str = "") -> None:
-        """Give up those that nobody has asked for, or one of them."""
+        """Close unused outputs, or one of them."""
         for key in [container_id] if container_id else list(self._ready):
             if output := self._ready.pop(key, None):
                 output.close()

@@ -23,7 +23,7 @@ CHUNK = 65536
 
 @contextmanager
 def raw(fd: int) -> Iterator[None]:
-    """The terminal in raw mode for the time being, and as it was afterwards; nothing for what is no terminal."""
+    """A context manager that sets the terminal to raw mode and restores it; does nothing if `fd` is not a terminal."""
     if not os.isatty(fd):
         yield
         return
@@ -32,7 +32,7 @@ def raw(fd: int) -> Iterator[None]:
         tty.setraw(fd, termios.TCSANOW)
         yield
     finally:
-        with suppress(termios.error):  # it may have gone
+        with suppress(termios.error):  # it may have been closed
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
@@ -58,7 +58,7 @@ def own_size() -> tuple[int, int]:
 
 @contextmanager
 def following_size(resize: Callable[[int, int], None]) -> Iterator[None]:
-    """Tell `resize` the rows and columns of our terminal, at once and at each SIGWINCH."""
+    """Call `resize` with the rows and columns of our terminal, at once and at each SIGWINCH."""
 
     def tell(*_: object) -> None:
         with suppress(Exception):
@@ -73,8 +73,8 @@ def following_size(resize: Callable[[int, int], None]) -> Iterator[None]:
 def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes = b"") -> bool:
     """Copy between our terminal and the master side of the container's until that ends; True when detached.
 
-    `ended` becomes readable when the process has ended: what is left is copied, even if a child of it keeps the
-    terminal open. The end of our stdin is passed on as an end-of-file character, as a terminal would.
+    `ended` becomes readable when the process has exited: then the rest is copied, even if a child of it keeps the
+    terminal open. The end of our stdin is sent as an end-of-file character.
     """
     detach = Detach(keys)
     sources = [fd for fd in (master, stdin, ended) if fd >= 0]
@@ -88,7 +88,7 @@ def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes =
         if stdin in ready:
             try:
                 data = os.read(stdin, CHUNK)
-            except OSError:  # our terminal is gone (EIO)
+            except OSError:  # our terminal was closed (EIO)
                 sources.remove(stdin)
                 continue
             if not data:
@@ -104,8 +104,8 @@ def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes =
 
 
 def _copy_out(master: int, stdout: int) -> bool:
-    """One piece of output; False at its end, which is EIO once the last process has closed the other side. What our own
-    terminal does not take any more is lost."""
+    """Copy some output; False at the end, which is EIO once the last process has closed the other side. Output that our
+    terminal no longer accepts is lost."""
     try:
         data = os.read(master, CHUNK)
     except OSError:

@@ -1,4 +1,4 @@
-"""The logs of containers while a command waits for them (`up --wait`)."""
+"""Show the logs of containers while a command waits for them (`up --wait`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def logs_shown(context: Context, args: Args, services: Collection[str]) -> Iterator[None]:
-    """Print what containers of these services write, from now until the block ends; progress comes in lines."""
+    """Print the logs of these services' containers from now until the end of the block; progress is shown in lines."""
     own = context.with_options(context.options)  # another thread needs an engine of its own
     own.project_name = context.project_name
     colour = not args.no_color and wants_colour(context.ansi, sys.stdout, context.environ)
