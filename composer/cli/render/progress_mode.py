@@ -25,6 +25,8 @@ def progress_for(
 
 
 def _tty(stream: TextIO, *, colour: bool, title: str, dry_run: bool) -> Progress:
-    from composer.cli.render.terminal import TtyProgress  # its thread takes a millisecond to start, which a pipe does not need
+    from composer.cli.render.terminal import (
+        TtyProgress,  # its thread takes a millisecond to start, which a pipe does not need
+    )
 
     return TtyProgress(stream, colour=colour, title=title, dry_run=dry_run)
