@@ -112,7 +112,7 @@ _KINDS = {tarfile.REGTYPE: stat.S_IFREG, tarfile.AREGTYPE: stat.S_IFREG, tarfile
 def apply_layers(layers):
     """The tree that layers, as tar archives, make."""
     entries = {}
-    for data in layers:
+    for number, data in enumerate(layers):
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             for info in tar:
                 path = os.path.normpath(info.name.lstrip("/") or ".")
@@ -125,7 +125,7 @@ def apply_layers(layers):
                     if path in entries and not (info.isdir() and entries[path][0].isdir()):
                         _drop(entries, path)
                     body = tar.extractfile(info).read() if info.isreg() else b""
-                    entries[path] = (info, body, path)
+                    entries[path] = (info, body, (number, path))
                     if info.islnk():
                         target = entries[os.path.normpath(info.linkname.lstrip("/"))]
                         entries[path] = target
@@ -152,6 +152,7 @@ def _lines(entries):
             content = shown(body)
         elif info.ischr() or info.isblk():
             content = f"{info.devmajor},{info.devminor}"
-        found[path] = line(path, _KINDS[info.type] | info.mode, (info.uid, info.gid), info.mtime, content, xattrs,
+        mode = _KINDS[info.type] | (0o777 if info.issym() else info.mode)
+        found[path] = line(path, mode, (info.uid, info.gid), info.mtime, content, xattrs,
                            "" if linked == path else linked)  # fmt: skip
     return found
