@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from composer.cli.errors import UsageError
+from composer.cli.parsing.build_flags import BUILD
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 from composer.cli.render.listing import FORCE, FORMAT, listing
 from composer.view.build_cache import FILTERS, chosen, over
@@ -74,10 +75,27 @@ def prune(context: Context, args: Args) -> int:
 
 _FILTER = Flag("filter", "Filter the records: until=24h, description=TEXT, id=…", "strings", metavar="filter")
 
+
+def build(context: Context, args: Args) -> int:
+    from composer.cli.project.image_build import build as build_one
+
+    return build_one(context, args)
+
+
 GROUP = Group(
     "builder",
-    "Manage the build cache",
+    "Manage builds and their cache",
     {
+        "build": (
+            Command(
+                "builder build",
+                "Build an image from a Dockerfile",
+                "builder build [OPTIONS] PATH|URL|-",
+                BUILD,
+                positional=(1, 1),
+            ),
+            build,
+        ),
         "du": (
             Command(
                 "builder du",

@@ -355,6 +355,24 @@ def run(context: Context, args: Args) -> int:
     return run_one(context, args)
 
 
+def cp(context: Context, args: Args) -> int:
+    from composer.cli.project import container_content
+
+    return container_content.cp(context, args)
+
+
+def export(context: Context, args: Args) -> int:
+    from composer.cli.project import container_content
+
+    return container_content.export(context, args)
+
+
+def commit(context: Context, args: Args) -> int:
+    from composer.cli.project import container_content
+
+    return container_content.commit(context, args)
+
+
 _TIMEOUT = (
     Flag("signal", "Signal to send to the container", "string", short="s"),
     Flag("timeout", "Seconds to wait before killing the container", "int", short="t", aliases=("time",)),
@@ -381,6 +399,22 @@ GROUP = Group(
                      Flag("no-stdin", "Do not attach STDIN"), _PROXY, positional=(1, 1)),
             attach,
         ),
+        "commit": (
+            _command("commit", "Create a new image from a container's changes", " CONTAINER [REPOSITORY[:TAG]]",
+                     Flag("author", "Author of the image", "string", short="a"),
+                     Flag("change", "Apply a Dockerfile instruction to the image", "strings", short="c"),
+                     Flag("message", "Commit message", "string", short="m"),
+                     Flag("pause", "Pause the container during the commit", short="p", default=True), positional=(1, 2)),
+            commit,
+        ),
+        "cp": (
+            _command("cp", "Copy files and folders between a container and the local file system",
+                     " CONTAINER:SRC_PATH DEST_PATH|-, or SRC_PATH|- CONTAINER:DEST_PATH",
+                     Flag("archive", "Keep owners and groups", short="a"),
+                     Flag("follow-link", "Follow a symbolic link at SRC_PATH", short="L"),
+                     Flag("quiet", "Do not say what was copied", short="q"), positional=(2, 2)),
+            cp,
+        ),
         "create": (
             _command("create", "Create a new container", " IMAGE [COMMAND] [ARG...]", *CREATE, positional=(1, None),
                      interspersed=False),
@@ -398,6 +432,11 @@ GROUP = Group(
                      Flag("workdir", "Working directory inside the container", "string", short="w"),
                      positional=(2, None), interspersed=False),
             execute,
+        ),
+        "export": (
+            _command("export", "Export a container's file system as a tar archive", " CONTAINER",
+                     Flag("output", "Write to a file, instead of STDOUT", "string", short="o"), positional=(1, 1)),
+            export,
         ),
         "inspect": (
             _command("inspect", "Display detailed information on one or more containers", SEVERAL, INSPECT,
@@ -442,6 +481,7 @@ GROUP = Group(
         "rm": (
             _command("rm", "Remove one or more containers", SEVERAL,
                      Flag("force", "Also remove running containers", short="f"),
+                     Flag("link", "Remove the specified link", short="l", refused="links are fixed when a container is created"),
                      Flag("volumes", "Remove anonymous volumes of the container", short="v"), positional=(1, None)),
             rm,
         ),

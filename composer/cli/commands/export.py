@@ -43,12 +43,12 @@ def run(context: Context, args: Args) -> int:
     with context.progress("Exporting") as progress:
         progress.update(record.spec.name, "Exporting")
         if not context.dry_run:
-            _export(context, record, args.output)
+            export_to(context, record, args.output)
         progress.update(record.spec.name, "Exported", State.DONE)
     return 0
 
 
-def _export(context: Context, record: ContainerRecord, output: str) -> None:
+def export_to(context: Context, record: ContainerRecord, output: str) -> None:
     """Write the archive to the file `output` ("" for stdout), completely or not at all."""
     if not output:
         sys.stdout.flush()

@@ -286,7 +286,7 @@ GROUP = Group(
             Command(
                 "image build",
                 "Build an image from a Dockerfile",
-                "image build [OPTIONS] PATH|URL",
+                "image build [OPTIONS] PATH|URL|-",
                 BUILD,
                 positional=(1, 1),
             ),

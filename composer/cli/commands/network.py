@@ -196,10 +196,53 @@ def take(context: Context, gone: list[NetworkRecord]) -> None:
 
 _SWARM = "this engine has no swarm"
 
+
+def connect(context: Context, args: Args) -> int:
+    from composer.cli.project import network_members
+
+    return network_members.connect(context, args)
+
+
+def disconnect(context: Context, args: Args) -> int:
+    from composer.cli.project import network_members
+
+    return network_members.disconnect(context, args)
+
+
 GROUP = Group(
     "network",
     "Manage networks of all projects",
     {
+        "connect": (
+            Command(
+                "network connect",
+                "Connect a container to a network",
+                "network connect [OPTIONS] NETWORK CONTAINER",
+                (
+                    Flag("alias", "Add a network-scoped alias for the container", "strings"),
+                    Flag("driver-opt", "Driver options for the network: KEY=VALUE", "strings"),
+                    Flag(
+                        "gw-priority", "The network with the highest one provides the default gateway", "int", default=0
+                    ),
+                    Flag("ip", "IPv4 address", "string"),
+                    Flag("ip6", "IPv6 address", "string"),
+                    Flag("link", "Add a link to another container", "strings"),
+                    Flag("link-local-ip", "Add a link-local address for the container", "strings"),
+                ),
+                positional=(2, 2),
+            ),
+            connect,
+        ),
+        "disconnect": (
+            Command(
+                "network disconnect",
+                "Disconnect a container from a network",
+                "network disconnect [OPTIONS] NETWORK CONTAINER",
+                (Flag("force", "Succeed if the container does not exist", short="f"),),
+                positional=(2, 2),
+            ),
+            disconnect,
+        ),
         "create": (
             Command(
                 "network create",

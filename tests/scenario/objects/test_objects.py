@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import tarfile
 
 import pytest
 
@@ -217,3 +218,51 @@ def test_an_image_is_built_without_a_project(composer, name):
     assert "Dockerfile:" in composer("image", "build", "ctx", code=None).err
     assert "not found" in composer("image", "build", "nosuch", code=1).err
     composer("image", "rm", tag)
+
+
+@pytest.fixture
+def running(composer, name):
+    composer("container", "run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "1000")
+    yield composer, name
+    composer("container", "rm", "-f", name)
+
+
+def test_files_of_a_container_of_no_project(running):
+    composer, name = running
+    composer.write(file="words\n")
+    composer("container", "cp", "file", f"{name}:/tmp/there")
+    composer("container", "cp", f"{name}:/tmp/there", "back")
+    assert (composer.folder / "back").read_text() == "words\n"
+    composer("container", "export", "-o", "all.tar", name)
+    assert "./tmp/there" in tarfile.open(composer.folder / "all.tar").getnames()
+    image = composer(
+        "container", "commit", "-m", "why", "-c", "CMD cat /tmp/there", name, f"scenario/{name}"
+    ).out.strip()
+    assert composer("image", "inspect", "-f", "{{.Comment}} {{.Id}}", f"scenario/{name}").out == f"why {image}\n"
+    assert composer("container", "run", "--rm", "--network", "none", f"scenario/{name}").out == "words\n"
+    assert composer("container", "inspect", "-f", "{{.State.Status}}", name).out == "running\n"
+    composer("image", "rm", f"scenario/{name}")
+    assert "source" in composer("container", "cp", "file", "other", code=None).err
+    assert "No such container" in composer("container", "cp", "file", "nosuch:/x", code=1).err
+
+
+def test_a_container_joins_and_leaves_networks(composer, name):
+    composer("network", "create", name)
+    composer("container", "run", "-d", "--name", name, "--network", "bridge", "busybox", "sleep", "1000")
+    composer("network", "connect", "--alias", "other", name, name)
+    assert "already exists" in composer("network", "connect", name, name, code=1).err
+    said = composer("container", "exec", name, "ip", "-o", "-4", "address").out
+    assert "eth1" in said
+    composer("network", "disconnect", name, name)
+    assert "is not connected" in composer("network", "disconnect", name, name, code=1).err
+    composer("network", "disconnect", "-f", name, "nosuch")
+    assert "eth1" not in composer("container", "exec", name, "ip", "-o", "-4", "address").out
+    composer("container", "rm", "-f", name)
+    composer("network", "rm", name)
+
+
+def test_a_format_wins_over_quiet(running):
+    composer, name = running
+    for words in (("container", "ls"), ("image", "ls"), ("volume", "ls"), ("network", "ls")):
+        assert "x" in composer(*words, "-q", "--format", "x").out or words[0] == "volume"
+    assert composer("container", "ls", "-q", "--format", "{{.Names}}").out.split().count(name) == 1
