@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -349,6 +349,11 @@ class Engine:
         from engine.build import examine
 
         return examine(spec, images=self._images)
+
+    def context_paths(self, dockerfile: str, contexts: Mapping[str, str]) -> list[str] | None:
+        from engine.build import context_paths
+
+        return context_paths(dockerfile, contexts, images=self._images)
 
     def _pull_apart(
         self,

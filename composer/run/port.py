@@ -233,6 +233,11 @@ class Images(Protocol):
         build fails. `credentials` gives those for a registry (host[:port]), None for those that are kept."""
         ...
 
+    def context_paths(self, dockerfile: str, contexts: Mapping[str, str]) -> list[str] | None:
+        """The paths of the context that the Dockerfile at the path `dockerfile` can read, with these additional contexts;
+        None if it may be any. Raises BuildFailed, OSError."""
+        ...
+
     def check_build(self, spec: BuildSpec) -> list[BuildWarning]:
         """The problems of the Dockerfile by BuildKit's rules; nothing is built. BuildFailed if it cannot be built."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from engine.build.execute import RunStep
     from engine.image.images import ImageStore
@@ -54,3 +54,13 @@ def examine(spec: BuildSpec, *, images: ImageStore) -> list[BuildWarning]:
         raise AssertionError("a check runs nothing")
 
     return Builder(spec, images, never, None, None).check()
+
+
+def context_paths(dockerfile: str, contexts: Mapping[str, str], *, images: ImageStore) -> list[str] | None:
+    """The paths of the context that the Dockerfile at the path `dockerfile` can read; None if it may be any. `contexts`
+    are the additional ones. Raises BuildFailed, OSError."""
+    from engine.build.lex import lex
+    from engine.build.wanted import context_paths as read
+
+    with open(dockerfile, encoding="utf-8", errors="replace") as file:
+        return read(lex(file.read(), dockerfile), contexts, images.get)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Mapping
 
 import msgspec
@@ -175,9 +176,43 @@ def read_exit(folder: str) -> ContainerExit | None:
         return None
 
 
+_kept: dict[str, tuple[tuple[int, ...], ContainerSpec, ContainerState]] = {}
+"""Folder of a container → what identifies its files (see `_identity`), and what was read of them."""
+_KEPT = 1024
+_SETTLED = 0.1
+"""Seconds since the last change after which a file's identity is unique: inodes are used again, and times are coarse."""
+
+
 def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
     """The container's current state: if its process is gone, it has exited. None when there is no such container."""
     folder = roots.container(group, container_id)
+    identity = _identity(folder)
+    kept = _kept.get(folder)
+    if kept is not None and kept[0] == identity:
+        _, spec, state = kept
+    else:
+        found = _read(folder)
+        if found is None:
+            _kept.pop(folder, None)
+            return None
+        spec, state = found
+        if identity and time.time() - max(identity[2], identity[5]) / 1e9 > _SETTLED:
+            if len(_kept) >= _KEPT:
+                _kept.clear()
+            _kept[folder] = (identity, spec, state)
+    return ContainerRecord(id=container_id, group=group, spec=spec, state=verified(folder, state))
+
+
+def _identity(folder: str) -> tuple[int, ...]:
+    """Inode, size and time of change (nanoseconds) of both files; () if one of them does not exist."""
+    try:
+        both = (os.stat(f"{folder}/spec.json"), os.stat(f"{folder}/state.json"))
+    except OSError:
+        return ()
+    return tuple(number for one in both for number in (one.st_ino, one.st_size, one.st_ctime_ns))
+
+
+def _read(folder: str) -> tuple[ContainerSpec, ContainerState] | None:
     try:
         with open(f"{folder}/spec.json", "rb") as file:
             text = file.read()
@@ -188,10 +223,9 @@ def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
         raise OperationFailed("read", f"{folder}/spec.json", detail=str(error)) from error
     try:
         with open(f"{folder}/state.json", "rb") as file:
-            state = decode_state(file.read())
+            return spec, decode_state(file.read())
     except (FileNotFoundError, msgspec.DecodeError):
-        state = _decode_beginning(text).initial
-    return ContainerRecord(id=container_id, group=group, spec=spec, state=verified(folder, state))
+        return spec, _decode_beginning(text).initial
 
 
 def verified(folder: str, state: ContainerState) -> ContainerState:

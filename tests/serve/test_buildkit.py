@@ -60,10 +60,8 @@ class Client:
             return
         assert call.path == "/moby.filesync.v1.FileSync/DiffCopy"
         files = self.folders[call.metadata["dir-name"]]
-        if wanted := call.metadata.get("followpaths"):
-            files = {
-                name: content for name, content in files.items() if name == wanted or name.startswith("Dockerfile")
-            }
+        if wanted := [value for name, value in call.headers if name == "followpaths"]:
+            files = {name: content for name, content in files.items() if name in wanted}
         names = list(files)
         for name in names:
             await call.send(wire.message((1, 0)) + wire.block(2, wire.message((1, name), (2, 0o644))))

@@ -23,6 +23,7 @@ from msgspec import Struct
 from composer.serve.buildkit import kept, session
 from composer.serve.buildkit.definition import MADE_HERE, Source
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
+from engine.errors import EngineError
 from engine.spec.image import BuildSecret
 
 if TYPE_CHECKING:
@@ -84,14 +85,30 @@ class Contexts(contextlib.ExitStack):
     async def _local(self) -> Brought:
         path = await self._own_dockerfile()
         ignored = await self._ignored(f"{path}.dockerignore")
-        context = await self._directory(self._context, without=ignored)
-        return Brought(context, path, await self._all_named(), await self._secrets(path))
+        named = await self._all_named()
+        wanted = await self._wanted(path, named)
+        if wanted == []:
+            context = self._new("context")
+        else:
+            context = await self._directory(self._context, only=wanted or (), without=ignored)
+        return Brought(context, path, named, await self._secrets(path))
 
-    async def _directory(self, name: str, *, without: Sequence[str] = ()) -> str:
+    async def _wanted(self, dockerfile: str, named: Mapping[str, str]) -> list[str] | None:
+        """The paths that the build may read, None for all. An error in the Dockerfile is the build's to report."""
+
+        def read() -> list[str] | None:
+            return self._server.open_engine().context_paths(dockerfile, named)
+
+        try:
+            return await to_thread.run_sync(read)
+        except EngineError:
+            return []
+
+    async def _directory(self, name: str, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> str:
         """A directory of the client's, of which only what has changed is sent."""
         place = self.enter_context(kept.folder(self._server.roots, self._key, name))
         place = place or self._new(f"local-{secrets.token_hex(4)}")
-        await session.fetch(self._peer, name, place, without=without)
+        await session.fetch(self._peer, name, place, only=only, without=without)
         return place
 
     def _new(self, name: str) -> str:

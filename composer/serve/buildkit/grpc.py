@@ -27,6 +27,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
 
 from composer.serve.http.errors import ClientGone
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 UNKNOWN, INVALID, NOT_FOUND, UNIMPLEMENTED, UNAVAILABLE = 2, 3, 5, 12, 14
+WINDOW = 4 << 20
+"""Bytes that the other side may send ahead: enough that it does not wait for us at every message."""
 MAX_MESSAGE = 32 << 20
 """Size limit of a message in bytes; BuildKit's messages have at most 16 MiB."""
 
@@ -47,10 +50,11 @@ class Failed(Exception):
 
 
 class Call:
-    """One call. `metadata` has its request headers."""
+    """One call. `metadata` has its request headers, `headers` also those that occur several times."""
 
     def __init__(self, peer: Peer, number: int, metadata: Sequence[tuple[str, str]]) -> None:
         self._peer, self.number, self.metadata = peer, number, dict(metadata)
+        self.headers = tuple(metadata)
         self._parts: deque[tuple[bytes, int]] = deque()
         self._buffer = bytearray()
         self._news = anyio.Event()
@@ -174,7 +178,11 @@ class Peer:
         self._raw, self._handler = raw, handler
         config = H2Configuration(client_side=handler is None, header_encoding="utf-8", validate_inbound_headers=False)
         self._h2 = H2Connection(config)
+        self._h2.local_settings = Settings(
+            client=handler is None, initial_values={SettingCodes.INITIAL_WINDOW_SIZE: WINDOW}
+        )
         self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(WINDOW)
         self._calls: dict[int, Call] = {}
         self._sending = anyio.Lock()
         self.gone = anyio.Event()

@@ -12,6 +12,7 @@ from composer.view import lookup
 from composer.view.container_list import FILTERS, listed, selected, tree_size
 from composer.view.filters import Filters
 from composer.view.inspect import inspected
+from composer.view.snapshot import snapshot
 
 if TYPE_CHECKING:
     from composer.serve.http.connection import Exchange
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 async def listing(server: Server, request: Request, exchange: Exchange) -> Reply:
-    engine = server.engine
+    engine = snapshot(server.engine)
     filters = Filters.of_json(request.query("filters"), FILTERS)
     limit = request.number("limit", 0) or 0
     records = selected(engine, filters, everything=request.flag("all") or limit > 0)

@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from msgspec import structs
 
 from composer.detach import Detach
+from composer.serve.descriptors import pipe
 from composer.serve.docker import body
 from composer.serve.docker.body import console_size
 from composer.serve.docker.detach import sequence
@@ -239,7 +240,7 @@ def _pipes(stdin: bool, stdout: bool, stderr: bool) -> tuple[list[int], tuple[in
     ours, theirs = [-1, -1, -1], [-1, -1, -1]
     for stream, wanted in enumerate((stdin, stdout, stderr)):
         if wanted:
-            reading, writing = os.pipe()
+            reading, writing = pipe()
             ours[stream], theirs[stream] = (reading, writing) if stream else (writing, reading)
             os.set_blocking(ours[stream], False)
     return ours, (theirs[0], theirs[1], theirs[2])

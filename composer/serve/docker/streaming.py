@@ -13,7 +13,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from composer.serve.descriptors import read, write
+from composer.serve.descriptors import pipe, read, write
 from composer.serve.errors import described_error
 from composer.serve.http.errors import HTTPError
 from composer.view.errors import Refusal
@@ -82,7 +82,7 @@ async def upload(request: Request, work: Callable[[int], T]) -> T:
 
     The body goes through a pipe, so the client waits while the thread does not read. Raises ClientGone.
     """
-    reading, writing = os.pipe()
+    reading, writing = pipe()
     os.set_blocking(writing, False)
 
     def run() -> T:
@@ -113,7 +113,7 @@ async def download(
 
     The headers are sent with the first bytes, so that an earlier failure can still be answered with an error status.
     """
-    reading, writing = os.pipe()
+    reading, writing = pipe()
     os.set_blocking(reading, False)
 
     def run() -> None:

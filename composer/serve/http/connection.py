@@ -27,7 +27,7 @@ from composer.serve.http.request import Reply, Request
 
 MAX_HEADERS = 64 * 1024
 """Size limit of a request's first line and headers."""
-CHUNK = 256 * 1024
+CHUNK = 1 << 18
 HALF_CLOSED = 0.5
 """Seconds between checks whether a client that closed its sending side is still connected; no event exists for that."""
 LINGER = 5.0
