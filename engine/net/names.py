@@ -61,6 +61,18 @@ class Names:
             for address in addresses:
                 self._reverse.get(endpoint.network, {}).pop(address, None)
 
+    def retire(self, container_id: str) -> None:
+        """The container is being stopped: its names lead to the other containers that have them, as long as there are such. It
+        can still ask for names itself."""
+        self.generation += 1
+        names, endpoints = self._endpoints.get(container_id, ((), ()))
+        for endpoint in endpoints:
+            table = self._by_network.get(endpoint.network, {})
+            addresses = {endpoint.ipv4_address, endpoint.ipv6_address}
+            for name in {n.lower() for n in (*names, *endpoint.aliases)}:
+                if rest := [address for address in table.get(name, ()) if address not in addresses]:
+                    table[name] = rest
+
     def lookup(self, asker: str, name: str) -> list[str] | None:
         """Addresses of `name` for the container `asker`, in random order (round robin for scaled services); None when
         no container that it can reach has this name. They are those on the first of its networks that knows the name, as with

@@ -62,6 +62,7 @@ async def stop(group: Group, container_id: str, timeout: float | None, wanted: s
     first = number(wanted) if wanted else _own(group, record.spec) or signals.SIGTERM
     if timeout is None:
         timeout = DEFAULT_STOP_TIMEOUT if record.spec.stop_timeout is None else record.spec.stop_timeout
+    group.names.retire(container_id)
     await _send(group, container_id, first)
     with move_on_after(math.inf if timeout < 0 else timeout):
         await event.wait()

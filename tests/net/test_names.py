@@ -169,3 +169,25 @@ def test_one_container_leaves_others_their_questions(monkeypatch):
 
     askers = {}
     asyncio.run(main())
+
+
+def test_a_container_that_is_being_stopped():
+    """New connections go to its siblings; the last one is found until it has ended."""
+    names = Names()
+    names.publish("asker", ["asker"], [endpoint("n", "10.0.0.9", "app")])
+    names.publish("one", ["one"], [endpoint("n", "10.0.0.2", "app")])
+    names.publish("two", ["two"], [endpoint("n", "10.0.0.3", "app")])
+    names.withdraw("asker")
+    names.publish("asker", ["asker"], [endpoint("n", "10.0.0.9")])
+    generation = names.generation
+    names.retire("one")
+    assert names.generation != generation
+    assert names.lookup("asker", "app") == ["10.0.0.3"]
+    assert names.lookup("asker", "one") == ["10.0.0.2"] and names.lookup("one", "asker") == ["10.0.0.9"]
+    names.retire("two")
+    assert names.lookup("asker", "app") == ["10.0.0.3"]
+    names.withdraw("one")
+    names.withdraw("two")
+    assert names.lookup("asker", "app") is None and names.lookup("asker", "one") is None
+    names.publish("one", ["one"], [endpoint("n", "10.0.0.2", "app")])
+    assert names.lookup("asker", "app") == ["10.0.0.2"]

@@ -198,6 +198,20 @@ def test_the_process_lives_as_long_as_it_has_something_to_serve(relay):
     served.near.close()
 
 
+def test_the_process_has_no_privileges_and_only_its_sockets(relay):
+    served = Served(relay)
+    served.connected()  # it has begun
+    with open(f"/proc/{relay.pid}/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    assert {name: int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapInh")} == dict.fromkeys(
+        ("CapEff", "CapPrm", "CapInh"), 0
+    )
+    folder = f"/proc/{relay.pid}/fd"
+    opened = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+    ours = [one for one in opened if not one.startswith(("/dev/", "pipe:", "/tmp"))]
+    assert sorted(one.partition(":")[0] for one in ours) == ["anon_inode", *["socket"] * 4], opened
+
+
 def test_a_killed_process_is_replaced(relay):
     served = Served(relay)
     first = served.connected()

@@ -134,3 +134,22 @@ def test_own_hosts_file_that_is_another(box, networks):
     box.inside(record, "rm /etc/hosts; ln -s /proc/1/root/etc/passwd /etc/hosts; cp /etc/passwd /tmp/before")
     box.do(box.session.disconnect(record.id, b))
     assert box.exec(record, "cmp", "/etc/passwd", "/tmp/before")[0] == 0
+
+
+def test_new_connections_avoid_a_container_that_is_being_stopped(box, networks):
+    a, _ = networks
+    client = box.start(networks=(Attachment(network=a),))
+    deaf = ("sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+    ends, stays = (box.start(*deaf, networks=(Attachment(network=a, aliases=("app",)),)) for _ in range(2))
+    gone, left = (box.state(record).endpoints[0].ipv4_address for record in (ends, stays))
+    assert gone in asking(box, client, "nslookup", "app")[1]
+
+    async def stopping():
+        task = asyncio.ensure_future(box.session.stop(ends.id, timeout=60))
+        while gone in (found := (await asyncio.to_thread(box.exec, client, "nslookup", "app"))[1]):
+            await asyncio.sleep(0.01)
+        assert left in found and box.state(ends).status.alive
+        await box.session.signal(ends.id, "KILL")
+        await task
+
+    box.do(asyncio.wait_for(stopping(), 30))
