@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "composer.cron": (),
     "composer.detach": (),
     "composer.release": (),
-    "composer.view": ("composer.plan.labels", "engine.spec"),
+    "composer.view": ("composer.plan.labels", "composer.plan.naming", "engine.spec"),
     "composer.run": (
         "composer.compiled", "composer.cron", "composer.release", "composer.plan", "engine.spec", "engine.errors",
         "engine.paths", "engine.control",

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from composer.plan.desired import DesiredService
 
+NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]+"
+"""What the name of a container looks like, as with Docker Engine."""
+
 
 def container_name(project: str, service: DesiredService, number: int, separator: str) -> str:
     """The name of a service's container `number`: `container_name`, or else as in Docker Compose, `shop-web-1`."""

@@ -7,6 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from composer.plan.naming import NAME
 from composer.view import lookup
 from composer.view.containers import command_text, status_text
 from composer.view.errors import InUse, Refusal
@@ -28,7 +29,6 @@ FILTERS = (
 STATUSES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 HEALTH = ("none", "starting", "healthy", "unhealthy")
 PRUNE_FILTERS = ("label", "label!", "until")
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 
 
 def selected(engine: Engine, filters: Filters, *, everything: bool = False) -> list[ContainerRecord]:
@@ -212,7 +212,7 @@ def is_running(record: ContainerRecord) -> bool:
 def checked_name(name: str) -> str:
     """A container's name without Docker's leading slash. Refusal."""
     plain = name.removeprefix("/")
-    if not NAME.match(plain):
+    if not re.fullmatch(NAME, plain):
         raise Refusal(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return plain
 

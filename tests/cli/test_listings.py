@@ -188,6 +188,9 @@ def test_ls(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert "exited(1), running(2)" in run(engine, capsys, "ls", "-a")
     assert run(engine, capsys, "ls", "--filter", "name=other", "-q") == ""
+    assert run(engine, capsys, "ls", "--filter", "name=^sho?p$", "-q") == "shop\n"
+    with pytest.raises(UsageError, match="invalid filter"):
+        run(engine, capsys, "ls", "--filter", "name=(")
     assert json.loads(run(engine, capsys, "ls", "--format", "json"))[0]["Name"] == "shop"
 
 

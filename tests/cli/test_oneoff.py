@@ -48,11 +48,11 @@ def test_what_a_oneoff_container_keeps_and_loses() -> None:
 
 def test_the_flags() -> None:
     made = spec(
-        "--name", "n", "-e", "B=4", "-e", "C", "-u", "1000", "-w", "/w", "--cap-add", "SYS_TIME", "-l", "k=v",
+        "--name", "named", "-e", "B=4", "-e", "C", "-u", "1000", "-w", "/w", "--cap-add", "SYS_TIME", "-l", "k=v",
         "--use-aliases", "-P", "-p", "127.0.0.1:9000:90/udp", "-v", "data:/data:ro", "-v", "./conf:/etc/conf",
         "--entrypoint", "sh -c", "web", "echo hi",
     )  # fmt: skip
-    assert made.name == "n" and made.environment == {"A": "1", "B": "4", "C": "3"}
+    assert made.name == "named" and made.environment == {"A": "1", "B": "4", "C": "3"}
     assert (made.user, made.working_dir, made.labels["k"]) == ("1000", "/w", "v")
     assert made.cap_add == ("NET_ADMIN", "SYS_TIME") and made.networks == BASE.networks
     assert made.ports == (
@@ -106,3 +106,17 @@ def test_any_port_text_is_understood_or_refused(text: str) -> None:
         assert all(0 < binding.container_port < 65536 for binding in ports(text))
     except UsageError:
         pass
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--name", "a/b"), 'invalid container name "a/b"'),
+        (("--name", "x"), "invalid container name"),
+        (("-w", "relative"), "absolute path"),
+        (("-l", "alone"), "label must be set as KEY=VALUE"),
+    ],
+)
+def test_wrong_values(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        spec(*words, "web")

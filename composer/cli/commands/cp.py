@@ -53,6 +53,8 @@ def run(context: Context, args: Args) -> int:
     if not from_service and not to_service:
         raise UsageError("unknown copy direction: one of the two must be SERVICE:PATH")
     service = from_service or to_service
+    if not (source if from_service else target):
+        raise UsageError(f"no such directory: {service}: needs a path")
     context.check_services([service], among_containers=True)
     records = select(context.containers(), [service], oneoff=args.all, index=args.index)
     if not records:

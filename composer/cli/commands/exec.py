@@ -76,6 +76,8 @@ def run(context: Context, args: Args) -> int:
     service, *command = args.positional
     record = one(context, service, args.index)
     tty = not args.detach and wants_tty(args, interactive=args.interactive)
+    if args.workdir and not args.workdir.startswith("/"):
+        raise CommandError(f'the working directory "{args.workdir}" is invalid: it needs to be an absolute path', 128)
     environ = environment(args.env, context.environ)
     if tty and "TERM" in context.environ:
         environ.setdefault("TERM", context.environ["TERM"])

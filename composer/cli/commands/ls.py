@@ -12,6 +12,8 @@ from composer.cli.render.table import table
 from composer.plan.labels import CONFIG_FILES, is_hook, is_oneoff
 
 if TYPE_CHECKING:
+    import re
+
     from composer.cli.project.context import Context
 
 COMMAND = Command(
@@ -34,7 +36,7 @@ def run(context: Context, args: Args) -> int:
     names = [_filtered_name(text) for text in args.filter]
     rows = []
     for group in sorted(context.engine.groups()):
-        if names and not any(name in group for name in names):
+        if names and not any(name.search(group) for name in names):
             continue
         records = [
             r
@@ -58,8 +60,14 @@ def run(context: Context, args: Args) -> int:
     return 0
 
 
-def _filtered_name(text: str) -> str:
+def _filtered_name(text: str) -> re.Pattern[str]:
+    """The regular expression that the names of projects are searched for."""
+    import re
+
     key, equals, value = text.partition("=")
     if key != "name" or not equals:
         raise UsageError(f'invalid filter "{text}"; supported: name=TEXT')
-    return value
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise UsageError(f'invalid filter "{text}": {error}') from None

@@ -145,6 +145,11 @@ def _row(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> t
     )
 
 
+def _mode(network_mode: str) -> str:
+    """The network that the mode stands for; none for another container's."""
+    return "" if network_mode.startswith("container:") else network_mode
+
+
 def _view(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> dict[str, object]:
     """A container with docker compose's JSON names."""
     name, image_ref, command, service, created, status, ports = _row(record, image, full=full)
@@ -164,7 +169,7 @@ def _view(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> 
         "Mounts": ",".join(mounts),
         "Name": name,
         "Names": name,
-        "Networks": ",".join(a.network for a in record.spec.networks) or record.spec.network_mode,
+        "Networks": ",".join(a.network for a in record.spec.networks) or _mode(record.spec.network_mode),
         "Ports": ports,
         "Project": record.group,
         "Publishers": [

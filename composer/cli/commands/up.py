@@ -117,9 +117,16 @@ def _check(context: Context, args: Args) -> None:
             "--attach-dependencies, --exit-code-from or --watch"
         )
     if args.detach and args.menu:
-        raise UsageError("--menu cannot be combined with --detach")
-    if args.wait and (attached or args.exit_code_from):
-        raise UsageError("--wait cannot be combined with --abort-on-container-exit, --attach or --attach-dependencies")
+        context.warn("--menu has no effect with --detach")
+    if args.wait and (attached or args.exit_code_from or args.watch):
+        raise UsageError(
+            "--wait cannot be combined with --abort-on-container-exit, --abort-on-container-failure, --attach, "
+            "--attach-dependencies or --watch"
+        )
+    if args.no_build and args.watch:
+        raise UsageError("--no-build and --watch are incompatible")
+    if args.no_recreate and args.renew_anon_volumes:
+        raise UsageError("--no-recreate and --renew-anon-volumes are incompatible")
     if args.no_start and (args.wait or args.watch):
         raise UsageError("--no-start cannot be combined with --wait or --watch")
     if args.attach and args.attach_dependencies:
@@ -141,10 +148,9 @@ def _attached(context: Context, args: Args) -> tuple[set[str], set[str]]:
     started = desired.selected(args.positional, dependencies=not args.no_deps)
     if args.attach:
         shown = set(args.attach)
-    elif args.positional and not args.attach_dependencies:
-        shown = set(args.positional)
     else:
-        shown = {name for name in started if desired.services[name].attach}
+        asked = args.positional if args.positional and not args.attach_dependencies else started
+        shown = {name for name in asked if desired.services[name].attach} or set(asked)
     shown -= set(args.no_attach)
     if args.exit_code_from and args.exit_code_from not in desired.services:
         raise CommandError(f"no such service: {args.exit_code_from}")

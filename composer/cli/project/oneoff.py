@@ -4,6 +4,7 @@ compose's behaviour is the model."""
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ import msgspec
 from composer.cli.commands.exec import environment
 from composer.cli.errors import UsageError
 from composer.plan.labels import NUMBER, ONEOFF, SLUG
+from composer.plan.naming import NAME
 from engine.spec.container import ContainerSpec, Mount, PortBinding, Restart
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ def oneoff_spec(
 ) -> ContainerSpec:
     """The specification of a one-off container. `volumes`: the project's volumes and their names in the engine; `directory`:
     the base of relative host paths. UsageError for an invalid flag."""
+    if args.name and not re.fullmatch(NAME, args.name):
+        raise UsageError(f'invalid container name "{args.name}": only [a-zA-Z0-9][a-zA-Z0-9_.-]+ is allowed')
+    if args.workdir and not args.workdir.startswith("/"):
+        raise UsageError(f'the working directory "{args.workdir}" is invalid: it needs to be an absolute path')
     slug = secrets.token_hex(6)
     command = tuple(args.positional[1:])
     changes: dict[str, object] = {
@@ -76,6 +82,9 @@ def oneoff_spec(
 
 
 def _labels(pairs: Sequence[str]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f'label must be set as KEY=VALUE: "{pair}"')
     return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 

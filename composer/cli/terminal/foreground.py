@@ -110,12 +110,15 @@ class Foreground:
         if is_up(record) or self._interrupts or service_of(record) not in self._services | self._shown:
             return
         failed = args.abort_on_container_failure and code != 0
-        if not (args.abort_on_container_exit or args.exit_code_from or failed) or self._stopping is not None:
+        aborts = bool(args.abort_on_container_exit or args.exit_code_from or failed) and self._stopping is None
+        if service_of(record) not in self._shown and (
+            aborts or args.attach or args.no_attach
+        ):  # the follower is silent
+            self._lines.status(short_name(record), f"exited with code {code}")
+        if not aborts:
             return
         if self._code is None:
             self._code = code
-        if service_of(record) not in self._shown:  # the follower does not report it
-            self._lines.status(short_name(record), f"exited with code {code}")
         words = "Aborting on container exit..."
         print(paint(words, "31") if self._colour else words, file=raw(self._context.stderr), flush=True)
         self._begin(lambda: self._stop("stop"))

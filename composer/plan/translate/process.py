@@ -10,6 +10,8 @@ from engine.spec.container import Ulimit
 
 def process(scope: Scope) -> dict[str, Any]:
     service = scope.service
+    if service.working_dir and not service.working_dir.startswith("/"):
+        scope.refuse(("working_dir",), f"{service.working_dir!r} is not an absolute path")
     return {
         "command": service.command or None,  # empty means the image's, as in Docker Engine
         "entrypoint": service.entrypoint,

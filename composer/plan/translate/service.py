@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from composer.model.hook import Hook as Wanted
 from composer.plan.desired import MOST_REPLICAS, DesiredService, Hook, Provider
+from composer.plan.naming import NAME
 from composer.plan.translate import conflicts
 from composer.plan.translate.addresses import check_names
 from composer.plan.translate.build import build
@@ -66,7 +69,7 @@ def service(scope: Scope) -> DesiredService:
         pull_policy=pull_policy(scope),
         platform=scope.platform,
         scale=scale(scope) if wanted.provider is None else 0,
-        container_name=wanted.container_name,
+        container_name=_container_name(scope),
         depends_on=needed,
         pre_start=pre_start(scope),
         post_start=hooks(scope, "post_start", wanted.post_start),
@@ -86,6 +89,13 @@ def provider(scope: Scope) -> Provider | None:
         if other is not None and other.provider is None:
             scope.refuse(("depends_on", name), "a provider service can only depend on other provider services")
     return Provider(type=wanted.type, options=dict(wanted.options))
+
+
+def _container_name(scope: Scope) -> str:
+    name = scope.service.container_name
+    if name and not re.fullmatch(NAME, name):
+        scope.refuse(("container_name",), f"{name!r} does not match {NAME}")
+    return name
 
 
 def scale(scope: Scope) -> int:

@@ -59,6 +59,8 @@ def test_only_what_is_attached_is_shown_to_end(composer):
         """
     )
     assert composer("up").out.splitlines() == ["Attaching to shown-1", "shown-1  | seen", "shown-1 exited with code 0"]
-    assert not composer("up", "quiet", "--no-attach", "quiet").out
+    assert composer("up", "quiet", "--no-attach", "quiet").out == "quiet-1 exited with code 3\n"
+    assert composer("up", "quiet", "shown").out.splitlines()[0] == "Attaching to shown-1"
+    assert "quiet-1  | hidden" in composer("up", "quiet").out, "nothing else was asked for"
     # Where its end is what ends the command, it is said.
     assert "quiet-1 exited with code 3\n" in composer("up", "--exit-code-from", "quiet", code=3).out
