@@ -113,7 +113,7 @@ class Foreground:
         aborts = bool(args.abort_on_container_exit or args.exit_code_from or failed) and self._stopping is None
         if service_of(record) not in self._shown and (
             aborts or args.attach or args.no_attach
-        ):  # the follower is silent
+        ):  # the follower does not report it
             self._lines.status(short_name(record), f"exited with code {code}")
         if not aborts:
             return
