@@ -35,10 +35,6 @@ ENDPOINT_INTERFACE = "com.docker.network.endpoint.ifname"
 ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
 
 
-def _is_mtu(text: str) -> bool:
-    return text.isdecimal() and (68 <= int(text) <= 65535 or int(text) == 0)
-
-
 def _is_boolean(text: str) -> bool:
     return text.lower() in ("true", "false", "1", "0", "t", "f")
 
@@ -61,7 +57,7 @@ def _is_address(version: int) -> Callable[[str], bool]:
 _KNOWN: dict[str, tuple[Callable[[str], bool], str]] = {
     NAME: (_is_link_name, "a link's name of at most 15 characters"),
     INTERFACE_PREFIX: (lambda text: _is_link_name(text + "00"), "the beginning of a link's name"),
-    **dict.fromkeys(mtus.OPTIONS, (_is_mtu, "a number of bytes from 68 to 65535, or 0 for the default")),
+    **dict.fromkeys(mtus.OPTIONS, (mtus.is_valid, mtus.MEANING)),
     ICC: (_is_boolean, "true or false"),
     MASQUERADE: (_is_boolean, "true or false"),
     **dict.fromkeys(GATEWAY_MODE.values(), (GATEWAY_MODES.__contains__, "one of " + ", ".join(GATEWAY_MODES))),

@@ -1,6 +1,7 @@
-"""Settings of an administrator or user for networks, in networks.toml (docs/networking.md):
-/etc/composer/networks.toml, then $XDG_CONFIG_HOME/composer/networks.toml (~/.config), whose keys win; COMPOSER_NETWORKS
-names a file that replaces both
+"""Settings of an administrator or user for networks: networks.toml (docs/networking.md).
+
+It is read from /etc/composer, then from $XDG_CONFIG_HOME/composer (~/.config), whose keys win. COMPOSER_NETWORKS names a file
+that replaces both.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ import contextlib
 import ipaddress
 import os
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from engine.errors import InvalidSpec
+from engine.net import mtu as mtus
 from engine.net.rtnetlink import Rtnetlink
 
 _LARGEST = 1 << 20
-_MTU = range(68, 65536)
 
 
 class AddressPool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,18 +65,24 @@ def read(environ: Mapping[str, str] = os.environ) -> Preferences:
     found: dict[str, Any] = {}
     for path in _paths(environ):
         try:
-            with open(path, "rb") as file:
-                text = file.read(_LARGEST).decode()
-            import tomllib
-
-            data = tomllib.loads(text)
-            _check(msgspec.convert(data, Preferences))
-            found |= data
+            status = os.stat(path)
+            found |= _parsed(path, (status.st_ino, status.st_size, status.st_mtime_ns))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, msgspec.ValidationError) as error:
             raise InvalidSpec(f"{path}: {error}") from error
     return msgspec.convert(found, Preferences) if found else _NOTHING
+
+
+@cache
+def _parsed(path: str, state: tuple[int, int, int]) -> dict[str, Any]:
+    """The checked content of a file; `state` changes with it. A network's creation reads the settings several times."""
+    import tomllib
+
+    with open(path, "rb") as file:
+        data = tomllib.loads(file.read(_LARGEST).decode())
+    _check(msgspec.convert(data, Preferences))
+    return data
 
 
 def mtu() -> int:
@@ -96,7 +104,7 @@ def _check(found: Preferences) -> None:
     """Raises ValueError."""
     for address in found.publish:
         ipaddress.ip_address(address)
-    if found.mtu and found.mtu not in _MTU:
+    if found.mtu and found.mtu not in mtus.SIZES:
         raise ValueError(f"mtu: {found.mtu} is not a number of bytes from 68 to 65535, or 0 to follow the uplink")
     for pool in found.pools:
         base = ipaddress.ip_network(pool.base)

@@ -132,7 +132,7 @@ def test_detach_keys() -> None:
     assert detach.feed(b"b") == (b"\x10b", False)
     assert detach.feed(b"c\x10") == (b"c", False)
     assert detach.feed(b"\x11d") == (b"", True)
-    assert parse_keys("a,ctrl-[") == b"a\x1b"
-    for wrong in ("ctrl-", "ctrl-1", "ab"):
+    assert parse_keys("a,ctrl-[,DEL") == b"a\x1b\x7f"
+    for wrong in ("ctrl-", "ctrl-1", "ctrl-P", "ab", "a,,b"):
         with pytest.raises(UsageError):
             parse_keys(wrong)

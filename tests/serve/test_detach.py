@@ -31,7 +31,7 @@ def test_sequences(text, expected):
     assert sequence(text) == expected
 
 
-@pytest.mark.parametrize("text", ["ctrl-1", "ab", ",", "ctrl-", "ö"])
+@pytest.mark.parametrize("text", ["ctrl-1", "ctrl-P", "ab", ",", "ctrl-", "del", "ö"])
 def test_what_is_no_sequence(text):
     with pytest.raises(BadRequest):
         sequence(text)

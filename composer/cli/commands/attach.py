@@ -40,11 +40,11 @@ def attach(
 ) -> int:
     """Stay attached until the process exits (returns its exit code) or the detach keys are typed (0)."""
     from composer.cli.terminal.process import opened
-    from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
+    from composer.cli.terminal.tty import parse_keys
 
     if context.dry_run:
         raise CommandError("interactive run is not supported in dry-run mode")
-    sequence = parse_keys(keys or DETACH_KEYS)
+    sequence = parse_keys(keys)
     process = opened(context, record, lambda: context.engine.attach(record.group, record.id))
     try:
         stdin = stdin and (record.spec.tty or record.spec.stdin_open)

@@ -212,11 +212,11 @@ class _Run:
 
     def _stay(self) -> int:
         from composer.cli.commands.attach import stay
-        from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
+        from composer.cli.terminal.tty import parse_keys
 
         assert self._process is not None
         spec = self._spec
-        return stay(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(DETACH_KEYS))
+        return stay(self._process, tty=spec.tty, stdin=spec.stdin_open, keys=parse_keys(""))
 
     def _outcome(self, code: int) -> int:
         """The outcome of a job's run: it may have been cancelled, timed out, or be retried."""

@@ -135,9 +135,9 @@ def start_attached(
 ) -> int:
     """Attach, start the program, and wait for its exit; returns the exit code."""
     from composer.cli.commands.attach import sender, stay
-    from composer.cli.terminal.tty import DETACH_KEYS, parse_keys
+    from composer.cli.terminal.tty import parse_keys
 
-    sequence = parse_keys(keys or DETACH_KEYS)
+    sequence = parse_keys(keys)
     attached: list[Process] = []
     try:
         perform(

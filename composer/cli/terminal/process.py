@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from composer.cli.errors import CommandError
 from composer.cli.terminal.signals import listening
-from composer.cli.terminal.tty import CHUNK, DETACH_KEYS, following_size, own_size, parse_keys, pump, raw
+from composer.cli.terminal.tty import CHUNK, following_size, own_size, parse_keys, pump, raw
 from engine.errors import OtherVersion
 from engine.poll import write_all
 
@@ -49,7 +49,7 @@ def run_exec(
         if process.stream is None:
             with passing_signals(process):
                 return process.wait()
-        return terminal_session(process, stdin=stdin, keys=parse_keys(DETACH_KEYS))
+        return terminal_session(process, stdin=stdin, keys=parse_keys(""))
     finally:
         process.close()
 

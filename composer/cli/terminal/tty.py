@@ -12,12 +12,11 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from composer import detach
 from composer.cli.errors import UsageError
 from composer.cli.terminal.signals import listening
-from composer.detach import Detach
 from engine.poll import readable, write_all
 
-DETACH_KEYS = "ctrl-p,ctrl-q"
 CHUNK = 65536
 
 
@@ -37,14 +36,12 @@ def raw(fd: int) -> Iterator[None]:
 
 
 def parse_keys(text: str) -> bytes:
-    """`ctrl-p,ctrl-q` or single characters, separated by commas, as bytes."""
-    keys = bytearray()
-    for word in text.split(",") if text else ():
-        letter = word.removeprefix("ctrl-")
-        if len(letter) != 1 or (word != letter and not ("a" <= letter <= "z" or letter in "@[\\]^_")):
-            raise UsageError(f'invalid detach keys "{text}": a character, or ctrl- and one of a-z @ [ \\ ] ^ _')
-        keys.append(ord(letter.upper()) - 64 if word != letter else ord(letter))
-    return bytes(keys)
+    """Detach keys as bytes; "" is the default. Raises UsageError."""
+    try:
+        return detach.parse(text)
+    except ValueError:
+        known = "a character, DEL, or ctrl- and one of a-z @ [ \\ ] ^ _"
+        raise UsageError(f'invalid detach keys "{text}": {known}') from None
 
 
 def own_size() -> tuple[int, int]:
@@ -76,7 +73,7 @@ def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes =
     `ended` becomes readable when the process has exited: then the rest is copied, even if a child of it keeps the
     terminal open. The end of our stdin is sent as an end-of-file character.
     """
-    detach = Detach(keys)
+    escape = detach.Detach(keys)
     sources = [fd for fd in (master, stdin, ended) if fd >= 0]
     while True:
         ready = readable(*sources)
@@ -96,7 +93,7 @@ def pump(master: int, stdin: int, stdout: int, *, ended: int = -1, keys: bytes =
                 with suppress(OSError):
                     write_all(master, b"\x04")
                 continue
-            data, detached = detach.feed(data)
+            data, detached = escape.feed(data)
             with suppress(OSError):
                 write_all(master, data)
             if detached:

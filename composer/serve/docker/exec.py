@@ -102,7 +102,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         raise BadRequest("invalid JSON: got EOF while reading request body")
     wanted, _ = body.shaped(raw, Wanted)
     record = lookup.container(server.engine, request.arguments["id"])
-    sequence(wanted.detach_keys or "")
+    sequence(wanted.detach_keys or "", "escape")
     command = body.words(wanted.cmd)
     if not command:
         raise BadRequest("No exec command specified")
