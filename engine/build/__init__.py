@@ -28,11 +28,14 @@ def build(
     same inputs give the same image. Raises BuildFailed for what the Dockerfile or its instructions do wrong, Unsupported,
     and what the parts raise; layers of the steps before stay in the cache.
     """
-    from engine.build.builder import Builder
+    from engine.build.builder import Builder, Finished
     from engine.build.platforms import build_each
 
     if len(spec.platforms) > 1:
-        return build_each(spec, images, lambda one, title: Builder(one, images, run, pull, progress, title).run())
+        finished: list[Finished] = []
+        return build_each(
+            spec, images, lambda one, title: Builder(one, images, run, pull, progress, title, finished).run()
+        )
     return Builder(spec, images, run, pull, progress).run()
 
 

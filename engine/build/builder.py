@@ -28,12 +28,17 @@ from engine.image import gc, lease, platform
 from engine.image.blobs import digest_of
 from engine.image.config import environment
 from engine.image.images import ImageStore
+from engine.image.usage import CacheRecord
 from engine.spec.image import BuildSpec, BuildWarning, ImageRecord
 
 INLINE = "BUILDKIT_INLINE_CACHE"
 """The build argument that means cache_to: type=inline."""
 KEEP_CACHE = 10 << 30
 """Bytes of layers that only the build cache keeps, unless COMPOSER_BUILD_CACHE says otherwise."""
+
+
+Finished = tuple[Mapping[str, CacheRecord], list[str]]
+"""The records of a finished build's steps, and its image's layers."""
 
 
 class Builder:
@@ -48,6 +53,7 @@ class Builder:
         pull: Pull | None,
         progress: Sink | None,
         title: str = "",
+        finished: list[Finished] | None = None,
     ) -> None:
         self.spec, self.images, self.run_step, self.pull = spec, images, run, pull
         self.reporter = Reporter(progress, title)
@@ -60,6 +66,8 @@ class Builder:
             from engine.build.attest import statements
 
             statements.check(spec)
+        self._finished = [] if finished is None else finished
+        """Of the builds for other platforms before this one: what the exported cache is to hold, too."""
         self._materials: dict[str, dict[str, str]] = {}
         self._remote = ""
         self._started = time.time()
@@ -118,7 +126,9 @@ class Builder:
             if self.cache_to:
                 from engine.build.cache_exchange import exporting
 
-                exporting.export(self.images, self.cache_to, build.records, state.chain, self.reporter)
+                made = [*self._finished, (build.records, state.chain)]
+                exporting.export(self.images, self.cache_to, made, self.reporter)
+            self._finished.append((build.records, state.chain))
         if self.reporter.made:
             gc.replaced(self.images)
             trim(self.images, budget)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
+from engine.build.cache_exchange.entry import parse
 from engine.image import platform
 from engine.image.images import ImageStore
 from engine.spec.image import BuildSpec, ImageRecord
@@ -13,11 +14,13 @@ from engine.spec.image import BuildSpec, ImageRecord
 
 def build_each(spec: BuildSpec, images: ImageStore, build: Callable[[BuildSpec, str], ImageRecord]) -> ImageRecord:
     """`build` makes the image of a specification with one platform; its steps have the title given. Tags move when all images
-    are made, so a failure leaves them as they were. Gives the image for this machine, or else for the first platform."""
+    are made, so a failure leaves them as they were. The last build exports the cache, that of the others with it. Gives
+    the image for this machine, or else for the first platform."""
     wanted = list(dict.fromkeys(platform.parse(text) for text in spec.platforms))
     own = next((one for one in wanted if platform.host().runs(one)), wanted[0])
+    inline = tuple(text for text in spec.cache_to if parse(text, export=True).type == "inline")
     others = {
-        str(one): build(structs.replace(spec, platforms=(str(one),), tags=()), str(one)).id
+        str(one): build(structs.replace(spec, platforms=(str(one),), tags=(), cache_to=inline), str(one)).id
         for one in wanted
         if one != own
     }

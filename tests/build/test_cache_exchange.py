@@ -193,3 +193,14 @@ def test_entries_that_are_refused(text, export, problem):
     with pytest.raises(BuildFailed) as caught:
         parse(text, export=export)
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_all_platforms_in_one_cache(here, elsewhere, tmp_path, mode):
+    text = "FROM scratch\nARG TARGETARCH\nCOPY same /same\nCOPY $TARGETARCH /name\n"
+    options = {"platforms": ("linux/amd64", "linux/arm64"), "tags": ("two",)}
+    files = {"same": "same", "amd64": "amd64", "arm64": "arm64"}
+    first = here(text, files=files, cache_to=(f"type=local,dest={tmp_path}/cache,mode={mode}",), **options)
+    second = elsewhere(text, cache_from=(f"type=local,src={tmp_path}/cache",), **options)
+    assert elsewhere.cached == 4
+    assert (second.id, second.others) == (first.id, first.others)

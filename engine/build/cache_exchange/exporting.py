@@ -30,18 +30,20 @@ _READ = 1 << 20
 def export(
     images: ImageStore,
     entries: Sequence[Entry],
-    records: Mapping[str, CacheRecord],
-    chain: Sequence[str],
+    builds: Sequence[tuple[Mapping[str, CacheRecord], Sequence[str]]],
     reporter: Reporter,
 ) -> None:
-    """Write the records of a build, whose image has the layers `chain`, to each place. Raises what fails there, unless
-    the entry ignores errors."""
+    """Write the records of builds, for one platform each, to each place; with the records the layers of the image. Raises
+    what fails there, unless the entry ignores errors."""
     for entry in entries:
         if entry.type == "inline":
             continue
         step = reporter.step("internal", f"exporting cache to {entry.place}")
         try:
-            _export(images, entry, records if entry.full else within(records, chain))
+            found: dict[str, CacheRecord] = {}
+            for records, chain in builds:
+                found |= records if entry.full else within(records, chain)
+            _export(images, entry, found)
         except EngineError as error:
             if not entry.ignores_errors:
                 step.failed(error.message)
