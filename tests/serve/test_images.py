@@ -3,6 +3,12 @@
 import io
 import json
 import tarfile
+from urllib.parse import quote
+
+import msgspec
+
+from engine.image import attached
+from engine.image.attached import Attached, Attestation
 
 
 def lines(content):
@@ -70,6 +76,38 @@ def test_save_and_load(api):
     assert status == 200 and "errorDetail" in lines(content)[-1]
     assert api.refused("GET", "/images/nosuch/get")[0] == 404
     assert api.get("/images/busybox/attestations") == []
+
+
+def test_statements_about_an_image(api, roots):
+    image = api.get("/images/busybox/json")["Id"]
+    kind = "https://slsa.dev/provenance/v1"
+    attached.write(roots, image, Attached(attestations=(Attestation(kind, msgspec.Raw(b'{"a":1}')),)))
+    try:
+        (found,) = api.get("/images/busybox/attestations")
+        assert (found["PredicateType"], found["Descriptor"]["mediaType"]) == (kind, "application/vnd.in-toto+json")
+        assert "Statement" not in found
+        (whole,) = api.get(f"/images/busybox/attestations?statement=true&type={kind}")
+        assert whole["Statement"]["predicate"] == {"a": 1}
+        assert whole["Descriptor"]["size"] > 100
+        assert api.get("/images/busybox/attestations?type=other") == []
+    finally:
+        attached.write(roots, image, Attached())
+
+
+def test_one_platform_of_an_image(api):
+    other = quote('{"os": "linux", "architecture": "s390x"}')
+    for path in (
+        "/images/busybox/json",
+        "/images/busybox/history",
+        "/images/busybox/get",
+        "/images/busybox/attestations",
+    ):
+        status, message = api.refused("GET", f"{path}?platform={other}")
+        assert status == 404 and "does not match the specified platform" in message
+    assert api.refused("GET", "/images/busybox/json?platform=" + quote('{"os":'))[0] == 400
+    own = api.get("/images/busybox/json")
+    text = quote(json.dumps({"os": own["Os"], "architecture": own["Architecture"]}))
+    assert api.get(f"/images/busybox/json?platform={text}") == own
 
 
 def test_a_root_file_system_is_imported(api):

@@ -23,7 +23,7 @@ from composer.serve.errors import described_error
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.view.images import familiar
 from engine.errors import BuildFailed, EngineError
-from engine.spec.container import Ulimit
+from engine.spec.container import Resources, Ulimit
 from engine.spec.image import BuildSpec
 
 if TYPE_CHECKING:
@@ -244,6 +244,15 @@ def _spec(server: Server, request: Request, folder: str) -> BuildSpec:
         shm_size=request.number("shmsize", 0) or 0,
         extra_hosts=tuple(host_entry(one) for one in hosts),
         ulimits=tuple(Ulimit(name=one.name, soft=one.soft, hard=one.hard) for one in ulimits),
+        resources=Resources(
+            memory=request.number("memory", 0) or 0,
+            memory_swap=request.number("memswap", 0) or 0,
+            cpu_shares=request.number("cpushares", 0) or 0,
+            cpu_quota=request.number("cpuquota", 0) or 0,
+            cpu_period=request.number("cpuperiod", 0) or 0,
+            cpuset=request.query("cpusetcpus"),
+            cpuset_mems=request.query("cpusetmems"),
+        ),
     )
 
 

@@ -5,10 +5,12 @@ Progress has Docker's format: a line of JSON for each step of each layer, with t
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
+from composer.serve.docker.images import platform_of
 from composer.serve.docker.registries import given
 from composer.serve.docker.streaming import Reporter, download, upload
 from composer.serve.http.errors import BadRequest, HTTPError
@@ -80,7 +82,7 @@ async def _pull(server: Server, request: Request, reporter: Reporter, joined: st
             reporter.tell(line_of(event))
 
         try:
-            platform = request.query("platform")
+            platform = platform_of(request)
             return server.open_engine().pull(joined, platform=platform, progress=progress, given=who)
         except NotFound as error:
             if "for platform" in error.message:
@@ -136,7 +138,7 @@ async def _import(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def push(server: Server, request: Request, exchange: Exchange) -> None:
-    name, tag = request.arguments["name"], request.query("tag")
+    name, tag, wanted_platform = request.arguments["name"], request.query("tag"), platform_of(request)
     who, reporter = given(request), Reporter(exchange)
     full = name if name.partition("/")[0].count(".") or ":" in name.partition("/")[0] else f"docker.io/{name}"
     await reporter.send({"status": f"The push refers to repository [{full}]"})
@@ -163,7 +165,8 @@ async def push(server: Server, request: Request, exchange: Exchange) -> None:
             reporter.tell(line_of(event))
 
     for one in wanted:
-        await reporter.run(lambda one=one: server.open_engine().push(one, progress=progress, given=who))  # type: ignore[misc]
+        send = functools.partial(server.open_engine().push, one, progress=progress, given=who, platform=wanted_platform)
+        await reporter.run(send)
         if not reporter.failed and (image := server.engine.image(one)) is not None:
             attributes = {**image.config.labels, "name": familiar_path(familiar(one))}
             server.journal.add("image", "push", familiar(one), attributes)
@@ -173,9 +176,13 @@ async def save(server: Server, request: Request, exchange: Exchange) -> None:
     names = [request.arguments["name"]] if "name" in request.arguments else request.queries("names")
     if not names:
         raise BadRequest("no images were named")
+    wanted = platform_of(request)
     for name in names:
-        need(server.engine, name)
-    await download(exchange, "application/x-tar", lambda fd: server.open_engine().save_images(names, fd))
+        need(server.engine, name, wanted)
+    platforms = [wanted] if wanted else []
+    await download(
+        exchange, "application/x-tar", lambda fd: server.open_engine().save_images(names, fd, platforms=platforms)
+    )
     for name in names:
         if (image := server.engine.image(name)) is not None:
             server.journal.image("save", image.id, image.config.labels)
@@ -185,9 +192,11 @@ async def load(server: Server, request: Request, exchange: Exchange) -> None:
     """Load images. As in Docker, a failure is a line of the answer."""
     reporter = Reporter(exchange)
     records: list[ImageRecord] = []
+    wanted = platform_of(request)
+    platforms = [wanted] if wanted else []
     try:
-        records = await upload(request, lambda fd: server.open_engine().load_images(fd))
-    except (ImageError, OperationFailed) as error:
+        records = await upload(request, lambda fd: server.open_engine().load_images(fd, platforms=platforms))
+    except (ImageError, NotFound, OperationFailed) as error:
         await reporter.send({"errorDetail": {"message": error.message}, "error": error.message})
     for record in records:
         server.journal.image("load", record.id, record.config.labels)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
+from msgspec import DecodeError, Struct, ValidationError
+from msgspec.json import Decoder, encode
 
 from composer.serve.http.errors import BadRequest
 from composer.serve.http.request import Reply
@@ -18,6 +21,15 @@ if TYPE_CHECKING:
     from composer.serve.server import Server
 
 
+class _Platform(Struct):
+    os: str
+    architecture: str
+    variant: str = ""
+
+
+_decode_platform = Decoder(_Platform).decode
+
+
 async def listing(server: Server, request: Request, exchange: Exchange) -> Reply:
     filters = Filters.of_json(request.query("filters"), images.FILTERS)
     used = images.users(server.engine)
@@ -26,18 +38,53 @@ async def listing(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:
-    image = need(server.engine, request.arguments["name"])
+    image = need(server.engine, request.arguments["name"], platform_of(request))
     return Reply(images.inspected(image, server.engine.image_details(image.id)))
 
 
 async def history(server: Server, request: Request, exchange: Exchange) -> Reply:
-    return Reply(images.history(server.engine, need(server.engine, request.arguments["name"])))
+    return Reply(images.history(server.engine, need(server.engine, request.arguments["name"], platform_of(request))))
 
 
 async def attestations(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Answer with no attestations: this engine stores none."""
-    need(server.engine, request.arguments["name"])
-    return Reply([])
+    """Answer with the statements about an image. Their subject is the image's id: its manifest is made when it is pushed."""
+    image = need(server.engine, request.arguments["name"], platform_of(request))
+    kinds, whole = request.queries("type"), request.flag("statement")
+    found = []
+    for kind, predicate in server.engine.image_details(image.id).attestations:
+        if kinds and kind not in kinds:
+            continue
+        subject = [{"name": "_", "digest": {"sha256": image.id.removeprefix("sha256:")}}]
+        statement = {
+            "_type": "https://in-toto.io/Statement/v0.1",
+            "predicateType": kind,
+            "subject": subject,
+            "predicate": predicate,
+        }
+        data = encode(statement)
+        descriptor = {
+            "mediaType": "application/vnd.in-toto+json",
+            "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
+            "size": len(data),
+            "annotations": {"in-toto.io/predicate-type": kind},
+        }
+        found.append({"Descriptor": descriptor, "PredicateType": kind, **({"Statement": statement} if whole else {})})
+    return Reply(found)
+
+
+def platform_of(request: Request) -> str:
+    """The parameter `platform`, JSON or os/architecture; "" when there is none. Raises BadRequest."""
+    texts = [text for text in request.queries("platform") if text]
+    if len(texts) > 1:
+        raise BadRequest("only one platform is supported")
+    text = next(iter(texts), "")
+    if not text.startswith("{"):
+        return text
+    try:
+        asked = _decode_platform(text.encode())
+    except (ValidationError, DecodeError) as error:
+        raise BadRequest(f"invalid platform: {error}") from None
+    return "/".join(part for part in (asked.os, asked.architecture, asked.variant) if part)
 
 
 async def tag(server: Server, request: Request, exchange: Exchange) -> Reply:
