@@ -149,7 +149,9 @@ class Client:
             started = response.headers.get("Content-Range", "").startswith(f"bytes {writer.written}-")
             if writer.written and not (response.status == 206 and started):
                 writer.restart()
-            while data := response.read(_READ):
+            # Some servers encode whether or not it is accepted. To decode is to read ahead, so it is only done then.
+            encoded = "Content-Encoding" in response.headers
+            while data := response.read(_READ, decode_content=encoded):
                 writer.write(data)
                 if progress:
                     progress(writer.written)
@@ -344,7 +346,7 @@ class Client:
 
     def _small(self, response: Response, limit: int) -> bytes:
         try:
-            data = bytes(response.read(limit + 1))
+            data = bytes(response.read(limit + 1, decode_content=True))
         except (HTTPError, OSError) as error:
             raise self.transport.failure("GET", response.url or "", error) from error
         if len(data) > limit:

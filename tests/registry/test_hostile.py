@@ -462,3 +462,22 @@ def test_events_say_how_far_a_download_is(serve, handler, images, content):
     downloads = [event for event in events if event["status"] == "Downloading"]
     assert downloads[-1]["current"] == downloads[-1]["total"] == len(content.layer)
     assert gzip.decompress(content.layer)
+
+
+def test_an_encoding_that_was_not_asked_for(serve, handler, images):
+    """As with Docker: what counts is what it decodes to, and how much that is."""
+
+    class Encoding(handler):
+        def answer(self, body, status=200, headers=None, length=None):
+            headers = {**(headers or {}), "Content-Encoding": "gzip"}
+            super().answer(gzip.compress(body), status, headers, length)
+
+    assert registry.pull(f"{serve(Encoding)}/app:1", images=images).layers
+
+
+def test_an_encoding_that_is_a_bomb(serve, handler, images, content):
+    class Bomb(handler):
+        def blob(self, name):
+            self.answer(gzip.compress(content.blobs[name] + bytes(1 << 26)), headers={"Content-Encoding": "gzip"})
+
+    pull_fails(images, serve(Bomb), Corrupt, "longer than")
