@@ -91,3 +91,13 @@ def test_the_readmes_list_of_commands():
     (told,) = re.findall(r"\*\*Commands\*\*: ([^.]*?) and more", (TOP / "README.md").read_text())
     words = re.sub(r"\([^)]*\)", "", told).replace("\n", " ").split(",")
     assert {word.strip() for word in words} <= set(COMMANDS)
+
+
+def test_tests_that_the_page_of_releases_names():
+    page = (TOP / "docs/compatibility.md").read_text()
+    rows = [line for line in page.splitlines() if re.match(r"\| 5\.\d \|", line)]
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`([^`]+)`", row.rstrip("| ").rpartition("|")[2])
+        assert named, f"no test: {row}"
+        assert all((TOP / "tests" / path).exists() for path in named), named
