@@ -245,7 +245,7 @@ def lease(
         if wish is None:
             address = _lowest(subnet, pool, held, owner, name, avoid)
         elif wish in subnet and not (network.spec.driver == OVERLAY and wish not in subnet_of(pool.ip_range)):
-            address = _asked(wish, subnet, pool, held, owner, name)
+            address = _asked(db, wish, subnet, pool, held, owner, name)
         else:
             continue
         db.execute("INSERT OR IGNORE INTO addresses VALUES (?, ?, ?)", (name, address, owner))
@@ -269,7 +269,7 @@ def note(
     name = network.spec.name
     row = db.execute("SELECT owner FROM addresses WHERE network = ? AND address = ?", (name, address)).fetchone()
     if row and row[0] != owner:
-        raise Conflict(f"network {name}: address {address} is already in use by container {row[0][:12]}")
+        raise _in_use(db, name, address, row[0])
     db.execute("INSERT OR IGNORE INTO addresses VALUES (?, ?, ?)", (name, address, owner))
     subnet = ipaddress.ip_network(f"{address}/{prefix}", strict=False)
     return address, Pool(subnet=str(subnet), gateway=gateway)
@@ -280,14 +280,22 @@ def _reserved(subnet: Network, pool: Pool) -> set[str]:
     return {pool.gateway, *pool.aux_addresses.values(), *map(str, _edges(subnet))}
 
 
-def _asked(wish: Address, subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str) -> str:
+def _in_use(db: sqlite3.Connection, network: str, address: str, owner: str) -> Conflict:
+    row = db.execute("SELECT name FROM containers WHERE id = ?", (owner,)).fetchone()
+    holder = row[0] if row else owner[:12]
+    return Conflict(f"network {network}: address {address} is already in use by container {holder}")
+
+
+def _asked(
+    db: sqlite3.Connection, wish: Address, subnet: Network, pool: Pool, held: Mapping[str, str], owner: str, name: str
+) -> str:
     address = str(wish)
     if address in _reserved(subnet, pool):
         raise Conflict(
             f"network {name}: address {address} is reserved or belongs to the gateway or an auxiliary address"
         )
     if held.get(address, owner) != owner:
-        raise Conflict(f"network {name}: address {address} is already in use by container {held[address][:12]}")
+        raise _in_use(db, name, address, held[address])
     return address
 
 

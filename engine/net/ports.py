@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -116,7 +116,7 @@ def _reserve_one(store: Store, container_id: str, port: PortBinding, reservation
         reservation.sockets += [(sock, binding) for sock in sockets]
         reservation.bindings.append(binding)
         return
-    raise _in_use(store, container_id, port, refused)
+    raise _in_use(store, container_id, port, refused, reservation.bindings)
 
 
 def _candidates(port: PortBinding) -> Iterable[int]:
@@ -180,10 +180,20 @@ def _bound(family: int, kind: int, protocol: int, address: str, number: int) -> 
     return sock
 
 
-def _in_use(store: Store, container_id: str, port: PortBinding, refused: OSError | None) -> PortInUse:
+def _in_use(
+    store: Store, container_id: str, port: PortBinding, refused: OSError | None, own: Sequence[PortBinding]
+) -> PortInUse:
+    """`own`: the ports that the same container has got already."""
     where = _where(port, port.host_port or "any free port")
     if refused and refused.errno == errno.EACCES:
         return PortInUse(f"port {where} cannot be bound: permission denied", hint=_LOW_PORTS)
+    same = (str(port.host_port), port.protocol)
+    mine = next((one for one in own if (one.host_port, one.protocol) == same), None)
+    if mine is not None:
+        return PortInUse(
+            f"port {where} is already published by the same container, for its port {mine.container_port}",
+            hint="Publish each port of the host once (services.*.ports).",
+        )
     holder = ""
     with contextlib.suppress(Exception):
         row = store.db.execute(

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import Conflict, InvalidSpec, PoolExhausted
-from engine.net import ipam
+from engine.errors import Conflict, InvalidSpec, PoolExhausted, PortInUse
+from engine.net import ipam, ports
+from engine.spec.container import PortBinding
 from engine.spec.network import NetworkRecord, NetworkSpec, Pool
 
 
@@ -179,3 +180,20 @@ def test_a_free_pool_overlaps_nothing(taken, prefix):
     except PoolExhausted:
         return
     assert not any(found.overlaps(network) for network in networks)
+
+
+def test_a_taken_address_names_its_container(store):
+    network = make(store, pools=(Pool(subnet="10.1.0.0/24"),))
+    store.db.execute("INSERT INTO containers VALUES (?, 'web-1', 'g', '')", ("f" * 64,))
+    lease(store, network, "f" * 64, v4="10.1.0.5")
+    with pytest.raises(Conflict, match=r"10\.1\.0\.5 is already in use by container web-1"):
+        lease(store, network, "e" * 64, v4="10.1.0.5")
+
+
+def test_a_port_that_the_container_has_twice(store):
+    twice = [
+        PortBinding(container_port=port, protocol="tcp", host_ip="127.0.0.1", host_port="40999") for port in (80, 81)
+    ]
+    with pytest.raises(PortInUse, match="published by the same container, for its port 80"):
+        ports.reserve(store, "c" * 64, twice)
+    assert not store.db.execute("SELECT * FROM ports").fetchall()
