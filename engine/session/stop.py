@@ -63,14 +63,23 @@ async def stop(group: Group, container_id: str, timeout: float | None, wanted: s
     if timeout is None:
         timeout = DEFAULT_STOP_TIMEOUT if record.spec.stop_timeout is None else record.spec.stop_timeout
     group.names.retire(container_id)
+    try:
+        await _end(group, container_id, first, timeout, event)
+    except BaseException:
+        if not event.is_set():
+            group.publish(container_id)  # it may go on
+        raise
+    state = group.record(container_id).state
+    return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
+
+
+async def _end(group: Group, container_id: str, first: int, timeout: float, event: Event) -> None:
     await _send(group, container_id, first)
     with move_on_after(math.inf if timeout < 0 else timeout):
         await event.wait()
     if not event.is_set():
         await _kill(group, container_id)
         await event.wait()
-    state = group.record(container_id).state
-    return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
 
 
 def afford_start(group: Group) -> None:
