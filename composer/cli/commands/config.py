@@ -51,7 +51,9 @@ COMMAND = Command(
 def run(context: Context, args: Args) -> int:
     for name, listing in LISTINGS.items():
         if getattr(args, name):
-            _print(listing(context, args))
+            text = listing(context, args)
+            if not (args.quiet and name == "environment"):  # as in docker compose, --quiet is not about the other lists
+                _print(text)
             return 0
     if args.explain:
         from composer.cli.render.explain import explain

@@ -231,7 +231,8 @@ def _show_unchanged(context: Context, progress: Progress, plan: Plan, options: O
     if word == "Created" and plan.unchanged:
         running = {record.spec.name for record in context.containers() if record.state.status.alive}
     for name in plan.unchanged:
-        progress.update(f"Container {name}", "Running" if name in running else word, State.DONE)
+        if name in running or options.action != "create":
+            progress.update(f"Container {name}", "Running" if name in running else word, State.DONE)
 
 
 def _nothing_to_do(context: Context, progress: Progress, options: Options) -> None:

@@ -110,3 +110,12 @@ def test_ps_follows_the_clients_configuration(composer, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"psFormat": "{{.Service}} is {{.State}}"}))
     assert composer("ps", environ={"DOCKER_CONFIG": str(tmp_path)}).out == "web is running\n"
     assert composer("ps", "--format", "{{.Service}}", environ={"DOCKER_CONFIG": str(tmp_path)}).out == "web\n"
+
+
+def test_what_create_and_quiet_leave_unsaid(composer):
+    composer("create")
+    assert composer("create").err == ""
+    composer("start")
+    assert composer("create").err == f" Container {composer.name}-web-1 Running\n"
+    assert composer("config", "--environment", "-q").out == ""
+    assert composer("config", "--services", "-q").out == "web\n"
