@@ -1,6 +1,6 @@
 """Which changes `watch` acts on, and where they go."""
 
-from composer.cli.commands.watch import Rule
+from composer.cli.commands.watch import Rule, _quoted
 
 
 def test_which_changes_concern_a_rule_and_where_they_go() -> None:
@@ -14,3 +14,7 @@ def test_which_changes_concern_a_rule_and_where_they_go() -> None:
         assert built.concerns(f"/p/src/{inside}"), inside
     single = Rule("web", "/p/one.txt", "sync", target="/app/1.txt", include=["*.py"])
     assert single.concerns("/p/one.txt") and single.destination("/p/one.txt") == "/app/1.txt"
+
+
+def test_services_are_named_as_docker_compose_names_them():
+    assert _quoted(["a", "b"]) == '["a" "b"]'

@@ -263,13 +263,14 @@ class Watcher:
         from composer.cli.project.change import change
 
         change(self._context, "restart", services=services, plain=True)
+        self._say(f"service(s) {_quoted(services)} restarted")
 
     def _rebuild(self, services: list[str]) -> None:
         from composer.cli.project.converge import Images, converge
 
-        self._say(f"Rebuilding service(s) {', '.join(services)} after changes were detected...")
+        self._say(f"Rebuilding service(s) {_quoted(services)} after changes were detected...")
         converge(self._context, services, images=Images(build=True, quiet_build=self._quiet), no_deps=True)
-        self._say(f"service(s) {', '.join(services)} successfully built")
+        self._say(f"service(s) {_quoted(services)} successfully built")
 
     def _sync(self, rule: Rule, paths: list[str]) -> None:
         """Copy existing files, and remove deleted ones from the containers."""
@@ -324,3 +325,8 @@ def _files(rule: Rule, left_out: set[str]) -> Iterator[str]:
             path = os.path.join(folder, name)
             if rule.concerns(path) and path not in left_out:
                 yield path
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """A list of names as docker compose writes it: ["a" "b"]."""
+    return "[" + " ".join(f'"{name}"' for name in names) + "]"
