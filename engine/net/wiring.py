@@ -56,7 +56,7 @@ class Wiring:
         self._jobs: list[_Job] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._reservations: dict[str, ports.Reservation] = {}
-        self._relay = Relay()
+        self._relay = Relay(store.roots.state)
         self._rules: dict[str, list[Port]] = {}
         self._leased: set[str] = set()
         self._clients: dict[tuple[str, str], Client] = {}

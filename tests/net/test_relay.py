@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import signal
@@ -11,6 +12,7 @@ import threading
 
 import pytest
 
+from engine.errors import OperationFailed
 from engine.net.relay.relay import Relay
 from engine.spec.container import PortBinding
 
@@ -49,9 +51,9 @@ class Served:
 class InLoop:
     """A relay in the event loop of another thread."""
 
-    def __init__(self):
+    def __init__(self, folder):
         self.loop = asyncio.new_event_loop()
-        self.relay = Relay()
+        self.relay = Relay(str(folder))
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
 
@@ -73,8 +75,8 @@ class InLoop:
 
 
 @pytest.fixture
-def relay():
-    made = InLoop()
+def relay(tmp_path):
+    made = InLoop(tmp_path)
     yield made
     made.do("close")
     assert made.pid == 0
@@ -200,7 +202,7 @@ def test_the_process_lives_as_long_as_it_has_something_to_serve(relay):
 
 def test_the_process_has_no_privileges_and_only_its_sockets(relay):
     served = Served(relay)
-    served.connected()  # it has begun
+    ends = served.connected()
     with open(f"/proc/{relay.pid}/status") as file:
         fields = dict(line.split(":", 1) for line in file)
     assert {name: int(fields[name], 16) for name in ("CapEff", "CapPrm", "CapInh")} == dict.fromkeys(
@@ -210,6 +212,18 @@ def test_the_process_has_no_privileges_and_only_its_sockets(relay):
     opened = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
     ours = [one for one in opened if not one.startswith(("/dev/", "pipe:", "/tmp"))]
     assert sorted(one.partition(":")[0] for one in ours) == ["anon_inode", *["socket"] * 4], opened
+    for one in ends:
+        one.close()
+
+
+def test_a_kernel_that_executes_no_memory(relay, monkeypatch, tmp_path):
+    def refused(*_):
+        raise OperationFailed("make", "the program composer-relay", errno.EACCES)
+
+    monkeypatch.setattr("engine.net.relay.relay.sealed", refused)
+    client, far = Served(relay).connected()
+    client.sendall(b"f")
+    assert far.recv(1) == b"f" and not os.listdir(tmp_path)
 
 
 def test_a_killed_process_is_replaced(relay):

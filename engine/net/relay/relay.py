@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from engine.errors import OperationFailed
 from engine.kernel.sealed_memory import sealed
 from engine.net.relay.relay_program import PROGRAMS
 from engine.readable import Readable
@@ -43,9 +45,11 @@ class _Served(Struct, frozen=True):
 
 
 class Relay:
-    """The process, which exists while it has something to serve."""
+    """The process, which exists while it has something to serve. `folder`: where it may have a file without a name, if the kernel
+    executes no programs in memory (vm.memfd_noexec)."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._served: dict[str, _Served] = {}
         self._groups = 0
         self._pid = 0
@@ -91,7 +95,7 @@ class Relay:
 
     def _start(self) -> None:
         self._again = None
-        program = sealed("composer-relay", PROGRAMS)
+        program = _program(self._folder)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -140,6 +144,24 @@ class Relay:
             rights = array.array("i", [fd for fd, _ in some])
             with contextlib.suppress(OSError):  # it has died, and is started again
                 self._control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def _program(folder: str) -> int:
+    """A descriptor of the program. Raises OperationFailed."""
+    try:
+        return sealed("composer-relay", PROGRAMS)
+    except OperationFailed as failure:
+        if failure.errno != errno.EACCES:
+            raise
+    try:
+        writing = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o700)
+        try:
+            os.write(writing, bytes.fromhex(PROGRAMS[os.uname().machine]))
+            return os.open(f"/proc/self/fd/{writing}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(writing)  # a file that is open for writing is not executed
+    except OSError as error:
+        raise OperationFailed.of("write the program composer-relay in", folder, error) from error
 
 
 def _listening(served: _Served) -> Iterator[tuple[int, bytes]]:
