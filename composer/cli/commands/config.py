@@ -276,4 +276,5 @@ def _print(text: str) -> None:
 
 def _warn_of_selection(context: Context, flag: str) -> None:
     """Warn that the whole project is shown although services are named, as docker compose does."""
-    context.warn(f"service filtering is not applied when {flag} is set")
+    shown = "variables from the full model" if flag == "--variables" else "the full model"
+    context.warn(f"service filtering is not applied when {flag} is set, {shown} will be rendered")
