@@ -214,7 +214,7 @@ def test_hashes_need_only_the_files_of_the_services_asked_for(config, tmp_path):
 def test_a_selection_without_effect_is_warned_of(config, tmp_path, flag):
     (tmp_path / "compose.yaml").write_text("services: {a: {image: '$STONE'}, b: {image: '$WOOD'}}\n")
     assert "STONE" in config(tmp_path, flag, "b")
-    assert config.err .startswith(f"warning: service filtering is not applied when {flag} is set, ")
+    assert config.err.startswith(f"warning: service filtering is not applied when {flag} is set, ")
 
 
 def test_what_needs_no_image_has_none(config, tmp_path):
