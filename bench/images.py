@@ -165,10 +165,8 @@ def pulls(bench: Bench, tool: Tool) -> None:
             )
         subprocess.run([*images(tool), "rm", name], check=True, capture_output=True)
         if kind == "gzip":
-            subprocess.run(reclaim(tool), check=True, capture_output=True)
             bench.timed(f"load of {bench.megabytes} MB", tool, folder, "load", "-i", archive, command=images(tool))
             subprocess.run([*images(tool), "rm", name], check=True, capture_output=True)
-        subprocess.run(reclaim(tool), check=True, capture_output=True)
     os.unlink(archive)
 
 
@@ -208,11 +206,6 @@ def many_files(folder: Path) -> None:
 def images(tool: Tool) -> list[str]:
     """The command for images: `docker image` for `docker compose`."""
     return [*(tool.command[:-1] if tool.command[-1] == "compose" else tool.command), "image"]
-
-
-def reclaim(tool: Tool) -> list[str]:
-    """Remove what the removed image leaves behind."""
-    return [*images(tool), "prune", "-f"]
 
 
 # -- the registry
@@ -324,14 +317,11 @@ def remove_leftovers(bench: Bench, tool: Tool) -> None:
     """A daemon keeps what was built: remove it."""
     if not tool.daemons():
         return
-    for name in ("steps", "files", "bindbig", "bindmany", "push", "several"):
-        if (bench.top / f"{tool.name}-{name}").exists():
-            subprocess.run(
-                [*tool.command, "down", "--rmi", "all"], cwd=bench.top / f"{tool.name}-{name}", capture_output=True
-            )
-    listed = [*images(tool), "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{bench.registry}/*"]
-    if names := subprocess.run(listed, capture_output=True, text=True).stdout.split():
-        subprocess.run([*images(tool), "rm", *names], capture_output=True)
+    for pattern in (f"bench{tool.name}*", f"{bench.registry}/*"):
+        listed = [*images(tool), "ls", "--format", "{{.Repository}}:{{.Tag}}", pattern]
+        if names := subprocess.run(listed, capture_output=True, text=True).stdout.split():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run([*images(tool), "rm", *names], capture_output=True, timeout=5)
 
 
 def main() -> None:
@@ -355,17 +345,18 @@ def main() -> None:
             stack.callback(remove_leftovers, bench, tool)
         if pulls in cases:
             publish(bench.registry, top, args.mb)
-        for bench.turn in range(args.runs + 1):
-            for case in cases:
-                for tool in tools:
-                    print(f"turn {bench.turn}, {case.__name__}: {tool.name}", file=sys.stderr)
-                    case(bench, tool)
-    print(
-        f"Medians of {args.runs}; {os.cpu_count()} cores, Linux {platform.release()}, load before {load:.1f}; {args.root}.\n"
-    )
-    for tool in tools:
-        bench.samples["peak memory of a command (MB)", tool.name] = [bench.peaks[tool.name]]
-    print(short(table(tools, bench.samples)))
+        with contextlib.suppress(KeyboardInterrupt):  # what was measured by then is shown
+            for bench.turn in range(args.runs + 1):
+                for case in cases:
+                    for tool in tools:
+                        print(f"turn {bench.turn}, {case.__name__}: {tool.name}", file=sys.stderr)
+                        case(bench, tool)
+        print(
+            f"Medians of {args.runs}; {os.cpu_count()} cores, Linux {platform.release()}, load before {load:.1f}; {args.root}.\n"
+        )
+        for tool in tools:
+            bench.samples["peak memory of a command (MB)", tool.name] = [bench.peaks[tool.name]]
+        print(short(table(tools, bench.samples)))
 
 
 def short(text: str) -> str:
