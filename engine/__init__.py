@@ -1,1 +1,1 @@
-"""A container engine: namespaces, cgroups, overlayfs, networks, images. It knows nothing of compose."""
+"""A container engine: namespaces, cgroups, overlayfs, networks, images. It is independent of compose."""

@@ -1,4 +1,5 @@
-"""The engine's public face: `Engine` implements composer's port. Imports are lazy: a listing pays for nothing else."""
+"""The engine's public interface: `Engine` implements composer's port. Imports are lazy, so that a listing loads
+little."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ Progress = Callable[[dict[str, object]], None]
 
 
 class Engine:
-    """See composer.run.port.Engine for what each operation promises."""
+    """See composer.run.port.Engine for the operations."""
 
     def __init__(self, roots: Roots) -> None:
         roots.close_to_others()
@@ -499,7 +500,7 @@ class Engine:
                 self._launches[group] = Launch(self.roots, group)
 
     def _check_host(self) -> None:
-        """Once, whether this machine lets us make containers. Raises Unsupported."""
+        """Check once whether this machine supports containers. Raises Unsupported."""
         if not self._suitable:
             from engine import host
 

@@ -1,4 +1,4 @@
-"""Starting a process of ours that goes on after us: a supervisor, a keeper. Imports next to nothing, as `engine.control`."""
+"""Start a background process that outlives us: a supervisor, a keeper. Imports next to nothing, as `engine.control`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ READY = 3
 started it may still connect."""
 
 Descriptors = tuple[int, int, int, int]
-"""What is to be the process's 0, 1, 2 and READY."""
+"""The descriptors that become the process's 0, 1, 2 and READY."""
 
 
 class Background:
@@ -37,7 +37,7 @@ class Background:
                 os.close(fd)
 
     def wait(self) -> bool:
-        """Whether it listens, once it does or never will."""
+        """Wait until the process listens or has failed. Returns whether it listens."""
         try:
             alive = self._ready.recv(1)
         except ConnectionError:
@@ -48,11 +48,11 @@ class Background:
         return bool(alive)
 
     def close(self) -> None:
-        """We shall not connect any more."""
+        """Declare that we will not connect."""
         self._ready.close()
 
 
 def spawn(program: str, argv: list[str], environment: Mapping[str, str], descriptors: Descriptors) -> int:
-    """Execute `program` in a session of its own; its pid. Raises OSError."""
+    """Execute `program` in a new session; returns its pid. Raises OSError."""
     actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
     return os.posix_spawn(program, argv, environment, file_actions=actions, setsid=True)

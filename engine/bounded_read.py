@@ -1,4 +1,4 @@
-"""Reading files named by users, with a limit: a device or a pipe may never end."""
+"""Read files named by users, with a size limit, because a device or a pipe may never end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ MIB = 1 << 20
 
 
 def read_bytes(path: str, limit: int, what: str, *, dir_fd: int | None = None) -> bytes:
-    """The content of `path`, which is `what` ("a seccomp profile"). Raises OSError, InvalidSpec when it is longer."""
+    """The content of `path`; errors call it `what` ("a seccomp profile"). Raises OSError, and InvalidSpec if it is too
+    long."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
     with os.fdopen(fd, "rb") as file:
         data = file.read(limit + 1)

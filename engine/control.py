@@ -55,9 +55,9 @@ def listens(path: str) -> bool:
 
 
 def claim(path: str, version: str = "") -> int | None:
-    """Become the one that may listen at `path`, and speaks this `version`: a descriptor with the lock, to be kept; None when
-    another listens there. Waits for one that is leaving, or that is about to listen, for as long as it lives and has the lock.
-    Raises OSError."""
+    """Acquire the right to listen at `path` with this protocol `version`: returns the descriptor of the lock, to be
+    kept open, or None if another process listens there. Waits for a process that is exiting or about to listen, while
+    it holds the lock. Raises OSError."""
     while True:
         lock = _locked(lock_of(path))
         if lock is not None:
@@ -72,7 +72,7 @@ def claim(path: str, version: str = "") -> int | None:
 
 
 def listen(path: str) -> socket.socket:
-    """A listening socket at `path`, in the place of whatever a dead process left there. Raises OSError."""
+    """A listening socket at `path`, replacing that of a dead process. Raises OSError."""
     name, folder = _address(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -109,7 +109,7 @@ def create(path: str, bits: int) -> int:
 
 
 def lock_of(path: str) -> str:
-    """The file that whoever listens at `path` has locked."""
+    """The lock file of the process that listens at `path`."""
     return f"{path.removesuffix('.sock')}.lock"
 
 
@@ -125,7 +125,7 @@ def peer_is_us(sock: socket.socket) -> bool:
 
 
 def peer_is_stopped(sock: socket.socket) -> bool:
-    """Whether the peer's process is stopped (Ctrl-Z), so that no patience helps (proc_pid_stat(5), field 3)."""
+    """Whether the peer's process is stopped (Ctrl-Z), so that waiting is pointless (proc_pid_stat(5), field 3)."""
     try:
         with open(f"/proc/{peer(sock)[0]}/stat", "rb") as file:
             return file.read().rpartition(b") ")[2].startswith((b"T", b"t"))
@@ -157,9 +157,9 @@ def end(path: str) -> None:
         try:
             pidfd = os.pidfd_open(pid)
         except OSError:
-            return  # he has just ended
+            return  # it has just exited
         try:
-            if _is_open(sock):  # so he lived when we got hold of him: it is no other process of this number
+            if _is_open(sock):  # it was alive when we opened the pidfd, so the pid was not reused
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             readable(pidfd)
         except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""SHA-256 of what is small. hashlib would load OpenSSL for it, which takes a command and a supervisor 2 ms each; what is
+"""SHA-256 of small data. hashlib would load OpenSSL for it, which takes a command and a supervisor 2 ms each; what is
 large (layers, archives) gains by OpenSSL's speed and uses hashlib."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Space kept for a full disc: <state>/reserve, given back step by step to what stops and removes things."""
+"""Reserved disc space: <state>/reserve, released step by step so that containers can be stopped and removed on a full
+disc."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ from engine.paths import private
 
 _SIZE, _STEP = 8 << 20, 512 << 10
 _ENOUGH = 4 * _SIZE
-"""Bytes that must be free before any are kept."""
+"""Free bytes required before the reserve is created."""
 _SCARCE = 2 * _STEP
 
 
 def keep(state: str) -> None:
-    """Make the reserve below the state root where it is missing and there is room; nothing when that fails."""
+    """Create the reserve below the state root if it is missing and there is room; failures are ignored."""
     path = f"{state}/reserve"
     with contextlib.suppress(OSError):
         if not os.path.exists(path) or os.stat(path).st_size < _SIZE:
@@ -24,7 +25,7 @@ def keep(state: str) -> None:
 
 
 def give(state: str) -> bool:
-    """Make room for one small change; whether there was something left to give."""
+    """Release space for one small change. Returns whether any was left."""
     with contextlib.suppress(OSError):
         fd = os.open(f"{state}/reserve", os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -49,7 +50,7 @@ def afford_start(state: str) -> bool:
 
 
 def is_scarce(state: str) -> bool:
-    """Whether a small change may find no room."""
+    """Whether a small change may fail for lack of space."""
     try:
         return _free(state) < _SCARCE
     except OSError:

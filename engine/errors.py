@@ -1,4 +1,4 @@
-"""What can go wrong in the engine, as one tree.
+"""The engine's errors.
 
 EngineError                 everything below; `str(e)` is one or more lines for a reader, never a traceback
 ├── OperationFailed         a system call or file operation failed: operation, subject, errno
@@ -30,7 +30,7 @@ PRIVILEGED = "To use composer in a container, start that container with docker r
 
 
 class EngineError(Exception):
-    """Base of all errors the engine raises on purpose; `hint` says what the reader can do."""
+    """Base of all errors that the engine raises; `hint` tells the user what to do."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class EngineError(Exception):
 class OperationFailed(EngineError):
     """An operation on a kernel object or file failed.
 
-    `errno` is the number, 0 when there is none; the message carries its name (ENOSPC, EPERM …).
+    `errno` is the number, 0 if none; the message contains its name (ENOSPC, EPERM …).
     """
 
     def __init__(self, operation: str, subject: object, errno: int = 0, *, detail: str = "", hint: str = "") -> None:
@@ -57,12 +57,12 @@ class OperationFailed(EngineError):
 
     @classmethod
     def of(cls, operation: str, subject: object, error: OSError, *, hint: str = "") -> OperationFailed:
-        """The same failure with its place; use as `raise OperationFailed.of(…) from error`."""
+        """Wrap an OSError; use as `raise OperationFailed.of(…) from error`."""
         return cls(operation, subject, error.errno or 0, detail=error.strerror or str(error), hint=hint)
 
 
 PLACES: list[str] = []
-"""Folders that may be full when an error's subject is no path: those of the state and the run root."""
+"""Folders to check for a full disc if an error's subject is not a path: state root and run root."""
 
 
 def _disc(subject: object, errno: int) -> str:

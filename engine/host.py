@@ -1,5 +1,5 @@
-"""What the engine needs of the machine, looked at before anything is done: a restricted machine (a chroot, a container
-without privileges) gets one sentence about what it lacks, instead of an error from the first failing system call."""
+"""Check the engine's requirements before anything is done: on a restricted machine (a chroot, an unprivileged
+container) the user gets one sentence about what is missing, instead of an error from the first failing system call."""
 
 from __future__ import annotations
 

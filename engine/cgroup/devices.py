@@ -18,7 +18,7 @@ def _instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, v
 
 
 def device_program(rules: Sequence[str]) -> bytes:
-    """Allow what a rule ("c 1:3 rwm", "b *:* m", "a *:* rwm") allows, refuse the rest.
+    """A program that allows the accesses of the rules ("c 1:3 rwm", "b *:* m", "a *:* rwm") and refuses all others.
 
     struct bpf_cgroup_dev_ctx: access_type (access << 16 | kind), major, minor.
     """
@@ -36,7 +36,7 @@ def device_program(rules: Sequence[str]) -> bytes:
         if minor != "*":
             checks.append((5, int(minor)))
         bits = sum(_ACCESS[letter] for letter in access)
-        # r6 = asked access without what this rule allows; zero means allowed.
+        # r6 = requested access without the bits that this rule allows; zero means allowed.
         tail = _instruction(mov_x, 6, 3) + _instruction(and_k, 6, value=~bits & 7)
         tail += _instruction(jne_k, 6, 0, 2, 0) + _instruction(mov_k, 0, value=1) + _instruction(leave)
         body = b""

@@ -1,4 +1,4 @@
-"""Making cgroups and writing their files (cgroups(7)), with errors for the reader."""
+"""Create cgroups and write their files (cgroups(7)), with readable errors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from engine.errors import PRIVILEGED, OperationFailed, Unsupported
 
 _OPTIONAL = ("memory.memsw.limit_in_bytes", "memory.swap.max")
-"""Swap accounting is off where these are not: Docker warns and goes on."""
+"""Files that are missing if swap accounting is off: Docker warns and continues."""
 
 
 def make(folder: str) -> None:
-    """Make the cgroup with those above it; idempotent."""
+    """Create the cgroup and its parents; idempotent."""
     try:
         os.mkdir(folder)
     except FileExistsError:
@@ -27,7 +27,7 @@ def make(folder: str) -> None:
 
 
 def write(path: str, *values: str) -> None:
-    """One write(2) for each value. Raises Unsupported where the kernel has no such file, OperationFailed."""
+    """Write each value with one write(2). Raises Unsupported if the kernel lacks the file, OperationFailed."""
     value = values[0]
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -51,7 +51,7 @@ def write(path: str, *values: str) -> None:
 
 def write_any_order(values: Sequence[tuple[str, str]]) -> None:
     """Write each value to its file. Limits that bound each other (memory, and memory with swap) are taken in one order when
-    they grow and in the other when they shrink: what the kernel refuses is tried once more after the rest."""
+    they grow and in the other when they shrink: values that the kernel refuses are retried after the others."""
     refused = []
     for path, value in values:
         try:

@@ -1,4 +1,4 @@
-"""Freezing a cgroup and waiting until all its processes stand still."""
+"""Freeze a cgroup and wait until all its processes are frozen."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def freeze_v1(folder: str) -> None:
     path = f"{folder}/freezer.state"
     deadline = time.monotonic() + PATIENCE
     while True:
-        # Said again each time: a process that was being made meanwhile may have got away (freezer-subsystem.rst).
+        # Written again each time: a process that was just being forked may have escaped (freezer-subsystem.rst).
         files.write(path, "FROZEN")
         with open(path, encoding="utf-8") as file:
             if file.read().strip() == "FROZEN":

@@ -1,7 +1,5 @@
-"""A container's cgroups: <hierarchy>/composer/<group>/<container id>, whatever the hierarchy's version is.
-
-Who has another state root than root's usual one has composer-<eight digits of it> instead, so that projects of the same name
-leave each other alone.
+"""A container's cgroups: <hierarchy>/composer/<group>/<container id>, on v1 and v2. With a state root other than root's
+default, the folder is composer-<eight digits of a hash>, so that projects of the same name do not collide.
 """
 
 from __future__ import annotations
@@ -24,10 +22,11 @@ from engine.spec.container import Resources
 
 FOLDER = "composer"
 _ALWAYS_V1 = ("memory", "pids", "devices", "freezer", "cpu", "cpuacct", "blkio")
-"""Made for every container on v1: limits, counting (blkio too), device access, freezing. The others only for a limit."""
+"""The controllers of every container on v1: for limits, accounting, device access, freezing. Others only if a limit
+needs them."""
 
 _ABANDONED = 600.0
-"""Seconds after which a cgroup without a process does not belong to a start that is under way."""
+"""Seconds after which a cgroup without a process cannot belong to a start in progress."""
 
 
 class Handle:
@@ -47,7 +46,7 @@ class Handle:
 
     @property
     def oom_files(self) -> list[str]:
-        """Files with an oom_kill counter, for whoever sees the container's end."""
+        """Files with an oom_kill counter, read when the container exits."""
         return [
             f"{folder}/{'memory.events' if controller == '' else 'memory.oom_control'}"
             for controller, folder in self.folders.items()
@@ -55,14 +54,14 @@ class Handle:
         ]
 
     def pids(self) -> list[int]:
-        """Of the container's processes, also in cgroups that it has made itself."""
+        """The container's processes, including those in cgroups that it created."""
         for folder in self.folders.values():
             if os.path.exists(f"{folder}/cgroup.procs"):
                 return [pid for place in _with_those_below(folder) for pid in files.pids(place)]
         return []
 
     def freeze(self) -> None:
-        """Stop every process inside and wait until they stand still."""
+        """Freeze all processes inside, and wait until they are frozen."""
         if "freezer" in self.folders:
             freezer.freeze_v1(self.folders["freezer"])
         elif "" in self.folders:
@@ -81,7 +80,7 @@ class Handle:
         if "" in self.folders and os.path.exists(f"{self.folders['']}/cgroup.kill"):
             files.write(f"{self.folders['']}/cgroup.kill", "1")
             return
-        # Frozen, or on the way to it, so that none is missed that another has just made; they die when they are thawed.
+        # Frozen first, so that no newly forked process is missed; they die when thawed.
         if frozen := os.path.exists(f"{self.folders.get('freezer', '')}/freezer.state"):
             files.write(f"{self.folders['freezer']}/freezer.state", "FROZEN")
         for pid in self.pids():
@@ -112,7 +111,7 @@ def _removed(folder: str) -> bool:
 
 
 def _with_those_below(folder: str) -> list[str]:
-    """A cgroup and those that were made in it, the deepest first."""
+    """A cgroup and those created in it, deepest first."""
     return [place for place, _, _ in os.walk(folder, topdown=False)] or [folder]
 
 
@@ -126,7 +125,7 @@ class Cgroups:
     """The host's hierarchies: controller → mount point; "" is the unified one when it has our controllers."""
 
     def __init__(self, hierarchies: dict[str, str], *, owner: str = "", rootless: bool = False) -> None:
-        """`owner` tells whose they are where that is not clear (`of`)."""
+        """`owner` distinguishes state roots (see `of`)."""
         self.hierarchies, self.rootless = hierarchies, rootless
         self._top = f"{FOLDER}-{owner}" if owner else FOLDER
 
@@ -141,9 +140,9 @@ class Cgroups:
 
     @classmethod
     def detect(cls, root: str = "/sys/fs/cgroup", owner: str = "") -> Cgroups:
-        """Look at what is mounted at `root`. Controllers that no hierarchy has are simply absent.
+        """Detect the hierarchies mounted at `root`. Controllers without a hierarchy are absent.
 
-        For an ordinary user: the cgroup that was delegated to it, or nothing."""
+        For an ordinary user: the delegated cgroup, or nothing."""
         if rootless.here():
             return cls({"": rootless.cgroup()} if rootless.cgroup() else {}, owner=owner, rootless=True)
         if os.path.exists(f"{root}/cgroup.controllers"):
@@ -168,8 +167,8 @@ class Cgroups:
         parent: str = "",
         device_rules: Sequence[str] | None = None,
     ) -> Handle:
-        """Make the cgroups and set the limits; idempotent. `device_rules` ("c 1:3 rwm") are all that is allowed, None for
-        everything. Raises Unsupported for a limit whose controller is missing; for an ordinary user such a limit is left
+        """Make the cgroups and set the limits; idempotent. `device_rules` ("c 1:3 rwm") list the allowed devices, None
+        means all. Raises Unsupported for a limit whose controller is missing; for an ordinary user such a limit is left
         out (`left_out` names it)."""
         if ".." in parent.split("/"):
             raise InvalidSpec(

@@ -1,4 +1,4 @@
-"""What each limit is called: one table for v1 and one for v2, (controller, file) → value."""
+"""The files of each limit: one table for v1 and one for v2, (controller, file) → value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _quota(limits: Resources) -> tuple[int, int]:
 
 
 def check(limits: Resources) -> None:
-    """Raises InvalidSpec for limits that contradict each other, or that this host cannot keep."""
+    """Raises InvalidSpec for limits that are contradictory or impossible on this host."""
     if limits.cpus and (limits.cpu_quota or limits.cpu_period):
         raise InvalidSpec("cpus and cpu_quota with cpu_period set the same limit: use only one")
     if limits.cpus:
@@ -48,7 +48,7 @@ def check(limits: Resources) -> None:
 
 
 def _swap(limits: Resources) -> int | None:
-    """memory + swap in bytes, -1 for no limit, None when nothing was said: Docker then allows as much swap as memory."""
+    """Memory and swap in bytes, -1 for no limit, None if unset: Docker then allows as much swap as memory."""
     if not limits.memory:
         return None
     if limits.memory_swap == 0:
@@ -98,7 +98,7 @@ def v1(limits: Resources) -> Settings:
 
 
 def v2(limits: Resources) -> Settings:
-    """Raises Unsupported for what the unified hierarchy does not have."""
+    """The values for v2. Raises Unsupported for limits that the unified hierarchy lacks."""
     for name in ("oom_kill_disable", "memory_swappiness", "cpu_rt_runtime", "cpu_rt_period"):
         if getattr(limits, name) not in (None, 0, False) or (
             name == "memory_swappiness" and limits.memory_swappiness == 0
@@ -133,7 +133,7 @@ def v2(limits: Resources) -> Settings:
 
 
 def _given(controller: str, values: Mapping[str, object]) -> Settings:
-    """Those of the files' values that are limits: neither nothing nor 0."""
+    """The values that are set: neither None nor 0."""
     return [(controller, file, str(value)) for file, value in values.items() if value]
 
 

@@ -1,4 +1,4 @@
-"""Making a cgroup in the unified hierarchy with its controllers (kernel documentation, admin-guide/cgroup-v2.rst)."""
+"""Create a cgroup with its controllers in the unified hierarchy (kernel documentation, admin-guide/cgroup-v2.rst)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from engine.errors import OperationFailed, Unsupported
 
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 ASIDE = "init"
-"""Where processes go that stand in a cgroup which is to have controllers for those below it."""
+"""The cgroup for processes that are in the way: a cgroup that enables controllers for its children must have no
+processes."""
 
 
 def make(base: str, folder: str, needed: set[str]) -> None:
-    """Make `folder` below `base`, every controller there is switched on along the way; the `needed` ones must be.
+    """Create `folder` below `base`, with all available controllers enabled along the path; the `needed` ones must be
+    available.
 
     Raises Unsupported when one is not there, OperationFailed.
     """
@@ -43,8 +45,8 @@ def _switch_on(folder: str, available: set[str], needed: set[str]) -> None:
 
 
 def _step_aside(folder: str) -> bool:
-    """No process may be where controllers are given on ("no internal process"). In a cgroup namespace, and when the cgroup
-    was delegated to us, the processes there are ours to move; the root of all is exempt and never needs it."""
+    """Move processes out of a cgroup that is to enable controllers for its children (the "no internal processes" rule).
+    In a cgroup namespace or a delegated cgroup we may move them; the real root is exempt from the rule."""
     with contextlib.suppress(OSError, OperationFailed):
         files.make(f"{folder}/{ASIDE}")
         with open(f"{folder}/cgroup.procs", encoding="utf-8") as file:

@@ -1,3 +1,3 @@
-"""From a specification to a process: bundles, capabilities, seccomp, devices, state files, logs."""
+"""Containers: bundles, capabilities, seccomp, devices, state files, logs."""
 
 import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)

@@ -1,4 +1,4 @@
-"""From a specification and an image to bundle.json: every low-level fact resolved, for the keeper to carry out.
+"""Translate a specification and an image to bundle.json, which contains every low-level detail for the keeper.
 
 namespaces       kind → "new" | "host" | path of a namespace file
 user             the maps of a user namespace that is not the host's; see engine.keeper.child.namespaces
@@ -37,7 +37,7 @@ _NAMESPACED_SYSCTLS = ("net.", "fs.mqueue.", "kernel.shm", "kernel.msg", "kernel
 
 
 class Facts(mounts.Sources, kw_only=True):
-    """What the session knows and a specification cannot: where things are, which processes to join.
+    """Facts of the session that are not in the specification: paths, and processes to join.
 
     `names` are the contents of /etc/hosts, hostname and resolv.conf by their names; `joined` has the pid for each
     `container:…` mode's name; `apparmor` the default profile, "" for none.
@@ -59,7 +59,7 @@ class Facts(mounts.Sources, kw_only=True):
 
 
 def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
-    """The bundle. Raises InvalidSpec and Unsupported for what cannot be carried out."""
+    """The bundle. Raises InvalidSpec and Unsupported for settings that cannot be implemented."""
     modes = _namespaces(spec, facts.joined, unified=facts.unified)
     spaces = {"user": userns.namespace(spec, facts.joined), **modes}
     bits = capabilities.effective(spec.cap_add, spec.cap_drop, privileged=spec.privileged)
@@ -108,7 +108,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
 
 
 def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> RootFs:
-    """What the overlay of a container whose files are in `folder` is mounted from."""
+    """The overlay of a container whose files are in `folder`."""
     return {
         "layers_folder": layers_folder,
         "layers": [mountpoints.ensure(layers_folder), *(f"{layer}/diff" for layer in image.layers)],
@@ -124,12 +124,12 @@ _PROPAGATIONS = ("", "private", "rprivate", "shared", "rshared", "slave", "rslav
 
 
 def _dns_port(spec: ContainerSpec, image: ImageRecord) -> int:
-    """Where our DNS sockets are bound: any port in a container that serves DNS itself."""
+    """The port of our DNS sockets; any port in a container that serves DNS itself."""
     return 0 if redirect.wanted(spec.ports, (*spec.expose, *image.config.exposed_ports)) else 53
 
 
 def _about(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Info:
-    """The container as log drivers name it."""
+    """The container's attributes for log drivers."""
     labels = {**image.config.labels, **spec.labels}
     command, variables = tuple(args(spec, image)), environment(spec, image)
     return Info(
@@ -138,7 +138,7 @@ def _about(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Info:
 
 
 def check(spec: ContainerSpec) -> None:
-    """Refuse at creation what could only fail at the start. Raises InvalidSpec and Unsupported."""
+    """Check at creation everything that would otherwise fail at start. Raises InvalidSpec and Unsupported."""
     capabilities.effective(spec.cap_add, spec.cap_drop)
     _rlimits(spec)
     log_driver.check(spec.logging)
@@ -187,7 +187,7 @@ def _check_mounts(spec: ContainerSpec) -> None:
 
 
 def checked_target(path: str) -> str:
-    """Where something is mounted, as one absolute path. Raises InvalidSpec for what every container has already."""
+    """A mount target as a normalised absolute path. Raises InvalidSpec for targets that every container already has."""
     target = os.path.normpath(f"/{path.lstrip('/')}")
     if target == "/":
         raise InvalidSpec("cannot mount over /, the container's root")
@@ -197,7 +197,7 @@ def checked_target(path: str) -> str:
 
 
 def _check_network(spec: ContainerSpec) -> None:
-    """What belongs to a network namespace is reported where it is created."""
+    """Settings of a network namespace are allowed only on the container that creates it."""
     if spec.network_mode.startswith("container:"):
         for key in ("hostname", "ports", "extra_hosts", "dns", "dns_search", "dns_opt"):
             if getattr(spec, key):
@@ -208,7 +208,7 @@ def _check_network(spec: ContainerSpec) -> None:
 
 
 def args(spec: ContainerSpec, image: ImageRecord) -> list[str]:
-    """Docker's rule: a new entrypoint throws the image's command away, an empty one does not."""
+    """The command line. As in Docker, a new entrypoint discards the image's command, an empty one does not."""
     entrypoint = image.config.entrypoint if spec.entrypoint is None else spec.entrypoint
     if spec.command is not None:
         command = spec.command
@@ -232,10 +232,10 @@ def _without_nul(spec: ContainerSpec, image: ImageRecord) -> None:
 
 
 def environment(spec: ContainerSpec, image: ImageRecord) -> dict[str, str]:
-    """The image's variables under the specification's; a value of None takes the variable away."""
+    """The variables of the image and of the specification, which wins; None removes a variable."""
     merged: dict[str, str | None] = dict(entry.partition("=")[::2] for entry in image.config.environment)
     merged.update(spec.environment)
-    # An image may have an entry without a name, which no program can be executed with.
+    # An image may have an entry without a name, which execve(2) does not accept.
     return {key: value for key, value in merged.items() if key and value is not None}
 
 
@@ -265,7 +265,7 @@ def _namespaces(spec: ContainerSpec, joined: Mapping[str, int], *, unified: bool
 
 
 def _sysctls(spec: ContainerSpec, spaces: Mapping[str, str]) -> dict[str, str]:
-    """Docker's two defaults of a private network namespace, and the asked ones, which must be namespaced."""
+    """Docker's two defaults for a private network namespace, and the specification's, which must be namespaced."""
     found = {}
     if spaces["net"] == "new":
         last = userns.SIZE - 1 if spaces["user"] != "host" else idmap.last_gid()

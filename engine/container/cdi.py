@@ -1,4 +1,4 @@
-"""Devices that a vendor's files describe (Container Device Interface, SPEC.md): what a container gets with each.
+"""Devices described by vendors' files (Container Device Interface, SPEC.md).
 
 gpus, and devices that deploy reserves, are answered from these files, too: "gpu" is the class, the driver the vendor.
 """
@@ -25,7 +25,7 @@ Described = tuple[str, "Edits"]
 
 
 class Devices:
-    """What the folders describe: kind (vendor/class) → name → its edits, the kind's own first."""
+    """The devices in the folders: kind (vendor/class) → name → edits, those of the kind first."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, list[Described]]] = {}
@@ -53,7 +53,7 @@ class Devices:
             raise InvalidSpec(f"CDI specification {path}: {type(error).__name__}: {error}") from error
 
     def edits(self, request: DeviceRequest) -> list[Described]:
-        """What fulfils the request. Raises NotFound and Unsupported."""
+        """The edits that satisfy the request. Raises NotFound and Unsupported."""
         if request.driver == "cdi":
             found = []
             for qualified in request.device_ids:
@@ -92,13 +92,13 @@ class Devices:
 
 
 def _rank(kind: str) -> tuple[int, str]:
-    """Which vendor is meant by a request that names none."""
+    """The order of vendors for a request that names none."""
     vendor = kind.partition("/")[0]
     return _PREFERRED.index(vendor) if vendor in _PREFERRED else len(_PREFERRED), kind
 
 
 def applied(spec: ContainerSpec) -> ContainerSpec:
-    """The specification with what its device requests bring. Raises NotFound, Unsupported and InvalidSpec."""
+    """The specification with the edits of its device requests. Raises NotFound, Unsupported and InvalidSpec."""
     if not spec.device_requests:
         return spec
     from engine.container.cdiedits import edited

@@ -1,6 +1,5 @@
-"""What a CDI specification's `containerEdits` make of a container (Container Device Interface, SPEC.md).
-
-What cannot be done is refused by name. Hooks, programs that a runtime would run while it makes the container, are not run.
+"""Apply a CDI specification's `containerEdits` to a container (Container Device Interface, SPEC.md). Unsupported edits
+are refused by name, including hooks, programs that a runtime would run during creation.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def edited(spec: ContainerSpec, path: str, edits: Edits) -> ContainerSpec:
 
 
 def _instead(before: Sequence[Any], added: Sequence[Any], place: Any) -> tuple[Any, ...]:
-    """Both, without what was at a place where something new is."""
+    """Both lists, without entries of the first whose path occurs in the second."""
     found = {os.path.normpath(place(one)): one for one in before}
     for one in added:
         found.pop(os.path.normpath(place(one)), None)

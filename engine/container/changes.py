@@ -1,4 +1,4 @@
-"""What a container has changed in its image's files, read from its upper layer (`docker diff`)."""
+"""A container's changes to its image's files, read from its upper layer (`docker diff`)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def changes(images: ImageStore, record: ContainerRecord) -> list[tuple[str, str]
 
 
 class _Comparison:
-    """A walk through the upper layer and, as long as it has the same directories, through what lies below."""
+    """A walk through the upper layer, and in parallel through the same directories of the lower layers."""
 
     def __init__(self, upper: int, lower: int) -> None:
         self._upper, self._lower = Descent(upper), Descent(lower) if lower >= 0 else None

@@ -1,4 +1,4 @@
-"""An image of a container: its image's layers, what it changed, and a configuration from its specification."""
+"""Create an image from a container: its image's layers, its changes, and a configuration from its specification."""
 
 from __future__ import annotations
 

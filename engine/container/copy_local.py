@@ -1,7 +1,6 @@
-"""The machine's side of cp: a local tree as an archive, and an archive of a container's as local files.
-
-Such an archive is not trusted. Its names stay inside the folder that it is unpacked in, also through links; unless its
-attributes were asked for, its files are the caller's, and set-id bits, file capabilities and devices are left out.
+"""The host's side of cp: archive a local tree, and unpack a container's archive. The archive is not trusted: its names
+stay inside the target folder, even through links. Unless attributes are requested, files belong to the caller, and
+set-id bits, file capabilities and devices are left out.
 """
 
 from __future__ import annotations

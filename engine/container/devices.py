@@ -1,4 +1,4 @@
-"""Which devices a container may see and use (OCI runtime specification, config-linux.md; Docker's defaults)."""
+"""The devices that a container can access (OCI runtime specification, config-linux.md; Docker's defaults)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_RULES = (
 
 
 def rules(spec: ContainerSpec, nodes: Sequence[Node]) -> list[str] | None:
-    """All that is allowed, None for everything (privileged)."""
+    """The allowed devices, None for all (privileged)."""
     if spec.privileged:
         return None
     own = [
@@ -35,7 +35,7 @@ def rules(spec: ContainerSpec, nodes: Sequence[Node]) -> list[str] | None:
 
 
 def nodes(spec: ContainerSpec) -> list[Node]:
-    """The device files to make: those of `devices`, and then all of the host's /dev for a privileged container."""
+    """The device files to create: those of `devices`, and for a privileged container all of the host's /dev."""
     found: list[Node] = []
     for device in spec.devices:
         found += _device(device)

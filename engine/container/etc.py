@@ -1,4 +1,4 @@
-"""The three files that a container gets from us: /etc/hosts, /etc/hostname, /etc/resolv.conf."""
+"""The three files that we generate for a container: /etc/hosts, /etc/hostname, /etc/resolv.conf."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A container's files as a directory descriptor, for whoever is outside: cp and export.
+"""A container's file system as a directory descriptor, for cp and export.
 
 running   its mount namespace is entered by a thread that opens the root and ends; nothing of the container is executed,
           loaded or looked up by name in our process (CVE-2019-14271)

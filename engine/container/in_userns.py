@@ -1,7 +1,6 @@
-"""Work on the files of a running container that has a user namespace of its own, by a child that is root in there.
-
-Its files then have the ids that the container sees, for reading and for making new ones. A process with threads could not
-enter a user namespace (setns(2)), and must not stay in one.
+"""Access the files of a running container with a private user namespace, in a child that is root there. So files have
+the ids that the container sees. A process with threads could not enter a user namespace (setns(2)), and we must not
+stay in one.
 """
 
 from __future__ import annotations
@@ -77,6 +76,6 @@ def _raise(said: dict[str, str]) -> NoReturn:
     if "broken" in said:
         raise BrokenPipeError
     kind = getattr(engine.errors, said["kind"], EngineError)
-    error = kind.__new__(kind)  # the message is whole already
+    error = kind.__new__(kind)  # the message is already complete
     EngineError.__init__(error, said["message"], hint=said["hint"])
     raise error

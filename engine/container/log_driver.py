@@ -1,5 +1,5 @@
-"""A container's log driver: what the keeper writes, and what the shipper sends. The default rotates, so that no container
-fills the disk.
+"""A container's log driver: the files that the keeper writes, and the messages that the shipper sends. The default
+rotates files, so that a container cannot fill the disc.
 
 The files that a driver keeps are its log itself (json-file, local) or, for a driver that sends lines elsewhere, the spool
 from which the shipper (engine.log.ship) sends them; `logs` reads either, as Docker reads its "dual logging" cache.
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_SIZE = 20 * 1024 * 1024
 NOT_READABLE = "configured logging driver does not support reading"
-"""Docker's words for `logs` of a container whose lines are kept nowhere."""
+"""Docker's message for `logs` of a container without a stored log."""
 
 LOCAL = ("json-file", "local", "none")
-"""Drivers that send nothing anywhere."""
+"""Drivers that do not send logs to a remote service."""
 
 
 def check(logging: Logging) -> dict[str, Any]:

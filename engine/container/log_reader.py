@@ -1,4 +1,4 @@
-"""Reading a container's log across its rotated files, in either format, from the start or the end, and following it."""
+"""Read and follow a container's log across its rotated files, in either format, from the start or the end."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Sources(Struct, kw_only=True):
-    """Where mounts come from: the container's folder, volume name → folder, image id → its layers' folders."""
+    """Sources of mounts: the container's folder, volume name → folder, image id → folders of layers."""
 
     folder: str
     volumes: Mapping[str, str]
@@ -91,12 +91,12 @@ def _ipc(spec: ContainerSpec, spaces: Mapping[str, str], safe: list[str]) -> lis
         )
         found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
     else:
-        # Those of the host, or of the container whose IPC namespace is joined, as that one sees them.
+        # The host's queues, or those of the container whose IPC namespace is joined, as mounted there.
         joined = "" if spaces["ipc"] == "host" else spaces["ipc"].removesuffix("ipc") + "mnt"
         for path in ("/dev/shm", "/dev/mqueue"):
             if joined or os.path.isdir(path):
                 found.append({"type": "bind", "source": path, "target": path, "idmap": "no", "of": joined})
-            elif path == "/dev/mqueue" and idmap.initial():  # a host that has queues, and has not mounted them
+            elif path == "/dev/mqueue" and idmap.initial():  # the host has queues but has not mounted them
                 found.append({"type": "mqueue", "target": path, "flags": safe})
     return found
 
@@ -120,7 +120,7 @@ def _cgroup(facts: Facts, spaces: Mapping[str, str], system: list[str]) -> list[
 
 
 def stored(spec: ContainerSpec, sources: Sources) -> list[Entry]:
-    """Of the specification's mounts those whose content lasts while the container does not run, parents first."""
+    """The specification's mounts whose content persists while the container is stopped, parents first."""
     kept = [
         _entry(mount, sources, number)
         for number, mount in enumerate(spec.mounts)
@@ -204,7 +204,7 @@ def _file(mount: Mount, target: str) -> Entry:
 
 
 def _bind_flags(mount: Mount) -> tuple[list[str], list[str]]:
-    """Those to set and those to clear; later options come before earlier ones, as in mount(8)."""
+    """The flags to set and to clear; later options win, as in mount(8)."""
     chosen = {"ro"} if mount.read_only else set()
     cleared: set[str] = set()
     atime = None

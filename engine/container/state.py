@@ -4,8 +4,8 @@ The state that a container is made with stands in its spec.json, under `initial`
 comes with the first change.
 
 The state that a start leads to stands in starting.json until the program has been executed; only then does it become
-state.json. So a container whose program never started does not count as running, whatever is killed in between, and the
-process of a start that was interrupted is known and can be ended.
+state.json. So a container whose program never started does not count as running, whatever is killed meanwhile, and the
+process of an interrupted start can be found and ended.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def read_starting(folder: str) -> ContainerState | None:
 
 
 def confirm_start(folder: str) -> None:
-    """The program has been executed: the state from write_starting is now current."""
+    """Confirm a start after the program was executed: the state from write_starting becomes current."""
     try:
         os.replace(f"{folder}/{_STARTING}", f"{folder}/state.json")
     except OSError as error:
@@ -114,7 +114,7 @@ def confirm_start(folder: str) -> None:
 
 
 def drop_start(folder: str) -> bool:
-    """Forget an unconfirmed start; whether there was one."""
+    """Discard an unconfirmed start. Returns whether there was one."""
     try:
         os.unlink(f"{folder}/{_STARTING}")
     except FileNotFoundError:
@@ -168,7 +168,7 @@ def write_file(path: str, data: bytes, how: int, mode: int, *, durable: bool = F
 
 
 def read_exit(folder: str) -> ContainerExit | None:
-    """What the keeper wrote when the container's process ended, None while it has not."""
+    """The keeper's exit record, None while the process is running."""
     try:
         with open(f"{folder}/exit.json", "rb") as file:
             return decode_exit(file.read())
@@ -234,7 +234,7 @@ def verified(folder: str, state: ContainerState) -> ContainerState:
         return state
     ended = read_exit(folder)
     if ended is None or ended.pid != state.pid:
-        # Killed with its keeper, or the machine went down: nobody saw the exit code.
+        # Killed with its keeper, or by a reboot: the exit code is unknown.
         ended = ContainerExit(exit_code=255, finished_at=state.started_at)
     return exited(state, ended)
 

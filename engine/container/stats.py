@@ -1,4 +1,4 @@
-"""What a running container uses, as its cgroups and its network namespace count it."""
+"""Resource usage of a running container, from its cgroups and its network namespace."""
 
 from __future__ import annotations
 

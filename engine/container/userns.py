@@ -1,4 +1,4 @@
-"""User namespaces of containers: whose ids a container's are for the host.
+"""User namespaces of containers, and their id ranges on the host.
 
 userns_mode   "" what the setting COMPOSER_USERNS says (host, or private), host: none, private: one of its own
 
@@ -50,7 +50,7 @@ def is_private(spec: ContainerSpec) -> bool:
 
 
 def _check(spec: ContainerSpec) -> None:
-    """What Docker refuses with userns-remap, as the host's namespaces do not belong to a remapped root."""
+    """Refuse what Docker refuses with userns-remap, because a remapped root does not own the host's namespaces."""
     if not idmap.initial():
         raise Unsupported(
             "userns_mode private needs root: an ordinary user's containers are all in the user's own namespace",

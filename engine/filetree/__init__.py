@@ -1,1 +1,1 @@
-"""Directory trees that nobody trusts: walked, removed and copied by descriptors, at any depth."""
+"""Untrusted directory trees: walked, removed and copied by descriptors, at any depth."""

@@ -1,4 +1,4 @@
-"""Paths that are longer than the kernel looks up at once."""
+"""Paths that are longer than the kernel accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.errors import OperationFailed
 from engine.kernel import calls, flags
 
 _PATH_MAX = 4096
-"""Bytes of a path that the kernel takes, the final NUL included (path_resolution(7))."""
+"""The longest path in bytes, including the final NUL (path_resolution(7))."""
 _BENEATH = flags.RESOLVE_BENEATH | flags.RESOLVE_NO_SYMLINKS
 
 

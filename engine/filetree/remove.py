@@ -1,4 +1,4 @@
-"""Removing trees of any depth and with any names, whatever a container left in them."""
+"""Remove trees of any depth and with any names, whatever a container left in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removing unreferenced content: mark from images (kept by tags, containers or builds) and the build cache, then sweep.
+"""Garbage collection of images: mark from images (kept by tags, containers or builds) and the build cache, then sweep.
 
 This is safe at any time: nothing is removed while content is being added (engine.image.lease). Remains of a crash (drafts,
 partial blobs, directories without a row) are removed as well.

@@ -1,1 +1,1 @@
-"""System call filters: which are refused by default, profiles in Docker's format, compiled to BPF and cached."""
+"""System call filters: the default profile, and profiles in Docker's format, compiled to BPF and cached."""

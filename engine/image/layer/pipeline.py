@@ -1,6 +1,4 @@
-"""Decompressing and hashing in a thread of their own, so that writing files does not wait for them (both release the
-GIL).
-"""
+"""Decompress and hash in a separate thread, so that writing files does not wait for them (both release the GIL)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _LIMIT = 16 << 20
 _LONGEST = 256
 """The most characters of a name in messages."""
 _QUICK = 1 << 20
-"""… by who must not take long."""
+"""The limit for callers that must not block."""
 
 
 class Slow(Exception):
