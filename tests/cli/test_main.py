@@ -63,7 +63,6 @@ def test_help_lists_the_commands_and_each_has_its_own() -> None:
         (["dwon"], 'unknown composer command: "dwon"\nDid you mean: composer down?\n'),
         (["up", "--nope"], "unknown flag: --nope\nSee 'composer up --help'.\n"),
         (["ps", "--project-name", "x"], "give it before 'ps'"),
-        (["up", "--menu", "-d"], "--menu cannot be combined with --detach"),
         (["bridge", "convrt"], 'unknown command: "composer bridge convrt"\nDid you mean: composer bridge convert?'),
         (["exec", "web"], "requires at least 2 arguments"),
         (["version", "extra"], 'unknown command "extra" for "composer version"'),
@@ -75,6 +74,10 @@ def test_a_wrong_command_line_is_one_clear_message(words: list[str], message: st
     done = composer(*words)
     assert done.returncode == 1 and done.stdout == ""
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_menu_has_no_effect_without_a_terminal_to_show_it() -> None:
+    assert "warning: --menu has no effect with --detach\n" in composer("up", "--menu", "-d").stderr
 
 
 @pytest.mark.parametrize("words", [["version"], ["up", "--help"], ["dwon"], ["exec"]])
