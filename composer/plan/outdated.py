@@ -1,4 +1,4 @@
-"""Why a container is no longer up to date with its service: the rules that decide that it must be recreated."""
+"""The rules that decide whether a container must be recreated because its service has changed, and why."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def statement(one: Attestation, subjects: list[str], digest: str) -> bytes:
 
 
 def parse_statement(data: bytes, subject: str) -> Attestation:
-    """Raises ImageError for what is no statement."""
+    """Raises ImageError if the content is not an in-toto statement."""
     try:
         found = _decode_statement(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -25,7 +25,7 @@ _ZSTD_LEVEL = 3
 
 
 class Compression(Struct, frozen=True):
-    """Of layers that are no blobs yet: gzip or zstd. `level` 0 is the default; that of gzip is fixed."""
+    """How to compress layers that have no blob yet: gzip or zstd. `level` 0 selects the default; the level of gzip is fixed."""
 
     kind: str = "gzip"
     level: int = 0
@@ -49,10 +49,10 @@ def blob_of(images: ImageStore, layer: Layer, compression: Compression) -> manif
 
 
 def compress(blobs: BlobStore, folder: str, layer: Layer, compression: Compression) -> str:
-    """Make the layer in `folder` a blob again; gives its digest.
+    """Pack the layer in `folder` as a blob again, and return its digest.
 
-    Raises Corrupt when its content is no longer (or, for a layer pulled from elsewhere, not in the same order) what its
-    diff_id was computed from.
+    Raises Corrupt when the result does not match the diff_id: the content has changed, or a pulled layer had its entries in
+    another order.
     """
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -10,6 +10,8 @@ from composer.cli.parsing.flags import Args, Command, Flag
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
+    from engine.spec.image import ImageRecord
+    from engine.spec.state import ContainerRecord
 
 COMMAND = Command(
     "commit",
@@ -27,7 +29,7 @@ COMMAND = Command(
 
 
 def run(context: Context, args: Args) -> int:
-    service, *reference = args.positional
+    service = args.positional[0]
     record = any_container(context, service, args.index)
     name = record.spec.name
     from composer.cli.project.change import change
@@ -49,16 +51,21 @@ def run(context: Context, args: Args) -> int:
                 progress.note(f"Warning: cannot pause the container, committing it while it runs: {error}")
                 pause = False
         try:
-            image = context.engine.commit(
-                record.group,
-                record.id,
-                reference[0] if reference else "",
-                author=args.author,
-                message=args.message,
-                changes=args.change,
-            )
+            image = commit_container(context, record, args)
         finally:
             if pause:
                 change(context, "unpause", services=[service], quiet=True)
         progress.update(name, f"Committed as {image.id}", State.DONE)
     return 0
+
+
+def commit_container(context: Context, record: ContainerRecord, args: Args) -> ImageRecord:
+    """Create the image that the flags and the second argument describe. Pausing the container is up to the caller."""
+    return context.engine.commit(
+        record.group,
+        record.id,
+        args.positional[1] if len(args.positional) > 1 else "",
+        author=args.author,
+        message=args.message,
+        changes=args.change,
+    )

@@ -146,7 +146,7 @@ def rules_of(context: Context, services: Sequence[str]) -> list[Rule]:
 
 
 def _excluded(build: Build | None) -> tuple[str, list[str]]:
-    """The folder of the build context, and the patterns that it excludes; ("", []) if there is no local one."""
+    """The build context's directory and its exclude patterns; ("", []) if the context is not local."""
     if build is None or not os.path.isdir(build.context):
         return "", []
     for name in (f"{build.dockerfile or 'Dockerfile'}.dockerignore", ".dockerignore"):

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from composer.cli.commands import cp as service_cp
+from composer.cli.commands.commit import commit_container
 from composer.cli.commands.export import export_to
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.project.direct_changes import CAUSE, perform
@@ -47,8 +48,7 @@ def export(context: Context, args: Args) -> int:
 
 def commit(context: Context, args: Args) -> int:
     """Print the image's id. The container pauses meanwhile, unless it must not or is not running."""
-    name, *reference = args.positional
-    record = lookup.container(context.engine, name)
+    record = lookup.container(context.engine, args.positional[0])
     if context.dry_run:
         return 0
     pauses = args.pause and record.state.status is Status.RUNNING
@@ -56,14 +56,7 @@ def commit(context: Context, args: Args) -> int:
     if pauses:
         perform(context, record.group, [Pause(**operation)])  # type: ignore[arg-type]
     try:
-        image = context.engine.commit(
-            record.group,
-            record.id,
-            reference[0] if reference else "",
-            author=args.author,
-            message=args.message,
-            changes=args.change,
-        )
+        image = commit_container(context, record, args)
     finally:
         if pauses:
             perform(context, record.group, [Unpause(**operation)])  # type: ignore[arg-type]

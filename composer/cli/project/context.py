@@ -205,7 +205,7 @@ class Context:
 
             if not isinstance(error, NoFileError):
                 raise
-            project_name(self.load_options())  # raises the same error if there is no name either
+            project_name(self.load_options())  # without a name, this raises the same error
             return None
 
     def _has_name(self) -> bool:

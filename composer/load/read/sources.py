@@ -29,7 +29,7 @@ _NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
 class NoFileError(LoadError):
-    """There is no compose file: none was named, and none found."""
+    """No compose file was specified, and none was found."""
 
 
 class Sources:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from composer.load.resolve import short
 from composer.load.resolve.coercion import NOTHING, CoercionError, Name, shown, together
-from composer.load.resolve.scalar_coercers import any_integer, string
+from composer.load.resolve.scalar_coercers import always_integer, string
 from composer.load.tree.nodes import Fields, Map, Sequence
 from composer.load.tree.text import text_of
 
@@ -171,10 +171,10 @@ def ssh(value: Any) -> Any:
 def limit(value: Any) -> Any:
     """A ulimit: one number, or a soft and a hard one."""
     if isinstance(value, dict):
-        found = Fields({key: any_integer(value[key]) for key in ("soft", "hard") if value.get(key)})
+        found = Fields({key: always_integer(value[key]) for key in ("soft", "hard") if value.get(key)})
         found.origins = value.origins  # type: ignore[attr-defined]
         return found
-    return any_integer(value) or Fields()
+    return always_integer(value) or Fields()
 
 
 def limits(value: Any) -> Any:

@@ -32,23 +32,19 @@ def string(value: Any) -> str:
 
 
 def flag(value: Any) -> Any:
-    return _boolean(value) or NOTHING
+    return always_flag(value) or NOTHING
 
 
 def kept_flag(value: Any) -> Any:
-    return NOTHING if value is None else _boolean(value)
+    return NOTHING if value is None else always_flag(value)
 
 
 def true_unless_said(value: Any) -> Any:
     """A flag whose default is true: a canonical file only has it when it is false."""
-    return NOTHING if value is None or _boolean(value) else False
+    return NOTHING if value is None or always_flag(value) else False
 
 
-def always_flag(value: Any) -> Any:
-    return _boolean(value)
-
-
-def _boolean(value: Any) -> bool:
+def always_flag(value: Any) -> bool:
     if value.__class__ is bool or value is None:
         return bool(value)
     if value.__class__ is str:
@@ -60,15 +56,11 @@ def _boolean(value: Any) -> bool:
 
 
 def integer(value: Any) -> Any:
-    return any_integer(value) or NOTHING
+    return always_integer(value) or NOTHING
 
 
 def kept_integer(value: Any) -> Any:
-    return NOTHING if value is None else any_integer(value)
-
-
-def always_integer(value: Any) -> Any:
-    return any_integer(value)
+    return NOTHING if value is None else always_integer(value)
 
 
 def natural(value: Any) -> Any:
@@ -80,7 +72,7 @@ def kept_natural(value: Any) -> Any:
 
 
 def _natural(value: Any) -> int:
-    number = any_integer(value)
+    number = always_integer(value)
     if number < 0:
         raise CoercionError(f"must not be negative (uint64), found {number}")
     return number
@@ -104,13 +96,13 @@ def _unsigned(value: Any, word: str) -> int:
     """A number that text is not taken for."""
     if isinstance(value, str):
         raise CoercionError(f"expected a number ({word}), found the string {shown(value)}")
-    number = any_integer(value)
+    number = always_integer(value)
     if number < 0:
         raise CoercionError(f"must not be negative ({word}), found {number}")
     return number
 
 
-def any_integer(value: Any) -> int:
+def always_integer(value: Any) -> int:
     if value.__class__ is int:
         return value
     if value is None:

@@ -38,7 +38,7 @@ class Node:
         self.leaf = True
 
     def below(self, key: str | int) -> Node | None:
-        """The node for a key; None when there is no rule at or below it."""
+        """The node for a key, or None if no rule applies at or below it."""
         return self.keys.get(key, self.any) if isinstance(key, str) else self.any
 
 

@@ -238,7 +238,7 @@ class Runs:
         self._idle()
 
     async def finished(self, name: str, run_id: str) -> Run:
-        """Wait for the end of a run. Raises NotFound if there is no such run."""
+        """Wait until a run ends. Raises NotFound if the run does not exist."""
 
         def look() -> Run | None:
             _, run = self._jobs.find(name, run_id)

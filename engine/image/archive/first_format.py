@@ -28,7 +28,8 @@ _decode_tags: msgspec.json.Decoder[dict[str, dict[str, str]]] = msgspec.json.Dec
 
 
 def load(images: ImageStore, members: Members, keep: Keep) -> list[ImageRecord]:
-    """Store the images that have a tag, or all on which no other is built if there are no tags. Raises ImageError, Corrupt."""
+    """Store the tagged images or, if the archive has no tags, every image that is not the parent of another. Raises ImageError,
+    Corrupt."""
     tags: dict[str, list[str]] = {}
     if "repositories" in members:
         for name, versions in _decode_tags.decode(members.read("repositories")).items():

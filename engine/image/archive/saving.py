@@ -211,7 +211,9 @@ class _Archive:
             finally:
                 os.close(root)
         if f"sha256:{found.hexdigest()}" != layer.diff_id:
-            raise Corrupt(f"layer {layer.folder} is no longer {layer.diff_id}", hint="Pull or build its image again.")
+            raise Corrupt(
+                f"layer {layer.folder} no longer has the digest {layer.diff_id}", hint="Pull or build its image again."
+            )
         return file.tell()
 
 
