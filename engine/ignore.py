@@ -124,7 +124,7 @@ def translate(pattern: str) -> Matcher:
         tail = pattern[2:]
         start = "(?:.*/)?" if tail.startswith("/") else ".*"
         return re.compile(start + re.escape(tail.removeprefix("/")), re.DOTALL)
-    return _compiled(split(pattern))
+    return compiled(split(pattern))
 
 
 def split(pattern: str) -> list[str]:
@@ -150,14 +150,14 @@ def translate_glob(pattern: str) -> Matcher:
     while at < len(pattern):
         part, at = _component(pattern, at)
         out.append(part)
-    return _compiled(out)
+    return compiled(out)
 
 
 _FLAT, _DEEP, _ALL = "[^/]*", "(?:.*/)?", ".*"
 """Wildcards: in one component; any number of components, as is usual at the beginning of one; whatever follows."""
 
 
-def _compiled(parts: list[str]) -> Matcher:
+def compiled(parts: list[str]) -> Matcher:
     """What matches in time proportional to the path's length, as Go's do: a context may have any patterns and paths.
 
     Wherever what follows a wildcard is found first, no later place is any better; so none is tried (atomic groups). That does
