@@ -6,7 +6,7 @@ import re
 
 from composer.load.errors import LoadError
 from composer.load.options import Environment
-from composer.load.read.template import TemplateError, substitute
+from composer.load.read.interpolation.expressions import TemplateError, substitute
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:

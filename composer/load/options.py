@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from composer.load.read.interpolation.expressions import Variable
     from composer.load.read.oci import Artifacts
-    from composer.load.read.template import Variable
     from composer.load.tree.nodes import Path
 
 

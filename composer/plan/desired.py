@@ -95,7 +95,7 @@ class DesiredService(Struct, frozen=True, kw_only=True, omit_defaults=True):
     clashes: dict[str, str] = {}
     """Other service → why the two exclude each other."""
     summary: dict[str, str] = {}
-    """Flat key → value of the model as text, used to name what changed; see outdated.py."""
+    """Flat key → value of the model as text, used to name what changed; see recreation.py."""
 
     @property
     def wanted_image(self) -> str:

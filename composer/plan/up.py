@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from composer.plan import jobs, outdated, refusal, replacement
+from composer.plan import jobs, recreation, refusal, replacement
 from composer.plan.desired import COMPLETED, Desired, DesiredService
 from composer.plan.gates import Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
@@ -225,7 +225,7 @@ class _Up:
             return f"it shares namespaces or volumes with {linked[0]}, which is recreated"
         if joins := gone(record, self.snapshot):
             return f"it shares the {joins} of a container that is gone"
-        return outdated.reason(service, record, self.snapshot)
+        return recreation.reason(service, record, self.snapshot)
 
     def _start(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from composer.plan import labels, outdated
+from composer.plan import labels, recreation
 from composer.plan.desired import Desired, DesiredService
 from composer.release import COMPOSE
 from engine.errors import NotFound
@@ -39,7 +39,7 @@ def specification(
         labels.NUMBER: str(number),
         labels.IMAGE: image,
         labels.HASH: service.hash,
-        labels.SUMMARY: outdated.summary_text(service),
+        labels.SUMMARY: recreation.summary_text(service),
     }
     return joined(
         msgspec.structs.replace(

@@ -103,7 +103,7 @@ def test_a_changed_file_is_seen(project, tmp_path, name, text, seen):
     write(project / name, text)
     after = context(tmp_path).desired
     assert seen(after)
-    # Docker Compose's hash does not see what configs and secrets hold; the summary does, and decides (plan/outdated.py).
+    # Docker Compose's hash does not see what configs and secrets hold; the summary does, and decides (plan/recreation.py).
     assert after.services["web"].summary != before.services["web"].summary or name == "included.yaml"
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from composer.cli.project.context import Context
-    from composer.load.read.template import Variable
+    from composer.load.read.interpolation.expressions import Variable
 
 COMMAND = Command(
     "config",
@@ -236,7 +236,7 @@ class _AllSet(dict[str, str]):
 
 
 def _find_variables(value: Any, found: dict[str, Variable]) -> None:
-    from composer.load.read.template import TemplateError, substitute
+    from composer.load.read.interpolation.expressions import TemplateError, substitute
 
     if isinstance(value, str) and "$" in value:
 

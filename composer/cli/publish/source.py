@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from composer.load.errors import LoadError
 from composer.load.read.documents import decoded
+from composer.load.read.interpolation.expressions import TemplateError, substitute
 from composer.load.read.sources import is_remote
-from composer.load.read.template import TemplateError, substitute
 
 if TYPE_CHECKING:
     from yaml import Node, ScalarNode

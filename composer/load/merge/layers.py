@@ -15,7 +15,7 @@ from composer.load.merge import merging, unique
 from composer.load.notice import OBSOLETE, Notice
 from composer.load.read import sources
 from composer.load.read.documents import documents, read_bytes, stream
-from composer.load.read.interpolate import Interpolation
+from composer.load.read.interpolation.values import Interpolation
 from composer.load.resolve import canonical, paths
 from composer.load.resolve.normalise import environment_lists, own_contents
 from composer.load.tree.nodes import Map, origin_of

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from composer.load.errors import LoadError
-from composer.load.read.template import TemplateError, substitute
+from composer.load.read.interpolation.expressions import TemplateError, substitute
 from composer.load.tree.nodes import Origin
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from composer.plan.outdated import HIDDEN
+from composer.plan.recreation import HIDDEN
 from composer.plan.translate.files import MOST_COPIED, definition, inline, is_copied
 from composer.plan.translate.scope import Scope
 

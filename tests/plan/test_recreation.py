@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from composer.plan import labels, outdated
+from composer.plan import labels, recreation
 from composer.plan.operations import CreateNetwork, CreateVolume
 from engine.spec.container import Mount
 from tests.plan.world import World, desired_of, image_id
@@ -41,7 +41,7 @@ def world():
 def reason(world, tree, **changes):
     desired = desired_of(tree)
     record = msgspec.structs.replace(world.containers[0], **changes)
-    return outdated.reason(desired.services["web"], record, world.snapshot(desired))
+    return recreation.reason(desired.services["web"], record, world.snapshot(desired))
 
 
 def test_nothing_has_changed(world):
@@ -87,7 +87,7 @@ def test_a_container_without_a_summary(world, summary):
 
 def test_the_summary_is_what_the_label_says(world):
     service = desired_of(TREE).services["web"]
-    assert json.loads(outdated.summary_text(service)) == service.summary
+    assert json.loads(recreation.summary_text(service)) == service.summary
 
 
 def test_another_image(world):
@@ -100,10 +100,12 @@ def test_another_mounted_image(world):
     tree = changed(volumes=[mount])
     desired = desired_of(tree)
     record = world.add(desired, "web", 2, "demo-web-2")
-    assert outdated.reason(desired.services["web"], record, world.snapshot(desired)) == ""
+    assert recreation.reason(desired.services["web"], record, world.snapshot(desired)) == ""
     old = Mount(type="image", source=image_id("tools:0"), target="/tools")
     record = msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, mounts=(old,)))
-    assert outdated.reason(desired.services["web"], record, world.snapshot(desired)).startswith("image tools:1 is now")
+    assert recreation.reason(desired.services["web"], record, world.snapshot(desired)).startswith(
+        "image tools:1 is now"
+    )
 
 
 def test_networks_and_volumes_that_are_called_differently_or_gone(world):

@@ -7,7 +7,7 @@ from composer.load.keys import CASTS
 from composer.load.notice import UNSET, Notice
 from composer.load.options import Use
 from composer.load.read.casts import CastError
-from composer.load.read.template import TemplateError, substitute
+from composer.load.read.interpolation.expressions import TemplateError, substitute
 from composer.load.tree.nodes import Origin, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from composer.load.read.template import Variable
+    from composer.load.read.interpolation.expressions import Variable
     from composer.load.tree.nodes import Map, Path
     from composer.load.tree.patterns import Node
 

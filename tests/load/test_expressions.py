@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.load.read.template import TemplateError, Variable, substitute
+from composer.load.read.interpolation.expressions import TemplateError, Variable, substitute
 
 KNOWN = {"SET": "value", "EMPTY": "", "JSON": '{"a": 1}'}
 
