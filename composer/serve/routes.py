@@ -16,7 +16,7 @@ from composer.serve.http.errors import BadRequest, HTTPError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Reply, Request
     from composer.serve.server import Server
 

@@ -24,8 +24,9 @@ from composer.serve.access import Access, scoped
 from composer.serve.docker.attach import Waiting
 from composer.serve.docker.event_journal import Journal, Observer
 from composer.serve.errors import described_error
-from composer.serve.http.connection import Connection, Exchange
+from composer.serve.http.connection import Connection
 from composer.serve.http.errors import ClientGone, HTTPError
+from composer.serve.http.exchange import Exchange
 from composer.serve.http.request import Reply, Request
 from composer.serve.log import Log
 from composer.serve.routes import NEWEST, find, operation, version_of

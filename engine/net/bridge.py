@@ -22,7 +22,7 @@ from engine import digest
 from engine.errors import Conflict, EngineError, InvalidSpec
 from engine.net import ipam, options, preferences
 from engine.net.firewall import backend, forwarding
-from engine.net.firewall.elements import Port
+from engine.net.firewall.published_ports import Port
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
 from engine.net.rtnetlink import Link, Rtnetlink

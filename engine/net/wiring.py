@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from engine.errors import EngineError, NotFound
 from engine.net import bridge, conntrack, endpoint, ipam, options, ports, preferences, removal, veth
 from engine.net.endpoint import Plan
-from engine.net.firewall import backend, elements
-from engine.net.firewall.elements import Port
+from engine.net.firewall import backend, published_ports
 from engine.net.firewall.enforce import Enforcement
+from engine.net.firewall.published_ports import Port
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
 from engine.net.relay.relay import Relay
@@ -381,7 +381,7 @@ class Wiring:
         reservation = self._reservations.get(container_id)
         found = reservation.bindings if reservation else bindings
         if found and (v4 or v6):
-            rules = elements.of_ports(v4, v6, found)
+            rules = published_ports.of_bindings(v4, v6, found)
             if preferences.read().ports_opened_by == "firewall":
                 rules = [rule for rule in rules if rule.direct]  # the relay serves the others
             self._rules[container_id] = rules

@@ -26,7 +26,7 @@ from composer.view.build_cache import over
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.image import CacheEntry

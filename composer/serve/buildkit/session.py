@@ -15,7 +15,7 @@ from engine.poll import write_all
 from engine.spec.credentials import Credentials
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

@@ -21,7 +21,7 @@ from composer.view.images import familiar
 from engine.errors import NotFound
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.image import ImageRecord

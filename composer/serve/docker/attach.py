@@ -29,7 +29,7 @@ from engine.errors import EngineError
 if TYPE_CHECKING:
     from composer.run.port import Process
     from composer.serve.docker.streams import Client
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.state import ContainerRecord

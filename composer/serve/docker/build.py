@@ -27,7 +27,7 @@ from engine.spec.container import Resources, Ulimit
 from engine.spec.image import BuildSpec
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.credentials import Credentials

@@ -11,7 +11,7 @@ from composer.view.build_cache import FILTERS, chosen, over
 from composer.view.filters import Filters
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.image import Freed

@@ -15,7 +15,7 @@ from composer.view.inspect import inspected
 from composer.view.snapshot import snapshot
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

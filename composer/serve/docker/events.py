@@ -15,7 +15,7 @@ from composer.view.filters import Filters
 
 if TYPE_CHECKING:
     from composer.serve.docker.event_journal import Event
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

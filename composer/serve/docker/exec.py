@@ -31,7 +31,8 @@ from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.run.port import Process
-    from composer.serve.http.connection import Exchange, Raw
+    from composer.serve.http.exchange import Exchange
+    from composer.serve.http.raw import Raw
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.state import ContainerRecord

@@ -20,7 +20,7 @@ from composer.view.images import PRUNE_FILTERS, familiar, need, unused
 from engine.errors import ImageError, NotFound, OperationFailed
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.credentials import Credentials

@@ -16,7 +16,7 @@ from composer.view.filters import Filters
 from composer.view.images import familiar, need
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

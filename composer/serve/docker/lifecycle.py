@@ -34,7 +34,7 @@ from engine.spec.network import VolumeSpec
 from engine.spec.state import Status
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.image import ImageRecord

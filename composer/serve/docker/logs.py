@@ -18,7 +18,7 @@ from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.run.port import LogReader
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.state import ContainerRecord

@@ -18,7 +18,7 @@ from composer.view.filters import Filters
 from engine.spec.network import NetworkSpec, Pool
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

@@ -13,7 +13,7 @@ from composer.serve.supervised import CAUSE, perform
 from composer.view import lookup, networks
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.network import NetworkRecord

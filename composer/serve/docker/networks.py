@@ -9,7 +9,7 @@ from composer.view.filters import Filters
 from composer.view.networks import FILTERS, members, need, selected, shown
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

@@ -17,7 +17,7 @@ from engine.errors import EngineError
 from engine.spec.stream import ContainerStats
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.state import ContainerRecord

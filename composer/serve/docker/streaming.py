@@ -20,7 +20,7 @@ from composer.view.errors import Refusal
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from composer.serve.http.errors import ClientGone
 
 if TYPE_CHECKING:
     from composer.detach import Detach
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
 
 

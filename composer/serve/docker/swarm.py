@@ -8,7 +8,7 @@ from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

@@ -13,7 +13,7 @@ from composer.serve.routes import NEWEST, OLDEST
 from composer.view.usage import KINDS, facts, usage
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

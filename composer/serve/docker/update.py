@@ -18,7 +18,7 @@ from composer.view import lookup
 from engine.spec.container import Resources
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
     from engine.spec.state import ContainerRecord

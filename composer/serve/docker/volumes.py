@@ -18,7 +18,7 @@ from composer.view.volumes import FILTERS, PRUNE_FILTERS, check_name, check_remo
 from engine.spec.network import VolumeSpec
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange
+    from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from composer.serve.http.errors import BadRequest, ClientGone
 
 if TYPE_CHECKING:
-    from composer.serve.http.connection import Exchange, Raw
+    from composer.serve.http.exchange import Exchange
+    from composer.serve.http.raw import Raw
     from composer.serve.http.request import Request
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

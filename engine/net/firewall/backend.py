@@ -11,7 +11,7 @@ from types import ModuleType
 
 from engine.errors import OperationFailed
 from engine.net.firewall import forwarding, native, probe
-from engine.net.firewall.elements import Port
+from engine.net.firewall.published_ports import Port
 from engine.paths import Roots
 from engine.spec.network import NetworkRecord
 

@@ -20,9 +20,21 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from engine.errors import EngineError
-from engine.net.firewall import elements, firewalld, forwarding, legacy, native, netlink, probe, ruleset, userchain
-from engine.net.firewall.elements import Elements, Port
+from engine.net.firewall import (
+    elements,
+    firewalld,
+    forwarding,
+    legacy,
+    native,
+    netlink,
+    probe,
+    published_ports,
+    ruleset,
+    userchain,
+)
+from engine.net.firewall.elements import Elements
 from engine.net.firewall.netlink import Nfnetlink
+from engine.net.firewall.published_ports import Port
 from engine.net.rtnetlink import attributes
 from engine.paths import Roots
 from engine.readable import Readable
@@ -110,7 +122,7 @@ class Enforcement:
         ports: Iterable[tuple[str, Port]],
         change: Callable[[str, str, Sequence[netlink.Element]], list[bytes]] = netlink.add,
     ) -> None:
-        found = elements.merged(elements.of_port(port, owner) for owner, port in ports if port.direct)
+        found = elements.merged(published_ports.element(port, owner) for owner, port in ports if port.direct)
         if found and self._guard is not None:
             self._guard.transact([one for key, of in found.items() for one in change(self._name, key, of)])
 

@@ -31,7 +31,7 @@ from engine import digest
 from engine.errors import OperationFailed
 from engine.net import options
 from engine.net.firewall import probe, userchain
-from engine.net.firewall.elements import Port
+from engine.net.firewall.published_ports import Port
 from engine.paths import Roots
 from engine.spec.network import NetworkRecord
 

@@ -8,10 +8,11 @@ import errno
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from engine import digest
-from engine.net.firewall import elements, firewalld, foreign, forwarding, netlink, ruleset, userchain
-from engine.net.firewall.elements import Elements, Port
+from engine.net.firewall import elements, firewalld, foreign, forwarding, netlink, published_ports, ruleset, userchain
+from engine.net.firewall.elements import Elements
 from engine.net.firewall.netlink import Element, Nfnetlink
 from engine.net.firewall.probe import GUARD
+from engine.net.firewall.published_ports import Port
 from engine.paths import Roots
 from engine.spec.network import NetworkRecord
 
@@ -63,13 +64,13 @@ def drop(kernel: Nfnetlink, roots: Roots) -> None:
 
 def publish(roots: Roots, ports: Owned) -> None:
     with Nfnetlink() as kernel:
-        _add(kernel, roots, elements.merged(elements.of_port(port, owner) for owner, port in ports))
+        _add(kernel, roots, elements.merged(published_ports.element(port, owner) for owner, port in ports))
 
 
 def withdraw(roots: Roots, ports: Owned) -> None:
     """Remove the ports; missing ones, and those that now belong to another container, are skipped."""
     with Nfnetlink() as kernel:
-        _remove(kernel, roots, elements.merged(elements.of_port(port, owner) for owner, port in ports))
+        _remove(kernel, roots, elements.merged(published_ports.element(port, owner) for owner, port in ports))
 
 
 def _close(kernel: Nfnetlink, roots: Roots) -> None:
@@ -106,7 +107,7 @@ def sweep(
         alive = {owner[:12] for owner in owners}
         present = {name: kernel.elements(table(roots), name) for name in ruleset.PORT_SETS}
         wanted = elements.merged(
-            elements.of_port(port, owner) for owner, of in ports.items() if owner[:12] in alive for port in of
+            published_ports.element(port, owner) for owner, of in ports.items() if owner[:12] in alive for port in of
         )
         if not _is_whole(kernel, roots, records):
             _rebuild(kernel, roots, records, _joined(_of_the_living(present, alive), wanted))

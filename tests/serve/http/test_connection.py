@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from composer.serve.http.connection import CHUNK, MAX_HEADERS
+from composer.serve.http.channel import CHUNK
+from composer.serve.http.parser import MAX_HEADERS
 
 
 def statuses(answer):

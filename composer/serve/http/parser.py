@@ -1,0 +1,45 @@
+"""The first line and headers of a request (RFC 9112 sections 3 and 5), parsed by httptools."""
+
+from __future__ import annotations
+
+import httptools
+
+from composer.serve.http.errors import BadRequest
+
+MAX_HEADERS = 64 * 1024
+"""Size limit of a request's first line and headers."""
+END = b"\r\n\r\n"
+"""Ends the headers."""
+
+_ONCE = frozenset({"content-length", "transfer-encoding", "host"})
+
+
+class RequestHead:
+    """Collects the first line and headers that httptools parses."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[str, str] = {}
+        self.complete = False
+        self.parser = httptools.HttpRequestParser(self)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key = name.decode("latin-1").lower()
+        if key in self.headers and key in _ONCE:
+            raise BadRequest(f"malformed request: {key} is given twice")
+        self.headers[key] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+    def feed(self, data: bytes) -> None:
+        """Parse data. Raises BadRequest for a malformed head."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # we use the parser for the headers only
+        except httptools.HttpParserError as error:
+            raise BadRequest(f"malformed request: {error}") from None
