@@ -387,12 +387,12 @@ def test_a_realm_that_is_not_https_gets_no_password(serve, handler, images, monk
     """Only for registries on this machine may it be http."""
     from engine.image.reference import parse
     from engine.registry.challenge import Challenge
-    from engine.registry.client import Client
+    from engine.registry.repository import Repository
 
-    client = Client(parse("registry.example/app"))
-    assert not client.transport.trusting
+    repository = Repository(parse("registry.example/app"), "pull", (), "", None)
+    assert not repository.transport.trusting
     with pytest.raises(RegistryError, match="not https"):
-        client._bearer(Challenge("bearer", {"realm": "http://evil.example/token"}), None)
+        repository.authorization.bearer(Challenge("bearer", {"realm": "http://evil.example/token"}), None)
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"null", b'{"schemaVersion":2,"config":{},"layers":[]}', b"\xff\xfe"])

@@ -8,8 +8,7 @@ import pytest
 
 from engine import registry
 from engine.errors import RegistryError
-from engine.image.reference import parse
-from engine.registry.client import Client
+from engine.registry.transport import Transport
 from engine.spec.credentials import Credentials
 
 LIMIT = 1 << 16
@@ -105,7 +104,7 @@ def pushed(serve, make, images):
 @pytest.fixture
 def in_chunks(monkeypatch):
     """Blobs of any size are sent as large ones are."""
-    monkeypatch.setattr("engine.registry.client._WHOLE", -1)
+    monkeypatch.setattr("engine.registry.upload._WHOLE", -1)
 
 
 def whole(handler):
@@ -205,6 +204,6 @@ def test_an_upload_elsewhere_gets_no_credentials(serve, pushed, handler, monkeyp
 
 
 def test_an_upload_may_not_leave_https():
-    client = Client(parse("registry.example.com/app:1"))
+    transport = Transport("registry.example.com")
     with pytest.raises(RegistryError, match="not https: refused"):
-        client.transport.check_scheme("http://registry.example.com/v2/app/blobs/uploads/1", "wants the upload to go to")
+        transport.check_scheme("http://registry.example.com/v2/app/blobs/uploads/1", "wants the upload to go to")

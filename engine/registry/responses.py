@@ -1,0 +1,67 @@
+"""What a registry's responses mean: bodies of limited size, and errors from statuses and error bodies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from urllib3.exceptions import HTTPError
+
+from engine.errors import NotFound, RegistryError
+from engine.image.reference import Reference
+from engine.registry.transport import Response, Transport, retry_after
+
+_ERROR_LIMIT = 1 << 16
+
+
+class Responses:
+    """Reads the responses to requests about `reference`."""
+
+    def __init__(self, reference: Reference, transport: Transport) -> None:
+        self.reference, self.transport = reference, transport
+
+    def read(self, response: Response, limit: int) -> bytes:
+        """The body. Raises RegistryError if it is longer than `limit`."""
+        try:
+            data = bytes(response.read(limit + 1, decode_content=True))
+        except (HTTPError, OSError) as error:
+            raise self.transport.failure("GET", response.url or "", error) from error
+        if len(data) > limit:
+            raise RegistryError(f"{self.reference.registry} sent a response of more than {limit} bytes")
+        return data
+
+    def expect(self, response: Response, statuses: tuple[int, ...], subject: str) -> None:
+        """Raise NotFound or RegistryError if the status is not one of `statuses`."""
+        status = response.status
+        if status in statuses:
+            return
+        said = self._message(response)
+        registry = self.reference.registry
+        if status == 404:
+            raise NotFound("image", self.reference.familiar, hint=f"{registry} says: {said or 'not found'}")
+        if status in (401, 403):
+            hint = "The image may be private or not exist. Credentials are read from ~/.docker/config.json."
+            raise RegistryError(f"access to {subject} denied by {registry}: {said or status}", status=status, hint=hint)
+        if status == 429:
+            wait = retry_after(response)
+            when = f"It asks to wait {wait:.0f} seconds: try again then" if wait else "Try again later"
+            raise RegistryError(
+                f"{registry} limits the rate of requests: {said or status}",
+                status=status,
+                hint=f"{when}, or log in if you have not.",
+            )
+        raise RegistryError(f"{subject}: {registry} answered {status}: {said or response.reason}", status=status)
+
+    def _message(self, response: Response) -> str:
+        """The messages in an error body (distribution-spec, "Error Codes")."""
+        try:
+            text = response.read(_ERROR_LIMIT)
+        except (HTTPError, OSError):
+            return ""
+        try:
+            body: Any = json.loads(text)
+            found = [str(item.get("message") or item.get("code")) for item in body["errors"]]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            is_text = response.headers.get("Content-Type", "").startswith("text/plain")
+            found = text.decode("utf-8", "replace").strip().splitlines()[:1] if is_text else []
+        return "; ".join(found)[:500]
