@@ -54,11 +54,12 @@ class Client:
         """Whether a supervisor accepts connections."""
         return control.listens(self._path)
 
-    def serves(self) -> bool:
-        """Whether a supervisor is running. Waits until one that has just started has adopted running containers."""
+    def serves(self, tell: Callable[[str], None]) -> bool:
+        """Whether a supervisor is running. Waits until one that has just started has adopted running containers. `tell` is
+        called with a line for the reader if that is held up."""
         try:
             with control.connect(self._path) as sock:
-                _until_it_serves(sock)
+                self._until_it_serves(sock, tell)
         except OSError:
             return False
         return True
@@ -94,21 +95,10 @@ class Client:
         from composer.run import protocol
 
         frames = protocol.Frames()
-        pause: float | None = PATIENCE
-        while True:
-            sock.settimeout(pause)
-            try:
-                data = sock.recv(65536)
-            except TimeoutError:
-                note = self._reason(sock, continues=continues)
-                if note:
-                    yield protocol.Note(note)
-                pause = None if note or pause is None else min(2 * pause, 60.0)
+        for data in self._received(sock, continues=continues):
+            if isinstance(data, str):
+                yield protocol.Note(data)
                 continue
-            except ConnectionError:
-                return
-            if not data:
-                return
             for one in frames.feed(data):
                 event = protocol.event_of(one)
                 if isinstance(event, protocol.Ready):
@@ -117,6 +107,33 @@ class Client:
                     sock.sendall(protocol.frame(protocol.Go(event.container_id)))
                 else:
                     yield event
+
+    def _until_it_serves(self, sock: socket.socket, tell: Callable[[str], None]) -> None:
+        """Wait until the supervisor has adopted running containers: only then does it hang up on a command without a
+        request."""
+        sock.shutdown(socket.SHUT_WR)
+        for data in self._received(sock, continues=False):
+            if isinstance(data, str):
+                tell(data)
+
+    def _received(self, sock: socket.socket, *, continues: bool) -> Iterator[bytes | str]:
+        """Yield what arrives until the supervisor hangs up, and once, as a string, why nothing does."""
+        pause: float | None = PATIENCE
+        while True:
+            sock.settimeout(pause)
+            try:
+                data = sock.recv(65536)
+            except TimeoutError:
+                note = self._reason(sock, continues=continues)
+                if note:
+                    yield note
+                pause = None if note or pause is None else min(2 * pause, 60.0)
+                continue
+            except ConnectionError:
+                return
+            if not data:
+                return
+            yield data
 
     def _reason(self, sock: socket.socket, *, continues: bool) -> str:
         """Why nothing comes if the supervisor or the keeper was stopped (SIGSTOP), and what can be done or was done about it."""
@@ -134,12 +151,13 @@ class Client:
             return f"The keeper of this project (pid {pid}) was stopped. It was resumed, because only it can do this."
         return f"The keeper of this project is stopped. To resume it: kill -CONT {pid}"
 
-    def renew(self) -> None:
+    def renew(self, tell: Callable[[str], None]) -> None:
         """Replace the supervisor, of whichever release, by one of this release, and wait until it has adopted running
-        containers. Raises SupervisorLost, OperationFailed."""
+        containers. `tell` is called with a line for the reader if that is held up. Raises SupervisorLost,
+        OperationFailed."""
         control.end(self._path)
         with self._connect(replace=True) as sock:
-            _until_it_serves(sock)
+            self._until_it_serves(sock, tell)
 
     def _connect(self, *, replace: bool) -> socket.socket:
         """Connect. With `replace`, first replace a supervisor of another release, which would not understand our messages.
@@ -179,13 +197,6 @@ class Client:
                 pass  # it has already exited
             self._starting.close()
             self._starting = None
-
-
-def _until_it_serves(sock: socket.socket) -> None:
-    """Wait until the supervisor has adopted running containers: only then does it hang up on a command without a request."""
-    sock.shutdown(socket.SHUT_WR)
-    while sock.recv(4096):
-        pass
 
 
 def _until_hung_up(sock: socket.socket) -> None:

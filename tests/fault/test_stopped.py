@@ -25,7 +25,18 @@ def stopped(composer):
 
 @pytest.mark.parametrize("words", [("exec", "-T", "web", "true"), ("up", "-d", "--force-recreate")])
 def test_a_command_says_what_it_waits_for(composer, stopped, words):
-    waiting = composer.start(*words)
+    _says_what_it_waits_for(composer.start(*words), stopped)
+
+
+@pytest.mark.parametrize("words", [("up", "-d"), ("up", "-d", "--force-recreate")])
+def test_a_command_that_waits_for_a_new_supervisor_says_why(composer, stopped, words):
+    """The supervisor has been killed, too. The next one cannot adopt containers while the keeper is stopped."""
+    for pid in find(composer, "supervisor"):
+        os.kill(pid, signal.SIGKILL)
+    _says_what_it_waits_for(composer.start(*words), stopped)
+
+
+def _says_what_it_waits_for(waiting, stopped):
     line = f"The keeper of this project is stopped. To resume it: kill -CONT {stopped}\n"
     said = []
     for said_line in waiting.stdout:

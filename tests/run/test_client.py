@@ -122,10 +122,10 @@ def test_ready_is_answered_when_the_command_has_attached(roots):
 
 def test_one_that_adopts_serves_when_that_is_done(roots):
     client = Client(roots, "p", {})
-    assert not client.serves()
+    assert not client.serves(print)
     adopting = Control.open(roots.supervisor_socket("p"))
     found = []
-    asking = threading.Thread(target=lambda: found.append(client.serves()))
+    asking = threading.Thread(target=lambda: found.append(client.serves(print)))
     asking.start()
     sock, _ = adopting.listener.accept()
     assert sock.recv(1) == b"" and not found
@@ -133,4 +133,4 @@ def test_one_that_adopts_serves_when_that_is_done(roots):
     asking.join()
     assert found == [True]
     adopting.close()
-    assert not client.serves()
+    assert not client.serves(print)

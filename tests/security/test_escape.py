@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import EngineError, StartFailed
 from engine.spec.container import Mount
-from tests.security.host import PYTHON
+from tests.security.host import PYTHON, Result
 
 ROUNDS = 12
 """Of each race. The attacker's side runs all the time."""
@@ -212,6 +212,16 @@ def test_runtime_is_not_replaced(host):
     except EngineError:
         return
     assert "the keeper" not in found.out
+
+
+def test_a_program_of_ours_says_what_it_is(host):
+    """Where /proc leads to a program of ours, executing it ends with a sentence and the code of a missing program."""
+    for command in (("/proc/self/exe",), ("/proc/1/exe", "5")):
+        record = host.start(*command, init=False)
+        assert host.end_of(record).exit_code == 127
+        assert host.output(record) == "exec /proc/self/exe: this is no program of the image\n"
+    found = host.exec(host.start("sleep", "1000", init=True), "/proc/1/exe")
+    assert found == Result(127, "exec /proc/1/exe: this is no program of the image\n")
 
 
 # ── mounts ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -67,7 +67,7 @@ def carry_out(
         _show_unchanged(context, progress, plan, wanted)
         if context.dry_run:
             _show_planned(progress, plan)
-        elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor)):
+        elif plan.operations or (wanted.action in EAGER and _is_unattended(context, supervisor, progress)):
             perform(supervisor, progress, desired, wanted, ready=ready, hooks=plain or ready is not None)
         else:
             if wanted.action == "down" and context.engine.remains(context.project_name):
@@ -123,10 +123,10 @@ def _warn_of_unknown(context: Context, services: Sequence[str]) -> None:
         context.warn(str(error))
 
 
-def _is_unattended(context: Context, supervisor: Client) -> bool:
+def _is_unattended(context: Context, supervisor: Client, progress: Progress) -> bool:
     """Whether containers run although supervisor and keeper were killed. The next supervisor adopts them."""
     alive = any(r.state.status.alive or r.state.status is Status.RESTARTING for r in context.containers())
-    return alive and not supervisor.serves()
+    return alive and not supervisor.serves(progress.note)
 
 
 def options_of(context: Context, action: str, services: Sequence[str], **options: object) -> Options:

@@ -62,7 +62,7 @@ def opened(context: Context, record: ContainerRecord, opens: Callable[[], Proces
     except OtherVersion:
         from composer.run.client import Client
 
-        Client(context.roots, record.group, context.environ).renew()
+        Client(context.roots, record.group, context.environ).renew(context.warn)
         return opens()
 
 

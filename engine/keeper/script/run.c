@@ -37,10 +37,10 @@ struct start {
 };
 
 enum { BASE = 0x200000000, SIZE = 0x1000000, PLACE = 3, READ_WRITE = 3, SHARED_FIXED = 0x11, AT_EMPTY_PATH = 0x1000 };
-enum { EINTR = 4, EAGAIN = 11, EXDEV = 18, SYS_openat2 = 437, LAST_ERROR = 4095 };
+enum { EINTR = 4, EBADF = 9, EAGAIN = 11, EXDEV = 18, SYS_openat2 = 437, LAST_ERROR = 4095 };
 
 #if defined(__x86_64__)
-enum { SYS_mmap = 9, SYS_exit_group = 231, SYS_dup3 = 292, SYS_execveat = 322 };
+enum { SYS_write = 1, SYS_mmap = 9, SYS_exit_group = 231, SYS_dup3 = 292, SYS_execveat = 322 };
 __asm__(".globl _start\n_start:\n and $-16, %rsp\n call run\n"
         ".org _start + 32\n.globl spawn\nspawn:\n mov %rdx, %r9\n mov $435, %eax\n syscall\n test %rax, %rax\n je 1f\n ret\n"
         "1: mov %r9, %rdi\n and $-16, %rsp\n call begin\n");
@@ -57,7 +57,7 @@ static long call(long number, long a, long b, long c, long d, long e, long f)
     return result;
 }
 #elif defined(__aarch64__)
-enum { SYS_mmap = 222, SYS_exit_group = 94, SYS_dup3 = 24, SYS_execveat = 281 };
+enum { SYS_write = 64, SYS_mmap = 222, SYS_exit_group = 94, SYS_dup3 = 24, SYS_execveat = 281 };
 __asm__(".globl _start\n_start:\n bl run\n"
         ".org _start + 32\n.globl spawn\nspawn:\n mov x9, x2\n mov x8, #435\n svc #0\n cbz x0, 1f\n ret\n"
         "1: mov x0, x9\n bl begin\n");
@@ -75,10 +75,15 @@ static long call(long number, long a, long b, long c, long d, long e, long f)
 }
 #endif
 
-__attribute__((noreturn)) static void leave(void)
+__attribute__((noreturn)) static void end(long code)
 {
     for (;;)
-        call(SYS_exit_group, 125, 0, 0, 0, 0, 0);
+        call(SYS_exit_group, code, 0, 0, 0, 0, 0);
+}
+
+__attribute__((noreturn)) static void leave(void)
+{
+    end(125);
 }
 
 /* In the keeper's memory, which it waits for: nothing of it may be written to. */
@@ -93,7 +98,13 @@ __attribute__((noreturn, used)) void begin(const struct start *start)
 __attribute__((noreturn, used)) void run(void)
 {
     struct head *head = (struct head *)BASE;
-    if (call(SYS_mmap, BASE, SIZE, READ_WRITE, SHARED_FIXED, PLACE, 0) != BASE)
+    long place = call(SYS_mmap, BASE, SIZE, READ_WRITE, SHARED_FIXED, PLACE, 0);
+    if (place == -EBADF) { /* the container's program is /proc/self/exe, which is this program */
+        static const char text[] = "exec /proc/self/exe: this is no program of the image\n";
+        call(SYS_write, 2, (long)text, sizeof text - 1, 0, 0, 0);
+        end(127);
+    }
+    if (place != BASE)
         leave();
     head->begun = 1;
     for (struct op *op = head->first;; op++) {
