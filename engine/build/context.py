@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import re
 import stat
@@ -19,6 +20,8 @@ from engine.image.tree import Tree
 
 _READ = 1 << 20
 _NOTHING = Ignore(())
+_STEPS = 4096
+"""How many path components are followed, so that a loop of links ends."""
 
 
 class Item(Struct, frozen=True):
@@ -107,9 +110,10 @@ class SourceTree:
         path = normalised(pattern)
         try:
             wild = is_pattern(path)
-            names = list(self._glob(path.split("/"))) if wild else [path]
-            found = [match for name in names if (match := self._take(name, exclude, include))]
-            if wild and (broken := [name for name in names if not self.ignore.matches(name) and not self._leads(name)]):
+            names = list(self._matching(path)) if wild else [path]
+            taken = {name: self._take(name, exclude, include) for name in names}
+            found = [match for match in taken.values() if match]
+            if wild and (broken := [name for name in names if not taken[name] and not self.ignore.matches(name)]):
                 raise self._missing(broken[0])
         except re.error as error:
             raise BuildFailed(f"invalid pattern {pattern!r}: {error}") from error
@@ -132,19 +136,59 @@ class SourceTree:
                 raise self._missing(f"{above}/{below}".strip("/"))
         return found
 
-    def _leads(self, name: str) -> bool:
-        """Whether `name` exists and is not a dangling link."""
-        try:
-            os.close(self.tree.open(name, os.O_PATH))
-        except FileNotFoundError:
-            return False
-        return True
-
     def _missing(self, path: str) -> BuildFailed:
         return BuildFailed(f'"/{path}": not found in {self.name}{self._why(path)}')
 
     def _why(self, path: str) -> str:
-        return " (it is excluded by .dockerignore)" if path and self.ignore.matches(path) else ""
+        place, hidden = self._resolved(path)
+        if not hidden:
+            return ""
+        subject = "it" if f"{path}/".startswith(f"{place}/") else f"it leads to /{place}, which"
+        return f" ({subject} is excluded by .dockerignore)"
+
+    def _resolved(self, path: str) -> tuple[str, bool]:
+        """Where the links on `path` lead, and whether an ignored path is among those on the way. Ignoring is by a file's own
+        path, whatever links lead to it. Without ignored files the kernel resolves the links."""
+        if not self.ignore:
+            return path, False
+        parts, done = path.split("/") if path else [], ""
+        for _ in range(_STEPS):
+            if not parts:
+                break
+            name = parts.pop(0)
+            if name in ("", ".", ".."):
+                done = done.rpartition("/")[0] if name == ".." else done
+                continue
+            done = f"{done}/{name}".lstrip("/")
+            status = self.tree.lstat(done)
+            if status is not None and stat.S_ISLNK(status.st_mode):
+                if self.ignore.matches(done):
+                    return done, True
+                target = self.readlink(Item(done, "", status))
+                done = "" if target.startswith("/") else done.rpartition("/")[0]
+                parts = [*target.split("/"), *parts]
+        return done, bool(done) and self.ignore.matches(done)
+
+    def _matching(self, pattern: str) -> Iterator[str]:
+        """The names that a pattern with wildcards matches. Raises BuildFailed if the directory before its first wildcard does
+        not exist."""
+        parts = pattern.split("/")
+        fixed = "/".join(itertools.takewhile(lambda part: not is_pattern(part), parts))
+        if fixed and not self._is_directory(fixed):
+            raise self._missing(fixed)
+        return self._glob(parts)
+
+    def _is_directory(self, path: str) -> bool:
+        """Whether there is a directory at `path` that is not ignored, or holds something that is not."""
+        place, hidden = self._resolved(path)
+        try:
+            fd = self.tree.open(place, os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return False
+        try:
+            return not hidden or next(self._walk(fd, place, _NOTHING), None) is not None
+        finally:
+            os.close(fd)
 
     def _glob(self, parts: Sequence[str], base: str = "") -> Iterator[str]:
         part, rest = parts[0], parts[1:]
@@ -177,22 +221,19 @@ class SourceTree:
 
     def _take(self, name: str, exclude: Ignore, include: Ignore | None) -> Match | None:
         """The source `name`, a link at its end followed inside the tree, with all below it that is not ignored."""
+        place, hidden = self._resolved(name)
         try:
-            fd = self.tree.open(name, os.O_PATH)
+            fd = self.tree.open(place, os.O_PATH)
         except OSError:
             return None
         try:
             status = os.stat(fd)
             if stat.S_ISDIR(status.st_mode):
-                below = tuple(self._walk(fd, name, exclude, include))
-                if name and self.ignore.matches(name) and not below:
-                    return None
-                return Match(name, (Item(name, "", status), *below))
+                below = tuple(self._walk(fd, place, exclude, include))
+                return None if hidden and not below else Match(name, (Item(place, "", status), *below))
         finally:
             os.close(fd)
-        if self.ignore.matches(name):
-            return None
-        return Match(name, (Item(name, "", status),))
+        return None if hidden else Match(name, (Item(place, "", status),))
 
     def _walk(self, fd: int, top: str, exclude: Ignore, include: Ignore | None = None) -> Iterator[Item]:
         """All below a directory in a fixed order. Directories that are ignored but hold something that is not are
