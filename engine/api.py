@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from engine.session.process import AttachedProcess, ExecProcess
     from engine.session.session import Session
     from engine.spec.artifact import ArtifactFile, ArtifactKind
+    from engine.spec.outline import Outline, Targets
     from engine.watch.group import GroupWatch
     from engine.watch.tree import TreeWatch
 
@@ -350,6 +351,16 @@ class Engine:
         from engine.build import examine
 
         return examine(spec, images=self._images)
+
+    def outline_build(self, spec: BuildSpec) -> Outline:
+        from engine.build import outline
+
+        return outline(spec, images=self._images)
+
+    def build_targets(self, spec: BuildSpec) -> Targets:
+        from engine.build import targets
+
+        return targets(spec, images=self._images)
 
     def context_paths(self, dockerfile: str, contexts: Mapping[str, str]) -> list[str] | None:
         from engine.build import context_paths

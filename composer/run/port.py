@@ -30,6 +30,8 @@ from engine.spec.stream import ContainerStats, LogEntry, PathStatus
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from engine.spec.outline import Outline, Targets
+
 Progress = Callable[[dict[str, object]], None]
 """Called with flat JSON-able events; {"id": layer or step, "status": text, "current": bytes, "total": bytes}."""
 
@@ -240,6 +242,14 @@ class Images(Protocol):
 
     def check_build(self, spec: BuildSpec) -> list[BuildWarning]:
         """The problems of the Dockerfile by BuildKit's rules; nothing is built. BuildFailed if it cannot be built."""
+        ...
+
+    def outline_build(self, spec: BuildSpec) -> Outline:
+        """What the build can be given: arguments, secrets, SSH agents. Nothing is built. BuildFailed."""
+        ...
+
+    def build_targets(self, spec: BuildSpec) -> Targets:
+        """The stages of the Dockerfile. BuildFailed if it cannot be parsed."""
         ...
 
     def tag_image(self, reference: str, tag: str) -> None:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from engine.build.builder import Builder
     from engine.build.execute import RunStep
     from engine.image.images import ImageStore
     from engine.spec.image import BuildSpec, BuildWarning, ImageRecord
+    from engine.spec.outline import Outline, Targets
 
 
 def build(
@@ -46,17 +48,31 @@ def lock(spec: BuildSpec, *, images: ImageStore, pinned: Callable[[str], str]) -
     return locking.lock(spec, images=images, pinned=pinned)
 
 
+def outline(spec: BuildSpec, *, images: ImageStore) -> Outline:
+    """What the target of `spec` can be given: arguments, secrets, SSH agents. Raises BuildFailed as a build does."""
+    return _unbuilt(spec, images).outline()
+
+
+def targets(spec: BuildSpec, *, images: ImageStore) -> Targets:
+    """The stages of the Dockerfile of `spec`. Raises BuildFailed if it cannot be parsed."""
+    return _unbuilt(spec, images).targets()
+
+
 def examine(spec: BuildSpec, *, images: ImageStore) -> list[BuildWarning]:
     """What there is to say against the Dockerfile of `spec`, by BuildKit's rules, without building it.
 
     Raises BuildFailed for a Dockerfile that cannot be built.
     """
+    return _unbuilt(spec, images).check()
+
+
+def _unbuilt(spec: BuildSpec, images: ImageStore) -> Builder:
     from engine.build.builder import Builder
 
     def never(request: object, output: object, warn: object) -> int:
-        raise AssertionError("a check runs nothing")
+        raise AssertionError("nothing is built")
 
-    return Builder(spec, images, never, None, None).check()
+    return Builder(spec, images, never, None, None)
 
 
 def context_paths(dockerfile: str, contexts: Mapping[str, str], *, images: ImageStore) -> list[str] | None:

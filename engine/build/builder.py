@@ -30,6 +30,7 @@ from engine.image.config import environment
 from engine.image.images import ImageStore
 from engine.image.usage import CacheRecord
 from engine.spec.image import BuildSpec, BuildWarning, ImageRecord
+from engine.spec.outline import Outline, Targets
 
 INLINE = "BUILDKIT_INLINE_CACHE"
 """The build argument that means cache_to: type=inline."""
@@ -147,6 +148,22 @@ class Builder:
         inline = self.spec.dockerfile_inline is not None
         name = source.name if inline else os.path.join(self.spec.context, source.name)
         return [described(source, warning, name) for warning in found]
+
+    def outline(self) -> Outline:
+        """What the target can be given. Nothing is built."""
+        from engine.build.outline import outline
+
+        with self.context():
+            instructions, dockerfile = self.arranged()
+            return outline(dockerfile, instructions, self.target(dockerfile), self.build_args(), self._environment)
+
+    def targets(self) -> Targets:
+        """The Dockerfile's stages. Nothing is built."""
+        from engine.build.outline import targets
+
+        with self.context():
+            source = self._read()
+            return targets(source, parse(source))
 
     def arranged(self) -> tuple[list[ins.AnyInstruction], Dockerfile]:
         """Read and parse the Dockerfile. Raises BuildFailed."""

@@ -4,6 +4,8 @@ expanded.
 
 from __future__ import annotations
 
+import posixpath
+
 from msgspec import Struct
 
 Pair = tuple[str, str]
@@ -49,6 +51,11 @@ class RunMount(Struct, frozen=True, kw_only=True):
     gid: int | None = None
     size: int = 0
     env: str | None = None
+
+    @property
+    def secret(self) -> str:
+        """The id of the secret that a mount of this type shows."""
+        return self.source or self.id or posixpath.basename(self.target)
 
 
 class MountText(Struct, frozen=True):

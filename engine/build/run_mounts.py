@@ -205,7 +205,7 @@ class Mounts:
 
     def _secret(self, mount: ins.RunMount, prepared: Prepared) -> None:
         """A file, a variable, or both when a target and a variable are named."""
-        name = mount.source or mount.id or posixpath.basename(mount.target)
+        name = mount.secret
         content = self._secret_content(name)
         if content is None:
             if mount.required:

@@ -1,5 +1,6 @@
 """What a build over a session gives back, asks for, and leaves when its client goes."""
 
+import base64
 import io
 import json
 import os
@@ -164,6 +165,16 @@ def test_a_check(api):
     assert [one["ruleName"] for one in found["warnings"]] == ["ConsistentInstructionCasing", "MaintainerDeprecated"]
     assert found["warnings"][1]["location"]["ranges"][0]["start"]["line"] == 2
     assert found["sources"][0]["filename"] == "Dockerfile" and answer["result.statuscode"] == b"1"
+
+
+def test_what_a_dockerfile_offers(api):
+    text = b"ARG V=1\n# web serves\nFROM scratch AS web\nARG V\n"
+    found = json.loads(asked(api, Receiver(text), {"requestid": "frontend.outline"})["result.json"])
+    place = {"ranges": [{"start": {"line": 1}, "end": {"line": 1}}]}
+    assert found["args"] == [{"name": "V", "value": "1", "location": place}]
+    assert (found["name"], found["description"], base64.b64decode(found["sources"][0])) == ("web", "serves", text)
+    (target,) = json.loads(asked(api, Receiver(text), {"requestid": "frontend.targets"})["result.json"])["targets"]
+    assert (target["name"], target["default"], target["base"]) == ("web", True, "scratch")
 
 
 def test_a_step_has_the_clients_ssh_agent(api):

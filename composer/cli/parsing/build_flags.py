@@ -14,7 +14,7 @@ BUILD = (
     Flag("builder", "Override the configured builder instance", "string", refused="composer has a single built-in builder"),
     Flag("cache-from", "External cache sources: user/app:cache, type=local,src=PATH", "strings"),
     Flag("cache-to", "Cache export destinations: type=registry,ref=user/app:cache, type=local,dest=PATH", "strings"),
-    Flag("call", "Set method for evaluating build (build, check)", "string", default="build"),
+    Flag("call", "Set method for evaluating build (build, check, outline, targets)", "string", default="build"),
     Flag("cgroup-parent", "Set the parent cgroup for the RUN instructions", "string",
          refused="steps run in composer's own cgroups"),
     Flag("check", "Check the Dockerfile without building"),

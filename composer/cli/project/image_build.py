@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from composer.cli.parsing.flags import Args
     from composer.cli.project.context import Context
-    from engine.spec.image import BuildWarning, ImageRecord
+    from engine.spec.image import ImageRecord
 
 ENTITLEMENTS = ("network.host", "security.insecure")
 SECRET_KEYS = {"id": "id", "src": "file", "source": "file", "env": "environment"}
@@ -53,7 +52,9 @@ def build(context: Context, args: Args) -> int:
             annotations=(*spec.annotations, *(one for output in outputs for one in output.annotations)),
         )
         if args.check or args.call.partition(",")[0] != "build":
-            return _check(context, args.call if not args.check else "check", spec)
+            from composer.cli.project.build_call import answer
+
+            return answer(context, args.call if not args.check else "check", spec)
         before = set() if stored else {image.id for image in context.engine.images()}
         record = _build(context, spec, next(iter(tags), "") or spec.context, quiet=args.quiet)
         if record is None:
@@ -85,30 +86,6 @@ def _progress(context: Context, args: Args) -> None:
     check_progress(mode)
     if mode:
         context.options.progress = mode
-
-
-def _check(context: Context, call: str, spec: BuildSpec) -> int:
-    """`--call=check[,format=text|json]`. UsageError for other calls."""
-    name, _, form = call.partition(",")
-    if name != "check" or form not in ("", "format=text", "format=json"):
-        raise UsageError(f"unsupported --call {call!r}: build, check or check,format=json")
-    warnings = context.engine.check_build(spec)
-    if form == "format=json":
-        print(json.dumps({"warnings": [_described(warning) for warning in warnings] or None}, indent=2))
-        return 1 if warnings else 0
-    said = {0: "no warnings found.", 1: "1 warning has been found!"}
-    print(f"Check complete, {said.get(len(warnings), f'{len(warnings)} warnings have been found!')}")
-    print("".join(f"\n{warning.text}" for warning in warnings), end="")
-    return 1 if warnings else 0
-
-
-def _described(warning: BuildWarning) -> dict[str, object]:
-    return {
-        "ruleName": warning.rule,
-        "description": warning.detail,
-        "url": warning.url,
-        "location": {"ranges": [{"start": {"line": warning.start}, "end": {"line": warning.end}}]},
-    }
 
 
 def _build(context: Context, spec: BuildSpec, name: str, *, quiet: bool) -> ImageRecord | None:

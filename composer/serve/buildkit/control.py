@@ -18,7 +18,7 @@ from composer.serve.buildkit import wire
 from composer.serve.buildkit.definition import Source, image_definition, source_of
 from composer.serve.buildkit.grpc import INVALID, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, Call, Failed, Peer
 from composer.serve.buildkit.session import tunnel
-from composer.serve.buildkit.solve import Build, check, solve
+from composer.serve.buildkit.solve import SUBREQUESTS, Build, solve, subrequest
 from composer.serve.docker.system import go_architecture
 from composer.serve.http.errors import BadRequest, ClientGone
 from composer.view.build_cache import over
@@ -41,7 +41,6 @@ FRONTEND_CAPS = (
 LLB_CAPS = ("source.git", "source.git.fullurl", "source.http",
             "source.local", "source.local.unique", "source.local.sessionid", "source.local.followpaths",
             "source.local.excludepatterns", "source.image", "meta.ignorecache", "meta.description")  # fmt: skip
-LINT = "frontend.lint"
 PATIENCE = 20.0
 """Seconds that other calls of a build wait for its Control.Solve."""
 
@@ -201,8 +200,8 @@ async def _frontend(server: Server, call: Call, asked: wire.Fields) -> None:
         raise Failed(UNIMPLEMENTED, "LLB definitions are not supported here: only frontend dockerfile.v0")
     inputs = _inputs(asked, 13)
     options = wire.strings(asked, 3)
-    if options.get("requestid") == LINT:
-        await call.send(wire.block(3, wire.mapping(10, await check(server, build, options, inputs))))
+    if options.get("requestid") in SUBREQUESTS:
+        await call.send(wire.block(3, wire.mapping(10, await subrequest(server, build, options, inputs))))
         return
     image = await solve(server, build, wire.text(asked, 2), options, inputs)
     reference = wire.message((1, image), (2, image_definition(image)))

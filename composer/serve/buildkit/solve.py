@@ -24,6 +24,7 @@ from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed
 from composer.serve.buildkit.send import send
 from composer.serve.buildkit.status import Progress
 from composer.serve.docker.streaming import Cancellation
+from composer.view import outline as view
 from composer.view.images import familiar
 from engine.errors import BuildFailed, EngineError
 from engine.spec.container import Ulimit
@@ -74,20 +75,38 @@ class Build:
         return cls(wire.text(asked, 1), wire.text(asked, 5), tags, results)
 
 
-async def check(
+SUBREQUESTS = ("frontend.lint", "frontend.outline", "frontend.targets")
+"""What `docker build --check` and `--call` ask for instead of a build."""
+
+
+async def subrequest(
     server: Server, build: Build, options: Mapping[str, str], inputs: Mapping[str, Source]
 ) -> dict[str, bytes]:
-    """The subrequest frontend.lint (`docker build --check`): the Dockerfile's problems. Raises Failed."""
+    """The answer to one of SUBREQUESTS, the option `requestid`. Raises Failed."""
     peer = await server.sessions.need(build.session_id)
-    name = options.get("filename") or "Dockerfile"
     key = server.sessions.key(build.session_id)
     with uploads.folder(server.roots) as folder, Contexts(server, peer, options, inputs, folder, key) as contexts:
         spec = _spec(options, build, await contexts.bring())
         try:
-            found = await to_thread.run_sync(lambda: server.open_engine().check_build(spec))
+            if options["requestid"] == "frontend.lint":
+                name = options.get("filename") or "Dockerfile"
+                return await to_thread.run_sync(lambda: _checked(server, spec, name))
+            return await to_thread.run_sync(lambda: _described(server, spec, options["requestid"]))
         except EngineError as error:
             raise Failed(UNKNOWN, _words(error, spec.dockerfile)) from None
-        content = await to_thread.run_sync(Path(spec.dockerfile).read_bytes) if spec.dockerfile.startswith("/") else b""
+
+
+def _described(server: Server, spec: BuildSpec, request: str) -> dict[str, bytes]:
+    engine = server.open_engine()
+    outline = request == "frontend.outline"
+    found = view.outline(engine.outline_build(spec)) if outline else view.targets(engine.build_targets(spec))
+    return {"result.json": json.encode(found), "version": b"1.0.0"}
+
+
+def _checked(server: Server, spec: BuildSpec, name: str) -> dict[str, bytes]:
+    """`name` is the Dockerfile's for the client."""
+    found = server.open_engine().check_build(spec)
+    content = Path(spec.dockerfile).read_bytes() if spec.dockerfile.startswith("/") else b""
     warnings = [
         {
             "ruleName": one.rule,

@@ -92,7 +92,7 @@ def test_outputs(built):
     (("--annotation", "a"), 'invalid annotation "a", expected key=value'),
     (("--annotation", "wat:a=b"), "unknown level 'wat'"),
     (("--allow", "wat"), "unknown entitlement wat"),
-    (("--call", "outline"), "unsupported --call 'outline'"),
+    (("--call", "wat"), "unsupported --call 'wat'"),
     (("--provenance", "mode=wat"), "provenance: invalid mode 'wat'"),
     (("--attest", "type=wat"), "--attest needs type=provenance or type=sbom"),
     (("--progress", "wat"), 'unsupported --progress value "wat"'),
@@ -106,6 +106,20 @@ def test_what_is_wrong_with_flags_is_said(composer, words, said):
     done = composer("image", "build", *words, ".", code=None)
     assert done.code and said in done.err and "Traceback" not in done.err
     assert composer("image", "ls", "-q", "--no-trunc").out == before
+
+
+def test_what_a_dockerfile_offers(composer):
+    composer.write(Dockerfile="ARG V=1\n# web serves\nFROM scratch AS web\nARG V\nRUN --mount=type=ssh,required true\n")
+    assert composer("image", "build", "--call", "targets", ".").out == (
+        "TARGET        DESCRIPTION\nweb (default) serves\n"
+    )
+    outline = composer("image", "build", "--call", "outline", "--build-arg", "V=2", ".").out
+    assert outline == (
+        "TARGET:      web\nDESCRIPTION: serves\n\nBUILD ARG   VALUE   DESCRIPTION\nV           2       \n\n"
+        "SSH       REQUIRED\ndefault   true\n\n"
+    )
+    found = json.loads(composer("image", "build", "--call", "outline,format=json", ".").out)
+    assert [one["name"] for one in found["args"]] == ["V"]
 
 
 def test_metadata_and_id(built):
