@@ -149,7 +149,7 @@ def shown(record: NetworkRecord) -> dict[str, Any]:
         "Driver": spec.driver,
         "EnableIPv4": spec.enable_ipv4,
         "EnableIPv6": spec.enable_ipv6,
-        "IPAM": {"Driver": spec.ipam_driver or "default", "Options": dict(spec.ipam_options), "Config": pools},
+        "IPAM": {"Driver": spec.ipam_driver or "default", "Options": spec.ipam_options, "Config": pools},
         "Internal": spec.internal,
         "Attachable": spec.attachable,
         "Ingress": False,

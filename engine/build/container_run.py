@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from engine.build.execute import RunRequest
+from engine.build.execute import Output, RunRequest
 from engine.cgroup.manager import Cgroups, Handle
 from engine.container import apparmor, bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
@@ -122,9 +122,7 @@ class ContainerRun:
             os.close(self._marker)
             self._marker = -1
 
-    def __call__(
-        self, request: RunRequest, output: Callable[[bytes], None], warn: Callable[[str], None] = lambda text: None
-    ) -> int:
+    def __call__(self, request: RunRequest, output: Output, warn: Callable[[str], None] = lambda text: None) -> int:
         """See engine.build.execute.RunStep."""
         for text in () if request.privileged else self._apparmor.warnings():
             warn(text)
@@ -168,7 +166,7 @@ class ContainerRun:
         container_id: str,
         path: str,
         request: RunRequest,
-        output: Callable[[bytes], None],
+        output: Output,
         stack: contextlib.ExitStack,
     ) -> int:
         answer, streams = _ask(keeper, "create", id=container_id, bundle=path)
@@ -188,8 +186,8 @@ class ContainerRun:
         keeper.ask("watch")
         with socket.socket(fileno=descriptor) as stream:
             _ask(keeper, "start", id=container_id)
-            for data in _frames(stream):
-                output(data)
+            for number, data in _frames(stream):
+                output(data, number)
         while True:
             message = keeper.event()
             if message.get("event") == "exit" and message["id"] == container_id:
@@ -338,8 +336,8 @@ def _ask(keeper: Connection, do: str, **fields: object) -> tuple[Message, list[i
         raise StartFailed(str(error)) from error
 
 
-def _frames(stream: socket.socket) -> Iterator[bytes]:
-    """The data of Docker's attach frames: stream number, three zeros, length, bytes."""
+def _frames(stream: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """Stream number and data of Docker's attach frames: stream number, three zeros, length, bytes."""
     buffer = b""
     while data := stream.recv(1 << 16):
         buffer += data
@@ -347,7 +345,7 @@ def _frames(stream: socket.socket) -> Iterator[bytes]:
             end = _HEADER + int.from_bytes(buffer[4:_HEADER], "big")
             if len(buffer) < end:
                 break
-            yield buffer[_HEADER:end]
+            yield buffer[0], buffer[_HEADER:end]
             buffer = buffer[end:]
 
 

@@ -46,8 +46,12 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     privileged: bool = False
 
 
+Output = Callable[[bytes, int], None]
+"""Takes what a process writes, and the descriptor that it wrote to: 1 or 2."""
+
+
 class RunStep(Protocol):
-    def __call__(self, request: RunRequest, output: Callable[[bytes], None], warn: Callable[[str], None], /) -> int:
+    def __call__(self, request: RunRequest, output: Output, warn: Callable[[str], None], /) -> int:
         """Run it to its end; gives the exit code (128+n for signal n, 126 and 127 as a shell). Blocks.
 
         `output` gets stdout and stderr as they come, `warn` what the machine cannot do, once a build. When it raises
@@ -115,6 +119,6 @@ class LateSteps:
         if self._made is not None:
             self._made.close()
 
-    def __call__(self, request: RunRequest, output: Callable[[bytes], None], warn: Callable[[str], None]) -> int:
+    def __call__(self, request: RunRequest, output: Output, warn: Callable[[str], None]) -> int:
         """See RunStep."""
         return self._steps()(request, output, warn)

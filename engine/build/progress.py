@@ -1,7 +1,7 @@
 """What a build tells while it runs: flat events, each with the plain line that says the same.
 
 {"id": "web 2/4", "step": 5, "name": "[web 2/4] RUN make", "status": "running" | "cached" | "done" | "error" |
- "output" | "warning", "text": …, "seconds": …, "line": "#5 [web 2/4] RUN make"}
+ "output" | "warning", "text": …, "stream": 2 for output on stderr, "seconds": …, "line": "#5 [web 2/4] RUN make"}
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Reporter:
         self.send(step, "running", line=f"#{step.number} {step.name}")
         return step
 
-    def send(self, step: Step, status: str, *, line: str, text: str = "") -> None:
+    def send(self, step: Step, status: str, *, line: str, text: str = "", stream: int = 1) -> None:
         event: dict[str, object] = {
             "id": step.place,
             "step": step.number,
@@ -44,6 +44,8 @@ class Reporter:
         }
         if text:
             event["text"] = text
+        if stream != 1:
+            event["stream"] = stream
         with self._lock:
             self.sink(event)
 
@@ -55,26 +57,27 @@ class Step:
         self._reporter, self.number, self.place = reporter, number, place
         self.name = f"[{place}] {text}"
         self.started = time.monotonic()
-        self._rest = b""
+        self._rest = {1: b"", 2: b""}
         self.tail: list[str] = []
 
-    def output(self, data: bytes) -> None:
-        """The output of the step's process, reported in whole lines; the last ones are kept for an error."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
+    def output(self, data: bytes, stream: int = 1) -> None:
+        """What the step's process wrote to `stream` (1 or 2), reported in whole lines; the last ones are kept for an error."""
+        *lines, self._rest[stream] = (self._rest[stream] + data).split(b"\n")
         for line in lines:
-            self._line(line)
+            self._line(line, stream)
 
-    def _line(self, line: bytes) -> None:
+    def _line(self, line: bytes, stream: int) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
         self.tail = [*self.tail[-19:], text]
         seconds = time.monotonic() - self.started
-        self._reporter.send(self, "output", text=text, line=f"#{self.number} {seconds:.3f} {text}")
+        self._reporter.send(self, "output", text=text, line=f"#{self.number} {seconds:.3f} {text}", stream=stream)
 
     def done_output(self) -> None:
-        """Tell what came without a newline at its end."""
-        if self._rest:
-            self._line(self._rest)
-            self._rest = b""
+        """Report what came without a newline at its end."""
+        for stream, rest in self._rest.items():
+            if rest:
+                self._line(rest, stream)
+                self._rest[stream] = b""
 
     def warn(self, text: str) -> None:
         self._reporter.send(self, "warning", text=text, line=f"#{self.number} WARN: {text}")

@@ -114,9 +114,22 @@ class Mounts:
                     break
                 os.close(lock)
             stack.callback(os.close, lock)
+            self._empty_once(path, lock, mount.sharing or "shared")
             return self._fill_cache(path, mount)
         except OSError as error:
             raise OperationFailed.of("prepare cache mount", base, error) from error
+
+    def _empty_once(self, path: str, lock: int, sharing: str) -> None:
+        """In a build without the cache, each cache mount starts empty, unless another build is using it."""
+        build = self._run.build
+        if not self._run.anew or path in build.emptied:
+            return
+        build.emptied.add(path)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(path)
+        if sharing == "shared":
+            fcntl.flock(lock, fcntl.LOCK_SH)
 
     @staticmethod
     def _locked(lock: int, sharing: str) -> bool:

@@ -66,6 +66,8 @@ class Build:
         self.imports: Imports | None = None
         self.used_args: set[str] = set()
         self.stopped = threading.Event()
+        self.emptied: set[str] = set()
+        """Folders of cache mounts that this build has emptied."""
         self.execute: Callable[[Build, Stage], State] | None = None
         self.prepare: Callable[[], None] = lambda: None
         """Called for each step that the cache does not have."""
@@ -200,14 +202,18 @@ class StageRun:
 
     # -- instructions with files
 
+    @property
+    def anew(self) -> bool:
+        """Whether the stage's steps are executed even if the cache has them."""
+        spec = self.build.spec
+        return spec.no_cache or bool(self.stage.name and self.stage.name in map(str.lower, spec.no_cache_filter))
+
     def visible(self, instruction: ins.AnyInstruction, task: Task) -> None:
         """Take the layer from the cache, or create it."""
         self._number += 1
         step = self.build.reporter.step(self.place(), instruction.text)
         key = task.key if self.state.epoch is None else key_of("AT", self.state.epoch, task.key)
-        spec = self.build.spec
-        anew = spec.no_cache or (self.stage.name and self.stage.name in map(str.lower, spec.no_cache_filter))
-        record = None if anew else self._cached(key)
+        record = None if self.anew else self._cached(key)
         try:
             if record is not None:
                 self.build.used_keys.append(key)

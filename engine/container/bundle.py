@@ -40,7 +40,7 @@ class Facts(mounts.Sources, kw_only=True):
     """Facts of the session that are not in the specification: paths, and processes to join.
 
     `names` are the contents of /etc/hosts, hostname and resolv.conf by their names; `joined` has the pid for each
-    `container:…` mode's name; `apparmor` the default profile, "" for none.
+    `container:…` mode's name; `apparmor` the default profile, "" for none; `linked` the variables that its links give it.
     """
 
     group: str
@@ -56,6 +56,7 @@ class Facts(mounts.Sources, kw_only=True):
     cgroup_folders: Mapping[str, str]
     oom_files: list[str]
     unified: bool
+    linked: Mapping[str, str] = {}
 
 
 def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
@@ -84,7 +85,7 @@ def make(spec: ContainerSpec, image: ImageRecord, facts: Facts) -> Bundle:
         "domainname": spec.domainname,
         "process": {
             "args": args(spec, image),
-            "env": environment(spec, image),
+            "env": {**facts.linked, **environment(spec, image)},
             "cwd": spec.working_dir or image.config.working_dir or "/",
             "user": spec.user or image.config.user,
             "groups": list(spec.group_add),

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from anyio import CancelScope, Event, to_thread
 
-from engine.container import bundle, capabilities, cdi, devices, log_driver
+from engine.container import bundle, capabilities, cdi, devices, link_variables, log_driver
 from engine.container import state as files
 from engine.container.seccomp import compile as seccomp
 from engine.errors import EngineError, InvalidSpec, NotFound, OperationFailed, StartFailed, WrongState
 from engine.filetree.remove import remove as remove_tree
 from engine.kernel.boot import boot_id
+from engine.net import bridge
 from engine.net.redirect import redirect
 from engine.paths import make_private
 from engine.session import name_files
@@ -192,6 +193,7 @@ def _write_bundle(group: Group, record: ContainerRecord, image: ImageRecord, pla
             if mount.type == "image"
         },
         joined=_joined(group, record),
+        linked=_linked(group, record),
         seccomp=seccomp.program(group.roots, spec.security_opt, bits, privileged=spec.privileged),
         apparmor=group.apparmor.name,
         devices=nodes,
@@ -239,6 +241,26 @@ def _joined(group: Group, record: ContainerRecord) -> dict[str, int]:
                 hint="Set ipc: shareable on that container.",
             )
         found[name] = other.state.pid
+    return found
+
+
+def _linked(group: Group, record: ContainerRecord) -> dict[str, str]:
+    """The variables of its links to running containers on the default bridge."""
+    found: dict[str, str] = {}
+    for name, alias in record.spec.links:
+        try:
+            other = group.other(name)
+            image = group.image(other.spec.image)
+        except NotFound:
+            continue
+        address = next((one.ipv4_address for one in other.state.endpoints if one.network == bridge.DEFAULT), "")
+        if other.state.status.alive and address:
+            exposed = {*other.spec.expose, *image.config.exposed_ports}
+            texts = [text.partition("/") for text in exposed]
+            ports = {(int(number), protocol or "tcp") for number, _, protocol in texts if number.isdigit()}
+            ports |= {(port.container_port, port.protocol) for port in other.spec.ports}
+            environment = bundle.environment(other.spec, image)
+            found |= link_variables.variables(record.spec.name, alias, address, ports, environment)
     return found
 
 

@@ -33,7 +33,7 @@ class NetworkSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     enable_ipv6: bool = False
     host_access: bool = False
     ipam_driver: str = ""
-    ipam_options: dict[str, str] = {}
+    ipam_options: dict[str, str] | None = None
     pools: tuple[Pool, ...] = ()
     labels: dict[str, str] = {}
 

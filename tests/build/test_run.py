@@ -169,6 +169,15 @@ def test_cache_mounts_last_and_are_not_in_the_image(builder, busybox):
     assert output(builder) == ["1", "2"]
 
 
+def test_cache_mounts_are_empty_in_a_build_without_the_cache(builder):
+    step = "RUN --mount=type=cache,target=/c echo x >> /c/f; wc -l < /c/f # "
+    for number, expected in ((0, ["1", "2"]), (1, ["1", "2"]), (1, ["1", "2"]), (0, [])):
+        builder(f"FROM busybox\n{step}1\n{step}2\n", no_cache=bool(number))
+        assert output(builder) == expected
+    builder(f"FROM busybox\n{step}3\n")
+    assert output(builder) == ["3"]
+
+
 def test_secrets_are_read_and_leave_nothing(builder, busybox, tmp_path):
     (tmp_path / "token").write_text("hush")
     record = builder(

@@ -107,3 +107,24 @@ def test_a_client_that_vanishes_leaves_nothing(api, roots):
     while uploads():
         pass
     assert running("sleep 87654") == []
+
+
+def test_what_a_step_writes_to_stderr_is_red(api):
+    _, lines = post(api, context(Dockerfile="FROM busybox\nRUN echo plain; echo wrong >&2\n"), nocache="1")
+    said = [line["stream"] for line in lines if "stream" in line]
+    assert "plain\n" in said and "\x1b[91mwrong\n\x1b[0m" in said
+
+
+def test_steps_reach_the_containers_of_their_network_by_name(api):
+    api("POST", "/networks/create", {"Name": "build-net"})
+    ends = {"EndpointsConfig": {"build-net": {"Aliases": ["neighbour"]}}}
+    body = {"Image": "busybox", "Cmd": ["sleep", "100"], "NetworkingConfig": ends}
+    one = api("POST", "/containers/create?name=near", {**body, "HostConfig": {"NetworkMode": "build-net"}})["Id"]
+    api("POST", f"/containers/{one}/start")
+    files = context(Dockerfile="FROM busybox\nRUN ping -c 1 -W 5 neighbour && ping -c 1 -W 5 near\n")
+    _, lines = post(api, files, networkmode="build-net", t="made/near")
+    api("DELETE", f"/containers/{one}?force=1")
+    api("DELETE", "/networks/build-net")
+    assert "error" not in lines[-1], lines
+    status, lines = post(api, files, networkmode="no-such-net")
+    assert (status, lines) == (404, [{"message": "network no-such-net not found"}])

@@ -90,3 +90,36 @@ def test_a_time_that_is_none(api):
     assert api.refused("GET", "/events?since=nonsense") == (
         400, 'failed to parse value as time or duration: "nonsense"'
     )  # fmt: skip
+
+
+def test_health_checks_are_processes_in_the_container(api):
+    since = time.time()
+    check = {"Test": ["CMD-SHELL", "echo fine; exit 0"], "Interval": 200_000_000}
+    body = {"Image": "busybox", "Cmd": ["sleep", "100"], "Healthcheck": check, "HostConfig": {"NetworkMode": "none"}}
+    one = api("POST", "/containers/create?name=checked", body)["Id"]
+    api("POST", f"/containers/{one}/start")
+    found = []
+    while [event["Action"] for event in found].count("exec_die") < 2:
+        found = history(api, since, container=one)
+    api("DELETE", f"/containers/{one}?force=1")
+    actions = [event["Action"] for event in found]
+    begin = actions.index("exec_create: /bin/sh -c echo fine; exit 0")
+    assert actions[begin + 1 : begin + 4] == [
+        "exec_start: /bin/sh -c echo fine; exit 0",
+        "exec_die",
+        "health_status: healthy",
+    ]
+    told = [event["Actor"]["Attributes"] for event in found[begin : begin + 3]]
+    assert len({one["execID"] for one in told}) == 1 and told[2]["exitCode"] == "0"
+
+
+def test_commit_pauses_the_container(api):
+    body = {"Image": "busybox", "Cmd": ["sleep", "100"], "HostConfig": {"NetworkMode": "none"}}
+    one = api("POST", "/containers/create?name=kept", body)["Id"]
+    api("POST", f"/containers/{one}/start")
+    since = time.time()
+    api("POST", "/commit?container=kept&repo=made/kept&tag=1")
+    api("POST", "/commit?container=kept&repo=made/kept&tag=2&pause=0")
+    found = history(api, since, container=one)
+    api("DELETE", f"/containers/{one}?force=1")
+    assert [event["Action"] for event in found] == ["pause", "commit", "unpause", "commit"]

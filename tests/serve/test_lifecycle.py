@@ -144,7 +144,8 @@ def test_volumes_and_networks(api):
         "Labels": {"c": "d"},
     }
     found = api("POST", "/networks/create", body)
-    assert api.get(f"/networks/{found['Id']}")["IPAM"]["Config"][0]["Subnet"] == "10.99.0.0/24"
+    ipam = api.get(f"/networks/{found['Id']}")["IPAM"]
+    assert ipam["Config"][0]["Subnet"] == "10.99.0.0/24" and ipam["Options"] is None
     assert api.refused("POST", "/networks/create", {"Name": "api-n"}) == (409, "network with name api-n already exists")
     assert api.refused("POST", "/networks/create", {}) == (400, "invalid name: name is empty")
     assert api.refused("DELETE", "/networks/host")[0] == 403
@@ -224,3 +225,32 @@ def test_the_host_configuration_is_given_back_as_it_was_sent(api, make):
 
 def test_a_container_without_a_name_gets_two_words(api, make):
     assert re.fullmatch(r"/[a-z]+_[a-z]+\d*", api.get(f"/containers/{make('true')}/json")["Name"])
+
+
+def test_links_of_the_default_bridge_give_variables(api):
+    first = {
+        "Image": "busybox",
+        "Cmd": ["sleep", "100"],
+        "Env": ["FOO=1"],
+        "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
+    }
+    one = api("POST", "/containers/create?name=linked", first)["Id"]
+    api("POST", f"/containers/{one}/start")
+    address = api.get(f"/containers/{one}/json")["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    second = {
+        "Image": "busybox",
+        "Cmd": ["env"],
+        "Env": ["DB_NAME=own"],
+        "HostConfig": {"Links": ["linked:d-b", "linked:db"]},
+    }
+    two = api("POST", "/containers/create?name=linking", second)["Id"]
+    api("POST", f"/containers/{two}/start")
+    api("POST", f"/containers/{two}/wait")
+    said = api.raw("GET", f"/containers/{two}/logs?stdout=1")[2].decode(errors="replace")
+    for name in (one, two):
+        api("DELETE", f"/containers/{name}?force=1")
+    for line in (
+        f"D_B_PORT=tcp://{address}:80", f"D_B_PORT_80_TCP_ADDR={address}", "D_B_PORT_53_UDP_PROTO=udp",
+        "D_B_NAME=/linking/d-b", "D_B_ENV_FOO=1", "DB_NAME=own", f"DB_PORT=tcp://{address}:80",
+    ):  # fmt: skip
+        assert f"{line}\n" in said, said

@@ -34,7 +34,7 @@ class Progress:
         digest = "sha256:" + hashlib.sha256(f"{self._ref} {key}".encode()).hexdigest()
         if status == "output":
             line = f"{event.get('text', '')}\n"
-            log = wire.message((1, digest), (2, stamp(now)), (3, 1), (4, line))
+            log = wire.message((1, digest), (2, stamp(now)), (3, int(str(event.get("stream", 1)))), (4, line))
             self._add(wire.block(3, log))
             return
         if status == "warning":

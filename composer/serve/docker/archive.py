@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import base64
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 from anyio import to_thread
 
+from composer.plan.operations import Pause, Unpause
 from composer.serve.docker.body import Create, shaped
 from composer.serve.docker.committed import instructions
 from composer.serve.docker.streaming import download, upload
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.serve.http.request import OBJECT, Reply
+from composer.serve.supervised import CAUSE, perform
 from composer.view import lookup
 from composer.view.api_format import timestamp
 from composer.view.images import familiar
 from engine.errors import NotFound
+from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -121,7 +125,8 @@ async def export(server: Server, request: Request, exchange: Exchange) -> None:
 
 
 async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
-    """Create an image from a container, with `changes` and the body's configuration applied."""
+    """Create an image from a container, with `changes` and the body's configuration applied. The container is paused
+    meanwhile unless `pause` is false."""
     record = lookup.container(server.engine, request.query("container"))
     name, tag = request.query("repo"), request.query("tag")
     changes = [line for text in request.queries("changes") for line in text.splitlines() if line.strip()]
@@ -141,10 +146,25 @@ async def commit(server: Server, request: Request, exchange: Exchange) -> Reply:
             changes=changes,
         )
 
-    image = await to_thread.run_sync(work)
+    pauses = request.flag("pause", default=True) and record.state.status is Status.RUNNING
+    about: dict[str, Any] = {"id": 0, "name": record.spec.name, "cause": CAUSE, "container_id": record.id}
+    if pauses:
+        await perform(server, record.group, Pause(**about))
+        server.observer.look(record.group)
+    try:
+        image = await to_thread.run_sync(work)
+        _report_commit(server, request, record, image)
+    finally:
+        if pauses:
+            with anyio.CancelScope(shield=True):
+                await perform(server, record.group, Unpause(**about))
+    return Reply({"Id": image.id}, status=201)
+
+
+def _report_commit(server: Server, request: Request, record: ContainerRecord, image: ImageRecord) -> None:
+    name, tag = request.query("repo"), request.query("tag")
     server.journal.image("create", image.id, image.config.labels)
     shown = familiar(f"{name}:{tag or 'latest'}") if name else ""
     if name:
         server.journal.image("tag", image.id, image.config.labels, name=shown)
     server.journal.container("commit", record, comment=request.query("comment"), imageID=image.id, imageRef=shown)
-    return Reply({"Id": image.id}, status=201)

@@ -21,6 +21,7 @@ from composer.serve.docker.registries import several
 from composer.serve.docker.streaming import Cancellation, Reporter, upload, while_connected
 from composer.serve.errors import described_error
 from composer.serve.http.errors import BadRequest, HTTPError
+from composer.view import lookup, networks
 from composer.view.images import familiar
 from engine.errors import BuildFailed, EngineError
 from engine.spec.container import Resources, Ulimit
@@ -132,7 +133,8 @@ class Steps:
         if status in ("output", "done", "cached"):
             self._reach(text, cached=status == "cached")
         if status == "output":
-            self._say(f"{event.get('text', '')}\n")
+            line = f"{event.get('text', '')}\n"
+            self._say(f"\x1b[91m{line}\x1b[0m" if event.get("stream") == 2 else line)
         elif status == "warning" and "not consumed" in str(event.get("text")):
             names = str(event["text"]).rpartition(": ")[2]
             self._unused.append(f"[Warning] One or more build-args [{names}] were not consumed\n")
@@ -222,7 +224,7 @@ def _spec(server: Server, request: Request, folder: str) -> BuildSpec:
     arguments = _json(request, "buildargs", _ARGUMENTS) or {}
     labels = _json(request, "labels", _LABELS) or {}
     ulimits = _json(request, "ulimits", _ULIMITS) or []
-    network = request.query("networkmode")
+    network = _network(server, request.query("networkmode"))
     hosts = [one for text in request.queries("extrahosts") for one in text.split(",") if one]
     dockerfile = request.query("dockerfile") or "Dockerfile"
     if dockerfile.startswith("/") or ".." in dockerfile.split("/"):
@@ -240,9 +242,9 @@ def _spec(server: Server, request: Request, folder: str) -> BuildSpec:
         platforms=tuple(one for one in (request.query("platform"),) if one),
         no_cache=request.flag("nocache") or _without_source(server, request),
         pull=request.flag("pull"),
-        network="" if network in ("default", "bridge") else network,
+        network=network,
         shm_size=request.number("shmsize", 0) or 0,
-        extra_hosts=tuple(host_entry(one) for one in hosts),
+        extra_hosts=(*map(host_entry, hosts), *_neighbours(server, network)),
         ulimits=tuple(Ulimit(name=one.name, soft=one.soft, hard=one.hard) for one in ulimits),
         resources=Resources(
             memory=request.number("memory", 0) or 0,
@@ -254,6 +256,25 @@ def _spec(server: Server, request: Request, folder: str) -> BuildSpec:
             cpuset_mems=request.query("cpusetmems"),
         ),
     )
+
+
+def _network(server: Server, mode: str) -> str:
+    """The network of a build's steps, by its name; "" for the default. Unknown."""
+    if mode in ("", "default", "bridge"):
+        return ""
+    return mode if mode in ("host", "none") else networks.need(server.engine, mode).spec.name
+
+
+def _neighbours(server: Server, network: str) -> list[tuple[str, str]]:
+    """The names and addresses of the running containers on the network of a build's steps, which have no DNS server there."""
+    return [
+        (name, endpoint.ipv4_address)
+        for record in lookup.every(server.engine)
+        for endpoint in record.state.endpoints
+        if network and endpoint.network == network
+        for name in (record.spec.name, *endpoint.aliases)
+        if endpoint.ipv4_address
+    ]
 
 
 def _json(request: Request, name: str, decoder: msgspec.json.Decoder[T]) -> T | None:

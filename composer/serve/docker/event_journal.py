@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from composer.serve.docker.life_events import Happening, Surroundings, deleted, ends_and_starts, number_of
+from composer.serve.docker.life_events import Happening, Surroundings, deleted, ends_and_starts, number_of, probes
 from composer.serve.docker.outputs import Outputs
 from composer.view import lookup
 from composer.view.networks import BUILDS, BUILT_IN, every
@@ -278,6 +278,9 @@ class Observer:
             if was is not None and was.finished_at != state.finished_at:
                 self.killed.discard(new.id)
                 self.stopping.pop(new.id, None)
+        if was is not None and state.health != was.health:
+            image = self._engine.image(new.spec.image)
+            self._report(new, probes(was, new, image.config if image else None))
         health = state.health.status if state.health else ""
         if health and health != "starting" and health != (was.health.status if was and was.health else ""):
             tell(f"health_status: {health}", new)

@@ -77,7 +77,11 @@ def platform_of(request: Request) -> str:
     texts = [text for text in request.queries("platform") if text]
     if len(texts) > 1:
         raise BadRequest("only one platform is supported")
-    text = next(iter(texts), "")
+    return _platform_text(next(iter(texts), ""))
+
+
+def _platform_text(text: str) -> str:
+    """A platform as os/architecture, of JSON or of that. Raises BadRequest."""
     if not text.startswith("{"):
         return text
     try:
@@ -102,10 +106,12 @@ async def remove(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Untag an image, and delete it with its last tag. Raises InUse while a container uses it."""
     name, force = request.arguments["name"], request.flag("force")
     image = need(server.engine, name)
-    images.check_removable(server.engine, image, name, force=force)
+    platforms = [_platform_text(text) for text in request.queries("platforms") if text]
+    if not platforms:
+        images.check_removable(server.engine, image, name, force=force)
 
     def delete() -> list[str]:
-        return server.open_engine().remove_image(name, force=force)
+        return server.open_engine().remove_image(name, force=force, platforms=platforms)
 
     lines = [line.partition(": ") for line in await to_thread.run_sync(delete)]
     for kind, _, _ in lines:

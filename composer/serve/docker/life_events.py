@@ -7,6 +7,7 @@ SystemEvents).
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from engine.spec.image import ImageConfig
     from engine.spec.state import ContainerRecord, ContainerState
 
 KILLED = 128 + signal.SIGKILL
@@ -122,3 +124,18 @@ def deleted(record: ContainerRecord, around: Surroundings, moment: float, *, tol
         yield Happening(moment, "kill", attributes={"signal": str(int(signal.SIGKILL))})
     yield from left(record, around, moment)
     yield Happening(moment, "die", attributes=attributes)
+
+
+def probes(was: ContainerState, new: ContainerRecord, config: ImageConfig | None) -> Iterator[Happening]:
+    """The health checks since `was`, which Docker reports as it does other processes in the container."""
+    latest = was.health.log[-1].start if was.health and was.health.log else 0.0
+    own, images = new.spec.healthcheck, config.healthcheck if config else None
+    kind, *words = (own.test if own else None) or (images.test if images else None) or ("NONE",)
+    shell = list(config.shell if config else ()) or ["/bin/sh", "-c"]
+    text = " ".join([*shell, *words] if kind == "CMD-SHELL" else words)
+    for probe in new.state.health.log if new.state.health else ():
+        if probe.start > latest:
+            execution = {"execID": hashlib.sha256(f"{new.id} {probe.start}".encode()).hexdigest()}
+            yield Happening(probe.start, f"exec_create: {text}", attributes=execution)
+            yield Happening(probe.start, f"exec_start: {text}", attributes=execution)
+            yield Happening(probe.end, "exec_die", attributes={**execution, "exitCode": str(probe.exit_code)})

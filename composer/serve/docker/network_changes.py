@@ -78,7 +78,7 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
         enable_ipv4=asked.enable_ipv4 is not False,
         enable_ipv6=bool(asked.enable_ipv6),
         ipam_driver="" if ipam.driver in (None, "default") else ipam.driver or "",
-        ipam_options=ipam.options or {},
+        ipam_options=ipam.options,
         pools=tuple(
             Pool(
                 subnet=pool.subnet or "",
