@@ -101,7 +101,7 @@ def _written_out(text: str) -> str:
     if not word.startswith("@"):
         return text
     if word.lower() not in SHORTCUTS:
-        raise CronError(f"unknown shortcut {_quoted(word)}; there are {', '.join(SHORTCUTS)}")
+        raise CronError(f"unknown shortcut {_quoted(word)}; known: {', '.join(SHORTCUTS)}")
     return SHORTCUTS[word.lower()]
 
 

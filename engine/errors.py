@@ -78,7 +78,7 @@ def _disc(subject: object, errno: int) -> str:
         except OSError:
             continue
         if errno == _errno.EROFS:
-            return f"The file system at {place} is read-only. Should it not be, dmesg may tell what made it so."
+            return f"The file system at {place} is read-only. If it should be writable, dmesg may show the cause."
         if not found.f_favail and found.f_files:
             return f"The file system at {place} has no inodes left."
         if found.f_bavail * found.f_frsize < 1 << 20:
@@ -135,7 +135,7 @@ class OtherVersion(EngineError):
 
     def __init__(self, socket: str, pid: int, theirs: str, ours: str) -> None:
         super().__init__(
-            f"process {pid}, which listens at {socket}, speaks version {theirs or 'none'} of its protocol, "
+            f"process {pid}, which listens on {socket}, uses version {theirs or 'none'} of the protocol, "
             f"and this program version {ours}",
             hint="This program was upgraded or replaced while the command ran: run the command again.",
         )

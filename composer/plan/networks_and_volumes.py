@@ -99,7 +99,7 @@ class Shared:
             return
         owner, name = existing.spec.labels.get(labels.PROJECT, ""), existing.spec.labels.get(labels.NETWORK, "")
         if name != key:
-            whose = f"was made for project {owner!r}" if owner else "was not made by composer"
+            whose = f"was created for project {owner!r}" if owner else "was not created by composer"
             raise SharedProblem(
                 f"network {spec.name} exists but {whose} (label {labels.NETWORK} is {name!r}, expected {key!r}).\n"
                 "Set `external: true` to use an existing network."

@@ -284,8 +284,8 @@ class Builder:
             if not foreign or (other := build.images.get(name)) is None:
                 raise
             raise Unsupported(
-                f"{source.name}:{stage.origin.start}: the image {name} is here for {other.os}/{other.architecture},"
-                f" not for {wanted}, and cannot be pulled for it: {error.message}",
+                f"{source.name}:{stage.origin.start}: the local image {name} is for {other.os}/{other.architecture},"
+                f" not for {wanted}, and it cannot be pulled: {error.message}",
                 hint="Load or pull it for that platform first.",
             ) from error
         step.done()

@@ -257,7 +257,7 @@ def _namespaces(spec: ContainerSpec, joined: Mapping[str, int], *, unified: bool
         elif mode in ("", "private", "shareable", "none", "bridge", "default"):
             spaces[kind] = "new"
         else:
-            raise InvalidSpec(f"{kind} mode {mode!r} is not known")
+            raise InvalidSpec(f"unknown {kind} mode {mode!r}")
     if spaces["net"] == "host" and not spec.uts_mode and not spec.hostname:
         spaces["uts"] = "host"
     if spec.privileged and not spec.cgroup_mode and not unified:
@@ -286,7 +286,7 @@ def _rlimits(spec: ContainerSpec) -> list[tuple[int, int, int]]:
     for limit in spec.ulimits:
         kind = getattr(resource, f"RLIMIT_{limit.name.upper()}", None)
         if kind is None:
-            raise InvalidSpec(f"ulimit {limit.name!r} is not known")
+            raise InvalidSpec(f"unknown ulimit {limit.name!r}")
         if 0 <= limit.hard < limit.soft:
             raise InvalidSpec(f"ulimit {limit.name}: the soft limit {limit.soft} is above the hard limit {limit.hard}")
         found.append((kind, limit.soft, limit.hard))

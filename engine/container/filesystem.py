@@ -70,7 +70,7 @@ def alone(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
 
 def _entered(record: ContainerRecord, *, clone: bool) -> int:
     """The root of a running container's mount namespace; with `clone` of its file system alone, nothing mounted."""
-    gone = WrongState(f"container {record.spec.name} has just ended")
+    gone = WrongState(f"container {record.spec.name} has just exited")
     try:
         pidfd = calls.pidfd_open(record.state.pid)
     except OperationFailed as error:

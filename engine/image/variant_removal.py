@@ -23,7 +23,9 @@ def remove(images: ImageStore, name: str, wanted: Sequence[str], *, force: bool 
         asked = platforms.parse(text)
         found = next((one for one in there if asked.runs(platforms.parse(one))), None)
         if found is None:
-            raise NotFound("image", f"{name} for platform {asked}", hint=f"It is here for {', '.join(sorted(there))}.")
+            raise NotFound(
+                "image", f"{name} for platform {asked}", hint=f"The local image is for {', '.join(sorted(there))}."
+            )
         gone[found] = there[found]
     if len(gone) == len(there):
         return images.remove(name, force=force)

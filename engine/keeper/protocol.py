@@ -135,7 +135,7 @@ class Channel:
                 numbers.frombytes(payload[: len(payload) - len(payload) % 4])
                 self._descriptors.extend(numbers)
         if len(self._descriptors) > MAX_HELD:
-            raise ValueError("more descriptors than frames could want")
+            raise ValueError("more descriptors than any frame takes")
         self._buffer += data
         return bool(data)
 
@@ -158,7 +158,7 @@ class Channel:
             raise ValueError("a frame that is not an object")
         count = message.pop("fds", 0)
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= len(self._descriptors):
-            raise ValueError(f"a frame with {count!r} descriptors, of which {len(self._descriptors)} came")
+            raise ValueError(f"a frame with {count!r} descriptors, but only {len(self._descriptors)} arrived")
         del self._buffer[: 4 + length]
         descriptors, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         return message, descriptors

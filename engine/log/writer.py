@@ -124,7 +124,7 @@ class Log:
         text = f"{self._lost_lines} lines ({self._lost_bytes} bytes) of output were lost: {self._reason()}"
         if not self._append(self._format.encode("stderr", f"composer: {text}\n".encode(), self._now())):
             return False
-        self._complain(f"{text}; now it is recorded again")
+        self._complain(f"{text}; output is recorded again")
         self._lost_bytes = self._lost_lines = 0
         return True
 

@@ -151,4 +151,4 @@ def _take_addresses(kernel: Rtnetlink, record: NetworkRecord) -> None:
         messages.delete_address(index, pool.gateway, ipaddress.ip_network(pool.subnet).prefixlen)
         for pool in record.pools
     ]
-    kernel.do("take our address from", record.bridge, gone, accept=(errno.EADDRNOTAVAIL, errno.ENODEV))
+    kernel.do("remove our address from", record.bridge, gone, accept=(errno.EADDRNOTAVAIL, errno.ENODEV))

@@ -39,7 +39,7 @@ def read(
     if isinstance(found, manifest.Index):
         entry = next((one for one in found.manifests if one.artifact_type == kind.type), None)
         if entry is None:
-            raise ImageError(f"the index {name} names no artifact of the type {kind.type}")
+            raise ImageError(f"the index {name} lists no artifact of type {kind.type}")
         body, media_type, _ = client.manifest(entry.digest)
         found = manifest.parse(body, media_type, name)
     if isinstance(found, manifest.Index) or (found.artifact_type or found.config.media_type) not in (
@@ -47,11 +47,11 @@ def read(
         kind.config,
     ):
         what = "an index" if isinstance(found, manifest.Index) else found.artifact_type or found.config.media_type
-        raise ImageError(f"{name} is not of the type {kind.type} but {what}")
+        raise ImageError(f"{name} is not an artifact of type {kind.type}, but {what}")
     if max((layer.size for layer in found.layers), default=0) > FILE_LIMIT:
-        raise ImageError(f"{name}: a file has more than {FILE_LIMIT >> 20} MiB")
+        raise ImageError(f"{name}: a file is larger than {FILE_LIMIT >> 20} MiB")
     if sum(layer.size for layer in found.layers) > WHOLE_LIMIT:
-        raise ImageError(f"{name}: its files have more than {WHOLE_LIMIT >> 20} MiB")
+        raise ImageError(f"{name}: its files are larger than {WHOLE_LIMIT >> 20} MiB in total")
     return digest, [
         ArtifactFile(
             media_type=layer.media_type, annotations=layer.annotations, content=client.blob(layer.digest, layer.size)
@@ -103,7 +103,7 @@ class Publication:
 
     def _sent(self, file: ArtifactFile) -> manifest.Descriptor:
         if len(file.content) > FILE_LIMIT:
-            raise ImageError(f"a file of {self.reference.familiar} has more than {FILE_LIMIT >> 20} MiB")
+            raise ImageError(f"a file of {self.reference.familiar} is larger than {FILE_LIMIT >> 20} MiB")
         digest = digest_of(file.content)
         self._put(digest, file.content)
         return manifest.Descriptor(

@@ -123,13 +123,13 @@ class Pull:
             layers = found.layers if isinstance(found, manifest.Manifest) else []
             wanted = [one for one in layers if one.media_type == attached.STATEMENT][: attached.MOST]
             if sum(one.size for one in wanted) > attached.LIMIT:
-                raise ImageError(f"they have more than {attached.LIMIT >> 20} MiB")
+                raise ImageError(f"they are larger than {attached.LIMIT >> 20} MiB")
             for one in wanted:
                 yield attached.parse_statement(self.client.blob(one.digest, one.size), subject)
         except (NotFound, ImageError) as error:
             if isinstance(error, Corrupt):
                 raise
-            self.tell(self.reference.familiar, f"Warning: {subject} are left out: {error.message}")
+            self.tell(self.reference.familiar, f"Warning: skipping {subject}: {error.message}")
 
     def configuration(self, found: manifest.Manifest) -> bytes:
         descriptor = found.config

@@ -178,7 +178,7 @@ class Transport:
         text = str(reason).partition(": ")[2] if isinstance(reason, NewConnectionError) else str(reason)
         hint = "Is the registry running and reachable?"
         if isinstance(reason, SSLError) or "CERTIFICATE" in text:
-            hint = f"Its certificate may be put into {_CERTIFICATES}/{self.host}/ca.crt."
+            hint = f"To trust its certificate authority, put its certificate into {_CERTIFICATES}/{self.host}/ca.crt."
         return RegistryError(
             f"no answer from registry {self.registry}: {method} {_shown(url)}: {text}",
             hint=hint,

@@ -86,7 +86,7 @@ def afford_start(group: Group) -> None:
     """See Changes.afford_start."""
     if not disk_reserve.afford_start(group.roots.state):
         raise OperationFailed(
-            "find room for its next start in", group.roots.state, errno.ENOSPC, hint="The container keeps running."
+            "reserve space for its next start in", group.roots.state, errno.ENOSPC, hint="The container keeps running."
         )
 
 

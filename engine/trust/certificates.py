@@ -41,7 +41,7 @@ def check(leaf: x509.Certificate, moment: datetime.datetime, root: TrustedRoot) 
     if ExtendedKeyUsageOID.CODE_SIGNING not in usage:
         raise UntrustedError("has a certificate that is not for signing code")
     if root.certificate_logs and not _logged(leaf, authority.chain[0], root):
-        raise UntrustedError("has a certificate that no log of the trusted root knows")
+        raise UntrustedError("has a certificate that is in no log of the trusted root")
 
 
 def _issued(leaf: x509.Certificate, authority: Authority) -> bool:
@@ -80,7 +80,7 @@ def identified(leaf: x509.Certificate, wanted: tuple[Identity, ...]) -> str:
         if any(one.issuer == issuer and one.admits(subject) for one in wanted):
             return subject
     signers = ", ".join(subjects) or "nobody"
-    raise UntrustedError(f"is by {signers} (issuer {issuer or 'unknown'}), whom the rule does not name")
+    raise UntrustedError(f"is by {signers} (issuer {issuer or 'unknown'}), which the rule does not list")
 
 
 def _subjects(leaf: x509.Certificate) -> list[str]:

@@ -114,9 +114,9 @@ def _check_digest(rule: Rule, reference: Reference, digests: Sequence[str]) -> N
         return
     if rule.digests:
         if not set(digests) & set(rule.digests):
-            have = ", ".join(digests) or "no digest of its registry"
+            have = ", ".join(digests) or "no digest from its registry"
             raise ImageRefused(
-                f"image {reference.familiar} is refused by {rule.place}: it has {have}, the rule names {', '.join(rule.digests)}"
+                f"image {reference.familiar} is refused by {rule.place}: it has {have}, the rule lists {', '.join(rule.digests)}"
             )
     elif not reference.digest:
         raise ImageRefused(
@@ -132,7 +132,7 @@ def _signer(images: ImageStore, rule: Rule, reference: Reference, digests: Seque
 
     if not digests:
         raise ImageRefused(
-            f"image {reference.familiar} is refused by {rule.place}: it did not come from its registry, so nothing signs it",
+            f"image {reference.familiar} is refused by {rule.place}: it was not pulled from its registry, so it has no signature",
             hint="Pull it from its registry.",
         )
     kept = Kept(images.store.roots)

@@ -104,7 +104,7 @@ def check(entry: Entry, payload: bytes, signature: bytes, signer: bytes, root: T
         raise UntrustedError(f"has a malformed log entry: {error}") from error
     digest = hashlib.sha256(payload).hexdigest()
     if (digest, signature, signer) not in entries:
-        raise UntrustedError("has a log entry about something else")
+        raise UntrustedError("has a log entry for another signature")
     return moment
 
 
@@ -124,7 +124,7 @@ def _entries(body: _Body) -> list[tuple[str, bytes, bytes]]:
 
 def _sha256(found: _Hash) -> str:
     if found.algorithm != "sha256":
-        raise ValueError(f"its digest is by {found.algorithm}")
+        raise ValueError(f"its digest algorithm is {found.algorithm}")
     return found.value
 
 

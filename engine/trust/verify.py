@@ -136,16 +136,16 @@ def _by_key(found: Signed, rule: Rule) -> str:
         if rule.trusted_root:
             _logged(found, keys.der(key), rule)
         return "the key given" if name.startswith("-----BEGIN") else name
-    raise UntrustedError("is by none of the keys that the rule names")
+    raise UntrustedError("was made with none of the rule's keys")
 
 
 def _by_certificate(found: Signed, leaf: x509.Certificate, rule: Rule) -> str:
     subject = certificates.identified(leaf, rule.identities)
     if not keys.signed(leaf.public_key(), found.signature, found.message):
-        raise UntrustedError("is not by its certificate")
+        raise UntrustedError("does not match its certificate")
     root = roots.load(rule.trusted_root)
     if found.entry is None:
-        raise UntrustedError("has no entry of a transparency log")
+        raise UntrustedError("has no transparency log entry")
     signer_der = leaf.public_bytes(Encoding.DER)
     certificates.check(leaf, log_entry.check(found.entry, found.content, found.signature, signer_der, root), root)
     return subject
@@ -153,7 +153,7 @@ def _by_certificate(found: Signed, leaf: x509.Certificate, rule: Rule) -> str:
 
 def _logged(found: Signed, signer_der: bytes, rule: Rule) -> None:
     if found.entry is None:
-        raise UntrustedError("has no entry of a transparency log")
+        raise UntrustedError("has no transparency log entry")
     log_entry.check(found.entry, found.content, found.signature, signer_der, roots.load(rule.trusted_root))
 
 
@@ -178,7 +178,7 @@ def _bundle(document: bytes) -> Signed:
         raise ValueError(f"its payload is of the type {envelope.payload_type!r}")
     statement = _decode_statement(envelope.payload)
     if statement.predicate_type != PREDICATE:
-        raise ValueError(f"it is an attestation of {statement.predicate_type}, and no signature")
+        raise ValueError(f"it is an attestation of {statement.predicate_type}, not a signature")
     if len(envelope.signatures) != 1 or len(statement.subject) != 1:
         raise ValueError("it must have one signature and one subject")
     chain = material.x509_certificate_chain.certificates if material.x509_certificate_chain else []

@@ -33,7 +33,7 @@ _SECRET = ("password", "pass", "password2")
 _HINTS = {
     errno.ENODEV: "This kernel has no such file system, or its module is not loaded.",
     errno.ENOENT: "The device, or the folder it names, does not exist.",
-    errno.EINVAL: "An option is not one of this file system's, or has a wrong value.",
+    errno.EINVAL: "This file system does not know an option, or its value is invalid.",
     errno.EACCES: "The server refused access: check its exports, or the user name and password.",
     errno.ECONNREFUSED: "Nothing listens at that address.",
     errno.ETIMEDOUT: "The server does not answer.",
@@ -53,7 +53,7 @@ def check(spec: VolumeSpec) -> None:
     bind = bits & flags.MS["bind"]
     if bind and rest:
         raise InvalidSpec(
-            f"volume {spec.name}: option {rest[0].partition('=')[0]!r} of a bind mount does nothing: it has no file system"
+            f"volume {spec.name}: option {rest[0].partition('=')[0]!r} has no effect on a bind mount, which has no file system"
             " of its own"
         )
     if given.get("type", "") in ("", "none") and not bind:

@@ -61,5 +61,5 @@ def test_rules():
 
 @pytest.mark.parametrize("rule", ["", "c", "c 1:3", "d 1:3 r", "c 1 r", "c 1:x r", "c 1:3 rx", "c 1:3 r w"])
 def test_bad_rules(rule):
-    with pytest.raises(InvalidSpec, match="is not like 'c 1:3 rwm'"):
+    with pytest.raises(InvalidSpec, match="is not of the form 'c 1:3 rwm'"):
         parse_rule(rule)

@@ -135,7 +135,7 @@ def test_ulimits(box):
     lines = [line.split() for line in text.splitlines()]
     assert [line[3:5] for line in lines if line[:2] == ["Max", "open"]] == [["100", "200"]] * 2
     assert [line[2:4] for line in lines if line[:2] == ["Max", "processes"]] == [["50", "60"]] * 2
-    with pytest.raises(InvalidSpec, match="'files' is not known"):
+    with pytest.raises(InvalidSpec, match="unknown ulimit 'files'"):
         box.create("true", ulimits=(Ulimit(name="files", soft=1, hard=1),))
     with pytest.raises(InvalidSpec, match="above the hard limit"):
         box.create("true", ulimits=(Ulimit(name="nofile", soft=2, hard=1),))

@@ -81,7 +81,7 @@ def test_another_version_is_not_talked_to(path, theirs):
     with control.listen(path) as listener:
         control.connect(path, theirs).close()
         listener.accept()[0].close()
-        with pytest.raises(OtherVersion, match=f"process {os.getpid()}, which listens at own.sock, speaks version"):
+        with pytest.raises(OtherVersion, match=f"process {os.getpid()}, which listens on own.sock, uses version"):
             control.connect(path, "2")
         listener.accept()[0].close()
         control.connect(path).close()

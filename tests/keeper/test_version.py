@@ -56,7 +56,7 @@ def test_a_command_does_not_talk_to_it(bench):
         record = await bench.start("echo before; read x < /go")
         claims(bench, "0")
         where = bench.roots, bench.session.group, record.id
-        with pytest.raises(OtherVersion, match=r"process \d+, which listens at keeper.sock, speaks version 0"):
+        with pytest.raises(OtherVersion, match=r"process \d+, which listens on keeper.sock, uses version 0"):
             AttachedProcess(*where)
         with pytest.raises(OtherVersion):
             ExecProcess(*where, ExecSpec(args=("true",)), (0, 1, 2))

@@ -130,7 +130,7 @@ def test_an_index_names_the_artifact(registry, images):
         if found is not None:
             assert read(registry)[1] == found
         else:
-            with pytest.raises(ImageError, match="names no artifact"):
+            with pytest.raises(ImageError, match="lists no artifact"):
                 read(registry)
 
 
@@ -160,7 +160,7 @@ def test_what_is_no_such_artifact(registry, images):
     send(registry, images)
     body = json.loads(registry.manifests["1"])
     registry.manifests["1"] = json.dumps({**body, "artifactType": "application/x"}).encode()
-    with pytest.raises(ImageError, match=r"is not of the type .* but application/x"):
+    with pytest.raises(ImageError, match=r"is not an artifact of type .*, but application/x"):
         read(registry)
     with pytest.raises(ImageError, match="a digest is not a valid target"):
         publish(f"{registry.host}/a@{digest(b'')}", KIND, FILES, blobs=images.blobs, warn=print)

@@ -136,7 +136,7 @@ def test_an_unknown_server(box):
         ({"driver_opts": {"o": "size=1m"}}, InvalidSpec, "need a type"),
         ({"driver_opts": {"type": "nfs"}}, InvalidSpec, "need a device"),
         ({"driver_opts": {"o": "bind", "device": "relative"}}, InvalidSpec, "not an absolute path"),
-        ({"driver_opts": {"o": "bind,uid=1000", "device": "/"}}, InvalidSpec, "'uid' of a bind mount does nothing"),
+        ({"driver_opts": {"o": "bind,uid=1000", "device": "/"}}, InvalidSpec, "'uid' has no effect on a bind mount"),
         ({"driver_opts": {"kind": "x"}}, Unsupported, "no option 'kind'"),
         ({"driver": "rexray"}, Unsupported, "driver 'rexray'"),
         ({"name": "-bad"}, InvalidSpec, "-bad"),

@@ -53,7 +53,7 @@ BUILD = (
     Flag("security-opt", "Security options", "strings", hidden=True,
          refused="use --allow security.insecure and RUN --security"),
     Flag("shm-size", "Shared memory size for build containers", "string"),
-    Flag("squash", "Squash newly built layers", hidden=True, refused="layers are what the cache consists of"),
+    Flag("squash", "Squash newly built layers", hidden=True, refused="the build cache consists of layers"),
     Flag("ssh", "SSH agent socket or keys: default, or ID=SOCKET|KEY[,KEY]", "strings"),
     Flag("tag", "Name and optionally a tag", "strings", short="t"),
     Flag("target", "Set the target build stage to build", "string"),

@@ -18,7 +18,7 @@ from composer.cli.errors import CommandError
 _PREFIX, _SUFFIX = "composer-", ".service"
 _TARGETS = {False: "multi-user.target", True: "default.target"}
 _TEXT = """\
-# Written by `composer autostart enable`; `composer autostart disable` takes it away.
+# Written by `composer autostart enable`; `composer autostart disable` removes it.
 [Unit]
 Description=Composer project {project}
 {after}[Service]

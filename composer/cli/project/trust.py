@@ -26,7 +26,7 @@ def check_trust(context: Context, desired: Desired, names: Iterable[str], *, agr
     if not lines or agreed or context.dry_run:
         return
     shown = "".join(f"  {line}\n" for line in dict.fromkeys(lines))
-    _ask(f"Files fetched from elsewhere want this of your machine:\n{shown}Do you allow it? [y/N] ")
+    _ask(f"The remote Compose files require this access to your machine:\n{shown}Do you allow it? [y/N] ")
 
 
 def _show_variables(context: Context, loaded: Loaded, *, agreed: bool) -> None:

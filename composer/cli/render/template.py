@@ -53,7 +53,7 @@ def format_rows(
         if match is None or inner.startswith("{{-") or inner.endswith("-}}"):
             return _by_go(body, rows, known, headers, labels, minimum=minimum, as_table=as_table)
         if match[2] and match[2] not in known:
-            raise UsageError(f"--format: no field {match[2]!r}; there are {', '.join(sorted(known))}")
+            raise UsageError(f"--format: no field {match[2]!r}; fields: {', '.join(sorted(known))}")
     lines = [ACTION.sub(lambda m, row=row: _value(m, row), body) for row in rows]  # type: ignore[misc]
     if not as_table:
         return "".join(f"{line}\n" for line in lines)
@@ -70,7 +70,7 @@ class _Fields(dict[str, object]):
         if name == "Label" and self.label:
             return self.label
         if name not in self:
-            raise UsageError(f"--format: no field {name!r}; there are {', '.join(sorted(self))}")
+            raise UsageError(f"--format: no field {name!r}; fields: {', '.join(sorted(self))}")
         return self[name]
 
 

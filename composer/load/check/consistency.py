@@ -231,7 +231,7 @@ class _Check:
             return
         for key, value in ours.items():
             if key not in JOB_LIMITS:
-                hint = did_you_mean(str(key), JOB_LIMITS) or f"there are {', '.join(JOB_LIMITS)}"
+                hint = did_you_mean(str(key), JOB_LIMITS) or f"supported: {', '.join(JOB_LIMITS)}"
                 yield self.wrong((*place, key), f"jobs.{name}.x-composer: unknown key {key}", hint)
             elif why := JOB_LIMITS[key](value):
                 yield self.wrong((*place, key), f"jobs.{name}.x-composer.{key}: {why}")

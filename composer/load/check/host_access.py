@@ -21,9 +21,9 @@ GIVEN = {
     "devices": "uses devices of this machine",
     "device_cgroup_rules": "uses devices of this machine",
     "gpus": "uses GPUs of this machine",
-    "security_opt": "changes what confines it",
+    "security_opt": "weakens or replaces its security profiles",
     "use_api_socket": "controls all containers",
-    "provider": "runs a program of this machine",
+    "provider": "runs a program on this machine",
 }
 """Keys of a container, and the access that each one grants."""
 NAMESPACES = ("network_mode", "pid", "ipc", "uts", "cgroup", "userns_mode")

@@ -104,7 +104,7 @@ class Call:
             if len(self._buffer) >= 5:
                 size = int.from_bytes(self._buffer[1:5], "big")
                 if self._buffer[0] or size > MAX_MESSAGE:
-                    raise Failed(UNIMPLEMENTED, "compressed or oversized messages are not read")
+                    raise Failed(UNIMPLEMENTED, "compressed or oversized messages are not supported")
                 if len(self._buffer) >= 5 + size:
                     found = bytes(self._buffer[5 : 5 + size])
                     del self._buffer[: 5 + size]

@@ -102,7 +102,9 @@ def _for_platforms(
         match = next((one for one in there if asked.runs(platform.parse(one))), None)
         if match is None:
             subject = reference.parse(tags[0]).familiar if tags else own.id
-            raise NotFound("image", f"{subject} for platform {text}", hint=f"It is here for {', '.join(there)}.")
+            raise NotFound(
+                "image", f"{subject} for platform {text}", hint=f"The local image is for {', '.join(there)}."
+            )
         found[match] = there[match]
     first, *_ = found.values()
     return images.need(first), tags, {text: one for text, one in found.items() if one != first}

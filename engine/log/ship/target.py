@@ -147,7 +147,7 @@ class Target:
             return records
         skipped = source.trim(int(self._options.get("buffer-limit", BUFFER_LIMIT)))
         if skipped:
-            note = f"{skipped} lines of output were dropped: more waited than fluentd-buffer-limit allows"
+            note = f"{skipped} lines of output were dropped: the queue exceeded fluentd-buffer-limit"
             return [*records, source.note(note)]
         return records
 
@@ -167,7 +167,7 @@ class Target:
     def _abandon(self, source: Source, records: list[Record]) -> bool:
         lost = len(records) + source.trim(0)
         source.sent()
-        self._say(f"{lost} lines of {source.ship['name']} are given up after {self._failures} attempts")
+        self._say(f"giving up on {lost} lines of {source.ship['name']} after {self._failures} attempts")
         self._failures = 0
         return False
 

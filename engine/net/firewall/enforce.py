@@ -179,7 +179,7 @@ class Enforcement:
             try:
                 await self._repair()
             except (EngineError, OSError) as error:
-                print(f"put packet filter rules back: {error}", file=sys.stderr, flush=True)
+                print(f"cannot restore packet filter rules: {error}", file=sys.stderr, flush=True)
             await asyncio.sleep(_SETTLED)
 
     async def _look(self) -> None:

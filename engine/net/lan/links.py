@@ -97,7 +97,7 @@ def failure(plan: Plan, number: int) -> OperationFailed:
     hints = {
         errno.EOPNOTSUPP: f"This kernel has no {spec.driver}: modprobe {spec.driver}.",
         errno.EBUSY: f"Another kind of link is on {parent}: one parent has macvlan or ipvlan links, not both.",
-        errno.EINVAL: f"{parent} cannot be the parent of such a link, or has one in the mode passthru, which is alone.",
+        errno.EINVAL: f"{parent} cannot be the parent of such a link, or has one in passthru mode, which allows no other.",
         errno.EADDRINUSE: f"A link on {parent} has the hardware address {plan.endpoint.mac_address} already.",
     }
     subject = f"{plan.endpoint.interface} on {parent}"

@@ -72,7 +72,7 @@ def private_key() -> bytes:
                 raise InvalidSpec(f"{path}: other users can read the private key", hint=f"chmod 600 {path}")
             key = base64.b64decode(file.read(100).strip(), validate=True)
     except FileNotFoundError:
-        raise NotFound("private key", path, hint="`composer network key` makes it.") from None
+        raise NotFound("private key", path, hint="`composer network key` creates it.") from None
     except OSError as error:
         raise OperationFailed.of("read", path, error) from error
     except binascii.Error:

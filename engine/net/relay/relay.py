@@ -131,7 +131,7 @@ class Relay:
         if self._control is None or self._control.recv(4, socket.MSG_DONTWAIT):
             return
         self._end(signal.SIGKILL)
-        print("the relay of published ports ended; it is started again", file=sys.stderr, flush=True)
+        print("the relay of published ports exited; restarting it", file=sys.stderr, flush=True)
         wait = max(0.0, self._started + _PAUSE - time.monotonic())
         self._again = asyncio.get_running_loop().call_later(wait, self._start)
 

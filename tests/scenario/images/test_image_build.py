@@ -98,7 +98,7 @@ def test_outputs(built):
     (("--progress", "wat"), 'unsupported --progress value "wat"'),
     (("--memory", "wat"), 'invalid argument "wat" for "--memory" flag'),
     (("--sbom", "generator=/bin/false"), "/bin/false failed with exit code 1"),
-    (("--squash",), "layers are what the cache consists of"),
+    (("--squash",), "the build cache consists of layers"),
 ])  # fmt: skip
 def test_what_is_wrong_with_flags_is_said(composer, words, said):
     composer.write(Dockerfile="FROM scratch\nLABEL a=b\n")

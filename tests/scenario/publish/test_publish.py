@@ -183,7 +183,7 @@ def test_hostile_artifacts(composer, registry):
         put(f"{KINDS}envfile", {"com.docker.compose.envfile": name})
         assert "invalid OCI artifact" in composer("-f", f"oci://{registry}/evil:x", "config", code=1).err
     put(f"{KINDS}file+yaml", {}, "application/x")
-    assert "is not of the type" in composer("-f", f"oci://{registry}/evil:x", "config", code=1).err
+    assert "is not an artifact of type" in composer("-f", f"oci://{registry}/evil:x", "config", code=1).err
     put("text/plain", {})
     assert "holds no compose file" in composer("-f", f"oci://{registry}/evil:x", "config", code=1).err
     assert not list((composer.folder / "cache").glob("composer/oci/*"))
