@@ -149,7 +149,7 @@ def test_hostile_content(registry, images):
     with pytest.raises((Corrupt, RegistryError)):
         read(registry)
     tampered(registry, size=FILE_LIMIT + 1)
-    with pytest.raises(ImageError, match="more than 16 MiB"):
+    with pytest.raises(ImageError, match="larger than 16 MiB"):
         read(registry)
     tampered(registry, size=-1)
     with pytest.raises(Corrupt):

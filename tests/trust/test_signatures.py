@@ -198,7 +198,7 @@ def test_what_was_verified_is_verified_again_without_the_registry(image, other_i
     (tmp_path / "release.pub").write_bytes(Key().pem)
     monkeypatch.undo()
     monkeypatch.setenv("COMPOSER_POLICY", str(tmp_path / "policy.toml"))
-    with pytest.raises(ImageRefused, match="none of the keys"):
+    with pytest.raises(ImageRefused, match="none of the rule.s keys"):
         gate.admit(other_images, name)
     other_images.remove(name)
     gc.collect(other_images)
@@ -216,7 +216,7 @@ def test_digests(image, images, other_images, policy):
     registry.pull(name, images=other_images)
     assert gate.admit(other_images, name)
     policy(f'[[rule]]\nimages = ["**"]\nrequire = "digest"\ndigests = ["sha256:{"0" * 64}"]\n')
-    with pytest.raises(ImageRefused, match="the rule names sha256:0000"):
+    with pytest.raises(ImageRefused, match="the rule lists sha256:0000"):
         gate.admit(other_images, name)
     policy('default = "reject"\n')
     with pytest.raises(ImageRefused, match=r"is refused by default"):
