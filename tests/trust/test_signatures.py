@@ -198,7 +198,7 @@ def test_what_was_verified_is_verified_again_without_the_registry(image, other_i
     (tmp_path / "release.pub").write_bytes(Key().pem)
     monkeypatch.undo()
     monkeypatch.setenv("COMPOSER_POLICY", str(tmp_path / "policy.toml"))
-    with pytest.raises(ImageRefused, match="none of the rule.s keys"):
+    with pytest.raises(ImageRefused, match="none of the rule's keys"):
         gate.admit(other_images, name)
     other_images.remove(name)
     gc.collect(other_images)
