@@ -167,13 +167,18 @@ def test_a_check(api):
     assert found["sources"][0]["filename"] == "Dockerfile" and answer["result.statuscode"] == b"1"
 
 
-def test_what_a_dockerfile_offers(api):
-    text = b"ARG V=1\n# web serves\nFROM scratch AS web\nARG V\n"
-    found = json.loads(asked(api, Receiver(text), {"requestid": "frontend.outline"})["result.json"])
+OFFERS = b"ARG V=1\n# web serves\nFROM scratch AS web\nARG V\n"
+
+
+def test_what_a_build_can_be_given(api):
+    found = json.loads(asked(api, Receiver(OFFERS), {"requestid": "frontend.outline"})["result.json"])
     place = {"ranges": [{"start": {"line": 1}, "end": {"line": 1}}]}
     assert found["args"] == [{"name": "V", "value": "1", "location": place}]
-    assert (found["name"], found["description"], base64.b64decode(found["sources"][0])) == ("web", "serves", text)
-    (target,) = json.loads(asked(api, Receiver(text), {"requestid": "frontend.targets"})["result.json"])["targets"]
+    assert (found["name"], found["description"], base64.b64decode(found["sources"][0])) == ("web", "serves", OFFERS)
+
+
+def test_the_stages_of_a_dockerfile(api):
+    (target,) = json.loads(asked(api, Receiver(OFFERS), {"requestid": "frontend.targets"})["result.json"])["targets"]
     assert (target["name"], target["default"], target["base"]) == ("web", True, "scratch")
 
 
