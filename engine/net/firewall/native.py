@@ -50,8 +50,9 @@ def remove_networks(
             foreign.dismiss(kernel, records)
         else:
             drop(kernel, roots)
-        if firewalld.TABLE in _tables(kernel):
-            firewalld.dismiss(record.bridge for record in records)
+        tables = _tables(kernel)
+        if firewalld.TABLE in tables:
+            firewalld.dismiss((record.bridge for record in records), tables[firewalld.TABLE])
         forget()
 
 
@@ -123,18 +124,22 @@ def _admit(kernel: Nfnetlink, records: Sequence[NetworkRecord]) -> None:
     """Add the administrator's chains, and let other firewalls of the host accept our networks."""
     userchain.ask(kernel)
     foreign.admit(kernel, records)
-    if firewalld.TABLE in _tables(kernel) and not firewalld.admit(record.bridge for record in records):
+    owner = _tables(kernel).get(firewalld.TABLE)
+    if owner is not None and not firewalld.admit((record.bridge for record in records), owner):
         foreign.admit_to(kernel, firewalld.TABLE, firewalld.CHAINS, foreign.link_names(records))
 
 
 def has_firewalld() -> bool:
-    """Whether firewalld's table exists; calling firewalld is slow."""
+    """Whether firewalld's table exists; its answers can take a while."""
     with Nfnetlink() as kernel:
         return firewalld.TABLE in _tables(kernel)
 
 
-def _tables(kernel: Nfnetlink) -> set[str]:
-    return {netlink.name_of(one.get(1, b"")) for one in kernel.objects(netlink.GETTABLE)}
+def _tables(kernel: Nfnetlink) -> dict[str, int]:
+    """Table → process that owns it (its netlink port, which is that number unless the process has several), 0 for
+    none."""
+    found = kernel.objects(netlink.GETTABLE)
+    return {netlink.name_of(one.get(1, b"")): int.from_bytes(one.get(7, b""), "big") for one in found}
 
 
 def _is_whole(kernel: Nfnetlink, roots: Roots, records: Sequence[NetworkRecord]) -> bool:
