@@ -12,7 +12,16 @@ from composer.plan import labels
 from composer.plan.desired import Desired, DesiredService
 from composer.plan.labels import is_oneoff, service_of
 from composer.plan.observed import Snapshot
-from composer.plan.operations import CreateNetwork, CreateVolume, Plan, Remove, RemoveNetwork, RemoveVolume, Stop
+from composer.plan.operations import (
+    CreateNetwork,
+    CreateVolume,
+    Plan,
+    Rejoin,
+    Remove,
+    RemoveNetwork,
+    RemoveVolume,
+    Stop,
+)
 from composer.plan.options import Options
 from engine.spec.network import LAN_DRIVERS, NetworkSpec, VolumeSpec
 from engine.spec.state import ContainerRecord, Status
@@ -62,7 +71,7 @@ class Shared:
     def drop_renamed(self) -> None:
         """Remove networks that were renamed in the files, after the plan has moved all their containers. Volumes are
         kept, because they contain data."""
-        moved = {op.container_id: op.id for op in self._plan.operations if isinstance(op, Remove)}
+        moved = {op.container_id: op.id for op in self._plan.operations if isinstance(op, Remove | Rejoin)}
         names = {key: one.spec.name for key, one in self._desired.networks.items() if not one.external}
         for name, record in sorted(self._snapshot.networks.items()):
             given = record.spec.labels

@@ -151,6 +151,15 @@ class Disconnect(Operation, kw_only=True, tag="disconnect container"):
     network: str
 
 
+class Rejoin(Operation, kw_only=True, tag="rejoin container"):
+    """Put the running container on exactly the service's networks, with the service's addresses and aliases, and record
+    the service's configuration. If that fails, the container keeps its networks. Raises NotFound, Conflict (address in
+    use), WrongState, and what a connection raises."""
+
+    container_id: str
+    service: DesiredService
+
+
 class AwaitEnd(Operation, kw_only=True, tag="await end of container"):
     """`condition` as in the Docker API: not-running, next-exit or removed. The final message of the request has the
     exit code."""

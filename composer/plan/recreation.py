@@ -1,4 +1,5 @@
-"""The rules that decide whether a container must be recreated because its service has changed, and why."""
+"""The rules that decide whether a container must be changed because its service has changed, and why: recreated, or only
+put on other networks."""
 
 from __future__ import annotations
 
@@ -7,13 +8,15 @@ import msgspec
 from composer.plan import labels
 from composer.plan.desired import DesiredService
 from composer.plan.observed import Snapshot
-from engine.spec.state import ContainerRecord
+from engine.spec.state import ContainerRecord, Status
 
 MAX_REASONS = 3
 HIDDEN = "sha256:"
 """Replaces text that must not be shown in a terminal."""
 CONTENTS = ("configs_content.", "secrets_content.")
 """Summary keys for the contents of copied configs and secrets."""
+_NETWORKS = "networks."
+"""Summary keys of a service's networks."""
 
 
 def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> str:
@@ -21,6 +24,28 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
     changed = _configuration(service, record)
     if changed is not None:
         return f"configuration changed{changed}"
+    return _image(service, record, snapshot) or _moved(service, record) or _gone(record, snapshot)
+
+
+def only_networks(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> bool:
+    """Whether nothing but the networks of an outdated container differs, and the kernel can change them while it
+    runs."""
+    if record.state.status is not Status.RUNNING or record.state.stopping:
+        return False
+    if record.spec.network_mode or service.container.network_mode or not service.container.networks:
+        return False
+    if _image(service, record, snapshot) or _volumes(service, record) or _gone(record, snapshot):
+        return False
+    before = _before(record)
+    if not before or not service.summary:
+        return False
+    changed = {key for key in before.keys() | service.summary.keys() if before.get(key) != service.summary.get(key)}
+    same = record.spec.labels.get(labels.HASH) == service.hash
+    return bool(changed or same) and all(key.startswith(_NETWORKS) for key in changed)
+
+
+def _image(service: DesiredService, record: ContainerRecord, snapshot: Snapshot) -> str:
+    """Images, of the container itself or mounted, that a reference no longer means."""
     wanted = snapshot.images.get(service.wanted_image, "")
     if wanted and record.spec.image != wanted:
         return f"image {service.image} is now {_short(wanted)}, was {_short(record.spec.image)}"
@@ -29,9 +54,11 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
         wanted = snapshot.images.get(mount.source, "") if mount.type == "image" else ""
         if wanted and mounted.get(mount.target, wanted) != wanted:
             return f"image {mount.source} is now {_short(wanted)}, was {_short(mounted[mount.target])}"
-    moved = _moved(service, record)
-    if moved:
-        return moved
+    return ""
+
+
+def _gone(record: ContainerRecord, snapshot: Snapshot) -> str:
+    """A network or volume of the container that no longer exists."""
     for attachment in record.spec.networks:
         if attachment.network not in snapshot.networks:
             return f"its network {attachment.network} is gone"
@@ -43,11 +70,16 @@ def reason(service: DesiredService, record: ContainerRecord, snapshot: Snapshot)
 
 
 def _moved(service: DesiredService, record: ContainerRecord) -> str:
-    """Networks and volumes whose name in the engine changed. The hash covers only their names in the model."""
+    """Networks and volumes whose name in the engine changed. The hash covers only their names in the model. Networks
+    that somebody has connected the container to besides do not count, as in Docker Compose."""
     before = {attachment.network for attachment in record.spec.networks}
     wanted = {attachment.network for attachment in service.container.networks}
-    if before != wanted:
+    if wanted - before:
         return f"networks: {_shown(' '.join(sorted(before)))} → {_shown(' '.join(sorted(wanted)))}"
+    return _volumes(service, record)
+
+
+def _volumes(service: DesiredService, record: ContainerRecord) -> str:
     sources = {mount.target: mount.source for mount in record.spec.mounts if mount.type == "volume"}
     for mount in service.container.mounts:
         source = sources.get(mount.target, mount.source)
@@ -68,21 +100,25 @@ def _configuration(service: DesiredService, record: ContainerRecord) -> str | No
     affect a container (`develop`). So where there is a summary, the summary decides.
     """
     same = record.spec.labels.get(labels.HASH) == service.hash
-    before = record.spec.labels.get(labels.SUMMARY)
-    if not before or not service.summary:
+    if not record.spec.labels.get(labels.SUMMARY) or not service.summary:
         return None if same else ""
-    if before == summary_text(service):
+    if record.spec.labels[labels.SUMMARY] == summary_text(service):
         return None
-    return _fields(service, before, contents_only=same)
+    return _fields(service, _before(record), contents_only=same)
 
 
-def _fields(service: DesiredService, summary: str, *, contents_only: bool) -> str | None:
+def _before(record: ContainerRecord) -> dict[str, str]:
+    """The summary that the container was created with; empty if there is none that can be read."""
     import json
 
     try:
-        before: dict[str, str] = json.loads(summary)
+        found: dict[str, str] = json.loads(record.spec.labels.get(labels.SUMMARY) or "{}")
     except ValueError:
-        before = {}
+        return {}
+    return found
+
+
+def _fields(service: DesiredService, before: dict[str, str], *, contents_only: bool) -> str | None:
     if not before:
         return None if contents_only else ""
     changed = []

@@ -11,7 +11,7 @@ from composer.plan.labels import is_oneoff, number_of, service_of
 from composer.plan.naming import container_name
 from composer.plan.networks_and_volumes import Shared, SharedProblem
 from composer.plan.observed import NAMESPACES, Snapshot, gone
-from composer.plan.operations import Create, Plan, PreStartHooks, Start, Stop, Unpause
+from composer.plan.operations import Create, Plan, PreStartHooks, Rejoin, Start, Stop, Unpause
 from composer.plan.options import Options
 from engine.spec.state import ContainerRecord, Status
 
@@ -124,6 +124,9 @@ class _Up:
         self._start(service, name, "it is new", after=(created.id, *gates))
 
     def _existing(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
+        if cause and self._can_rejoin(service, record, cause):
+            self._rejoin(service, record, gates, cause)
+            return
         if cause:
             self._replace(service, record, gates, cause)
             return
@@ -161,6 +164,28 @@ class _Up:
             stopped=self.shared.stopped.get(record.id),
         )
         self._start(service, name, "it was recreated", after=(created.id, ready.id, *gates))
+
+    def _can_rejoin(self, service: DesiredService, record: ContainerRecord, cause: str) -> bool:
+        """Whether it is enough to change the networks of the running container."""
+        if record.id in self.shared.stopped or cause != recreation.reason(service, record, self.snapshot):
+            return False
+        return recreation.only_networks(service, record, self.snapshot)
+
+    def _rejoin(self, service: DesiredService, record: ContainerRecord, gates: tuple[int, ...], cause: str) -> None:
+        rejoined = self.plan.add(
+            Rejoin,
+            record.spec.name,
+            cause,
+            container_id=record.id,
+            service=service,
+            service_name=service.name,
+            after=(*self.settled, *self._needs(service)),
+        )
+        because, after = self._restart_cause(service, record)
+        if because and not self.options.no_start and self.options.action != "create":
+            self._restart(service, record, because, after=(rejoined.id, *gates, *after))
+            return
+        self.left[service.name].append(record)
 
     def _restart(self, service: DesiredService, record: ContainerRecord, cause: str, *, after: Iterable[int]) -> None:
         stopped = self.plan.add(

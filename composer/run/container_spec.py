@@ -35,12 +35,7 @@ def specification(
         labels.VERSION: COMPOSE,
     }
     image = image_id(service.wanted_image or service.container.image, images, service.name)
-    own = {
-        labels.NUMBER: str(number),
-        labels.IMAGE: image,
-        labels.HASH: service.hash,
-        labels.SUMMARY: recreation.summary_text(service),
-    }
+    own = {labels.NUMBER: str(number), labels.IMAGE: image, **configuration(service)}
     return joined(
         msgspec.structs.replace(
             service.container,
@@ -52,6 +47,11 @@ def specification(
         ),
         find,
     )
+
+
+def configuration(service: DesiredService) -> dict[str, str]:
+    """The labels that tell whether the container's service has changed since."""
+    return {labels.HASH: service.hash, labels.SUMMARY: recreation.summary_text(service)}
 
 
 def with_image(spec: ContainerSpec, image: str) -> ContainerSpec:

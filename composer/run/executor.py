@@ -33,6 +33,7 @@ from composer.plan.operations import (
     Plan,
     PreStartHooks,
     RegisterJob,
+    Rejoin,
     Remove,
     RemoveJob,
     RemoveNetwork,
@@ -223,7 +224,7 @@ class Executor:
                 await self._remove_shared(self.scene.changes.remove_network, operation.name)
             case RemoveVolume():
                 await self._remove_shared(self.scene.changes.remove_volume, operation.name)
-            case CreateNetwork() | CreateVolume() | Make() | Connect() | Disconnect() | Update() | Rename():
+            case CreateNetwork() | CreateVolume() | Make() | Connect() | Disconnect() | Rejoin() | Update() | Rename():
                 with CancelScope(shield=True):
                     await self._change(operation)
             case Create():
@@ -256,7 +257,7 @@ class Executor:
                     await _change_job(self.scene.scheduler(), operation)
 
     async def _change(
-        self, operation: CreateNetwork | CreateVolume | Make | Connect | Disconnect | Update | Rename
+        self, operation: CreateNetwork | CreateVolume | Make | Connect | Disconnect | Rejoin | Update | Rename
     ) -> None:
         """Make one call of the engine, which is short and not interrupted."""
         changes = self.scene.changes
@@ -272,6 +273,10 @@ class Executor:
                 await changes.connect(operation.container_id, operation.attachment)
             case Disconnect():
                 await changes.disconnect(operation.container_id, operation.network)
+            case Rejoin():
+                service = operation.service
+                known = container_spec.configuration(service)
+                await changes.rejoin(operation.container_id, service.container.networks, known)
             case Update():
                 await changes.limit(
                     operation.container_id, operation.resources, operation.restart, operation.host_config

@@ -337,6 +337,14 @@ class Changes(Protocol):
         """Disconnect the container from a network, immediately if it runs. NotFound if it is not connected."""
         ...
 
+    async def rejoin(
+        self, container_id: str, networks: tuple[Attachment, ...], labels: Mapping[str, str]
+    ) -> ContainerRecord:
+        """Put a container on exactly these networks, immediately if it runs, and replace labels. Connections that do not
+        change stay up. All or nothing: after an error the container has the networks and labels from before. NotFound,
+        Conflict (an address in use), WrongState, and the errors of connect."""
+        ...
+
     async def update(self, container_id: str, state: ContainerState) -> None:
         """Replace the state file atomically (restart counts, stopped_by_user …)."""
         ...

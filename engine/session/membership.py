@@ -1,12 +1,13 @@
 """Connecting and disconnecting networks of an existing container, without recreating it.
 
-spec.json says on which networks the container is to be, its state on which it is: spec.json ─▶ link, addresses ─▶ state.
-What a crash leaves between the two, `complete` does at the next adoption.
+spec.json records the networks that the container should have, its state those that it has: spec.json ─▶ link, addresses
+─▶ state. If a crash separates the two, `complete` finishes the change at the next adoption.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -15,7 +16,7 @@ from engine.container import state as files
 from engine.errors import Conflict, EngineError, NotFound, WrongState
 from engine.net import bridge, endpoint
 from engine.session.group import Group
-from engine.spec.container import Attachment
+from engine.spec.container import Attachment, ContainerSpec
 from engine.spec.state import ContainerRecord, Endpoint
 
 
@@ -52,21 +53,61 @@ async def disconnect(group: Group, container_id: str, network: str) -> Container
     return await complete(group, container_id)
 
 
+async def rejoin(
+    group: Group, container_id: str, networks: tuple[Attachment, ...], labels: Mapping[str, str]
+) -> ContainerRecord:
+    """See Changes.rejoin."""
+    record = group.changeable(container_id)
+    before = record.spec
+    if before.network_mode:
+        raise WrongState(f"container {before.name} cannot change networks: it has network_mode {before.network_mode}")
+    networks = tuple(replace(one, network=_name(group, one.network)) for one in networks)
+    known = {_known(group, one.network): _link(one) for one in before.networks}
+    anew = tuple(one.network for one in networks if known.get(one.network, _link(one)) != _link(one))
+    wanted = replace(before, networks=networks, labels={**before.labels, **labels})
+    try:
+        return await _become(group, container_id, wanted, anew)
+    except EngineError:
+        with contextlib.suppress(EngineError):
+            await _become(group, container_id, before, anew)
+        raise
+
+
+def _link(attachment: Attachment) -> Attachment:
+    """What a change of requires a new link for: all but names and the order of networks."""
+    return replace(attachment, aliases=(), links=(), avoid=(), priority=0, gw_priority=0)
+
+
+async def _become(group: Group, container_id: str, spec: ContainerSpec, anew: tuple[str, ...]) -> ContainerRecord:
+    """Write the specification, then carry it out. `anew`: networks that the container leaves and joins again."""
+    if group.record(container_id).state.status.alive:
+        group.change(container_id, rejoining=anew)
+    _rewrite(group, group.record(container_id), spec)
+    return await complete(group, container_id)
+
+
 async def complete(group: Group, container_id: str) -> ContainerRecord:
     """Put a running container on the networks that its specification has, and off all others."""
     record = group.record(container_id)
     if not record.state.status.alive:
         return record
+    anew = record.state.rejoining
     wanted = {_known(group, one.network): one for one in record.spec.networks}
     found = list(record.state.endpoints)
-    gone = [one for one in found if one.network not in wanted]
-    new = [one for name, one in wanted.items() if name not in {end.network for end in found}]
-    for one in new:
-        found.append(await group.wiring.attach(container_id, record.state.pid, one, found))
-    for end in gone:
-        found = await group.wiring.detach(container_id, record.state.pid, end.network, found)
-    if not new and not gone:
+    gone = [one for one in found if one.network not in wanted or one.network in (anew or ())]
+    kept = {end.network for end in found if end not in gone}
+    new = [one for name, one in wanted.items() if name not in kept]
+    if not new and not gone and anew is None:
         return record
+    try:
+        for end in gone:
+            found = await group.wiring.detach(container_id, record.state.pid, end.network, found)
+        for one in new:
+            found.append(await group.wiring.attach(container_id, record.state.pid, one, found))
+    except BaseException:
+        group.change(container_id, endpoints=tuple(found))
+        raise
+    found = [replace(end, aliases=wanted[end.network].aliases) for end in found]
     return await _take_effect(group, record, found, gone)
 
 
@@ -90,17 +131,20 @@ async def _take_effect(
     wanted = () if state.ports else record.spec.ports
     leading = endpoint.ordered(found, record.spec.networks)
     bound = await group.wiring.lead(record.id, state.pid, leading, state.ports, wanted)
-    changed = group.change(record.id, endpoints=tuple(found), ports=tuple(bound))
+    changed = group.change(record.id, endpoints=tuple(found), ports=tuple(bound), rejoining=None)
     group.publish(record.id)
-    kept = [end for end in state.endpoints if end not in gone]
-    own_files.change_hosts(changed, [end for end in found if end not in kept], gone)
+    kept = {end.network for end in state.endpoints if end not in gone}
+    own_files.change_hosts(changed, [end for end in found if end.network not in kept], gone)
     return changed
 
 
 def _write(group: Group, record: ContainerRecord, networks: tuple[Attachment, ...]) -> None:
-    changed = replace(record, spec=replace(record.spec, networks=networks))
-    files.rewrite_spec(group.folder(record.id), changed.spec, record.state)
-    group.records[record.id] = changed
+    _rewrite(group, record, replace(record.spec, networks=networks))
+
+
+def _rewrite(group: Group, record: ContainerRecord, spec: ContainerSpec) -> None:
+    files.rewrite_spec(group.folder(record.id), spec, record.state)
+    group.records[record.id] = replace(record, spec=spec)
 
 
 def _name(group: Group, network: str) -> str:

@@ -164,6 +164,11 @@ class Session:
     async def disconnect(self, container_id: str, network: str) -> ContainerRecord:
         return await membership.disconnect(self._group, container_id, network)
 
+    async def rejoin(
+        self, container_id: str, networks: tuple[Attachment, ...], labels: Mapping[str, str]
+    ) -> ContainerRecord:
+        return await membership.rejoin(self._group, container_id, networks, labels)
+
     async def update(self, container_id: str, state: ContainerState) -> None:
         self._group.replace(container_id, state)
 

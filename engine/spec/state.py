@@ -122,6 +122,8 @@ class ContainerState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """It is stopped in order to be started again: whoever follows its output stays."""
     health: Health | None = None
     endpoints: tuple[Endpoint, ...] = ()
+    rejoining: tuple[str, ...] | None = None
+    """While its networks are being changed: those that it leaves and joins again."""
     ports: tuple[PortBinding, ...] = ()
     anonymous_volumes: tuple[str, ...] = ()
     ends: tuple[ContainerExit, ...] = ()

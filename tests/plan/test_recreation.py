@@ -7,7 +7,8 @@ import pytest
 
 from composer.plan import labels, recreation
 from composer.plan.operations import CreateNetwork, CreateVolume
-from engine.spec.container import Mount
+from engine.spec.container import Attachment, Mount
+from engine.spec.state import Status
 from tests.plan.world import World, desired_of, image_id
 
 TREE = {
@@ -116,3 +117,40 @@ def test_networks_and_volumes_that_are_called_differently_or_gone(world):
     assert reason(world, TREE) == "its volume demo_data is gone"
     del world.networks["demo_default"]
     assert reason(world, TREE) == "its network demo_default is gone"
+
+
+NAMED = {"aliases": ["db"], "ipv4_address": "10.1.0.9"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "rejoins"),
+    [
+        ({"networks": {"default": NAMED}}, {"status": Status.RUNNING}, True),
+        ({"networks": {"default": None, "other": None}}, {"status": Status.RUNNING}, True),
+        ({"networks": {"default": NAMED}}, {"status": Status.EXITED}, False),
+        ({"networks": {"default": NAMED}}, {"status": Status.PAUSED}, False),
+        ({"networks": {"default": NAMED}}, {"status": Status.RUNNING, "stopping": True}, False),
+        ({"networks": {"default": NAMED}, "user": "me"}, {"status": Status.RUNNING}, False),
+        ({"networks": {"default": NAMED}, "external_links": ["web"]}, {"status": Status.RUNNING}, False),
+        ({"networks": None, "network_mode": "host"}, {"status": Status.RUNNING}, False),
+    ],
+)
+def test_only_networks_differ(world, fields, state, rejoins):
+    tree = {**changed(**fields), "networks": {"other": None}}
+    if fields.get("networks", 0) is None:
+        del tree["services"]["web"]["networks"]
+    desired = desired_of(tree)
+    record = world.containers[0]
+    record = msgspec.structs.replace(record, state=msgspec.structs.replace(record.state, **state))
+    service, snapshot = desired.services["web"], world.snapshot(desired)
+    assert recreation.reason(service, record, snapshot)
+    assert recreation.only_networks(service, record, snapshot) is rejoins
+    old = msgspec.structs.replace(record, spec=msgspec.structs.replace(record.spec, image=image_id("web:0")))
+    assert not recreation.only_networks(service, old, snapshot)
+
+
+def test_a_network_connected_by_hand_does_not_count(world):
+    spec = world.containers[0].spec
+    spec = msgspec.structs.replace(spec, networks=(*spec.networks, Attachment(network="by-hand")))
+    world.networks["by-hand"] = world.networks["demo_default"]
+    assert reason(world, TREE, spec=spec) == ""

@@ -162,6 +162,16 @@ class World:
         assert record.state.status.alive or record.state.status is Status.RESTARTING
         self.replace(record, status=Status.EXITED, exit_code=143)
 
+    def _rejoin(self, operation, desired):
+        record = self._of(operation)
+        assert record.state.status is Status.RUNNING
+        networks = desired.services[operation.service_name].container.networks
+        for attachment in networks:
+            assert attachment.network in self.networks, f"{operation} before its network {attachment.network}"
+        known = {**record.spec.labels, **container_spec.configuration(operation.service)}
+        spec = msgspec.structs.replace(record.spec, networks=networks, labels=known)
+        self.containers[self.containers.index(record)] = msgspec.structs.replace(record, spec=spec)
+
     def _kill(self, operation, desired):
         self._stop(operation, desired)
 

@@ -158,3 +158,79 @@ def test_new_connections_avoid_a_container_that_is_being_stopped(box, networks):
             await asyncio.sleep(0.01)
 
     box.do(asyncio.wait_for(stopping(), 30))
+
+
+def rejoin(box, record, *networks, **labels):
+    return box.do(box.session.rejoin(record.id, networks, labels))
+
+
+def test_rejoin_changes_only_what_differs(box, networks):
+    a, b = networks
+    port = PortBinding(container_port=80, host_port="8080")
+    record = box.start(networks=(Attachment(network=a, aliases=("old",)),), ports=(port,), labels={"k": "1", "l": "1"})
+    other = box.start(networks=(Attachment(network=a), Attachment(network=b)))
+    before = box.state(record)
+    changed = rejoin(box, record, Attachment(network=a, aliases=("new",)), k="2")
+    assert changed.spec.labels == {"k": "2", "l": "1"}
+    assert box.inside(record, "cat /etc/hosts").count("10.77.1.") == 1
+    assert changed.state.endpoints[0].aliases == ("new",) and changed.state.pid == before.pid
+    assert changed.state.endpoints[0].host_interface == before.endpoints[0].host_interface
+    assert asking(box, other, "nslookup", "new")[0] == 0 and asking(box, other, "nslookup", "old")[0] != 0
+    rejoin(box, record, Attachment(network=a, ipv4_address="10.77.1.9"), Attachment(network=b, gw_priority=1))
+    assert "inet 10.77.1.9/24" in box.inside(record, "ip addr show eth0")
+    assert "default via 10.77.2.1" in box.inside(record, "ip route")
+    rejoin(box, record, Attachment(network=a, ipv4_address="10.77.1.9"), Attachment(network=b))
+    assert "default via 10.77.1.1" in box.inside(record, "ip route")
+    rejoin(box, record, Attachment(network=b, interface_name="lan0"))
+    assert links(box, record) == ["lo", "lan0"]
+    assert box.state(record).pid == before.pid and box.state(record).ports == before.ports
+    assert asking(box, other, "ping", "-c1", "-W2", record.id[:12])[0] == 0
+
+
+def test_a_refused_rejoin_leaves_the_container_as_it_was(box, networks):
+    a, b = networks
+    record = box.start(networks=(Attachment(network=a, aliases=("old",)),))
+    box.start(networks=(Attachment(network=b, ipv4_address="10.77.2.9"),))
+    before = box.session.record(record.id)
+    for wanted, kind in (
+        ((Attachment(network=a, ipv4_address="10.77.1.8"), Attachment(network=b, ipv4_address="10.77.2.9")), Conflict),
+        ((Attachment(network=a, ipv4_address="192.0.2.1"),), InvalidSpec),
+        ((Attachment(network=a), Attachment(network="nothing")), NotFound),
+    ):
+        with pytest.raises(kind):
+            rejoin(box, record, *wanted, k="2")
+        after = box.session.record(record.id)
+        assert after.spec == before.spec
+        (was,), (now,) = before.state.endpoints, after.state.endpoints
+        assert (now.ipv4_address, now.aliases) == (was.ipv4_address, was.aliases)
+        assert f"inet {now.ipv4_address}/24" in box.inside(record, "ip addr")
+    alone = box.start(network_mode="none")
+    with pytest.raises(WrongState, match="network_mode none"):
+        rejoin(box, alone, Attachment(network=b))
+
+
+@pytest.mark.parametrize("step", ["_rewrite", "complete", "_take_effect"])
+def test_a_rejoin_cut_short_by_a_crash_is_completed(box, networks, monkeypatch, step):
+    """What is written first decides; the next supervisor finishes it."""
+
+    class Crash(BaseException):
+        pass
+
+    def crash(*_):
+        raise Crash
+
+    a, b = networks
+    record = box.start(networks=(Attachment(network=a, ipv4_address="10.77.1.8"),))
+    wanted = (Attachment(network=a, ipv4_address="10.77.1.9", aliases=("new",)), Attachment(network=b))
+    with monkeypatch.context() as patch, contextlib.suppress(Crash):
+        patch.setattr(membership, step, crash)
+        rejoin(box, record, *wanted, k="2")
+    box.do(box.session.adopt())
+    after = box.session.record(record.id)
+    ends = {end.network: end for end in after.state.endpoints}
+    assert after.state.rejoining is None
+    assert set(ends) == {one.network for one in after.spec.networks}
+    assert f"{ends[a].ipv4_address}/24" in box.inside(record, "ip addr")
+    done = step != "_rewrite"
+    assert (ends[a].ipv4_address == "10.77.1.9") is done and (len(ends) == 2) is done
+    assert (after.spec.labels.get("k") == "2") is done

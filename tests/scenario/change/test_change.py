@@ -48,3 +48,26 @@ def test_a_dry_run_changes_nothing(composer):
     done = composer("--dry-run", "up", "-d")
     assert "Container" in done.err
     assert composer.ps("-a") == {}
+
+
+def test_networks_change_without_recreating_the_container(composer):
+    def up(networks):
+        composer.write(
+            compose=f"""
+services:
+  a: {{image: busybox, command: [sleep, '1000'], init: true, networks: {networks}}}
+  b: {{image: busybox, command: [sleep, '1000'], init: true}}
+networks: {{more: {{}}, default: {{ipam: {{config: [{{subnet: 10.77.9.0/24}}]}}}}}}
+"""
+        )
+        return composer("up", "-d").err
+
+    up("{default: {aliases: [old]}}")
+    before = ids(composer)
+    assert "aliases" in up("{default: {aliases: [new], ipv4_address: 10.77.9.9}, more: {}}")
+    assert ids(composer) == before
+    assert "10.77.9.9" in composer("exec", "-T", "b", "nslookup", "new").out
+    assert composer("exec", "-T", "a", "ip", "-o", "-4", "addr").out.count("inet ") == 3
+    assert "Running" in up("{default: {aliases: [new], ipv4_address: 10.77.9.9}, more: {}}")
+    done = composer("up", "-d", "--force-recreate")
+    assert ids(composer)["a"] != before["a"], done.err
