@@ -1,11 +1,12 @@
 """Compile the C programs of engine for each machine and write them as *_program.py beside their sources.
 
-Needs gcc, and gcc-aarch64-linux-gnu for the other machine. Run it when one has changed (`make programs`).
-tests/keeper/test_programs.py compiles them again, where the same release of gcc is there, and compares byte by byte.
+Needs gcc, and gcc-aarch64-linux-gnu for arm64. Run it after a change to one of them (`make programs`).
+tests/keeper/test_programs.py compiles them again if the same release of gcc is installed, and compares byte by byte.
 """
 
 import hashlib
 import json
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -25,7 +26,7 @@ LAYOUT = {"relay.c": ["-Wl,-z,noseparate-code"]}
 
 
 def release(compiler):
-    """Which compiler it is: another one may write other bytes."""
+    """The compiler's release; another one may generate different code."""
     return subprocess.run([compiler, "-dumpfullversion"], check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -38,10 +39,17 @@ def compiled(source, machine, compiler, strip):
         return Path(file.name).read_bytes()
 
 
+def headers(source):
+    """The headers that the source includes, and those that these include."""
+    for name in re.findall(r'^#include "(.+)"$', source.read_text(), re.MULTILINE):
+        header = (source.parent / name).resolve()
+        yield from headers(header)
+        yield header
+
+
 def digest(source):
-    """SHA-256 of the source and the headers beside it."""
-    files = [*sorted(source.parent.glob("*.h")), source]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """SHA-256 of the source after its headers."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in [*headers(source), source])).hexdigest()
 
 
 def write(source):
@@ -52,7 +60,7 @@ def write(source):
     ]
     lines += ["from __future__ import annotations", ""]
     lines.append(f'SOURCE = "{digest(source)}"')
-    lines += [f'"""SHA-256 of the {name} that this was made from, after its headers."""', ""]
+    lines += [f'"""SHA-256 of the {name} that this was built from, after its headers."""', ""]
     releases = {machine: release(compiler) for machine, (compiler, _) in COMPILERS.items()}
     lines += [f"COMPILERS = {json.dumps(releases)}", '"""The releases of gcc."""', "", "PROGRAMS = {"]
     for machine, tools in COMPILERS.items():

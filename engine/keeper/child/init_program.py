@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SOURCE = "65c68c27769e7c95535bb99fee6722c152a7b5ff43c7e91024f0a74ce4e2c246"
-"""SHA-256 of the init.c that this was made from, after its headers."""
+"""SHA-256 of the init.c that this was built from, after its headers."""
 
 COMPILERS = {"x86_64": "12.2.0", "aarch64": "12.2.0"}
 """The releases of gcc."""

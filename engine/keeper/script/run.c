@@ -44,36 +44,13 @@ enum { SYS_write = 1, SYS_mmap = 9, SYS_exit_group = 231, SYS_dup3 = 292, SYS_ex
 __asm__(".globl _start\n_start:\n and $-16, %rsp\n call run\n"
         ".org _start + 32\n.globl spawn\nspawn:\n mov %rdx, %r9\n mov $435, %eax\n syscall\n test %rax, %rax\n je 1f\n ret\n"
         "1: mov %r9, %rdi\n and $-16, %rsp\n call begin\n");
-static long call(long number, long a, long b, long c, long d, long e, long f)
-{
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
 #elif defined(__aarch64__)
 enum { SYS_write = 64, SYS_mmap = 222, SYS_exit_group = 94, SYS_dup3 = 24, SYS_execveat = 281 };
 __asm__(".globl _start\n_start:\n bl run\n"
         ".org _start + 32\n.globl spawn\nspawn:\n mov x9, x2\n mov x8, #435\n svc #0\n cbz x0, 1f\n ret\n"
         "1: mov x0, x9\n bl begin\n");
-static long call(long number, long a, long b, long c, long d, long e, long f)
-{
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-    return x0;
-}
 #endif
+#include "../../kernel/call.h"
 
 __attribute__((noreturn)) static void end(long code)
 {

@@ -22,18 +22,6 @@ enum { SYS_write = 1, SYS_read = 0, SYS_close = 3, SYS_mmap = 9, SYS_munmap = 11
        SYS_exit_group = 231, SYS_epoll_ctl = 233, SYS_splice = 275, SYS_epoll_pwait = 281, SYS_accept4 = 288,
        SYS_epoll_create1 = 291, SYS_pipe2 = 293, SYS_prlimit64 = 302 };
 __asm__(".globl _start\n_start:\n and $-16, %rsp\n call run\n");
-static long call(long number, long a, long b, long c, long d, long e, long f)
-{
-    long result;
-    register long r10 __asm__("r10") = d;
-    register long r8 __asm__("r8") = e;
-    register long r9 __asm__("r9") = f;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
 struct event {
     uint events;
     uint fd, life;
@@ -45,24 +33,14 @@ enum { SYS_write = 64, SYS_read = 63, SYS_close = 57, SYS_mmap = 222, SYS_munmap
        SYS_clock_gettime = 113, SYS_exit_group = 94, SYS_epoll_ctl = 21, SYS_splice = 76, SYS_epoll_pwait = 22,
        SYS_accept4 = 242, SYS_epoll_create1 = 20, SYS_pipe2 = 59, SYS_prlimit64 = 261 };
 __asm__(".globl _start\n_start:\n bl run\n");
-static long call(long number, long a, long b, long c, long d, long e, long f)
-{
-    register long x8 __asm__("x8") = number;
-    register long x0 __asm__("x0") = a;
-    register long x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c;
-    register long x3 __asm__("x3") = d;
-    register long x4 __asm__("x4") = e;
-    register long x5 __asm__("x5") = f;
-    __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
-    return x0;
-}
 struct event {
     uint events;
     uint padding;
     uint fd, life;
 };
 #endif
+#include "../../kernel/call.h"
+
 #define call1(n, a) call(n, (long)(a), 0, 0, 0, 0, 0)
 #define call2(n, a, b) call(n, (long)(a), (long)(b), 0, 0, 0, 0)
 #define call3(n, a, b, c) call(n, (long)(a), (long)(b), (long)(c), 0, 0, 0)
