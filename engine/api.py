@@ -68,6 +68,14 @@ class Engine:
 
     # ── reads ────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def shared_version(self) -> object:
+        """A value that differs after each change of images, networks, volumes or names of containers, by any process. Only
+        for comparison within the calling thread (https://sqlite.org/pragma.html#pragma_data_version)."""
+        if not os.path.exists(self.roots.database):
+            return None
+        db = self._store.db
+        return db.execute("PRAGMA data_version").fetchone()[0], db.total_changes
+
     def boot_id(self) -> str:
         return boot_id()
 

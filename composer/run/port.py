@@ -43,6 +43,11 @@ class Reads(Protocol):
         """The kernel's id of this boot: a container's state with another id is from before a reboot."""
         ...
 
+    def shared_version(self) -> object:
+        """A value that differs after each change of images, networks, volumes or names of containers, by any process. Only
+        for comparison within the calling thread."""
+        ...
+
     def groups(self) -> list[str]: ...
 
     def remains(self, group: str) -> bool:

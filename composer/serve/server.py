@@ -23,6 +23,7 @@ from composer.serve import uploads
 from composer.serve.access import Access, scoped
 from composer.serve.docker.attach import Waiting
 from composer.serve.docker.event_journal import Journal, Observer
+from composer.serve.docker.rows import Rows
 from composer.serve.errors import described_error
 from composer.serve.http.connection import Connection
 from composer.serve.http.errors import ClientGone, HTTPError
@@ -30,6 +31,7 @@ from composer.serve.http.exchange import Exchange
 from composer.serve.http.request import Reply, Request
 from composer.serve.log import Log
 from composer.serve.routes import NEWEST, find, operation, version_of
+from composer.view.snapshot import Snapshots
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ class Server:
         self.waiting = Waiting()
         self.journal = Journal()
         self.observer = Observer(self.engine, roots, self.journal)
+        self.snapshots = Snapshots(self.engine)
+        self.rows = Rows()
         self._uids = {0, os.geteuid()}
 
     def open_engine(self) -> Engine:

@@ -119,6 +119,8 @@ def _ports(record: ContainerRecord) -> list[dict[str, Any]]:
 
 def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bool]:
     """Whether a container passes all filters; names in them are resolved once. Refusal, Unknown."""
+    if not filters:
+        return lambda record: True
     for name, word, allowed in (("status", "state", STATUSES), ("health", "health", HEALTH)):
         for value in filters.get(name):
             if value not in allowed:

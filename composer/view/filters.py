@@ -49,6 +49,10 @@ class Filters:
             values.setdefault(name.strip().lower(), []).append(value.strip())
         return cls(values, known)
 
+    def __bool__(self) -> bool:
+        """Whether anything is filtered."""
+        return any(self._values.values())
+
     def __contains__(self, name: str) -> bool:
         return bool(self._values.get(name))
 

@@ -1,4 +1,4 @@
-"""An engine that is asked the same thing often for one answer, such as the image of each container of a list."""
+"""An engine that is asked the same thing often, such as the image of each container of a list."""
 
 from __future__ import annotations
 
@@ -10,9 +10,20 @@ if TYPE_CHECKING:
     from engine.spec.network import NetworkRecord, VolumeRecord
 
 
-def snapshot(engine: Engine) -> Engine:
-    """The engine; images, networks and volumes are read once. Keep it no longer than it takes to make the answer."""
-    return _Snapshot(engine)  # type: ignore[return-value]
+class Snapshots:
+    """Snapshots of `engine`, one for each of its shared versions. For one thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._version: object = None
+        self._latest = self._engine
+
+    def latest(self) -> Engine:
+        """The engine; images, networks and volumes are read once until one of them changes."""
+        version = self._engine.shared_version()
+        if version is None or version != self._version:
+            self._version, self._latest = version, _Snapshot(self._engine)  # type: ignore[assignment]
+        return self._latest
 
 
 class _Snapshot:

@@ -204,12 +204,19 @@ def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
 
 
 def _identity(folder: str) -> tuple[int, ...]:
-    """Inode, size and time of change (nanoseconds) of both files; () if one of them does not exist."""
+    """Inode, size and time of change (nanoseconds) of both files, zeros for a state that was never changed; () without a
+    specification."""
     try:
-        both = (os.stat(f"{folder}/spec.json"), os.stat(f"{folder}/state.json"))
+        one = os.stat(f"{folder}/spec.json")
     except OSError:
         return ()
-    return tuple(number for one in both for number in (one.st_ino, one.st_size, one.st_ctime_ns))
+    try:
+        two = os.stat(f"{folder}/state.json")
+    except FileNotFoundError:
+        return one.st_ino, one.st_size, one.st_ctime_ns, 0, 0, 0
+    except OSError:
+        return ()
+    return one.st_ino, one.st_size, one.st_ctime_ns, two.st_ino, two.st_size, two.st_ctime_ns
 
 
 def _read(folder: str) -> tuple[ContainerSpec, ContainerState] | None:

@@ -12,7 +12,6 @@ from composer.view import lookup
 from composer.view.container_list import FILTERS, listed, selected, tree_size
 from composer.view.filters import Filters
 from composer.view.inspect import inspected
-from composer.view.snapshot import snapshot
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -21,13 +20,15 @@ if TYPE_CHECKING:
 
 
 async def listing(server: Server, request: Request, exchange: Exchange) -> Reply:
-    engine = snapshot(server.engine)
+    engine = server.snapshots.latest()
     filters = Filters.of_json(request.query("filters"), FILTERS)
     limit = request.number("limit", 0) or 0
     records = selected(engine, filters, everything=request.flag("all") or limit > 0)
     if limit > 0:
         records = records[:limit]
-    return Reply([listed(engine, record, sizes=request.flag("size")) for record in records])
+    if request.flag("size"):
+        return Reply([listed(engine, record, sizes=True) for record in records])
+    return Reply([server.rows.row(engine, record) for record in records])
 
 
 async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:
