@@ -91,6 +91,14 @@ class Engine:
         folders = (f"{root}/{group}" for root in (self.roots.run, self.roots.groups))
         return any(map(os.path.exists, folders)) or build_folders.exist(self.roots)
 
+    def find_container(self, name: str) -> ContainerRecord | None:
+        if not os.path.exists(self.roots.database):
+            return None
+        for container_id, group, present in group_store.exact(self._store, name):
+            if (record := files.read(self.roots, group, container_id)) is not None:
+                return files.named(record, present)
+        return None
+
     def containers(self, group: str) -> list[ContainerRecord]:
         if not os.path.isdir(f"{self.roots.groups}/{group}"):
             return []

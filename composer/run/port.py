@@ -54,6 +54,10 @@ class Reads(Protocol):
         """Whether there are files of the group, or of any build; they may be remains of a killed process."""
         ...
 
+    def find_container(self, name: str) -> ContainerRecord | None:
+        """The container with this name or (whole) id; None when there is none."""
+        ...
+
     def containers(self, group: str) -> list[ContainerRecord]:
         """The group's containers with their state verified against the kernel (a dead pid is not running)."""
         ...

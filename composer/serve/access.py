@@ -175,6 +175,10 @@ class _Scoped:
     def groups(self) -> list[str]:
         return [group for group in self._engine.groups() if group == self._project]
 
+    def find_container(self, name: str) -> object | None:
+        found = self._engine.find_container(name)
+        return found if found is not None and found.group == self._project else None
+
     def containers(self, group: str) -> list[object]:
         return list(self._engine.containers(group)) if group == self._project else []
 

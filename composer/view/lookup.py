@@ -35,7 +35,10 @@ def named(records: Iterable[T], wanted: str, of: Callable[[T], tuple[str, str]])
 
 def container(engine: Engine, name: str) -> ContainerRecord:
     """Unknown for none, Refusal for the beginning of several ids."""
-    near = named(every(engine), name.removeprefix("/"), lambda record: (record.id, record.spec.name))
+    plain = name.removeprefix("/")
+    if (found := engine.find_container(plain)) is not None:
+        return found
+    near = named(every(engine), plain, lambda record: (record.id, record.spec.name))
     if len(near) > 1:
         raise Refusal(f"multiple IDs found with provided prefix: {name}")
     if not near:

@@ -266,6 +266,14 @@ def exited(state: ContainerState, ended: ContainerExit) -> ContainerState:
     )
 
 
+def named(record: ContainerRecord, name: str) -> ContainerRecord:
+    """The record with the container's present name, "" for an unknown one: a rename does not rewrite spec.json."""
+    if name in ("", record.spec.name):
+        return record
+    spec = msgspec.structs.replace(record.spec, name=name)
+    return msgspec.structs.replace(record, spec=spec)
+
+
 def every(roots: Roots, group: str, names: Mapping[str, str] | None = None) -> list[ContainerRecord]:
     """The group's containers, oldest first; `names` are their present names where they were renamed."""
     try:
@@ -277,9 +285,5 @@ def every(roots: Roots, group: str, names: Mapping[str, str] | None = None) -> l
         record = read(roots, group, entry)
         if record is None:
             continue
-        name = (names or {}).get(record.id)
-        if name and name != record.spec.name:
-            spec = msgspec.structs.replace(record.spec, name=name)
-            record = msgspec.structs.replace(record, spec=spec)
-        found.append(record)
+        found.append(named(record, (names or {}).get(record.id, "")))
     return sorted(found, key=lambda record: (record.state.created_at, record.spec.name))

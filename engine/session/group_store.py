@@ -55,6 +55,14 @@ def find(store: Store, name: str) -> tuple[str, str] | None:
     return (row[0], row[1]) if row else None
 
 
+def exact(store: Store, name: str) -> list[tuple[str, str, str]]:
+    """Id, group and name of the container with this name, and then of the one with this id."""
+    rows = store.db.execute(
+        "SELECT id, container_group, name FROM containers WHERE name = ?1 OR id = ?1 ORDER BY name != ?1", (name,)
+    )
+    return rows.fetchall()
+
+
 def names(store: Store, group: str) -> dict[str, str]:
     """Container id → present name, for the whole group (a rename does not rewrite spec.json)."""
     rows = store.db.execute("SELECT id, name FROM containers WHERE container_group = ?", (group,))

@@ -76,6 +76,10 @@ class FileEngine:
     def groups(self) -> list[str]:
         return ["shop"]
 
+    def find_container(self, name: str) -> ContainerRecord | None:
+        every = (record for group in self.groups() for record in self.containers(group))
+        return next((record for record in every if name in (record.id, record.spec.name)), None)
+
     def containers(self, group: str) -> list[ContainerRecord]:
         found = []
         for path in sorted(self.folder.glob("*/state.json")):

@@ -61,6 +61,10 @@ class Engine:
     def groups(self) -> list[str]:
         return sorted({record.group for record in self.records})
 
+    def find_container(self, name: str) -> ContainerRecord | None:
+        every = (record for group in self.groups() for record in self.containers(group))
+        return next((record for record in every if name in (record.id, record.spec.name)), None)
+
     def containers(self, group: str) -> list[ContainerRecord]:
         return [record for record in self.records if record.group == group]
 

@@ -141,3 +141,24 @@ def test_the_socket_belongs_to_its_owner(roots, tmp_path):
 
 def test_a_second_server_on_one_socket_is_refused(roots, api, composer):
     assert composer("serve", code=1).err == f"serve: another process already serves on {api.path}\n"
+
+
+def test_lists_follow_changes_at_once(api):
+    body = {"Image": "busybox", "Cmd": ["sleep", "100"], "HostConfig": {"NetworkMode": "none"}}
+    one = api("POST", "/containers/create?name=row", body)["Id"]
+
+    def row():
+        return next(row for row in api.get("/containers/json?all=1") if row["Id"] == one)
+
+    for _ in range(2):
+        assert (row()["State"], row()["Status"], row()["Names"]) == ("created", "Created", ["/row"])
+    api("POST", f"/containers/{one}/start")
+    assert row()["State"] == "running" and row()["Status"].startswith("Up ")
+    api("POST", f"/containers/{one}/pause")
+    assert row()["Status"].endswith("(Paused)")
+    api("POST", f"/containers/{one}/rename?name=other-row")
+    assert row()["Names"] == ["/other-row"] and api.get("/containers/other-row/json")["Name"] == "/other-row"
+    assert api.refused("GET", "/containers/row/json") == (404, "No such container: row")
+    api("POST", "/images/busybox/tag?repo=again&tag=1")
+    api("DELETE", f"/containers/{one}?force=1")
+    assert one not in [row["Id"] for row in api.get("/containers/json?all=1")]

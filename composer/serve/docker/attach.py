@@ -223,7 +223,8 @@ async def _started(server: Server, record: ContainerRecord, raw: Client, client:
             up = not client.failed
             tasks.cancel_scope.cancel()
     finally:
-        watch.close()
+        with anyio.CancelScope(shield=True):  # it takes milliseconds, see logs
+            await to_thread.run_sync(watch.close, limiter=server.threads)
     return up
 
 

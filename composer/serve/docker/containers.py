@@ -32,11 +32,12 @@ async def listing(server: Server, request: Request, exchange: Exchange) -> Reply
 
 
 async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:
-    record = lookup.container(server.engine, request.arguments["id"])
-    image = server.engine.image(record.spec.image)
-    value = inspected(server.engine, record, image.config if image else None)
+    engine = server.snapshots.latest()
+    record = lookup.container(engine, request.arguments["id"])
+    image = engine.image(record.spec.image)
+    value = inspected(engine, record, image.config if image else None)
     if request.flag("size"):
-        value["SizeRw"] = tree_size(f"{server.engine.folder(record.group, record.id)}/upper")
+        value["SizeRw"] = tree_size(f"{engine.folder(record.group, record.id)}/upper")
         value["SizeRootFs"] = value["SizeRw"] + (image.size if image else 0)
     return Reply(value)
 
