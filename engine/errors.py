@@ -159,11 +159,14 @@ class ImageRefused(EngineError):
 
 
 class RegistryError(EngineError):
-    """`status`: of the registry's answer, 0 when there was none; `unreachable`: then its URL."""
+    """`status`: of the registry's answer, 0 when there was none; then `unreachable` is its URL, and `reason` the system's
+    word for what is wrong, if it has one."""
 
-    def __init__(self, message: str, *, status: int = 0, hint: str = "", unreachable: str = "") -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, hint: str = "", unreachable: str = "", reason: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
-        self.status, self.unreachable = status, unreachable
+        self.status, self.unreachable, self.reason = status, unreachable, reason
 
 
 class BuildFailed(EngineError):

@@ -32,11 +32,10 @@ def described_error(error: Exception) -> HTTPError:
 
 def _unreachable(error: RegistryError) -> str:
     """The message as Docker words it, without the failed request."""
-    reason = re.search(r"\[Errno -?\d+\] (.*)", error.message)
-    if reason is None:
+    if not error.reason:
         return error.message
     host = error.unreachable.split("/")[2]
-    return f'Get "{error.unreachable}": dial tcp {host}: connect: {reason[1].lower()}'
+    return f'Get "{error.unreachable}": dial tcp {host}: connect: {error.reason.lower()}'
 
 
 def failed(kind: str, message: str) -> HTTPError:

@@ -7,6 +7,7 @@ import email.utils
 import ipaddress
 import os
 import random
+import re
 import ssl
 import threading
 import time
@@ -31,6 +32,9 @@ _HOSTS = {DEFAULT_REGISTRY: "registry-1.docker.io"}
 _CERTIFICATES = "/etc/docker/certs.d"
 _AGENT = "composer"
 _DRAIN_LIMIT = 1 << 14
+
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+"""How Python writes an error number before the system's word for it."""
 
 Response = urllib3.BaseHTTPResponse
 
@@ -176,6 +180,8 @@ class Transport:
         """The connection failed or broke."""
         reason = getattr(error, "reason", None) or error
         text = str(reason).partition(": ")[2] if isinstance(reason, NewConnectionError) else str(reason)
+        number = _NUMBER.search(text)
+        text = _NUMBER.sub("", text)
         hint = "Is the registry running and reachable?"
         if isinstance(reason, SSLError) or "CERTIFICATE" in text:
             hint = f"To trust its certificate authority, put its certificate into {_CERTIFICATES}/{self.host}/ca.crt."
@@ -183,6 +189,7 @@ class Transport:
             f"no answer from registry {self.registry}: {method} {_shown(url)}: {text}",
             hint=hint,
             unreachable=f"{self._scheme}://{self.host}/v2/",
+            reason=text[number.start() :].rstrip(")") if number else "",
         )
 
 

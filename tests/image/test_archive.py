@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import Corrupt, ImageError, NotFound
 from engine.image import attached
-from engine.image.archive.loading import load
+from engine.image.archive.loading import load, load_stream
 from engine.image.archive.saving import save
 from engine.image.attached import Attached, Attestation
 from engine.image.commit import commit
@@ -236,6 +236,15 @@ def test_an_archive_of_dockers_first_format(images, elsewhere, image, tagged):
     assert loaded.tags == (("docker.io/library/app:old",) if tagged else ())
     assert loaded.config.command == ("run",)
     assert elsewhere.chain(loaded.id) == images.chain(image.id)
+
+
+def test_loading_may_be_the_first_thing_that_is_done(images, elsewhere, image, tmp_path):
+    """There is no state root yet in which the archive could be copied."""
+    out = io.BytesIO()
+    save(images, ["app:1"], out)
+    out.seek(0)
+    assert not os.path.exists(elsewhere.store.roots.state)
+    assert [record.id for record in load_stream(elsewhere, out)] == [image.id]
 
 
 def test_what_is_no_archive_is_refused(elsewhere):

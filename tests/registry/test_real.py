@@ -158,5 +158,9 @@ def test_plain_http_elsewhere_is_refused_unless_allowed(start_registry, images, 
 
 def test_nothing_listens(images, monkeypatch):
     monkeypatch.setattr("engine.registry.transport.pause", lambda *_: None)
-    with pytest.raises(RegistryError, match=r"no answer from registry localhost:5999.*refused"):
+    with pytest.raises(RegistryError, match=r"no answer from registry localhost:5999.*refused") as raised:
         registry.pull("localhost:5999/app", images=images)
+    assert "[Errno" not in str(raised.value) and raised.value.reason == "Connection refused"
+    with pytest.raises(RegistryError, match=r"no answer from registry nothing\.invalid.*Failed to resolve") as raised:
+        registry.pull("nothing.invalid/app", images=images)
+    assert "[Errno" not in str(raised.value) and raised.value.reason

@@ -20,6 +20,7 @@ from engine.image.layer.compression import chunks
 from engine.image.layer.pipeline import Hashed
 from engine.image.layer.unpack import unpack
 from engine.image.layers import Layer
+from engine.paths import make_private
 from engine.spec.image import ImageRecord
 
 _decode = msgspec.json.Decoder(list[Entry]).decode
@@ -59,6 +60,7 @@ def _load(images: ImageStore, members: Members, wanted: list[platform.Platform])
 
 def load_stream(images: ImageStore, file: IO[bytes], *, platforms: Iterable[str] = ()) -> list[ImageRecord]:
     """Like `load`, for an archive that may be compressed and is not seekable. It is copied beside the store first."""
+    make_private(images.store.roots.state)  # this may be the first command on the machine
     with tempfile.TemporaryFile(dir=images.store.roots.state) as whole:
         for data in chunks(file, "the image archive"):
             whole.write(data)
