@@ -475,11 +475,11 @@ class Engine:
         return path_status(self._images, self._container(group, container_id), path)
 
     def copy_in(
-        self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False, tree: str = ""
+        self, group: str, container_id: str, path: str, input: int, *, as_user: bool = False, tree: str = ""
     ) -> None:
         from engine.container.copy import copy_in
 
-        copy_in(self._images, self._container(group, container_id), path, input, keep_owner=keep_owner, tree=tree)
+        copy_in(self._images, self._container(group, container_id), path, input, as_user=as_user, tree=tree)
 
     def pack_local(self, path: str, label: str, output: int, *, follow: bool = False) -> None:
         from engine.container.copy_local import pack_local

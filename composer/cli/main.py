@@ -1,7 +1,7 @@
 """The program `composer`: parses global flags, runs the command, and maps errors to exit codes.
 
-Exit codes: 0; 1 an error; 125, 126, 127 a process could not be started; 130 Ctrl-C; of `run` and `exec`, and of
-`up --exit-code-from`, the process's own. COMPOSER_DEBUG=1 shows the traceback of an error.
+Exit codes: 0; 1 an error; 125, 126, 127 of `exec` and `container run`: a process could not be started; 130 Ctrl-C; of
+`run` and `exec`, and of `up --exit-code-from`, the process's own. COMPOSER_DEBUG=1 shows the traceback of an error.
 """
 
 from __future__ import annotations

@@ -130,6 +130,7 @@ class _Lifecycle:
             if record.state.status.alive or record.state.status is Status.RESTARTING:
                 stops.setdefault(name, []).append(self._stop_one(record, cause, after=behind))
             else:
+                self.plan.unchanged.append(record.spec.name)
                 # Its dependants wait for the same operations.
                 stops.setdefault(name, []).extend(behind)
         return stops
@@ -215,8 +216,6 @@ class _Lifecycle:
         if not self.options.services and not self.options.containers:
             jobs.stop(self.plan, self.snapshot.jobs, self.snapshot)
         self._stops(records, "stop", after=tuple(operation.id for operation in self.plan.operations))
-        stopped = {operation.name for operation in self.plan.operations}
-        self.plan.unchanged += [record.spec.name for record in records if record.spec.name not in stopped]
 
     def _restart(self) -> None:
         """Restart the containers, and dependants with `restart: true`."""

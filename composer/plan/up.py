@@ -243,7 +243,7 @@ class _Up:
             return "--force-recreate"
         if self.options.always_recreate_deps and not named:
             return "--always-recreate-deps"
-        if self.options.renew_anon_volumes and named and record.state.anonymous_volumes:
+        if self.options.renew_anon_volumes and (named or self.options.always_recreate_deps):
             return "--renew-anon-volumes"
         linked = [name for name in service.linked if name in self.replaced]
         if linked:

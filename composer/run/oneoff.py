@@ -59,8 +59,7 @@ async def start(executor: Executor, wanted: OneOff, handshake: AttachHandshake |
         tell(DONE)
     except EngineError as error:
         tell(FAILED)
-        code = getattr(error, "exit_code", 1) or 1
-        executor.failures.append(Failure(message=f"service {wanted.service}: {error}", exit_code=code))
+        executor.failures.append(Failure(message=f"service {wanted.service}: {error}"))
     except BaseException:
         if container_id:  # the command hung up before the program started
             with CancelScope(shield=True):

@@ -486,10 +486,11 @@ class Streams(Protocol):
         ...
 
     def copy_in(
-        self, group: str, container_id: str, path: str, input: int, *, keep_owner: bool = False, tree: str = ""
+        self, group: str, container_id: str, path: str, input: int, *, as_user: bool = False, tree: str = ""
     ) -> None:
         """Unpack the tar archive from descriptor `input`: into `path` of the container when that is a directory, else its
-        one tree takes the name `path` (its parent must exist).
+        one tree takes the name `path` (its parent must exist). Owners are the archive's, or `as_user` the container's user,
+        if that is not root, as with Docker's copyUIDGID.
 
         `tree` says what the archive holds: "file"; "directory", which never takes a file's place; "several" trees, for which
         `path` must be a directory; "" when that is not known."""

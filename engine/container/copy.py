@@ -19,6 +19,7 @@ from engine.image.images import ImageStore
 from engine.image.layer.pack import Skip, pack_open
 from engine.image.layer.unpack import unpack
 from engine.image.tree import Tree
+from engine.keeper.child import identity
 from engine.kernel import calls, flags
 from engine.spec.state import ContainerRecord
 from engine.spec.stream import PathStatus
@@ -100,11 +101,18 @@ def _below_system(tree: Tree, start: os.stat_result) -> Skip:
     return lambda status: status.st_dev in found
 
 
-@with_its_ids
 def copy_in(
-    images: ImageStore, record: ContainerRecord, path: str, source: int, *, keep_owner: bool = False, tree: str = ""
+    images: ImageStore, record: ContainerRecord, path: str, source: int, *, as_user: bool = False, tree: str = ""
 ) -> None:
-    """See composer.run.port.Streams.copy_in. Without `keep_owner` everything becomes root's."""
+    """See composer.run.port.Streams.copy_in."""
+    image = images.get(record.spec.image) if as_user else None
+    user = record.spec.user or (image.config.user if image else "")
+    _copy_in(images, record, path, source, user=user if as_user else "", tree=tree)
+
+
+@with_its_ids
+def _copy_in(images: ImageStore, record: ContainerRecord, path: str, source: int, *, user: str, tree: str) -> None:
+    """Everything belongs to `user`, unless that is ""."""
     with whole(images, record) as root, Tree(root, record.spec.name) as files:
         place = _normal(path)
         subject = f"the archive for {record.spec.name}:{path}"
@@ -118,8 +126,14 @@ def copy_in(
             if not _is_directory(files, place):
                 raise NotFound("directory", f"{record.spec.name}:/{place}")
             rename = _one_tree(name, subject)
-        owner = None if keep_owner else (0, 0)
+        owner = _ids(user, files) if user else None
         unpack(pieces(source), root, subject, below=place, layer=False, owner=owner, rename=rename)
+
+
+def _ids(user: str, files: Tree) -> tuple[int, int]:
+    """The uid and gid of a container's user."""
+    found = identity.resolve(user, [], os.dup(files.root))
+    return found.uid, found.gid
 
 
 def _one_tree(name: str, subject: str) -> Callable[[str], str]:

@@ -156,13 +156,14 @@ def test_a_stopped_container_sees_what_was_put_into_it(box):
 
 
 def test_owners(box):
-    record = box.start()
-    own = tarfile.TarInfo()
-    own.uid, own.gid = 1000, 2000
-    put(box, record, "/", archive(plain=own))
-    own.uid, own.gid = 1000, 2000
-    put(box, record, "/", archive(kept=own), keep_owner=True)
-    assert box.inside(record, "stat -c %u:%g /plain /kept") == "0:0\n1000:2000"
+    """As with Docker's copyUIDGID: the archive's, or the container's user."""
+    for user, expected in (("", "1000:2000"), ("12:13", "12:13"), ("12", "12:0")):
+        record = box.start(user=user)
+        for name, as_user in (("plain", False), ("kept", True)):
+            own = tarfile.TarInfo()
+            own.uid, own.gid = 1000, 2000
+            put(box, record, "/", archive(**{name: own}), as_user=as_user)
+        assert box.inside(record, "stat -c %u:%g /plain /kept") == f"1000:2000\n{expected}"
 
 
 def test_links_inside_lead_nowhere_else(box, tmp_path):

@@ -87,7 +87,7 @@ def copies(host, record):
     read, write = os.pipe()
     os.write(write, named_archive())
     os.close(write)
-    host.engine.copy_in(host.group, record.id, "/tmp", read, keep_owner=True)
+    host.engine.copy_in(host.group, record.id, "/tmp", read, as_user=False)
     os.close(read)
     target = os.open("/dev/null", os.O_WRONLY)
     for path in ("/tmp/put", "/etc", "/root/."):

@@ -67,7 +67,7 @@ def test_exec_has_its_own_streams(box):
         (("/etc",), {}, 126, "permission denied"),
         (("true",), {"working_dir": "/none"}, 127, "/none"),
         (("true",), {"working_dir": "/bin/sh"}, 126, "/bin/sh"),
-        (("true",), {"user": "nobody"}, 126, "nobody"),
+        (("true",), {"user": "nobody"}, 125, "nobody"),
     ],
 )
 def test_what_cannot_be_executed(box, command, fields, code, text):

@@ -44,7 +44,7 @@ def run(context: Context, args: Args) -> int:
             return 0
         if pause:
             try:
-                change(context, "pause", services=[service], quiet=True)
+                change(context, "pause", containers=(record.id,), quiet=True)
             except CommandError as error:
                 if "pause" in args.given:
                     raise
@@ -54,7 +54,7 @@ def run(context: Context, args: Args) -> int:
             image = commit_container(context, record, args)
         finally:
             if pause:
-                change(context, "unpause", services=[service], quiet=True)
+                change(context, "unpause", containers=(record.id,), quiet=True)
         progress.update(name, f"Committed as {image.id}", State.DONE)
     return 0
 

@@ -410,7 +410,7 @@ GROUP = Group(
         "cp": (
             _command("cp", "Copy files and folders between a container and the local file system",
                      " CONTAINER:SRC_PATH DEST_PATH|-, or SRC_PATH|- CONTAINER:DEST_PATH",
-                     Flag("archive", "Keep owners and groups", short="a"),
+                     Flag("archive", "Keep owners and groups; in a container with a user, all belongs to that user", short="a"),
                      Flag("follow-link", "Follow a symbolic link at SRC_PATH", short="L"),
                      Flag("quiet", "Do not say what was copied", short="q"), positional=(2, 2)),
             cp,

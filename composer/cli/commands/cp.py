@@ -30,7 +30,7 @@ COMMAND = Command(
     "cp [OPTIONS] SERVICE:SRC_PATH DEST_PATH|-\n\tcomposer cp [OPTIONS] SRC_PATH|- SERVICE:DEST_PATH",
     (
         Flag("all", "Copy to all containers of the service, including those of the run command"),
-        Flag("archive", "Keep owners and groups", short="a"),
+        Flag("archive", "Keep owners and groups; in a container with a user, all belongs to that user", short="a"),
         Flag("follow-link", "Follow a symbolic link at SRC_PATH", short="L"),
         Flag("index", "Index of the container if the service has several", "uint", default=0),
     ),
@@ -184,7 +184,7 @@ def copy_to(
     """Copy to a container. `archive`: the descriptor of the archive if the source is "-"."""
     if context.dry_run:
         return
-    engine, own = context.engine, {"keep_owner": args.archive}
+    engine, own = context.engine, {"as_user": args.archive}
     if source == "-":
         engine.copy_in(record.group, record.id, target, archive, tree="several", **own)
         return

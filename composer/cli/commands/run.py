@@ -163,6 +163,7 @@ class _Run:
 
     def run(self) -> int:
         from composer.cli.errors import CommandError
+        from engine.errors import StartFailed
 
         try:
             with _ending():
@@ -172,14 +173,19 @@ class _Run:
                 return 0
             code = self._stay()
             return self._outcome(code) if self._job_run else code
-        except CommandError:
-            self._args.rm = self._args.rm or not self._id
-            raise
+        except (CommandError, StartFailed) as error:
+            self._id = self._id or self._left_over()
+            self._args.detach = False  # nothing runs in the background
+            raise CommandError(str(error), error.exit_code if isinstance(error, CommandError) else 1) from None
         finally:
             if self._process is not None:
                 self._process.close()
             if self._id and self._args.rm and not self._args.detach:
                 self._remove()
+
+    def _left_over(self) -> str:
+        """The id of our container if it was created but could not start."""
+        return next((r.id for r in self._context.containers() if r.spec.name == self._spec.name), "")
 
     def _start(self) -> None:
         """Let the supervisor start the dependencies, then the container; attach before its program runs."""

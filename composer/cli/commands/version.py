@@ -16,17 +16,18 @@ COMMAND = Command(
     "version [OPTIONS]",
     (
         Flag("format", "Format the output. Values: [pretty | json]. (Default: pretty)", "string", short="f"),
-        Flag("short", "Shows only Composer's version number"),
+        Flag("short", "Show only the version of Docker Compose that this one equals"),
     ),
     positional=(0, 0),
 )
 
 
 def run(context: Context, args: Args) -> int:
+    """--short and JSON are for programs, which compare the version with the release of Docker Compose that they need."""
     if args.short:
-        print(VERSION)
+        print(COMPOSE)
     elif args.format == "json":
-        print(f'{{"version":"{VERSION}","compose":"{COMPOSE}"}}')
+        print(f'{{"version":"v{COMPOSE}","composer":"{VERSION}"}}')
     elif args.format in ("", "pretty"):
         print(f"Composer version {VERSION} (equals Docker Compose {COMPOSE})")
     else:

@@ -295,7 +295,7 @@ class Watcher:
                     archive.add(path, arcname=rule.destination(path).lstrip("/"), recursive=False)
 
         engine = self._context.engine
-        piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, keep_owner=False))
+        piped(produce, lambda fd: engine.copy_in(record.group, record.id, "/", fd, as_user=True))
 
     def _execute(self, record: ContainerRecord, spec: ExecSpec | None) -> None:
         assert spec is not None  # rules_of has checked it

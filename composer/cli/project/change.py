@@ -171,7 +171,7 @@ def perform(
         elif isinstance(event, End):
             if event.failures:
                 text = "\n".join(dict.fromkeys(failure.message for failure in event.failures))
-                raise CommandError(text, event.failures[0].exit_code if oneoff else 1)
+                raise CommandError(text, 1 if text else event.failures[0].exit_code)  # no text: interrupted
             return event.container_id
     raise AssertionError("events without an end")
 
@@ -226,7 +226,12 @@ def registered_jobs(context: Context) -> dict[str, observed.ObservedJob]:
 
 
 def _show_unchanged(context: Context, progress: Progress, plan: Plan, options: Options) -> None:
-    word = {"up": "Running", "stop": "Stopped"}.get(options.action, "Created")
+    if options.action in ("stop", "down", "rm"):  # docker compose stops containers that do not run, too
+        for name in plan.unchanged:
+            progress.update(f"Container {name}", "Stopping")
+            progress.update(f"Container {name}", "Stopped", State.DONE)
+        return
+    word = "Running" if options.action == "up" else "Created"
     running = set()
     if word == "Created" and plan.unchanged:
         running = {record.spec.name for record in context.containers() if record.state.status.alive}

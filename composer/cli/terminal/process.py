@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from composer.cli.errors import CommandError
 from composer.cli.terminal.signals import listening
 from composer.cli.terminal.tty import CHUNK, following_size, own_size, parse_keys, pump, raw
-from engine.errors import OtherVersion
+from engine.errors import OtherVersion, StartFailed
 from engine.poll import write_all
 
 if TYPE_CHECKING:
@@ -42,7 +42,13 @@ def run_exec(
     stdio = (-1, -1, -1) if detach else (stdin, 1, 2)
     if spec.tty and not detach:
         spec = replace(spec, console_size=own_size())  # before its program can read the size
-    process = opened(context, record, lambda: context.engine.exec_process(record.group, record.id, spec, stdio=stdio))
+    try:
+        process = opened(
+            context, record, lambda: context.engine.exec_process(record.group, record.id, spec, stdio=stdio)
+        )
+    except StartFailed as error:
+        # As in Docker: 126 and 127 say that the program cannot be executed, to someone who waits for its exit code.
+        raise CommandError(str(error), 1 if detach or error.exit_code not in (126, 127) else error.exit_code) from None
     try:
         if detach:
             return 0

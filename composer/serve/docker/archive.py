@@ -95,14 +95,11 @@ async def put(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Unpack the body into a directory of the container. Owners are the archive's, or with `copyUIDGID` the container's
     user."""
     record, path, there = await _find(server, request)
-    image = server.engine.image(record.spec.image)
-    user = record.spec.user or (image.config.user if image else "")
     if not stat.S_ISDIR(there.mode) and not (stat.S_ISLNK(there.mode) and path.endswith("/")):
         raise BadRequest("extraction point is not a directory")
 
     def work(fd: int) -> None:
-        keep = not (request.flag("copyUIDGID") and user)
-        server.open_engine().copy_in(record.group, record.id, path, fd, keep_owner=keep)
+        server.open_engine().copy_in(record.group, record.id, path, fd, as_user=request.flag("copyUIDGID"))
 
     await upload(request, work)
     server.journal.container("extract-to-dir", record)

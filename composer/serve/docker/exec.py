@@ -155,7 +155,8 @@ async def start(server: Server, request: Request, exchange: Exchange) -> Reply |
         else:
             await _piped(server, made, raw)
     except EngineError as error:
-        made.exit_code = getattr(error, "exit_code", 126)
+        code = getattr(error, "exit_code", 126)
+        made.exit_code = code if code in (126, 127) else 126
         await raw.send(_said(f"{error.message}\r\n", tty=tty))
     await raw.end()
     return None

@@ -152,7 +152,7 @@ def join_and_run(
         process.become(kernel, settings, who, bundle["hostname"], channel=progress.channel, pipes=progress.pipes)
         os._exit(126)
     except BaseException as error:
-        _failed(channel, error, 126)
+        _failed(channel, error, 125)
 
 
 def _may_be_traced(progress: Progress) -> bool:

@@ -46,3 +46,17 @@ def test_a_process_that_keeps_the_output_open_does_not_delay_the_end(up, tmp_pat
     with open(tmp_path / "out", "wb") as out:
         done = execute(up, "sleep 900 & echo started", stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL)
     assert done.returncode == 0 and (tmp_path / "out").read_text() == "started\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("web", "no-such"), 127),
+        (("web", "/etc"), 126),
+        (("-w", "/no-such", "web", "true"), 127),
+        (("-u", "no-such", "web", "true"), 1),
+        (("-d", "web", "no-such"), 1),
+    ],
+)
+def test_exit_codes_of_what_cannot_start(up, words, code):
+    assert up("exec", "-T", *words, code=code).err

@@ -55,10 +55,12 @@ def test_a_large_input_arrives_whole(composer):
     assert done.out == text
 
 
-def test_a_program_that_is_not_there(composer):
-    done = composer("run", "--rm", "-T", "--no-deps", "tool", "no-such-program", code=127)
-    assert "no-such-program" in done.err
-    assert composer.ps("-a") == {}
+@pytest.mark.parametrize("words", [("tool", "no-such-user"), ("-u", "no-such-user", "tool", "true")])
+@pytest.mark.parametrize("how", ["-T", "-d"])
+def test_what_cannot_start_ends_with_1_and_leaves_nothing(composer, how, words):
+    done = composer("run", "--rm", how, "--no-deps", *words, code=1)
+    assert "no-such-user" in done.err
+    assert composer("ps", "-aq").out == ""
 
 
 def test_detached_it_removes_itself(composer):
