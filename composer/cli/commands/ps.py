@@ -12,6 +12,7 @@ from composer.cli.render.table import MINIMUM, shorten, table
 from composer.plan.labels import SUMMARY, service_of
 from composer.view.containers import command_text, ports_text, publishers, status_text
 from composer.view.units import human_duration
+from engine.spec.state import Status
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -160,7 +161,7 @@ def _view(record: ContainerRecord, image: ImageConfig | None, *, full: bool) -> 
         "Command": command,
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(record.state.created_at)),
         "Engine": record.spec.labels.get(ENGINE, ""),
-        "ExitCode": record.state.exit_code,
+        "ExitCode": record.state.exit_code if record.state.status in (Status.EXITED, Status.DEAD) else 0,
         "Health": record.state.health.status if record.state.health and record.state.status.alive else "",
         "ID": record.id if full else record.id[:12],
         "Image": image_ref,
