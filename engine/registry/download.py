@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from urllib3.exceptions import HTTPError
-
 from engine.errors import NotFound
 from engine.image.blobs import BlobWriter
+from engine.registry.connections import Broken
 from engine.registry.repository import Repository
 from engine.registry.transport import Attempts
 
@@ -35,7 +34,7 @@ def download(
                 raise
             place = elsewhere.pop(0)
             repository.transport.check_scheme(place, "has a layer at")
-        except (HTTPError, OSError) as error:
+        except Broken as error:
             if not attempts.again(writer.written):
                 raise repository.transport.failure("GET", f"{repository.root}/blobs/{writer.digest}", error) from error
             continue
@@ -50,12 +49,10 @@ def _once(repository: Repository, writer: BlobWriter, progress: Callable[[int], 
     url = place or f"{repository.root}/blobs/{writer.digest}"
     with repository.request("GET", url, headers=headers, authorize=not place) as response:
         repository.responses.expect(response, (200, 206), f"blob {writer.digest} of {repository.reference.familiar}")
-        started = response.headers.get("Content-Range", "").startswith(f"bytes {writer.written}-")
+        started = response.header("Content-Range").startswith(f"bytes {writer.written}-")
         if writer.written and not (response.status == 206 and started):
             writer.restart()
-        # Some servers encode the body even if that is not accepted. Decoding reads ahead, so we do it only then.
-        encoded = "Content-Encoding" in response.headers
-        while data := response.read(_READ, decode_content=encoded):
+        while data := response.read(_READ):
             writer.write(data)
             if progress:
                 progress(writer.written)
