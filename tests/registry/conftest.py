@@ -19,6 +19,7 @@ from engine.image.images import ImageStore
 from engine.image.importing import import_rootfs
 from engine.paths import Roots
 from engine.store import Store
+from tests.scenario import certificates
 
 SECRET_HASH = "$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
 """bcrypt of `secret`."""
@@ -91,6 +92,12 @@ def registries(top):
         for process in started:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificate")
+    return certificates.make(folder, "registry.test", "-addext", "subjectAltName=DNS:registry.test")
 
 
 @pytest.fixture

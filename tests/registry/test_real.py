@@ -10,7 +10,6 @@ import pytest
 from engine import registry
 from engine.errors import NotFound, RegistryError
 from engine.image import gc
-from tests.scenario import certificates
 
 
 def log_in(password="secret", host="localhost:5000"):
@@ -111,12 +110,6 @@ def test_a_password_is_asked_for(start_registry, images, other_images, make):
     log_in()
     registry.push(f"{host}/app", images=images)
     assert registry.pull(f"{host}/app", images=other_images).tags
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("certificate")
-    return certificates.make(folder, "registry.test", "-addext", "subjectAltName=DNS:registry.test")
 
 
 def test_tls_on_the_loopback_interface_needs_no_authority(start_registry, certificate, images, other_images, make):

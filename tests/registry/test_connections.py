@@ -1,0 +1,234 @@
+"""Connections: kept ones, proxies, content codings."""
+
+import gzip
+import http.client
+import http.server
+import socket
+import ssl
+import threading
+import zlib
+
+import pytest
+import zstandard
+
+from engine.errors import RegistryError
+from engine.registry.connections import Broken, Connections
+
+BODY = b"what was asked for" * 10000
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.seen.append((self.path, dict(self.headers), self.client_address))
+        self.send_response(200)
+        for name, value in self.server.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(self.server.body) + self.server.missing))
+        self.end_headers()
+        self.wfile.write(self.server.body)
+        if self.server.missing or self.server.hang_up:
+            self.close_connection = True
+
+    def do_CONNECT(self):
+        self.server.seen.append((self.path, dict(self.headers), self.client_address))
+        self.send_response(self.server.tunnels)
+        self.send_header("Content-Length", "0") if self.server.tunnels != 200 else None
+        self.end_headers()
+        if self.server.tunnels != 200:
+            return
+        self.close_connection = True
+        with socket.create_connection(self.server.behind) as behind:
+            back = threading.Thread(target=copy, args=(behind, self.connection))
+            back.start()
+            copy(self.connection, behind)
+            behind.shutdown(socket.SHUT_RDWR)
+            back.join()
+
+    def log_message(self, *_):
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen, self.headers, self.body = [], {}, BODY
+        self.missing, self.hang_up, self.tunnels = 0, False, 200
+        self.closed = threading.Semaphore(0)
+
+    def shutdown_request(self, request):
+        super().shutdown_request(request)
+        self.closed.release()
+
+
+def copy(source, target):
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    except OSError:
+        pass
+
+
+@pytest.fixture
+def start():
+    servers = []
+
+    def start(context=None):
+        server = Server()
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        servers.append((server, thread))
+        return server
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def tls(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    return context
+
+
+def connections():
+    def trusting():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+    return Connections(trusting, 5.0, 5.0)
+
+
+def whole(response):
+    try:
+        return b"".join(iter(lambda: response.read(1 << 14), b""))
+    finally:
+        response.done()
+
+
+def url(server, scheme="http"):
+    return f"{scheme}://127.0.0.1:{server.server_address[1]}/v2/?a=b"
+
+
+def test_a_connection_is_kept(start):
+    server, ours = start(), connections()
+    for _ in range(3):
+        assert whole(ours.request("GET", url(server), {})) == BODY
+    assert len({address for _, _, address in server.seen}) == 1
+
+
+def test_a_connection_that_the_server_closed_is_not_used_again(start):
+    server, ours = start(), connections()
+    server.hang_up = True
+    for _ in range(3):
+        assert whole(ours.request("GET", url(server), {})) == BODY
+        assert server.closed.acquire(timeout=5)
+    assert len({address for _, _, address in server.seen}) == 3
+
+
+def test_a_body_with_much_left_is_not_read_to_its_end(start):
+    server, ours = start(), connections()
+    for _ in range(2):
+        response = ours.request("GET", url(server), {})
+        assert response.read(10) == BODY[:10]
+        response.done()
+    assert len({address for _, _, address in server.seen}) == 2
+
+
+def test_a_body_that_ends_early(start):
+    server = start()
+    server.missing = 1
+    with pytest.raises(http.client.IncompleteRead):
+        whole(connections().request("GET", url(server), {}))
+
+
+@pytest.mark.parametrize(
+    ("coding", "encode"),
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:])),
+        ("zstd", zstandard.compress),
+        ("gzip, zstd", lambda data: zstandard.compress(gzip.compress(data))),
+        ("identity", bytes),
+    ],
+)
+def test_content_codings(start, coding, encode):
+    server = start()
+    server.headers, server.body = {"Content-Encoding": coding}, encode(BODY)
+    assert whole(connections().request("GET", url(server), {})) == BODY
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "error"),
+    [
+        ("br", b"x", "br.*not supported"),
+        ("gzip", zlib.compress(BODY), "damaged"),
+        ("gzip", gzip.compress(BODY)[:-9], "damaged"),
+    ],
+)
+def test_content_that_cannot_be_decoded(start, coding, body, error):
+    server = start()
+    server.headers, server.body = {"Content-Encoding": coding}, body
+    with pytest.raises(Broken, match=error):
+        whole(connections().request("GET", url(server), {}))
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_http_through_a_proxy(start, tls, monkeypatch, secure):
+    proxy = start(tls if secure else None)
+    monkeypatch.setenv("http_proxy", f"http{'s' * secure}://me:p%40ss@127.0.0.1:{proxy.server_address[1]}")
+    assert whole(connections().request("GET", "http://registry.example:5000/v2/", {})) == BODY
+    [(path, headers, _)] = proxy.seen
+    assert path == "http://registry.example:5000/v2/"
+    assert headers["Host"] == "registry.example:5000"
+    assert headers["Proxy-Authorization"] == "Basic bWU6cEBzcw=="
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_https_through_a_proxy(start, tls, monkeypatch, secure):
+    server, proxy = start(tls), start(tls if secure else None)
+    proxy.behind = server.server_address
+    monkeypatch.setenv("https_proxy", f"http{'s' * secure}://me:secret@127.0.0.1:{proxy.server_address[1]}")
+    ours = connections()
+    for _ in range(2):
+        assert whole(ours.request("GET", "https://registry.example/v2/", {})) == BODY
+    [(path, headers, _)] = proxy.seen
+    assert path == "registry.example:443" and headers["Proxy-Authorization"] == "Basic bWU6c2VjcmV0"
+    assert [(path, headers["Host"]) for path, headers, _ in server.seen] == [("/v2/", "registry.example")] * 2
+    assert "Proxy-Authorization" not in server.seen[0][1]
+
+
+def test_a_proxy_that_refuses(start, monkeypatch):
+    proxy = start()
+    proxy.tunnels = 407
+    monkeypatch.setenv("https_proxy", f"127.0.0.1:{proxy.server_address[1]}")
+    with pytest.raises(OSError, match=r"refused a tunnel to registry\.example:443: 407"):
+        connections().request("GET", "https://registry.example/", {})
+
+
+def test_no_proxy(start, monkeypatch):
+    server = start()
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert whole(connections().request("GET", url(server), {})) == BODY
+    monkeypatch.setenv("http_proxy", "socks5://proxy.example")
+    with pytest.raises(RegistryError, match=r"socks5://proxy\.example is not supported"):
+        connections().request("GET", "http://registry.example/", {})
+    monkeypatch.setenv("no_proxy", "registry.example")
+    monkeypatch.setattr(socket, "create_connection", lambda place, *_: pytest.fail(f"{place}"))
+    with pytest.raises(pytest.fail.Exception, match=r"registry\.example.*80"):
+        connections().request("GET", "http://registry.example/", {})
+
+
+@pytest.mark.parametrize("bad", ["http://a..b/", "http://a:x/", "http://[::1/", "http://a:99999/"])
+def test_urls_that_are_none(bad):
+    with pytest.raises(Broken):
+        connections().request("GET", bad, {})
