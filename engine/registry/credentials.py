@@ -9,7 +9,6 @@ import base64
 import binascii
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,6 +129,8 @@ def run_helper(helper: str, action: str, text: str, key: str) -> bytes | None:
     program = f"docker-credential-{helper}"
     if "/" in helper:
         raise RegistryError(f"invalid credential helper name {helper!r}")
+    import subprocess  # few configurations name a helper
+
     try:
         done = subprocess.run(
             [program, action], input=text.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False

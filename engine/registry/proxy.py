@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
-import ipaddress
 import os
 import select
 import socket
@@ -14,6 +13,8 @@ import threading
 import urllib.parse
 
 from engine.errors import RegistryError
+
+_LOOPBACK_6 = bytes(15) + b"\1"
 
 
 def proxy_of(url: urllib.parse.SplitResult) -> str:
@@ -37,8 +38,9 @@ def is_loopback(host: str) -> bool:
     name = urllib.parse.urlsplit(f"//{host}").hostname or ""
     if name == "localhost":
         return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(name).is_loopback
+    for family, first in ((socket.AF_INET, b"\x7f"), (socket.AF_INET6, _LOOPBACK_6)):
+        with contextlib.suppress(OSError, ValueError):
+            return socket.inet_pton(family, name).startswith(first)
     return False
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _READ = 1 << 20
 _PARALLEL = 4
+_SMALL = 4 << 20
+"""Bytes of a blob that is made for the first time and is sent without asking whether the registry has it: it is unlikely, and
+the question takes about as long as the blob."""
 
 Progress = Callable[[dict[str, object]], None]
 
@@ -119,11 +122,13 @@ class Push:
                 raise
 
     def layer(self, layer: Layer, others: list[str]) -> manifest.Descriptor:
-        if not layer.blob or not self.images.blobs.has(layer.blob):
+        known = bool(layer.blob) and self.images.blobs.has(layer.blob)
+        if not known:
             self.tell(layer.diff_id, "Preparing")
         blob = blob_of(self.images, layer, self.compression)
         digest, size, path = blob.digest, blob.size, self.images.blobs.path(blob.digest)
-        if self.client.has_blob(digest):
+        new = not known and size <= _SMALL
+        if not new and self.client.has_blob(digest):
             self.tell(layer.diff_id, "Layer already exists")
         elif any(self.client.mount_blob(digest, other) for other in others):
             self.tell(layer.diff_id, "Mounted")

@@ -10,7 +10,6 @@ mirrors = ["https://mirror.example.com", "http://10.0.0.1:5000/hub"]
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from typing import Literal
 
@@ -47,7 +46,10 @@ def of(registry: str, environ: Mapping[str, str] = os.environ) -> Settings:
     found = Settings()
     for path in _paths(environ):
         try:
-            data = tomllib.loads(read_bytes(path, MIB, "a file of registries").decode())
+            text = read_bytes(path, MIB, "a file of registries").decode()
+            import tomllib  # with regular expressions, for a file that most machines do not have
+
+            data = tomllib.loads(text)
             table = msgspec.convert(data, _File).registry
         except FileNotFoundError:
             continue

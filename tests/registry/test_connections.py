@@ -13,6 +13,7 @@ import zstandard
 
 from engine.errors import RegistryError
 from engine.registry.connections import Broken, Connections
+from engine.registry.proxy import is_loopback
 
 BODY = b"what was asked for" * 10000
 
@@ -232,3 +233,15 @@ def test_no_proxy(start, monkeypatch):
 def test_urls_that_are_none(bad):
     with pytest.raises(Broken):
         connections().request("GET", bad, {})
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:5000", "127.0.0.1:5000", "127.9.9.9", "[::1]:5000"])
+def test_this_machine(host):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.evil.example", "127.0.0.1.example:5000", "10.0.0.1", "[::2]", "[fe80::1]:5000", ""]
+)
+def test_other_machines(host):
+    assert not is_loopback(host)

@@ -1,5 +1,5 @@
-"""gzip members (RFC 1952), by ISA-L where it is installed, else by zlib. ISA-L inflates half as fast again, and deflates four
-times as fast into 3 per cent more bytes."""
+"""gzip members (RFC 1952), by ISA-L where it is installed, else by zlib. ISA-L inflates half as fast again, and deflates eight
+times as fast into 6 per cent more bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GZIP = 31
 """wbits of zlib's functions for a gzip header and trailer."""
 _LEVEL = 4
 """zlib's: twice as fast as the default of 6, and about 3 per cent larger."""
-_ISAL_LEVEL = 3
+_ISAL_LEVEL = 2
 
 Errors: tuple[type[Exception], ...] = (
     (zlib.error,) if isal_zlib is None else (zlib.error, isal_zlib.error)  # type: ignore[assignment]
