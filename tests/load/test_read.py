@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from composer.load.errors import LoadError
+from composer.load.read import content
 from composer.load.read import documents as reading
 from composer.load.read.documents import documents
 from composer.load.tree.nodes import Map, origin_at
@@ -180,16 +181,16 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
     with file.open("wb") as stream:
         stream.truncate(50 << 20)
     with pytest.raises(LoadError, match="more than 16777216 bytes"):
-        reading.read_bytes(str(file))
+        content.read_bytes(str(file))
 
 
 def test_what_a_file_names_must_be_a_file(tmp_path: Path) -> None:
     with pytest.raises(LoadError, match="not a regular file"):
-        reading.read_bytes("/dev/zero", named=False)
+        content.read_bytes("/dev/zero", named=False)
     with pytest.raises(LoadError, match="is a directory"):
-        reading.read_bytes(str(tmp_path))
+        content.read_bytes(str(tmp_path))
     with pytest.raises(LoadError, match=r"gone\.yaml: no such file"):
-        reading.read_bytes(str(tmp_path / "gone.yaml"))
+        content.read_bytes(str(tmp_path / "gone.yaml"))
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Co", "Zl", "Zp")), max_size=8)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from composer.load.resolve import short
-from composer.load.resolve.short import ShortFormError
+from composer.load.resolve.command_line import words as split
+from composer.load.resolve.errors import ShortFormError
 
 
 def port(target: int, published: str = "", host_ip: str = "", protocol: str = "tcp") -> dict[str, Any]:
@@ -99,24 +100,24 @@ def test_devices() -> None:
     ],
 )  # fmt: skip
 def test_command_lines(line: str, expected: list[str]) -> None:
-    assert short.words(line) == expected
+    assert split(line) == expected
 
 
 @pytest.mark.parametrize("line", ["a 'b", 'a "b', "a\\", "a (b)", "a `b", "a $(b"])
 def test_no_command_lines(line: str) -> None:
     with pytest.raises(ShortFormError):
-        short.words(line)
+        split(line)
 
 
 @given(st.lists(st.text(alphabet="ab &;|<>()'`$\n", max_size=6), max_size=5))
 def test_quoted_words_come_back(words: list[str]) -> None:
     line = " ".join('"' + word + '"' for word in words)
-    assert short.words(line) == words
+    assert split(line) == words
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_form_or_refused(text: str) -> None:
-    for form in (short.ports, short.volume, short.device, short.words):
+    for form in (short.ports, short.volume, short.device, split):
         try:
             form(text)
         except ShortFormError as error:

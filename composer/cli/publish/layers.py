@@ -8,7 +8,7 @@ import engine.spec  # noqa: F401  (first, for the sake of what msgspec imports)
 
 # isort: split
 from composer.cli.publish.source import read
-from composer.load.read.documents import read_bytes
+from composer.load.read.content import read_bytes
 from composer.load.read.oci import COMPOSE_FILE, ENV_FILE, EXTENDED, NAMED, NAMED_ENV, VERSION
 from composer.release import COMPOSE
 from engine.spec.artifact import ArtifactFile

@@ -16,7 +16,7 @@ import yaml
 from msgspec import Struct
 
 from composer.load.errors import LoadError
-from composer.load.read.documents import decoded
+from composer.load.read.content import decoded
 from composer.load.read.interpolation.expressions import TemplateError, substitute
 from composer.load.read.sources import is_remote
 

@@ -14,7 +14,8 @@ from composer.load.errors import LoadError, raise_all
 from composer.load.merge import merging, unique
 from composer.load.notice import OBSOLETE, Notice
 from composer.load.read import sources
-from composer.load.read.documents import documents, read_bytes, stream
+from composer.load.read.content import read_bytes, stream
+from composer.load.read.documents import documents
 from composer.load.read.interpolation.values import Interpolation
 from composer.load.resolve import canonical, paths
 from composer.load.resolve.normalise import environment_lists, own_contents

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from composer.load.errors import REPORTED, LoadError, raise_all
 from composer.load.resolve import short
+from composer.load.resolve.errors import ShortFormError
 from composer.load.tree.nodes import Map, Sequence, dotted, origin_of
 from composer.load.tree.patterns import Node, applied
 
@@ -72,7 +73,7 @@ def target(item: Any, path: Path, where: Sequence) -> Any:
     if isinstance(item, str):
         try:
             return short.volume(item)["target"]
-        except short.ShortFormError as error:
+        except ShortFormError as error:
             raise LoadError(
                 f"{dotted(path)}: {error}", origin_of(where, path[-1]), "write [SOURCE:]TARGET[:ro|rw|…]"
             ) from None

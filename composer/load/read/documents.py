@@ -6,10 +6,6 @@ may contain several documents; each is merged over those before it.
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
-
 from yaml import YAMLError
 from yaml._yaml import CParser
 from yaml.events import (
@@ -25,7 +21,9 @@ from yaml.events import (
 )
 
 from composer.load.errors import LoadError
+from composer.load.read.content import decoded
 from composer.load.read.scalars import is_timestamp, plain
+from composer.load.read.syntax_error import syntax_error
 from composer.load.tree.nodes import Map, Origin, Sequence, dotted
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
     from composer.load.tree.nodes import Path
 
-MAX_BYTES = 16 << 20
 MAX_NODES = 500_000  # 5,000 large services have 300,000; with aliases written out
 MAX_DEPTH = 100
 
@@ -44,6 +41,7 @@ _CORE = "tag:yaml.org,2002:"
 _GONE = object()
 _OPEN = object()
 _NO_KEY = object()
+_KEY = object()
 
 
 class Document:
@@ -55,48 +53,6 @@ class Document:
         self.root, self.resets = root, resets
 
 
-def stream(path: str) -> bool:
-    """Whether the file can be read only once: a pipe, a socket, a terminal."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-def read_bytes(path: str, *, named: bool = True) -> bytes:
-    """The content of a compose file; "-" is standard input. Raises LoadError when it cannot be read.
-
-    A pipe or device is read only when the user `named` it (`-f <(…)`), not when a file refers to it: it may never end.
-    """
-    if not named and stream(path):
-        raise LoadError(f"{path} is not a regular file")
-    try:
-        if path == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise LoadError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
-    if len(data) > MAX_BYTES:
-        raise LoadError(f"{path} has more than {MAX_BYTES} bytes, the limit for a compose file")
-    return data
-
-
-def decoded(data: bytes, file: str) -> str:
-    """The text of a file: UTF-8, or UTF-16 with a byte order mark."""
-    try:
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
-        what = f"byte 0x{data[error.start]:02x}" if error.start < len(data) else "the end"
-        raise LoadError(f"{what} is not UTF-8 ({error.reason})", Origin(file, line, column)) from error
-
-
 def documents(data: bytes, file: str, layer: str = "file") -> list[Document]:
     """The documents of a compose file. Raises LoadError with the position of the error."""
     if max(data.count(b"\n"), data.count(b",")) > 2 * MAX_NODES:  # checked first, to avoid reading a million values
@@ -106,57 +62,7 @@ def documents(data: bytes, file: str, layer: str = "file") -> list[Document]:
     try:
         return reader.documents()
     except YAMLError as error:
-        raise _syntax_error(error, text, file) from error
-
-
-_ADVICE = {
-    "did not find expected key": "is this line indented as those above it?",
-    "did not find expected '-' indicator": "is this item indented as those above it?",
-    "mapping values are not allowed": "is there a colon at the end of the line above? Quote text that contains ': '",
-    "could not find expected ':'": "is there a colon and a space after the key?",
-    "found unexpected end of stream": "a quote is not closed",
-    "did not find expected ',' or": "a bracket is not closed; inside brackets, quote text that contains a comma or bracket",
-    "did not find expected alphabetic or numeric": "quote text that starts with * or &",
-}
-"""Message of the YAML parser → hint at the likely mistake."""
-
-
-def _syntax_error(error: YAMLError, text: str, file: str) -> LoadError:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    if mark is not None:
-        message = getattr(error, "problem", None) or "not YAML"
-        context = getattr(error, "context", None)
-        began = getattr(error, "context_mark", None)
-        if context and began is not None and began.line < mark.line:
-            context += f" that begins on line {began.line + 1}"
-        message = f"{message} ({context})" if context else message
-        hint = next((advice for said, advice in _ADVICE.items() if said in message), "")
-        if "mapping values are not allowed" in message:
-            hint = _misplaced_colon(text.split("\n"), mark.line) or hint
-        if "cannot start any token" in message:
-            found = text.split("\n")[mark.line][mark.column : mark.column + 1]
-            hint = "indent with spaces, not with tabs" if found == "\t" else f"quote text that starts with {found}"
-        return LoadError(f"not YAML: {message}", Origin(file, mark.line + 1, mark.column + 1), hint)
-    position = getattr(error, "position", None)
-    if position is None:
-        return LoadError(f"not YAML: {error}", Origin(file, 0, 0))
-    line = text.count("\n", 0, position) + 1
-    column = position - text.rfind("\n", 0, position)
-    character = getattr(error, "character", 0)
-    code = character if isinstance(character, int) else ord(character[0])
-    return LoadError(f"not YAML: character U+{code:04X} is not allowed", Origin(file, line, column))
-
-
-def _misplaced_colon(lines: list[str], number: int) -> str:
-    """A hint for a colon that the parser does not expect on this line."""
-    line = lines[number]
-    above = next((one for one in reversed(lines[:number]) if one.strip() and not one.lstrip().startswith("#")), "")
-    deeper = len(line) - len(line.lstrip()) > len(above) - len(above.lstrip())
-    if deeper and ": " in above.strip():
-        return "this line is indented deeper than the line above, which has a value already; give both the same indentation"
-    if line.rstrip().endswith(":") and ": " in line:
-        return "quote text that ends with a colon"
-    return ""
+        raise syntax_error(error, text, file) from error
 
 
 class _Frame:
@@ -199,7 +105,7 @@ class _Reader:
                 found.append(Document(root, resets))
 
     def _document(self) -> tuple[Any, list[Path]]:
-        get, file, layer, cache = self.parser.get_event, self.file, self.layer, self.plain
+        get = self.parser.get_event
         stack: list[_Frame] = []
         self.stack = stack
         self.anchors: dict[str, tuple[Any, Path, list[Path]]] = {}
@@ -210,27 +116,9 @@ class _Reader:
             event: Any = get()
             kind = type(event)
             if kind is ScalarEvent:
-                text = event.value
-                if (event.tag is None and event.implicit[0]) or event.tag == MERGE:
-                    value = cache.get(text, _GONE)
-                    if value is _GONE:
-                        value = cache[text] = plain(text)
-                        if value.__class__ is str and is_timestamp(text):
-                            self._timestamp(event)
-                    if text == "<<" and frame is not None and frame.key is _NO_KEY and frame.lines is not None:
-                        self._key(frame, event, text)
-                        frame.key = "<<"
-                        frame.merge = None
-                        continue
-                elif event.tag is None:
-                    value = text
-                else:
-                    value = self._tagged(event)
-                if frame is not None and frame.lines is not None and frame.key is _NO_KEY:
-                    self._begin(frame, event, text, value)
+                value = self._scalar(frame, event)
+                if value is _KEY:
                     continue
-                if event.anchor is not None:
-                    self.anchors[event.anchor] = (value, (), [])
             elif kind is MappingStartEvent or kind is SequenceStartEvent:
                 frame = self._opened(frame, event, Map() if kind is MappingStartEvent else Sequence())
                 stack.append(frame)
@@ -251,24 +139,55 @@ class _Reader:
                 return root, self.resets
             else:
                 continue
-            # a finished value goes into its container
             self.nodes += 1
             if self.nodes > MAX_NODES:
                 self._count(0, event)
             if frame is None:
                 root = value
-            elif frame.lines is None:
-                if value is not _GONE:
-                    mark = event.start_mark
-                    frame.container.put(value, Origin(file, mark.line + 1, mark.column + 1, layer))
             else:
-                key = frame.key
-                frame.key = _NO_KEY
-                if key == "<<" and frame.merge is None:
-                    frame.merge = value
-                elif value is not _GONE:
-                    frame.container[key] = value
-                    frame.container.origins[key] = frame.origin
+                self._put(frame, value, event)
+
+    def _scalar(self, frame: _Frame | None, event: Any) -> Any:
+        """The value of a scalar; _KEY if it is a key of the mapping in `frame`."""
+        text = event.value
+        is_key = frame is not None and frame.lines is not None and frame.key is _NO_KEY
+        if (event.tag is None and event.implicit[0]) or event.tag == MERGE:
+            if text == "<<" and is_key:
+                assert frame is not None
+                self._key(frame, event, text)
+                frame.key = "<<"
+                frame.merge = None
+                return _KEY
+            value = self.plain.get(text, _GONE)
+            if value is _GONE:
+                value = self.plain[text] = plain(text)
+                if value.__class__ is str and is_timestamp(text):
+                    self._timestamp(event)
+        elif event.tag is None:
+            value = text
+        else:
+            value = self._tagged(event)
+        if is_key:
+            assert frame is not None
+            self._begin(frame, event, text, value)
+            return _KEY
+        if event.anchor is not None:
+            self.anchors[event.anchor] = (value, (), [])
+        return value
+
+    def _put(self, frame: _Frame, value: Any, event: Any) -> None:
+        """Add a complete value to its container."""
+        if frame.lines is None:
+            if value is not _GONE:
+                frame.container.put(value, self._place(event))
+            return
+        key = frame.key
+        frame.key = _NO_KEY
+        if key == "<<" and frame.merge is None:
+            frame.merge = value
+        elif value is not _GONE:
+            frame.container[key] = value
+            frame.container.origins[key] = frame.origin
 
     def _begin(self, frame: _Frame, event: Any, text: str, value: Any) -> None:
         """Start an entry of a mapping: the next value belongs to this key."""

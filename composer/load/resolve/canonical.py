@@ -6,6 +6,7 @@ import posixpath
 
 from composer.load.errors import REPORTED, LoadError, raise_all
 from composer.load.resolve import short
+from composer.load.resolve.errors import ShortFormError
 from composer.load.tree.forms import as_mapping
 from composer.load.tree.nodes import Map, Sequence, dotted, origin_at
 from composer.load.tree.patterns import Node, applied
@@ -103,7 +104,7 @@ class Canonical:
             return value
         try:
             long = short.volume(value)
-        except short.ShortFormError as error:
+        except ShortFormError as error:
             if self.lenient:
                 return value
             raise self.wrong(path, str(error)) from None
@@ -116,7 +117,7 @@ class Canonical:
             return value
         try:
             return Map(short.device(value))
-        except short.ShortFormError as error:
+        except ShortFormError as error:
             if self.lenient:
                 return value
             raise self.wrong(path, str(error)) from None
@@ -144,7 +145,7 @@ class Canonical:
                     found.put(Map(port), place)
                     if len(found) > MAX_PORTS:
                         raise self.wrong(path, f"more than {MAX_PORTS} ports, with ranges written out")
-            except short.ShortFormError as error:
+            except ShortFormError as error:
                 if self.lenient:
                     return value
                 self._errors.append(self.wrong((*path, index), str(error)))

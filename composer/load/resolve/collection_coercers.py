@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from composer.load.resolve import short
 from composer.load.resolve.coercion import NOTHING, CoercionError, Name, shown, together
+from composer.load.resolve.command_line import words
+from composer.load.resolve.errors import ShortFormError
 from composer.load.resolve.scalar_coercers import always_integer, string
 from composer.load.tree.nodes import Fields, Map, Sequence
 from composer.load.tree.text import text_of
@@ -42,8 +43,8 @@ def command(value: Any) -> Any:
         return None
     if isinstance(value, str):
         try:
-            return Sequence(short.words(value))
-        except short.ShortFormError as error:
+            return Sequence(words(value))
+        except ShortFormError as error:
             raise CoercionError(str(error)) from None
     return _each(value, string)
 

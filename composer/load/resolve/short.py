@@ -1,14 +1,12 @@
-"""Parsers of short forms with a grammar: ports, volumes, devices, command lines."""
+"""Parsers of short forms with a grammar: ports, volumes, devices."""
 
 from __future__ import annotations
+
+from composer.load.resolve.errors import ShortFormError
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from typing import Any
-
-
-class ShortFormError(ValueError):
-    """The text does not match the grammar; the message says why."""
 
 
 # ---- ports: [[IP:]PUBLISHED:]TARGET[/PROTOCOL]
@@ -201,60 +199,3 @@ def device(text: str) -> dict[str, Any]:
         "target": parts[1] if len(parts) > 1 and parts[1] else source,
         "permissions": parts[2] if len(parts) > 2 else "rwm",
     }
-
-
-# ---- command lines
-
-
-def words(line: str) -> list[str]:
-    """The words of a command line, as a shell splits it, up to the first unquoted ; & | < or >. Nothing is expanded."""
-    found: list[str] = []
-    buffer: list[str] = []
-    started = escaped = double = single = back = dollar = False
-    for character in line:
-        if escaped:
-            buffer.append({"t": "\t", "n": "\n"}.get(character, character))
-            escaped, started = False, True
-            continue
-        if character == "\\":
-            if single:
-                buffer.append(character)
-            else:
-                escaped = True
-            continue
-        if character in " \t\r\n":
-            if single or double or back or dollar:
-                buffer.append(character)
-            elif started:
-                found.append("".join(buffer))
-                buffer, started = [], False
-            continue
-        if character == "`" and not (single or double or dollar):
-            back = not back
-        elif character == ")" and not (single or double or back):
-            dollar = not dollar
-        elif character == "(" and not (single or double or back):
-            if dollar or buffer[-1:] != ["$"]:
-                raise ShortFormError(f"invalid command line: {line!r}; quote the parenthesis or write a list")
-            dollar = True
-            buffer.append(character)
-            continue
-        elif character == '"' and not (single or dollar):
-            started = started or double
-            double = not double
-            continue
-        elif character == "'" and not (double or dollar):
-            started = started or single
-            single = not single
-            continue
-        elif character in ";&|<>" and not (single or double or back or dollar):
-            if character == ">" and buffer[:1] and buffer[0][:1] in tuple("0123456789"):
-                started = False
-            break
-        started = True
-        buffer.append(character)
-    if started:
-        found.append("".join(buffer))
-    if escaped or single or double or back or dollar:
-        raise ShortFormError(f"invalid command line: {line!r}; unclosed quote or parenthesis")
-    return found
