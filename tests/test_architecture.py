@@ -38,6 +38,9 @@ MAY_IMPORT = {
         "composer.compiled", "composer.cron", "composer.release", "composer.plan", "engine.spec", "engine.errors",
         "engine.paths", "engine.control",
     ),
+    "composer.run.early_fork": (
+        "composer.compiled", "composer.plan", "composer.run", "engine.background", "engine.paths",
+    ),
     "composer.run.launch": (
         "composer.compiled", "composer.plan", "engine.background", "engine.control", "engine.errors", "engine.paths",
         "engine.kernel.process_title",
@@ -54,6 +57,7 @@ MAY_IMPORT = {
     ),
     "composer.cli.main": (
         "composer.cli", "composer.compiled", "engine.api", "engine.paths", "engine.rootless.enter", "composer.run.port",
+        "composer.run.early_fork",
     ),
     "engine.spec": ("engine.quantities",),
     "engine.quantities": (),

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from composer import compiled
 from composer.cli.errors import CommandError, ExitCode, UsageError
 from composer.cli.parsing.flags import Args, Group, check_positional, parse
+from composer.cli.parsing.guess import may_start
 from composer.cli.render.guard import Guarded
 from composer.cli.render.message import error_line
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from composer.cli.parsing.flags import Command
     from composer.cli.project.context import Context
+    from composer.run.early_fork import EarlyFork
     from composer.run.port import Engine
     from engine.paths import Roots
 
@@ -83,27 +85,40 @@ def script() -> NoReturn:
     # tenth of the time of a command or of a supervisor's start.
     gc.set_threshold(50_000, 20, 20)
     compiled.use()
-    code = main()
+    code = main(early=_early_fork(sys.argv[1:]))
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(code & 0xFF)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code. Raises nothing but the interpreter's SystemExit."""
+def _early_fork(words: list[str]) -> EarlyFork | None:
+    """A process that gets ready to supervise, for a command that will probably start containers."""
+    if os.geteuid() or not may_start(words, os.environ):
+        return None
+    import engine.api  # noqa: F401  (both need it, so it is loaded once)
+    from composer.run.early_fork import EarlyFork
+
+    with contextlib.suppress(OSError):
+        return EarlyFork(open_engine)
+    return None
+
+
+def main(argv: Sequence[str] | None = None, early: EarlyFork | None = None) -> int:
+    """Run one command and return the exit code. `early`: what may become its supervisor. Raises nothing but the
+    interpreter's SystemExit."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = map(Guarded, streams)
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        return _run(list(sys.argv[1:] if argv is None else argv), early)
     finally:
         sys.stdout, sys.stderr = streams
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], early: EarlyFork | None) -> int:
     style = _Style()
     try:
         try:
-            return _dispatch(argv, style)
+            return _dispatch(argv, style, early)
         finally:
             sys.stdout.flush()
     except ExitCode as end:
@@ -163,7 +178,7 @@ def _command(words: list[str]) -> tuple[Command, Callable[[Context, Args], int |
     return command, run, words
 
 
-def _dispatch(argv: list[str], style: _Style) -> int:
+def _dispatch(argv: list[str], style: _Style, early: EarlyFork | None) -> int:
     from composer.cli.parsing.options import EVERYWHERE, GLOBAL, check_progress
 
     options = parse(GLOBAL, argv, interspersed=False)
@@ -194,7 +209,7 @@ def _dispatch(argv: list[str], style: _Style) -> int:
         print(command_help(command))
         return 0
     check_positional(command, args.positional)
-    context = _context(options, args)
+    context = _context(options, args, early)
     if command.name not in SPARED:
         style.progress = context.settings.progress(build=False)
         for line in context.settings.check():
@@ -231,10 +246,11 @@ def _with_place(error: UsageError, command: str) -> UsageError:
     return UsageError(f"{message}\nSee 'composer {command} --help'.")
 
 
-def _context(options: Args, args: Args) -> Context:
+def _context(options: Args, args: Args, early: EarlyFork | None) -> Context:
     from composer.cli.project.context import Context
 
-    context = Context(options, dry_run=bool(options.dry_run or args.dry_run), open_engine=open_engine)
+    dry_run = bool(options.dry_run or args.dry_run)
+    context = Context(options, dry_run=dry_run, open_engine=open_engine, early_fork=early)
     context.given = args.given
     context.locked = bool(getattr(args, "locked", False))
     return context

@@ -18,6 +18,7 @@ from engine.paths import Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from composer.run.early_fork import EarlyFork
     from composer.run.port import Engine
     from composer.run.protocol import Event, Request
 
@@ -32,23 +33,33 @@ ENDING = ("down", "stop", "kill", "rm")
 
 
 class Client:
-    """A client of one project's supervisor. It starts a supervisor with `environ`, or in a fork if `open_engine` is given."""
+    """A client of one project's supervisor. It starts a supervisor with `environ`, or in a fork if `open_engine` is given,
+    for which `early` will do if there is one."""
 
     def __init__(
-        self, roots: Roots, project: str, environ: Mapping[str, str], open_engine: Callable[[], Engine] | None = None
+        self,
+        roots: Roots,
+        project: str,
+        environ: Mapping[str, str],
+        open_engine: Callable[[], Engine] | None = None,
+        early: EarlyFork | None = None,
     ) -> None:
-        self._roots, self._project, self._environ, self._open_engine = roots, project, environ, open_engine
+        self._roots, self._project, self._environ = roots, project, environ
+        self._open_engine, self._early = open_engine, early
         self._path = roots.supervisor_socket(project)
         self._starting: Launch | None = None
 
     def prepare(self) -> None:
         """Start a supervisor if there is none, without waiting for it, so that it gets ready while the command does other
         work. Call it early, before the process has grown."""
+        early, self._early = self._early, None
         if self._starting is None and not os.path.exists(self._path):
             try:
-                self._starting = Launch(self._roots, self._project, self._environ, self._open_engine)
+                self._starting = Launch(self._roots, self._project, self._environ, self._open_engine, early)
             except OperationFailed:
                 pass  # the error is reported when the supervisor is needed
+        elif early is not None:
+            early.dismiss()
 
     def listens(self) -> bool:
         """Whether a supervisor accepts connections."""

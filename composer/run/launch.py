@@ -6,6 +6,7 @@ has read files or used the engine is too large to fork, and has descriptors and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -19,7 +20,12 @@ from engine.paths import Roots
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
+    from composer.run.early_fork import EarlyFork
     from composer.run.port import Engine
+
+
+_ROOM = 1023
+"""The highest descriptor for which a supervisor makes room; the usual limit (RLIMIT_NOFILE) permits it."""
 
 
 class SupervisorLost(EngineError):
@@ -31,19 +37,32 @@ class Launch:
     standard error is supervisor.log. It waits for a connection until `close`. Raises OperationFailed."""
 
     def __init__(
-        self, roots: Roots, project: str, environ: Mapping[str, str], fork: Callable[[], Engine] | None = None
+        self,
+        roots: Roots,
+        project: str,
+        environ: Mapping[str, str],
+        fork: Callable[[], Engine] | None = None,
+        early: EarlyFork | None = None,
     ) -> None:
-        """`fork` opens the engine in a forked child, which then expects to start containers. If this command has already
-        opened the engine, the supervisor is started by its command line instead."""
+        """`fork` opens the engine in a forked child, which then expects to start containers, as `early` does, which was
+        forked before. If this command has already opened the engine, the supervisor is started by its command line
+        instead of a fork now."""
         self._folder = os.path.dirname(roots.supervisor_socket(project))
         self._project = project
 
         def start(descriptors: Descriptors) -> int:
+            if early is not None:
+                try:
+                    early.supervise(roots, project, environ, descriptors)
+                    return 0
+                except OSError:
+                    pass  # it was killed
             if fork is None or _has_opened(roots):
                 argv = [*command_line(roots, project), str(READY)]
                 return spawn(argv[0], argv, {**environ, **_place(environ)}, descriptors)
             if os.fork() == 0:
-                _live(roots, project, environ, fork, descriptors)
+                os.setsid()
+                live(roots, project, environ, fork, descriptors)
             return 0
 
         try:
@@ -72,6 +91,7 @@ def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, ea
     """Run the project's supervisor until nothing is left to do, unless another one is running. `ready` (see READY) receives a
     byte when requests are accepted; `eager`: a request that starts containers will follow."""
     os.chdir("/")
+    _make_room()
     from composer.run.control import Control
 
     control = Control.open(roots.supervisor_socket(project))
@@ -92,16 +112,22 @@ def supervise(engine: Engine, roots: Roots, project: str, ready: int = -1, *, ea
     supervisor.supervise(engine, roots, project, control, command_line(roots, project))
 
 
-def _live(
+def _make_room() -> None:
+    """Let the kernel's table of our descriptors grow once, while there is no other thread: with threads it waits for RCU
+    each time that it enlarges the table, for some milliseconds. Each container needs five."""
+    with contextlib.suppress(OSError):  # the limit is lower
+        os.close(os.dup2(0, _ROOM, inheritable=False))
+
+
+def live(
     roots: Roots,
     project: str,
     environ: Mapping[str, str],
     open_engine: Callable[[], Engine],
     descriptors: Descriptors,
 ) -> None:
-    """Run in the child; does not return."""
+    """Be the supervisor, in a child with a session of its own; does not return."""
     try:
-        os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # as a command may have changed it
         for number, fd in enumerate(
             [os.dup(fd) for fd in descriptors]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from composer.model import Project
     from composer.plan.desired import Desired
     from composer.plan.lock import Lock
+    from composer.run.early_fork import EarlyFork
     from composer.run.port import Engine
     from engine.spec.artifact import ArtifactFile
     from engine.spec.image import ImageConfig
@@ -40,10 +41,12 @@ class Context:
         open_engine: Callable[[Roots], Engine],
         environ: Mapping[str, str] | None = None,
         stderr: TextIO | None = None,
+        early_fork: EarlyFork | None = None,
     ) -> None:
         self.options, self.dry_run, self._open_engine = options, dry_run, open_engine
         self.environ = os.environ if environ is None else environ
         self.stderr = stderr or sys.stderr
+        self.early_fork = early_fork
         self._images: dict[str, ImageConfig | None] = {}
         self._warned: set[str] = set()
         self._streams: dict[str, bytes] = {}

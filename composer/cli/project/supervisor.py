@@ -15,7 +15,8 @@ EAGER = ("up", "create")
 def supervisor_of(context: Context) -> Client:
     from composer.run.client import Client
 
-    return Client(context.roots, context.project_name, context.environ, context.new_engine)
+    early, context.early_fork = context.early_fork, None
+    return Client(context.roots, context.project_name, context.environ, context.new_engine, early)
 
 
 def prepared(context: Context, action: str) -> Client:

@@ -36,6 +36,8 @@ OWNER = 0x2
 _REQUEST, _ACK, _EXCLUSIVE, _CREATE, _APPEND = 0x1, 0x4, 0x200, 0x400, 0x800
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _HEADER = struct.Struct("=IHHII")
+_ATTRIBUTE = struct.Struct("=HH").pack
+_PADDING = b"", bytes(3), bytes(2), bytes(1)
 _ERROR = 2
 _PIECE = 250
 """Elements per message: a nested attribute has at most 64 KiB."""
@@ -52,7 +54,8 @@ class Element(Struct, frozen=True):
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+    length = len(value)
+    return _ATTRIBUTE(4 + length, kind) + value + _PADDING[length & 3]
 
 
 def nested(kind: int, value: bytes) -> bytes:
@@ -64,7 +67,7 @@ def text(kind: int, value: str) -> bytes:
 
 
 def number(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack(">i" if value < 0 else ">I", value))
+    return _ATTRIBUTE(8, kind) + (value & 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def message(kind: int, body: bytes, *, family: int = INET, bits: int = 0) -> bytes:
