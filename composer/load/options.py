@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from composer.load.stamp import stamp
 from composer.load.tree.nodes import Map, Origin, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
     from composer.load.read.interpolation.expressions import Variable
     from composer.load.read.oci import Artifacts
+    from composer.load.stamp import Stamp
     from composer.load.tree.nodes import Path
 
 
@@ -121,7 +121,7 @@ class Inputs:
     __slots__ = ("commits", "fetched", "files", "locked", "remote", "set_at", "uses", "variables", "volatile")
 
     def __init__(self) -> None:
-        self.files: dict[str, tuple[int, int, int] | None] = {}
+        self.files: dict[str, Stamp | None] = {}
         self.variables: dict[str, str | None] = {}
         self.uses: list[Use] = []
         self.set_at: dict[str, Origin] = {}
@@ -133,12 +133,7 @@ class Inputs:
 
     def note(self, path: str) -> None:
         """Record the state of a file. Call it before reading the file."""
-        try:
-            status = os.stat(path)
-        except OSError:
-            self.files[path] = None
-        else:
-            self.files[path] = (status.st_size, status.st_mtime_ns, status.st_ino)
+        self.files[path] = stamp(path)
 
 
 class Environment(dict[str, str]):

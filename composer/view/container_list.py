@@ -121,16 +121,7 @@ def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bo
     """Whether a container passes all filters; names in them are resolved once. Refusal, Unknown."""
     if not filters:
         return lambda record: True
-    for name, word, allowed in (("status", "state", STATUSES), ("health", "health", HEALTH)):
-        for value in filters.get(name):
-            if value not in allowed:
-                raise Refusal(
-                    f"invalid filter '{name}={value}': invalid value for {word} ({value}): must be one of "
-                    + ", ".join(allowed)
-                )
-    for value in filters.get("exited"):
-        if not value.lstrip("-").isdigit():
-            raise Refusal(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
+    _check_values(filters)
     task = filters.boolean("is-task")
     before = [lookup.container(engine, name).state.created_at for name in filters.get("before")]
     since = [lookup.container(engine, name).state.created_at for name in filters.get("since")]
@@ -161,6 +152,20 @@ def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bo
         )
 
     return fits
+
+
+def _check_values(filters: Filters) -> None:
+    """Raises Refusal for a value that a filter does not accept."""
+    for name, word, allowed in (("status", "state", STATUSES), ("health", "health", HEALTH)):
+        for value in filters.get(name):
+            if value not in allowed:
+                raise Refusal(
+                    f"invalid filter '{name}={value}': invalid value for {word} ({value}): must be one of "
+                    + ", ".join(allowed)
+                )
+    for value in filters.get("exited"):
+        if not value.lstrip("-").isdigit():
+            raise Refusal(f"invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax")
 
 
 def _named(name: str, wanted: str) -> bool:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from composer.cli.project.cache import KEPT, Cache, Entry, now, stamp
+from composer.cli.project.cache import _PARTS, KEPT, Cache, Entry, now
 from composer.load.project import LoadOptions
+from composer.load.stamp import stamp
 from composer.plan.desired import Desired
 
 TOP = Path(__file__).resolve().parents[2]
@@ -161,3 +162,9 @@ def test_a_hit_imports_nothing_heavy_and_is_quick(folder, tmp_path):
         assert not {name.split(".")[0] for name in modules} & {"yaml", "pydantic", "networkx", "anyio", "asyncio"}
         seconds.append(float(spent))
     assert min(seconds) < 0.04
+
+
+def test_an_entry_depends_on_all_code_that_reads_files():
+    """Every directory below load, model and plan is part of the program's version."""
+    files = (path for part in ("load", "model", "plan") for path in (TOP / "composer" / part).rglob("*.py"))
+    assert {str(path.parent.relative_to(TOP / "composer")) for path in files} == set(_PARTS)

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 import composer
+from composer.load.stamp import Stamp, stamp
 from composer.plan.desired import Desired
 from composer.plan.problems import Problem
 from engine import atomic
@@ -29,8 +30,6 @@ TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
     from composer.load.options import Loaded, LoadOptions
 
-Stamp = tuple[int, int, int]
-"""A file's size, time of change (ns) and inode."""
 
 KEPT = 64
 """Entries that are kept; the ones that were not written for longest go first."""
@@ -38,9 +37,10 @@ COARSE = 50_000_000
 """Nanoseconds within which two changes of a file may have the same time: a younger entry is not believed."""
 
 _PARTS = (
-    *("load", "load/tree", "load/read", "load/merge", "load/resolve", "load/check", "load/check/schema"),
-    *("model", "plan", "plan/translate"),
+    *("load", "load/tree", "load/read", "load/read/interpolation", "load/merge", "load/resolve", "load/check"),
+    *("load/check/schema", "model", "plan", "plan/translate"),
 )
+"""Directories of the code that an entry depends on."""
 
 
 class Translated(Struct, frozen=True, kw_only=True):
@@ -150,15 +150,6 @@ def _unchanged(files: Mapping[str, Stamp | None], written: int) -> bool:
         if stamp(path) != known or (known is not None and known[1] > written - COARSE):
             return False
     return True
-
-
-def stamp(path: str) -> Stamp | None:
-    """None for a file that does not exist or cannot be examined."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def now() -> int:

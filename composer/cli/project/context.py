@@ -355,7 +355,8 @@ class Context:
 
 def _translated(loaded: Loaded, last: Entry | None) -> tuple[Desired, Translated]:
     """Translate the files to engine terms. `last` is the cached entry of an earlier state of the files."""
-    from composer.cli.project.cache import Translated, content_of, stamp
+    from composer.cli.project.cache import Translated, content_of
+    from composer.load.stamp import stamp
     from composer.model import Project
     from composer.plan.translate import inputs, translation
 

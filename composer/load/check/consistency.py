@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from itertools import chain, islice
 
-from composer.cron import Cron, CronError
+from composer.load.check import job_rules
+from composer.load.check.cycles import first_cycle
 from composer.load.errors import REPORTED, LoadError, did_you_mean
 from composer.load.resolve.structures import DEPLOY
 from composer.load.tree.nodes import Map, origin_at
-from engine.quantities import QuantityError, nanoseconds
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from composer.load.tree.nodes import Path
@@ -196,46 +196,6 @@ class _Check:
                 did_you_mean(source, known) or f"declare it under {kind}:",
             )
 
-    # ---- jobs
-
-    def triggers(self, name: str, job: Map) -> Iterator[LoadError]:
-        triggers, place = job.get("triggers", {}), ("jobs", name, "triggers")
-        schedules = triggers.get("schedule", ())
-        if name in self.services or name in self.disabled:
-            yield self.wrong(("jobs", name), f"job {name!r} has the same name as a service", "rename one of them")
-        if schedules and triggers.get("manual"):
-            yield self.wrong(
-                (*place, "manual"), f'job "{name}" declares both manual:true and a schedule, exactly one is supported'
-            )
-        if not schedules and "manual" not in triggers:
-            yield self.wrong(place, f'job "{name}" has no trigger', "write manual: true, or a schedule")
-        for index, schedule in enumerate(schedules):
-            path: Path = (*place, "schedule", index)
-            try:
-                Cron(schedule["cron"])
-            except CronError as error:
-                yield self.wrong((*path, "cron"), f'job "{name}": schedule[{index}]: {error}')
-            zone = schedule.get("timezone", "")
-            if zone and not _is_timezone(zone):
-                yield self.wrong(
-                    (*path, "timezone"),
-                    f'job "{name}": schedule: unknown timezone {zone}',
-                    "write an IANA name, such as Europe/Paris",
-                )
-
-    def limits(self, name: str, job: Map) -> Iterator[LoadError]:
-        """Check `x-composer` of a job, which the schema does not cover."""
-        ours, place = job.get("x-composer", Map()), ("jobs", name, "x-composer")
-        if not isinstance(ours, dict):
-            yield self.wrong(place, f"jobs.{name}.x-composer must be a mapping")
-            return
-        for key, value in ours.items():
-            if key not in JOB_LIMITS:
-                hint = did_you_mean(str(key), JOB_LIMITS) or f"supported: {', '.join(JOB_LIMITS)}"
-                yield self.wrong((*place, key), f"jobs.{name}.x-composer: unknown key {key}", hint)
-            elif why := JOB_LIMITS[key](value):
-                yield self.wrong((*place, key), f"jobs.{name}.x-composer.{key}: {why}")
-
     # ---- contradictory settings
 
     def healthcheck(self, name: str, service: Map) -> Iterator[LoadError]:
@@ -309,64 +269,13 @@ class _Check:
             if not secret.get("external") and "file" not in secret and "environment" not in secret:
                 yield self.wrong(("secrets", name), f'secret "{name}" must declare either `file` or `environment`')
 
-    # ---- cycles
-
     def cycles(self) -> list[LoadError]:
-        """The first dependency cycle, beginning with the name that sorts first."""
-        everything = {**self.services, **self.jobs}
-        waits = {
-            name: sorted(other for other in everything[name].get("depends_on", ()) if other in everything)
-            for name in sorted(everything)
-        }
-        if not any(waits.values()):
+        names = first_cycle(self.services, self.jobs)
+        if not names:
             return []
-        from graphlib import CycleError, TopologicalSorter
-
-        try:
-            TopologicalSorter(waits).prepare()
-        except CycleError as error:
-            circle: list[str] = error.args[1][:-1]  # the graph's edges lead from a dependency to its dependants
-            start = circle.index(min(circle))
-            names = [*circle[start::-1], *circle[:start:-1]]
-            last = names[-1]
-            section = "services" if last in self.services else "jobs"
-            text = " -> ".join([*names, names[0]])
-            return [self.wrong((section, last, "depends_on", names[0]), f"dependency cycle detected: {text}")]
-        return []
-
-
-def _is_timezone(name: str) -> bool:
-    """Whether this machine has the time zone. Without a time zone database, every name is accepted."""
-    import os
-    from zoneinfo import TZPATH
-
-    folders = [folder for folder in TZPATH if os.path.isdir(folder)]
-    parts = name.split("/")
-    if not all(part and part[0].isalnum() for part in parts):
-        return False
-    return not folders or any(os.path.isfile(os.path.join(folder, name)) for folder in folders)
-
-
-def _wrong_duration(value: Any) -> str:
-    try:
-        return "must not be negative" if nanoseconds(str(value)) < 0 else ""
-    except QuantityError as error:
-        return str(error)
-
-
-def _wrong_count(value: Any) -> str:
-    return (
-        "" if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else "must be a whole number from 0"
-    )
-
-
-JOB_LIMITS: dict[str, Callable[[Any], str]] = {
-    "timeout": _wrong_duration,
-    "retries": _wrong_count,
-    "retry_delay": _wrong_duration,
-    "history": _wrong_count,
-}
-"""Key of a job's `x-composer` → function that returns the error in a value, or ""."""
+        section = "services" if names[-1] in self.services else "jobs"
+        text = " -> ".join([*names, names[0]])
+        return [self.wrong((section, names[-1], "depends_on", names[0]), f"dependency cycle detected: {text}")]
 
 
 _RULES: tuple[Any, ...] = (
@@ -386,8 +295,8 @@ _RULES: tuple[Any, ...] = (
 )
 
 _JOB_RULES: tuple[Any, ...] = (
-    _Check.triggers,
-    _Check.limits,
+    job_rules.triggers,
+    job_rules.limits,
     *(rule for rule in _RULES if rule not in (_Check.scale, _Check.resources, _Check.watch)),
 )
 
