@@ -123,6 +123,19 @@ class Engine:
 
         bridge.need_default(self._store)
 
+    def hold_default_network(self) -> int:
+        from engine.net import held
+
+        return held.hold(self.roots)
+
+    def release_default_network(self, hold: int) -> None:
+        import asyncio
+
+        from engine.net import removal
+
+        os.close(hold)
+        asyncio.run(removal.leave_default(self._store))
+
     def overlay_key(self) -> str:
         """Make this host's WireGuard key for encrypted overlay networks unless there is one; its public key. Raises
         InvalidSpec, OperationFailed."""

@@ -77,6 +77,15 @@ class Reads(Protocol):
         """Create the network `bridge` before a container uses it, for callers that need its addresses."""
         ...
 
+    def hold_default_network(self) -> int:
+        """Keep the network `bridge` without containers; a session may then create it. Returns a descriptor for
+        `release_default_network`. Raises OSError."""
+        ...
+
+    def release_default_network(self, hold: int) -> None:
+        """End a hold, and remove the network unless containers use it or others hold it. Not in an event loop."""
+        ...
+
     def overlay_key(self) -> str:
         """This host's public key for encrypted overlay networks; the private one is made where there is none."""
         ...

@@ -6,6 +6,7 @@ other request. The server can be killed at any time: the supervisors have all st
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -76,6 +77,8 @@ class Server:
         self.observer = Observer(self.engine, roots, self.journal)
         self.snapshots = Snapshots(self.engine)
         self.rows = Rows()
+        self.bridge = -1
+        """The descriptor that holds the network `bridge`, -1 for none."""
         self._uids = {0, os.geteuid()}
 
     def open_engine(self) -> Engine:
@@ -107,6 +110,12 @@ class Server:
                     async for _ in signals:
                         tasks.cancel_scope.cancel()
         self.log.close()
+
+    def close(self) -> None:
+        """Give up what the server holds, after its end."""
+        if self.bridge >= 0:
+            with contextlib.suppress(EngineError):
+                self.engine.release_default_network(self.bridge)
 
     async def _client(self, stream: SocketStream) -> None:
         async with stream:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from engine import digest
 from engine.errors import Conflict, EngineError, InvalidSpec
-from engine.net import ipam, options, preferences
+from engine.net import held, ipam, options, preferences
 from engine.net.firewall import backend, forwarding
 from engine.net.firewall.published_ports import Port
 from engine.net.lan import settings as lan
@@ -76,7 +76,7 @@ async def create_all(store: Store, specs: Sequence[NetworkSpec]) -> list[Network
     """The same for several networks, in few steps; the record or the failure of each."""
     own = [spec for spec in specs if spec.name not in PREDEFINED]
     journalled = iter(_journal(store, own))
-    found = [next(journalled) if spec.name not in PREDEFINED else _predefined(spec.name) for spec in specs]
+    found = [next(journalled) if spec.name not in PREDEFINED else _predefined(store, spec) for spec in specs]
     records = [one for one in found if isinstance(one, NetworkRecord)]
     try:
         await _ensure_all(store.roots, records)
@@ -91,12 +91,17 @@ async def create_all(store: Store, specs: Sequence[NetworkSpec]) -> list[Network
         return found
 
 
-def _predefined(name: str) -> EngineError:
-    return Conflict(f"network {name} is predefined and cannot be created")
+def _predefined(store: Store, spec: NetworkSpec) -> NetworkRecord | EngineError:
+    """The network `bridge` while it is held, which has no containers then; others cannot be created."""
+    if spec == NetworkSpec(name=DEFAULT) and held.is_held(store.roots):
+        need_default(store)
+        if (record := get(store, DEFAULT)) is not None:
+            return record
+    return Conflict(f"network {spec.name} is predefined and cannot be created")
 
 
 def need_default(store: Store) -> None:
-    """Create the network `bridge`, which exists while containers use it (network_mode: bridge)."""
+    """Create the network `bridge`, which exists while containers use it (network_mode: bridge) or it is held."""
     if get(store, DEFAULT) is None:
         (made,) = _journal(store, [NetworkSpec(name=DEFAULT)])
         if isinstance(made, EngineError):

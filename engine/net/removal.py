@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from engine.errors import Conflict
-from engine.net import bridge
+from engine.net import bridge, held
 from engine.net.firewall import backend
 from engine.net.lan import settings as lan
 from engine.net.overlay import settings as overlay
@@ -66,9 +66,9 @@ async def remove(store: Store, name: str) -> None:
 
 
 async def leave_default(store: Store) -> None:
-    """Remove the network `bridge` when its last container has left."""
+    """Remove the network `bridge` when its last container has left, unless it is held."""
     record = bridge.get(store, bridge.DEFAULT)
-    if record is None or bridge.in_use_by(store, bridge.DEFAULT):
+    if record is None or bridge.in_use_by(store, bridge.DEFAULT) or held.is_held(store.roots):
         return
     with store.transaction(freeing=True) as db:
         gone = "DELETE FROM networks WHERE id = ? AND NOT EXISTS (SELECT 1 FROM addresses WHERE network = ?)"

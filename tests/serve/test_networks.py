@@ -1,5 +1,9 @@
 """Networks that a running container joins and leaves through the Docker API."""
 
+import subprocess
+
+from tests.serve.conftest import serving
+
 
 def test_connect_and_disconnect(api):
     network = api("POST", "/networks/create", {"Name": "joined"})["Id"]
@@ -24,3 +28,19 @@ def test_connect_and_disconnect(api):
         api.raw("DELETE", f"/containers/{one}?force=1")
         for name in (network, other):
             api.raw("DELETE", f"/networks/{name}")
+
+
+def test_the_gateway_of_an_unused_bridge_is_there_while_clients_know_it(roots):
+    def addresses():
+        return subprocess.check_output(["ip", "-o", "addr"], text=True)
+
+    with serving(roots) as api:
+        gateway = api.get("/networks/bridge")["IPAM"]["Config"][0]["Gateway"]
+        assert f" {gateway}/" in addresses()
+        one = api("POST", "/containers/create", {"Image": "busybox", "Cmd": ["true"]})["Id"]
+        api("POST", f"/containers/{one}/start")
+        api("POST", f"/containers/{one}/wait")
+        api("DELETE", f"/containers/{one}?force=1")
+        assert f" {gateway}/" in addresses()
+        assert api.refused("POST", "/networks/create", {"Name": "bridge"})[0] == 403
+    assert f" {gateway}/" not in addresses()

@@ -52,6 +52,7 @@ def run(context: Context, args: Args) -> int:
     try:
         anyio.run(server.run, listener, ready)
     finally:
+        server.close()
         if passed is None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from composer.plan.labels import group_of
+from composer.plan.operations import CreateNetwork
+from composer.serve.http.errors import HTTPError
 from composer.serve.http.request import Reply
+from composer.serve.supervised import CAUSE, perform
 from composer.view.filters import Filters
 from composer.view.networks import FILTERS, members, need, selected, shown
+from engine.spec.network import NetworkSpec
 
 if TYPE_CHECKING:
     from composer.serve.http.exchange import Exchange
@@ -22,6 +28,18 @@ async def listing(server: Server, request: Request, exchange: Exchange) -> Reply
 
 async def inspect(server: Server, request: Request, exchange: Exchange) -> Reply:
     if request.arguments["id"] == "bridge":
-        server.engine.need_default_network()
+        await _need_bridge(server)
     record = need(server.engine, request.arguments["id"])
     return Reply({**shown(record), "Containers": members(server.engine, record)})
+
+
+async def _need_bridge(server: Server) -> None:
+    """Create the network `bridge` with its gateway, as clients in other networks use that to reach published ports, and keep
+    it until the server exits. Without the right to create it, only its addresses are chosen."""
+    server.engine.need_default_network()
+    if server.bridge >= 0 or server.access.read_only or server.access.project:
+        return
+    with contextlib.suppress(HTTPError, OSError):
+        server.bridge = server.engine.hold_default_network()
+        spec = NetworkSpec(name="bridge")
+        await perform(server, group_of({}), CreateNetwork(id=0, name=spec.name, cause=CAUSE, network=spec))
