@@ -24,11 +24,11 @@ def build(
 ) -> ImageRecord:
     """Build what `spec` asks for, record and tag it.
 
-    With several platforms there is an image for each under the same tags; the one for this machine, or else the first, is
-    the answer. `run` executes RUN instructions, `pull` (name, platform) fetches images that are not in the store (None:
-    they must be); both may be called from other threads than the caller's. Events are those of engine.build.progress. The
-    same inputs give the same image. Raises BuildFailed for what the Dockerfile or its instructions do wrong, Unsupported,
-    and what the parts raise; layers of the steps before stay in the cache.
+    With several platforms, it builds an image for each under the same tags, and returns the one for this machine, or
+    else the first. `run` executes RUN instructions, `pull` (name, platform) fetches images that are not in the store
+    (None: they must be); both may be called from other threads than the caller's. Events are those of
+    engine.build.progress. The same inputs give the same image. Raises BuildFailed for errors in the Dockerfile or its
+    instructions, Unsupported, and what the parts raise; layers of earlier steps stay in the cache.
     """
     from engine.build.builder import Builder, Finished
     from engine.build.platforms import build_each
@@ -49,7 +49,8 @@ def lock(spec: BuildSpec, *, images: ImageStore, pinned: Callable[[str], str]) -
 
 
 def outline(spec: BuildSpec, *, images: ImageStore) -> Outline:
-    """What the target of `spec` can be given: arguments, secrets, SSH agents. Raises BuildFailed as a build does."""
+    """The inputs that the target of `spec` accepts: arguments, secrets, SSH agents. Raises BuildFailed as a build
+    does."""
     return _unbuilt(spec, images).outline()
 
 
@@ -59,7 +60,7 @@ def targets(spec: BuildSpec, *, images: ImageStore) -> Targets:
 
 
 def examine(spec: BuildSpec, *, images: ImageStore) -> list[BuildWarning]:
-    """What there is to say against the Dockerfile of `spec`, by BuildKit's rules, without building it.
+    """Check the Dockerfile of `spec` by BuildKit's rules, without building it. Returns the warnings.
 
     Raises BuildFailed for a Dockerfile that cannot be built.
     """

@@ -68,7 +68,7 @@ class Builder:
 
             statements.check(spec)
         self._finished = [] if finished is None else finished
-        """Of the builds for other platforms before this one: what the exported cache is to hold, too."""
+        """From the builds for other platforms before this one; the exported cache includes them."""
         self._materials: dict[str, dict[str, str]] = {}
         self._remote = ""
         self._started = time.time()
@@ -150,7 +150,7 @@ class Builder:
         return [described(source, warning, name) for warning in found]
 
     def outline(self) -> Outline:
-        """What the target can be given. Nothing is built."""
+        """The inputs that the target accepts. Nothing is built."""
         from engine.build.outline import outline
 
         with self.context():
@@ -323,7 +323,7 @@ class Builder:
         return self.images.record(file, state.chain, tags=self.spec.tags, replaces=True, built=True)
 
     def _attach(self, build: Build, target: Stage, file: bytes) -> None:
-        """Annotations and attestations. A scanner has to see the image before that gets its tags."""
+        """Annotations and attestations. A scanner must see the image before the image gets its tags."""
         from engine.build.attest import statements
         from engine.image import attached
 

@@ -32,7 +32,7 @@ class Warning(Struct, frozen=True):
 
 
 Environment = Callable[[str], Mapping[str, str] | None]
-"""The environment of a base image, None when that is not known here."""
+"""The environment of a base image; None if it is unknown."""
 
 
 def check(
@@ -53,7 +53,7 @@ def check(
 
 
 def described(source: Source, warning: Warning, name: str) -> BuildWarning:
-    """For whoever has asked for nothing else."""
+    """Prints the warnings of a check."""
     return BuildWarning(
         rule=warning.rule.name,
         url=warning.rule.page,
@@ -162,7 +162,7 @@ class _Check:
             self.warn(rules.FROM_AS_CASING, line.start, line.end, as_=words[1], from_=keyword)
 
     def _casing(self) -> None:
-        """The first FROM and what follows: all in the case that most of them have."""
+        """The rule for the case of keywords, from the first FROM on: all in the case of the majority."""
         keywords = [line.keyword for line in self.source.lines]
         lines = self.source.lines[keywords.index("FROM") :] if "FROM" in keywords else ()
         lower = sum(line.word == line.word.lower() for line in lines)

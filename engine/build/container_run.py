@@ -84,7 +84,7 @@ class ContainerRun:
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Kill the steps that run, and let none begin; from any thread. The build fails with their end."""
+        """Kill running steps, and start no others; from any thread. The build fails when they end."""
         with self._lock:
             self._cancelled = True
             for handle in self._running.values():
@@ -106,7 +106,7 @@ class ContainerRun:
         """End the keeper and remove the build's folder. Steps must have ended."""
         if self._launch:
             with contextlib.suppress(EngineError):
-                self._start()  # no step came, and a keeper that somebody owned can be waited for
+                self._start()  # no step was executed, but the keeper must be reaped all the same
         if self._owner:
             self._owner.close()
             self._owner = None
@@ -118,7 +118,7 @@ class ContainerRun:
             self.cgroups.sweep(self.group, ())
             for network in self._network:
                 network.close()
-            build_folders.remove(self.roots, self.group)  # last: it tells others what is left, should we be killed
+            build_folders.remove(self.roots, self.group)  # last: if we are killed, it shows others what to clean up
             os.close(self._marker)
             self._marker = -1
 
@@ -173,7 +173,7 @@ class ContainerRun:
         for fd in streams:
             os.close(fd)
         pid = answer["pid"]
-        # Whatever happens from here on, the process is gone before its cgroup and folder are.
+        # From here on, the process always ends before its cgroup and directory are removed.
         stack.callback(_kill, keeper, container_id, _open(keeper, container_id, pid))
         if request.network_mode not in _BUILT_IN and self._make_network:
             try:
@@ -246,7 +246,7 @@ class ContainerRun:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[Connection]:
-        """A connection to the keeper, which is started for the first step."""
+        """A connection to the keeper; the first step starts it."""
         with self._lock:
             if self._owner is None:
                 self._start()
@@ -350,7 +350,7 @@ def _frames(stream: socket.socket) -> Iterator[tuple[int, bytes]]:
 
 
 def _kill(keeper: Connection, container_id: str, pidfd: int) -> None:
-    """Kill the process unless it has exited, and wait until the keeper has noticed its exit."""
+    """Kill the process unless it has exited, and wait until the keeper has reaped it."""
     with contextlib.suppress(OperationFailed):  # ended and reaped
         calls.pidfd_send_signal(pidfd, signal.SIGKILL)
     readable(pidfd)

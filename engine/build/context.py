@@ -147,8 +147,8 @@ class SourceTree:
         return f" ({subject} is excluded by .dockerignore)"
 
     def _resolved(self, path: str) -> tuple[str, bool]:
-        """Where the links on `path` lead, and whether an ignored path is among those on the way. Ignoring is by a file's own
-        path, whatever links lead to it. Without ignored files the kernel resolves the links."""
+        """Where the links on `path` lead, and whether they pass an ignored path. Patterns apply to a file's own path,
+        not to links that lead to it. Without ignored files the kernel resolves the links."""
         if not self.ignore:
             return path, False
         parts, done = path.split("/") if path else [], ""
@@ -248,7 +248,7 @@ class SourceTree:
                     stack.pop()
                     walk.leave()
                     if waiting and waiting[-1].relative + "/" == base:
-                        waiting.pop()  # nothing below it was taken out of the ignored
+                        waiting.pop()  # no pattern re-includes anything below it
                     continue
                 relative = base + name
                 path = f"{top}/{relative}".lstrip("/")

@@ -75,7 +75,7 @@ class Target:
         return f"{self.path}/{name}".strip("/")
 
     def _resolved(self, path: str) -> str:
-        """The path with a link at its end followed, wherever in the image that leads; it need not exist."""
+        """The path after following a link at its end inside the image; it need not exist."""
         for _ in range(_LINKS):
             status = self.root.lstat(path)
             if status is None or not stat.S_ISLNK(status.st_mode):
@@ -111,15 +111,15 @@ class Target:
         folder = self.root.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             _set_times(folder, self._times)
-            # A context's own root is nobody's file: its time does not count.
+            # The context's root is not one of its files: its time is ignored.
             if match.name or source.owned:
                 attributes.set_time(folder, match.items[0].status.st_mtime_ns)
         finally:
             os.close(folder)
 
     def _make_directory(self, source: SourceTree, item: Item, path: str) -> None:
-        """A directory below the destination gets the source's owner, mode and time, even if it is not new. One that
-        comes only because something below it does keeps its own owner and time."""
+        """A directory below the destination gets the source's owner, mode and time, even if it is not new. One that is
+        created only for its content keeps its own owner and time."""
         parent, name = self._fresh.below(path) or self.root.parent(path, self._made)
         new = True
         try:
@@ -260,7 +260,7 @@ class Target:
 
     @staticmethod
     def _folder_xattrs(source: SourceTree, item: Item) -> Mapping[str, bytes]:
-        """Of a directory; a context's files have none, as for BuildKit."""
+        """The extended attributes of a directory; a context's files have none, as with BuildKit."""
         if not source.owned:
             return {}
         fd = source.tree.open(item.path, os.O_RDONLY | os.O_DIRECTORY)

@@ -48,18 +48,19 @@ class Digests:
         return bytes.fromhex(entry[5])
 
     def put(self, path: str, status: os.stat_result, digest: bytes) -> None:
-        """Remember it, unless the file is too young to tell a later change by its times."""
+        """Remember it, unless the file is so recent that its times could hide a later change."""
         if max(status.st_mtime_ns, status.st_ctime_ns) + _SETTLED < self._now:
             self._seen[path] = (*_identity(status), digest.hex())
             self._changed = True
 
     def save(self) -> None:
-        """Write what is new. What this build did not see is kept for others from the same context, within reason."""
+        """Write new entries. Entries that this build did not use are kept for other builds of the context, up to a
+        limit."""
         if not self._changed:
             return
         known = self._known or {}
         kept = {**known, **self._seen} if len(known) < _SLACK + 4 * len(self._seen) else self._seen
-        # It only saves time: a full disk is reported by what really needs the space.
+        # The file only saves time: operations that need the space report a full disk.
         with contextlib.suppress(OSError):
             make_private(os.path.dirname(self._path))
             text = msgspec.json.encode({name: entry for name, entry in kept.items() if _is_text(name)})

@@ -1,5 +1,5 @@
-"""Drafts of layers that turned out to exist already: removed beside the build, because on a disc that can take longer
-than the build.
+"""Removes drafts of layers that turned out to exist, in the background, because on a disk that can take longer than the
+build.
 
 <state>/layers/.rubbish-<random>    gone soon; what the end of the process leaves, the next build or collection removes
 """
@@ -26,7 +26,7 @@ def put(layers: LayerStore, draft: Draft) -> None:
 
 def _sweep(folder: str) -> None:
     """Remove everything there, also from earlier builds. Concurrent sweeps, and the collector, do not interfere."""
-    with contextlib.suppress(OSError):  # the collector tries again, and says what is wrong
+    with contextlib.suppress(OSError):  # the collector tries again, and reports the error
         for name in os.listdir(folder):
             if name.startswith(_PREFIX):
                 remove(f"{folder}/{name}")

@@ -1,4 +1,4 @@
-"""Whether this machine runs programs of another architecture: by itself, or by an emulator (binfmt_misc,
+"""Whether this machine runs programs of another architecture, natively or with an emulator (binfmt_misc,
 Documentation/admin-guide/binfmt-misc.rst)."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAMES = {
 
 
 def runs(wanted: Platform, handlers: str = _HANDLERS) -> bool:
-    """An emulator must be registered with the flag F, as no image has it inside."""
+    """An emulator must be registered with the flag F, because images do not contain it."""
     here = host()
     if here.runs(wanted) or (here.architecture, wanted.architecture) == ("amd64", "386"):
         return True

@@ -1,4 +1,4 @@
-"""What a RUN instruction needs from a container engine, and nothing more."""
+"""The interface between RUN instructions and a container engine."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
 
 
 Output = Callable[[bytes, int], None]
-"""Takes what a process writes, and the descriptor that it wrote to: 1 or 2."""
+"""Receives the output of a process, and the descriptor that it wrote to: 1 or 2."""
 
 
 class RunStep(Protocol):
@@ -61,11 +61,11 @@ class RunStep(Protocol):
 
 
 class Steps(RunStep, Protocol):
-    """Runs steps until it is closed, which ends what still runs; `cancel` kills them, and lets none begin. For several
-    threads."""
+    """Runs steps until it is closed, which ends those still running; `cancel` kills them and starts no others.
+    Thread-safe."""
 
     def prepare(self) -> None:
-        """A step is about to come."""
+        """Called shortly before a step is executed."""
         ...
 
     def cancel(self) -> None: ...
@@ -84,7 +84,7 @@ class LateSteps:
         self._preparing: threading.Thread | None = None
 
     def prepare(self) -> None:
-        """Make them ready, while the caller goes on: a step is about to come."""
+        """Prepare in the background, because a step is about to be executed."""
         if self._preparing is not None:
             return
         with self._lock:

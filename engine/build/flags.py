@@ -45,7 +45,7 @@ class Flags:
         return bool(self.optional(name))
 
     def finish(self, keyword: str) -> None:
-        """Raises ValueError for a flag that nobody took."""
+        """Raises ValueError for a flag that no parser used."""
         for name in self._values:
             near = difflib.get_close_matches(name, self._known, 1)
             hint = f"; did you mean --{near[0]}?" if near else ""

@@ -22,7 +22,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Repository(Struct, frozen=True):
-    """What a reference names. `ref` "" is the remote's HEAD, `subdir` "" the whole; `commit` is what it must be."""
+    """The parts of a reference. `ref` "" is the remote's HEAD, `subdir` "" the whole repository; `commit` is the
+    required commit."""
 
     remote: str
     ref: str = ""
@@ -43,7 +44,7 @@ def is_git(text: str) -> bool:
 
 
 def parse(text: str) -> Repository:
-    """Raises BuildFailed for a query that means nothing."""
+    """Raises BuildFailed for an unknown query."""
     remote, _, fragment = text.partition("#")
     remote, _, query = remote.partition("?")
     ref, _, subdir = fragment.partition(":")
@@ -106,7 +107,7 @@ def clone(repository: Repository, sources: Sources, *, keep_git_dir: bool = Fals
     _git(repository, path, "remote", "add", "origin", repository.remote)
     wanted = repository.ref or repository.commit or "HEAD"
     if not _fetched(repository, path, wanted):
-        # A server need not give a commit by its hash: all branches and tags have it.
+        # A server may refuse to send a commit by its hash; then we fetch all branches and tags.
         _git(repository, path, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
         try:
             branches = _git(repository, path, "for-each-ref", "--format=%(refname)", f"refs/remotes/origin/{wanted}")

@@ -1,4 +1,4 @@
-"""The lines of an image's history, in the words of Docker's builder: `docker history` of both reads the same."""
+"""The lines of an image's history, worded as by Docker's builder, so that `docker history` shows the same for both."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ _CONFIG_LIMIT = 8 << 20
 
 
 def context(text: str, sources: Sources, wanted: platform.Platform) -> str:
-    """The image as a context that the builder knows (docker-image://ID). It goes with the build, unless it was there before.
+    """The image as a context for the builder (docker-image://ID). It is removed after the build, unless it existed
+    before.
 
     Raises BuildFailed, NotFound, ImageError, Corrupt.
     """

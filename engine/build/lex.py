@@ -79,7 +79,7 @@ def lex(text: str, name: str = "Dockerfile") -> Source:
 
 
 def parse_heredoc(word: str) -> Heredoc | None:
-    """The here-document that a word such as `<<-"EOF"` announces, still without content; None when it is none."""
+    """The here-document that a word such as `<<-"EOF"` announces, without its content; None if the word is not one."""
     match = _HEREDOC.match(word)
     if not match or not match[3]:
         return None

@@ -1,4 +1,4 @@
-"""What a build fetches, and what each of it is now: the part of composer.lock that is about builds."""
+"""The sources that a build fetches, and their current versions: the part of composer.lock for builds."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class _Lister:
             self.files.update(dict.fromkeys(filter(remote.is_remote, texts)))
 
     def _source(self, dockerfile: Dockerfile, sources: Sources, name: str, *, numbers: bool) -> None:
-        """An image that FROM or --from names, unless it is a stage or a folder."""
+        """An image that FROM or --from names, unless it is a stage or a directory."""
         if context := sources.named(name) if name else "":
             name = context.removeprefix(IMAGE_SCHEME) if context.startswith(IMAGE_SCHEME) else ""
         elif name and (dockerfile.numbered(name) if numbers else dockerfile.find(name)):

@@ -1,4 +1,5 @@
-"""Instructions that change only the image's configuration, as functions of it that also give their line of history."""
+"""Instructions that change only the image's configuration: functions that return the new configuration and a line of
+history."""
 
 from __future__ import annotations
 

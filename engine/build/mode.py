@@ -20,7 +20,7 @@ class Mode(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Mode:
-        """Raises ValueError for what chmod(1) would not take."""
+        """Raises ValueError for a mode that chmod(1) would refuse."""
         octal = re.fullmatch(r"0*[0-7]{1,4}", text)
         if not octal and not all(_CLAUSE.fullmatch(clause) for clause in text.split(",")):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What a Dockerfile offers to those who build it, found without building (BuildKit's subrequests outline and targets).
+"""The inputs and targets of a Dockerfile, found without building (BuildKit's subrequests outline and targets).
 
 A comment directly before ARG or FROM that begins with the name of the argument or stage describes it.
 """
@@ -25,7 +25,7 @@ class _Argument(Struct, frozen=True):
 
 
 class _Offer(Struct):
-    """What one stage can be given: the arguments that it knows, those that it uses, and its mounts."""
+    """The inputs of one stage: the arguments that it declares, those that it uses, and its mounts."""
 
     known: dict[str, _Argument]
     values: dict[str, str]
@@ -34,7 +34,7 @@ class _Offer(Struct):
     ssh: dict[str, Parameter] = {}
 
     def arguments(self) -> dict[str, Parameter]:
-        """The arguments that are used, directly or by the default of another."""
+        """The arguments that are used, directly or in the default of another."""
         used: set[str] = set()
         pending = list(self.used)
         while pending:
@@ -64,8 +64,8 @@ def outline(
     build_args: Mapping[str, str],
     environment: Callable[[str], Mapping[str, str] | None],
 ) -> Outline:
-    """What the stage `target` can be given; `environment` gives the variables of a base image, None if they are not
-    known. Raises BuildFailed for a Dockerfile that cannot be built."""
+    """The inputs that the stage `target` accepts; `environment` gives the variables of a base image, None if they are
+    not known. Raises BuildFailed for a Dockerfile that cannot be built."""
     walk = _Walk(dockerfile, instructions, build_args, environment)
     offers: dict[int, _Offer] = {}
     for stage in order(dockerfile, target):
@@ -90,7 +90,7 @@ def _by_line(found: Mapping[str, Parameter]) -> tuple[Parameter, ...]:
 
 
 def _nearest_first(dockerfile: Dockerfile, target: Stage) -> Iterable[Stage]:
-    """The stage, what it uses, and what those use; each once."""
+    """The stage and all stages that it uses, directly or indirectly; each once."""
     pending, seen = [target], list[Stage]()
     while pending:
         stage = pending.pop(0)

@@ -12,8 +12,7 @@ def resolve(text: str, root: Tree, warn: Callable[[str], None]) -> tuple[int, in
     """uid and gid for `user[:group]`, names or numbers; a user alone is also the group's name or number, and a colon
     without a group means root's.
 
-    A name that the image does not know means root, as with BuildKit; `warn` gets to know that. Raises BuildFailed for
-    a number that is none.
+    An unknown name means root, as with BuildKit; `warn` is called for it. Raises BuildFailed for an invalid number.
     """
     user, colon, group = text.partition(":")
     uid = _number(user, root, "etc/passwd", "user", warn)

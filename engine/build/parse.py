@@ -16,7 +16,7 @@ from engine.build.words import split
 
 
 class ProblemError(ValueError):
-    """What is wrong with an instruction; the place is added by the caller."""
+    """An error in an instruction; the caller adds the position."""
 
 
 def parse(source: Source) -> list[ins.AnyInstruction]:
@@ -44,7 +44,7 @@ def parse_line(line: Line, source: Source) -> ins.AnyInstruction:
 
 
 class _Args:
-    """What a parser gets: the line, the text after the flags, the flags."""
+    """The input of a parser: the line, the text after the flags, the flags."""
 
     def __init__(self, line: Line, rest: str, flags: Flags, source: Source) -> None:
         self.line, self.rest, self.flags, self.source = line, rest, flags, source
@@ -52,11 +52,11 @@ class _Args:
         self.text = f"{line.keyword} {' '.join(line.text.split()[1:])}"
 
     def words(self) -> list[str]:
-        """Words in which quotes hold blanks together."""
+        """Words separated by blanks; quoted blanks do not separate."""
         return split(self.rest, self.source.escape)
 
     def blanks(self) -> list[str]:
-        """What stands between blanks; quotes mean nothing."""
+        """Words separated by blanks; quotes have no meaning."""
         return split_blanks(self.rest)
 
     def array(self) -> tuple[str, ...] | None:
@@ -153,7 +153,7 @@ def _run(args: _Args) -> ins.Run:
 
 
 def _raw_heredocs(line: Line) -> list[str]:
-    """The here-documents as they go on after the instruction's own line."""
+    """The here-documents that follow the instruction's own line."""
     return [heredoc.raw + heredoc.name for heredoc in line.heredocs]
 
 

@@ -13,9 +13,9 @@ from engine.spec.image import BuildSpec, ImageRecord
 
 
 def build_each(spec: BuildSpec, images: ImageStore, build: Callable[[BuildSpec, str], ImageRecord]) -> ImageRecord:
-    """`build` makes the image of a specification with one platform; its steps have the title given. Tags move when all images
-    are made, so a failure leaves them as they were. The last build exports the cache, that of the others with it. Gives
-    the image for this machine, or else for the first platform."""
+    """`build` builds the image of a specification with one platform; its steps have the given title. Tags move only
+    after all images are built, so a failure does not change them. The last build exports the cache of all. Returns the
+    image for this machine, or else for the first platform."""
     wanted = list(dict.fromkeys(platform.parse(text) for text in spec.platforms))
     own = next((one for one in wanted if platform.host().runs(one)), wanted[0])
     inline = tuple(text for text in spec.cache_to if parse(text, export=True).type == "inline")

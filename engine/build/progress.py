@@ -1,4 +1,4 @@
-"""What a build tells while it runs: flat events, each with the plain line that says the same.
+"""The events of a running build: flat mappings, each with the equivalent line of plain text.
 
 {"id": "web 2/4", "step": 5, "name": "[web 2/4] RUN make", "status": "running" | "cached" | "done" | "error" |
  "output" | "warning", "text": …, "stream": 2 for output on stderr, "seconds": …, "line": "#5 [web 2/4] RUN make"}
@@ -22,7 +22,7 @@ class Reporter:
         self._lock = threading.Lock()
         self._count = 0
         self.made = 0
-        """Steps that made a layer or found that there is none to make, counted by who executes them."""
+        """The number of steps that created a layer or found nothing to change; the executor of steps counts them."""
 
     def step(self, place: str, text: str) -> Step:
         """Begin a step; `place` is such as `web 2/4`, `text` the instruction."""
@@ -61,7 +61,8 @@ class Step:
         self.tail: list[str] = []
 
     def output(self, data: bytes, stream: int = 1) -> None:
-        """What the step's process wrote to `stream` (1 or 2), reported in whole lines; the last ones are kept for an error."""
+        """Report output that the step's process wrote to `stream` (1 or 2), in whole lines; the last ones are kept for
+        an error."""
         *lines, self._rest[stream] = (self._rest[stream] + data).split(b"\n")
         for line in lines:
             self._line(line, stream)
@@ -73,7 +74,7 @@ class Step:
         self._reporter.send(self, "output", text=text, line=f"#{self.number} {seconds:.3f} {text}", stream=stream)
 
     def done_output(self) -> None:
-        """Report what came without a newline at its end."""
+        """Report output that does not end with a newline."""
         for stream, rest in self._rest.items():
             if rest:
                 self._line(rest, stream)
@@ -91,7 +92,7 @@ class Step:
 
     def failed(self, text: str) -> None:
         self.done_output()
-        # why is said once, by whoever asked for the build
+        # the caller of the build reports the reason once
         self._reporter.send(
             self, "error", text=text, line=f"#{self.number} ERROR {time.monotonic() - self.started:.1f}s"
         )

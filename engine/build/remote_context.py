@@ -22,7 +22,8 @@ from engine.spec.image import BuildSpec
 
 
 def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
-    """`spec` with contexts that are directories or images of the store, which go with `sources`. Raises BuildFailed."""
+    """`spec` with contexts that are directories or images in the store, removed when `sources` is closed. Raises
+    BuildFailed."""
     if spec.archive:
         spec = _from_archive(spec, sources)
     if spec.dockerfile_inline is None and remote.is_url(spec.dockerfile):
@@ -43,12 +44,13 @@ def local(spec: BuildSpec, sources: Sources) -> BuildSpec:
 
 
 def _stem(name: str) -> str:
-    """What of a context's name every way to write it has: an image's may be without registry and tag."""
+    """The part of a context's name that every spelling contains: an image's name may lack registry and tag."""
     return name.rpartition("/")[2].partition("@")[0].partition(":")[0].lower()
 
 
 def _dockerfile(spec: BuildSpec) -> str | None:
-    """Its text in lower case: a context that it nowhere names is not fetched. None when a variable may stand for a name."""
+    """The Dockerfile's text in lower case: contexts that it does not name are not fetched. None if a variable may hold
+    a name."""
     text = spec.dockerfile_inline
     try:
         text = text or read_bytes(os.path.join(spec.context, spec.dockerfile), 16 * MIB, "a Dockerfile").decode()
@@ -99,7 +101,7 @@ def _download(url: str, subject: str, name: str, sources: Sources) -> str:
 
 
 def _from_archive(spec: BuildSpec, sources: Sources) -> BuildSpec:
-    """The context that stdin brought: an archive, or else a Dockerfile, whose context is empty."""
+    """The context from stdin: an archive, or else a Dockerfile with an empty context."""
     with open(spec.archive, "rb") as file:
         if holds_tar(file.fileno()):
             return structs.replace(spec, context=_unpacked(file, "from stdin", "build context", sources))

@@ -73,7 +73,7 @@ EXPOSE_INVALID_FORMAT = Rule(
     "EXPOSE instruction should not define an IP address or host-port mapping, found '{port}'",
 )
 EXPERIMENTAL = frozenset({INVALID_DEFINITION_DESCRIPTION.name, COPY_IGNORED_FILE.name})
-"""Rules that hold only where `# check=experimental=…` asks for them."""
+"""Rules that apply only if `# check=experimental=…` enables them."""
 
 _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE

@@ -45,7 +45,7 @@ class Prepared:
 
 
 class Mounts:
-    """The mounts of one RUN. Raises ValueError, BuildFailed for wrong ones."""
+    """The mounts of one RUN. Raises ValueError, BuildFailed for invalid ones."""
 
     def __init__(self, run: StageRun, mounts: tuple[ins.MountText, ...]) -> None:
         self._run = run
@@ -103,7 +103,8 @@ class Mounts:
         return path
 
     def _cache(self, mount: ins.RunMount, stack: contextlib.ExitStack) -> str:
-        """The folder of a cache mount; with `locked` the build waits for others, with `private` it takes a free one."""
+        """The directory of a cache mount; with `locked` the build waits for others, with `private` it uses a free
+        one."""
         identity = mount.id + (f"\0{self._run.tree(mount.from_).identity}" if mount.from_ else "")
         base = f"{self._folder()}/{hashlib.sha256(identity.encode()).hexdigest()[:24]}"
         try:
@@ -120,7 +121,7 @@ class Mounts:
             raise OperationFailed.of("prepare cache mount", base, error) from error
 
     def _empty_once(self, path: str, lock: int, sharing: str) -> None:
-        """In a build without the cache, each cache mount starts empty, unless another build is using it."""
+        """In a build with --no-cache, each cache mount starts empty, unless another build is using it."""
         build = self._run.build
         if not self._run.anew or path in build.emptied:
             return

@@ -1,4 +1,4 @@
-"""RUN --mount=type=ssh: a socket of the build's own in front of the agent, so that owner and mode are as asked for.
+"""RUN --mount=type=ssh: a separate socket that forwards to the agent, so that it can have the requested owner and mode.
 
 step ──► <run>/build-…/ssh-<random> (owner, mode of the mount) ──► SSH_AUTH_SOCK, or an ssh-agent(1) that holds key files
 """
@@ -25,7 +25,7 @@ _CHUNK = 1 << 16
 def serve(
     stack: contextlib.ExitStack, folder: str, sources: Sequence[str], *, owner: tuple[int, int], mode: int
 ) -> str:
-    """Create a socket in `folder`, a directory for it alone, that forwards to the agent: `sources` is one agent's socket, or
+    """Create a socket in `folder`, an empty directory, that forwards to the agent: `sources` is one agent's socket, or
     key files. Returns its path; `stack` ends it. Raises BuildFailed for an invalid source, Unsupported without
     ssh-agent(1)."""
     upstream = _upstream(stack, folder, sources)
@@ -87,7 +87,7 @@ def _agent(stack: contextlib.ExitStack, folder: str, keys: Sequence[str]) -> Non
     stack.callback(agent.wait)
     stack.callback(agent.terminate)
     stack.callback(agent.stdout.close)
-    agent.stdout.readline()  # it says its socket when that exists
+    agent.stdout.readline()  # it prints the socket's path once the socket exists
     for key in keys:
         with _opened(key) as file:  # from standard input: ssh-add(1) refuses a file that others may read
             added = subprocess.run(

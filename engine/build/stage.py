@@ -260,7 +260,7 @@ class StageRun:
                     reproducible.clamp(draft.fd, self.state.epoch)
             except OSError as error:
                 raise OperationFailed.of("execute", task.history, error) from error
-            # A step that changed nothing has its layer, too: an image has as many as its history says.
+            # A step that changed nothing has a layer as well, because the number of layers must match the history.
             chain = [*self.state.chain, seal(layers, draft, parent).chain_id]
             discard.put(layers, draft)
         return self.build.cache.put(key, chain, task.history)
@@ -272,13 +272,13 @@ class StageRun:
             yield tree
 
     def lower(self) -> list[str]:
-        """The directories of the image so far, lowest first."""
+        """The directories of the image's layers so far, lowest first."""
         layers = self.build.images.layers
         return [layers.path(layer.folder) for layer in layers.need(self.state.chain)]
 
     def tree(self, name: str, *, numbers: bool = False) -> SourceTree:
-        """What `from` names: "" the context, else a stage (with `numbers` by its number, too), a named context, or an
-        image."""
+        """The tree that `from` names: "" is the context; otherwise a stage (with `numbers`, also by number), a named
+        context, or an image."""
         build = self.build
         if not name:
             return build.sources.context()

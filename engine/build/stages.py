@@ -23,8 +23,8 @@ ARGs").
 
 
 class Stage(Struct, frozen=True):
-    """One FROM with what follows. `image` and `platform` are expanded; `base` is the earlier stage it names, else
-    None. A `replaced` one is what an additional context of its name holds: what stands in the Dockerfile is not used.
+    """One FROM with what follows. `image` and `platform` are expanded; `base` is the earlier stage it names, else None.
+    A `replaced` stage is an additional context with its name: its instructions are not used.
     """
 
     index: int
@@ -42,8 +42,8 @@ class Stage(Struct, frozen=True):
 
 
 class Dockerfile(Struct, frozen=True):
-    """All stages, and what ARG without a default means in them: the automatic arguments and those before the first
-    FROM. `declared` are the latter's names; `default_args` what all of them are if no argument is given."""
+    """All stages, and the values of an ARG without a default in them: the automatic arguments and those before the
+    first FROM. `declared` are the latter's names; `default_args` are the values of all if no argument is given."""
 
     source: Source
     stages: tuple[Stage, ...]
@@ -133,8 +133,8 @@ def _stage(
 
 
 def needs(dockerfile: Dockerfile, stage: Stage) -> list[Stage]:
-    """The other stages that `stage` uses directly: its base, COPY --from, RUN --mount=from, and those of the triggers
-    that its base leaves."""
+    """The other stages that `stage` uses directly: its base, COPY --from, RUN --mount=from, and those of its base's
+    triggers."""
     found: list[Stage] = []
     body = stage.body
     if stage.base is not None:
@@ -154,7 +154,7 @@ def needs(dockerfile: Dockerfile, stage: Stage) -> list[Stage]:
 
 
 def triggers(texts: Iterable[str], stage: Stage) -> list[ins.AnyInstruction]:
-    """ONBUILD's instructions, which stand where the FROM of `stage` does. Raises BuildFailed."""
+    """ONBUILD's instructions, with the position of the FROM of `stage`. Raises BuildFailed."""
     found: list[ins.AnyInstruction] = []
     for text in texts:
         source = lex(text, f"ONBUILD of {stage.image}")

@@ -21,7 +21,7 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class State(Struct, kw_only=True):
     """`chain` are the layers' chain ids, lowest first; `values` what `$name` means, build arguments and environment;
     `declared` the build arguments, with the values that ARG gave; `command_set` says that this stage has a CMD;
-    `created` seconds since the epoch, 0 while no step made anything; `epoch` what it is when the user says so."""
+    `created` seconds since the epoch, 0 before the first layer; `epoch` the time that the user set."""
 
     config: ImageConfig
     platform: Platform
@@ -48,7 +48,8 @@ class State(Struct, kw_only=True):
         return self.chain[-1] if self.chain else ""
 
     def copy(self) -> State:
-        """For a stage that continues from here; everything that only its own instructions decide is reset."""
+        """The state for a stage that continues from here; everything that only its own instructions determine is
+        reset."""
         return State(
             config=self.config,
             platform=self.platform,

@@ -36,7 +36,7 @@ class Stubs:
         self._above = sorted(above.items(), key=lambda item: _depth(item[0]))
 
     def remove(self, upper: int) -> None:
-        """Remove those that are still empty from the layer open as `upper`."""
+        """Remove the stubs that are still empty from the layer open as `upper`."""
         with Tree(upper, "the layer") as tree:
             for path in self._places:
                 status = tree.lstat(path)

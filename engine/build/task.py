@@ -1,4 +1,4 @@
-"""A step that makes a layer."""
+"""A step that creates a layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.image.layers import Draft
 
 
 class Task:
-    """Its cache key, its line of history, and the action for an unknown key."""
+    """Its cache key, its line of history, and the action if the cache lacks the key."""
 
     __slots__ = ("history", "key", "make")
 

@@ -46,7 +46,7 @@ def layers(tree: SourceTree, path: str, folder: str, stack: contextlib.ExitStack
 
 
 def _mask(tree: SourceTree, items: tuple[Item, ...], folder: str, stack: contextlib.ExitStack) -> str:
-    """A folder with the whiteouts, "" when there is nothing to hide."""
+    """A directory with the whiteouts, "" if nothing is hidden."""
     visible = {item.path for item in items}
     hidden = [
         f"{item.path}/{name}".lstrip("/")

@@ -70,7 +70,7 @@ def _is_remote(text: str) -> bool:
 
 
 def _path(text: str) -> str:
-    """Relative to the context, which no `..` leaves."""
+    """The path relative to the context; `..` stops at the context's root."""
     if any(sign in text for sign in ("$", "\\", "[", "**")):
         raise _EverythingError
     path = posixpath.normpath(f"/{text}").strip("/")

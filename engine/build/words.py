@@ -24,7 +24,7 @@ class WordError(ValueError):
 
 
 class Lookups(Struct):
-    """The names that expansions looked up: those with a value, and those without."""
+    """The names that expansions looked up, with and without a value."""
 
     found: set[str] = set()
     missing: set[str] = set()
@@ -65,7 +65,8 @@ def expand(
     keep_quotes: bool = False,
     keep_unset: bool = False,
 ) -> str:
-    """`text` as one word, with variables replaced and quotes removed. `keep_unset` leaves what has no value as it is.
+    """`text` as one word, with variables replaced and quotes removed. `keep_unset` keeps the text of variables without
+    a value.
 
     Raises WordError for malformed substitutions and for `:?`.
     """
@@ -90,7 +91,7 @@ def shell_words(text: str, *, raw: bool) -> list[str]:
 
 
 def heredoc_name(text: str) -> tuple[str, bool]:
-    """The name after `<<` without its quotes, and whether it had any; "" when it is not one word."""
+    """The name after `<<` without its quotes, and whether it had any; "" if it is not one word."""
     words = shell_words(text, raw=False)
     if len(words) != 1:
         return "", False

@@ -1,1 +1,1 @@
-"""Attestations: what a build states about how it made an image (provenance), and about its content (SBOM)."""
+"""Attestations: statements of a build about how it created an image (provenance), and about its content (SBOM)."""

@@ -29,7 +29,7 @@ class Sbom(Struct, frozen=True, kw_only=True):
 
 
 def provenance(text: str) -> Provenance | None:
-    """None when it is not wanted. Raises BuildFailed."""
+    """None if it was not requested. Raises BuildFailed."""
     words = _words(text, "provenance")
     if words is None:
         return None
@@ -45,7 +45,7 @@ def provenance(text: str) -> Provenance | None:
         builder=words.pop("builder-id", ""),
         reproducible=_truth("provenance", "reproducible", words.pop("reproducible", "false")),
     )
-    # Only where images have no index does this mean something.
+    # This matters only for images without an index.
     words.pop("inline-only", None)
     if words:
         raise BuildFailed(f"provenance: unknown option {next(iter(words))!r}")
@@ -53,7 +53,7 @@ def provenance(text: str) -> Provenance | None:
 
 
 def sbom(text: str) -> Sbom | None:
-    """None when it is not wanted. Raises BuildFailed."""
+    """None if it was not requested. Raises BuildFailed."""
     words = _words(text, "sbom")
     if words is None:
         return None
@@ -61,7 +61,7 @@ def sbom(text: str) -> Sbom | None:
 
 
 def _words(text: str, name: str) -> dict[str, str] | None:
-    """Options of `true`, `false`, or CSV; None when there shall be no attestation."""
+    """The options in `true`, `false`, or CSV; None for no attestation."""
     if not text or text.lower() in _FALSE:
         return None
     if text.lower() in _TRUE:

@@ -1,5 +1,5 @@
-"""What an image contains, by a scanner (BuildKit, docs/attestations/sbom-protocol.md): an image that runs as a step of a build
-of its own, or a program on this machine."""
+"""The content of an image as found by a scanner (BuildKit, docs/attestations/sbom-protocol.md): an image that runs as a
+step of a separate build, or a program on this machine."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _CORE = "sbom"
 _ENV = "BUILDKIT_SCAN_"
 
 Build = Callable[[BuildSpec], ImageRecord]
-"""Builds an image by the same means."""
+"""Builds another image with the same engine."""
 
 
 def attest(
     options: Sbom, spec: BuildSpec, images: ImageStore, record: ImageRecord, extras: Mapping[str, str], build: Build
 ) -> list[Attestation]:
-    """Scan the image, and `extras`: other trees by their names, as additional contexts. Raises BuildFailed."""
+    """Scan the image, and `extras`: name → another tree, given as an additional context. Raises BuildFailed."""
     if options.generator.startswith(("/", "./", "../")):
         return _by_program(options, images, record)
     return _by_image(options, spec, images, record, extras, build)

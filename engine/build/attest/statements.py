@@ -1,4 +1,4 @@
-"""What a build states about its image, from its specification and what it did."""
+"""The attestations of a build, from its specification and the steps that it executed."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def attached(
     started: float,
     nested: Callable[[BuildSpec], ImageRecord],
 ) -> Attached:
-    """Annotations, and attestations of the image `record` that the stage `target` made. `nested` builds by the same means.
-    Raises BuildFailed."""
+    """Annotations, and attestations of the image `record` that the stage `target` produced. `nested` builds other
+    images. Raises BuildFailed."""
     spec = build.spec
     found = annotation.attached(spec.annotations, platform)
     statements: list[Attestation] = []
@@ -55,7 +55,7 @@ def attached(
 
 
 def _extras(build: Build, target: Stage) -> dict[str, str]:
-    """Other trees to be scanned: stages and the context for which an ARG says so."""
+    """Other trees to scan: stages and the context that an ARG selects."""
     found = {}
     scans_context = False
     for index, state in build.states.items():

@@ -17,7 +17,7 @@ LIMIT = 64 << 20
 class Notes(
     Struct, rename={"media_type": "mediaType", "diff_id": "diffID", "created": "createdAt"}, omit_defaults=True
 ):
-    """Of a layer, as annotations; `size` of the blob."""
+    """A layer's annotations; `size` is that of the blob."""
 
     media_type: str = ""
     diff_id: str = ""
@@ -58,7 +58,7 @@ class Cache(Struct):
 
 
 class Found(Struct, frozen=True):
-    """What a record made: layers, lowest first, each with its diff_id and blob."""
+    """The result of a record: layers, lowest first, each with its diff_id and blob."""
 
     layers: tuple[tuple[str, manifest.Descriptor], ...]
     created: float
@@ -70,7 +70,7 @@ _decode_records = msgspec.json.Decoder(list[Record]).decode
 
 
 def read(body: bytes, layers: list[manifest.Descriptor], subject: str) -> dict[str, Found]:
-    """Key → what it made, of the configuration in `body`, whose manifest has these layers. Raises ImageError."""
+    """Key → result, from the configuration in `body`, whose manifest has these layers. Raises ImageError."""
     try:
         cache = _decode_cache(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -87,7 +87,7 @@ def read(body: bytes, layers: list[manifest.Descriptor], subject: str) -> dict[s
 def _chain(
     cache: Cache, index: int, blobs: dict[str, manifest.Descriptor]
 ) -> tuple[tuple[str, manifest.Descriptor], ...]:
-    """Empty for a chain that is not whole, or runs in a circle."""
+    """Empty for an incomplete or cyclic chain."""
     chain: list[tuple[str, manifest.Descriptor]] = []
     while index >= 0:
         if index >= len(cache.layers) or len(chain) > manifest.LAYER_LIMIT:

@@ -19,7 +19,7 @@ _OPTIONS = {
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """`place` is the reference or the folder; `full`: all steps, and not only those of the image."""
+    """`place` is the reference or the directory; `full`: all steps, not only those of the image."""
 
     text: str
     type: str
@@ -32,7 +32,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 def parse(text: str, *, export: bool) -> Entry:
-    """Raises BuildFailed for what BuildKit would refuse, and for what is not supported here."""
+    """Raises BuildFailed for entries that BuildKit refuses, and for unsupported ones."""
     name = "cache_to" if export else "cache_from"
     words = next(csv.reader([text]), [])
     if len(words) == 1 and "=" not in words[0]:

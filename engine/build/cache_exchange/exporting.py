@@ -1,4 +1,4 @@
-"""cache_to: the steps of a build and the layers that they made, for other machines."""
+"""cache_to: writes the steps of a build and their layers for other machines."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def export(
     builds: Sequence[tuple[Mapping[str, CacheRecord], Sequence[str]]],
     reporter: Reporter,
 ) -> None:
-    """Write the records of builds, for one platform each, to each place; with the records the layers of the image. Raises
-    what fails there, unless the entry ignores errors."""
+    """Write the records of builds, one for each platform, and the layers of their images to each place. Raises the
+    first failure, unless the entry ignores errors."""
     for entry in entries:
         if entry.type == "inline":
             continue
@@ -53,12 +53,12 @@ def export(
 
 
 def within(records: Mapping[str, CacheRecord], chain: Sequence[str]) -> dict[str, CacheRecord]:
-    """The records whose layers are all in an image."""
+    """The records whose layers are all part of an image."""
     return {key: one for key, one in records.items() if list(one.layers) == list(chain[: len(one.layers)])}
 
 
 def inline(records: Mapping[str, CacheRecord], chain: Sequence[str]) -> bytes:
-    """What an image's configuration holds: its own records, whose results are indexes of its layers."""
+    """The part of an image's configuration: its own records, whose results are indexes of its layers."""
     found = [
         Record(digest=f"sha256:{key}", results=[Result(len(one.layers) - 1, rfc3339(one.created))], step=one.step)
         for key, one in sorted(within(records, chain).items())

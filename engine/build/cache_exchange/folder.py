@@ -1,4 +1,4 @@
-"""A cache in a folder: an OCI image layout (image-spec, image-layout.md), as BuildKit's type=local has it."""
+"""A cache in a directory: an OCI image layout (image-spec, image-layout.md), as BuildKit's type=local writes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Folder:
         return f"{self.path}/blobs/{digest.replace(':', '/')}"
 
     def named(self, tag: str, digest: str = "") -> bytes:
-        """The manifest with this digest, else the one that the index has for the tag. Raises NotFound, ImageError."""
+        """The manifest with this digest, else the one that the index lists for the tag. Raises NotFound, ImageError."""
         if not digest:
             index = self._index()
             named = [one for one in index.manifests if one.annotations.get(REF_NAME) == tag]
@@ -79,7 +79,7 @@ class Folder:
             self._write(path, lambda draft: shutil.copyfile(source, draft))
 
     def put_manifest(self, body: bytes, tag: str) -> None:
-        """Write a manifest, and make the tag mean it."""
+        """Write a manifest, and point the tag at it."""
         digest = digest_of(body)
         self.put_bytes(body)
         one = manifest.Descriptor(

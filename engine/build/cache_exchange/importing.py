@@ -1,4 +1,4 @@
-"""cache_from: looking a step up in the caches of others, and fetching the layers that it made."""
+"""cache_from: looks steps up in imported caches, and fetches their layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from engine.trust import gate
 
 
 class _Origin:
-    """One cache: what its records made, and how a blob of it is fetched."""
+    """One cache: the results of its records, and how to fetch its blobs."""
 
     def __init__(self, records: dict[str, Found], fetch: Callable[[BlobWriter], None], subject: str) -> None:
         self.records, self.fetch, self.subject = records, fetch, subject
@@ -95,7 +95,7 @@ def _read(
     fetch: Callable[[BlobWriter], None],
     subject: str,
 ) -> _Origin:
-    """Of the three forms: a manifest or an index with a cache's configuration, and an image with records inside."""
+    """One of three forms: a manifest or an index with a cache's configuration, or an image that contains records."""
     if isinstance(found, manifest.Index):
         config = next((one for one in found.manifests if one.media_type == document.MEDIA_TYPE), None)
         layers = [one for one in found.manifests if one is not config]
@@ -113,7 +113,7 @@ def _read(
 
 
 def _fetch(images: ImageStore, origin: _Origin, found: Found, ids: list[str]) -> None:
-    """Put the uppermost layer into the store; those below are there, as the step is on top of them."""
+    """Put the uppermost layer into the store. Those below are present, because the step builds on them."""
     store = images.layers
     if store.get(ids[-1]) is not None:
         return
