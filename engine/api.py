@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -117,6 +117,14 @@ class Engine:
         from engine.net.firewall import forwarding_check
 
         return forwarding_check.forwards(), forwarding_check.dropping()
+
+    def host_changes(self, names: Collection[str]) -> tuple[set[str], dict[str, str]]:
+        records = [record for record in self.networks() if record.spec.name in names]
+        if not records:
+            return set(), {}
+        from engine.net import host_changes
+
+        return host_changes.lost(records), host_changes.rivals(records)
 
     def need_default_network(self) -> None:
         from engine.net import bridge

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from msgspec import Struct
 
 from composer.plan import labels
-from composer.plan.desired import STARTED, Dependency
+from composer.plan.desired import STARTED, Dependency, Desired
 from composer.plan.labels import is_replica, number_of, service_of
 from engine.spec.image import ImageRecord
 from engine.spec.network import NetworkRecord, VolumeRecord
@@ -35,7 +35,8 @@ class ObservedJob(Struct, frozen=True, kw_only=True):
 
 class Snapshot(Struct, kw_only=True):
     """`images` maps the project's image references to their current ids ("" when missing). `forwarding`: whether the
-    host forwards packets, and which foreign chain drops them (see port.py)."""
+    host forwards packets, and which foreign chain drops them; `host_changes`: networks without their link, and network →
+    foreign route to its addresses (see port.py)."""
 
     project: str
     containers: list[ContainerRecord]
@@ -44,11 +45,20 @@ class Snapshot(Struct, kw_only=True):
     images: dict[str, str] = {}
     jobs: dict[str, ObservedJob] = {}
     forwarding: tuple[bool, str] = (True, "")
+    host_changes: tuple[Collection[str], Mapping[str, str]] = ((), {})
 
     def service(self, name: str) -> list[ContainerRecord]:
         """The service's replicas (see `is_replica`), by number."""
         found = [c for c in self.containers if service_of(c) == name and is_replica(c)]
         return sorted(found, key=number_of)
+
+
+def changes_by_host(
+    look: Callable[[Collection[str]], tuple[Collection[str], Mapping[str, str]]], desired: Desired | None
+) -> tuple[Collection[str], Mapping[str, str]]:
+    """What the host has done to the project's networks, by Engine.host_changes."""
+    names = {network.spec.name for network in desired.networks.values()} if desired else set()
+    return look(names) if names else ((), {})
 
 
 def take(
@@ -60,6 +70,7 @@ def take(
     image: Callable[[str], ImageRecord | None],
     forwarding: tuple[bool, str] = (True, ""),
     jobs: Mapping[str, ObservedJob] | None = None,
+    host_changes: tuple[Collection[str], Mapping[str, str]] = ((), {}),
 ) -> Snapshot:
     images = {}
     for reference in references:
@@ -73,6 +84,7 @@ def take(
         images=images,
         jobs=dict(jobs or {}),
         forwarding=forwarding,
+        host_changes=host_changes,
     )
 
 

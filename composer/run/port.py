@@ -7,7 +7,7 @@ same call can be repeated.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.spec.artifact import ArtifactFile, ArtifactKind
@@ -71,6 +71,11 @@ class Reads(Protocol):
     def forwarding(self) -> tuple[bool, str]:
         """Whether the host forwards packets, and the packet filter chain ("inet admin forward") that drops unknown packets,
         including those of our networks; "" if there is none."""
+        ...
+
+    def host_changes(self, names: Collection[str]) -> tuple[set[str], dict[str, str]]:
+        """What the host has done to those of our networks that have these names: the networks whose link somebody has
+        removed, and network → route of another link that leads its addresses elsewhere."""
         ...
 
     def need_default_network(self) -> None:

@@ -380,6 +380,7 @@ class Supervisor:
             self._engine.image,
             self._engine.forwarding(),
             self._scheduler.observed() if self._scheduler is not None else None,
+            observed.changes_by_host(self._engine.host_changes, request.desired),
         )
 
     def _tail(self, container_id: str, count: int) -> list[str]:

@@ -11,6 +11,7 @@ from composer.view.api_format import timestamp
 from composer.view.errors import Forbidden, InUse, Refusal, Unknown
 from composer.view.filters import Filters, matches
 from engine.spec.network import NetworkRecord, NetworkSpec
+from engine.spec.state import ContainerRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,18 @@ def need(engine: Engine, wanted: str) -> NetworkRecord:
     if not near:
         raise Unknown(f"network {wanted} not found")
     return near[0]
+
+
+def unjoinable(record: ContainerRecord, network: str) -> str:
+    """Why the container cannot be connected to this network besides its own, in Docker's words; "" if it can."""
+    mode = record.spec.network_mode
+    if mode == "host" or mode.startswith("container:"):
+        return "container sharing network namespace with another container or host cannot be connected to any other network"
+    if network == "none":
+        return "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+    if network == "host":
+        return "cannot connect container to host network - container must be created in host network mode"
+    return ""
 
 
 def selected(engine: Engine, filters: Filters) -> list[NetworkRecord]:

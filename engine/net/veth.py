@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -16,6 +17,7 @@ from engine.net import endpoint, options
 from engine.net.endpoint import Plan
 from engine.net.lan import settings as lan
 from engine.net.rtnetlink import Rtnetlink, inside, travelling
+from engine.spec.network import NetworkRecord
 from engine.spec.state import Endpoint
 
 LOOKS = 5000
@@ -112,6 +114,22 @@ def remove(names: Iterable[str]) -> None:
     with Rtnetlink() as kernel:
         for name in names:
             kernel.do("remove link", name, [messages.delete_link(name)], accept=(errno.ENODEV,))
+
+
+def replug(record: NetworkRecord, names: Iterable[str]) -> None:
+    """Make these host's ends of pairs ports of the network's bridge, which is a new one. Those that are gone are
+    ignored."""
+    from engine.net import messages
+
+    isolated = not options.is_true(record, options.ICC)
+    with Rtnetlink() as kernel:
+        master = kernel.index(record.bridge)
+        for name in names:
+            with contextlib.suppress(OSError):
+                port = messages.port_of(kernel.index(name), master)
+                kernel.do(
+                    "connect", name, [port, messages.bridge_port(name, isolated=isolated)], accept=(errno.ENODEV,)
+                )
 
 
 def unplug(pid: int, endpoints: Sequence[Endpoint]) -> None:

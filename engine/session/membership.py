@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from engine.container import own_files
 from engine.container import state as files
 from engine.errors import Conflict, EngineError, NotFound, WrongState
-from engine.net import bridge, endpoint
+from engine.net import bridge, endpoint, veth
 from engine.session.group import Group
 from engine.spec.container import Attachment, ContainerSpec
+from engine.spec.network import NetworkRecord
 from engine.spec.state import ContainerRecord, Endpoint
 
 
@@ -109,6 +110,20 @@ async def complete(group: Group, container_id: str) -> ContainerRecord:
         raise
     found = [replace(end, aliases=wanted[end.network].aliases) for end in found]
     return await _take_effect(group, record, found, gone)
+
+
+def replug(group: Group, network: NetworkRecord) -> None:
+    """The network has a new bridge in place of one that somebody removed: connect its running containers to it, whatever
+    project they belong to."""
+    rows = group.store.db.execute(
+        "SELECT DISTINCT owner FROM addresses WHERE network = ?", (network.spec.name,)
+    ).fetchall()
+    names = []
+    for (owner,) in rows:
+        with contextlib.suppress(NotFound):
+            ends = group.other(owner).state.endpoints
+            names += [end.host_interface for end in ends if end.network == network.spec.name and end.host_interface]
+    veth.replug(network, names)
 
 
 async def move(group: Group, container_id: str, network: str) -> None:

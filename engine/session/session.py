@@ -17,7 +17,7 @@ from engine.container import apparmor
 from engine.filetree.remove import remove as remove_tree
 from engine.keeper.client import KeeperClient
 from engine.keeper.launch import Launch
-from engine.net import bridge
+from engine.net import bridge, host_changes
 from engine.net.creation import Creations
 from engine.net.removal import Removals
 from engine.paths import Roots
@@ -95,9 +95,12 @@ class Session:
     # ── networks and volumes ─────────────────────────────────────────────────────────────────────────────────────
 
     async def create_network(self, spec: NetworkSpec) -> NetworkRecord:
-        existed = bridge.get(self._group.store, spec.name) is not None
+        before = bridge.get(self._group.store, spec.name)
+        lost = before is not None and bool(host_changes.lost([before]))
         record = await self._creations.create(spec)
-        if existed:
+        if lost:
+            membership.replug(self._group, record)
+        if before is not None:
             await self._group.wiring.check()
         return record
 

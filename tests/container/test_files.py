@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
+from engine.container import etc
 from engine.errors import EngineError, InvalidSpec, StartFailed, Unsupported
-from engine.spec.container import Attachment, Mount
+from engine.spec.container import Attachment, ContainerSpec, Mount
 from engine.spec.network import NetworkSpec, VolumeSpec
 from engine.spec.state import Status
 
@@ -299,3 +300,12 @@ def test_a_missing_volume_is_named(box):
 def test_mtab_is_a_link_to_the_mounts_unless_the_image_has_its_own(box):
     assert box.shell("readlink /etc/mtab; grep -c ' / ' /etc/mtab") == "/proc/mounts\n1"
     assert box.shell("rm /etc/mtab && echo own > /etc/mtab && cat /etc/mtab") == "own"
+
+
+@pytest.mark.parametrize(
+    ("search", "line"),
+    [((".",), ""), (("x.test", "."), "search x.test\n"), (("x.test", "y.test."), "search x.test y.test.\n")],
+)
+def test_the_root_is_no_domain_to_search(search, line):
+    spec = ContainerSpec(name="a", image="i", dns=("9.9.9.9",), dns_search=search)
+    assert etc.resolv_conf(spec, "search host.test\n", embedded=False) == f"nameserver 9.9.9.9\n{line}"

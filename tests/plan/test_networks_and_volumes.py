@@ -134,7 +134,7 @@ def test_ports_on_internal_networks_only_are_not_published(external):
     assert not plan(desired(closed), network=closed).warnings
 
 
-def forwarding(wanted, *state):
+def forwarding(wanted, *state, changes=((), {})):
     snapshot = Snapshot(
         project="p",
         containers=[running("a"), running("b")],
@@ -142,6 +142,7 @@ def forwarding(wanted, *state):
         volumes={"p_v": VolumeRecord(spec=VOLUME, mountpoint="/x")},
         images={"i": "sha256:1"},
         forwarding=state,
+        host_changes=changes,
     )
     return reconcile(wanted, snapshot, Options(action="up"))
 
@@ -154,3 +155,15 @@ def test_forwarding_that_was_switched_off_is_repaired():
 def test_a_chain_that_drops_is_named():
     (warning,) = forwarding(desired(), True, "inet admin fw").warnings
     assert "inet admin fw" in warning and "cmp-*" in warning
+
+
+def test_a_link_that_somebody_removed_is_repaired():
+    found = forwarding(desired(), True, "", changes=({"p_n"}, {}))
+    assert [str(one) for one in found.operations] == ["create network p_n: its link is gone"]
+
+
+def test_a_route_that_leads_a_networks_addresses_elsewhere_is_named():
+    found = forwarding(desired(), True, "", changes=((), {"p_n": "172.17.0.0/16 of link docker0"}))
+    (warning,) = found.warnings
+    assert "172.17.0.0/16 of link docker0" in warning and "networks.n.ipam.config" in warning
+    assert not found.operations

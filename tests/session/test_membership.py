@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
 
 import pytest
 
 from engine.errors import Conflict, InvalidSpec, NotFound, WrongState
+from engine.net import bridge
 from engine.session import membership
 from engine.spec.container import Attachment, PortBinding
 from engine.spec.network import NetworkSpec, Pool
@@ -234,3 +236,16 @@ def test_a_rejoin_cut_short_by_a_crash_is_completed(box, networks, monkeypatch, 
     done = step != "_rewrite"
     assert (ends[a].ipv4_address == "10.77.1.9") is done and (len(ends) == 2) is done
     assert (after.spec.labels.get("k") == "2") is done
+
+
+def test_a_bridge_that_somebody_removed_is_made_again_with_its_ports(box, networks):
+    a, b = networks
+    record, other = (box.start(networks=(Attachment(network=a), Attachment(network=b))) for _ in range(2))
+    bridges = {name: bridge.get(box.session._group.store, name) for name in networks}
+    subprocess.run(["ip", "link", "delete", bridges[a].bridge], check=True)
+    assert asking(box, record, "ping", "-c1", "-W1", "10.77.1.3")[0] != 0
+    for name in networks:
+        box.do(box.session.create_network(bridges[name].spec))
+    ends = {end.network: end.ipv4_address for end in box.state(other).endpoints}
+    for address in (ends[a], ends[b], "10.77.1.1"):
+        assert asking(box, record, "ping", "-c1", "-W2", address)[0] == 0

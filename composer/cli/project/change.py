@@ -213,6 +213,7 @@ def snapshot(context: Context, desired: Desired | None) -> observed.Snapshot:
         engine.image,
         engine.forwarding() if desired and desired.networks else (True, ""),
         registered_jobs(context),
+        observed.changes_by_host(engine.host_changes, desired),
     )
 
 

@@ -16,16 +16,12 @@ if TYPE_CHECKING:
     from composer.cli.parsing.flags import Args
     from composer.cli.project.context import Context
 
-_WITHOUT = ("host", "none")
-
 
 def connect(context: Context, args: Args) -> int:
     network, name = networks.need(context.engine, args.positional[0]).spec.name, args.positional[1]
     record = lookup.container(context.engine, name)
-    if record.spec.network_mode == "host" or network in _WITHOUT:
-        raise CommandError(
-            f"container cannot be connected to network {network}: the network host or none is not shared"
-        )
+    if reason := networks.unjoinable(record, network):
+        raise CommandError(reason)
     if network in {one.network for one in record.spec.networks}:
         raise CommandError(f"endpoint with name {record.spec.name} already exists in network {network}")
     endpoint = body.Endpoint(

@@ -125,7 +125,7 @@ class _Check:
                     (self.section, name, "networks", network),
                     f'{self.word} "{name}": {network} is not a network: keys that start with x- are extensions',
                 )
-            elif network not in known:
+            elif network not in known and not (network == "default" and service.get("network_mode")):
                 yield self.wrong(
                     (self.section, name, "networks", network),
                     f'{self.word} "{name}" refers to undefined network {network}',

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from engine.spec.network import NetworkRecord
     from engine.spec.state import ContainerRecord
 
-WITHOUT = ("host", "none")
-"""Pseudo-networks that the engine does not create."""
-
 
 class Joining(body.Body):
     """The body of `POST /networks/{id}/connect` and `disconnect`."""
@@ -35,8 +32,8 @@ async def connect(server: Server, request: Request, exchange: Exchange) -> Reply
     """Connect a container to a network, at once if it is running."""
     network, record, asked = await _joining(server, request)
     name = network.spec.name
-    if record.spec.network_mode == "host" or name in WITHOUT:
-        raise HTTPError(403, f"container cannot be connected to network {name}: the network host or none is not shared")
+    if reason := networks.unjoinable(record, name):
+        raise HTTPError(403, reason)
     if name in {one.network for one in record.spec.networks}:
         raise HTTPError(403, f"endpoint with name {record.spec.name} already exists in network {name}")
     if name in networks.BUILT_IN:

@@ -1,0 +1,121 @@
+"""A fast check what the host has done to our networks since they were created: `up` does it even when there is nothing else
+to do. A single dump, and nothing imported that takes long, to
+keep a no-op `up` fast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
+
+from engine.spec.network import LAN_DRIVERS, NetworkRecord
+
+_REQUEST = struct.Struct("=IHHII12s")
+_RTM_GETROUTE, _DUMP, _NLMSG_ERROR, _NLMSG_DONE = 26, 0x301, 2, 3
+_RTN_UNICAST, _RTA_DST, _RTA_OIF = 1, 1, 4
+_MOST = 10_000
+"""Routes that we look at. A router of the Internet has a million."""
+_DEFAULT_LIKE = 7
+"""As for the choice of subnets (ipam.py)."""
+
+
+def lost(records: Iterable[NetworkRecord]) -> set[str]:
+    """The names of the networks whose bridge somebody has removed."""
+    found = set()
+    for record in records:
+        if record.bridge and record.spec.driver not in LAN_DRIVERS:
+            try:
+                socket.if_nametoindex(record.bridge)
+            except OSError:
+                found.add(record.spec.name)
+    return found
+
+
+def rivals(records: Sequence[NetworkRecord]) -> dict[str, str]:
+    """Network → route of another link ("172.17.0.0/16 of link docker0") that leads its addresses elsewhere. A wider route
+    counts if we chose the subnet; who chooses a part of a wider one knows."""
+    wanted = [one for record in records for one in _subnets(record)]
+    found: dict[str, str] = {}
+    for family, length, destination, link in _routes() if wanted else ():
+        for one in wanted:
+            if one.family != family or (length < one.length and one.chosen) or not one.overlaps(length, destination):
+                continue
+            name = _name(link)
+            if name != one.record.bridge and not name.startswith("cmp-"):
+                route = f"{socket.inet_ntop(family, destination)}/{length}"
+                found.setdefault(one.record.spec.name, f"{route} of link {name}")
+    return found
+
+
+class _Subnet(Struct, frozen=True):
+    """`chosen`: by the user."""
+
+    record: NetworkRecord
+    family: int
+    address: bytes
+    length: int
+    chosen: bool
+
+    def overlaps(self, length: int, destination: bytes) -> bool:
+        shift = 8 * len(self.address) - min(length, self.length)
+        return int.from_bytes(self.address, "big") >> shift == int.from_bytes(destination, "big") >> shift
+
+
+def _subnets(record: NetworkRecord) -> Iterator[_Subnet]:
+    """The subnets of a network whose bridge has an address."""
+    options = record.spec.driver_opts
+    if record.spec.driver in LAN_DRIVERS or options.get("com.docker.network.bridge.inhibit_ipv4") in ("true", "1"):
+        return
+    if "isolated" in (options.get(f"com.docker.network.bridge.gateway_mode_ipv{version}") for version in (4, 6)):
+        return
+    given = {pool.subnet for pool in record.spec.pools}
+    for pool in record.pools:
+        address, _, length = pool.subnet.partition("/")
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        yield _Subnet(record, family, socket.inet_pton(family, address), int(length), pool.subnet in given)
+
+
+def _name(link: int) -> str:
+    try:
+        return socket.if_indextoname(link)
+    except OSError:
+        return str(link)
+
+
+def _routes() -> Iterator[tuple[int, int, bytes, int]]:
+    """(family, prefix length, destination, index of the link) of unicast routes in all tables, without those that act as a
+    default route."""
+    count = 0
+    with contextlib.suppress(OSError, struct.error), _connected() as kernel:
+        kernel.send(_REQUEST.pack(_REQUEST.size, _RTM_GETROUTE, _DUMP, 0, 0, bytes(12)))
+        while count < _MOST:
+            data, offset = kernel.recv(1 << 16), 0
+            while offset + 16 <= len(data):
+                length, kind = struct.unpack_from("=IH", data, offset)
+                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    return
+                count += 1
+                family, prefix = data[offset + 16], data[offset + 17]
+                if data[offset + 23] == _RTN_UNICAST and prefix > _DEFAULT_LIKE:
+                    fields = _attributes(data, offset + 28, offset + length)
+                    if (destination := fields.get(_RTA_DST)) and (link := fields.get(_RTA_OIF)):
+                        yield family, prefix, destination, int.from_bytes(link, sys.byteorder)
+                offset += (length + 3) & ~3
+
+
+def _connected() -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+
+
+def _attributes(data: bytes, offset: int, end: int) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    while offset + 4 <= end:
+        length, kind = struct.unpack_from("=HH", data, offset)
+        found[kind & 0x3FFF] = data[offset + 4 : offset + length]
+        offset += max(4, (length + 3) & ~3)
+    return found
