@@ -1,4 +1,4 @@
-"""What belongs to an image beside its configuration and layers: annotations, and attestations of how it was built.
+"""What an image has besides its configuration and layers: annotations, and attestations of how it was built.
 
 Kept in <state>/attached/<hex of the image's id>.json. A push, and an archive, carry them in the form that BuildKit documents
 ("Image attestation storage"): the image's manifest and a manifest of its attestations in one index.
@@ -36,8 +36,8 @@ class Attestation(Struct, frozen=True):
 
 
 class Attached(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Annotations of the image's manifest, of its entry in the index, and of the index; the attestations; and by digest the
-    annotations of layers' blobs, which tell where to find what in a blob of zstd:chunked or eStargz."""
+    """Annotations of the image's manifest, of its entry in the index, and of the index; the attestations; and, by
+    digest, the annotations of layers' blobs: the tables of contents of zstd:chunked and eStargz blobs."""
 
     manifest: dict[str, str] = {}
     manifest_descriptor: dict[str, str] = {}
@@ -75,7 +75,7 @@ def read(roots: Roots, image_id: str) -> Attached:
 
 
 def write(roots: Roots, image_id: str, attached: Attached) -> None:
-    """Replace what belonged to the image."""
+    """Replace the image's annotations and attestations."""
     if attached == Attached():
         try:
             os.unlink(roots.attached(image_id))
@@ -102,7 +102,7 @@ def parse_statement(data: bytes, subject: str) -> Attestation:
 
 
 def layer(one: Attestation, body: bytes) -> manifest.Descriptor:
-    """How an attestation's manifest refers to the statement `body`."""
+    """The descriptor of the statement `body` in an attestation's manifest."""
     return manifest.Descriptor(
         media_type=STATEMENT,
         digest=digest_of(body),

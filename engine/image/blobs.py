@@ -1,7 +1,7 @@
 """The content-addressed store: <state>/blobs/sha256/<hex>.
 
-A blob is written under a temporary name, verified (digest and size), synced and renamed, so that a blob in the store is always
-complete. Readers verify it again, because disks and people change files.
+A blob is written under a temporary name, verified (digest and size), synced and renamed, so that a blob in the store is
+always complete. Readers verify it again, because the file may have been damaged or edited since.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOCK = ".lock-"
 
 
 def _sha256() -> hashlib._Hash:
-    import hashlib  # with OpenSSL, which reading the names of images should not pay for
+    import hashlib  # loads OpenSSL, which commands that only read image names do not need
 
     return hashlib.sha256()
 

@@ -1,4 +1,4 @@
-"""An image from a container (`docker commit`): the layers of its image, and a layer with its changes."""
+"""Creating an image from a container (`docker commit`): the layers of its image, and a layer with its changes."""
 
 from __future__ import annotations
 

@@ -59,8 +59,9 @@ class History(Struct, omit_defaults=True):
 
 
 class ImageFile(Struct, kw_only=True, omit_defaults=True):
-    """The whole blob. `created` is RFC 3339; `cache` BuildKit's records of the build, JSON (engine.build.cache_exchange);
-    `parent` the image that a container had from which this one was committed (Docker image specification 1.2)."""
+    """The whole blob. `created` is RFC 3339; `cache` BuildKit's records of the build, JSON
+    (engine.build.cache_exchange); `parent` the image of the container from which this one was committed (Docker image
+    specification 1.2)."""
 
     parent: str = ""
     created: str | None = None
@@ -92,12 +93,12 @@ def decode(blob: bytes, subject: str) -> ImageFile:
 
 
 def encode(image: ImageFile) -> bytes:
-    """Canonical bytes: the same structure always gives the same image id."""
+    """Canonical bytes: the same structure always produces the same image id."""
     return msgspec.json.encode(image, order="sorted")
 
 
 def execution(image: ImageFile) -> ImageConfig:
-    """The part that the engine needs to run a container."""
+    """The part that the engine needs for running a container."""
     raw = image.config or RawConfig()
     return ImageConfig(
         user=raw.user,

@@ -21,11 +21,11 @@ from engine.kernel.boot import boot_id
 from engine.spec.image import Freed
 
 _YOUNG = 3600.0
-"""Seconds for which an image stays, whatever the budget."""
+"""Seconds for which an image is kept regardless of the budget."""
 
 
 class Collected(Struct):
-    """What was removed: layers, blobs, and the bytes of both."""
+    """The removed layers and blobs, and their size in bytes."""
 
     layers: int = 0
     blobs: int = 0
@@ -121,7 +121,7 @@ def _blobs(images: ImageStore, done: Collected) -> None:
 
 
 def _attached(images: ImageStore, marked: set[str]) -> None:
-    """Annotations and attestations of images that are gone (engine.image.attached)."""
+    """Annotations and attestations of images that no longer exist (engine.image.attached)."""
     folder = images.store.roots.attached()
     for name in os.listdir(folder) if os.path.isdir(folder) else ():
         if f"sha256:{name.partition('.')[0]}" not in marked:

@@ -32,7 +32,7 @@ _SHORT_ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})\Z")
 
 
 class ImageStore:
-    """Images, with the `blobs` and `layers` they consist of. As a Store, for one thread."""
+    """Images, with the `blobs` and `layers` that they consist of. Like a Store, for one thread only."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -93,7 +93,8 @@ class ImageStore:
         return [row[0] for row in rows]
 
     def _variant(self, name: str, platform: str) -> ImageRecord | None:
-        """The image of that name for a platform: one kept beside the name's own, or that, if it is for the platform."""
+        """The image of that name for a platform: one of the name's variants, or its own image if that is for the
+        platform."""
         references.parse(name)  # for what it raises
         wanted = platforms.parse(platform)
         if not references.is_id(name):
@@ -104,7 +105,7 @@ class ImageStore:
         return record if record and (not record.architecture or wanted.runs(variants.platform_of(record))) else None
 
     def variants(self, name: str) -> dict[str, str]:
-        """The images that a tag or digest reference has for other platforms than its own: platform → id."""
+        """The variants of a tag or digest reference for other platforms: platform → id."""
         return variants.of(self.store.db, _full(name))
 
     def _by_reference(self, name: str) -> str:
@@ -166,10 +167,10 @@ class ImageStore:
         """Record the image whose configuration blob is `file` and whose layers are in the store; tag it in the same
         step.
 
-        Idempotent. `tags` and `digests` are references; a tag is taken from the image that had it, unless the image comes
-        from a registry (it has `digests`) and is for a platform that concerns this machine less (engine.image.variants).
-        With `replaces` an image that loses its last tag by that is of no more use (`engine.image.gc.replaced`). `built`: it
-        was made here, and not fetched or loaded. Raises NotFound.
+        Idempotent. `tags` and `digests` are references; a tag moves from the image that had it, unless the new image
+        comes from a registry (it has `digests`) and suits this machine less (engine.image.variants). With `replaces`,
+        an image that loses its last tag this way is marked for removal (`engine.image.gc.replaced`). `built`: it was
+        built here, not fetched or loaded. Raises NotFound.
         """
         from engine.image import config as image_config
 
@@ -198,7 +199,7 @@ class ImageStore:
         return self.need(image_id)
 
     def set_variants(self, name: str, images: Mapping[str, str]) -> None:
-        """Keep these images (platform → id), and no others, beside the one that the reference `name` has."""
+        """Make these images (platform → id), and no others, the variants of the reference `name`."""
         with self.store.transaction() as db:
             variants.forget(db, _full(name))
             for platform, image_id in images.items():
@@ -270,13 +271,13 @@ class ImageStore:
 
 
 def _full(name: str) -> str:
-    """A reference in the form in which the store keeps it."""
+    """A reference in the form that the store uses."""
     parsed = references.parse(name)
     return f"{parsed.name}@{parsed.digest}" if parsed.digest else str(parsed)
 
 
 def _insert(db: sqlite3.Connection, record: ImageRecord, chain_ids: Sequence[str], *, built: bool) -> None:
-    # The layers' folders may have changed if they were collected and made again: the record is replaced.
+    # If the layers were collected and created again, their directories have changed: replace the record.
     db.execute(
         "INSERT INTO images (id, record, built) VALUES (?, ?, ?)"
         " ON CONFLICT (id) DO UPDATE SET record = excluded.record, replaced_at = 0,"
@@ -290,7 +291,7 @@ def _insert(db: sqlite3.Connection, record: ImageRecord, chain_ids: Sequence[str
 
 
 def _name(db: sqlite3.Connection, record: ImageRecord, tags: Sequence[str], digests: Sequence[str]) -> None:
-    """Let these references mean the image; see ImageStore.record."""
+    """Point these references at the image; see ImageStore.record."""
     for tag in tags:
         if not digests or variants.is_own(db, tag, record):
             db.execute(
@@ -305,7 +306,7 @@ def _name(db: sqlite3.Connection, record: ImageRecord, tags: Sequence[str], dige
 
 
 def _holders(db: sqlite3.Connection, tags: Iterable[str]) -> set[str]:
-    """The images that have these tags."""
+    """The images with these tags."""
     rows = (db.execute("SELECT image_id FROM tags WHERE reference = ?", (tag,)).fetchone() for tag in tags)
     return {row[0] for row in rows if row}
 

@@ -1,4 +1,4 @@
-"""Which containers use which images: by their rows, and for mounted images by the specifications in their folders."""
+"""Which containers use which images: by their rows, and for mounted images by their specifications."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _decode = msgspec.json.Decoder(_Spec).decode
 
 
 def containers_using(store: Store) -> dict[str, list[str]]:
-    """Image id → names of the containers created from it or mounting it. An unreadable specification counts as none."""
+    """Image id → names of the containers created from it or mounting it. An unreadable specification is ignored."""
     import glob
 
     users: dict[str, list[str]] = {}

@@ -37,7 +37,7 @@ class _Compressor(Protocol):
 
 
 def blob_of(images: ImageStore, layer: Layer, compression: Compression) -> manifest.Descriptor:
-    """The layer as a blob of the store, compressed now if it is none yet. Raises Corrupt, ImageError."""
+    """The layer as a blob of the store; it is compressed now if it has none. Raises Corrupt, ImageError."""
     digest = layer.blob
     if not digest or not images.blobs.has(digest):
         digest = compress(images.blobs, images.layers.path(layer.folder), layer, compression)

@@ -24,7 +24,7 @@ from engine.store import Store
 
 DRAFT = ".draft-"
 WHOLE = "unsynced IN ('', ?)"
-"""Of rows whose files are whole; the parameter is `boot_id()`. Those of an earlier boot may have lost some."""
+"""Selects rows with complete files; the parameter is `boot_id()`. Those of an earlier boot may have lost some."""
 
 
 class Layer(Struct, frozen=True):
@@ -112,8 +112,8 @@ class LayerStore:
             self._discard(os.path.basename(path))
 
     def commit(self, draft: Draft, *, chain_id: str, diff_id: str, size: int, blob: str = "") -> Layer:
-        """Turn the draft into a layer. If another process was faster, its layer is used and the draft is removed. Its files
-        need not be on disk yet: until `sync`, the layer counts in this boot only."""
+        """Turn the draft into a layer. If another process was first, its layer is used and the draft is removed. Its
+        files need not be on disk yet: until `sync`, the layer counts in this boot only."""
         try:
             with contextlib.suppress(FileNotFoundError):
                 parent = os.open(draft.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -128,7 +128,7 @@ class LayerStore:
                     if blob and not there.blob:
                         db.execute("UPDATE layers SET blob = ? WHERE chain_id = ?", (blob, chain_id))
                     return there
-                db.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))  # one of an earlier boot
+                db.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))  # a layer of an earlier boot
                 folder = self._place(draft, chain_id)
                 db.execute(
                     "INSERT INTO layers (chain_id, folder, diff_id, size, blob, unsynced) VALUES (?, ?, ?, ?, ?, ?)",
@@ -139,7 +139,7 @@ class LayerStore:
         return Layer(chain_id, folder, diff_id, size, blob)
 
     def sync(self) -> None:
-        """Make all layers that there are outlast a power failure: one syncfs(2) for any number of them."""
+        """Write all layers to disk, with one syncfs(2) for any number of them."""
         rows = self.store.db.execute("SELECT chain_id FROM layers WHERE unsynced = ?", (boot_id(),)).fetchall()
         if not rows:
             return
@@ -170,7 +170,7 @@ class LayerStore:
         raise FileExistsError(17, "a directory with that name already exists", f"{self.root}/{hexdigits}")
 
     def discard(self, folder: str) -> None:
-        """Remove a directory that no row names. Raises OperationFailed."""
+        """Remove a directory without a row. Raises OperationFailed."""
         try:
             self._discard(folder)
         except OSError as error:

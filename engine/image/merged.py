@@ -1,4 +1,4 @@
-"""The merged root of a stack of layers, as a descriptor of an overlay mount that is in no mount namespace.
+"""The merged root of a stack of layers, as the descriptor of an overlay mount outside all mount namespaces.
 
 No other process can see it or reach it by a path, and it disappears with the descriptor, even if this process is killed.
 """
@@ -21,8 +21,8 @@ _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def merged(lower: Sequence[str], upper: str = "", work: str = "") -> Iterator[int]:
-    """Mount `lower` (directories, lowest first), with `upper` and `work` for writing. A single directory without an upper one
-    is opened without a mount. Raises OperationFailed."""
+    """Mount `lower` (directories, lowest first), with `upper` and `work` for writing. A single directory without
+    `upper` needs no mount. Raises OperationFailed."""
     folders = list(reversed(lower))
     if not upper and len(folders) == 1:
         fd = _open(folders[0])

@@ -1,4 +1,4 @@
-"""An image as others get it, in a registry or an archive: manifests, and an index where one is needed.
+"""The published form of an image, in a registry or an archive: manifests, and an index if one is needed.
 
 one platform, nothing attached      manifest
 otherwise                           index → manifests, and manifests of attestations (engine.image.attached)
@@ -20,7 +20,7 @@ from engine.spec.image import ImageRecord
 
 
 class Destination(Protocol):
-    """Where the parts go: each as soon as all that it refers to is there."""
+    """The destination of the parts: each is stored after all that it refers to."""
 
     def layers(self, image: ImageRecord) -> list[manifest.Descriptor]:
         """Store the layers."""
@@ -33,12 +33,13 @@ class Destination(Protocol):
         ...
 
     def refers(self, descriptor: manifest.Descriptor, subject: manifest.Descriptor) -> None:
-        """The manifest of `descriptor`, which was stored, is about `subject`."""
+        """The stored manifest of `descriptor` refers to `subject`."""
         ...
 
 
 class Published:
-    """`body` is what the name stands for, to be stored by the caller. `manifests`: each platform's, by its image's id."""
+    """`body` is the manifest or index of the name, which the caller stores. `manifests`: each platform's, by its
+    image's id."""
 
     __slots__ = ("body", "manifests", "media_type")
 
@@ -59,7 +60,7 @@ def publish(
     names: Collection[str] = (),
     alone: bool = False,
 ) -> Published:
-    """Store an image, and those beside it for other platforms (platform → id), except for the manifest or index at the top.
+    """Store an image and its variants for other platforms (platform → id), except for the manifest or index at the top.
     `names` are the references that attestations have as their subject. `alone`: without an index, and so without
     attestations. Raises NotFound, Corrupt."""
     chosen = {str(platform_of(own)): own} | {text: images.need(image_id) for text, image_id in others.items()}

@@ -1,8 +1,8 @@
 """Working on an untrusted directory tree by directory descriptors.
 
-Every path is resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: symbolic links, ".." and absolute names stay
-inside, whatever the tree contains and whoever changes it meanwhile. No path is ever assembled as a string for the kernel to
-resolve from the host's root.
+Every path is resolved by openat2(2) with RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: symbolic links, ".." and absolute
+names stay inside, even if the tree is hostile and changes meanwhile. The kernel never resolves a path from the host's
+root.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ class Tree:
         raise AssertionError
 
     def directory(self, path: str, made: Made | None = None) -> int:
-        """A directory's descriptor; with `made`, what is missing on the way is created (mode 0755) and told."""
+        """A directory's descriptor; with `made`, missing directories on the way are created (mode 0755) and reported to
+        it."""
         cached = self._cache.pop(path, None)
         if cached is not None:
-            # Put back as the youngest: the descriptors of the last few calls are never the ones that are closed.
+            # Move it to the end: the descriptors of the most recent calls are never closed.
             self._cache[path] = cached
             return cached
         try:
@@ -96,7 +97,7 @@ class Tree:
                 os.mkdir(name, 0o755, dir_fd=parent)
                 made(parent, name)
             except FileExistsError:
-                # Created concurrently, or a link to a place that does not exist yet.
+                # It was created concurrently, or is a link to a missing path.
                 with contextlib.suppress(OSError):
                     target = os.readlink(name, dir_fd=parent)
                     joined = target if target.startswith("/") else f"{above}/{target}"

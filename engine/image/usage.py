@@ -13,8 +13,9 @@ from engine.store import Store
 class CacheRecord(Struct, kw_only=True):
     """A step in the build cache (engine.build.cache).
 
-    `layers` are chain ids that the record keeps alive: the last one is the step's result, or there is none when the step changed
-    nothing. `created` is when the step ran (seconds since the epoch), so that a cached build produces the same image again.
+    `layers` are chain ids that the record refers to: the last one is the step's result; none if the step changed
+    nothing. `created` is when the step ran (seconds since the epoch), so that a cached build produces the same image
+    again.
     """
 
     layers: tuple[str, ...]
@@ -26,20 +27,20 @@ decode_record = msgspec.json.Decoder(CacheRecord).decode
 
 
 class Holdings(Struct):
-    """Which layers exist (chain id → bytes), and what keeps them."""
+    """The existing layers (chain id → bytes), and what refers to them."""
 
     sizes: dict[str, int]
     images: dict[str, set[str]]
     cache: dict[str, set[str]]
 
     def kept(self, *, images: set[str] = frozenset(), cache: set[str] = frozenset()) -> set[str]:  # type: ignore[assignment]
-        """Layers that something keeps besides these images and cache records."""
+        """Layers with references from other sources than these images and cache records."""
         holders = [layers for key, layers in self.images.items() if key not in images]
         holders += [layers for key, layers in self.cache.items() if key not in cache]
         return set().union(*holders)
 
     def freed(self, images: set[str], cache: set[str]) -> int:
-        """Bytes that only these images and cache records keep."""
+        """Bytes of layers that only these images and cache records refer to."""
         return sum(self.sizes.get(layer, 0) for layer in self.kept() - self.kept(images=images, cache=cache))
 
 

@@ -1,4 +1,4 @@
-"""Taking images for some platforms from a name (`docker image rm --platform`)."""
+"""Removing a name's images for some platforms (`docker image rm --platform`)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from engine.image.in_use import containers_using
 
 
 def remove(images: ImageStore, name: str, wanted: Sequence[str], *, force: bool = False) -> list[str]:
-    """Lines as `docker rmi` prints them. When the name's own image goes, another becomes that; when all go, so does the name.
-    Raises NotFound, Conflict when a container uses one of them, unless `force`."""
+    """Lines as `docker rmi` prints them. If the name's own image is removed, a variant takes its place; if all are
+    removed, so is the name. Raises NotFound, Conflict when a container uses one of them, unless `force`."""
     own = images.need(name)
     there = {str(variants.platform_of(own)): own.id}
     if not reference.is_id(name):

@@ -1,7 +1,7 @@
 """Images for several platforms under one name.
 
-A name (tag or digest reference) has one image of its own, which is the one that this machine can run if there is one. Beside
-it, the table `variants` keeps those for other platforms.
+A name (tag or digest reference) refers to one image, preferably one that this machine can run. The table `variants` has
+those for other platforms.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def is_own(db: sqlite3.Connection, name: str, record: ImageRecord) -> bool:
 
 
 def forget(db: sqlite3.Connection, name: str) -> list[str]:
-    """Remove the images beside the name's own; returns their ids."""
+    """Remove the name's variants; returns their ids."""
     rows = db.execute("DELETE FROM variants WHERE reference = ? RETURNING image_id", (name,)).fetchall()
     return [row[0] for row in rows]
 
 
 def forget_all(db: sqlite3.Connection, image_id: str) -> list[str]:
-    """The same for all names whose own image this is; it is no longer beside others either."""
+    """The same for all names whose own image this is; the image is no longer a variant of other names either."""
     db.execute("DELETE FROM variants WHERE image_id = ?", (image_id,))
     names = db.execute(
         "SELECT reference FROM tags WHERE image_id = ? UNION SELECT reference FROM digests WHERE image_id = ?",

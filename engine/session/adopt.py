@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from engine.keeper.messages import Listed
 
 _ATTEMPTS, _PAUSE = 250, 0.02
-"""How often, and after how many seconds each, a keeper is asked whether a killed process has ended."""
+"""Delays in seconds between the requests to a keeper whether a killed process has ended."""
 PATIENCE = 60.0
-"""Seconds that a keeper of another version has to give a terminal."""
+"""Seconds that a keeper of another version has to hand over a terminal."""
 
 
 REPAIR_PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds between attempts to take over when the keeper is killed meanwhile."""
+"""Seconds between attempts to take over if the keeper is killed meanwhile."""
 
 
 async def take_over(
     group: Group, *, clean: bool = False, again: type[EngineError] = KeeperLost
 ) -> list[ContainerRecord]:
-    """Adopt the group, several times when that ends with an error of the kind `again`. Raises that in the end."""
+    """Adopt the group; after an error of the type `again`, try again several times before raising it."""
     for pause in (*REPAIR_PAUSES, None):
         try:
             found = await _adopt(group, clean=clean)
@@ -62,19 +62,21 @@ async def take_over(
 
 
 async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
-    """See Changes.adopt. A container is alive when its process is; anything of a dead one is removed."""
+    """See Changes.adopt. A container is alive if its process is; remains of dead ones are removed."""
     group.adopted = None
     names = group_store.names(group.store, group.name)
     found = files.every(group.roots, group.name, names)
-    # A reboot takes the run root, and with it what would say that the last supervisor was killed.
+    # A reboot removes the run root, which would show that the last supervisor was killed.
     clean = clean and not _was_cut_short(group, found, names)
     # After an orderly exit, the only keeper is the one that we have just started.
     known = not clean and await _keeper_of_ours(group, found)
-    # One that ended while it had no keeper is adopted, too, for its last output and its exit code.
+    # A container that exited while it had no keeper is adopted as well, for its last output and its exit code.
     found = [group.records.get(record.id, record) if record.id in group.retained else record for record in found]
     group.records = {record.id: record for record in found}
     for container_id in set(names) - set(group.records) - group.creating:
-        group_store.release(group.store, container_id)  # a creation that a crash ended before its folder was whole
+        group_store.release(
+            group.store, container_id
+        )  # a crash interrupted its creation before its directory was complete
     interrupted = [] if clean else _interrupted(group, found)
     if not known:
         for container_id in interrupted:
@@ -98,7 +100,7 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
 
 
 async def _agree(group: Group, keeper: KeeperClient, kept: dict[str, Listed]) -> None:
-    """Let the keeper have those that live, and no others. `kept`: those that it has, by id."""
+    """Hand living containers, and no others, to the keeper. `kept`: those that it has, by id."""
     for record in list(group.records.values()):
         entry = kept.pop(record.id, None)
         if record.id in group.starting:
@@ -108,13 +110,13 @@ async def _agree(group: Group, keeper: KeeperClient, kept: dict[str, Listed]) ->
         elif entry is not None and not record.state.status.alive:
             await _end(group, keeper, record.id)
     for container_id in kept:
-        await _end(group, keeper, container_id)  # its folder is gone: nothing refers to it
+        await _end(group, keeper, container_id)  # its directory does not exist: nothing refers to it
 
 
 async def _resume_all(group: Group, keeper: KeeperClient) -> None:
-    """Take up what belongs to those that live, and take it from those that do not run any more."""
+    """Serve living containers again, and release the resources of those that no longer run."""
     for container_id in list(group.records):
-        current = group.records.get(container_id)  # while we waited for others it may have ended or been removed
+        current = group.records.get(container_id)  # it may have exited or been removed while we waited for others
         if current is None or container_id in group.starting:
             continue
         if current.state.status.alive:
@@ -143,13 +145,13 @@ def _was_cut_short(group: Group, found: list[ContainerRecord], names: Iterable[s
 
 
 async def _keeper_of_ours(group: Group, found: list[ContainerRecord]) -> bool:
-    """Whether there is a keeper that we can talk to. One of another version, started before an upgrade, is killed: containers
-    keep running, and their descriptors are retained until the next keeper takes them."""
+    """Whether there is a keeper of our version. One of another version, started before an upgrade, is killed:
+    containers keep running, and their descriptors are retained until the next keeper takes them."""
     try:
         known = KeeperClient.connect(group.roots, group.name)
     except OtherVersion:
         if group.link.client is not None:
-            raise  # this program was upgraded while we run: our successor can talk to it
+            raise  # this program was upgraded while we run: our successor can connect to it
         old = KeeperClient.connect(group.roots, group.name, "")
         for record in found:
             if old is not None and record.state.status.alive and record.id not in group.retained:
@@ -178,7 +180,7 @@ async def _readopt(group: Group, keeper: KeeperClient, record: ContainerRecord) 
             pid_start=record.state.pid_start,
         )
     except KeeperLost:
-        raise  # the new one was killed, too: the container has no part in that
+        raise  # the new keeper was killed as well; the container did not cause that
     except EngineError:
         with contextlib.suppress(ProcessLookupError):
             if calls.start_time(record.state.pid) == record.state.pid_start:
@@ -198,8 +200,8 @@ def _interrupted(group: Group, found: list[ContainerRecord]) -> list[str]:
 
 
 def _settle_start(group: Group, container_id: str, *, executed: bool) -> None:
-    """Complete a start that was interrupted when its program was executed, as the keeper knows. Otherwise it never happened:
-    its process ends."""
+    """Complete an interrupted start if the keeper reports that the program was executed. Otherwise undo it: end the
+    process."""
     folder = group.folder(container_id)
     if executed:
         files.confirm_start(folder)
@@ -216,14 +218,14 @@ def _settle_start(group: Group, container_id: str, *, executed: bool) -> None:
 
 
 async def _end(group: Group, keeper: KeeperClient, container_id: str) -> None:
-    """End a process that no running container has, and wait until the keeper has seen its end."""
+    """End a process that belongs to no running container, and wait until the keeper has reaped it."""
     with contextlib.suppress(EngineError):
         await keeper.ask("signal", id=container_id, signal=9)
     for _ in range(_ATTEMPTS):
         answer, _ = await keeper.ask("list")
         if container_id not in {entry["id"] for entry in answer["containers"]}:
             break
-        await sleep(_PAUSE)  # a keeper does not report the end of what was never executed
+        await sleep(_PAUSE)  # a keeper does not report the exit of a process whose program was never executed
     if container_id in group.records:
         await group.clean(container_id)
 
@@ -250,12 +252,12 @@ async def _resume(group: Group, keeper: KeeperClient, record: ContainerRecord) -
         return
     found = endpoint.ordered(record.state.endpoints, record.spec.networks)
     await group.wiring.resume(record.id, record.state.ports, found)
-    with contextlib.suppress(EngineError):  # a network may have gone, or an address been taken
+    with contextlib.suppress(EngineError):  # the network may have been removed, or the address assigned to another
         await membership.complete(group, record.id)
 
 
 async def _reopen(group: Group, record: ContainerRecord) -> None:
-    """Keeper and supervisor were killed, and with them the DNS sockets of the container went: open them again there."""
+    """Keeper and supervisor were killed, so the DNS sockets of the container are closed: open them again there."""
     try:
         with open(f"{group.run_folder(record.id)}/bundle.json", "rb") as file:
             port = msgspec.json.decode(file.read()).get("dns")
@@ -268,7 +270,7 @@ async def _reopen(group: Group, record: ContainerRecord) -> None:
         finally:
             os.close(space)
     except OSError:
-        return  # it is just ending
+        return  # it is exiting
     await redirect(record.state.pid, *group.dns.serve(record.id, udp, tcp, record.spec.dns))
 
 
@@ -288,4 +290,4 @@ async def _sweep(group: Group) -> None:
         for name in os.listdir(folder):
             if name not in group.records and name not in group.creating:
                 with contextlib.suppress(OSError):
-                    remove_tree(f"{folder}/{name}")  # a creation or removal cut short
+                    remove_tree(f"{folder}/{name}")  # an interrupted creation or removal

@@ -1,4 +1,4 @@
-"""Run folders of builds: each build locks its own; other builds remove those whose build was killed.
+"""Run directories of builds: each build locks its own; later builds remove those of killed builds.
 
 <run>/build-<random>/lock    locked as long as the build lives
 """
@@ -18,12 +18,12 @@ _PREFIX = "build-"
 
 
 def new_name() -> str:
-    """The name of a build: of its folder, and of its group of cgroups."""
+    """The name of a build, of its directory, and of its group of cgroups."""
     return _PREFIX + os.urandom(6).hex()
 
 
 def make(roots: Roots, name: str, sweep: Callable[[], None]) -> int:
-    """Make a build's folder, after a `sweep`: a descriptor with its lock. Raises OSError."""
+    """Create a build's directory, after a `sweep`. Returns a descriptor with its lock. Raises OSError."""
     make_private(roots.run)
     with _alone(roots.run):
         sweep()
@@ -33,13 +33,13 @@ def make(roots: Roots, name: str, sweep: Callable[[], None]) -> int:
 
 
 def remove(roots: Roots, name: str) -> None:
-    """Remove a folder that we hold."""
+    """Remove a directory that we have locked."""
     with _alone(roots.run):
         _remove(f"{roots.run}/{name}")
 
 
 def exist(roots: Roots) -> bool:
-    """Whether there is any folder, of a living build or a killed one."""
+    """Whether there is any directory, of a running build or a killed one."""
     try:
         return any(name.startswith(_PREFIX) for name in os.listdir(roots.run))
     except OSError:
@@ -47,14 +47,14 @@ def exist(roots: Roots) -> bool:
 
 
 def sweep_apart(roots: Roots, cgroups: Cgroups, forget: Callable[[str], None]) -> None:
-    """`sweep`, by one that makes no folder."""
+    """`sweep`, for a caller that creates no directory."""
     with contextlib.suppress(OSError), _alone(roots.run):
         sweep(roots, cgroups, forget)
 
 
 def sweep(roots: Roots, cgroups: Cgroups, forget: Callable[[str], None] | None) -> None:
-    """Remove what killed builds left: their keepers ended with them, their folders, cgroups and leases did not. `forget`
-    gives back what a build had of networks."""
+    """Remove the remains of killed builds: their directories, cgroups and leases (their keepers ended with them).
+    `forget` releases a build's network resources."""
     for name in [name for name in os.listdir(roots.run) if name.startswith(_PREFIX)]:
         folder = f"{roots.run}/{name}"
         try:
@@ -72,8 +72,8 @@ def sweep(roots: Roots, cgroups: Cgroups, forget: Callable[[str], None] | None) 
 
 @contextlib.contextmanager
 def _alone(folder: str) -> Iterator[None]:
-    """Keep others from making, sweeping and removing folders in `folder`: a folder without a locked file is a dead build's,
-    also when its build is only about to lock it or to remove it."""
+    """Prevent others from creating, sweeping and removing directories in `folder`: a directory without a locked file
+    looks like a dead build's, even if its build is about to lock or remove it."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -83,7 +83,7 @@ def _alone(folder: str) -> Iterator[None]:
 
 
 def _lock(folder: str) -> int:
-    """Hold the folder as a living build's. Raises BlockingIOError when another does."""
+    """Lock the directory as a running build's. Raises BlockingIOError if another process has locked it."""
     fd = os.open(f"{folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

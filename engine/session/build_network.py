@@ -20,7 +20,7 @@ from engine.spec.network import NetworkSpec
 from engine.store import Store
 
 NETWORK = "composer-build"
-"""It lives as long as a build that needs it."""
+"""It exists while a build needs it."""
 
 _ATTEMPTS = 5
 
@@ -35,14 +35,15 @@ class BuildNetwork:
         self._links: list[str] = []
 
     def connect(self, group: str, container_id: str, pid: int, mode: str) -> Callable[[], None]:
-        """Plug the process's network namespace in; gives what unplugs it. Raises InvalidSpec for an unknown network."""
+        """Connect the process's network namespace; returns a function that disconnects it. Raises InvalidSpec for an
+        unknown network."""
         with self._lock:
             _apart(self._connect(group, container_id, pid, mode))
             self._used = self._used or not mode
         return functools.partial(self._disconnect, container_id)
 
     def forget(self, group: str) -> None:
-        """Give back what a build that was killed held. Between two steps that is the network alone, without a lease."""
+        """Release the resources of a killed build. Between two steps, that is only the network, without a lease."""
         self._used = True
         store = Store(self.roots)
         try:
@@ -55,7 +56,7 @@ class BuildNetwork:
     def close(self) -> None:
         """Remove the builds' network unless another build uses it."""
         with contextlib.suppress(EngineError):
-            veth.remove(self._links)  # the kernel removes them with their namespaces, some moments later
+            veth.remove(self._links)  # the kernel removes them with their namespaces, a little later
         if self._used:
             with contextlib.suppress(EngineError):
                 _apart(self._remove())
@@ -63,7 +64,7 @@ class BuildNetwork:
     async def _connect(self, group: str, container_id: str, pid: int, mode: str) -> None:
         store = Store(self.roots)
         try:
-            # The name in the database keeps others from taking the lease for a dead container's.
+            # The name in the database shows others that the lease does not belong to a dead container.
             group_store.claim(store, container_id, f"{group}-{container_id[:12]}", group, "")
             for attempt in range(_ATTEMPTS):
                 try:
@@ -71,7 +72,7 @@ class BuildNetwork:
                     return
                 except EngineError:
                     Wiring(store).release(container_id)
-                    # Another build may have removed or made the network at this very moment.
+                    # Another build may have removed or created the network concurrently.
                     if mode or attempt + 1 == _ATTEMPTS:
                         group_store.release(store, container_id)
                         raise
@@ -106,7 +107,8 @@ class BuildNetwork:
 
 
 def _apart(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine in a thread and loop of its own: the caller's thread may have a loop that waits for the build."""
+    """Run a coroutine in a separate thread and event loop, because the caller's thread may have a loop that waits for
+    the build."""
     done: Future[None] = Future()
 
     def run() -> None:

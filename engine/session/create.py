@@ -1,4 +1,4 @@
-"""Creating a container: whatever can be refused is refused here, then it is recorded. Nothing runs yet."""
+"""Creating a container: everything is validated here, then recorded. Nothing runs yet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from engine.volume import store as volumes
 
 
 async def create(group: Group, spec: ContainerSpec, inherited: Sequence[str] = ()) -> ContainerRecord:
-    """See Changes.create. The name is claimed first; a crash after that leaves a name that `adopt` gives back."""
+    """See Changes.create. The name is reserved first; after a crash, `adopt` releases it."""
     async with group.creation:
         return await _create(group, spec, inherited)
 
@@ -34,7 +34,7 @@ async def _create(group: Group, spec: ContainerSpec, inherited: Sequence[str]) -
     image = group.image(spec.image)
     bundle.args(spec, image)
     for mode in bundle.joins(spec):
-        if mode != spec.network_mode:  # as with a network's name, which may be another's by the start
+        if mode != spec.network_mode:  # as with a network's name, which another network may have by the start
             group.other(mode.removeprefix("container:"))  # it exists, or NotFound is raised
     container_id = group_store.new_id()
     mounts, anonymous = _mounts(group, spec, image.config.volumes)
@@ -44,9 +44,9 @@ async def _create(group: Group, spec: ContainerSpec, inherited: Sequence[str]) -
     group.creating.add(container_id)
     try:
         state = ContainerState(created_at=time.time(), anonymous_volumes=(*inherited, *anonymous))
-        # The disc takes the specifications of several containers at once: they are synced side by side.
+        # The specifications of several containers are synced concurrently, because the disk can combine the writes.
         await to_thread.run_sync(files.write_new, folder, spec, state)
-        # Recorded before they exist, so that a crash leaves no unknown volume.
+        # Recorded before they exist, so that no volume is unknown after a crash.
         for name, labels in anonymous.items():
             volumes.create(group.store, VolumeSpec(name=name, labels=labels, anonymous=True))
     except BaseException:

@@ -1,4 +1,4 @@
-"""Handles the end of a container, and of its keeper."""
+"""Handles the exit of a container, and of its keeper."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ async def ended(group: Group, container_id: str, end: ContainerExit, report: Rep
     """A container's process has ended: notify waiters, record the end, release its resources."""
     record = group.records.get(container_id)
     if record is None or end.pid not in (0, record.state.pid):
-        return  # an earlier process's, or of one whose program was never executed
+        return  # the exit of an earlier process, or of one whose program was never executed
     if record.state.status is Status.REMOVING:
-        return  # one whose start has failed is removed while its process dies
+        return  # a container whose start has failed is removed while its process dies
     group.withdraw(container_id)
     state = files.exited(record.state, end)
     group.records[container_id] = msgspec.structs.replace(record, state=state)
     if event := group.ended.pop(container_id, None):
         event.set()
     report(container_id, end)
-    # Waiters for the end need not wait for the rest; a start does (`settled`).
+    # Those that wait for the exit need not wait for the rest; a start must (`settled`).
     await checkpoint()
     if (current := group.records.get(container_id)) and current.state is state:
-        # No space left: readers of the old state see that it has ended, too.
+        # No space left: readers of the old state also see that it has exited.
         with contextlib.suppress(OperationFailed):
             files.write_state(group.folder(container_id), state)
-    with contextlib.suppress(EngineError):  # what could not be removed is found by the next `adopt`
+    with contextlib.suppress(EngineError):  # the next `adopt` removes what could not be removed now
         await group.clean(container_id)
 
 

@@ -1,4 +1,4 @@
-"""One group's containers as its session knows them, and what the operations on them share."""
+"""One group's containers as its session knows them, and the state that operations on them share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ from engine.store import Store
 CGROUP_PATIENCE = 30.0
 """Seconds after which the cgroup of an ended container is left to the next `adopt`: a process in it cannot be killed (D)."""
 _CREATED_AT_ONCE = 8
-"""Containers that are created at the same time: if all were, the first would start only after the last is on the disc."""
+"""Limit of containers that are created concurrently: without it, the first would start only after the last is on
+disk."""
 
 
 class Group:
@@ -56,13 +57,13 @@ class Group:
         self.dns = Server(self.names, discovery)
         self.records: dict[str, ContainerRecord] = {}
         self.creating: set[str] = set()
-        """Ids whose folders are just being written."""
+        """Ids of containers whose directories are being written."""
         self.creation = Semaphore(_CREATED_AT_ONCE)
         """Held while a container is created."""
         self.starting: set[str] = set()
-        """Ids that are just being started: what they have in the kernel and the run root is no remains of anything."""
+        """Ids of containers that are being started: their resources in the kernel and the run root are not remains."""
         self.removing: set[str] = set()
-        """Ids that are just being removed."""
+        """Ids of containers that are being removed."""
         self.ended: dict[str, Event] = {}
         """Id → set when the container ends, while it runs."""
         self.retained: dict[str, RetainedFds] = {}
@@ -71,7 +72,7 @@ class Group:
         self.adopted: KeeperClient | None = None
         """The keeper that has all containers since the last adoption; None when there was nothing for one to do."""
         self.ending: set[Event] = set()
-        """One for each end that is being cleaned up after, set when that is done."""
+        """One event for each exit that is being cleaned up, set when that is done."""
         self.closing = False
         self._image_cache: dict[str, ImageRecord] = {}
 
@@ -110,8 +111,9 @@ class Group:
         return record
 
     def replace(self, container_id: str, state: ContainerState) -> ContainerRecord:
-        """Write the state down and remember it. Until its program is executed (`confirm`), that a container runs stands in
-        a file of its own. On a disc that takes no writes any more it is remembered alone: what runs can still be stopped."""
+        """Write the state and remember it. Until the program is executed (`confirm`), the running state is in a
+        separate file. If the disk accepts no more writes, the state is only remembered, so that running containers can
+        still be stopped."""
         record = msgspec.structs.replace(self.record(container_id), state=state)
         if state.status.alive and container_id in self.starting:
             files.write_starting(self.folder(container_id), state)
@@ -130,7 +132,8 @@ class Group:
         return self.replace(container_id, msgspec.structs.replace(self.record(container_id).state, **fields))
 
     def changeable(self, container_id: str) -> ContainerRecord:
-        """The record of a container whose specification may be changed. NotFound, WrongState while it starts or goes."""
+        """The record of a container whose specification may be changed. Raises NotFound, or WrongState while it starts
+        or is removed."""
         record = self.record(container_id)
         if container_id in self.starting or container_id in self.removing:
             doing = "started" if container_id in self.starting else "removed"
@@ -142,7 +145,7 @@ class Group:
         if self.record(container_id).state.status.alive:
             files.confirm_start(self.folder(container_id))
         else:
-            files.drop_start(self.folder(container_id))  # it has ended already
+            files.drop_start(self.folder(container_id))  # it has exited already
         self.starting.discard(container_id)
 
     def folder(self, container_id: str) -> str:
@@ -162,8 +165,8 @@ class Group:
         return await self.link.keeper()
 
     async def settled(self) -> None:
-        """Wait while a killed keeper is being replaced and ended containers are cleaned up. Anything started meanwhile could
-        be mistaken for remains, or fail to get the port of an ended container."""
+        """Wait while a killed keeper is being replaced and exited containers are cleaned up. Containers started
+        meanwhile could be mistaken for remains, or fail to get the port of an exited container."""
         async with self.takeover:
             pass
         await self.cleaned()
@@ -174,7 +177,7 @@ class Group:
             await event.wait()
 
     def publish(self, container_id: str) -> None:
-        """Make the container known by name to those that share a network with it."""
+        """Publish the container's name to containers on the same networks."""
         record = self.record(container_id)
         names = [record.spec.name, container_id[:12]]
         if record.spec.hostname:
@@ -183,14 +186,14 @@ class Group:
         self.names.publish(container_id, names, endpoint.asked(record.state.endpoints, record.spec.networks), links)
 
     def withdraw(self, container_id: str) -> None:
-        """Its names, its DNS sockets and what is retained of it go at once when it ends."""
+        """Release its names, its DNS sockets and its retained descriptors at once when it exits."""
         self.names.withdraw(container_id)
         self.dns.leave(container_id)
         self.resolvers.leave(container_id)
         self.release(container_id)
 
     async def clean(self, container_id: str) -> None:
-        """Remove what only a running container has: names, addresses, ports, rules, cgroups, its run directory."""
+        """Remove the resources of a running container: names, addresses, ports, rules, cgroups, its run directory."""
         self.withdraw(container_id)
         await self.wiring.disconnect(container_id)
         handle = self.cgroups.handle(self.name, container_id, self.record(container_id).spec.cgroup_parent)
@@ -204,8 +207,8 @@ class Group:
         users.unmount_unused(self.store, self.record(container_id))
 
     async def retain(self, record: ContainerRecord, keeper: KeeperClient, streams: Sequence[int] = ()) -> None:
-        """Keep descriptors open that would be lost with the keeper, which is asked for its ends of the `streams` that are not
-        given."""
+        """Keep descriptors open that would be lost with the keeper; `streams` that are not given are requested from
+        it."""
         if not streams:
             _, streams = await keeper.ask("terminal", id=record.id)
         self.release(record.id)

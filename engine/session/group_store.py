@@ -1,4 +1,4 @@
-"""Names of containers: unique in the whole engine, written to the database before a folder exists."""
+"""Names of containers: unique in the whole engine, written to the database before the directory exists."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rename(store: Store, container_id: str, name: str) -> None:
 
 
 def release(store: Store, container_id: str) -> None:
-    """Give the name back; no error when there is none."""
+    """Release the name; no error if there is none."""
     with store.transaction(freeing=True) as db:
         db.execute("DELETE FROM containers WHERE id = ?", (container_id,))
 
@@ -64,6 +64,6 @@ def exact(store: Store, name: str) -> list[tuple[str, str, str]]:
 
 
 def names(store: Store, group: str) -> dict[str, str]:
-    """Container id → present name, for the whole group (a rename does not rewrite spec.json)."""
+    """Container id → current name, for the whole group (a rename does not rewrite spec.json)."""
     rows = store.db.execute("SELECT id, name FROM containers WHERE container_group = ?", (group,))
     return {row[0]: row[1] for row in rows}

@@ -1,5 +1,5 @@
-"""Containers that have the host's resolvers, those with `network_mode: host` for example, get them again when the host's
-/etc/resolv.conf changes. Other containers ask our own server, which reads the file itself."""
+"""Updates containers that use the host's resolvers, such as those with `network_mode: host`, when the host's
+/etc/resolv.conf changes. Other containers query our own server, which reads the file itself."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine.spec.state import ContainerRecord
 
 _MASK = inotify.IN_CLOSE_WRITE | inotify.IN_MOVED_TO | inotify.IN_CREATE
 _NAME = "resolv.conf"
-"""In a container's run folder: what we wrote into its file last, for the next supervisor."""
+"""In a container's run directory: the text that we last wrote into its file, for the next supervisor."""
 
 
 class HostResolvers:
-    """`text` gives the text that a container's file should have now, None where it names our own server; `record` the container
-    as it is now, None when it does not run; `folder` its run folder."""
+    """`text` returns the text that a container's file should have, None if it names our own server; `record` the
+    current record of the container, None if it does not run; `folder` its run directory."""
 
     def __init__(
         self,
@@ -35,7 +35,8 @@ class HostResolvers:
         self._watching: Readable | None = None
 
     def follow(self, record: ContainerRecord, written: str | None = None) -> None:
-        """Begin with a running container whose file is `written`; None: what an earlier supervisor wrote."""
+        """Begin with a running container whose file has the text `written`; None for the text of an earlier
+        supervisor."""
         if written is None:
             with contextlib.suppress(OSError), open(self._path(record.id), encoding="utf-8") as file:
                 self._written[record.id] = file.read()
@@ -63,7 +64,7 @@ class HostResolvers:
             file.write(text)
 
     def _watch(self) -> None:
-        """Watch the folder of the file, and that of the file that a link leads to (systemd-resolved, NetworkManager)."""
+        """Watch the directory of the file, and that of the file that it links to (systemd-resolved, NetworkManager)."""
         try:
             if self._notices is None:
                 self._notices = inotify.Inotify()
@@ -71,16 +72,16 @@ class HostResolvers:
             for path in {dnsforward.RESOLV_CONF, os.path.realpath(dnsforward.RESOLV_CONF)}:
                 self._notices.add(os.path.dirname(path), _MASK | inotify.IN_ONLYDIR)
         except OperationFailed:
-            pass  # no watches left, or no such folder: they keep what they have, as with Docker
+            pass  # no watches left, or no such directory: they keep their text, as with Docker
 
     def _changed(self) -> None:
         if self._notices is None:
             return
         names = {os.path.basename(path) for path in (dnsforward.RESOLV_CONF, os.path.realpath(dnsforward.RESOLV_CONF))}
         news = [mask for _, mask, name in self._notices.read() if name in names or mask & inotify.IN_Q_OVERFLOW]
-        # A file that has just been created has no text yet; a link has.
+        # A file that has just been created is still empty; a link is not.
         if any(mask != inotify.IN_CREATE or os.path.islink(dnsforward.RESOLV_CONF) for mask in news):
-            self._watch()  # it may be another link now
+            self._watch()  # the link may have changed
             self._update()
 
     def _update(self) -> None:

@@ -1,4 +1,4 @@
-"""A session's connection to its group's keeper, which is started when it is needed and replaced when it was killed."""
+"""A session's connection to its group's keeper, which is started on demand and replaced if it is killed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from engine.keeper.launch import Launch
 from engine.paths import Roots
 
 _ATTEMPTS, _PAUSE = 250, 0.02
-"""How often, and after how many seconds each, a keeper is asked to exit: reaping its children may take a moment."""
+"""Delays in seconds between requests to a keeper to exit: reaping its children may take a moment."""
 
 
 class KeeperLink:
-    """`supervisor` is the command line that the keeper starts when it loses its supervisor; `launch` a keeper that is getting
-    ready. `connected` is called with each new connection."""
+    """`supervisor` is the command line that the keeper executes when it loses its supervisor; `launch` a keeper that is
+    starting. `connected` is called with each new connection."""
 
     def __init__(
         self,
@@ -34,15 +34,15 @@ class KeeperLink:
         self._lock = Lock()
         self._held = False
         self.client: KeeperClient | None = None
-        """The last one that there was."""
+        """The most recent connection."""
 
     @property
     def lost(self) -> bool:
-        """There is no connection (any more)."""
+        """There is no connection, or no longer one."""
         return self.client is None or self.client.lost
 
     async def keeper(self) -> KeeperClient:
-        """The keeper, started when there is none. Raises KeeperLost, OtherVersion."""
+        """The keeper; it is started if there is none. Raises KeeperLost, OtherVersion."""
         async with self._lock:
             if self.client is None or self.client.lost:
                 client = KeeperClient.connect(self._roots, self._group) if self._launch is None else None
@@ -70,7 +70,7 @@ class KeeperLink:
             await self.client.ask("hold", wanted=False)
 
     async def _launched(self) -> KeeperClient | None:
-        """Wait for the keeper that is getting ready, if one is, and connect to it."""
+        """Wait for the keeper that is starting, if there is one, and connect to it."""
         launch, self._launch = self._launch, None
         if launch is None:
             return None
@@ -79,7 +79,8 @@ class KeeperLink:
             return KeeperClient.connect(self._roots, self._group)
 
     async def close(self, *, dismiss: bool) -> bool:
-        """Take leave of the keeper, and have it exit if no container of the group is alive; returns whether it exits."""
+        """Disconnect from the keeper, and make it exit if no container of the group is alive; returns whether it
+        exits."""
         client = self.client
         with contextlib.suppress(EngineError):
             client = await self._launched() or client
@@ -97,7 +98,7 @@ class KeeperLink:
 
 
 async def _dismiss(client: KeeperClient) -> bool:
-    """Send the keeper away. What was forked and never started ends with it."""
+    """Make the keeper exit. Processes that were forked and never started end with it."""
     for _ in range(_ATTEMPTS):
         try:
             await client.ask("leave")

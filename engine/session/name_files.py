@@ -1,4 +1,4 @@
-"""The texts of the files that name a container and its neighbours: /etc/hosts, /etc/hostname, /etc/resolv.conf."""
+"""The texts of /etc/hosts, /etc/hostname and /etc/resolv.conf in a container."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FRESH = 50_000_000
 
 
 def _host_text(path: str) -> str:
-    """The text of one of the host's files, "" without it; read once as long as it stays the same."""
+    """The text of one of the host's files, "" if it does not exist; read again only after a change."""
     try:
         status = os.stat(path)
         if time.time_ns() - status.st_ctime_ns < _FRESH:
@@ -46,7 +46,7 @@ def hostname(group: Group, record: ContainerRecord) -> str:
 
 
 def texts(group: Group, record: ContainerRecord, endpoints: Sequence[Endpoint]) -> dict[str, str]:
-    """/etc/hosts, hostname and resolv.conf; a container that joins a network namespace gets its owner's."""
+    """/etc/hosts, hostname and resolv.conf; a container that joins a network namespace gets those of its owner."""
     owner = _owner(group, record)
     if owner is not record:
         record, endpoints = owner, owner.state.endpoints
@@ -60,8 +60,8 @@ def texts(group: Group, record: ContainerRecord, endpoints: Sequence[Endpoint]) 
 
 
 def resolv_conf(group: Group, record: ContainerRecord) -> str | None:
-    """The text for a running container that has the host's resolvers; None for one that asks our own server, or whose network
-    namespace is of a container that has gone."""
+    """The text for a running container that uses the host's resolvers; None for one that queries our own server, or
+    whose network namespace belongs to a removed container."""
     try:
         owner = _owner(group, record)
     except NotFound:

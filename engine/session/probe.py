@@ -20,14 +20,14 @@ from engine.spec.container import ExecSpec
 from engine.spec.state import Probe
 
 MAX_OUTPUT = 4096
-"""Bytes of a probe's output that are kept, as Docker keeps them."""
+"""Bytes of a probe's output that are kept, as in Docker."""
 
 _TURNS = 16
-"""Reads of what a pipe can hold, and then some, after the end of a process: another may write for ever."""
+"""Limit of reads after the end of a process, more than a pipe can hold: another process may continue to write."""
 
 
 async def probe(group: Group, container_id: str, test: Sequence[str], timeout: float) -> Probe:
-    """See Changes.probe. What is over MAX_OUTPUT is read and thrown away."""
+    """See Changes.probe. Output beyond MAX_OUTPUT is read and discarded."""
     shell = list(group.image(group.record(container_id).spec.image).config.shell) or ["/bin/sh", "-c"]
     args = [*shell, *test[1:]] if test[0] == "CMD-SHELL" else list(test[1:])
     begin = time.time()
@@ -68,7 +68,7 @@ async def execute(group: Group, container_id: str, spec: ExecSpec, output: Calla
 
 
 class _Running:
-    """A process whose output, both streams as one, goes to `output` as it comes."""
+    """A process whose output, both streams combined, is passed to `output` as it arrives."""
 
     def __init__(self, pidfd: int, stream: int, ended: asyncio.Future[int], output: Callable[[bytes], None]) -> None:
         self.ended = ended

@@ -1,4 +1,4 @@
-"""A command's handle on a process: an additional one (exec), or the container's own (attach)."""
+"""A command's handle of a process: an additional one (exec), or the container's own (attach)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def process_of(run_folder: str, spec: ExecSpec) -> keeper.ExecProcess:
-    """The `process` of an exec request: what the specification changes of the container's own process."""
+    """The `process` of an exec request: the settings that differ from the container's own process."""
     import json
 
     try:
@@ -52,12 +52,13 @@ def _connect(roots: Roots, group: str, container_id: str) -> Connection:
 
 
 PATIENCE = 2.0
-"""Seconds in which what is left of the output is copied when the process has ended but others still hold its streams."""
+"""Seconds for copying the rest of the output after the process has exited while others still hold its streams."""
 
 
 class ExecProcess:
-    """A process started by `exec`; implements composer's `Process`. What `stdio` names is copied while somebody waits, and does
-    not enter the container; the process has the null device in place of a stream that is -1, or of all with a terminal."""
+    """A process started by `exec`; implements composer's `Process`. The descriptors in `stdio` do not enter the
+    container; their content is copied during `wait`. The process has the null device in place of a stream that is -1,
+    or of all with a terminal."""
 
     def __init__(
         self, roots: Roots, group: str, container_id: str, spec: ExecSpec, stdio: tuple[int, int, int]
@@ -177,7 +178,7 @@ class AttachedProcess:
         return self._code
 
     def _quietly(self, do: str, **fields: int) -> None:
-        """A request that wants no answer: it comes from a signal's handler, maybe in the midst of `wait`."""
+        """A request without an answer, because it comes from a signal handler, possibly during `wait`."""
         if self._code is None:
             with contextlib.suppress(OSError):
                 self._keeper.tell(do, id=self._id, **fields)

@@ -16,15 +16,15 @@ import stat
 from engine.poll import writable, write_all
 
 CHUNK = 1 << 16
-"""Bytes that are copied at once, and that a pipe holds unless it is made larger."""
+"""Bytes that are copied at once; the default capacity of a pipe."""
 ROOM = 1 << 20
-"""Bytes that a pipe holds when much comes through it."""
+"""The capacity in bytes of a pipe with much traffic."""
 
 _NULL = os.makedev(1, 3)
 
 
 def wanted(stdio: tuple[int, int, int]) -> list[list[int]]:
-    """The `streams` of an exec request: those that a descriptor of the caller is there for, but for the null device's."""
+    """The `streams` of an exec request: those for which the caller has a descriptor, except for the null device."""
     return [[number] for number, fd in enumerate(stdio) if fd >= 0 and not _is_null(fd)]
 
 
@@ -48,7 +48,7 @@ class Relay:
 
     @property
     def reading(self) -> bool:
-        """Whether some output has not come to its end."""
+        """Whether some output has not ended."""
         return bool(self._outputs)
 
     def turn(self, other: int, timeout: float | None) -> bool:
@@ -60,7 +60,7 @@ class Relay:
             if self._pending:
                 poll.register(self._input, select.POLLOUT)
             else:
-                poll.register(self._input, 0)  # POLLERR comes when the pipe has no reader any more
+                poll.register(self._input, 0)  # POLLERR: the pipe no longer has a reader
                 if not self._source_ended:
                     poll.register(self._source, select.POLLIN)
         seen = False
@@ -94,7 +94,7 @@ class Relay:
         self._feed()
 
     def _feed(self, *, broken: bool = False) -> None:
-        """Write what waits; the end of the caller's input is that of the process's."""
+        """Write pending input; when the caller's input ends, so does the process's."""
         try:
             while self._pending and not broken:
                 self._pending = self._pending[os.write(self._input, self._pending) :]
@@ -132,7 +132,7 @@ class Relay:
                     raise
                 self._copied.add(target)
             else:
-                if moved == CHUNK:  # all that it holds: more is coming
+                if moved == CHUNK:  # the pipe was full: more is coming
                     with contextlib.suppress(OSError):  # pipe-user-pages-soft (pipe(7))
                         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, ROOM)
                 return moved

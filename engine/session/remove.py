@@ -1,4 +1,4 @@
-"""Removing a container with its files, its name, and the volumes that are its own."""
+"""Removing a container with its files, its name, and its anonymous volumes."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ async def remove(group: Group, container_id: str, *, force: bool = False, with_v
 
 
 async def _remove(group: Group, record: ContainerRecord, anonymous: Sequence[str]) -> None:
-    """A crash at any moment leaves a container that is being removed and still knows which volumes go with it, which
-    `adopt` removes, or nothing."""
-    with contextlib.suppress(OperationFailed):  # a full disc: it goes all the same
+    """After a crash at any point, either nothing is left, or a container that is marked as being removed and records
+    its volumes; `adopt` then removes it."""
+    with contextlib.suppress(OperationFailed):  # a full disk: it is removed all the same
         group.change(record.id, status=Status.REMOVING, anonymous_volumes=tuple(anonymous))
     await group.clean(record.id)
     for name in anonymous:
@@ -42,19 +42,19 @@ async def _remove(group: Group, record: ContainerRecord, anonymous: Sequence[str
             volumes.remove(group.store, name, others)
     folder = group.folder(record.id)
     with contextlib.suppress(OSError):
-        os.unlink(f"{folder}/spec.json")  # first: a folder without it is no container
+        os.unlink(f"{folder}/spec.json")  # first: a directory without this file is not a container
     try:
         await to_thread.run_sync(remove_tree, folder)
     except OSError as error:
         raise OperationFailed.of("remove the files of", record.spec.name, error) from error
     group_store.release(group.store, record.id)
-    group.records.pop(record.id, None)  # a concurrent takeover does not find it any more
+    group.records.pop(record.id, None)  # so that a concurrent adoption does not find it
     with contextlib.suppress(OSError):
         os.rmdir(f"{group.roots.groups}/{group.name}")
 
 
 async def finish_removals(group: Group) -> None:
-    """Remove what an earlier supervisor was just removing."""
+    """Complete the removals that an earlier supervisor began."""
     for record in list(group.records.values()):
         if record.state.status is Status.REMOVING and record.id not in group.removing:
             await remove(group, record.id, with_volumes=True)

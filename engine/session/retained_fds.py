@@ -1,7 +1,7 @@
 """Descriptors that the session keeps open for each running container, so that they survive a killed keeper.
 
-Output in a pipe is lost when its last reader closes it, a pseudo-terminal when its master is closed, and an
-exit code when only init has seen it; a pidfd still tells it (engine.kernel.calls.exit_status).
+Output in a pipe is lost when its last reader closes it, a pseudo-terminal when its master is closed, and an exit code
+when init has reaped the process; a pidfd still has it (engine.kernel.calls.exit_status).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from engine.kernel import calls
 
 
 class RetainedFds:
-    """Descriptors of one container. `streams` are those that the keeper gave: the master of its pseudo-terminal, or its ends
-    of stdout and stderr."""
+    """Descriptors of one container. `streams` come from the keeper: the master of its pseudo-terminal, or its ends of
+    stdout and stderr."""
 
     def __init__(self, pid: int, streams: Sequence[int]) -> None:
         self._streams = list(streams)
@@ -26,7 +26,7 @@ class RetainedFds:
 
     @property
     def for_adoption(self) -> tuple[int, ...]:
-        """What the next keeper gets: pidfd and streams."""
+        """The descriptors for the next keeper: pidfd and streams."""
         return (self._pidfd, *self._streams) if self._pidfd >= 0 else ()
 
     def close(self) -> None:

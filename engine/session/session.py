@@ -1,4 +1,4 @@
-"""A group opened for changes: implements composer's `Changes`, an operation a file."""
+"""A group opened for changes: implements composer's `Changes`. Each operation has its own file."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ class Session:
         await group.cleaned()
         if await group.link.close(dismiss=not group.alive):
             group.cgroups.sweep(group.name, ())
-            if not self._supervised:  # a supervisor removes its own folder, in the end: its lock is there
+            if not self._supervised:  # a supervisor removes its own directory at the end, because its lock is in it
                 with contextlib.suppress(OSError):
                     remove_tree(f"{group.roots.run}/{group.name}")
         if not group.alive and build_folders.exist(group.roots):
@@ -214,7 +214,7 @@ class Session:
 
 
 def _sweep_builds(group: Group) -> None:
-    """Remove what killed builds left behind, as there may never be another build."""
+    """Remove the remains of killed builds now, because there may never be another build."""
     network = BuildNetwork(group.roots)
     build_folders.sweep_apart(group.roots, group.cgroups, network.forget)
     network.close()

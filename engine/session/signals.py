@@ -1,4 +1,4 @@
-"""Signals by name or number, as stop_signal and `kill -s` give them (signal(7))."""
+"""Signals by name or number, as in stop_signal and `kill -s` (signal(7))."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from engine.net.endpoint import Plan
 
 _REMEMBERED = 10
-"""Ends of a container that its state tells."""
+"""Limit of exits in a container's state."""
 
 
 async def start(group: Group, container_id: str, ready: Callable[[], Awaitable[None]] | None = None) -> ContainerRecord:
@@ -58,7 +58,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
         image = group.image(spec.image)
         await group.wiring.obtain(container_id, spec.networks)
         plans = group.wiring.lease(container_id, spec.networks)
-        # Without a network of ours there is nothing to publish; on the host's the port would be in its own way.
+        # Without a network of ours there is nothing to publish; on the host's network, the port would conflict with itself.
         bindings = group.wiring.reserve(container_id, spec.ports if plans else (), plans)
         path = _write_bundle(group, record, image, plans)
         await _reach_log_target(spec)
@@ -67,7 +67,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
         try:
             await group.wiring.connect(container_id, pid, plans)
         except EngineError:
-            await keeper.ask("failure", id=container_id)  # the process is gone, and this says why
+            await keeper.ask("failure", id=container_id)  # the process has exited, and this tells why
             raise
         endpoints = tuple(plan.endpoint for plan in plans)
         group.ended.setdefault(container_id, Event())
@@ -97,7 +97,7 @@ async def _start(group: Group, record: ContainerRecord, ready: Callable[[], Awai
 
 
 def _running(state: ContainerState, *, checked: bool) -> ContainerState:
-    """The state of one that starts now; `checked`: it has a healthcheck."""
+    """The state of a container that starts now; `checked`: it has a healthcheck."""
     return msgspec.structs.replace(
         state,
         status=Status.RUNNING,
@@ -145,18 +145,18 @@ async def _reach_log_target(spec: ContainerSpec) -> None:
 async def _serve_names(group: Group, container_id: str, pid: int) -> None:
     """Fetch the DNS sockets of the container's network namespace and answer there."""
     _, descriptors = await (await group.keeper()).ask("sockets", id=container_id)
-    if len(descriptors) == 2:  # otherwise its start has failed, which the next request says
+    if len(descriptors) == 2:  # otherwise its start has failed, which the next request reports
         resolvers = group.record(container_id).spec.dns
         await redirect(pid, *group.dns.serve(container_id, descriptors[0], descriptors[1], resolvers))
 
 
 async def _undo(group: Group, record: ContainerRecord, error: BaseException) -> None:
-    """Kill what was forked and release everything; the state is as before, with the error in it."""
+    """Kill the forked process and release everything; the state is the previous one, plus the error."""
     group.ended.pop(record.id, None)
     try:
         keeper = await group.keeper()
         await keeper.ask("signal", id=record.id, signal=9)
-        await keeper.ask("failure", id=record.id)  # which is answered when it has ended
+        await keeper.ask("failure", id=record.id)  # answered once the process has exited
     except EngineError:
         pass  # it was never forked, or has exited
     files.drop_start(group.folder(record.id))
@@ -225,8 +225,8 @@ def _make_anew(folder: str) -> None:
 
 
 def _joined(group: Group, record: ContainerRecord) -> dict[str, int]:
-    """Pids of the containers whose namespaces are joined, by the names that the modes give. Raises WrongState when one
-    does not run, InvalidSpec when it does not share."""
+    """Name in a mode → pid of the container whose namespace is joined. Raises WrongState if one does not run,
+    InvalidSpec if it does not share its namespace."""
     found = {}
     for mode in bundle.joins(record.spec):
         name = mode.removeprefix("container:")
@@ -265,7 +265,8 @@ def _linked(group: Group, record: ContainerRecord) -> dict[str, str]:
 
 
 def _volumes(group: Group, record: ContainerRecord, image: ImageRecord) -> dict[str, str]:
-    """Volume name → folder, mounted where its driver options say so, filled from the image where it is empty."""
+    """Volume name → directory; it is mounted if driver options require that, and filled from the image if it is
+    empty."""
     found = {}
     layers = [f"{group.roots.layers}/{layer}/diff" for layer in image.layers]
     for mount in record.spec.mounts:

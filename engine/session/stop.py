@@ -19,7 +19,7 @@ from engine.spec.container import ContainerSpec
 from engine.spec.state import ContainerExit, Status
 
 DEFAULT_STOP_TIMEOUT = 10.0
-"""Seconds between the stop signal and SIGKILL, as Docker's."""
+"""Seconds between the stop signal and SIGKILL, as in Docker."""
 
 
 async def signal(group: Group, container_id: str, wanted: int | str) -> None:
@@ -29,7 +29,7 @@ async def signal(group: Group, container_id: str, wanted: int | str) -> None:
     if not record.state.status.can_kill:
         raise WrongState(f"container {record.spec.name} is not running")
     if not record.state.stopped_by_user and _counts_as_stop(group, record.spec, wanted):
-        with contextlib.suppress(OperationFailed):  # a full disc: it is remembered as long as we live
+        with contextlib.suppress(OperationFailed):  # a full disk: this process remembers it
             group.change(container_id, stopped_by_user=True)
     await (await group.keeper()).ask("signal", id=container_id, signal=wanted)
     if record.state.status is Status.PAUSED and wanted == 9:
@@ -43,8 +43,8 @@ def _counts_as_stop(group: Group, spec: ContainerSpec, wanted: int) -> bool:
 
 
 def _own(group: Group, spec: ContainerSpec) -> int:
-    """The container's stop signal, 0 for none. What is no signal counts as none, as with Docker: an image may say anything, and
-    its containers have to stop."""
+    """The container's stop signal, 0 for none. An invalid signal counts as none, as in Docker: images may contain
+    anything, and their containers must be stoppable."""
     with contextlib.suppress(InvalidSpec):
         if own := spec.stop_signal or group.image(spec.image).config.stop_signal:
             return number(own)
@@ -67,7 +67,7 @@ async def stop(group: Group, container_id: str, timeout: float | None, wanted: s
         await _end(group, container_id, first, timeout, event)
     except BaseException:
         if not event.is_set():
-            group.publish(container_id)  # it may go on
+            group.publish(container_id)  # let it continue
         raise
     state = group.record(container_id).state
     return ContainerExit(exit_code=state.exit_code, finished_at=state.finished_at, oom_killed=state.oom_killed)
@@ -91,8 +91,8 @@ def afford_start(group: Group) -> None:
 
 
 async def _send(group: Group, container_id: str, wanted: int) -> None:
-    """A signal by way of the keeper, or straight to the process while a keeper that was killed is replaced. Nothing happens
-    when it has ended: its end is on the way to us."""
+    """Send a signal through the keeper, or directly to the process while a killed keeper is being replaced. If the
+    process has exited, nothing happens: the report of its exit is on the way."""
     try:
         await signal(group, container_id, wanted)
     except EngineError:

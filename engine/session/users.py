@@ -17,8 +17,8 @@ def volume_users(roots: Roots, name: str) -> list[str]:
 
 
 def unmount_unused(store: Store, record: ContainerRecord) -> None:
-    """The container has ended: unmount those of its volumes whose driver options mounted something and that no other
-    running container has."""
+    """The container has exited: unmount its volumes that driver options mounted and that no other running container
+    uses."""
     for name in {mount.source for mount in record.spec.mounts if mount.type == "volume"}:
         volume = get(store, name)
         if volume is None or not volume.spec.driver_opts:

@@ -1,5 +1,5 @@
-"""Archives that Docker wrote before 1.10 (Docker image specification 1.0): <id>/json and <id>/layer.tar, linked by `parent`,
-and `repositories` with the tags. What such an image is called changes: ids are digests now."""
+"""Archives that Docker wrote before 1.10 (Docker image specification 1.0): <id>/json and <id>/layer.tar, linked by
+`parent`, and `repositories` with the tags. The images get new ids, because ids are digests today."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.image.layers import Layer
 from engine.spec.image import ImageRecord
 
 _MOST = 127
-"""Layers of one image that Docker had."""
+"""The limit of layers in one image that Docker had."""
 Keep = Callable[[ImageStore, IO[bytes], Layer | None, str, str], Layer]
 """Unpacks a layer: store, stream, parent, chain id, diff id."""
 
@@ -76,7 +76,7 @@ def _diff_id(members: Members, name: str) -> str:
 
 
 def _configuration(steps: list[dict[str, Any]], diff_ids: list[str]) -> dict[str, Any]:
-    """The configuration in today's form; `steps` has the topmost first."""
+    """The configuration in today's format; `steps` has the topmost first."""
     top = steps[0]
     history = []
     for step in reversed(steps):

@@ -24,7 +24,7 @@ _decode = msgspec.json.Decoder(manifest.Index).decode
 
 
 class _Found:
-    """One manifest of the layout, and what belongs to it."""
+    """One manifest of the layout, with its annotations and attestations."""
 
     def __init__(self, body: manifest.Manifest, extras: Attached) -> None:
         self.manifest, self.extras = body, extras
@@ -33,8 +33,8 @@ class _Found:
 def load(
     images: ImageStore, members: Members, wanted: Collection[Platform] = (), *, known: Collection[str] = ()
 ) -> list[ImageRecord]:
-    """Store what index.json names, with its tags; images of the `known` ids are there, and have their tags. Of each name,
-    the image for this machine is its own, the others go beside it. Raises ImageError, Corrupt."""
+    """Store the images in index.json with their tags; those with `known` ids are stored and tagged already. A name
+    refers to the image for this machine, and the others are its variants. Raises ImageError, Corrupt."""
     records: dict[str, ImageRecord] = {}
     for descriptor in _decode(members.read("index.json")).manifests:
         if blob_name(descriptor.digest) not in members and known:
@@ -59,7 +59,7 @@ def load(
 
 
 def _tag(descriptor: manifest.Descriptor) -> str:
-    """The full reference, "" for none: containerd's annotation, or the name if that is a whole reference."""
+    """The full reference, "" for none: containerd's annotation, or the name if it is a complete reference."""
     name = descriptor.annotations.get(NAME, "") or descriptor.annotations.get(TAG, "")
     if not name or not (descriptor.annotations.get(NAME) or "/" in name or ":" in name):
         return ""
@@ -72,7 +72,7 @@ def _tag(descriptor: manifest.Descriptor) -> str:
 def _manifests(
     members: Members, descriptor: manifest.Descriptor, depth: int = 0, above: manifest.Index | None = None
 ) -> Iterator[_Found]:
-    """Those to which a descriptor leads, except manifests of attestations."""
+    """The manifests that a descriptor refers to, directly or through indexes, except manifests of attestations."""
     if depth > _NESTED:
         raise ImageError(f"more than {_NESTED} indexes lead to one another")
     body = manifest.parse(members.blob(descriptor.digest), descriptor.media_type, f"manifest {descriptor.digest}")
@@ -108,7 +108,7 @@ def _attestations(members: Members, entry: manifest.Descriptor) -> Iterator[atta
 def _record(
     images: ImageStore, members: Members, found: _Found, wanted: Collection[Platform], known: Collection[str]
 ) -> ImageRecord | None:
-    """Store the image of a manifest, unless it is there, or not for a platform that is wanted."""
+    """Store the image of a manifest, unless it exists already or is for another platform than those requested."""
     config = found.manifest.config.digest
     if config in known:
         return images.need(config)
@@ -126,7 +126,7 @@ def _record(
 
 
 def _layer(images: ImageStore, members: Members, chain: list[str], layer: manifest.Descriptor, diff_id: str) -> None:
-    """Keep the layer's blob as it is, and unpack it."""
+    """Store the layer's blob unchanged, and unpack it."""
     manifest.compression(layer)
     if images.layers.get(chain[-1]) is not None:
         return

@@ -92,7 +92,7 @@ def _load_one(images: ImageStore, members: Members, entry: Entry) -> ImageRecord
 
 
 def _layer(images: ImageStore, stream: IO[bytes], parent: Layer | None, chain_id: str, diff_id: str) -> Layer:
-    """Unpack one layer, and keep its stream as a blob, because packing it again would not give the same bytes."""
+    """Unpack one layer, and keep its stream as a blob, because packing it again would not produce the same bytes."""
     with images.layers.draft(parent.folder if parent else "") as draft, images.blobs.ingest() as blob:
 
         def both() -> Iterable[bytes]:

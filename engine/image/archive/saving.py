@@ -45,9 +45,9 @@ def save(
     docker: bool = True,
     compression: str = "",
 ) -> None:
-    """Write images, by default for all platforms that their names have. A name without a tag stands for all tags of the
-    repository. `docker`: with the list that Docker reads. `compression` (gzip, zstd) is that of layers, "" none. Raises
-    NotFound, Corrupt (the content of a layer no longer matches its diff_id)."""
+    """Write images, by default for all platforms that their names have. A name without a tag means all tags of the
+    repository. `docker`: with the list that Docker reads. `compression` (gzip, zstd) applies to layers, "" for none.
+    Raises NotFound, Corrupt (the content of a layer no longer matches its diff_id)."""
     chosen = [one for name in wanted for one in _chosen(images, name, platforms)]
     with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         archive = _Archive(images, tar, compression)
@@ -75,7 +75,7 @@ def _chosen(images: ImageStore, wanted: str | SavedImage, platforms: Sequence[st
 
 
 def _tags_of(images: ImageStore, name: str) -> list[str]:
-    """The tags that a name stands for; none for an id or a digest reference."""
+    """The tags that a name refers to; none for an id or a digest reference."""
     record = images.get(name)
     if record is not None and name.removeprefix("sha256:") in record.id:
         return []
@@ -157,7 +157,7 @@ class _Archive:
         self.put_blob(digest_of(body), body)
 
     def refers(self, descriptor: manifest.Descriptor, subject: manifest.Descriptor) -> None:
-        pass  # the index has it
+        pass  # the index refers to it
 
     # -- the stream
 
@@ -169,7 +169,7 @@ class _Archive:
             self._tar.addfile(info, io.BytesIO(data))
 
     def _compressed(self, layer: Layer) -> manifest.Descriptor:
-        """Write the layer as a blob that is compressed now, or was before in whatever way."""
+        """Write the layer as a compressed blob: an existing one in any format, or a new one."""
         found = blob_of(self.images, layer, Compression(self._compression))
         name = _blob(found.digest)
         if name not in self._written:
@@ -181,7 +181,7 @@ class _Archive:
         return found
 
     def _layer(self, layer: Layer) -> manifest.Descriptor:
-        """Write the layer's uncompressed stream, unless it is there, and verify its diff_id."""
+        """Write the layer's uncompressed stream, unless the archive has it, and verify its diff_id."""
         with tempfile.TemporaryFile(dir=self.images.store.roots.state) as file:
             size = self._unpacked(layer, file)
             name = _blob(layer.diff_id)
@@ -194,7 +194,7 @@ class _Archive:
         return manifest.Descriptor(media_type=manifest.OCI_LAYER, digest=layer.diff_id, size=size)
 
     def _unpacked(self, layer: Layer, file: IO[bytes]) -> int:
-        """From the blob that was pulled, or packed again."""
+        """The stream from the pulled blob, or packed again."""
         images = self.images
         found = hashlib.sha256()
 

@@ -16,7 +16,7 @@ NAME = "mountpoints"
 FOLDERS = ("dev", "proc", "sys")
 FILES = ("etc/hosts", "etc/hostname", "etc/resolv.conf")
 LINKS = (("etc/mtab", "/proc/mounts"),)
-"""As Docker has them; an image's own file of that name covers the link."""
+"""The same links as in Docker; a file of that name in the image covers the link."""
 
 
 def ensure(layers: str) -> str:
@@ -26,7 +26,7 @@ def ensure(layers: str) -> str:
         try:
             if not os.path.isdir(path):
                 _create(path, f"{layers}/.draft-{os.urandom(8).hex()}")
-            _link(f"{path}/diff")  # missing in a layer of an earlier version
+            _link(f"{path}/diff")  # a layer that an earlier version created lacks it
         except OSError as error:
             raise OperationFailed.of("create the layer", path, error) from error
     return f"{NAME}/diff"

@@ -1,4 +1,4 @@
-"""How overlayfs writes deletions down (kernel documentation, filesystems/overlayfs.rst, "whiteouts and opaque
+"""How overlayfs records deletions (kernel documentation, filesystems/overlayfs.rst, "whiteouts and opaque
 directories").
 
 deleted name          a character device 0:0 of that name

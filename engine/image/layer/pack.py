@@ -1,6 +1,6 @@
 """A directory in overlayfs's form as a layer's tar stream: the inverse of unpack, the same bytes for the same tree.
 
-Entries are sorted by name; times are whole seconds (as in Docker's layers); overlayfs's own attributes are left out and
+Entries are sorted by name; times are whole seconds (as in Docker's layers); overlayfs's own attributes are omitted and
 its whiteouts become `.wh.` entries (OCI image specification, layer.md). Long or odd values go into pax records.
 """
 
@@ -47,9 +47,9 @@ def pack(root: int, write: Write, *, whiteouts: bool = True, root_entry: bool = 
 def pack_open(fd: int, label: str, write: Write, *, skip: Skip | None = None) -> None:
     """Write the file or tree open as `fd` (O_PATH suffices) as a complete archive of one tree called `label`.
 
-    The tree is an ordinary one that may change meanwhile: files that vanish are left out, and files that become shorter are
-    padded with zeros. `skip` gets the status of each directory, and returns whether to leave out its content. Raises
-    OperationFailed; BrokenPipeError when `write` does.
+    The tree is an ordinary one that may change meanwhile: files that vanish are skipped, and files that become shorter
+    are padded with zeros. `skip` gets the status of each directory, and returns whether to leave out its content.
+    Raises OperationFailed; BrokenPipeError when `write` does.
     """
     packer = _Packer(write, False, live=True, skip=skip)
     status = os.fstat(fd)
@@ -85,7 +85,7 @@ class _Packer:
     def tree(self, root: int, prefix: str = "") -> None:
         """Depth first, entries sorted by their bytes."""
         with Descent(root) as walk:
-            # Of the levels above only the lengths of their paths are kept: all paths of a deep tree are much.
+            # For the levels above only the lengths of their paths are kept: all paths of a deep tree take much memory.
             levels: list[tuple[int, Iterator[str]]] = [(len(prefix), iter(self.names(root)))]
             while levels:
                 length, names = levels[-1]
@@ -113,7 +113,7 @@ class _Packer:
         return sorted(os.listdir(fd), key=os.fsencode)
 
     def one(self, parent: int, name: str, path: str) -> int | None:
-        """Write one entry; for a directory, gives the descriptor to go on with."""
+        """Write one entry; for a directory, returns its descriptor."""
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         mode = status.st_mode
         if stat.S_ISREG(mode):
@@ -132,7 +132,7 @@ class _Packer:
             self.marker(f"{above}/{overlay.WHITEOUT}{last}" if above else overlay.WHITEOUT + last)
         elif kind := _SPECIAL.get(stat.S_IFMT(mode)):
             self.header(path, status, kind)
-        # Sockets have no form in tar and no meaning without their process: left out, as by others.
+        # tar cannot represent sockets, and they are useless without their process: skipped, as by other tools.
         return None
 
     def linked(self, path: str, status: os.stat_result) -> bool:
@@ -169,7 +169,8 @@ class _Packer:
             os.close(fd)
 
     def open(self, parent: int, name: str) -> int:
-        """Open a regular file, but nothing that has replaced it since it was examined: opening a device or FIFO has effects."""
+        """Open a regular file, but not a file that replaced it after it was examined: opening a device or FIFO has side
+        effects."""
         if not self.live:
             return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)

@@ -11,7 +11,8 @@ _AHEAD = 8
 
 
 class Hashed:
-    """Iterate it once for the pieces of `source`; then `digest` is sha256:… of all of them and `size` their bytes.
+    """Iterate once over the pieces of `source`; then `digest` is sha256:… of all of them and `size` their total length
+    in bytes.
 
     The source runs in a thread, at most a few pieces ahead. Its exceptions are raised here; leaving the iteration early (or
     `close`) ends the thread.
@@ -41,7 +42,7 @@ class Hashed:
     def close(self) -> None:
         self._stop.set()
         while self._thread.is_alive():
-            # The thread may be blocked on a full queue: make room until it has seen that it shall stop.
+            # The thread may be blocked on a full queue: make room until it has noticed the request to stop.
             try:
                 self._queue.get_nowait()
             except queue.Empty:
@@ -58,5 +59,5 @@ class Hashed:
                 self._queue.put(piece)
             self.digest = "sha256:" + digest.hexdigest()
             self._queue.put(b"")
-        except BaseException as error:  # handed to the reader, whatever it is
+        except BaseException as error:  # every exception is passed to the reader
             self._queue.put(error)

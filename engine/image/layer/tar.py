@@ -67,7 +67,7 @@ class Archive:
         self.drain()
 
     def content(self) -> Iterator[memoryview]:
-        """The bytes of the current entry that were not read yet."""
+        """The bytes of the current entry that have not been read."""
         while self._left:
             piece = self._some(self._left)
             self._left -= len(piece)
@@ -144,7 +144,7 @@ class Archive:
     ) -> Entry:
         if name is None:
             name = _field(header, 0, 100)
-            # The prefix field is POSIX's; GNU's magic has two spaces there, and other things in its place.
+            # The prefix field exists in POSIX archives; with GNU's magic, its bytes have another meaning.
             if header[345] and header[257:263] == b"ustar\0":
                 name = f"{_field(header, 345, 500)}/{name}"
         entry = Entry(
@@ -165,7 +165,7 @@ class Archive:
             raise Unsupported(f"{self.subject}: multi-volume tar archives are not supported")
         if pax:
             self._apply(entry, pax)
-        # Links and directories have no content, whatever their size field says.
+        # Links and directories have no content, even if their size field is not 0.
         self._left = entry.size if entry.type in (REGULAR, DIRECTORY) or kind == b"S" else 0
         self._padding = -self._left % BLOCK
         if kind == b"S":

@@ -61,9 +61,9 @@ def unpack(
 
     With `layer`, whiteouts take overlayfs's form; without, the names mean nothing special. `below` is the place inside
     the root for everything, `owner` replaces the entries' owners, `rename` gives an entry, and a hard link's target,
-    another clean name. With `plain` the copy gives nobody anything: set-id bits, extended attributes and devices are
-    left out, and no directory takes the place of a file or the reverse. Raises Corrupt, Unsupported, OperationFailed; what
-    was extracted by then stays and is the caller's to remove.
+    another clean name. With `plain` the copy grants no privileges: set-id bits, extended attributes and devices are
+    skipped, and no directory replaces a file or the reverse. Raises Corrupt, Unsupported, OperationFailed; what was
+    extracted by then stays and is the caller's to remove.
     """
     with Tree(root, subject) as tree:
         return _Unpacker(tree, subject, below, layer, owner, plain, limits or Limits(), rename).run(pieces)
@@ -114,7 +114,7 @@ class _Unpacker:
                 raise Corrupt(f"{self.subject}: {entry.name!r} has a number out of range or a NUL in a name") from error
             except OSError as error:
                 raise OperationFailed.of("extract", f"{entry.name!r} of {self.subject}", error) from error
-        # Writing into a directory changes its time, so directories get theirs last.
+        # Writing into a directory changes its time, so times of directories are set last.
         for path, mtime in self.times.items():
             self.touch(path, mtime)
         return self.done
@@ -125,7 +125,7 @@ class _Unpacker:
                 self.directory_itself(entry, path)
             return
         if self.layer and overlay.RESERVED in path and not path.endswith(overlay.OPAQUE):
-            return  # aufs kept its own files under these names; they have no meaning for others
+            return  # aufs kept its own files under these names; other programs ignore them
         parent, name = self.tree.parent(path, self.made)
         if self.layer and name.startswith(overlay.WHITEOUT):
             self.whiteout(parent, name, path)
@@ -227,7 +227,7 @@ class _Unpacker:
     def special(self, entry: tar.Entry, parent: int, name: str) -> None:
         is_device = entry.type in (tar.CHARACTER, tar.BLOCK_DEVICE)
         if is_device and (self.plain or not idmap.initial()):
-            # A user namespace cannot make devices; Docker too leaves them out there, and /dev is mounted anyway.
+            # A user namespace cannot create devices; Docker skips them there as well, and /dev is mounted anyway.
             self.done.left_out.append(entry.name)
             with contextlib.suppress(FileNotFoundError):
                 self.clear(parent, name)
@@ -239,7 +239,7 @@ class _Unpacker:
             self.make(entry, parent, name)
         if entry.type == tar.HARDLINK:
             return
-        # In a container's living tree the name may be something else's by now.
+        # In a running container's tree, another file may have the name by now.
         with attributes.held(parent, name, _FORMS[entry.type]) as file:
             self.attributes(file, entry)
 
@@ -285,7 +285,7 @@ class _Unpacker:
         try:
             overlay.make_whiteout(parent, hidden)
         except FileExistsError:
-            # A whiteout is about the layers below: what this layer itself has stays (layer.md, "Whiteouts").
+            # A whiteout hides the layers below; this layer's own files stay (layer.md, "Whiteouts").
             status = os.stat(hidden, dir_fd=parent, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 fd = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
@@ -304,7 +304,7 @@ class _Unpacker:
             self.tree.forget(keep=parent)
 
     def made(self, parent: int, name: str) -> None:
-        """Create a directory that no entry named: owned by root, mode 0755 whatever the umask."""
+        """Create a directory that has no entry: owned by root, mode 0755 regardless of the umask."""
         fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
         try:
             os.fchown(fd, *(self.owner or (0, 0)))
