@@ -53,7 +53,7 @@ def check(
 
 
 def described(source: Source, warning: Warning, name: str) -> BuildWarning:
-    """Prints the warnings of a check."""
+    """The warning as the engine's callers get it; `name` is the Dockerfile's."""
     return BuildWarning(
         rule=warning.rule.name,
         url=warning.rule.page,

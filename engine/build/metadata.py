@@ -28,7 +28,7 @@ def apply(
 ) -> tuple[ImageConfig, str]:
     """The configuration after `instruction`, and the line of history, "" for none.
 
-    Raises ValueError for what does not make sense.
+    Raises ValueError for an invalid instruction.
     """
     if isinstance(instruction, ins.Env):
         pairs = [(expand(name), expand(value)) for name, value in instruction.pairs]

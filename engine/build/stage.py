@@ -73,9 +73,9 @@ class Build:
         """Called for each step that the cache does not have."""
 
     def need(self, stage: Stage, user: Stage) -> State:
-        """The finished `stage`. One that only the triggers of a base image ask for is executed now.
+        """The finished `stage`. One that only the triggers of a base image use is executed now.
 
-        Raises BuildFailed when it does not stand above `user`."""
+        Raises BuildFailed if it is not defined above `user`."""
         if stage.index >= user.index:
             raise BuildFailed(f"cannot copy from stage {stage.title}: it is defined after {user.title}, which needs it")
         if stage.index not in self.states:

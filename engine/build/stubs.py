@@ -15,9 +15,10 @@ _ALWAYS = (*mountpoints.FOLDERS, *mountpoints.FILES, "run/secrets")
 
 
 class Stubs:
-    """The places that do not exist in `root` now, so that empty files and directories there are not the process's.
+    """The places that do not exist in `root` now, so that empty files and directories there do not come from the
+    process.
 
-    Making them copies the directories above to the layer; where nothing else was changed these copies go as well.
+    Creating them copies the directories above into the layer; copies without other changes are removed as well.
     """
 
     def __init__(self, root: Tree, targets: Iterable[str], working_dir: str) -> None:

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def layers(tree: SourceTree, path: str, folder: str, stack: contextlib.ExitStack) -> tuple[str, ...] | None:
-    """Folders that show what `tree`, the directory `path`, has to offer; `stack` removes what is made in `folder`.
+    """The directories of an overlay that shows `tree`, the directory `path`; `stack` removes what is created in
+    `folder`.
 
-    None when they cannot: the files must look as root's, which others' do not, and not every file system can be below
-    an overlay.
+    None if that is impossible: all files must belong to root, and not every file system can be below an overlay.
     """
     items = tree.everything()
     if any(item.status.st_uid or item.status.st_gid for item in items):

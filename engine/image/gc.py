@@ -62,9 +62,10 @@ def replaced(images: ImageStore) -> Freed:
 
 def trim(images: ImageStore, budget: int, *, preview: bool = False) -> Freed:
     """Delete images until the layers of the others take at most `budget` bytes: those that were pulled, built or tagged
-    longest ago. Images that a container uses stay, and so do those of the last hour, which a build may just have pulled.
+    longest ago. Images that a container uses are kept, and so are those of the last hour, which a build may just have
+    pulled.
 
-    With `preview` nothing is deleted: the answer is what would go.
+    With `preview`, nothing is deleted; the result is what would be removed.
     """
     have = holdings(images.store)
     used, young = containers_using(images.store), time.time() - _YOUNG

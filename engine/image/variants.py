@@ -33,10 +33,10 @@ def put(db: sqlite3.Connection, name: str, platform: str, image_id: str) -> None
 
 
 def is_own(db: sqlite3.Connection, name: str, record: ImageRecord) -> bool:
-    """Whether an image from a registry becomes the name's own. The image that had the name stays beside it if it is for
-    another platform, or keeps the name if this machine runs that one rather than `record`.
+    """Whether an image from a registry becomes the name's own. The previous one becomes a variant if it is for another
+    platform, or keeps the name if this machine runs it rather than `record`.
 
-    A newer image for the same platform takes the name alone: what is beside it may be older.
+    A newer image for the same platform replaces the name's variants as well, which may be older.
     """
     table = "digests" if "@" in name else "tags"
     row = db.execute(

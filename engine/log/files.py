@@ -11,7 +11,7 @@ from contextlib import suppress
 
 
 def rotated(path: str) -> dict[int, str]:
-    """Number → path of the rotated files, oldest first. A file that is there twice is just being compressed."""
+    """Number → path of the rotated files, oldest first. A file that exists in both forms is being compressed."""
     folder, name = os.path.split(path)
     found: dict[int, str] = {}
     with suppress(FileNotFoundError):
@@ -30,7 +30,7 @@ def remove(path: str, number: int) -> None:
 
 
 def compress(path: str) -> None:
-    """Put `path`.gz in the place of the rotated file `path`; nothing when rotation has removed it meanwhile."""
+    """Replace the rotated file `path` by `path`.gz; does nothing if rotation has removed it meanwhile."""
     import gzip
     import shutil
 
@@ -53,7 +53,7 @@ def compress(path: str) -> None:
 
 
 def _open(path: str) -> int:
-    """A descriptor for reading; of a compressed file its content, unpacked into memory."""
+    """A descriptor for reading; for a compressed file, of its content unpacked into memory."""
     if not path.endswith(".gz"):
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     import gzip
@@ -68,15 +68,15 @@ def _open(path: str) -> int:
 
 
 class Chain:
-    """One reader's way through the files. `number` and `fd` (-1: none yet) are the file it is at."""
+    """One reader's position in the files. `number` and `fd` (-1: none yet) are the current file."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.fd, self.number = -1, 0
 
     def open(self, number: int) -> bool:
-        """Go to the oldest file whose number is at least `number`; False when there is none."""
-        for _ in range(100):  # a file may go between the look and the opening
+        """Go to the oldest file whose number is at least `number`; False if there is none."""
+        for _ in range(100):  # a file may be removed before we open it
             known = rotated(self.path)
             at_least = [one for one in known if one >= number]
             chosen = known[at_least[0]] if at_least else self.path
@@ -95,11 +95,11 @@ class Chain:
         return False
 
     def read(self, size: int) -> bytes:
-        """The next bytes of this file; b"" at its end (for now, when it is the one that is written)."""
+        """The next bytes of this file; b"" at its end (for the current file, the end so far)."""
         return os.read(self.fd, size) if self.fd >= 0 else b""
 
     def advance(self) -> bool:
-        """At the end of a file: go on with the next, when there is one. What was written to the old one comes first."""
+        """At the end of a file, continue with the next, if there is one, after the last bytes of the old one."""
         if self.fd < 0:
             return self.open(0)
         if self._is_current(self.fd) or not self._read_whole():
@@ -118,9 +118,9 @@ class Chain:
         return self.offset() >= os.fstat(self.fd).st_size
 
     def _is_current(self, fd: int, known: dict[int, str] | None = None) -> bool:
-        """Whether `fd` is the file that is written (and, when `known` is given, no rotation came since)."""
+        """Whether `fd` is the current file (and, if `known` is given, has not been rotated since)."""
         try:
             same = os.path.samestat(os.fstat(fd), os.stat(self.path))
         except FileNotFoundError:
-            return not os.path.isdir(os.path.dirname(self.path))  # the container was removed under us: the end
+            return not os.path.isdir(os.path.dirname(self.path))  # the container has been removed: the end
         return same and (known is None or rotated(self.path).keys() == known.keys())

@@ -1,7 +1,7 @@
 """Docker's json-file format: {"log", "stream", "attrs", "time"} and a newline for each line of output.
 
-Written for a flood: a batch of lines becomes JSON by a few passes over its bytes in C, without a step in Python for each
-line. The lines of a batch share its time.
+Made for floods of output: a few passes in C encode a batch of lines, without a step in Python for each line. The lines
+of a batch share its time.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _CONTROL = bytes(c for c in range(32) if c != 0x0A)
 _ESCAPES = {c: f"\\u{c:04x}".encode() for c in _CONTROL} | {9: b"\\t", 13: b"\\r", 8: b"\\b", 12: b"\\f"}
 _BLOCK = 65536
 LAST_BATCH = 4 << 20
-"""Bytes at the end of a file in which the last batch is looked for."""
+"""The last batch is searched in this many bytes at the end of a file."""
 
 
 class JsonFile:
-    """Encodes. `attrs`: the labels, variables and tag that the driver's options ask for with every line."""
+    """The encoder. `attrs`: the labels, variables and tag that the driver's options add to every line."""
 
     name = NAME
 
@@ -43,7 +43,7 @@ class JsonFile:
 
     @staticmethod
     def boundary(records: bytes, limit: int, start: int = 0) -> int:
-        """The end of the last whole record that ends at or before `limit`; `start` when none does."""
+        """The end of the last complete record that ends at or before `limit`; `start` if there is none."""
         return max(start, records.rfind(b"\n", start, limit) + 1)
 
     @staticmethod
@@ -58,7 +58,7 @@ class JsonFile:
 
     @staticmethod
     def sound_size(fd: int) -> int:
-        """The size of the file without a record that a crash tore at its end."""
+        """The size of the file without an incomplete record that a crash left at its end."""
         end = size = os.fstat(fd).st_size
         while end > 0:
             start = max(0, end - _BLOCK)
@@ -70,7 +70,7 @@ class JsonFile:
 
     @staticmethod
     def last_batch(fd: int, size: int, stream: str) -> bytes:
-        """What was recorded last of the stream: its records at the end of the file that share one time."""
+        """The last batch of the stream: its records at the end of the file that share one time."""
         start = max(0, size - LAST_BATCH)
         found: list[str] = []
         moment = None
@@ -85,7 +85,7 @@ class JsonFile:
 
 
 def escape(data: bytes) -> bytes:
-    """The inside of a JSON string, newlines left alone; what is not UTF-8 becomes U+FFFD, as with Docker."""
+    """The content of a JSON string, with newlines unchanged; invalid UTF-8 becomes U+FFFD, as in Docker."""
     if b"\\" in data:
         data = data.replace(b"\\", b"\\\\")
     if b'"' in data:

@@ -1,4 +1,4 @@
-"""Cutting a stream of output into what becomes one record each, as Docker cuts it."""
+"""Splitting a stream of output into records, as Docker does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _WINDOW = MAX_LINE // 2
 
 
 def whole(data: bytes) -> int:
-    """How many bytes at the head of `data` are ready: whole lines, and pieces of a line that is longer than MAX_LINE."""
+    """How many bytes at the start of `data` can be recorded: complete lines, and pieces of a line longer than
+    MAX_LINE."""
     end = data.rfind(b"\n") + 1
     while len(data) - end > MAX_LINE:
         end += _piece(data, end)
@@ -19,14 +20,15 @@ def whole(data: bytes) -> int:
 
 
 def batch(data: bytes, start: int, end: int, limit: int) -> int:
-    """Where to end a batch that begins at `start`: at `end`, or after so many lines as make no more than `limit` bytes."""
+    """Where to end a batch that begins at `start`: at `end`, or after the lines that fit into `limit` bytes."""
     if end - start <= limit:
         return end
     return data.rfind(b"\n", start, start + limit) + 1 or data.find(b"\n", start + limit, end) + 1 or end
 
 
 def is_short(data: bytes) -> bool:
-    """Whether no line of `data`, which ends with a newline, is longer than MAX_LINE; cheap, and false when in doubt."""
+    """Whether no line of `data`, which ends with a newline, is longer than MAX_LINE. A cheap test: it may be False
+    without need."""
     windows = range(0, len(data) - _WINDOW + 1, _WINDOW)
     return data.endswith(b"\n") and all(data.find(b"\n", at, at + _WINDOW) >= 0 for at in windows)
 
@@ -56,6 +58,6 @@ def _piece(data: bytes, at: int) -> int:
     """Size of the piece that begins at `at`, with more to follow: MAX_LINE bytes, or as many as cut no character in two."""
     end = at + MAX_LINE
     for back in range(4):
-        if data[end - back] & 0xC0 != 0x80:  # not a byte within a character of UTF-8
+        if data[end - back] & 0xC0 != 0x80:  # not inside a UTF-8 character
             return MAX_LINE - back
     return MAX_LINE

@@ -1,12 +1,12 @@
-"""The local driver's format, also that of the spool which a remote driver's log waits in: frames of raw output.
+"""The format of the local driver, and of the spool for remote drivers: frames of raw output.
 
     ┌────────────┬────────┬────────┬──────────┬──────────┬──────────────┬────────────┐
     │ length u32 │ 'L' u8 │ stream │ u16 zero │ time u64 │ data, length │ length u32 │   little-endian; stream 1 or 2;
     └────────────┴────────┴────────┴──────────┴──────────┴──────────────┴────────────┘   nanoseconds since the epoch
 
-A frame holds whole lines, or pieces of one that is too long (no newline at the frame's end: it continues in the next
-frame of its stream). The length stands at both ends, so that a file is read backwards as well. Nothing is escaped and
-nothing is lost of bytes that are not UTF-8.
+A frame holds complete lines, or a piece of one that is too long (no newline at the frame's end: it continues in the
+next frame of its stream). The length is at both ends, so that a file can be read backwards. Bytes are stored unchanged,
+also if they are not UTF-8.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Record:
 
 
 class Local:
-    """Encodes. Labels, variables and tags go with the container, not with each record."""
+    """The encoder. Labels, variables and tags belong to the container, not to each record."""
 
     name = NAME
 
@@ -46,7 +46,7 @@ class Local:
 
     @staticmethod
     def boundary(records: bytes, limit: int, start: int = 0) -> int:
-        """A batch is one frame: whole, or not at all."""
+        """A batch is one frame: recorded completely or not at all."""
         return len(records) if limit >= len(records) else start
 
     @staticmethod
@@ -60,7 +60,7 @@ class Local:
 
     @staticmethod
     def sound_size(fd: int) -> int:
-        """The size of the file without a frame that a crash tore at its end."""
+        """The size of the file without an incomplete frame that a crash left at its end."""
         size = os.fstat(fd).st_size
         if size == 0 or previous(fd, size) is not None:
             return size
@@ -73,7 +73,7 @@ class Local:
 
     @staticmethod
     def last_batch(fd: int, size: int, stream: str) -> bytes:
-        """What was recorded last of the stream: its frames at the end of the file that share one time."""
+        """The last batch of the stream: its frames at the end of the file that share one time."""
         place, moment = size, -1
         found: list[bytes] = []
         while (start := previous(fd, place)) is not None:
@@ -89,18 +89,18 @@ class Local:
 
 
 class Decoder:
-    """Takes a file's bytes as they come and gives the records in them."""
+    """Decodes a file's bytes as they arrive into records."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     @property
     def pending(self) -> int:
-        """Bytes of a frame that is not whole yet."""
+        """Bytes of an incomplete frame."""
         return len(self._rest)
 
     def feed(self, data: bytes) -> Iterator[Record]:
-        """Raises ValueError on what is no frame."""
+        """Raises ValueError for an invalid frame."""
         data = self._rest + data
         place = 0
         try:
@@ -120,7 +120,7 @@ class Decoder:
 
 
 def length(data: bytes, place: int = 0) -> int:
-    """Of the data in the frame whose head stands at `place`. Raises ValueError when there is none."""
+    """The length of the data in the frame that starts at `place`. Raises ValueError if there is none."""
     size, mark, stream, zero, _ = HEAD.unpack_from(data, place)
     if mark != b"L" or zero or stream not in (1, 2) or size > MAX_FRAME:
         raise ValueError("not a log frame")
@@ -128,7 +128,7 @@ def length(data: bytes, place: int = 0) -> int:
 
 
 def previous(fd: int, end: int) -> int | None:
-    """Where the frame begins that ends at `end`; None when none does."""
+    """The start of the frame that ends at `end`; None if there is none."""
     if end < EXTRA:
         return None
     (size,) = FOOT.unpack(os.pread(fd, FOOT.size, end - FOOT.size))
@@ -142,7 +142,7 @@ def previous(fd: int, end: int) -> int | None:
 
 
 def seek_back(fd: int, count: int) -> tuple[int, int]:
-    """Where the frame begins that holds the `count`-th line from the end, and how many lines there are from it on."""
+    """The start of the frame with the `count`-th line from the end, and the number of lines from there on."""
     place, found = os.fstat(fd).st_size, 0
     while found < count and (start := previous(fd, place)) is not None:
         found += sum(1 for _ in lines.pieces(os.pread(fd, place - start - EXTRA, start + HEAD.size)))

@@ -1,10 +1,10 @@
-"""What the keeper and the shipper must know of a container's log: types only, loaded by type checkers alone."""
+"""Settings of a container's log for the keeper and the shipper: types only, loaded only by type checkers."""
 
 from typing import Literal, TypedDict
 
 
 class Address(TypedDict, total=False):
-    """Where a target listens: `path` of a socket file, `host` and `port` of others."""
+    """The address of a target: `path` of a socket file, or `host` and `port`."""
 
     scheme: str
     path: str
@@ -39,7 +39,7 @@ ShipOptions = TypedDict(
 
 
 class Ship(TypedDict):
-    """Where the shipper sends the lines, and as what."""
+    """The target and format for the shipper."""
 
     driver: str
     options: ShipOptions
@@ -54,7 +54,7 @@ class LogSettings(TypedDict, total=False):
     """`format` "" has nothing else."""
 
     format: str
-    """json, local, "" where nothing is kept."""
+    """json, local, or "" to keep nothing."""
     folder: str
     max_size: int
     """Bytes of one file."""
@@ -65,7 +65,7 @@ class LogSettings(TypedDict, total=False):
 
 
 class ShipOrder(TypedDict):
-    """A container with a remote driver; the file that is written comes along, open."""
+    """A container with a remote driver; the message carries a descriptor of the current file."""
 
     do: Literal["ship"]
     folder: str
@@ -74,7 +74,7 @@ class ShipOrder(TypedDict):
 
 
 class EndOrder(TypedDict):
-    """A container has ended: send the rest."""
+    """A container has exited: send the rest."""
 
     do: Literal["end"]
     folder: str
@@ -88,10 +88,10 @@ class CompressOrder(TypedDict):
 
 
 class LeaveOrder(TypedDict):
-    """Send what can be sent soon, and go."""
+    """Send what can be sent soon, then exit."""
 
     do: Literal["leave"]
 
 
 Order = ShipOrder | EndOrder | CompressOrder | LeaveOrder
-"""What a keeper tells its shipper."""
+"""The messages from a keeper to its shipper."""

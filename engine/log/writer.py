@@ -1,4 +1,4 @@
-"""Writing a container's log: rotated, never blocking, and honest about what could not be written."""
+"""Writing a container's log: with rotation, without blocking, and with a report of lines that could not be written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from engine.log.settings import LogSettings
 
 STEP_BACK = 1_000_000_000
-"""A clock that goes back by less (nanoseconds) is being corrected, and times stay in order; by more, it is believed."""
+"""If the clock goes back by less (nanoseconds), it is being corrected, and times stay in order; a larger step is
+accepted."""
 
 
 QUIET = 5.0
@@ -43,7 +44,7 @@ class Log:
         self.number = max(earlier, default=0) + 1
         for path in earlier.values():
             if not path.endswith(".gz"):
-                self._rotated(path)  # a compression that a crash cut short
+                self._rotated(path)  # a crash interrupted the compression
         self._last = 0
         self._lost_bytes = self._lost_lines = 0
         self._why: OSError | None = None
@@ -61,13 +62,13 @@ class Log:
         return size
 
     def recorded(self, stream: str, data: bytes) -> int:
-        """How much at the head of `data` is the last batch of the stream in the file: an earlier keeper was killed between
-        recording it and taking it. Lines that only repeat themselves are taken for new ones."""
+        """How many bytes at the start of `data` are the last batch of the stream in the file: an earlier keeper was
+        killed between recording and consuming it. Lines that merely repeat count as new ones."""
         text = self._format.last_batch(self.fd, self._size, stream)
         return len(text) if data.startswith(text) and len(set(text.splitlines())) > 1 else 0
 
     def note(self, text: str) -> None:
-        """Say something ourselves, among the container's errors."""
+        """Add a line of our own to the container's stderr."""
         self._record("stderr", f"composer: {text}\n".encode(), self._now())
 
     def close(self) -> None:
@@ -99,7 +100,7 @@ class Log:
         return self._last
 
     def _append(self, records: bytes) -> int:
-        """Write as many whole records as there is space for; how many bytes they are."""
+        """Write as many complete records as there is space for. Returns their length in bytes."""
         view = memoryview(records)
         written = 0
         try:
@@ -135,7 +136,7 @@ class Log:
         return f"write {self.path}: {errno.errorcode.get(error.errno or 0, error.errno)}: {error.strerror}"
 
     def _rotate(self) -> bool:
-        """Begin a new file. When that fails (no descriptors, no space for a name) the old one goes on growing."""
+        """Begin a new file. If that fails (no descriptors, no space for a name), the old one continues to grow."""
         fresh = f"{self.path}.new"
         try:
             fd = self._open(fresh, os.O_TRUNC)
@@ -159,7 +160,7 @@ class Log:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | more, 0o600)
 
     def _complain(self, text: str) -> None:
-        """A line in the keeper's own log, now and then."""
+        """Write a line to the keeper's own log, at a limited rate."""
         now = time.monotonic()
         if now - self._complained >= QUIET:
             self._complained = now

@@ -1,6 +1,6 @@
 """The registry side: pulling and pushing images over the OCI distribution protocol.
 
-Nothing here is imported until it is called: a command that finds its images in the store pays nothing for HTTP.
+Modules are imported when a function is called, so that commands that find their images in the store do not load HTTP.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def pull(
     insecure: Collection[str] = (),
     given: Credentials | None = None,
 ) -> ImageRecord:
-    """Fetch an image and record it under `reference`; what the store has already is not fetched again.
+    """Fetch an image and record it under `reference`; blobs and layers in the store are not fetched again.
 
     `platform` is os/architecture[/variant], "" for this machine's. `insecure` names registries (host[:port]) that may
-    speak http or show any certificate, as those on the loopback interface may. `given` are used instead of the credentials
-    that are kept. Raises RegistryError, ImageError, NotFound, Unsupported, OperationFailed; a failed pull records nothing,
-    and whole blobs that it fetched serve the next one.
+    speak http or show any certificate, as those on the loopback interface may. `given` replaces the stored credentials.
+    Raises RegistryError, ImageError, NotFound, Unsupported, OperationFailed; a failed pull records nothing, and the
+    next one uses the blobs that it completed.
     """
     from engine.registry.pulling import Pull
 
@@ -51,9 +51,9 @@ def push(
     platform: str = "",
     compression: Compression | None = None,
 ) -> str:
-    """Upload the image tagged `reference`, for one platform if one is given; gives the manifest's digest. Blobs that the
-    registry has are not sent. Layers that
-    are no blobs yet are compressed as `compression` says, or else the registry's settings."""
+    """Upload the image tagged `reference`, for one platform if one is given; returns the manifest's digest. Blobs that
+    the registry has are not sent. Layers without a blob are compressed as given by `compression`, or else by the
+    registry's settings."""
     from engine.registry.pushing import Push
 
     return Push(images, reference, progress, insecure, given, compression).run(platform)
@@ -72,14 +72,14 @@ def lock(reference: str, *, images: ImageStore, insecure: Collection[str] = ()) 
     except (NotFound, RegistryError):
         record = images.get(reference)
         source = f"{parse(reference).name}@"
-        # A digest of another repository is of where the image was pushed.
+        # A digest from another repository shows where the image was pushed.
         if record is None or any(name.startswith(source) for name in record.digests):
             raise
         return record.id
 
 
 def pinned(reference: str, *, insecure: Collection[str] = ()) -> str:
-    """The full reference with the digest that its registry has for it; one that names a digest stays as it is.
+    """The full reference with the digest that its registry has for it; one with a digest is unchanged.
 
     Raises BadReference, NotFound, RegistryError.
     """
@@ -133,7 +133,7 @@ def tags(name: str, *, insecure: Collection[str] = (), given: Credentials | None
 
 
 def describe(reference: str, *, insecure: Collection[str] = (), given: Credentials | None = None) -> RemoteImage:
-    """What a registry has under a name, without fetching it. Raises BadReference, NotFound, RegistryError."""
+    """Describe what a registry has under a name, without fetching it. Raises BadReference, NotFound, RegistryError."""
     from engine.registry.description import describe
 
     return describe(reference, insecure, given)

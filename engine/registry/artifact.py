@@ -16,21 +16,21 @@ from engine.spec.artifact import ArtifactFile, ArtifactKind
 
 VERSIONS = ("1.0", "1.1")
 FILE_LIMIT = 16 << 20
-"""Bytes that one file of an artifact may have."""
+"""Size limit of one file of an artifact, in bytes."""
 WHOLE_LIMIT = 64 << 20
-"""Bytes that all files of an artifact may have."""
+"""Size limit of all files of an artifact, in bytes."""
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _CREATED = "org.opencontainers.image.created"
 _ACCESS = (401, 403, 407)
-"""Statuses about the client, not about what it sends."""
+"""Statuses that concern the client, not the content."""
 
 
 def read(
     name: str, kind: ArtifactKind, known: Callable[[str], bool], insecure: Collection[str] = ()
 ) -> tuple[str, list[ArtifactFile]]:
-    """The digest of the artifact `name`, and its files; none when the digest is `known`. Where the name stands for an index,
-    the artifact is the entry of that kind. Raises BadReference, NotFound, RegistryError, ImageError, Corrupt."""
+    """The digest of the artifact `name`, and its files; no files if the digest is `known`. If the name refers to an
+    index, the artifact is the entry of that kind. Raises BadReference, NotFound, RegistryError, ImageError, Corrupt."""
     client = Client(reference.parse(name), insecure=insecure)
     body, media_type, digest = client.manifest(client.reference.pinned)
     if known(digest):
@@ -71,8 +71,8 @@ class Publication:
         self.client = Client(self.reference, "pull,push", insecure)
 
     def run(self, files: Sequence[ArtifactFile], version: str, warn: Callable[[str], None]) -> manifest.Descriptor:
-        """Send the files and their manifest, which the tag then names. `version` "" is OCI 1.1, or 1.0 with a warning where
-        the registry refuses that. Raises RegistryError, ImageError."""
+        """Send the files and their manifest, and tag it. `version` "" is OCI 1.1, or 1.0 with a warning if the registry
+        refuses that. Raises RegistryError, ImageError."""
         if version not in ("", *VERSIONS):
             raise ImageError(f"unsupported OCI version: {version}", hint=f"It is one of {', '.join(VERSIONS)}.")
         layers = [self._sent(file) for file in files]

@@ -1,4 +1,4 @@
-"""The WWW-Authenticate header (RFC 9110, 11.6.1): which schemes a server takes, with their parameters."""
+"""The WWW-Authenticate header (RFC 9110, 11.6.1): the schemes that a server accepts, with their parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Challenge(Struct, frozen=True):
 
 
 def parse(header: str) -> list[Challenge]:
-    """The challenges in `header`, in order; what cannot be read ends the list."""
+    """The challenges in `header`, in order, up to the first malformed one."""
     found: list[Challenge] = []
     at = 0
     while at < len(header) and (match := _SCHEME.match(header, at)):

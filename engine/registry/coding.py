@@ -1,4 +1,4 @@
-"""Content codings of HTTP answers (RFC 9110, 8.4.1): what a server compresses although we accept only `identity`."""
+"""Content codings of HTTP responses (RFC 9110, 8.4.1), for servers that compress although we accept only `identity`."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from engine.registry.coding import Read, decoded
 from engine.registry.proxy import authorization, plain_end, proxy_of, tunnel
 
 Broken = (http.client.HTTPException, OSError)
-"""What a connection that fails or breaks raises."""
+"""Exceptions of a connection that fails or breaks."""
 _KEPT = 8
 _DRAINED = 1 << 14
-"""Bytes that are read rather than the connection closed."""
+"""Up to this many unread bytes are read, so that the connection can be reused."""
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _PORTS = {"http": 80, "https": 443}
 
@@ -26,7 +26,7 @@ Body = bytes | Iterable[bytes] | None
 
 
 class Response:
-    """An answer, whose body is read once, piece by piece. `done` must be called at the end."""
+    """A response, whose body is read once, piece by piece. Call `done` at the end."""
 
     def __init__(
         self, url: str, raw: http.client.HTTPResponse, keep: Callable[[], None], end: Callable[[], None]
@@ -52,7 +52,7 @@ class Response:
         return data
 
     def done(self) -> None:
-        """Keep the connection for the next request if nothing, or not much, is left to be read."""
+        """Keep the connection for the next request if little or nothing is left to read."""
         left = self._raw.length
         try:
             while not self._raw.isclosed() and left is not None and left <= _DRAINED:
@@ -63,7 +63,7 @@ class Response:
 
 
 class Connections:
-    """Used by several threads at once. Timeouts in seconds; `context` makes TLS's settings when they are first needed."""
+    """Thread-safe. Timeouts in seconds; `context` creates the TLS settings on first use."""
 
     def __init__(self, context: Callable[[], ssl.SSLContext], connect_timeout: float, read_timeout: float) -> None:
         self._make = context
@@ -73,7 +73,7 @@ class Connections:
         self._idle: dict[tuple[str, str, str], list[http.client.HTTPConnection]] = {}
 
     def request(self, method: str, url: str, headers: Mapping[str, str], body: Body = None) -> Response:
-        """Send a request and wait for the head of the answer. A `body` of several pieces needs a Content-Length. Raises
+        """Send a request and wait for the response's headers. A `body` of several pieces needs a Content-Length. Raises
         `Broken`."""
         try:
             parts = urllib.parse.urlsplit(url)
@@ -87,14 +87,14 @@ class Connections:
             key = parts.scheme, place, proxy
             connection = self._kept(key) or self._open(parts, proxy)
         except OSError:
-            raise  # a certificate that is refused is a ValueError, too
-        except ValueError as error:  # a port that is no number, a label that IDNA does not allow
+            raise  # a refused certificate also raises ValueError
+        except ValueError as error:  # an invalid port, or a label that IDNA does not allow
             raise http.client.InvalidURL(str(error)) from error
         try:
             try:
                 connection.request(method, target, body=body, headers=sent)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # the server may have answered before it had read everything
+                pass  # the server may have responded before it had read everything
             raw = connection.getresponse()
         except BaseException:
             connection.close()
@@ -127,7 +127,7 @@ class Connections:
         connection = http.client.HTTPConnection(
             there, first.port or _PORTS.get(first.scheme, 80), timeout=self._connect_timeout
         )
-        connection.auto_open = 0  # which would connect without TLS
+        connection.auto_open = 0  # http.client would connect without TLS
         try:
             connection.connect()
             if proxy and first.scheme == "https":

@@ -1,4 +1,4 @@
-"""Copying an image from one repository to another, every platform of it, without unpacking anything."""
+"""Copying an image with all its platforms from one repository to another, without unpacking it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _READ = 1 << 20
 
 
 def copy(image: str, target: Client, blobs: BlobStore, insecure: Collection[str] = ()) -> manifest.Descriptor:
-    """Copy `image` into the repository of `target`, where it is found by its digest; its descriptor. Blobs of the same
-    registry are mounted; others pass through the blob store. Raises what a pull and a push raise."""
+    """Copy `image` into the repository of `target`, by digest; returns its descriptor. Blobs of the same registry are
+    mounted; others pass through the blob store. Raises the errors of a pull and a push."""
     source = Client(reference.parse(image), insecure=insecure)
     return _manifest(source, source.reference.pinned, target, blobs)
 

@@ -1,4 +1,4 @@
-"""What the user once gave `docker login`: ~/.docker/config.json with auths, credsStore and credHelpers.
+"""Credentials stored by `docker login`: ~/.docker/config.json with auths, credsStore and credHelpers.
 
 Helpers are programs docker-credential-<name> that answer `get` (github.com/docker/docker-credential-helpers, README).
 """
@@ -29,7 +29,7 @@ def place(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def read(path: str) -> dict[str, Any]:
-    """The client's configuration, empty when there is none. Raises RegistryError."""
+    """The client's configuration, empty if there is none. Raises RegistryError."""
     try:
         config = json.loads(read_bytes(path, 16 * MIB, "the client's configuration"))
     except FileNotFoundError:
@@ -52,7 +52,7 @@ def names_registry(key: str, registry: str) -> bool:
 
 
 def helper_of(config: dict[str, Any], path: str, registry: str) -> str:
-    """The credential helper that keeps a registry's credentials, "" for none: `credHelpers` before `credsStore`."""
+    """The credential helper that stores a registry's credentials, "" for none: `credHelpers` before `credsStore`."""
     for key, helper in _table(config.get("credHelpers"), path, "credHelpers").items():
         if helper and names_registry(key, registry):
             return str(helper)
@@ -60,7 +60,7 @@ def helper_of(config: dict[str, Any], path: str, registry: str) -> str:
 
 
 def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials | None:
-    """The credentials for a registry, None when there are none. Raises RegistryError for an unreadable file or
+    """The credentials for a registry, None if there are none. Raises RegistryError for an unreadable file or a failing
     helper.
     """
     path = place(environ)
@@ -70,7 +70,7 @@ def find(registry: str, environ: Mapping[str, str] = os.environ) -> Credentials 
     for key, helper in helpers.items():
         if helper and names_registry(key, registry):
             return _ask(str(helper), key)
-    # An exact key comes first, as docker looks (cli/config/credentials, GetAuthConfig).
+    # An exact key comes first, as in docker (cli/config/credentials, GetAuthConfig).
     for key in sorted(auths, key=lambda key: key not in (_HUB_KEY if hub else registry, f"https://{registry}")):
         if names_registry(key, registry) and (found := _decode(auths[key], path, key)):
             return found
@@ -125,7 +125,7 @@ def _ask(helper: str, key: str) -> Credentials | None:
 
 
 def run_helper(helper: str, action: str, text: str, key: str) -> bytes | None:
-    """What docker-credential-HELPER prints for an action (get, store, erase); None when it does not know the key."""
+    """The output of docker-credential-HELPER for an action (get, store, erase); None if it does not know the key."""
     program = f"docker-credential-{helper}"
     if "/" in helper:
         raise RegistryError(f"invalid credential helper name {helper!r}")

@@ -1,4 +1,4 @@
-"""What a registry has under a name: the manifest's descriptor, and the platforms that it is for."""
+"""Describes what a registry has under a name: the manifest's descriptor, and its platforms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def describe(reference: str, insecure: Collection[str], given: Credentials | None) -> RemoteImage:
-    """See engine.registry.describe. An index's entries for no platform (attestations) are left out."""
+    """See engine.registry.describe. An index's entries without a platform (attestations) are omitted."""
     found = parse(reference)
     return _answered(found, insecure, given, _described)
 
@@ -30,7 +30,7 @@ def tags(name: str, insecure: Collection[str], given: Credentials | None) -> lis
 
 
 def _answered(found: Reference, insecure: Collection[str], given: Credentials | None, ask: Callable[[Client], T]) -> T:
-    """What the first mirror that has it says, else the registry itself."""
+    """From the first mirror that has it, else from the registry itself."""
     for mirror in settings.of(found.registry).mirrors:
         with contextlib.suppress(RegistryError, NotFound):
             return ask(Client(found, insecure=insecure, mirror=mirror))

@@ -1,4 +1,5 @@
-"""Logging in: credentials are tried at the registry, and kept by a credential helper, or in a file that only its owner reads."""
+"""Logging in: credentials are tried at the registry, and stored by a credential helper, or in a file that only its
+owner can read."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ def login(
     environ: Mapping[str, str] = os.environ,
     insecure: Collection[str] = (),
 ) -> str:
-    """Try the credentials at `registry` (host[:port], "" for Docker Hub) and keep them; where they are kept: the helper's
+    """Try the credentials at `registry` (host[:port], "" for Docker Hub) and store them. Returns where: the helper's
     program, or the file. Raises RegistryError, OperationFailed."""
     check(registry, Credentials(username, password), insecure=insecure)
     registry = _registry(registry)
@@ -48,7 +49,7 @@ def check(registry: str, given: Credentials, *, insecure: Collection[str] = ()) 
 
 
 def logout(registry: str, *, environ: Mapping[str, str] = os.environ) -> bool:
-    """Forget a registry's credentials; false when there were none. Raises RegistryError, OperationFailed."""
+    """Remove a registry's credentials; False if there were none. Raises RegistryError, OperationFailed."""
     registry = _registry(registry)
     path = credentials.place(environ)
     config = credentials.read(path)
@@ -74,7 +75,7 @@ def _without(config: dict[str, Any], registry: str) -> dict[str, Any]:
 
 
 def _write(path: str, config: dict[str, Any]) -> None:
-    """Replace the file at once; nobody else may read it."""
+    """Replace the file atomically; only its owner can read it."""
     folder = os.path.dirname(path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)

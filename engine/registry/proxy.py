@@ -1,4 +1,4 @@
-"""The proxies that the environment names (http_proxy, https_proxy, no_proxy), and tunnels through them (RFC 9110, 9.3.6)."""
+"""The proxies in the environment (http_proxy, https_proxy, no_proxy), and tunnels through them (RFC 9110, 9.3.6)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def proxy_of(url: urllib.parse.SplitResult) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether host[:port] is this machine by its name or address alone (no look-up is trusted)."""
+    """Whether host[:port] is this machine, by name or address only (look-ups are not trusted)."""
     name = urllib.parse.urlsplit(f"//{host}").hostname or ""
     if name == "localhost":
         return True
@@ -65,7 +65,7 @@ def tunnel(sock: socket.socket, host: str, port: int, headers: dict[str, str]) -
 
 
 def plain_end(outer: ssl.SSLSocket) -> socket.socket:
-    """A socket whose bytes go through `outer`: TLS in a tunnel of a proxy that speaks TLS itself needs a real socket."""
+    """A socket whose bytes go through `outer`: TLS inside the tunnel of a TLS proxy needs a real socket."""
     ours, theirs = socket.socketpair()
     threading.Thread(target=_relay, args=(outer, theirs), name="proxy", daemon=True).start()
     return ours

@@ -22,14 +22,14 @@ from engine.trust import gate
 
 _PARALLEL = 3
 _NESTED = 4
-"""Indexes that may lead to one another."""
+"""Limit of nested indexes."""
 _CONFIG_LIMIT = 8 << 20
 
 Progress = Callable[[dict[str, object]], None]
 
 
 class _StoppedError(Exception):
-    """Another layer failed, so this one need not go on."""
+    """Another layer failed, so this one stops."""
 
 
 class Pull:
@@ -68,7 +68,8 @@ class Pull:
             return self.images.record(file, chain, tags=tags, digests=[str(self.reference.with_digest(digests[0]))])
 
     def resolve(self) -> tuple[bytes, manifest.Manifest, list[str]]:
-        """What the tag names (its bytes), the manifest for our platform, and the digests on the way from one to the other."""
+        """The tagged manifest or index (its bytes), the manifest for our platform, and the digests on the way from one
+        to the other."""
         subject = self.reference.familiar
         body, media_type, digest = self.first_manifest()
         found = manifest.parse(body, media_type, subject)
@@ -88,7 +89,7 @@ class Pull:
         raise ImageError(f"{subject}: more than {_NESTED} indexes are nested in each other")
 
     def first_manifest(self) -> tuple[bytes, str, str]:
-        """From the first mirror that has it, which then is asked for the rest, else from the registry itself."""
+        """From the first mirror that has it, which then serves the rest, else from the registry itself."""
         for mirror in settings.of(self.reference.registry).mirrors:
             client = Client(self.reference, insecure=self.insecure, mirror=mirror)
             try:
@@ -101,7 +102,7 @@ class Pull:
         return self.client.manifest(self.reference.pinned)
 
     def extras(self, found: manifest.Manifest) -> attached.Attached:
-        """What belongs to the image beside its layers. Raises RegistryError, Corrupt."""
+        """The image's annotations and attestations. Raises RegistryError, Corrupt."""
         if self._chosen is None:
             return attached.Attached(manifest=found.annotations, layers=attached.layers_of(found))
         index, chosen = self._chosen
@@ -115,7 +116,8 @@ class Pull:
         )
 
     def attestations(self, entry: manifest.Descriptor) -> Iterator[attached.Attestation]:
-        """Those of the manifest `entry`; an image is as good without those that the registry does not have."""
+        """The attestations of the manifest `entry`, except those that the registry lacks, because the image does not
+        need them."""
         subject = f"attestations of {self.reference.familiar}"
         try:
             body, media_type, _ = self.client.manifest(entry.digest)
@@ -152,7 +154,7 @@ class Pull:
         return file
 
     def layers(self, found: manifest.Manifest, image: image_config.ImageFile) -> list[str]:
-        """Fetch and unpack the layers that are not there; gives all chain ids."""
+        """Fetch and unpack missing layers; returns all chain ids."""
         diff_ids = image.rootfs.diff_ids or []
         if len(diff_ids) != len(found.layers):
             raise Corrupt(f"{self.reference.familiar}: {len(found.layers)} layers, but {len(diff_ids)} diff_ids")
@@ -195,7 +197,7 @@ class Pull:
         return chain
 
     def result(self, jobs: dict[int, Future[Extracted]], position: int) -> Extracted:
-        """The outcome of one job; when it only stopped because of another, that one's error."""
+        """The result of one job; if it stopped because another failed, the other's error."""
         try:
             return jobs[position].result()
         except _StoppedError:
@@ -210,7 +212,7 @@ class Pull:
             raise
 
     def one(self, layer: manifest.Descriptor, diff_id: str, draft: Draft) -> Extracted:
-        """In a thread of the pool: fetch one layer unless its blob is there, and unpack it."""
+        """In a thread of the pool: fetch one layer unless its blob exists, and unpack it."""
         try:
             with self.images.blobs.exclusive(layer.digest):
                 if not self.images.blobs.has(layer.digest, layer.size):

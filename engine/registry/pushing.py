@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _READ = 1 << 20
 _PARALLEL = 4
 _SMALL = 4 << 20
-"""Bytes of a blob that is made for the first time and is sent without asking whether the registry has it: it is unlikely, and
-the question takes about as long as the blob."""
+"""Up to this size in bytes, a new blob is sent without asking whether the registry has it: that is unlikely, and the
+request takes about as long as the blob."""
 
 Progress = Callable[[dict[str, object]], None]
 
@@ -54,7 +54,7 @@ class Push:
         self._progress_lock = threading.Lock()
         self._stop = threading.Event()
         self._indexed: set[str] = set()
-        """Digests of the manifests whose referrers the registry lists by itself."""
+        """Digests of manifests whose referrers the registry lists itself."""
 
     def run(self, platform: str = "") -> str:
         """With a platform, only its manifest is sent, and no index."""
@@ -74,7 +74,8 @@ class Push:
 
     @property
     def client(self) -> Client:
-        """The connection to the registry. Loading what it needs takes as long as compressing a few layers, and goes beside it."""
+        """The connection to the registry. Its modules are loaded while layers are being compressed, because that takes
+        as long."""
         with self._client_lock:
             if self._client is None:
                 from engine.registry.client import Client

@@ -1,4 +1,5 @@
-"""What refers to a manifest, in registries that do not list it by themselves (distribution-spec 1.1, "Referrers Tag Schema")."""
+"""The referrers of a manifest, in registries without the referrers API (distribution-spec 1.1, "Referrers Tag
+Schema")."""
 
 from __future__ import annotations
 

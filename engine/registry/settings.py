@@ -1,4 +1,4 @@
-"""What an administrator or user says about registries, in registries.toml (docs/registries.md).
+"""Settings for registries, in registries.toml (docs/registries.md).
 
 /etc/composer/registries.toml, then $XDG_CONFIG_HOME/composer/registries.toml (~/.config); COMPOSER_REGISTRIES names
 another file instead of both
@@ -42,12 +42,12 @@ class _File(Struct, forbid_unknown_fields=True):
 
 
 def of(registry: str, environ: Mapping[str, str] = os.environ) -> Settings:
-    """What is said about a registry; the user's file wins as a whole. Raises InvalidSpec for a file that is wrong."""
+    """The settings of a registry; the user's entry replaces the machine's. Raises InvalidSpec for an invalid file."""
     found = Settings()
     for path in _paths(environ):
         try:
             text = read_bytes(path, MIB, "a file of registries").decode()
-            import tomllib  # with regular expressions, for a file that most machines do not have
+            import tomllib  # loads regular expressions, for a file that most machines do not have
 
             data = tomllib.loads(text)
             table = msgspec.convert(data, _File).registry

@@ -1,4 +1,4 @@
-"""Requests to one registry: TLS, retries, redirects, and errors in a reader's words."""
+"""Requests to one registry: TLS, retries, redirects, and readable errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.registry.proxy import is_loopback
 
 ATTEMPTS = 5
 _PATIENCE = 10.0
-"""Seconds that a busy server may make us wait; a longer wait is reported at once."""
+"""The longest wait in seconds that a busy server can request; a longer one is reported at once."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECT_LIMIT = 5
 _BUSY = (408, 429, 500, 502, 503, 504)
@@ -34,11 +34,11 @@ _PROBE_SECONDS = 5.0
 class Transport:
     """Requests to the registry `registry`. Used by several threads at once.
 
-    `insecure` registries, and those on the loopback interface, may show any certificate or speak plain http.
+    `insecure` registries, and those on the loopback interface, may present any certificate or use plain HTTP.
     """
 
     def __init__(self, registry: str, insecure: Collection[str] = (), mirror: str = "") -> None:
-        """`mirror` is asked instead of the registry itself."""
+        """`mirror` replaces the registry as the server."""
         said = settings.of(registry)
         given = mirror or said.location
         place = settings.endpoint(given) if given else settings.Endpoint(_HOSTS.get(registry, registry))
@@ -52,12 +52,12 @@ class Transport:
         self._ca = said.ca
         self._lock = threading.Lock()
         if self._ca:
-            self._tls()  # reports a file that is missing or wrong, before anything is sent
+            self._tls()  # reports a missing or invalid file before anything is sent
         self._connections = Connections(self._tls, said.connect_timeout, said.read_timeout)
 
     @property
     def base(self) -> str:
-        """Scheme and host; a registry that need not speak TLS is asked once whether it does."""
+        """Scheme and host; for a registry that may lack TLS, the first request finds out."""
         with self._lock:
             if not self._scheme:
                 self._scheme = "http" if self.trusting and not self._speaks_tls() else "https"
@@ -69,8 +69,8 @@ class Transport:
     ) -> Iterator[Response]:
         """One exchange, its body not read yet; `url` may be a path. Redirects of GET and HEAD are followed.
 
-        A busy or failing server is asked again, with growing pauses. Raises RegistryError when there is no answer;
-        an answer with an error status is the caller's to judge.
+        Requests to a busy or failing server are repeated after growing pauses. Raises RegistryError if there is no
+        response; the caller handles responses with an error status.
         """
         url = urllib.parse.urljoin(self.base + "/", url)
         sent = {"User-Agent": _AGENT, **headers}
@@ -103,13 +103,13 @@ class Transport:
             old_parts, new_parts = urllib.parse.urlsplit(url), urllib.parse.urlsplit(new)
             self.check_scheme(new, "redirects to")
             if (old_parts.scheme, old_parts.netloc) != (new_parts.scheme, new_parts.netloc):
-                # Credentials are for the registry, not for where it sends us.
+                # Credentials are for the registry, not for other hosts that it redirects to.
                 headers = {key: value for key, value in headers.items() if key.lower() != "authorization"}
             url = new
         raise RegistryError(f"{self.registry} redirects more than {_REDIRECT_LIMIT} times at {_shown(url)}")
 
     def check_scheme(self, url: str, what: str) -> None:
-        """Refuse to be sent from https to http. Raises RegistryError."""
+        """Refuse a redirect from https to http. Raises RegistryError."""
         scheme = urllib.parse.urlsplit(url).scheme
         if scheme != "https" and not (scheme == "http" and self.trusting):
             raise RegistryError(f"{self.registry} {what} {_shown(url)}, which is not https: refused")
@@ -143,7 +143,7 @@ class Transport:
         return context
 
     def failure(self, method: str, url: str, error: Exception) -> RegistryError:
-        """The connection failed or broke."""
+        """The error for a connection that failed or broke."""
         secure = isinstance(error, ssl.SSLError)
         reason = "" if secure else str(getattr(error, "strerror", None) or "")
         text = reason or str(error)
@@ -161,14 +161,14 @@ class Transport:
 
 
 class Attempts:
-    """Counts what fails in a row: a transfer goes on as long as it gets further, however often it breaks."""
+    """Counts consecutive failures: a transfer continues as long as it makes progress, however often it breaks."""
 
     def __init__(self) -> None:
         self._failed = 0
         self._furthest = 0
 
     def again(self, position: int) -> bool:
-        """Whether to try once more, after a pause, when a transfer broke at `position`."""
+        """Whether to try again after a transfer broke at `position`; waits before returning True."""
         self._failed = 0 if position > self._furthest else self._failed + 1
         self._furthest = max(self._furthest, position)
         if self._failed >= ATTEMPTS:
@@ -178,7 +178,7 @@ class Attempts:
 
 
 def retry_after(response: Response) -> float:
-    """Seconds that the server wants us to wait (RFC 9110, 10.2.3), 0 when it does not say."""
+    """Seconds that the server asks us to wait (RFC 9110, 10.2.3); 0 if it does not say."""
     text = response.header("Retry-After").strip()
     if text.isdecimal():
         return float(text[:9])
@@ -191,10 +191,10 @@ def retry_after(response: Response) -> float:
 
 
 def pause(attempt: int, seconds: float = 0.0) -> None:
-    """Wait before the next attempt: as long as the server says, else twice as long each time."""
+    """Wait before the next attempt: as long as the server asks, else with exponential backoff."""
     time.sleep(seconds or 0.2 * 2 ** min(attempt, 5) * random.uniform(0.8, 1.2))
 
 
 def _shown(url: str) -> str:
-    """Without the query: it may hold a signature."""
+    """The URL without its query, which may contain a signature."""
     return url.partition("?")[0]

@@ -74,9 +74,7 @@ async def _adopt(group: Group, *, clean: bool = False) -> list[ContainerRecord]:
     found = [group.records.get(record.id, record) if record.id in group.retained else record for record in found]
     group.records = {record.id: record for record in found}
     for container_id in set(names) - set(group.records) - group.creating:
-        group_store.release(
-            group.store, container_id
-        )  # a crash interrupted its creation before its directory was complete
+        group_store.release(group.store, container_id)  # a crash interrupted its creation
     interrupted = [] if clean else _interrupted(group, found)
     if not known:
         for container_id in interrupted:

@@ -1,6 +1,7 @@
-"""Other limits and another restart policy for an existing container, without recreating it.
+"""Changes the limits and the restart policy of an existing container without recreating it.
 
-The kernel is asked first: spec.json says what holds. A crash between the two leaves the new limits until the container ends.
+The kernel's limits are set first, then spec.json is written. After a crash between the two, the new limits apply until
+the container exits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A connection to a log target. Also what a container's start tries first, as Docker does."""
+"""Connects to a log target. Starting a container tries this first, as in Docker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SYSLOG = ("/dev/log", "/var/run/syslog", "/var/run/log")
 
 
 def connect(ship: Ship) -> socket.socket:
-    """A connected socket, blocking, with the driver's timeouts. Raises OSError, in words for a reader."""
+    """A connected, blocking socket with the driver's timeouts. Raises OSError with a readable message."""
     driver, options = ship["driver"], ship["options"]
     if driver == "journald":
         try:

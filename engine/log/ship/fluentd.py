@@ -1,4 +1,4 @@
-"""Fluentd's Forward protocol, forward mode: [tag, [[time, record] …], options], acknowledged when that is asked for."""
+"""Fluentd's Forward protocol, forward mode: [tag, [[time, record] …], options], acknowledged on request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Fluentd:
         self._partial: dict[str, tuple[str, int]] = {}
 
     def send(self, sock: socket.socket, records: list[Record]) -> None:
-        """Send. Raises OSError, also when the acknowledgement is missing or belongs to another batch."""
+        """Send the batch. Raises OSError, also if the acknowledgement is missing or belongs to another batch."""
         options: dict[str, Value] = {"size": len(records)}
         chunk = base64.b64encode(os.urandom(16)).decode()
         if self._acknowledged:

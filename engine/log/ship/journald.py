@@ -71,12 +71,12 @@ def _field(name: bytes, value: bytes) -> bytes:
 
 
 def _field_name(name: str) -> str:
-    """Upper case, digits and underscores, not an underscore first."""
+    """Upper case, digits and underscores; an underscore cannot come first."""
     return re.sub(r"[^A-Z0-9_]", "_", name.upper()).lstrip("_")[:64] or "_"
 
 
 def _send_file(sock: socket.socket, entry: bytes) -> None:
-    """An entry that is too long for a datagram goes as a sealed memory file."""
+    """Send an entry that is too long for a datagram as a sealed memory file."""
     fd = os.memfd_create("journal-entry", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         with open(fd, "wb", closefd=False) as file:

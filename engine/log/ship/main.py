@@ -94,7 +94,7 @@ class Shipper:
         try:
             fd = descriptors[0] if descriptors else os.open(f"{folder}/{local.NAME}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            self._done(folder)  # removed while we were being replaced
+            self._done(folder)  # it was removed while we were being replaced
             return
         if folder in self._sources:
             source, target, _ = self._sources[folder]
@@ -102,7 +102,7 @@ class Shipper:
                 os.close(fd)
                 return
         number = -1
-        with suppress(EngineError):  # removed already: then there is nothing to wait for
+        with suppress(EngineError):  # it was removed already: there is nothing to wait for
             number = self._watch.add(folder, NEWS)
             self._folders[number] = folder
         source = Source(folder, ship, fd, message["number"])

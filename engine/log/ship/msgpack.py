@@ -1,4 +1,4 @@
-"""MessagePack: all that the Forward protocol sends, and the map of strings that it answers."""
+"""MessagePack: what the Forward protocol sends, and the maps of strings in its replies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def _head(size: int, short: tuple[int, int] | None, kinds: tuple[int | None, int
 
 
 def unpack_strings(data: bytes) -> dict[str, str] | None:
-    """A map of strings, as an acknowledgement is; None while it is not whole. Raises ValueError for anything else."""
+    """A map of strings, the form of an acknowledgement; None while it is incomplete. Raises ValueError for anything
+    else."""
     if not data:
         return None
     if data[0] & 0xF0 != 0x80:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from engine.log.settings import Ship
 
 BLOCK = 65536
-"""Bytes of the spool in one batch: what may be sent twice after a crash."""
+"""Bytes of the spool in one batch, which may be sent twice after a crash."""
 
 
 class Source:
-    """`fd` is the file that is written, and `number` its number (engine.log.files): they may have been rotated away, or the
-    whole folder removed, before we look. The descriptor is ours to close."""
+    """`fd` is the current file, and `number` its number (engine.log.files): it may be rotated away, or the directory
+    removed, before we read it. We close the descriptor."""
 
     def __init__(self, folder: str, ship: Ship, fd: int, number: int) -> None:
         self.folder, self.ship = folder, ship
@@ -34,7 +34,7 @@ class Source:
         self._resume(fd, number)
 
     def batch(self) -> list[Record]:
-        """The next lines; empty when there are none now."""
+        """The next lines; empty if there are none now."""
         while True:
             data = self._chain.read(BLOCK)
             if data:
@@ -54,14 +54,14 @@ class Source:
             self._decoder = Decoder()
 
     def sent(self) -> None:
-        """All that `batch` has given is with the target."""
+        """The target has received everything that `batch` returned."""
         if self._place >= 0 and self._chain.fd >= 0:
             inode = os.fstat(self._chain.fd).st_ino
             place = self._chain.offset() - self._decoder.pending
             os.pwrite(self._place, b"%020d %020d %020d\n" % (self._chain.number, inode, place), 0)
 
     def trim(self, limit: int) -> int:
-        """Skip lines so that at most about the last `limit` are left; how many were skipped."""
+        """Skip lines so that at most about the last `limit` are left. Returns the number of skipped lines."""
         skip = self._left() - limit
         skipped = 0
         while skipped < skip and (found := self.batch()):
@@ -69,7 +69,7 @@ class Source:
         return skipped
 
     def _left(self) -> int:
-        """Lines that wait, counted by a reader of its own."""
+        """The number of waiting lines, counted by a separate reader."""
         ahead, decoder = Chain(self._chain.path), Decoder()
         ahead.number = self._chain.number
         ahead.fd = os.open(f"/proc/self/fd/{self._chain.fd}", os.O_RDONLY | os.O_CLOEXEC)
@@ -107,7 +107,7 @@ class Source:
         return found
 
     def _resume(self, fd: int, number: int) -> None:
-        """Where `shipped` says, when that file is still there; else at the oldest one."""
+        """Start at the position in `shipped` if that file still exists; else at the oldest one."""
         text = os.pread(self._place, 100, 0).split() if self._place >= 0 else []
         known, inode, offset = (int(word) for word in text) if len(text) == 3 else (1, -1, 0)
         if not self._chain.open(known) or (inode < 0 and self._chain.number >= number):

@@ -25,7 +25,7 @@ class Syslog:
         self._facility = options.get("facility", DAEMON)
         self._format = options.get("format", "")
         scheme = (options.get("address") or {}).get("scheme", "unix")
-        # A stream of TLS counts octets (RFC 5425); other streams end a message by a newline, as Docker's do.
+        # TLS streams use octet counting (RFC 5425); other streams end a message with a newline, as in Docker.
         self._counted = scheme == "tcp+tls" and self._format.startswith("rfc5424")
         self._tag, self._pid, self._host = ship["tag"], os.getpid(), os.uname().nodename
 

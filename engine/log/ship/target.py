@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from engine.log.settings import Ship
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 10.0
-"""Seconds between two attempts to reach a target; twice as many each time."""
+"""Seconds between two attempts to reach a target; doubled each time."""
 
 BUFFER_LIMIT = 1 << 20
-"""Events that wait for a fluentd that is away, as Docker's default."""
+"""Events that are kept for an unreachable fluentd, as in Docker by default."""
 
 _CONNECTION = (
     "address", "tls-ca-cert", "tls-cert", "tls-key", "tls-skip-verify", "write-timeout", "read-timeout", "request-ack",
@@ -36,7 +36,7 @@ _CONNECTION = (
 
 class Driver(Protocol):
     def send(self, sock: socket.socket, records: list[Record]) -> None:
-        """Send all of it. OSError: nobody knows how much has arrived; the connection is of no more use."""
+        """Send all of it. After an OSError it is unknown how much has arrived, and the connection is unusable."""
         ...
 
 
@@ -91,7 +91,7 @@ class Target:
             self._news.notify()
 
     def finish(self, deadline: float) -> None:
-        """Send what is there and end, at `deadline` (monotonic) at the latest."""
+        """Send what is pending and end, at `deadline` (monotonic) at the latest."""
         self._deadline = deadline
         self.wake()
 
@@ -120,7 +120,7 @@ class Target:
                 return
 
     def _deliver(self, source: Source, how: Driver, records: list[Record]) -> bool:
-        """Send until it has been sent; False when our time is over, or the lines were given up."""
+        """Send, with retries. False if the time is over, or the lines were dropped."""
         while True:
             try:
                 if self._sock is None:
@@ -172,7 +172,7 @@ class Target:
         return False
 
     def _pause(self) -> bool:
-        """Wait before the next attempt; False when the end comes first."""
+        """Wait before the next attempt; False if the end comes first."""
         step = self._options.get("retry-wait") or self._options.get("async-reconnect-interval")
         pause = step or min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
         with self._news:
