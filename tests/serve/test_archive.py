@@ -79,3 +79,53 @@ def test_commit(api, make):
     assert (config["Cmd"], config["Labels"]["l"], config["User"]) == (["a b", "c"], "1", "nobody")
     assert config["Healthcheck"]["Test"] == ["NONE"]
     api("DELETE", "/images/api/made:1")
+
+
+def test_a_hostile_archive_stays_inside(api, make, tmp_path):
+    """CVE-2018-15664 and its kind: names and links that lead to a file of the host's, in the archive or in the path."""
+    make("sh", "-c", f"mkdir -p /box && ln -s {tmp_path} /out && exec sleep 1000", name="api-hostile")
+    api.raw("POST", "/containers/api-hostile/start")
+    secret = tmp_path / "secret"
+    secret.write_text("of the host")
+    up = "../" * 30 + str(tmp_path).lstrip("/")
+    link, hard = tarfile.SYMTYPE, tarfile.LNKTYPE
+    attacks = [
+        [(f"{up}/new", None, "")],
+        [(f"{tmp_path}/new", None, "")],
+        [("l", link, str(tmp_path)), ("l/new", None, ""), ("l/secret", None, "")],
+        [("m", link, up), ("m/new", None, ""), ("m/secret", None, "")],
+        [("n", link, f"/proc/1/root{tmp_path}"), ("n/new", None, "")],
+        [("o", link, "/proc/self/cwd"), (f"o/{up}/new", None, "")],
+        [("s", link, str(secret)), ("s", None, "")],
+        [("h", hard, str(secret)), ("h", None, "")],
+        [("i", hard, f"{up}/secret"), ("i", None, "")],
+        [("x", link, str(secret)), ("y", hard, "x"), ("y", None, "")],
+    ]
+    for entries in attacks:
+        for place in ("/box", "/out", "/", f"/proc/1/root{tmp_path}", "/proc/self/fd/0", "/box/../../../.."):
+            _, said = send(api, f"/containers/api-hostile/archive?path={place}", hostile(entries), method="PUT")
+            assert b"internal error" not in said and b"[Errno" not in said
+            assert [path.name for path in tmp_path.iterdir()] == ["secret"], (entries, place)
+            assert secret.read_text() == "of the host" and secret.stat().st_nlink == 1, (entries, place)
+    for place in (
+        "/out/secret",
+        "/box/h",
+        "/box/s",
+        "/box/y",
+        f"/proc/1/root{secret}",
+        f"/proc/self/cwd/{up}/secret",
+        secret,
+    ):
+        _, _, content = api.raw("GET", f"/containers/api-hostile/archive?path={place}")
+        assert b"of the host" not in content, place
+
+
+def hostile(entries):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, kind, target in entries:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname, entry.mode = kind or tarfile.REGTYPE, target, 0o777
+            entry.size = 0 if kind else 5
+            tar.addfile(entry, io.BytesIO(b"taken"))
+    return buffer.getvalue()
