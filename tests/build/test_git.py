@@ -102,3 +102,30 @@ def test_a_repository_as_context(builder, base, repository):
     assert builder.tree(record)["f"] == "one"
     with pytest.raises(BuildFailed, match="there is no directory gone"):
         builder("", dockerfile_inline=None, context="https://here.invalid/r.git#v1:gone")
+
+
+def test_the_repository_whose_hook_runs_a_build_stays(builder, base, repository, tmp_path, monkeypatch):
+    """Git tells a hook about its repository in variables (githooks(5)), which say the same to every git."""
+    git = tmp_path / "work/.git"
+    for name, place in {"DIR": git, "INDEX_FILE": git / "index", "OBJECT_DIRECTORY": git / "objects"}.items():
+        monkeypatch.setenv(f"GIT_{name}", str(place))
+    before = {path: path.read_bytes() for path in git.rglob("*") if path.is_file()}
+    record = builder("FROM base\nADD https://here.invalid/r.git#v1:sub /new/\n")
+    assert builder.tree(record)["new/f"] == "one"
+    assert {path: path.read_bytes() for path in git.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("below", ["..", "up", "../../../../../../../../etc"])
+def test_a_folder_of_a_repository_is_in_it(builder, base, repository, tmp_path, below):
+    work = tmp_path / "work"
+    (work / "up").symlink_to("/etc")
+    for words in (["add", "."], ["commit", "-qm", "links"], ["push", "-q", tmp_path / "bare.git", "main"]):
+        subprocess.run(["git", "-C", work, "-c", "user.name=x", "-c", "user.email=x@x", *words], check=True)
+    with pytest.raises(BuildFailed, match="there is no directory"):
+        builder("", dockerfile_inline="FROM base\nCOPY . /\n", context=f"https://here.invalid/r.git#main:{below}")
+    try:
+        record = builder(f"FROM base\nADD https://here.invalid/r.git#main:{below} /new/\n")
+    except BuildFailed:
+        return
+    new = {name for name in builder.tree(record) if name.startswith("new")}
+    assert new <= {"new", "new/up", "new/sub", "new/sub/f", "new/sub/Dockerfile"}
