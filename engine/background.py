@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -53,6 +54,18 @@ class Background:
 
 
 def spawn(program: str, argv: list[str], environment: Mapping[str, str], descriptors: Descriptors) -> int:
-    """Execute `program` in a new session; returns its pid. Raises OSError."""
-    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors)]
+    """Execute `program` in a new session, with these descriptors only; returns its pid. Raises OSError."""
+    actions = [*_closed(), *((os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(descriptors))]
     return os.posix_spawn(program, argv, environment, file_actions=actions, setsid=True)
+
+
+def _closed() -> list[tuple[int, int]]:
+    """Actions that close what our caller left open for us, such as a shell's pipe of `> >(tee log)`: whoever reads from it
+    would otherwise wait for the end of the process."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        with contextlib.suppress(OSError):  # that of the listing itself
+            if fd > READY and os.get_inheritable(fd):
+                found.append((os.POSIX_SPAWN_CLOSE, fd))
+    return found

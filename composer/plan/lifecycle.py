@@ -171,11 +171,16 @@ class _Lifecycle:
             if network.spec.labels.get(labels.PROJECT) == self.snapshot.project and name not in used:
                 self.plan.add(RemoveNetwork, name, "down", after=tuple(removed))
         if self.options.volumes:
-            going = None if whole else self._volumes_of_chosen(everything, left)
+            going = self._volumes_of_project() if whole else self._volumes_of_chosen(everything, left)
             for name, volume in sorted(self.snapshot.volumes.items()):
                 is_ours = volume.spec.labels.get(labels.PROJECT) == self.snapshot.project
                 if is_ours and (going is None or name in going):
                     self.plan.add(RemoveVolume, name, "down --volumes", after=tuple(removed))
+
+    def _volumes_of_project(self) -> set[str] | None:
+        """The volumes that the files declare and enabled services use, as with docker compose: what only a disabled or
+        removed service has stays. None, which means all, without files."""
+        return None if self.desired is None else {volume.spec.name for volume in self.desired.volumes.values()}
 
     def _volumes_of_chosen(self, removed: list[ContainerRecord], left: list[ContainerRecord]) -> set[str]:
         """The volumes of the named services that no other service or container uses."""

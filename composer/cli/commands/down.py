@@ -24,7 +24,7 @@ COMMAND = Command(
         Flag("timeout", "Seconds to wait for containers to stop before they are killed", "int", short="t"),
         Flag(
             "volumes",
-            "Remove the project's named volumes and its containers' anonymous volumes",
+            "Remove named volumes that the files declare, and containers' anonymous volumes",
             short="v",
             aliases=("volume",),
         ),

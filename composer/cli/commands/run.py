@@ -189,7 +189,7 @@ class _Run:
 
     def _start(self) -> None:
         """Let the supervisor start the dependencies, then the container; attach before its program runs."""
-        from composer.cli.project.change import options_of, perform
+        from composer.cli.project.change import options_of, perform, show_running
         from composer.cli.project.supervisor import supervisor_of
         from composer.run.protocol import OneOff
 
@@ -201,6 +201,8 @@ class _Run:
         supervisor.prepare()
         try:
             with self._context.progress("Creating", quiet=args.quiet) as progress:
+                if self._desired.services[self._service].depends_on and not (args.no_deps or args.quiet):
+                    show_running(self._context, progress, self._desired, options)
                 self._id = perform(
                     supervisor,
                     progress,

@@ -107,6 +107,12 @@ def show_planned(context: Context, progress: Progress, desired: Desired, wanted:
     _show_planned(progress, plan)
 
 
+def show_running(context: Context, progress: Progress, desired: Desired, wanted: Options) -> None:
+    """Show the containers that the request leaves as they are."""
+    for name in reconcile(desired, snapshot(context, desired), wanted).unchanged:
+        progress.update(f"Container {name}", "Running", State.DONE)
+
+
 def _end_provided(context: Context, desired: Desired, wanted: Options) -> None:
     if any(service.provider is not None for service in desired.services.values()):
         from composer.cli.project.providers import end
@@ -251,7 +257,7 @@ def _nothing_to_do(context: Context, progress: Progress, options: Options) -> No
                 raise CommandError(f'service "{service}" has no container to start')
     elif options.action == "kill":
         progress.note("No container to kill")
-    elif options.action == "down":
+    elif options.action == "down" and context.desired_or_none is None:
         progress.note(f'Warning: No resource found to remove for project "{context.project_name}".')
 
 

@@ -120,3 +120,8 @@ def test_a_signal_leaves_the_terminal_as_it_was_and_nothing_behind(composer, num
     assert composer.ps("-a") == {}
     os.close(master)
     os.close(slave)
+
+
+def test_dependencies_that_run_are_named(composer):
+    composer("up", "-d", "db")
+    assert "-db-1 Running" in composer("run", "--rm", "-T", "tool", code=4).err
