@@ -24,7 +24,8 @@ def _bpf(command: int, arguments: bytes, operation: str, subject: object) -> int
 
 
 def load_device_program(code: bytes, subject: object) -> int:
-    """Load struct bpf_insn[] `code`; the program lives as long as its descriptor or a cgroup that has it."""
+    """Load struct bpf_insn[] `code`; the program exists as long as its descriptor, or a cgroup that it is attached
+    to."""
     instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"GPL")
     addresses = (ctypes.addressof(instructions), ctypes.addressof(licence))
@@ -33,6 +34,6 @@ def load_device_program(code: bytes, subject: object) -> int:
 
 
 def attach_device_program(cgroup: int, program: int, subject: object) -> None:
-    """Let the program decide for the cgroup open as `cgroup`, in place of an earlier one."""
+    """Attach the program to the cgroup open as `cgroup`, replacing an earlier one."""
     arguments = struct.pack("=IIIII", cgroup, program, _CGROUP_DEVICE_ATTACH, 0, 0)
     _bpf(_PROG_ATTACH, arguments, "attach the device program to", subject)

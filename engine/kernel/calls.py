@@ -50,7 +50,7 @@ def _fail(operation: str, subject: object) -> OperationFailed:
 
 def _call(operation: str, subject: object, number: int, *args: object) -> int:
     while (result := _libc.syscall(ctypes.c_long(number), *args)) < 0:
-        if ctypes.get_errno() != errno.EINTR:  # again, as Python itself does it (PEP 475)
+        if ctypes.get_errno() != errno.EINTR:  # again, as Python itself does (PEP 475)
             raise _fail(operation, subject)
     return int(result)
 
@@ -68,7 +68,7 @@ def mount(source: str | None, target: str, kind: str | None, bits: int = 0, data
 
 
 def umount(target: str, bits: int = flags.MNT_DETACH) -> None:
-    """umount2(2); lazy unless said otherwise."""
+    """umount2(2); lazy by default."""
     if _libc.umount2(_bytes(target), bits) != 0:
         raise _fail("umount", target)
 
@@ -149,8 +149,8 @@ def openat2(folder: int, path: str, how: int, *, mode: int = 0, resolve: int = f
 
 
 _RACES = 100
-"""How often a ".." is looked up again when the kernel cannot tell where it has led, for somebody mounted or renamed something,
-anywhere, meanwhile (EAGAIN)."""
+"""How often a ".." is looked up again if the kernel cannot be sure of the result, because of a concurrent mount or
+rename anywhere (EAGAIN)."""
 
 
 def open_tree(folder: int, path: str, bits: int) -> int:
@@ -203,11 +203,11 @@ _tee.restype = ctypes.c_ssize_t
 
 def exit_status(pid: int, pidfd: int) -> int | None:
     """The wait status of an ended process that is not our child: as a zombie (proc_pid_stat(5), field 52), or when its
-    parent has reaped it from the pidfd (PIDFD_GET_INFO, Linux 6.15). None when nobody can tell."""
+    parent has reaped it from the pidfd (PIDFD_GET_INFO, Linux 6.15). None if it is unknown."""
     import fcntl
 
     PIDFD_GET_INFO, PIDFD_INFO_EXIT = 0xC040FF0B, 1 << 3
-    for _ in range(500):  # between the two it takes a moment, a second where others have the processor
+    for _ in range(500):  # there is a gap between the two, up to a second on a busy machine
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
@@ -240,7 +240,7 @@ def prctl(option: int, *args: int) -> int:
 
 
 def set_name(name: str) -> None:
-    """What ps shows; at most 15 bytes (PR_SET_NAME)."""
+    """Set the name that ps shows; at most 15 bytes (PR_SET_NAME)."""
     if _libc.prctl(flags.PR_SET_NAME, os.fsencode(name), 0, 0, 0) < 0:
         raise _fail("prctl", "PR_SET_NAME")
 
@@ -252,7 +252,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 
 
 def capability_words(effective: int, permitted: int, inheritable: int) -> tuple[bytes, bytes]:
-    """What capset(2) is given: struct __user_cap_header_struct and __user_cap_data_struct."""
+    """The arguments of capset(2): struct __user_cap_header_struct and __user_cap_data_struct."""
     low, high = 0xFFFFFFFF, 32
     data = struct.pack(
         "=6I",
@@ -279,23 +279,23 @@ def seccomp(program: bytes) -> None:
 
 
 def set_filesystem_owner(uid: int, gid: int) -> None:
-    """Whom new files are to belong to, and nothing else (setfsuid(2)); capabilities stay as they are."""
+    """Set the owner of new files (setfsuid(2)) without changing capabilities."""
     permitted = capget()
     _libc.setfsgid(ctypes.c_uint(gid))
     _libc.setfsuid(ctypes.c_uint(uid))
-    # Neither call says whether it has worked but by what the next one finds.
+    # These calls do not report errors; only the next call shows the result.
     if _libc.setfsuid(ctypes.c_uint(-1)) != uid or _libc.setfsgid(ctypes.c_uint(-1)) != gid:
         raise OperationFailed("setfsuid", f"{uid}:{gid}", detail="the kernel refused it")
-    capset(permitted, permitted, 0)  # leaving uid 0 has taken those that concern files
+    capset(permitted, permitted, 0)  # leaving uid 0 dropped the capabilities for files
 
 
 def join_session_keyring(name: str) -> None:
-    """A session keyring apart, made or found by its name, so that keys of whoever started us are not ours to use
-    (keyctl(2)); nothing where the kernel has no keys, or no room for another."""
+    """Join a session keyring by its name, creating it if needed, so that the caller's keys are not accessible
+    (keyctl(2)); does nothing if the kernel has no keys, or no room for another."""
     join_session, set_permissions = 1, 5
     ring = _libc.syscall(ctypes.c_long(_NR["keyctl"]), join_session, os.fsencode(name))
     if ring > 0:
-        # All for who has it; view, read, search and link for its user: to be found, it must be searchable.
+        # All rights for the possessor; view, read, search and link for its user, because it must be searchable to be found.
         _libc.syscall(ctypes.c_long(_NR["keyctl"]), set_permissions, ctypes.c_long(ring), ctypes.c_uint(0x3F1B0000))
 
 
@@ -305,21 +305,21 @@ def reset_personality() -> None:
 
 
 def reset_signal(number: int) -> None:
-    """SIG_DFL for any signal, those included that Python and the C library refuse to name."""
+    """Set SIG_DFL for any signal, including those that Python and the C library reserve."""
     empty, size_of_set = bytes(32), 8
     _call("rt_sigaction", number, _NR["rt_sigaction"], ctypes.c_int(number), empty, None, ctypes.c_size_t(size_of_set))
 
 
 def reset_io_priority() -> None:
-    """Priority of input and output by the process's niceness, as when none was set (ioprio_set(2)); nothing where the
-    kernel has no such priorities."""
+    """Reset the I/O priority, so that it follows the niceness (ioprio_set(2)); does nothing if the kernel has no such
+    priorities."""
     this_process = 1
     _libc.syscall(ctypes.c_long(_NR["ioprio_set"]), this_process, 0, 0)
 
 
 def wake_promptly() -> None:
-    """Ask for short turns for this thread, so that it runs soon after it wakes, with the usual niceness where we may set it
-    (sched_setattr(2)). Children do not inherit it. Kernels before Linux 6.12 ignore the length of a turn."""
+    """Request short time slices for this thread, so that it runs soon after waking, with niceness 0 where permitted
+    (sched_setattr(2)). Children do not inherit this. Kernels before Linux 6.12 ignore the length of the slice."""
     turn, reset_on_fork = 100_000, 1
     for nice in (0, os.getpriority(os.PRIO_PROCESS, 0)):
         attributes = struct.pack("=IIQiIQQQ", 48, 0, reset_on_fork, nice, 0, turn, 0, 0)
@@ -348,7 +348,7 @@ def filesystem_type(fd: int) -> int:
 
 
 def mount_id(path: str) -> int:
-    """The number that the mount which `path` is on has in /proc/self/mountinfo. Raises OSError."""
+    """The id of the mount that contains `path` in /proc/self/mountinfo. Raises OSError."""
     fd = os.open(path, flags.O_PATH | os.O_CLOEXEC)
     try:
         with open(f"/proc/self/fdinfo/{fd}", "rb") as file:

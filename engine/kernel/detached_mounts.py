@@ -30,7 +30,7 @@ def _check(result: int, operation: str, subject: object, context: int = -1) -> i
 
 
 def _said(context: int) -> str:
-    """What the file system has to say about a failure: lines of "e overlay: …" (fsopen(2))."""
+    """The file system's messages about a failure: lines of "e overlay: …" (fsopen(2))."""
     lines: list[str] = []
     while True:
         try:
@@ -42,7 +42,7 @@ def _said(context: int) -> str:
 
 
 def filesystem(kind: str, source: str = "", options: str = "", attributes: Iterable[str] = ()) -> int:
-    """A new mount as a descriptor: what mount(2) would make of a kind, a source, "key=value,flag" and flag names."""
+    """A new mount as a descriptor, equivalent to mount(2) with a type, a source, "key=value,flag" and flag names."""
     context = fsopen(kind)
     try:
         set_option(context, "source", source or kind)
@@ -67,7 +67,7 @@ def set_option(context: int, key: str, value: str | None = None) -> None:
 
 
 def fsmount(context: int, attributes: int = 0) -> int:
-    """Make the file system and give a descriptor of its root; it is unmounted with the last descriptor."""
+    """Create the file system and return a descriptor of its root; it is unmounted with the last descriptor."""
     _config(context, _CREATE, None, None, "create")
     number, flags = ctypes.c_long(_FSMOUNT), ctypes.c_uint(_FSMOUNT_CLOEXEC)
     result = _libc.syscall(number, ctypes.c_int(context), flags, ctypes.c_uint(attributes))
@@ -81,5 +81,5 @@ def _config(context: int, command: int, key: bytes | None, value: bytes | None, 
 
 
 def syncfs(fd: int) -> None:
-    """Write all of the file system that holds `fd` to its disc."""
+    """Write the file system that contains `fd` to disk."""
     _check(_libc.syncfs(ctypes.c_int(fd)), "syncfs", fd)

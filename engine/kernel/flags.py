@@ -64,7 +64,7 @@ MOUNT_ATTR = {
     "nosymfollow": 0x00200000,
 }
 MOUNT_ATTR_ATIME = 0x70
-"""The bits that together say how times of access are kept; 0 is relatime."""
+"""The bits that control access times; 0 is relatime."""
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4

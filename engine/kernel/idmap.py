@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 Range: TypeAlias = "tuple[int, int, int]"
-"""Inside, outside, size: so many ids from `inside` on, which are those from `outside` on in the parent namespace."""
+"""Inside, outside, size: `size` ids from `inside` on map to those from `outside` on in the parent namespace."""
 
 _ALL = 0, 0, 0xFFFFFFFF
 
@@ -24,7 +24,8 @@ def _range(line: str) -> Range:
 
 @functools.cache
 def ours(kind: str = "uid") -> tuple[Range, ...]:
-    """The map of our own user namespace; `kind` is uid or gid. Everything where the kernel has none."""
+    """The map of our own user namespace; `kind` is uid or gid. The identity map if the kernel has no user
+    namespaces."""
     try:
         with open(f"/proc/self/{kind}_map", encoding="utf-8") as file:
             return tuple(_range(line) for line in file)
@@ -33,17 +34,18 @@ def ours(kind: str = "uid") -> tuple[Range, ...]:
 
 
 def initial() -> bool:
-    """Whether we are in the initial user namespace: devices may be made, trusted.* attributes written."""
+    """Whether we are in the initial user namespace, where creating devices and writing trusted.* attributes is
+    allowed."""
     return ours() == (_ALL,)
 
 
 def last_gid() -> int:
-    """The highest group id that exists in our namespace and that a signed 32-bit number holds."""
+    """The highest group id in our namespace that fits a signed 32-bit number."""
     return min(max((inside + size - 1 for inside, _, size in ours("gid")), default=0), 0x7FFFFFFF)
 
 
 def write(pid: int, uids: Iterable[Range], gids: Iterable[Range]) -> None:
-    """Write the maps of the user namespace that `pid` has just made; needs CAP_SETUID and CAP_SETGID in ours."""
+    """Write the maps of the user namespace that `pid` has just created; requires CAP_SETUID and CAP_SETGID in ours."""
     for kind, ranges in (("uid", uids), ("gid", gids)):
         path = f"/proc/{pid}/{kind}_map"
         text = "".join(f"{inside} {outside} {size}\n" for inside, outside, size in ranges)

@@ -1,4 +1,4 @@
-"""inotify(7): what changed in watched folders."""
+"""inotify(7): changes in watched directories."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Inotify:
         return self._fd
 
     def add(self, path: str, mask: int) -> int:
-        """Watch `path`; the watch's number, the same one for a path that is watched already."""
+        """Watch `path`. Returns the watch's number, which is the same if the path is already watched."""
         number = _libc.inotify_add_watch(self._fd, os.fsencode(path), ctypes.c_uint32(mask))
         if number < 0:
             raise _failure("watch", path)
         return int(number)
 
     def remove(self, number: int) -> None:
-        """End a watch; nothing when it has ended by itself."""
+        """Remove a watch; does nothing if the kernel has removed it."""
         _libc.inotify_rm_watch(self._fd, number)
 
     def read(self) -> list[tuple[int, int, str]]:

@@ -1,4 +1,4 @@
-"""libseccomp(3), which knows system call numbers and writes filters; loaded when a program must be compiled."""
+"""libseccomp(3), which knows system call numbers and compiles filters; loaded on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from engine.errors import OperationFailed, Unsupported
 
 NATIVE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""Machine → AUDIT_ARCH_…, as the kernel tells a filter and as libseccomp calls it."""
+"""Machine → AUDIT_ARCH_…, as the kernel passes it to filters, and libseccomp's name."""
 ARCHITECTURES = {"X86_64": 0xC000003E, "X86": 0x40000003, "X32": 0x4000003E, "AARCH64": 0xC00000B7, "ARM": 0x40000028}
 OPERATORS = {name: number for number, name in enumerate(("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"), start=1)}
 
@@ -23,7 +23,7 @@ _BINARY_TREE = 2
 _X32_BIT = 0x40000000
 
 _LIBRARY = "libseccomp.so.2"
-"""Its name in the ABI that we use, since 2012."""
+"""The library's name with its ABI version, unchanged since 2012."""
 
 
 class _Comparison(ctypes.Structure):
@@ -56,7 +56,7 @@ class Filter:
             self._lib.seccomp_arch_add(self._context, ctypes.c_uint32(architecture))
 
     def rule(self, action: int, name: str, comparisons: Sequence[Comparison] = ()) -> None:
-        """Does nothing for a call that the library does not know, or for comparisons that it cannot express."""
+        """Does nothing for a call that the library does not know, or comparisons that it cannot express."""
         number = self._lib.seccomp_syscall_resolve_name(name.encode())
         if number == -1:
             return
@@ -82,7 +82,7 @@ class Filter:
         return found
 
     def export(self) -> bytes:
-        """The program, an array of struct sock_filter. The filter is of no more use."""
+        """The program, an array of struct sock_filter. The filter cannot be used afterwards."""
         fd = os.memfd_create(f"seccomp-{threading.get_ident()}", os.MFD_CLOEXEC)
         try:
             result = self._lib.seccomp_export_bpf(self._context, fd)

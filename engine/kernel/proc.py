@@ -1,17 +1,17 @@
-"""What proc(5) says of a process. No ctypes, which a command that only reads need not load."""
+"""Reads proc(5) files of a process, without loading ctypes."""
 
 from __future__ import annotations
 
 
 def start_time(pid: int) -> int:
-    """Clock ticks after boot at which `pid` started (proc_pid_stat(5), field 22); 0 when there is no such process."""
+    """Clock ticks after boot at which `pid` started (proc_pid_stat(5), field 22); 0 if there is no such process."""
     fields = _stat(pid)
     return int(fields[19]) if fields else 0
 
 
 def state(pid: int) -> str:
-    """R runnable, S asleep, D asleep and not to be woken, T stopped … (proc_pid_stat(5), field 3); "" when there is no such
-    process."""
+    """R runnable, S sleeping, D in uninterruptible sleep, T stopped … (proc_pid_stat(5), field 3); "" if there is no
+    such process."""
     fields = _stat(pid)
     return fields[0].decode() if fields else ""
 

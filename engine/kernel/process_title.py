@@ -1,4 +1,4 @@
-"""What a process is called in `ps`."""
+"""The title of a process in `ps`."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ _kept: list[ctypes.Array[ctypes.c_char]] = []
 
 
 def set_title(words: Sequence[str]) -> None:
-    """Make `words` the process's command line in proc(5); where the kernel cannot, it stays as it was.
+    """Make `words` the process's command line in proc(5), if the kernel supports that.
 
     struct prctl_mm_map (PR_SET_MM(2const)) wants all of the addresses that /proc/self/stat shows, and the heap's end.
     """
@@ -20,7 +20,7 @@ def set_title(words: Sequence[str]) -> None:
     libc = ctypes.CDLL(None)
     libc.sbrk.restype = ctypes.c_void_p
     with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
-        fields = ["", "", "", *file.read().rpartition(")")[2].split()]  # numbered as in proc_pid_stat(5)
+        fields = ["", "", "", *file.read().rpartition(")")[2].split()]  # field numbers of proc_pid_stat(5)
     code, stack, data, heap, environ = (
         map(int, fields[a:b]) for a, b in ((26, 28), (28, 29), (45, 47), (47, 48), (50, 52))
     )

@@ -1,4 +1,4 @@
-"""Programs of ours in sealed memory: in no file system, and nobody can write to them."""
+"""Our programs in sealed memory: outside all file systems, and immutable."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ _MFD_EXEC = 0x10
 
 
 def sealed(name: str, programs: dict[str, str]) -> int:
-    """A descriptor of the one for this machine, of those in hexadecimal by machine. Raises OperationFailed."""
+    """A descriptor of the program for this machine; `programs` has them in hexadecimal by machine. Raises
+    OperationFailed."""
     fd = -1
     try:
         data = bytes.fromhex(programs[os.uname().machine])
         try:
             fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_EXEC)
-        except OSError:  # Linux before 6.3 does not know MFD_EXEC, and needs none
+        except OSError:  # Linux before 6.3 has no MFD_EXEC, and does not need it
             fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             if not os.fstat(fd).st_mode & 0o100:
                 raise PermissionError(errno.EACCES, "vm.memfd_noexec forbids programs in memory") from None

@@ -1,4 +1,4 @@
-"""SO_ATTACH_FILTER (socket(7)): classic BPF that decides which packets a socket gets."""
+"""SO_ATTACH_FILTER (socket(7)): classic BPF that selects the packets that a socket receives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A child in new namespaces that is a program of ours at once: made without a copy of our memory (clone(2), CLONE_VFORK)."""
+"""Starts one of our programs as a child in new namespaces without copying our memory (clone(2), CLONE_VFORK)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ABOVE = 10
-"""Descriptors from here on are none of the places of the process."""
+"""Descriptors from here on do not collide with the process's own."""
 _SPAWN = 32
 """Bytes from the program's entry to its `spawn`; see run.c."""
 _MOVES = 12
@@ -34,7 +34,7 @@ class Spawner:
         try:
             self._program = fcntl.fcntl(program, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
             size = os.fstat(program).st_size
-            # Kept mapped for good; we execute `spawn` in it ourselves.
+            # It stays mapped, because we execute its `spawn` ourselves.
             self._code = mmap.mmap(program, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
             where = _address(name)
         except OSError as error:
@@ -55,8 +55,9 @@ class Spawner:
         self._signals = signal.valid_signals()
 
     def spawn(self, bits: int, descriptors: list[int]) -> tuple[int, int]:
-        """A child of ours in new namespaces (`bits` of clone(2)), with these as its descriptors 0, 1 …, at most five: (pid,
-        pidfd). It blocks all signals and has the dispositions that we have not caught. Raises OperationFailed."""
+        """Start a child in new namespaces (`bits` of clone(2)), with these as its descriptors 0, 1 …, at most five.
+        Returns (pid, pidfd). It blocks all signals and has the dispositions that we have not caught. Raises
+        OperationFailed."""
         high = []
         moves = []
         try:
@@ -83,7 +84,7 @@ class Spawner:
 
 
 def _address(name: str) -> int:
-    """Where the mapping lies; ctypes looks at no buffer that it may not write to."""
+    """The address of the mapping; ctypes cannot take that of a read-only buffer."""
     with open("/proc/self/maps", "rb") as file:
         for line in file:
             if f"/memfd:{name} ".encode() in line:

@@ -1,4 +1,5 @@
-"""User namespaces (user_namespaces(7)): made by a child that lives for a moment, mapped by us, entered as their root.
+"""User namespaces (user_namespaces(7)): a short-lived child creates one, we write its maps, and processes enter it as
+its root.
 
 Standard library only: the keeper imports it. Single-threaded callers only, as it forks.
 """
@@ -24,7 +25,7 @@ def create(uids: Ranges, gids: Ranges) -> int:
     pid, pidfd = calls.clone(flags.CLONE["user"])
     if pid == 0:
         os.close(writing)
-        os.read(reading, 1)  # nothing comes; it ends when our parent closes its end, or dies
+        os.read(reading, 1)  # no data arrives; the read ends when our parent closes its end, or dies
         os._exit(0)
     os.close(reading)
     try:
@@ -45,14 +46,14 @@ def enter(namespace: int) -> None:
 
 
 def become_root() -> None:
-    """Take the ids of root in the user namespace just entered; until then ours have no name there."""
+    """Take the ids of root in the user namespace just entered, because our own are not mapped there."""
     os.setresgid(0, 0, 0)
     os.setgroups(())
     os.setresuid(0, 0, 0)
 
 
 def outside(ranges: Ranges, number: int) -> int:
-    """The id that `number` inside is for the host; an id without a range is the overflow id."""
+    """The host's id for `number` inside; the overflow id if it is not mapped."""
     for first, base, count in ranges:
         if first <= number < first + count:
             return base + number - first

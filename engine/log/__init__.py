@@ -1,4 +1,4 @@
-"""A container's log: two formats, rotated files, and what ships them to a remote driver.
+"""A container's log: two formats, rotated files, and shipping to remote drivers.
 
-Standard library and engine.kernel only: the keeper writes with it, the shipper (`ship/`) reads with it.
+It uses only the standard library and engine.kernel, because the keeper writes with it, and the shipper (`ship/`) reads.
 """

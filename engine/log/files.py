@@ -1,7 +1,8 @@
-"""The numbered files of a log: `json.log` is written; what was rotated is `json.log.1`, `json.log.2` …, newer ones higher.
+"""The numbered files of a log: `json.log` is the current file; rotated ones are `json.log.1`, `json.log.2` …, newer
+ones higher.
 
-A file keeps its number for good, so that a reader finds its way from any of them to the next; `.gz` is added when it has
-been compressed. The file that is written has the number after the highest.
+A file keeps its number, so that a reader finds the next one; `.gz` is added after compression. The current file has the
+number after the highest.
 """
 
 from __future__ import annotations

@@ -7,6 +7,6 @@
          │   └─ slirp4netns or pasta ── tap ─────────┼▶ keeper, containers, bridges, rules as for root
          └─ pause ───────────────────────────────────┼▶ (a process, so that the namespace survives main.py)
 
-In there everything works as for root, on its own network: bridges, veth pairs, packet rules, overlays. What an ordinary
-user still cannot have is reported where it is used: ports below 1024, devices, limits without a delegated cgroup.
+Inside, everything works as for root, on a separate network: bridges, veth pairs, packet rules, overlays. Features that
+an ordinary user cannot have are reported on use: ports below 1024, devices, limits without a delegated cgroup.
 """

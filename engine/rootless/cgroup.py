@@ -1,4 +1,4 @@
-"""The cgroup in which systemd, or root by chown(1), lets us make others (cgroups(7), "Delegation"). v2 only."""
+"""The cgroup in which systemd, or root by chown(1), allows us to create others (cgroups(7), "Delegation"). v2 only."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _MOUNT = "/sys/fs/cgroup"
 _FILES = ("", "/cgroup.procs", "/cgroup.subtree_control")
 _ATTEMPTS, _PAUSE = 20, 0.01
 _OURS = "rootless"
-"""Where we ourselves go: a cgroup whose controllers are passed on has no processes of its own."""
+"""The child for ourselves, because a cgroup that delegates controllers cannot contain processes."""
 
 
 def delegated(mount: str = _MOUNT) -> str:
-    """The folder of our own cgroup when it is ours to divide, else "". We are then in a child of it."""
+    """The directory of our cgroup if it is delegated to us, else "". This process then moves into a child of it."""
     if not os.path.exists(f"{mount}/cgroup.controllers"):
         return ""
     with open("/proc/self/cgroup", encoding="utf-8") as file:
         place = next((line.strip()[3:] for line in file if line.startswith("0::")), "/")
     folder = f"{mount}{place}".rstrip("/")
-    if os.path.basename(folder) == _OURS:  # a predecessor of ours started us
+    if os.path.basename(folder) == _OURS:  # an earlier instance started us
         folder = os.path.dirname(folder)
     if place == "/" or not all(os.access(f"{folder}{file}", os.W_OK) for file in _FILES):
         return ""
@@ -40,8 +40,8 @@ def delegated(mount: str = _MOUNT) -> str:
 
 
 def _pass_on(path: str, controllers: str) -> None:
-    """Pass the controllers on to our cgroup's children. EBUSY: there are other processes than us. The one that started us
-    goes in a moment; those of a session, whose cgroup is not ours alone, stay."""
+    """Enable the controllers for our cgroup's children. EBUSY: it contains other processes. The one that started us
+    will exit soon; those of a session, which shares its cgroup, stay."""
     for attempt in range(_ATTEMPTS):
         try:
             with open(path, "w", encoding="ascii") as file:
@@ -51,11 +51,11 @@ def _pass_on(path: str, controllers: str) -> None:
             if error.errno != errno.EBUSY or attempt + 1 == _ATTEMPTS:
                 raise
             _await_end(os.path.dirname(path))
-            time.sleep(_PAUSE)  # the kernel tells nobody when a cgroup has lost its last process of its own
+            time.sleep(_PAUSE)  # the kernel has no event for a cgroup losing its last process
 
 
 def _await_end(folder: str) -> None:
-    """Wait for the end of the process that started us, if it is still there: it has our command line."""
+    """Wait for the process that started us to exit; it has our command line."""
     with open("/proc/self/cmdline", "rb") as file:
         ours = file.read()
     with open(f"{folder}/cgroup.procs", encoding="ascii") as file:

@@ -1,4 +1,4 @@
-"""What other processes ask of the one that keeps the user's namespace (main.py has the messages)."""
+"""Requests to the process that holds the user's namespace (main.py documents the messages)."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ VARIABLE = "COMPOSER_ROOTLESS"
 """The path of the socket; set in every process inside the namespace."""
 
 CGROUP = "COMPOSER_CGROUP"
-"""The folder of the cgroup that was delegated to us, empty when none was; set inside the namespace only."""
+"""The directory of the cgroup that was delegated to us, empty if none was; set only inside the namespace."""
 
 
 def here() -> str:
-    """The socket's path when we are inside a user's namespace, else ""."""
+    """The socket's path if we are inside a user's namespace, else ""."""
     return os.environ.get(VARIABLE, "")
 
 
 def cgroup() -> str:
-    """The delegated cgroup's folder, "" when there is none."""
+    """The delegated cgroup's directory, "" if there is none."""
     return os.environ.get(CGROUP, "")
 
 
 def join(path: str) -> tuple[Joined, list[int]]:
-    """What a process in the namespace has to know, and descriptors of the user, the mount and the network namespace, which are
-    the caller's. Raises OSError when no such process listens at `path`, EngineError."""
+    """The settings for a process in the namespace, and descriptors of the user, mount and network namespaces, which the
+    caller closes. Raises OSError if no such process listens on `path`, EngineError."""
     answer, descriptors = _ask(path, {"do": "join"})
     return {"cgroup": answer["cgroup"], "resolv_conf": answer["resolv_conf"]}, descriptors
 
 
 def no_network(path: str) -> str:
-    """Why containers have no network outside, "" when they have. Raises as `join`."""
+    """Why containers cannot reach other networks, "" if they can. Raises as `join`."""
     answer, _ = _ask(path, {"do": "version"})
     return str(answer["no_network"])
 
@@ -51,15 +51,15 @@ def spawn(argv: Sequence[str], environment: Mapping[str, str], descriptors: Sequ
 
 
 def bind(family: int, kind: int, protocol: int, address: str, port: int) -> socket.socket:
-    """A socket of the host's network, bound there. Raises OSError as bind(2) does."""
+    """A socket bound in the host's network. Raises OSError as bind(2) does."""
     message: Bind = {"family": family, "kind": kind, "protocol": protocol, "address": address, "port": port}
     _, (fd,) = _ask(here(), {"do": "bind", **message})
     return socket.socket(fileno=fd)
 
 
 def _ask(path: str, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> tuple[Message, list[int]]:
-    """One request and its answer. Raises OSError as the other side met it, EngineError for what it refuses."""
-    # With json, which a keeper's launch, just to see where it is, need not await.
+    """Send a request and return its answer. Raises the other side's OSError, or EngineError for a refused request."""
+    # Loads json, which launching a keeper does not need.
     from engine.keeper.protocol import Channel
 
     channel = Channel(control.connect(path))

@@ -1,4 +1,4 @@
-"""The command's side: into the user's namespace, which is made when there is none."""
+"""The command's side: entering the user's namespace, which is created if there is none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def enter(roots: Roots, *, make: bool) -> None:
     Without `make` nothing happens when there is no namespace. The environment then tells processes of ours the roots and
     where to ask. Raises Unsupported with what the host or the user's account lacks.
     """
-    os.environ.update(roots.environment())  # the default ones of uid 0 are not ours
+    os.environ.update(roots.environment())  # the defaults of uid 0 are not for us
     path = f"{roots.run}/rootless.sock"
     for attempt in range(_ATTEMPTS):
         try:
@@ -36,35 +36,35 @@ def enter(roots: Roots, *, make: bool) -> None:
     _join(spaces)
     os.environ[client.VARIABLE] = path
     os.environ[client.CGROUP] = answer["cgroup"]
-    # iptables-legacy would lock a file of root's.
+    # iptables-legacy would lock a file that belongs to root.
     os.environ["XTABLES_LOCKFILE"] = f"{roots.run}/xtables.lock"
     _resolver(answer["resolv_conf"])
 
 
 def _join(spaces: list[int]) -> None:
-    """`spaces`: descriptors of the user, the mount and the network namespace."""
+    """`spaces`: descriptors of the user, mount and network namespaces."""
     place = "/"
     with contextlib.suppress(OSError):  # the directory has been removed
         place = os.getcwd()
     for fd, kind in zip(spaces, ("user", "mount", "net"), strict=True):
         calls.setns(fd, flags.CLONE[kind])
         os.close(fd)
-    # Gaining capabilities made our /proc files root's; they are ours to read, as are those of all we start.
+    # Gaining capabilities made our /proc files belong to root; make them readable for us, also in child processes.
     calls.prctl(flags.PR_SET_DUMPABLE, 1)
-    with contextlib.suppress(OSError):  # a folder that only this process's old mounts had
+    with contextlib.suppress(OSError):  # a directory that exists only in this process's old mounts
         os.chdir(place)
 
 
 def _resolver(path: str) -> None:
     """Mount our resolv.conf over the host's, again if the host's file was replaced since."""
-    with contextlib.suppress(OSError, OperationFailed):  # names of the outside matter to some commands only
+    with contextlib.suppress(OSError, OperationFailed):  # only some commands need to resolve names
         ours, seen = os.stat(path), os.stat("/etc/resolv.conf")
         if (ours.st_dev, ours.st_ino) != (seen.st_dev, seen.st_ino):
             calls.mount(path, "/etc/resolv.conf", None, flags.MS["bind"])
 
 
 def _make(roots: Roots, path: str) -> None:
-    """Start the process that makes and keeps the namespace, unless another command just does."""
+    """Start the process that creates and holds the namespace, unless another command is doing so."""
     _private(roots.run)
     lock = os.open(f"{roots.run}/rootless.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -90,7 +90,7 @@ def _make(roots: Roots, path: str) -> None:
 
 
 def _scope() -> list[str]:
-    """Through systemd, where the user has one, into a scope whose cgroup is ours to divide."""
+    """Start it in a systemd scope whose cgroup is delegated, if the user has a systemd instance."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if not os.path.exists("/sys/fs/cgroup/cgroup.controllers") or not os.path.exists(f"{runtime}/systemd/private"):
         return []
@@ -106,7 +106,7 @@ def _scope() -> list[str]:
 
 
 def _start(argv: list[str], log: str) -> str:
-    """What the started process says when it is ready ("1") or has failed; "" when it could not be started at all."""
+    """The message of the started process when it is ready ("1") or has failed; "" if it could not be started."""
     ready, done = os.pipe2(os.O_CLOEXEC)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -120,12 +120,12 @@ def _start(argv: list[str], log: str) -> str:
             os.close(fd)
     with open(ready, "rb") as file:
         said = file.read().decode(errors="replace")
-    os.waitpid(pid, 0)  # it forks once itself, and the parent leaves
+    os.waitpid(pid, 0)  # it forks, and its parent exits
     return said
 
 
 def _private(folder: str) -> None:
-    """Make the run root; below a folder that others can write to (/tmp), only what is ours will do."""
+    """Create the run root; below a directory that others can write to (/tmp), it must belong to us."""
     parent = os.path.dirname(folder)
     for path in (parent, folder):
         try:

@@ -14,7 +14,7 @@ from engine.errors import Unsupported
 from engine.kernel.idmap import Range
 
 LEAST = 65536
-"""Ids that images take for granted (nobody is 65534)."""
+"""Ids that images expect (nobody is 65534)."""
 
 _PATH = "/usr/bin:/usr/local/bin:/usr/sbin:/bin"
 
@@ -27,7 +27,7 @@ def user_name(uid: int) -> str:
 
 
 def subordinate(kind: str, uid: int, name: str, folder: str = "/etc") -> list[tuple[int, int]]:
-    """(first id, count) of each range of the user; `kind` is uid or gid. Raises Unsupported when they are too few."""
+    """(first id, count) of each range of the user; `kind` is uid or gid. Raises Unsupported if there are too few."""
     path = f"{folder}/sub{kind}"
     found = []
     try:
@@ -48,7 +48,7 @@ def subordinate(kind: str, uid: int, name: str, folder: str = "/etc") -> list[tu
 
 
 def ranges(own: int, subordinates: list[tuple[int, int]]) -> list[Range]:
-    """The map: 0 is `own`, then the subordinate ids one after the other."""
+    """The map: 0 is `own`, followed by the subordinate ids in order."""
     found, inside = [(0, own, 1)], 1
     for first, count in subordinates:
         found.append((inside, first, count))
@@ -57,7 +57,7 @@ def ranges(own: int, subordinates: list[tuple[int, int]]) -> list[Range]:
 
 
 def tool(name: str) -> str:
-    """newuidmap or newgidmap, which are setuid root. Raises Unsupported when it is not installed."""
+    """The path of newuidmap or newgidmap, which are setuid root. Raises Unsupported if it is not installed."""
     path = shutil.which(name, path=_PATH)
     if path is None:
         raise Unsupported(f"{name} is not installed; without it only root can run containers", hint=_INSTALL)
@@ -68,7 +68,7 @@ _INSTALL = "Ask root to run: apt install uidmap slirp4netns"
 
 
 def write_maps(pid: int, uids: list[Range], gids: list[Range]) -> None:
-    """Give the new user namespace of `pid` its maps. Raises Unsupported with what the tool says."""
+    """Write the maps of the new user namespace of `pid`. Raises Unsupported with the tool's message."""
     for kind, own in (("uid", uids), ("gid", gids)):
         command = [tool(f"new{kind}map"), str(pid), *(str(number) for one in own for number in one)]
         done = subprocess.run(command, capture_output=True, text=True, env={"PATH": _PATH, "LC_ALL": "C"})

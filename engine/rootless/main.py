@@ -10,8 +10,9 @@
       │      {} + 1 descriptor                           │  a bound socket of the host's network
       │  {"do": "version"}                               │
 
-Frames are those of engine.keeper.protocol; a failed request is answered by "error" and "errno". When nothing has lived in
-the namespace for some seconds we end, and it with us; should we be killed, the next command finds it by the state file.
+Frames are those of engine.keeper.protocol; a failed request is answered with "error" and "errno". When the namespace
+has been empty for some seconds, this process exits, and the namespace ends; if it is killed, the next command finds the
+namespace by the state file.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from engine.keeper.protocol import Channel, Message
 from engine.kernel import calls
 from engine.rootless import cgroup, namespace, uplink
 
-TYPE_CHECKING = False  # of typing, which this process need not load
+TYPE_CHECKING = False  # of typing, which this process does not load
 if TYPE_CHECKING:
     from typing import Any
 
     from engine.rootless.messages import Bind, Joined, Plain, Spawn, Spawned, Version
 
 LINGER = 1.5
-"""Seconds that the empty namespace stays: for the next command of the same script."""
+"""Seconds that the empty namespace is kept, for the next command of the same script."""
 
 
 class Host:
@@ -92,12 +93,12 @@ class Host:
         self.space.end()
 
     def _look(self) -> None:
-        """Wait for the end of one that lives inside, rather than look again and again."""
+        """Wait for a process inside to exit, instead of polling."""
         while pid := self.space.inhabitant():
             try:
                 pidfd = calls.pidfd_open(pid)
             except EngineError:
-                continue  # it has just ended
+                continue  # it has just exited
             self.inhabitant = pidfd
             self.loop.register(pidfd, selectors.EVENT_READ, self._gone)
             return
@@ -165,7 +166,7 @@ class Host:
         try:
             os.setsid()
             self.space.enter()
-            # Out of the way of 0, 1, 2 … first.
+            # Move them away from 0, 1, 2 … first.
             spare = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in descriptors]
             for number, fd in enumerate(spare):
                 os.dup2(fd, number)

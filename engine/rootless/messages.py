@@ -1,10 +1,10 @@
-"""The messages of main.py, one type each. Types only, loaded by type checkers alone."""
+"""The messages of main.py, one type each. Types only, loaded only by type checkers."""
 
 from typing import TypedDict
 
 
 class Plain(TypedDict):
-    """join, version: nothing besides "do"."""
+    """join, version: no fields besides "do"."""
 
 
 class Spawn(TypedDict):
@@ -13,7 +13,7 @@ class Spawn(TypedDict):
 
 
 class Bind(TypedDict):
-    """What socket(2) and bind(2) are given."""
+    """The arguments of socket(2) and bind(2)."""
 
     family: int
     kind: int
@@ -23,10 +23,10 @@ class Bind(TypedDict):
 
 
 class Joined(TypedDict):
-    """With descriptors of the user, the mount and the network namespace."""
+    """With descriptors of the user, mount and network namespaces."""
 
     cgroup: str
-    """The folder that was delegated, "" for none."""
+    """The delegated cgroup's directory, "" for none."""
     resolv_conf: str
 
 
@@ -36,4 +36,4 @@ class Spawned(TypedDict):
 
 class Version(TypedDict):
     no_network: str
-    """Why containers have no network outside, "" when they have."""
+    """Why containers cannot reach other networks, "" if they can."""

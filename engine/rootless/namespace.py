@@ -1,4 +1,5 @@
-"""The user's namespaces: made by a child of ours, which then only waits; found again by its pid. Standard library only."""
+"""The user's namespaces: a child process creates them and then only waits; its pid identifies them later. Standard
+library only."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _CLONE = {"user": flags.CLONE["user"], "mnt": flags.CLONE["mount"], "net": flags
 
 
 class Namespace:
-    """`pid` is the waiting process; the descriptors keep the namespaces even without it."""
+    """`pid` is the waiting process; the descriptors keep the namespaces alive even without it."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -32,12 +33,12 @@ class Namespace:
         self.identity = os.readlink(f"/proc/{pid}/ns/user")
 
     def enter(self) -> None:
-        """Move this process, which must have one thread, inside."""
+        """Move this process, which must be single-threaded, inside."""
         for fd, kind in zip(self.descriptors, _KINDS, strict=True):
             calls.setns(fd, _CLONE[kind])
 
     def inhabitant(self) -> int:
-        """A process that lives inside, other than the waiting one; 0 when there is none."""
+        """A process inside, other than the waiting one; 0 if there is none."""
         return _inhabitant(self.identity, self.pid)
 
     def end(self) -> None:
@@ -55,7 +56,7 @@ def _inhabitant(identity: str, waiting: int) -> int:
 
 
 def adopt(state_file: str) -> Namespace | None:
-    """The namespace that a killed predecessor of ours left, None when there is none."""
+    """The namespace of an earlier instance that was killed; None if there is none."""
     try:
         with open(state_file, encoding="utf-8") as file:
             state = json.load(file)
@@ -67,7 +68,7 @@ def adopt(state_file: str) -> Namespace | None:
 
 
 def make(run_root: str) -> Namespace:
-    """New namespaces with the user's maps. Raises Unsupported with what the host or the account lacks."""
+    """Create namespaces with the user's maps. Raises Unsupported with what the host or the account lacks."""
     uid, gid = os.getuid(), os.getgid()
     name = ids.user_name(uid)
     uids = ids.ranges(uid, ids.subordinate("uid", uid, name))
@@ -80,7 +81,7 @@ def make(run_root: str) -> Namespace:
         _child(ours[1], theirs[0], run_root)
     os.close(ours[1])
     os.close(theirs[0])
-    # `theirs` stays open in us as long as we live: its end tells the waiting process.
+    # `theirs` stays open as long as this process runs; its end notifies the waiting process.
     try:
         _expect(ours[0])
         ids.write_maps(pid, uids, gids)
@@ -103,7 +104,8 @@ def _expect(fd: int) -> None:
 
 
 def _child(say: int, hear: int, run_root: str) -> NoReturn:
-    """Make the namespaces, wait for the maps, arrange what is inside; then wait until nobody needs us."""
+    """Create the namespaces, wait for the maps, set up the inside; then wait until the namespace is no longer
+    needed."""
     low, high = sorted((say, hear))
     for first, last in ((3, low - 1), (low + 1, high - 1), (high + 1, 0xFFFFFFFF)):
         if first <= last:
@@ -122,7 +124,7 @@ def _child(say: int, hear: int, run_root: str) -> NoReturn:
         os.write(say, b"1")
         os.close(say)
         identity = os.readlink("/proc/self/ns/user")
-        os.read(hear, 1)  # our parent has ended, and there is no need to keep an empty namespace
+        os.read(hear, 1)  # our parent has exited, and the namespace is empty
         _until_empty(identity)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -141,7 +143,7 @@ def _until_empty(identity: str) -> None:
 
 
 def _arrange(run_root: str) -> None:
-    """lo up; mounts of ours stay here, those of the host still come in."""
+    """Bring lo up; our mounts stay inside, and mounts of the host still propagate into it."""
     try:
         calls.mount(None, "/", None, flags.MS["rec"] | flags.MS["slave"])
     except OperationFailed as error:
@@ -150,7 +152,7 @@ def _arrange(run_root: str) -> None:
 
 
 def _why_refused() -> str:
-    """Which setting of the host forbids user namespaces, and what root may do about it."""
+    """The host's setting that forbids user namespaces, and how root can change it."""
     with contextlib.suppress(OSError), open(_RESTRICTED, encoding="ascii") as file:
         if file.read().strip() == "1":
             return (
@@ -168,6 +170,6 @@ def _why_refused() -> str:
 
 
 def name_process(name: str) -> None:
-    """What ps(1) shows instead of python's."""
+    """The name that ps(1) shows."""
     with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as file:
         file.write(name)

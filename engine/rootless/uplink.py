@@ -1,4 +1,4 @@
-"""The way from the namespace's network to the outside: slirp4netns(1) or pasta(1), whichever is installed."""
+"""The connection of the namespace's network to the outside: slirp4netns(1) or pasta(1), whichever is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.rootless.namespace import Namespace
 _PATH = "/usr/bin:/usr/local/bin:/usr/sbin:/bin"
 _MTU = 65520
 _START = 60.0
-"""Seconds until either must be ready: neither has ended by then, so it hangs."""
+"""Seconds until either must be ready; a program that is still starting then hangs."""
 
 _SLIRP_RESOLVER = "10.0.2.3"
 _PASTA_RESOLVER = "169.254.1.1"
@@ -28,7 +28,7 @@ class Slirp:
 
     def __init__(self, program: str, space: Namespace, run_root: str) -> None:
         ready, done = os.pipe()
-        life, self._life = os.pipe()  # it ends when our end closes, however we end
+        life, self._life = os.pipe()  # it exits when our end closes, however this process exits
         os.set_inheritable(self._life, False)
         options = ["--configure", f"--mtu={_MTU}", "--disable-host-loopback", f"--ready-fd={done}", f"--exit-fd={life}"]
         path = f"--userns-path=/proc/{space.pid}/ns/user"
@@ -55,7 +55,8 @@ class Slirp:
 
 
 class Pasta:
-    """pasta with the host's own addresses inside; nothing is forwarded by itself, the host's loopback is out of reach."""
+    """pasta with the host's own addresses inside; no ports are forwarded automatically, and the host's loopback
+    interface cannot be reached."""
 
     resolver = _PASTA_RESOLVER
 
@@ -64,7 +65,7 @@ class Pasta:
         options = ["--config-net", "--quiet", "--no-map-gw", "--dns-forward", _PASTA_RESOLVER, *none]
         paths = ["--userns", f"/proc/{space.pid}/ns/user", "--netns", f"/proc/{space.pid}/ns/net"]
         number = f"{run_root}/pasta.pid"
-        # It goes into the background by itself, once it is ready.
+        # It moves into the background once it is ready.
         done = subprocess.run([program, *options, "--pid", number, *paths], stdin=subprocess.DEVNULL, timeout=_START)
         if done.returncode:
             raise Unsupported(f"{program} ended with {done.returncode}")
@@ -77,7 +78,8 @@ class Pasta:
 
 
 def start(space: Namespace, run_root: str) -> tuple[Slirp | Pasta | None, str]:
-    """Start one, and write the resolv.conf that fits it to <run_root>/resolv.conf. None, and why, when neither runs."""
+    """Start one, and write its resolv.conf to <run_root>/resolv.conf. Returns None and the reason if neither can
+    run."""
     why = []
     for kind, name in ((Slirp, "slirp4netns"), (Pasta, "pasta")):
         program = shutil.which(name, path=_PATH)
@@ -103,6 +105,6 @@ def _other_lines() -> str:
 
 
 def _write(path: str, text: str) -> None:
-    """In place: a predecessor's file may lie over /etc/resolv.conf already."""
+    """In place: an earlier instance's file may already be mounted over /etc/resolv.conf."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)

@@ -21,11 +21,11 @@ _OTHER_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.7")
 
 
 class UntrustedError(Exception):
-    """Why a signature does not count; the text completes `the signature …`."""
+    """Why a signature is not accepted; the text completes `the signature …`."""
 
 
 def check(leaf: x509.Certificate, moment: datetime.datetime, root: TrustedRoot) -> None:
-    """Whether the certificate was good for signing at `moment`. Raises UntrustedError."""
+    """Check that the certificate was valid for signing at `moment`. Raises UntrustedError."""
     if not leaf.not_valid_before_utc <= moment <= leaf.not_valid_after_utc:
         raise UntrustedError("was made outside the validity of its certificate")
     authority = next((one for one in root.authorities if _issued(leaf, one)), None)
@@ -53,7 +53,7 @@ def _issued(leaf: x509.Certificate, authority: Authority) -> bool:
 
 
 def _logged(leaf: x509.Certificate, issuer: x509.Certificate, root: TrustedRoot) -> bool:
-    """Whether a timestamp in the certificate is a log's (RFC 6962, 3.2)."""
+    """Whether a timestamp in the certificate was signed by a log (RFC 6962, 3.2)."""
     try:
         stamps = leaf.extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps).value
     except x509.ExtensionNotFound:
@@ -74,7 +74,7 @@ def _logged(leaf: x509.Certificate, issuer: x509.Certificate, root: TrustedRoot)
 
 
 def identified(leaf: x509.Certificate, wanted: tuple[Identity, ...]) -> str:
-    """The subject, when the certificate is of one of these identities. Raises UntrustedError."""
+    """The subject, if the certificate belongs to one of these identities. Raises UntrustedError."""
     issuer, subjects = _issuer(leaf), _subjects(leaf)
     for subject in subjects:
         if any(one.issuer == issuer and one.admits(subject) for one in wanted):

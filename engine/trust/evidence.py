@@ -22,7 +22,7 @@ _CERTIFICATE = "dev.sigstore.cosign/certificate"
 _LOG_ENTRY = "dev.sigstore.cosign/bundle"
 _BLOB_LIMIT = 4 << 20
 _MOST = 64
-"""Signatures of one digest that are looked at."""
+"""Limit of signatures that are examined for one digest."""
 
 
 class Signature(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,7 +92,7 @@ class Kept:
         return f"{self._folder}/{digest.removeprefix('sha256:')}.json"
 
     def read(self, digest: str) -> dict[str, tuple[Signature, ...]]:
-        """Empty when there are none, or none that can be read."""
+        """Empty if there are none, or none is readable."""
         try:
             with open(self._path(digest), "rb") as file:
                 return _decode(file.read())

@@ -1,5 +1,5 @@
-"""The gate between images and their use: what the policies say of an image before it is pulled, and before a container
-is made of it."""
+"""The gate between images and their use: applies the policies before an image is pulled, and before a container is
+created from it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def admit_pull(
     client: Client,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Refuse an image that is about to be pulled. `digests` are those of its manifests, the one that was asked for
-    first. What signs it is kept for later. Raises ImageRefused, InvalidSpec, RegistryError, Corrupt."""
+    """Refuse an image that is about to be pulled. `digests` are those of its manifests, the requested one first. Its
+    signatures are stored for later. Raises ImageRefused, InvalidSpec, RegistryError, Corrupt."""
     rules = _rules(reference, environ)
     for rule in rules:
         _check_digest(rule, reference, digests)
@@ -42,7 +42,8 @@ def admit_pull(
 
 
 def admit(images: ImageStore, name: str, *, environ: Mapping[str, str] = os.environ) -> list[tuple[Rule, str]]:
-    """Refuse an image of the store that a container or build is to use; by each rule, who signed it ("" when none needs to).
+    """Refuse an image of the store before a container or build uses it. Returns the signer by rule ("" if none is
+    required).
 
     An image that was built here needs neither a signature nor a digest: its base images were admitted. Raises
     ImageRefused, InvalidSpec, NotFound, RegistryError, Corrupt.
@@ -82,7 +83,7 @@ def verify(images: ImageStore, name: str, rule: Rule) -> str:
 
 
 def _admit_id(images: ImageStore, image_id: str, environ: Mapping[str, str]) -> list[tuple[Rule, str]]:
-    """An id says nothing of where the image came from: one of its names must do."""
+    """An id does not show where the image came from, so we use one of its names."""
     if not policies(environ):
         return []
     record = images.need(image_id)
@@ -101,7 +102,7 @@ def _rules(reference: Reference, environ: Mapping[str, str]) -> list[Rule]:
 
 
 def _digests(record: ImageRecord, reference: Reference) -> list[str]:
-    """Under which digests the repository has the image."""
+    """The digests under which the repository has the image."""
     parsed = [references.parse(text) for text in record.digests]
     found = [one.digest for one in parsed if one.name == reference.name]
     return [reference.digest] if reference.digest in found else found
@@ -126,7 +127,7 @@ def _check_digest(rule: Rule, reference: Reference, digests: Sequence[str]) -> N
 
 
 def _signer(images: ImageStore, rule: Rule, reference: Reference, digests: Sequence[str]) -> str:
-    """By what was kept when the image was pulled; else by what its registry has now."""
+    """Check the signatures stored when the image was pulled, else those in its registry."""
     from engine.registry.client import Client
     from engine.trust.evidence import Kept, fetched
 

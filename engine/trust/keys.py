@@ -33,12 +33,12 @@ def der(key: PublicKeyTypes) -> bytes:
 
 
 def key_id(key: PublicKeyTypes) -> str:
-    """What a transparency log calls its key: the SHA-256 of its SubjectPublicKeyInfo (RFC 6962, 3.2), in hex."""
+    """The id of a transparency log's key: the SHA-256 of its SubjectPublicKeyInfo (RFC 6962, 3.2), in hex."""
     return hashlib.sha256(der(key)).hexdigest()
 
 
 def signed(key: PublicKeyTypes, signature: bytes, data: bytes) -> bool:
-    """Whether the key made the signature of `data`."""
+    """Whether the key created the signature of `data`."""
     if isinstance(key, ec.EllipticCurvePublicKey):
         return any(_holds(lambda: key.verify(signature, data, ec.ECDSA(one))) for one in _HASHES)  # noqa: B023
     if isinstance(key, rsa.RSAPublicKey):

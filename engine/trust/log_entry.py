@@ -1,5 +1,5 @@
-"""Entries of sigstore's transparency log Rekor, believed for the log's signature on them (its promise to include them);
-nothing is asked over the network (sigstore/rekor, types; sigstore/cosign, specs/SIGNATURE_SPEC.md)."""
+"""Entries of sigstore's transparency log Rekor, trusted because of the log's signature on them (its promise to include
+them), without network requests (sigstore/rekor, types; sigstore/cosign, specs/SIGNATURE_SPEC.md)."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def of_annotation(text: str) -> Entry:
 
 
 def check(entry: Entry, payload: bytes, signature: bytes, signer: bytes, root: TrustedRoot) -> datetime.datetime:
-    """When the log took the entry, which must be about this signature of `payload` by `signer` (a certificate or a key,
-    DER). Raises UntrustedError."""
+    """When the log accepted the entry, which must be for this signature of `payload` by `signer` (a certificate or a
+    key, DER). Raises UntrustedError."""
     moment = datetime.datetime.fromtimestamp(entry.time, datetime.UTC)
     log = root.transparency_logs.get(entry.log)
     if log is None or not log.period.holds(moment):
@@ -109,7 +109,7 @@ def check(entry: Entry, payload: bytes, signature: bytes, signer: bytes, root: T
 
 
 def _entries(body: _Body) -> list[tuple[str, bytes, bytes]]:
-    """(digest of what was signed, signature, signer): of the kinds hashedrekord and dsse. Raises ValueError."""
+    """(signed digest, signature, signer), from entries of the kinds hashedrekord and dsse. Raises ValueError."""
     spec = body.spec
     if body.kind == "hashedrekord" and spec.data and spec.signature and spec.signature.public_key:
         one = spec.signature

@@ -1,4 +1,4 @@
-"""What an administrator or user demands of images, in policy.toml (docs/policy.md).
+"""An administrator's or user's requirements for images, in policy.toml (docs/policy.md).
 
 /etc/composer/policy.toml, and then $XDG_CONFIG_HOME/composer/policy.toml (~/.config); COMPOSER_POLICY names another
 file instead of the second one. An image must satisfy both.
@@ -65,7 +65,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=T
 
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rules of one file, of which the first that covers an image counts."""
+    """The rules of one file; the first that matches an image applies."""
 
     default: str = ACCEPT
     rule: tuple[Rule, ...] = ()
@@ -77,7 +77,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def policies(environ: Mapping[str, str] = os.environ) -> list[Policy]:
-    """Those that hold here; mostly none. Raises InvalidSpec for a file that is wrong."""
+    """The policies that apply here, usually none. Raises InvalidSpec for an invalid file."""
     home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
     mine = environ.get("COMPOSER_POLICY") or os.path.join(home, "composer/policy.toml")
     found = []
@@ -95,7 +95,7 @@ def policies(environ: Mapping[str, str] = os.environ) -> list[Policy]:
 
 
 def parse(text: str, path: str) -> Policy:
-    """The policy in `text`, the content of `path`, to whose folder names of files are relative. Raises InvalidSpec."""
+    """The policy in `text`, the content of `path`, to whose directory file names are relative. Raises InvalidSpec."""
     import tomllib
 
     try:
@@ -109,7 +109,7 @@ def parse(text: str, path: str) -> Policy:
 
 
 def signature_rule(keys: Sequence[str], subject: str, issuer: str, trusted_root: str) -> Rule:
-    """A rule by flags: one of `keys`, or the identity, must have signed. Raises InvalidSpec."""
+    """A rule from flags: one of `keys`, or the identity, must have signed. Raises InvalidSpec."""
     identities = (Identity(issuer=issuer, subject=subject),) if subject or issuer else ()
     rule = Rule(images=("**",), require=SIGNATURE, keys=tuple(keys), identities=identities, trusted_root=trusted_root)
     return structs.replace(_checked(rule, 1, "./flags"), place="the flags")

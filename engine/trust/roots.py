@@ -54,7 +54,7 @@ class _File(Struct, rename="camel"):
 
 
 class Period(Struct, frozen=True):
-    """When something is to be believed; None is open."""
+    """The period of validity; None is unlimited."""
 
     start: datetime.datetime | None
     end: datetime.datetime | None

@@ -2,8 +2,8 @@
 
 Two forms: cosign's (a payload of "simple signing" with its signature and certificate in annotations), and sigstore's
 bundle with a DSSE envelope around an in-toto statement (sigstore/protobuf-specs, sigstore_bundle.proto;
-secure-systems-lab/dsse, protocol.md).
-What is signed is a digest: as with cosign, the name of the image in the payload is not compared.
+secure-systems-lab/dsse, protocol.md). The signature is for a digest: as with cosign, the name of the image in the
+payload is not compared.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 
 
 class Signed(Struct, frozen=True, kw_only=True):
-    """`digest` is what the signer says the image is; `message` is what was signed (for a log: `content` of it)."""
+    """`digest` is the signed digest of the image; `message` are the signed bytes (for a log: its `content`)."""
 
     digest: str
     message: bytes

@@ -1,1 +1,1 @@
-"""Waiting for change without polling: of a group's containers, of a tree of files."""
+"""Waiting for changes without polling: of a group's containers, of a tree of files."""

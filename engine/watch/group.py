@@ -1,4 +1,4 @@
-"""News of a group's containers: their logs, their states, their coming and going."""
+"""Watches a group's containers: their logs, their states, their creation and removal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO
 
 
 class GroupWatch:
-    """Implements composer's `Watch`. The group's folder is made when there is none yet, so that it can be watched."""
+    """Implements composer's `Watch`. A missing directory of the group is created, so that it can be watched."""
 
     def __init__(self, roots: Roots, group: str) -> None:
         self._folder = f"{roots.groups}/{group}"
@@ -32,7 +32,7 @@ class GroupWatch:
         return self._inotify.fileno()
 
     def read(self) -> set[str]:
-        """Ids of containers with news; "" when one was added or removed. Never blocks."""
+        """Ids of changed containers; "" if one was added or removed. Never blocks."""
         news: set[str] = set()
         for number, mask, _ in self._inotify.read():
             if mask & inotify.IN_Q_OVERFLOW:
@@ -46,14 +46,14 @@ class GroupWatch:
         return news
 
     def _take_in(self) -> set[str]:
-        """Watch the folders that are not watched yet; what was written before is news, too."""
+        """Watch directories that are not watched yet; changes before that count as well."""
         known = set(self._containers.values())
         fresh: set[str] = set()
         with suppress(FileNotFoundError):
             for name in os.listdir(self._folder):
                 if name in known:
                     continue
-                # The directory was removed meanwhile, or is a file.
+                # It was removed meanwhile, or is a file.
                 with suppress(OperationFailed):
                     self._containers[self._inotify.add(f"{self._folder}/{name}", FILES | inotify.IN_ONLYDIR)] = name
                     fresh.add(name)

@@ -1,4 +1,4 @@
-"""Changed files anywhere below some folders."""
+"""Changed files below directories."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MASK = (
 
 
 class TreeWatch:
-    """Watches files and whole folders; `skip` says which folders need not be looked into (by absolute path).
+    """Watches files and directory trees; `skip` selects directories to skip, by absolute path.
 
-    A file is watched through its folder, so that editors which replace it are seen. A path that does not exist is awaited: its
-    nearest folder is watched until it does.
+    A file is watched through its directory, so that replacements by editors are noticed. For a missing path, the
+    nearest existing directory above it is watched until the path exists.
     """
 
     def __init__(self, paths: Iterable[str], *, skip: Callable[[str], bool] = lambda path: False) -> None:
@@ -50,7 +50,7 @@ class TreeWatch:
         return self._inotify.fileno()
 
     def read(self) -> set[str]:
-        """Absolute paths that were written, made, moved or removed since the last call. Never blocks."""
+        """Absolute paths that were written, created, moved or removed since the last call. Never blocks."""
         changed: set[str] = set()
         for number, mask, name in self._inotify.read():
             if mask & inotify.IN_Q_OVERFLOW:
@@ -69,7 +69,7 @@ class TreeWatch:
         return changed
 
     def _approach(self, path: str) -> None:
-        """Watch the nearest folder above a path that does not exist."""
+        """Watch the nearest directory above a missing path."""
         folder = os.path.dirname(path)
         while not os.path.isdir(folder):
             folder = os.path.dirname(folder)
@@ -85,7 +85,7 @@ class TreeWatch:
             if not os.path.lexists(path):
                 self._approach(path)
                 if not os.path.lexists(path):
-                    continue  # else it came while we looked
+                    continue  # otherwise it was created meanwhile
             self._awaited.discard(path)
             if os.path.isdir(path):
                 self._roots.add(path)
@@ -100,7 +100,8 @@ class TreeWatch:
         return any(path == root or path.startswith(root + "/") for root in self._roots)
 
     def _enter(self, folder: str) -> set[str]:
-        """Watch a folder and those below; they, and the files found there (they may have come before the watch did)."""
+        """Watch a directory and those below. Returns them and the files in them, which may have been created before the
+        watch."""
         found: set[str] = set()
         if self._skip(folder):
             return found
@@ -109,7 +110,7 @@ class TreeWatch:
             try:
                 self._folders[self._inotify.add(folder, MASK | inotify.IN_ONLYDIR)] = folder
             except OperationFailed as error:
-                if error.errno in (2, 20):  # ENOENT, ENOTDIR: gone again
+                if error.errno in (2, 20):  # ENOENT, ENOTDIR: it was removed again
                     return found
                 raise
             with os.scandir(folder) as entries:
