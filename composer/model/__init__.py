@@ -1,7 +1,7 @@
 """The typed project (pydantic), one file for each element of the specification.
 
-Pydantic looks for plugins among all installed packages. Here it finds none: the search takes 15 ms, and code of other
-packages has no place in a program that runs as root.
+Pydantic looks for plugins among all installed packages. Here it finds none: the search takes 15 ms, and a program that
+runs as root should not load code of other packages.
 """
 
 import sys
@@ -13,7 +13,7 @@ _absent = _METADATA not in sys.modules
 if _absent:
     sys.modules[_METADATA] = SimpleNamespace(entry_points=lambda **group: ())  # type: ignore[assignment]
 try:
-    with suppress(ImportError):  # a private name: without it pydantic looks for plugins, which costs time only
+    with suppress(ImportError):  # a private name: without it, pydantic searches for plugins, which only costs time
         import pydantic.plugin._loader  # noqa: F401
 finally:
     if _absent:

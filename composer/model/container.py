@@ -1,4 +1,4 @@
-"""What services, jobs and pre_start hooks have in common: a container to run."""
+"""The common part of services, jobs and pre_start hooks: a container to run."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _env_files(value: Any) -> Any:
 
 
 def _references(value: Any) -> Any:
-    """["a"] → {"a": {}}; what stands empty has no options."""
+    """["a"] → {"a": {}}; an empty value has no options."""
     if isinstance(value, list):
         return {name: {} for name in value}
     return {name: inner or {} for name, inner in value.items()} if isinstance(value, dict) else value

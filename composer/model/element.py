@@ -1,4 +1,4 @@
-"""What all parts of the model have in common."""
+"""The common parts of all elements of the model."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Element(BaseModel):
-    """A mapping of the specification with known keys. Keys that begin with `x-` are the user's own and are left out; a
-    key without a value counts as absent."""
+    """A mapping of the specification with known keys. Keys that begin with `x-` are extensions and are dropped; a key
+    without a value counts as absent."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         coerce_numbers_to_str=True,
         populate_by_name=True,
-        defer_build=True,  # the project's schema contains the others': building each on its own takes 15 ms more
+        defer_build=True,  # the project's schema contains those of the others: building each separately takes 15 ms more
     )
 
     @model_validator(mode="before")
@@ -28,7 +28,7 @@ class Element(BaseModel):
 
 
 def _text(value: Any) -> Any:
-    """Booleans as YAML writes them: Go prints the values of string mappings so."""
+    """Booleans as YAML writes them, like Go when it prints values of string mappings."""
     return str(value).lower() if isinstance(value, bool) else value
 
 
@@ -54,10 +54,10 @@ def _sequence(value: Any) -> Any:
 
 
 Variables = Annotated[dict[str, str | None], BeforeValidator(_texts)]
-"""Names with values; None takes the value from the environment, when that has one."""
+"""Names with values; None takes the value from the environment, if it has one."""
 
 Pairs = Annotated[dict[str, str], BeforeValidator(_filled)]
-"""Names with values that are always there: labels, options."""
+"""Names with values that are never missing: labels, options."""
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_sequence)]
 """One text, or several."""

@@ -17,6 +17,6 @@ class Hook(Element):
 
 
 class PreStartHook(Container):
-    """A command in a container of its own, before the service's start: what it does not say, the service does."""
+    """A command in a separate container before the service starts; missing keys are taken from the service."""
 
     per_replica: bool = False

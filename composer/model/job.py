@@ -29,7 +29,7 @@ class Triggers(Element):
 
 
 class Limits(Element):
-    """`x-composer` of a job: what Docker Compose's jobs have no key for. Durations are seconds.
+    """`x-composer` of a job: settings that Docker Compose's jobs lack. Durations are seconds.
 
     timeout       a run that takes longer is stopped; 0: none
     retries       how often a run that fails is started again
@@ -44,7 +44,7 @@ class Limits(Element):
 
 
 class Job(Workload):
-    """A container that runs to its end, by hand or by a schedule. `depends_on` may name services and jobs."""
+    """A container that runs to completion, by hand or on a schedule. `depends_on` may name services and jobs."""
 
     triggers: Triggers = Triggers()
     limits: Limits = Limits()
@@ -52,7 +52,7 @@ class Job(Workload):
     @model_validator(mode="before")
     @classmethod
     def _ours(cls, value: Any) -> Any:
-        """Our own extension, before extensions are left out."""
+        """Our own extension, read before extensions are dropped."""
         if isinstance(value, dict) and isinstance(value.get("x-composer"), dict):
             return {**value, "limits": value["x-composer"]}
         return value

@@ -23,7 +23,7 @@ class Ipam(Element):
 
 
 class Network(Element):
-    """`name` is the one in the engine. `host_access` is `x-host-access`, an extension of ours."""
+    """`name` is the name in the engine. `host_access` is our extension `x-host-access`."""
 
     name: str = ""
     driver: str = ""

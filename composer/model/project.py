@@ -20,15 +20,15 @@ Path = tuple[str | int, ...]
 """Keys and indices from the top: ("services", "web", "ports", 0)."""
 
 Where = Callable[[Path], str]
-"""The place of a path in the user's files, "file:line:column"; "" when nobody wrote it there."""
+"""The position of a path in the user's files, "file:line:column"; "" if no file contains it."""
 
 
 class ModelError(Exception):
-    """The canonical mapping has a value of the wrong shape; the message names each path and its place."""
+    """The canonical mapping has a value of the wrong type; the message names each path and its position."""
 
 
 class Loaded(Protocol):
-    """What loading gives (composer.load.options.Loaded)."""
+    """The result of loading (composer.load.options.Loaded)."""
 
     name: str
     working_dir: str
@@ -52,8 +52,8 @@ def nowhere(path: Path) -> str:
 class Project(Element):
     """`services` and `jobs` are the enabled ones, `disabled` and `disabled_jobs` those that no active profile enables.
 
-    `environ` are the variables of the environment and of .env, which configs and secrets may name. `hashes`, `refused` and
-    `clashes` are what loading found out about services (composer.load.options.Loaded).
+    `environ` are the variables of the environment and of .env, which configs and secrets may name. `hashes`, `refused`
+    and `clashes` are results of loading for services (composer.load.options.Loaded).
     """
 
     name: str
@@ -76,7 +76,7 @@ class Project(Element):
 
     @classmethod
     def from_loaded(cls, loaded: Loaded) -> Project:
-        """The project that the load stages made a tree of."""
+        """The project of a loaded tree."""
         return cls.parse(
             loaded.tree,
             working_dir=loaded.working_dir,
@@ -107,7 +107,7 @@ class Project(Element):
         clashes: Mapping[str, dict[str, str]] | None = None,
         where: Where = nowhere,
     ) -> Project:
-        """The project in a canonical mapping. ModelError names every value that does not fit.
+        """The project in a canonical mapping. ModelError names every invalid value.
 
         `contents` are the texts of secrets and configs whose variables are not in `environ`: those of an included
         project with an environment of its own.

@@ -14,7 +14,7 @@ from engine.quantities import QuantityError, nanoseconds, size
 
 
 def parse_bytes(value: object) -> int:
-    """1073741824 of "1g", "1gb", "1GiB", "1073741824". ValueError for anything else; -1 stays -1."""
+    """1073741824 for "1g", "1gb", "1GiB", "1073741824"; -1 stays -1. Raises ValueError for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float):
@@ -31,7 +31,7 @@ def parse_bytes(value: object) -> int:
 
 
 def parse_duration(value: object) -> float:
-    """90.0 of "1m30s". ValueError for anything else. A number alone is refused, except 0, as Go does."""
+    """90.0 for "1m30s". As in Go, a number without a unit is invalid, except 0. Raises ValueError for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     text = value.strip() if isinstance(value, str) else ""
@@ -44,7 +44,7 @@ def parse_duration(value: object) -> float:
 
 
 def parse_mode(value: object) -> int:
-    """0o440 of "0440" and of the number 288. ValueError for what is no file mode."""
+    """0o440 for "0440" and for the number 288. Raises ValueError for an invalid file mode."""
     if isinstance(value, int) and not isinstance(value, bool):
         mode = value
     else:

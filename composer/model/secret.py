@@ -6,4 +6,4 @@ from composer.model.config import Config
 
 
 class Secret(Config):
-    """As a config; Docker Compose gives `content` to secrets, too, once a variable has been read."""
+    """Like a config; Docker Compose sets `content` for secrets as well after reading their variable."""

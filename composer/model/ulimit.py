@@ -10,14 +10,14 @@ from composer.model.element import Element
 
 
 class Ulimit(Element):
-    """-1 is no limit; what the canonical form leaves out is 0."""
+    """-1 is no limit; a limit that the canonical form omits is 0."""
 
     soft: int = 0
     hard: int = 0
 
 
 def _ulimits(value: Any) -> Any:
-    """One number is both limits."""
+    """One number sets both limits."""
     if isinstance(value, dict):
         return {
             key: inner if isinstance(inner, dict) else {"soft": inner, "hard": inner} for key, inner in value.items()

@@ -6,7 +6,7 @@ from composer.model.element import Element, Pairs
 
 
 class Volume(Element):
-    """`name` is the one in the engine."""
+    """`name` is the name in the engine."""
 
     name: str = ""
     driver: str = ""

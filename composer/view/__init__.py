@@ -1,1 +1,1 @@
-"""What is shown of containers in Docker's words, by commands and by the API alike. Pure: no engine, no terminal."""
+"""How Docker presents containers and other objects, for commands and the API. Pure: no engine, no terminal."""

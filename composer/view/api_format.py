@@ -7,7 +7,7 @@ import re
 import time
 
 NEVER = "0001-01-01T00:00:00Z"
-"""Go's zero time: what has not happened."""
+"""Go's zero time: an event that has not happened."""
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 """A part of a duration in Go's notation (pkg.go.dev/time#ParseDuration)."""
@@ -30,7 +30,7 @@ def nanoseconds(time: int) -> str:
 
 
 def go_time(seconds: float) -> str:
-    """As Go prints a time, and docker's listings with it: `2006-01-02 15:04:05 +0000 UTC`."""
+    """A time as Go and docker's listings print it: `2006-01-02 15:04:05 +0000 UTC`."""
     return (
         time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(seconds))
         if seconds
@@ -39,8 +39,8 @@ def go_time(seconds: float) -> str:
 
 
 def moment(text: str) -> float | None:
-    """A point in time as `since` and `until` have it: seconds with a fraction, RFC 3339, or a duration (`24h`, `1h30m`) that
-    counts back from now. None for "" and 0. ValueError."""
+    """A point in time as in `since` and `until`: seconds with a fraction, RFC 3339, or a duration before now (`24h`,
+    `1h30m`). None for "" and 0. Raises ValueError."""
     if not text or text == "0":
         return None
     try:

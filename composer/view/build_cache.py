@@ -1,4 +1,4 @@
-"""Records of the build cache: which ones a listing or a prune means (Docker Engine API 1.55, BuildPrune)."""
+"""Records of the build cache: the selection for a listing or a prune (Docker Engine API 1.55, BuildPrune)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILTERS = ("description", "id", "inuse", "shared", "until")
 
 
 def chosen(entries: Sequence[CacheEntry], filters: Filters) -> list[CacheEntry]:
-    """The records that fit. Refusal."""
+    """The records that match. Raises Refusal."""
     until, in_use, shared = filters.before(), filters.boolean("inuse"), filters.boolean("shared")
     return [
         entry
@@ -28,7 +28,8 @@ def chosen(entries: Sequence[CacheEntry], filters: Filters) -> list[CacheEntry]:
 
 
 def over(entries: list[CacheEntry], keep: int) -> list[CacheEntry]:
-    """Those used longest ago, of which the others are within `keep` bytes; `entries` are those used last first."""
+    """The least recently used entries, without which the others are within `keep` bytes; `entries` begins with the most
+    recently used."""
     total, over = 0, []
     for entry in entries:
         total += entry.size

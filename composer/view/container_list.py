@@ -1,4 +1,4 @@
-"""Containers in Docker's words: which ones a listing shows, and a row of it (Docker Engine API 1.55, "Containers")."""
+"""Listings of containers: the selection, and the rows (Docker Engine API 1.55, "Containers")."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ PRUNE_FILTERS = ("label", "label!", "until")
 
 
 def selected(engine: Engine, filters: Filters, *, everything: bool = False) -> list[ContainerRecord]:
-    """The containers that fit, newest first; without `everything`, or a filter that asks for others, those that run. Refusal."""
+    """The containers that match, newest first; only running ones without `everything` or a filter that selects others.
+    Raises Refusal."""
     everything = everything or "status" in filters or "exited" in filters
     fits = _fitting(engine, filters)
     return [record for record in lookup.every(engine) if (everything or record.state.status.up) and fits(record)]
 
 
 def stopped(engine: Engine, filters: Filters) -> list[ContainerRecord]:
-    """What a prune takes away: containers that do not run. Refusal."""
+    """The containers that a prune removes: those that do not run. Raises Refusal."""
     until = filters.before()
     return [
         record
@@ -74,7 +75,7 @@ def listed(engine: Engine, record: ContainerRecord, *, sizes: bool) -> dict[str,
 
 
 def _image_name(engine: Engine, spec: ContainerSpec) -> str:
-    """As the container was made from it; the id where another image has the name by now, or none."""
+    """The image's name at the container's creation; its id if another image has that name by now, or none."""
     if spec.image_ref and spec.image_ref != spec.image:
         named = engine.image(spec.image_ref)
         return (
@@ -84,7 +85,7 @@ def _image_name(engine: Engine, spec: ContainerSpec) -> str:
 
 
 def tree_size(folder: str) -> int:
-    """Bytes of the files below a folder, each counted once."""
+    """Bytes of the files below a directory; each file is counted once."""
     total, seen, waiting = 0, set(), [folder]
     while waiting:
         try:
@@ -118,7 +119,7 @@ def _ports(record: ContainerRecord) -> list[dict[str, Any]]:
 
 
 def _fitting(engine: Engine, filters: Filters) -> Callable[[ContainerRecord], bool]:
-    """Whether a container passes all filters; names in them are resolved once. Refusal, Unknown."""
+    """Whether a container passes all filters; names in them are resolved once. Raises Refusal, Unknown."""
     if not filters:
         return lambda record: True
     _check_values(filters)
@@ -212,12 +213,12 @@ def is_up(record: ContainerRecord) -> bool:
 
 
 def is_running(record: ContainerRecord) -> bool:
-    """Whether a process may be started in it."""
+    """Check that a process can be started in it."""
     return record.state.status is Status.RUNNING
 
 
 def checked_name(name: str) -> str:
-    """A container's name without Docker's leading slash. Refusal."""
+    """A container's name without Docker's leading slash. Raises Refusal."""
     plain = name.removeprefix("/")
     if not re.fullmatch(NAME, plain):
         raise Refusal(f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
@@ -225,7 +226,7 @@ def checked_name(name: str) -> str:
 
 
 def check_free(engine: Engine, name: str) -> None:
-    """Whether a container may be given this name. Refusal, InUse."""
+    """Check that a container can get this name. Raises Refusal, InUse."""
     name = checked_name(name)
     for record in lookup.every(engine):
         if record.spec.name == name:
@@ -236,7 +237,7 @@ def check_free(engine: Engine, name: str) -> None:
 
 
 def check_removable(record: ContainerRecord, name: str) -> None:
-    """Whether a container may be removed without force. InUse."""
+    """Check that a container can be removed without force. Raises InUse."""
     if record.state.status.can_remove:
         return
     state = "running" if record.state.status is Status.RUNNING else record.state.status.value

@@ -1,4 +1,4 @@
-"""A container in the words of `docker ps`: its status, its command, its ports. What commands and the Docker API share."""
+"""A container as `docker ps` shows it: its status, its command, its ports; shared by commands and the Docker API."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Publisher:
 
 
 def publishers(record: ContainerRecord, image: ImageConfig | None) -> list[Publisher]:
-    """Published and exposed ports of a running container, sorted by container port; none when it is down."""
+    """Published and exposed ports of a running container, sorted by container port; none if it does not run."""
     if not record.state.status.alive:
         return []
     rows = [row for binding in record.state.ports for row in _published(binding)]
@@ -83,7 +83,7 @@ def _published(binding: PortBinding) -> list[Publisher]:
 
 
 def ports_text(rows: Iterable[Publisher]) -> str:
-    """The PORTS column. Neighbours with equal inside and outside join to ranges; remapped ports come last."""
+    """The PORTS column. Adjacent ports that are equal inside and outside form ranges; remapped ports come last."""
     groups: dict[tuple[str, str], list[list[int]]] = {}
     mapped: list[str] = []
     for row in sorted(rows, key=lambda row: row.key):

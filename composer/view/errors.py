@@ -1,4 +1,4 @@
-"""Why something cannot be shown or changed, in Docker's words. Commands print the message; the Docker API adds `status`.
+"""Errors of requests, with Docker's messages. Commands print the message; the Docker API adds `status`.
 
 Refusal         400: the request itself is wrong
 ├── Forbidden   403: nobody may do this

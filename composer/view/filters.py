@@ -16,7 +16,7 @@ from composer.view.errors import Refusal
 
 
 class Filters:
-    """What a listing is narrowed to. Unknown names are refused, as Docker refuses them."""
+    """The filters of a listing. Unknown names are refused, as in Docker."""
 
     def __init__(self, values: Mapping[str, list[str]], known: Iterable[str]) -> None:
         known = set(known)
@@ -27,7 +27,7 @@ class Filters:
 
     @classmethod
     def of_json(cls, text: str, known: Iterable[str]) -> Filters:
-        """The parameter `filters` of a request. Refusal."""
+        """The parameter `filters` of a request. Raises Refusal."""
         if not text:
             return cls({}, known)
         try:
@@ -40,7 +40,7 @@ class Filters:
 
     @classmethod
     def of_flags(cls, texts: Iterable[str], known: Iterable[str]) -> Filters:
-        """`--filter name=value`, and `name!=value` where the negation is known. Refusal."""
+        """`--filter name=value`, and `name!=value` where a negation is supported. Raises Refusal."""
         values: dict[str, list[str]] = {}
         for text in texts:
             name, equals, value = text.partition("=")
@@ -60,7 +60,7 @@ class Filters:
         return self._values.get(name, [])
 
     def any(self, name: str, fits: Callable[[str], bool]) -> bool:
-        """Whether one of the values fits; true when there is none."""
+        """Whether one of the values matches; True if there are none."""
         values = self.get(name)
         return not values or any(fits(value) for value in values)
 
@@ -77,14 +77,15 @@ class Filters:
         return self.labels(labels) and not (self.get("label!") and self.labels(labels, "label!"))
 
     def before(self, name: str = "until") -> float | None:
-        """The earliest point in time that the filter gives, in seconds since the epoch; None when it is not given. Refusal."""
+        """The earliest point in time that the filter gives, in seconds since the epoch; None if it is not given. Raises
+        Refusal."""
         try:
             return min((moment(text) or 0.0 for text in self.get(name)), default=None)
         except ValueError:
             raise Refusal(f"invalid filter '{name}'") from None
 
     def boolean(self, name: str) -> bool | None:
-        """A filter that is true or false; None when it is not given. Refusal."""
+        """A boolean filter; None if it is not given. Raises Refusal."""
         values = self.get(name)
         if not values:
             return None
@@ -104,7 +105,7 @@ def _values(values: object) -> list[str]:
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Docker's match of a name: a regular expression found anywhere in it; what is none is looked for as it is."""
+    """Docker's match of a name: a regular expression found anywhere in it; an invalid one is searched literally."""
     try:
         return re.search(pattern, text) is not None
     except re.error:

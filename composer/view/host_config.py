@@ -1,4 +1,4 @@
-"""A container's HostConfig: its specification, said as `docker inspect` says it (Docker Engine API 1.55, HostConfig)."""
+"""A container's HostConfig: its specification as `docker inspect` shows it (Docker Engine API 1.55, HostConfig)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from engine.spec.container import BlkioRule, ContainerSpec, Mount, PortBinding
 
 SHM_SIZE = 64 * 1024 * 1024
-"""Bytes of /dev/shm where nothing else was asked for."""
+"""Default size of /dev/shm in bytes."""
 
 
 def host_config(spec: ContainerSpec) -> dict[str, Any]:
-    """What a client of the API asked for as it was sent; all else from the specification."""
+    """The fields that an API client sent, unchanged; all others from the specification."""
     asked = {key: value for key, value in spec.host_config.items() if value not in _UNSET}
     if asked.get("NetworkMode") == "default":
         del asked["NetworkMode"]
@@ -28,7 +28,7 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
 
 
 _ABSENT = frozenset({"Annotations", "Init", "Mounts", "StorageOpt", "Sysctls", "Tmpfs"})
-"""Absent where they were not asked for; all others are null then."""
+"""Fields that are absent if not requested; all others are null then."""
 
 
 _UNSET: tuple[object, ...] = (None, "", 0, [], {})
@@ -140,7 +140,8 @@ _MOUNTS = frozenset({"bind", "volume", "image"})
 
 
 def _is_bind(mount: Mount) -> bool:
-    """What Docker's short form says, as `docker run -v` does: a bind of a path that is made, or a named volume."""
+    """Whether Docker's short form (`docker run -v`) can express it: a bind mount that creates its source, or a named
+    volume."""
     plain = not (mount.subpath or mount.labels or mount.recursive)
     return (
         plain and bool(mount.source) and (mount.type == "volume" or (mount.type == "bind" and mount.create_host_path))
@@ -172,7 +173,7 @@ def _mount(mount: Mount) -> dict[str, Any]:
 
 
 def port_bindings(ports: tuple[PortBinding, ...]) -> dict[str, list[dict[str, str]]]:
-    """Ports as Docker's API has them: `80/tcp` → where on the host."""
+    """Ports as in Docker's API: `80/tcp` → addresses on the host."""
     found: dict[str, list[dict[str, str]]] = {}
     for binding in ports:
         where = {"HostIp": binding.host_ip, "HostPort": binding.host_port}

@@ -1,4 +1,4 @@
-"""Images in Docker's words: what commands list and inspect, and the Docker API answers (Docker Engine API 1.55, "Images")."""
+"""Images as commands list and inspect them, and as the Docker API returns them (Docker Engine API 1.55, "Images")."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def familiar(name: str) -> str:
 
 
 def attached(details: ImageDetails) -> dict[str, Any]:
-    """What Docker does not show of an image: annotations and attestations, if there are any."""
+    """Details that Docker does not show: annotations and attestations, if there are any."""
     attestations = [{"PredicateType": kind, "Predicate": decode(predicate)} for kind, predicate in details.attestations]
     return ({"Annotations": details.annotations} if details.annotations else {}) | (
         {"Attestations": attestations} if attestations else {}
@@ -42,7 +42,7 @@ def attached(details: ImageDetails) -> dict[str, Any]:
 
 
 def need(engine: Engine, name: str, platform: str = "") -> ImageRecord:
-    """By id, tag or digest, for a platform if one is given. Unknown."""
+    """Find an image by id, tag or digest, for a platform if one is given. Raises Unknown."""
     record = engine.image(name)
     if record is not None and platform:
         chosen = engine.image(for_platform(name, platform))
@@ -61,7 +61,7 @@ def need(engine: Engine, name: str, platform: str = "") -> ImageRecord:
 
 
 def selected(engine: Engine, filters: Filters) -> list[ImageRecord]:
-    """The images that fit, newest first. Refusal for wrong values."""
+    """The images that match, newest first. Raises Refusal for invalid values."""
     dangling = filters.boolean("dangling")
     before = [need(engine, name).created_at for name in filters.get("before")]
     since = [need(engine, name).created_at for name in filters.get("since")]
@@ -86,8 +86,8 @@ PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
 def unused(engine: Engine, filters: Filters, *, everything: bool = False) -> list[ImageRecord]:
-    """What a prune takes away: images without a tag, with `everything` (the filter `dangling=false`) all of them, that no
-    container uses. Refusal."""
+    """The images that a prune removes: unused ones without a tag, or all unused ones with `everything` (the filter
+    `dangling=false`). Raises Refusal."""
     everything = everything or filters.boolean("dangling") is False
     until = filters.before()
     used = {one for record in lookup.every(engine) for one in (record.spec.image, *_mounted(record))}
@@ -106,12 +106,12 @@ def _mounted(record: ContainerRecord) -> list[str]:
 
 
 def users(engine: Engine) -> Counter[str]:
-    """Image id → how many containers are made from it."""
+    """Image id → number of its containers."""
     return Counter(record.spec.image for record in lookup.every(engine))
 
 
 def is_referenced(tag: str, wanted: str) -> bool:
-    """The filter `reference`: a name, with or without a tag, with `*` and `?`, as path.Match of Go has them."""
+    """The filter `reference`: a name, with or without a tag, with `*` and `?` as in Go's path.Match."""
     from fnmatch import fnmatchcase
 
     name = tag.rpartition(":")[0] if ":" in tag.rpartition("/")[2] else tag
@@ -119,7 +119,7 @@ def is_referenced(tag: str, wanted: str) -> bool:
 
 
 def listed(image: ImageRecord, containers: int, references: Sequence[str] = ()) -> dict[str, Any]:
-    """A row of a listing; with `references`, the values of that filter, only of the names that fit it."""
+    """A row of a listing; `references` are the values of that filter, which select the names shown."""
 
     def names(texts: Iterable[str]) -> list[str]:
         found = [familiar(text) for text in texts]
@@ -201,7 +201,7 @@ def history(engine: Engine, image: ImageRecord) -> list[dict[str, Any]]:
 
 
 def check_removable(engine: Engine, image: ImageRecord, name: str, *, force: bool) -> None:
-    """Whether `name` may be removed. InUse while a container needs it."""
+    """Check that `name` can be removed. Raises InUse while a container uses it."""
     by_id = image.id.removeprefix("sha256:").startswith(name.removeprefix("sha256:"))
     users = [record for record in lookup.every(engine) if record.spec.image == image.id]
     running = [record for record in users if record.state.status.alive]

@@ -142,13 +142,13 @@ def config_of(record: ContainerRecord, config: ImageConfig | None) -> dict[str, 
 
 
 def _volumes(spec: ContainerSpec, config: ImageConfig | None) -> list[str]:
-    """Where anonymous volumes are: the image's, and those that the container was asked to have."""
+    """The mount points of anonymous volumes: the image's, and those that the container requests."""
     asked = (mount.target for mount in spec.mounts if mount.type == "volume" and not mount.source)
     return list(dict.fromkeys([*(config.volumes if config else ()), *asked]))
 
 
 def healthcheck(check: Healthcheck) -> dict[str, Any]:
-    """Durations as Docker's API has them: whole nanoseconds; what was not asked for is absent."""
+    """Durations as in Docker's API: whole nanoseconds; unset fields are absent."""
     found: dict[str, Any] = {}
     if check.test is not None:
         found["Test"] = list(check.test)
@@ -166,7 +166,7 @@ def healthcheck(check: Healthcheck) -> dict[str, Any]:
 
 
 def mounts(engine: Engine, record: ContainerRecord) -> list[dict[str, Any]]:
-    """What is mounted where in the container; anonymous volumes are in the order of the mounts that asked for them."""
+    """The container's mounts; anonymous volumes are in the order of the mounts that request them."""
     anonymous = list(record.state.anonymous_volumes)
     folders = {volume.spec.name: volume.mountpoint for volume in engine.volumes()}
     short = record.spec.host_config.get("Tmpfs") or {}
@@ -188,7 +188,7 @@ def mounts(engine: Engine, record: ContainerRecord) -> list[dict[str, Any]]:
 
 
 def _mode(mount: Mount, *, anonymous: bool) -> str:
-    """As Docker has it: what the short form said, "z" for a named volume, nothing for an anonymous one."""
+    """As in Docker: the option of the short form, "z" for a named volume, "" for an anonymous one."""
     if mount.type == "volume" and mount.source and not anonymous:
         return mount.selinux or "z"
     return "ro" if mount.type == "bind" and mount.read_only else mount.selinux
@@ -226,7 +226,7 @@ def network_settings(engine: Engine, record: ContainerRecord) -> dict[str, Any]:
 
 
 def networks(engine: Engine, record: ContainerRecord) -> dict[str, dict[str, Any]]:
-    """What the container has on each network, by the network's name."""
+    """Name of a network → the container's settings and addresses on it."""
     known = {network.spec.name: network for network in engine.networks()}
     endpoints = {endpoint.network: endpoint for endpoint in record.state.endpoints}
     wanted = {attachment.network: attachment for attachment in record.spec.networks}
@@ -273,7 +273,7 @@ def _endpoint(record: ContainerRecord, endpoint: Endpoint | None, network: Netwo
 
 
 def ports(record: ContainerRecord) -> dict[str, Any]:
-    """`80/tcp` → where it is published; null for a port that is only exposed."""
+    """`80/tcp` → host addresses; null for a port that is only exposed."""
     found: dict[str, Any] = {}
     if not record.state.status.alive:
         return found

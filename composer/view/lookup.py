@@ -1,4 +1,4 @@
-"""Finding a container by what a client calls it: name, id, or the beginning of an id (Docker Engine API, "Containers")."""
+"""Finding a container by name, id, or the beginning of an id (Docker Engine API, "Containers")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def labels(record: ContainerRecord) -> Mapping[str, str]:
-    """Its labels, without the one of this engine's that says AutoRemove."""
+    """Its labels, without our own for AutoRemove."""
     return {key: value for key, value in record.spec.labels.items() if key != AUTOREMOVE}
 
 
@@ -27,14 +27,14 @@ def every(engine: Engine) -> Iterator[ContainerRecord]:
 
 
 def named(records: Iterable[T], wanted: str, of: Callable[[T], tuple[str, str]]) -> list[T]:
-    """The one record that has this id or name, else all whose ids begin so. `of` gives a record's id and name."""
+    """The record with this id or name, else all whose ids begin with it. `of` returns a record's id and name."""
     records = list(records)
     exact = [record for record in records if wanted in of(record)]
     return exact[:1] or [record for record in records if wanted and of(record)[0].startswith(wanted)]
 
 
 def container(engine: Engine, name: str) -> ContainerRecord:
-    """Unknown for none, Refusal for the beginning of several ids."""
+    """Raises Unknown for none, Refusal for the beginning of several ids."""
     plain = name.removeprefix("/")
     if (found := engine.find_container(plain)) is not None:
         return found

@@ -1,4 +1,4 @@
-"""Networks in Docker's words (Docker Engine API 1.55, "Networks")."""
+"""Networks as Docker presents them (Docker Engine API 1.55, "Networks")."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ PRUNE_FILTERS = ("label", "label!", "until")
 DRIVERS = ("bridge", "host", "ipvlan", "macvlan", "null")
 BUILT_IN = ("bridge", "host", "none")
 BUILDS = "composer-build"
-"""The network of builds, which exists only during them and is nobody else's."""
+"""The network of builds, which exists only during builds."""
 TYPES = ("builtin", "custom")
 
 
 def every(engine: Engine) -> list[NetworkRecord]:
-    """All networks, those included that exist without being made."""
+    """All networks, including the predefined ones."""
     records = [record for record in engine.networks() if record.spec.name != BUILDS]
     names = {record.spec.name for record in records}
     for name, driver in (("host", "host"), ("none", "null")):
@@ -39,7 +39,8 @@ def every(engine: Engine) -> list[NetworkRecord]:
 
 
 def need(engine: Engine, wanted: str) -> NetworkRecord:
-    """By name, id, or the beginning of an id. Unknown, Refusal for the beginning of several."""
+    """Find a network by name, id, or the beginning of an id. Raises Unknown, or Refusal for the beginning of
+    several."""
     near = lookup.named(every(engine), wanted, lambda record: (record.id, record.spec.name))
     if len(near) > 1:
         raise Refusal(f"network {wanted} is ambiguous ({len(near)} matches found based on ID prefix)")
@@ -61,7 +62,7 @@ def unjoinable(record: ContainerRecord, network: str) -> str:
 
 
 def selected(engine: Engine, filters: Filters) -> list[NetworkRecord]:
-    """The networks that fit. Refusal."""
+    """The networks that match. Raises Refusal."""
     for value in filters.get("type"):
         if value not in TYPES:
             raise Refusal(f"invalid filter: 'type'='{value}'")
@@ -85,7 +86,7 @@ def selected(engine: Engine, filters: Filters) -> list[NetworkRecord]:
 
 
 def unused(engine: Engine, filters: Filters) -> list[NetworkRecord]:
-    """What a prune takes away: networks that no container, running or not, is to be on. Refusal."""
+    """The networks that a prune removes: those that no container, running or not, uses. Raises Refusal."""
     used = {one.network for record in lookup.every(engine) for one in record.spec.networks}
     until = filters.before()
     return [
@@ -99,7 +100,7 @@ def unused(engine: Engine, filters: Filters) -> list[NetworkRecord]:
 
 
 def check_free(engine: Engine, name: str) -> None:
-    """Whether a network may be given this name. Refusal, Forbidden, InUse."""
+    """Check that a network can get this name. Raises Refusal, Forbidden, InUse."""
     if not name.strip():
         raise Refusal("invalid name: name is empty")
     if name in BUILT_IN:
@@ -109,13 +110,14 @@ def check_free(engine: Engine, name: str) -> None:
 
 
 def check_driver(driver: str) -> None:
-    """Unknown for one that this engine does not have."""
+    """Raises Unknown for a driver that this engine lacks."""
     if driver not in DRIVERS:
         raise Unknown(f'plugin "{driver}" not found')
 
 
 def check_subnets(engine: Engine, subnets: Sequence[str]) -> None:
-    """Whether a network may have these subnets. Refusal, Forbidden where another network has some of the addresses."""
+    """Check that a network can have these subnets. Raises Refusal, or Forbidden if they overlap with another
+    network's."""
     wanted = []
     for text in subnets:
         try:
@@ -130,7 +132,7 @@ def check_subnets(engine: Engine, subnets: Sequence[str]) -> None:
 
 
 def check_removable(engine: Engine, record: NetworkRecord) -> None:
-    """Forbidden for a network that is always there, InUse while running containers are on it."""
+    """Raises Forbidden for a predefined network, InUse while running containers are connected."""
     name = record.spec.name
     if name in BUILT_IN:
         raise Forbidden(f"{name} is a pre-defined network and cannot be removed")

@@ -1,4 +1,5 @@
-"""What a Dockerfile offers, as BuildKit's subrequests frontend.outline and frontend.targets answer."""
+"""The outline and targets of a Dockerfile, in the format of BuildKit's subrequests frontend.outline and
+frontend.targets."""
 
 from __future__ import annotations
 

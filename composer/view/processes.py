@@ -16,7 +16,7 @@ COLUMNS = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 
 
 def processes(init: int) -> list[tuple[str, ...]]:
-    """`init` and its descendants and whatever shares its PID namespace, by pid."""
+    """`init`, its descendants, and all processes in its PID namespace, by pid."""
     rows = []
     for pid in pids(init):
         try:
@@ -27,7 +27,7 @@ def processes(init: int) -> list[tuple[str, ...]]:
 
 
 def pids(init: int) -> list[int]:
-    """Of a container's processes, in order."""
+    """The rows for a container's processes, in order."""
     try:
         namespace = os.readlink(f"/proc/{init}/ns/pid")
     except OSError:
@@ -45,7 +45,7 @@ def pids(init: int) -> list[int]:
 
 
 def asked(init: int, arguments: str) -> tuple[list[str], list[list[str]]]:
-    """Titles and rows as the host's ps(1) gives them with these arguments, of the container's processes. Refusal."""
+    """Titles and rows of the host's ps(1) with these arguments, for the container's processes. Raises Refusal."""
     words = arguments.split()
     if any(_RENAMED.search(word) for word in words):
         raise Refusal('specifying "pid=" is not allowed: the column PID is needed')

@@ -1,4 +1,4 @@
-"""Names for containers that a client did not name: two words, as users of Docker know them."""
+"""Names for containers that a client did not name: two words, as in Docker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SURNAMES = (
 
 
 def free_name(engine: Engine) -> str:
-    """`adjective_surname`, with a number when all tries are taken."""
+    """`adjective_surname`, with a number if all attempts are taken."""
     taken = {record.spec.name for record in lookup.every(engine)}
     for attempt in itertools.count():
         name = f"{random.choice(_ADJECTIVES)}_{random.choice(_SURNAMES)}{attempt - 5 if attempt > 5 else ''}"

@@ -1,4 +1,4 @@
-"""An engine that is asked the same thing often, such as the image of each container of a list."""
+"""An engine for repeated reads, such as the image of each container in a list."""
 
 from __future__ import annotations
 

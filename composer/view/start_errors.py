@@ -1,4 +1,4 @@
-"""Why a container could not be started, in Docker's words: clients choose their exit code (125, 126, 127) by them."""
+"""Errors of a container's start with Docker's messages, from which clients derive their exit code (125, 126, 127)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PORT = re.compile(r"port (?P<where>.+)/(?:tcp|udp|sctp) is already in use\b.*")
 
 
 def words(message: str, *, name: str, endpoint: str) -> str:
-    """`name` is the container's, `endpoint` the id of its endpoint."""
+    """`name` is the container's name, `endpoint` the id of its endpoint."""
     plain = message.partition("\n")[0].removeprefix(f"cannot start container {name}: ")
     if port := _PORT.fullmatch(plain):
         where = port["where"] if ":" in port["where"] else f"0.0.0.0:{port['where']}"

@@ -1,4 +1,4 @@
-"""Durations and sizes in docker's words (docker ps, docker images, docker stats)."""
+"""Durations and sizes as docker prints them (docker ps, docker images, docker stats)."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def _scaled(size: float, base: int, units: tuple[str, ...], precision: int) -> s
 
 
 def rfc3339_nano(timestamp: float) -> str:
-    """UTC with the fraction's trailing zeros cut, as docker's JSON has it."""
+    """UTC without trailing zeros in the fraction, as in docker's JSON."""
     text = datetime.datetime.fromtimestamp(timestamp, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0")
     return text.rstrip(".") + "Z"

@@ -1,4 +1,4 @@
-"""What the engine has and what it takes on the disc (Docker Engine API 1.55, "System")."""
+"""The engine's objects and their disk usage (Docker Engine API 1.55, "System")."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _distribution() -> str:
 
 
 def _abilities(engine: Engine) -> dict[str, Any]:
-    """What limits the host's cgroups can keep (cgroups(7)), and what of security holds for every container."""
+    """The limits that the host's cgroups support (cgroups(7)), and the security features of all containers."""
     unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     try:
         with open("/sys/fs/cgroup/cgroup.controllers" if unified else "/proc/cgroups", encoding="ascii") as file:
@@ -132,13 +132,13 @@ _CONSTANT: dict[str, Any] = {
     "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"],
     "Warnings": None,
 }
-"""What is the same on every machine."""
+"""Fields that are the same on every machine."""
 
 KINDS = ("container", "image", "volume", "build-cache")
 
 
 def usage(engine: Engine, kinds: Collection[str] = KINDS) -> dict[str, Any]:
-    """`GET /system/df`: sizes in bytes. LayersSize counts a layer that several images share once."""
+    """`GET /system/df`: sizes in bytes. LayersSize counts shared layers once."""
     found: dict[str, Any] = {"LayersSize": 0, **dict.fromkeys(("Images", "Containers", "Volumes", "BuildCache"))}
     if "image" in kinds:
         found |= _images(engine)

@@ -1,4 +1,4 @@
-"""Volumes in Docker's words (Docker Engine API 1.55, "Volumes")."""
+"""Volumes as Docker presents them (Docker Engine API 1.55, "Volumes")."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def need(engine: Engine, name: str) -> VolumeRecord:
 
 
 def users(engine: Engine) -> dict[str, list[str]]:
-    """Volume → the ids of the containers that have it."""
+    """Volume → the ids of the containers that use it."""
     found_users: dict[str, list[str]] = {}
     for record in lookup.every(engine):
         named = (mount.source for mount in record.spec.mounts if mount.type == "volume" and mount.source)
@@ -38,7 +38,7 @@ def users(engine: Engine) -> dict[str, list[str]]:
 
 
 def selected(engine: Engine, filters: Filters) -> list[VolumeRecord]:
-    """The volumes that fit, by name. Refusal."""
+    """The volumes that match, sorted by name. Raises Refusal."""
     dangling = filters.boolean("dangling")
     used = users(engine)
 
@@ -55,7 +55,7 @@ def selected(engine: Engine, filters: Filters) -> list[VolumeRecord]:
 
 
 def unused(engine: Engine, filters: Filters, *, everything: bool) -> list[VolumeRecord]:
-    """What a prune takes away: anonymous volumes that no container has; with `everything`, named ones, too."""
+    """The volumes that a prune removes: unused anonymous ones; with `everything`, also named ones."""
     used = users(engine)
     return [
         record
@@ -67,7 +67,7 @@ def unused(engine: Engine, filters: Filters, *, everything: bool) -> list[Volume
 
 
 def check_name(name: str) -> None:
-    """Refusal for a name that no volume can have."""
+    """Raises Refusal for an invalid name."""
     if not NAME.match(name):
         raise Refusal(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
@@ -76,7 +76,7 @@ def check_name(name: str) -> None:
 
 
 def check_removable(engine: Engine, name: str) -> None:
-    """InUse while a container has it."""
+    """Raises InUse while a container uses it."""
     if holders := users(engine).get(name):
         raise InUse(f"remove {name}: volume is in use - [{', '.join(holders)}]")
 

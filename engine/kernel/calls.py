@@ -1,6 +1,6 @@
-"""The raw system calls, each with its error as OperationFailed. The only ctypes in the engine.
+"""The raw system calls, which raise OperationFailed. The only ctypes in the engine.
 
-Standard library only, and light: the keeper imports it. `PyDLL` keeps the GIL, which is what a fork needs.
+Standard library only, and light, because the keeper imports it. `PyDLL` keeps the GIL, which is what a fork needs.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def setns(fd: int, kind: int = 0, *, subject: str = "") -> None:
 def clone(bits: int) -> tuple[int, int]:
     """fork(2) into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child. Single-threaded callers only.
 
-    With CLONE_PARENT in `bits` the child is our parent's, and ends with the signal that we do.
+    With CLONE_PARENT in `bits` the child becomes our parent's, with our exit signal.
     """
     pidfd = ctypes.c_int(-1)
     signal = 0 if bits & flags.CLONE_PARENT else 17  # SIGCHLD
@@ -186,9 +186,9 @@ def pidfd_send_signal(pidfd: int, signal: int) -> None:
 
 
 def tee(source: int, target: int, size: int) -> int:
-    """tee(2): put up to `size` bytes of one pipe into another without taking them out; 0 when there are none.
+    """tee(2): copy up to `size` bytes from one pipe into another without consuming them; 0 at the end of the stream.
 
-    Raises BlockingIOError when there are none now.
+    Raises BlockingIOError if there are none now.
     """
     while (result := int(_tee(source, target, size, flags.SPLICE_F_NONBLOCK))) < 0:
         if ctypes.get_errno() != errno.EINTR:

@@ -1,6 +1,6 @@
-"""Mounts that are in no mount namespace: fsopen(2), fsconfig(2), fsmount(2); and syncfs(2).
+"""Mounts outside all mount namespaces: fsopen(2), fsconfig(2), fsmount(2); and syncfs(2).
 
-These may take a while, so unlike `engine.kernel.calls` they let go of the GIL.
+These may take a while, so unlike `engine.kernel.calls` they release the GIL.
 """
 
 from __future__ import annotations

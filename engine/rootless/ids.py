@@ -1,4 +1,4 @@
-"""Subordinate ids (subuid(5), subgid(5)): which ones the user has, and maps made of them by newuidmap(1).
+"""Subordinate ids (subuid(5), subgid(5)): the user's ranges, and the maps that newuidmap(1) writes.
 
 Inside, 0 is the user itself and 1… are the subordinate ids. Standard library only.
 """
