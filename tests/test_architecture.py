@@ -22,7 +22,7 @@ TREES = {path: ast.parse(path.read_text(), str(path)) for path in SOURCES}
 
 MAY_IMPORT = {
     "composer.model": ("engine.quantities",),
-    "composer.load": ("composer.cron", "composer.model", "engine.digest", "engine.quantities"),
+    "composer.load": ("composer.cron", "composer.model", "engine.digest", "engine.git_environment", "engine.quantities"),
     "composer.plan": ("composer.release", "engine.spec"),
     "composer.plan.translate": (
         "composer.model", "composer.plan", "composer.release", "engine.errors", "engine.image.reference", "engine.spec",
@@ -66,6 +66,7 @@ MAY_IMPORT = {
     "engine.errors": (),
     "engine.paths": ("engine.errors",),
     "engine.digest": (),
+    "engine.git_environment": (),
     "engine.bounded_read": ("engine.errors",),
     "engine.background": ("engine.control",),
     "engine.poll": (),
@@ -117,6 +118,7 @@ MAY_IMPORT = {
         "engine.volume", "engine.store", "engine.spec", "engine.paths", "engine.errors",
     ),
     "engine.build": (
+        "engine.git_environment",
         "engine.atomic",
         "engine.bounded_read",
         "engine.control", "engine.filetree", "engine.ignore", "engine.quantities", "engine.poll",

@@ -14,16 +14,11 @@ from msgspec import Struct, structs
 from engine.build.sources import Sources
 from engine.errors import BuildFailed, Unsupported
 from engine.filetree.remove import remove
+from engine.git_environment import without_repository
 
 _GIT = re.compile(r"git://|ssh://|[\w.-]+@[\w.-]+:|https?://[^?#\s]+\.git/?(?:[?#]|\Z)", re.IGNORECASE)
 _KEYS = ("ref", "branch", "tag", "commit", "checksum", "subdir", "keep-git-dir", "submodules")
 _TRUE = ("", "1", "true")
-_OTHERS = (
-    "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE",
-    "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS", "GIT_TEMPLATE_DIR",
-)  # fmt: skip
-"""Variables that name another repository (git(1)), as in a hook that runs a build: we would write to that one."""
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -144,8 +139,7 @@ def _fetched(repository: Repository, path: str, wanted: str) -> bool:
 
 
 def _git(repository: Repository, folder: str, *args: str) -> str:
-    environ = {name: value for name, value in os.environ.items() if name not in _OTHERS}
-    environ |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    environ = {**without_repository(os.environ), "LC_ALL": "C"}
     import subprocess
 
     done = subprocess.run(

@@ -119,3 +119,20 @@ def test_wishes_of_fetched_files(tmp_path: Path, git: Git) -> None:
     (tmp_path / "mine.yaml").write_text(HOST)
     found = load(tmp_path, f"{tmp_path}/mine.yaml", SOURCE)
     assert not wishes(found.tree, frozenset(found.inputs.fetched))
+
+
+def test_the_repository_whose_hook_loads_it_stays(tmp_path: Path, git: Git) -> None:
+    """Git tells a hook about its repository in variables (githooks(5)), which say the same to every git."""
+    ours = tmp_path / "ours"
+    subprocess.run(["git", "init", "-q", ours], check=True)
+    (ours / "compose.yaml").write_text("services: {ours: {image: mine}}\n")
+    subprocess.run(["git", "-C", ours, "add", "."], check=True)
+    places = {"DIR": ours / ".git", "WORK_TREE": ours, "INDEX_FILE": ours / ".git/index"}
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in ours.rglob("*") if path.is_file()}
+
+    before = files()
+    found = load(tmp_path, SOURCE, **{f"GIT_{name}": str(place) for name, place in places.items()})
+    assert found.tree["services"]["top"]["image"] == "one"
+    assert files() == before

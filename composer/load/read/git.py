@@ -9,6 +9,7 @@ import re
 
 from composer.load.errors import LoadError
 from composer.load.read import cache, pins
+from engine.git_environment import without_repository
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
 if TYPE_CHECKING:
@@ -89,10 +90,15 @@ def _git(words: tuple[str, ...], environ: Mapping[str, str], origin: Origin | No
     import subprocess
 
     safe = ("git", "-c", "protocol.ext.allow=never", "-c", "protocol.file.allow=user", *words)
-    quiet = {**environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
         return subprocess.run(
-            safe, env=quiet, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=TIMEOUT
+            safe,
+            env=without_repository(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT,
         )
     except FileNotFoundError:
         raise LoadError(
