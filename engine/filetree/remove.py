@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import stat
-import struct
 from collections.abc import Iterator
 
 from engine.filetree.descent import DIRECTORY, Descent
-
-_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
-_FROZEN = 0x10 | 0x20
-"""FS_IOC_GETFLAGS and FS_IOC_SETFLAGS with FS_IMMUTABLE_FL and FS_APPEND_FL (ioctl_iflags(2))."""
+from engine.filetree.inode_flags import thaw
 
 
 def remove(path: str) -> None:
@@ -100,11 +94,6 @@ def _thaw(parent: int, name: str) -> None:
             continue
         fd = os.open(path, how, dir_fd=parent)
         try:
-            bits = struct.unpack("=l", fcntl.ioctl(fd, _GET_FLAGS, bytes(struct.calcsize("=l"))))[0]
-            if bits & _FROZEN:
-                fcntl.ioctl(fd, _SET_FLAGS, struct.pack("=l", bits & ~_FROZEN))
-        except OSError as error:
-            if error.errno not in (errno.ENOTTY, errno.EOPNOTSUPP):
-                raise
+            thaw(fd)
         finally:
             os.close(fd)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from engine.errors import Corrupt, NotFound, OperationFailed
+from engine.filetree.inode_flags import spread
 from engine.filetree.remove import remove_at
 from engine.image.layer import mountpoints
 from engine.kernel.boot import boot_id
@@ -96,6 +97,7 @@ class LayerStore:
         path = f"{self.root}/{DRAFT}{os.urandom(6).hex()}"
         try:
             make_private(self.root)
+            spread(self.root)
             os.mkdir(path, 0o700)
             os.mkdir(f"{path}/work", 0o700)
             os.mkdir(f"{path}/diff", 0o755)
