@@ -11,8 +11,8 @@ from engine.errors import OperationFailed
 from engine.kernel import proc
 
 PATIENCE = 10.0
-"""Seconds after which a process that does not stop (one in an uninterruptible sleep) fails the freezing. One that only waits
-for a processor gets as many again."""
+"""Seconds after which a process that does not stop (one in an uninterruptible sleep) fails the freezing. One that only
+waits for a processor gets the same time once more."""
 
 
 def freeze_unified(folder: str) -> None:
@@ -47,7 +47,7 @@ def freeze_v1(folder: str) -> None:
                 continue
             files.write(path, "THAWED")
             raise OperationFailed("freeze", folder, detail=f"a process did not stop within {PATIENCE:g} s")
-        time.sleep(0.001)  # this version of cgroups has no event for it
+        time.sleep(0.001)  # cgroup v1 has no event for it
 
 
 def _runnable(folder: str) -> bool:

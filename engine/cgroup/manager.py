@@ -37,8 +37,8 @@ class Handle:
 
     @property
     def procs(self) -> list[str]:
-        """Files that a process of one thread writes "0" to, to be in the cgroups. On v1 that is `tasks`: a thread that moves
-        itself alone need not wait for all forks of the machine (ten milliseconds), as one that moves a process must."""
+        """Files to which a single-threaded process writes "0" to join the cgroups. On v1 that is `tasks`: moving only
+        the own thread need not wait for all forks on the machine (ten milliseconds), unlike moving a process."""
         return [
             f"{folder}/{'tasks' if controller else 'cgroup.procs'}"
             for folder, controller in {folder: controller for controller, folder in self.folders.items()}.items()
@@ -92,9 +92,9 @@ class Handle:
             self.thaw()
 
     def remove(self) -> bool:
-        """Remove the folders; False while processes are still leaving (EBUSY): ask again."""
+        """Remove the directories; False while processes are still exiting (EBUSY): try again."""
         busy = [folder for folder in dict.fromkeys(self.folders.values()) if not _removed(folder)]
-        # By processes, or by cgroups that have been made in it.
+        # It contains processes, or cgroups created in it.
         return not [place for folder in busy for place in _with_those_below(folder) if not _removed(place)]
 
 
@@ -122,7 +122,7 @@ def _is_older(folder: str, moment: float) -> bool:
 
 
 class Cgroups:
-    """The host's hierarchies: controller → mount point; "" is the unified one when it has our controllers."""
+    """The host's hierarchies: controller → mount point; "" is the unified one if it has our controllers."""
 
     def __init__(self, hierarchies: dict[str, str], *, owner: str = "", rootless: bool = False) -> None:
         """`owner` distinguishes state roots (see `of`)."""
@@ -154,7 +154,7 @@ class Cgroups:
         return cls(found, owner=owner)
 
     def handle(self, group: str, container_id: str, parent: str = "") -> Handle:
-        """The folders that exist of a container."""
+        """The existing directories of a container."""
         places = {c: self._folder(base, group, container_id, parent) for c, base in self.hierarchies.items()}
         return Handle({c: folder for c, folder in places.items() if os.path.isdir(folder)})
 
@@ -168,8 +168,8 @@ class Cgroups:
         device_rules: Sequence[str] | None = None,
     ) -> Handle:
         """Make the cgroups and set the limits; idempotent. `device_rules` ("c 1:3 rwm") list the allowed devices, None
-        means all. Raises Unsupported for a limit whose controller is missing; for an ordinary user such a limit is left
-        out (`left_out` names it)."""
+        means all. Raises Unsupported for a limit whose controller is missing; for an ordinary user such a limit is
+        skipped (`left_out` lists it)."""
         if ".." in parent.split("/"):
             raise InvalidSpec(
                 f"cgroup_parent {parent!r} is outside the cgroup file system",
@@ -226,7 +226,7 @@ class Cgroups:
         files.write_any_order([(f"{handle.folders[controller]}/{file}", value) for controller, file, value in wanted])
 
     def _join_late(self, handle: Handle, controller: str, group: str, container_id: str, parent: str) -> None:
-        """On v1: make a cgroup that no limit has needed so far, and move the container's processes into it."""
+        """On v1: create a cgroup that no limit has needed so far, and move the container's processes into it."""
         if controller not in self.hierarchies:
             raise Unsupported(f"this host has no {controller} cgroup controller, which a limit needs")
         folder = self._folder(self.hierarchies[controller], group, container_id, parent)
@@ -236,13 +236,13 @@ class Cgroups:
         moved: set[int] = set()
         while left := set(handle.pids()) - moved:
             for pid in left:
-                with contextlib.suppress(OperationFailed):  # it has just ended
+                with contextlib.suppress(OperationFailed):  # it has just exited
                     files.write(f"{folder}/cgroup.procs", str(pid))
             moved |= left
         handle.folders[controller] = folder
 
     def left_out(self, limits: Resources) -> list[str]:
-        """The limits asked for that an ordinary user cannot set here, as specifications name them."""
+        """The requested limits that an ordinary user cannot set here, by their names in specifications."""
         possible = self._possible(limits) if self.rootless else limits
         return [name for name in limits.__struct_fields__ if getattr(limits, name) != getattr(possible, name)]
 
@@ -276,14 +276,14 @@ class Cgroups:
                     break
 
     def sweep_abandoned(self, age: float = _ABANDONED) -> None:
-        """Remove all our cgroups, other state roots' too, that have no process and that nobody has changed for `age` seconds:
-        those of sessions that were killed and whose project, or state root, never came back."""
+        """Remove all our cgroups, including those of other state roots, that have no process and have not changed for
+        `age` seconds: they belong to killed sessions whose project or state root no longer exists."""
         before = time.time() - age
         for base in self.hierarchies.values():
             tops = [one.path for one in os.scandir(base) if one.name == FOLDER or one.name.startswith(f"{FOLDER}-")]
-            # All of them first: removing one changes what it was in.
+            # Select all first, because removing one changes its parent.
             for folder in [one for top in tops for one in _with_those_below(top) if _is_older(one, before)]:
-                with contextlib.suppress(OSError):  # the kernel keeps what has a process, or a cgroup in it
+                with contextlib.suppress(OSError):  # the kernel keeps cgroups that contain a process or another cgroup
                     os.rmdir(folder)
 
     def _folder(self, base: str, group: str, container_id: str, parent: str) -> str:
@@ -296,5 +296,5 @@ class Cgroups:
             folder = handle.folders["devices"]
             files.write(f"{folder}/devices.deny", "a")
             files.write(f"{folder}/devices.allow", *rules)
-        elif "" in handle.folders and not self.rootless:  # whose user namespace can make no device anyway
+        elif "" in handle.folders and not self.rootless:  # whose user namespace cannot create devices anyway
             devices.attach_devices(handle.folders[""], rules)

@@ -52,7 +52,7 @@ def _step_aside(folder: str) -> bool:
         with open(f"{folder}/cgroup.procs", encoding="utf-8") as file:
             pids = file.read().split()
         for pid in pids:
-            with contextlib.suppress(OperationFailed):  # it has just ended
+            with contextlib.suppress(OperationFailed):  # it has just exited
                 files.write(f"{folder}/{ASIDE}/cgroup.procs", pid)
         return bool(pids)
     return False

@@ -1,8 +1,8 @@
 """AppArmor (apparmor(7)): the profile that a container's programs run under.
 
-Where the kernel has AppArmor, that is `composer-default` unless the specification names another, or `unconfined`. It forbids
-what Docker's docker-default forbids: mounts, the kernel's settings and memory in /proc and /sys, and looking at or signalling
-programs outside. It is loaded when the first container of a session starts, once a boot.
+Where the kernel has AppArmor, that is `composer-default` unless the specification names another, or `unconfined`. It
+forbids what Docker's docker-default forbids: mounts, kernel settings and memory in /proc and /sys, and tracing or
+signalling programs outside. It is loaded when the first container of a session starts, once per boot.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _PROFILE = f"""profile {DEFAULT} flags=(attach_disconnected,mediate_deleted) {{
 
 
 def enabled() -> bool:
-    """Whether the kernel confines by AppArmor."""
+    """Whether AppArmor is enabled in the kernel."""
     try:
         with open(_ENABLED, encoding="ascii") as file:
             return file.read(1) == "Y"
@@ -75,7 +75,7 @@ def enabled() -> bool:
 
 
 def asked(spec: ContainerSpec) -> str:
-    """What the specification says: a profile's name, `unconfined`, or "" when it says nothing."""
+    """The specification's choice: a profile's name, `unconfined`, or "" for none."""
     return securityopts.read(spec.security_opt)[0].apparmor
 
 
@@ -86,7 +86,7 @@ def profile(spec: ContainerSpec, default: str) -> str:
 
 
 class Default:
-    """The default profile, loaded when it is first wanted. A machine that cannot load it gets a warning, once."""
+    """The default profile, loaded on first use. If it cannot be loaded, a warning is issued once."""
 
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
@@ -94,7 +94,7 @@ class Default:
 
     @functools.cached_property
     def name(self) -> str:
-        """ "" where containers run without."""
+        """ "" if containers run without a profile."""
         try:
             return load(self._roots)
         except OperationFailed as error:
@@ -103,15 +103,15 @@ class Default:
             return ""
 
     def warnings(self) -> list[str]:
-        """Those that have not been asked for yet."""
+        """The warnings since the last call."""
         _ = self.name
         told, self._warnings = self._warnings, []
         return told
 
 
 def load(roots: Roots) -> str:
-    """Load the default profile: its name, or "" where there is no AppArmor, and for an ordinary user, whom the kernel lets
-    load none (apparmor_parser(8)). Raises OperationFailed."""
+    """Load the default profile. Returns its name, or "" without AppArmor and for an ordinary user, who cannot load
+    profiles (apparmor_parser(8)). Raises OperationFailed."""
     if not enabled() or not idmap.initial():
         return ""
     import hashlib
@@ -128,8 +128,8 @@ def load(roots: Roots) -> str:
 
 
 def profile_text() -> str:
-    """With the features that the rules are written for, where the machine knows them: a newer parser would otherwise have a
-    say about what they do not mention."""
+    """Use the feature set that the rules are written for, if the machine has it; otherwise a newer parser would add
+    restrictions for features that the rules do not mention."""
     return f"abi <{os.path.relpath(_ABI, '/etc/apparmor.d')}>,\n{_PROFILE}" if os.path.exists(_ABI) else _PROFILE
 
 

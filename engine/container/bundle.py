@@ -115,7 +115,7 @@ def rootfs(image: ImageRecord, folder: str, layers_folder: str) -> RootFs:
         "layers": [mountpoints.ensure(layers_folder), *(f"{layer}/diff" for layer in image.layers)],
         "upper": f"{folder}/upper",
         "work": f"{folder}/work",
-        "root": f"{folder}/upper",  # covers it, for whoever is in there: no folder more for that
+        "root": f"{folder}/upper",  # covers it for processes inside, without a further directory
         "features": overlay.features(),
     }
 

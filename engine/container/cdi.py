@@ -1,6 +1,7 @@
 """Devices described by vendors' files (Container Device Interface, SPEC.md).
 
-gpus, and devices that deploy reserves, are answered from these files, too: "gpu" is the class, the driver the vendor.
+`gpus` and reserved devices of `deploy` are resolved with these files as well: "gpu" is the class, the driver the
+vendor.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
     from engine.container.cdiedits import Edits
 
 FOLDERS = ("/etc/cdi", "/run/cdi", "/var/run/cdi")
-"""Later ones come before earlier ones."""
+"""Later directories take precedence."""
 
 _PREFERRED = ("nvidia.com", "amd.com", "intel.com")
 
 Described = tuple[str, "Edits"]
-"""A file, and edits that it has."""
+"""A file, and edits that it contains."""
 
 
 class Devices:
-    """The devices in the folders: kind (vendor/class) → name → edits, those of the kind first."""
+    """The devices in the directories: kind (vendor/class) → name → edits, those of the kind first."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, dict[str, list[Described]]] = {}

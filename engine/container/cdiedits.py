@@ -29,7 +29,7 @@ _Path = Annotated[str, Meta(pattern="^/")]
 
 
 class _Node(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """One of deviceNodes. `type` u is another word for c; permissions "none" are for a file that may not be opened."""
+    """An entry of deviceNodes. `type` u is a synonym of c; permissions "none" forbid opening the file."""
 
     path: _Path
     host_path: str = ""
@@ -57,8 +57,8 @@ class _Known(Struct, frozen=True, rename="camel"):
 
 
 def edited(spec: ContainerSpec, path: str, edits: Edits) -> ContainerSpec:
-    """The specification with the edits, which the file `path` has. Later ones take the place of earlier ones at the same
-    path. Raises InvalidSpec and Unsupported."""
+    """The specification with the edits from the file `path`. Later edits replace earlier ones at the same path. Raises
+    InvalidSpec and Unsupported."""
     where = f"CDI specification {path}"
     if hooks := edits.get("hooks"):
         raise Unsupported(
@@ -93,7 +93,7 @@ def _instead(before: Sequence[Any], added: Sequence[Any], place: Any) -> tuple[A
 
 
 def _device(node: _Node) -> Device:
-    ours = idmap.initial()  # elsewhere the host's own node is bound, with the mode and the owner that it has
+    ours = idmap.initial()  # otherwise the host's own node is bound, with its mode and owner
     owner = 0 if ours else None
     return Device(
         path_on_host=node.host_path or node.path,
@@ -113,7 +113,7 @@ def _mount(mount: _Mount, where: str) -> Mount:
     if mount.type in ("", "bind") or {"bind", "rbind"} & {*mount.options}:
         return _bind(mount, what)
     if mount.type == "tmpfs":
-        # nothing is denied that is not said, unlike with a service's tmpfs
+        # unlike a service's tmpfs, it has no default restrictions
         return Mount(type="tmpfs", target=mount.container_path, options=("suid", "dev", "exec", *mount.options))
     raise Unsupported(f"{what} has the type {mount.type!r}", hint="Supported: bind and tmpfs.")
 

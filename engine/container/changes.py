@@ -41,7 +41,7 @@ class _Comparison:
     def __init__(self, upper: int, lower: int) -> None:
         self._upper, self._lower = Descent(upper), Descent(lower) if lower >= 0 else None
         self._shared = 0 if lower >= 0 else -1
-        """How many levels down the directories are the image's, too."""
+        """How many levels of the current path also exist in the image."""
         self._names: list[str] = []
         self._found: dict[str, str] = {}
 
@@ -60,7 +60,7 @@ class _Comparison:
         return iter(self._found.items())
 
     def _look(self, name: str) -> bool:
-        """Note what became of one entry; whether it is a directory to go into."""
+        """Record the change of one entry. Returns whether to descend into it."""
         status = os.stat(name, dir_fd=self._upper.fd, follow_symlinks=False)
         before = self._before(name)
         folder = stat.S_ISDIR(status.st_mode)

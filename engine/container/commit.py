@@ -24,10 +24,10 @@ def commit(
     message: str = "",
     amend: Callable[[ImageConfig], ImageConfig] = lambda config: config,
 ) -> ImageRecord:
-    """See composer.run.port.Streams.commit. `amend` changes the configuration that the container would give."""
+    """See composer.run.port.Streams.commit. `amend` changes the configuration derived from the container."""
     image = images.need(record.spec.image)
     upper = f"{images.store.roots.container(record.group, record.id)}/upper"
-    make_seen(upper)  # one that was never started changed nothing
+    make_seen(upper)  # a container that was never started has no changes
     return committing.commit(
         images,
         image.id,
@@ -40,7 +40,7 @@ def commit(
 
 
 def _configuration(spec: ContainerSpec, image: ImageRecord) -> ImageConfig:
-    """The image's configuration with the settings with which the container was created, as for `docker commit`."""
+    """The image's configuration with the container's settings, as with `docker commit`."""
     base = image.config
     exposed = {*base.exposed_ports, *(port if "/" in port else f"{port}/tcp" for port in spec.expose)}
     exposed |= {f"{port.container_port}/{port.protocol}" for port in spec.ports}

@@ -1,7 +1,7 @@
 """cp: tar archives out of and into a container, running or not.
 
-Paths mean what they mean inside: each is resolved below the container's root by openat2(2) on descriptors, so that no
-link, however it is swapped meanwhile, leads to a file of the host's.
+Paths are resolved as inside: below the container's root by openat2(2) on descriptors, so that no link leads to a file
+of the host, even if it is swapped meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _LINKS = 40
 
 @with_its_ids
 def copy_out(images: ImageStore, record: ContainerRecord, path: str, output: int, *, follow: bool = False) -> None:
-    """See composer.run.port.Streams.copy_out. `/proc`, `/sys` and `/dev` are left out of what they are below of."""
+    """See composer.run.port.Streams.copy_out. Archives of a directory above `/proc`, `/sys` or `/dev` omit their
+    content."""
     with whole(images, record) as root, Tree(root, record.spec.name) as tree:
         directory = path.endswith(("/", "/."))
         place = _normal(path)
@@ -112,7 +113,7 @@ def copy_in(
 
 @with_its_ids
 def _copy_in(images: ImageStore, record: ContainerRecord, path: str, source: int, *, user: str, tree: str) -> None:
-    """Everything belongs to `user`, unless that is ""."""
+    """Make everything belong to `user`, unless that is ""."""
     with whole(images, record) as root, Tree(root, record.spec.name) as files:
         place = _normal(path)
         subject = f"the archive for {record.spec.name}:{path}"
@@ -176,7 +177,7 @@ def pieces(source: int) -> Iterator[bytes]:
 
 
 def _normal(path: str) -> str:
-    """The path below the root, without "." components; ".." stays for the kernel, which knows about links."""
+    """The path below the root, without "." components; the kernel resolves "..", because it depends on links."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return posixpath.join("", *parts)
 

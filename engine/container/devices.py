@@ -19,7 +19,7 @@ DEFAULT_RULES = (
     "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
     "c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 136:* rwm",
 )  # fmt: skip
-"""mknod of anything, but opening only null, zero, full, random, urandom, tty, console, ptmx and terminals."""
+"""mknod(2) of any device, but opening only null, zero, full, random, urandom, tty, console, ptmx and terminals."""
 
 
 def rules(spec: ContainerSpec, nodes: Sequence[Node]) -> list[str] | None:
@@ -50,7 +50,9 @@ def _device(device: Device) -> list[Node]:
         raise InvalidSpec(
             f"device {device.path_on_host}: permissions {device.permissions!r} may only contain r, w and m"
         )
-    ours = idmap.initial()  # else the host's own node is bound, as only the host's root may make one (mknod(2))
+    ours = (
+        idmap.initial()
+    )  # otherwise the host's own node is bound, because only the host's root can create one (mknod(2))
     if device.kind == "p" or (device.kind and device.major and ours):
         made: Node = {
             "path": device.path_in_container,
@@ -86,7 +88,7 @@ def _device(device: Device) -> list[Node]:
 
 
 def _owned(node: Node, device: Device) -> Node:
-    """The node with what the device says of itself."""
+    """The node with the attributes of the host's device."""
     return {
         **node,
         "kind": device.kind or node["kind"],

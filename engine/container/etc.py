@@ -43,7 +43,7 @@ def resolv_conf(spec: ContainerSpec, host: str, *, embedded: bool) -> str:
     servers = [DNS_ADDRESS] if embedded else list(spec.dns)
     lines = [f"nameserver {server}" for server in servers] or [k for k in kept if k.startswith("nameserver")]
     if spec.dns_search:
-        domains = [domain for domain in spec.dns_search if domain != "."]  # the root: no search
+        domains = [domain for domain in spec.dns_search if domain != "."]  # the root domain: no search
         lines += [f"search {' '.join(domains)}"] if domains else []
     else:
         lines += [k for k in kept if k.startswith(("search", "domain"))]

@@ -35,11 +35,11 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def whole(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
-    """The root as the container sees it, with everything mounted; of a stopped one with binds, volumes and images."""
+    """The root as the container sees it, with all mounts; for a stopped one, with binds, volumes and images."""
     if record.state.status.alive:
         descriptors = [_apart(lambda: _entered(record, clone=False))]
     else:
-        # The database belongs to this thread: everything is looked up before.
+        # The database belongs to this thread, so everything is looked up before.
         image, found = images.need(record.spec.image), _volumes(images, record)
         layers = _layers(images, record)
         descriptors = _apart(lambda: _assembled(images.store.roots, record, image, found, layers))
@@ -53,7 +53,7 @@ def whole(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
 @contextlib.contextmanager
 def alone(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
     """The image's layers and the container's changes, without mounts."""
-    # On the disc are the ids that a container in a user namespace of its own sees; in its mounts they are shifted.
+    # The disk has the ids that a container in a private user namespace sees; in its mounts they are shifted.
     if record.state.status.alive and not userns.is_private(record.spec):
         fd = _apart(lambda: _entered(record, clone=True))
         try:
@@ -69,7 +69,7 @@ def alone(images: ImageStore, record: ContainerRecord) -> Iterator[int]:
 
 
 def _entered(record: ContainerRecord, *, clone: bool) -> int:
-    """The root of a running container's mount namespace; with `clone` of its file system alone, nothing mounted."""
+    """The root of a running container's mount namespace; with `clone` only its file system, without mounts."""
     gone = WrongState(f"container {record.spec.name} has just exited")
     try:
         pidfd = calls.pidfd_open(record.state.pid)
@@ -136,21 +136,21 @@ def _volumes(images: ImageStore, record: ContainerRecord) -> list[VolumeRecord]:
 
 
 def _layers(images: ImageStore, record: ContainerRecord) -> dict[str, list[str]]:
-    """Of each mounted image, its layers' folders."""
+    """Mounted image → directories of its layers."""
     folder = images.store.roots.layers
     mounted = {mount.source for mount in record.spec.mounts if mount.type == "image"}
     return {source: [f"{folder}/{layer}/diff" for layer in images.need(source).layers] for source in mounted}
 
 
 def _apart(work: Callable[[], T]) -> T:
-    """Run `work`, which changes its thread's namespaces, in a thread of its own."""
+    """Run `work`, which changes its thread's namespaces, in a separate thread."""
     results: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
             results.append(work())
-        except BaseException as error:  # raised where the result is wanted
+        except BaseException as error:  # raised in the caller's thread
             errors.append(error)
 
     thread = threading.Thread(target=run, name="filesystem")

@@ -1,6 +1,6 @@
-"""Access the files of a running container with a private user namespace, in a child that is root there. So files have
-the ids that the container sees. A process with threads could not enter a user namespace (setns(2)), and we must not
-stay in one.
+"""Access the files of a running container with a private user namespace, in a child that is root there. Files then have
+the ids that the container sees. A multi-threaded process cannot enter a user namespace (setns(2)), and this process
+must not stay in one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _Work = Callable[Concatenate[ImageStore, ContainerRecord, P], None]
 
 
 def with_its_ids(work: _Work[P]) -> _Work[P]:
-    """Let `work` run in such a child where there is a user namespace; its errors are raised here."""
+    """Run `work` in such a child if there is a user namespace; its errors are raised here."""
 
     @functools.wraps(work)
     def wrapped(images: ImageStore, record: ContainerRecord, /, *args: P.args, **keywords: P.kwargs) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 _LEFT_OUT = ("HOME", "PATH")
-"""Variables of the other container that are not passed on."""
+"""Variables of the other container that are not included."""
 
 
 def variables(
     name: str, alias: str, address: str, ports: Iterable[tuple[int, str]], environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """The variables in the container `name` of its link `alias`, to a container at `address` that exposes `ports`
-    (number and protocol) and has `environment`."""
+    """The variables that the container `name` gets for its link `alias`, to a container at `address` that exposes
+    `ports` (number and protocol) and has `environment`."""
     prefix = alias.replace("-", "_").upper()
     found: dict[str, str] = {}
     for number, protocol in sorted(ports, key=lambda port: (port[1], port[0])):

@@ -1,5 +1,5 @@
 """A container's log driver: the files that the keeper writes, and the messages that the shipper sends. The default
-rotates files, so that a container cannot fill the disc.
+rotates files, so that a container cannot fill the disk.
 
 The files that a driver keeps are its log itself (json-file, local) or, for a driver that sends lines elsewhere, the spool
 from which the shipper (engine.log.ship) sends them; `logs` reads either, as Docker reads its "dual logging" cache.
@@ -62,7 +62,7 @@ def settings(logging: Logging, info: Info, folder: str) -> LogSettings:
 
 
 def _attributes(options: Mapping[str, Any], info: Info) -> dict[str, str]:
-    """Labels and variables that the options name, as Docker's ExtraAttributes."""
+    """The labels and variables that the options select (Docker's ExtraAttributes)."""
     found = {}
     for kind, values in (("labels", info.labels), ("env", info.env)):
         for name in filter(None, str(options.get(kind, "")).split(",")):
@@ -75,7 +75,7 @@ def _attributes(options: Mapping[str, Any], info: Info) -> dict[str, str]:
 
 
 def _ship(driver: str, options: Mapping[str, Any], info: Info, attrs: Mapping[str, str]) -> Ship:
-    """What the shipper has to know; options keep their names without the driver's."""
+    """The settings for the shipper; options have their names without the driver's prefix."""
     own = {
         name.removeprefix(f"{driver}-"): value
         for name, value in options.items()

@@ -34,9 +34,9 @@ _decode_spec = msgspec.json.Decoder(_Spec).decode
 
 
 class LogReader:
-    """A position in the log. `read` returns the entries since the last call; rotation in between loses nothing that is kept.
-    `since` and `until` are nanoseconds since the epoch, both included, 0 for no limit. Raises Unsupported for a container
-    whose driver keeps nothing."""
+    """A position in the log. `read` returns the entries since the last call; rotation in between loses no stored entry.
+    `since` and `until` are nanoseconds since the epoch, both included, 0 for no limit. Raises Unsupported for a
+    container whose driver stores nothing."""
 
     def __init__(self, folder: str, *, since: int = 0, until: int = 0, tail: int | None = None) -> None:
         driver = _logging(folder)
@@ -73,7 +73,7 @@ class LogReader:
                 yield entry
 
     def _seek_back(self, lines: int) -> None:
-        """Go to where the last `lines` entries begin: whole files first, newest to oldest, then within one."""
+        """Go to the start of the last `lines` entries: first by whole files, newest to oldest, then within one."""
         chain = self._files
         path = chain.path
         newest = max(files.rotated(path), default=0) + 1
@@ -107,11 +107,11 @@ class _Json:
                 record = _decode(line)
                 yield LogEntry(nanoseconds(record.time), record.stream, record.log)
             except (msgspec.MsgspecError, ValueError):
-                continue  # torn by a crash in the middle of a write
+                continue  # a crash interrupted the write
 
     @staticmethod
     def seek_back(fd: int, lines: int) -> tuple[int, int]:
-        """Where the last `lines` lines of the file begin; how many of them it has."""
+        """The start of the last `lines` lines of the file, and their number."""
         end = os.lseek(fd, 0, os.SEEK_END)
         if lines == 0 or end == 0:
             return end, 0
@@ -146,7 +146,7 @@ class _Local:
             for record in self._decoder.feed(data):
                 yield LogEntry(record.moment, record.stream, record.text.decode(errors="replace"))
         except ValueError:
-            self._decoder = local.Decoder()  # no frame: the rest of the block cannot be read
+            self._decoder = local.Decoder()  # not a frame: the rest of the block is unreadable
 
     @staticmethod
     def seek_back(fd: int, lines: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The list of mounts of a bundle: what every container has, then the specification's, parents before children."""
+"""The mounts of a bundle: those of every container, then the specification's, parents before children."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BIND_CANCELS = {**_CANCELS, "diratime": "nodiratime", "symfollow": "nosymfollow
 _BIND_ATIMES = {"noatime": "noatime", "strictatime": "strictatime", "relatime": "", "atime": "", "norelatime": "",
                 "nostrictatime": ""}  # fmt: skip
 BIND_OPTIONS = {*_BIND_FLAGS, *_BIND_CANCELS, *_BIND_ATIMES}
-"""Of mount(8)'s options those that belong to one mount and not to its file system."""
+"""The options of mount(8) that apply to one mount and not to its file system."""
 
 
 def entries(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> list[Entry]:
@@ -63,7 +63,7 @@ def _defaults(spec: ContainerSpec, facts: Facts, spaces: Mapping[str, str]) -> l
     found.append(_sys(spaces, system))
     found += _cgroup(facts, spaces, system)
     found += _ipc(spec, spaces, safe)
-    # In memory: each file less on a disc makes a start quicker by up to a millisecond.
+    # In memory: each file on disk would make a start up to a millisecond slower.
     for name, text in facts.names.items():
         ours: Entry = {"type": "file", "target": f"/etc/{name}", "content": text, "mode": 0o644}
         found.append({**ours, "read_only": spec.read_only})
@@ -91,7 +91,7 @@ def _ipc(spec: ContainerSpec, spaces: Mapping[str, str], safe: list[str]) -> lis
         )
         found.append({"type": "mqueue", "target": "/dev/mqueue", "flags": safe})
     else:
-        # The host's queues, or those of the container whose IPC namespace is joined, as mounted there.
+        # The host's queues, or those of the container whose IPC namespace is joined.
         joined = "" if spaces["ipc"] == "host" else spaces["ipc"].removesuffix("ipc") + "mnt"
         for path in ("/dev/shm", "/dev/mqueue"):
             if joined or os.path.isdir(path):
@@ -204,7 +204,7 @@ def _file(mount: Mount, target: str) -> Entry:
 
 
 def _bind_flags(mount: Mount) -> tuple[list[str], list[str]]:
-    """The flags to set and to clear; later options win, as in mount(8)."""
+    """The flags to set and to clear; later options take precedence, as in mount(8)."""
     chosen = {"ro"} if mount.read_only else set()
     cleared: set[str] = set()
     atime = None
@@ -248,7 +248,7 @@ def _bind_source(mount: Mount) -> str:
 
 
 def _check_subpath(volume: str, subpath: str) -> None:
-    """It must exist, as Docker demands, and be inside the volume; the mount itself resolves it once more."""
+    """It must exist, as in Docker, and be inside the volume; the mount itself resolves it again."""
     root = os.open(volume, flags.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.close(calls.openat2(root, subpath.strip("/") or ".", flags.O_PATH, resolve=flags.RESOLVE_BENEATH))
@@ -259,7 +259,7 @@ def _check_subpath(volume: str, subpath: str) -> None:
 
 
 def _mount_of(path: str) -> list[str]:
-    """The fields of the mount that `path` is on (proc_pid_mountinfo(5))."""
+    """The fields of the mount that contains `path` (proc_pid_mountinfo(5))."""
     number = str(calls.mount_id(path))
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return next((line.split() for line in file if line.split(" ", 1)[0] == number), [])

@@ -1,5 +1,6 @@
-"""Files of a running container that are ours: /etc/hosts when its networks change, /etc/resolv.conf when the host's does. They
-are in the container's own memory, and are reached through the container's root, which the container may have rearranged."""
+"""Updates our files in a running container: /etc/hosts when its networks change, /etc/resolv.conf when the host's
+changes. They are in the container's own memory, and are reached through the container's root, which the container may
+have rearranged."""
 
 from __future__ import annotations
 
@@ -30,12 +31,12 @@ def change_hosts(record: ContainerRecord, new: Sequence[Endpoint], gone: Sequenc
 
 
 def replace_resolv_conf(record: ContainerRecord, old: str, new: str) -> None:
-    """Write `new` where the file still is `old`: what a program of the container wrote stays."""
+    """Write `new` if the file's content is still `old`: changes by programs of the container are kept."""
     _edit(record, "resolv.conf", lambda text: new.encode() if text == old.encode() else text)
 
 
 def _edit(record: ContainerRecord, name: str, change: Callable[[bytes], bytes]) -> None:
-    """Nothing happens if the file is not ours or is read-only: for names, DNS has the same answers."""
+    """Nothing happens if the file is not ours or is read-only: DNS gives the same answers."""
     if any(os.path.normpath(mount.target) in ("/etc", f"/etc/{name}") for mount in record.spec.mounts):
         return
     with contextlib.suppress(OSError, EngineError):

@@ -31,7 +31,7 @@ _STARTING = "starting.json"
 
 
 class _Beginning(msgspec.Struct):
-    """What of a spec.json is the state that the container was made with."""
+    """The container's first state, from spec.json."""
 
     initial: ContainerState = msgspec.field(default_factory=ContainerState)
 
@@ -53,7 +53,7 @@ def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             os.mkdir(folder, 0o700)
-        except FileNotFoundError:  # the group's first, or its last has just gone
+        except FileNotFoundError:  # the group's first container, or its last was just removed
             make_private(folder)
         _replace(f"{folder}/spec.json", data, durable=True)
     except OSError as error:
@@ -70,7 +70,7 @@ def rewrite_spec(folder: str, spec: ContainerSpec, state: ContainerState) -> Non
 
 
 def write_state(folder: str, state: ContainerState) -> None:
-    """Replace the state. Not synced: after a power cut an older state is as good, for nothing of it runs any more."""
+    """Replace the state without syncing: after a power cut, an older state is sufficient, because no container runs."""
     data = msgspec.json.encode(state)
     try:
         try:
@@ -97,7 +97,7 @@ def write_starting(folder: str, state: ContainerState) -> None:
 
 
 def read_starting(folder: str) -> ContainerState | None:
-    """The state that a start which has not ended leads to; None when there is none, or it was not written to its end."""
+    """The state that an unfinished start leads to; None if there is none, or it was not completely written."""
     try:
         with open(f"{folder}/{_STARTING}", "rb") as file:
             return decode_state(file.read())
@@ -157,7 +157,7 @@ def _overwritten(path: str, data: bytes) -> bool:
 
 
 def write_file(path: str, data: bytes, how: int, mode: int, *, durable: bool = False) -> None:
-    """All of a file. `how`: O_TRUNC or O_EXCL. Raises OSError."""
+    """Write a whole file. `how`: O_TRUNC or O_EXCL. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, mode)
     try:
         write_all(fd, data)
@@ -177,14 +177,15 @@ def read_exit(folder: str) -> ContainerExit | None:
 
 
 _kept: dict[str, tuple[tuple[int, ...], ContainerSpec, ContainerState]] = {}
-"""Folder of a container → what identifies its files (see `_identity`), and what was read of them."""
+"""Directory of a container → the identity of its files (see `_identity`), and their content."""
 _KEPT = 1024
 _SETTLED = 0.1
-"""Seconds since the last change after which a file's identity is unique: inodes are used again, and times are coarse."""
+"""Seconds after the last change from which a file's identity is unique: inodes are reused, and times are coarse."""
 
 
 def read(roots: Roots, group: str, container_id: str) -> ContainerRecord | None:
-    """The container's current state: if its process is gone, it has exited. None when there is no such container."""
+    """The container's current state; it has exited if its process no longer exists. None if there is no such
+    container."""
     folder = roots.container(group, container_id)
     identity = _identity(folder)
     kept = _kept.get(folder)
@@ -247,7 +248,7 @@ def verified(folder: str, state: ContainerState) -> ContainerState:
 
 
 def is_running(state: ContainerState) -> bool:
-    """Whether the process of the state is there: the same one, in the same boot."""
+    """Whether the state's process exists: the same one, in the same boot."""
     return state.boot_id == boot_id() and start_time(state.pid) == state.pid_start
 
 
@@ -267,7 +268,7 @@ def exited(state: ContainerState, ended: ContainerExit) -> ContainerState:
 
 
 def named(record: ContainerRecord, name: str) -> ContainerRecord:
-    """The record with the container's present name, "" for an unknown one: a rename does not rewrite spec.json."""
+    """The record with the container's current name, "" if unknown: a rename does not rewrite spec.json."""
     if name in ("", record.spec.name):
         return record
     spec = msgspec.structs.replace(record.spec, name=name)
@@ -275,7 +276,7 @@ def named(record: ContainerRecord, name: str) -> ContainerRecord:
 
 
 def every(roots: Roots, group: str, names: Mapping[str, str] | None = None) -> list[ContainerRecord]:
-    """The group's containers, oldest first; `names` are their present names where they were renamed."""
+    """The group's containers, oldest first; `names` are the current names of renamed ones."""
     try:
         entries = os.listdir(f"{roots.groups}/{group}")
     except FileNotFoundError:

@@ -15,11 +15,11 @@ from engine.spec.stream import BlockCount, ContainerStats, LinkCounts
 _TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """Nanoseconds of a clock tick."""
 _UNLIMITED = 1 << 62
-"""v1 says "no limit" by a number near 2^63."""
+"""v1 expresses "no limit" as a number near 2^63."""
 
 
 def read_stats(roots: Roots, record: ContainerRecord) -> ContainerStats:
-    """See composer.run.port.Streams.stats. Raises WrongState when the container does not run."""
+    """See composer.run.port.Streams.stats. Raises WrongState if the container does not run."""
     if not record.state.status.alive:
         raise WrongState(f"container {record.spec.name} is not running")
     cgroups = Cgroups.of(roots)
@@ -58,7 +58,7 @@ def _unified(folder: str) -> dict[str, Any]:
         "periods": cpu.get("nr_periods", 0),
         "throttled_periods": cpu.get("nr_throttled", 0),
         "throttled_time": cpu.get("throttled_usec", 0) * 1000,
-        # As Docker shows it: page cache that the kernel can take back at once is not counted.
+        # As in Docker, page cache that the kernel can reclaim at once is not counted.
         "memory": max(usage - counts.get("inactive_file", 0), 0),
         "memory_usage": usage,
         "memory_max": _number(f"{folder}/memory.peak"),
@@ -116,7 +116,7 @@ def _memory_of_the_host() -> int:
 
 
 def _lines(path: str) -> list[str]:
-    """A file's lines; none when its controller is not there or the container has just ended."""
+    """A file's lines; none if its controller is missing or the container has just exited."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read().splitlines()

@@ -2,9 +2,9 @@
 
 userns_mode   "" what the setting COMPOSER_USERNS says (host, or private), host: none, private: one of its own
 
-A private namespace maps the ids 0 … 65535 to a range that belongs to the group, so that containers of one project know
-each other's users and other projects' do not. Nothing on the disc changes: layers, volumes and binds are mounted with
-their ids mapped. The ranges are those that systemd sets aside for containers (systemd.io, "Users, Groups, UIDs and GIDs").
+A private namespace maps the ids 0 … 65535 to a range that belongs to the group, so that containers of one project share
+users, but not with other projects. Nothing on disk changes: layers, volumes and binds are mounted with mapped ids. The
+ranges are those that systemd reserves for containers (systemd.io, "Users, Groups, UIDs and GIDs").
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _HINT = "Set userns_mode: host for this service."
 
 
 def settle(spec: ContainerSpec, environ: Mapping[str, str]) -> ContainerSpec:
-    """The specification with the setting in it, so that a restart cannot change it. Raises InvalidSpec, Unsupported."""
+    """The specification with the setting resolved, so that a restart cannot change it. Raises InvalidSpec,
+    Unsupported."""
     setting = environ.get(SETTING, "")
     if setting not in MODES:
         raise InvalidSpec(f"the environment variable {SETTING} is {setting!r}", hint="Set it to host or private.")
@@ -77,7 +78,7 @@ def maps(group: str) -> UserMaps:
 
 
 def namespace(spec: ContainerSpec, joined: Mapping[str, int]) -> str:
-    """host, new, or the file of the one that the container shares together with other namespaces."""
+    """host, new, or the file of the namespace that the container shares together with other namespaces."""
     theirs = set()
     for mode in (spec.network_mode, spec.pid_mode, spec.ipc_mode, spec.uts_mode, spec.cgroup_mode):
         if mode.startswith("container:"):

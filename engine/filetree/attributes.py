@@ -24,7 +24,7 @@ def is_kept(name: str) -> bool:
 def held(parent: int, name: str, kind: int) -> Iterator[str]:
     """A path to `name` in `parent` itself, which must be of the type `kind` (stat.S_IF…).
 
-    Raises OSError with ESTALE when something else has its name by now.
+    Raises OSError with ESTALE if another file has the name by now.
     """
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
@@ -50,8 +50,8 @@ def apply(
 ) -> None:
     """Set all of them on a descriptor, or on a path from `held`. `mode` is None for a link, `mtime` in nanoseconds.
 
-    The order keeps them: chown(2) takes setuid bits and file capabilities away. Attributes that the file system or our
-    user namespace cannot have are left out. Raises OSError.
+    The order matters: chown(2) clears setuid bits and file capabilities. Attributes that the file system or our user
+    namespace does not support are skipped. Raises OSError.
     """
     os.chown(file, *owner)
     if mode is not None:

@@ -16,13 +16,13 @@ from engine.poll import write_all
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 30
 _SMALL = 1 << 16
-"""Bytes up to which reading and writing takes less time than asking the kernel to copy."""
+"""Up to this size in bytes, reading and writing is faster than copying in the kernel."""
 
 
 def copy_tree(source: int, target: int) -> None:
     """Copy what is in the directory `source` into the empty directory `target`, and the directory's own attributes.
 
-    Sockets are left out, and devices where a user namespace cannot make them. Raises OSError.
+    Sockets are skipped, and devices if a user namespace cannot create them. Raises OSError.
     """
     _Copy(target).run(source)
 
@@ -31,7 +31,7 @@ class _Copy:
     def __init__(self, target: int) -> None:
         self.target = target
         self.links: dict[tuple[int, int], tuple[str, tuple[int, int]]] = {}
-        """Of each file with several names: where its copy is, and which file that is."""
+        """For each file with several names, the place and identity of its copy."""
 
     def run(self, source: int) -> None:
         with Descent(source) as reading, Descent(self.target) as writing:
@@ -40,7 +40,7 @@ class _Copy:
             while levels:
                 name = next(levels[-1], None)
                 if name is None:
-                    # A directory's time is set last, as writing into it changes it.
+                    # A directory's time is set last, because writing into it changes it.
                     attributes.copy(reading.fd, writing.fd)
                     levels.pop()
                     if path:
@@ -97,13 +97,13 @@ class _Copy:
             os.close(reading)
 
     def special(self, source: int, target: int, name: str, status: os.stat_result) -> bool:
-        """A link, FIFO or device; False when it cannot be copied."""
+        """Copy a link, FIFO or device; False if it cannot be copied."""
         mode, device = status.st_mode, status.st_rdev
         is_device = stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
         if stat.S_ISLNK(mode):
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
         elif stat.S_ISSOCK(mode) or (is_device and (device == 0 or not idmap.initial())):
-            return False  # a socket means nothing without its listener; device 0:0 is a whiteout with nothing below it
+            return False  # a socket is useless without its listener; device 0:0 is a whiteout with nothing below it
         else:
             os.mknod(name, stat.S_IFMT(mode) | 0o600, device, dir_fd=target)
         with attributes.held(source, name, mode) as old, attributes.held(target, name, mode) as new:
@@ -118,12 +118,12 @@ class _Copy:
 
 
 def copy_content(source: int, target: int, size: int = _CHUNK) -> None:
-    """All bytes from where `source` stands, which are about `size`: large files in the kernel, shared where the file system can.
-    Raises OSError."""
+    """Copy all bytes from the position of `source`, about `size`: large files in the kernel, with shared blocks if the
+    file system supports it. Raises OSError."""
     if size <= _SMALL:
         data = os.read(source, _SMALL + 1)
         write_all(target, data)
-        if len(data) <= _SMALL:  # a file is only read short at its end
+        if len(data) <= _SMALL:  # a short read occurs only at the end of a file
             return
     try:
         while os.copy_file_range(source, target, _CHUNK):

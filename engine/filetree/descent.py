@@ -1,7 +1,7 @@
 """A walk through a directory tree of any depth with a bounded number of descriptors.
 
-Only the deepest levels stay open. A level above them is opened again through ".." of its child, and must be the
-directory that it was: whoever moves directories while we walk cannot lead us out of the tree.
+Only the deepest levels stay open. A level above them is opened again through ".." of its child, and must be the same
+directory: moving directories during the walk cannot lead us out of the tree.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Descent:
         return len(self._fds) - 1
 
     def enter(self, name: str) -> int:
-        """Go down into `name`, which must be a directory and no link; its descriptor."""
+        """Go down into `name`, which must be a directory and not a link. Returns its descriptor."""
         return self.adopt(os.open(name, DIRECTORY, dir_fd=self.fd))
 
     def adopt(self, fd: int) -> int:
@@ -49,7 +49,7 @@ class Descent:
         old = self.depth - _OPEN
         if old > 0 and self._fds[old] >= 0:
             status = os.fstat(self._fds[old])
-            # Levels close from the top in order, so that their identities are a list without gaps.
+            # Levels are closed in order from the top, so that their identities form a list without gaps.
             del self._identities[old - 1 :]
             self._identities.append((status.st_dev, status.st_ino))
             os.close(self._fds[old])
@@ -57,7 +57,7 @@ class Descent:
         return fd
 
     def leave(self) -> None:
-        """Go up again. Raises OSError with ESTALE when the directory was moved elsewhere meanwhile."""
+        """Go up again. Raises OSError with ESTALE if the directory was moved meanwhile."""
         above = self.depth - 1
         if self._fds[above] < 0:
             fd = os.open("..", DIRECTORY, dir_fd=self.fd)

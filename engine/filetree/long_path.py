@@ -36,12 +36,12 @@ def open_below(root: int, path: str, how: int) -> int:
 
 
 def is_long(path: str) -> bool:
-    """Whether the kernel would refuse to look `path` up at once."""
+    """Whether `path` is too long for a single look-up by the kernel."""
     return len(path) * 4 >= _PATH_MAX and len(os.fsencode(path)) >= _PATH_MAX
 
 
 def _fitting(parts: list[str]) -> int:
-    """How many of the components make a path that the kernel takes."""
+    """How many of the components form a path that the kernel accepts."""
     size = 0
     for number, part in enumerate(parts):
         size += len(os.fsencode(part)) + 1

@@ -1,4 +1,4 @@
-"""Remove trees of any depth and with any names, whatever a container left in them."""
+"""Remove hostile trees: of any depth, with any names and attributes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.filetree.inode_flags import thaw
 
 
 def remove(path: str) -> None:
-    """Remove `path` with all below it, following no links; nothing when it is not there. Raises OSError."""
+    """Remove `path` with all below it, without following links; does nothing if it does not exist. Raises OSError."""
     above, name = os.path.split(path.rstrip("/"))
     with contextlib.suppress(FileNotFoundError):
         parent = os.open(above or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -46,13 +46,13 @@ def _remove_tree(parent: int, name: str) -> None:
                 walk.leave()
                 _rmdir(walk.fd, here)
                 continue
-            # Gone or replaced meanwhile: by another command that removes the same tree.
+            # It was removed or replaced meanwhile by another command that removes the same tree.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 levels.append((below, _entries(walk.enter(below))))
 
 
 def _entries(folder: int) -> Iterator[str]:
-    """Unlink what is no directory in `folder`, and give the names of the directories."""
+    """Unlink everything except directories in `folder`, and return the names of the directories."""
     with os.scandir(folder) as found:
         listed = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
     directories = []
@@ -64,7 +64,7 @@ def _entries(folder: int) -> Iterator[str]:
 
 
 def _unlink(parent: int, name: str) -> bool:
-    """False when `name` is a directory."""
+    """False if `name` is a directory."""
     try:
         os.unlink(name, dir_fd=parent)
     except IsADirectoryError:
@@ -88,7 +88,7 @@ def _rmdir(parent: int, name: str) -> None:
 
 
 def _thaw(parent: int, name: str) -> None:
-    """Take chattr(1)'s "immutable" and "append only" from `name` and from the directory that it is in."""
+    """Clear chattr(1)'s "immutable" and "append only" on `name` and on its directory."""
     for path, how in ((".", DIRECTORY), (name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)):
         if not path:
             continue

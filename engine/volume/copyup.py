@@ -49,7 +49,7 @@ def copy_up(layers: Sequence[str], path: str, volume: VolumeRecord) -> None:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[int]:
-    """The volume's own folder, for one copy at a time: several containers may start at once."""
+    """The volume's own directory, locked for one copy at a time, because several containers may start at once."""
     folder = os.open(path, DIRECTORY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -60,7 +60,7 @@ def _locked(path: str) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _source(layers: Sequence[str], path: str) -> Iterator[int | None]:
-    """The image's directory at `path`, links on the way resolved inside the image; None when it has none."""
+    """The image's directory at `path`, links on the way resolved inside the image; None if it has none."""
     with merged(layers) as root:
         try:
             fd = calls.openat2(root, path, os.O_RDONLY | os.O_DIRECTORY)
@@ -96,7 +96,7 @@ def _move_in(folder: int, mountpoint: str) -> None:
     target = os.open(mountpoint, DIRECTORY)
     try:
         status = os.fstat(source)
-        # Another mtime than the image's would be seen, and moving the entries changes it.
+        # Restore the image's mtime, because moving the entries changed it.
         for name in os.listdir(source):
             os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
         attributes.apply(
@@ -113,7 +113,7 @@ def _move_in(folder: int, mountpoint: str) -> None:
 
 
 def _into_mounted(layers: Sequence[str], path: str, mountpoint: str) -> None:
-    """Fill a volume that is a file system of its own directly, because nothing can be prepared beside it."""
+    """Fill a volume with a separate file system directly, because nothing can be prepared beside it."""
     target = os.open(mountpoint, DIRECTORY)
     try:
         if os.listdir(target):

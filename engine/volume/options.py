@@ -27,7 +27,7 @@ _WORDS = {
     "nofail": (),
     "_netdev": (),
 }
-"""Words of mount(8) that are other flags, or none of the kernel's business."""
+"""Words of mount(8) that are combinations of flags, or that the kernel does not know."""
 
 _SECRET = ("password", "pass", "password2")
 _HINTS = {
@@ -43,7 +43,7 @@ _HINTS = {
 
 
 def check(spec: VolumeSpec) -> None:
-    """Refuse what cannot be a volume. Raises InvalidSpec, Unsupported."""
+    """Check the options. Raises InvalidSpec, Unsupported."""
     given = spec.driver_opts
     if unknown := sorted(set(given) - {"type", "o", "device"}):
         raise Unsupported(f"volume {spec.name}: the local driver has no option {unknown[0]!r}")
@@ -65,7 +65,7 @@ def check(spec: VolumeSpec) -> None:
 
 
 def mount(spec: VolumeSpec, place: str) -> None:
-    """Mount the volume at `place`. Raises OperationFailed with what is wrong and what can be done; no password in it."""
+    """Mount the volume at `place`. Raises OperationFailed with a hint and without passwords."""
     kind, device = spec.driver_opts.get("type", ""), spec.driver_opts.get("device", "")
     bits, data = _parsed(spec)
     if kind in _NETWORK:
@@ -74,7 +74,7 @@ def mount(spec: VolumeSpec, place: str) -> None:
     try:
         calls.mount(device or kind, place, kind or "none", bits, ",".join(data) or None)
         if bits & flags.MS["bind"] and bits & ~(flags.MS["bind"] | flags.MS["rec"]):
-            # A bind takes its flags by a second call (mount(2)).
+            # A bind mount gets its flags in a second call (mount(2)).
             calls.mount(None, place, None, bits | flags.MS["remount"])
     except OperationFailed as error:
         detail = os.strerror(error.errno)
@@ -82,7 +82,7 @@ def mount(spec: VolumeSpec, place: str) -> None:
 
 
 def _parsed(spec: VolumeSpec) -> tuple[int, list[str]]:
-    """The flags, and the words that are the file system's own."""
+    """The flags, and the options for the file system."""
     bits, rest = 0, []
     for word in filter(None, (part.strip() for part in spec.driver_opts.get("o", "").split(","))):
         if word in _WORDS:
@@ -98,7 +98,7 @@ def _parsed(spec: VolumeSpec) -> tuple[int, list[str]]:
 
 
 def _addressed(spec: VolumeSpec, kind: str, device: str, data: list[str]) -> list[str]:
-    """With the server's address as a number: the kernel looks no names up."""
+    """The options with the server's numeric address, because the kernel does not resolve names."""
     key = "addr" if kind.startswith("nfs") else "ip"
     given = next((word.partition("=")[2] for word in data if word.partition("=")[0] in ("addr", "ip")), "")
     host = given or (device.partition(":/")[0] if kind.startswith("nfs") else device.lstrip("/\\").partition("/")[0])

@@ -1,4 +1,5 @@
-"""Volumes: a row in the database and a folder <state>/volumes/<name>/_data, mounted there when driver options say so."""
+"""Volumes: a row in the database and a directory <state>/volumes/<name>/_data, on which driver options may mount a file
+system."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def every(store: Store) -> list[VolumeRecord]:
 
 
 def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
-    """Make the volume, or give the one that is there. Raises InvalidSpec, Unsupported, Conflict (other options)."""
+    """Create the volume, or return the existing one. Raises InvalidSpec, Unsupported, Conflict (different options)."""
     if not re.fullmatch(_NAME, spec.name):
         raise InvalidSpec(f"volume name {spec.name!r} has characters outside [a-zA-Z0-9][a-zA-Z0-9_.-]")
     if spec.driver not in ("", "local"):
@@ -54,7 +55,7 @@ def create(store: Store, spec: VolumeSpec) -> VolumeRecord:
 
 def _make_folder(record: VolumeRecord) -> None:
     try:
-        # Closed to other users: a container may leave setuid files in its volume (CVE-2021-41091).
+        # Closed to other users, because a container may create setuid files in its volume (CVE-2021-41091).
         make_private(os.path.dirname(record.mountpoint))
         make_seen(record.mountpoint)
     except OSError as error:
@@ -78,9 +79,9 @@ def remove(store: Store, name: str, users: list[str]) -> None:
 
 
 def prepare(record: VolumeRecord) -> str:
-    """Mount the volume where its driver options want that; its folder. Raises as engine.volume.options does, and
-    OperationFailed when there can be no folder."""
-    _make_folder(record)  # a crash may have come between the record and the folder
+    """Mount the volume if its driver options require that. Returns its directory. Raises as engine.volume.options does,
+    and OperationFailed if the directory cannot be created."""
+    _make_folder(record)  # a crash may have happened after the record and before the directory
     if record.spec.driver_opts and not _is_mounted(record):
         options.mount(record.spec, record.mountpoint)
     return record.mountpoint
@@ -93,7 +94,8 @@ def unmount(record: VolumeRecord) -> None:
 
 
 def _is_mounted(record: VolumeRecord) -> bool:
-    """A bind of the same file system has another mount's number, though not another device's (os.path.ismount)."""
+    """A bind mount of the same file system has another mount id, but the same device (which os.path.ismount
+    compares)."""
     try:
         return calls.mount_id(record.mountpoint) != calls.mount_id(os.path.dirname(record.mountpoint))
     except OSError:

@@ -1,4 +1,4 @@
-"""Profiles to BPF programs by libseccomp, kept below the cache root."""
+"""Compiles profiles to BPF programs with libseccomp, cached below the cache root."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.paths import Roots, make_private
 from engine.spec import securityopts
 
 _FORMAT = "4"
-"""Part of every cache key: raise it when the compiler or the default profile changes."""
+"""Part of every cache key: increment it when the compiler or the default profile changes."""
 
 ALLOW, KILL_PROCESS, KILL_THREAD, LOG, TRAP, ERRNO = (
     0x7FFF0000,
@@ -40,7 +40,7 @@ _ACTIONS = {
     "SCMP_ACT_TRAP": TRAP,
 }
 _FOREIGN = {"x86_64": (ARCHITECTURES["X86"], ARCHITECTURES["X32"]), "aarch64": (ARCHITECTURES["ARM"],)}
-"""Whose programs a machine runs as well."""
+"""Architectures whose programs a machine also runs."""
 _GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64"}
 _SPECIAL = ("clone", "clone3", "personality", "socket")
 
@@ -110,7 +110,7 @@ def _default(bits: int) -> bytes:
 
 
 def _looked_at(number: int) -> bool:
-    """x32 has numbers of its own from 512 on, which are older than that."""
+    """x32 has separate numbers from 512 on, for older calls."""
     return number <= default.NEWEST or number >= 512
 
 
@@ -119,8 +119,8 @@ def _newest(numbers: Iterable[int]) -> int:
 
 
 def _with_enosys(compiled: Filter, newest: Callable[[int], int], later: Iterable[int] = ()) -> bytes:
-    """The program behind a test that answers ENOSYS to what is newer than `newest` and not one of `later`: programs try a
-    new call first, and fall back for no other error."""
+    """The program with a prefix that returns ENOSYS for calls newer than `newest`, except those in `later`: programs
+    try a new call first, and fall back only on this error."""
     load, equal, above, at_least, leave = 0x20, 0x15, 0x25, 0x35, 0x06
     native = [one for one in compiled.architectures if one != ARCHITECTURES["X32"]]
     further = sorted(later)
@@ -129,7 +129,7 @@ def _with_enosys(compiled: Filter, newest: Callable[[int], int], later: Iterable
     code: list[tuple[int, int, int, int]] = [(load, 0, 0, 4)]
 
     def to(place: int, ahead: int = 0) -> int:
-        """How far to jump from the instruction `ahead` of the next one."""
+        """The jump distance from the instruction `ahead` of the next one."""
         return place - len(code) - ahead - 1
 
     for number, architecture in enumerate(native):
@@ -138,7 +138,7 @@ def _with_enosys(compiled: Filter, newest: Callable[[int], int], later: Iterable
         code += [
             (equal, 0, to(other), architecture),
             (load, 0, 0, 0),
-            (at_least, to(end, 2), 0, 0x40000000),  # x32, which says that it is x86_64
+            (at_least, to(end, 2), 0, 0x40000000),  # x32 reports the architecture x86_64
             (above, to(tail, 3), to(end, 3), highest),
         ]
     for number in further:
@@ -183,14 +183,14 @@ def _architectures(profile: dict[str, Any]) -> Iterable[int]:
 
 
 def _known(names: Iterable[str]) -> Iterable[int]:
-    """Those of the names whose programs can run here."""
+    """The architectures among the names whose programs can run here."""
     possible = _FOREIGN[os.uname().machine]
     found = (ARCHITECTURES.get(name.removeprefix("SCMP_ARCH_")) for name in names)
     return (one for one in found if one in possible)
 
 
 def _alternatives(args: Sequence[dict[str, Any]]) -> list[list[Comparison]]:
-    """All of them in one rule; where two are about one argument, each in a rule of its own, as runc has it."""
+    """All comparisons in one rule; if two concern the same argument, each in a separate rule, as in runc."""
     found = [
         (arg["index"], OPERATORS[arg["op"].removeprefix("SCMP_CMP_")], arg["value"], arg.get("valueTwo", 0))
         for arg in args
