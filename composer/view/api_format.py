@@ -5,6 +5,10 @@ from __future__ import annotations
 import datetime
 import re
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time: an event that has not happened."""
@@ -54,3 +58,10 @@ def moment(text: str) -> float | None:
 
 def now() -> float:
     return time.time()
+
+
+def log_details(attrs: Mapping[str, str]) -> str:
+    """What `logs --details` shows before a line: names and values, escaped as in a URL's query."""
+    from urllib.parse import quote_plus
+
+    return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(attrs.items()))

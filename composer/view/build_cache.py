@@ -27,6 +27,20 @@ def chosen(entries: Sequence[CacheEntry], filters: Filters) -> list[CacheEntry]:
     ]
 
 
+def to_keep(entries: Sequence[CacheEntry], limit: int, reserved: int, wanted_free: int, free: int) -> int | None:
+    """The bytes of `entries` that a prune keeps, None if all go: at most `limit`, and as many less as it takes for the file
+    system to have `wanted_free` bytes, of which `free` are free already; but never less than `reserved` (0: not given)."""
+    if not limit and not reserved and not wanted_free:
+        return None
+    total = sum(entry.size for entry in entries)
+    keep = limit
+    if wanted_free > free:
+        keep = min(keep or total, total - (wanted_free - free))
+    elif wanted_free and not keep:
+        keep = total
+    return max(keep, reserved, 0)
+
+
 def over(entries: list[CacheEntry], keep: int) -> list[CacheEntry]:
     """The least recently used entries, without which the others are within `keep` bytes; `entries` begins with the most
     recently used."""

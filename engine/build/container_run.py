@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from engine.build.execute import Output, RunRequest
-from engine.cgroup.manager import Cgroups, Handle
+from engine.cgroup.manager import Cgroups, Handle, check_parent
 from engine.container import apparmor, bundle, capabilities, devices, etc
 from engine.container.seccomp import compile as seccomp
 from engine.errors import BuildFailed, EngineError, KeeperLost, OperationFailed, StartFailed
@@ -74,6 +74,7 @@ class ContainerRun:
         self.group = build_folders.new_name()
         self.folder = f"{roots.run}/{self.group}"
         self.cgroups = Cgroups.of(roots)
+        self._parent = ""
         self._apparmor = apparmor.Default(roots)
         self._lock = threading.Lock()
         self._launch: Launch | None = None
@@ -116,6 +117,8 @@ class ContainerRun:
             self._keeper = -1
         if self._marker >= 0:
             self.cgroups.sweep(self.group, ())
+            if self._parent:
+                self.cgroups.sweep(self.group, (), self._parent)
             for network in self._network:
                 network.close()
             build_folders.remove(self.roots, self.group)  # last: if we are killed, it shows others what to clean up
@@ -137,7 +140,11 @@ class ContainerRun:
                 raise OperationFailed.of("create", folder, error) from error
             spec = _specification(request, container_id)
             handle = self.cgroups.create(
-                self.group, container_id, spec.resources, device_rules=devices.rules(spec, devices.nodes(spec))
+                self.group,
+                container_id,
+                spec.resources,
+                parent=self._cgroup_parent(request.cgroup_parent),
+                device_rules=devices.rules(spec, devices.nodes(spec)),
             )
             stack.callback(_leave_cgroup, handle)
             self._note(container_id, handle)
@@ -145,6 +152,16 @@ class ContainerRun:
             path = f"{folder}/bundle.json"
             _write(path, json.dumps(self._bundle(spec, request, folder, handle)))
             return self._run(keeper, container_id, path, request, output, stack)
+
+    def _cgroup_parent(self, parent: str) -> str:
+        """The cgroup for this build's steps below `parent`, noted for those who sweep; "" for our own."""
+        if not parent:
+            return ""
+        check_parent(parent)
+        if not self._parent:
+            build_folders.note_cgroup(self.roots, self.group, parent)
+            self._parent = parent
+        return f"{parent}/{self.group}"
 
     def _note(self, container_id: str, handle: Handle) -> None:
         with self._lock:

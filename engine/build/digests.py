@@ -14,6 +14,7 @@ import time
 import msgspec
 
 from engine import atomic
+from engine.filetree.attributes import set_time
 from engine.paths import make_private
 
 _SETTLED = 2_000_000_000
@@ -21,6 +22,9 @@ _SETTLED = 2_000_000_000
 
 _SLACK = 10_000
 """Entries that may be kept for other builds."""
+
+_AGE = 30 * 86400.0
+_SIZE = 64 << 20
 
 Entry = tuple[int, int, int, int, int, str]
 
@@ -57,6 +61,9 @@ class Digests:
         """Write new entries. Entries that this build did not use are kept for other builds of the context, up to a
         limit."""
         if not self._changed:
+            if self._seen:
+                with contextlib.suppress(OSError):
+                    set_time(self._path, time.time_ns())  # used now
             return
         known = self._known or {}
         kept = {**known, **self._seen} if len(known) < _SLACK + 4 * len(self._seen) else self._seen
@@ -72,6 +79,23 @@ class Digests:
                 return _decode(file.read())
         except (OSError, msgspec.MsgspecError):
             return {}
+
+
+def sweep(folder: str, *, age: float = _AGE, size: int = _SIZE) -> None:
+    """Remove files of contexts that were last built more than `age` seconds ago, and, of the others, those used longest ago
+    once all take more than `size` bytes."""
+    found: list[tuple[float, int, str]] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("digests-"):
+                status = entry.stat()
+                found.append((status.st_mtime, status.st_size, entry.path))
+    total, oldest = 0, time.time() - age
+    for used, taken, path in sorted(found, reverse=True):
+        total += taken
+        if used < oldest or total > size:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:

@@ -43,6 +43,7 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     shm_size: int = 0
     ulimits: tuple[Ulimit, ...] = ()
     resources: Resources = Resources()
+    cgroup_parent: str = ""
     privileged: bool = False
 
 

@@ -80,6 +80,7 @@ def prepare(run: StageRun, instruction: ins.Run) -> Task:
                 shm_size=spec.shm_size,
                 ulimits=spec.ulimits,
                 resources=spec.resources,
+                cgroup_parent=spec.cgroup_parent,
                 privileged=privileged,
             )
             _execute(run, instruction, request, step)

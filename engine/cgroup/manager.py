@@ -29,6 +29,15 @@ _ABANDONED = 600.0
 """Seconds after which a cgroup without a process cannot belong to a start in progress."""
 
 
+def check_parent(parent: str) -> None:
+    """Whether a cgroup can be named so. InvalidSpec."""
+    if ".." in parent.split("/"):
+        raise InvalidSpec(
+            f"cgroup_parent {parent!r} is outside the cgroup file system",
+            hint="Name a cgroup without '..' in its path.",
+        )
+
+
 class Handle:
     """The folders of one container's cgroups, by controller ("" for the unified one)."""
 
@@ -170,11 +179,7 @@ class Cgroups:
         """Make the cgroups and set the limits; idempotent. `device_rules` ("c 1:3 rwm") list the allowed devices, None
         means all. Raises Unsupported for a limit whose controller is missing; for an ordinary user such a limit is
         skipped (`left_out` lists it)."""
-        if ".." in parent.split("/"):
-            raise InvalidSpec(
-                f"cgroup_parent {parent!r} is outside the cgroup file system",
-                hint="Name a cgroup without '..' in its path.",
-            )
+        check_parent(parent)
         if self.rootless:
             limits = self._possible(limits)
         wanted = settings.v2(limits) if self.unified else settings.v1(limits)
@@ -255,11 +260,13 @@ class Cgroups:
         lacking = [name for name, controller in settings.CONTROLLERS.items() if controller not in available]
         return msgspec.structs.replace(limits, **{name: getattr(nothing, name) for name in lacking})
 
-    def sweep(self, group: str, alive: Iterable[str]) -> None:
-        """Kill and remove the group's cgroups whose container is not in `alive`, and the group's folder when empty."""
+    def sweep(self, group: str, alive: Iterable[str], parent: str = "") -> None:
+        """Kill and remove the group's cgroups whose container is not in `alive`, and the group's folder when empty.
+        `parent`: the cgroup that holds the group's folder, "" for our own, which goes too when empty."""
         keep = set(alive)
         for controller, base in self.hierarchies.items():
-            folder = f"{base}/{self._top}/{group}"
+            top = f"{base}/{parent.strip('/') or self._top}"
+            folder = f"{top}/{group}"
             try:
                 names = [entry.name for entry in os.scandir(folder) if entry.is_dir()]
             except FileNotFoundError:
@@ -269,7 +276,7 @@ class Cgroups:
                     left = Handle({controller: f"{folder}/{name}"})
                     left.kill()
                     left.remove()
-            for empty in (folder, f"{base}/{self._top}"):
+            for empty in (folder,) if parent else (folder, top):
                 try:
                     os.rmdir(empty)
                 except OSError:

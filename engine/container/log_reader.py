@@ -23,6 +23,7 @@ class _Line(msgspec.Struct):
     log: str
     stream: str
     time: str
+    attrs: dict[str, str] = {}
 
 
 class _Spec(msgspec.Struct):
@@ -105,7 +106,7 @@ class _Json:
         for line in lines:
             try:
                 record = _decode(line)
-                yield LogEntry(nanoseconds(record.time), record.stream, record.log)
+                yield LogEntry(nanoseconds(record.time), record.stream, record.log, record.attrs)
             except (msgspec.MsgspecError, ValueError):
                 continue  # a crash interrupted the write
 

@@ -1,6 +1,7 @@
 """Run directories of builds: each build locks its own; later builds remove those of killed builds.
 
-<run>/build-<random>/lock    locked as long as the build lives
+<run>/build-<random>/lock             locked as long as the build lives
+<run>/build-<random>/cgroup-parent    where its steps have their cgroups, if that is not our own place
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import os
 from collections.abc import Callable, Iterator
 
 from engine.cgroup.manager import Cgroups
+from engine.errors import OperationFailed
 from engine.filetree.remove import remove as remove_tree
 from engine.paths import Roots, make_private
 
 _PREFIX = "build-"
+_CGROUP = "cgroup-parent"
 
 
 def new_name() -> str:
@@ -30,6 +33,24 @@ def make(roots: Roots, name: str, sweep: Callable[[], None]) -> int:
         folder = f"{roots.run}/{name}"
         os.mkdir(folder, 0o700)
         return _lock(folder)
+
+
+def note_cgroup(roots: Roots, name: str, parent: str) -> None:
+    """Note in a build's folder that its steps have their cgroups below `parent`. OperationFailed."""
+    path = f"{roots.run}/{name}/{_CGROUP}"
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(parent)
+    except OSError as error:
+        raise OperationFailed.of("write", path, error) from error
+
+
+def _noted(folder: str) -> str:
+    try:
+        with open(f"{folder}/{_CGROUP}", encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def remove(roots: Roots, name: str) -> None:
@@ -63,6 +84,8 @@ def sweep(roots: Roots, cgroups: Cgroups, forget: Callable[[str], None] | None) 
             continue  # alive
         try:
             cgroups.sweep(name, ())
+            if parent := _noted(folder):
+                cgroups.sweep(name, (), parent)
             if forget:
                 forget(name)
             _remove(folder)

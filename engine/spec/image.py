@@ -166,6 +166,8 @@ class BuildSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ulimits: tuple[Ulimit, ...] = ()
     resources: Resources = Resources()
     """Limits of each RUN step."""
+    cgroup_parent: str = ""
+    """The cgroup in which RUN steps have theirs, "" for our own."""
     annotations: tuple[tuple[str, str], ...] = ()
     """`[manifest|index|manifest-descriptor[[PLATFORM]],…:]KEY` and value, as BuildKit takes them."""
     provenance: str = ""

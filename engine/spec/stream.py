@@ -6,12 +6,14 @@ from msgspec import Struct
 class LogEntry(Struct, frozen=True):
     """One entry of a container's log: `time` in nanoseconds since the epoch, `stream` stdout or stderr.
 
-    `text` ends with a newline unless the entry is a part of a longer line.
+    `text` ends with a newline unless the entry is a part of a longer line. `attrs`: the labels, variables and tag that the
+    log options ask for with every line.
     """
 
     time: int
     stream: str
     text: str
+    attrs: dict[str, str] = {}
 
 
 class LinkCounts(Struct, frozen=True, kw_only=True, omit_defaults=True):

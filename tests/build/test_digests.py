@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from engine.build.digests import Digests
+from engine.build.digests import Digests, sweep
 
 
 @pytest.fixture
@@ -56,3 +56,23 @@ def test_a_damaged_file_is_as_none(tmp_path, file, content):
     (name,) = [name for name in os.listdir(tmp_path) if name.startswith("digests")]
     (tmp_path / name).write_bytes(content)
     assert Digests(str(tmp_path), "/context").get("file", old(file)) is None
+
+
+def test_what_nobody_has_used_for_long_is_removed(tmp_path, file):
+    for context in ("/old", "/kept", "/used"):
+        digests = Digests(str(tmp_path), context)
+        digests.put("file", old(file), b"12")
+        digests.save()
+    paths = {context: Digests(str(tmp_path), context)._path for context in ("/old", "/kept", "/used")}
+    for context in ("/old", "/used"):
+        os.utime(paths[context], (1, 1))
+    used = Digests(str(tmp_path), "/used")
+    used.get("file", old(file))
+    used.save()
+    (tmp_path / "other").touch()
+    sweep(str(tmp_path))
+    assert {context for context, path in paths.items() if os.path.exists(path)} == {"/kept", "/used"}
+    os.utime(paths["/kept"], (5e9, 5e9))
+    sweep(str(tmp_path), size=os.path.getsize(paths["/kept"]))
+    assert {context for context, path in paths.items() if os.path.exists(path)} == {"/kept"}
+    assert (tmp_path / "other").exists()

@@ -18,10 +18,11 @@ from engine.build import build
 from engine.build.container_run import ContainerRun
 from engine.build.execute import LateSteps
 from engine.container import apparmor
-from engine.errors import BuildFailed, KeeperLost, OperationFailed
+from engine.errors import BuildFailed, InvalidSpec, KeeperLost, OperationFailed
 from engine.image import gc
 from engine.image.images import ImageStore
 from engine.session import build_folders
+from engine.spec.container import Resources
 from engine.spec.image import BuildSecret, BuildSpec
 from engine.store import Store
 
@@ -466,3 +467,46 @@ def test_a_build_whose_steps_are_all_known_prepares_nothing(builder):
         builder.run = steps
         builder("FROM busybox\nRUN true")
     assert builder.cached == 1
+
+
+@pytest.fixture
+def parent():
+    """A cgroup for steps, by its path below the hierarchies."""
+    name = f"/composer-test-{os.urandom(4).hex()}/inner"
+    yield name
+    for place in sorted(glob.glob(f"/sys/fs/cgroup/**{os.path.dirname(name)}/**/", recursive=True), reverse=True):
+        os.rmdir(place)
+
+
+def places(parent, group):
+    return glob.glob(f"/sys/fs/cgroup/**{parent}/{group}", recursive=True)
+
+
+def test_steps_run_below_a_chosen_cgroup(builder, run, parent):
+    seen = []
+
+    def note(event):
+        if event.get("text") == "started":
+            seen.extend(text for place in places(parent, run.group) for text in glob.glob(f"{place}/*/cgroup.procs"))
+            seen.extend(pid for path in seen[:1] for pid in open(path).read().split())
+
+    spec = BuildSpec(context=str(builder.context.path), dockerfile_inline="FROM busybox\nRUN echo started; sleep 0.3",
+                     cgroup_parent=parent)  # fmt: skip
+    build(spec, images=builder.images, run=run, progress=note)
+    assert len(seen) > 1
+    run.close()
+    assert places(parent, run.group) == []
+    with pytest.raises(InvalidSpec, match="outside the cgroup file system"):
+        builder("FROM busybox\nRUN true", cgroup_parent="/a/../../b")
+
+
+def test_the_next_build_removes_a_killed_ones_cgroups_there(builder, run, parent):
+    roots = builder.images.store.roots
+    name = build_folders.new_name()
+    os.close(build_folders.make(roots, name, lambda: None))
+    build_folders.note_cgroup(roots, name, parent)
+    run.cgroups.create(name, "c", Resources(), parent=f"{parent}/{name}")
+    assert places(parent, name)
+    builder("FROM busybox\nRUN true")
+    assert places(parent, name) == []
+    assert not os.path.exists(f"{roots.run}/{name}")

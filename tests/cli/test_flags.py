@@ -19,6 +19,8 @@ from composer.cli.parsing.options import EVERYWHERE, GLOBAL
 REFERENCE: dict[str, dict[str, list[str]]] = json.loads(
     Path(__file__).with_name("docker_compose_flags.json").read_text()
 )
+DOCKER: dict[str, dict[str, str]] = json.loads(Path(__file__).with_name("docker_flags.json").read_text())
+"""The commands of docker's groups that composer has, with their flags and shorthands (Docker 28.2, buildx 0.29)."""
 UNLISTED = {
     "create": {"y": "yes"},
     "down": {"volume": "volumes"},
@@ -155,6 +157,14 @@ def test_every_flag_of_docker_compose_is_honoured_or_refused(name: str) -> None:
         return
     command = found or module.COMMAND
     check({flag.name: flag for flag in command.flags}, REFERENCE[name], name)
+
+
+@pytest.mark.parametrize("name", DOCKER)
+def test_every_flag_of_dockers_groups_is_honoured_or_refused(name: str) -> None:
+    group, _, rest = name.partition(" ")
+    ours = {flag.name: flag for flag in importlib.import_module(module_of(group)).GROUP.commands[rest].flags}
+    for flag, short in DOCKER[name].items():
+        assert flag in ours and ours[flag].short == short, f"{name}: --{flag}"
 
 
 @pytest.mark.parametrize(("name", "alias"), [(name, alias) for name, given in UNLISTED.items() for alias in given])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ from composer.cli.errors import UsageError
 from composer.cli.parsing.build_flags import BUILD
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 from composer.cli.render.listing import FORCE, FORMAT, listing
-from composer.view.build_cache import FILTERS, chosen, over
+from composer.load.printable import one_line
+from composer.view.build_cache import FILTERS, chosen, over, to_keep
 from composer.view.filters import Filters
 from composer.view.units import human_duration, human_size
+from engine import quantities
 
 if TYPE_CHECKING:
     from composer.cli.project.context import Context
@@ -49,17 +52,13 @@ def du(context: Context, args: Args) -> int:
 
 def prune(context: Context, args: Args) -> int:
     from composer.cli.project.direct_changes import agreed
-    from engine import quantities
 
     entries = chosen(context.engine.store_usage().cache, Filters.of_flags(args.filter, FILTERS))
     if not args.all:
         entries = [entry for entry in entries if not entry.in_use]
-    limit = args.max_used_space or args.keep_storage
-    if limit:
-        try:
-            keep = quantities.size(limit)
-        except ValueError as error:
-            raise UsageError(f"--max-used-space: {error}") from None
+    limits = _size("max-used-space", args), _size("reserved-space", args), _size("min-free-space", args)
+    keep = to_keep(entries, *limits, shutil.disk_usage(context.roots.state).free)
+    if keep is not None:
         entries = over(entries, keep)
     keys = [entry.key for entry in entries]
     size = human_size(context.engine.prune_images((), keys, preview=True).size, 4)
@@ -68,11 +67,25 @@ def prune(context: Context, args: Args) -> int:
     if not agreed(context, f"This will remove {which}.", lines, force=args.force):
         return 0
     freed = context.engine.prune_images((), keys)
-    print("".join(f"{key[:25]}\n" for key in freed.cache), end="")
+    steps = {entry.key: f" {one_line(entry.step)}" if args.verbose else "" for entry in entries}
+    print("".join(f"{key[:25]}{steps[key]}\n" for key in freed.cache), end="")
     print(f"Total:\t{human_size(freed.size, 4)}")
     return 0
 
 
+def _size(name: str, args: Args) -> int:
+    """The bytes of a flag, 0 when it is not given. UsageError."""
+    text = getattr(args, name.replace("-", "_"))
+    try:
+        return quantities.size(text) if text else 0
+    except ValueError as error:
+        raise UsageError(f'invalid argument "{text}" for "--{name}" flag: {error}') from None
+
+
+_BUILDER = Flag(
+    "builder", "Override the configured builder instance", "string", refused="composer has a single built-in builder"
+)
+_DEBUG = Flag("debug", "Without effect: COMPOSER_DEBUG=1 shows more of errors", short="D", hidden=True)
 _FILTER = Flag("filter", "Filter the records: until=24h, description=TEXT, id=…", "strings", metavar="filter")
 
 
@@ -101,7 +114,7 @@ GROUP = Group(
                 "builder du",
                 "Disk usage of the build cache",
                 "builder du [OPTIONS]",
-                (_FILTER, FORMAT, Flag("verbose", "Show details of each step")),
+                (_BUILDER, _DEBUG, _FILTER, FORMAT, Flag("verbose", "Show details of each step")),
                 positional=(0, 0),
             ),
             du,
@@ -113,10 +126,21 @@ GROUP = Group(
                 "builder prune [OPTIONS]",
                 (
                     Flag("all", "Remove all unused build cache, not just dangling ones", short="a"),
+                    _BUILDER,
+                    _DEBUG,
                     _FILTER,
                     FORCE,
-                    Flag("keep-storage", "The same as --max-used-space", "string", hidden=True),
-                    Flag("max-used-space", "Amount of cache to keep, most recently used first", "string"),
+                    Flag(
+                        "keep-storage",
+                        "The same as --reserved-space",
+                        "string",
+                        hidden=True,
+                        attribute="reserved_space",
+                    ),
+                    Flag("max-used-space", "Keep at most so much of the cache, most recently used first", "string"),
+                    Flag("min-free-space", "Free so much of the file system, if the cache suffices", "string"),
+                    Flag("reserved-space", "Keep so much of the cache in any case", "string"),
+                    Flag("verbose", "Also show the instruction of each step"),
                 ),
                 positional=(0, 0),
             ),

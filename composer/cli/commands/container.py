@@ -6,8 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from composer.cli.commands.stats import FLAGS as STATS
 from composer.cli.errors import CommandError, UsageError
-from composer.cli.parsing.container_flags import CREATE
+from composer.cli.parsing.container_flags import CREATE, UPDATE
 from composer.cli.parsing.flags import Args, Command, Flag, Group
 from composer.cli.render.listing import (
     FILTER,
@@ -22,6 +23,7 @@ from composer.cli.render.listing import (
     listing,
     short,
 )
+from composer.load.printable import one_line
 from composer.view import container_list, lookup
 from composer.view.filters import Filters
 from composer.view.units import human_duration, human_size
@@ -120,6 +122,7 @@ def logs(context: Context, args: Args) -> int:
         tail=parse_tail(args.tail),
         follow=args.follow,
         timestamps=args.timestamps,
+        details=args.details,
     )
 
 
@@ -145,7 +148,7 @@ def execute(context: Context, args: Args) -> int:
         tty=args.tty,
         privileged=args.privileged,
     )
-    return run_exec(context, record, spec, detach=args.detach, interactive=args.interactive)
+    return run_exec(context, record, spec, detach=args.detach, interactive=args.interactive, keys=args.detach_keys)
 
 
 def attach(context: Context, args: Args) -> int:
@@ -355,6 +358,31 @@ def run(context: Context, args: Args) -> int:
     return run_one(context, args)
 
 
+def diff(context: Context, args: Args) -> int:
+    record = lookup.container(context.engine, args.positional[0])
+    letters = {"modified": "C", "added": "A", "deleted": "D"}
+    for path, kind in context.engine.changes(record.group, record.id):
+        print(f"{letters[kind]} {one_line(path)}")
+    return 0
+
+
+def stats(context: Context, args: Args) -> int:
+    from composer.cli.commands import stats as usage
+
+    def listed() -> list[ContainerRecord]:
+        if args.positional:
+            return [lookup.container(context.engine, name) for name in args.positional]
+        return container_list.selected(context.engine, Filters({}, ()), everything=args.all)
+
+    return usage.show(args, context, listed)
+
+
+def update(context: Context, args: Args) -> int:
+    from composer.cli.project.container_update import update as change
+
+    return change(context, args)
+
+
 def cp(context: Context, args: Args) -> int:
     from composer.cli.project import container_content
 
@@ -378,6 +406,7 @@ _TIMEOUT = (
     Flag("timeout", "Seconds to wait before killing the container", "int", short="t", aliases=("time",)),
 )
 _KEYS = Flag("detach-keys", "Key sequence for detaching (default: ctrl-p,ctrl-q)", "string")
+_NO_CHECKPOINTS = "containers are not checkpointed"
 _PROXY = Flag("sig-proxy", "Forward received signals to the process", default=True)
 
 
@@ -420,9 +449,13 @@ GROUP = Group(
                      interspersed=False),
             create,
         ),
+        "diff": (
+            _command("diff", "Inspect changes to files on a container's file system", " CONTAINER", positional=(1, 1)),
+            diff,
+        ),
         "exec": (
             _command("exec", "Execute a command in a running container", " CONTAINER COMMAND [ARG...]",
-                     Flag("detach", "Run the command in the background", short="d"),
+                     Flag("detach", "Run the command in the background", short="d"), _KEYS,
                      Flag("env", "Set variables: NAME=VALUE, or NAME for the caller's value", "strings", short="e"),
                      Flag("env-file", "Read in a file of environment variables", "strings"),
                      Flag("interactive", "Keep STDIN open even if not attached", short="i"),
@@ -450,6 +483,7 @@ GROUP = Group(
         ),
         "logs": (
             _command("logs", "Fetch the logs of a container", " CONTAINER",
+                     Flag("details", "Show the labels and variables of the log options"),
                      Flag("follow", "Follow log output", short="f"),
                      Flag("since", "Show logs since a time (2013-01-02T13:23:37Z) or for so long (42m)", "string"),
                      Flag("tail", "Number of lines to show from the end of the logs", "string", short="n", default="all"),
@@ -493,13 +527,24 @@ GROUP = Group(
         ),
         "start": (
             _command("start", "Start one or more stopped containers", SEVERAL,
-                     Flag("attach", "Attach STDOUT/STDERR and forward signals", short="a"), _KEYS,
+                     Flag("attach", "Attach STDOUT/STDERR and forward signals", short="a"),
+                     Flag("checkpoint", "Restore from this checkpoint", "string", refused=_NO_CHECKPOINTS),
+                     Flag("checkpoint-dir", "Directory of checkpoints", "string", refused=_NO_CHECKPOINTS), _KEYS,
                      Flag("interactive", "Attach the container's STDIN", short="i"), _PROXY, positional=(1, None)),
             start,
+        ),
+        "stats": (
+            _command("stats", "Display a live stream of containers' resource usage statistics", " [CONTAINER...]",
+                     *STATS, positional=(0, None)),
+            stats,
         ),
         "stop": (_command("stop", "Stop one or more running containers", SEVERAL, *_TIMEOUT, positional=(1, None)), stop),
         "top": (_command("top", "Display the running processes of a container", " CONTAINER", positional=(1, 1)), top),
         "unpause": (_command("unpause", "Unpause containers", SEVERAL, positional=(1, None)), unpause),
+        "update": (
+            _command("update", "Change limits and restart policy of containers", SEVERAL, *UPDATE, positional=(1, None)),
+            update,
+        ),
         "wait": (
             _command("wait", "Block until containers stop, then print their exit codes", SEVERAL, positional=(1, None)),
             wait,

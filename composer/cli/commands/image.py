@@ -358,6 +358,11 @@ GROUP = Group(
                     FORMAT,
                     NO_TRUNC,
                     QUIET,
+                    Flag(
+                        "tree",
+                        "List multi-platform images as a tree",
+                        refused="see image inspect --platform",
+                    ),
                 ),
                 positional=(0, 1),
             ),

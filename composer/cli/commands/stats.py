@@ -13,6 +13,8 @@ from composer.cli.render.table import MINIMUM, shorten, table
 from composer.view.units import bytes_size, human_size
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from composer.cli.project.context import Context
     from engine.spec.state import ContainerRecord
     from engine.spec.stream import ContainerStats
@@ -24,27 +26,34 @@ NAMES = {"ID": "CONTAINER ID", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMI
 INTERVAL = 1.0
 """Seconds between two readings, over which the share of processor time is taken."""
 
+FLAGS = (
+    Flag("all", "Show all containers, not only running ones", short="a"),
+    Flag("format", "Format output: table, table TEMPLATE, json, or a Go TEMPLATE", "string"),
+    Flag("no-stream", "Show the first result only"),
+    Flag("no-trunc", "Do not truncate output"),
+)
+
 COMMAND = Command(
     "stats",
     "Display a live stream of container(s) resource usage statistics",
     "stats [OPTIONS] [SERVICE]",
-    (
-        Flag("all", "Show all containers, not only running ones", short="a"),
-        Flag("format", "Format output: table, table TEMPLATE, json, or a Go TEMPLATE", "string"),
-        Flag("no-stream", "Show the first result only"),
-        Flag("no-trunc", "Do not truncate output"),
-    ),
+    FLAGS,
 )
 
 
 def run(context: Context, args: Args) -> int:
     context.check_shown(args.positional)
+    return show(args, context, lambda: _records(context, args))
+
+
+def show(args: Args, context: Context, listed: Callable[[], list[ContainerRecord]]) -> int:
+    """Print the usage of the containers that `listed` gives, again and again unless --no-stream."""
     before: dict[str, ContainerStats] = {}
-    _read(context, _records(context, args), before)
+    _read(context, listed(), before)
     live = not args.no_stream
     while True:
         time.sleep(INTERVAL)
-        records = _records(context, args)
+        records = listed()
         text = _text(args, [(record, *pair) for record, pair in _read(context, records, before)])
         screen = live and sys.stdout.isatty() and args.format in ("", "table")
         if screen:

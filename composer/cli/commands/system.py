@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from composer.cli.errors import UsageError
 from composer.cli.parsing.flags import Args, Command, Flag, Group
-from composer.cli.render.listing import FORCE, FORMAT, INSPECT, listing
+from composer.cli.render.listing import FILTER, FORCE, FORMAT, INSPECT, listing
 from composer.view.filters import Filters
 from composer.view.units import bytes_size, human_size
 
@@ -104,6 +104,16 @@ def info(context: Context, args: Args) -> int:
     return 0
 
 
+def events(context: Context, args: Args) -> int:
+    from composer.cli.parsing.timestamps import SECOND, parse_moment
+    from composer.cli.terminal.system_events import show
+
+    since = parse_moment(args.since) / SECOND if args.since else None
+    until = parse_moment(args.until) / SECOND if args.until else None
+    show(context, args.filter, args.format, since, until)
+    return 0
+
+
 def prune(context: Context, args: Args) -> int:
     """As docker: prune containers, networks, with --volumes anonymous volumes, images, build cache."""
     from composer.cli.commands import container, image, network, volume
@@ -148,6 +158,21 @@ GROUP = Group(
                 positional=(0, 0),
             ),
             df,
+        ),
+        "events": (
+            Command(
+                "system events",
+                "Get real time events of all projects",
+                "system events [OPTIONS]",
+                (
+                    FILTER,
+                    Flag("format", "Format output: json, or a Go TEMPLATE", "string"),
+                    Flag("since", "Also show what containers did since this time", "string"),
+                    Flag("until", "End then", "string"),
+                ),
+                positional=(0, 0),
+            ),
+            events,
         ),
         "info": (
             Command(

@@ -136,6 +136,12 @@ def take(context: Context, gone: list[VolumeRecord]) -> int:
     return freed
 
 
+_NO_SWARM = "there is no swarm"
+_CLUSTER = (
+    "availability", "group", "limit-bytes", "required-bytes", "scope", "secret", "sharing", "topology-preferred",
+    "topology-required", "type",
+)  # fmt: skip
+
 GROUP = Group(
     "volume",
     "Manage volumes of all projects",
@@ -149,6 +155,10 @@ GROUP = Group(
                     Flag("driver", "Volume driver", "string", short="d", default="local"),
                     Flag("label", "Set metadata for a volume: KEY=VALUE", "strings"),
                     Flag("opt", "Set driver specific options: KEY=VALUE", "strings", short="o"),
+                    *(
+                        Flag(name, "For a cluster volume", "string", hidden=True, refused=_NO_SWARM)
+                        for name in _CLUSTER
+                    ),
                 ),
                 positional=(0, 1),
             ),
@@ -169,7 +179,12 @@ GROUP = Group(
                 "volume ls",
                 "List volumes",
                 "volume ls [OPTIONS]",
-                (FILTER, FORMAT, Flag("quiet", "Only display volume names", short="q")),
+                (
+                    Flag("cluster", "Only display cluster volumes", hidden=True, refused=_NO_SWARM),
+                    FILTER,
+                    FORMAT,
+                    Flag("quiet", "Only display volume names", short="q"),
+                ),
                 positional=(0, 0),
             ),
             ls,

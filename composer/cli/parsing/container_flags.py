@@ -17,6 +17,8 @@ CREATE = (
     Flag("cgroup-parent", "Optional parent cgroup for the container", "string"),
     Flag("cgroupns", "Cgroup namespace to use (host|private)", "string"),
     Flag("cidfile", "Write the container ID to the file", "string"),
+    Flag("cpu-count", "CPU count", "int", refused=_WINDOWS),
+    Flag("cpu-percent", "CPU percent", "int", refused=_WINDOWS),
     Flag("cpu-period", "Limit the CFS period, in microseconds", "int"),
     Flag("cpu-quota", "Limit the CFS quota, in microseconds", "int"),
     Flag("cpu-rt-period", "Limit the real-time period, in microseconds", "int"),
@@ -51,6 +53,8 @@ CREATE = (
     Flag("hostname", "Container host name", "string", short="h"),
     Flag("init", "Run an init inside the container that forwards signals and reaps processes"),
     Flag("interactive", "Keep STDIN open even if not attached", short="i"),
+    Flag("io-maxbandwidth", "Maximum IO bandwidth limit for the system drive", "string", refused=_WINDOWS),
+    Flag("io-maxiops", "Maximum IOps limit for the system drive", "uint", refused=_WINDOWS),
     Flag("ip", "IPv4 address (e.g., 172.30.100.104)", "string"),
     Flag("ip6", "IPv6 address (e.g., 2001:db8::33)", "string"),
     Flag("ipc", "IPC mode to use", "string"),
@@ -106,3 +110,14 @@ CREATE = (
     Flag("volumes-from", "Mount volumes from the specified container(s)", "strings"),
     Flag("workdir", "Working directory inside the container", "string", short="w"),
 )
+
+_CHANGEABLE = (
+    "blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus", "cpuset-cpus",
+    "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit",
+)  # fmt: skip
+
+UPDATE = (
+    *(flag for flag in CREATE if flag.name in _CHANGEABLE),
+    Flag("restart", "Restart policy to apply when a container exits", "string"),
+)
+"""The flags of `docker update`."""

@@ -82,7 +82,7 @@ def _host(args: Args, environ: Mapping[str, str]) -> dict[str, Any]:
         "Privileged": args.privileged,
         "PublishAllPorts": args.publish_all,
         "ReadonlyRootfs": args.read_only,
-        "RestartPolicy": _restart(args.restart),
+        "RestartPolicy": restart(args.restart),
         "Runtime": args.runtime,
         "SecurityOpt": args.security_opt,
         "StorageOpt": _pairs(args.storage_opt),
@@ -96,17 +96,10 @@ def _host(args: Args, environ: Mapping[str, str]) -> dict[str, Any]:
     return {**host, **_resources(args)}
 
 
-def _resources(args: Args) -> dict[str, Any]:
-    def number(flag: str, text: str) -> int:
-        return -1 if text == "-1" else _quantity(flag, text, quantities.size)
-
+def limits(args: Args) -> dict[str, Any]:
+    """The limits that `container update` can change. UsageError names the invalid flag."""
     return {
         "BlkioWeight": args.blkio_weight,
-        "BlkioWeightDevice": [_rated(text, "Weight", int) for text in args.blkio_weight_device],
-        "BlkioDeviceReadBps": [_rated(text, "Rate", quantities.size) for text in args.device_read_bps],
-        "BlkioDeviceReadIOps": [_rated(text, "Rate", int) for text in args.device_read_iops],
-        "BlkioDeviceWriteBps": [_rated(text, "Rate", quantities.size) for text in args.device_write_bps],
-        "BlkioDeviceWriteIOps": [_rated(text, "Rate", int) for text in args.device_write_iops],
         "CpuPeriod": args.cpu_period,
         "CpuQuota": args.cpu_quota,
         "CpuRealtimePeriod": args.cpu_rt_period,
@@ -115,14 +108,32 @@ def _resources(args: Args) -> dict[str, Any]:
         "CpusetCpus": args.cpuset_cpus,
         "CpusetMems": args.cpuset_mems,
         "NanoCpus": round(_quantity("cpus", args.cpus, float) * 1e9) if args.cpus else 0,
-        "Memory": number("memory", args.memory) if args.memory else 0,
-        "MemoryReservation": number("memory-reservation", args.memory_reservation) if args.memory_reservation else 0,
-        "MemorySwap": number("memory-swap", args.memory_swap) if args.memory_swap else 0,
+        "Memory": _bytes("memory", args.memory),
+        "MemoryReservation": _bytes("memory-reservation", args.memory_reservation),
+        "MemorySwap": _bytes("memory-swap", args.memory_swap),
+        "PidsLimit": args.pids_limit,
+    }
+
+
+def _resources(args: Args) -> dict[str, Any]:
+    return {
+        **limits(args),
+        "BlkioWeightDevice": [_rated(text, "Weight", int) for text in args.blkio_weight_device],
+        "BlkioDeviceReadBps": [_rated(text, "Rate", quantities.size) for text in args.device_read_bps],
+        "BlkioDeviceReadIOps": [_rated(text, "Rate", int) for text in args.device_read_iops],
+        "BlkioDeviceWriteBps": [_rated(text, "Rate", quantities.size) for text in args.device_write_bps],
+        "BlkioDeviceWriteIOps": [_rated(text, "Rate", int) for text in args.device_write_iops],
         "MemorySwappiness": args.memory_swappiness,
         "OomKillDisable": args.oom_kill_disable,
-        "PidsLimit": args.pids_limit,
-        "ShmSize": number("shm-size", args.shm_size) if args.shm_size else 0,
+        "ShmSize": _bytes("shm-size", args.shm_size),
     }
+
+
+def _bytes(flag: str, text: str) -> int:
+    """0 for "", -1 for "-1"."""
+    if text in ("", "-1"):
+        return int(text or 0)
+    return int(_quantity(flag, text, quantities.size))
 
 
 def _quantity(flag: str, text: str, parse: Callable[[str], Any]) -> Any:
@@ -215,7 +226,8 @@ def _ulimit(text: str) -> dict[str, Any]:
         raise UsageError(f'invalid argument "{text}" for "--ulimit" flag: expected NAME=SOFT[:HARD]') from None
 
 
-def _restart(text: str) -> dict[str, Any]:
+def restart(text: str) -> dict[str, Any]:
+    """`RestartPolicy` of `NAME[:COUNT]`. UsageError."""
     name, _, count = text.partition(":")
     if count and not count.isdigit():
         raise UsageError(f"invalid restart policy format: maximum retry count must be an integer: {text}")

@@ -138,6 +138,7 @@ def _spec(args: Args, environ: Mapping[str, str], stack: contextlib.ExitStack) -
         shm_size=_size("shm-size", args.shm_size),
         ulimits=tuple(_ulimit(text) for text in args.ulimit),
         resources=_resources(args),
+        cgroup_parent=args.cgroup_parent,
         provenance=provenance,
         sbom=sbom,
         secrets=secrets,

@@ -30,9 +30,17 @@ PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signa
 
 
 def run_exec(
-    context: Context, record: ContainerRecord, spec: ExecSpec, *, detach: bool = False, interactive: bool = True
+    context: Context,
+    record: ContainerRecord,
+    spec: ExecSpec,
+    *,
+    detach: bool = False,
+    interactive: bool = True,
+    keys: str = "",
 ) -> int:
-    """Start a process in the container and stay attached, unless detached; returns its exit code."""
+    """Start a process in the container and stay attached, unless detached; returns its exit code, 0 once the detach `keys`
+    are typed. UsageError for wrong keys."""
+    sequence = parse_keys(keys)
     if context.dry_run:
         if detach:
             return 0
@@ -55,7 +63,7 @@ def run_exec(
         if process.stream is None:
             with passing_signals(process):
                 return process.wait()
-        return terminal_session(process, stdin=stdin, keys=parse_keys(""))
+        return terminal_session(process, stdin=stdin, keys=sequence)
     finally:
         process.close()
 

@@ -240,6 +240,7 @@ def _spec(options: Mapping[str, str], build: Build, brought: Brought) -> BuildSp
             pull=options.get("image-resolve-mode") == "pull",
             network=options.get("force-network-mode", ""),
             extra_hosts=tuple(_pairs(options.get("add-hosts", ""))),
+            cgroup_parent=options.get("cgroup-parent", ""),
             shm_size=int(options.get("shm-size") or 0),
             ulimits=tuple(_ulimit(one) for one in options.get("ulimit", "").split(",") if one),
             secrets=brought.secrets,

@@ -246,6 +246,7 @@ def _spec(server: Server, request: Request, folder: str) -> BuildSpec:
         shm_size=request.number("shmsize", 0) or 0,
         extra_hosts=(*map(host_entry, hosts), *_neighbours(server, network)),
         ulimits=tuple(Ulimit(name=one.name, soft=one.soft, hard=one.hard) for one in ulimits),
+        cgroup_parent=request.query("cgroupparent"),
         resources=Resources(
             memory=request.number("memory", 0) or 0,
             memory_swap=request.number("memswap", 0) or 0,

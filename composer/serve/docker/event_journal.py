@@ -148,6 +148,8 @@ class Observer:
         """Containers whose exit is reported once their output has been sent."""
         self._released: set[str] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
+        self.begun = anyio.Event()
+        """Set once the journal has what was there at the start."""
         self.killed: set[str] = set()
         """Containers that a client has killed; no stop event follows."""
         self.stopping: dict[str, set[int]] = {}
@@ -164,6 +166,7 @@ class Observer:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 self._take_in(tasks, first=True)
+                self.begun.set()
                 while True:
                     await anyio.wait_readable(watch.fileno())
                     watch.read()

@@ -12,7 +12,7 @@ from composer.serve.docker.streaming import while_connected
 from composer.serve.docker.streams import MULTIPLEXED, MULTIPLEXED_SINCE, RAW, frames
 from composer.serve.http.errors import BadRequest, HTTPError
 from composer.view import lookup
-from composer.view.api_format import moment, nanoseconds
+from composer.view.api_format import log_details, moment, nanoseconds
 from composer.view.errors import Refusal
 from engine.errors import Unsupported
 from engine.spec.state import Status
@@ -44,7 +44,7 @@ async def logs(server: Server, request: Request, exchange: Exchange) -> None:
     watch = server.engine.watch(record.group) if request.flag("follow") else None
     try:
         await exchange.begin(200, {"Content-Type": media_type(request, tty=record.spec.tty)})
-        form = Form(record, wanted, timestamps=request.flag("timestamps"))
+        form = Form(record, wanted, timestamps=request.flag("timestamps"), details=request.flag("details"))
         async with while_connected(exchange):
             while True:
                 running = watch is not None and _running(server, record)
@@ -101,8 +101,8 @@ def _running(server: Server, record: ContainerRecord) -> bool:
 class Form:
     """Entries as bytes: framed, or raw for a container with a terminal."""
 
-    def __init__(self, record: ContainerRecord, wanted: set[int], *, timestamps: bool) -> None:
-        self._raw, self._wanted, self._timestamps = record.spec.tty, wanted, timestamps
+    def __init__(self, record: ContainerRecord, wanted: set[int], *, timestamps: bool, details: bool = False) -> None:
+        self._raw, self._wanted, self._timestamps, self._details = record.spec.tty, wanted, timestamps, details
 
     def bytes_of(self, entries: list[LogEntry]) -> bytes:
         parts = []
@@ -111,6 +111,8 @@ class Form:
             if stream not in self._wanted:
                 continue
             data = entry.text.encode(errors="surrogateescape")
+            if self._details:
+                data = log_details(entry.attrs).encode() + b" " + data
             if self._timestamps:
                 data = nanoseconds(entry.time).encode() + b" " + data
             parts.append(data if self._raw else frames(stream, data))

@@ -18,6 +18,8 @@ from composer.view import lookup
 from engine.spec.container import Resources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from composer.serve.http.exchange import Exchange
     from composer.serve.http.request import Request
     from composer.serve.server import Server
@@ -36,6 +38,16 @@ async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
     """Update a container; null, 0 and "" leave a setting unchanged. Raises BadRequest, HTTPError 404, 409."""
     asked, unknown = body.shaped(await request.json(OBJECT) or {}, Wanted)
     record = lookup.container(server.engine, request.arguments["id"])
+    change = operation(record, asked, server.access.check_limits)
+    await perform(server, record.group, change)
+    server.journal.container("update", record)
+    return Reply({"Warnings": [f"{field} is not known and was ignored" for field in unknown] or None})
+
+
+def operation(
+    record: ContainerRecord, asked: Wanted, check: Callable[[Resources], None] = lambda limits: None
+) -> Update:
+    """The change of a container; `check` may refuse its limits. Raises BadRequest, HTTPError 409."""
     for name in FIXED:
         if getattr(asked, name):
             raise BadRequest(f"{name.replace('_', ' ')} cannot be changed: recreate the container")
@@ -45,8 +57,8 @@ async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
             raise _failed(record, "Restart policy cannot be updated because AutoRemove is enabled for the container")
         restart = restart_policy(policy, auto_remove=False)
     limits = resources(asked if asked.memory else structs.replace(asked, memory=record.spec.resources.memory))
-    server.access.check_limits(limits)
-    operation = Update(
+    check(limits)
+    return Update(
         id=0,
         name=record.spec.name,
         cause=CAUSE,
@@ -55,9 +67,6 @@ async def update(server: Server, request: Request, exchange: Exchange) -> Reply:
         restart=restart,
         host_config=_host_config(record, asked),
     )
-    await perform(server, record.group, operation)
-    server.journal.container("update", record)
-    return Reply({"Warnings": [f"{field} is not known and was ignored" for field in unknown] or None})
 
 
 def _merged(record: ContainerRecord, asked: Resources) -> Resources:

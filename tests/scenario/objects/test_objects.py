@@ -2,7 +2,9 @@
 
 import json
 import secrets
+import select
 import tarfile
+import time
 
 import pytest
 
@@ -266,3 +268,72 @@ def test_a_format_wins_over_quiet(running):
     for words in (("container", "ls"), ("image", "ls"), ("volume", "ls"), ("network", "ls")):
         assert "x" in composer(*words, "-q", "--format", "x").out or words[0] == "volume"
     assert composer("container", "ls", "-q", "--format", "{{.Names}}").out.split().count(name) == 1
+
+
+def test_changed_files_are_listed(composer, lone):
+    composer("container", "exec", lone, "sh", "-c", "mkdir /d; echo x > /d/f; rm /etc/group; echo >> /etc/passwd")
+    shown = composer("container", "diff", lone).out.splitlines()
+    assert {"A /d", "A /d/f", "C /etc", "D /etc/group", "C /etc/passwd"} <= set(shown)
+
+
+def test_limits_and_restart_policy_are_changed(composer, lone):
+    words = ("--memory", "80m", "--memory-swap", "160m", "--pids-limit", "50", "--restart", "on-failure:3")
+    done = composer("container", "update", *words, lone, "nosuch", code=1)
+    assert done.out == f"{lone}\n" and "No such container: nosuch" in done.err
+    template = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}}"
+    assert composer("container", "inspect", "-f", template, lone).out == f"{80 << 20} 50 on-failure\n"
+    for words, said in (
+        ((), "you must provide one or more flags"),
+        (("--restart", "wat"), "unknown policy 'wat'"),
+        (("--memory", "1m"), "Minimum memory limit allowed is 6MB"),
+        (("--memory", "wat"), 'invalid argument "wat" for "--memory" flag'),
+    ):
+        done = composer("container", "update", *words, lone, code=None)
+        assert done.code and said in done.err and done.out == ""
+
+
+def test_usage_of_one_container_and_of_all(composer, lone):
+    for words in ((lone,), ()):
+        (row,) = map(
+            json.loads, composer("container", "stats", "--no-stream", "--format", "json", *words).out.splitlines()
+        )
+        assert row["Name"] == lone and row["MemUsage"].endswith("/ 64MiB")
+    assert "No such container" in composer("container", "stats", "--no-stream", "nosuch", code=1).err
+
+
+def test_logs_with_details(composer, name):
+    composer("container", "run", "--name", name, "--network", "none", "-l", "a=b c", "-e", "E=1", "--log-opt", "labels=a",
+             "--log-opt", "env=E", "busybox", "echo", "said")  # fmt: skip
+    assert composer("container", "logs", "--details", name).out == "E=1,a=b+c said\n"
+    composer("container", "rm", name)
+
+
+def test_detach_keys_of_exec_are_checked(composer, lone):
+    assert composer("container", "exec", "--detach-keys", "ctrl-x,q", lone, "echo", "ok").out == "ok\n"
+    assert (
+        'invalid detach keys "wat-"'
+        in composer("container", "exec", "--detach-keys", "wat-", lone, "true", code=None).err
+    )
+
+
+def test_events_of_all_projects(composer, lone):
+    composer("volume", "create", f"{lone}-v")
+    composer("volume", "rm", f"{lone}-v")
+    now = str(time.time())
+    words = ("system", "events", "--since", "5m", "--until", now)
+    template = "{{.Type}} {{.Action}} {{.Status}} {{.Actor.Attributes.x}}"
+    assert composer(*words, "--filter", f"container={lone}", "--format", template).out.splitlines() == [
+        "container create create y", "container start start y",
+    ]  # fmt: skip
+    (first, *_) = map(json.loads, composer(*words, "--format", "json", "--filter", "event=create").out.splitlines())
+    assert first["Type"] == "container" and first["Actor"]["Attributes"]["name"] == lone
+    assert f"image=busybox, name={lone}" in composer(*words).out
+    assert "invalid filter 'wat'" in composer(*words, "--filter", "wat=1", code=1).err
+    # And those of the moment.
+    watching = composer.start("system", "events", "--filter", "type=volume", "--format", "{{.Action}} {{.Actor.ID}}")
+    while not select.select([watching.stdout], [], [], 0.1)[0]:  # it has not begun to watch yet
+        composer("volume", "create", f"{lone}-v")
+        composer("volume", "rm", f"{lone}-v")
+    assert f" {lone}-v\n" in watching.stdout.readline()
+    composer.interrupt(watching)
+    assert watching.returncode == 130
