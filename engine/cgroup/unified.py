@@ -18,7 +18,7 @@ def make(base: str, folder: str, needed: set[str]) -> None:
     """Create `folder` below `base`, with all available controllers enabled along the path; the `needed` ones must be
     available.
 
-    Raises Unsupported when one is not there, OperationFailed.
+    Raises Unsupported if one is missing, OperationFailed.
     """
     available = _words(f"{base}/cgroup.controllers")
     if lacking := needed - available:

@@ -94,7 +94,7 @@ class Default:
 
     @functools.cached_property
     def name(self) -> str:
-        """ "" if containers run without a profile."""
+        """The profile's name, "" if containers run without one."""
         try:
             return load(self._roots)
         except OperationFailed as error:

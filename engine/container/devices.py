@@ -50,9 +50,8 @@ def _device(device: Device) -> list[Node]:
         raise InvalidSpec(
             f"device {device.path_on_host}: permissions {device.permissions!r} may only contain r, w and m"
         )
-    ours = (
-        idmap.initial()
-    )  # otherwise the host's own node is bound, because only the host's root can create one (mknod(2))
+    # Otherwise the host's own node is bound, because only the host's root can create one (mknod(2)).
+    ours = idmap.initial()
     if device.kind == "p" or (device.kind and device.major and ours):
         made: Node = {
             "path": device.path_in_container,

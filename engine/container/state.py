@@ -1,11 +1,11 @@
 """A container's files: spec.json synced, state.json replaced atomically, starting.json during a start.
 
-The state that a container is made with stands in its spec.json, under `initial`: a file less, and durable as well. state.json
-comes with the first change.
+A container's first state is in spec.json, under `initial`, which saves a file and is durable. The first change creates
+state.json.
 
-The state that a start leads to stands in starting.json until the program has been executed; only then does it become
-state.json. So a container whose program never started does not count as running, whatever is killed meanwhile, and the
-process of an interrupted start can be found and ended.
+The state after a start is in starting.json until the program has been executed; only then does it become state.json. So
+a container whose program never started does not count as running, whichever process is killed, and the process of an
+interrupted start can be found and ended.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_new(folder: str, spec: ContainerSpec, state: ContainerState) -> None:
-    """Make the container's folder with its specification and first state, durable before this returns.
+    """Create the container's directory with its specification and first state, durable before this returns.
 
-    What room there is on a full disc is left to what stops and removes: this fails with ENOSPC before it is used up.
+    It fails with ENOSPC before the disk is full, so that stopping and removing still have space.
     """
     data = msgspec.json.encode(spec)[:-1] + b',"initial":' + msgspec.json.encode(state) + b"}"
     try:
@@ -136,9 +136,9 @@ def _replace(path: str, data: bytes, *, durable: bool) -> None:
 
 
 def _overwritten(path: str, data: bytes) -> bool:
-    """Write into the blocks that the file has, which needs no space; False when it has too few.
+    """Overwrite the file's existing blocks, which needs no space; False if they are too few.
 
-    One write of a few kilobytes is not torn by a kill. JSON may end in spaces.
+    A kill cannot split a write of a few kilobytes. JSON may end in spaces.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,7 +1,8 @@
-"""Owner, mode, extended attributes and times of what is open: never by a name, which may lead elsewhere by now.
+"""Owner, mode, extended attributes and times, set through descriptors only, because a name may refer to another file by
+now.
 
-Files that are not to be opened (links, devices, FIFOs) are held by an O_PATH descriptor and named by its entry in
-/proc/self/fd, which the kernel follows to that very file and no further.
+Files that cannot be opened (links, devices, FIFOs) have an O_PATH descriptor; its entry in /proc/self/fd refers to
+exactly that file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an image has at a mount point is copied into the empty volume that is first mounted there (Docker's copy-up).
+"""Copies an image's files at a mount point into the empty volume that is first mounted there (Docker's copy-up).
 
 The copy is made beside the volume's folder, where no container sees it, and moved in when it is complete:
 
@@ -27,9 +27,9 @@ _COPYING, _COPIED = ".copying", ".copied"
 
 def copy_up(layers: Sequence[str], path: str, volume: VolumeRecord) -> None:
     """Fill an empty volume with what a container of the layers (lowest first) would see at `path`, the folder's owner
-    and mode included; nothing when the volume has content, or the image no directory there.
+    and mode included; nothing if the volume has content, or the image has no directory there.
 
-    What an earlier call did not finish is finished or removed. Raises OperationFailed.
+    An interrupted earlier copy is finished or removed. Raises OperationFailed.
     """
     try:
         if volume.spec.driver_opts:
