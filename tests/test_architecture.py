@@ -363,7 +363,7 @@ RARE = ("bz2", "glob", "hashlib", "lzma", "random", "shutil", "tempfile", "urlli
         ("composer.cli.project.acquire", (*HEAVY, *RARE, "json", "platform")),
         ("composer.cli.commands.exec", HEAVY),
         ("engine.api", (*HEAVY, *RARE, "ctypes", "json")),
-        ("engine.build.builder", (*HEAVY, "asyncio", "concurrent", "email", "lzma", "shutil", "subprocess", "http")),
+        ("engine.build.builder", (*HEAVY, "asyncio", "concurrent", "email", "lzma", "shutil", "subprocess", "urllib3")),
         ("engine.image.images", (*HEAVY, *RARE, "ctypes", "json")),
         ("composer.run.supervisor", (*HEAVY, *RARE)),
         ("engine.session.session", (*HEAVY, *RARE)),

@@ -11,9 +11,9 @@ from engine.errors import Corrupt, NotFound, RegistryError
 from engine.image.blobs import BlobWriter, digest_of
 from engine.image.manifest import ACCEPTED, MANIFEST_LIMIT, OCI_INDEX, Descriptor, Index, parse
 from engine.image.reference import Reference
-from engine.registry.connections import Response
 from engine.registry.download import download
 from engine.registry.repository import Repository
+from engine.registry.transport import Response
 from engine.registry.upload import Upload
 from engine.spec.credentials import Credentials
 
@@ -54,10 +54,10 @@ class Client:
             self._expect(response, (200,), f"manifest {self.reference.familiar}")
             body = self._responses.read(response, MANIFEST_LIMIT)
             digest = digest_of(body)
-            promised = pinned if pinned.startswith("sha256:") else response.header("Docker-Content-Digest", digest)
+            promised = pinned if pinned.startswith("sha256:") else response.headers.get("Docker-Content-Digest", digest)
             if digest != promised:
                 raise Corrupt(f"the manifest of {self.reference.familiar} has the digest {digest}; expected {promised}")
-            return body, response.header("Content-Type"), digest
+            return body, response.headers.get("Content-Type", ""), digest
 
     def blob(self, digest: str, size: int) -> bytes:
         """A small blob, verified. Raises NotFound, RegistryError, Corrupt."""
@@ -91,7 +91,7 @@ class Client:
                 self._expect(response, (200,), f"tags of {self.reference.familiar}")
                 answer = json.loads(self._responses.read(response, MANIFEST_LIMIT))
                 found += answer.get("tags") or []
-                following = re.match(r"\s*<([^>]+)>", response.header("Link"))
+                following = re.match(r"\s*<([^>]+)>", response.headers.get("Link", ""))
             if not following:
                 break
             target = urllib.parse.urlsplit(following[1])
@@ -125,7 +125,7 @@ class Client:
         headers = {"Content-Type": media_type, "Content-Length": str(len(body))}
         with self._request("PUT", f"{self._root}/manifests/{tag}", headers=headers, body=lambda: body) as response:
             self._expect(response, (201,), f"manifest {self.reference.familiar}")
-            return response.header("OCI-Subject")
+            return response.headers.get("OCI-Subject", "")
 
     def _expect(self, response: Response, statuses: tuple[int, ...], subject: str) -> None:
         self._responses.expect(response, statuses, subject)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from urllib3.exceptions import HTTPError
+
 from engine.errors import NotFound
 from engine.image.blobs import BlobWriter
-from engine.registry.connections import Broken
 from engine.registry.repository import Repository
 from engine.registry.transport import Attempts
 
@@ -34,7 +35,7 @@ def download(
                 raise
             place = elsewhere.pop(0)
             repository.transport.check_scheme(place, "has a layer at")
-        except Broken as error:
+        except (HTTPError, OSError) as error:
             if not attempts.again(writer.written):
                 raise repository.transport.failure("GET", f"{repository.root}/blobs/{writer.digest}", error) from error
             continue
@@ -49,10 +50,12 @@ def _once(repository: Repository, writer: BlobWriter, progress: Callable[[int], 
     url = place or f"{repository.root}/blobs/{writer.digest}"
     with repository.request("GET", url, headers=headers, authorize=not place) as response:
         repository.responses.expect(response, (200, 206), f"blob {writer.digest} of {repository.reference.familiar}")
-        started = response.header("Content-Range").startswith(f"bytes {writer.written}-")
+        started = response.headers.get("Content-Range", "").startswith(f"bytes {writer.written}-")
         if writer.written and not (response.status == 206 and started):
             writer.restart()
-        while data := response.read(_READ):
+        # Some servers encode the body even if that is not accepted. Decoding reads ahead, so we do it only then.
+        encoded = "Content-Encoding" in response.headers
+        while data := response.read(_READ, decode_content=encoded):
             writer.write(data)
             if progress:
                 progress(writer.written)

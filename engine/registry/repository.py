@@ -7,9 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from engine.image.reference import Reference
 from engine.registry.authorization import Authorization
-from engine.registry.connections import Body, Response
 from engine.registry.responses import Responses
-from engine.registry.transport import Transport
+from engine.registry.transport import Response, Transport
 from engine.spec.credentials import Credentials
 
 
@@ -33,7 +32,7 @@ class Repository:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: Callable[[], Body] | None = None,
+        body: Callable[[], object] | None = None,
         retry: bool = True,
         authorize: bool = True,
     ) -> Iterator[Response]:
@@ -49,4 +48,4 @@ class Repository:
                 if response.status != 401 or last or not authorize:
                     yield response
                     return
-                self.authorization.log_in(response.header("WWW-Authenticate"), sent.get("Authorization", ""))
+                self.authorization.log_in(response.headers.get("WWW-Authenticate", ""), sent.get("Authorization", ""))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from urllib3.exceptions import HTTPError
+
 from engine.errors import NotFound, RegistryError
 from engine.image.reference import Reference
-from engine.registry.connections import Broken, Response
-from engine.registry.transport import Transport, retry_after
+from engine.registry.transport import Response, Transport, retry_after
 
 _ERROR_LIMIT = 1 << 16
 
@@ -22,8 +23,8 @@ class Responses:
     def read(self, response: Response, limit: int) -> bytes:
         """The body. Raises RegistryError if it is longer than `limit`."""
         try:
-            data = bytes(response.read(limit + 1))
-        except Broken as error:
+            data = bytes(response.read(limit + 1, decode_content=True))
+        except (HTTPError, OSError) as error:
             raise self.transport.failure("GET", response.url or "", error) from error
         if len(data) > limit:
             raise RegistryError(f"{self.reference.registry} sent a response of more than {limit} bytes")
@@ -55,12 +56,12 @@ class Responses:
         """The messages in an error body (distribution-spec, "Error Codes")."""
         try:
             text = response.read(_ERROR_LIMIT)
-        except Broken:
+        except (HTTPError, OSError):
             return ""
         try:
             body: Any = json.loads(text)
             found = [str(item.get("message") or item.get("code")) for item in body["errors"]]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            is_text = response.header("Content-Type").startswith("text/plain")
+            is_text = response.headers.get("Content-Type", "").startswith("text/plain")
             found = text.decode("utf-8", "replace").strip().splitlines()[:1] if is_text else []
         return "; ".join(found)[:500]

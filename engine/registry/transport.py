@@ -1,23 +1,27 @@
-"""Requests to one registry: TLS, retries, redirects, and readable errors."""
+"""HTTP to one registry: TLS, retries, redirects, and readable errors. The only module that uses urllib3."""
 
 from __future__ import annotations
 
 import contextlib
 import email.utils
+import ipaddress
 import os
 import random
-import socket
+import re
 import ssl
 import threading
 import time
 import urllib.parse
+import urllib.request
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import urllib3
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, NewConnectionError, SSLError
 
 from engine.errors import RegistryError
 from engine.image.reference import DEFAULT_REGISTRY
 from engine.registry import settings
-from engine.registry.connections import Body, Broken, Connections, Response
-from engine.registry.proxy import is_loopback
 
 ATTEMPTS = 5
 _PATIENCE = 10.0
@@ -28,7 +32,12 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 _HOSTS = {DEFAULT_REGISTRY: "registry-1.docker.io"}
 _CERTIFICATES = "/etc/docker/certs.d"
 _AGENT = "composer"
-_PROBE_SECONDS = 5.0
+_DRAIN_LIMIT = 1 << 14
+
+_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+"""How Python writes an error number before the system's word for it."""
+
+Response = urllib3.BaseHTTPResponse
 
 
 class Transport:
@@ -50,10 +59,12 @@ class Transport:
         self.trusting = registry in insecure or said.insecure or plain or is_loopback(self.host)
         self._scheme = "http" if plain else place.scheme
         self._ca = said.ca
-        self._lock = threading.Lock()
+        self._timeout = urllib3.Timeout(connect=said.connect_timeout, read=said.read_timeout)
+        self._lock, self._pools_lock = threading.Lock(), threading.Lock()
+        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._context: ssl.SSLContext | None = None
         if self._ca:
-            self._tls()  # reports a missing or invalid file before anything is sent
-        self._connections = Connections(self._tls, said.connect_timeout, said.read_timeout)
+            self._context = self._tls()  # reports a missing or invalid file before anything is sent
 
     @property
     def base(self) -> str:
@@ -65,7 +76,7 @@ class Transport:
 
     @contextlib.contextmanager
     def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: Body = None, retry: bool = True
+        self, method: str, url: str, *, headers: Mapping[str, str], body: object = None, retry: bool = True
     ) -> Iterator[Response]:
         """One exchange, its body not read yet; `url` may be a path. Redirects of GET and HEAD are followed.
 
@@ -77,8 +88,8 @@ class Transport:
         for attempt in range(ATTEMPTS if retry else 1):
             try:
                 response = self._follow(method, url, sent, body)
-            except Broken as error:
-                if attempt + 1 == (ATTEMPTS if retry else 1) or isinstance(error, ssl.SSLError):
+            except HTTPError as error:
+                if attempt + 1 == (ATTEMPTS if retry else 1) or isinstance(error, SSLError):
                     raise self.failure(method, url, error) from error
                 pause(attempt)
                 continue
@@ -90,15 +101,25 @@ class Transport:
                 yield response
                 return
             finally:
-                response.done()
+                _done_with(response)
 
-    def _follow(self, method: str, url: str, headers: dict[str, str], body: Body) -> Response:
+    def _follow(self, method: str, url: str, headers: dict[str, str], body: object) -> Response:
         for _ in range(_REDIRECT_LIMIT + 1):
-            response = self._connections.request(method, url, headers, body)
-            target = response.header("Location")
+            response = self._pool(url).request(
+                method,
+                url,
+                headers=headers,
+                body=body,  # type: ignore[arg-type]
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=self._timeout,
+            )
+            target = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD") or not target:
                 return response
-            response.done()
+            _done_with(response)
             new = urllib.parse.urljoin(url, target)
             old_parts, new_parts = urllib.parse.urlsplit(url), urllib.parse.urlsplit(new)
             self.check_scheme(new, "redirects to")
@@ -116,18 +137,37 @@ class Transport:
 
     def _speaks_tls(self) -> bool:
         try:
-            Connections(self._tls, _PROBE_SECONDS, _PROBE_SECONDS).request("GET", f"https://{self.host}/v2/", {}).done()
-        except Broken:
+            self._pool(f"https://{self.host}").request(
+                "GET", f"https://{self.host}/v2/", retries=False, redirect=False, timeout=urllib3.Timeout(5)
+            )
+        except (SSLError, NewConnectionError, HTTPError):
             return False
         return True
 
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        parts = urllib.parse.urlsplit(url)
+        proxy = _proxy_of(parts)
+        secure = "https" in (parts.scheme, urllib.parse.urlsplit(proxy).scheme)
+        with self._pools_lock:
+            if (proxy, secure) not in self._pools:
+                options: dict[str, Any] = {"maxsize": 8, "num_pools": 8}
+                if secure:
+                    self._context = self._context or self._tls()
+                    options["ssl_context"] = self._context
+                if proxy:
+                    options["proxy_headers"] = _proxy_headers(proxy)
+                    self._pools[proxy, secure] = urllib3.ProxyManager(proxy, **options)
+                else:
+                    self._pools[proxy, secure] = urllib3.PoolManager(**options)
+            return self._pools[proxy, secure]
+
     def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
         if self.trusting:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            # A registry that is configured as insecure needs no warning at each request.
+            urllib3.disable_warnings(InsecureRequestWarning)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        else:
-            context = ssl.create_default_context()  # which takes 20 ms to read the certificates of the machine
         if self._ca:
             try:
                 context.load_verify_locations(self._ca)
@@ -144,19 +184,18 @@ class Transport:
 
     def failure(self, method: str, url: str, error: Exception) -> RegistryError:
         """The error for a connection that failed or broke."""
-        secure = isinstance(error, ssl.SSLError)
-        reason = "" if secure else str(getattr(error, "strerror", None) or "")
-        text = reason or str(error)
-        if isinstance(error, socket.gaierror):
-            text = f"Failed to resolve the name: {text}"
+        reason = getattr(error, "reason", None) or error
+        text = str(reason).partition(": ")[2] if isinstance(reason, NewConnectionError) else str(reason)
+        number = _NUMBER.search(text)
+        text = _NUMBER.sub("", text)
         hint = "Is the registry running and reachable?"
-        if secure:
+        if isinstance(reason, SSLError) or "CERTIFICATE" in text:
             hint = f"To trust its certificate authority, put its certificate into {_CERTIFICATES}/{self.host}/ca.crt."
         return RegistryError(
             f"no answer from registry {self.registry}: {method} {_shown(url)}: {text}",
             hint=hint,
             unreachable=f"{self._scheme}://{self.host}/v2/",
-            reason=reason,
+            reason=text[number.start() :].rstrip(")") if number else "",
         )
 
 
@@ -177,9 +216,19 @@ class Attempts:
         return True
 
 
+def _done_with(response: Response) -> None:
+    """Give the connection back when its answer was read; one with an unread rest is closed."""
+    left = response.length_remaining
+    if left is None or left > _DRAIN_LIMIT:
+        response.close()
+    else:
+        response.drain_conn()
+        response.release_conn()
+
+
 def retry_after(response: Response) -> float:
     """Seconds that the server asks us to wait (RFC 9110, 10.2.3); 0 if it does not say."""
-    text = response.header("Retry-After").strip()
+    text = response.headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return float(text[:9])
     if not text:
@@ -193,6 +242,38 @@ def retry_after(response: Response) -> float:
 def pause(attempt: int, seconds: float = 0.0) -> None:
     """Wait before the next attempt: as long as the server asks, else with exponential backoff."""
     time.sleep(seconds or 0.2 * 2 ** min(attempt, 5) * random.uniform(0.8, 1.2))
+
+
+def _proxy_of(url: urllib.parse.SplitResult) -> str:
+    """The proxy for `url` by the environment (http_proxy, https_proxy, no_proxy); "" for none. Raises RegistryError."""
+    proxy = urllib.request.getproxies().get(url.scheme, "")
+    if not proxy or is_loopback(url.netloc) or urllib.request.proxy_bypass(url.hostname or ""):
+        return ""
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urllib.parse.urlsplit(proxy).scheme not in ("http", "https"):
+        name = proxy.rpartition("@")[2] if "@" in proxy else proxy
+        raise RegistryError(
+            f"the proxy {name} of {url.scheme}_proxy is not supported", hint="Name a proxy with http or https."
+        )
+    return proxy
+
+
+def _proxy_headers(proxy: str) -> Mapping[str, str]:
+    parts = urllib.parse.urlsplit(proxy)
+    if not parts.username:
+        return {}
+    login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+    return urllib3.make_headers(proxy_basic_auth=login)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether host[:port] is this machine by its name or address alone (no look-up is trusted)."""
+    name = urllib.parse.urlsplit(f"//{host}").hostname or ""
+    if name == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return False
 
 
 def _shown(url: str) -> str:

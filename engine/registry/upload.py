@@ -6,10 +6,11 @@ import contextlib
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 
+from urllib3.exceptions import HTTPError
+
 from engine.errors import NotFound, RegistryError
-from engine.registry.connections import Body, Broken, Response
 from engine.registry.repository import Repository
-from engine.registry.transport import Attempts
+from engine.registry.transport import Attempts, Response
 
 _WHOLE = 16 << 20
 """Largest blob in bytes that is first sent in one piece: one request less, and little to send again."""
@@ -43,7 +44,7 @@ class Upload:
                     offset = self._size
                 self._finish(location)
                 return
-            except Broken as error:
+            except (HTTPError, OSError) as error:
                 uploads = f"{self._repository.root}/blobs/uploads/"
                 broken: Exception = self._repository.transport.failure("PATCH", uploads, error)
             except RegistryError as error:
@@ -81,15 +82,15 @@ class Upload:
     def _position(self, location: str) -> tuple[str, int]:
         """Where to continue a broken upload; ("", 0) if the registry no longer knows it."""
         if location:
-            with contextlib.suppress(RegistryError, NotFound, *Broken):
+            with contextlib.suppress(RegistryError, NotFound, HTTPError, OSError):
                 with self._request("GET", location) as response:
                     self._expect(response, (204,), "upload")
-                    last = response.header("Range").removeprefix("bytes=").partition("-")[2]
+                    last = response.headers.get("Range", "").removeprefix("bytes=").partition("-")[2]
                     return self._location(response, location), int(last) + 1 if last.isdecimal() and last != "0" else 0
         return "", 0
 
     def _location(self, response: Response, base: str) -> str:
-        location = urllib.parse.urljoin(base, response.header("Location") or base)
+        location = urllib.parse.urljoin(base, response.headers.get("Location", "") or base)
         self._repository.transport.check_scheme(location, "wants the upload to go to")
         return location
 
@@ -102,7 +103,7 @@ class Upload:
         location: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: Callable[[], Body] | None = None,
+        body: Callable[[], object] | None = None,
     ) -> contextlib.AbstractContextManager[Response]:
         """A request to an upload's location. It may be on another host, which does not get our credentials."""
         ours, theirs = urllib.parse.urlsplit(self._repository.transport.base), urllib.parse.urlsplit(location)
