@@ -99,6 +99,12 @@ def dependencies_of(record: ContainerRecord) -> list[Dependency]:
     return found
 
 
+def owners_of(record: ContainerRecord) -> set[str]:
+    """The ids of the containers whose namespaces it shares."""
+    modes = [getattr(record.spec, field) for field in NAMESPACES]
+    return {mode.removeprefix("container:") for mode in modes if mode.startswith("container:")}
+
+
 def gone(record: ContainerRecord, snapshot: Snapshot) -> str:
     """What the container shares with a container of the project that no longer exists; "" if nothing."""
     there = {other.id for other in snapshot.containers}

@@ -10,7 +10,7 @@ from composer.plan.gates import Gates
 from composer.plan.labels import is_oneoff, number_of, service_of
 from composer.plan.naming import container_name
 from composer.plan.networks_and_volumes import Shared, SharedProblem
-from composer.plan.observed import NAMESPACES, Snapshot, gone
+from composer.plan.observed import NAMESPACES, Snapshot, gone, owners_of
 from composer.plan.operations import Create, Plan, PreStartHooks, Rejoin, Start, Stop, Unpause
 from composer.plan.options import Options
 from engine.spec.state import ContainerRecord, Status
@@ -209,11 +209,17 @@ class _Up:
             if dependency.restart and dependency.service in self.replaced:
                 cause = f"its dependency {dependency.service} was recreated (restart: true)"
                 return cause, self.starts.get(dependency.service, [])
+        owners = owners_of(record)
         for name in service.joined:
-            begun = [i for i in self.starts.get(name, ()) if not isinstance(self.plan.operations[i], Unpause)]
+            begun = [i for i in self.starts.get(name, ()) if self._begins(i, owners)]
             if begun:
                 return f"{name}, whose namespaces it shares, is restarted", begun
         return "", []
+
+    def _begins(self, number: int, containers: set[str]) -> bool:
+        """Whether the operation starts one of these existing containers."""
+        operation = self.plan.operations[number]
+        return isinstance(operation, Start) and operation.container_id in containers
 
     def _others(self) -> None:
         """Restart containers of other services and orphans that were stopped to recreate a network."""

@@ -96,6 +96,10 @@ class BlkioRule(Struct, frozen=True, kw_only=True):
     value: int
 
 
+LEAST_MEMORY = 6 * 1024 * 1024
+"""Docker's lower limit for `Resources.memory` in bytes, below which hardly any program starts."""
+
+
 class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Limits for the cgroup. 0 and "" mean no limit was asked for; `memory_swap` -1 means unlimited swap."""
 

@@ -106,6 +106,8 @@ def _converge(context: Context, wanted: Options, images: Images, supervisor: Cli
     budget = _budget(context)
     context.check_services((*wanted.services, *wanted.scale))
     desired = context.desired
+    if wanted.action == "up" and not (desired.services or desired.jobs or wanted.all_resources):
+        raise CommandError("no service selected")
     _check_jobs(context, desired)
     _check_scale(desired, wanted.scale)
     if outputs is not None:

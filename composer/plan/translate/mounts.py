@@ -18,6 +18,13 @@ _ANSWERS = {
 }
 
 
+def _drive(target: str) -> str:
+    """A hint for `v:/data`, which Compose reads as a path on a Windows drive."""
+    if target[:1].isalpha() and target[1:3] == ":/":
+        return f"\n  for a volume {target[0]!r}, use type, source and target: its name looks like a Windows drive"
+    return ""
+
+
 def mounts(scope: Scope) -> tuple[Mount, ...]:
     """The mounts. A duplicate target is refused as ambiguous."""
     found: list[Mount] = []
@@ -28,7 +35,7 @@ def mounts(scope: Scope) -> tuple[Mount, ...]:
             return
         target = mount.target.rstrip("/") or "/"
         if not mount.target.startswith("/"):
-            scope.refuse(path, f"the target {mount.target!r} is not an absolute path")
+            scope.refuse(path, f"the target {mount.target!r} is not an absolute path{_drive(mount.target)}")
         elif target in seen:
             scope.refuse(path, f"the target {mount.target} is already used by {seen[target]}")
         else:

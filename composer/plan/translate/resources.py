@@ -7,7 +7,7 @@ from typing import Any
 from composer.model.deploy import Limits, Reservations
 from composer.model.device import BlockIO, Rate
 from composer.plan.translate.scope import Scope
-from engine.spec.container import BlkioRule, Resources
+from engine.spec.container import LEAST_MEMORY, BlkioRule, Resources
 
 
 def resources(scope: Scope) -> Resources:
@@ -16,6 +16,9 @@ def resources(scope: Scope) -> Resources:
     limits = (wanted.limits if wanted else None) or Limits()
     reservations = (wanted.reservations if wanted else None) or Reservations()
     memory = limits.memory or service.mem_limit
+    if 0 < memory < LEAST_MEMORY:
+        key = ("deploy", "resources", "limits", "memory") if limits.memory else ("mem_limit",)
+        scope.refuse(key, "is below the minimum of 6 MiB: programs could not even start")
     _check(scope, memory)
     return Resources(
         cpus=limits.cpus or service.cpus,

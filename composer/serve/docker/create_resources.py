@@ -6,10 +6,7 @@ import os
 
 from composer.serve.docker import body, create_check
 from composer.serve.http.errors import BadRequest
-from engine.spec.container import BlkioRule, Resources
-
-LEAST_MEMORY = 6 * 1024 * 1024
-"""Docker's lower limit in bytes, below which hardly any program starts."""
+from engine.spec.container import LEAST_MEMORY, BlkioRule, Resources
 
 
 def resources(host: body.Limits) -> Resources:

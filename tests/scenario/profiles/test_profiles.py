@@ -15,3 +15,8 @@ def test_profiles(composer):
 def test_naming_a_service_activates_its_profile(composer):
     composer("up", "-d", "tool")
     assert set(composer.ps()) == {"tool"}
+
+
+def test_up_without_any_enabled_service(composer):
+    done = composer("-f", "-", "up", "-d", stdin="services: {tool: {image: busybox, profiles: [tools]}}", code=1)
+    assert done.err == "no service selected\n"
