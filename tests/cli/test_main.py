@@ -112,7 +112,7 @@ def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
 def test_errors_become_a_message_and_an_exit_code(
     error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(argv: list[str], style: object) -> int:
+    def fail(*_: object) -> int:
         raise error
 
     monkeypatch.setattr(program, "_dispatch", fail)

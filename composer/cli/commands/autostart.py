@@ -182,11 +182,11 @@ def _stop(context: Context) -> int:
 
 def _perform(context: Context, project: str, action: str, containers: tuple[str, ...], **options: object) -> None:
     from composer.cli.project.change import options_of, perform
-    from composer.cli.render.steps import TITLES
+    from composer.cli.render.steps import title_of
     from composer.run.client import Client
 
     if context.dry_run:
         return
     wanted = options_of(context, action, (), containers=containers, **options)
-    with context.progress(TITLES[action]) as progress:
+    with context.progress(title_of(action)) as progress:
         perform(Client(context.roots, project, context.environ), progress, None, wanted)

@@ -37,7 +37,7 @@ def run(context: Context, args: Args) -> int:
     from engine.spec.state import Status
 
     pause = args.pause and record.state.status is Status.RUNNING and not context.dry_run
-    with context.progress("Committing") as progress:
+    with context.progress("commit") as progress:
         progress.update(name, "Committing")
         if context.dry_run:
             progress.update(name, "Committed", State.DONE)

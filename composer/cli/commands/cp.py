@@ -62,7 +62,7 @@ def run(context: Context, args: Args) -> int:
             f'no container found for service "{service}"' + (f" at index {args.index}" if args.index else "")
         )
     if from_service:
-        with context.progress("Copying") as progress, _shown(progress, records[0], source, target, out=True):
+        with context.progress("copy") as progress, _shown(progress, records[0], source, target, out=True):
             copy_from(context, records[0], source, target, follow=args.follow_link, archive=args.archive)
     else:
         _to_all(context, records, source, target, args)
@@ -73,7 +73,7 @@ def _to_all(context: Context, records: list[ContainerRecord], source: str, targe
     """To every container of the service; an archive on stdin is read once."""
     import tempfile
 
-    with tempfile.TemporaryFile() as kept, context.progress("Copying") as progress:
+    with tempfile.TemporaryFile() as kept, context.progress("copy") as progress:
         if source == "-" and len(records) > 1:
             shutil.copyfileobj(sys.stdin.buffer, kept)
         for record in records:

@@ -40,7 +40,7 @@ def run(context: Context, args: Args) -> int:
     record = any_container(context, args.positional[0], args.index)
     if not args.output and sys.stdout.isatty():
         raise CommandError("output option is required when attached to terminal: use -o FILE or a pipe")
-    with context.progress("Exporting") as progress:
+    with context.progress("export") as progress:
         progress.update(record.spec.name, "Exporting")
         if not context.dry_run:
             export_to(context, record, args.output)

@@ -46,7 +46,7 @@ def run(context: Context, args: Args) -> int:
     check(loaded, files, options, with_env=args.with_env, agreed=args.yes)
     push_services(context, (), ignore_failures=True)
     repository = args.positional[0]
-    with context.progress("Publishing") as progress:
+    with context.progress("publish") as progress:
         progress.update(repository, "publishing")
         digests = _digests(context, loaded) if args.resolve_image_digests or args.app else b""
         layers = files.layers(env_files=args.with_env, digests=digests)

@@ -104,7 +104,7 @@ def _show_planned(context: Context, args: Args, desired: Desired, service: str, 
     from composer.cli.render.progress import State
 
     options = options_of(context, "run", [service], no_deps=args.no_deps, remove_orphans=args.remove_orphans)
-    with context.progress("Creating", quiet=args.quiet) as progress:
+    with context.progress("run", quiet=args.quiet) as progress:
         show_planned(context, progress, desired, options)
         progress.update(f"Container {spec.name}", "Creating")
         progress.update(f"Container {spec.name}", "Created", State.DONE)
@@ -200,7 +200,7 @@ class _Run:
         supervisor = supervisor_of(self._context)
         supervisor.prepare()
         try:
-            with self._context.progress("Creating", quiet=args.quiet) as progress:
+            with self._context.progress("run", quiet=args.quiet) as progress:
                 if self._desired.services[self._service].depends_on and not (args.no_deps or args.quiet):
                     show_running(self._context, progress, self._desired, options)
                 self._id = perform(

@@ -143,7 +143,7 @@ def pull_all(
     ignore_failures: bool = False,
 ) -> None:  # fmt: skip
     """Pull the services' images, each once. Images that cannot be pulled but built are listed at the end."""
-    with context.progress("Pulling", quiet=quiet) as progress:
+    with context.progress("pull", quiet=quiet) as progress:
         tasks: dict[str, Task] = {}
         seen: set[tuple[str, str]] = set()
         buildable: list[str] = []
@@ -175,7 +175,7 @@ def _pull_mounted(context: Context, images: Sequence[str], *, quiet: bool) -> No
 
         return work
 
-    with context.progress("Pulling") as progress:
+    with context.progress("pull") as progress:
         side_by_side(context, {f"Image {image}": task(image) for image in images}, progress)
 
 
@@ -220,7 +220,7 @@ def pull_services(
     names = desired.selected(services, dependencies=dependencies)
     _check_names(desired, names)
     chosen: list[DesiredService] = []
-    with context.progress("Pulling", quiet=quiet) as progress:
+    with context.progress("pull", quiet=quiet) as progress:
         for service in _images_of(desired, names):
             name = service.name
             if reason := _not_pulled(context, service, policy or service.pull_policy, ignore_buildable):
@@ -262,7 +262,7 @@ def push_services(
     desired = context.desired
     names = desired.selected(services, dependencies=dependencies)
     _check_names(desired, names)
-    with context.progress("Pushing", quiet=quiet) as progress:
+    with context.progress("push", quiet=quiet) as progress:
         tasks: dict[str, Task] = {}
         for name in names:
             service = desired.services[name]

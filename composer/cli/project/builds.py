@@ -58,7 +58,7 @@ def build_all(
         for service, spec in builds
     }
     uses = {name: _uses(spec, waiting) - {name} for name, (_, spec) in waiting.items()}
-    with context.progress("Building", quiet=quiet) as progress:
+    with context.progress("build", quiet=quiet) as progress:
         while waiting:
             ready = {name: pair for name, pair in waiting.items() if not uses[name] & waiting.keys()}
             ready = ready or dict([next(iter(waiting.items()))])

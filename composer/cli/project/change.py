@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from composer.cli.errors import CommandError, UsageError
 from composer.cli.project.supervisor import EAGER, prepared
 from composer.cli.render.progress import PlainProgress, Progress, State
-from composer.cli.render.steps import TITLES, show, step_of
+from composer.cli.render.steps import show, step_of, title_of
 from composer.plan import observed
 from composer.plan.labels import service_of
 from composer.plan.operations import Plan, Wait
@@ -60,7 +60,7 @@ def carry_out(
         context.check_services(wanted.services, among_containers=True)
     desired = context.desired_or_none
     plan = reconcile(desired, snapshot(context, desired), wanted)
-    progress = PlainProgress(context.stderr) if plain else context.progress(TITLES[wanted.action], quiet=quiet)
+    progress = PlainProgress(context.stderr) if plain else context.progress(title_of(wanted.action), quiet=quiet)
     with progress:
         for warning in plan.warnings:
             progress.note(f"warning: {warning}")

@@ -91,7 +91,7 @@ def _progress(context: Context, args: Args) -> None:
 def _build(context: Context, spec: BuildSpec, name: str, *, quiet: bool) -> ImageRecord | None:
     """None with --dry-run."""
     step = f"Image {name}"
-    with context.progress("Building", quiet=quiet) as progress:
+    with context.progress("build", quiet=quiet) as progress:
         progress.update(step, "Building")
         record = None
         if not context.dry_run:

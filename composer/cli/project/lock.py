@@ -57,7 +57,7 @@ def current(context: Context, *, keep: bool, quiet: bool) -> Lock:
     desired, commits = context.everything(kept)
     pins = {**kept, **built_here(desired)}
     found: dict[str, str] = dict(commits)
-    with context.progress("Locking", quiet=quiet) as progress:
+    with context.progress("lock", quiet=quiet) as progress:
         tasks = {f"Image {name}": _image(name, progress, pins, found) for name in images_of(desired)}
         for service in desired.every():
             if service.build is not None:

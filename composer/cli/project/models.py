@@ -65,7 +65,7 @@ def _run(context: Context, models: Mapping[str, DesiredModel]) -> str:
         )
     there = {tag for one in _json(context, program, "ls", "--json") for tag in one.get("tags") or ()}
     flags = _release(context, program) >= FLAGS_SINCE
-    with context.progress("Models") as progress:
+    with context.progress("up") as progress:
         for name, model in models.items():
             if model.model not in there:
                 progress.update(name, "Pulling")

@@ -116,7 +116,7 @@ def _call(context: Context, service: DesiredService, action: str) -> tuple[dict[
     working, done = WORDS[action]
     if context.dry_run:
         return {}, {}
-    with context.progress(working) as progress:
+    with context.progress(action) as progress:
         progress.update(service.name, working)
         found = _conversation(context, service, words, action, progress)
         progress.update(service.name, done, State.DONE)

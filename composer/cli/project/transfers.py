@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def pull_image(context: Context, name: str, *, platform: str = "", quiet: bool = False) -> str:
     """Pull an image; returns its full name. EngineError."""
     step = f"Image {name}"
-    with context.progress("Pulling", quiet=quiet) as progress:
+    with context.progress("pull", quiet=quiet) as progress:
         progress.update(step, "Pulling")
         if not context.dry_run:
             record = context.engine.pull(name, platform=platform, progress=transfers(progress, step))
@@ -47,7 +47,7 @@ def push_images(
         names = sorted(tag for tag in tags if tag.rpartition(":")[0] == images.familiar(name))
     if not names or any(context.engine.image(one) is None for one in names):
         raise CommandError(f"An image does not exist locally with the tag: {images.familiar(name)}")
-    with context.progress("Pushing", quiet=quiet) as progress:
+    with context.progress("push", quiet=quiet) as progress:
         for one in names:
             step = f"Image {one}"
             progress.update(step, "Pushing")

@@ -43,20 +43,10 @@ PARTS = {
 WAITED = {"healthy": "Healthy", "completed": "Exited", "running": "Healthy"}
 """A wait's end by its condition."""
 
-TITLES = {
-    "up": "Running",
-    "create": "Creating",
-    "down": "Running",
-    "start": "Running",
-    "stop": "Stopping",
-    "restart": "Restarting",
-    "kill": "Killing",
-    "pause": "Pausing",
-    "unpause": "Running",
-    "rm": "Removing",
-    "run": "Creating",
-}
-"""The header of the live progress for each action."""
+
+def title_of(action: str) -> str:
+    """The header of the live progress, as in Docker Compose 5."""
+    return "remove" if action == "rm" else action
 
 
 def step_of(kind: str, name: str) -> str:

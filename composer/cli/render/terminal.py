@@ -1,6 +1,6 @@
 """Live progress: one line per step, redrawn in place.
 
-    [+] Running 3/4
+    [+] up 3/4
      ✔ Network shop_default  Created                                           0.0s
      ⠹ Container shop-db-1   Waiting                                           1.3s
 
