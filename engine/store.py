@@ -126,12 +126,13 @@ def _make_files_private(path: str) -> None:
 
 
 class Store:
-    """Connections to the database, opened at first use, one for each thread."""
+    """Connections to the database, opened at first use, one for each thread; closed after the thread's end, or with the
+    object."""
 
     def __init__(self, roots: Roots) -> None:
         self.roots = roots
         self._own = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: list[tuple[threading.Thread, sqlite3.Connection]] = []
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -147,7 +148,8 @@ class Store:
                 found = self._open()
             disk_reserve.keep(self.roots.state)
             self._own.db = found
-            self._opened.append(found)
+            self._close_unused()
+            self._opened.append((threading.current_thread(), found))
         return found
 
     @contextlib.contextmanager
@@ -179,8 +181,20 @@ class Store:
     def close(self) -> None:
         """Close the connections of all threads, none of which may be using one."""
         while self._opened:
-            self._opened.pop().close()
+            self._opened.pop()[1].close()
         self._own = threading.local()
+
+    def __del__(self) -> None:
+        # A connection is in a cycle with its own cache: left to the garbage collector, they would add up.
+        while self._opened:
+            self._opened.pop()[1].close()
+
+    def _close_unused(self) -> None:
+        """Close the connections of threads that have ended."""
+        for entry in [one for one in self._opened if not one[0].is_alive()]:
+            with contextlib.suppress(ValueError):  # another thread is doing the same
+                self._opened.remove(entry)
+                entry[1].close()
 
     def _open(self) -> sqlite3.Connection:
         path = self.roots.database

@@ -1,5 +1,7 @@
 """The database's file over time: one of an older composer is brought up to date, one of a newer refused."""
 
+import gc
+import os
 import re
 import sqlite3
 import threading
@@ -70,3 +72,27 @@ def test_several_make_it_at_once(tmp_path):
         with ThreadPoolExecutor(4) as pool:
             for done in [pool.submit(make, roots, gate) for _ in range(4)]:
                 done.result()
+
+
+def test_connections_end_with_their_thread_and_with_their_store(roots):
+    def descriptors():
+        links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+        return [os.readlink(link) for link in links if os.path.islink(link)].count(roots.database)
+
+    def read(store):
+        store.db.execute("SELECT 1 FROM images").fetchall()
+
+    kept = Store(roots)
+    read(kept)
+    gc.disable()
+    try:
+        counts = []
+        for _ in range(10):
+            read(Store(roots))
+            thread = threading.Thread(target=read, args=(kept,))
+            thread.start()
+            thread.join()
+            counts.append(descriptors())
+    finally:
+        gc.enable()
+    assert counts[-1] == counts[1] <= 4, counts

@@ -238,3 +238,15 @@ def running(command):
         except OSError:
             continue
     return found
+
+
+def test_the_image_is_pushed_after_the_build(api, registry):
+    client = Receiver(b"FROM scratch\nLABEL pushed=yes\n")
+    asked(api, client, {}, ("moby", {"name": f"{registry}/kit/p:1,{registry}/kit/p:2", "push": "true"}))
+    for tag in ("1", "2"):
+        name = f"{registry}/kit/p:{tag}"
+        api("DELETE", f"/images/{name}")
+        assert api.raw("POST", f"/images/create?fromImage={name}")[0] == 200
+        assert api.get(f"/images/{name}/json")["Config"]["Labels"] == {"pushed": "yes"}
+    with pytest.raises(AssertionError, match="tag is needed when pushing to registry"):
+        asked(api, Receiver(b"FROM scratch\n"), {}, ("image", {"push": "true"}))

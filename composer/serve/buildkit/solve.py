@@ -23,10 +23,12 @@ from composer.serve.buildkit.forward import agent, offered
 from composer.serve.buildkit.grpc import INVALID, UNIMPLEMENTED, UNKNOWN, Failed, Peer
 from composer.serve.buildkit.send import send
 from composer.serve.buildkit.status import Progress
+from composer.serve.docker.image_transfer import familiar_path
 from composer.serve.docker.streaming import Cancellation
 from composer.view import outline as view
 from composer.view.images import familiar
 from engine.errors import BuildFailed, EngineError
+from engine.image.reference import parse
 from engine.spec.container import Ulimit
 from engine.spec.image import BuildSpec
 
@@ -44,8 +46,12 @@ _SSH = re.compile(r"--mount=(\S*type=ssh\S*)")
 class Build:
     """One build, from its client's Solve to its Return. `exported` is the answer's description of the image."""
 
-    def __init__(self, ref: str, session_id: str, tags: Sequence[str], results: Mapping[int, bool]) -> None:
+    def __init__(
+        self, ref: str, session_id: str, tags: Sequence[str], results: Mapping[int, bool], pushed: Sequence[str] = ()
+    ) -> None:
         self.ref, self.session_id, self.tags = ref, session_id, tuple(tags)
+        self.pushed = tuple(pushed)
+        """The tags that are pushed after the build."""
         self.results = results
         """Results to send to the client: number of the exporter → whether as an archive."""
         self.progress = Progress(ref)
@@ -62,6 +68,7 @@ class Build:
         if not exporters and (name := wire.text(asked, 3)):
             exporters = [(name, wire.strings(asked, 4))]
         tags: list[str] = []
+        pushed: list[str] = []
         results: dict[int, bool] = {}
         for number, (name, attributes) in enumerate(exporters):
             if name in ("local", "tar"):
@@ -69,10 +76,15 @@ class Build:
                 continue
             if name not in _IMAGE_EXPORTERS:
                 raise Failed(UNIMPLEMENTED, f"exporter {name!r} is not supported here: only image, local and tar are")
+            if attributes.get("push-by-digest") == "true":
+                raise Failed(UNIMPLEMENTED, "push-by-digest is not supported here: push the image by a tag")
+            names = [tag for tag in attributes.get("name", "").split(",") if tag]
+            tags += names
             if attributes.get("push") == "true":
-                raise Failed(UNIMPLEMENTED, "push by the exporter is not supported here: docker push the image")
-            tags += [tag for tag in attributes.get("name", "").split(",") if tag]
-        return cls(wire.text(asked, 1), wire.text(asked, 5), tags, results)
+                if not names:
+                    raise Failed(INVALID, "tag is needed when pushing to registry")
+                pushed += names
+        return cls(wire.text(asked, 1), wire.text(asked, 5), tags, results, pushed)
 
 
 SUBREQUESTS = ("frontend.lint", "frontend.outline", "frontend.targets")
@@ -145,6 +157,8 @@ async def solve(
             for number, archive in build.results.items():
                 write = functools.partial(server.open_engine().export_image, record.id)
                 await send(peer, number, write, folder, archive=archive)
+            for tag in build.pushed:
+                await _push(server, build, tag, peer)
             if build.results and not record.tags:
                 # The layers stay in the build cache; the client did not request an image.
                 await to_thread.run_sync(lambda: server.open_engine().prune_images((record.id,)))
@@ -203,6 +217,17 @@ async def _run(server: Server, build: Build, spec: BuildSpec, name: str, peer: P
         return await cancellation.run(work, server.threads)
     except EngineError as error:
         raise Failed(UNKNOWN, _words(error, spec.dockerfile)) from None
+
+
+async def _push(server: Server, build: Build, tag: str, peer: Peer) -> None:
+    """Push a tag of the image, with the client's credentials. Raises Failed."""
+    try:
+        given = await session.credentials(peer, parse(tag).registry)
+        with build.progress.vertex(f"pushing {tag}"):
+            await to_thread.run_sync(lambda: server.open_engine().push(tag, given=given), limiter=server.threads)
+    except EngineError as error:
+        raise Failed(UNKNOWN, f"failed to push {tag}: {error.message}") from None
+    server.journal.add("image", "push", familiar(tag), {"name": familiar_path(familiar(tag))})
 
 
 def _words(error: EngineError, dockerfile: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import anyio
 
@@ -51,6 +53,18 @@ class Progress:
             (7, str(event.get("text", "")) if status == "error" else None),
         )
         self._add(wire.block(1, vertex))
+
+    @contextmanager
+    def vertex(self, name: str) -> Iterator[None]:
+        """Show the block's work as a step."""
+        event: dict[str, object] = {"step": name, "name": name}
+        self.take({**event, "status": "running"})
+        try:
+            yield
+        except BaseException as error:
+            self.take({**event, "status": "error", "text": str(error)})
+            raise
+        self.take({**event, "status": "done"})
 
     def _add(self, message: bytes) -> None:
         self._messages.append(message)
