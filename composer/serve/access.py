@@ -5,6 +5,7 @@ Both restrictions are allow lists. Any other operation, or part of a container's
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -51,6 +52,8 @@ HARMLESS = frozenset({
 """Fields of a specification that may be set with --project; `check_container` restricts the values of some."""
 
 CONFINING = frozenset({"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"})
+PLAIN_PS = re.compile(r"-?[aefjluwx]*")
+"""Options of ps(1) whose columns are fixed and have no spaces before PID."""
 LOCAL_LOGS = ("", "json-file", "local", "none")
 OWN_MODES = {
     "ipc_mode": ("", "private", "shareable", "none"),
@@ -143,6 +146,14 @@ class Access:
         """Raise HTTPError 403 for a process with more privileges than its container."""
         if self.project and privileged:
             raise self._refused("a privileged process")
+
+    def check_ps(self, arguments: str) -> None:
+        """Raise HTTPError 403 for arguments of ps(1) that choose columns: the rows of a container are known by the column
+        PID, and with chosen columns, such as `rss=PID`, rows of other processes look like them."""
+        if (self.read_only or self.project) and not PLAIN_PS.fullmatch(arguments):
+            raise HTTPError(
+                403, f"ps_args {arguments!r} are not allowed here: use -ef, aux, or other options without -o"
+            )
 
     def check_network(self, spec: NetworkSpec) -> None:
         """With --project, allow only a plain bridge with addresses chosen by the engine. Raises HTTPError 403."""

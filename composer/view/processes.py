@@ -11,7 +11,7 @@ from composer.view.errors import Refusal
 
 PATIENCE = 10.0
 """Seconds that ps(1) may take."""
-_RENAMED = re.compile(r"\bpid=", re.I)
+_RENAMED = re.compile(r"=.*PID|\bpid=", re.I)
 COLUMNS = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 
 
@@ -48,7 +48,7 @@ def asked(init: int, arguments: str) -> tuple[list[str], list[list[str]]]:
     """Titles and rows of the host's ps(1) with these arguments, for the container's processes. Raises Refusal."""
     words = arguments.split()
     if any(_RENAMED.search(word) for word in words):
-        raise Refusal('specifying "pid=" is not allowed: the column PID is needed')
+        raise Refusal("ps_args must not rename the column PID, or others to it")
     try:
         done = subprocess.run(["ps", *words], capture_output=True, text=True, errors="replace", timeout=PATIENCE)
     except FileNotFoundError:

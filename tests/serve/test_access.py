@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import urllib.parse
 
 import pytest
 
@@ -101,6 +102,23 @@ def test_only_the_projects_objects_exist(narrow, container):
     assert narrow.get("/info")["Containers"] == 1
     since = narrow.get("/events?since=1&until=1")
     assert since is None or container not in json.dumps(since)
+
+
+def test_processes_of_others_do_not_pass_for_the_containers(narrow, reading):
+    """Columns can be renamed, and those with spaces or without a title move others to the column of PID."""
+    for api in (narrow, reading):
+        name = api.get("/containers/json")[0]["Names"][0]
+        for arguments in (
+            "-eo rss=PID,args",
+            "-eo rss=PID -o args",
+            "-e -o rss= -o pid",
+            "-eo lstart,rss,uid,uid,uid,pid",
+        ):
+            query = urllib.parse.quote(arguments)
+            assert api.refused("GET", f"/containers{name}/top?ps_args={query}")[0] == 403
+        for arguments in ("", "-ef", "aux"):
+            rows = api.get(f"/containers{name}/top?ps_args={arguments}")["Processes"]
+            assert [row[-1] for row in rows] == ["sleep 1000"]
 
 
 def test_nothing_of_others_is_pruned(narrow, api, container):

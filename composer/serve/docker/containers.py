@@ -50,6 +50,7 @@ async def top(server: Server, request: Request, exchange: Exchange) -> Reply:
 
     server.journal.container("top", record)
     arguments = request.query("ps_args")
+    server.access.check_ps(arguments)
     if arguments in ("", "-ef"):
         return Reply({"Titles": list(COLUMNS), "Processes": [list(row) for row in processes(record.state.pid)]})
     titles, rows = await to_thread.run_sync(asked, record.state.pid, arguments)
