@@ -103,7 +103,7 @@ def check_free(engine: Engine, name: str) -> None:
     """Check that a network can get this name. Raises Refusal, Forbidden, InUse."""
     if not name.strip():
         raise Refusal("invalid name: name is empty")
-    if name in BUILT_IN:
+    if name in (*BUILT_IN, BUILDS):
         raise Forbidden(f"operation is not permitted on predefined {name} network")
     if any(record.spec.name == name for record in every(engine)):
         raise InUse(f"network with name {name} already exists")

@@ -185,6 +185,10 @@ def test_what_else_could_lead_out(narrow, container):
     network = {"Name": "way-out", "Options": {"com.docker.network.bridge.name": "docker0"}}
     assert narrow.refused("POST", "/networks/create", network)[0] == 403
     assert narrow.refused("POST", "/networks/create", {"Name": "way-out", "Driver": "macvlan"})[0] == 403
+    assert narrow.refused("POST", "/networks/create", {"Name": "composer-build"})[0] == 403
+    taken = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "mine_default"}}
+    status, message = narrow.refused("POST", "/containers/create?name=api-foreign", taken)
+    assert status == 409 and container[:12] not in message
     assert narrow.refused("POST", "/networks/bridge/connect", {"Container": "mine-web-1"})[0] in (403, 404)
     assert narrow.refused("POST", "/containers/mine-web-1/exec", {"Cmd": ["true"], "Privileged": True})[0] == 403
     assert narrow.refused("POST", "/containers/mine-web-1/update", {"CpuRealtimeRuntime": 1000})[0] in (400, 403)

@@ -74,6 +74,8 @@ async def create(server: Server, request: Request, exchange: Exchange) -> Reply:
     except HTTPError as error:
         if error.status == 404 and (absent := re.search(r"no such network: (\S+)", error.message)):
             raise HTTPError(404, f"failed to set up container networking: network {absent[1]} not found") from None
+        if error.status == 409 and server.access.project:  # the holder of the name is not the project's
+            raise HTTPError(409, f'Conflict. The container name "/{name}" is already in use.') from None
         raise HTTPError(error.status, error.message.removeprefix(f"cannot make container {name}: ")) from None
     warnings = [*create_check.warnings(host), *(f"{field} is not known and was ignored" for field in unknown)]
     return Reply({"Id": end.container_id, "Warnings": warnings}, status=201)
