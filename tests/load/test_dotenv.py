@@ -101,6 +101,28 @@ def test_raw_files_are_literal(tmp_path: Path) -> None:
         dotenv.read_raw(str(file), {}, {})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A0=xx\n" + "".join(f"A{n}=${{A{n - 1}}}${{A{n - 1}}}\n" for n in range(1, 60)),
+        "A=" + "x" * 100_000 + "\n" + "".join(f"B{n}=$A\n" for n in range(100_000)),
+        "A=" + "x" * 100_000 + "\nB=" + "$A" * 100_000,
+    ],
+    ids=["doubled", "repeated", "in one value"],
+)
+def test_values_do_not_fill_memory(text: str) -> None:
+    with pytest.raises(
+        LoadError, match=r"\.env:\d+:\d+: with (its )?variables replaced, the (file|text) has more than"
+    ):
+        parsed(text)
+
+
+def test_a_long_value_is_shown_shortened() -> None:
+    with pytest.raises(LoadError) as raised:
+        parsed("A=" + "${A:-" * 20_000)
+    assert len(str(raised.value)) < 400
+
+
 @given(st.text(alphabet="AB=:'\"\\$ {}#\n\t-x", max_size=80))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:

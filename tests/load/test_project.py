@@ -132,13 +132,16 @@ CHAIN = "services:\n" + "".join(f"  s{i}: {{extends: s{i + 1}}}\n" for i in rang
         ("include: [/dev/zero]", "not a regular file"),
         ("services: {a: {image: x, env_file: /dev/zero}}", "more than"),
         ("services: {a: {image: x, labels: {a: '" + "${A:-" * 5000 + "}'}}}", "deeper|invalid interpolation"),
+        ("services: {a: {image: x, labels: {a: '" + "$A" * 100_000 + "'}}}", "the text has more than 4194304 characters"),
+        ("services: {a: {image: x, command: [" + "$A, " * 100_000 + "]}}", "the file has more than 67108864 characters"),
     ],
-    ids=["extends-itself", "includes-itself", "extends-chain", "port-ranges", "device", "endless-env", "nested-variables"],
+    ids=["extends-itself", "includes-itself", "extends-chain", "port-ranges", "device", "endless-env", "nested-variables",
+         "one-value", "many-values"],
 )  # fmt: skip
 def test_hostile_projects_are_refused_in_time(tmp_path: Path, text: str, message: str) -> None:
     before = time.process_time()
     with pytest.raises(LoadError, match=message):
-        load(tmp_path, text)
+        load(tmp_path, text, environ={"A": "x" * 10_000})
     assert time.process_time() - before < 4
 
 

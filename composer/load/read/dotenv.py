@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from composer.load.errors import LoadError
-from composer.load.read.interpolation.expressions import TemplateError, substitute
+from composer.load.read.interpolation.expressions import LimitExceeded, TemplateError, substitute
 from composer.load.tree.nodes import Origin
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Missing = Callable[[str], None]
 
 MAX_BYTES = 4 << 20
+MAX_TOTAL = 16 << 20
+"""The most characters of a file's values with their variables replaced."""
 _SPACE = "\t\v\f\r \x85\xa0"
 _ALL_SPACE = (
     _SPACE + "\n\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -94,7 +96,7 @@ class _Parser:
     ) -> None:
         self.text, self.path, self.into, self.lookup, self.missing = text, path, into, lookup, missing
         self.known = Layered(lookup, into)
-        self.counted = self.line = 0
+        self.counted = self.line = self.replaced = 0
 
     def run(self) -> dict[str, Origin]:
         text = self.text
@@ -177,11 +179,20 @@ class _Parser:
         if "$" not in value:
             return value
         try:
-            return substitute(value, self.known, self.missing)
+            found = substitute(value, self.known, self.missing)
+        except LimitExceeded as error:
+            raise LoadError(str(error), self._place(position)) from error
         except TemplateError as error:
-            message = str(error) if error.variable else f"invalid interpolation format: {value}"
+            shown = value if len(value) < 200 else value[:200] + "…"
+            message = str(error) if error.variable else f"invalid interpolation format: {shown}"
             hint = "" if error.variable else "write $$ for a dollar sign, or put the value in single quotes"
             raise LoadError(message, self._place(position), hint) from error
+        self.replaced += len(found)
+        if self.replaced > MAX_TOTAL:
+            raise LoadError(
+                f"with variables replaced, the file has more than {MAX_TOTAL} characters", self._place(position)
+            )
+        return found
 
 
 def _quoted(text: str) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATOR = re.compile(r":?[-+?]")
 MAX_DEPTH = 50
+MAX_LENGTH = 4 << 20
+"""The most characters of a text whose variables are replaced; a few lines can ask for more than fits into memory."""
 
 
 class TemplateError(ValueError):
@@ -21,6 +23,10 @@ class TemplateError(ValueError):
     def __init__(self, message: str, variable: str = "") -> None:
         super().__init__(message)
         self.variable = variable
+
+
+class LimitExceeded(TemplateError):
+    """The template is valid, but too large; the message says in what."""
 
 
 class Variable:
@@ -54,7 +60,7 @@ def substitute(
     if position < 0:
         return text
     if depth > MAX_DEPTH:
-        raise TemplateError(f"variables are nested deeper than {MAX_DEPTH} levels")
+        raise LimitExceeded(f"variables are nested deeper than {MAX_DEPTH} levels")
     parts: list[str] = []
     done = 0
     end_of_line = last_brace = -1
@@ -95,6 +101,8 @@ def substitute(
                 done = name.end()
         position = text.find("$", done)
     parts.append(text[done:])
+    if sum(map(len, parts)) > MAX_LENGTH:
+        raise LimitExceeded(f"with its variables replaced, the text has more than {MAX_LENGTH} characters")
     return "".join(parts)
 
 

@@ -7,7 +7,7 @@ from composer.load.keys import CASTS
 from composer.load.notice import UNSET, Notice
 from composer.load.options import Use
 from composer.load.read.casts import CastError
-from composer.load.read.interpolation.expressions import TemplateError, substitute
+from composer.load.read.interpolation.expressions import MAX_LENGTH, LimitExceeded, TemplateError, substitute
 from composer.load.tree.nodes import Origin, dotted, origin_at
 
 TYPE_CHECKING = False  # of typing, whose import takes 5 ms
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from composer.load.tree.patterns import Node
 
 
+MAX_TOTAL = 16 * MAX_LENGTH
+"""The most characters of a file's texts with their variables replaced."""
+
+
 class Interpolation:
     """Replaces the variables of trees in place. `warn` is called for variables without a value."""
 
@@ -27,10 +31,11 @@ class Interpolation:
         self.lookup, self.warn, self.uses = lookup, warn, uses
         self.errors: list[LoadError] = []
         self._warned: set[str] = set()
+        self._replaced = 0
 
     def apply(self, root: Map) -> None:
         """Interpolate every value of a file's tree. Raises LoadError for the first error."""
-        self._root = root
+        self._root, self._replaced = root, 0
         for key, value in root.items():
             root[key] = self._walk(value, CASTS.below(key), (key,))
         raise_all(self.errors[:REPORTED])
@@ -67,6 +72,12 @@ class Interpolation:
                     lambda name: self._missing(name, path),
                     lambda variable: self._seen(variable, path),
                 )
+                self._replaced += len(value)
+                if self._replaced > MAX_TOTAL:
+                    raise LoadError(
+                        f"{dotted(path)}: with variables replaced, the file has more than {MAX_TOTAL} characters",
+                        self._place(path),
+                    )
         except TemplateError as error:
             self.errors.append(self._error(error, text, path))
             return text
@@ -84,6 +95,8 @@ class Interpolation:
             return LoadError(
                 f"{dotted(path)}: {error}", self._place(path), f"set {error.variable} in the environment or in .env"
             )
+        if isinstance(error, LimitExceeded):
+            return LoadError(f"{dotted(path)}: {error}", self._place(path))
         shown = text if len(text) < 200 else text[:200] + "…"
         return LoadError(
             f"{dotted(path)}: invalid interpolation format: {shown}",
